@@ -1,0 +1,91 @@
+// Typed exceptions: what went wrong, where, and with which value.
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace dssl {
+
+/// Base of everything dssl throws. The message is one line of plain English.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Joins its arguments through `operator<<` into one string; used to build messages.
+template <class... Parts>
+[[nodiscard]] std::string join(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+/// A run-time option has a value it may not have.
+class OptionError : public Error {
+ public:
+  /// Message: "option 'batch' is 0; expected at least 1".
+  template <class Value>
+  OptionError(std::string_view field, const Value& value, std::string_view expected)
+      : Error(join("option '", field, "' is ", value, "; expected ", expected)), x_field(field) {}
+
+  /// Name of the option, as it is spelled in the options struct.
+  [[nodiscard]] const std::string& field() const noexcept { return x_field; }
+
+ private:
+  std::string x_field;
+};
+
+/// A file or folder cannot be opened, read, written, or does not hold what it should.
+class FileError : public Error {
+ public:
+  /// Message: "photos/a.jpg: not a JPEG file".
+  FileError(std::string_view path, std::string_view problem)
+      : Error(join(path, ": ", problem)), x_path(path) {}
+
+  [[nodiscard]] const std::string& path() const noexcept { return x_path; }
+
+ private:
+  std::string x_path;
+};
+
+/// An image cannot be decoded (truncated, corrupt, unsupported, of an impossible size).
+/// Loaders catch this kind, report it and go on; every other `FileError` ends the run.
+class ImageError : public FileError {
+ public:
+  using FileError::FileError;
+};
+
+/// A data set as a whole cannot be used: empty, too many unreadable images, a mask that does not fit.
+class DataError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A checkpoint or weights file is damaged, or belongs to another recipe.
+class CheckpointError : public FileError {
+ public:
+  using FileError::FileError;
+};
+
+/// Tensors of sizes that do not go together reached an operation.
+class ShapeError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A value that should be finite is not; the message names the first bad tensor or loss term.
+class NonFiniteError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Throws `ShapeError` with the joined parts unless `holds`.
+template <class... Parts>
+void require_shape(bool holds, const Parts&... parts) {
+  if (!holds) throw ShapeError(join(parts...));
+}
+
+}  // namespace dssl
