@@ -1,0 +1,162 @@
+// What a backend is: memory and about thirty primitives, each with its contract.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include <dssl/backend/operands.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/sequence.hpp>
+#include <dssl/core/tensor_view.hpp>
+
+// Rules of every primitive.
+//  - Outputs come first. "=" outputs are written whole whatever they held (NaN included); "+=" outputs add.
+//  - Outputs do not overlap inputs unless said.
+//  - Nothing is allocated after the first call with the largest shapes.
+//  - The bits of the result depend on the inputs and shapes alone, not on the number of threads.
+//  - Shapes are the caller's duty; `ShapeError` where a check is free.
+// Dimension letters: M rows, I and O widths in and out, D width, H heads, P prototypes.
+
+namespace dssl {
+
+/// Memory: `allocate` gives zeroed bytes aligned to 64; upload and download cross between host and backend.
+template <class B>
+concept MemoryPrimitives = requires(const B& b, float* device, std::span<const float> in, std::span<float> out,
+                                    VectorView<typename B::Scalar> x, VectorView<const typename B::Scalar> y) {
+  { b.allocate(std::size_t{}) } -> std::same_as<Buffer>;
+  b.upload(device, in);
+  b.download(out, static_cast<const float*>(device));
+  b.fill(x, typename B::Scalar{});
+  b.copy(x, y);
+};
+
+/// linear_forward(y (M,O) =, x (M,I), weight (O,I), bias (O) or empty): y = x weight^T + bias.
+/// linear_backward_input(d_x (M,I) =, d_y (M,O), weight): d_x = d_y weight.
+/// linear_backward_weight(d_weight (O,I) +=, d_bias (O) += or empty, d_y, x): d_weight += d_y^T x.
+template <class B, class T = typename B::Scalar>
+concept LinearPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                    VectorView<const T> bias) {
+  b.linear_forward(y, x, x, bias);
+  b.linear_backward_input(y, x, x);
+  b.linear_backward_weight(y, v, x, x);
+};
+
+/// layer_norm_forward(y (M,D) =, mean (M) =, inverse_std (M) =, x, weight (D), bias (D), epsilon):
+///   y = (x - mean) / sqrt(var + epsilon) * weight + bias, biased variance a row.
+/// layer_norm_backward(d_x (M,D) +=, d_weight (D) +=, d_bias (D) +=, d_y, x, mean, inverse_std, weight);
+///   d_x adds, since a residual path always meets it.
+template <class B, class T = typename B::Scalar>
+concept LayerNormPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                       VectorView<const T> w) {
+  b.layer_norm_forward(y, v, v, x, w, w, 1e-6);
+  b.layer_norm_backward(y, v, v, x, x, w, w, w);
+};
+
+/// gelu_forward(y =, x): exact, y = x (1 + erf(x / sqrt 2)) / 2.  gelu_backward(d_x =, d_y, x); d_x may be d_y.
+/// residual_forward(out (M,D) =, x, branch, keep (S) or empty, sequence_of_row (M)):
+///   out = x + keep[sequence_of_row] * branch; out may be x or branch. Empty keep: 1.
+/// residual_backward(d_branch (M,D) =, d_out, keep, sequence_of_row): d_branch = keep * d_out.
+/// accumulate(y (n) +=, x (n)).  lerp(y =, x, m): y = m y + (1 - m) x.
+template <class B, class T = typename B::Scalar>
+concept PointwisePrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                       VectorView<const T> w, RowIndex rows) {
+  b.gelu_forward(y, x);
+  b.gelu_backward(y, x, x);
+  b.residual_forward(y, x, x, w, rows);
+  b.residual_backward(y, x, w, rows);
+  b.accumulate(v, w);
+  b.lerp(v, w, 0.9);
+};
+
+/// attention_forward<relation>(out (M,D) =, log_sum (M,H) =, qkv (M,3D), batch, heads, queries):
+///   a head h of width d = D/H reads q, k, v = columns [hd, hd + d) of the first, second and third D columns;
+///   out = softmax(q k^T / sqrt d) v over the tokens that the relation lets a row see, log_sum = log of the
+///   softmax's denominator times its largest term. Only rows of the groups in `queries` are computed; other
+///   rows of out and log_sum are left as they are.
+/// attention_backward<relation>(d_qkv (M,3D) =, d_out, out, log_sum, qkv, batch, heads, queries):
+///   rows outside `queries` have no gradient of their own (their q part is 0) and their d_out is not read.
+/// A row that sees nothing is a compile-time error.
+template <class B, class T = typename B::Scalar>
+concept AttentionPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, const SequenceBatch& s) {
+  b.template attention_forward<private_relation>(y, y, x, s, Index{1}, GroupSet{});
+  b.template attention_backward<private_relation>(y, x, x, x, x, s, Index{1}, GroupSet{});
+};
+
+/// unfold_patches(patches (S*h*w, C*p*p) =, images (S,C,H,W), p): row (s, i, j) holds the p x p patch at
+///   (i, j) of image s, channel by channel, row-major.
+/// copy_rows(dst, dst_rows, src, src_rows): dst[dst_rows[i]] = src[src_rows[i]]; dst_rows hold no repeats.
+/// add_rows(dst, dst_rows, src, src_rows): the same with +=; repeats add in the order of i.
+///   The count is the size of the index that is given; both empty: src.rows().
+/// sample_rows_forward(out (M,D) =, table (G,D), taps (M)): out[i] = sum_t weight[t] table[row[t]].
+/// sample_rows_backward(d_table (G,D) +=, d_out, taps).
+template <class B, class T = typename B::Scalar>
+concept RowPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, RowIndex rows,
+                                 TensorView<const T, 4> images, VectorView<const Taps<T>> taps) {
+  b.unfold_patches(y, images, Index{16});
+  b.copy_rows(y, rows, x, rows);
+  b.add_rows(y, rows, x, rows);
+  b.sample_rows_forward(y, x, taps);
+  b.sample_rows_backward(y, x, taps);
+};
+
+/// l2_normalise_forward(y (M,D) =, norm (M) =, x, epsilon): norm = max(|x|, epsilon), y = x / norm.
+/// l2_normalise_backward(d_x =, d_y, y, norm, epsilon); where |x| < epsilon the norm is a constant.
+/// weight_norm_forward(w (P,D) =, norm (P) =, v, g (P) or empty): w = g v / |v|, g 1 when empty.
+/// weight_norm_backward(d_v +=, d_g (P) += or empty, d_w, v, g, norm).
+template <class B, class T = typename B::Scalar>
+concept NormalisePrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                       VectorView<const T> w) {
+  b.l2_normalise_forward(y, v, x, 1e-12);
+  b.l2_normalise_backward(y, x, x, w, 1e-12);
+  b.weight_norm_forward(y, v, x, w);
+  b.weight_norm_backward(y, v, x, x, w, w);
+};
+
+/// centred_softmax(p (M,P) =, t (M,P), centre (P), temperature): p = softmax((t - centre) / temperature).
+///   p may be t.
+/// cross_entropy(loss (M) =, d_logits (M,P) =, logits (M,P), targets (N,P), target_rows (M), temperature, scale):
+///   loss[i] = -sum_j sum_c targets[target_rows[i][j]][c] log softmax(logits[i] / temperature)[c];
+///   d_logits = scale * d loss / d logits. d_logits may be logits.
+/// row_entropy(out (M) =, p (M,P)): -sum p log p, 0 log 0 = 0.
+/// add_column_sum(sum (P) +=, x (M,P), rows, scale): sum += scale * sum of the rows named.
+template <class B, class T = typename B::Scalar>
+concept LossPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                  VectorView<const T> w, RowIndex rows, VectorView<const TargetRows> targets) {
+  b.centred_softmax(y, x, w, 0.04);
+  b.cross_entropy(v, y, x, x, targets, 0.1, 1.0);
+  b.row_entropy(v, x);
+  b.add_column_sum(v, x, rows, 1.0);
+};
+
+/// squared_norms(norms (segments) =, flat, segments): sum of squares of each parameter tensor.
+/// The optimisers take the gradients' squared norms, and scale each tensor's gradient by
+/// min(1, clip / (norm + 1e-6)) as they go; g itself is not changed. Segments with updated false are skipped.
+/// adamw_step(w, m, v, g, squared_norms, segments, AdamWStep):
+///   w *= 1 - lr wd;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
+///   w -= lr / (1 - b1^t) * m / (sqrt(v / (1 - b2^t)) + eps).
+/// sgd_step(w, m, g, squared_norms, segments, MomentumStep): g += wd w; m = mu m + g; w -= lr m.
+/// lars_step(w, m, g, squared_norms, segments, MomentumStep): for adapted tensors g += wd w, then
+///   g *= trust |w| / |g| (1 where either norm is 0); m = mu m + g; w -= lr m.
+template <class B, class T = typename B::Scalar>
+concept OptimiserPrimitives = requires(const B& b, VectorView<T> w, VectorView<const T> g, VectorView<double> n,
+                                       VectorView<const double> norms, VectorView<const Segment> segments) {
+  b.squared_norms(n, g, segments);
+  b.adamw_step(w, w, w, g, norms, segments, AdamWStep{});
+  b.sgd_step(w, w, g, norms, segments, MomentumStep{});
+  b.lars_step(w, w, g, norms, segments, MomentumStep{});
+};
+
+/// A backend: a cheap value object with the primitives above and one line that describes it.
+template <class B>
+concept Backend = requires(const B& b) {
+  typename B::Scalar;
+  requires std::floating_point<typename B::Scalar>;
+  { b.describe() } -> std::convertible_to<std::string>;
+} && MemoryPrimitives<B> && LinearPrimitives<B> && LayerNormPrimitives<B> && PointwisePrimitives<B> &&
+                  AttentionPrimitives<B> && RowPrimitives<B> && NormalisePrimitives<B> && LossPrimitives<B> &&
+                  OptimiserPrimitives<B>;
+
+}  // namespace dssl

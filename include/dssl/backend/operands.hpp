@@ -1,0 +1,57 @@
+// The small structures that primitives take beside tensors.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl {
+
+/// Row numbers in a backend's memory; an empty view stands for 0, 1, 2, ...
+using RowIndex = VectorView<const std::int32_t>;
+
+/// Sixteen rows of a table and their weights: one read of a bicubic interpolation. Rows that lie outside the
+/// table have weight 0 and a row number that is still valid.
+template <class T>
+struct Taps {
+  std::array<std::int32_t, 16> row{};
+  std::array<T, 16> weight{};
+};
+
+/// One parameter tensor inside the flat parameter buffer, as optimisers see it.
+struct Segment {
+  Index offset = 0;
+  Index size = 0;
+  bool decayed = false;    ///< weight decay applies
+  bool adapted = false;    ///< LARS adapts its rate (two or more dimensions)
+  bool updated = true;     ///< false: the optimiser leaves it alone in this step
+  bool prototype = false;  ///< belongs to a head's prototypes, which may be frozen at first
+};
+
+/// Numbers of one AdamW step.
+struct AdamWStep {
+  double learning_rate = 0;
+  double weight_decay = 0;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  Index step = 1;             ///< 1 for the first update of a tensor
+  Index prototype_step = 1;   ///< the same for prototypes, whose first updates may come later
+  double clip = 0;            ///< norm that each tensor's gradient is clipped to; 0: not clipped
+};
+
+/// Numbers of one SGD or LARS step.
+struct MomentumStep {
+  double learning_rate = 0;
+  double weight_decay = 0;
+  double momentum = 0.9;
+  double trust = 0.001;       ///< LARS: eta
+  double clip = 0;            ///< norm that each tensor's gradient is clipped to; 0: not clipped
+};
+
+/// The teacher rows that one student row is compared with; -1: none.
+using TargetRows = std::array<std::int32_t, 2>;
+
+}  // namespace dssl
