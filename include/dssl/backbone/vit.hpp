@@ -1,0 +1,259 @@
+// The vision transformer: class token, position table, patch embedding, blocks, last norm.
+#pragma once
+
+#include <algorithm>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/nn/block.hpp>
+#include <dssl/nn/parameters.hpp>
+#include <dssl/nn/position.hpp>
+#include <dssl/nn/token_layout.hpp>
+
+namespace dssl {
+
+/// Sizes of a vision transformer. All of it is integral, so a config is a template argument.
+struct ViTConfig {
+  Index image = 224;    ///< native view size in pixels: the position table has image/patch cells a side
+  Index patch = 16;     ///< pixels a side of a patch
+  Index width = 384;    ///< D
+  Index depth = 12;     ///< blocks
+  Index heads = 6;      ///< H; must divide the width
+  Index mlp_ratio = 4;  ///< hidden width of the MLP over D
+  Index channels = 3;   ///< of the images; programs may set another number at run time
+
+  [[nodiscard]] constexpr BlockSize block() const {
+    return {.width = width, .heads = heads, .hidden = mlp_ratio * width};
+  }
+  [[nodiscard]] constexpr GridSize native_grid() const { return {image / patch, image / patch}; }
+  [[nodiscard]] constexpr bool operator==(const ViTConfig&) const = default;
+};
+
+inline constexpr ViTConfig vit_nano8{.image = 96, .patch = 8, .width = 128, .depth = 6, .heads = 4};
+inline constexpr ViTConfig vit_tiny8{.patch = 8, .width = 192, .heads = 3};
+inline constexpr ViTConfig vit_tiny16{.width = 192, .heads = 3};
+inline constexpr ViTConfig vit_small16{};
+inline constexpr ViTConfig vit_base16{.width = 768, .heads = 12};
+
+/// Whether a config describes a network: a sentence that says what is wrong, or nothing.
+[[nodiscard]] constexpr std::string_view vit_problem(const ViTConfig& c) {
+  if (c.patch < 1 || c.width < 1 || c.depth < 1 || c.heads < 1 || c.mlp_ratio < 1 || c.channels < 1) {
+    return "every size of a ViT must be at least 1";
+  }
+  if (c.width % c.heads != 0) return "the heads of a ViT must divide its width";
+  if (c.image % c.patch != 0 || c.image < c.patch) return "the patch of a ViT must divide its native image size";
+  return {};
+}
+
+/// Parameters of a ViT (or their gradients), as views into the flat buffer.
+template <class T>
+struct ViTParameters {
+  MatrixView<T> class_token;      // (1,D)
+  MatrixView<T> class_position;   // (1,D)
+  MatrixView<T> patch_position;   // (g*g,D)
+  MatrixView<T> reference_token;  // (1,D), empty unless learned
+  MatrixView<T> patch_weight;     // (D,C*p*p)
+  VectorView<T> patch_bias;
+  std::vector<BlockParameters<T>> blocks;
+  VectorView<T> norm_weight, norm_bias;
+
+  static ViTParameters bind(ParameterCursor<T>& next, const ViTConfig& config, bool learned_reference) {
+    ViTParameters p;
+    p.class_token = next.matrix();
+    p.class_position = next.matrix();
+    p.patch_position = next.matrix();
+    if (learned_reference) p.reference_token = next.matrix();
+    p.patch_weight = next.matrix();
+    p.patch_bias = next.vector();
+    for (Index i = 0; i < config.depth; ++i) p.blocks.push_back(BlockParameters<T>::bind(next));
+    p.norm_weight = next.vector();
+    p.norm_bias = next.vector();
+    return p;
+  }
+};
+
+/// Appends a ViT's parameters to a layout under their published names, after `prefix`.
+constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, bool learned_reference,
+                                  std::string_view prefix) {
+  constexpr ParameterLayout::Options drawn{.initial = InitialValues::truncated_normal};
+  const Index fan_in = c.channels * c.patch * c.patch;
+  const ParameterLayout::Options convolution{.initial = InitialValues::uniform, .fan_in = fan_in};
+  layout.prefix(prefix);
+  layout.add("cls_token", {1, 1, c.width}, drawn);
+  layout.add("cls_pos_embed", {1, 1, c.width}, drawn);
+  layout.add("patch_pos_embed", {1, c.native_grid().size(), c.width}, drawn);
+  if (learned_reference) layout.add("ref_learn_token", {1, 1, c.width}, drawn);
+  layout.add("patch_embed.proj.weight", {c.width, c.channels, c.patch, c.patch}, convolution);
+  layout.add("patch_embed.proj.bias", {c.width}, convolution);
+  for (Index i = 0; i < c.depth; ++i) {
+    layout.prefix(ParameterName(prefix).append("blocks.").append(i).append(".").view());
+    add_block_parameters(layout, c.block());
+  }
+  layout.prefix(prefix);
+  layout.add("norm.weight", {c.width}, {.initial = InitialValues::one});
+  layout.add("norm.bias", {c.width}, {});
+  layout.prefix("");
+}
+
+/// The layout of a backbone alone, as it is saved for others.
+[[nodiscard]] constexpr ParameterLayout vit_layout(const ViTConfig& config, bool learned_reference = false) {
+  ParameterLayout layout;
+  add_vit_parameters(layout, config, learned_reference, "");
+  return layout;
+}
+
+/// What a ViT reads and computes for one token layout, in a backend's memory.
+template <class T>
+struct ViTActivations {
+  std::vector<TensorView<T, 4>> images;    // a group each: (count,C,H,W)
+  VectorView<const Taps<T>> grid_taps;     // (cells) set once
+  VectorView<Taps<T>> point_taps;          // (R total) set by the caller in each step
+  RowIndex zeros;                          // as many 0 as there are sequences or references
+  MatrixView<T> patches;                   // (N total, C*p*p)
+  MatrixView<T> grid_position;             // (cells,D)
+  MatrixView<T> class_sum;                 // (1,D)
+  MatrixView<T> reference;                 // (R total,D)
+  MatrixView<T> x;                         // (M,D) tokens that enter the first block
+  MatrixView<T> branch;                    // (M,D) overwritten by every block
+  std::vector<BlockActivations<T>> blocks;
+  MatrixView<T> out;                       // (M',D) rows that are read, in output order
+  VectorView<T> mean, inverse_std;
+
+  /// Takes all buffers from the arena. `saved`: keep what the backward pass needs; otherwise blocks share
+  /// their buffers and work in place.
+  template <Backend B>
+  static ViTActivations place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
+                              bool saved) {
+    ViTActivations a;
+    std::vector<Taps<T>> taps(static_cast<std::size_t>(layout.cells()));
+    std::span<Taps<T>> rest(taps);
+    for (const ViewGroup& group : layout.groups()) {
+      a.images.emplace_back(arena.take<T>(group.count * c.channels * group.grid.size() * c.patch * c.patch),
+                            group.count, c.channels, group.grid.height * c.patch, group.grid.width * c.patch);
+      grid_read(rest.first(static_cast<std::size_t>(group.grid.size())), group.grid, c.native_grid());
+      rest = rest.subspan(static_cast<std::size_t>(group.grid.size()));
+    }
+    Taps<T>* const grid_taps = arena.take<Taps<T>>(layout.cells());
+    if (grid_taps != nullptr) backend.upload(grid_taps, std::span<const Taps<T>>(taps));
+    a.grid_taps = VectorView<const Taps<T>>(grid_taps, layout.cells());
+    a.point_taps = arena.vector<Taps<T>>(layout.reference_count());
+    const Index zeros = std::max(layout.sequence_count(), layout.reference_count());
+    std::int32_t* const zero_rows = arena.take<std::int32_t>(zeros);
+    if (zero_rows != nullptr) {
+      const std::vector<std::int32_t> host(static_cast<std::size_t>(zeros), 0);
+      backend.upload(zero_rows, std::span<const std::int32_t>(host));
+    }
+    a.zeros = RowIndex(zero_rows, zeros);
+
+    const Index rows = layout.rows();
+    a.patches = arena.matrix<T>(layout.patch_count(), c.channels * c.patch * c.patch);
+    a.grid_position = arena.matrix<T>(layout.cells(), c.width);
+    a.class_sum = arena.matrix<T>(1, c.width);
+    a.reference = arena.matrix<T>(layout.reference_count(), c.width);
+    a.x = arena.matrix<T>(rows, c.width);
+    a.branch = arena.matrix<T>(rows, c.width);
+    const std::size_t start = arena.mark();
+    std::size_t end = start;
+    for (Index i = 0; i < c.depth; ++i) {
+      const bool last = i + 1 == c.depth;
+      const Index tail = last ? layout.read_count() : rows;
+      if (saved) {
+        a.blocks.push_back(BlockActivations<T>::saved(arena, c.block(), rows, tail, last));
+      } else {
+        arena.rewind(start);
+        a.blocks.push_back(BlockActivations<T>::forward_only(arena, c.block(), a.x, tail, last));
+      }
+      end = std::max(end, arena.mark());
+    }
+    arena.rewind(end);  // nothing that outlives a step may lie in what the blocks share
+    a.out = arena.matrix<T>(layout.read_count(), c.width);
+    a.mean = arena.vector<T>(layout.read_count());
+    a.inverse_std = arena.vector<T>(layout.read_count());
+    return a;
+  }
+};
+
+/// Forward pass: a.images and a.point_taps -> a.out (M',D), the normed rows that layout.reads() names.
+///
+/// `keep` has one entry a block (or is empty: no stochastic depth). Shapes as in `ViTActivations`.
+/// Test: fixtures `backbone_*`, `training_*`.
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTParameters<const T>& p, const ViTConfig& c,
+                 const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep) {
+  Index first = 0;
+  for (std::size_t g = 0; g < a.images.size(); ++g) {
+    const ViewGroup& group = layout.groups()[g];
+    const Index count = group.count * group.grid.size();
+    backend.unfold_patches(a.patches.rows(first, count), a.images[g], c.patch);
+    first += count;
+  }
+  const MatrixView<T> embedded = a.branch.rows(0, layout.patch_count());
+  backend.linear_forward(embedded, a.patches, p.patch_weight, p.patch_bias);
+  backend.sample_rows_forward(a.grid_position, p.patch_position, a.grid_taps);
+  backend.copy_rows(a.x, device.patch_rows, embedded, {});
+  backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
+
+  backend.copy_rows(a.class_sum, {}, p.class_token, {});
+  backend.add_rows(a.class_sum, {}, p.class_position, {});
+  backend.copy_rows(a.x, device.class_rows, a.class_sum,
+                    RowIndex(a.zeros.data(), layout.sequence_count()));
+
+  if (layout.reference_count() > 0) {
+    backend.sample_rows_forward(a.reference, p.patch_position, a.point_taps);
+    if (!p.reference_token.empty()) {
+      backend.add_rows(a.reference, {}, p.reference_token, RowIndex(a.zeros.data(), layout.reference_count()));
+    }
+    backend.copy_rows(a.x, device.reference_rows, a.reference, {});
+  }
+
+  MatrixView<const T> x = a.x;
+  for (std::size_t i = 0; i < a.blocks.size(); ++i) {
+    block_forward<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device,
+                     keep.empty() ? BranchKeep<T>{} : keep[i], a.branch, layout.reads(), i + 1 == a.blocks.size());
+    x = a.blocks[i].out;
+  }
+  backend.layer_norm_forward(a.out, a.mean, a.inverse_std, x, p.norm_weight, p.norm_bias, layer_norm_epsilon);
+}
+
+/// Backward pass: the gradient of a.out -> d_p +=. The gradient of the images is not computed.
+///
+/// `detached`: no gradient flows into the position table from the points it was read at.
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGradients<T>& g, MatrixView<const T> d_out,
+                  const ViTActivations<T>& a, const ViTParameters<const T>& p, const ViTConfig& c,
+                  const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep,
+                  bool detached) {
+  backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
+  backend.layer_norm_backward(g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, a.blocks.back().out, a.mean,
+                              a.inverse_std, p.norm_weight);
+  for (std::size_t i = a.blocks.size(); i-- > 0;) {
+    block_backward<R>(backend, g, d_p.blocks[i], a.blocks[i], i == 0 ? MatrixView<const T>(a.x) : a.blocks[i - 1].out,
+                      p.blocks[i], c.block(), device, keep.empty() ? BranchKeep<T>{} : keep[i], layout.reads(),
+                      i + 1 == a.blocks.size());
+  }
+
+  const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());
+  backend.copy_rows(d_embedded, {}, g.d_x, device.patch_rows);
+  backend.linear_backward_weight(d_p.patch_weight, d_p.patch_bias, d_embedded, a.patches);
+  // The forward values of the position reads are not needed any more: their buffers hold the gradients.
+  backend.fill(VectorView<T>(a.grid_position.data(), a.grid_position.size()), T{0});
+  backend.add_rows(a.grid_position, device.patch_cells, g.d_x, device.patch_rows);
+  backend.sample_rows_backward(d_p.patch_position, a.grid_position, a.grid_taps);
+
+  const RowIndex class_zeros(a.zeros.data(), layout.sequence_count());
+  backend.add_rows(d_p.class_token, class_zeros, g.d_x, device.class_rows);
+  backend.add_rows(d_p.class_position, class_zeros, g.d_x, device.class_rows);
+
+  if (layout.reference_count() > 0) {
+    backend.copy_rows(a.reference, {}, g.d_x, device.reference_rows);
+    if (!detached) backend.sample_rows_backward(d_p.patch_position, a.reference, a.point_taps);
+    if (!d_p.reference_token.empty()) {
+      backend.add_rows(d_p.reference_token, RowIndex(a.zeros.data(), layout.reference_count()), a.reference, {});
+    }
+  }
+}
+
+}  // namespace dssl

@@ -1,0 +1,206 @@
+// The layout of all parameters in one flat buffer: names, shapes, offsets, initial values.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <initializer_list>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dssl/backend/operands.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl {
+
+/// How a parameter tensor is filled before training.
+enum class InitialValues : std::uint8_t {
+  zero,
+  one,
+  truncated_normal,  ///< standard deviation 0.02, cut at -2 and 2 (absolute)
+  uniform            ///< in [-1/sqrt(fan_in), 1/sqrt(fan_in)]
+};
+
+/// A name of at most 63 characters that can be built at compile time.
+class ParameterName {
+ public:
+  constexpr ParameterName() = default;
+  constexpr explicit ParameterName(std::string_view text) { append(text); }
+
+  constexpr ParameterName& append(std::string_view text) {
+    for (const char c : text) x_text.at(x_size++) = c;
+    return *this;
+  }
+  constexpr ParameterName& append(Index number) {
+    if (number >= 10) append(number / 10);
+    x_text.at(x_size++) = static_cast<char>('0' + number % 10);
+    return *this;
+  }
+  [[nodiscard]] constexpr std::string_view view() const { return {x_text.data(), x_size}; }
+
+ private:
+  std::array<char, 64> x_text{};
+  std::size_t x_size = 0;
+};
+
+/// One parameter tensor of a layout.
+struct ParameterSpec {
+  ParameterName name;
+  std::array<Index, 4> extents{};
+  std::size_t rank = 0;
+  Index offset = 0;  ///< first element in the flat buffer
+  Index size = 0;
+  InitialValues initial = InitialValues::zero;
+  Index fan_in = 1;        ///< for InitialValues::uniform
+  bool trained = true;     ///< false: no gradient, never updated (a fixed weight norm)
+  bool prototype = false;  ///< belongs to a head's prototypes
+
+  /// Weight decay: tensors of two or more dimensions, but for biases, which have one.
+  [[nodiscard]] constexpr bool decayed() const { return rank >= 2; }
+  [[nodiscard]] std::vector<Index> shape() const { return {extents.begin(), extents.begin() + rank}; }
+};
+
+/// Where every parameter of a model lies in its flat buffer; can be computed at compile time.
+///
+/// Tensors begin at multiples of 16 elements (a cache line of floats); the gaps stay zero, so that one pass
+/// over the whole buffer is right for sums, averages and copies.
+class ParameterLayout {
+ public:
+  struct Options {
+    InitialValues initial = InitialValues::zero;
+    Index fan_in = 1;
+    bool trained = true;
+    bool prototype = false;
+  };
+
+  /// Appends a tensor; the name is the current prefix and `name`.
+  constexpr void add(std::string_view name, std::initializer_list<Index> extents, Options options) {
+    ParameterSpec spec;
+    spec.name.append(x_prefix.view()).append(name);
+    spec.rank = extents.size();
+    spec.size = 1;
+    std::size_t d = 0;
+    for (const Index e : extents) {
+      spec.extents.at(d++) = e;
+      spec.size *= e;
+    }
+    spec.offset = x_total;
+    spec.initial = options.initial;
+    spec.fan_in = options.fan_in;
+    spec.trained = options.trained;
+    spec.prototype = options.prototype;
+    x_total += (spec.size + 15) / 16 * 16;
+    x_specs.push_back(spec);
+  }
+
+  /// What comes before the names of the tensors added from now on.
+  constexpr void prefix(std::string_view name) { x_prefix = ParameterName(name); }
+
+  /// Elements of the flat buffer, gaps included.
+  [[nodiscard]] constexpr Index total() const { return x_total; }
+
+  /// Number of parameters, without the gaps.
+  [[nodiscard]] constexpr Index parameter_count() const {
+    Index count = 0;
+    for (const auto& spec : x_specs) count += spec.size;
+    return count;
+  }
+
+  [[nodiscard]] constexpr const std::vector<ParameterSpec>& specs() const { return x_specs; }
+  [[nodiscard]] constexpr std::size_t size() const { return x_specs.size(); }
+
+  /// The tensor of that name. Throws `Error` if there is none.
+  [[nodiscard]] const ParameterSpec& find(std::string_view name) const {
+    const auto found =
+        std::find_if(x_specs.begin(), x_specs.end(), [&](const auto& spec) { return spec.name.view() == name; });
+    if (found == x_specs.end()) throw Error(join("no parameter is named '", name, "'"));
+    return *found;
+  }
+
+  /// The layout as optimisers see it. Prototypes are left alone where `freeze_prototypes`.
+  [[nodiscard]] std::vector<Segment> segments(bool freeze_prototypes = false) const {
+    std::vector<Segment> out;
+    for (const auto& spec : x_specs) {
+      out.push_back({.offset = spec.offset,
+                     .size = spec.size,
+                     .decayed = spec.decayed(),
+                     .adapted = spec.rank >= 2,
+                     .updated = spec.trained && !(spec.prototype && freeze_prototypes),
+                     .prototype = spec.prototype});
+    }
+    return out;
+  }
+
+ private:
+  std::vector<ParameterSpec> x_specs;
+  ParameterName x_prefix;
+  Index x_total = 0;
+};
+
+/// Fills a flat host buffer of `layout.total()` elements with initial values.
+///
+/// Tensor number i draws from a stream of its own (sample i), so its values do not depend on the sizes of the
+/// tensors before it. Source: the published initialisation (truncated normal, PyTorch's default convolution).
+template <class T>
+void initialise(std::span<T> flat, const ParameterLayout& layout, std::uint64_t seed) {
+  std::fill(flat.begin(), flat.end(), T{0});
+  std::uint64_t number = 0;
+  for (const auto& spec : layout.specs()) {
+    RandomStream random({.seed = seed, .sample = number++, .purpose = Purpose::initialise});
+    const auto out = flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+    switch (spec.initial) {
+      case InitialValues::zero: break;
+      case InitialValues::one: std::fill(out.begin(), out.end(), T{1}); break;
+      case InitialValues::truncated_normal:
+        for (T& value : out) {
+          double drawn = 0;
+          do drawn = 0.02 * random.normal();
+          while (std::abs(drawn) > 2.0);
+          value = static_cast<T>(drawn);
+        }
+        break;
+      case InitialValues::uniform: {
+        const double bound = 1.0 / std::sqrt(static_cast<double>(spec.fan_in));
+        for (T& value : out) value = static_cast<T>(random.uniform(-bound, bound));
+        break;
+      }
+    }
+  }
+}
+
+/// Views of a layout's tensors, handed out in the order in which they were added.
+///
+/// A layer binds its parameters by taking them in the same order in which it described them.
+template <class T>
+class ParameterCursor {
+ public:
+  ParameterCursor(const ParameterLayout& layout, T* base, std::size_t first = 0)
+      : x_layout(&layout), x_base(base), x_next(first) {}
+
+  [[nodiscard]] VectorView<T> vector() {
+    const auto& spec = x_take();
+    return VectorView<T>(x_base + spec.offset, spec.size);
+  }
+  /// The tensor as a matrix of its first extent by all the others; leading extents of 1 are dropped.
+  [[nodiscard]] MatrixView<T> matrix() {
+    const auto& spec = x_take();
+    std::size_t first = 0;
+    while (first + 2 < spec.rank && spec.extents[first] == 1) ++first;
+    return MatrixView<T>(x_base + spec.offset, spec.extents[first], spec.size / spec.extents[first]);
+  }
+  [[nodiscard]] std::size_t position() const { return x_next; }
+
+ private:
+  const ParameterSpec& x_take() { return x_layout->specs().at(x_next++); }
+
+  const ParameterLayout* x_layout;
+  T* x_base;
+  std::size_t x_next;
+};
+
+}  // namespace dssl

@@ -1,0 +1,146 @@
+// How views of several sizes are packed into one token matrix, and which rows are read of it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/sequence.hpp>
+#include <dssl/nn/position.hpp>
+
+namespace dssl {
+
+/// Some views of one size: `count` images, each with the same number of reference tokens.
+struct ViewGroup {
+  Index count = 0;
+  GridSize grid;         ///< patches a view
+  Index references = 0;  ///< reference tokens a view
+
+  [[nodiscard]] constexpr bool operator==(const ViewGroup&) const = default;
+};
+
+/// The packed token matrix of a batch: sequences of all groups, one after the other, and the rows of it that
+/// somebody reads. Host side; the same for every step, so it is made once.
+///
+/// Output rows (what the backbone returns) come in the order: class rows of all sequences, reference rows,
+/// patch rows; each only where `reads` has the group.
+class TokenLayout {
+ public:
+  TokenLayout() = default;
+
+  TokenLayout(std::vector<ViewGroup> groups, GroupSet reads) : x_groups(std::move(groups)), x_reads(reads) {
+    for (std::size_t g = 0; g < x_groups.size(); ++g) {
+      const ViewGroup& group = x_groups[g];
+      for (Index i = 0; i < group.count; ++i) {
+        const Sequence s{.first = x_rows, .patches = group.grid.size(), .references = group.references};
+        const auto number = static_cast<std::int32_t>(x_sequences.size());
+        for (Index t = 0; t < s.patches; ++t) {
+          x_patch_rows.push_back(static_cast<std::int32_t>(s.first + 1 + t));
+          x_patch_cells.push_back(static_cast<std::int32_t>(x_cells + t));
+        }
+        for (Index r = 0; r < s.references; ++r) {
+          x_reference_rows.push_back(static_cast<std::int32_t>(s.first + 1 + s.patches + r));
+        }
+        x_class_rows.push_back(static_cast<std::int32_t>(s.first));
+        x_sequence_of_row.insert(x_sequence_of_row.end(), static_cast<std::size_t>(s.tokens()), number);
+        x_longest = s.tokens() > x_longest ? s.tokens() : x_longest;
+        x_rows += s.tokens();
+        x_sequences.push_back(s);
+      }
+      x_cells += group.grid.size();
+    }
+    const auto read = [&](const std::vector<std::int32_t>& rows) {
+      for (const std::int32_t row : rows) {
+        x_read_rows.push_back(row);
+        x_sequence_of_read_row.push_back(x_sequence_of_row[static_cast<std::size_t>(row)]);
+      }
+    };
+    if (reads.class_token) read(x_class_rows);
+    if (reads.reference) read(x_reference_rows);
+    if (reads.patch) read(x_patch_rows);
+  }
+
+  [[nodiscard]] const std::vector<ViewGroup>& groups() const { return x_groups; }
+  [[nodiscard]] GroupSet reads() const { return x_reads; }
+  [[nodiscard]] const std::vector<Sequence>& sequences() const { return x_sequences; }
+  [[nodiscard]] Index sequence_count() const { return static_cast<Index>(x_sequences.size()); }
+  [[nodiscard]] Index rows() const { return x_rows; }
+  [[nodiscard]] Index longest() const { return x_longest; }
+  /// Cells of the position grids of all groups together: each group has one grid.
+  [[nodiscard]] Index cells() const { return x_cells; }
+  [[nodiscard]] Index patch_count() const { return static_cast<Index>(x_patch_rows.size()); }
+  [[nodiscard]] Index reference_count() const { return static_cast<Index>(x_reference_rows.size()); }
+  [[nodiscard]] Index read_count() const { return static_cast<Index>(x_read_rows.size()); }
+
+  /// First output row of a group, and how many it has.
+  [[nodiscard]] Index output_begin(TokenGroup group) const {
+    Index begin = 0;
+    if (group == TokenGroup::class_token) return begin;
+    if (x_reads.class_token) begin += sequence_count();
+    if (group == TokenGroup::reference) return begin;
+    return x_reads.reference ? begin + reference_count() : begin;
+  }
+
+  [[nodiscard]] std::span<const std::int32_t> class_rows() const { return x_class_rows; }
+  [[nodiscard]] std::span<const std::int32_t> patch_rows() const { return x_patch_rows; }
+  [[nodiscard]] std::span<const std::int32_t> patch_cells() const { return x_patch_cells; }
+  [[nodiscard]] std::span<const std::int32_t> reference_rows() const { return x_reference_rows; }
+  [[nodiscard]] std::span<const std::int32_t> read_rows() const { return x_read_rows; }
+  [[nodiscard]] std::span<const std::int32_t> sequence_of_row() const { return x_sequence_of_row; }
+  [[nodiscard]] std::span<const std::int32_t> sequence_of_read_row() const { return x_sequence_of_read_row; }
+
+ private:
+  std::vector<ViewGroup> x_groups;
+  GroupSet x_reads;
+  std::vector<Sequence> x_sequences;
+  std::vector<std::int32_t> x_class_rows;
+  std::vector<std::int32_t> x_patch_rows;
+  std::vector<std::int32_t> x_patch_cells;
+  std::vector<std::int32_t> x_reference_rows;
+  std::vector<std::int32_t> x_read_rows;
+  std::vector<std::int32_t> x_sequence_of_row;
+  std::vector<std::int32_t> x_sequence_of_read_row;
+  Index x_rows = 0;
+  Index x_longest = 0;
+  Index x_cells = 0;
+};
+
+/// A `TokenLayout` in a backend's memory, as primitives take it.
+struct DeviceTokenLayout {
+  SequenceBatch batch;
+  RowIndex class_rows;
+  RowIndex patch_rows;
+  RowIndex patch_cells;
+  RowIndex reference_rows;
+  RowIndex read_rows;
+  RowIndex sequence_of_row;
+  RowIndex sequence_of_read_row;
+
+  /// Takes the memory from `arena` and, if that is live, uploads.
+  template <Backend B>
+  static DeviceTokenLayout place(const B& backend, Arena& arena, const TokenLayout& layout) {
+    const auto put = [&]<class U>(std::span<const U> host) {
+      U* const device = arena.take<U>(static_cast<Index>(host.size()));
+      if (device != nullptr) backend.upload(device, host);
+      return VectorView<const U>(device, static_cast<Index>(host.size()));
+    };
+    DeviceTokenLayout out;
+    out.batch = {.sequences = put(std::span<const Sequence>(layout.sequences())),
+                 .rows = layout.rows(),
+                 .longest = layout.longest()};
+    out.class_rows = put(layout.class_rows());
+    out.patch_rows = put(layout.patch_rows());
+    out.patch_cells = put(layout.patch_cells());
+    out.reference_rows = put(layout.reference_rows());
+    out.read_rows = put(layout.read_rows());
+    out.sequence_of_row = put(layout.sequence_of_row());
+    out.sequence_of_read_row = put(layout.sequence_of_read_row());
+    return out;
+  }
+};
+
+}  // namespace dssl
