@@ -1,0 +1,21 @@
+# Compiles SOURCE with COMPILER and the include folders in the file FOLDERS.
+# With EXPECTED: it must fail, with that text in the message. Without: it must compile with DSSL_MUST_COMPILE.
+set(command ${COMPILER} -std=c++20 -fsyntax-only @${FOLDERS})
+if(NOT DEFINED EXPECTED)
+  list(APPEND command -DDSSL_MUST_COMPILE)
+endif()
+execute_process(COMMAND ${command} ${SOURCE} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+
+if(NOT DEFINED EXPECTED)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${SOURCE} must compile with DSSL_MUST_COMPILE, and does not:\n${output}")
+  endif()
+  return()
+endif()
+if(result EQUAL 0)
+  message(FATAL_ERROR "${SOURCE} must not compile, and does")
+endif()
+string(FIND "${output}" "${EXPECTED}" position)
+if(position EQUAL -1)
+  message(FATAL_ERROR "${SOURCE} fails, but without the message \"${EXPECTED}\":\n${output}")
+endif()

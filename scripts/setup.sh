@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Installs what building dssl needs and this machine lacks, from the distribution's packages (Debian 12 or newer,
+# Ubuntu 24.04 or newer). Does nothing when nothing is missing.
+set -euo pipefail
+
+packages=(
+  g++               # compiler, C++20
+  cmake             # 3.25 or newer
+  ninja-build       # build tool of the presets
+  libeigen3-dev     # matrix products
+  libtbb-dev        # threads
+  catch2            # tests
+  libjpeg-dev       # reading JPEG files
+  libpng-dev        # reading and writing PNG files
+  nlohmann-json3-dev  # programs: metrics and options as JSON
+  libcli11-dev      # programs: command lines
+)
+
+fail() {
+  echo "setup: $1" >&2
+  exit 1
+}
+
+command -v dpkg-query >/dev/null ||
+  fail "this is neither Debian nor Ubuntu; install what these packages hold by other means: ${packages[*]}"
+
+# A tool counts as present however it came here; a library does when its package is installed.
+installed() {
+  case $1 in
+    g++ | cmake) command -v "$1" >/dev/null && return ;;
+    ninja-build) command -v ninja >/dev/null && return ;;
+  esac
+  [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+}
+
+missing=()
+for package in "${packages[@]}"; do
+  installed "$package" || missing+=("$package")
+done
+
+if [[ ${#missing[@]} -eq 0 ]]; then
+  echo "setup: everything is installed"
+else
+  echo "setup: missing: ${missing[*]}"
+  as_root=()
+  if [[ $(id -u) -ne 0 ]]; then
+    command -v sudo >/dev/null ||
+      fail "installing packages needs root and sudo is not there; as root, run: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3)
+  echo "setup: ${apt[*]} update"
+  "${apt[@]}" update -qq || fail "the package lists could not be fetched; is the network there?"
+  echo "setup: ${apt[*]} install -y --no-install-recommends ${missing[*]}"
+  "${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" ||
+    fail "apt-get could not install: ${missing[*]}"
+  for package in "${missing[@]}"; do
+    installed "$package" || fail "$package is still missing after its installation"
+  done
+  echo "setup: installed ${missing[*]}"
+fi
+
+version=$(cmake --version | sed -n '1s/[^0-9]*//p')
+[[ $(printf '%s\n' 3.25 "$version" | sort -V | head -n 1) == 3.25 ]] ||
+  fail "cmake $version is too old; 3.25 or newer is needed (Debian 12, Ubuntu 24.04)"

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Holds the house's include edges: which room may include which, and who may see which library.
+# Usage: rooms.sh INCLUDE_FOLDER   (the folder that holds core/, backend/, ...)
+set -euo pipefail
+
+include=${1:?usage: rooms.sh INCLUDE_FOLDER}
+violations=0
+
+complain() {
+  echo "$1" >&2
+  violations=$((violations + 1))
+}
+
+# Rooms that the given room may include, itself among them.
+policies="backbone tokens views points loss"
+allowed_rooms() {
+  case $1 in
+    core) echo "core" ;;
+    backend) echo "core backend" ;;
+    nn) echo "core backend nn" ;;
+    backbone | tokens | views | points | loss) echo "core backend nn $1" ;;
+    optim) echo "core backend nn $policies optim" ;;
+    io) echo "core io" ;;
+    data) echo "core io data" ;;
+    train) echo "core backend nn $policies optim io data train" ;;
+    eval) echo "core backend nn $policies optim io data train eval" ;;
+    *) return 1 ;;
+  esac
+}
+
+# Headers outside the rooms, or open to rooms that may not see the rest of theirs.
+allowed_header() {  # room, header
+  case $2 in
+    fwd.hpp | version.hpp) return 0 ;;
+    concepts.hpp) [[ $1 != core && $1 != backend && $1 != io ]] ;;
+    views/image.hpp) [[ $1 != core && $1 != backend ]] ;;  # the type of images belongs to every room that has pictures
+    *) return 1 ;;
+  esac
+}
+
+check_header() {
+  local file=$1 path=${1#"$include"/} room where header line other
+  room=${path%%/*}
+  if [[ $path == "$room" ]]; then
+    room=""  # dssl.hpp, fwd.hpp, ...
+  elif ! allowed_rooms "$room" >/dev/null; then
+    complain "$path: '$room' is no room of the house"
+    return
+  fi
+
+  while IFS= read -r line; do
+    where=$path:${line%%:*}
+    line=${line#*:}
+    if [[ ! $line =~ ^[[:space:]]*#[[:space:]]*include[[:space:]]*\<([^\>]+)\> ]]; then
+      complain "$where: an include that is not spelled in full: $line"
+      continue
+    fi
+    header=${BASH_REMATCH[1]}
+    case $header in
+      dssl/*)
+        header=${header#dssl/}
+        if [[ ! -f $include/$header ]]; then
+          complain "$where: <dssl/$header> does not exist"
+        elif [[ -n $room ]] && ! allowed_header "$room" "$header"; then
+          other=${header%%/*}
+          [[ " $(allowed_rooms "$room") " == *" $other "* ]] || complain "$where: $room may not include <dssl/$header>"
+        fi
+        ;;
+      Eigen/* | unsupported/Eigen/*) [[ $room == backend ]] || complain "$where: only backend/ may see Eigen" ;;
+      tbb/* | oneapi/*) [[ $room == backend || $room == data ]] || complain "$where: only backend/ and data/ may see oneTBB" ;;
+      cuda* | cub/* | thrust/* | cublas*) [[ $room == backend ]] || complain "$where: only backend/ may see CUDA" ;;
+      png.h) [[ $path == io/png.hpp ]] || complain "$where: only io/png.hpp may see libpng" ;;
+      jpeglib.h | jerror.h | turbojpeg.h) [[ $path == io/jpeg.hpp ]] || complain "$where: only io/jpeg.hpp may see libjpeg" ;;
+      iostream) complain "$where: a library does not print" ;;
+      nlohmann/* | CLI/*) complain "$where: <$header> is for programs" ;;
+    esac
+  done < <(grep -nE '^[[:space:]]*#[[:space:]]*include' "$file")
+
+  while IFS= read -r line; do
+    complain "$path:${line%%:*}: a library neither prints nor ends the process: ${line#*:}"
+  done < <(grep -nE '^[^/]*\b(std::(cout|cerr|clog|exit|abort|quick_exit|terminate)|(f?printf|puts)[[:space:]]*\()' "$file")
+}
+
+count=0
+while IFS= read -r file; do
+  check_header "$file"
+  count=$((count + 1))
+done < <(find "$include" -name '*.hpp' -o -name '*.cuh' | sort)
+
+if [[ $count -eq 0 ]]; then
+  complain "$include: no headers"
+fi
+if [[ $violations -gt 0 ]]; then
+  echo "$violations violations in $count headers" >&2
+  exit 1
+fi
+echo "$count headers keep to their rooms"
