@@ -1,0 +1,106 @@
+// Runs a ViT forward and backward outside a trainer, on any backend.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/backbone/vit.hpp>
+#include <dssl/core/sequence.hpp>
+
+namespace dssl::test {
+
+/// Calls `f.template operator()<relation>()` for the relation of that published name.
+template <class F>
+void with_relation(const std::string& published_name, F&& f) {
+  bool found = false;
+  const auto visit = [&]<std::size_t I>() {
+    if (named_relations[I].published_name == published_name) {
+      found = true;
+      f.template operator()<named_relations[I].relation>();
+    }
+  };
+  [&]<std::size_t... I>(std::index_sequence<I...>) { (visit.template operator()<I>(), ...); }
+  (std::make_index_sequence<named_relations.size()>{});
+  if (!found) throw Error("no relation is named " + published_name);
+}
+
+/// A ViT with weights, gradients and all buffers for one token layout.
+template <Backend B>
+class VitRunner {
+ public:
+  using T = typename B::Scalar;
+
+  VitRunner(const B& backend, const ViTConfig& config, bool learned_reference, const std::vector<ViewGroup>& groups,
+            GroupSet reads, bool saved = true)
+      : x_backend(backend),
+        x_config(config),
+        x_parameters(vit_layout(config, learned_reference)),
+        x_tokens(groups, reads),
+        x_learned(learned_reference) {
+    Arena measure;
+    x_place(measure, saved);
+    x_buffer = backend.allocate(measure.high_water());
+    Arena live(x_buffer);
+    x_place(live, saved);
+  }
+
+  [[nodiscard]] const ParameterLayout& parameters() const { return x_parameters; }
+  [[nodiscard]] const TokenLayout& tokens() const { return x_tokens; }
+  [[nodiscard]] const ViTActivations<T>& activations() const { return x_activations; }
+  [[nodiscard]] std::span<T> weights() { return x_weights.flat(); }
+  [[nodiscard]] std::span<T> gradients() { return x_gradients.flat(); }
+  [[nodiscard]] std::span<T> image(std::size_t group) { return x_activations.images[group].flat(); }
+
+  /// Points of all sequences in order, (x, y) each.
+  template <class U>
+  void points(std::span<const U> xy) {
+    for (std::size_t i = 0; i < xy.size() / 2; ++i) {
+      x_activations.point_taps.data()[i] = point_read<T>(
+          {static_cast<double>(xy[2 * i]), static_cast<double>(xy[2 * i + 1])}, x_config.native_grid());
+    }
+  }
+
+  template <AttentionRelation R>
+  MatrixView<const T> forward(std::span<const BranchKeep<T>> keep = {}) {
+    ParameterCursor<const T> cursor(x_parameters, x_weights.data());
+    x_bound = ViTParameters<const T>::bind(cursor, x_config, x_learned);
+    vit_forward<R>(x_backend, x_activations, x_bound, x_config, x_tokens, x_device, keep);
+    return x_activations.out;
+  }
+
+  template <AttentionRelation R>
+  void backward(MatrixView<const T> d_out, bool detached = false, std::span<const BranchKeep<T>> keep = {}) {
+    x_backend.fill(x_gradients, T{0});
+    ParameterCursor<T> cursor(x_parameters, x_gradients.data());
+    const auto bound = ViTParameters<T>::bind(cursor, x_config, x_learned);
+    vit_backward<R>(x_backend, bound, x_block_gradients, d_out, x_activations, x_bound, x_config, x_tokens, x_device,
+                    keep, detached);
+  }
+
+ private:
+  void x_place(Arena& arena, bool saved) {
+    x_weights = arena.template vector<T>(x_parameters.total());
+    x_gradients = arena.template vector<T>(x_parameters.total());
+    x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
+    x_activations = ViTActivations<T>::place(x_backend, arena, x_config, x_tokens, saved);
+    x_block_gradients = BlockGradients<T>::take(arena, x_config.block(), x_tokens.rows(), x_tokens.read_count());
+  }
+
+  B x_backend;
+  ViTConfig x_config;
+  ParameterLayout x_parameters;
+  TokenLayout x_tokens;
+  bool x_learned;
+  Buffer x_buffer;
+  VectorView<T> x_weights, x_gradients;
+  DeviceTokenLayout x_device;
+  ViTActivations<T> x_activations;
+  BlockGradients<T> x_block_gradients;
+  ViTParameters<const T> x_bound;
+};
+
+}  // namespace dssl::test
