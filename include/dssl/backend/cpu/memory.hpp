@@ -1,0 +1,34 @@
+// Host memory of the Cpu backend: zeroed, aligned, on huge pages where that pays.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include <dssl/core/arena.hpp>
+
+namespace dssl::cpu {
+
+/// Size of a huge page, and from where on a buffer is worth some.
+inline constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+/// `bytes` zeroed bytes aligned to `Arena::alignment`; from 4 MiB on aligned to huge pages, which the system is
+/// asked to use (a step that walks hundreds of MB otherwise loses time to missing address translations).
+/// Throws std::bad_alloc.
+[[nodiscard]] inline Buffer allocate(std::size_t bytes) {
+  const std::align_val_t alignment{bytes >= 2 * huge_page ? huge_page : Arena::alignment};
+  const std::size_t size = std::max<std::size_t>(bytes, 1);
+  auto* data = static_cast<std::byte*>(::operator new(size, alignment));
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (bytes >= 2 * huge_page) ::madvise(data, size, MADV_HUGEPAGE);  // advice only: a refusal changes nothing
+#endif
+  std::memset(data, 0, bytes);
+  return {data, bytes, [alignment](std::byte* p) { ::operator delete(p, alignment); }};
+}
+
+}  // namespace dssl::cpu

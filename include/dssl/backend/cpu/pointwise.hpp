@@ -1,0 +1,103 @@
+// Cpu backend: operations that treat every element alone.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include <dssl/backend/cpu/lanes.hpp>
+#include <dssl/backend/cpu/special.hpp>
+#include <dssl/backend/cpu/workers.hpp>
+#include <dssl/backend/operands.hpp>
+
+namespace dssl::cpu {
+
+/// Elements that one task of a pointwise operation takes.
+inline constexpr Index pointwise_piece = 32'768;
+
+template <class T>
+void fill(Workers& workers, VectorView<T> x, T value) {
+  workers.run_pieces(x.size(), pointwise_piece, x.size() / 8,
+                     [&](Index begin, Index end) { std::fill(x.data() + begin, x.data() + end, value); });
+}
+
+template <class T>
+void copy(Workers& workers, VectorView<T> y, VectorView<const T> x) {
+  workers.run_pieces(x.size(), pointwise_piece, x.size() / 8, [&](Index begin, Index end) {
+    std::copy(x.data() + begin, x.data() + end, y.data() + begin);
+  });
+}
+
+template <class T>
+void gelu_forward(Workers& workers, MatrixView<T> y, MatrixView<const T> x) {
+  workers.run_pieces(x.size(), pointwise_piece, x.size() / 2, [&](Index begin, Index end) {
+    map(y.data() + begin, end - begin, [](const auto& v) { return v * normal_distribution<T>(v); }, x.data() + begin);
+  });
+}
+
+template <class T>
+void gelu_backward(Workers& workers, MatrixView<T> d_x, MatrixView<const T> d_y, MatrixView<const T> x) {
+  const auto density = spread(static_cast<T>(1.0 / std::sqrt(2.0 * std::numbers::pi)));
+  const auto minus_half = spread(static_cast<T>(-0.5));
+  workers.run_pieces(x.size(), pointwise_piece, x.size(), [&](Index begin, Index end) {
+    map(d_x.data() + begin, end - begin,
+        [&](const auto& g, const auto& v) {
+          const auto slope = multiply_add(v * density, exponential<T>(minus_half * v * v), normal_distribution<T>(v));
+          return g * slope;
+        },
+        d_y.data() + begin, x.data() + begin);
+  });
+}
+
+template <class T>
+void residual_forward(Workers& workers, MatrixView<T> out, MatrixView<const T> x, MatrixView<const T> branch,
+                      VectorView<const T> keep, RowIndex sequence_of_row) {
+  const Index width = x.cols();
+  workers.run_pieces(x.rows(), std::max(Index{1}, pointwise_piece / std::max(Index{1}, width)), x.size() / 4,
+                     [&](Index begin, Index end) {
+    for (Index m = begin; m < end; ++m) {
+      const auto scale = spread(keep.empty() ? T{1} : keep(sequence_of_row(m)));
+      map(out.row(m), width, [&](const auto& a, const auto& b) { return multiply_add(scale, b, a); }, x.row(m),
+          branch.row(m));
+    }
+  });
+}
+
+template <class T>
+void residual_backward(Workers& workers, MatrixView<T> d_branch, MatrixView<const T> d_out,
+                       VectorView<const T> keep, RowIndex sequence_of_row) {
+  const Index width = d_out.cols();
+  workers.run_pieces(d_out.rows(), std::max(Index{1}, pointwise_piece / std::max(Index{1}, width)), d_out.size() / 4,
+                     [&](Index begin, Index end) {
+    for (Index m = begin; m < end; ++m) {
+      const auto scale = spread(keep.empty() ? T{1} : keep(sequence_of_row(m)));
+      map(d_branch.row(m), width, [&](const auto& g) { return scale * g; }, d_out.row(m));
+    }
+  });
+}
+
+template <class T>
+void accumulate(Workers& workers, VectorView<T> y, VectorView<const T> x) {
+  workers.run_pieces(y.size(), pointwise_piece, y.size() / 4, [&](Index begin, Index end) {
+    map(y.data() + begin, end - begin, [](const auto& a, const auto& b) { return a + b; }, y.data() + begin,
+        x.data() + begin);
+  });
+}
+
+/// With m near 1 the sum is taken as y + (1 - m)(x - y): m itself, rounded to T, would let y drift.
+template <class T>
+void lerp(Workers& workers, VectorView<T> y, VectorView<const T> x, double m) {
+  const auto keep = spread(static_cast<T>(m));
+  const auto take = spread(static_cast<T>(1.0 - m));
+  workers.run_pieces(y.size(), pointwise_piece, y.size() / 4, [&](Index begin, Index end) {
+    T* out = y.data() + begin;
+    const T* in = x.data() + begin;
+    if (m > 0.5) {
+      map(out, end - begin, [&](const auto& a, const auto& b) { return multiply_add(take, b - a, a); }, out, in);
+    } else {
+      map(out, end - begin, [&](const auto& a, const auto& b) { return multiply_add(take, b, keep * a); }, out, in);
+    }
+  });
+}
+
+}  // namespace dssl::cpu

@@ -1,0 +1,90 @@
+// Threads of the Cpu backend and the memory they work in.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+#include <dssl/backend/cpu/memory.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl::cpu {
+
+/// A limited set of oneTBB threads, a piece of scratch memory for each, and one that a whole call shares.
+///
+/// Scratch only grows, and always for every thread at once: after the first call with the largest shapes
+/// nothing is allocated, whichever threads took part in it. One call at a time.
+class Workers {
+ public:
+  /// Work (in units of about a nanosecond) below which a call stays on the calling thread: waking another one
+  /// and waiting for it costs 5 to 20 microseconds.
+  static constexpr Index alone_below = 30'000;
+
+  /// `threads` threads; 0: as many as the process may use.
+  explicit Workers(int threads) : x_arena(threads == 0 ? tbb::task_arena::automatic : threads) {
+    x_arena.initialize();
+    x_slots.resize(static_cast<std::size_t>(x_arena.max_concurrency()));
+  }
+
+  [[nodiscard]] int threads() const { return static_cast<int>(x_slots.size()); }
+
+  /// Calls body(task, slot) for every task in [0, tasks), in any order, and waits for all; no two calls with
+  /// the same slot overlap. `work` is about how many nanoseconds one thread would take for all tasks.
+  template <class Body>
+  void run(Index tasks, Index work, const Body& body) {
+    if (tasks <= 1 || threads() == 1 || work < alone_below) {
+      for (Index task = 0; task < tasks; ++task) body(task, std::size_t{0});
+      return;
+    }
+    x_arena.execute([&] {
+      tbb::parallel_for(Index{0}, tasks, [&](Index task) {
+        body(task, static_cast<std::size_t>(tbb::this_task_arena::current_thread_index()));
+      });
+    });
+  }
+
+  /// As `run`, over the elements [0, count) in pieces of `piece`: body(begin, end).
+  template <class Body>
+  void run_pieces(Index count, Index piece, Index work, const Body& body) {
+    run((count + piece - 1) / piece, work, [&](Index task, std::size_t) {
+      const Index begin = task * piece;
+      body(begin, begin + piece < count ? begin + piece : count);
+    });
+  }
+
+  /// Makes each slot's scratch at least `bytes` long. Not from within a task.
+  void reserve(std::size_t bytes) {
+    for (Buffer& slot : x_slots) x_grow(slot, bytes);
+  }
+  /// Scratch of one slot; its contents do not outlive a task.
+  [[nodiscard]] const Buffer& scratch(std::size_t slot) const { return x_slots[slot]; }
+
+  /// Scratch that all tasks of a call share, at least `bytes` long. Not from within a task.
+  [[nodiscard]] const Buffer& shared(std::size_t bytes) {
+    x_grow(x_shared, bytes);
+    return x_shared;
+  }
+
+  /// Bytes of all scratch.
+  [[nodiscard]] std::size_t scratch_bytes() const {
+    std::size_t sum = x_shared.bytes();
+    for (const Buffer& slot : x_slots) sum += slot.bytes();
+    return sum;
+  }
+
+ private:
+  static void x_grow(Buffer& buffer, std::size_t bytes) {
+    if (buffer.bytes() >= bytes) return;
+    buffer = Buffer();
+    buffer = allocate(bytes);
+  }
+
+  tbb::task_arena x_arena;
+  std::vector<Buffer> x_slots;
+  Buffer x_shared;
+};
+
+}  // namespace dssl::cpu
