@@ -1,6 +1,7 @@
 // The CPU backend: vector instructions through Eigen, threads through oneTBB.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -9,10 +10,10 @@
 #include <type_traits>
 
 #include <tbb/version.h>
-#include <Eigen/Core>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/cpu/attention.hpp>
+#include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/layer_norm.hpp>
 #include <dssl/backend/cpu/linear.hpp>
 #include <dssl/backend/cpu/loss.hpp>

@@ -5,7 +5,16 @@
 #include <array>
 #include <cstddef>
 
+// g++ 12 takes the deliberately undefined registers of its own AVX-512 intrinsics for mistakes (bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <Eigen/Core>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #include <dssl/core/tensor_view.hpp>
 

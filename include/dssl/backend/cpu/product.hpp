@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <Eigen/Core>
-
+#include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/tensor_view.hpp>
 

@@ -1,0 +1,134 @@
+// The Cpu backend against the oracle, and against itself with another number of threads.
+#include "catch.hpp"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+#include <string>
+#include <vector>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/reference.hpp>
+
+#include "backend/board.hpp"
+#include "backend/op_cases.hpp"
+
+namespace {
+
+using dssl::BasicCpu;
+using dssl::Cpu;
+using dssl::Index;
+using dssl::Reference;
+using dssl::test::Board;
+
+/// Largest difference as a fraction of the largest expected magnitude; infinite where something is not finite.
+double distance(const std::vector<double>& got, const std::vector<double>& expected) {
+  double most = 0;
+  double scale = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (!std::isfinite(got[i])) return std::numeric_limits<double>::infinity();
+    most = std::max(most, std::abs(got[i] - expected[i]));
+    scale = std::max(scale, std::abs(expected[i]));
+  }
+  return most == 0 ? 0 : most / scale;
+}
+
+template <class B, class Call>
+auto outcome(const B& backend, const Call& call, std::uint64_t seed) {
+  Board<B> board(backend, seed);
+  call(backend, board);
+  CHECK(board.guards_hold());
+  return board.written();
+}
+
+/// Holds one call on every CPU backend to the same call on the double oracle.
+struct HeldToOracle {
+  Reference<double> oracle;
+  Reference<float> rounded;
+  Cpu one{dssl::CpuOptions{.threads = 1}};
+  Cpu two{dssl::CpuOptions{.threads = 2}};
+  BasicCpu<double> precise{dssl::CpuOptions{.threads = 2}};
+  std::uint64_t seed = 1;
+
+  template <class Call>
+  void operator()(const std::string& name, const Call& call) {
+    INFO(name);
+    ++seed;
+    const auto expected = outcome(oracle, call, seed);
+    const auto check = [&](const auto& got, double tolerance, const char* backend) {
+      INFO(backend);
+      REQUIRE(got.size() == expected.size());
+      for (std::size_t n = 0; n < expected.size(); ++n) {
+        INFO("output " << n);
+        CHECK(distance(got[n].values, expected[n].values) <= tolerance);
+      }
+    };
+    const auto single = outcome(one, call, seed);
+    const auto pair = outcome(two, call, seed);
+    check(outcome(rounded, call, seed), 1e-5, "Reference<float>");
+    check(single, 1e-5, "Cpu");
+    check(outcome(precise, call, seed), 1e-12, "BasicCpu<double>");
+    for (std::size_t n = 0; n < single.size(); ++n) {
+      INFO("output " << n << " of one and of two threads");
+      CHECK(single[n].bytes == pair[n].bytes);
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("Cpu linear layers hold to the oracle", "[backend][cpu]") { dssl::test::linear_cases(HeldToOracle{}); }
+TEST_CASE("Cpu dense primitives hold to the oracle", "[backend][cpu]") { dssl::test::dense_cases(HeldToOracle{}); }
+TEST_CASE("Cpu attention holds to the oracle", "[backend][cpu]") { dssl::test::attention_cases(HeldToOracle{}); }
+TEST_CASE("Cpu row primitives hold to the oracle", "[backend][cpu]") { dssl::test::row_cases(HeldToOracle{}); }
+TEST_CASE("Cpu norms and losses hold to the oracle", "[backend][cpu]") { dssl::test::loss_cases(HeldToOracle{}); }
+TEST_CASE("Cpu optimisers hold to the oracle", "[backend][cpu]") { dssl::test::optimiser_cases(HeldToOracle{}); }
+
+TEST_CASE("Cpu normal distribution function is exact to rounding", "[backend][cpu]") {
+  double worst = 0;
+  std::vector<float> x;
+  for (int i = -100'000; i <= 100'000; ++i) x.push_back(static_cast<float>(i) * 1e-4F);
+  std::vector<float> y(x.size());
+  dssl::cpu::map(y.data(), static_cast<Index>(x.size()),
+                 [](const auto& v) { return dssl::cpu::normal_distribution<float>(v); }, x.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double exact = 0.5 * std::erfc(-static_cast<double>(x[i]) / std::numbers::sqrt2);
+    worst = std::max(worst, std::abs(static_cast<double>(y[i]) - exact));
+  }
+  CHECK(worst <= 1e-7);  // half of what erf itself is allowed
+}
+
+TEST_CASE("Cpu primitives let NaN through", "[backend][cpu]") {
+  const Cpu cpu(dssl::CpuOptions{.threads = 1});
+  std::vector<float> x(40, 0.5F);
+  x[7] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> y(40, 0.0F);
+  const dssl::MatrixView<float> out(y.data(), 1, 40);
+  const dssl::MatrixView<const float> in(x.data(), 1, 40);
+  cpu.gelu_forward(out, in);
+  CHECK(std::isnan(y[7]));
+  std::vector<float> centre(40, 0.0F);
+  cpu.centred_softmax(out, in, dssl::VectorView<const float>(centre.data(), 40), 0.1);
+  CHECK(std::isnan(y[0]));
+}
+
+TEST_CASE("Cpu options are checked and described", "[backend][cpu]") {
+  CHECK_THROWS_AS(Cpu(dssl::CpuOptions{.threads = -1}), dssl::OptionError);
+  const Cpu two(dssl::CpuOptions{.threads = 2});
+  CHECK(two.threads() == 2);
+  CHECK(two.describe().find("2 threads") != std::string::npos);
+  CHECK(two.describe().find("float32") != std::string::npos);
+  CHECK(BasicCpu<double>().describe().find("float64") != std::string::npos);
+}
+
+TEST_CASE("Cpu memory is zeroed and aligned", "[backend][cpu]") {
+  const Cpu cpu(dssl::CpuOptions{.threads = 1});
+  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{5} << 20}) {
+    const dssl::Buffer buffer = cpu.allocate(bytes);
+    CHECK(buffer.bytes() == bytes);
+    CHECK(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64 == 0);
+    bool zero = true;
+    for (std::size_t i = 0; i < bytes; ++i) zero = zero && buffer.data()[i] == std::byte{0};
+    CHECK(zero);
+  }
+}
