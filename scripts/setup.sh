@@ -30,7 +30,7 @@ installed() {
     g++ | cmake) command -v "$1" >/dev/null && return ;;
     ninja-build) command -v ninja >/dev/null && return ;;
   esac
-  [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
+  [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed* ]]
 }
 
 missing=()
@@ -50,10 +50,11 @@ else
   fi
   apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=3)
   echo "setup: ${apt[*]} update"
-  "${apt[@]}" update -qq || fail "the package lists could not be fetched; is the network there?"
+  # One unreachable source need not matter; what matters is whether the packages can be installed.
+  "${apt[@]}" update -qq || echo "setup: not all package lists could be fetched; trying what is there" >&2
   echo "setup: ${apt[*]} install -y --no-install-recommends ${missing[*]}"
   "${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" ||
-    fail "apt-get could not install: ${missing[*]}"
+    fail "apt-get could not install: ${missing[*]} (is the network there?)"
   for package in "${missing[@]}"; do
     installed "$package" || fail "$package is still missing after its installation"
   done
