@@ -34,8 +34,8 @@ namespace dssl::detail {
   return static_cast<int>(static_cast<double>(share) * 255.0);
 }
 
-/// One channel of hue (six sectors), saturation and value back in red, green, blue, by
-/// v * (1 - s * clamp(|d - 3| ...)): `shift` is 5, 3, 1 for red, green, blue.
+/// One channel of a colour from its hue in [0, 6), saturation in [0, 1] and value; `shift` is 5, 3, 1 for red, green,
+/// blue.
 ///
 /// With k = (shift + 6 hue) mod 6 the channel is v (1 - s * clamp(min(k, 4 - k), 0, 1)).
 [[nodiscard]] inline float channel_of(float sectors, float saturation, float value, float shift) {
