@@ -1,6 +1,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
