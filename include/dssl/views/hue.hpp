@@ -2,7 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include <dssl/core/tensor_view.hpp>
@@ -15,17 +16,18 @@ namespace dssl::detail {
 /// float and double and cuts it to 8 bits, so the same roundings are made here; a hue off by one would be up to six
 /// grey levels.
 [[nodiscard]] inline int hue_of(int r, int g, int b, int largest, int smallest) {
+  // Operands are selected, not results: what may trap is then done unconditionally, and the loop becomes vector code.
+  const int first = r == largest ? b : g == largest ? r : g;
+  const int second = r == largest ? g : g == largest ? b : r;
+  const double sector = r == largest ? 0.0 : g == largest ? 2.0 : 4.0;
   const auto spread = static_cast<float>(largest == smallest ? 1 : largest - smallest);
-  const float red = static_cast<float>(largest - r) / spread;
-  const float green = static_cast<float>(largest - g) / spread;
-  const float blue = static_cast<float>(largest - b) / spread;
-  const float sectors = r == largest   ? blue - green
-                        : g == largest ? static_cast<float>(2.0 + static_cast<double>(red) - static_cast<double>(blue))
-                                       : static_cast<float>(4.0 + static_cast<double>(green) - static_cast<double>(red));
+  const float ahead = static_cast<float>(largest - first) / spread;
+  const float behind = static_cast<float>(largest - second) / spread;
+  const auto sectors = static_cast<float>(sector + static_cast<double>(ahead) - static_cast<double>(behind));
   const double turn = static_cast<double>(sectors) / 6.0 + 1.0;
-  const auto hue = static_cast<float>(turn >= 1.0 ? turn - 1.0 : turn);
-  const int cut = static_cast<int>(static_cast<double>(hue) * 255.0);
-  return largest == smallest ? 0 : cut;
+  const auto hue = static_cast<float>(turn - (turn >= 1.0 ? 1.0 : 0.0));
+  // Equal channels have no spread, so both shares and the hue are 0.
+  return static_cast<int>(static_cast<double>(hue) * 255.0);
 }
 
 /// Saturation of an 8-bit colour on Pillow's scale 0..255.
@@ -47,22 +49,36 @@ namespace dssl::detail {
 }
 
 /// 8-bit hue turned by int(255 * turns), modulo 256.
+///
+/// In two loops over a block, so that each becomes vector code.
 inline void turn_hue(std::uint8_t* __restrict red, std::uint8_t* __restrict green, std::uint8_t* __restrict blue,
                      Index n, double turns) {
+  constexpr Index block = 256;
+  std::array<int, static_cast<std::size_t>(block)> hues;
+  std::array<float, static_cast<std::size_t>(block)> saturations;
+  std::array<float, static_cast<std::size_t>(block)> values;
   const int shift = static_cast<int>(turns * 255.0);
-  for (Index i = 0; i < n; ++i) {
-    const int r = red[i];
-    const int g = green[i];
-    const int b = blue[i];
-    const int largest = std::max(r, std::max(g, b));
-    const int smallest = std::min(r, std::min(g, b));
-    const int hue = (hue_of(r, g, b, largest, smallest) + shift) & 255;
-    const auto sectors = static_cast<float>(hue * 6) * (1.0F / 255.0F);
-    const float saturation = static_cast<float>(saturation_of(largest, smallest)) * (1.0F / 255.0F);
-    const auto value = static_cast<float>(largest);
-    red[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation, value, 5.0F) + 0.5F));
-    green[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation, value, 3.0F) + 0.5F));
-    blue[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation, value, 1.0F) + 0.5F));
+  for (Index first = 0; first < n; first += block) {
+    const Index count = std::min(block, n - first);
+    std::uint8_t* __restrict const r = red + first;
+    std::uint8_t* __restrict const g = green + first;
+    std::uint8_t* __restrict const b = blue + first;
+    int* __restrict const hue = hues.data();
+    float* __restrict const saturation = saturations.data();
+    float* __restrict const value = values.data();
+    for (Index i = 0; i < count; ++i) {
+      const int largest = std::max(int{r[i]}, std::max(int{g[i]}, int{b[i]}));
+      const int smallest = std::min(int{r[i]}, std::min(int{g[i]}, int{b[i]}));
+      hue[i] = (hue_of(r[i], g[i], b[i], largest, smallest) + shift) & 255;
+      saturation[i] = static_cast<float>(saturation_of(largest, smallest)) * (1.0F / 255.0F);
+      value[i] = static_cast<float>(largest);
+    }
+    for (Index i = 0; i < count; ++i) {
+      const auto sectors = static_cast<float>(hue[i] * 6) * (1.0F / 255.0F);
+      r[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation[i], value[i], 5.0F) + 0.5F));
+      g[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation[i], value[i], 3.0F) + 0.5F));
+      b[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation[i], value[i], 1.0F) + 0.5F));
+    }
   }
 }
 
