@@ -171,7 +171,8 @@ void resample_down(PlanarImage<W>& out, const ResampleWorkspace<W>& workspace, I
 /// rounded to 8 bits (8-bit images) or cut to [0, 1] (others); only the rows that are read are computed. Nearest copies
 /// values and never mixes them. Cost about 2 C (box rows * width * taps + height * width * taps) FLOP; allocates only
 /// to grow the workspace. Throws `ShapeError` if the box is not inside the image or the size is not positive.
-/// Source: the public behaviour of Pillow's `resize`. Test: augment.safetensors (tests/views/resample.cpp).
+/// Source: the public behaviour of Pillow's `resize` (Pillow 13 takes the vertical pass first for some shapes; the
+/// reference pictures, and this, never do). Test: augment.safetensors (tests/views/resample.cpp).
 template <PixelType T>
 void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& box, Index height, Index width,
               Interpolation kind, bool flip, ResampleWorkspace<work_type<T>>& workspace) {
