@@ -183,14 +183,16 @@ TEST_CASE("a stop request wakes a waiting consumer") {
         return std::optional<Index>(i);
       },
       {.prefetch = 2, .threads = 1}, stop.get_token());
-  while (!working) std::this_thread::sleep_for(1ms);  // so that a worker has the sample, not the consumer
   std::jthread other([&] {
+    while (!working) std::this_thread::sleep_for(1ms);
     std::this_thread::sleep_for(10ms);
     stop.request_stop();
+    // Where there is no worker, the consumer itself is in the sample: this ends it.
+    std::this_thread::sleep_for(10ms);
+    release = true;
   });
   REQUIRE_FALSE(loader.next().has_value());
   REQUIRE_FALSE(loader.next().has_value());
-  release = true;
 }
 
 TEST_CASE("a stop requested before the start delivers nothing") {

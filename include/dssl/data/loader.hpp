@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <stop_token>
@@ -16,6 +15,7 @@
 
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
+#include <tbb/task_group.h>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -26,7 +26,7 @@ namespace dssl {
 struct LoaderOptions {
   Index prefetch = 8;  ///< samples in production or waiting to be taken, at most; bounds the memory
   /// Workers; 0 takes all. oneTBB shares out one thread a processor, the consumer's being one of them, so that there
-  /// are never more than processors - 1 (but one at least).
+  /// are never more than processors - 1.
   int threads = 0;
 
   /// Throws `OptionError` naming the field.
@@ -53,21 +53,22 @@ class OrderedLoader {
 
   /// Starts to load at once. Throws `OptionError`.
   OrderedLoader(Index count, Produce produce, LoaderOptions options = {}, std::stop_token stop = {})
-      : x_work(std::make_shared<Work>(count, std::move(produce), checked(options).prefetch)),
+      : x_work(count, std::move(produce), checked(options).prefetch),
         // One slot is the consumer's: asking oneTBB for more workers than it has makes it print a warning.
         x_arena(1 + worker_count(options.threads), 1,
                 // Loading is short and bounded: it must not starve behind the computation that waits for it.
                 tbb::task_arena::priority::high),
-        x_on_stop(std::move(stop), Cancel{x_work.get()}) {
-    for (Index i = 0; i < std::min(count, options.prefetch); ++i) enqueue();
+        x_on_stop(std::move(stop), Cancel{&x_work}) {
+    start_tasks(std::min(count, options.prefetch));
   }
 
   OrderedLoader(const OrderedLoader&) = delete;
   OrderedLoader& operator=(const OrderedLoader&) = delete;
 
   ~OrderedLoader() {
-    x_work->cancel();
-    x_work->wait_until_idle();
+    x_work.cancel();
+    // Runs what no worker has begun here, where it finds the work cancelled and returns.
+    x_arena.execute([this] { x_tasks.wait(); });
   }
 
   /// The next sample, waited for; nothing after the last one or after a stop request.
@@ -79,12 +80,12 @@ class OrderedLoader {
     };
     try {
       std::optional<Item> item;
-      while (!item && x_work->take(item)) enqueue();
+      while (!item && x_work.take(item)) start_tasks(1);
       count_wait();
       return item;
     } catch (...) {
       count_wait();
-      enqueue();
+      start_tasks(1);
       throw;
     }
   }
@@ -93,7 +94,7 @@ class OrderedLoader {
   [[nodiscard]] double wait_seconds() const { return x_wait_seconds; }
 
  private:
-  /// What workers and consumer share; workers that come late keep it alive beyond the loader.
+  /// What workers and consumer share.
   class Work {
    public:
     Work(Index count, Produce produce, Index prefetch)
@@ -129,14 +130,6 @@ class OrderedLoader {
       x_changed.notify_all();
     }
 
-    /// Waits for running calls of `produce`, then lets go of it: what it refers to may end with the loader.
-    void wait_until_idle() {
-      std::unique_lock lock(x_mutex);
-      x_changed.wait(lock, [this] { return x_running == 0; });
-      x_produce = nullptr;
-      x_slots.clear();
-    }
-
    private:
     struct Slot {
       bool ready = false;
@@ -150,7 +143,6 @@ class OrderedLoader {
     /// Runs `produce` for the next index with the lock released meanwhile.
     void run_next(std::unique_lock<std::mutex>& lock) {
       const Index i = x_begun++;
-      ++x_running;
       lock.unlock();
       std::optional<Item> item;
       std::exception_ptr error;
@@ -160,7 +152,6 @@ class OrderedLoader {
         error = std::current_exception();
       }
       lock.lock();
-      --x_running;
       slot_of(i) = Slot{true, std::move(item), std::move(error)};
       x_changed.notify_all();
     }
@@ -172,7 +163,6 @@ class OrderedLoader {
     std::vector<Slot> x_slots;  // sample i lies in slot i mod prefetch
     Index x_begun = 0;          // samples whose production has begun: the first ones
     Index x_taken = 0;          // samples the consumer has had: the first ones
-    Index x_running = 0;
     bool x_cancelled = false;
   };
 
@@ -192,12 +182,16 @@ class OrderedLoader {
     return threads == 0 ? workers : std::min(threads, workers);
   }
 
-  void enqueue() {
-    x_arena.enqueue([work = x_work] { work->work_once(); });
+  /// A task a sample within reach; which one it produces is settled when it runs.
+  void start_tasks(Index count) {
+    x_arena.execute([&] {
+      for (Index i = 0; i < count; ++i) x_tasks.run([this] { x_work.work_once(); });
+    });
   }
 
-  std::shared_ptr<Work> x_work;
+  Work x_work;
   tbb::task_arena x_arena;
+  tbb::task_group x_tasks;
   std::stop_callback<Cancel> x_on_stop;
   double x_wait_seconds = 0;
 };
