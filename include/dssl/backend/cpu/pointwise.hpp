@@ -31,19 +31,18 @@ void copy(Workers& workers, VectorView<T> y, VectorView<const T> x) {
 template <class T>
 void gelu_forward(Workers& workers, MatrixView<T> y, MatrixView<const T> x) {
   workers.run_pieces(x.size(), pointwise_piece, x.size() / 2, [&](Index begin, Index end) {
-    map(y.data() + begin, end - begin, [](const auto& v) { return v * normal_distribution<T>(v); }, x.data() + begin);
+    map(y.data() + begin, end - begin, [](const auto& v) { return v * normal_distribution<T>(v, bell_curve<T>(v)); }, x.data() + begin);
   });
 }
 
 template <class T>
 void gelu_backward(Workers& workers, MatrixView<T> d_x, MatrixView<const T> d_y, MatrixView<const T> x) {
   const auto density = spread(static_cast<T>(1.0 / std::sqrt(2.0 * std::numbers::pi)));
-  const auto minus_half = spread(static_cast<T>(-0.5));
   workers.run_pieces(x.size(), pointwise_piece, x.size(), [&](Index begin, Index end) {
     map(d_x.data() + begin, end - begin,
         [&](const auto& g, const auto& v) {
-          const auto slope = multiply_add(v * density, exponential<T>(minus_half * v * v), normal_distribution<T>(v));
-          return g * slope;
+          const auto bell = bell_curve<T>(v);
+          return g * multiply_add(v * density, bell, normal_distribution<T>(v, bell));
         },
         d_y.data() + begin, x.data() + begin);
   });
