@@ -1,7 +1,7 @@
 // The whole library: recipes, the CPU backend, data, training, evaluation.
 //
-// Includes only what the core needs (Eigen and oneTBB). Image files are read through <dssl/io/image_file.hpp>
-// (libpng, libjpeg), which data/image_folder.hpp and data/voc.hpp include.
+// Needs Eigen and oneTBB. Folders of image files need libpng and libjpeg too: the CMake target dssl::codecs brings
+// them and defines DSSL_WITH_CODECS.
 #pragma once
 
 #include <dssl/version.hpp>
@@ -10,6 +10,10 @@
 #include <dssl/backend/reference.hpp>
 #include <dssl/concepts.hpp>
 #include <dssl/data/source.hpp>
+#ifdef DSSL_WITH_CODECS
+#include <dssl/data/image_folder.hpp>
+#include <dssl/data/voc.hpp>
+#endif
 #include <dssl/points/grid_points.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/tokens/schemes.hpp>
