@@ -1,6 +1,7 @@
 // Synthetic scenes: the same for the same key, exact masks, every format, and readable once written.
 #include "catch.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <tbb/parallel_for.h>
 
 #include <dssl/data/synthetic.hpp>
+#include <dssl/data/synthetic_voc.hpp>
 #include <dssl/data/voc.hpp>
 
 #include "temporary_folder.hpp"
@@ -156,7 +158,7 @@ TEST_CASE("the hue of a pixel alone does not tell its class") {
 TEST_CASE("scenes written in the VOC layout are read back") {
   const TemporaryFolder root;
   const SyntheticScenes scenes({.seed = 9, .height = 40, .width = 56, .defects = true});
-  scenes.write_voc(root / "set", 3, 2);
+  dssl::write_voc(root / "set", scenes, 3, 2);
   const dssl::VocFolder train(root / "set", "train");
   const dssl::VocFolder val(root / "set", "val");
   REQUIRE(train.size() == 3);
@@ -174,7 +176,7 @@ TEST_CASE("scenes written in the VOC layout are read back") {
   REQUIRE(dssl::read_png_indices(root / "set/DefectMasks/000002.png") == scenes.scene(2).defects);
 
   const SyntheticScenes deep({.height = 32, .width = 32, .channels = 1, .pixels = ScenePixels::bits16});
-  deep.write_voc(root / "deep", 1, 0);
+  dssl::write_voc(root / "deep", deep, 1, 0);
   REQUIRE(dssl::VocFolder(root / "deep", "train").load(0).image == deep.load(0).image);
 }
 
@@ -192,7 +194,7 @@ TEST_CASE("what cannot be generated or written is named") {
   REQUIRE(contains(refusal({.objects_min = 3, .objects_max = 2}), "objects_max"));
   REQUIRE(contains(refusal({.defect_share = 2}), "defect_share"));
   const TemporaryFolder root;
-  REQUIRE_THROWS_AS(SyntheticScenes({.channels = 5}).write_voc(root / "x", 1, 1), dssl::OptionError);
-  REQUIRE(contains(thrown_by<dssl::FileError>([&] { SyntheticScenes().write_voc(root / "no/such", 1, 1); }), root / "no/such"));
+  REQUIRE_THROWS_AS(dssl::write_voc(root / "x", SyntheticScenes({.channels = 5}), 1, 1), dssl::OptionError);
+  REQUIRE(contains(thrown_by<dssl::FileError>([&] { dssl::write_voc(root / "no/such", SyntheticScenes(), 1, 1); }), root / "no/such"));
   REQUIRE(SyntheticScenes({.objects_min = 0, .objects_max = 0}).load(0).mask == Bytes8(128, 128, 1));
 }
