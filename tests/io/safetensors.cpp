@@ -227,12 +227,15 @@ TEST_CASE("flipped bits in the header never get past the checks unseen or out of
       std::string damaged = whole;
       damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
       write_text(folder / "d", std::string_view(damaged));
+      bool inside = true;
       try {
         const SafetensorsFile file = SafetensorsFile::open(folder / "d");
         // What is accepted (a letter of a name, another type of the same size) must be readable within the file.
-        for (const auto& tensor : file.tensors()) REQUIRE(file.read<double>(tensor.name).size() <= 11);
+        for (const auto& tensor : file.tensors()) inside = inside && file.read<double>(tensor.name).size() <= 11;
       } catch (const CheckpointError&) {
       }
+      CAPTURE(at, bit);
+      REQUIRE(inside);
     }
   }
 }

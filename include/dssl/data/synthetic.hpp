@@ -3,17 +3,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <sys/stat.h>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -21,10 +18,6 @@
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic_shape.hpp>
 #include <dssl/data/synthetic_texture.hpp>
-#include <dssl/io/atomic_file.hpp>
-#include <dssl/io/jpeg.hpp>
-#include <dssl/io/mapped_file.hpp>
-#include <dssl/io/png.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
@@ -344,49 +337,7 @@ class SyntheticScenes {
     return {std::move(made.image), std::move(made.mask)};
   }
 
-  /// Writes scenes 0 .. train - 1 as the split "train" and the next `val` as "val", in the layout `VocFolder` reads.
-  ///
-  /// 8-bit scenes of 1 or 3 channels become JPEG files of quality 95, 16-bit ones PNG files; masks are palette PNGs,
-  /// and those of defects, if drawn, lie in "DefectMasks". Throws `OptionError` for pixels or channels no such file
-  /// holds, `FileError` if something cannot be written.
-  void write_voc(const std::string& folder, Index train, Index val) const {
-    if (x_options.channels != 1 && x_options.channels != 3) {
-      throw OptionError("channels", x_options.channels, "1 or 3 to write image files");
-    }
-    if (x_options.pixels == ScenePixels::real) throw OptionError("pixels", "real", "8 or 16 bits to write image files");
-    for (const char* const inner : {"", "/JPEGImages", "/SegmentationClass", "/ImageSets", "/ImageSets/Segmentation"}) {
-      make_folder(folder + inner);
-    }
-    if (x_options.defects) make_folder(folder + "/DefectMasks");
-    std::array<std::string, 2> lists;
-    for (Index i = 0; i < train + val; ++i) {
-      const std::string digits = std::to_string(i);
-      const std::string id = std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
-      lists[i < train ? 0 : 1] += id + "\n";
-      const Scene made = scene(i);
-      const std::string stem = folder + "/JPEGImages/" + id;
-      if (x_options.pixels == ScenePixels::bits8) {
-        write_jpeg(stem + ".jpg", std::get<Image<std::uint8_t>>(made.image), 95);
-      } else {
-        write_png(stem + ".png", std::get<Image<std::uint16_t>>(made.image));
-      }
-      write_png_indices(folder + "/SegmentationClass/" + id + ".png", made.mask);
-      if (x_options.defects) write_png_indices(folder + "/DefectMasks/" + id + ".png", made.defects);
-    }
-    const std::string splits = folder + "/ImageSets/Segmentation/";
-    if (train > 0) write_bytes(splits + "train.txt", std::as_bytes(std::span(lists[0])));
-    if (val > 0) write_bytes(splits + "val.txt", std::as_bytes(std::span(lists[1])));
-  }
-
  private:
-  static void make_folder(const std::string& path) {
-    struct stat status {};
-    if (::mkdir(path.c_str(), 0777) == 0) return;
-    const int code = errno;
-    if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return;
-    throw FileError(path, join("cannot make the folder: ", detail::system_message(code)));
-  }
-
   SyntheticOptions x_options;
 };
 
