@@ -32,7 +32,9 @@ using dssl::test::TemporaryFolder;
 using dssl::test::thrown_by;
 using Bytes8 = Image<std::uint8_t>;
 
-bool same(const Scene& a, const Scene& b) { return a.image == b.image && a.mask == b.mask && a.defects == b.defects; }
+bool same(const Scene& a, const Scene& b) {
+  return a.image == b.image && a.mask == b.mask && a.defects == b.defects;
+}
 
 }  // namespace
 
@@ -80,8 +82,11 @@ TEST_CASE("any number of channels and every kind of pixel show the same scene") 
   for (std::size_t i = 0; i < real.pixels().size(); ++i) {
     const float value = real.pixels()[i];
     in_range = in_range && value >= 0 && value <= 1;
-    to_bytes = std::max(to_bytes, std::abs(255 * value - static_cast<float>(std::get<Bytes8>(bytes.image).pixels()[i])));
-    to_words = std::max(to_words, std::abs(65535 * value - static_cast<float>(std::get<Image<std::uint16_t>>(words.image).pixels()[i])));
+    to_bytes = std::max(
+        to_bytes, std::abs(255 * value - static_cast<float>(std::get<Bytes8>(bytes.image).pixels()[i])));
+    to_words = std::max(
+        to_words, std::abs(65535 * value -
+                           static_cast<float>(std::get<Image<std::uint16_t>>(words.image).pixels()[i])));
   }
   REQUIRE(in_range);
   REQUIRE(to_bytes <= 0.501F);
@@ -130,7 +135,8 @@ TEST_CASE("defects change the marked pixels and hardly any other") {
 }
 
 TEST_CASE("the hue of a pixel alone does not tell its class") {
-  // The best guess of the class from the pixel's coarse colour, fitted and scored on the same scenes: an upper bound.
+  // The best guess of the class from the pixel's coarse colour, fitted and scored on the same scenes: an
+  // upper bound.
   const SyntheticScenes scenes;
   std::vector<std::array<int, 7>> votes(512);
   int total = 0;
@@ -195,6 +201,8 @@ TEST_CASE("what cannot be generated or written is named") {
   REQUIRE(contains(refusal({.defect_share = 2}), "defect_share"));
   const TemporaryFolder root;
   REQUIRE_THROWS_AS(dssl::write_voc(root / "x", SyntheticScenes({.channels = 5}), 1, 1), dssl::OptionError);
-  REQUIRE(contains(thrown_by<dssl::FileError>([&] { dssl::write_voc(root / "no/such", SyntheticScenes(), 1, 1); }), root / "no/such"));
+  REQUIRE(contains(
+      thrown_by<dssl::FileError>([&] { dssl::write_voc(root / "no/such", SyntheticScenes(), 1, 1); }),
+      root / "no/such"));
   REQUIRE(SyntheticScenes({.objects_min = 0, .objects_max = 0}).load(0).mask == Bytes8(128, 128, 1));
 }

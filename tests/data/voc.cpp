@@ -71,7 +71,10 @@ TEST_CASE("a missing split names the splits there are") {
   const std::string error = thrown_by<DataError>([&] { VocFolder{voc.root.path(), "trian"}; });
   REQUIRE(contains(error, "trian.txt: cannot read the split 'trian'"));
   REQUIRE(contains(error, "available: train, val"));
-  REQUIRE(contains(thrown_by<DataError>([&] { VocFolder{voc.root / "none", "train"}; }), "the folder of splits is missing"));
+  REQUIRE(contains(thrown_by<DataError>([&] {
+                     VocFolder{voc.root / "none", "train"};
+                   }),
+                   "the folder of splits is missing"));
   write_text(voc.root / "ImageSets/Segmentation/empty.txt", std::string_view("\n"));
   REQUIRE(contains(thrown_by<DataError>([&] { VocFolder{voc.root.path(), "empty"}; }), "lists no images"));
 }

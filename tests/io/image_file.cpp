@@ -41,7 +41,8 @@ TEST_CASE("what is no image says what it starts with") {
   REQUIRE(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "text.jpg"); }) ==
           (folder / "text.jpg: not a PNG or JPEG file (starts with 'hello th')"));
   write_text(folder / "binary.png", std::string_view("\x00\xFFGIF", 5));
-  REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "binary.png"); }), "'\\x00\\xffGIF'"));
+  REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "binary.png"); }),
+                   "'\\x00\\xffGIF'"));
   write_text(folder / "empty.png", std::string_view());
   REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "empty.png"); }), "is empty"));
 }
@@ -50,10 +51,12 @@ TEST_CASE("a file that cannot be opened is an unreadable image") {
   const TemporaryFolder folder;
   REQUIRE(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "none.png"); }) ==
           (folder / "none.png: cannot open to read: No such file or directory"));
-  REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder.path()); }), "not a regular file"));
+  REQUIRE(
+      contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder.path()); }), "not a regular file"));
 }
 
-TEMPLATE_TEST_CASE("channels are repeated or become luma, whatever the pixels", "", std::uint8_t, std::uint16_t, float) {
+TEMPLATE_TEST_CASE("channels are repeated or become luma, whatever the pixels", "", std::uint8_t,
+                   std::uint16_t, float) {
   Image<TestType> grey(2, 2, 1);
   for (Index i = 0; i < 4; ++i) grey(i / 2, i % 2, 0) = static_cast<TestType>(i * 60);
   const auto five = std::get<Image<TestType>>(dssl::with_channels(grey, 5, "x"));
@@ -67,7 +70,8 @@ TEMPLATE_TEST_CASE("channels are repeated or become luma, whatever the pixels", 
   colour(0, 1, 1) = full;
   const auto luma = std::get<Image<TestType>>(dssl::with_channels(colour, 1, "x"));
   REQUIRE(static_cast<float>(luma(0, 0, 0)) == Approx(dssl::full_scale<TestType>));
-  REQUIRE(static_cast<float>(luma(0, 1, 0)) == Approx(0.587 * dssl::full_scale<TestType>).margin(dssl::full_scale<TestType> > 1 ? 0.5 : 1e-6));
+  REQUIRE(static_cast<float>(luma(0, 1, 0)) ==
+          Approx(0.587 * dssl::full_scale<TestType>).margin(dssl::full_scale<TestType> > 1 ? 0.5 : 1e-6));
 
   REQUIRE(std::get<Image<TestType>>(dssl::with_channels(colour, 0, "x")) == colour);
   REQUIRE(std::get<Image<TestType>>(dssl::with_channels(colour, 3, "x")) == colour);
@@ -80,7 +84,10 @@ TEST_CASE("files are read with the channels asked for") {
   dssl::write_png(folder / "grey.png", scrambled<std::uint16_t>(3, 3, 1));
   dssl::write_jpeg(folder / "colour.jpg", scrambled<std::uint8_t>(3, 3, 3));
   REQUIRE(dssl::channels(dssl::read_image(folder / "grey.png", {.channels = 3})) == 3);
-  REQUIRE(std::holds_alternative<Image<std::uint16_t>>(dssl::read_image(folder / "grey.png", {.channels = 3})));
+  REQUIRE(
+      std::holds_alternative<Image<std::uint16_t>>(dssl::read_image(folder / "grey.png", {.channels = 3})));
   REQUIRE(dssl::channels(dssl::read_image(folder / "colour.jpg", {.channels = 1})) == 1);
-  REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "colour.jpg", {.channels = 5}); }), "colour.jpg"));
+  REQUIRE(
+      contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "colour.jpg", {.channels = 5}); }),
+               "colour.jpg"));
 }

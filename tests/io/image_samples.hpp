@@ -33,7 +33,9 @@ inline Image<std::uint8_t> smooth_picture(Index height, Index width, Index chann
   for (Index y = 0; y < height; ++y) {
     for (Index x = 0; x < width; ++x) {
       for (Index c = 0; c < channels; ++c) {
-        image(y, x, c) = static_cast<std::uint8_t>((c == 0 ? 255 * y / height : c == 1 ? 255 * x / width : 128 * (x + y) / (height + width)));
+        image(y, x, c) = static_cast<std::uint8_t>((c == 0   ? 255 * y / height
+                                                    : c == 1 ? 255 * x / width
+                                                             : 128 * (x + y) / (height + width)));
       }
     }
   }
@@ -49,7 +51,8 @@ struct PngLayout {
 };
 
 /// A PNG file of rows of samples as they are to be stored, in memory.
-inline std::string make_png(const PngLayout& layout, Index height, Index width, const std::vector<std::uint8_t>& samples) {
+inline std::string make_png(const PngLayout& layout, Index height, Index width,
+                            const std::vector<std::uint8_t>& samples) {
   std::string bytes;
   png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
   png_infop info = png_create_info_struct(png);
@@ -60,8 +63,8 @@ inline std::string make_png(const PngLayout& layout, Index height, Index width, 
       },
       nullptr);
   png_set_IHDR(png, info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), layout.depth,
-               layout.colour_type, layout.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-               PNG_FILTER_TYPE_DEFAULT);
+               layout.colour_type, layout.interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   if (layout.colour_type == PNG_COLOR_TYPE_PALETTE) {
     std::vector<png_color> colours(std::size_t{1} << layout.depth);
     for (std::size_t i = 0; i < colours.size(); ++i) {

@@ -31,7 +31,8 @@ using Bytes8 = Image<std::uint8_t>;
 int largest_difference(const Bytes8& a, const Bytes8& b) {
   REQUIRE(a.pixels().size() == b.pixels().size());
   int largest = 0;
-  for (std::size_t i = 0; i < a.pixels().size(); ++i) largest = std::max(largest, std::abs(a.pixels()[i] - b.pixels()[i]));
+  for (std::size_t i = 0; i < a.pixels().size(); ++i)
+    largest = std::max(largest, std::abs(a.pixels()[i] - b.pixels()[i]));
   return largest;
 }
 
@@ -70,7 +71,8 @@ std::vector<std::byte> ink_jpeg(J_COLOR_SPACE stored, bool adobe, const std::vec
 TEST_CASE("a colour and a grey JPEG come back close to what was written") {
   const TemporaryFolder folder;
   for (const Index channels : {Index{1}, Index{3}}) {
-    for (const auto& [height, width] : std::vector<std::pair<Index, Index>>{{40, 56}, {1, 1}, {3, 200}, {33, 1}}) {
+    for (const auto& [height, width] :
+         std::vector<std::pair<Index, Index>>{{40, 56}, {1, 1}, {3, 200}, {33, 1}}) {
       CAPTURE(channels, height, width);
       const Bytes8 picture = smooth_picture(height, width, channels);
       dssl::write_jpeg(folder / "i.jpg", picture, 98);
@@ -102,7 +104,9 @@ TEST_CASE("ink becomes RGB, stored straight or inverted") {
     expected(i / 16, i % 16, 1) = 0;
     expected(i / 16, i % 16, 2) = 102;
   }
-  const auto read = [](const std::vector<std::byte>& jpeg) { return std::get<Bytes8>(dssl::decode_jpeg(jpeg, "ink.jpg")); };
+  const auto read = [](const std::vector<std::byte>& jpeg) {
+    return std::get<Bytes8>(dssl::decode_jpeg(jpeg, "ink.jpg"));
+  };
   REQUIRE(largest_difference(read(ink_jpeg(JCS_CMYK, false, straight)), expected) <= 3);
   REQUIRE(largest_difference(read(ink_jpeg(JCS_CMYK, true, inverted)), expected) <= 3);
   REQUIRE(largest_difference(read(ink_jpeg(JCS_YCCK, true, inverted)), expected) <= 3);
@@ -117,7 +121,8 @@ TEST_CASE("a JPEG cut short anywhere is unreadable, and nothing is printed") {
   REQUIRE(std::freopen(printed.c_str(), "w", stderr) != nullptr);
   std::vector<std::string> errors;
   for (std::size_t length = 0; length < whole.size(); ++length) {
-    errors.push_back(thrown_by<ImageError>([&] { (void)dssl::decode_jpeg(std::span(whole).first(length), "cut.jpg"); }));
+    errors.push_back(
+        thrown_by<ImageError>([&] { (void)dssl::decode_jpeg(std::span(whole).first(length), "cut.jpg"); }));
   }
   std::fflush(stderr);
   ::dup2(before, 2);
@@ -134,8 +139,10 @@ TEST_CASE("no flipped bit leads outside the image") {
     std::vector<std::byte> damaged = whole;
     damaged[at] ^= std::byte{0x41};
     try {
-      const auto image = std::get<Bytes8>(dssl::decode_jpeg(damaged, "flip.jpg", {.largest_pixels = 1 << 20}));
-      REQUIRE(image.pixels().size() == static_cast<std::size_t>(image.height() * image.width() * image.channels()));
+      const auto image =
+          std::get<Bytes8>(dssl::decode_jpeg(damaged, "flip.jpg", {.largest_pixels = 1 << 20}));
+      REQUIRE(image.pixels().size() ==
+              static_cast<std::size_t>(image.height() * image.width() * image.channels()));
     } catch (const ImageError&) {
       ++unreadable;
     }

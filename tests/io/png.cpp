@@ -33,7 +33,8 @@ using Bytes8 = Image<std::uint8_t>;
 TEMPLATE_TEST_CASE("images of 1 and 3 channels come back to the bit", "", std::uint8_t, std::uint16_t) {
   const TemporaryFolder folder;
   for (const Index channels : {Index{1}, Index{3}}) {
-    for (const auto& [height, width] : std::vector<std::pair<Index, Index>>{{1, 1}, {5, 3}, {1, 300}, {257, 2}}) {
+    for (const auto& [height, width] :
+         std::vector<std::pair<Index, Index>>{{1, 1}, {5, 3}, {1, 300}, {257, 2}}) {
       CAPTURE(channels, height, width);
       const Image<TestType> image = scrambled<TestType>(height, width, channels);
       dssl::write_png(folder / "i.png", image);
@@ -72,7 +73,8 @@ TEST_CASE("greys of 1, 2 and 4 bits are spread over 0 to 255, as masks they stay
     for (int i = 0; i < 21; ++i) samples.push_back(static_cast<std::uint8_t>(i * 5 % (most + 1)));
     for (const bool interlaced : {false, true}) {
       CAPTURE(depth, interlaced);
-      const std::string png = make_png({.depth = depth, .interlaced = interlaced, .packed = true}, 3, 7, samples);
+      const std::string png =
+          make_png({.depth = depth, .interlaced = interlaced, .packed = true}, 3, 7, samples);
       write_text(folder / "g.png", std::string_view(png));
       const auto grey = std::get<Bytes8>(dssl::read_png(folder / "g.png"));
       const Bytes8 mask = dssl::read_png_indices(folder / "g.png");
@@ -119,7 +121,8 @@ TEST_CASE("a mask keeps its indices and its palette") {
   REQUIRE(dssl::read_png_indices(folder / "two.png") == mask);
   REQUIRE(dssl::read_png_palette(folder / "two.png") == two);
   mask(0, 0, 0) = 2;
-  REQUIRE(contains(thrown_by<dssl::ShapeError>([&] { dssl::write_png_indices(folder / "x.png", mask, two); }), "index 2"));
+  REQUIRE(contains(thrown_by<dssl::ShapeError>([&] { dssl::write_png_indices(folder / "x.png", mask, two); }),
+                   "index 2"));
 }
 
 TEST_CASE("the palette of the VOC data sets") {
@@ -183,7 +186,8 @@ TEST_CASE("a small file cannot ask for all memory") {
 TEST_CASE("a PNG that cannot be written leaves the old file") {
   const TemporaryFolder folder;
   const Bytes8 image(2, 2, 1);
-  REQUIRE(contains(thrown_by<dssl::FileError>([&] { dssl::write_png(folder / "none/i.png", image); }), "none/i.png"));
+  REQUIRE(contains(thrown_by<dssl::FileError>([&] { dssl::write_png(folder / "none/i.png", image); }),
+                   "none/i.png"));
   REQUIRE_THROWS_AS(dssl::write_png(folder / "five.png", Bytes8(2, 2, 5)), dssl::ShapeError);
   REQUIRE(folder.entries() == 0);
 }

@@ -35,18 +35,21 @@ inline void make_folder(const std::string& path) {
 
 }  // namespace detail
 
-/// Writes scenes 0 .. train - 1 as the split "train" and the next `val` as "val", in the layout `VocFolder` reads.
+/// Writes scenes 0 .. train - 1 as the split "train" and the next `val` as "val", in the layout `VocFolder`
+/// reads.
 ///
-/// 8-bit scenes of 1 or 3 channels become JPEG files of quality 95, 16-bit ones PNG files; masks are palette PNGs,
-/// and those of defects, if drawn, lie in "DefectMasks". Throws `OptionError` for pixels or channels no such file
-/// holds, `FileError` if something cannot be written. Test: tests/data/synthetic.cpp.
+/// 8-bit scenes of 1 or 3 channels become JPEG files of quality 95, 16-bit ones PNG files; masks are palette
+/// PNGs, and those of defects, if drawn, lie in "DefectMasks". Throws `OptionError` for pixels or channels no
+/// such file holds, `FileError` if something cannot be written. Test: tests/data/synthetic.cpp.
 inline void write_voc(const std::string& folder, const SyntheticScenes& scenes, Index train, Index val) {
   const SyntheticOptions& options = scenes.options();
   if (options.channels != 1 && options.channels != 3) {
     throw OptionError("channels", options.channels, "1 or 3 to write image files");
   }
-  if (options.pixels == ScenePixels::real) throw OptionError("pixels", "real", "8 or 16 bits to write image files");
-  for (const char* const inner : {"", "/JPEGImages", "/SegmentationClass", "/ImageSets", "/ImageSets/Segmentation"}) {
+  if (options.pixels == ScenePixels::real)
+    throw OptionError("pixels", "real", "8 or 16 bits to write image files");
+  for (const char* const inner :
+       {"", "/JPEGImages", "/SegmentationClass", "/ImageSets", "/ImageSets/Segmentation"}) {
     detail::make_folder(folder + inner);
   }
   if (options.defects) detail::make_folder(folder + "/DefectMasks");
