@@ -42,3 +42,7 @@ if(DSSL_SANITIZE)
   target_link_options(dssl_own_flags INTERFACE -fsanitize=${DSSL_SANITIZE})
   target_compile_definitions(dssl_own_flags INTERFACE _GLIBCXX_ASSERTIONS)
 endif()
+
+if(DSSL_TBB_STAND_IN)
+  target_include_directories(dssl_own_flags BEFORE INTERFACE ${PROJECT_SOURCE_DIR}/tests/tbb_stand_in)
+endif()

@@ -53,13 +53,13 @@ class VitRunner {
   [[nodiscard]] const ViTActivations<T>& activations() const { return x_activations; }
   [[nodiscard]] std::span<T> weights() { return x_weights.flat(); }
   [[nodiscard]] std::span<T> gradients() { return x_gradients.flat(); }
-  [[nodiscard]] std::span<T> image(std::size_t group) { return x_activations.images[group].flat(); }
+  [[nodiscard]] std::span<T> image(std::size_t group) { return x_inputs.images[group].flat(); }
 
   /// Points of all sequences in order, (x, y) each.
   template <class U>
   void points(std::span<const U> xy) {
     for (std::size_t i = 0; i < xy.size() / 2; ++i) {
-      x_activations.point_taps.data()[i] = point_read<T>(
+      x_inputs.point_taps.data()[i] = point_read<T>(
           {static_cast<double>(xy[2 * i]), static_cast<double>(xy[2 * i + 1])}, x_config.native_grid());
     }
   }
@@ -68,7 +68,7 @@ class VitRunner {
   MatrixView<const T> forward(std::span<const BranchKeep<T>> keep = {}) {
     ParameterCursor<const T> cursor(x_parameters, x_weights.data());
     x_bound = ViTParameters<const T>::bind(cursor, x_config, x_learned);
-    vit_forward<R>(x_backend, x_activations, x_bound, x_config, x_tokens, x_device, keep);
+    vit_forward<R>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens, x_device, keep);
     return x_activations.out;
   }
 
@@ -77,7 +77,7 @@ class VitRunner {
     x_backend.fill(x_gradients, T{0});
     ParameterCursor<T> cursor(x_parameters, x_gradients.data());
     const auto bound = ViTParameters<T>::bind(cursor, x_config, x_learned);
-    vit_backward<R>(x_backend, bound, x_block_gradients, d_out, x_activations, x_bound, x_config, x_tokens, x_device,
+    vit_backward<R>(x_backend, bound, x_block_gradients, d_out, x_activations, x_inputs, x_bound, x_config, x_tokens, x_device,
                     keep, detached);
   }
 
@@ -86,7 +86,8 @@ class VitRunner {
     x_weights = arena.template vector<T>(x_parameters.total());
     x_gradients = arena.template vector<T>(x_parameters.total());
     x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
-    x_activations = ViTActivations<T>::place(x_backend, arena, x_config, x_tokens, saved);
+    x_inputs = ViTInputs<T>::place(x_backend, arena, x_config, x_tokens);
+    x_activations = ViTActivations<T>::take(arena, x_config, x_tokens, saved);
     x_block_gradients = BlockGradients<T>::take(arena, x_config.block(), x_tokens.rows(), x_tokens.read_count());
   }
 
@@ -98,6 +99,7 @@ class VitRunner {
   Buffer x_buffer;
   VectorView<T> x_weights, x_gradients;
   DeviceTokenLayout x_device;
+  ViTInputs<T> x_inputs;
   ViTActivations<T> x_activations;
   BlockGradients<T> x_block_gradients;
   ViTParameters<const T> x_bound;

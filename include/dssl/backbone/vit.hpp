@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/place.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/nn/block.hpp>
 #include <dssl/nn/parameters.hpp>
@@ -37,16 +39,6 @@ inline constexpr ViTConfig vit_tiny8{.patch = 8, .width = 192, .heads = 3};
 inline constexpr ViTConfig vit_tiny16{.width = 192, .heads = 3};
 inline constexpr ViTConfig vit_small16{};
 inline constexpr ViTConfig vit_base16{.width = 768, .heads = 12};
-
-/// Whether a config describes a network: a sentence that says what is wrong, or nothing.
-[[nodiscard]] constexpr std::string_view vit_problem(const ViTConfig& c) {
-  if (c.patch < 1 || c.width < 1 || c.depth < 1 || c.heads < 1 || c.mlp_ratio < 1 || c.channels < 1) {
-    return "every size of a ViT must be at least 1";
-  }
-  if (c.width % c.heads != 0) return "the heads of a ViT must divide its width";
-  if (c.image % c.patch != 0 || c.image < c.patch) return "the patch of a ViT must divide its native image size";
-  return {};
-}
 
 /// Parameters of a ViT (or their gradients), as views into the flat buffer.
 template <class T>
@@ -105,49 +97,57 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, b
   return layout;
 }
 
-/// What a ViT reads and computes for one token layout, in a backend's memory.
+/// What a ViT reads: images and where its position table is read, in a backend's memory.
 template <class T>
-struct ViTActivations {
-  std::vector<TensorView<T, 4>> images;    // a group each: (count,C,H,W)
-  VectorView<const Taps<T>> grid_taps;     // (cells) set once
-  VectorView<Taps<T>> point_taps;          // (R total) set by the caller in each step
-  RowIndex zeros;                          // as many 0 as there are sequences or references
-  MatrixView<T> patches;                   // (N total, C*p*p)
-  MatrixView<T> grid_position;             // (cells,D)
-  MatrixView<T> class_sum;                 // (1,D)
-  MatrixView<T> reference;                 // (R total,D)
-  MatrixView<T> x;                         // (M,D) tokens that enter the first block
-  MatrixView<T> branch;                    // (M,D) overwritten by every block
-  std::vector<BlockActivations<T>> blocks;
-  MatrixView<T> out;                       // (M',D) rows that are read, in output order
-  VectorView<T> mean, inverse_std;
+struct ViTInputs {
+  std::vector<TensorView<T, 4>> images;  // a group each: (count,C,H,W)
+  VectorView<const Taps<T>> grid_taps;   // (cells) set once
+  VectorView<Taps<T>> point_taps;        // (R total) set by the caller in each step
+  RowIndex zeros;                        // as many 0 as there are sequences or references
 
-  /// Takes all buffers from the arena. `saved`: keep what the backward pass needs; otherwise blocks share
-  /// their buffers and work in place.
+  /// Takes the buffers from the arena and, if that is live, fills in the grid reads.
+  /// `images`: views that lie elsewhere already (the teacher sees the student's); empty: taken here.
   template <Backend B>
-  static ViTActivations place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
-                              bool saved) {
-    ViTActivations a;
+  static ViTInputs place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
+                         std::vector<TensorView<T, 4>> images = {}) {
+    ViTInputs in;
+    in.images = std::move(images);
+    const bool own_images = in.images.empty();
     std::vector<Taps<T>> taps(static_cast<std::size_t>(layout.cells()));
     std::span<Taps<T>> rest(taps);
     for (const ViewGroup& group : layout.groups()) {
-      a.images.emplace_back(arena.take<T>(group.count * c.channels * group.grid.size() * c.patch * c.patch),
-                            group.count, c.channels, group.grid.height * c.patch, group.grid.width * c.patch);
+      if (own_images) {
+        in.images.emplace_back(arena.take<T>(group.count * c.channels * group.grid.size() * c.patch * c.patch),
+                               group.count, c.channels, group.grid.height * c.patch, group.grid.width * c.patch);
+      }
       grid_read(rest.first(static_cast<std::size_t>(group.grid.size())), group.grid, c.native_grid());
       rest = rest.subspan(static_cast<std::size_t>(group.grid.size()));
     }
-    Taps<T>* const grid_taps = arena.take<Taps<T>>(layout.cells());
-    if (grid_taps != nullptr) backend.upload(grid_taps, std::span<const Taps<T>>(taps));
-    a.grid_taps = VectorView<const Taps<T>>(grid_taps, layout.cells());
-    a.point_taps = arena.vector<Taps<T>>(layout.reference_count());
-    const Index zeros = std::max(layout.sequence_count(), layout.reference_count());
-    std::int32_t* const zero_rows = arena.take<std::int32_t>(zeros);
-    if (zero_rows != nullptr) {
-      const std::vector<std::int32_t> host(static_cast<std::size_t>(zeros), 0);
-      backend.upload(zero_rows, std::span<const std::int32_t>(host));
-    }
-    a.zeros = RowIndex(zero_rows, zeros);
+    in.grid_taps = place_copy(backend, arena, taps);
+    in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
+    in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(
+        static_cast<std::size_t>(std::max(layout.sequence_count(), layout.reference_count())), 0));
+    return in;
+  }
+};
 
+/// What a ViT computes for one token layout, in a backend's memory.
+template <class T>
+struct ViTActivations {
+  MatrixView<T> patches;        // (N total, C*p*p)
+  MatrixView<T> grid_position;  // (cells,D)
+  MatrixView<T> class_sum;      // (1,D)
+  MatrixView<T> reference;      // (R total,D)
+  MatrixView<T> x;              // (M,D) tokens that enter the first block
+  MatrixView<T> branch;         // (M,D) overwritten by every block
+  std::vector<BlockActivations<T>> blocks;
+  MatrixView<T> out;            // (M',D) rows that are read, in output order
+  VectorView<T> mean, inverse_std;
+
+  /// Takes all buffers from the arena. `saved`: keep what the backward pass needs; otherwise blocks share
+  /// their buffers and work in place. Nothing here outlives a step.
+  static ViTActivations take(Arena& arena, const ViTConfig& c, const TokenLayout& layout, bool saved) {
+    ViTActivations a;
     const Index rows = layout.rows();
     a.patches = arena.matrix<T>(layout.patch_count(), c.channels * c.patch * c.patch);
     a.grid_position = arena.matrix<T>(layout.cells(), c.width);
@@ -155,6 +155,9 @@ struct ViTActivations {
     a.reference = arena.matrix<T>(layout.reference_count(), c.width);
     a.x = arena.matrix<T>(rows, c.width);
     a.branch = arena.matrix<T>(rows, c.width);
+    a.out = arena.matrix<T>(layout.read_count(), c.width);
+    a.mean = arena.vector<T>(layout.read_count());
+    a.inverse_std = arena.vector<T>(layout.read_count());
     const std::size_t start = arena.mark();
     std::size_t end = start;
     for (Index i = 0; i < c.depth; ++i) {
@@ -168,43 +171,40 @@ struct ViTActivations {
       }
       end = std::max(end, arena.mark());
     }
-    arena.rewind(end);  // nothing that outlives a step may lie in what the blocks share
-    a.out = arena.matrix<T>(layout.read_count(), c.width);
-    a.mean = arena.vector<T>(layout.read_count());
-    a.inverse_std = arena.vector<T>(layout.read_count());
+    arena.rewind(end);
     return a;
   }
 };
 
-/// Forward pass: a.images and a.point_taps -> a.out (M',D), the normed rows that layout.reads() names.
+/// Forward pass: in.images and in.point_taps -> a.out (M',D), the normed rows that layout.reads() names.
 ///
 /// `keep` has one entry a block (or is empty: no stochastic depth). Shapes as in `ViTActivations`.
 /// Test: fixtures `backbone_*`, `training_*`.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
-void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTParameters<const T>& p, const ViTConfig& c,
-                 const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep) {
+void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T>& in,
+                 const ViTParameters<const T>& p, const ViTConfig& c, const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep) {
   Index first = 0;
-  for (std::size_t g = 0; g < a.images.size(); ++g) {
+  for (std::size_t g = 0; g < in.images.size(); ++g) {
     const ViewGroup& group = layout.groups()[g];
     const Index count = group.count * group.grid.size();
-    backend.unfold_patches(a.patches.rows(first, count), a.images[g], c.patch);
+    backend.unfold_patches(a.patches.rows(first, count), in.images[g], c.patch);
     first += count;
   }
   const MatrixView<T> embedded = a.branch.rows(0, layout.patch_count());
   backend.linear_forward(embedded, a.patches, p.patch_weight, p.patch_bias);
-  backend.sample_rows_forward(a.grid_position, p.patch_position, a.grid_taps);
+  backend.sample_rows_forward(a.grid_position, p.patch_position, in.grid_taps);
   backend.copy_rows(a.x, device.patch_rows, embedded, {});
   backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
 
   backend.copy_rows(a.class_sum, {}, p.class_token, {});
   backend.add_rows(a.class_sum, {}, p.class_position, {});
   backend.copy_rows(a.x, device.class_rows, a.class_sum,
-                    RowIndex(a.zeros.data(), layout.sequence_count()));
+                    RowIndex(in.zeros.data(), layout.sequence_count()));
 
   if (layout.reference_count() > 0) {
-    backend.sample_rows_forward(a.reference, p.patch_position, a.point_taps);
+    backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
     if (!p.reference_token.empty()) {
-      backend.add_rows(a.reference, {}, p.reference_token, RowIndex(a.zeros.data(), layout.reference_count()));
+      backend.add_rows(a.reference, {}, p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()));
     }
     backend.copy_rows(a.x, device.reference_rows, a.reference, {});
   }
@@ -223,8 +223,8 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTParamete
 /// `detached`: no gradient flows into the position table from the points it was read at.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGradients<T>& g, MatrixView<const T> d_out,
-                  const ViTActivations<T>& a, const ViTParameters<const T>& p, const ViTConfig& c,
-                  const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep,
+                  const ViTActivations<T>& a, const ViTInputs<T>& in, const ViTParameters<const T>& p,
+                  const ViTConfig& c, const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep,
                   bool detached) {
   backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
   backend.layer_norm_backward(g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, a.blocks.back().out, a.mean,
@@ -241,19 +241,65 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
   // The forward values of the position reads are not needed any more: their buffers hold the gradients.
   backend.fill(VectorView<T>(a.grid_position.data(), a.grid_position.size()), T{0});
   backend.add_rows(a.grid_position, device.patch_cells, g.d_x, device.patch_rows);
-  backend.sample_rows_backward(d_p.patch_position, a.grid_position, a.grid_taps);
+  backend.sample_rows_backward(d_p.patch_position, a.grid_position, in.grid_taps);
 
-  const RowIndex class_zeros(a.zeros.data(), layout.sequence_count());
+  const RowIndex class_zeros(in.zeros.data(), layout.sequence_count());
   backend.add_rows(d_p.class_token, class_zeros, g.d_x, device.class_rows);
   backend.add_rows(d_p.class_position, class_zeros, g.d_x, device.class_rows);
 
   if (layout.reference_count() > 0) {
     backend.copy_rows(a.reference, {}, g.d_x, device.reference_rows);
-    if (!detached) backend.sample_rows_backward(d_p.patch_position, a.reference, a.point_taps);
+    if (!detached) backend.sample_rows_backward(d_p.patch_position, a.reference, in.point_taps);
     if (!d_p.reference_token.empty()) {
-      backend.add_rows(d_p.reference_token, RowIndex(a.zeros.data(), layout.reference_count()), a.reference, {});
+      backend.add_rows(d_p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()), a.reference, {});
     }
   }
 }
+
+/// The vision transformer as a backbone policy. Copy this page to write another backbone: a config whose sizes
+/// are known at compile time, the buffers it works in, and its forward and backward pass.
+template <ViTConfig C>
+struct ViT {
+  static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1,
+                "every size of a ViT must be at least 1");
+  static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
+  static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
+                "the patch of a ViT must divide its native image size");
+
+  using Config = ViTConfig;
+  static constexpr Config config = C;
+
+  template <class T>
+  using Parameters = ViTParameters<T>;
+  template <class T>
+  using Inputs = ViTInputs<T>;
+  template <class T>
+  using Activations = ViTActivations<T>;
+  template <class T>
+  using Gradients = BlockGradients<T>;
+
+  static constexpr void add_parameters(ParameterLayout& layout, const Config& config, bool learned_reference,
+                                       std::string_view prefix) {
+    add_vit_parameters(layout, config, learned_reference, prefix);
+  }
+
+  template <class B>
+  using Scalar = typename B::Scalar;
+
+  template <AttentionRelation R, Backend B>
+  static void forward(const B& backend, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
+                      const ViTParameters<const Scalar<B>>& p, const ViTConfig& config, const TokenLayout& layout,
+                      const DeviceTokenLayout& device, std::span<const BranchKeep<Scalar<B>>> keep) {
+    vit_forward<R>(backend, a, in, p, config, layout, device, keep);
+  }
+
+  template <AttentionRelation R, Backend B>
+  static void backward(const B& backend, const ViTParameters<Scalar<B>>& d_p, const BlockGradients<Scalar<B>>& g,
+                       MatrixView<const Scalar<B>> d_out, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
+                       const ViTParameters<const Scalar<B>>& p, const ViTConfig& config, const TokenLayout& layout,
+                       const DeviceTokenLayout& device, std::span<const BranchKeep<Scalar<B>>> keep, bool detached) {
+    vit_backward<R>(backend, d_p, g, d_out, a, in, p, config, layout, device, keep, detached);
+  }
+};
 
 }  // namespace dssl

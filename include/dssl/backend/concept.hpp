@@ -103,7 +103,7 @@ concept RowPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T
 };
 
 /// l2_normalise_forward(y (M,D) =, norm (M) =, x, epsilon): norm = max(|x|, epsilon), y = x / norm.
-/// l2_normalise_backward(d_x =, d_y, y, norm, epsilon); where |x| < epsilon the norm is a constant.
+/// l2_normalise_backward(d_x =, d_y, y, norm, epsilon); d_x may be d_y; where |x| < epsilon the norm is a constant.
 /// weight_norm_forward(w (P,D) =, norm (P) =, v, g (P) or empty): w = g v / |v|, g 1 when empty.
 /// weight_norm_backward(d_v +=, d_g (P) += or empty, d_w, v, g, norm).
 template <class B, class T = typename B::Scalar>

@@ -66,39 +66,56 @@ enum class Sees : std::uint8_t {
   full
 };
 
-/// Who attends to whom: `of[row group][column group]`, groups in the order class, reference, patch.
+/// What the tokens of one group see of the class token, the references and the patches.
+struct RelationRow {
+  Sees class_token = Sees::none;
+  Sees reference = Sees::none;
+  Sees patch = Sees::none;
+};
+
+/// Who attends to whom: a row of `Sees` for the class token, for references and for patches.
 ///
-/// A structural type, so that a relation is a template argument and the kernels leave out at compile time
-/// what it rules out. Source: the published code's mask modes (names in `relation_named`).
+/// A structural type of one number (two bits an entry), so that a relation is a template argument with a short
+/// name, and the kernels leave out at compile time what it rules out. Source: the published code's mask modes.
 struct AttentionRelation {
-  std::array<std::array<Sees, 3>, 3> of{};
+  std::uint32_t code = 0;
+
+  constexpr AttentionRelation() = default;
+  constexpr AttentionRelation(RelationRow class_row, RelationRow reference_row, RelationRow patch_row)
+      : code(x_pack(class_row) | x_pack(reference_row) << 6U | x_pack(patch_row) << 12U) {}
 
   [[nodiscard]] constexpr Sees sees(TokenGroup row, TokenGroup column) const {
-    return of[static_cast<std::size_t>(row)][static_cast<std::size_t>(column)];
+    return static_cast<Sees>(code >> (6U * static_cast<std::uint32_t>(row) + 2U * static_cast<std::uint32_t>(column)) &
+                             3U);
   }
   [[nodiscard]] constexpr bool operator==(const AttentionRelation&) const = default;
+
+ private:
+  static constexpr std::uint32_t x_pack(RelationRow row) {
+    return static_cast<std::uint32_t>(row.class_token) | static_cast<std::uint32_t>(row.reference) << 2U |
+           static_cast<std::uint32_t>(row.patch) << 4U;
+  }
 };
 
 namespace detail {
-inline constexpr std::array<Sees, 3> sees_all{Sees::full, Sees::full, Sees::full};
-inline constexpr std::array<Sees, 3> sees_content{Sees::full, Sees::none, Sees::full};
+inline constexpr RelationRow sees_all{Sees::full, Sees::full, Sees::full};
+inline constexpr RelationRow sees_content{Sees::full, Sees::none, Sees::full};
 }  // namespace detail
 
 /// Every token sees every token (published as `020`).
-inline constexpr AttentionRelation open_relation{{{detail::sees_all, detail::sees_all, detail::sees_all}}};
+inline constexpr AttentionRelation open_relation{detail::sees_all, detail::sees_all, detail::sees_all};
 /// Nobody sees references, not even they themselves (`all2pos`).
-inline constexpr AttentionRelation hidden_relation{
-    {{detail::sees_content, detail::sees_content, detail::sees_content}}};
+inline constexpr AttentionRelation hidden_relation{detail::sees_content, detail::sees_content, detail::sees_content};
 /// As hidden, and references do not see the class token (`all2pos_pos2cls`).
 inline constexpr AttentionRelation hidden_no_class_relation{
-    {{detail::sees_content, {Sees::none, Sees::none, Sees::full}, detail::sees_content}}};
+    detail::sees_content, {Sees::none, Sees::none, Sees::full}, detail::sees_content};
 /// The published choice: a reference sees itself and the patches (`all2pos_pos2cls_eye`).
 inline constexpr AttentionRelation private_relation{
-    {{detail::sees_content, {Sees::none, Sees::self, Sees::full}, detail::sees_content}}};
+    detail::sees_content, {Sees::none, Sees::self, Sees::full}, detail::sees_content};
 /// Class and references are queries of the patches only (`all_query`).
-inline constexpr AttentionRelation all_query_relation{{{{Sees::self, Sees::none, Sees::full},
-                                                        {Sees::none, Sees::self, Sees::full},
-                                                        {Sees::none, Sees::none, Sees::full}}}};
+inline constexpr AttentionRelation all_query_relation{{Sees::self, Sees::none, Sees::full},
+                                                      {Sees::none, Sees::self, Sees::full},
+                                                      {Sees::none, Sees::none, Sees::full}};
 
 /// A relation with the names it goes by.
 struct NamedRelation {

@@ -109,4 +109,11 @@ class AtomicFile {
   std::vector<std::byte> x_buffer;
 };
 
+/// Writes a whole file from memory through `AtomicFile`. Throws `FileError`.
+inline void write_bytes(const std::string& path, std::span<const std::byte> bytes) {
+  AtomicFile file(path);
+  file.write(bytes);
+  file.commit();
+}
+
 }  // namespace dssl

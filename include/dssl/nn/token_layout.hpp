@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
@@ -50,6 +51,7 @@ class TokenLayout {
         x_longest = s.tokens() > x_longest ? s.tokens() : x_longest;
         x_rows += s.tokens();
         x_sequences.push_back(s);
+        x_group_of_sequence.push_back(g);
       }
       x_cells += group.grid.size();
     }
@@ -68,6 +70,8 @@ class TokenLayout {
   [[nodiscard]] GroupSet reads() const { return x_reads; }
   [[nodiscard]] const std::vector<Sequence>& sequences() const { return x_sequences; }
   [[nodiscard]] Index sequence_count() const { return static_cast<Index>(x_sequences.size()); }
+  /// Patch grid of a sequence.
+  [[nodiscard]] GridSize grid_of(std::size_t sequence) const { return x_groups[x_group_of_sequence[sequence]].grid; }
   [[nodiscard]] Index rows() const { return x_rows; }
   [[nodiscard]] Index longest() const { return x_longest; }
   /// Cells of the position grids of all groups together: each group has one grid.
@@ -97,6 +101,7 @@ class TokenLayout {
   std::vector<ViewGroup> x_groups;
   GroupSet x_reads;
   std::vector<Sequence> x_sequences;
+  std::vector<std::size_t> x_group_of_sequence;
   std::vector<std::int32_t> x_class_rows;
   std::vector<std::int32_t> x_patch_rows;
   std::vector<std::int32_t> x_patch_cells;
@@ -123,22 +128,17 @@ struct DeviceTokenLayout {
   /// Takes the memory from `arena` and, if that is live, uploads.
   template <Backend B>
   static DeviceTokenLayout place(const B& backend, Arena& arena, const TokenLayout& layout) {
-    const auto put = [&]<class U>(std::span<const U> host) {
-      U* const device = arena.take<U>(static_cast<Index>(host.size()));
-      if (device != nullptr) backend.upload(device, host);
-      return VectorView<const U>(device, static_cast<Index>(host.size()));
-    };
     DeviceTokenLayout out;
-    out.batch = {.sequences = put(std::span<const Sequence>(layout.sequences())),
+    out.batch = {.sequences = place_copy(backend, arena, layout.sequences()),
                  .rows = layout.rows(),
                  .longest = layout.longest()};
-    out.class_rows = put(layout.class_rows());
-    out.patch_rows = put(layout.patch_rows());
-    out.patch_cells = put(layout.patch_cells());
-    out.reference_rows = put(layout.reference_rows());
-    out.read_rows = put(layout.read_rows());
-    out.sequence_of_row = put(layout.sequence_of_row());
-    out.sequence_of_read_row = put(layout.sequence_of_read_row());
+    out.class_rows = place_copy(backend, arena, layout.class_rows());
+    out.patch_rows = place_copy(backend, arena, layout.patch_rows());
+    out.patch_cells = place_copy(backend, arena, layout.patch_cells());
+    out.reference_rows = place_copy(backend, arena, layout.reference_rows());
+    out.read_rows = place_copy(backend, arena, layout.read_rows());
+    out.sequence_of_row = place_copy(backend, arena, layout.sequence_of_row());
+    out.sequence_of_read_row = place_copy(backend, arena, layout.sequence_of_read_row());
     return out;
   }
 };

@@ -1,0 +1,114 @@
+// What every program does: read its arguments, report errors in one line, stop on Ctrl-C, write JSON.
+#pragma once
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <new>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <dssl/core/error.hpp>
+#include <dssl/io/atomic_file.hpp>
+
+namespace dssl::programs {
+
+/// `text` on one line: line breaks become spaces.
+[[nodiscard]] inline std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (c == '\n' || c == '\r') c = ' ';
+  }
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+/// Writes "name: message" as one line to stderr, after what is on its way to stdout.
+inline void print_error(std::string_view name, std::string message) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s: %s\n", std::string(name).c_str(), one_line(std::move(message)).c_str());
+}
+
+/// Parses the arguments, runs `body()`, and turns what it throws into one line on stderr.
+///
+/// Exit statuses: 0 success (and --help), 1 the work failed, 2 the arguments make no sense. `body` gives the status
+/// of success. A stdout that could not be written (a full disk) is a failure too.
+template <class Body>
+[[nodiscard]] int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
+  const std::string name = app.get_name();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help and --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    print_error(name, std::string(error.what()) + " (--help lists the options)");
+    return 2;
+  }
+  try {
+    const int status = body();
+    if (std::fflush(stdout) != 0) throw FileError("standard output", "cannot be written");
+    return status;
+  } catch (const OptionError& error) {
+    print_error(name, error.what());
+    return 2;
+  } catch (const std::bad_alloc&) {
+    print_error(name, "out of memory; lower the batch, the image size or the model's size");
+  } catch (const std::exception& error) {
+    print_error(name, error.what());
+  }
+  return 1;
+}
+
+/// Lets Ctrl-C and a termination request be noticed between steps instead of ending the process at once; a second
+/// one ends it. One object a program.
+class Interruption {
+ public:
+  Interruption() {
+    std::signal(SIGINT, &Interruption::note);
+    std::signal(SIGTERM, &Interruption::note);
+  }
+  Interruption(const Interruption&) = delete;
+  Interruption& operator=(const Interruption&) = delete;
+  ~Interruption() {
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+  }
+
+  /// True once the process was asked to stop.
+  [[nodiscard]] bool requested() const { return flag() != 0; }
+
+ private:
+  static volatile std::sig_atomic_t& flag() {
+    static volatile std::sig_atomic_t value = 0;
+    return value;
+  }
+  static void note(int signal) {
+    flag() = 1;
+    std::signal(signal, SIG_DFL);
+  }
+};
+
+/// Makes the folder where it is missing and makes sure that files can be written there, before any work is done.
+/// Throws `FileError`.
+inline void prepare_output_folder(const std::string& path) {
+  std::error_code problem;
+  std::filesystem::create_directories(path, problem);
+  if (problem) throw FileError(path, "cannot make the output folder: " + problem.message());
+  if (!std::filesystem::is_directory(path)) throw FileError(path, "is a file; expected a folder for the output");
+  const AtomicFile trial(path + "/writable");  // never committed: leaves nothing behind
+}
+
+/// Writes a JSON value with a line break at its end, whole or not at all. Throws `FileError`.
+inline void write_json(const std::string& path, const nlohmann::ordered_json& value) {
+  AtomicFile file(path);
+  // Text that is not UTF-8, such as a file name, is replaced where it cannot be told.
+  file.write(value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  file.write("\n");
+  file.commit();
+}
+
+}  // namespace dssl::programs

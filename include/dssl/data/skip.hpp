@@ -1,0 +1,153 @@
+// What happens to images that cannot be read: replaced, reported, counted, and too many of them end the run.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/views/image.hpp>
+
+namespace dssl {
+
+/// How many unreadable images a run bears. It ends when more than `min_bad` of those asked for so far, and more than
+/// the share `max_bad_share` of them, were unreadable.
+struct SkipPolicy {
+  double max_bad_share = 0.1;  ///< 0 to 1
+  Index min_bad = 10;          ///< this many never end the run
+  Index max_tries = 64;        ///< images in a row that are tried in place of an unreadable one
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    if (!(max_bad_share >= 0 && max_bad_share <= 1)) throw OptionError("max_bad_share", max_bad_share, "0 to 1");
+    if (min_bad < 0) throw OptionError("min_bad", min_bad, "0 or more");
+    if (max_tries < 1) throw OptionError("max_tries", max_tries, "at least 1");
+  }
+};
+
+/// An image that was passed over, and why.
+struct SkippedImage {
+  Index index = 0;
+  std::string name;
+  std::string message;
+};
+
+/// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size.
+///
+/// Which sample stands in depends on the files alone, so runs stay the same for any number of threads. Unreadable ones
+/// are appended to `skipped`; `used` becomes the index of the sample that was loaded. Safe to call by several threads.
+/// Throws `DataError` after `policy.max_tries` unreadable ones; other exceptions than `ImageError` pass through.
+template <NamedSamples Source>
+[[nodiscard]] auto load_readable(std::vector<SkippedImage>& skipped, Index& used, const Source& source, Index i,
+                                 const SkipPolicy& policy = {}) {
+  const Index size = source.size();
+  const Index tries = std::min(policy.max_tries, size);
+  for (Index t = 0; t < tries; ++t) {
+    used = (i + t) % size;
+    try {
+      return source.load(used);
+    } catch (const ImageError& error) {
+      skipped.push_back({used, source.name(used), error.what()});
+    }
+  }
+  throw DataError(join(tries, " images in a row cannot be read, out of ", size, "; the last: ", skipped.back().message));
+}
+
+/// Counts skipped images in the order of use, reports each file once, and ends the run when they are too many.
+///
+/// For one thread: feed it from the consumer's side, in order, and it ends every run at the same sample.
+class SkipCounter {
+ public:
+  /// Called with the name and the problem of each unreadable image the first time it is met.
+  using Warn = std::function<void(std::string_view name, std::string_view message)>;
+
+  /// Throws `OptionError`.
+  explicit SkipCounter(const SkipPolicy& policy = {}, Warn warn = {}) : x_policy(policy), x_warn(std::move(warn)) {
+    x_policy.validate();
+  }
+
+  /// Counts one delivered sample and what was skipped on the way to it.
+  /// Throws `DataError` naming the counts and the last file when the policy is exceeded.
+  void count(std::span<const SkippedImage> skipped) {
+    ++x_asked;
+    for (const SkippedImage& image : skipped) {
+      ++x_asked;
+      ++x_skipped;
+      if (x_met.insert(image.index).second && x_warn) x_warn(image.name, image.message);
+    }
+    if (skipped.empty() || x_skipped <= x_policy.min_bad) return;
+    if (static_cast<double>(x_skipped) > x_policy.max_bad_share * static_cast<double>(x_asked)) {
+      throw DataError(join(x_skipped, " of ", x_asked, " images cannot be read; expected at most ",
+                           100 * x_policy.max_bad_share, " %; the last: ", skipped.back().message));
+    }
+  }
+
+  /// Times an unreadable image was passed over; a file met again in a later epoch counts again.
+  [[nodiscard]] Index skipped() const { return x_skipped; }
+
+  /// Different unreadable images met.
+  [[nodiscard]] Index unreadable() const { return static_cast<Index>(x_met.size()); }
+
+ private:
+  SkipPolicy x_policy;
+  Warn x_warn;
+  std::set<Index> x_met;
+  Index x_asked = 0;
+  Index x_skipped = 0;
+};
+
+/// Loads samples of a source ahead of their use, in a given order, passing over unreadable ones.
+///
+/// `Sample` is what the source's `load` gives: an `AnyImage` or a `LabelledImage`.
+/// Test: tests/data/skip.cpp.
+template <NamedSamples Source>
+class SampleLoader {
+ public:
+  using Sample = decltype(std::declval<const Source&>().load(Index{}));
+
+  struct Loaded {
+    Index index = 0;  ///< of the sample that was used; not the one asked for where that was unreadable
+    Sample sample;
+    std::vector<SkippedImage> skipped;
+  };
+
+  /// Loads sample `order(n)` as the n-th, n < count. `source` must outlive the loader.
+  SampleLoader(const Source& source, Index count, std::function<Index(Index)> order, const SkipPolicy& policy = {},
+               SkipCounter::Warn warn = {}, LoaderOptions options = {}, std::stop_token stop = {})
+      : x_counter(policy, std::move(warn)),
+        x_loader(
+            count,
+            [&source, policy, order = std::move(order)](Index n) -> std::optional<Loaded> {
+              std::vector<SkippedImage> skipped;
+              Index used = 0;
+              auto sample = load_readable(skipped, used, source, order ? order(n) : n, policy);
+              return Loaded{used, std::move(sample), std::move(skipped)};
+            },
+            options, std::move(stop)) {}
+
+  /// The next sample; nothing after the last or after a stop request. Throws as `load_readable` and `SkipCounter`.
+  [[nodiscard]] std::optional<Loaded> next() {
+    std::optional<Loaded> loaded = x_loader.next();
+    if (loaded) x_counter.count(loaded->skipped);
+    return loaded;
+  }
+
+  [[nodiscard]] double wait_seconds() const { return x_loader.wait_seconds(); }
+  [[nodiscard]] const SkipCounter& skips() const { return x_counter; }
+
+ private:
+  SkipCounter x_counter;
+  OrderedLoader<Loaded> x_loader;
+};
+
+}  // namespace dssl

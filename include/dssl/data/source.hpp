@@ -1,0 +1,94 @@
+// Where images come from: the concepts of a source, and images in memory.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/views/image.hpp>
+
+namespace dssl {
+
+/// An image and the class id of each of its pixels: mask (H,W,1), same height and width.
+struct LabelledImage {
+  AnyImage image;
+  Image<std::uint8_t> mask;
+};
+
+/// Has a number of samples, each with a name for messages.
+template <class S>
+concept NamedSamples = requires(const S& source, Index i) {
+  { source.size() } -> std::convertible_to<Index>;
+  { source.name(i) } -> std::convertible_to<std::string>;
+};
+
+/// Unlabelled images: `load(i)` for i in [0, size()) gives image i, the same at every call.
+///
+/// `load` is called by several threads at once. It throws `ImageError` for an image that cannot be used (reported and
+/// skipped by loaders); any other exception ends the run.
+template <class S>
+concept ImageSource = NamedSamples<S> && requires(const S& source, Index i) {
+  { source.load(i) } -> std::convertible_to<AnyImage>;
+};
+
+/// Images with masks: as `ImageSource`, but `load(i)` gives a `LabelledImage`.
+template <class S>
+concept SegmentationSource = NamedSamples<S> && requires(const S& source, Index i) {
+  { source.load(i) } -> std::same_as<LabelledImage>;
+};
+
+/// Images that are in memory already.
+class MemoryImages {
+ public:
+  /// Names default to "image 0", "image 1", ... Throws `DataError` if there are no images, or other than one name each.
+  explicit MemoryImages(std::vector<AnyImage> images, std::vector<std::string> names = {})
+      : x_images(std::move(images)), x_names(std::move(names)) {
+    if (x_images.empty()) throw DataError("no images were given");
+    if (!x_names.empty() && x_names.size() != x_images.size()) {
+      throw DataError(join(x_names.size(), " names were given for ", x_images.size(), " images"));
+    }
+  }
+
+  [[nodiscard]] Index size() const { return static_cast<Index>(x_images.size()); }
+  [[nodiscard]] AnyImage load(Index i) const { return x_images[static_cast<std::size_t>(i)]; }
+  [[nodiscard]] std::string name(Index i) const {
+    return x_names.empty() ? join("image ", i) : x_names[static_cast<std::size_t>(i)];
+  }
+
+ private:
+  std::vector<AnyImage> x_images;
+  std::vector<std::string> x_names;
+};
+
+/// The images of a labelled source without their masks, for pretraining on them.
+///
+/// A source that has `load_image(i)` is spared the work on the mask.
+template <SegmentationSource Source>
+class ImagesOf {
+ public:
+  explicit ImagesOf(Source source) : x_source(std::move(source)) {}
+
+  [[nodiscard]] Index size() const { return x_source.size(); }
+  [[nodiscard]] std::string name(Index i) const { return x_source.name(i); }
+  [[nodiscard]] AnyImage load(Index i) const {
+    if constexpr (requires { { x_source.load_image(i) } -> std::convertible_to<AnyImage>; }) {
+      return x_source.load_image(i);
+    } else {
+      return x_source.load(i).image;
+    }
+  }
+
+  [[nodiscard]] const Source& source() const { return x_source; }
+
+ private:
+  Source x_source;
+};
+
+static_assert(ImageSource<MemoryImages>);
+
+}  // namespace dssl

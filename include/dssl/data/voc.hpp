@@ -1,0 +1,110 @@
+// Data sets in the layout of PASCAL VOC: images, index masks, and lists of names a split.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/image_folder.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/io/image_file.hpp>
+
+namespace dssl {
+
+/// Folders of the layout, below the root, and how images are read.
+struct VocOptions {
+  std::string images = "JPEGImages";
+  std::string masks = "SegmentationClass";
+  std::string splits = "ImageSets/Segmentation";
+  ReadOptions read = {};
+};
+
+/// The images and masks of one split: `<images>/<id>.jpg` (or .jpeg, .png), `<masks>/<id>.png`, ids in `<splits>/<split>.txt`.
+///
+/// A mask's pixel is the index stored in its PNG (palette or 8-bit grey), never a colour; what an id means, and which
+/// ids are void, is the evaluation's choice. Test: tests/data/voc.cpp.
+class VocFolder {
+ public:
+  /// Reads the list of the split. Throws `DataError` if it is missing (naming the splits there are) or empty.
+  VocFolder(std::string root, const std::string& split, VocOptions options = {})
+      : x_root(std::move(root)), x_options(std::move(options)) {
+    const std::string folder = x_root + "/" + x_options.splits;
+    const std::string list = folder + "/" + split + ".txt";
+    if (::access(list.c_str(), R_OK) != 0) {
+      throw DataError(join(list, ": cannot read the split '", split, "'; ", available(folder)));
+    }
+    for (const std::string& line : detail::read_lines(list)) {
+      x_ids.push_back(line.substr(0, line.find_first_of(" \t")));
+    }
+    if (x_ids.empty()) throw DataError(join(list, ": the split lists no images"));
+  }
+
+  [[nodiscard]] Index size() const { return static_cast<Index>(x_ids.size()); }
+
+  /// Path of image i.
+  [[nodiscard]] std::string name(Index i) const {
+    const std::string stem = join(x_root, "/", x_options.images, "/", x_ids[static_cast<std::size_t>(i)]);
+    constexpr std::array<std::string_view, 6> endings{".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG"};
+    for (const std::string_view ending : endings) {
+      std::string path = join(stem, ending);
+      if (::access(path.c_str(), F_OK) == 0) return path;
+    }
+    return stem + ".jpg";
+  }
+
+  /// Path of mask i.
+  [[nodiscard]] std::string mask_name(Index i) const {
+    return join(x_root, "/", x_options.masks, "/", x_ids[static_cast<std::size_t>(i)], ".png");
+  }
+
+  /// Id of image i as the split lists it.
+  [[nodiscard]] const std::string& id(Index i) const { return x_ids[static_cast<std::size_t>(i)]; }
+
+  /// Image i alone. Throws `ImageError`.
+  [[nodiscard]] AnyImage load_image(Index i) const { return read_image(name(i), x_options.read); }
+
+  /// Image i and its mask.
+  /// Throws `ImageError` if one cannot be read, `DataError` naming both files if their sizes differ.
+  [[nodiscard]] LabelledImage load(Index i) const {
+    LabelledImage pair{load_image(i), read_png_indices(mask_name(i), x_options.read)};
+    if (height(pair.image) != pair.mask.height() || width(pair.image) != pair.mask.width()) {
+      throw DataError(join(mask_name(i), ": the mask has ", pair.mask.height(), " x ", pair.mask.width(),
+                           " pixels, its image ", name(i), " has ", height(pair.image), " x ", width(pair.image)));
+    }
+    return pair;
+  }
+
+ private:
+  /// What to say of a missing split: the names that would have worked.
+  [[nodiscard]] static std::string available(const std::string& folder) {
+    detail::NameList names;
+    const ImageFolderOptions lists{.nested = false, .extensions = {".txt"}, .read = {}};
+    try {
+      detail::FolderListing(names, folder, lists).list("");
+    } catch (const DataError& error) {
+      return join("the folder of splits is missing: ", error.what());
+    }
+    if (names.size() == 0) return "its folder holds no splits (.txt)";
+    names.sort();
+    std::string text = "available: ";
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      text += join(i == 0 ? "" : ", ", names[i].substr(0, names[i].size() - 4));
+    }
+    return text;
+  }
+
+  std::string x_root;
+  VocOptions x_options;
+  std::vector<std::string> x_ids;
+};
+
+static_assert(SegmentationSource<VocFolder> && ImageSource<ImagesOf<VocFolder>>);
+
+}  // namespace dssl

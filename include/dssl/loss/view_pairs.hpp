@@ -1,0 +1,85 @@
+// Which student rows are compared with which teacher rows, and how much each counts.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <dssl/backend/operands.hpp>
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl {
+
+/// Epsilon that the number of view pairs is divided with. Source: the published loss.
+inline constexpr double pair_epsilon = 1e-5;
+
+/// One level of the objective (image or point) as lists of rows; the same for every step.
+///
+/// Rows of the teacher's head and of the student's features are numbered within the level: view-major, then
+/// batch, then (point level) partner view, then point.
+struct LevelPairs {
+  std::vector<std::int32_t> student_rows;  ///< features that go through the student's head
+  std::vector<TargetRows> targets;         ///< teacher rows of each of these
+  std::vector<std::int32_t> centre_rows;   ///< teacher rows that the centre averages
+  Index teacher_rows = 0;                  ///< features that go through the teacher's head
+  Index pairs = 0;                         ///< view pairs (q, v), v != q
+  double scale = 0;                        ///< weight of one cross-entropy term: loss = scale * sum
+};
+
+/// Image level: the class tokens. Student row (v, b) meets teacher rows (q, b) of both global views q != v.
+/// `all_views`: all V student views, else the two global ones.
+[[nodiscard]] inline LevelPairs image_pairs(Index views, Index batch, bool all_views) {
+  LevelPairs out;
+  const Index student_views = all_views ? views : 2;
+  out.teacher_rows = 2 * batch;
+  for (Index v = 0; v < student_views; ++v) {
+    for (Index b = 0; b < batch; ++b) {
+      TargetRows targets{-1, -1};
+      std::size_t count = 0;
+      for (Index q = 0; q < 2; ++q) {
+        if (q != v) targets[count++] = static_cast<std::int32_t>(q * batch + b);
+      }
+      out.student_rows.push_back(static_cast<std::int32_t>(v * batch + b));
+      out.targets.push_back(targets);
+    }
+  }
+  for (Index row = 0; row < 2 * batch; ++row) out.centre_rows.push_back(static_cast<std::int32_t>(row));
+  out.pairs = 2 * student_views - 2;
+  out.scale = 1.0 / (static_cast<double>(batch) * (static_cast<double>(out.pairs) + pair_epsilon));
+  return out;
+}
+
+/// Point level: K points a view pair. Student row (v, b, q, k) meets teacher row (q, b, v, k), q != v; pairs of
+/// a view with itself take no part, but for the centre, which averages the teacher's tokens of the pairs with
+/// the two global views, itself included. `all_views`: all V student views, else the two global ones.
+[[nodiscard]] inline LevelPairs point_pairs(Index views, Index batch, Index points, bool all_views) {
+  LevelPairs out;
+  const Index student_views = all_views ? views : 2;
+  const auto teacher_row = [&](Index q, Index b, Index v, Index k) {
+    return static_cast<std::int32_t>(((q * batch + b) * views + v) * points + k);
+  };
+  out.teacher_rows = 2 * batch * views * points;
+  for (Index v = 0; v < student_views; ++v) {
+    for (Index b = 0; b < batch; ++b) {
+      for (Index q = 0; q < 2; ++q) {
+        if (q == v) continue;
+        for (Index k = 0; k < points; ++k) {
+          out.student_rows.push_back(static_cast<std::int32_t>(((v * batch + b) * 2 + q) * points + k));
+          out.targets.push_back({teacher_row(q, b, v, k), -1});
+        }
+      }
+    }
+  }
+  for (Index q = 0; q < 2; ++q) {
+    for (Index b = 0; b < batch; ++b) {
+      for (Index v = 0; v < 2; ++v) {
+        for (Index k = 0; k < points; ++k) out.centre_rows.push_back(teacher_row(q, b, v, k));
+      }
+    }
+  }
+  out.pairs = 2 * student_views - 2;
+  out.scale =
+      1.0 / (static_cast<double>(batch * points) * (static_cast<double>(out.pairs) + pair_epsilon));
+  return out;
+}
+
+}  // namespace dssl

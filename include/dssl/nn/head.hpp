@@ -1,0 +1,178 @@
+// The projection head: an MLP to a unit vector, then prototypes with normalised weights.
+#pragma once
+
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/nn/parameters.hpp>
+
+namespace dssl {
+
+/// Sizes of a projection head. All of it is integral, so a config is a template argument.
+struct HeadConfig {
+  Index layers = 3;          ///< linear layers of the MLP
+  Index hidden = 2048;       ///< width between them
+  Index bottleneck = 256;    ///< width of the unit vector
+  Index prototypes = 65536;  ///< P; programs may set another number at run time
+  bool learned_norm = false; ///< train the prototypes' norms g (published: fixed at 1)
+
+  [[nodiscard]] constexpr bool operator==(const HeadConfig&) const = default;
+};
+
+/// Epsilon of the bottleneck's L2 normalisation. Source: the published head.
+inline constexpr double normalise_epsilon = 1e-12;
+
+/// Parameters of a projection head (or their gradients), as views into the flat buffer.
+template <class T>
+struct HeadParameters {
+  struct Linear {
+    MatrixView<T> weight;  // (O,I)
+    VectorView<T> bias;
+  };
+  std::vector<Linear> mlp;
+  VectorView<T> prototype_norm;  // (P)
+  MatrixView<T> prototypes;      // (P,bottleneck)
+
+  static HeadParameters bind(ParameterCursor<T>& next, const HeadConfig& config) {
+    HeadParameters p;
+    for (Index i = 0; i < config.layers; ++i) {
+      const MatrixView<T> weight = next.matrix();
+      p.mlp.push_back({weight, next.vector()});
+    }
+    p.prototype_norm = next.vector();
+    p.prototypes = next.matrix();
+    return p;
+  }
+};
+
+/// Appends a head's parameters to a layout under their published names, after `prefix`.
+constexpr void add_head_parameters(ParameterLayout& layout, const HeadConfig& c, Index width,
+                                   std::string_view prefix) {
+  layout.prefix(prefix);
+  Index in = width;
+  for (Index i = 0; i < c.layers; ++i) {
+    const Index out = i + 1 == c.layers ? c.bottleneck : c.hidden;
+    // The published MLP is a list of linear layers and GELUs: the linear ones have even numbers. A single
+    // layer is no list.
+    ParameterName name(std::string_view("mlp."));
+    if (c.layers > 1) name.append(2 * i).append(".");
+    layout.add(ParameterName(name).append("weight").view(), {out, in}, {.initial = InitialValues::truncated_normal});
+    layout.add(ParameterName(name).append("bias").view(), {out}, {});
+    in = out;
+  }
+  layout.add("last_layer.weight_g", {c.prototypes, 1},
+             {.initial = InitialValues::one, .trained = c.learned_norm, .prototype = true});
+  layout.add("last_layer.weight_v", {c.prototypes, c.bottleneck},
+             {.initial = InitialValues::uniform, .fan_in = c.bottleneck, .prototype = true});
+  layout.prefix("");
+}
+
+/// What a head computes for M rows.
+template <class T>
+struct HeadActivations {
+  MatrixView<T> x;                        // (M,D), written by the caller
+  std::vector<MatrixView<T>> hidden;      // before GELU
+  std::vector<MatrixView<T>> activated;   // after GELU
+  MatrixView<T> bottleneck;               // (M,256)
+  MatrixView<T> unit;                     // (M,256)
+  VectorView<T> norm;                     // (M)
+  MatrixView<T> prototypes;               // (P,256) normalised
+  VectorView<T> prototype_norm;           // (P)
+  MatrixView<T> logits;                   // (M,P)
+
+  /// `logits` lie where the caller wants them: a teacher's outlive its other buffers.
+  static HeadActivations take(Arena& arena, const HeadConfig& c, Index width, MatrixView<T> logits) {
+    const Index rows = logits.rows();
+    HeadActivations a;
+    a.x = arena.matrix<T>(rows, width);
+    for (Index i = 0; i + 1 < c.layers; ++i) {
+      a.hidden.push_back(arena.matrix<T>(rows, c.hidden));
+      a.activated.push_back(arena.matrix<T>(rows, c.hidden));
+    }
+    a.bottleneck = arena.matrix<T>(rows, c.bottleneck);
+    a.unit = arena.matrix<T>(rows, c.bottleneck);
+    a.norm = arena.vector<T>(rows);
+    a.prototypes = arena.matrix<T>(c.prototypes, c.bottleneck);
+    a.prototype_norm = arena.vector<T>(c.prototypes);
+    a.logits = logits;
+    return a;
+  }
+};
+
+/// Buffers of a head's backward pass.
+template <class T>
+struct HeadGradients {
+  MatrixView<T> d_prototypes;  // (P,256)
+  MatrixView<T> d_unit;        // (M,256)
+  MatrixView<T> d_hidden;      // (M,hidden)
+  MatrixView<T> d_activated;   // (M,hidden)
+  MatrixView<T> d_x;           // (M,D) the result
+
+  static HeadGradients take(Arena& arena, const HeadConfig& c, Index width, Index rows) {
+    HeadGradients g;
+    g.d_prototypes = arena.matrix<T>(c.prototypes, c.bottleneck);
+    g.d_unit = arena.matrix<T>(rows, c.bottleneck);
+    g.d_hidden = arena.matrix<T>(rows, c.hidden);
+    g.d_activated = arena.matrix<T>(rows, c.hidden);
+    g.d_x = arena.matrix<T>(rows, width);
+    return g;
+  }
+};
+
+/// Forward pass: a.x (M,D) -> a.logits (M,P) = unit(MLP(x)) (g v/|v|)^T.
+/// Cost: 2 M (D hidden + hidden^2 + hidden 256 + 256 P) FLOP. Test: fixture `head`.
+template <Backend B, class T = typename B::Scalar>
+void head_forward(const B& backend, const HeadActivations<T>& a, const HeadParameters<const T>& p) {
+  MatrixView<const T> x = a.x;
+  for (std::size_t i = 0; i < p.mlp.size(); ++i) {
+    const bool last = i + 1 == p.mlp.size();
+    const MatrixView<T> y = last ? a.bottleneck : a.hidden[i];
+    backend.linear_forward(y, x, p.mlp[i].weight, p.mlp[i].bias);
+    if (last) break;
+    backend.gelu_forward(a.activated[i], y);
+    x = a.activated[i];
+  }
+  backend.l2_normalise_forward(a.unit, a.norm, a.bottleneck, normalise_epsilon);
+  backend.weight_norm_forward(a.prototypes, a.prototype_norm, p.prototypes, p.prototype_norm);
+  backend.linear_forward(a.logits, a.unit, a.prototypes, {});
+}
+
+/// Backward pass: d_logits (M,P) -> g.d_x (M,D) =, d_p +=. The gradient of the prototypes' norms only where
+/// `config.learned_norm`. Test: fixture `head`; central differences in tests/nn.
+template <Backend B, class T = typename B::Scalar>
+void head_backward(const B& backend, const HeadGradients<T>& g, const HeadParameters<T>& d_p,
+                   MatrixView<const std::type_identity_t<T>> d_logits, const HeadActivations<T>& a, const HeadParameters<const T>& p,
+                   const HeadConfig& config) {
+  backend.fill(VectorView<T>(g.d_prototypes.data(), g.d_prototypes.size()), T{0});
+  backend.linear_backward_weight(g.d_prototypes, {}, d_logits, a.unit);
+  backend.weight_norm_backward(d_p.prototypes, config.learned_norm ? d_p.prototype_norm : VectorView<T>{},
+                               g.d_prototypes, p.prototypes, p.prototype_norm, a.prototype_norm);
+  backend.linear_backward_input(g.d_unit, d_logits, a.prototypes);
+  backend.l2_normalise_backward(g.d_unit, g.d_unit, a.unit, a.norm, normalise_epsilon);
+  MatrixView<T> d_y = g.d_unit;
+  for (std::size_t i = p.mlp.size(); i-- > 0;) {
+    const bool first = i == 0;
+    backend.linear_backward_weight(d_p.mlp[i].weight, d_p.mlp[i].bias, d_y, first ? a.x : a.activated[i - 1]);
+    // Two hidden buffers in turn: a product may not overwrite what it reads.
+    const MatrixView<T> d_in = first ? g.d_x : d_y.data() == g.d_hidden.data() ? g.d_activated : g.d_hidden;
+    backend.linear_backward_input(d_in, d_y, p.mlp[i].weight);
+    if (!first) backend.gelu_backward(d_in, d_in, a.hidden[i - 1]);
+    d_y = d_in;
+  }
+}
+
+/// The projection head as a policy.
+template <HeadConfig C>
+struct ProjectionHead {
+  static_assert(C.layers >= 1 && C.hidden >= 1 && C.bottleneck >= 1,
+                "every size of a projection head must be at least 1");
+  static_assert(C.prototypes >= 2, "a projection head needs at least 2 prototypes");
+
+  static constexpr HeadConfig config = C;
+};
+
+}  // namespace dssl

@@ -1,0 +1,80 @@
+// What a training step tells: loss terms, signs of collapse, speed.
+#pragma once
+
+#include <cmath>
+#include <string>
+
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl {
+
+/// Figures of one level (image or point) in one step. Entropies and losses in nats.
+struct LevelReport {
+  double loss = 0;             ///< cross-entropy, averaged as the objective says
+  double teacher_entropy = 0;  ///< mean entropy of the teacher's rows that the loss reads
+  double divergence = 0;       ///< mean KL(teacher, student): cross-entropy less entropy
+  double centre_norm = 0;      ///< Euclidean norm of the centre
+};
+
+/// Signs that training is not learning.
+enum class Collapse {
+  none,
+  uniform,  ///< loss at ln P with a flat teacher: every image looks alike
+  peaked    ///< teacher entropy near zero: all mass on one prototype
+};
+
+/// Figures of one step.
+struct StepReport {
+  Index epoch = 0;         ///< from 0
+  Index step = 0;          ///< from 0, over the whole run
+  Index epoch_steps = 0;   ///< steps an epoch
+  Index steps = 0;         ///< steps of the whole run
+  Index images = 0;        ///< images seen since the run began
+  double loss = 0;
+  LevelReport image{};
+  LevelReport point{};
+  double gradient_norm = 0;   ///< over all parameters, before clipping
+  double feature_spread = 0;  ///< mean standard deviation of the unit class features; 1/sqrt(D) when spread evenly
+  double learning_rate = 0;
+  double weight_decay = 0;
+  double teacher_momentum = 0;
+  double teacher_temperature = 0;
+  double seconds = 0;             ///< of this step, waiting included
+  double data_wait_seconds = 0;   ///< part of it spent waiting for views
+  double images_per_second = 0;   ///< of this step
+  Index unreadable = 0;           ///< images skipped so far
+  Collapse collapse = Collapse::none;
+  std::string advice{};  ///< what a collapse means and what to try; empty when there is none
+};
+
+/// Whether the figures of a level with P prototypes show a collapse.
+///
+/// Uniform: the loss lies within 0.1 % of ln P and so does the teacher's entropy. Peaked: the teacher's entropy is
+/// below 0.1 % of ln P and the loss below 1 % of it (a confident teacher that the student cannot yet follow is no
+/// collapse).
+[[nodiscard]] inline Collapse collapse_of(const LevelReport& level, Index prototypes) {
+  const double flat = std::log(static_cast<double>(prototypes));
+  if (level.teacher_entropy > 0.999 * flat && std::abs(level.loss - flat) < 0.001 * flat) return Collapse::uniform;
+  if (level.teacher_entropy < 0.001 * flat && level.loss < 0.01 * flat) return Collapse::peaked;
+  return Collapse::none;
+}
+
+/// What to tell the user about a collapse.
+[[nodiscard]] inline std::string advice_for(Collapse collapse) {
+  switch (collapse) {
+    case Collapse::uniform:
+      return "collapse: the loss stays at ln P with a flat teacher, so all images look alike to it; try a lower "
+             "teacher temperature, a lower learning rate, a longer warm-up, or more varied views";
+    case Collapse::peaked:
+      return "collapse: the teacher's entropy is near zero, so all images fall on one prototype; try a higher teacher "
+             "temperature or a lower centre momentum, and freeze the prototypes for longer";
+    default: return {};
+  }
+}
+
+/// What a step callback answers.
+enum class Continue { proceed, stop };
+inline constexpr Continue proceed = Continue::proceed;
+inline constexpr Continue stop = Continue::stop;
+
+}  // namespace dssl

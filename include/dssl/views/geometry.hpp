@@ -1,0 +1,148 @@
+// The maps between a view's coordinates and the scene's, and points that lie in two views.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <span>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/point.hpp>
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl {
+
+/// A position in the scene in pixels: (0, 0) is the image's upper left corner, pixel i spans [i, i + 1].
+struct ScenePoint {
+  double x = 0;
+  double y = 0;
+
+  [[nodiscard]] constexpr bool operator==(const ScenePoint&) const = default;
+};
+
+/// A rectangle of whole scene pixels: rows [y, y + height), columns [x, x + width).
+struct Box {
+  Index y = 0;
+  Index x = 0;
+  Index height = 0;
+  Index width = 0;
+
+  [[nodiscard]] constexpr Index area() const { return height * width; }
+  [[nodiscard]] constexpr bool operator==(const Box&) const = default;
+};
+
+/// The pixels that two boxes share; a box of area zero where they share none.
+[[nodiscard]] constexpr Box intersect(const Box& a, const Box& b) {
+  const Index y = std::max(a.y, b.y);
+  const Index x = std::max(a.x, b.x);
+  return {y, x, std::max<Index>(0, std::min(a.y + a.height, b.y + b.height) - y),
+          std::max<Index>(0, std::min(a.x + a.width, b.x + b.width) - x)};
+}
+
+/// True if `inner` lies within an image of `height` x `width` pixels and has at least one pixel.
+[[nodiscard]] constexpr bool inside(const Box& inner, Index height, Index width) {
+  return inner.y >= 0 && inner.x >= 0 && inner.height >= 1 && inner.width >= 1 &&
+         inner.y + inner.height <= height && inner.x + inner.width <= width;
+}
+
+/// An axis-aligned part of the scene that points are placed in, in pixels; may have area zero.
+struct SceneRegion {
+  ScenePoint first;  ///< upper left corner
+  ScenePoint last;   ///< lower right corner
+
+  /// The scene point at `relative` in [0, 1]^2 of the region.
+  [[nodiscard]] constexpr ScenePoint at(const Point& relative) const {
+    return {first.x + relative.x * (last.x - first.x), first.y + relative.y * (last.y - first.y)};
+  }
+};
+
+/// The map of a view that is a box of the scene, mirrored left to right if `flip`.
+///
+/// With box (x0, y0, w, h): to_view(s) = (2 (s.x - x0) / w - 1, 2 (s.y - y0) / h - 1), x negated if `flip`.
+/// The view's edges are the box's edges, so the map does not depend on the view's size in pixels.
+/// Test: round trips and geometry.safetensors (tests/views/geometry.cpp).
+struct CropMap {
+  Box box;
+  bool flip = false;
+
+  /// Where a point of the view, in [-1, 1]^2, lies in the scene.
+  [[nodiscard]] constexpr ScenePoint to_scene(const Point& p) const {
+    const double x = flip ? -p.x : p.x;
+    return {static_cast<double>(box.x) + 0.5 * (x + 1.0) * static_cast<double>(box.width),
+            static_cast<double>(box.y) + 0.5 * (p.y + 1.0) * static_cast<double>(box.height)};
+  }
+
+  /// Where a scene point lies in the view; outside [-1, 1]^2 if the view does not show it.
+  [[nodiscard]] constexpr Point to_view(const ScenePoint& s) const {
+    const double x = 2.0 * (s.x - static_cast<double>(box.x)) / static_cast<double>(box.width) - 1.0;
+    const double y = 2.0 * (s.y - static_cast<double>(box.y)) / static_cast<double>(box.height) - 1.0;
+    return {flip ? -x : x, y};
+  }
+
+  [[nodiscard]] constexpr bool operator==(const CropMap&) const = default;
+};
+
+/// The region of the scene that both views show.
+///
+/// Where the boxes share no area along an axis, the region has no extent there and lies midway between the
+/// facing edges; `pair_points` then moves each point to the nearest point of its view.
+[[nodiscard]] constexpr SceneRegion overlap(const CropMap& a, const CropMap& b) {
+  const auto axis = [](Index a_first, Index a_extent, Index b_first, Index b_extent, double& first,
+                       double& last) {
+    first = static_cast<double>(std::max(a_first, b_first));
+    last = static_cast<double>(std::min(a_first + a_extent, b_first + b_extent));
+    if (last < first) first = last = 0.5 * (first + last);
+  };
+  SceneRegion region;
+  axis(a.box.x, a.box.width, b.box.x, b.box.width, region.first.x, region.last.x);
+  axis(a.box.y, a.box.height, b.box.y, b.box.height, region.first.y, region.last.y);
+  return region;
+}
+
+/// A map of view coordinates to scene coordinates and back, and the scene region that two such views share.
+/// Rotations, homographies and lens maps are added by modelling this concept; points go through it unchanged.
+template <class M>
+concept ViewMap = std::copyable<M> && requires(const M& map, const Point& p, const ScenePoint& s) {
+  { map.to_scene(p) } -> std::same_as<ScenePoint>;
+  { map.to_view(s) } -> std::same_as<Point>;
+  { overlap(map, map) } -> std::same_as<SceneRegion>;
+};
+
+static_assert(ViewMap<CropMap>);
+
+/// One physical point in two views, both in [-1, 1]^2.
+struct PointPair {
+  Point teacher;
+  Point student;
+};
+
+/// The physical point at `relative` in [0, 1]^2 of the two views' overlap, expressed in both views.
+///
+/// Both results lie in [-1, 1]^2: a point that rounding, or an empty overlap, puts outside a view is moved to
+/// the nearest point of that view. Source: method.md, "Points". Test: geometry.safetensors
+/// (tests/views/geometry.cpp).
+template <ViewMap M>
+[[nodiscard]] constexpr PointPair pair_points(const M& teacher, const M& student, const Point& relative) {
+  const auto clamped = [](const Point& p) {
+    return Point{std::clamp(p.x, -1.0, 1.0), std::clamp(p.y, -1.0, 1.0)};
+  };
+  const ScenePoint scene = overlap(teacher, student).at(relative);
+  return {clamped(teacher.to_view(scene)), clamped(student.to_view(scene))};
+}
+
+/// The same for K points: `teacher_points` (K) and `student_points` (K) from `relative` (K).
+/// Throws `ShapeError` unless the three have the same length.
+template <ViewMap M>
+void pair_points(std::span<Point> teacher_points, std::span<Point> student_points, const M& teacher,
+                 const M& student, std::span<const Point> relative) {
+  require_shape(teacher_points.size() == relative.size() && student_points.size() == relative.size(),
+                "pair_points: ", relative.size(), " relative points for ", teacher_points.size(),
+                " teacher and ", student_points.size(), " student points; expected as many of each");
+  for (std::size_t k = 0; k < relative.size(); ++k) {
+    const PointPair pair = pair_points(teacher, student, relative[k]);
+    teacher_points[k] = pair.teacher;
+    student_points[k] = pair.student;
+  }
+}
+
+}  // namespace dssl

@@ -1,0 +1,202 @@
+// Two global and any number of local views of an image, each a random box, flip and change of colour.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/views/box_search.hpp>
+#include <dssl/views/geometry.hpp>
+#include <dssl/views/image.hpp>
+#include <dssl/views/multi_crop_options.hpp>
+#include <dssl/views/photometric.hpp>
+#include <dssl/views/resample.hpp>
+#include <dssl/views/view_plan.hpp>
+
+namespace dssl {
+
+/// What of multi-crop is fixed when it is compiled.
+struct MultiCropConfig {
+  Interpolation interpolation = Interpolation::bicubic;
+
+  [[nodiscard]] constexpr bool operator==(const MultiCropConfig&) const = default;
+};
+
+/// The memory of rendering views of images of any type, reused from one to the next; one for each thread.
+class ViewWorkspace {
+ public:
+  template <WorkType W>
+  struct Part {
+    ResampleWorkspace<W> resample;
+    BlurWorkspace<W> blur;
+    PlanarImage<W> planes;
+  };
+
+  template <WorkType W>
+  [[nodiscard]] Part<W>& part() {
+    if constexpr (std::is_same_v<W, std::uint8_t>) {
+      return x_bytes;
+    } else {
+      return x_floats;
+    }
+  }
+
+  /// Means and deviations where the options give none.
+  std::vector<float> mean;
+  std::vector<float> deviation;
+
+ private:
+  Part<std::uint8_t> x_bytes;
+  Part<float> x_floats;
+};
+
+/// The view generator of DINO and DenseDINO: views 0 and 1 global, the others local.
+///
+/// A view is first planned (a few random numbers and the map to the scene), then rendered. Both are pure
+/// functions of the image, the options and the random key; an object may be used by any number of threads at
+/// once, each with its own workspace. Source: method.md, "Views and their geometry". Test:
+/// tests/views/multi_crop.cpp.
+template <MultiCropConfig Config = MultiCropConfig{}>
+class MultiCrop {
+ public:
+  using Options = MultiCropOptions;
+  using Plan = ViewPlan;
+  using Map = CropMap;
+  using Workspace = ViewWorkspace;
+
+  static constexpr MultiCropConfig config = Config;
+  static constexpr Index globals = 2;
+
+  /// Throws `OptionError` naming the field that has a value it may not have.
+  explicit MultiCrop(MultiCropOptions options = {}) : x_options(std::move(options)) { validate(x_options); }
+
+  [[nodiscard]] const MultiCropOptions& options() const noexcept { return x_options; }
+
+  /// V = 2 + L.
+  [[nodiscard]] Index views() const noexcept { return globals + x_options.locals; }
+
+  /// The extents of view v in pixels.
+  [[nodiscard]] ViewSize size(Index view) const noexcept {
+    return view < globals ? x_options.global_size : x_options.local_size;
+  }
+
+  /// Draws the V views of an image of `image_height` x `image_width` pixels, replacing what `out` held.
+  ///
+  /// Uses `base.seed`, `base.epoch` and `base.sample`; each view and purpose has its own stream, so a view's
+  /// colours do not depend on how often its box was drawn. Throws `ShapeError` for an image without pixels.
+  void plan(std::vector<ViewPlan>& out, Index image_height, Index image_width, const RandomKey& base) const {
+    require_shape(image_height >= 1 && image_width >= 1, "views of an image of ", image_height, " x ",
+                  image_width, " pixels; expected at least 1 x 1");
+    out.resize(static_cast<std::size_t>(views()));
+    std::array<Box, globals> global_boxes;
+    for (Index v = 0; v < views(); ++v) {
+      const bool global = v < globals;
+      const Index earlier = std::min(v, globals);
+      auto random = view_stream(base, v, Purpose::box);
+      const Box box = overlapping_box(
+          image_height, image_width, global ? x_options.global_area : x_options.local_area, x_options.aspect,
+          std::span<const Box>(global_boxes).first(static_cast<std::size_t>(earlier)),
+          global ? x_options.global_overlap : x_options.local_overlap, x_options.redraws, random);
+      if (global) global_boxes[static_cast<std::size_t>(v)] = box;
+      const bool flip = view_stream(base, v, Purpose::flip).bernoulli(x_options.flip);
+      out[static_cast<std::size_t>(v)] = {{box, flip}, size(v).height, size(v).width, plan_colour(v, base)};
+    }
+  }
+
+  /// The same as a new vector.
+  [[nodiscard]] std::vector<ViewPlan> plan(Index image_height, Index image_width,
+                                           const RandomKey& base) const {
+    std::vector<ViewPlan> plans;
+    plan(plans, image_height, image_width, base);
+    return plans;
+  }
+
+  /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
+  /// Throws `ShapeError` if the plan's box is not inside the image.
+  template <PixelType T>
+  const PlanarImage<work_type<T>>& draw(const Image<T>& image, const ViewPlan& plan,
+                                        Workspace& workspace) const {
+    auto& part = workspace.template part<work_type<T>>();
+    resample(part.planes, image, plan.map.box, plan.height, plan.width, Config.interpolation, plan.map.flip,
+             part.resample);
+    apply(part.planes, plan.colour, part.blur);
+    return part.planes;
+  }
+
+  /// The view as the network's input: out (C,h,w), normalised. Allocates only to grow the workspace.
+  /// Throws `ShapeError` if `out` has another size, the box is not inside the image, or the options give
+  /// means for another number of channels.
+  template <PixelType T>
+  void render(const Image<T>& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
+    const auto channels = static_cast<std::size_t>(image.channels());
+    require_shape(x_options.mean.empty() || x_options.mean.size() == channels,
+                  "options 'mean' and 'deviation' have ", x_options.mean.size(), " values; the image has ",
+                  channels, " channels");
+    const auto& planes = draw(image, plan, workspace);
+    if (!x_options.mean.empty()) {
+      normalise(out, planes, x_options.mean, x_options.deviation);
+    } else if (channels == 3) {
+      constexpr std::array<float, 3> mean{0.485F, 0.456F, 0.406F};
+      constexpr std::array<float, 3> deviation{0.229F, 0.224F, 0.225F};
+      normalise(out, planes, mean, deviation);
+    } else {
+      workspace.mean.assign(channels, 0.5F);
+      workspace.deviation.assign(channels, 0.25F);
+      normalise(out, planes, workspace.mean, workspace.deviation);
+    }
+  }
+
+  /// The same for an image whose pixel type is known at run time.
+  void render(const AnyImage& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
+    std::visit([&](const auto& typed) { render(typed, plan, out, workspace); }, image);
+  }
+
+ private:
+  /// Every number is drawn whether it is used or not, so that changing one probability changes nothing else.
+  [[nodiscard]] ColourPlan plan_colour(Index view, const RandomKey& base) const {
+    const MultiCropOptions& o = x_options;
+    ColourPlan colour;
+    auto random = view_stream(base, view, Purpose::colour);
+    const auto factor = [&](double strength) {
+      return random.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength);
+    };
+    const bool jitter = random.bernoulli(o.jitter);
+    const auto order = random_order(random);
+    const double brightness = factor(o.brightness);
+    const double contrast = factor(o.contrast);
+    const double saturation = factor(o.saturation);
+    const double hue = random.uniform(-o.hue, o.hue);
+    if (jitter) {
+      colour.order = order;
+      colour.brightness = brightness;
+      colour.contrast = contrast;
+      colour.saturation = saturation;
+      colour.hue = hue;
+    }
+    colour.grey = random.bernoulli(o.grey);
+
+    auto blur = view_stream(base, view, Purpose::blur);
+    const bool blurred = blur.bernoulli(view == 0   ? o.blur_first_global
+                                        : view == 1 ? o.blur_second_global
+                                                    : o.blur_local);
+    const double radius = blur.uniform(o.blur_radius_low, o.blur_radius_high);
+    if (blurred) colour.blur_radius = radius;
+    if (view == 1) {
+      colour.solarise = view_stream(base, view, Purpose::solarise).bernoulli(o.solarise_second_global);
+    }
+    return colour;
+  }
+
+  MultiCropOptions x_options;
+};
+
+}  // namespace dssl
