@@ -22,7 +22,8 @@ Image<T> scene(Index height, Index width, Index channels) {
       for (Index c = 0; c < channels; ++c) {
         const auto shade = static_cast<double>((x * (c + 1) + 2 * y) % 256) / 256.0;
         const double edge = (x / 31 + y / 19) % 2 == 0 ? 0.2 : 0.0;
-        image(y, x, c) = static_cast<T>((0.6 * shade + edge + 0.2 * random.uniform()) * static_cast<double>(full_scale<T>));
+        image(y, x, c) = static_cast<T>((0.6 * shade + edge + 0.2 * random.uniform()) *
+                                        static_cast<double>(full_scale<T>));
       }
     }
   }
@@ -46,7 +47,8 @@ void view_set(benchmark::State& state, const MultiCropOptions& options, Index ch
       benchmark::DoNotOptimize(out.data());
     }
   }
-  state.counters["images/s"] = benchmark::Counter(static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  state.counters["images/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
 void densedino_8bit(benchmark::State& state) { view_set<std::uint8_t>(state, {}, 3); }
@@ -74,7 +76,8 @@ void bicubic_crop(benchmark::State& state) {
   }
 }
 
-/// One operation on a 224 x 224 picture. It works in place, so pictures drift; the cost does not depend on the values.
+/// One operation on a 224 x 224 picture. It works in place, so pictures drift; the cost does not depend on
+/// the values.
 template <class Operation>
 void in_place(benchmark::State& state, const Operation& operation) {
   PlanarImage<std::uint8_t> planes;

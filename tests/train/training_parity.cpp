@@ -120,6 +120,7 @@ void check(const B& backend, const std::string& name) {
       }
     }
     StepReport report;
+    step.begin();
     step.forward_backward(report, batch, temperature(i / per_epoch), keep);
     step.update(report, {.optimiser = {.learning_rate = rate(i),
                                        .weight_decay = decay(i),

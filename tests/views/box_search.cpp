@@ -35,10 +35,11 @@ TEST_CASE("random boxes keep their bounds and their distribution") {
     CHECK((aspect > 0.74 && aspect < 1.345));
     mean_area += share(box, height, width) / draws;
     mean_aspect += std::log(aspect) / draws;
-    mean_position += static_cast<double>(box.x) / std::max(1.0, static_cast<double>(width - box.width)) / draws;
+    mean_position +=
+        static_cast<double>(box.x) / std::max(1.0, static_cast<double>(width - box.width)) / draws;
   }
-  // No box of up to 0.4 is too large for this image, so nothing is rejected and the means are those of the uniforms;
-  // the bounds are about five standard errors.
+  // No box of up to 0.4 is too large for this image, so nothing is rejected and the means are those of the
+  // uniforms; the bounds are about five standard errors.
   CHECK(mean_area == Approx(0.225).margin(0.004));
   CHECK(mean_aspect == Approx(0.0).margin(0.006));
   CHECK(mean_position == Approx(0.5).margin(0.011));
@@ -59,8 +60,8 @@ TEST_CASE("views overlap both global views enough") {
       RandomStream random({.seed = 6, .sample = static_cast<std::uint64_t>(n)});
       std::array<Box, 2> globals;
       globals[0] = random_box(height, width, {0.25, 1.0}, {}, random);
-      globals[1] = overlapping_box(height, width, {0.25, 1.0}, {}, std::span<const Box>(globals).first(1), 0.02, 100,
-                                   random);
+      globals[1] = overlapping_box(height, width, {0.25, 1.0}, {}, std::span<const Box>(globals).first(1),
+                                   0.02, 100, random);
       CHECK(smallest_overlap(globals[1], std::span<const Box>(globals).first(1), height, width) > 0.02);
       for (int l = 0; l < 4; ++l) {
         const Box local = overlapping_box(height, width, {0.05, 0.4}, {}, globals, 0.01, 100, random);
@@ -102,14 +103,20 @@ TEST_CASE("where even the moved box is too small, the common part is taken") {
 }
 
 TEST_CASE("images on which the demand cannot be met end the search too") {
-  for (const auto& [height, width] :
-       {std::pair<Index, Index>{1, 1}, {1, 2}, {2, 1}, {2, 2}, {1, 10000}, {10000, 1}, {10000, 10}, {10, 10000}}) {
+  for (const auto& [height, width] : {std::pair<Index, Index>{1, 1},
+                                      {1, 2},
+                                      {2, 1},
+                                      {2, 2},
+                                      {1, 10000},
+                                      {10000, 1},
+                                      {10000, 10},
+                                      {10, 10000}}) {
     for (int n = 0; n < 20; ++n) {
       RandomStream random({.seed = 9, .sample = static_cast<std::uint64_t>(n)});
       std::array<Box, 2> globals;
       globals[0] = random_box(height, width, {0.25, 1.0}, {}, random);
-      globals[1] = overlapping_box(height, width, {0.25, 1.0}, {}, std::span<const Box>(globals).first(1), 0.02, 50,
-                                   random);
+      globals[1] = overlapping_box(height, width, {0.25, 1.0}, {}, std::span<const Box>(globals).first(1),
+                                   0.02, 50, random);
       const Box local = overlapping_box(height, width, {0.05, 0.4}, {}, globals, 0.01, 50, random);
       for (const Box& box : {globals[0], globals[1], local}) CHECK(inside(box, height, width));
       CHECK(intersect(globals[0], globals[1]).area() > 0);

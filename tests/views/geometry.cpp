@@ -52,8 +52,9 @@ TEST_CASE("points of view pairs are the reference's") {
         for (Index k = 0; k < points; ++k) in.push_back(wanted(relative, (q * views + v) * points + k));
         std::vector<Point> in_teacher(in.size());
         std::vector<Point> in_student(in.size());
-        pair_points(std::span<Point>(in_teacher), std::span<Point>(in_student), maps[static_cast<std::size_t>(q)],
-                    maps[static_cast<std::size_t>(v)], std::span<const Point>(in));
+        pair_points(std::span<Point>(in_teacher), std::span<Point>(in_student),
+                    maps[static_cast<std::size_t>(q)], maps[static_cast<std::size_t>(v)],
+                    std::span<const Point>(in));
         for (Index k = 0; k < points; ++k) {
           const auto at = static_cast<std::size_t>(k);
           worst = std::max(worst, distance(in_teacher[at], wanted(teacher, (q * views + v) * points + k)));
@@ -135,6 +136,7 @@ TEST_CASE("pair_points refuses spans of different lengths") {
   std::vector<Point> two(2);
   std::vector<Point> three(3);
   const CropMap map{{0, 0, 4, 4}, false};
-  CHECK_THROWS_AS(pair_points(std::span<Point>(two), std::span<Point>(three), map, map, std::span<const Point>(three)),
-                  ShapeError);
+  CHECK_THROWS_AS(
+      pair_points(std::span<Point>(two), std::span<Point>(three), map, map, std::span<const Point>(three)),
+      ShapeError);
 }

@@ -94,7 +94,8 @@ TEST_CASE("a plan depends on seed, epoch, sample and view alone") {
   const RandomKey base{.seed = 1, .epoch = 2, .sample = 3};
   const auto plans = views.plan(360, 480, base);
   REQUIRE(static_cast<Index>(plans.size()) == views.views());
-  CHECK(plans == views.plan(360, 480, {.seed = 1, .epoch = 2, .sample = 3, .view = 9, .purpose = Purpose::probe}));
+  CHECK(plans ==
+        views.plan(360, 480, {.seed = 1, .epoch = 2, .sample = 3, .view = 9, .purpose = Purpose::probe}));
   CHECK(plans != views.plan(360, 480, {.seed = 2, .epoch = 2, .sample = 3}));
   CHECK(plans != views.plan(360, 480, {.seed = 1, .epoch = 3, .sample = 3}));
   CHECK(plans != views.plan(360, 480, {.seed = 1, .epoch = 2, .sample = 4}));
@@ -118,7 +119,8 @@ TEST_CASE("views have their sizes, boxes and overlaps") {
       REQUIRE(inside(plans[v].map.box, 120, 90));
       for (std::size_t q = 0; q < 2; ++q) {
         if (q == v) continue;
-        const double common = static_cast<double>(intersect(plans[v].map.box, plans[q].map.box).area()) / area;
+        const double common =
+            static_cast<double>(intersect(plans[v].map.box, plans[q].map.box).area()) / area;
         CHECK(common > (v < 2 ? 0.02 : 0.01));
       }
     }
@@ -159,7 +161,8 @@ TEST_CASE("changes happen as often as the options say") {
   }
   // Five standard errors of a share of 4000 are at most 0.04.
   const auto near = [&](int count, double share) {
-    return std::abs(count / static_cast<double>(samples) - share) <= (share == 0.0 || share == 1.0 ? 0.0 : 0.04);
+    return std::abs(count / static_cast<double>(samples) - share) <=
+           (share == 0.0 || share == 1.0 ? 0.0 : 0.04);
   };
   for (std::size_t v = 0; v < 3; ++v) {
     CHECK(near(flips[v], 0.5));
@@ -262,7 +265,8 @@ TEST_CASE("8-bit, 16-bit and float pictures give the same views") {
       }
     }
     INFO(channels << " channels");
-    // Each step in 8 bits rounds or cuts by up to one level, a turned hue by up to six; on average they stay below 1.5.
+    // Each step in 8 bits rounds or cuts by up to one level, a turned hue by up to six; on average they stay
+    // below 1.5.
     CHECK(mean_difference / static_cast<double>(count) < 1.5);
     CHECK(words_from_floats < 0.01);
   }

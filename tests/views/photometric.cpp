@@ -71,7 +71,8 @@ TEST_CASE("normalising is torchvision's") {
   Planes planes;
   to_planes(planes, source);
   std::vector<float> out(wanted.size());
-  normalise(out, planes, std::vector<float>{0.485F, 0.456F, 0.406F}, std::vector<float>{0.229F, 0.224F, 0.225F});
+  normalise(out, planes, std::vector<float>{0.485F, 0.456F, 0.406F},
+            std::vector<float>{0.229F, 0.224F, 0.225F});
   double worst = 0;
   for (std::size_t i = 0; i < out.size(); ++i) {
     worst = std::max(worst, static_cast<double>(std::abs(out[i] - wanted[i])));
@@ -160,7 +161,8 @@ TEST_CASE("every operation is defined for any number of channels") {
     if (channels == 3) CHECK(changed(image, [](Planes& p) { adjust_hue(p, 0.2); }) != image);
     // Contrast 0 is the mean grey everywhere.
     const auto flat = changed(image, [](Planes& p) { adjust_contrast(p, 0.0); });
-    CHECK(std::all_of(flat.pixels().begin(), flat.pixels().end(), [&](auto v) { return v == flat.pixels()[0]; }));
+    CHECK(std::all_of(flat.pixels().begin(), flat.pixels().end(),
+                      [&](auto v) { return v == flat.pixels()[0]; }));
     CHECK(changed(image, [](Planes& p) {
             mirror(p);
             mirror(p);

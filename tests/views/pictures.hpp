@@ -58,7 +58,8 @@ Image<T> drawn_picture(Index height, Index width, Index channels, std::uint64_t 
     for (Index x = 0; x < width; ++x) {
       const bool square = (y / 17 + x / 23) % 3 == 0;
       for (Index c = 0; c < channels; ++c) {
-        const double wave = 0.5 + 0.3 * std::sin(0.07 * static_cast<double>(x * (c + 1)) + 0.05 * static_cast<double>(y));
+        const double wave =
+            0.5 + 0.3 * std::sin(0.07 * static_cast<double>(x * (c + 1)) + 0.05 * static_cast<double>(y));
         const double value = (square ? 0.8 * wave : wave) + 0.1 * (random.uniform() - 0.5);
         // Multiples of 1/255, which all three pixel types hold alike.
         const auto level = static_cast<std::uint8_t>(255.0 * (value < 0 ? 0.0 : value > 1 ? 1.0 : value));

@@ -11,8 +11,8 @@
 
 namespace dssl {
 
-/// The centres of k x k cells of the overlap, K = k * k: point i * k + j is ((i + 1/2) / k, (j + 1/2) / k), so y runs
-/// fastest. Draws no random numbers.
+/// The centres of k x k cells of the overlap, K = k * k: point i * k + j is ((i + 1/2) / k, (j + 1/2) / k),
+/// so y runs fastest. Draws no random numbers.
 ///
 /// Source: method.md, "Points". Test: geometry.safetensors (tests/points/samplers.cpp).
 template <Index Side = 3>
@@ -33,8 +33,8 @@ class GridPoints {
   /// Relative points of one view pair: `out` (K).
   /// Throws `ShapeError` unless `out` has `count()` elements.
   void sample(std::span<Point> out, RandomStream& /*random*/) const {
-    require_shape(static_cast<Index>(out.size()) == count(), "GridPoints: room for ", out.size(), " points; expected ",
-                  count());
+    require_shape(static_cast<Index>(out.size()) == count(), "GridPoints: room for ", out.size(),
+                  " points; expected ", count());
     const auto side = static_cast<double>(x_side);
     std::size_t at = 0;
     for (Index i = 0; i < x_side; ++i) {

@@ -8,9 +8,10 @@
 
 namespace dssl {
 
-/// The key of the points of teacher view q and student view v of V views: seed, epoch and sample of `base`, view
-/// q * V + v, purpose points.
-[[nodiscard]] constexpr RandomKey point_key(RandomKey base, Index teacher_view, Index student_view, Index views) {
+/// The key of the points of teacher view q and student view v of V views: seed, epoch and sample of `base`,
+/// view q * V + v, purpose points.
+[[nodiscard]] constexpr RandomKey point_key(RandomKey base, Index teacher_view, Index student_view,
+                                            Index views) {
   base.view = static_cast<std::uint32_t>(teacher_view * views + student_view);
   base.purpose = Purpose::points;
   return base;

@@ -32,8 +32,8 @@ class RandomPoints {
   /// Relative points of one view pair: `out` (K). Two numbers of the stream a point, x first.
   /// Throws `ShapeError` unless `out` has `count()` elements.
   void sample(std::span<Point> out, RandomStream& random) const {
-    require_shape(static_cast<Index>(out.size()) == x_count, "RandomPoints: room for ", out.size(), " points; expected ",
-                  x_count);
+    require_shape(static_cast<Index>(out.size()) == x_count, "RandomPoints: room for ", out.size(),
+                  " points; expected ", x_count);
     for (Point& p : out) {
       p.x = random.uniform();
       p.y = random.uniform();

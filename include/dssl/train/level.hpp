@@ -119,7 +119,6 @@ class Level {
   template <Backend B>
   void update_centre(const B& backend, double momentum) {
     backend.lerp(x_centre, x_centre_sum, momentum);
-    backend.fill(x_centre_sum, T{0});
   }
 
  private:

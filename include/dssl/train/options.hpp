@@ -9,37 +9,38 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
-#include <dssl/views/multi_crop.hpp>
+#include <dssl/views/multi_crop_options.hpp>
 
 namespace dssl {
 
 /// Numbers of the teacher.
 struct TeacherOptions {
-  double momentum = 0.996;              ///< of the moving average, rising to `final_momentum`
+  double momentum = 0.996;             ///< of the moving average, rising to `final_momentum`
   double final_momentum = 1.0;
-  double temperature = 0.04;            ///< after the warm-up
-  double warmup_temperature = 0.04;     ///< at the first epoch
+  double temperature = 0.04;           ///< after the warm-up
+  double warmup_temperature = 0.04;    ///< at the first epoch
   Index warmup_temperature_epochs = 0;
 };
 
 /// Everything a `Trainer` can be told at run time.
 struct TrainerOptions {
   Index epochs = 100;
-  Index batch = 64;        ///< images a forward pass
-  Index accumulate = 1;    ///< forward passes an update; gradients and centres average over all of them
+  Index batch = 64;               ///< images a forward pass
+  Index accumulate = 1;           ///< forward passes an update; gradients and centres average over all of them
   std::uint64_t seed = 0;
-  Index channels = 0;      ///< of the images; 0: the backbone's own number
-  Index prototypes = 0;    ///< of each head; 0: the head's own number
-  Index points = 0;        ///< a view pair; 0: the sampler's own number
+  Index channels = 0;             ///< of the images; 0: the backbone's own number
+  Index prototypes = 0;           ///< of each head; 0: the head's own number
   double stochastic_depth = 0.1;  ///< rate of the last block
-  OptimiserOptions optimiser;
-  TeacherOptions teacher;
-  LossOptions loss;
-  MultiCropOptions views;
+  OptimiserOptions optimiser{};
+  TeacherOptions teacher{};
+  LossOptions loss{};
+  MultiCropOptions views{};
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
+  int loader_threads = 0;         ///< workers that prepare views; 0: all
   double max_unreadable = 0.1;    ///< share of unreadable images that ends the run
-  std::string checkpoint;         ///< file that is written after every epoch; empty: none
+  std::string checkpoint{};       ///< file that is written after every epoch; empty: none
   Index checkpoint_steps = 0;     ///< also after every so many steps; 0: only after epochs
+  Index collapse_patience = 200;  ///< steps in a row that must look collapsed before it is said
 
   /// Throws `OptionError` naming the first field that has an impossible value.
   void validate() const {
@@ -56,22 +57,94 @@ struct TrainerOptions {
     at_least("batch", batch, Index{1});
     at_least("accumulate", accumulate, Index{1});
     at_least("channels", channels, Index{0});
-    at_least("points", points, Index{0});
-    at_least("prefetch", prefetch, Index{0});
-    at_least("checkpoint_steps", checkpoint_steps, Index{0});
     if (prototypes != 0) at_least("prototypes", prototypes, Index{2});
     if (!(stochastic_depth >= 0 && stochastic_depth < 1)) {
       throw OptionError("stochastic_depth", stochastic_depth, "at least 0 and below 1");
     }
-    share("max_unreadable", max_unreadable);
+    optimiser.validate();
     share("teacher.momentum", teacher.momentum);
     share("teacher.final_momentum", teacher.final_momentum);
     positive("teacher.temperature", teacher.temperature);
     positive("teacher.warmup_temperature", teacher.warmup_temperature);
     at_least("teacher.warmup_temperature_epochs", teacher.warmup_temperature_epochs, Index{0});
-    optimiser.validate();
     loss.validate();
+    dssl::validate(views);
+    at_least("prefetch", prefetch, Index{0});
+    at_least("loader_threads", loader_threads, 0);
+    share("max_unreadable", max_unreadable);
+    at_least("checkpoint_steps", checkpoint_steps, Index{0});
+    at_least("collapse_patience", collapse_patience, Index{1});
   }
 };
+
+/// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
+///
+/// Options that only decide how it is carried out (threads, prefetch, files) are left out: a run may be resumed
+/// with others.
+template <class F>
+void for_each_option(const TrainerOptions& o, F&& f) {
+  f("epochs", o.epochs);
+  f("batch", o.batch);
+  f("accumulate", o.accumulate);
+  f("seed", o.seed);
+  f("stochastic_depth", o.stochastic_depth);
+  f("optimiser.kind", name_of(o.optimiser.kind));
+  f("optimiser.learning_rate", o.optimiser.learning_rate);
+  f("optimiser.final_learning_rate", o.optimiser.final_learning_rate);
+  f("optimiser.warmup_epochs", o.optimiser.warmup_epochs);
+  f("optimiser.weight_decay", o.optimiser.weight_decay);
+  f("optimiser.final_weight_decay", o.optimiser.final_weight_decay);
+  f("optimiser.beta1", o.optimiser.beta1);
+  f("optimiser.beta2", o.optimiser.beta2);
+  f("optimiser.epsilon", o.optimiser.epsilon);
+  f("optimiser.momentum", o.optimiser.momentum);
+  f("optimiser.trust", o.optimiser.trust);
+  f("optimiser.clip", o.optimiser.clip);
+  f("optimiser.freeze_prototypes_epochs", o.optimiser.freeze_prototypes_epochs);
+  f("teacher.momentum", o.teacher.momentum);
+  f("teacher.final_momentum", o.teacher.final_momentum);
+  f("teacher.temperature", o.teacher.temperature);
+  f("teacher.warmup_temperature", o.teacher.warmup_temperature);
+  f("teacher.warmup_temperature_epochs", o.teacher.warmup_temperature_epochs);
+  f("loss.alpha", o.loss.alpha);
+  f("loss.student_temperature", o.loss.student_temperature);
+  f("loss.centre_momentum", o.loss.centre_momentum);
+  f("loss.image_all_views", o.loss.image_all_views);
+  f("loss.point_all_views", o.loss.point_all_views);
+  f("views.locals", o.views.locals);
+  f("views.global_size.height", o.views.global_size.height);
+  f("views.global_size.width", o.views.global_size.width);
+  f("views.local_size.height", o.views.local_size.height);
+  f("views.local_size.width", o.views.local_size.width);
+  f("views.global_area.low", o.views.global_area.low);
+  f("views.global_area.high", o.views.global_area.high);
+  f("views.local_area.low", o.views.local_area.low);
+  f("views.local_area.high", o.views.local_area.high);
+  f("views.aspect.low", o.views.aspect.low);
+  f("views.aspect.high", o.views.aspect.high);
+  f("views.global_overlap", o.views.global_overlap);
+  f("views.local_overlap", o.views.local_overlap);
+  f("views.redraws", o.views.redraws);
+  f("views.flip", o.views.flip);
+  f("views.jitter", o.views.jitter);
+  f("views.brightness", o.views.brightness);
+  f("views.contrast", o.views.contrast);
+  f("views.saturation", o.views.saturation);
+  f("views.hue", o.views.hue);
+  f("views.grey", o.views.grey);
+  f("views.blur_first_global", o.views.blur_first_global);
+  f("views.blur_second_global", o.views.blur_second_global);
+  f("views.blur_local", o.views.blur_local);
+  f("views.blur_radius_low", o.views.blur_radius_low);
+  f("views.blur_radius_high", o.views.blur_radius_high);
+  f("views.solarise_second_global", o.views.solarise_second_global);
+  const auto listed = [](const std::vector<float>& values) {
+    std::string text;
+    for (const float v : values) text += join(text.empty() ? "" : " ", v);
+    return text;
+  };
+  f("views.mean", listed(o.views.mean));
+  f("views.deviation", listed(o.views.deviation));
+}
 
 }  // namespace dssl

@@ -52,7 +52,7 @@ struct Recipe {
 };
 
 /// DenseDINO as published: ViT-S/16, private reference tokens, 2 random points a pair, both levels.
-using DenseDino = Recipe<ViT<vit_small16>, ReferenceTokens<>, MultiCrop, RandomPoints<2>, ImageAndPointLoss,
+using DenseDino = Recipe<ViT<vit_small16>, ReferenceTokens<>, MultiCrop<>, RandomPoints<2>, ImageAndPointLoss,
                          ProjectionHead<HeadConfig{}>>;
 
 /// DINO: class token and image level only.

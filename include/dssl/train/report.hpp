@@ -31,8 +31,8 @@ struct StepReport {
   Index steps = 0;         ///< steps of the whole run
   Index images = 0;        ///< images seen since the run began
   double loss = 0;
-  LevelReport image;
-  LevelReport point;
+  LevelReport image{};
+  LevelReport point{};
   double gradient_norm = 0;   ///< over all parameters, before clipping
   double feature_spread = 0;  ///< mean standard deviation of the unit class features; 1/sqrt(D) when spread evenly
   double learning_rate = 0;
@@ -44,7 +44,7 @@ struct StepReport {
   double images_per_second = 0;   ///< of this step
   Index unreadable = 0;           ///< images skipped so far
   Collapse collapse = Collapse::none;
-  std::string advice;  ///< what a collapse means and what to try; empty when there is none
+  std::string advice{};  ///< what a collapse means and what to try; empty when there is none
 };
 
 /// Whether the figures of a level with P prototypes show a collapse.

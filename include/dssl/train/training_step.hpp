@@ -16,6 +16,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
+#include <dssl/nn/block.hpp>
 #include <dssl/nn/token_layout.hpp>
 #include <dssl/optim/optimiser.hpp>
 #include <dssl/train/level.hpp>
@@ -27,24 +28,24 @@ namespace dssl {
 
 /// Numbers that a training step takes from the run's options.
 struct StepOptions {
-  BatchShape shape;        ///< of one forward pass
+  BatchShape shape{};      ///< of one forward pass
   Index accumulate = 1;    ///< forward passes an update
   Index prototypes = 0;    ///< 0: the recipe's own
   double stochastic_depth = 0.1;
   std::uint64_t seed = 0;
-  LossOptions loss;
-  OptimiserOptions optimiser;
+  LossOptions loss{};
+  OptimiserOptions optimiser{};
 };
 
 /// Numbers of one update that change from step to step.
 struct UpdateNumbers {
-  UpdateStep optimiser;
+  UpdateStep optimiser{};
   double teacher_momentum = 1;
 };
 
 /// A student, its teacher, their optimiser and all buffers of a step, laid out once in one block of memory.
 ///
-/// A step is `accumulate` calls of `forward_backward`, then one `update`. Nothing is allocated after construction.
+/// A step is `begin`, `accumulate` calls of `forward_backward`, then one `update`. Nothing is allocated after construction.
 /// The result depends on the weights, the batches and the options alone, not on the number of threads.
 /// Tests: fixtures `training_*`; central differences of a whole tiny model (tests/train).
 template <class Recipe, Backend B>
@@ -88,6 +89,16 @@ class TrainingStep {
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
+    x_vector_host.reserve(static_cast<std::size_t>(std::max(x_image.centre().size(), x_point.centre().size())));
+    x_branches.reserve(static_cast<std::size_t>(x_config.backbone.depth));
+    if constexpr (x_reference_tokens || x_sampled) {
+      x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
+    }
+    if constexpr (!std::is_same_v<T, float>) {
+      Index largest = 0;
+      for (const ViewSize& view : options.shape.views) largest = std::max(largest, view.height * view.width);
+      x_staging.reserve(static_cast<std::size_t>(x_batch() * options.shape.channels * largest));
+    }
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
@@ -107,6 +118,13 @@ class TrainingStep {
   /// Number of multipliers that stochastic depth draws a step: depth x 2 branches x V x B sequences.
   [[nodiscard]] std::size_t keep_size() const { return x_keep_count(); }
 
+  /// Forgets what earlier passes added up: after a pass that was not followed by `update`.
+  void begin() {
+    x_backend.fill(x_gradient_buffer, T{0});
+    if constexpr (Loss::image) x_backend.fill(x_image.centre_sum(), T{0});
+    if constexpr (Loss::point) x_backend.fill(x_point.centre_sum(), T{0});
+  }
+
   /// Teacher and student forward, backward; gradients and centre means add up.
   ///
   /// `keep`: multipliers of the residual branches, (depth,2,V*B), instead of drawn ones; for tests.
@@ -124,7 +142,7 @@ class TrainingStep {
                   point_weight<Loss>(x_options.loss) * report.point.loss;
   }
 
-  /// Optimiser, teacher, centres; clears the gradients. Throws `NonFiniteError` naming the first parameter whose
+  /// Optimiser, teacher, centres. Throws `NonFiniteError` naming the first parameter whose
   /// gradient is not finite, with all weights as they were.
   void update(StepReport& report, const UpdateNumbers& now) {
     x_optimiser.measure(x_backend, x_gradient_buffer);
@@ -142,7 +160,6 @@ class TrainingStep {
     x_backend.lerp(x_teacher_weights, x_student_weights, now.teacher_momentum);
     if constexpr (Loss::image) x_image.update_centre(x_backend, x_options.loss.centre_momentum);
     if constexpr (Loss::point) x_point.update_centre(x_backend, x_options.loss.centre_momentum);
-    x_backend.fill(x_gradient_buffer, T{0});
   }
 
   /// Diagnostics that need a look at features and centres; after the last `forward_backward` of a step.

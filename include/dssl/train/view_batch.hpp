@@ -7,23 +7,16 @@
 
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/views/multi_crop_options.hpp>
 
 namespace dssl {
-
-/// Height and width of a view in pixels.
-struct ViewSize {
-  Index height = 0;
-  Index width = 0;
-
-  [[nodiscard]] constexpr bool operator==(const ViewSize&) const = default;
-};
 
 /// Sizes of a batch: B images, V views of each (the first two are the global ones), K points a view pair.
 struct BatchShape {
   Index batch = 0;
   Index channels = 0;
   Index points = 0;
-  std::vector<ViewSize> views;
+  std::vector<ViewSize> views{};
 
   [[nodiscard]] Index view_count() const { return static_cast<Index>(views.size()); }
   [[nodiscard]] bool operator==(const BatchShape&) const = default;

@@ -26,10 +26,10 @@ namespace detail {
 
 inline constexpr int box_passes = 3;
 
-/// Radius of the box whose third self-convolution has the variance of a Gaussian of this standard deviation; the
-/// fraction is the weight of the two outermost pixels.
-/// Source: Gwosdek, Grewenig, Bruhn, Weickert, "Theoretical Foundations of Gaussian Convolution by Extended Box
-/// Filtering", SSVM 2011, equations 7, 11, 14.
+/// Radius of the box whose third self-convolution has the variance of a Gaussian of this standard deviation;
+/// the fraction is the weight of the two outermost pixels. Source: Gwosdek, Grewenig, Bruhn, Weickert,
+/// "Theoretical Foundations of Gaussian Convolution by Extended Box Filtering", SSVM 2011, equations 7,
+/// 11, 14.
 [[nodiscard]] inline float extended_box_radius(float deviation) {
   const float variance = deviation * deviation / static_cast<float>(box_passes);
   const auto length = static_cast<float>(std::sqrt(12.0 * static_cast<double>(variance) + 1.0));
@@ -76,8 +76,8 @@ struct ExtendedBox<float> {
   [[nodiscard]] float operator()(Sum near, Sum far) const { return near * inner + far * outer; }
 };
 
-/// One line or column step: out[i] from `in(offset)[i]`, offset in -radius - 1 .. radius + 1. `Radius` is the box's
-/// radius where it is known at compile time (0 to 2 covers every Gaussian up to 2.8), else -1.
+/// One line or column step: out[i] from `in(offset)[i]`, offset in -radius - 1 .. radius + 1. `Radius` is the
+/// box's radius where it is known at compile time (0 to 2 covers every Gaussian up to 2.8), else -1.
 template <int Radius, WorkType W, class RowAt>
 void box_row(W* __restrict out, Index n, const ExtendedBox<W>& box, const RowAt& in) {
   using Sum = typename ExtendedBox<W>::Sum;
@@ -146,9 +146,9 @@ void blur_plane(W* plane, Index height, Index width, const ExtendedBox<W>& box, 
 
 /// Blurs planes (C,h,w) in place by a Gaussian of standard deviation `radius` pixels, edges repeated.
 ///
-/// Three box blurs along rows, then three along columns, each rounded in 8 bits. Radius 0 leaves the picture as it is.
-/// Cost about 6 C h w (2 radius + 3) FLOP; allocates only to grow the workspace.
-/// Source: the public behaviour of Pillow's GaussianBlur. Test: augment.safetensors (tests/views/photometric.cpp).
+/// Three box blurs along rows, then three along columns, each rounded in 8 bits. Radius 0 leaves the picture
+/// as it is. Cost about 6 C h w (2 radius + 3) FLOP; allocates only to grow the workspace. Source: the public
+/// behaviour of Pillow's GaussianBlur. Test: augment.safetensors (tests/views/photometric.cpp).
 template <WorkType W>
 void gaussian_blur(PlanarImage<W>& planes, double radius, BlurWorkspace<W>& workspace) {
   if (!(radius > 0.0)) return;
@@ -156,9 +156,15 @@ void gaussian_blur(PlanarImage<W>& planes, double radius, BlurWorkspace<W>& work
   for (Index c = 0; c < planes.channels(); ++c) {
     W* plane = planes.plane(c);
     switch (box.radius) {
-      case 0: detail::blur_plane<0>(plane, planes.height(), planes.width(), box, workspace); break;
-      case 1: detail::blur_plane<1>(plane, planes.height(), planes.width(), box, workspace); break;
-      default: detail::blur_plane<-1>(plane, planes.height(), planes.width(), box, workspace); break;
+      case 0:
+        detail::blur_plane<0>(plane, planes.height(), planes.width(), box, workspace);
+        break;
+      case 1:
+        detail::blur_plane<1>(plane, planes.height(), planes.width(), box, workspace);
+        break;
+      default:
+        detail::blur_plane<-1>(plane, planes.height(), planes.width(), box, workspace);
+        break;
     }
   }
 }

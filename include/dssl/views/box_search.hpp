@@ -29,7 +29,8 @@ struct AspectRange {
   [[nodiscard]] constexpr bool operator==(const AspectRange&) const = default;
 };
 
-/// The largest box of an allowed aspect in the middle of the image, each extent rounded and at least one pixel.
+/// The largest box of an allowed aspect in the middle of the image, each extent rounded and at least one
+/// pixel.
 [[nodiscard]] inline Box centre_box(Index height, Index width, const AspectRange& aspect) {
   const double h = static_cast<double>(height);
   const double w = static_cast<double>(width);
@@ -46,11 +47,12 @@ struct AspectRange {
 
 /// A random box of an image of `height` x `width` pixels.
 ///
-/// Area uniform in `area` times the image's area, width / height log-uniform in `aspect`, extents rounded to whole
-/// pixels, position uniform; after ten draws that do not fit, `centre_box`. At most 10 draws, no allocation.
-/// Source: method.md, "Views and their geometry". Test: bounds and statistics (tests/views/box_search.cpp).
-[[nodiscard]] inline Box random_box(Index height, Index width, const AreaRange& area, const AspectRange& aspect,
-                                    RandomStream& random) {
+/// Area uniform in `area` times the image's area, width / height log-uniform in `aspect`, extents rounded to
+/// whole pixels, position uniform; after ten draws that do not fit, `centre_box`. At most 10 draws, no
+/// allocation. Source: method.md, "Views and their geometry". Test: bounds and statistics
+/// (tests/views/box_search.cpp).
+[[nodiscard]] inline Box random_box(Index height, Index width, const AreaRange& area,
+                                    const AspectRange& aspect, RandomStream& random) {
   constexpr int tries = 10;
   const double image_area = static_cast<double>(height) * static_cast<double>(width);
   for (int t = 0; t < tries; ++t) {
@@ -67,7 +69,8 @@ struct AspectRange {
 }
 
 /// The smallest share of the image's area that `box` has in common with any of `others`; 1 if there are none.
-[[nodiscard]] inline double smallest_overlap(const Box& box, std::span<const Box> others, Index height, Index width) {
+[[nodiscard]] inline double smallest_overlap(const Box& box, std::span<const Box> others, Index height,
+                                             Index width) {
   double smallest = 1.0;
   for (const Box& other : others) {
     smallest = std::min(smallest, static_cast<double>(intersect(box, other).area()) /
@@ -79,17 +82,19 @@ struct AspectRange {
 /// A random box that has more than `least` of the image's area in common with each of `others`.
 ///
 /// Draws `random_box` until one does, at most 1 + `redraws` times. After that, in this order:
-/// 1. the last box drawn, moved so that its middle lies on the middle of the others' common part (and then into the
+/// 1. the last box drawn, moved so that its middle lies on the middle of the others' common part (and then
+/// into the
 ///    image), if it now overlaps enough;
-/// 2. the common part of the others itself, which overlaps each of them as much as any box can that lies in all;
+/// 2. the common part of the others itself, which overlaps each of them as much as any box can that lies in
+/// all;
 /// 3. if the others have no common part, the last box drawn.
-/// Rule 2 satisfies the demand whenever the common part is larger than `least`: for a second global view always, if
-/// the first is larger; for a local view always, if the two global views overlap enough. On images so long or so small
-/// that this cannot be, it is the best that can be done. Never loops, whatever the image's size.
-/// Test: tests/views/box_search.cpp.
-[[nodiscard]] inline Box overlapping_box(Index height, Index width, const AreaRange& area, const AspectRange& aspect,
-                                         std::span<const Box> others, double least, int redraws,
-                                         RandomStream& random) {
+/// Rule 2 satisfies the demand whenever the common part is larger than `least`: for a second global view
+/// always, if the first is larger; for a local view always, if the two global views overlap enough. On images
+/// so long or so small that this cannot be, it is the best that can be done. Never loops, whatever the
+/// image's size. Test: tests/views/box_search.cpp.
+[[nodiscard]] inline Box overlapping_box(Index height, Index width, const AreaRange& area,
+                                         const AspectRange& aspect, std::span<const Box> others, double least,
+                                         int redraws, RandomStream& random) {
   const auto enough = [&](const Box& b) {
     return others.empty() || smallest_overlap(b, others, height, width) > least;
   };

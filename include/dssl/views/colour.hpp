@@ -13,20 +13,20 @@
 
 namespace dssl {
 
-// Every operation works in place on planes (C,h,w). In 8 bits each gives Pillow's numbers, its truncations included;
-// in float each is the same formula in [0, 1] without rounding. Three channels are red, green, blue. The grey of a
-// pixel is its luma for three channels and the mean of its channels for any other number.
+// Every operation works in place on planes (C,h,w). In 8 bits each gives Pillow's numbers, its truncations
+// included; in float each is the same formula in [0, 1] without rounding. Three channels are red, green,
+// blue. The grey of a pixel is its luma for three channels and the mean of its channels for any other number.
 
 namespace detail {
 
 /// Pixels that an operation treats together.
 inline constexpr Index colour_block = 256;
 
-/// values <- from + share * (values - from) for n <= 256 values of one plane, cut to the range of the type; in 8 bits
-/// towards zero, as Pillow's blend does.
+/// values <- from + share * (values - from) for n <= 256 values of one plane, cut to the range of the type;
+/// in 8 bits towards zero, as Pillow's blend does.
 ///
-/// The products go through memory, so that they are rounded before they are summed: a fused multiply-add would put 1 %
-/// of the pixels off by one on machines that have it.
+/// The products go through memory, so that they are rounded before they are summed: a fused multiply-add
+/// would put 1 % of the pixels off by one on machines that have it.
 template <WorkType W>
 void blend(W* __restrict values, const W* __restrict from, float share, Index n) {
   std::array<float, static_cast<std::size_t>(colour_block)> products;
@@ -56,8 +56,8 @@ template <WorkType W>
   }
 }
 
-/// The grey of n <= 256 pixels from `first` on: luma of three channels, else the mean of the channels (in 8 bits
-/// rounded to nearest).
+/// The grey of n <= 256 pixels from `first` on: luma of three channels, else the mean of the channels (in 8
+/// bits rounded to nearest).
 template <WorkType W>
 void grey_block(W* __restrict grey, const PlanarImage<W>& planes, Index first, Index n) {
   using Sum = std::conditional_t<std::is_same_v<W, std::uint8_t>, std::uint32_t, float>;
@@ -88,7 +88,8 @@ void grey_block(W* __restrict grey, const PlanarImage<W>& planes, Index first, I
 /// Calls `body(first, n)` for runs of at most 256 of `size` pixels.
 template <class Body>
 void for_each_block(Index size, const Body& body) {
-  for (Index first = 0; first < size; first += colour_block) body(first, std::min(colour_block, size - first));
+  for (Index first = 0; first < size; first += colour_block)
+    body(first, std::min(colour_block, size - first));
 }
 
 template <WorkType W>
@@ -122,7 +123,8 @@ void blend_with_constant(PlanarImage<W>& planes, W constant, float share) {
 }  // namespace detail
 
 /// Blends with black: v <- factor * v. Factor at least 0; 1 leaves the picture as it is.
-/// Source: the public behaviour of Pillow's ImageEnhance. Test: augment.safetensors (tests/views/photometric.cpp).
+/// Source: the public behaviour of Pillow's ImageEnhance. Test: augment.safetensors
+/// (tests/views/photometric.cpp).
 template <WorkType W>
 void adjust_brightness(PlanarImage<W>& planes, double factor) {
   detail::blend_with_constant(planes, W{0}, static_cast<float>(factor));
@@ -149,15 +151,17 @@ void adjust_saturation(PlanarImage<W>& planes, double factor) {
   detail::ColourBlock<W> grey;
   detail::for_each_block(planes.plane_size(), [&](Index first, Index n) {
     detail::grey_block(grey.data(), planes, first, n);
-    for (Index c = 0; c < planes.channels(); ++c) detail::blend(planes.plane(c) + first, grey.data(), share, n);
+    for (Index c = 0; c < planes.channels(); ++c)
+      detail::blend(planes.plane(c) + first, grey.data(), share, n);
   });
 }
 
-/// Turns the hue of each pixel by `turns` of the colour circle, in [-0.5, 0.5]. Only for three channels; otherwise
-/// nothing to do.
+/// Turns the hue of each pixel by `turns` of the colour circle, in [-0.5, 0.5]. Only for three channels;
+/// otherwise nothing to do.
 ///
-/// In 8 bits by way of 8-bit hue, saturation and value, as Pillow and torchvision do (the shift is 255 * turns, cut to
-/// an integer). Source and test as for `adjust_brightness`; the conversion also over all 2^24 colours' hues.
+/// In 8 bits by way of 8-bit hue, saturation and value, as Pillow and torchvision do (the shift is 255 *
+/// turns, cut to an integer). Source and test as for `adjust_brightness`; the conversion also over all 2^24
+/// colours' hues.
 template <WorkType W>
 void adjust_hue(PlanarImage<W>& planes, double turns) {
   if (planes.channels() != 3) return;
@@ -196,7 +200,8 @@ void solarise(PlanarImage<W>& planes) {
 template <WorkType W>
 void mirror(PlanarImage<W>& planes) {
   for (Index c = 0; c < planes.channels(); ++c) {
-    for (Index y = 0; y < planes.height(); ++y) std::reverse(planes.row(c, y), planes.row(c, y) + planes.width());
+    for (Index y = 0; y < planes.height(); ++y)
+      std::reverse(planes.row(c, y), planes.row(c, y) + planes.width());
   }
 }
 

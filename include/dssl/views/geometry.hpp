@@ -41,8 +41,8 @@ struct Box {
 
 /// True if `inner` lies within an image of `height` x `width` pixels and has at least one pixel.
 [[nodiscard]] constexpr bool inside(const Box& inner, Index height, Index width) {
-  return inner.y >= 0 && inner.x >= 0 && inner.height >= 1 && inner.width >= 1 && inner.y + inner.height <= height &&
-         inner.x + inner.width <= width;
+  return inner.y >= 0 && inner.x >= 0 && inner.height >= 1 && inner.width >= 1 &&
+         inner.y + inner.height <= height && inner.x + inner.width <= width;
 }
 
 /// An axis-aligned part of the scene that points are placed in, in pixels; may have area zero.
@@ -87,7 +87,8 @@ struct CropMap {
 /// Where the boxes share no area along an axis, the region has no extent there and lies midway between the
 /// facing edges; `pair_points` then moves each point to the nearest point of its view.
 [[nodiscard]] constexpr SceneRegion overlap(const CropMap& a, const CropMap& b) {
-  const auto axis = [](Index a_first, Index a_extent, Index b_first, Index b_extent, double& first, double& last) {
+  const auto axis = [](Index a_first, Index a_extent, Index b_first, Index b_extent, double& first,
+                       double& last) {
     first = static_cast<double>(std::max(a_first, b_first));
     last = static_cast<double>(std::min(a_first + a_extent, b_first + b_extent));
     if (last < first) first = last = 0.5 * (first + last);
@@ -117,12 +118,14 @@ struct PointPair {
 
 /// The physical point at `relative` in [0, 1]^2 of the two views' overlap, expressed in both views.
 ///
-/// Both results lie in [-1, 1]^2: a point that rounding, or an empty overlap, puts outside a view is moved to the
-/// nearest point of that view.
-/// Source: method.md, "Points". Test: geometry.safetensors (tests/views/geometry.cpp).
+/// Both results lie in [-1, 1]^2: a point that rounding, or an empty overlap, puts outside a view is moved to
+/// the nearest point of that view. Source: method.md, "Points". Test: geometry.safetensors
+/// (tests/views/geometry.cpp).
 template <ViewMap M>
 [[nodiscard]] constexpr PointPair pair_points(const M& teacher, const M& student, const Point& relative) {
-  const auto clamped = [](const Point& p) { return Point{std::clamp(p.x, -1.0, 1.0), std::clamp(p.y, -1.0, 1.0)}; };
+  const auto clamped = [](const Point& p) {
+    return Point{std::clamp(p.x, -1.0, 1.0), std::clamp(p.y, -1.0, 1.0)};
+  };
   const ScenePoint scene = overlap(teacher, student).at(relative);
   return {clamped(teacher.to_view(scene)), clamped(student.to_view(scene))};
 }
@@ -130,11 +133,11 @@ template <ViewMap M>
 /// The same for K points: `teacher_points` (K) and `student_points` (K) from `relative` (K).
 /// Throws `ShapeError` unless the three have the same length.
 template <ViewMap M>
-void pair_points(std::span<Point> teacher_points, std::span<Point> student_points, const M& teacher, const M& student,
-                 std::span<const Point> relative) {
+void pair_points(std::span<Point> teacher_points, std::span<Point> student_points, const M& teacher,
+                 const M& student, std::span<const Point> relative) {
   require_shape(teacher_points.size() == relative.size() && student_points.size() == relative.size(),
-                "pair_points: ", relative.size(), " relative points for ", teacher_points.size(), " teacher and ",
-                student_points.size(), " student points; expected as many of each");
+                "pair_points: ", relative.size(), " relative points for ", teacher_points.size(),
+                " teacher and ", student_points.size(), " student points; expected as many of each");
   for (std::size_t k = 0; k < relative.size(); ++k) {
     const PointPair pair = pair_points(teacher, student, relative[k]);
     teacher_points[k] = pair.teacher;

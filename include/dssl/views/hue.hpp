@@ -12,11 +12,12 @@ namespace dssl::detail {
 
 /// Hue of an 8-bit colour on Pillow's scale 0..255, from its largest and smallest channel.
 ///
-/// Hue = 60 degrees * (sector + fraction), sector 0, 2 or 4 for red, green or blue largest. Pillow forms it in a mix of
-/// float and double and cuts it to 8 bits, so the same roundings are made here; a hue off by one would be up to six
-/// grey levels.
+/// Hue = 60 degrees * (sector + fraction), sector 0, 2 or 4 for red, green or blue largest. Pillow forms it
+/// in a mix of float and double and cuts it to 8 bits, so the same roundings are made here; a hue off by one
+/// would be up to six grey levels.
 [[nodiscard]] inline int hue_of(int r, int g, int b, int largest, int smallest) {
-  // Operands are selected, not results: what may trap is then done unconditionally, and the loop becomes vector code.
+  // Operands are selected, not results: what may trap is then done unconditionally, and the loop becomes
+  // vector code.
   const int first = r == largest ? b : g == largest ? r : g;
   const int second = r == largest ? g : g == largest ? b : r;
   const double sector = r == largest ? 0.0 : g == largest ? 2.0 : 4.0;
@@ -36,8 +37,8 @@ namespace dssl::detail {
   return static_cast<int>(static_cast<double>(share) * 255.0);
 }
 
-/// One channel of a colour from its hue in [0, 6), saturation in [0, 1] and value; `shift` is 5, 3, 1 for red, green,
-/// blue.
+/// One channel of a colour from its hue in [0, 6), saturation in [0, 1] and value; `shift` is 5, 3, 1 for
+/// red, green, blue.
 ///
 /// With k = (shift + 6 hue) mod 6 the channel is v (1 - s * clamp(min(k, 4 - k), 0, 1)).
 [[nodiscard]] inline float channel_of(float sectors, float saturation, float value, float shift) {
@@ -51,8 +52,8 @@ namespace dssl::detail {
 /// 8-bit hue turned by int(255 * turns), modulo 256.
 ///
 /// In two loops over a block, so that each becomes vector code.
-inline void turn_hue(std::uint8_t* __restrict red, std::uint8_t* __restrict green, std::uint8_t* __restrict blue,
-                     Index n, double turns) {
+inline void turn_hue(std::uint8_t* __restrict red, std::uint8_t* __restrict green,
+                     std::uint8_t* __restrict blue, Index n, double turns) {
   constexpr Index block = 256;
   std::array<int, static_cast<std::size_t>(block)> hues;
   std::array<float, static_cast<std::size_t>(block)> saturations;
@@ -75,15 +76,19 @@ inline void turn_hue(std::uint8_t* __restrict red, std::uint8_t* __restrict gree
     }
     for (Index i = 0; i < count; ++i) {
       const auto sectors = static_cast<float>(hue[i] * 6) * (1.0F / 255.0F);
-      r[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation[i], value[i], 5.0F) + 0.5F));
-      g[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation[i], value[i], 3.0F) + 0.5F));
-      b[i] = static_cast<std::uint8_t>(static_cast<int>(channel_of(sectors, saturation[i], value[i], 1.0F) + 0.5F));
+      r[i] = static_cast<std::uint8_t>(
+          static_cast<int>(channel_of(sectors, saturation[i], value[i], 5.0F) + 0.5F));
+      g[i] = static_cast<std::uint8_t>(
+          static_cast<int>(channel_of(sectors, saturation[i], value[i], 3.0F) + 0.5F));
+      b[i] = static_cast<std::uint8_t>(
+          static_cast<int>(channel_of(sectors, saturation[i], value[i], 1.0F) + 0.5F));
     }
   }
 }
 
 /// The same in [0, 1] without rounding.
-inline void turn_hue(float* __restrict red, float* __restrict green, float* __restrict blue, Index n, double turns) {
+inline void turn_hue(float* __restrict red, float* __restrict green, float* __restrict blue, Index n,
+                     double turns) {
   const auto shift = static_cast<float>(6.0 * turns);
   for (Index i = 0; i < n; ++i) {
     const float r = red[i];
@@ -93,8 +98,13 @@ inline void turn_hue(float* __restrict red, float* __restrict green, float* __re
     const float smallest = std::min(r, std::min(g, b));
     const float spread = largest - smallest;
     const float divisor = spread > 0.0F ? spread : 1.0F;
-    const float sectors = (r == largest ? g - b : g == largest ? b - r : r - g) / divisor +
-                          (r == largest ? 0.0F : g == largest ? 2.0F : 4.0F);
+    const float sectors = (r == largest   ? g - b
+                           : g == largest ? b - r
+                                          : r - g) /
+                              divisor +
+                          (r == largest   ? 0.0F
+                           : g == largest ? 2.0F
+                                          : 4.0F);
     // In (-1, 5) before and, with a shift in [-3, 3], in (-4, 8) after.
     const float turned = sectors + shift;
     const float hue = turned < 0.0F ? turned + 6.0F : turned >= 6.0F ? turned - 6.0F : turned;

@@ -16,11 +16,14 @@ namespace dssl {
 
 /// What a pixel's channel may be stored as. Integers span [0, max]; floats span [0, 1] by convention.
 template <class T>
-concept PixelType = std::is_same_v<T, std::uint8_t> || std::is_same_v<T, std::uint16_t> || std::is_same_v<T, float>;
+concept PixelType =
+    std::is_same_v<T, std::uint8_t> || std::is_same_v<T, std::uint16_t> || std::is_same_v<T, float>;
 
 /// The value that stands for full intensity: 255, 65535 or 1.
 template <PixelType T>
-inline constexpr float full_scale = std::is_same_v<T, float> ? 1.0F : static_cast<float>(std::numeric_limits<T>::max());
+inline constexpr float full_scale = std::is_same_v<T, float>
+                                        ? 1.0F
+                                        : static_cast<float>(std::numeric_limits<T>::max());
 
 /// An image of `height` x `width` pixels with interleaved channels: (H,W,C), row-major, owned.
 template <PixelType T>
@@ -31,10 +34,9 @@ class Image {
   Image() = default;
 
   /// An image of zeros. Throws `ShapeError` unless every extent is at least 1.
-  Image(Index height, Index width, Index channels)
-      : x_height(height), x_width(width), x_channels(channels) {
-    require_shape(height >= 1 && width >= 1 && channels >= 1, "image of ", height, " x ", width, " pixels and ",
-                  channels, " channels; each must be at least 1");
+  Image(Index height, Index width, Index channels) : x_height(height), x_width(width), x_channels(channels) {
+    require_shape(height >= 1 && width >= 1 && channels >= 1, "image of ", height, " x ", width,
+                  " pixels and ", channels, " channels; each must be at least 1");
     x_pixels.resize(static_cast<std::size_t>(height * width * channels));
   }
 
@@ -51,7 +53,9 @@ class Image {
   [[nodiscard]] const T* row(Index y) const noexcept { return x_pixels.data() + y * x_width * x_channels; }
 
   [[nodiscard]] T& operator()(Index y, Index x, Index c) noexcept { return row(y)[x * x_channels + c]; }
-  [[nodiscard]] const T& operator()(Index y, Index x, Index c) const noexcept { return row(y)[x * x_channels + c]; }
+  [[nodiscard]] const T& operator()(Index y, Index x, Index c) const noexcept {
+    return row(y)[x * x_channels + c];
+  }
 
   [[nodiscard]] bool operator==(const Image&) const = default;
 

@@ -61,10 +61,10 @@ class ViewWorkspace {
 
 /// The view generator of DINO and DenseDINO: views 0 and 1 global, the others local.
 ///
-/// A view is first planned (a few random numbers and the map to the scene), then rendered. Both are pure functions of
-/// the image, the options and the random key; an object may be used by any number of threads at once, each with its own
-/// workspace.
-/// Source: method.md, "Views and their geometry". Test: tests/views/multi_crop.cpp.
+/// A view is first planned (a few random numbers and the map to the scene), then rendered. Both are pure
+/// functions of the image, the options and the random key; an object may be used by any number of threads at
+/// once, each with its own workspace. Source: method.md, "Views and their geometry". Test:
+/// tests/views/multi_crop.cpp.
 template <MultiCropConfig Config = MultiCropConfig{}>
 class MultiCrop {
  public:
@@ -91,11 +91,11 @@ class MultiCrop {
 
   /// Draws the V views of an image of `image_height` x `image_width` pixels, replacing what `out` held.
   ///
-  /// Uses `base.seed`, `base.epoch` and `base.sample`; each view and purpose has its own stream, so a view's colours do
-  /// not depend on how often its box was drawn. Throws `ShapeError` for an image without pixels.
+  /// Uses `base.seed`, `base.epoch` and `base.sample`; each view and purpose has its own stream, so a view's
+  /// colours do not depend on how often its box was drawn. Throws `ShapeError` for an image without pixels.
   void plan(std::vector<ViewPlan>& out, Index image_height, Index image_width, const RandomKey& base) const {
-    require_shape(image_height >= 1 && image_width >= 1, "views of an image of ", image_height, " x ", image_width,
-                  " pixels; expected at least 1 x 1");
+    require_shape(image_height >= 1 && image_width >= 1, "views of an image of ", image_height, " x ",
+                  image_width, " pixels; expected at least 1 x 1");
     out.resize(static_cast<std::size_t>(views()));
     std::array<Box, globals> global_boxes;
     for (Index v = 0; v < views(); ++v) {
@@ -113,7 +113,8 @@ class MultiCrop {
   }
 
   /// The same as a new vector.
-  [[nodiscard]] std::vector<ViewPlan> plan(Index image_height, Index image_width, const RandomKey& base) const {
+  [[nodiscard]] std::vector<ViewPlan> plan(Index image_height, Index image_width,
+                                           const RandomKey& base) const {
     std::vector<ViewPlan> plans;
     plan(plans, image_height, image_width, base);
     return plans;
@@ -122,7 +123,8 @@ class MultiCrop {
   /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
   /// Throws `ShapeError` if the plan's box is not inside the image.
   template <PixelType T>
-  const PlanarImage<work_type<T>>& draw(const Image<T>& image, const ViewPlan& plan, Workspace& workspace) const {
+  const PlanarImage<work_type<T>>& draw(const Image<T>& image, const ViewPlan& plan,
+                                        Workspace& workspace) const {
     auto& part = workspace.template part<work_type<T>>();
     resample(part.planes, image, plan.map.box, plan.height, plan.width, Config.interpolation, plan.map.flip,
              part.resample);
@@ -131,13 +133,14 @@ class MultiCrop {
   }
 
   /// The view as the network's input: out (C,h,w), normalised. Allocates only to grow the workspace.
-  /// Throws `ShapeError` if `out` has another size, the box is not inside the image, or the options give means for
-  /// another number of channels.
+  /// Throws `ShapeError` if `out` has another size, the box is not inside the image, or the options give
+  /// means for another number of channels.
   template <PixelType T>
   void render(const Image<T>& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
     const auto channels = static_cast<std::size_t>(image.channels());
-    require_shape(x_options.mean.empty() || x_options.mean.size() == channels, "options 'mean' and 'deviation' have ",
-                  x_options.mean.size(), " values; the image has ", channels, " channels");
+    require_shape(x_options.mean.empty() || x_options.mean.size() == channels,
+                  "options 'mean' and 'deviation' have ", x_options.mean.size(), " values; the image has ",
+                  channels, " channels");
     const auto& planes = draw(image, plan, workspace);
     if (!x_options.mean.empty()) {
       normalise(out, planes, x_options.mean, x_options.deviation);

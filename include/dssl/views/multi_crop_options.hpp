@@ -33,7 +33,7 @@ struct MultiCropOptions {
 
   double global_overlap = 0.02;  ///< the two global views share more than this part of the image, in [0, 1)
   double local_overlap = 0.01;   ///< a local view shares more than this with each global view, in [0, 1)
-  int redraws = 100;             ///< boxes drawn again for want of overlap before the fallback (`overlapping_box`)
+  int redraws = 100;  ///< boxes drawn again for want of overlap before the fallback (`overlapping_box`)
 
   double flip = 0.5;  ///< probability of a mirrored view
 
@@ -41,7 +41,7 @@ struct MultiCropOptions {
   double brightness = 0.4;  ///< factor uniform in [max(0, 1 - s), 1 + s]; so are the next two
   double contrast = 0.4;
   double saturation = 0.2;
-  double hue = 0.1;  ///< turn uniform in [-s, s] of the colour circle, s at most 0.5
+  double hue = 0.1;   ///< turn uniform in [-s, s] of the colour circle, s at most 0.5
   double grey = 0.2;  ///< probability of a grey view
 
   double blur_first_global = 1.0;   ///< probability of a blur of view 0
@@ -50,7 +50,8 @@ struct MultiCropOptions {
   double blur_radius_low = 0.1;     ///< radius uniform between these, in pixels
   double blur_radius_high = 2.0;
 
-  double solarise_second_global = 0.2;  ///< probability of an inverted upper half of the range, on view 1 only
+  double solarise_second_global =
+      0.2;  ///< probability of an inverted upper half of the range, on view 1 only
 
   /// Mean and deviation of each channel on the scale 0..1. Both empty: (0.485, 0.456, 0.406) and
   /// (0.229, 0.224, 0.225) for three channels, 0.5 and 0.25 for any other number.
@@ -79,7 +80,8 @@ inline void validate(const MultiCropOptions& options) {
     require(value >= 0.0 && value <= 1.0, field, value, "a probability in [0, 1]");
   };
   const auto strength = [&](double value, const char* field, double most) {
-    require(value >= 0.0 && value <= most, field, value, most == 0.5 ? "a value in [0, 0.5]" : "a finite value of at least 0");
+    require(value >= 0.0 && value <= most, field, value,
+            most == 0.5 ? "a value in [0, 0.5]" : "a finite value of at least 0");
   };
   const auto size = [&](const ViewSize& value, const std::string& field) {
     require(value.height >= 1, (field + ".height").c_str(), value.height, "at least 1");
@@ -100,8 +102,8 @@ inline void validate(const MultiCropOptions& options) {
           "a positive ratio");
   require(options.aspect.high >= options.aspect.low && options.aspect.high <= finite, "aspect.high",
           options.aspect.high, "a finite ratio of at least the low end");
-  require(options.global_overlap >= 0.0 && options.global_overlap < 1.0, "global_overlap", options.global_overlap,
-          "a share in [0, 1)");
+  require(options.global_overlap >= 0.0 && options.global_overlap < 1.0, "global_overlap",
+          options.global_overlap, "a share in [0, 1)");
   require(options.local_overlap >= 0.0 && options.local_overlap < 1.0, "local_overlap", options.local_overlap,
           "a share in [0, 1)");
   require(options.redraws >= 0, "redraws", options.redraws, "at least 0");
@@ -124,8 +126,8 @@ inline void validate(const MultiCropOptions& options) {
           "as many values as 'mean' has");
   for (std::size_t c = 0; c < options.mean.size(); ++c) {
     require(std::isfinite(options.mean[c]), "mean", options.mean[c], "finite values");
-    require(options.deviation[c] > 0.0F && std::isfinite(options.deviation[c]), "deviation", options.deviation[c],
-            "positive values");
+    require(options.deviation[c] > 0.0F && std::isfinite(options.deviation[c]), "deviation",
+            options.deviation[c], "positive values");
   }
 }
 

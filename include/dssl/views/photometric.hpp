@@ -14,7 +14,8 @@
 
 namespace dssl {
 
-/// Planes to the network's input: out = (v / scale - mean[c]) / deviation[c], scale 255 in 8 bits and 1 in float.
+/// Planes to the network's input: out = (v / scale - mean[c]) / deviation[c], scale 255 in 8 bits and 1 in
+/// float.
 ///
 /// `out` (C,h,w), `mean` (C), `deviation` (C). Throws `ShapeError` if a length does not fit the planes.
 /// Test: augment.safetensors (tests/views/photometric.cpp).
@@ -22,10 +23,12 @@ template <WorkType W>
 void normalise(std::span<float> out, const PlanarImage<W>& planes, std::span<const float> mean,
                std::span<const float> deviation) {
   const auto channels = static_cast<std::size_t>(planes.channels());
-  require_shape(out.size() == channels * static_cast<std::size_t>(planes.plane_size()), "normalise: ", out.size(),
-                " values for ", channels, " planes of ", planes.height(), " x ", planes.width());
-  require_shape(mean.size() == channels && deviation.size() == channels, "normalise: ", mean.size(), " means and ",
-                deviation.size(), " deviations for ", channels, " channels; expected one of each a channel");
+  require_shape(out.size() == channels * static_cast<std::size_t>(planes.plane_size()),
+                "normalise: ", out.size(), " values for ", channels, " planes of ", planes.height(), " x ",
+                planes.width());
+  require_shape(mean.size() == channels && deviation.size() == channels, "normalise: ", mean.size(),
+                " means and ", deviation.size(), " deviations for ", channels,
+                " channels; expected one of each a channel");
   constexpr double scale = std::is_same_v<W, std::uint8_t> ? 255.0 : 1.0;
   for (std::size_t c = 0; c < channels; ++c) {
     const W* __restrict from = planes.plane(static_cast<Index>(c));

@@ -13,7 +13,8 @@
 
 namespace dssl {
 
-/// What views are computed in: 8-bit integers, rounded after each operation as Pillow does, or floats in [0, 1].
+/// What views are computed in: 8-bit integers, rounded after each operation as Pillow does, or floats in [0,
+/// 1].
 template <class W>
 concept WorkType = std::same_as<W, std::uint8_t> || std::same_as<W, float>;
 

@@ -24,8 +24,8 @@ inline constexpr Index strip_rows = 16;
 /// Columns that the vertical pass treats together.
 inline constexpr Index strip_columns = 32;
 
-/// out[j * 16 + i] = in[i * 16 + j]. Four perfect shuffles of 256 values turn their 8-bit positions by four bits,
-/// which is the transposition; each shuffle is a run of vector interleaves.
+/// out[j * 16 + i] = in[i * 16 + j]. Four perfect shuffles of 256 values turn their 8-bit positions by four
+/// bits, which is the transposition; each shuffle is a run of vector interleaves.
 inline void transpose_16x16(std::uint8_t* __restrict out, const std::uint8_t* __restrict in) {
   std::array<std::uint8_t, 256> a;
   std::array<std::uint8_t, 256> b;
@@ -48,8 +48,8 @@ template <WorkType W>
 struct ResampleWorkspace {
   detail::AxisWeights<W> across;
   detail::AxisWeights<W> down;
-  PlanarImage<W> narrowed;     ///< (C, rows of the box, w): the box after the horizontal pass
-  std::vector<W> strip;        ///< (box width * C, 16): 16 rows of the box, transposed
+  PlanarImage<W> narrowed;      ///< (C, rows of the box, w): the box after the horizontal pass
+  std::vector<W> strip;         ///< (box width * C, 16): 16 rows of the box, transposed
   std::vector<W> narrow_strip;  ///< (C, w padded to 16, 16): the same after the horizontal pass
 };
 
@@ -99,15 +99,16 @@ inline void weigh(W* __restrict to, const W* __restrict from, Index step,
   for (Index t = 0; t < count; ++t) {
     const Sum weight = weights[t];
     const W* __restrict in = from + t * step;
-    for (std::size_t r = 0; r < static_cast<std::size_t>(Lanes); ++r) sum[r] += weight * static_cast<Sum>(in[r]);
+    for (std::size_t r = 0; r < static_cast<std::size_t>(Lanes); ++r)
+      sum[r] += weight * static_cast<Sum>(in[r]);
   }
   for (std::size_t r = 0; r < static_cast<std::size_t>(Lanes); ++r) to[r] = Arithmetic::finish(sum[r]);
 }
 
 /// The horizontal pass: rows [first, first + count) of the box, to `workspace.narrowed`.
 template <PixelType T>
-void resample_across(ResampleWorkspace<work_type<T>>& workspace, const Image<T>& image, const Box& box, Index first,
-                     Index count) {
+void resample_across(ResampleWorkspace<work_type<T>>& workspace, const Image<T>& image, const Box& box,
+                     Index first, Index count) {
   using W = work_type<T>;
   const Index channels = image.channels();
   const Index out_width = workspace.across.size();
@@ -165,21 +166,24 @@ void resample_down(PlanarImage<W>& out, const ResampleWorkspace<W>& workspace, I
 
 }  // namespace detail
 
-/// Resizes `box` of `image` to `height` x `width` and mirrors it left to right if `flip`: out (C,height,width).
+/// Resizes `box` of `image` to `height` x `width` and mirrors it left to right if `flip`: out
+/// (C,height,width).
 ///
-/// Pixels outside the box take no part, as if the box had been cut out before. Two passes, horizontal first, each
-/// rounded to 8 bits (8-bit images) or cut to [0, 1] (others); only the rows that are read are computed. Nearest copies
-/// values and never mixes them. Cost about 2 C (box rows * width * taps + height * width * taps) FLOP; allocates only
-/// to grow the workspace. Throws `ShapeError` if the box is not inside the image or the size is not positive.
-/// Source: the public behaviour of Pillow's `resize` (Pillow 13 takes the vertical pass first for some shapes; the
-/// reference pictures, and this, never do). Test: augment.safetensors (tests/views/resample.cpp).
+/// Pixels outside the box take no part, as if the box had been cut out before. Two passes, horizontal first,
+/// each rounded to 8 bits (8-bit images) or cut to [0, 1] (others); only the rows that are read are computed.
+/// Nearest copies values and never mixes them. Cost about 2 C (box rows * width * taps + height * width *
+/// taps) FLOP; allocates only to grow the workspace. Throws `ShapeError` if the box is not inside the image
+/// or the size is not positive. Source: the public behaviour of Pillow's `resize` (Pillow 13 takes the
+/// vertical pass first for some shapes; the reference pictures, and this, never do). Test:
+/// augment.safetensors (tests/views/resample.cpp).
 template <PixelType T>
-void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& box, Index height, Index width,
-              Interpolation kind, bool flip, ResampleWorkspace<work_type<T>>& workspace) {
+void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& box, Index height,
+              Index width, Interpolation kind, bool flip, ResampleWorkspace<work_type<T>>& workspace) {
   require_shape(inside(box, image.height(), image.width()), "resample: box of ", box.height, " x ", box.width,
-                " pixels at row ", box.y, ", column ", box.x, " is not inside the image of ", image.height(), " x ",
-                image.width());
-  require_shape(height >= 1 && width >= 1, "resample: to ", height, " x ", width, " pixels; expected at least 1 x 1");
+                " pixels at row ", box.y, ", column ", box.x, " is not inside the image of ", image.height(),
+                " x ", image.width());
+  require_shape(height >= 1 && width >= 1, "resample: to ", height, " x ", width,
+                " pixels; expected at least 1 x 1");
   workspace.across.prepare(box.width, width, kind, flip);
   workspace.down.prepare(box.height, height, kind, false);
   Index first = box.height;
@@ -195,7 +199,8 @@ void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& 
       const T* row = image.row(box.y + workspace.down.first(y)) + box.x * channels;
       for (Index c = 0; c < channels; ++c) {
         work_type<T>* to = out.row(c, y);
-        for (Index x = 0; x < width; ++x) to[x] = detail::to_work(row[workspace.across.first(x) * channels + c]);
+        for (Index x = 0; x < width; ++x)
+          to[x] = detail::to_work(row[workspace.across.first(x) * channels + c]);
       }
     }
     return;
@@ -204,7 +209,8 @@ void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& 
   detail::resample_down(out, workspace, first);
 }
 
-/// The box of `image` resized to `height` x `width`, as an image of the same type. Allocates; for single pictures.
+/// The box of `image` resized to `height` x `width`, as an image of the same type. Allocates; for single
+/// pictures.
 template <PixelType T>
 [[nodiscard]] Image<T> resize(const Image<T>& image, const Box& box, Index height, Index width,
                               Interpolation kind = Interpolation::bicubic, bool flip = false) {

@@ -13,8 +13,8 @@
 
 namespace dssl {
 
-/// How a resize reads between pixels. Bicubic is the kernel with a = -0.5; it and bilinear are widened by the scale
-/// when they shrink (anti-aliasing), as Pillow does.
+/// How a resize reads between pixels. Bicubic is the kernel with a = -0.5; it and bilinear are widened by the
+/// scale when they shrink (anti-aliasing), as Pillow does.
 enum class Interpolation : std::uint8_t { nearest, bilinear, bicubic };
 
 namespace detail {

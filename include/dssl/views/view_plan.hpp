@@ -15,8 +15,8 @@ namespace dssl {
 /// One of the four changes of colour that happen in random order.
 enum class ColourStep : std::uint8_t { brightness, contrast, saturation, hue };
 
-/// The changes of a view's values, with every number drawn. Factors of 1, a hue of 0 and a radius of 0 change nothing
-/// and are skipped.
+/// The changes of a view's values, with every number drawn. Factors of 1, a hue of 0 and a radius of 0 change
+/// nothing and are skipped.
 struct ColourPlan {
   std::array<ColourStep, 4> order{ColourStep::brightness, ColourStep::contrast, ColourStep::saturation,
                                   ColourStep::hue};
@@ -55,7 +55,8 @@ struct ViewPlan {
   return order;
 }
 
-/// Carries out a plan of colour on planes (C,h,w), in place: the four steps in their order, grey, blur, solarise.
+/// Carries out a plan of colour on planes (C,h,w), in place: the four steps in their order, grey, blur,
+/// solarise.
 template <WorkType W>
 void apply(PlanarImage<W>& planes, const ColourPlan& plan, BlurWorkspace<W>& workspace) {
   for (const ColourStep step : plan.order) {

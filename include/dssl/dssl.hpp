@@ -1,0 +1,24 @@
+// The whole library: recipes, the CPU backend, data, training, evaluation.
+//
+// Needs Eigen and oneTBB. Folders of image files need libpng and libjpeg too: the CMake target dssl::codecs brings
+// them and defines DSSL_WITH_CODECS.
+#pragma once
+
+#include <dssl/version.hpp>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/reference.hpp>
+#include <dssl/concepts.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/data/synthetic.hpp>
+#ifdef DSSL_WITH_CODECS
+#include <dssl/data/image_folder.hpp>
+#include <dssl/data/synthetic_voc.hpp>
+#include <dssl/data/voc.hpp>
+#endif
+#include <dssl/points/grid_points.hpp>
+#include <dssl/points/random_points.hpp>
+#include <dssl/tokens/schemes.hpp>
+#include <dssl/train/recipe.hpp>
+#include <dssl/train/trainer.hpp>
+#include <dssl/views/multi_crop.hpp>

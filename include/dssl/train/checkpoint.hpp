@@ -1,0 +1,182 @@
+// A whole run in one file: weights, optimiser, centres, position, options, recipe.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/train/options.hpp>
+#include <dssl/train/training_step.hpp>
+
+namespace dssl {
+
+/// Where a run stands: everything that is not a tensor. Random numbers are counted, not stored: seed and position
+/// give them all.
+struct RunPosition {
+  Index step = 0;            ///< updates made
+  Index dataset_images = 0;  ///< images of the source; a resumed run must see as many
+  Index unreadable = 0;      ///< images skipped so far
+  Index collapsed_steps = 0; ///< steps in a row that looked collapsed
+};
+
+/// The recipe in words: what a checkpoint must agree with to be resumed.
+template <class Recipe>
+[[nodiscard]] std::string describe_recipe(const NetworkConfig<Recipe>& config, Index points) {
+  const auto& b = config.backbone;
+  const auto& h = config.head;
+  using Tokens = typename Recipe::Tokens;
+  std::string relation = "own";
+  for (const auto& named : named_relations) {
+    if (named.relation == Tokens::relation) relation = named.name;
+  }
+  const std::string_view features = Tokens::point_features == PointFeatures::none               ? "none"
+                                    : Tokens::point_features == PointFeatures::reference_tokens ? "reference tokens"
+                                                                                                : "sampled patches";
+  return join("backbone: image ", b.image, ", patch ", b.patch, ", width ", b.width, ", depth ", b.depth, ", heads ",
+              b.heads, ", MLP ratio ", b.mlp_ratio, ", channels ", b.channels, "; tokens: ", features, ", relation ",
+              relation, ", learned ", Tokens::reference.learned, ", detached ", Tokens::reference.detached,
+              "; points: ", points, "; loss: image ", Recipe::Loss::image, ", point ", Recipe::Loss::point,
+              "; head: layers ", h.layers, ", hidden ", h.hidden, ", bottleneck ", h.bottleneck, ", prototypes ",
+              h.prototypes, ", learned norm ", h.learned_norm);
+}
+
+namespace detail {
+
+/// A 64-bit check sum of bytes, eight at a time (multiply and rotate; not for secrets).
+[[nodiscard]] inline std::uint64_t check_sum(std::uint64_t sum, std::span<const std::byte> bytes) {
+  const auto mix = [&sum](std::uint64_t word) {
+    sum = (sum ^ word) * 0x9E3779B97F4A7C15ULL;
+    sum ^= sum >> 29;
+  };
+  std::size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + i, 8);
+    mix(word);
+  }
+  std::uint64_t tail = bytes.size();
+  for (; i < bytes.size(); ++i) tail = (tail << 8) | static_cast<std::uint64_t>(bytes[i]);
+  mix(tail);
+  return sum;
+}
+
+/// Calls `f(name, view)` for every lasting buffer of a step: flat ones by parameter, then the centres.
+template <class Step, class F>
+void for_each_state(const Step& step, F&& f) {
+  using T = typename Step::T;
+  const auto flat = [&](std::string_view prefix, VectorView<T> buffer) {
+    if (buffer.empty()) return;
+    for (const auto& spec : step.layout().specs()) {
+      f(join(prefix, spec.name.view()), VectorView<T>(buffer.data() + spec.offset, spec.size), spec.shape());
+    }
+  };
+  flat("student.", step.student());
+  flat("teacher.", step.teacher());
+  flat("optimiser.first.", step.optimiser_state().first());
+  flat("optimiser.second.", step.optimiser_state().second());
+  const auto centre = [&](std::string_view name, VectorView<T> buffer) {
+    if (!buffer.empty()) f(std::string(name), buffer, std::vector<Index>{buffer.size()});
+  };
+  centre("center", step.image_centre());
+  centre("ref_center", step.point_centre());
+}
+
+}  // namespace detail
+
+/// Writes everything a run needs to go on, whole or not at all.
+///
+/// One safetensors file: `student.*`, `teacher.*` (published names), `optimiser.first.*`, `optimiser.second.*`,
+/// `center`, `ref_center`; the rest is metadata, with a check sum over all tensors.
+/// Throws `FileError` naming the path; the file that was there before stays then.
+template <class Recipe, Backend B>
+void save_checkpoint(const std::string& path, const TrainingStep<Recipe, B>& step, const TrainerOptions& options,
+                     const RunPosition& position, std::string_view recipe) {
+  using T = typename B::Scalar;
+  SafetensorsWriter writer;
+  std::vector<std::vector<T>> host;
+  std::uint64_t sum = 0;
+  detail::for_each_state(step, [&](const std::string& name, VectorView<T> values, const std::vector<Index>& shape) {
+    auto& copy = host.emplace_back(static_cast<std::size_t>(values.size()));
+    step.backend().download(std::span<T>(copy), static_cast<const T*>(values.data()));
+    sum = detail::check_sum(sum, std::as_bytes(std::span(copy)));
+    writer.add(name, shape, std::span<const T>(copy));
+  });
+  writer.metadata("format", "dssl checkpoint 1");
+  writer.metadata("recipe", std::string(recipe));
+  writer.metadata("step", std::to_string(position.step));
+  writer.metadata("dataset_images", std::to_string(position.dataset_images));
+  writer.metadata("unreadable", std::to_string(position.unreadable));
+  writer.metadata("collapsed_steps", std::to_string(position.collapsed_steps));
+  writer.metadata("check_sum", std::to_string(sum));
+  for_each_option(options, [&](std::string_view name, const auto& value) {
+    writer.metadata(join("option.", name), join(value));
+  });
+  writer.write(path);
+}
+
+/// Puts a checkpoint back. Throws `CheckpointError` that says what does not fit (recipe, option, tensor) or that
+/// the file is damaged; the step is unchanged then.
+template <class Recipe, Backend B>
+[[nodiscard]] RunPosition load_checkpoint(const TrainingStep<Recipe, B>& step, const std::string& path,
+                                          const TrainerOptions& options, std::string_view recipe) {
+  using T = typename B::Scalar;
+  const auto file = SafetensorsFile::open(path);
+  const auto text = [&](const std::string& key) -> const std::string& {
+    const auto found = file.metadata().find(key);
+    if (found == file.metadata().end()) throw CheckpointError(path, join("is not a checkpoint: it has no '", key, "'"));
+    return found->second;
+  };
+  const auto number = [&](const std::string& key) {
+    try {
+      return static_cast<Index>(std::stoll(text(key)));
+    } catch (const std::logic_error&) {
+      throw CheckpointError(path, join("'", key, "' is '", text(key), "'; expected a number"));
+    }
+  };
+  if (text("format") != "dssl checkpoint 1") {
+    throw CheckpointError(path, join("has format '", text("format"), "'; expected 'dssl checkpoint 1'"));
+  }
+  if (text("recipe") != recipe) {
+    throw CheckpointError(path, join("was made with another recipe: ", text("recipe"), "; expected: ", recipe));
+  }
+  for_each_option(options, [&](std::string_view name, const auto& value) {
+    const std::string& stored = text(join("option.", name));
+    if (stored != join(value)) {
+      throw CheckpointError(path, join("was made with option '", name, "' ", stored, "; this run has ", value));
+    }
+  });
+  // All tensors are read and checked before the first one is put in place.
+  std::vector<std::vector<T>> host;
+  std::uint64_t sum = 0;
+  detail::for_each_state(step, [&](const std::string& name, VectorView<T> values, const std::vector<Index>& shape) {
+    if (!file.contains(name)) throw CheckpointError(path, join("has no tensor '", name, "'"));
+    if (file.shape(name) != shape) throw CheckpointError(path, join("tensor '", name, "' has another shape"));
+    if (file.bytes(name).size() != static_cast<std::size_t>(values.size()) * sizeof(T)) {
+      throw CheckpointError(path, join("tensor '", name, "' has another precision than this backend"));
+    }
+    sum = detail::check_sum(sum, file.bytes(name));
+    host.push_back(file.read<T>(name));
+  });
+  if (std::to_string(sum) != text("check_sum")) {
+    throw CheckpointError(path, "is damaged: its tensors do not agree with its check sum");
+  }
+  std::size_t next = 0;
+  detail::for_each_state(step, [&](const std::string&, VectorView<T> values, const std::vector<Index>&) {
+    step.backend().upload(values.data(), std::span<const T>(host[next++]));
+  });
+  return {.step = number("step"),
+          .dataset_images = number("dataset_images"),
+          .unreadable = number("unreadable"),
+          .collapsed_steps = number("collapsed_steps")};
+}
+
+}  // namespace dssl

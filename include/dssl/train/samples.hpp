@@ -1,0 +1,172 @@
+// From images to batches: the order of an epoch, the views of an image, the points that pair them.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/point.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/points/point_key.hpp>
+#include <dssl/train/view_batch.hpp>
+#include <dssl/views/geometry.hpp>
+#include <dssl/views/image.hpp>
+
+namespace dssl {
+
+/// The order in which an epoch visits its images: a permutation drawn from (seed, epoch). Safe for threads.
+class EpochOrder {
+ public:
+  EpochOrder(Index images, std::uint64_t seed) : x_images(images), x_seed(seed) {}
+
+  /// The image at a position of an epoch.
+  [[nodiscard]] Index operator()(Index epoch, Index position) {
+    return Index{(*x_permutation(epoch))[static_cast<std::size_t>(position)]};
+  }
+
+ private:
+  using Permutation = std::vector<std::uint32_t>;
+
+  /// The two epochs used last are kept: loaders work ahead across the end of an epoch.
+  std::shared_ptr<const Permutation> x_permutation(Index epoch) {
+    const std::lock_guard lock(x_mutex);
+    for (const auto& known : x_known) {
+      if (known.second && known.first == epoch) return known.second;
+    }
+    auto made = std::make_shared<Permutation>(static_cast<std::size_t>(x_images));
+    std::iota(made->begin(), made->end(), 0U);
+    RandomStream random({.seed = x_seed, .epoch = static_cast<std::uint32_t>(epoch), .purpose = Purpose::shuffle});
+    for (auto i = static_cast<std::uint32_t>(x_images); i > 1; --i) {
+      std::swap((*made)[i - 1], (*made)[random.below(i)]);
+    }
+    auto& oldest = x_known[x_known[0].second && x_known[0].first > x_known[1].first ? 1 : 0];
+    oldest = {epoch, made};
+    return made;
+  }
+
+  Index x_images;
+  std::uint64_t x_seed;
+  std::mutex x_mutex;
+  std::array<std::pair<Index, std::shared_ptr<const Permutation>>, 2> x_known{};
+};
+
+/// The views of one image and the points of its view pairs.
+struct SampleViews {
+  Index index = 0;                    ///< of the image that was used
+  std::vector<float> images;          ///< all views, one after the other: (C,h,w) each
+  std::vector<Point> teacher_points;  ///< (2,V,K)
+  std::vector<Point> student_points;  ///< (V,2,K)
+  std::vector<SkippedImage> skipped;  ///< images that could not be read and were passed over
+};
+
+/// An image of C channels: as it is, a single channel repeated, or `ImageError` naming the image.
+[[nodiscard]] inline AnyImage with_channels(AnyImage image, Index wanted, const std::string& name) {
+  const Index have = channels(image);
+  if (have == wanted) return image;
+  if (have != 1) throw ImageError(name, join("has ", have, " channels; expected ", wanted, " or 1"));
+  return std::visit(
+      [&]<class T>(const Image<T>& grey) -> AnyImage {
+        Image<T> out(grey.height(), grey.width(), wanted);
+        const auto from = grey.pixels();
+        const auto to = out.pixels();
+        for (std::size_t i = 0; i < from.size(); ++i) {
+          std::fill_n(to.begin() + static_cast<std::ptrdiff_t>(i) * wanted, wanted, from[i]);
+        }
+        return out;
+      },
+      image);
+}
+
+/// Makes the views and points of one image.
+///
+/// A pure function of the image and the key (seed, epoch, sample): the same bits on every thread and after a resume.
+template <class Views, class Points>
+class SampleMaker {
+ public:
+  SampleMaker(const Views& views, const Points& points, Index image_channels, bool with_points)
+      : x_views(views), x_points(points), x_channels(image_channels), x_with_points(with_points) {}
+
+  /// Sizes of a batch of B such samples.
+  [[nodiscard]] BatchShape shape(Index batch) const {
+    BatchShape out{.batch = batch, .channels = x_channels, .points = x_with_points ? Index{x_points.count()} : 0, .views = {}};
+    for (Index v = 0; v < x_views.views(); ++v) out.views.push_back({x_views.size(v).height, x_views.size(v).width});
+    return out;
+  }
+
+  /// Views and points of an image whose channels are right.
+  void make(SampleViews& out, const AnyImage& image, const RandomKey& key, typename Views::Workspace& workspace) const {
+    std::vector<typename Views::Plan> plans;
+    x_views.plan(plans, height(image), width(image), key);
+    std::size_t floats = 0;
+    for (Index v = 0; v < x_views.views(); ++v) floats += x_floats(v);
+    out.images.resize(floats);
+    std::span<float> rest(out.images);
+    for (Index v = 0; v < x_views.views(); ++v) {
+      x_views.render(image, plans[static_cast<std::size_t>(v)], rest.first(x_floats(v)), workspace);
+      rest = rest.subspan(x_floats(v));
+    }
+    if (x_with_points) x_make_points(out, plans, key);
+  }
+
+  /// Copies a sample into its place b of a batch.
+  void put(ViewBatch& batch, Index b, const SampleViews& sample) const {
+    const BatchShape& shape = batch.shape;
+    std::span<const float> rest(sample.images);
+    for (Index v = 0; v < shape.view_count(); ++v) {
+      const std::size_t size = x_floats(v);
+      std::copy_n(rest.begin(), size,
+                  batch.images[static_cast<std::size_t>(v)].begin() + static_cast<std::ptrdiff_t>(size) * b);
+      rest = rest.subspan(size);
+    }
+    batch.samples[static_cast<std::size_t>(b)] = sample.index;
+    if (!x_with_points) return;
+    // (2,V,K) of a sample into (2,B,V,K), (V,2,K) into (V,B,2,K).
+    const auto copy = [&](std::vector<Point>& to, const std::vector<Point>& from, Index outer, Index inner) {
+      for (Index o = 0; o < outer; ++o) {
+        std::copy_n(from.begin() + o * inner, inner, to.begin() + (o * shape.batch + b) * inner);
+      }
+    };
+    copy(batch.teacher_points, sample.teacher_points, 2, shape.view_count() * shape.points);
+    copy(batch.student_points, sample.student_points, shape.view_count(), 2 * shape.points);
+  }
+
+ private:
+  [[nodiscard]] std::size_t x_floats(Index view) const {
+    return static_cast<std::size_t>(x_channels * x_views.size(view).height * x_views.size(view).width);
+  }
+
+  void x_make_points(SampleViews& out, const std::vector<typename Views::Plan>& plans, const RandomKey& key) const {
+    const Index views = x_views.views();
+    const Index k = x_points.count();
+    out.teacher_points.resize(static_cast<std::size_t>(2 * views * k));
+    out.student_points.resize(static_cast<std::size_t>(2 * views * k));
+    std::vector<Point> relative(static_cast<std::size_t>(k));
+    for (Index q = 0; q < 2; ++q) {
+      for (Index v = 0; v < views; ++v) {
+        RandomStream random(point_key(key, q, v, views));
+        x_points.sample(relative, random);
+        const auto count = static_cast<std::size_t>(k);
+        pair_points(std::span(out.teacher_points).subspan(static_cast<std::size_t>((q * views + v) * k), count),
+                    std::span(out.student_points).subspan(static_cast<std::size_t>((v * 2 + q) * k), count),
+                    plans[static_cast<std::size_t>(q)].map, plans[static_cast<std::size_t>(v)].map,
+                    std::span<const Point>(relative));
+      }
+    }
+  }
+
+  Views x_views;
+  Points x_points;
+  Index x_channels;
+  bool x_with_points;
+};
+
+}  // namespace dssl

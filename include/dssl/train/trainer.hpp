@@ -1,0 +1,343 @@
+// The training run: data in, steps, reports, checkpoints.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/optim/schedule.hpp>
+#include <dssl/train/checkpoint.hpp>
+#include <dssl/train/options.hpp>
+#include <dssl/train/recipe.hpp>
+#include <dssl/train/report.hpp>
+#include <dssl/train/samples.hpp>
+#include <dssl/train/training_step.hpp>
+
+namespace dssl {
+
+/// A backbone's weights on the host, with the layout that gives them their names.
+template <class T>
+struct BackboneWeights {
+  ParameterLayout layout;
+  std::vector<T> values;  ///< laid out by `layout`, gaps included
+};
+
+/// How a run ended.
+struct RunSummary {
+  Index steps = 0;        ///< updates made since the run began, resumed ones included
+  bool finished = false;  ///< false: a callback or a stop token ended it
+  double seconds = 0;     ///< of this call
+  Index unreadable = 0;   ///< times an image was skipped
+};
+
+/// Trains a recipe on a backend.
+///
+///   dssl::Trainer<dssl::DenseDino, dssl::Cpu> trainer{{.epochs = 100, .batch = 64}};
+///   trainer.on_step([](const dssl::StepReport& r) { return dssl::proceed; });
+///   trainer.fit(dssl::ImageFolder{"photos"});
+///
+/// What a run computes depends on the options, the images and the recipe alone: not on the number of threads, nor
+/// on where it was interrupted and resumed. An object is for one thread at a time.
+template <class RecipeT, Backend B>
+class Trainer {
+ public:
+  using Recipe = RecipeT;
+  using T = typename B::Scalar;
+  using Views = typename Recipe::Views;
+  using Points = typename Recipe::Points;
+
+  /// Allocates everything the run needs and draws the initial weights. Throws `OptionError` naming the field.
+  explicit Trainer(TrainerOptions options = {}, const B& backend = B{}, const Points& points = Points{})
+      : x_options(x_checked(std::move(options))),
+        x_maker(Views(x_options.views), points, x_image_channels(x_options), Recipe::Loss::point),
+        x_step(backend, x_step_options()),
+        x_recipe(describe_recipe<Recipe>(x_step.config(), x_step.options().shape.points)),
+        x_batch(ViewBatch::of(x_step.options().shape)) {
+    std::vector<T> weights(static_cast<std::size_t>(x_step.layout().total()));
+    initialise(std::span<T>(weights), x_step.layout(), x_options.seed);
+    backend.upload(x_step.student().data(), std::span<const T>(weights));
+    backend.upload(x_step.teacher().data(), std::span<const T>(weights));
+  }
+
+  /// Called after every step; `dssl::stop` ends the run after a checkpoint.
+  void on_step(std::function<Continue(const StepReport&)> callback) { x_on_step = std::move(callback); }
+  /// Called after the last step of every epoch, with that step's report.
+  void on_epoch(std::function<Continue(const StepReport&)> callback) { x_on_epoch = std::move(callback); }
+  /// Called with a sentence for everything worth knowing that is no error: skipped images, signs of collapse.
+  void on_warning(std::function<void(std::string_view)> callback) { x_on_warning = std::move(callback); }
+
+  [[nodiscard]] const TrainerOptions& options() const { return x_options; }
+  [[nodiscard]] const MemoryPlan& memory_plan() const { return x_step.memory_plan(); }
+  /// The recipe in words; checkpoints carry it.
+  [[nodiscard]] const std::string& recipe() const { return x_recipe; }
+  [[nodiscard]] TrainingStep<Recipe, B>& step() { return x_step; }
+  [[nodiscard]] const TrainingStep<Recipe, B>& step() const { return x_step; }
+  /// Updates made so far.
+  [[nodiscard]] Index steps_done() const { return x_position.step; }
+
+  /// Weights of the backbone under their published names.
+  [[nodiscard]] BackboneWeights<T> teacher() const { return x_backbone(x_step.teacher()); }
+  [[nodiscard]] BackboneWeights<T> student() const { return x_backbone(x_step.student()); }
+
+  /// Writes a checkpoint, whole or not at all. Throws `FileError`.
+  void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
+
+  /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
+  void resume(const std::string& path) { x_position = load_checkpoint(x_step, path, x_options, x_recipe); }
+
+  /// Trains to the end of the last epoch, or until a callback or the token says stop.
+  ///
+  /// An epoch is as many whole updates as the images give; what is left over is not used in that epoch.
+  /// Throws `DataError` (too few or too many unreadable images), `NonFiniteError` (with all weights, and the last
+  /// checkpoint, as they were after the last good step), `FileError` (checkpoint).
+  template <ImageSource Source>
+  RunSummary fit(const Source& source, std::stop_token token = {}) {
+    const auto began = x_clock::now();
+    const Index update_images = x_options.batch * x_options.accumulate;
+    const Index epoch_steps = source.size() / update_images;
+    if (epoch_steps < 1) {
+      throw DataError(join("the data has ", source.size(), " images, but an update takes batch * accumulate = ",
+                           update_images, "; use a smaller batch"));
+    }
+    if (x_position.step > 0 && x_position.dataset_images != source.size()) {
+      throw DataError(join("the run was begun on ", x_position.dataset_images, " images, but the data now has ",
+                           source.size()));
+    }
+    x_position.dataset_images = source.size();
+    const Schedules schedules = x_schedules(epoch_steps);
+    const Index steps = x_options.epochs * epoch_steps;
+
+    const SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
+    SkipCounter skipped(skips, [this](std::string_view name, std::string_view message) {
+      x_warn(join("skipped ", name, ": ", message));
+    });
+    const auto loader = x_loader(source, (steps - x_position.step) * update_images, epoch_steps * update_images,
+                                 x_position.step * update_images, skips, token);
+    const Index unreadable_before = x_position.unreadable;
+
+    RunSummary summary;
+    while (x_position.step < steps && !token.stop_requested()) {
+      const auto step_began = x_clock::now();
+      const double wait_before = loader->wait_seconds();
+      StepReport report{.epoch = x_position.step / epoch_steps,
+                        .step = x_position.step,
+                        .epoch_steps = epoch_steps,
+                        .steps = steps};
+      if (!x_run_step(report, *loader, skipped, schedules)) break;
+      ++x_position.step;
+      x_position.unreadable = unreadable_before + skipped.skipped();
+      report.images = x_position.step * update_images;
+      report.seconds = x_seconds_since(step_began);
+      report.data_wait_seconds = loader->wait_seconds() - wait_before;
+      report.images_per_second = static_cast<double>(update_images) / report.seconds;
+      report.unreadable = x_position.unreadable;
+      const bool epoch_ends = x_position.step % epoch_steps == 0;
+      Continue answer = x_on_step ? x_on_step(report) : proceed;
+      if (epoch_ends && x_on_epoch && x_on_epoch(report) == stop) answer = stop;
+      const bool ends = answer == stop || token.stop_requested();
+      const bool due = epoch_ends || ends ||
+                       (x_options.checkpoint_steps > 0 && x_position.step % x_options.checkpoint_steps == 0);
+      if (!x_options.checkpoint.empty() && due) save(x_options.checkpoint);
+      if (ends) break;
+    }
+    summary.steps = x_position.step;
+    summary.finished = x_position.step == steps;
+    summary.seconds = x_seconds_since(began);
+    summary.unreadable = x_position.unreadable;
+    return summary;
+  }
+
+ private:
+  using x_clock = std::chrono::steady_clock;
+  using Loader = OrderedLoader<SampleViews>;
+
+  struct Schedules {
+    CosineSchedule learning_rate, weight_decay, momentum;
+    EpochWarmup temperature;
+    Index frozen_steps = 0;
+  };
+
+  static double x_seconds_since(x_clock::time_point start) {
+    return std::chrono::duration<double>(x_clock::now() - start).count();
+  }
+
+  static TrainerOptions x_checked(TrainerOptions options) {
+    options.validate();
+    return options;
+  }
+
+  static Index x_image_channels(const TrainerOptions& options) {
+    return options.channels > 0 ? options.channels : Recipe::Backbone::config.channels;
+  }
+
+  StepOptions x_step_options() const {
+    return {.shape = x_maker.shape(x_options.batch),
+            .accumulate = x_options.accumulate,
+            .prototypes = x_options.prototypes,
+            .stochastic_depth = x_options.stochastic_depth,
+            .seed = x_options.seed,
+            .loss = x_options.loss,
+            .optimiser = x_options.optimiser};
+  }
+
+  Schedules x_schedules(Index epoch_steps) const {
+    const Index steps = x_options.epochs * epoch_steps;
+    const auto& o = x_options.optimiser;
+    const auto& t = x_options.teacher;
+    const double peak = o.learning_rate * static_cast<double>(x_options.batch * x_options.accumulate) / 256.0;
+    return {.learning_rate = {.start = peak,
+                              .end = o.final_learning_rate,
+                              .steps = steps,
+                              .warmup_steps = std::min(o.warmup_epochs, x_options.epochs) * epoch_steps},
+            .weight_decay = {.start = o.weight_decay, .end = o.final_weight_decay, .steps = steps},
+            .momentum = {.start = t.momentum, .end = t.final_momentum, .steps = steps},
+            .temperature = {.start = t.warmup_temperature,
+                            .end = t.temperature,
+                            .warmup_epochs = t.warmup_temperature_epochs},
+            .frozen_steps = std::min(o.freeze_prototypes_epochs, x_options.epochs) * epoch_steps};
+  }
+
+  /// Makes views ahead of their use, in the order of the run, from its sample number `first` on.
+  template <ImageSource Source>
+  std::unique_ptr<Loader> x_loader(const Source& source, Index count, Index epoch_images, Index first,
+                                   const SkipPolicy& skips, std::stop_token token) {
+    const auto order = std::make_shared<EpochOrder>(source.size(), x_options.seed);
+    const auto workspaces = std::make_shared<x_workspaces>();
+    const Index channels = x_step.options().shape.channels;
+    auto produce = [this, &source, order, workspaces, skips, channels, epoch_images,
+                    first](Index i) -> std::optional<SampleViews> {
+      const Index number = first + i;
+      const Index epoch = number / epoch_images;
+      SampleViews out;
+      const Index wanted = (*order)(epoch, number % epoch_images);
+      const auto matching = x_matching<Source>{source, channels};
+      const AnyImage image = load_readable(out.skipped, out.index, matching, wanted, skips);
+      // Keyed by the sample that was asked for: a stand-in seen twice in an epoch gets views of its own.
+      const RandomKey key{.seed = x_options.seed,
+                          .epoch = static_cast<std::uint32_t>(epoch),
+                          .sample = static_cast<std::uint64_t>(wanted)};
+      auto workspace = workspaces->take();
+      x_maker.make(out, image, key, *workspace);
+      workspaces->give(std::move(workspace));
+      out.index = wanted;
+      return out;
+    };
+    const LoaderOptions loading{
+        .prefetch = x_options.prefetch > 0 ? x_options.prefetch : 2 * x_options.batch,
+        .threads = x_options.loader_threads};
+    return std::make_unique<Loader>(count, std::move(produce), loading, std::move(token));
+  }
+
+  /// A source whose images have the wanted number of channels, or are unreadable.
+  template <class Source>
+  struct x_matching {
+    const Source& source;
+    Index channels;
+    [[nodiscard]] Index size() const { return source.size(); }
+    [[nodiscard]] std::string name(Index i) const { return source.name(i); }
+    [[nodiscard]] AnyImage load(Index i) const { return with_channels(source.load(i), channels, source.name(i)); }
+  };
+
+  /// Workspaces of view rendering, handed to whichever thread needs one.
+  class x_workspaces {
+   public:
+    using Workspace = typename Views::Workspace;
+    std::unique_ptr<Workspace> take() {
+      const std::lock_guard lock(x_mutex);
+      if (x_free.empty()) return std::make_unique<Workspace>();
+      auto out = std::move(x_free.back());
+      x_free.pop_back();
+      return out;
+    }
+    void give(std::unique_ptr<Workspace> workspace) {
+      const std::lock_guard lock(x_mutex);
+      x_free.push_back(std::move(workspace));
+    }
+
+   private:
+    std::mutex x_mutex;
+    std::vector<std::unique_ptr<Workspace>> x_free;
+  };
+
+  /// One update. False when the loader was stopped before it had all its images; nothing is changed then.
+  bool x_run_step(StepReport& report, Loader& loader, SkipCounter& skipped, const Schedules& schedules) {
+    const Index step = x_position.step;
+    report.learning_rate = schedules.learning_rate(step);
+    report.weight_decay = schedules.weight_decay(step);
+    report.teacher_momentum = schedules.momentum(step);
+    report.teacher_temperature = schedules.temperature(report.epoch);
+    x_batch.epoch = report.epoch;
+    x_step.begin();
+    for (Index pass = 0; pass < x_options.accumulate; ++pass) {
+      for (Index b = 0; b < x_options.batch; ++b) {
+        const auto sample = loader.next();
+        if (!sample) return false;
+        skipped.count(sample->skipped);
+        x_maker.put(x_batch, b, *sample);
+      }
+      x_step.forward_backward(report, x_batch, report.teacher_temperature);
+    }
+    x_step.update(report, {.optimiser = {.learning_rate = report.learning_rate,
+                                         .weight_decay = report.weight_decay,
+                                         .step = step,
+                                         .frozen_steps = schedules.frozen_steps},
+                           .teacher_momentum = report.teacher_momentum});
+    x_step.inspect(report);
+    x_watch(report);
+    return true;
+  }
+
+  /// Says that a run collapsed once it has looked so for `collapse_patience` steps.
+  void x_watch(StepReport& report) {
+    const Index prototypes = x_step.config().head.prototypes;
+    Collapse seen = Collapse::none;
+    if constexpr (Recipe::Loss::image) seen = collapse_of(report.image, prototypes);
+    if constexpr (Recipe::Loss::point) {
+      if (seen == Collapse::none) seen = collapse_of(report.point, prototypes);
+    }
+    x_position.collapsed_steps = seen == Collapse::none ? 0 : x_position.collapsed_steps + 1;
+    if (x_position.collapsed_steps < x_options.collapse_patience) return;
+    report.collapse = seen;
+    report.advice = advice_for(seen);
+    if (x_position.collapsed_steps == x_options.collapse_patience) x_warn(report.advice);
+  }
+
+  void x_warn(std::string_view message) const {
+    if (x_on_warning) x_on_warning(message);
+  }
+
+  [[nodiscard]] BackboneWeights<T> x_backbone(VectorView<T> flat) const {
+    BackboneWeights<T> out;
+    Recipe::Backbone::add_parameters(out.layout, x_step.config().backbone, Recipe::Tokens::reference.learned, "");
+    out.values.resize(static_cast<std::size_t>(out.layout.total()));
+    // The backbone's parameters are the first of the network's, in the same order.
+    x_step.backend().download(std::span<T>(out.values), static_cast<const T*>(flat.data()));
+    return out;
+  }
+
+  TrainerOptions x_options;
+  SampleMaker<Views, Points> x_maker;
+  TrainingStep<Recipe, B> x_step;
+  std::string x_recipe;
+  ViewBatch x_batch;
+  RunPosition x_position;
+  std::function<Continue(const StepReport&)> x_on_step;
+  std::function<Continue(const StepReport&)> x_on_epoch;
+  std::function<void(std::string_view)> x_on_warning;
+};
+
+}  // namespace dssl
