@@ -1,9 +1,11 @@
 // The linear segmenter against the reference numbers, and the identity it rests on.
 #include "catch.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -212,7 +214,7 @@ TEST_CASE("a batch without labelled pixels changes nothing") {
   LinearSegmenter<Reference<double>> segmenter(Reference<double>(), c.options());
   std::vector<double> before(static_cast<std::size_t>(c.classes * c.width)), bias(static_cast<std::size_t>(c.classes));
   segmenter.get_weights(before, bias);
-  const std::vector<std::uint8_t> ignored(static_cast<std::size_t>(c.mask * c.mask), ignored_label);
+  const std::vector<std::uint8_t> ignored(static_cast<std::size_t>(c.mask * c.mask), ClassMap::ignored);
   segmenter.accumulate(MatrixView<const double>(features.data(), c.grid.size(), c.width), ignored);
   CHECK(segmenter.update(c.rate) == 0);
   auto after = before;

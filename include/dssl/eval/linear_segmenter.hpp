@@ -14,19 +14,17 @@
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/eval/bilinear.hpp>
+#include <dssl/eval/class_map.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/position.hpp>
 
 namespace dssl {
 
-/// A label that belongs to no class: not learned, not scored.
-inline constexpr std::uint8_t ignored_label = 255;
-
 /// Sizes and numbers of a linear segmenter; the defaults of the numbers are the published ones.
 struct LinearSegmenterOptions {
   Index width = 0;         ///< D of the patch tokens
   Index classes = 0;       ///< C, at most 255
-  GridSize grid;           ///< patches an image
+  GridSize grid{};         ///< patches an image
   Index label_height = 100;  ///< of the masks it is trained on
   Index label_width = 100;
   double momentum = 0.9;
@@ -35,7 +33,7 @@ struct LinearSegmenterOptions {
   /// Throws `OptionError` naming the field.
   void validate() const {
     if (width < 1) throw OptionError("width", width, "at least 1");
-    if (classes < 1 || classes > ignored_label) throw OptionError("classes", classes, "1 to 255");
+    if (classes < 1 || classes > ClassMap::ignored) throw OptionError("classes", classes, "1 to 255");
     if (grid.height < 1 || grid.width < 1) {
       throw OptionError("grid", join(grid.height, " x ", grid.width), "at least 1 x 1");
     }
