@@ -56,7 +56,8 @@ class FixtureConfig {
   [[nodiscard]] const nlohmann::json& json() const { return x_values; }
 
  private:
-  FixtureConfig(std::string path, nlohmann::json values) : x_path(std::move(path)), x_values(std::move(values)) {}
+  FixtureConfig(std::string path, nlohmann::json values)
+      : x_path(std::move(path)), x_values(std::move(values)) {}
 
   [[nodiscard]] const nlohmann::json& at(const std::string& key) const {
     if (!contains(key)) throw Error(x_path + ": its config has no '" + key + "'");

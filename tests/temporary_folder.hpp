@@ -27,7 +27,9 @@ class TemporaryFolder {
   }
 
   [[nodiscard]] const std::string& path() const { return x_path; }
-  [[nodiscard]] std::string operator/(std::string_view name) const { return x_path + "/" + std::string(name); }
+  [[nodiscard]] std::string operator/(std::string_view name) const {
+    return x_path + "/" + std::string(name);
+  }
 
   /// Number of entries, to see that nothing was left behind.
   [[nodiscard]] std::ptrdiff_t entries() const {

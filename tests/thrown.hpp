@@ -17,6 +17,8 @@ std::string thrown_by(const Call& call) {
   return "(nothing was thrown)";
 }
 
-inline bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
 
 }  // namespace dssl::test

@@ -10,8 +10,10 @@
 #include <dssl/backend/reference.hpp>
 #include <dssl/concepts.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/data/synthetic.hpp>
 #ifdef DSSL_WITH_CODECS
 #include <dssl/data/image_folder.hpp>
+#include <dssl/data/synthetic_voc.hpp>
 #include <dssl/data/voc.hpp>
 #endif
 #include <dssl/points/grid_points.hpp>

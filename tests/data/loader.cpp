@@ -41,13 +41,12 @@ TEST_CASE("samples arrive in order for any number of threads and any prefetch") 
   for (const int threads : {0, 1, 2, 5}) {
     for (const Index prefetch : {Index{1}, Index{2}, Index{7}, Index{200}}) {
       CAPTURE(threads, prefetch);
-      OrderedLoader<Index> loader(
-          60,
-          [](Index i) {
-            uneven_work(i);
-            return std::optional<Index>(i * i);
-          },
-          {.prefetch = prefetch, .threads = threads});
+      OrderedLoader<Index> loader(60,
+                                  [](Index i) {
+                                    uneven_work(i);
+                                    return std::optional<Index>(i * i);
+                                  },
+                                  {.prefetch = prefetch, .threads = threads});
       const std::vector<Index> items = drain(loader);
       REQUIRE(items.size() == 60);
       for (Index i = 0; i < 60; ++i) REQUIRE(items[static_cast<std::size_t>(i)] == i * i);
@@ -60,16 +59,15 @@ TEST_CASE("no more samples than the prefetch are under way") {
   std::atomic<Index> begun = 0;
   std::atomic<Index> taken = 0;
   std::atomic<Index> most = 0;
-  OrderedLoader<Index> loader(
-      80,
-      [&](Index i) {
-        const Index ahead = ++begun - taken;
-        Index seen = most;
-        while (seen < ahead && !most.compare_exchange_weak(seen, ahead)) {
-        }
-        return std::optional<Index>(i);
-      },
-      {.prefetch = 6, .threads = 3});
+  OrderedLoader<Index> loader(80,
+                              [&](Index i) {
+                                const Index ahead = ++begun - taken;
+                                Index seen = most;
+                                while (seen < ahead && !most.compare_exchange_weak(seen, ahead)) {
+                                }
+                                return std::optional<Index>(i);
+                              },
+                              {.prefetch = 6, .threads = 3});
   std::this_thread::sleep_for(20ms);
   // Nothing was taken: the workers must have stopped at the bound.
   REQUIRE(begun <= 6);
@@ -86,19 +84,19 @@ TEST_CASE("no more samples than the prefetch are under way") {
 
 TEST_CASE("every sample is produced exactly once") {
   std::vector<std::atomic<int>> calls(200);
-  OrderedLoader<Index> loader(
-      200,
-      [&](Index i) {
-        ++calls[static_cast<std::size_t>(i)];
-        return std::optional<Index>(i);
-      },
-      {.prefetch = 9, .threads = 4});
+  OrderedLoader<Index> loader(200,
+                              [&](Index i) {
+                                ++calls[static_cast<std::size_t>(i)];
+                                return std::optional<Index>(i);
+                              },
+                              {.prefetch = 9, .threads = 4});
   REQUIRE(drain(loader).size() == 200);
   for (const auto& c : calls) REQUIRE(c == 1);
 }
 
 TEST_CASE("samples that give nothing are left out") {
-  OrderedLoader<Index> loader(10, [](Index i) { return i % 3 == 0 ? std::nullopt : std::optional<Index>(i); });
+  OrderedLoader<Index> loader(10,
+                              [](Index i) { return i % 3 == 0 ? std::nullopt : std::optional<Index>(i); });
   REQUIRE(drain(loader) == std::vector<Index>{1, 2, 4, 5, 7, 8});
 }
 
@@ -108,31 +106,30 @@ TEST_CASE("an empty sequence ends at once") {
 }
 
 TEST_CASE("an exception reaches the consumer at its place in the order, and the sequence goes on") {
-  OrderedLoader<Index> loader(
-      8,
-      [](Index i) -> std::optional<Index> {
-        uneven_work(i);
-        if (i == 3) throw std::runtime_error("sample three");
-        return i;
-      },
-      {.prefetch = 4, .threads = 2});
+  OrderedLoader<Index> loader(8,
+                              [](Index i) -> std::optional<Index> {
+                                uneven_work(i);
+                                if (i == 3) throw std::runtime_error("sample three");
+                                return i;
+                              },
+                              {.prefetch = 4, .threads = 2});
   for (Index i = 0; i < 3; ++i) REQUIRE(loader.next() == i);
   REQUIRE(thrown_by<std::runtime_error>([&] { (void)loader.next(); }) == "sample three");
   REQUIRE(drain(loader) == std::vector<Index>{4, 5, 6, 7});
 }
 
 TEST_CASE("the time spent waiting is counted") {
-  OrderedLoader<Index> slow(
-      3,
-      [](Index i) {
-        std::this_thread::sleep_for(20ms);
-        return std::optional<Index>(i);
-      },
-      {.prefetch = 1, .threads = 1});
+  OrderedLoader<Index> slow(3,
+                            [](Index i) {
+                              std::this_thread::sleep_for(20ms);
+                              return std::optional<Index>(i);
+                            },
+                            {.prefetch = 1, .threads = 1});
   REQUIRE(drain(slow).size() == 3);
   REQUIRE(slow.wait_seconds() > 0.03);
 
-  OrderedLoader<Index> ready(3, [](Index i) { return std::optional<Index>(i); }, {.prefetch = 3, .threads = 1});
+  OrderedLoader<Index> ready(3, [](Index i) { return std::optional<Index>(i); },
+                             {.prefetch = 3, .threads = 1});
   std::this_thread::sleep_for(20ms);
   REQUIRE(drain(ready).size() == 3);
   REQUIRE(ready.wait_seconds() < 0.02);
@@ -142,15 +139,14 @@ TEST_CASE("destruction in the middle waits for running samples and starts no mor
   std::atomic<Index> begun = 0;
   std::atomic<Index> ended = 0;
   {
-    OrderedLoader<Index> loader(
-        1000,
-        [&](Index i) {
-          ++begun;
-          std::this_thread::sleep_for(2ms);
-          ++ended;
-          return std::optional<Index>(i);
-        },
-        {.prefetch = 16, .threads = 3});
+    OrderedLoader<Index> loader(1000,
+                                [&](Index i) {
+                                  ++begun;
+                                  std::this_thread::sleep_for(2ms);
+                                  ++ended;
+                                  return std::optional<Index>(i);
+                                },
+                                {.prefetch = 16, .threads = 3});
     REQUIRE(loader.next() == Index{0});
   }
   const Index after = begun;
@@ -198,13 +194,15 @@ TEST_CASE("a stop request wakes a waiting consumer") {
 TEST_CASE("a stop requested before the start delivers nothing") {
   std::stop_source stop;
   stop.request_stop();
-  OrderedLoader<Index> loader(10, [](Index i) { return std::optional<Index>(i); }, {}, stop.get_token());
+  OrderedLoader<Index> loader(
+      10, [](Index i) { return std::optional<Index>(i); }, {}, stop.get_token());
   REQUIRE_FALSE(loader.next().has_value());
 }
 
 TEST_CASE("one thread for the whole process is enough") {
   const tbb::global_control one(tbb::global_control::max_allowed_parallelism, 1);
-  OrderedLoader<Index> loader(50, [](Index i) { return std::optional<Index>(i); }, {.prefetch = 4, .threads = 1});
+  OrderedLoader<Index> loader(50, [](Index i) { return std::optional<Index>(i); },
+                              {.prefetch = 4, .threads = 1});
   REQUIRE(drain(loader).size() == 50);
 }
 

@@ -48,7 +48,9 @@ Outcome run(const Numbered& source, Index count, int threads, const dssl::SkipPo
   outcome.error = thrown_by<dssl::DataError>([&] {
     dssl::SampleLoader<Numbered> loader(
         source, count, [&](Index n) { return (n * 7) % source.size(); }, policy,
-        [&](std::string_view name, std::string_view message) { outcome.warnings.emplace_back(name, message); },
+        [&](std::string_view name, std::string_view message) {
+          outcome.warnings.emplace_back(name, message);
+        },
         {.prefetch = 5, .threads = threads});
     while (const auto loaded = loader.next()) {
       REQUIRE(std::get<dssl::Image<float>>(loaded->sample)(0, 0, 0) == static_cast<float>(loaded->index));
@@ -123,7 +125,8 @@ TEST_CASE("other exceptions than ImageError are not skipped") {
 }
 
 TEST_CASE("impossible skip policies are named") {
-  REQUIRE(contains(thrown_by<dssl::OptionError>([] { dssl::SkipCounter({.max_bad_share = 1.5}); }), "max_bad_share"));
+  REQUIRE(contains(thrown_by<dssl::OptionError>([] { dssl::SkipCounter({.max_bad_share = 1.5}); }),
+                   "max_bad_share"));
   REQUIRE(contains(thrown_by<dssl::OptionError>([] { dssl::SkipCounter({.min_bad = -1}); }), "min_bad"));
   REQUIRE(contains(thrown_by<dssl::OptionError>([] { dssl::SkipCounter({.max_tries = 0}); }), "max_tries"));
 }

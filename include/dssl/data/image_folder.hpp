@@ -43,7 +43,8 @@ class NameList {
   }
 
   void sort() {
-    std::sort(x_places.begin(), x_places.end(), [this](const Place& a, const Place& b) { return view(a) < view(b); });
+    std::sort(x_places.begin(), x_places.end(),
+              [this](const Place& a, const Place& b) { return view(a) < view(b); });
   }
 
   [[nodiscard]] std::size_t size() const { return x_places.size(); }
@@ -63,12 +64,15 @@ class NameList {
   std::vector<Place> x_places;
 };
 
-[[nodiscard]] constexpr char lower_case(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+[[nodiscard]] constexpr char lower_case(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 [[nodiscard]] inline bool has_extension(std::string_view name, std::span<const std::string> extensions) {
   return std::any_of(extensions.begin(), extensions.end(), [name](const std::string& extension) {
     return name.size() > extension.size() &&
-           std::equal(extension.begin(), extension.end(), name.end() - static_cast<std::ptrdiff_t>(extension.size()),
+           std::equal(extension.begin(), extension.end(),
+                      name.end() - static_cast<std::ptrdiff_t>(extension.size()),
                       [](char a, char b) { return a == lower_case(b); });
   });
 }
@@ -89,7 +93,9 @@ class FolderListing {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) throw DataError(join(path, ": ", system_message(errno)));
     if (!S_ISDIR(status.st_mode)) throw DataError(join(path, ": is a file; expected a folder of images"));
-    if (!x_entered.emplace(static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)).second) {
+    if (!x_entered
+             .emplace(static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino))
+             .second) {
       return;
     }
     const std::unique_ptr<DIR, CloseFolder> folder(::opendir(path.c_str()));
@@ -126,7 +132,8 @@ class FolderListing {
   std::set<std::pair<std::uint64_t, std::uint64_t>> x_entered;
 };
 
-/// The lines of a text file without white space around them; blank lines and lines that start with # are left out.
+/// The lines of a text file without white space around them; blank lines and lines that start with # are left
+/// out.
 [[nodiscard]] inline std::vector<std::string> read_lines(const std::string& path) {
   const std::vector<std::byte> bytes = read_bytes(path);
   std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -165,7 +172,9 @@ class ImageFolder {
   [[nodiscard]] Index size() const { return static_cast<Index>(x_names.size()); }
 
   /// Path of image i: the folder's path, then its place below it.
-  [[nodiscard]] std::string name(Index i) const { return join(x_path, "/", x_names[static_cast<std::size_t>(i)]); }
+  [[nodiscard]] std::string name(Index i) const {
+    return join(x_path, "/", x_names[static_cast<std::size_t>(i)]);
+  }
 
   /// Reads image i. Throws `ImageError`.
   [[nodiscard]] AnyImage load(Index i) const { return read_image(name(i), x_options.read); }
@@ -176,7 +185,8 @@ class ImageFolder {
   detail::NameList x_names;
 };
 
-/// The images that a text file lists: one path a line, relative to the folder of the list unless it starts with '/'.
+/// The images that a text file lists: one path a line, relative to the folder of the list unless it starts
+/// with '/'.
 ///
 /// Order and repetitions are kept; blank lines and lines that start with # are left out.
 class ImageList {

@@ -25,8 +25,8 @@ namespace dssl {
 /// How far and on how many threads a loader works ahead.
 struct LoaderOptions {
   Index prefetch = 8;  ///< samples in production or waiting to be taken, at most; bounds the memory
-  /// Workers; 0 takes all. oneTBB shares out one thread a processor, the consumer's being one of them, so that there
-  /// are never more than processors - 1.
+  /// Workers; 0 takes all. oneTBB shares out one thread a processor, the consumer's being one of them, so
+  /// that there are never more than processors - 1.
   int threads = 0;
 
   /// Throws `OptionError` naming the field.
@@ -38,13 +38,14 @@ struct LoaderOptions {
 
 /// Calls `produce(i)` for i = 0 .. count - 1 on worker threads and hands the results out in that order.
 ///
-/// At most `prefetch` results are in production or waiting. What `next` delivers depends only on what `produce(i)`
-/// gives for each i, not on the number of threads or their timing. An exception of `produce(i)` is thrown by the
-/// `next` whose turn it was. `next` is for one thread; `produce` is called by several at once.
+/// At most `prefetch` results are in production or waiting. What `next` delivers depends only on what
+/// `produce(i)` gives for each i, not on the number of threads or their timing. An exception of `produce(i)`
+/// is thrown by the `next` whose turn it was. `next` is for one thread; `produce` is called by several at
+/// once.
 ///
-/// The consumer produces the next sample itself when no worker has begun it: so there is progress even where no
-/// worker is free. The destructor and a stop request let the running calls of `produce` end and start no more.
-/// Test: tests/data/loader.cpp.
+/// The consumer produces the next sample itself when no worker has begun it: so there is progress even where
+/// no worker is free. The destructor and a stop request let the running calls of `produce` end and start no
+/// more. Test: tests/data/loader.cpp.
 template <class Item>
 class OrderedLoader {
  public:
@@ -106,8 +107,8 @@ class OrderedLoader {
       if (!x_cancelled && x_begun < std::min(x_count, x_taken + reach())) run_next(lock);
     }
 
-    /// Takes the next sample into `item` (left empty where `produce` gave nothing). False at the end or after a stop.
-    /// Throws what `produce` threw.
+    /// Takes the next sample into `item` (left empty where `produce` gave nothing). False at the end or after
+    /// a stop. Throws what `produce` threw.
     [[nodiscard]] bool take(std::optional<Item>& item) {
       std::unique_lock lock(x_mutex);
       if (x_cancelled || x_taken == x_count) return false;
@@ -177,7 +178,8 @@ class OrderedLoader {
   }
 
   [[nodiscard]] static int worker_count(int threads) {
-    const std::size_t allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+    const std::size_t allowed =
+        tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
     const int workers = static_cast<int>(std::min<std::size_t>(allowed, 1024)) - 1;
     return threads == 0 ? workers : std::min(threads, workers);
   }

@@ -20,8 +20,8 @@
 
 namespace dssl {
 
-/// How many unreadable images a run bears. It ends when more than `min_bad` of those asked for so far, and more than
-/// the share `max_bad_share` of them, were unreadable.
+/// How many unreadable images a run bears. It ends when more than `min_bad` of those asked for so far, and
+/// more than the share `max_bad_share` of them, were unreadable.
 struct SkipPolicy {
   double max_bad_share = 0.1;  ///< 0 to 1
   Index min_bad = 10;          ///< this many never end the run
@@ -29,7 +29,8 @@ struct SkipPolicy {
 
   /// Throws `OptionError` naming the field.
   void validate() const {
-    if (!(max_bad_share >= 0 && max_bad_share <= 1)) throw OptionError("max_bad_share", max_bad_share, "0 to 1");
+    if (!(max_bad_share >= 0 && max_bad_share <= 1))
+      throw OptionError("max_bad_share", max_bad_share, "0 to 1");
     if (min_bad < 0) throw OptionError("min_bad", min_bad, "0 or more");
     if (max_tries < 1) throw OptionError("max_tries", max_tries, "at least 1");
   }
@@ -44,12 +45,13 @@ struct SkippedImage {
 
 /// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size.
 ///
-/// Which sample stands in depends on the files alone, so runs stay the same for any number of threads. Unreadable ones
-/// are appended to `skipped`; `used` becomes the index of the sample that was loaded. Safe to call by several threads.
-/// Throws `DataError` after `policy.max_tries` unreadable ones; other exceptions than `ImageError` pass through.
+/// Which sample stands in depends on the files alone, so runs stay the same for any number of threads.
+/// Unreadable ones are appended to `skipped`; `used` becomes the index of the sample that was loaded. Safe to
+/// call by several threads. Throws `DataError` after `policy.max_tries` unreadable ones; other exceptions
+/// than `ImageError` pass through.
 template <NamedSamples Source>
-[[nodiscard]] auto load_readable(std::vector<SkippedImage>& skipped, Index& used, const Source& source, Index i,
-                                 const SkipPolicy& policy = {}) {
+[[nodiscard]] auto load_readable(std::vector<SkippedImage>& skipped, Index& used, const Source& source,
+                                 Index i, const SkipPolicy& policy = {}) {
   const Index size = source.size();
   const Index tries = std::min(policy.max_tries, size);
   for (Index t = 0; t < tries; ++t) {
@@ -60,10 +62,12 @@ template <NamedSamples Source>
       skipped.push_back({used, source.name(used), error.what()});
     }
   }
-  throw DataError(join(tries, " images in a row cannot be read, out of ", size, "; the last: ", skipped.back().message));
+  throw DataError(
+      join(tries, " images in a row cannot be read, out of ", size, "; the last: ", skipped.back().message));
 }
 
-/// Counts skipped images in the order of use, reports each file once, and ends the run when they are too many.
+/// Counts skipped images in the order of use, reports each file once, and ends the run when they are too
+/// many.
 ///
 /// For one thread: feed it from the consumer's side, in order, and it ends every run at the same sample.
 class SkipCounter {
@@ -72,7 +76,8 @@ class SkipCounter {
   using Warn = std::function<void(std::string_view name, std::string_view message)>;
 
   /// Throws `OptionError`.
-  explicit SkipCounter(const SkipPolicy& policy = {}, Warn warn = {}) : x_policy(policy), x_warn(std::move(warn)) {
+  explicit SkipCounter(const SkipPolicy& policy = {}, Warn warn = {})
+      : x_policy(policy), x_warn(std::move(warn)) {
     x_policy.validate();
   }
 
@@ -122,8 +127,9 @@ class SampleLoader {
   };
 
   /// Loads sample `order(n)` as the n-th, n < count. `source` must outlive the loader.
-  SampleLoader(const Source& source, Index count, std::function<Index(Index)> order, const SkipPolicy& policy = {},
-               SkipCounter::Warn warn = {}, LoaderOptions options = {}, std::stop_token token = {})
+  SampleLoader(const Source& source, Index count, std::function<Index(Index)> order,
+               const SkipPolicy& policy = {}, SkipCounter::Warn warn = {}, LoaderOptions options = {},
+               std::stop_token token = {})
       : x_counter(policy, std::move(warn)),
         x_loader(
             count,
@@ -135,7 +141,8 @@ class SampleLoader {
             },
             options, std::move(token)) {}
 
-  /// The next sample; nothing after the last or after a stop request. Throws as `load_readable` and `SkipCounter`.
+  /// The next sample; nothing after the last or after a stop request. Throws as `load_readable` and
+  /// `SkipCounter`.
   [[nodiscard]] std::optional<Loaded> next() {
     std::optional<Loaded> loaded = x_loader.next();
     if (loaded) x_counter.count(loaded->skipped);

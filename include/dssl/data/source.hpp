@@ -29,8 +29,8 @@ concept NamedSamples = requires(const S& source, Index i) {
 
 /// Unlabelled images: `load(i)` for i in [0, size()) gives image i, the same at every call.
 ///
-/// `load` is called by several threads at once. It throws `ImageError` for an image that cannot be used (reported and
-/// skipped by loaders); any other exception ends the run.
+/// `load` is called by several threads at once. It throws `ImageError` for an image that cannot be used
+/// (reported and skipped by loaders); any other exception ends the run.
 template <class S>
 concept ImageSource = NamedSamples<S> && requires(const S& source, Index i) {
   { source.load(i) } -> std::convertible_to<AnyImage>;
@@ -45,7 +45,8 @@ concept SegmentationSource = NamedSamples<S> && requires(const S& source, Index 
 /// Images that are in memory already.
 class MemoryImages {
  public:
-  /// Names default to "image 0", "image 1", ... Throws `DataError` if there are no images, or other than one name each.
+  /// Names default to "image 0", "image 1", ... Throws `DataError` if there are no images, or other than one
+  /// name each.
   explicit MemoryImages(std::vector<AnyImage> images, std::vector<std::string> names = {})
       : x_images(std::move(images)), x_names(std::move(names)) {
     if (x_images.empty()) throw DataError("no images were given");
@@ -76,7 +77,9 @@ class ImagesOf {
   [[nodiscard]] Index size() const { return x_source.size(); }
   [[nodiscard]] std::string name(Index i) const { return x_source.name(i); }
   [[nodiscard]] AnyImage load(Index i) const {
-    if constexpr (requires { { x_source.load_image(i) } -> std::convertible_to<AnyImage>; }) {
+    if constexpr (requires {
+                    { x_source.load_image(i) } -> std::convertible_to<AnyImage>;
+                  }) {
       return x_source.load_image(i);
     } else {
       return x_source.load(i).image;

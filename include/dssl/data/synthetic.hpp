@@ -3,17 +3,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
-
-#include <sys/stat.h>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -21,10 +18,6 @@
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic_shape.hpp>
 #include <dssl/data/synthetic_texture.hpp>
-#include <dssl/io/atomic_file.hpp>
-#include <dssl/io/jpeg.hpp>
-#include <dssl/io/mapped_file.hpp>
-#include <dssl/io/png.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
@@ -38,8 +31,8 @@ struct SyntheticOptions {
   Index count = 1000;  ///< number of scenes; scene i is the same whatever the count
   Index height = 128;
   Index width = 128;
-  Index channels = 3;   ///< 1: grey, 3: RGB, others: as many bands between red, green and blue
-  Index classes = 7;    ///< class ids, the ground's 0 among them: 2 to 255
+  Index channels = 3;  ///< 1: grey, 3: RGB, others: as many bands between red, green and blue
+  Index classes = 7;   ///< class ids, the ground's 0 among them: 2 to 255
   Index objects_min = 2;
   Index objects_max = 4;
   ScenePixels pixels = ScenePixels::bits8;
@@ -59,7 +52,8 @@ struct SyntheticOptions {
   }
 };
 
-/// A generated scene: the image, the class of each pixel, and 1 where a pixel is part of a defect; masks (H,W,1).
+/// A generated scene: the image, the class of each pixel, and 1 where a pixel is part of a defect; masks
+/// (H,W,1).
 struct Scene {
   AnyImage image;
   Image<std::uint8_t> mask;
@@ -74,7 +68,8 @@ using Colour = std::array<float, 3>;
   Colour colour;
   for (std::size_t c = 0; c < 3; ++c) {
     // Each channel is a trapezoid of the hue, a third of a turn apart.
-    const double t = 6 * (hue + 1.0 - static_cast<double>(c) / 3 - std::floor(hue + 1.0 - static_cast<double>(c) / 3));
+    const double t =
+        6 * (hue + 1.0 - static_cast<double>(c) / 3 - std::floor(hue + 1.0 - static_cast<double>(c) / 3));
     const double ramp = std::clamp(std::abs(t - 3) - 1, 0.0, 1.0);
     colour[c] = static_cast<float>(value * (1 - saturation * (1 - ramp)));
   }
@@ -107,9 +102,15 @@ class ScenePainter {
   [[nodiscard]] Scene finish(Index index) {
     Scene scene;
     switch (x_options.pixels) {
-      case ScenePixels::bits8: scene.image = quantise<std::uint8_t>(index); break;
-      case ScenePixels::bits16: scene.image = quantise<std::uint16_t>(index); break;
-      case ScenePixels::real: scene.image = quantise<float>(index); break;
+      case ScenePixels::bits8:
+        scene.image = quantise<std::uint8_t>(index);
+        break;
+      case ScenePixels::bits16:
+        scene.image = quantise<std::uint16_t>(index);
+        break;
+      case ScenePixels::real:
+        scene.image = quantise<float>(index);
+        break;
     }
     scene.mask = std::move(x_mask);
     scene.defects = std::move(x_defects);
@@ -118,10 +119,15 @@ class ScenePainter {
 
  private:
   [[nodiscard]] RandomKey key(Index index, std::uint32_t stream) const {
-    return {.seed = x_options.seed, .sample = static_cast<std::uint64_t>(index), .view = stream, .purpose = Purpose::synthetic};
+    return {.seed = x_options.seed,
+            .sample = static_cast<std::uint64_t>(index),
+            .view = stream,
+            .purpose = Purpose::synthetic};
   }
 
-  [[nodiscard]] Colour& colour(Index y, Index x) { return x_colours[static_cast<std::size_t>(y * x_options.width + x)]; }
+  [[nodiscard]] Colour& colour(Index y, Index x) {
+    return x_colours[static_cast<std::size_t>(y * x_options.width + x)];
+  }
 
   [[nodiscard]] double draw(double low, double high) { return x_layout.uniform(low, high); }
 
@@ -146,9 +152,12 @@ class ScenePainter {
     const auto band_y = static_cast<float>(std::sin(band_angle)) / band;
     const double light_angle = draw(0, 6.28318531);
     const double light = draw(0.0, 0.3);
-    const auto light_x = static_cast<float>(light * std::cos(light_angle)) / static_cast<float>(x_options.width);
-    const auto light_y = static_cast<float>(light * std::sin(light_angle)) / static_cast<float>(x_options.height);
-    const float light_0 = 1 - 0.5F * (light_x * static_cast<float>(x_options.width) + light_y * static_cast<float>(x_options.height));
+    const auto light_x =
+        static_cast<float>(light * std::cos(light_angle)) / static_cast<float>(x_options.width);
+    const auto light_y =
+        static_cast<float>(light * std::sin(light_angle)) / static_cast<float>(x_options.height);
+    const float light_0 = 1 - 0.5F * (light_x * static_cast<float>(x_options.width) +
+                                      light_y * static_cast<float>(x_options.height));
     x_light = {light_0, light_x, light_y};
     for (Index y = 0; y < x_options.height; ++y) {
       for (Index x = 0; x < x_options.width; ++x) {
@@ -157,7 +166,8 @@ class ScenePainter {
         float t = x_noise.octaves(px / cloud, py / cloud, 2);
         t += grain_weight * (x_noise.smooth(px / grain + 91.5F, py / grain + 7.5F) - 0.5F);
         if (band_weight > 0) {
-          t += band_weight * (4 * to_whole(px * band_x + py * band_y + 1.5F * x_noise.smooth(px / cloud, py / cloud)) - 1);
+          t += band_weight *
+               (4 * to_whole(px * band_x + py * band_y + 1.5F * x_noise.smooth(px / cloud, py / cloud)) - 1);
         }
         Colour& at = colour(y, x);
         at = dark;
@@ -167,18 +177,21 @@ class ScenePainter {
     }
   }
 
-  [[nodiscard]] float light_at(float x, float y) const { return x_light[0] + x_light[1] * x + x_light[2] * y; }
+  [[nodiscard]] float light_at(float x, float y) const {
+    return x_light[0] + x_light[1] * x + x_light[2] * y;
+  }
 
   void paint_object() {
     const auto label = 1 + x_layout.below(static_cast<std::uint32_t>(x_options.classes - 1));
-    // A class is a texture, most often a shape, and half of the time a hue. Later rounds of classes use the same
-    // kinds of texture with longer patterns and other shapes.
+    // A class is a texture, most often a shape, and half of the time a hue. Later rounds of classes use the
+    // same kinds of texture with longer patterns and other shapes.
     const std::size_t kind = (label - 1) % texture_kinds;
     const std::size_t round = (label - 1) / texture_kinds;
     constexpr std::array<float, texture_kinds> periods{8, 10, 12, 11, 9, 10};
     Texture texture;
     texture.kind = static_cast<TextureKind>(kind);
-    texture.period = periods[kind] * x_unit * std::pow(1.6F, static_cast<float>(round)) * static_cast<float>(draw(0.85, 1.2));
+    texture.period = periods[kind] * x_unit * std::pow(1.6F, static_cast<float>(round)) *
+                     static_cast<float>(draw(0.85, 1.2));
     texture.duty = static_cast<float>(draw(0.85, 1.15));
     const bool own_shape = x_layout.bernoulli(0.7);
     const auto other_shape = x_layout.below(shape_kinds);
@@ -214,14 +227,16 @@ class ScenePainter {
           float shadow_x = 0;
           float shadow_y = 0;
           shape.to_own(shadow_x, shadow_y, py - shadow, px - shadow);
-          const float dark_share = std::clamp(0.5F - shape.distance(shadow_x, shadow_y) / (2 * shadow), 0.0F, 1.0F);
+          const float dark_share =
+              std::clamp(0.5F - shape.distance(shadow_x, shadow_y) / (2 * shadow), 0.0F, 1.0F);
           for (float& c : at) c *= 1 - 0.45F * dark_share;
         }
         if (distance < 0.5F) {
           Colour surface = dark;
           mix(surface, bright, texture(x_noise, own_x, own_y));
           // Rounded edges: less light the nearer to the outline.
-          const float shade = light_at(px, py) * (0.72F + 0.28F * std::clamp(-distance / (0.3F * shape.radius), 0.0F, 1.0F));
+          const float shade =
+              light_at(px, py) * (0.72F + 0.28F * std::clamp(-distance / (0.3F * shape.radius), 0.0F, 1.0F));
           for (float& c : surface) c *= shade;
           mix(at, surface, soft_step(-distance));
           if (distance <= 0) x_mask(y, x, 0) = static_cast<std::uint8_t>(label);
@@ -234,13 +249,16 @@ class ScenePainter {
   void paint_defect(RandomStream& random) {
     const std::uint32_t kind = random.below(3);
     const bool bright = random.bernoulli(0.5);
-    const auto centre_x = static_cast<float>(random.uniform(0.05, 0.95)) * static_cast<float>(x_options.width);
-    const auto centre_y = static_cast<float>(random.uniform(0.05, 0.95)) * static_cast<float>(x_options.height);
+    const auto centre_x =
+        static_cast<float>(random.uniform(0.05, 0.95)) * static_cast<float>(x_options.width);
+    const auto centre_y =
+        static_cast<float>(random.uniform(0.05, 0.95)) * static_cast<float>(x_options.height);
     const double angle = random.uniform(0, 3.14159265);
     const auto along_x = static_cast<float>(std::cos(angle));
     const auto along_y = static_cast<float>(std::sin(angle));
     const float half_length = kind == 0 ? x_unit * static_cast<float>(random.uniform(4, 10)) : 0.0F;
-    const float half_width = x_unit * static_cast<float>(kind == 0 ? random.uniform(0.6, 1.1) : random.uniform(1.5, 3.5));
+    const float half_width =
+        x_unit * static_cast<float>(kind == 0 ? random.uniform(0.6, 1.1) : random.uniform(1.5, 3.5));
     const float reach = half_length + half_width + 2;
     const Index first_y = std::max<Index>(0, static_cast<Index>(centre_y - reach));
     const Index last_y = std::min<Index>(x_options.height - 1, static_cast<Index>(centre_y + reach));
@@ -320,16 +338,19 @@ class ScenePainter {
 
 }  // namespace detail
 
-/// Generated scenes: several textured objects on textured ground, with exact masks; nothing is read or stored.
+/// Generated scenes: several textured objects on textured ground, with exact masks; nothing is read or
+/// stored.
 ///
-/// The class of an object decides its texture, mostly its shape and sometimes its hue: colour alone does not tell
-/// classes apart. Scene i depends on (seed, i) alone, on any thread; classes look alike under every seed, so that
-/// scenes of one seed can train and those of another test. A pixel has the class of the topmost object that covers its
-/// centre, or 0. Test: tests/data/synthetic.cpp.
+/// The class of an object decides its texture, mostly its shape and sometimes its hue: colour alone does not
+/// tell classes apart. Scene i depends on (seed, i) alone, on any thread; classes look alike under every
+/// seed, so that scenes of one seed can train and those of another test. A pixel has the class of the topmost
+/// object that covers its centre, or 0. Test: tests/data/synthetic.cpp.
 class SyntheticScenes {
  public:
   /// Throws `OptionError`.
-  explicit SyntheticScenes(const SyntheticOptions& options = {}) : x_options(options) { x_options.validate(); }
+  explicit SyntheticScenes(const SyntheticOptions& options = {}) : x_options(options) {
+    x_options.validate();
+  }
 
   [[nodiscard]] const SyntheticOptions& options() const { return x_options; }
   [[nodiscard]] Index size() const { return x_options.count; }
@@ -344,49 +365,7 @@ class SyntheticScenes {
     return {std::move(made.image), std::move(made.mask)};
   }
 
-  /// Writes scenes 0 .. train - 1 as the split "train" and the next `val` as "val", in the layout `VocFolder` reads.
-  ///
-  /// 8-bit scenes of 1 or 3 channels become JPEG files of quality 95, 16-bit ones PNG files; masks are palette PNGs,
-  /// and those of defects, if drawn, lie in "DefectMasks". Throws `OptionError` for pixels or channels no such file
-  /// holds, `FileError` if something cannot be written.
-  void write_voc(const std::string& folder, Index train, Index val) const {
-    if (x_options.channels != 1 && x_options.channels != 3) {
-      throw OptionError("channels", x_options.channels, "1 or 3 to write image files");
-    }
-    if (x_options.pixels == ScenePixels::real) throw OptionError("pixels", "real", "8 or 16 bits to write image files");
-    for (const char* const inner : {"", "/JPEGImages", "/SegmentationClass", "/ImageSets", "/ImageSets/Segmentation"}) {
-      make_folder(folder + inner);
-    }
-    if (x_options.defects) make_folder(folder + "/DefectMasks");
-    std::array<std::string, 2> lists;
-    for (Index i = 0; i < train + val; ++i) {
-      const std::string digits = std::to_string(i);
-      const std::string id = std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
-      lists[i < train ? 0 : 1] += id + "\n";
-      const Scene made = scene(i);
-      const std::string stem = folder + "/JPEGImages/" + id;
-      if (x_options.pixels == ScenePixels::bits8) {
-        write_jpeg(stem + ".jpg", std::get<Image<std::uint8_t>>(made.image), 95);
-      } else {
-        write_png(stem + ".png", std::get<Image<std::uint16_t>>(made.image));
-      }
-      write_png_indices(folder + "/SegmentationClass/" + id + ".png", made.mask);
-      if (x_options.defects) write_png_indices(folder + "/DefectMasks/" + id + ".png", made.defects);
-    }
-    const std::string splits = folder + "/ImageSets/Segmentation/";
-    if (train > 0) write_bytes(splits + "train.txt", std::as_bytes(std::span(lists[0])));
-    if (val > 0) write_bytes(splits + "val.txt", std::as_bytes(std::span(lists[1])));
-  }
-
  private:
-  static void make_folder(const std::string& path) {
-    struct stat status {};
-    if (::mkdir(path.c_str(), 0777) == 0) return;
-    const int code = errno;
-    if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return;
-    throw FileError(path, join("cannot make the folder: ", detail::system_message(code)));
-  }
-
   SyntheticOptions x_options;
 };
 

@@ -20,12 +20,12 @@ struct Shape {
   ShapeKind kind = ShapeKind::ellipse;
   float centre_y = 0;
   float centre_x = 0;
-  float radius = 1;      ///< no point of the shape is farther from the centre
-  float aspect = 1;      ///< short side over long side, in (0, 1]
-  float cosine = 1;      ///< of the angle the shape is turned by
+  float radius = 1;  ///< no point of the shape is farther from the centre
+  float aspect = 1;  ///< short side over long side, in (0, 1]
+  float cosine = 1;  ///< of the angle the shape is turned by
   float sine = 0;
-  int sides = 3;         ///< of a polygon
-  float apothem = 0.5F;  ///< of a polygon of radius 1
+  int sides = 3;              ///< of a polygon
+  float apothem = 0.5F;       ///< of a polygon of radius 1
   float turn_cosine = -0.5F;  ///< of the angle between two sides
   float turn_sine = 0.8660254F;
   std::array<float, 3> cosine_bumps{};  ///< weights of the blob's 2nd to 4th harmonic

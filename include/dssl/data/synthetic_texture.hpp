@@ -82,7 +82,8 @@ struct Texture {
   /// Brightness in [0, 1] at (x, y) pixels from the object's centre, along the object's own axes.
   [[nodiscard]] float operator()(const NoiseField& noise, float x, float y) const {
     switch (kind) {
-      case TextureKind::stripes: return soft_step(period * (0.25F * duty - to_whole(x / period)));
+      case TextureKind::stripes:
+        return soft_step(period * (0.25F * duty - to_whole(x / period)));
       case TextureKind::dots: {
         const float dx = period * to_whole(x / period);
         const float dy = period * to_whole(y / period);

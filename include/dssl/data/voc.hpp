@@ -26,10 +26,11 @@ struct VocOptions {
   ReadOptions read = {};
 };
 
-/// The images and masks of one split: `<images>/<id>.jpg` (or .jpeg, .png), `<masks>/<id>.png`, ids in `<splits>/<split>.txt`.
+/// The images and masks of one split: `<images>/<id>.jpg` (or .jpeg, .png), `<masks>/<id>.png`, ids in
+/// `<splits>/<split>.txt`.
 ///
-/// A mask's pixel is the index stored in its PNG (palette or 8-bit grey), never a colour; what an id means, and which
-/// ids are void, is the evaluation's choice. Test: tests/data/voc.cpp.
+/// A mask's pixel is the index stored in its PNG (palette or 8-bit grey), never a colour; what an id means,
+/// and which ids are void, is the evaluation's choice. Test: tests/data/voc.cpp.
 class VocFolder {
  public:
   /// Reads the list of the split. Throws `DataError` if it is missing (naming the splits there are) or empty.
@@ -76,7 +77,8 @@ class VocFolder {
     LabelledImage pair{load_image(i), read_png_indices(mask_name(i), x_options.read)};
     if (height(pair.image) != pair.mask.height() || width(pair.image) != pair.mask.width()) {
       throw DataError(join(mask_name(i), ": the mask has ", pair.mask.height(), " x ", pair.mask.width(),
-                           " pixels, its image ", name(i), " has ", height(pair.image), " x ", width(pair.image)));
+                           " pixels, its image ", name(i), " has ", height(pair.image), " x ",
+                           width(pair.image)));
     }
     return pair;
   }

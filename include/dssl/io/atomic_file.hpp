@@ -19,11 +19,12 @@
 
 namespace dssl {
 
-/// Writes to `<path>.tmp-<pid>` in the folder of `path`; `commit` flushes it to the disk and renames it to `path`.
+/// Writes to `<path>.tmp-<pid>` in the folder of `path`; `commit` flushes it to the disk and renames it to
+/// `path`.
 ///
-/// Until `commit` returns, whatever stood at `path` before is untouched; without `commit` (an exception, an early
-/// return) the temporary file is removed. Every failure throws `FileError` with the path and the system's reason.
-/// Test: tests/io/atomic_file.cpp.
+/// Until `commit` returns, whatever stood at `path` before is untouched; without `commit` (an exception, an
+/// early return) the temporary file is removed. Every failure throws `FileError` with the path and the
+/// system's reason. Test: tests/io/atomic_file.cpp.
 class AtomicFile {
  public:
   /// Opens the temporary file. Throws `FileError` if the folder is missing or may not be written.
@@ -32,7 +33,8 @@ class AtomicFile {
     x_temporary = stem;
     // A second writer of the same file in this process, or a file left by a crash, takes the next name.
     for (int attempt = 1;; ++attempt) {
-      x_file = detail::FileDescriptor(::open(x_temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+      x_file =
+          detail::FileDescriptor(::open(x_temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
       if (x_file.is_open()) break;
       if (errno != EEXIST || attempt == 100) {
         const int code = errno;
@@ -78,7 +80,8 @@ class AtomicFile {
     const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : x_path.substr(0, slash);
     const detail::FileDescriptor entry(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (entry.is_open() && ::fsync(entry.get()) != 0 && errno != EINVAL && errno != EROFS) {
-      throw FileError(x_path, join("written, but its folder cannot be flushed: ", detail::system_message(errno)));
+      throw FileError(x_path,
+                      join("written, but its folder cannot be flushed: ", detail::system_message(errno)));
     }
   }
 

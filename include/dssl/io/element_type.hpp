@@ -38,7 +38,8 @@ inline constexpr std::array<ElementTypeRow, 13> element_types{{{ElementType::boo
 
 }  // namespace detail
 
-static_assert(std::endian::native == std::endian::little, "dssl reads and writes little-endian files in place");
+static_assert(std::endian::native == std::endian::little,
+              "dssl reads and writes little-endian files in place");
 
 /// Bytes an element takes: 1, 2, 4 or 8.
 [[nodiscard]] constexpr std::size_t element_bytes(ElementType type) {
@@ -78,7 +79,8 @@ template <class T>
 
 /// Numbers that can be written to and read from a tensor file.
 template <class T>
-concept StoredNumber = element_type_of<T>().has_value();
+concept StoredNumber = element_type_of<T>()
+.has_value();
 
 /// Value of an IEEE half (1 sign, 5 exponent, 10 fraction bits); exact, NaN and infinities kept.
 [[nodiscard]] constexpr float float_from_half(std::uint16_t bits) {

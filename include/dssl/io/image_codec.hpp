@@ -20,8 +20,8 @@ namespace dssl {
 
 /// How an image file becomes an image.
 struct ReadOptions {
-  /// Channels of the result; 0 keeps those of the file. One channel is repeated to any number, three channels become
-  /// one by luma (0.299 R + 0.587 G + 0.114 B); any other change is an `ImageError`.
+  /// Channels of the result; 0 keeps those of the file. One channel is repeated to any number, three channels
+  /// become one by luma (0.299 R + 0.587 G + 0.114 B); any other change is an `ImageError`.
   Index channels = 0;
   /// Keeps transparency as the last channel; by default it is dropped.
   bool keep_alpha = false;
@@ -36,7 +36,8 @@ inline void check_image_size(std::string_view path, std::uint64_t height, std::u
                              const ReadOptions& options) {
   if (height == 0 || width == 0) throw ImageError(path, join("has ", height, " x ", width, " pixels"));
   if (height > static_cast<std::uint64_t>(options.largest_pixels) / width) {
-    throw ImageError(path, join("has ", height, " x ", width, " pixels; expected at most ", options.largest_pixels));
+    throw ImageError(
+        path, join("has ", height, " x ", width, " pixels; expected at most ", options.largest_pixels));
   }
 }
 
@@ -56,14 +57,16 @@ template <PixelType T>
     return 0.299F * rgb[0] + 0.587F * rgb[1] + 0.114F * rgb[2];
   } else {
     // Weights in 1/65536 that add up to one: white stays white.
-    const std::uint64_t sum = std::uint64_t{rgb[0]} * 19595 + std::uint64_t{rgb[1]} * 38470 + std::uint64_t{rgb[2]} * 7471;
+    const std::uint64_t sum =
+        std::uint64_t{rgb[0]} * 19595 + std::uint64_t{rgb[1]} * 38470 + std::uint64_t{rgb[2]} * 7471;
     return static_cast<T>((sum + 0x8000) >> 16);
   }
 }
 
 }  // namespace detail
 
-/// The image with `wanted` channels by the rule of `ReadOptions::channels`; `path` is named in the `ImageError`.
+/// The image with `wanted` channels by the rule of `ReadOptions::channels`; `path` is named in the
+/// `ImageError`.
 [[nodiscard]] inline AnyImage with_channels(AnyImage image, Index wanted, std::string_view path) {
   const Index has = channels(image);
   if (wanted == 0 || wanted == has) return image;

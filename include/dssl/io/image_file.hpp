@@ -36,12 +36,14 @@ namespace detail {
 
 [[nodiscard]] inline bool starts_with(std::span<const std::byte> bytes, std::string_view magic) {
   return bytes.size() >= magic.size() &&
-         std::equal(magic.begin(), magic.end(), bytes.begin(), [](char c, std::byte b) { return static_cast<std::byte>(c) == b; });
+         std::equal(magic.begin(), magic.end(), bytes.begin(),
+                    [](char c, std::byte b) { return static_cast<std::byte>(c) == b; });
 }
 
 }  // namespace detail
 
-/// Decodes a PNG or JPEG from memory, told apart by its first bytes; `path` is named in errors. Throws `ImageError`.
+/// Decodes a PNG or JPEG from memory, told apart by its first bytes; `path` is named in errors. Throws
+/// `ImageError`.
 [[nodiscard]] inline AnyImage decode_image(std::span<const std::byte> bytes, const std::string& path,
                                            const ReadOptions& options = {}) {
   if (detail::starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, path, options);
@@ -52,9 +54,9 @@ namespace detail {
 
 /// Reads a PNG or JPEG file whatever its name ends in.
 ///
-/// Throws `ImageError`, which loaders report and skip, for anything that keeps this one image from being used: the
-/// file is missing, truncated, damaged, of another kind, too large, or its channels cannot be converted.
-/// Test: tests/io/image_file.cpp.
+/// Throws `ImageError`, which loaders report and skip, for anything that keeps this one image from being
+/// used: the file is missing, truncated, damaged, of another kind, too large, or its channels cannot be
+/// converted. Test: tests/io/image_file.cpp.
 [[nodiscard]] inline AnyImage read_image(const std::string& path, const ReadOptions& options = {}) {
   return decode_image(detail::read_image_bytes(path), path, options);
 }

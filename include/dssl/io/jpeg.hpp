@@ -49,11 +49,11 @@ struct JpegErrors {
     std::longjmp(self->leave, 1);
   }
 
-  /// libjpeg only warns of damaged data and fills in grey; here that makes the file unreadable. What does not touch
-  /// the pixels (bytes between segments, unknown revisions, damaged colour profiles) is let pass.
+  /// libjpeg only warns of damaged data and fills in grey; here that makes the file unreadable. What does not
+  /// touch the pixels (bytes between segments, unknown revisions, damaged colour profiles) is let pass.
   static void message(j_common_ptr codec, int level) {
     if (level >= 0) return;
-    constexpr std::array<int, 6> damage{JWRN_JPEG_EOF,   JWRN_HIT_MARKER,     JWRN_HUFF_BAD_CODE,
+    constexpr std::array<int, 6> damage{JWRN_JPEG_EOF,    JWRN_HIT_MARKER,     JWRN_HUFF_BAD_CODE,
                                         JWRN_MUST_RESYNC, JWRN_NOT_SEQUENTIAL, JWRN_ARITH_BAD_CODE};
     if (std::find(damage.begin(), damage.end(), codec->err->msg_code) != damage.end()) error(codec);
   }
@@ -61,8 +61,8 @@ struct JpegErrors {
 
 /// A JPEG being decoded from memory.
 ///
-/// longjmp runs no destructors: every function that sets the jump point holds only plain values, and all memory
-/// belongs to the caller or to this object.
+/// longjmp runs no destructors: every function that sets the jump point holds only plain values, and all
+/// memory belongs to the caller or to this object.
 class JpegReader {
  public:
   explicit JpegReader(std::string_view path) : x_path(path) {
@@ -74,13 +74,16 @@ class JpegReader {
   ~JpegReader() { jpeg_destroy_decompress(&x_codec); }
 
   void read_header(std::span<const std::byte> bytes) {
-    check(try_header(reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<unsigned long>(bytes.size())));
+    check(try_header(reinterpret_cast<const unsigned char*>(bytes.data()),
+                     static_cast<unsigned long>(bytes.size())));
   }
 
   [[nodiscard]] std::uint32_t height() const { return x_codec.image_height; }
   [[nodiscard]] std::uint32_t width() const { return x_codec.image_width; }
   /// Channels that `read_rows` gives: 1 (grey), 3 (RGB) or 4 (CMYK).
-  [[nodiscard]] int channels() const { return x_codec.num_components == 1 ? 1 : x_codec.num_components == 4 ? 4 : 3; }
+  [[nodiscard]] int channels() const {
+    return x_codec.num_components == 1 ? 1 : x_codec.num_components == 4 ? 4 : 3;
+  }
   /// Adobe's programs store CMYK as 255 minus the ink.
   [[nodiscard]] bool inverted_ink() const { return x_codec.saw_Adobe_marker != 0; }
 
@@ -204,8 +207,8 @@ class JpegWriter {
 /// Decodes a JPEG from memory; `path` is named in errors.
 ///
 /// Grey files give one channel, all others three: YCbCr is converted to RGB by libjpeg, CMYK and YCCK by
-/// R = (1 - C)(1 - K). The orientation tag of cameras is not applied. Throws `ImageError` for truncated and damaged
-/// files too, where libjpeg would only warn and fill in grey.
+/// R = (1 - C)(1 - K). The orientation tag of cameras is not applied. Throws `ImageError` for truncated and
+/// damaged files too, where libjpeg would only warn and fill in grey.
 [[nodiscard]] inline AnyImage decode_jpeg(std::span<const std::byte> bytes, const std::string& path,
                                           const ReadOptions& options = {}) {
   if (bytes.empty()) throw ImageError(path, "is empty");
@@ -226,10 +229,11 @@ class JpegWriter {
 /// A grey or RGB image as a JPEG in memory; quality 1 (worst) to 100.
 /// Throws `ShapeError` for other numbers of channels or sides above 65500, `OptionError` for other qualities.
 [[nodiscard]] inline std::vector<std::byte> encode_jpeg(const Image<std::uint8_t>& image, int quality = 90) {
-  require_shape(image.channels() == 1 || image.channels() == 3, "a JPEG holds 1 or 3 channels; the image has ",
-                image.channels());
-  require_shape(image.height() <= 65500 && image.width() <= 65500, "a JPEG has at most 65500 x 65500 pixels; the image is ",
-                image.height(), " x ", image.width());
+  require_shape(image.channels() == 1 || image.channels() == 3,
+                "a JPEG holds 1 or 3 channels; the image has ", image.channels());
+  require_shape(image.height() <= 65500 && image.width() <= 65500,
+                "a JPEG has at most 65500 x 65500 pixels; the image is ", image.height(), " x ",
+                image.width());
   if (quality < 1 || quality > 100) throw OptionError("quality", quality, "1 to 100");
   return detail::JpegWriter().encode(image, quality);
 }

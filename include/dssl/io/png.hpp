@@ -57,12 +57,13 @@ struct PngMessage {
 
 /// A PNG being decoded from memory.
 ///
-/// libpng leaves by longjmp, which runs no destructors: every function that sets the jump point holds only plain
-/// values, and all memory belongs to the caller or to this object.
+/// libpng leaves by longjmp, which runs no destructors: every function that sets the jump point holds only
+/// plain values, and all memory belongs to the caller or to this object.
 class PngReader {
  public:
   PngReader(std::span<const std::byte> bytes, std::string_view path) : x_rest(bytes), x_path(path) {
-    x_png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &x_message, &PngMessage::error, &PngMessage::warning);
+    x_png =
+        png_create_read_struct(PNG_LIBPNG_VER_STRING, &x_message, &PngMessage::error, &PngMessage::warning);
     if (x_png == nullptr) throw ImageError(path, "libpng cannot start");
     x_info = png_create_info_struct(x_png);
     if (x_info == nullptr) {
@@ -155,7 +156,8 @@ class PngReader {
 class PngWriter {
  public:
   PngWriter() {
-    x_png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &x_message, &PngMessage::error, &PngMessage::warning);
+    x_png =
+        png_create_write_struct(PNG_LIBPNG_VER_STRING, &x_message, &PngMessage::error, &PngMessage::warning);
     if (x_png == nullptr) throw Error("libpng cannot start");
     x_info = png_create_info_struct(x_png);
     if (x_info == nullptr) {
@@ -170,14 +172,16 @@ class PngWriter {
   ~PngWriter() { png_destroy_write_struct(&x_png, &x_info); }
 
   /// Encodes rows of `stride` bytes that follow each other.
-  [[nodiscard]] std::vector<std::byte> encode(const std::uint8_t* pixels, std::size_t stride, Index height, Index width,
-                                              int depth, int colour_type, const Palette& palette) {
+  [[nodiscard]] std::vector<std::byte> encode(const std::uint8_t* pixels, std::size_t stride, Index height,
+                                              Index width, int depth, int colour_type,
+                                              const Palette& palette) {
     std::vector<png_bytep> rows(static_cast<std::size_t>(height));
     // libpng takes mutable rows but does not change them.
     for (std::size_t y = 0; y < rows.size(); ++y) rows[y] = const_cast<png_bytep>(pixels + y * stride);
     std::vector<png_color> colours;
     for (const auto& c : palette) colours.push_back({c[0], c[1], c[2]});
-    if (!try_encode(rows.data(), height, width, depth, colour_type, colours.data(), static_cast<int>(colours.size()))) {
+    if (!try_encode(rows.data(), height, width, depth, colour_type, colours.data(),
+                    static_cast<int>(colours.size()))) {
       throw Error(join("cannot encode PNG: ", x_message.text.data()));
     }
     return std::move(x_bytes);
@@ -199,8 +203,8 @@ class PngWriter {
   [[nodiscard]] bool try_encode(png_bytepp rows, Index height, Index width, int depth, int colour_type,
                                 png_const_colorp colours, int colour_count) {
     if (setjmp(png_jmpbuf(x_png)) != 0) return false;
-    png_set_IHDR(x_png, x_info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), depth, colour_type,
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(x_png, x_info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(height), depth,
+                 colour_type, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     if (colour_count > 0) png_set_PLTE(x_png, x_info, colours, colour_count);
     png_write_info(x_png, x_info);
     if (depth == 16) png_set_swap(x_png);
@@ -219,8 +223,8 @@ class PngWriter {
 
 /// Decodes a PNG from memory; `path` is named in errors.
 ///
-/// 16-bit files give 16-bit images, all others 8-bit: 1-, 2- and 4-bit greys are spread over 0..255 and palettes are
-/// expanded to RGB. Transparency is dropped unless `options.keep_alpha`. Throws `ImageError`.
+/// 16-bit files give 16-bit images, all others 8-bit: 1-, 2- and 4-bit greys are spread over 0..255 and
+/// palettes are expanded to RGB. Transparency is dropped unless `options.keep_alpha`. Throws `ImageError`.
 [[nodiscard]] inline AnyImage decode_png(std::span<const std::byte> bytes, const std::string& path,
                                          const ReadOptions& options = {}) {
   detail::PngReader reader(bytes, path);
@@ -242,9 +246,10 @@ class PngWriter {
   return decode_png(detail::read_image_bytes(path), path, options);
 }
 
-/// Reads a mask: one index a pixel, (H,W,1), from a palette PNG or a grey PNG of at most 8 bits, never expanded.
-/// Throws `ImageError` for damaged files and for colour or 16-bit images.
-[[nodiscard]] inline Image<std::uint8_t> read_png_indices(const std::string& path, const ReadOptions& options = {}) {
+/// Reads a mask: one index a pixel, (H,W,1), from a palette PNG or a grey PNG of at most 8 bits, never
+/// expanded. Throws `ImageError` for damaged files and for colour or 16-bit images.
+[[nodiscard]] inline Image<std::uint8_t> read_png_indices(const std::string& path,
+                                                          const ReadOptions& options = {}) {
   const std::vector<std::byte> bytes = detail::read_image_bytes(path);
   detail::PngReader reader(bytes, path);
   reader.read_header();
@@ -278,8 +283,8 @@ template <PixelType T>
   const Index channels = image.channels();
   require_shape(channels >= 1 && channels <= 4, "a PNG holds 1 to 4 channels; the image has ", channels);
   const auto stride = static_cast<std::size_t>(image.width() * channels) * sizeof(T);
-  return detail::PngWriter().encode(reinterpret_cast<const std::uint8_t*>(image.pixels().data()), stride, image.height(),
-                                    image.width(), 8 * static_cast<int>(sizeof(T)),
+  return detail::PngWriter().encode(reinterpret_cast<const std::uint8_t*>(image.pixels().data()), stride,
+                                    image.height(), image.width(), 8 * static_cast<int>(sizeof(T)),
                                     types[static_cast<std::size_t>(channels - 1)], {});
 }
 
@@ -291,18 +296,17 @@ template <PixelType T>
   require_shape(!palette.empty() && palette.size() <= 256, "a palette has 1 to 256 colours; this one has ",
                 palette.size());
   for (const std::uint8_t index : mask.pixels()) {
-    require_shape(index < palette.size(), "the mask has the index ", +index, ", the palette ", palette.size(), " colours");
+    require_shape(index < palette.size(), "the mask has the index ", +index, ", the palette ", palette.size(),
+                  " colours");
   }
-  return detail::PngWriter().encode(mask.pixels().data(), static_cast<std::size_t>(mask.width()), mask.height(),
-                                    mask.width(), 8, PNG_COLOR_TYPE_PALETTE, palette);
+  return detail::PngWriter().encode(mask.pixels().data(), static_cast<std::size_t>(mask.width()),
+                                    mask.height(), mask.width(), 8, PNG_COLOR_TYPE_PALETTE, palette);
 }
 
 /// Writes an image as a PNG file, whole or not at all. Throws `FileError`, and as `encode_png`.
 template <PixelType T>
   requires(!std::is_same_v<T, float>)
-void write_png(const std::string& path, const Image<T>& image) {
-  write_bytes(path, encode_png(image));
-}
+void write_png(const std::string& path, const Image<T>& image) { write_bytes(path, encode_png(image)); }
 
 /// Writes a mask as a palette PNG file, whole or not at all. Throws `FileError`, and as `encode_png_indices`.
 inline void write_png_indices(const std::string& path, const Image<std::uint8_t>& mask,

@@ -61,7 +61,8 @@ class SafetensorsFile {
   /// All elements of a tensor, row-major, converted to T.
   ///
   /// Floating T takes every stored type (F64 to float rounds); integral T takes stored integers that fit.
-  /// Throws `CheckpointError` if the tensor is missing, or holds fractions or values outside T where T is integral.
+  /// Throws `CheckpointError` if the tensor is missing, or holds fractions or values outside T where T is
+  /// integral.
   template <StoredNumber T>
   [[nodiscard]] std::vector<T> read(std::string_view name) const {
     std::vector<T> values(static_cast<std::size_t>(tensor(name).size()));
@@ -69,27 +70,40 @@ class SafetensorsFile {
     return values;
   }
 
-  /// As `read`, into memory of the caller. Throws `ShapeError` unless `out` has the tensor's number of elements.
+  /// As `read`, into memory of the caller. Throws `ShapeError` unless `out` has the tensor's number of
+  /// elements.
   template <StoredNumber T>
   void read_into(std::span<T> out, std::string_view name) const {
     const StoredTensor& entry = tensor(name);
-    require_shape(static_cast<Index>(out.size()) == entry.size(), "tensor '", name, "' of ", x_path, " has shape ",
-                  shape_text(entry.shape), "; ", out.size(), " elements were asked for");
+    require_shape(static_cast<Index>(out.size()) == entry.size(), "tensor '", name, "' of ", x_path,
+                  " has shape ", shape_text(entry.shape), "; ", out.size(), " elements were asked for");
     const std::byte* const from = x_data.data() + entry.begin;
     switch (entry.type) {
       case ElementType::boolean:
-      case ElementType::u8: return convert<std::uint8_t>(out, from, entry);
-      case ElementType::i8: return convert<std::int8_t>(out, from, entry);
-      case ElementType::u16: return convert<std::uint16_t>(out, from, entry);
-      case ElementType::i16: return convert<std::int16_t>(out, from, entry);
-      case ElementType::f16: return convert<std::uint16_t>(out, from, entry, &float_from_half);
-      case ElementType::bf16: return convert<std::uint16_t>(out, from, entry, &float_from_bfloat16);
-      case ElementType::u32: return convert<std::uint32_t>(out, from, entry);
-      case ElementType::i32: return convert<std::int32_t>(out, from, entry);
-      case ElementType::f32: return convert<float>(out, from, entry);
-      case ElementType::u64: return convert<std::uint64_t>(out, from, entry);
-      case ElementType::i64: return convert<std::int64_t>(out, from, entry);
-      case ElementType::f64: return convert<double>(out, from, entry);
+      case ElementType::u8:
+        return convert<std::uint8_t>(out, from, entry);
+      case ElementType::i8:
+        return convert<std::int8_t>(out, from, entry);
+      case ElementType::u16:
+        return convert<std::uint16_t>(out, from, entry);
+      case ElementType::i16:
+        return convert<std::int16_t>(out, from, entry);
+      case ElementType::f16:
+        return convert<std::uint16_t>(out, from, entry, &float_from_half);
+      case ElementType::bf16:
+        return convert<std::uint16_t>(out, from, entry, &float_from_bfloat16);
+      case ElementType::u32:
+        return convert<std::uint32_t>(out, from, entry);
+      case ElementType::i32:
+        return convert<std::int32_t>(out, from, entry);
+      case ElementType::f32:
+        return convert<float>(out, from, entry);
+      case ElementType::u64:
+        return convert<std::uint64_t>(out, from, entry);
+      case ElementType::i64:
+        return convert<std::int64_t>(out, from, entry);
+      case ElementType::f64:
+        return convert<double>(out, from, entry);
     }
   }
 
@@ -99,7 +113,8 @@ class SafetensorsFile {
 
   explicit SafetensorsFile(const std::string& path) : x_path(path), x_file(path) {
     const std::span<const std::byte> bytes = x_file.bytes();
-    if (bytes.size() < 8) throw CheckpointError(path, join("has ", bytes.size(), " bytes; not a safetensors file"));
+    if (bytes.size() < 8)
+      throw CheckpointError(path, join("has ", bytes.size(), " bytes; not a safetensors file"));
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), sizeof length);
     if (length > longest_header) {
@@ -107,7 +122,8 @@ class SafetensorsFile {
                                        " (is this a safetensors file?)"));
     }
     if (length > bytes.size() - 8) {
-      throw CheckpointError(path, join("truncated: the header has ", length, " bytes, the file ", bytes.size()));
+      throw CheckpointError(path,
+                            join("truncated: the header has ", length, " bytes, the file ", bytes.size()));
     }
     const std::span<const std::byte> header = bytes.subspan(8, static_cast<std::size_t>(length));
     detail::SafetensorsHeaderParser parser(
@@ -128,7 +144,8 @@ class SafetensorsFile {
   };
 
   template <class Stored, class T, class Value = Same>
-  void convert(std::span<T> out, const std::byte* from, const StoredTensor& entry, Value value_of = {}) const {
+  void convert(std::span<T> out, const std::byte* from, const StoredTensor& entry,
+               Value value_of = {}) const {
     if constexpr (std::is_same_v<Stored, T> && std::is_same_v<Value, Same>) {
       if (!out.empty()) std::memcpy(out.data(), from, out.size_bytes());
     } else {
@@ -143,8 +160,9 @@ class SafetensorsFile {
           const Number value = value_of(stored);
           if constexpr (std::is_integral_v<T>) {
             if (!std::in_range<T>(value)) {
-              throw CheckpointError(x_path, join("tensor '", entry.name, "' has the element ", +value, " at ", i,
-                                                 ", which does not fit ", element_name(*element_type_of<T>())));
+              throw CheckpointError(x_path,
+                                    join("tensor '", entry.name, "' has the element ", +value, " at ", i,
+                                         ", which does not fit ", element_name(*element_type_of<T>())));
             }
           }
           out[i] = static_cast<T>(value);
@@ -163,8 +181,8 @@ class SafetensorsFile {
 
 /// Collects tensors and strings and writes them as one safetensors file.
 ///
-/// Tensors are not copied: their memory must live and stay unchanged until `write` returns. The bytes of the file
-/// depend on nothing but what was added, in the order it was added.
+/// Tensors are not copied: their memory must live and stay unchanged until `write` returns. The bytes of the
+/// file depend on nothing but what was added, in the order it was added.
 class SafetensorsWriter {
  public:
   /// Adds a tensor of the given extents (none for a scalar), row-major.
@@ -175,12 +193,14 @@ class SafetensorsWriter {
   }
 
   /// Adds a tensor of any stored type from its little-endian bytes (for half precision).
-  void add_bytes(std::string name, ElementType type, std::vector<Index> shape, std::span<const std::byte> bytes) {
+  void add_bytes(std::string name, ElementType type, std::vector<Index> shape,
+                 std::span<const std::byte> bytes) {
     if (name == "__metadata__" || x_names.contains(name)) {
       throw OptionError("tensor name", name, "a name that is not used yet");
     }
     StoredTensor tensor{name, type, std::move(shape), x_size, x_size + bytes.size()};
-    const bool positive = std::all_of(tensor.shape.begin(), tensor.shape.end(), [](Index e) { return e >= 0; });
+    const bool positive =
+        std::all_of(tensor.shape.begin(), tensor.shape.end(), [](Index e) { return e >= 0; });
     require_shape(positive && static_cast<std::size_t>(tensor.size()) * element_bytes(type) == bytes.size(),
                   "tensor '", name, "' of ", element_name(type), " ", shape_text(tensor.shape), " was given ",
                   bytes.size(), " bytes");
@@ -192,7 +212,8 @@ class SafetensorsWriter {
 
   /// Stores a string beside the tensors; a key given again is replaced.
   void metadata(std::string key, std::string value) {
-    const auto same = std::find_if(x_metadata.begin(), x_metadata.end(), [&](const auto& m) { return m.first == key; });
+    const auto same =
+        std::find_if(x_metadata.begin(), x_metadata.end(), [&](const auto& m) { return m.first == key; });
     if (same != x_metadata.end()) {
       same->second = std::move(value);
     } else {
@@ -225,8 +246,8 @@ class SafetensorsWriter {
     }
     for (const StoredTensor& tensor : x_tensors) {
       text += join(detail::json_string(tensor.name), ":{\"dtype\":\"", element_name(tensor.type),
-                   "\",\"shape\":", shape_text(tensor.shape), ",\"data_offsets\":[", tensor.begin, ",", tensor.end,
-                   "]},");
+                   "\",\"shape\":", shape_text(tensor.shape), ",\"data_offsets\":[", tensor.begin, ",",
+                   tensor.end, "]},");
     }
     if (text.size() > 1) text.pop_back();
     text += '}';

@@ -78,7 +78,8 @@ class SafetensorsHeaderParser {
     // The format forbids white space before the object; it pads with spaces after it.
     if (x_text.empty() || x_text.front() != '{') fail("a header that starts with '{'");
     object([&](const std::string& name) {
-      if (!names.insert(name).second) throw CheckpointError(x_path, join("tensor '", name, "' is listed twice"));
+      if (!names.insert(name).second)
+        throw CheckpointError(x_path, join("tensor '", name, "' is listed twice"));
       if (name == "__metadata__") {
         object([&](const std::string& key) {
           const bool added = header.metadata.emplace(key, string()).second;
@@ -99,7 +100,8 @@ class SafetensorsHeaderParser {
   }
 
   void skip_space() {
-    while (x_at < x_text.size() && std::string_view(" \t\r\n").find(x_text[x_at]) != std::string_view::npos) ++x_at;
+    while (x_at < x_text.size() && std::string_view(" \t\r\n").find(x_text[x_at]) != std::string_view::npos)
+      ++x_at;
   }
 
   /// True, and steps over it, if the next character is `c`.
@@ -152,7 +154,9 @@ class SafetensorsHeaderParser {
       if (low < 0xDC00 || low > 0xDFFF) fail("the second half of a surrogate pair");
       code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
     }
-    const auto put = [&out](std::uint32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
+    const auto put = [&out](std::uint32_t byte) {
+      out += static_cast<char>(static_cast<unsigned char>(byte));
+    };
     if (code < 0x80) {
       put(code);
     } else if (code < 0x800) {
@@ -271,7 +275,8 @@ class SafetensorsHeaderParser {
 
 /// Checks that the tensors fill `data_bytes` without gap or overlap and agree with their shapes.
 /// Throws `CheckpointError` naming the tensor.
-inline void check_tensors(const std::vector<StoredTensor>& tensors, std::string_view path, std::size_t data_bytes) {
+inline void check_tensors(const std::vector<StoredTensor>& tensors, std::string_view path,
+                          std::size_t data_bytes) {
   std::vector<const StoredTensor*> by_offset;
   for (const StoredTensor& tensor : tensors) {
     // Bytes by shape; a product that overflows can fit no file.
@@ -286,9 +291,10 @@ inline void check_tensors(const std::vector<StoredTensor>& tensors, std::string_
     }
     if (empty) bytes = 0;
     if (overflows || bytes != tensor.end - tensor.begin) {
-      throw CheckpointError(path, join("tensor '", tensor.name, "' of ", element_name(tensor.type), " ",
-                                       shape_text(tensor.shape), " takes ", tensor.end - tensor.begin, " bytes; expected ",
-                                       overflows ? "a size that fits in memory" : std::to_string(bytes)));
+      throw CheckpointError(
+          path, join("tensor '", tensor.name, "' of ", element_name(tensor.type), " ",
+                     shape_text(tensor.shape), " takes ", tensor.end - tensor.begin, " bytes; expected ",
+                     overflows ? "a size that fits in memory" : std::to_string(bytes)));
     }
     if (tensor.end > data_bytes) {
       throw CheckpointError(path, join("truncated: tensor '", tensor.name, "' ends at byte ", tensor.end,
@@ -302,14 +308,16 @@ inline void check_tensors(const std::vector<StoredTensor>& tensors, std::string_
   std::size_t filled = 0;
   for (const StoredTensor* tensor : by_offset) {
     if (tensor->begin != filled) {
-      throw CheckpointError(path, join("tensor '", tensor->name, "' starts at byte ", tensor->begin, " of the data and ",
-                                       tensor->begin < filled ? "overlaps" : "leaves a gap after",
-                                       " the tensor before it, which ends at ", filled));
+      throw CheckpointError(
+          path, join("tensor '", tensor->name, "' starts at byte ", tensor->begin, " of the data and ",
+                     tensor->begin < filled ? "overlaps" : "leaves a gap after",
+                     " the tensor before it, which ends at ", filled));
     }
     filled = tensor->end;
   }
   if (filled != data_bytes) {
-    throw CheckpointError(path, join("the tensors end at byte ", filled, " of the data, which has ", data_bytes));
+    throw CheckpointError(path,
+                          join("the tensors end at byte ", filled, " of the data, which has ", data_bytes));
   }
 }
 

@@ -89,6 +89,16 @@ class TrainingStep {
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
+    x_vector_host.reserve(static_cast<std::size_t>(std::max(x_image.centre().size(), x_point.centre().size())));
+    x_branches.reserve(static_cast<std::size_t>(x_config.backbone.depth));
+    if constexpr (x_reference_tokens || x_sampled) {
+      x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
+    }
+    if constexpr (!std::is_same_v<T, float>) {
+      Index largest = 0;
+      for (const ViewSize& view : options.shape.views) largest = std::max(largest, view.height * view.width);
+      x_staging.reserve(static_cast<std::size_t>(x_batch() * options.shape.channels * largest));
+    }
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }

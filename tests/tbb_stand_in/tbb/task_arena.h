@@ -8,8 +8,9 @@ namespace tbb {
 class task_arena {
  public:
   static constexpr int automatic = -1;
+  enum class priority { low, normal, high };
 
-  explicit task_arena(int max_concurrency = automatic, unsigned = 1)
+  explicit task_arena(int max_concurrency = automatic, unsigned = 1, priority = priority::normal)
       : x_places(std::make_shared<stand_in::Places>(
             max_concurrency == automatic ? stand_in::default_concurrency() : max_concurrency)) {}
   task_arena(const task_arena& other) : task_arena(other.max_concurrency()) {}

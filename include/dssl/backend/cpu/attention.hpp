@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include <dssl/backend/cpu/lanes.hpp>
-#include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/spans.hpp>
 #include <dssl/backend/cpu/special.hpp>
+#include <dssl/backend/cpu/tile.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/sequence.hpp>
@@ -15,11 +15,6 @@
 namespace dssl::cpu {
 
 namespace detail {
-
-/// Rows of the score matrix that are held at once: about 64 Ki scores, so that a task stays in its L2 cache.
-[[nodiscard]] inline Index attention_rows(Index longest) {
-  return std::clamp(Index{65'536} / std::max(Index{1}, longest), Index{16}, Index{128});
-}
 
 template <class T>
 [[nodiscard]] double dot(const T* a, const T* b, Index count) {
@@ -33,43 +28,134 @@ void add_scaled(T* y, T a, const T* x, Index count) {
   map(y, count, [&](const auto& v, const auto& u) { return multiply_add(factor, u, v); }, y, x);
 }
 
-/// Buffers of one attention task.
+/// Buffers of one attention task: the head's slices in an order that products read well, a block of scores, and in
+/// the backward pass sums over all rows.
 template <class T>
 struct AttentionScratch {
-  MatrixView<T> scores;    ///< a block of rows x the tokens they see
-  MatrixView<T> d_scores;  ///< the same
-  MatrixView<T> rows;      ///< a block of rows of out, or of d_q
-  MatrixView<T> d_k;       ///< all tokens
-  MatrixView<T> d_v;       ///< all tokens
+  Index d;             ///< width of a head
+  Index wide;          ///< the same in whole registers: row stride of the slices
+  Index long_stride;   ///< row stride of scores and of transposed slices
+  Index block;         ///< rows of scores held at once
+  T* scores;           ///< (block, tokens)
+  T* q;                ///< (tokens, d), divided by the root of d
+  T* k_transposed;     ///< (d, tokens)
+  T* v;                ///< (tokens, d), forward only
+  T* own;              ///< (block) a row's own term beside the tokens it sees, forward only
+  T* inverse;          ///< (block) one over a row's sum of exponentials, forward only
+  T* d_scores = nullptr;      ///< (block, tokens); from here on backward only
+  T* k = nullptr;             ///< (tokens, d)
+  T* v_transposed = nullptr;  ///< (d, tokens)
+  T* d_out = nullptr;         ///< (block, d)
+  T* d_q = nullptr;           ///< (block, d)
+  T* d_k = nullptr;           ///< (tokens, d)
+  T* d_v = nullptr;           ///< (tokens, d)
 
-  AttentionScratch(Arena& arena, Index longest, Index d, bool backward)
-      : scores(arena.matrix<T>(attention_rows(longest), longest)),
-        rows(arena.matrix<T>(attention_rows(longest), d)) {
+  AttentionScratch(Arena& arena, Index longest, Index head_width, bool backward)
+      : d(head_width), wide(padded<T>(head_width)), long_stride(padded<T>(longest) + panel_width<T>) {
+    // Rows a multiple of 2 KiB apart would push each other out of the L1 cache.
+    if (long_stride * static_cast<Index>(sizeof(T)) % 2048 == 0) long_stride += lane_count<T>;
+    // About 16 Ki to 64 Ki scores, in whole tiles: the task stays in its L2 cache.
+    block = std::clamp(Index{65'536} / long_stride, Index{24}, Index{96}) / tile_rows * tile_rows;
+    scores = arena.take<T>(block * long_stride);
+    q = arena.take<T>(longest * wide);
+    k_transposed = arena.take<T>(d * long_stride);
+    v = arena.take<T>(longest * wide);
+    own = arena.take<T>(block);
+    inverse = arena.take<T>(block);
     if (!backward) return;
-    d_scores = arena.matrix<T>(attention_rows(longest), longest);
-    d_k = arena.matrix<T>(longest, d);
-    d_v = arena.matrix<T>(longest, d);
+    d_scores = arena.take<T>(block * long_stride);
+    k = arena.take<T>(longest * wide);
+    v_transposed = arena.take<T>(d * long_stride);
+    d_out = arena.take<T>(block * wide);
+    d_q = arena.take<T>(block * wide);
+    d_k = arena.take<T>(longest * wide);
+    d_v = arena.take<T>(longest * wide);
   }
 
-  [[nodiscard]] static std::size_t bytes(Index longest, Index d, bool backward) {
+  [[nodiscard]] static std::size_t bytes(Index longest, Index head_width, bool backward) {
     Arena arena;
-    const AttentionScratch scratch(arena, longest, d, backward);
-    return arena.high_water() + multiply_scratch<T>();
+    const AttentionScratch scratch(arena, longest, head_width, backward);
+    return arena.high_water();
+  }
+
+  /// Rows of one block, so that the blocks of a span are of about one size.
+  [[nodiscard]] Index rows_of(const RowSpan& span) const {
+    const Index blocks = (span.rows.size() + block - 1) / block;
+    return ((span.rows.size() + blocks - 1) / blocks + tile_rows - 1) / tile_rows * tile_rows;
+  }
+
+  /// out (rows, seen) = left (rows, d) transposed^T; columns between the last and a whole register are junk.
+  void over_seen(T* out, const T* left, const T* transposed, const RowSpan& span, Index rows) const {
+    Index at = 0;
+    for (const TokenRange& seen : span.seen) {
+      if (seen.size() == 0) continue;
+      multiply<false, T>(out + at, long_stride, rows, padded<T>(seen.size()), {left, wide},
+                         {transposed + seen.begin, long_stride, panel_width<T>}, d, Onto::assign);
+      at += seen.size();
+    }
+  }
+
+  /// out (rows, d) = weights (rows, seen) right (tokens, d).
+  void gather(T* out, Index stride, Index cols, const T* weights, const T* right, const RowSpan& span,
+              Index rows) const {
+    Index at = 0;
+    Onto onto = Onto::assign;
+    for (const TokenRange& seen : span.seen) {
+      if (seen.size() == 0) continue;
+      multiply<false, T>(out, stride, rows, cols, {weights + at, long_stride},
+                         {right + seen.begin * wide, wide, panel_width<T>}, seen.size(), onto);
+      onto = Onto::sum;
+      at += seen.size();
+    }
+    if (onto == Onto::sum) return;
+    for (Index r = 0; r < rows; ++r) std::fill_n(out + r * stride, cols, T{0});
+  }
+
+  /// out (tokens, d) += weights (rows, seen)^T right (rows, d).
+  void scatter(T* out, const T* weights, const T* right, const RowSpan& span, Index rows) const {
+    Index at = 0;
+    for (const TokenRange& seen : span.seen) {
+      if (seen.size() == 0) continue;
+      multiply<true, T>(out + seen.begin * wide, wide, seen.size(), wide, {weights + at, long_stride},
+                        {right, wide, panel_width<T>}, rows, Onto::sum);
+      at += seen.size();
+    }
   }
 };
 
-/// scores (rows, seen) = q k^T, unscaled.
+/// x = exp(x - shift) over a row of scores; returns the sum.
 template <class T>
-void attention_scores(T* scores, Index stride, const T* q, const T* k, Index pitch, const RowSpan& span, Index rows,
-                      Index d, Arena& arena) {
-  for (Index r = 0; r < rows; ++r) std::fill_n(scores + r * stride, span.seen_count(), T{0});
-  Index column = 0;
-  for (const TokenRange& seen : span.seen) {
-    if (seen.size() == 0) continue;
-    multiply<false, true, T>(scores + column, stride, {q, pitch}, {k + seen.begin * pitch, pitch}, rows, seen.size(),
-                             d, T{1}, arena);
-    column += seen.size();
+[[nodiscard]] double exponentials(T* x, Index count, T shift) {
+  constexpr Index lanes = lane_count<T>;
+  const auto off = spread(shift);
+  double total = 0;
+  Index i = 0;
+  while (i + lanes <= count) {
+    auto even = spread(T{0});
+    auto odd = even;
+    const Index end = std::min(count - lanes, i + 31 * lanes);
+    for (; i + lanes <= end; i += 2 * lanes) {
+      const auto first = exponential<T>(load(x + i) - off);
+      const auto second = exponential<T>(load(x + i + lanes) - off);
+      store(x + i, first);
+      store(x + i + lanes, second);
+      even = even + first;
+      odd = odd + second;
+    }
+    if (i <= end) {
+      const auto last = exponential<T>(load(x + i) - off);
+      store(x + i, last);
+      even = even + last;
+      i += lanes;
+    }
+    total += static_cast<double>(Eigen::internal::predux(Lanes<T>(even + odd)));
   }
+  if (i < count) {
+    const auto rest = keep_first<T>(exponential<T>(load_part(x + i, count - i, shift) - off), count - i);
+    store_part(x + i, rest, count - i);
+    total += static_cast<double>(Eigen::internal::predux(Lanes<T>(rest)));
+  }
+  return total;
 }
 
 }  // namespace detail
@@ -80,54 +166,58 @@ void attention_forward(Workers& workers, MatrixView<T> out, MatrixView<T> log_su
   const Index width = out.cols();
   const Index d = width / heads;
   const Index pitch = 3 * width;
-  const double scale = 1.0 / std::sqrt(static_cast<double>(d));
+  const auto scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(d)));
   workers.reserve(detail::AttentionScratch<T>::bytes(batch.longest, d, false));
-  const Index work = batch.rows * batch.longest * width / 8;
-  workers.run(batch.sequences.size() * heads, work, [&](Index task, std::size_t slot) {
+  workers.run(batch.sequences.size() * heads, batch.rows * batch.longest * width / 16, [&](Index task, std::size_t slot) {
     const Sequence& s = batch.sequences(task / heads);
-    const Index column = task % heads * d;
+    const Index h = task % heads;
     Arena arena(workers.scratch(slot));
-    detail::AttentionScratch<T> scratch(arena, batch.longest, d, false);
-    const T* q = qkv.row(s.first) + column;
+    const detail::AttentionScratch<T> scratch(arena, batch.longest, d, false);
+    const T* q = qkv.row(s.first) + h * d;
     const T* k = q + width;
     const T* v = k + width;
-    const Index stride = batch.longest;
-    const auto factor = spread(static_cast<T>(scale));
+    transpose(scratch.k_transposed, scratch.long_stride, k, pitch, s.tokens(), d);
+    copy_block(scratch.v, scratch.wide, v, pitch, s.tokens(), d);
     for (const RowSpan& span : row_spans<R>(s, queries)) {
-      const Index high = scratch.rows.rows();
-      for (Index first = span.rows.begin; first < span.rows.end; first += high) {
-        const Index rows = std::min(high, span.rows.end - first);
-        detail::attention_scores(scratch.scores.data(), stride, q + first * pitch, k, pitch, span, rows, d, arena);
-        std::fill_n(scratch.rows.data(), rows * d, T{0});
+      if (span.rows.size() == 0) continue;
+      const Index block = scratch.rows_of(span);
+      for (Index first = span.rows.begin; first < span.rows.end; first += block) {
+        const Index rows = std::min(block, span.rows.end - first);
+        for (Index r = 0; r < rows; ++r) {
+          const auto factor = spread(scale);
+          map(scratch.q + r * scratch.wide, d, [&](const auto& x) { return x * factor; }, q + (first + r) * pitch);
+        }
+        scratch.over_seen(scratch.scores, scratch.q, scratch.k_transposed, span, rows);
+        T* head_out = out.row(s.first + first) + h * d;
         for (Index r = 0; r < rows; ++r) {
           const Index i = first + r;
-          T* row = scratch.scores.row(r);
-          T own = span.self ? static_cast<T>(detail::dot(q + i * pitch, k + i * pitch, d)) : T{0};
-          T most = span.self ? own : row[0];
+          T* row = scratch.scores + r * scratch.long_stride;
+          T own = span.self ? static_cast<T>(detail::dot(scratch.q + r * scratch.wide, k + i * pitch, d)) : row[0];
+          T most = own;
           if (span.seen_count() > 0) {
             most = std::max(most, largest<T>(span.seen_count(), [](const auto& x) { return x; }, row));
           }
-          const auto shift = spread(most);
-          map(row, span.seen_count(), [&](const auto& x) { return exponential<T>((x - shift) * factor); }, row);
-          double total = sum<T>(span.seen_count(), [](const auto& x) { return x; }, row);
+          double total = detail::exponentials(row, span.seen_count(), most);
           if (span.self) {
-            own = std::exp((own - most) * static_cast<T>(scale));
+            own = std::exp(own - most);
             total += static_cast<double>(own);
-            detail::add_scaled(scratch.rows.row(r), static_cast<T>(static_cast<double>(own) / total), v + i * pitch, d);
           }
-          log_sum(s.first + i, task % heads) =
-              static_cast<T>(static_cast<double>(most) * scale + std::log(total));
-          const auto inverse = spread(static_cast<T>(1.0 / total));
-          map(row, span.seen_count(), [&](const auto& x) { return x * inverse; }, row);
+          log_sum(s.first + i, h) = static_cast<T>(static_cast<double>(most) + std::log(total));
+          scratch.own[r] = own;
+          scratch.inverse[r] = static_cast<T>(1.0 / total);
         }
-        Index at = 0;
-        for (const TokenRange& seen : span.seen) {
-          if (seen.size() == 0) continue;
-          multiply<false, false, T>(scratch.rows.data(), d, {scratch.scores.data() + at, stride},
-                                    {v + seen.begin * pitch, pitch}, rows, d, seen.size(), T{1}, arena);
-          at += seen.size();
+        scratch.gather(head_out, width, d, scratch.scores, scratch.v, span, rows);
+        for (Index r = 0; r < rows; ++r) {
+          T* row = head_out + r * width;
+          const auto inverse = spread(scratch.inverse[r]);
+          if (span.self) {
+            const auto own = spread(scratch.own[r]);
+            map(row, d, [&](const auto& o, const auto& x) { return multiply_add(own, x, o) * inverse; }, row,
+                scratch.v + (first + r) * scratch.wide);
+          } else {
+            map(row, d, [&](const auto& o) { return o * inverse; }, row);
+          }
         }
-        for (Index r = 0; r < rows; ++r) std::copy_n(scratch.rows.row(r), d, out.row(s.first + first + r) + column);
       }
     }
   });
@@ -140,79 +230,74 @@ void attention_backward(Workers& workers, MatrixView<T> d_qkv, MatrixView<const 
   const Index width = out.cols();
   const Index d = width / heads;
   const Index pitch = 3 * width;
-  const double scale = 1.0 / std::sqrt(static_cast<double>(d));
+  const auto scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(d)));
   workers.reserve(detail::AttentionScratch<T>::bytes(batch.longest, d, true));
-  const Index work = batch.rows * batch.longest * width / 4;
-  workers.run(batch.sequences.size() * heads, work, [&](Index task, std::size_t slot) {
+  workers.run(batch.sequences.size() * heads, batch.rows * batch.longest * width / 8, [&](Index task, std::size_t slot) {
     const Sequence& s = batch.sequences(task / heads);
     const Index h = task % heads;
-    const Index column = h * d;
     Arena arena(workers.scratch(slot));
-    detail::AttentionScratch<T> scratch(arena, batch.longest, d, true);
-    const T* q = qkv.row(s.first) + column;
+    const detail::AttentionScratch<T> scratch(arena, batch.longest, d, true);
+    const Index wide = scratch.wide;
+    const T* q = qkv.row(s.first) + h * d;
     const T* k = q + width;
     const T* v = k + width;
-    T* d_q = d_qkv.row(s.first) + column;
-    const Index stride = batch.longest;
-    const auto factor = spread(static_cast<T>(scale));
-    std::fill_n(scratch.d_k.data(), s.tokens() * d, T{0});
-    std::fill_n(scratch.d_v.data(), s.tokens() * d, T{0});
-    for (Index i = 0; i < s.tokens(); ++i) std::fill_n(d_q + i * pitch, d, T{0});
+    T* d_q = d_qkv.row(s.first) + h * d;
+    const auto factor = spread(scale);
+    transpose(scratch.k_transposed, scratch.long_stride, k, pitch, s.tokens(), d);
+    transpose(scratch.v_transposed, scratch.long_stride, v, pitch, s.tokens(), d);
+    copy_block(scratch.k, wide, k, pitch, s.tokens(), d);
+    copy_block(scratch.q, wide, q, pitch, s.tokens(), d);
+    map(scratch.q, s.tokens() * wide, [&](const auto& x) { return x * factor; }, scratch.q);
+    std::fill_n(scratch.d_k, s.tokens() * wide, T{0});
+    std::fill_n(scratch.d_v, s.tokens() * wide, T{0});
+    for (const TokenGroup group : {TokenGroup::class_token, TokenGroup::patch, TokenGroup::reference}) {
+      if (queries.has(group)) continue;
+      for (Index i = s.begin(group); i < s.begin(group) + s.count(group); ++i) std::fill_n(d_q + i * pitch, d, T{0});
+    }
     for (const RowSpan& span : row_spans<R>(s, queries)) {
-      const Index high = scratch.rows.rows();
-      for (Index first = span.rows.begin; first < span.rows.end; first += high) {
-        const Index rows = std::min(high, span.rows.end - first);
-        const T* d_o = d_out.row(s.first + first) + column;
-        T* p = scratch.scores.data();
-        T* d_p = scratch.d_scores.data();
-        detail::attention_scores(p, stride, q + first * pitch, k, pitch, span, rows, d, arena);
-        for (Index r = 0; r < rows; ++r) std::fill_n(d_p + r * stride, span.seen_count(), T{0});
-        Index at = 0;
-        for (const TokenRange& seen : span.seen) {
-          if (seen.size() == 0) continue;
-          multiply<false, true, T>(d_p + at, stride, {d_o, width}, {v + seen.begin * pitch, pitch}, rows,
-                                   seen.size(), d, T{1}, arena);
-          at += seen.size();
-        }
+      if (span.rows.size() == 0) continue;
+      const Index block = scratch.rows_of(span);
+      for (Index first = span.rows.begin; first < span.rows.end; first += block) {
+        const Index rows = std::min(block, span.rows.end - first);
+        copy_block(scratch.d_out, wide, d_out.row(s.first + first) + h * d, width, rows, d);
+        scratch.over_seen(scratch.scores, scratch.q + first * wide, scratch.k_transposed, span, rows);
+        scratch.over_seen(scratch.d_scores, scratch.d_out, scratch.v_transposed, span, rows);
         for (Index r = 0; r < rows; ++r) {
           const Index i = first + r;
-          const T* d_row = d_o + r * width;
           // d_score_j = p_j (d_out . v_j - d_out . out): the second term is the softmax's own row sum.
-          const double along = detail::dot(d_row, out.row(s.first + i) + column, d);
+          const T* d_row = scratch.d_out + r * wide;
+          const double along = detail::dot(d_row, out.row(s.first + i) + h * d, d);
+          const auto offset = spread(static_cast<T>(along));
           const T log_total = log_sum(s.first + i, h);
           const auto shift = spread(log_total);
-          map(p + r * stride, span.seen_count(),
-              [&](const auto& x) { return exponential<T>(multiply_add(x, factor, Lanes<T>(-shift))); },
-              p + r * stride);
-          const auto offset = spread(static_cast<T>(along));
-          map(d_p + r * stride, span.seen_count(),
-              [&](const auto& g, const auto& x) { return x * (g - offset) * factor; }, d_p + r * stride,
-              p + r * stride);
-          if (span.self) {
-            const double score = detail::dot(q + i * pitch, k + i * pitch, d) * scale;
-            const double own = std::exp(score - static_cast<double>(log_total));
-            const auto d_own = static_cast<T>(own * (detail::dot(d_row, v + i * pitch, d) - along) * scale);
-            detail::add_scaled(scratch.d_v.row(i), static_cast<T>(own), d_row, d);
-            detail::add_scaled(scratch.d_k.row(i), d_own, q + i * pitch, d);
-            detail::add_scaled(d_q + i * pitch, d_own, k + i * pitch, d);
-          }
+          T* p = scratch.scores + r * scratch.long_stride;
+          T* d_p = scratch.d_scores + r * scratch.long_stride;
+          map(p, span.seen_count(), [&](const auto& x) { return exponential<T>(x - shift); }, p);
+          map(d_p, span.seen_count(), [&](const auto& g, const auto& x) { return x * (g - offset); }, d_p, p);
         }
-        at = 0;
-        for (const TokenRange& seen : span.seen) {
-          if (seen.size() == 0) continue;
-          multiply<true, false, T>(scratch.d_v.row(seen.begin), d, {p + at, stride}, {d_o, width}, seen.size(), d,
-                                   rows, T{1}, arena);
-          multiply<true, false, T>(scratch.d_k.row(seen.begin), d, {d_p + at, stride}, {q + first * pitch, pitch},
-                                   seen.size(), d, rows, T{1}, arena);
-          multiply<false, false, T>(d_q + first * pitch, pitch, {d_p + at, stride}, {k + seen.begin * pitch, pitch},
-                                    rows, d, seen.size(), T{1}, arena);
-          at += seen.size();
+        scratch.scatter(scratch.d_v, scratch.scores, scratch.d_out, span, rows);
+        scratch.scatter(scratch.d_k, scratch.d_scores, scratch.q + first * wide, span, rows);
+        scratch.gather(scratch.d_q, wide, wide, scratch.d_scores, scratch.k, span, rows);
+        for (Index r = 0; r < rows; ++r) {
+          const Index i = first + r;
+          T* d_q_row = scratch.d_q + r * wide;
+          if (span.self) {
+            const T* d_row = scratch.d_out + r * wide;
+            const double along = detail::dot(d_row, out.row(s.first + i) + h * d, d);
+            const double score = detail::dot(scratch.q + i * wide, scratch.k + i * wide, d);
+            const double own = std::exp(score - static_cast<double>(log_sum(s.first + i, h)));
+            const auto d_own = static_cast<T>(own * (detail::dot(d_row, v + i * pitch, d) - along));
+            detail::add_scaled(scratch.d_v + i * wide, static_cast<T>(own), d_row, d);
+            detail::add_scaled(scratch.d_k + i * wide, d_own, scratch.q + i * wide, d);
+            detail::add_scaled(d_q_row, d_own, scratch.k + i * wide, d);
+          }
+          map(d_q + i * pitch, d, [&](const auto& x) { return x * factor; }, d_q_row);
         }
       }
     }
     for (Index i = 0; i < s.tokens(); ++i) {
-      std::copy_n(scratch.d_k.row(i), d, d_q + i * pitch + width);
-      std::copy_n(scratch.d_v.row(i), d, d_q + i * pitch + 2 * width);
+      std::copy_n(scratch.d_k + i * wide, d, d_q + i * pitch + width);
+      std::copy_n(scratch.d_v + i * wide, d, d_q + i * pitch + 2 * width);
     }
   });
 }

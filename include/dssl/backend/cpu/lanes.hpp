@@ -31,6 +31,17 @@ using Lanes = typename Eigen::internal::packet_traits<T>::type;
 template <class T>
 inline constexpr Index lane_count = Index{Eigen::internal::unpacket_traits<Lanes<T>>::size};
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wignored-attributes"  // a register as template argument: Eigen's own way
+#endif
+/// As many registers as each holds numbers.
+template <class T>
+using Square = Eigen::internal::PacketBlock<Lanes<T>, static_cast<int>(lane_count<T>)>;
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
 template <class T>
 [[nodiscard]] inline Lanes<T> load(const T* p) {
   return Eigen::internal::ploadu<Lanes<T>>(p);

@@ -1,62 +1,193 @@
-// Matrix products of one thread: Eigen's kernels on blocks of fixed sizes, packed into scratch.
+// Matrix products of all threads: operands packed and cut into blocks whose sizes depend on shapes alone.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 
 #include <dssl/backend/cpu/lanes.hpp>
+#include <dssl/backend/cpu/tile.hpp>
+#include <dssl/backend/cpu/workers.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl::cpu {
 
-/// A matrix in memory: element (i, j) lies at data[i * stride + j], or at data[j * stride + i] when transposed.
-template <class T>
-struct Operand {
-  const T* data = nullptr;
-  Index stride = 0;
-};
+/// How the right operand lies in memory: element (k, j) at data[k * stride + j], or at data[j * stride + k].
+enum class RightOrder { rows, columns };
 
 namespace detail {
 
-/// Eigen's record of block sizes, over memory that is ours: Eigen's own would come from the heap.
-template <class T>
-class Blocking : public Eigen::internal::level3_blocking<T, T> {
- public:
-  static constexpr Index depth = 192;
-  static constexpr Index wide = 768;
-  static constexpr Index high = 192;
+/// c (M,N) = or += a (M,K) b (K,N): how it is cut.
+///
+/// The right operand is packed into panels of two registers, so that the inner loop reads it in order. Where there
+/// are many rows, all threads pack it once and then share out blocks of rows ("by rows"); where there are few, or
+/// where it is too large, each task packs its own block of columns ("by columns"), and if even then there are few
+/// tasks, the depth is shared out as well and the partial results are added in order ("in parts").
+struct Cut {
+  static constexpr Index deepest = 512;      ///< a panel of this depth and a row of tiles stay in L1 and L2
+  static constexpr Index shared_bytes = Index{4} << 20;  ///< packed right operand held at once: within L3
+  static constexpr Index part_depth = 2048;
 
-  explicit Blocking(Arena& arena) {
-    this->m_kc = depth;
-    this->m_mc = wide;
-    this->m_nc = high;
-    this->m_blockA = arena.take<T>(wide * depth);
-    this->m_blockB = arena.take<T>(high * depth);
+  Index depth = 0;       ///< of one block
+  Index rows = 0;        ///< of one block
+  Index cols = 0;        ///< of one block
+  Index group = 0;       ///< depth that is packed before the threads share out rows
+  bool by_rows = false;
+  Index parts = 1;
+
+  Cut(Index m, Index n, Index k, Index panel, std::size_t element) {
+    const Index blocks = std::max(Index{1}, (k + deepest - 1) / deepest);
+    depth = std::max(Index{16}, ((k + blocks - 1) / blocks + 15) / 16 * 16);
+    const Index bytes_per_depth = (n + panel - 1) / panel * panel * static_cast<Index>(element);
+    by_rows = m >= 192 && depth * bytes_per_depth <= shared_bytes;
+    if (by_rows) {
+      rows = std::clamp((m / 24 + tile_rows - 1) / tile_rows * tile_rows, Index{24}, Index{96});
+      cols = n;
+      group = std::max(Index{1}, shared_bytes / (depth * bytes_per_depth)) * depth;
+      return;
+    }
+    rows = 96;
+    cols = std::clamp((n / 16 + panel - 1) / panel * panel, panel, 4 * std::max(panel, Index{32}));
+    if ((n + cols - 1) / cols < 16 && k >= 2 * part_depth) parts = (k + part_depth - 1) / part_depth;
   }
 };
 
-}  // namespace detail
-
-/// c (m,n) += alpha a (m,k) b (k,n); a and b lie transposed in memory where said. Takes scratch from `arena`.
-template <bool TransposedA, bool TransposedB, class T>
-void multiply(T* c, Index c_stride, Operand<T> a, Operand<T> b, Index m, Index n, Index k, T alpha, Arena& arena) {
-  const std::size_t mark = arena.mark();
-  detail::Blocking<T> blocking(arena);
-  Eigen::internal::general_matrix_matrix_product<
-      Index, T, TransposedA ? Eigen::ColMajor : Eigen::RowMajor, false, T,
-      TransposedB ? Eigen::ColMajor : Eigen::RowMajor, false, Eigen::RowMajor, 1>::run(m, n, k, a.data, a.stride,
-                                                                                       b.data, b.stride, c, 1,
-                                                                                       c_stride, alpha, blocking);
-  arena.rewind(mark);
+/// Packs rows [k, k + depth) and columns [j, j + cols) of b into panels, one after the other.
+template <RightOrder Order, class T>
+void pack_right(T* out, const T* b, Index stride, Index k, Index depth, Index j, Index cols) {
+  constexpr Index panel = panel_width<T>;
+  for (Index p = 0; p < cols; p += panel, out += panel * depth) {
+    const Index width = std::min(panel, cols - p);
+    if constexpr (Order == RightOrder::rows) {
+      copy_block(out, panel, b + k * stride + j + p, stride, depth, width);
+    } else {
+      transpose(out, panel, b + (j + p) * stride + k, stride, width, depth);
+    }
+  }
 }
 
-/// Scratch that `multiply` takes, in bytes.
+/// A block of the left operand as the inner loop wants it. By columns it is copied, which makes it contiguous; by
+/// rows it is copied only where its rows lie a multiple of 2 KiB apart and would push each other out of the L1 cache.
+template <bool ByColumns, class T>
+Left<T> prepare_left(T* copy, Left<T> a, Index i, Index rows, Index k, Index depth) {
+  if constexpr (ByColumns) {
+    const Index stride = padded<T>(rows);
+    copy_block(copy, stride, a.data + k * a.stride + i, a.stride, depth, rows);
+    return {copy, stride};
+  } else {
+    const T* block = a.data + i * a.stride + k;
+    if (rows == 1 || a.stride * static_cast<Index>(sizeof(T)) % 2048 != 0) return {block, a.stride};
+    const Index stride = padded<T>(depth) + lane_count<T>;
+    copy_block(copy, stride, block, a.stride, rows, depth);
+    return {copy, stride};
+  }
+}
+
 template <class T>
-[[nodiscard]] inline std::size_t multiply_scratch() {
-  Arena arena;
-  const detail::Blocking<T> blocking(arena);
-  return arena.high_water();
+[[nodiscard]] std::size_t left_bytes(const Cut& cut) {
+  return static_cast<std::size_t>(std::max(cut.rows * (padded<T>(cut.depth) + lane_count<T>),
+                                           padded<T>(cut.rows) * cut.depth)) * sizeof(T);
+}
+
+template <bool ByColumns, RightOrder Order, class T>
+void product_by_rows(Workers& workers, const Cut& cut, MatrixView<T> c, Left<T> a, const T* b, Index b_stride,
+                     Index depth, Onto onto, const T* bias) {
+  constexpr Index panel = panel_width<T>;
+  const Index n = c.cols();
+  const Index panels = (n + panel - 1) / panel;
+  const Index group_blocks = std::min(cut.group, (depth + cut.depth - 1) / cut.depth * cut.depth) / cut.depth;
+  const Buffer& shared =
+      workers.shared(static_cast<std::size_t>(group_blocks * cut.depth * panels * panel) * sizeof(T));
+  workers.reserve(left_bytes<T>(cut));
+  T* packed = reinterpret_cast<T*>(shared.data());
+  for (Index group = 0; group < depth; group += cut.group) {
+    const Index group_end = std::min(depth, group + cut.group);
+    const Index blocks = (group_end - group + cut.depth - 1) / cut.depth;
+    const auto depth_of = [&](Index k) { return std::min(cut.depth, group_end - k); };
+    workers.run(blocks * panels, (group_end - group) * n / 4, [&](Index task, std::size_t) {
+      const Index k = group + task / panels * cut.depth;
+      const Index j = task % panels * panel;
+      pack_right<Order>(packed + task / panels * cut.depth * panels * panel + j * depth_of(k), b, b_stride, k,
+                        depth_of(k), j, std::min(panel, n - j));
+    });
+    const Index tasks = (c.rows() + cut.rows - 1) / cut.rows;
+    workers.run(tasks, c.rows() * n * (group_end - group) / 64, [&](Index task, std::size_t slot) {
+      T* copy = reinterpret_cast<T*>(workers.scratch(slot).data());
+      const Index i = task * cut.rows;
+      const Index rows = std::min(cut.rows, c.rows() - i);
+      for (Index block = 0; block < blocks; ++block) {
+        const Index k = group + block * cut.depth;
+        const Left<T> left = prepare_left<ByColumns>(copy, a, i, rows, k, depth_of(k));
+        multiply<ByColumns, T>(c.row(i), n, rows, n, left,
+                               {packed + block * cut.depth * panels * panel, panel, panel * depth_of(k)}, depth_of(k),
+                               k == 0 ? onto : Onto::sum, bias);
+      }
+    });
+  }
+}
+
+template <bool ByColumns, RightOrder Order, class T>
+void product_by_columns(Workers& workers, const Cut& cut, MatrixView<T> c, Left<T> a, const T* b, Index b_stride,
+                        Index depth, Onto onto, const T* bias) {
+  const Index n = c.cols();
+  const Index across = (n + cut.cols - 1) / cut.cols;
+  const std::size_t for_left = (left_bytes<T>(cut) + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
+  workers.reserve(for_left + static_cast<std::size_t>(cut.cols * cut.depth) * sizeof(T));
+  T* partial = nullptr;
+  if (cut.parts > 1) {
+    partial = reinterpret_cast<T*>(workers.shared(static_cast<std::size_t>(cut.parts * c.size()) * sizeof(T)).data());
+  }
+  const Index part = cut.parts > 1 ? Cut::part_depth : depth;
+  workers.run(across * cut.parts, c.rows() * n * depth / 64, [&](Index task, std::size_t slot) {
+    T* copy = reinterpret_cast<T*>(workers.scratch(slot).data());
+    T* packed = reinterpret_cast<T*>(workers.scratch(slot).data() + for_left);
+    const Index j = task % across * cut.cols;
+    const Index cols = std::min(cut.cols, n - j);
+    const Index begin = task / across * part;
+    const Index end = std::min(depth, begin + part);
+    T* out = partial == nullptr ? c.data() : partial + task / across * c.size();
+    for (Index k = begin; k < end; k += cut.depth) {
+      const Index deep = std::min(cut.depth, end - k);
+      pack_right<Order>(packed, b, b_stride, k, deep, j, cols);
+      const Onto now = k > begin ? Onto::sum : partial == nullptr ? onto : Onto::assign;
+      for (Index i = 0; i < c.rows(); i += cut.rows) {
+        const Index rows = std::min(cut.rows, c.rows() - i);
+        const Left<T> left = prepare_left<ByColumns>(copy, a, i, rows, k, deep);
+        multiply<ByColumns, T>(out + i * n + j, n, rows, cols, left,
+                               {packed, panel_width<T>, panel_width<T> * deep}, deep, now,
+                               bias == nullptr || partial != nullptr ? nullptr : bias + j);
+      }
+    }
+  });
+  if (partial == nullptr) return;
+  const auto add = [](const auto& x, const auto& y) { return x + y; };
+  workers.run_pieces(c.rows(), std::max(Index{1}, 4096 / n), c.size() * cut.parts / 4, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      T* out = c.row(i);
+      if (onto == Onto::assign) {
+        if (bias == nullptr) {
+          std::fill_n(out, n, T{0});
+        } else {
+          std::copy_n(bias, n, out);
+        }
+      }
+      for (Index p = 0; p < cut.parts; ++p) map(out, n, add, out, partial + p * c.size() + i * n);
+    }
+  });
+}
+
+}  // namespace detail
+
+/// c (M,N) = or += a (M,K) b (K,N) [+ bias (N), null for none, only with `assign`].
+template <bool ByColumns, RightOrder Order, class T>
+void product(Workers& workers, MatrixView<T> c, Left<T> a, const T* b, Index b_stride, Index depth, Onto onto,
+             const T* bias = nullptr) {
+  const detail::Cut cut(c.rows(), c.cols(), depth, panel_width<T>, sizeof(T));
+  if (cut.by_rows) {
+    detail::product_by_rows<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias);
+  } else {
+    detail::product_by_columns<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias);
+  }
 }
 
 }  // namespace dssl::cpu

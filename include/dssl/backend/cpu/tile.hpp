@@ -1,0 +1,157 @@
+// The inner loop of all matrix products: a few rows times a few registers of columns.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include <dssl/backend/cpu/lanes.hpp>
+
+namespace dssl::cpu {
+
+/// Columns of a packed panel of the right operand: two registers.
+template <class T>
+inline constexpr Index panel_width = 2 * lane_count<T>;
+
+/// Rows of the largest tile: with two registers of columns its sums fill three quarters of the registers, the
+/// rest hold a row of the panel and one number of the left operand.
+inline constexpr int tile_rows = EIGEN_ARCH_DEFAULT_NUMBER_OF_REGISTERS >= 32 ? 12 : 6;
+
+/// Columns rounded up to whole registers.
+template <class T>
+[[nodiscard]] constexpr Index padded(Index columns) {
+  return (columns + lane_count<T> - 1) / lane_count<T> * lane_count<T>;
+}
+
+/// What a product does to what c held: `sum` adds to it, `assign` replaces it (and adds a bias where there is one).
+enum class Onto { sum, assign };
+
+/// The left operand, element (i, k): data[i * stride + k], or data[k * stride + i] where it lies by columns.
+template <class T>
+struct Left {
+  const T* data = nullptr;
+  Index stride = 0;
+};
+
+/// The right operand, element (k, j): panel j / panel_width at data + that * step, within it
+/// [k * stride + j % panel_width]; what lies beyond the last column must be readable up to a whole register.
+template <class T>
+struct Right {
+  const T* data = nullptr;
+  Index stride = 0;
+  Index step = 0;
+};
+
+namespace detail {
+
+/// Calls f(0), ..., f(N - 1) with constants.
+template <int N, class F>
+EIGEN_ALWAYS_INLINE void unrolled(const F& f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, I>{}), ...);
+  }(std::make_integer_sequence<int, N>{});
+}
+
+/// c (R, cols) = or += a (R, depth) b (depth, cols), cols at most V registers.
+template <class T, int R, int V, bool ByColumns>
+void tile(T* c, Index c_stride, Index cols, const T* a, Index a_stride, const T* b, Index b_stride, Index depth,
+          Onto onto, const T* bias) {
+  constexpr Index lanes = lane_count<T>;
+  Lanes<T> sums[R][V];
+  unrolled<R>([&](auto r) __attribute__((always_inline)) { unrolled<V>([&](auto v) __attribute__((always_inline)) { sums[r][v] = spread(T{0}); }); });
+  for (Index k = 0; k < depth; ++k) {
+    Lanes<T> right[V];
+    unrolled<V>([&](auto v) __attribute__((always_inline)) { right[v] = load(b + k * b_stride + v * lanes); });
+    unrolled<R>([&](auto r) __attribute__((always_inline)) {
+      const auto left = spread(ByColumns ? a[k * a_stride + r] : a[r * a_stride + k]);
+      unrolled<V>([&](auto v) __attribute__((always_inline)) { sums[r][v] = multiply_add(left, right[v], sums[r][v]); });
+    });
+  }
+  unrolled<R>([&](auto r) __attribute__((always_inline)) {
+    unrolled<V>([&](auto v) __attribute__((always_inline)) {
+      const Index count = std::min(lanes, cols - v * lanes);
+      if (count <= 0) return;
+      T* out = c + r * c_stride + v * lanes;
+      const T* base = onto == Onto::sum ? out : bias == nullptr ? nullptr : bias + v * lanes;
+      if (count == lanes) {
+        store(out, base == nullptr ? sums[r][v] : Lanes<T>(load(base) + sums[r][v]));
+      } else {
+        store_part(out, base == nullptr ? sums[r][v] : Lanes<T>(load_part(base, count) + sums[r][v]), count);
+      }
+    });
+  });
+}
+
+/// All rows of one panel, the largest tiles first.
+template <class T, int R, int V, bool ByColumns>
+void rows_of_panel(T* c, Index c_stride, Index rows, Index cols, Left<T> a, const T* b, Index b_stride, Index depth,
+                   Onto onto, const T* bias) {
+  Index i = 0;
+  for (; i + R <= rows; i += R) {
+    tile<T, R, V, ByColumns>(c + i * c_stride, c_stride, cols, a.data + (ByColumns ? i : i * a.stride), a.stride, b,
+                             b_stride, depth, onto, bias);
+  }
+  if constexpr (R > 1) {
+    if (i < rows) {
+      constexpr int next = R == 12 ? 8 : R == 6 ? 4 : R / 2;
+      rows_of_panel<T, next, V, ByColumns>(c + i * c_stride, c_stride, rows - i, cols,
+                                           {a.data + (ByColumns ? i : i * a.stride), a.stride}, b, b_stride, depth,
+                                           onto, bias);
+    }
+  }
+}
+
+}  // namespace detail
+
+/// c (rows, cols) = or += a (rows, depth) b (depth, cols) [+ bias (cols), null for none]; one thread, no scratch.
+/// Every sum over depth runs in the order of k, in one register lane.
+template <bool ByColumns, class T>
+void multiply(T* c, Index c_stride, Index rows, Index cols, Left<T> a, Right<T> b, Index depth, Onto onto,
+              const T* bias = nullptr) {
+  for (Index j = 0; j < cols; j += panel_width<T>) {
+    const T* panel = b.data + j / panel_width<T> * b.step;
+    const T* shift = bias == nullptr ? nullptr : bias + j;
+    if (cols - j > lane_count<T>) {
+      detail::rows_of_panel<T, tile_rows, 2, ByColumns>(c + j, c_stride, rows, cols - j, a, panel, b.stride, depth,
+                                                        onto, shift);
+    } else {
+      detail::rows_of_panel<T, tile_rows, 1, ByColumns>(c + j, c_stride, rows, cols - j, a, panel, b.stride, depth,
+                                                        onto, shift);
+    }
+  }
+}
+
+/// out[k][j] = in[j][k] for j < rows and k < cols; columns of out from `rows` up to a whole register become 0.
+template <class T>
+void transpose(T* out, Index out_stride, const T* in, Index in_stride, Index rows, Index cols) {
+  constexpr Index lanes = lane_count<T>;
+  for (Index j = 0; j < rows; j += lanes) {
+    Index k = 0;
+    if (j + lanes <= rows) {
+      for (; k + lanes <= cols; k += lanes) {
+        Square<T> block;
+        for (Index r = 0; r < lanes; ++r) block.packet[r] = load(in + (j + r) * in_stride + k);
+        Eigen::internal::ptranspose(block);
+        for (Index r = 0; r < lanes; ++r) store(out + (k + r) * out_stride + j, block.packet[r]);
+      }
+    }
+    const Index count = std::min(lanes, rows - j);
+    for (; k < cols; ++k) {
+      T* to = out + k * out_stride + j;
+      for (Index r = 0; r < count; ++r) to[r] = in[(j + r) * in_stride + k];
+      for (Index r = count; r < lanes; ++r) to[r] = T{0};
+    }
+  }
+}
+
+/// out[r][c] = in[r][c]; columns of out from `cols` up to a whole register become 0.
+template <class T>
+void copy_block(T* out, Index out_stride, const T* in, Index in_stride, Index rows, Index cols) {
+  const Index rest = padded<T>(cols) - cols;
+  for (Index r = 0; r < rows; ++r) {
+    std::copy_n(in + r * in_stride, cols, out + r * out_stride);
+    std::fill_n(out + r * out_stride + cols, rest, T{0});
+  }
+}
+
+}  // namespace dssl::cpu

@@ -1,0 +1,167 @@
+// A backbone's weights under their published names: read from any checkpoint that holds them, written whole.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/io/safetensors.hpp>
+
+namespace dssl {
+
+/// Named tensors in one flat buffer, as a model's `ParameterLayout` describes them.
+template <class L>
+concept TensorLayout = requires(const L& layout) {
+  { layout.total() } -> std::convertible_to<Index>;
+  { layout.specs().front().name.view() } -> std::convertible_to<std::string_view>;
+  { layout.specs().front().shape() } -> std::convertible_to<std::vector<Index>>;
+  { layout.specs().front().offset } -> std::convertible_to<Index>;
+  { layout.specs().front().size } -> std::convertible_to<Index>;
+};
+
+/// What `load_backbone` did.
+struct LoadedBackbone {
+  std::string prefix;              ///< what stood before the published names in the file
+  std::vector<std::string> given;  ///< tensors of the file that were used, as they are named there
+  std::size_t ignored = 0;         ///< tensors of the file that were not (heads, optimiser, other networks)
+};
+
+namespace detail {
+
+/// What may stand before a backbone's names, in the order of preference: the teacher's weights before names without an
+/// owner before the student's, wrapped for several processes (`module.`) or not, within a whole network or alone.
+[[nodiscard]] inline std::vector<std::string> backbone_prefixes() {
+  std::vector<std::string> prefixes;
+  for (const std::string_view owner : {"teacher.", "", "student."}) {
+    for (const std::string_view wrapped : {"", "module."}) {
+      for (const std::string_view part : {"backbone.", ""}) prefixes.push_back(join(owner, wrapped, part));
+    }
+  }
+  return prefixes;
+}
+
+/// One position table for class token and patches, as older files have it: (1,1+N,D).
+inline constexpr std::string_view joint_table = "pos_embed";
+inline constexpr std::string_view class_table = "cls_pos_embed";
+inline constexpr std::string_view patch_table = "patch_pos_embed";
+
+/// The tensor of the file that a tensor of the layout is read from, and which of its elements.
+struct StoredPart {
+  std::string name;
+  Index first = 0;
+  bool joint = false;  ///< part of the joint position table
+};
+
+}  // namespace detail
+
+/// The first prefix, in the order of preference, under which the file has a class token.
+///
+/// Order: `teacher.` before none before `student.`; within each `backbone.`, none, `module.backbone.`, `module.`.
+/// Throws `CheckpointError` if there is no class token at all.
+[[nodiscard]] inline std::string backbone_prefix(const SafetensorsFile& file) {
+  for (const std::string& prefix : detail::backbone_prefixes()) {
+    if (file.contains(prefix + "cls_token")) return prefix;
+  }
+  const std::string example = file.tensors().empty() ? std::string("it holds no tensors")
+                                                     : join("its first tensor is '", file.tensors().front().name, "'");
+  throw CheckpointError(file.path(), join("holds no backbone: no tensor 'cls_token', alone or after 'backbone.', "
+                                          "'module.', 'teacher.' or 'student.'; ", example));
+}
+
+/// Reads a backbone's tensors into flat (layout.total()) =, gaps between tensors zero.
+///
+/// Any stored floating type is converted. One table `pos_embed` (1,1+N,D) is split into the class token's row and the
+/// patches' rows. Other tensors of the file are ignored. `prefix`: what stands before the names; by default
+/// `backbone_prefix`. Throws `CheckpointError` naming what is missing or misshapen, with both shapes; flat is
+/// unchanged then. Test: checkpoints.safetensors (tests/eval/weights.cpp).
+template <std::floating_point T, TensorLayout L>
+LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const SafetensorsFile& file,
+                             std::optional<std::string> prefix = std::nullopt) {
+  require_shape(static_cast<Index>(flat.size()) == layout.total(), "load_backbone: a buffer of ", flat.size(),
+                " elements for a layout of ", layout.total());
+  LoadedBackbone loaded;
+  loaded.prefix = prefix ? *prefix : backbone_prefix(file);
+  const auto stored_name = [&](std::string_view name) { return join(loaded.prefix, name); };
+  const std::string joint_name = stored_name(detail::joint_table);
+  const bool joint = file.contains(joint_name) && !file.contains(stored_name(detail::class_table)) &&
+                     !file.contains(stored_name(detail::patch_table));
+  std::vector<detail::StoredPart> parts;
+  std::vector<std::string> missing;
+  std::vector<std::string> misshapen;
+  for (const auto& spec : layout.specs()) {
+    const std::string_view name = spec.name.view();
+    std::vector<Index> expected = spec.shape();
+    detail::StoredPart part{.name = stored_name(name)};
+    if (joint && name == detail::class_table) {
+      parts.push_back({.name = joint_name, .joint = true});  // the shape is checked with the patches' table
+      continue;
+    }
+    if (joint && name == detail::patch_table) {
+      part = {.name = joint_name, .first = expected.back(), .joint = true};
+      ++expected[1];
+    }
+    if (!file.contains(part.name)) {
+      missing.push_back(join("'", part.name, "' ", shape_text(expected)));
+    } else if (file.shape(part.name) != expected) {
+      misshapen.push_back(join("'", part.name, "' is ", shape_text(file.shape(part.name)), ", expected ",
+                               shape_text(expected)));
+    }
+    parts.push_back(std::move(part));
+  }
+  const auto refuse = [&](const std::vector<std::string>& problems, std::string_view kind) {
+    if (problems.empty()) return;
+    const std::string more = problems.size() > 1 ? join(" (and ", problems.size() - 1, " more)") : std::string();
+    throw CheckpointError(file.path(), join(kind, problems.front(), more));
+  };
+  refuse(misshapen, "does not fit this architecture: ");
+  refuse(missing, "lacks the tensor ");
+
+  const std::vector<T> table = joint ? file.read<T>(joint_name) : std::vector<T>();
+  std::fill(flat.begin(), flat.end(), T{0});
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto& spec = layout.specs()[i];
+    const auto out = flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+    if (parts[i].joint) {
+      std::copy_n(table.begin() + parts[i].first, out.size(), out.begin());
+    } else {
+      file.read_into(out, parts[i].name);
+    }
+    if (loaded.given.empty() || loaded.given.back() != parts[i].name) loaded.given.push_back(parts[i].name);
+  }
+  loaded.ignored = file.tensors().size() - loaded.given.size();
+  return loaded;
+}
+
+/// Writes the tensors of flat (layout.total()) whose names begin with `prefix`, without it, as one safetensors file.
+///
+/// For a backbone alone the prefix is empty; for a whole network it is "backbone.". The file appears whole or not at
+/// all. Throws `FileError`; `OptionError` if no tensor has the prefix.
+template <std::floating_point T, TensorLayout L>
+void save_backbone(const std::string& path, std::span<const T> flat, const L& layout,
+                   const std::map<std::string, std::string>& metadata = {}, std::string_view prefix = {}) {
+  require_shape(static_cast<Index>(flat.size()) == layout.total(), "save_backbone: a buffer of ", flat.size(),
+                " elements for a layout of ", layout.total());
+  SafetensorsWriter writer;
+  for (const auto& [key, value] : metadata) writer.metadata(key, value);
+  bool any = false;
+  for (const auto& spec : layout.specs()) {
+    const std::string_view name = spec.name.view();
+    if (!name.starts_with(prefix)) continue;
+    any = true;
+    writer.add(std::string(name.substr(prefix.size())), spec.shape(),
+               flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)));
+  }
+  if (!any) throw OptionError("prefix", prefix, "the beginning of a tensor's name");
+  writer.write(path);
+}
+
+}  // namespace dssl

@@ -1,0 +1,239 @@
+// A whole small ViT in double: gradients against central differences, packing, and what references change.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../gradient_check.hpp"
+#include "backbone/vit_runner.hpp"
+#include "catch.hpp"
+
+#include <dssl/backend/reference.hpp>
+
+using namespace dssl;
+using dssl::test::fill_normal;
+using dssl::test::gradient_difference;
+using dssl::test::normal_values;
+
+namespace {
+
+using Runner = test::VitRunner<Reference<double>>;
+
+constexpr ViTConfig config{.image = 8, .patch = 2, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 2};
+
+const std::vector<ViewGroup> two_sizes{{.count = 2, .grid = {3, 4}, .references = 3},
+                                       {.count = 1, .grid = {5, 2}, .references = 2}};
+
+// Points of all references of `two_sizes`, some outside the view.
+const std::vector<double> points{0.1,  -0.3, -1.1, 0.2, 0.95, 1.2, -0.5, -0.9,  //
+                                 0.33, 0.77, -0.2, -1.0, 1.3, -0.1, 0.6, 0.45};
+
+std::span<double> tensor(std::span<double> flat, const ParameterSpec& spec) {
+  return flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+}
+
+/// Draws weights, images and points. Images of a group start with numbers of their own.
+void draw(Runner& runner) {
+  std::uint64_t seed = 10;
+  for (const auto& spec : runner.parameters().specs()) {
+    fill_normal(tensor(runner.weights(), spec), seed++, 0.4, spec.initial == InitialValues::one ? 1.0 : 0.0);
+  }
+  for (std::size_t g = 0; g < runner.tokens().groups().size(); ++g) fill_normal(runner.image(g), 1000 + g);
+  runner.points(std::span(points).first(static_cast<std::size_t>(2 * runner.tokens().reference_count())));
+}
+
+/// Multipliers of the residual branches of each block: some dropped, some scaled up.
+struct Keep {
+  std::vector<double> values;
+  std::vector<BranchKeep<double>> branches;
+
+  explicit Keep(Index sequences) {
+    const auto each = static_cast<std::size_t>(sequences);
+    for (std::size_t i = 0; i < 2 * each * static_cast<std::size_t>(config.depth); ++i) {
+      values.push_back(i % 5 == 1 ? 0.0 : 1.0 + 0.25 * static_cast<double>(i % 3));
+    }
+    for (std::size_t i = 0; i < static_cast<std::size_t>(config.depth); ++i) {
+      const double* at = values.data() + 2 * i * each;
+      branches.push_back({VectorView<const double>(at, sequences), VectorView<const double>(at + each, sequences)});
+    }
+  }
+};
+
+template <AttentionRelation R>
+void check_gradients(GroupSet reads, bool learned, bool with_keep) {
+  Runner runner({}, config, learned, two_sizes, reads);
+  draw(runner);
+  const Keep keep(runner.tokens().sequence_count());
+  const std::span<const BranchKeep<double>> branches =
+      with_keep ? std::span<const BranchKeep<double>>(keep.branches) : std::span<const BranchKeep<double>>();
+  const auto size = static_cast<std::size_t>(runner.tokens().read_count() * config.width);
+  const std::vector<double> upstream = normal_values(size, 7);
+  const auto loss = [&] { return test::dot(runner.forward<R>(branches).flat(), upstream); };
+  loss();
+  runner.backward<R>(MatrixView<const double>(upstream.data(), runner.tokens().read_count(), config.width), false,
+                     branches);
+  std::uint64_t seed = 400;
+  for (const auto& spec : runner.parameters().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto d_x = tensor(runner.gradients(), spec);
+    const auto found = gradient_difference(tensor(runner.weights(), spec), d_x, loss, seed++);
+    INFO("norm " << found.norm << ", difference " << found.difference);
+    CHECK(found.small());
+    // Nobody sees a reference in most relations: unread, its vector has no gradient. All else has one.
+    if (spec.name.view() == "ref_learn_token" && !reads.reference && R != open_relation) CHECK(found.norm == 0);
+    else CHECK(found.norm > 1e-3);
+  }
+}
+
+/// Outputs of one sequence: its class row, its reference rows, its patch rows.
+std::vector<double> rows_of(const TokenLayout& tokens, MatrixView<const double> out, std::size_t sequence) {
+  std::vector<double> rows;
+  for (const TokenGroup group : {TokenGroup::class_token, TokenGroup::reference, TokenGroup::patch}) {
+    Index first = tokens.output_begin(group);
+    for (std::size_t s = 0; s < sequence; ++s) first += tokens.sequences()[s].count(group);
+    const auto part = out.rows(first, tokens.sequences()[sequence].count(group));
+    rows.insert(rows.end(), part.flat().begin(), part.flat().end());
+  }
+  return rows;
+}
+
+double largest_difference(std::span<const double> a, std::span<const double> b) {
+  REQUIRE(a.size() == b.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(a[i] - b[i]));
+  return largest;
+}
+
+}  // namespace
+
+TEST_CASE("a ViT's gradients are its slopes") {
+  for (const auto& [name, published_name, relation] : named_relations) {
+    INFO("relation " << name);
+    test::with_relation(std::string(published_name), []<AttentionRelation R>() {
+      for (const GroupSet reads : {GroupSet{.class_token = true}, GroupSet{.class_token = true, .reference = true},
+                                   GroupSet{.class_token = true, .patch = true}, all_groups}) {
+        INFO("reads class " << reads.class_token << ", reference " << reads.reference << ", patch " << reads.patch);
+        // Each reading goes with the learned vector or the multipliers, and one with both.
+        check_gradients<R>(reads, reads.reference || reads.patch, !reads.reference || reads.patch);
+      }
+    });
+  }
+}
+
+TEST_CASE("a detached point read stops the gradient there and nowhere else") {
+  // One reference: what a change of the table does to it, its learned vector can undo.
+  Runner runner({}, config, true, {{.count = 1, .grid = {3, 4}, .references = 1}}, all_groups);
+  draw(runner);
+  const std::vector<double> upstream =
+      normal_values(static_cast<std::size_t>(runner.tokens().read_count() * config.width), 7);
+  const MatrixView<const double> d_out(upstream.data(), runner.tokens().read_count(), config.width);
+  runner.forward<private_relation>();
+  runner.backward<private_relation>(d_out, false);
+  const std::vector<double> attached(runner.gradients().begin(), runner.gradients().end());
+  runner.forward<private_relation>();
+  runner.backward<private_relation>(d_out, true);
+  for (const auto& spec : runner.parameters().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto before = std::span(attached).subspan(static_cast<std::size_t>(spec.offset),
+                                                    static_cast<std::size_t>(spec.size));
+    const double difference = largest_difference(before, tensor(runner.gradients(), spec));
+    if (spec.name.view() == "patch_pos_embed") CHECK(difference > 1e-3);
+    else CHECK(difference == 0);
+  }
+
+  const auto& table = runner.parameters().find("patch_pos_embed");
+  const auto& learned = runner.parameters().find("ref_learn_token");
+  const auto weights = tensor(runner.weights(), table);
+  const std::vector<double> d_table(tensor(runner.gradients(), table).begin(), tensor(runner.gradients(), table).end());
+  const std::vector<double> table_before(weights.begin(), weights.end());
+  const std::vector<double> learned_before(tensor(runner.weights(), learned).begin(),
+                                           tensor(runner.weights(), learned).end());
+  const auto taps = point_read<double>({points[0], points[1]}, config.native_grid());
+  const auto loss = [&] {
+    const auto vector = tensor(runner.weights(), learned);
+    std::copy(learned_before.begin(), learned_before.end(), vector.begin());
+    for (std::size_t t = 0; t < taps.row.size(); ++t) {
+      for (std::size_t c = 0; c < vector.size(); ++c) {
+        const std::size_t at = static_cast<std::size_t>(taps.row[t]) * vector.size() + c;
+        vector[c] -= taps.weight[t] * (weights[at] - table_before[at]);
+      }
+    }
+    return test::dot(runner.forward<private_relation>().flat(), upstream);
+  };
+  const auto found = gradient_difference(weights, d_table, loss, 8, 4);
+  CHECK(found.norm > 1e-3);
+  CHECK(found.small());
+}
+
+TEST_CASE("a view gives the same alone and packed with others") {
+  for (const auto& [name, published_name, relation] : named_relations) {
+    INFO("relation " << name);
+    test::with_relation(std::string(published_name), []<AttentionRelation R>() {
+      Runner packed({}, config, true, two_sizes, all_groups);
+      draw(packed);
+      const auto out = packed.forward<R>();
+      const std::vector<double> upstream =
+          normal_values(static_cast<std::size_t>(packed.tokens().read_count() * config.width), 7);
+      const MatrixView<const double> d_out(upstream.data(), packed.tokens().read_count(), config.width);
+      packed.backward<R>(d_out);
+      std::vector<double> sum(packed.gradients().size(), 0.0);
+      std::size_t first_reference = 0;
+      std::size_t in_group = 0;
+      for (std::size_t s = 0; s < packed.tokens().sequences().size(); ++s) {
+        const std::size_t g = s < 2 ? 0 : 1;
+        in_group = s < 2 ? s : 0;
+        ViewGroup group = two_sizes[g];
+        group.count = 1;
+        Runner alone({}, config, true, {group}, all_groups);
+        std::copy(packed.weights().begin(), packed.weights().end(), alone.weights().begin());
+        const auto image = packed.image(g).subspan(in_group * alone.image(0).size(), alone.image(0).size());
+        std::copy(image.begin(), image.end(), alone.image(0).begin());
+        alone.points(std::span(points).subspan(2 * first_reference, static_cast<std::size_t>(2 * group.references)));
+        first_reference += static_cast<std::size_t>(group.references);
+        const auto expected = rows_of(packed.tokens(), out, s);
+        CHECK(largest_difference(alone.forward<R>().flat(), expected) < 1e-12);
+
+        const auto d_alone = rows_of(packed.tokens(), d_out, s);
+        alone.backward<R>(MatrixView<const double>(d_alone.data(), alone.tokens().read_count(), config.width));
+        for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += alone.gradients()[i];
+      }
+      CHECK(largest_difference(sum, packed.gradients()) < 1e-11);
+    });
+  }
+}
+
+TEST_CASE("references that nobody sees change nothing for class and patches") {
+  constexpr GroupSet content{.class_token = true, .patch = true};
+  std::vector<ViewGroup> without = two_sizes;
+  for (ViewGroup& group : without) group.references = 0;
+  for (const auto& [name, published_name, relation] : named_relations) {
+    INFO("relation " << name);
+    test::with_relation(std::string(published_name), [&]<AttentionRelation R>() {
+      Runner full({}, config, false, two_sizes, content);
+      Runner bare({}, config, false, without, content);
+      draw(full);
+      draw(bare);
+      const double difference = largest_difference(full.forward<R>().flat(), bare.forward<R>().flat());
+      if (R == open_relation) CHECK(difference > 1e-3);
+      else CHECK(difference < 1e-12);
+    });
+  }
+}
+
+TEST_CASE("a pass that keeps nothing for the backward pass gives the same outputs") {
+  for (const GroupSet reads : {GroupSet{.class_token = true}, GroupSet{.class_token = true, .reference = true},
+                               GroupSet{.class_token = true, .patch = true}, all_groups}) {
+    Runner saved({}, config, true, two_sizes, reads, true);
+    Runner forward_only({}, config, true, two_sizes, reads, false);
+    draw(saved);
+    draw(forward_only);
+    const auto expected = saved.forward<private_relation>();
+    // Twice: the second pass finds the buffers as the first one left them.
+    forward_only.forward<private_relation>();
+    CHECK(largest_difference(forward_only.forward<private_relation>().flat(), expected.flat()) == 0);
+    CHECK(largest_difference(expected.flat(), std::vector<double>(expected.flat().size(), 0.0)) > 0.1);
+  }
+}

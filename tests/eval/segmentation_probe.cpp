@@ -1,0 +1,193 @@
+// The whole segmentation probe on pictures that a random backbone can tell apart.
+#include "catch.hpp"
+
+#include <cmath>
+#include <cstdint>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/backbone/vit.hpp>
+#include <dssl/backend/reference.hpp>
+#if __has_include(<dssl/backend/cpu.hpp>)
+#include <dssl/backend/cpu.hpp>
+#endif
+#include <dssl/core/random.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/segmentation_probe.hpp>
+#include <dssl/nn/parameters.hpp>
+
+#include "thrown.hpp"
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+constexpr ViTConfig mini{.image = 32, .patch = 8, .width = 16, .depth = 1, .heads = 2};
+using Backbone = ViT<mini>;
+
+/// Pictures in halves of a bright and a dark class at a random column, with a void border between them.
+class Halves {
+ public:
+  Halves(Index count, std::uint64_t seed) : x_count(count), x_seed(seed) {}
+
+  [[nodiscard]] Index size() const { return x_count; }
+  [[nodiscard]] std::string name(Index i) const { return join("halves ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    if (i == unreadable) throw ImageError(name(i), "is broken");
+    RandomStream random({.seed = x_seed, .sample = static_cast<std::uint64_t>(i)});
+    Image<std::uint8_t> image(32, 48, 3);
+    LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(32, 48, 1)};
+    const Index middle = 12 + random.below(24);
+    const bool left_bright = random.bernoulli(0.5);
+    for (Index y = 0; y < 32; ++y) {
+      for (Index x = 0; x < 48; ++x) {
+        const bool bright = (x < middle) == left_bright;
+        out.mask(y, x, 0) = x == middle ? 255 : bright ? 7 : 2;
+        for (Index c = 0; c < 3; ++c) image(y, x, c) = static_cast<std::uint8_t>((bright ? 170 : 40) + random.below(40));
+      }
+    }
+    out.image = std::move(image);
+    return out;
+  }
+
+  Index unreadable = -1;
+
+ private:
+  Index x_count;
+  std::uint64_t x_seed;
+};
+
+SegmentationProbeOptions quick() {
+  return {.classes = {.classes = 8, .only = {2, 7}},
+          .epochs = 5,
+          .batch = 5,
+          .learning_rate = 2.0,
+          .label_extent = 24,
+          .seed = 3};
+}
+
+template <Backend B>
+FeatureExtractor<Backbone, B> extractor(const B& backend, Index batch = 4) {
+  FeatureExtractor<Backbone, B> out(backend, {.height = 32, .width = 48, .batch = batch, .reads = {.patch = true}});
+  std::vector<typename B::Scalar> weights(static_cast<std::size_t>(out.layout().total()));
+  initialise(std::span<typename B::Scalar>(weights), out.layout(), 11);
+  out.load(weights);
+  return out;
+}
+
+struct Outcome {
+  std::vector<double> losses;
+  std::vector<std::int64_t> counts;
+  double mean_iou = 0;
+};
+
+template <Backend B>
+Outcome run(const B& backend, const SegmentationProbeOptions& options, Index extraction_batch = 4) {
+  auto features = extractor(backend, extraction_batch);
+  SegmentationProbe<Backbone, B> probe(features, options);
+  Outcome out;
+  probe.on_step = [&](const ProbeStep& step) { out.losses.push_back(step.loss); };
+  probe.train(Halves(12, 1));
+  const auto result = probe.evaluate(Halves(6, 2));
+  out.counts.assign(result.confusion.counts().begin(), result.confusion.counts().end());
+  out.mean_iou = result.scores().mean_iou;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("the probe learns what features tell, the same on every backend") {
+  const auto exact = run(Reference<double>(), quick());
+  CHECK(exact.losses.size() == 15);  // 12 images in batches of 5, 5 and 2
+  CHECK(exact.losses.back() < 0.7 * exact.losses.front());
+  CHECK(exact.mean_iou > 0.8);
+  CHECK(run(Reference<float>(), quick()).losses.back() == Approx(exact.losses.back()).epsilon(1e-3));
+#if __has_include(<dssl/backend/cpu.hpp>)
+  const auto one = run(Cpu({.threads = 1}), quick());
+  CHECK(one.losses.back() == Approx(exact.losses.back()).epsilon(1e-3));
+  auto two_loading = quick();
+  two_loading.loader = {.prefetch = 3, .threads = 2};
+  const auto two = run(Cpu({.threads = 2}), two_loading);
+  CHECK(two.losses == one.losses);
+  CHECK(two.counts == one.counts);
+#endif
+}
+
+TEST_CASE("kept features give the numbers of features computed again, and any extraction batch the same") {
+  auto options = quick();
+  options.augment = false;
+  const auto fresh = run(Reference<double>(), options);
+  options.cache_features = true;
+  const auto cached = run(Reference<double>(), options);
+  CHECK(cached.losses == fresh.losses);
+  CHECK(cached.counts == fresh.counts);
+  const auto single = run(Reference<double>(), options, 1);
+  CHECK(single.losses == fresh.losses);
+
+  options.cache_limit = 1e-6;
+  CHECK(contains(thrown_by<OptionError>([&] { run(Reference<double>(), options); }), "'cache_limit'"));
+  options = quick();
+  options.cache_features = true;
+  CHECK(contains(thrown_by<OptionError>([&] { run(Reference<double>(), options); }), "'cache_features'"));
+}
+
+TEST_CASE("the rate is scaled by the batch and falls at 80 % of the epochs") {
+  auto features = extractor(Reference<double>());
+  auto options = quick();
+  options.epochs = 10;
+  options.batch = 12;
+  SegmentationProbe<Backbone, Reference<double>> probe(features, options);
+  std::vector<double> rates;
+  probe.on_step = [&](const ProbeStep& step) {
+    rates.push_back(step.learning_rate);
+    CHECK(step.steps == 10);
+    CHECK(step.images == 12 * step.step);
+  };
+  probe.train(Halves(12, 1));
+  REQUIRE(rates.size() == 10);
+  CHECK(rates[7] == Approx(2.0 * 12 / 60));
+  CHECK(rates[8] == Approx(0.1 * 2.0 * 12 / 60));
+}
+
+TEST_CASE("void pixels are not counted, unreadable images are left out, and a stop request is obeyed") {
+  auto features = extractor(Reference<double>());
+  SegmentationProbe<Backbone, Reference<double>> probe(features, quick());
+  std::vector<std::string> warned;
+  probe.on_skip = [&](std::string_view name, std::string_view) { warned.emplace_back(name); };
+  Halves broken(6, 2);
+  broken.unreadable = 4;
+  std::vector<Index> seen;
+  std::int64_t labelled = 0;
+  probe.on_prediction = [&](const ProbePrediction& prediction) {
+    seen.push_back(prediction.index);
+    for (const auto label : prediction.truth) labelled += label != ClassMap::ignored ? 1 : 0;
+  };
+  const auto result = probe.evaluate(broken);
+  CHECK(result.images == 5);
+  CHECK(result.unreadable == 1);
+  CHECK(seen == std::vector<Index>{0, 1, 2, 3, 5});
+  CHECK(warned == std::vector<std::string>{"halves 4"});
+  CHECK(labelled == 5 * 32 * 47);
+  std::int64_t counted = 0;
+  for (const auto n : result.confusion.counts()) counted += n;
+  CHECK(counted == labelled);
+
+  std::stop_source stop;
+  Index steps = 0;
+  probe.on_step = [&](const ProbeStep& step) {
+    steps = step.step;
+    if (step.step == 2) stop.request_stop();
+  };
+  probe.train(broken, stop.get_token());
+  CHECK(steps == 2);
+  CHECK(contains(thrown_by<OptionError>([&] {
+          auto bad = quick();
+          bad.epochs = 0;
+          SegmentationProbe<Backbone, Reference<double>>(features, bad);
+        }),
+        "'epochs' is 0"));
+}

@@ -1,0 +1,93 @@
+// Reading images of any kind: told apart by content, channels converted, problems named.
+#include "catch.hpp"
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include <dssl/io/image_file.hpp>
+
+#include "image_samples.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+namespace {
+
+using dssl::AnyImage;
+using dssl::Image;
+using dssl::ImageError;
+using dssl::Index;
+using dssl::test::contains;
+using dssl::test::scrambled;
+using dssl::test::TemporaryFolder;
+using dssl::test::thrown_by;
+using dssl::test::write_text;
+using Bytes8 = Image<std::uint8_t>;
+
+}  // namespace
+
+TEST_CASE("the content decides, not the name") {
+  const TemporaryFolder folder;
+  const Bytes8 image = scrambled<std::uint8_t>(6, 7, 3);
+  dssl::write_png(folder / "really_png.jpg", image);
+  REQUIRE(std::get<Bytes8>(dssl::read_image(folder / "really_png.jpg")) == image);
+  dssl::write_jpeg(folder / "really_jpeg.png", image);
+  REQUIRE(dssl::width(dssl::read_image(folder / "really_jpeg.png")) == 7);
+}
+
+TEST_CASE("what is no image says what it starts with") {
+  const TemporaryFolder folder;
+  write_text(folder / "text.jpg", std::string_view("hello there"));
+  REQUIRE(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "text.jpg"); }) ==
+          (folder / "text.jpg: not a PNG or JPEG file (starts with 'hello th')"));
+  write_text(folder / "binary.png", std::string_view("\x00\xFFGIF", 5));
+  REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "binary.png"); }),
+                   "'\\x00\\xffGIF'"));
+  write_text(folder / "empty.png", std::string_view());
+  REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "empty.png"); }), "is empty"));
+}
+
+TEST_CASE("a file that cannot be opened is an unreadable image") {
+  const TemporaryFolder folder;
+  REQUIRE(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "none.png"); }) ==
+          (folder / "none.png: cannot open to read: No such file or directory"));
+  REQUIRE(
+      contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder.path()); }), "not a regular file"));
+}
+
+TEMPLATE_TEST_CASE("channels are repeated or become luma, whatever the pixels", "", std::uint8_t,
+                   std::uint16_t, float) {
+  Image<TestType> grey(2, 2, 1);
+  for (Index i = 0; i < 4; ++i) grey(i / 2, i % 2, 0) = static_cast<TestType>(i * 60);
+  const auto five = std::get<Image<TestType>>(dssl::with_channels(grey, 5, "x"));
+  REQUIRE(five.channels() == 5);
+  for (Index c = 0; c < 5; ++c) REQUIRE(five(1, 1, c) == grey(1, 1, 0));
+
+  // White stays white; green weighs 0.587.
+  Image<TestType> colour(1, 2, 3);
+  const auto full = static_cast<TestType>(dssl::full_scale<TestType>);
+  for (Index c = 0; c < 3; ++c) colour(0, 0, c) = full;
+  colour(0, 1, 1) = full;
+  const auto luma = std::get<Image<TestType>>(dssl::with_channels(colour, 1, "x"));
+  REQUIRE(static_cast<float>(luma(0, 0, 0)) == Approx(dssl::full_scale<TestType>));
+  REQUIRE(static_cast<float>(luma(0, 1, 0)) ==
+          Approx(0.587 * dssl::full_scale<TestType>).margin(dssl::full_scale<TestType> > 1 ? 0.5 : 1e-6));
+
+  REQUIRE(std::get<Image<TestType>>(dssl::with_channels(colour, 0, "x")) == colour);
+  REQUIRE(std::get<Image<TestType>>(dssl::with_channels(colour, 3, "x")) == colour);
+  REQUIRE(thrown_by<ImageError>([&] { (void)dssl::with_channels(colour, 4, "photo.png"); }) ==
+          "photo.png: has 3 channels; expected 4");
+}
+
+TEST_CASE("files are read with the channels asked for") {
+  const TemporaryFolder folder;
+  dssl::write_png(folder / "grey.png", scrambled<std::uint16_t>(3, 3, 1));
+  dssl::write_jpeg(folder / "colour.jpg", scrambled<std::uint8_t>(3, 3, 3));
+  REQUIRE(dssl::channels(dssl::read_image(folder / "grey.png", {.channels = 3})) == 3);
+  REQUIRE(
+      std::holds_alternative<Image<std::uint16_t>>(dssl::read_image(folder / "grey.png", {.channels = 3})));
+  REQUIRE(dssl::channels(dssl::read_image(folder / "colour.jpg", {.channels = 1})) == 1);
+  REQUIRE(
+      contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "colour.jpg", {.channels = 5}); }),
+               "colour.jpg"));
+}

@@ -1,0 +1,204 @@
+// Gradients of the block and of the projection head against central differences, in double.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../gradient_check.hpp"
+#include "catch.hpp"
+
+#include <dssl/backend/reference.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/nn/block.hpp>
+#include <dssl/nn/head.hpp>
+#include <dssl/nn/parameters.hpp>
+#include <dssl/nn/token_layout.hpp>
+
+using namespace dssl;
+using dssl::test::fill_normal;
+using dssl::test::gradient_difference;
+using dssl::test::normal_values;
+
+namespace {
+
+using Span = std::span<double>;
+
+Span tensor(VectorView<double> flat, const ParameterSpec& spec) {
+  return flat.flat().subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+}
+
+/// Calls place(arena) measuring and live, over doubles that all begin as infinity: what a pass reads, it must
+/// have written.
+template <class Place>
+Buffer place_over_infinity(const Reference<double>& backend, const Place& place) {
+  Arena measure;
+  place(measure);
+  Buffer buffer = backend.allocate(measure.high_water());
+  std::fill_n(reinterpret_cast<double*>(buffer.data()), buffer.bytes() / sizeof(double),
+              std::numeric_limits<double>::infinity());
+  Arena live(buffer);
+  place(live);
+  return buffer;
+}
+
+/// Weights around 0, but for scales of norms around 1.
+void draw_weights(VectorView<double> weights, const ParameterLayout& layout) {
+  std::uint64_t seed = 100;
+  std::fill(weights.flat().begin(), weights.flat().end(), 0.0);
+  for (const auto& spec : layout.specs()) {
+    fill_normal(tensor(weights, spec), seed++, 0.4, spec.initial == InitialValues::one ? 1.0 : 0.0);
+  }
+}
+
+/// Checks every tensor's gradient in `gradients`, which held `before` when the backward pass added to it.
+template <class Loss>
+void check_parameters(const ParameterLayout& layout, VectorView<double> weights, VectorView<double> gradients,
+                      const std::vector<double>& before, const Loss& loss) {
+  std::uint64_t seed = 500;
+  for (const auto& spec : layout.specs()) {
+    INFO("gradient of " << spec.name.view());
+    std::vector<double> added(tensor(gradients, spec).begin(), tensor(gradients, spec).end());
+    for (std::size_t i = 0; i < added.size(); ++i) added[i] -= before[static_cast<std::size_t>(spec.offset) + i];
+    if (!spec.trained) {
+      CHECK(std::all_of(added.begin(), added.end(), [](double v) { return v == 0; }));
+      continue;
+    }
+    const auto found = gradient_difference(tensor(weights, spec), added, loss, seed++, 2);
+    INFO("norm " << found.norm << ", difference " << found.difference);
+    CHECK(found.norm > 1e-3);
+    CHECK(found.small());
+  }
+}
+
+template <AttentionRelation R>
+void check_block(GroupSet reads, bool last, bool with_keep) {
+  const Reference<double> backend;
+  const BlockSize size{.width = 6, .heads = 2, .hidden = 10};
+  ParameterLayout layout;
+  add_block_parameters(layout, size);
+  const TokenLayout tokens({{.count = 2, .grid = {2, 2}, .references = 3}, {.count = 1, .grid = {1, 3}, .references = 2}},
+                           reads);
+  const Index rows = tokens.rows();
+  const Index tail = last ? tokens.read_count() : rows;
+
+  DeviceTokenLayout device;
+  Arena measure;
+  device = DeviceTokenLayout::place(backend, measure, tokens);
+  const Buffer indices = backend.allocate(measure.high_water());
+  Arena live(indices);
+  device = DeviceTokenLayout::place(backend, live, tokens);
+
+  VectorView<double> weights, gradients;
+  MatrixView<double> x, branch;
+  BlockActivations<double> a;
+  BlockGradients<double> g;
+  const Buffer memory = place_over_infinity(backend, [&](Arena& arena) {
+    weights = arena.vector<double>(layout.total());
+    gradients = arena.vector<double>(layout.total());
+    x = arena.matrix<double>(rows, size.width);
+    branch = arena.matrix<double>(rows, size.width);
+    a = BlockActivations<double>::saved(arena, size, rows, tail, last);
+    g = BlockGradients<double>::take(arena, size, rows, tokens.read_count());
+  });
+  draw_weights(weights, layout);
+  fill_normal(x.flat(), 1);
+  const std::vector<double> before = normal_values(static_cast<std::size_t>(layout.total()), 2);
+  std::copy(before.begin(), before.end(), gradients.flat().begin());
+  const std::vector<double> upstream = normal_values(static_cast<std::size_t>(tail * size.width), 3);
+  const std::vector<double> multipliers{0.0, 1.25, 0.5, 1.5, 0.0, 2.0};
+  BranchKeep<double> keep;
+  if (with_keep) keep = {VectorView<const double>(multipliers.data(), 3), VectorView<const double>(multipliers.data() + 3, 3)};
+
+  ParameterCursor<const double> weight_cursor(layout, weights.data());
+  ParameterCursor<double> gradient_cursor(layout, gradients.data());
+  const auto p = BlockParameters<const double>::bind(weight_cursor);
+  const auto d_p = BlockParameters<double>::bind(gradient_cursor);
+  const auto loss = [&] {
+    block_forward<R>(backend, a, MatrixView<const double>(x), p, size, device, keep, branch, reads, last);
+    return test::dot(a.out.flat(), upstream);
+  };
+  loss();
+  std::copy(upstream.begin(), upstream.end(), (last ? g.d_tail : g.d_x).data());
+  block_backward<R>(backend, g, d_p, a, MatrixView<const double>(x), p, size, device, keep, reads, last);
+
+  const auto d_x = gradient_difference(x.flat(), g.d_x.flat(), loss, 4, 4);
+  CHECK(d_x.norm > 1e-3);
+  CHECK(d_x.small());
+  check_parameters(layout, weights, gradients, before, loss);
+}
+
+void check_head(Index layers, bool learned_norm) {
+  INFO(layers << " layers, learned norm " << learned_norm);
+  const Reference<double> backend;
+  const Index width = 5;
+  const Index rows = 4;
+  const HeadConfig config{
+      .layers = layers, .hidden = 7, .bottleneck = 6, .prototypes = 9, .learned_norm = learned_norm};
+  ParameterLayout layout;
+  add_head_parameters(layout, config, width, "head.");
+
+  VectorView<double> weights, gradients;
+  HeadActivations<double> a;
+  HeadGradients<double> g;
+  const Buffer memory = place_over_infinity(backend, [&](Arena& arena) {
+    weights = arena.vector<double>(layout.total());
+    gradients = arena.vector<double>(layout.total());
+    a = HeadActivations<double>::take(arena, config, width, arena.matrix<double>(rows, config.prototypes));
+    g = HeadGradients<double>::take(arena, config, width, rows);
+  });
+  draw_weights(weights, layout);
+  fill_normal(a.x.flat(), 1);
+  const std::vector<double> before = normal_values(static_cast<std::size_t>(layout.total()), 2);
+  std::copy(before.begin(), before.end(), gradients.flat().begin());
+  const std::vector<double> upstream = normal_values(static_cast<std::size_t>(rows * config.prototypes), 3);
+
+  ParameterCursor<const double> weight_cursor(layout, weights.data());
+  ParameterCursor<double> gradient_cursor(layout, gradients.data());
+  const auto p = HeadParameters<const double>::bind(weight_cursor, config);
+  const auto d_p = HeadParameters<double>::bind(gradient_cursor, config);
+  const auto loss = [&] {
+    head_forward(backend, a, p);
+    return test::dot(a.logits.flat(), upstream);
+  };
+  loss();
+  head_backward(backend, g, d_p, MatrixView<const double>(upstream.data(), rows, config.prototypes), a, p, config);
+
+  const auto d_x = gradient_difference(a.x.flat(), g.d_x.flat(), loss, 4, 4);
+  CHECK(d_x.norm > 1e-3);
+  CHECK(d_x.small());
+  check_parameters(layout, weights, gradients, before, loss);
+}
+
+}  // namespace
+
+TEST_CASE("a block's gradients are its slopes") {
+  SECTION("every row goes on") {
+    for (const bool keep : {false, true}) {
+      INFO("keep " << keep);
+      check_block<private_relation>(all_groups, false, keep);
+      check_block<open_relation>(all_groups, false, keep);
+    }
+  }
+  SECTION("the last block, of which some rows are read") {
+    for (const GroupSet reads : {GroupSet{.class_token = true}, GroupSet{.reference = true},
+                                 GroupSet{.class_token = true, .reference = true},
+                                 GroupSet{.class_token = true, .patch = true}, all_groups}) {
+      INFO("reads class " << reads.class_token << ", reference " << reads.reference << ", patch " << reads.patch);
+      for (const bool keep : {false, true}) {
+        INFO("keep " << keep);
+        check_block<private_relation>(reads, true, keep);
+        check_block<all_query_relation>(reads, true, keep);
+      }
+    }
+  }
+}
+
+TEST_CASE("a projection head's gradients are its slopes") {
+  for (const Index layers : {1, 2, 3, 4}) {
+    check_head(layers, false);
+    check_head(layers, true);
+  }
+}

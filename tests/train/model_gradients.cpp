@@ -1,0 +1,109 @@
+// Gradients of a whole small model through a training step, against central differences of the reported loss.
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "../gradient_check.hpp"
+#include "catch.hpp"
+#include "train/tiny_model.hpp"
+
+#include <dssl/backend/reference.hpp>
+#include <dssl/train/training_step.hpp>
+
+using namespace dssl;
+using dssl::test::gradient_difference;
+
+namespace {
+
+constexpr ViTConfig size{.image = 6, .patch = 2, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 1};
+constexpr HeadConfig head{.layers = 2, .hidden = 8, .bottleneck = 6, .prototypes = 7};
+constexpr HeadConfig head_with_norm{.layers = 3, .hidden = 8, .bottleneck = 6, .prototypes = 7, .learned_norm = true};
+constexpr ReferenceConfig learned_reference{.learned = true};
+
+template <class Tokens, class Loss, HeadConfig H = head>
+using Tiny = test::TinyRecipe<Tokens, Loss, size, H>;
+
+template <class Recipe>
+void check(const LossOptions& loss_options, bool with_keep) {
+  StepOptions options;
+  options.shape = {.batch = 2, .channels = 1, .points = 2, .views = {{6, 6}, {6, 6}, {4, 6}}};
+  options.loss = loss_options;
+  options.loss.student_temperature = 0.3;
+  options.stochastic_depth = 0;
+  TrainingStep<Recipe, Reference<double>> step({}, options);
+  const std::vector<double> student = test::drawn_weights<double>(step.layout(), 1);
+  const std::vector<double> teacher = test::drawn_weights<double>(step.layout(), 2);
+  std::copy(student.begin(), student.end(), step.student().data());
+  std::copy(teacher.begin(), teacher.end(), step.teacher().data());
+  if (!step.image_centre().empty()) test::fill_normal(step.image_centre().flat(), 3, 0.2);
+  if (!step.point_centre().empty()) test::fill_normal(step.point_centre().flat(), 4, 0.2);
+  const ViewBatch batch = test::drawn_batch(options.shape, 5);
+  std::vector<double> keep;
+  if (with_keep) {
+    for (std::size_t i = 0; i < step.keep_size(); ++i) keep.push_back(i % 7 == 2 ? 0.0 : 1.0 + 0.25 * static_cast<double>(i % 3));
+  }
+
+  StepReport first;
+  step.forward_backward(first, batch, 0.4, keep);
+  CHECK(first.loss > 0.1);
+  CHECK((first.image.loss > 0) == Recipe::Loss::image);
+  CHECK((first.point.loss > 0) == Recipe::Loss::point);
+  const std::vector<double> gradients(step.gradients().flat().begin(), step.gradients().flat().end());
+  // A second pass adds the same again.
+  StepReport second;
+  step.forward_backward(second, batch, 0.4, keep);
+  CHECK(second.loss == first.loss);
+  double off = 0;
+  for (std::size_t i = 0; i < gradients.size(); ++i) {
+    off = std::max(off, std::abs(step.gradients().flat()[i] - 2 * gradients[i]));
+  }
+  CHECK(off < 1e-12);
+  CHECK(std::equal(student.begin(), student.end(), step.student().data()));
+  CHECK(std::equal(teacher.begin(), teacher.end(), step.teacher().data()));
+
+  const auto loss = [&] {
+    StepReport report;
+    step.forward_backward(report, batch, 0.4, keep);
+    return report.loss;
+  };
+  std::uint64_t seed = 100;
+  for (const auto& spec : step.layout().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto d_x = test::tensor_of<const double>(gradients, spec);
+    if (!spec.trained) {
+      CHECK(std::all_of(d_x.begin(), d_x.end(), [](double v) { return v == 0; }));
+      continue;
+    }
+    const auto found = gradient_difference(test::tensor_of(step.student().flat(), spec), d_x, loss, seed++, 0);
+    INFO("norm " << found.norm << ", difference " << found.difference);
+    CHECK(found.norm > 1e-5);
+    CHECK(found.small());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("reference tokens with both levels: the step's gradients are its slopes") {
+  check<Tiny<ReferenceTokens<private_relation, learned_reference>, ImageAndPointLoss>>({.alpha = 0.3}, true);
+}
+
+TEST_CASE("class token with the image level: the step's gradients are its slopes") {
+  check<Tiny<ClassToken, ImageLoss>>({}, true);
+}
+
+TEST_CASE("sampled patches with both levels: the step's gradients are its slopes") {
+  check<Tiny<FeatureMap, ImageAndPointLoss>>({}, true);
+}
+
+TEST_CASE("the point level alone: the step's gradients are its slopes") {
+  check<Tiny<ReferenceTokens<>, PointLoss, head_with_norm>>({}, false);
+}
+
+TEST_CASE("the image level over all views, points over the two global ones: the step's gradients are its slopes") {
+  check<Tiny<ReferenceTokens<>, ImageAndPointLoss>>({.image_all_views = true, .point_all_views = false}, false);
+}
+
+TEST_CASE("references that everyone sees: the step's gradients are its slopes") {
+  check<Tiny<ReferenceTokens<open_relation>, ImageAndPointLoss>>({}, false);
+}
