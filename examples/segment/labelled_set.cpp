@@ -50,14 +50,14 @@ LabelledSets open_sets(SegmentSettings& settings) {
     for (Index c = 1; c < settings.scene_classes; ++c) sets.class_names.push_back(join("object ", c));
     return sets;
   }
+  sets.train = open_split(settings, settings.train);
+  sets.val = open_split(settings, settings.val);
   const std::string names = settings.data + "/classes.txt";
   if (::access(names.c_str(), R_OK) == 0) sets.class_names = dssl::detail::read_lines(names);
   if (settings.classes == 0) settings.classes = static_cast<Index>(sets.class_names.size());
   if (settings.classes == 0) {
     throw OptionError("classes", "not given", join("a number of classes, as there is no ", names));
   }
-  sets.train = open_split(settings, settings.train);
-  sets.val = open_split(settings, settings.val);
   return sets;
 }
 
