@@ -70,6 +70,9 @@ class Progress {
     }
   }
 
+  /// Takes the bar off the terminal until the next `at`, so that something else can be printed there.
+  void clear() { x_clear(); }
+
   /// Prints a whole line of its own; a bar is drawn again below it.
   void line(std::string_view text) {
     x_clear();

@@ -53,13 +53,13 @@ class OrderedLoader {
   using Produce = std::function<std::optional<Item>(Index)>;
 
   /// Starts to load at once. Throws `OptionError`.
-  OrderedLoader(Index count, Produce produce, LoaderOptions options = {}, std::stop_token stop = {})
+  OrderedLoader(Index count, Produce produce, LoaderOptions options = {}, std::stop_token token = {})
       : x_work(count, std::move(produce), checked(options).prefetch),
         // One slot is the consumer's: asking oneTBB for more workers than it has makes it print a warning.
         x_arena(1 + worker_count(options.threads), 1,
                 // Loading is short and bounded: it must not starve behind the computation that waits for it.
                 tbb::task_arena::priority::high),
-        x_on_stop(std::move(stop), Cancel{&x_work}) {
+        x_on_stop(std::move(token), Cancel{&x_work}) {
     start_tasks(std::min(count, options.prefetch));
   }
 

@@ -129,7 +129,7 @@ class SampleLoader {
   /// Loads sample `order(n)` as the n-th, n < count. `source` must outlive the loader.
   SampleLoader(const Source& source, Index count, std::function<Index(Index)> order,
                const SkipPolicy& policy = {}, SkipCounter::Warn warn = {}, LoaderOptions options = {},
-               std::stop_token stop = {})
+               std::stop_token token = {})
       : x_counter(policy, std::move(warn)),
         x_loader(
             count,
@@ -139,7 +139,7 @@ class SampleLoader {
               auto sample = load_readable(skipped, used, source, order ? order(n) : n, policy);
               return Loaded{used, std::move(sample), std::move(skipped)};
             },
-            options, std::move(stop)) {}
+            options, std::move(token)) {}
 
   /// The next sample; nothing after the last or after a stop request. Throws as `load_readable` and
   /// `SkipCounter`.

@@ -1,0 +1,43 @@
+// dssl-pretrain: pretrains a vision transformer on unlabelled images.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <common/program.hpp>
+#include <dssl/core/error.hpp>
+#include <pretrain/command_line.hpp>
+#include <pretrain/job.hpp>
+#include <pretrain/run_log.hpp>
+
+namespace {
+
+using namespace dssl::programs;
+
+int pretrain(CommandLine& line, const std::vector<std::string>& command) {
+  const Job job = line.job();
+  prepare_output_folder(job.out);
+  if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.checkpoint_path())) {
+    throw dssl::FileError(job.checkpoint_path(),
+                          "is the checkpoint of an earlier run; --resume goes on with it, --overwrite begins anew");
+  }
+  RunLog log(job, command);
+  const auto run = job.arch == "nano8"    ? pretrain_nano8
+                   : job.arch == "tiny8"  ? pretrain_tiny8
+                   : job.arch == "tiny16" ? pretrain_tiny16
+                                          : pretrain_small16;
+  return log.end(run(job, log));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CommandLine line;
+  return run_program(line.app(), argc, argv, [&] {
+    try {
+      return pretrain(line, std::vector<std::string>(argv, argv + argc));
+    } catch (const dssl::OptionError& error) {
+      print_error("dssl-pretrain", CommandLine::in_options_of_program(error.what(), error.field()));
+      return 2;
+    }
+  });
+}

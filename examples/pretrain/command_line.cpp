@@ -1,0 +1,254 @@
+#include <pretrain/command_line.hpp>
+
+#include <array>
+#include <filesystem>
+
+#include <common/architectures.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/data/image_folder.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/data/synthetic.hpp>
+#include <dssl/data/voc.hpp>
+#include <dssl/version.hpp>
+
+namespace dssl::programs {
+namespace {
+
+/// The images that `--data` and `--split` name.
+AnySource open_source(const Job& job) {
+  namespace fs = std::filesystem;
+  const ReadOptions read{.channels = job.options.channels > 0 ? job.options.channels : 3};
+  if (job.data != "synthetic" && fs::is_directory(job.data + "/JPEGImages") && !job.split.empty()) {
+    return AnySource(ImagesOf(VocFolder(job.data, job.split, {.read = read})));
+  }
+  if (!job.split.empty()) {
+    throw OptionError("split", job.split, "a data folder that has JPEGImages and ImageSets/Segmentation");
+  }
+  if (job.data == "synthetic") {
+    return AnySource(ImagesOf(SyntheticScenes({.seed = job.options.seed,
+                                               .count = job.synthetic_count,
+                                               .height = job.synthetic_size,
+                                               .width = job.synthetic_size,
+                                               .channels = read.channels})));
+  }
+  if (job.data.ends_with(".txt") && !fs::is_directory(job.data)) return AnySource(ImageList(job.data, read));
+  // Of a VOC folder only the images, never the masks.
+  const bool voc = fs::is_directory(job.data + "/JPEGImages");
+  return AnySource(ImageFolder(voc ? job.data + "/JPEGImages" : job.data, {.read = read}));
+}
+
+/// Which option sets which field of `TrainerOptions`.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 38> option_of_field{{
+    {"epochs", "--epochs"},
+    {"batch", "--batch"},
+    {"accumulate", "--accumulate"},
+    {"channels", "--channels"},
+    {"prototypes", "--prototypes"},
+    {"points", "--points"},
+    {"threads", "--threads"},
+    {"relation", "--relation"},
+    {"recipe", "--recipe"},
+    {"arch", "--arch"},
+    {"split", "--split"},
+    {"count", "--synthetic-count"},
+    {"height", "--synthetic-size"},
+    {"width", "--synthetic-size"},
+    {"stochastic_depth", "--stochastic-depth"},
+    {"optimiser.learning_rate", "--lr"},
+    {"optimiser.final_learning_rate", "--min-lr"},
+    {"optimiser.warmup_epochs", "--warmup-epochs"},
+    {"optimiser.weight_decay", "--weight-decay"},
+    {"optimiser.final_weight_decay", "--weight-decay-end"},
+    {"optimiser.clip", "--clip"},
+    {"optimiser.freeze_prototypes_epochs", "--freeze-prototypes"},
+    {"teacher.momentum", "--momentum"},
+    {"teacher.final_momentum", "--momentum-end"},
+    {"teacher.temperature", "--teacher-temp"},
+    {"teacher.warmup_temperature", "--warmup-teacher-temp"},
+    {"teacher.warmup_temperature_epochs", "--warmup-teacher-temp-epochs"},
+    {"loss.alpha", "--alpha"},
+    {"locals", "--locals"},
+    {"global_size.height", "--views-global"},
+    {"local_size.height", "--views-local"},
+    {"view size", "--views-global or --views-local"},
+    {"global_area.low", "--global-scale"},
+    {"global_area.high", "--global-scale"},
+    {"local_area.low", "--local-scale"},
+    {"local_area.high", "--local-scale"},
+    {"max_unreadable", "--max-unreadable"},
+    {"checkpoint_steps", "--checkpoint-steps"},
+}};
+
+}  // namespace
+
+CommandLine::CommandLine()
+    : x_app("Pretrains a vision transformer on unlabelled images by DenseDINO, DINO or the feature-map ablation.",
+            "dssl-pretrain") {
+  x_app.set_version_flag("--version", std::string(version_string));
+  x_app.get_formatter()->column_width(44);
+  x_app.option_defaults()->always_capture_default();
+  x_add_data_options();
+  x_add_recipe_options();
+  x_add_training_options();
+  x_add_run_options();
+  x_app.footer(
+      "Written to DIR: metrics.jsonl (one object a step), checkpoint.safetensors (after every epoch), \n"
+      "teacher.safetensors (the backbone under its published names), options.json.\n\n"
+      "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale 0.25 to 1 \n"
+      "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and compares all of \n"
+      "them at the image level. The size is 224 (nano8: 96), of DINO's small views 96 (nano8: 40).\n"
+      "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, 128), as \n"
+      "the published one has five times the parameters of the nano8 backbone. On few images use few prototypes and a \n"
+      "teacher momentum nearer to 1 the longer the run.\n"
+      "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted (a checkpoint was written).");
+}
+
+void CommandLine::x_add_data_options() {
+  x_app
+      .add_option("--data", x_job.data,
+                  "Images: a folder, a VOC folder, a .txt file of paths, or 'synthetic' for generated scenes")
+      ->required()
+      ->option_text("PATH|synthetic");
+  x_app.add_option("--split", x_job.split, "Split of a VOC folder (a list in ImageSets/Segmentation); default: all images")
+      ->option_text("NAME");
+  x_app.add_option("--synthetic-count", x_job.synthetic_count, "Number of generated scenes");
+  x_app.add_option("--synthetic-size", x_job.synthetic_size, "Height and width of generated scenes in pixels");
+  x_app.add_option("--channels", x_job.options.channels,
+                   "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
+  x_app.add_option("--max-unreadable", x_job.options.max_unreadable, "Share of unreadable images that ends the run");
+}
+
+void CommandLine::x_add_recipe_options() {
+  const std::string group = "Recipe";
+  x_app.add_option("--recipe", x_job.recipe, "densedino, dino, or feature-map")->group(group);
+  x_app.add_option("--arch", x_job.arch, "nano8, tiny8, tiny16, or small16")->group(group);
+  x_app
+      .add_option("--relation", x_job.relation,
+                  "Of reference tokens: open, hidden, hidden-no-class, private, all-query, or the published names")
+      ->group(group);
+  x_app.add_option("--points", x_job.points, "Points a view pair, K")->group(group);
+  x_app.add_option("--alpha", x_job.options.loss.alpha, "Weight of the image level; the point level has the rest")
+      ->group(group);
+  x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: small16 65536, tiny 4096, nano8 1024")
+      ->group(group);
+  x_image_all_views =
+      x_app
+          .add_flag("--image-all-views,!--image-global-views", x_job.options.loss.image_all_views,
+                    "Image level over all student views, or over the two global ones; default: all for dino")
+          ->group(group);
+  x_app.add_option("--views-global", x_global_size, "Height and width of the two global views; 0: the architecture's")
+      ->group(group);
+  x_app.add_option("--views-local", x_local_size, "Height and width of local views; 0: the recipe's")->group(group);
+  x_app.add_option("--locals", x_locals, "Number of local views; -1: the recipe's")->group(group);
+  x_app.add_option("--global-scale", x_global_scale, "Share of the image that a global view shows, from LO to HI")
+      ->expected(2)
+      ->option_text("LO HI")
+      ->group(group);
+  x_app.add_option("--local-scale", x_local_scale, "The same for a local view")
+      ->expected(2)
+      ->option_text("LO HI")
+      ->group(group);
+}
+
+void CommandLine::x_add_training_options() {
+  const std::string group = "Training";
+  TrainerOptions& o = x_job.options;
+  x_app.add_option("--epochs", o.epochs, "Passes over the images")->group(group);
+  x_app.add_option("--batch", o.batch, "Images a forward pass")->group(group);
+  x_app.add_option("--accumulate", o.accumulate, "Forward passes an update")->group(group);
+  x_app.add_option("--optimizer", x_optimiser, "adamw, sgd, or lars")
+      ->check(CLI::IsMember({"adamw", "sgd", "lars"}))
+      ->group(group);
+  x_app.add_option("--lr", o.optimiser.learning_rate, "Peak learning rate for 256 images, scaled by batch * accumulate")
+      ->group(group);
+  x_app.add_option("--min-lr", o.optimiser.final_learning_rate, "Learning rate at the end, not scaled")->group(group);
+  x_app.add_option("--warmup-epochs", o.optimiser.warmup_epochs, "Epochs of linear warm-up")->group(group);
+  x_app.add_option("--weight-decay", o.optimiser.weight_decay, "At the start")->group(group);
+  x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "At the end")->group(group);
+  x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a tensor's gradient; 0: no limit")->group(group);
+  x_app.add_option("--freeze-prototypes", o.optimiser.freeze_prototypes_epochs,
+                   "Epochs at the start in which the prototypes stay as they are")
+      ->group(group);
+  x_app.add_option("--stochastic-depth", o.stochastic_depth, "Rate of the last block")->group(group);
+  x_app.add_option("--momentum", o.teacher.momentum, "Of the teacher, at the start")->group(group);
+  x_app.add_option("--momentum-end", o.teacher.final_momentum, "Of the teacher, at the end")->group(group);
+  x_app.add_option("--teacher-temp", o.teacher.temperature, "After the warm-up")->group(group);
+  x_app.add_option("--warmup-teacher-temp", o.teacher.warmup_temperature, "In the first epoch of the warm-up")
+      ->group(group);
+  x_app.add_option("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs, "Length of the warm-up")
+      ->group(group);
+  x_app.add_option("--seed", o.seed, "Of every random number")->group(group);
+}
+
+void CommandLine::x_add_run_options() {
+  const std::string group = "Run";
+  x_app.add_option("--out", x_job.out, "Folder for what is written")->required()->option_text("DIR")->group(group);
+  x_resume = x_app
+                 .add_option("--resume", x_job.resume,
+                             "Goes on from a checkpoint, with the options it was made with; default: DIR's")
+                 ->expected(0, 1)
+                 ->option_text("[FILE]")
+                 ->group(group);
+  x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
+  x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
+  x_app.add_option("--checkpoint-steps", x_job.options.checkpoint_steps,
+                   "Checkpoints also after every so many steps; 0: only after epochs")
+      ->group(group);
+  x_app.add_option("--max-steps", x_job.max_steps, "Ends after so many steps of this call; 0: no limit")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  x_app.add_option("--minutes", x_job.minutes, "Ends after so many minutes; 0: no limit")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+}
+
+void CommandLine::x_set_views() {
+  MultiCropOptions& views = x_job.options.views;
+  Index native = 0;
+  Index patch = 0;
+  with_architecture(x_job.arch, [&]<class Backbone>() {
+    native = Backbone::config.image;
+    patch = Backbone::config.patch;
+  });
+  const bool dino = x_job.recipe == "dino";
+  if (dino) views = dino_multi_crop_options();
+  const Index global = x_global_size != 0 ? x_global_size : native;
+  // DINO's small views keep their share of the large ones, in whole patches.
+  const Index small = views.local_size.height * native / views.global_size.height / patch * patch;
+  const Index local = x_local_size != 0 ? x_local_size : dino ? small : global;
+  views.global_size = {global, global};
+  views.local_size = {local, local};
+  if (x_locals != -1) views.locals = x_locals;
+  if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
+  if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
+  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = dino;
+}
+
+Job CommandLine::job() {
+  Job& job = x_job;
+  if (job.recipe != "densedino" && job.recipe != "dino" && job.recipe != "feature-map") {
+    throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
+  }
+  x_set_views();
+  auto& optimiser = job.options.optimiser;
+  optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd
+                   : x_optimiser == "lars" ? OptimiserKind::lars
+                                           : OptimiserKind::adamw;
+  job.options.loader_threads = job.threads;
+  job.options.checkpoint = job.checkpoint_path();
+  if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();
+  job.options.validate();
+  job.source = open_source(job);
+  return job;
+}
+
+std::string CommandLine::in_options_of_program(std::string message, std::string_view field) {
+  if (field.starts_with("views.")) field.remove_prefix(6);
+  for (const auto& [known, option] : option_of_field) {
+    const std::string named = join("option '", known, "'");
+    if (known == field && message.starts_with(named)) return std::string(option) + message.substr(named.size());
+  }
+  return message;
+}
+
+}  // namespace dssl::programs

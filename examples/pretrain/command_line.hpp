@@ -1,0 +1,45 @@
+// The command line of dssl-pretrain.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <pretrain/job.hpp>
+
+namespace dssl::programs {
+
+/// The program's arguments, and the job that they make.
+class CommandLine {
+ public:
+  CommandLine();
+
+  [[nodiscard]] CLI::App& app() { return x_app; }
+
+  /// The job, with the defaults of its recipe and architecture where nothing was said, and its images found.
+  /// Throws `OptionError`, `DataError`.
+  [[nodiscard]] Job job();
+
+  /// A message about a field of `TrainerOptions` in terms of the option that sets it.
+  [[nodiscard]] static std::string in_options_of_program(std::string message, std::string_view field);
+
+ private:
+  void x_add_data_options();
+  void x_add_recipe_options();
+  void x_add_training_options();
+  void x_add_run_options();
+  void x_set_views();
+
+  CLI::App x_app;
+  Job x_job;
+  Index x_global_size = 0, x_local_size = 0, x_locals = -1;
+  std::vector<double> x_global_scale, x_local_scale;
+  std::string x_optimiser = "adamw";
+  CLI::Option* x_resume = nullptr;
+  CLI::Option* x_image_all_views = nullptr;
+};
+
+}  // namespace dssl::programs

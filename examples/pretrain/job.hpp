@@ -1,0 +1,80 @@
+// One pretraining job: everything the command line says, and who runs it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/train/options.hpp>
+#include <dssl/train/trainer.hpp>
+#include <dssl/views/image.hpp>
+
+namespace dssl::programs {
+
+/// Where images come from, whatever its kind: so that a trainer is compiled once for all of them.
+class AnySource {
+ public:
+  AnySource() = default;
+  template <ImageSource Source>
+  explicit AnySource(Source source) : x_held(std::make_shared<const Held<Source>>(std::move(source))) {}
+
+  [[nodiscard]] Index size() const { return x_held->size(); }
+  [[nodiscard]] std::string name(Index i) const { return x_held->name(i); }
+  [[nodiscard]] AnyImage load(Index i) const { return x_held->load(i); }
+
+ private:
+  struct Holder {
+    Holder() = default;
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+    virtual ~Holder() = default;
+    [[nodiscard]] virtual Index size() const = 0;
+    [[nodiscard]] virtual std::string name(Index i) const = 0;
+    [[nodiscard]] virtual AnyImage load(Index i) const = 0;
+  };
+  template <class Source>
+  struct Held final : Holder {
+    explicit Held(Source source) : x_source(std::move(source)) {}
+    [[nodiscard]] Index size() const override { return x_source.size(); }
+    [[nodiscard]] std::string name(Index i) const override { return x_source.name(i); }
+    [[nodiscard]] AnyImage load(Index i) const override { return x_source.load(i); }
+    Source x_source;
+  };
+
+  std::shared_ptr<const Holder> x_held;
+};
+
+/// What the command line says.
+struct Job {
+  std::string data, split;
+  std::string recipe = "densedino";
+  std::string arch = "tiny16";
+  std::string relation = "private";
+  bool learned_reference = false;
+  bool detached = false;
+  std::string out;
+  std::string resume;      ///< checkpoint to go on from; empty: a new run
+  bool overwrite = false;  ///< a new run may replace the one in `out`
+  Index points = 2;        ///< K
+  int threads = 0;
+  Index max_steps = 0;     ///< 0: no budget
+  double minutes = 0;      ///< 0: no budget
+  Index synthetic_count = 1000;
+  Index synthetic_size = 128;
+  TrainerOptions options;
+  AnySource source;
+
+  [[nodiscard]] std::string checkpoint_path() const { return out + "/checkpoint.safetensors"; }
+  [[nodiscard]] std::string teacher_path() const { return out + "/teacher.safetensors"; }
+};
+
+class RunLog;
+
+// One function an architecture, each in a file of its own, so that no compilation takes long or much memory.
+[[nodiscard]] RunSummary pretrain_nano8(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary pretrain_tiny8(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary pretrain_tiny16(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary pretrain_small16(const Job& job, RunLog& log);
+
+}  // namespace dssl::programs

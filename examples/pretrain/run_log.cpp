@@ -1,0 +1,201 @@
+#include <pretrain/run_log.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include <dssl/core/error.hpp>
+#include <dssl/io/atomic_file.hpp>
+#include <dssl/version.hpp>
+
+namespace dssl::programs {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string megabytes(double bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", bytes / 1e6);
+  return text;
+}
+
+std::string_view name_of(Collapse collapse) {
+  return collapse == Collapse::none ? "none" : collapse == Collapse::uniform ? "uniform" : "peaked";
+}
+
+Json level_json(const LevelReport& level) {
+  return {{"loss", level.loss},
+          {"teacher_entropy", level.teacher_entropy},
+          {"divergence", level.divergence},
+          {"centre_norm", level.centre_norm}};
+}
+
+/// The step that a line of metrics.jsonl is about, or -1 where it is no such line (cut off in a crash).
+Index step_of(const std::string& line) {
+  const Json value = Json::parse(line, nullptr, false);
+  if (!value.is_object() || !value.contains("step") || !value["step"].is_number_integer()) return -1;
+  return value["step"].get<Index>();
+}
+
+}  // namespace
+
+RunLog::RunLog(const Job& job, std::vector<std::string> command) : x_job(job), x_command(std::move(command)) {}
+
+void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan, Index parameters,
+                   Index steps_done) {
+  x_require_space(plan, parameters);
+  const Index update = x_job.options.batch * x_job.options.accumulate;
+  const Index steps = x_job.options.epochs * (x_job.source.size() / update);
+  x_first_step = steps_done;
+  x_line(join("backend: ", backend));
+  x_line(join("recipe: ", recipe));
+  x_line(join("data: ", x_job.data, ", ", x_job.source.size(), " images; ", x_job.options.epochs, " epochs of ",
+              x_job.source.size() / update, " steps of ", update, " images"));
+  x_line(join("parameters: ", static_cast<double>(parameters) / 1e6, " million, each of student and teacher"));
+  x_line("memory:");
+  for (const auto& entry : plan.entries) {
+    x_line(join("  ", megabytes(static_cast<double>(entry.bytes)), "  ", entry.name));
+  }
+  x_line(join("  ", megabytes(static_cast<double>(plan.total())), "  together"));
+  x_write_options(recipe, backend, plan, parameters);
+  x_cut_metrics(steps_done);
+  x_metrics.reset(std::fopen(x_metrics_path().c_str(), "a"));
+  if (!x_metrics) throw FileError(x_metrics_path(), join("cannot open to write: ", std::strerror(errno)));
+  if (steps_done > 0) x_line(join("going on after step ", steps_done, " of ", steps));
+  x_progress.emplace("pretrain", steps * update, "images");
+  x_progress->begin_at(steps_done * update);
+}
+
+Continue RunLog::step(const StepReport& report) {
+  Json line = {{"step", report.step},
+               {"epoch", report.epoch},
+               {"images", report.images},
+               {"loss", report.loss}};
+  if (x_job.recipe == "dino") {
+    line["image"] = level_json(report.image);
+  } else {
+    line["image"] = level_json(report.image);
+    line["point"] = level_json(report.point);
+  }
+  line["gradient_norm"] = report.gradient_norm;
+  line["feature_spread"] = report.feature_spread;
+  line["learning_rate"] = report.learning_rate;
+  line["weight_decay"] = report.weight_decay;
+  line["teacher_momentum"] = report.teacher_momentum;
+  line["teacher_temperature"] = report.teacher_temperature;
+  line["seconds"] = report.seconds;
+  line["data_wait_seconds"] = report.data_wait_seconds;
+  line["images_per_second"] = report.images_per_second;
+  line["unreadable"] = report.unreadable;
+  line["collapse"] = name_of(report.collapse);
+  const std::string text = line.dump() + "\n";
+  // Flushed line by line: whoever watches the file sees every step, and a full disk is noticed at once.
+  if (std::fwrite(text.data(), 1, text.size(), x_metrics.get()) != text.size() ||
+      std::fflush(x_metrics.get()) != 0) {
+    throw FileError(x_metrics_path(), join("cannot write: ", std::strerror(errno)));
+  }
+  char note[128];
+  if (x_job.recipe == "dino") {
+    std::snprintf(note, sizeof note, "epoch %ld, loss %.4f", static_cast<long>(report.epoch + 1), report.loss);
+  } else {
+    std::snprintf(note, sizeof note, "epoch %ld, loss %.4f (image %.4f, point %.4f)",
+                  static_cast<long>(report.epoch + 1), report.loss, report.image.loss, report.point.loss);
+  }
+  x_progress->at(report.images, note);
+  if (x_interruption.requested()) return stop;
+  if (report.step + 1 == report.steps) return proceed;
+  if (x_job.max_steps > 0 && report.step + 1 - x_first_step >= x_job.max_steps) {
+    x_budget = join("--max-steps ", x_job.max_steps);
+    return stop;
+  }
+  if (x_job.minutes > 0 && x_progress->seconds() >= 60 * x_job.minutes) {
+    x_budget = join("--minutes ", x_job.minutes);
+    return stop;
+  }
+  return proceed;
+}
+
+void RunLog::warn(std::string_view message) {
+  if (!x_warned.emplace(message).second) return;
+  if (x_progress) x_progress->clear();
+  print_error("dssl-pretrain", join("warning: ", message));
+}
+
+int RunLog::end(const RunSummary& summary) {
+  x_progress.reset();
+  if (std::fclose(x_metrics.release()) != 0) {
+    throw FileError(x_metrics_path(), join("cannot write: ", std::strerror(errno)));
+  }
+  if (!summary.finished && x_budget.empty()) {
+    print_error("dssl-pretrain", join("interrupted after step ", summary.steps,
+                                      "; the same command with --resume goes on from there"));
+    return 130;
+  }
+  if (!summary.finished) {
+    x_line(join("stopped after step ", summary.steps, " as ", x_budget,
+                " says; the same command with --resume goes on from there"));
+  }
+  x_line(join(summary.steps, " steps, ", duration_text(summary.seconds), "; teacher: ", x_job.teacher_path()));
+  if (summary.unreadable > 0) {
+    print_error("dssl-pretrain", join("warning: ", summary.unreadable, " times an unreadable image was passed over"));
+  }
+  return 0;
+}
+
+/// A checkpoint is written beside the last one, and the teacher beside the last teacher. Throws `FileError`.
+void RunLog::x_require_space(const MemoryPlan& plan, Index parameters) const {
+  (void)plan;
+  std::error_code problem;
+  const auto space = std::filesystem::space(x_job.out, problem);
+  if (problem) return;  // a file system that does not tell
+  const double buffers = 2 + (x_job.options.optimiser.kind == OptimiserKind::adamw ? 2 : 1);
+  const double copies = std::filesystem::exists(x_job.checkpoint_path(), problem) ? 1 : 2;
+  const double needed = copies * (buffers + 1) * 4 * static_cast<double>(parameters);
+  if (static_cast<double>(space.available) < needed) {
+    throw FileError(x_job.out, join("the disk has ", megabytes(static_cast<double>(space.available)),
+                                    " left; checkpoint and teacher need ", megabytes(needed)));
+  }
+}
+
+void RunLog::x_cut_metrics(Index steps_done) const {
+  AtomicFile kept(x_metrics_path());
+  if (steps_done > 0) {
+    std::ifstream before(x_metrics_path());
+    for (std::string line; std::getline(before, line);) {
+      const Index step = step_of(line);
+      if (step >= 0 && step < steps_done) kept.write(line + "\n");
+    }
+  }
+  kept.commit();
+}
+
+void RunLog::x_write_options(std::string_view recipe, std::string_view backend, const MemoryPlan& plan,
+                             Index parameters) const {
+  Json options = Json::object();
+  for_each_option(x_job.options, [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
+  options["threads"] = x_job.threads;
+  options["points"] = x_job.points;
+  options["checkpoint_steps"] = x_job.options.checkpoint_steps;
+  write_json(x_job.out + "/options.json", {{"program", "dssl-pretrain"},
+                                           {"version", version_string},
+                                           {"compiler", __VERSION__},
+                                           {"backend", backend},
+                                           {"command", x_command},
+                                           {"data", x_job.data},
+                                           {"split", x_job.split},
+                                           {"images", x_job.source.size()},
+                                           {"arch", x_job.arch},
+                                           {"recipe", x_job.recipe},
+                                           {"relation", x_job.relation},
+                                           {"recipe_in_words", recipe},
+                                           {"parameters", parameters},
+                                           {"memory_bytes", plan.total()},
+                                           {"options", options}});
+}
+
+void RunLog::x_line(const std::string& text) const { std::printf("%s\n", text.c_str()); }
+
+}  // namespace dssl::programs
