@@ -127,6 +127,7 @@ void check_steps(int threads) {
     StepReport report;
     allocations = 0;
     counting = true;
+    step.begin();
     step.forward_backward(report, batch, 0.1);
     step.update(report, {.optimiser = {.learning_rate = 1e-3, .step = number}, .teacher_momentum = 0.99});
     step.inspect(report);

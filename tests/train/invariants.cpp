@@ -30,7 +30,7 @@ using Plain = test::TinyRecipe<ClassToken, ImageLoss, size, head>;
 using Sampled = test::TinyRecipe<FeatureMap, ImageAndPointLoss, size, head>;
 using PointsOnly = test::TinyRecipe<ReferenceTokens<>, PointLoss, size, head>;
 
-constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
 // Large enough that the Cpu backend shares the work out.
 constexpr ViTConfig wide{.image = 32, .patch = 4, .width = 64, .depth = 2, .heads = 2, .channels = 3};
@@ -86,6 +86,8 @@ void check_accumulation() {
     const auto point_centre = copy_of(halves.point_centre());
     StepReport report;
     StepReport half_report;
+    whole.begin();
+    halves.begin();
     whole.forward_backward(report, test::drawn_batch(whole_options.shape, 5, 4 * i), 0.2);
     for (Index half = 0; half < 2; ++half) {
       halves.forward_backward(half_report, test::drawn_batch(half_options.shape, 5, 4 * i + 2 * half), 0.2);
@@ -112,8 +114,6 @@ void check_accumulation() {
     CHECK(largest_difference(copy_of(whole.point_centre()), copy_of(halves.point_centre())) < 1e-10);
     const bool moved = copy_of(halves.image_centre()) != image_centre || copy_of(halves.point_centre()) != point_centre;
     CHECK(moved);
-    const auto cleared = copy_of(whole.gradients());
-    CHECK(std::all_of(cleared.begin(), cleared.end(), [](double g) { return g == 0; }));
   }
 }
 
@@ -130,6 +130,7 @@ std::vector<float> after_three_steps(int threads, OptimiserKind kind) {
   std::vector<float> bits;
   for (Index i = 0; i < 3; ++i) {
     StepReport report;
+    step.begin();
     step.forward_backward(report, test::drawn_batch(options.shape, 7, 2 * i), 0.04);
     step.update(report, {.optimiser = {.learning_rate = 1e-3, .weight_decay = 0.04, .step = i, .frozen_steps = 1},
                          .teacher_momentum = 0.99});
@@ -191,9 +192,9 @@ void check_not_finite_all(const B& backend) {
     return flat(step.layout().find(name).offset);
   };
   // In a global view, which both networks see, and in a local one, which only the student sees.
-  check_not_finite<Dense>(backend, "the image-level loss", [](auto&, ViewBatch& batch) { batch.images[0][3] = nan; });
-  check_not_finite<Dense>(backend, "the point-level loss", [](auto&, ViewBatch& batch) { batch.images[2].back() = nan; });
-  check_not_finite<Plain>(backend, "the image-level loss", [](auto&, ViewBatch& batch) { batch.images[1][0] = nan; });
+  check_not_finite<Dense>(backend, "the image-level loss", [](auto&, ViewBatch& batch) { batch.images[0][3] = not_a_number; });
+  check_not_finite<Dense>(backend, "the point-level loss", [](auto&, ViewBatch& batch) { batch.images[2].back() = not_a_number; });
+  check_not_finite<Plain>(backend, "the image-level loss", [](auto&, ViewBatch& batch) { batch.images[1][0] = not_a_number; });
   check_not_finite<PointsOnly>(backend, "the point-level loss",
                                [](auto&, ViewBatch& batch) { batch.images[0][3] = std::numeric_limits<float>::infinity(); });
   check_not_finite<Dense>(backend, "the image-level loss", [&](auto& step, ViewBatch&) {
@@ -239,6 +240,7 @@ TEST_CASE("prototypes stay as they are while they are frozen, and move afterward
       INFO("step " << i);
       const auto before = copy_of(step.student());
       StepReport report;
+      step.begin();
       step.forward_backward(report, test::drawn_batch(options.shape, 5, 2 * i), 0.1);
       step.update(report, {.optimiser = {.learning_rate = 0.01, .weight_decay = 0.1, .step = i, .frozen_steps = 2},
                            .teacher_momentum = 0.9});
@@ -268,6 +270,7 @@ TEST_CASE("the teacher is the moving average of the student as it is after the u
     INFO("momentum " << momentum);
     const auto before = copy_of(step.teacher());
     StepReport report;
+    step.begin();
     step.forward_backward(report, test::drawn_batch(options.shape, 5), 0.1);
     step.update(report, {.optimiser = {.learning_rate = 0.05, .step = i++}, .teacher_momentum = momentum});
     const auto student = copy_of(step.student());
@@ -286,6 +289,29 @@ TEST_CASE("what is not finite is named, and nothing moves") {
   check_not_finite_all(Reference<double>());
   check_not_finite_all(Reference<float>());
   check_not_finite_all(Cpu({.threads = 1}));
+}
+
+TEST_CASE("a step that begins anew knows nothing of a pass that was given up") {
+  const StepOptions options = small_options();
+  TrainingStep<Dense, Reference<double>> step({}, options);
+  TrainingStep<Dense, Reference<double>> other({}, options);
+  draw(step);
+  draw(other);
+  const UpdateNumbers numbers{.optimiser = {.learning_rate = 0.01}, .teacher_momentum = 0.9};
+  ViewBatch bad = test::drawn_batch(options.shape, 6);
+  bad.images[0][0] = not_a_number;
+  StepReport ignored;
+  CHECK_THROWS_AS(step.forward_backward(ignored, bad, 0.1), NonFiniteError);
+  for (auto* each : {&step, &other}) {
+    StepReport report;
+    each->begin();
+    each->forward_backward(report, test::drawn_batch(options.shape, 5), 0.1);
+    each->update(report, numbers);
+  }
+  CHECK(copy_of(step.student()) == copy_of(other.student()));
+  CHECK(copy_of(step.teacher()) == copy_of(other.teacher()));
+  CHECK(copy_of(step.image_centre()) == copy_of(other.image_centre()));
+  CHECK(copy_of(step.point_centre()) == copy_of(other.point_centre()));
 }
 
 TEST_CASE("a batch of another shape is refused") {

@@ -119,6 +119,7 @@ class SegmentationProbe {
   using Extractor = FeatureExtractor<Backbone, B>;
 
   std::function<void(const ProbeStep&)> on_step;
+  std::function<void(Index)> on_images;  ///< images trained on, or evaluated, so far
   std::function<void(const ProbePrediction&)> on_prediction;
   SkipCounter::Warn on_skip;
 
@@ -161,6 +162,7 @@ class SegmentationProbe {
       const auto seen = [&] {
         ++at.images;
         if (++in_batch == x_options.batch) x_step(at, std::exchange(in_batch, 0));
+        if (on_images) on_images(at.images);
       };
       const std::vector<Index> order = x_order(count, at.epoch);
       if (cache.filled) {
@@ -203,6 +205,7 @@ class SegmentationProbe {
         ++result.images;
         if (on_prediction) on_prediction({batch[i].index, batch[i].input.image, truth, predicted});
       }
+      if (on_images) on_images(result.images);
       return !stop.stop_requested();
     });
     result.unreadable = skips.unreadable();

@@ -26,7 +26,7 @@ enum class InitialValues : std::uint8_t {
   uniform            ///< in [-1/sqrt(fan_in), 1/sqrt(fan_in)]
 };
 
-/// A name of at most 63 characters that can be built at compile time.
+/// A name of at most 64 characters that can be built at compile time.
 class ParameterName {
  public:
   constexpr ParameterName() = default;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <utility>
 
@@ -52,6 +53,18 @@ EIGEN_ALWAYS_INLINE void unrolled(const F& f) {
   }(std::make_integer_sequence<int, N>{});
 }
 
+/// Puts the first `cols` columns of a tile's sums into c.
+template <class T>
+void finish_part(T* c, Index c_stride, const T* sums, Index sums_stride, Index rows, Index cols, Onto onto,
+                 const T* bias) {
+  for (Index r = 0; r < rows; ++r) {
+    for (Index j = 0; j < cols; ++j) {
+      const T base = onto == Onto::sum ? c[r * c_stride + j] : bias == nullptr ? T{0} : bias[j];
+      c[r * c_stride + j] = base + sums[r * sums_stride + j];
+    }
+  }
+}
+
 /// c (R, cols) = or += a (R, depth) b (depth, cols), cols at most V registers.
 template <class T, int R, int V, bool ByColumns>
 void tile(T* c, Index c_stride, Index cols, const T* a, Index a_stride, const T* b, Index b_stride, Index depth,
@@ -67,17 +80,34 @@ void tile(T* c, Index c_stride, Index cols, const T* a, Index a_stride, const T*
       unrolled<V>([&](auto v) __attribute__((always_inline)) { sums[r][v] = multiply_add(left, right[v], sums[r][v]); });
     });
   }
+  // What follows the loop is kept plain: with a decision for each register g++ spills the sums inside the loop.
+  if (cols < V * lanes) {
+    alignas(64) std::array<T, static_cast<std::size_t>(R * V * lanes)> whole;
+    unrolled<R>([&](auto r) __attribute__((always_inline)) {
+      unrolled<V>([&](auto v) __attribute__((always_inline)) {
+        store(whole.data() + (r * V + v) * lanes, sums[r][v]);
+      });
+    });
+    finish_part(c, c_stride, whole.data(), V * lanes, R, cols, onto, bias);
+    return;
+  }
+  if (onto == Onto::sum) {
+    unrolled<R>([&](auto r) __attribute__((always_inline)) {
+      T* out = c + r * c_stride;
+      unrolled<V>([&](auto v) __attribute__((always_inline)) {
+        store(out + v * lanes, Lanes<T>(load(out + v * lanes) + sums[r][v]));
+      });
+    });
+    return;
+  }
+  Lanes<T> shift[V];
+  unrolled<V>([&](auto v) __attribute__((always_inline)) {
+    shift[v] = bias == nullptr ? spread(T{0}) : load(bias + v * lanes);
+  });
   unrolled<R>([&](auto r) __attribute__((always_inline)) {
+    T* out = c + r * c_stride;
     unrolled<V>([&](auto v) __attribute__((always_inline)) {
-      const Index count = std::min(lanes, cols - v * lanes);
-      if (count <= 0) return;
-      T* out = c + r * c_stride + v * lanes;
-      const T* base = onto == Onto::sum ? out : bias == nullptr ? nullptr : bias + v * lanes;
-      if (count == lanes) {
-        store(out, base == nullptr ? sums[r][v] : Lanes<T>(load(base) + sums[r][v]));
-      } else {
-        store_part(out, base == nullptr ? sums[r][v] : Lanes<T>(load_part(base, count) + sums[r][v]), count);
-      }
+      store(out + v * lanes, Lanes<T>(sums[r][v] + shift[v]));
     });
   });
 }

@@ -1,0 +1,227 @@
+// Trains and evaluates the probe, and writes what it found.
+#include "segment/measure.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/overlay.hpp>
+#include <dssl/eval/segmentation_probe.hpp>
+#include <dssl/io/png.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/nn/parameters.hpp>
+#include <dssl/version.hpp>
+
+#include "common/architectures.hpp"
+#include "common/program.hpp"
+#include "common/progress.hpp"
+#include "segment/labelled_set.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+SegmentationProbeOptions probe_options(const SegmentSettings& s) {
+  SegmentationProbeOptions options;
+  options.classes = {.classes = s.classes, .void_ids = s.void_ids, .only = s.only};
+  options.epochs = s.epochs;
+  options.batch = s.batch;
+  options.learning_rate = s.learning_rate;
+  options.augment = !s.no_augment && !s.cache_features;
+  options.cache_features = s.cache_features;
+  options.fit = s.fit == "pad" ? InputFit::pad : InputFit::stretch;
+  options.seed = s.seed;
+  options.loader = {.prefetch = std::max<Index>(8, 2 * s.at_once), .threads = s.threads};
+  return options;
+}
+
+/// A name as part of a file name.
+std::string file_name(std::string name) {
+  for (char& c : name) {
+    if (c == '/' || c == '\\') c = '_';
+  }
+  return name;
+}
+
+template <class Backbone>
+class Measurement {
+ public:
+  Measurement(const SegmentSettings& settings, const LabelledSets& sets, const Cpu& backend)
+      : x_settings(settings), x_sets(sets), x_extractor(backend, x_feature_options(settings)) {}
+
+  void run() {
+    // Whatever can be wrong with the arguments shows before the work begins.
+    x_load();
+    SegmentationProbe<Backbone, Cpu> probe(x_extractor, probe_options(x_settings));
+    prepare_output_folder(x_settings.out);
+    if (x_settings.overlays > 0) prepare_output_folder(x_settings.out + "/overlays");
+    x_describe(probe.classes().classes());
+    x_train(probe);
+    x_evaluate(probe);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  static FeatureOptions x_feature_options(const SegmentSettings& s) {
+    const auto [height, width] = s.input_size();
+    return {.height = height, .width = width, .batch = s.at_once, .channels = s.channels, .reads = {.patch = true}};
+  }
+
+  void x_load() {
+    if (x_settings.random_weights()) {
+      std::vector<float> flat(static_cast<std::size_t>(x_extractor.layout().total()));
+      initialise(std::span<float>(flat), x_extractor.layout(), x_settings.seed);
+      x_extractor.load(flat);
+      return;
+    }
+    x_loaded = x_extractor.load(SafetensorsFile::open(x_settings.weights));
+  }
+
+  void x_describe(Index classes) const {
+    const double mib = static_cast<double>(x_extractor.memory_plan().total()) / 1048576.0;
+    std::printf("%s\n%s, %td parameters, weights %s%s; %td training and %td evaluation images at %s, %td classes; "
+                "%.0f MiB for weights and activations\n",
+                x_extractor.backend().describe().c_str(), x_settings.arch.c_str(),
+                x_extractor.layout().parameter_count(), x_settings.weights.c_str(),
+                x_loaded.prefix.empty() ? "" : (" (" + x_loaded.prefix + "*)").c_str(), x_sets.train.size(),
+                x_sets.val.size(), x_settings.size.c_str(), classes, mib);
+    std::fflush(stdout);
+  }
+
+  void x_warn_through(SegmentationProbe<Backbone, Cpu>& probe, Progress& progress) {
+    probe.on_skip = [&progress](std::string_view, std::string_view message) {
+      progress.line(one_line(join("skipped: ", message)));
+    };
+  }
+
+  void x_check_interruption(std::stop_source& stop) const {
+    if (x_interruption.requested()) stop.request_stop();
+  }
+
+  void x_train(SegmentationProbe<Backbone, Cpu>& probe) {
+    const auto start = Clock::now();
+    Progress progress("training", x_settings.epochs * x_sets.train.size(), "images");
+    x_warn_through(probe, progress);
+    std::stop_source stop;
+    std::string note;
+    probe.on_step = [&](const ProbeStep& step) {
+      char text[64];
+      std::snprintf(text, sizeof text, "epoch %td, loss %.4f", step.epoch + 1, step.loss);
+      note = text;
+      x_last_loss = step.loss;
+    };
+    probe.on_images = [&](Index images) {
+      progress.at(images, note);
+      x_check_interruption(stop);
+    };
+    probe.train(x_sets.train, stop.get_token());
+    if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+    x_train_seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  void x_evaluate(SegmentationProbe<Backbone, Cpu>& probe) {
+    const auto start = Clock::now();
+    const Index every = x_settings.overlays > 0
+                            ? std::max<Index>(1, (x_sets.val.size() + x_settings.overlays - 1) / x_settings.overlays)
+                            : 0;
+    std::stop_source stop;
+    SegmentationResult result = [&] {
+      Progress progress("evaluation", x_sets.val.size(), "images");
+      x_warn_through(probe, progress);
+      probe.on_images = [&](Index images) {
+        progress.at(images);
+        x_check_interruption(stop);
+      };
+      probe.on_prediction = [&](const ProbePrediction& prediction) {
+        if (every == 0 || prediction.index % every != 0) return;
+        const Image<std::uint8_t> picture = prediction_overlay(probe.renderer().picture(prediction.input),
+                                                               prediction.truth, prediction.predicted, probe.classes());
+        write_png(x_settings.out + "/overlays/" + file_name(x_sets.val.short_name_of(prediction.index)) + ".png",
+                  picture);
+      };
+      return probe.evaluate(x_sets.val, stop.get_token());
+    }();
+    if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+    x_report(result, probe.classes(), std::chrono::duration<double>(Clock::now() - start).count());
+  }
+
+  [[nodiscard]] std::string x_class_name(std::uint8_t id) const {
+    return id < x_sets.class_names.size() ? x_sets.class_names[id] : join("class ", int{id});
+  }
+
+  void x_report(const SegmentationResult& result, const ClassMap& classes, double seconds) const {
+    const auto scores = result.scores(x_settings.absent_zero ? AbsentClasses::zero : AbsentClasses::excluded);
+    Json per_class = Json::array();
+    Json excluded = Json::array();
+    Json confusion = Json::array();
+    for (Index c = 0; c < classes.classes(); ++c) {
+      const std::uint8_t id = classes.id_of(c);
+      const double iou = scores.iou[static_cast<std::size_t>(c)];
+      per_class.push_back({{"id", id}, {"name", x_class_name(id)}, {"iou", number_or_null(iou)}});
+      if (!std::isfinite(iou)) excluded.push_back(id);
+      Json row = Json::array();
+      for (Index p = 0; p < classes.classes(); ++p) row.push_back(result.confusion(c, p));
+      confusion.push_back(std::move(row));
+      if (std::isfinite(iou)) {
+        std::printf("%-20s %5.1f %%\n", x_class_name(id).c_str(), 100 * iou);
+      } else {
+        std::printf("%-20s absent\n", x_class_name(id).c_str());
+      }
+    }
+    std::string left_out;
+    if (scores.absent > 0) {
+      left_out = join(" (", scores.absent, " absent classes ", x_settings.absent_zero ? "count 0)" : "left out)");
+    }
+    std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy, "mean IoU",
+                100 * scores.mean_iou, left_out.c_str());
+
+    const Json report{{"miou", number_or_null(scores.mean_iou)},
+                      {"pixel_accuracy", number_or_null(scores.pixel_accuracy)},
+                      {"per_class", per_class},
+                      {"excluded", excluded},
+                      {"images", result.images},
+                      {"unreadable", result.unreadable},
+                      {"final_loss", x_last_loss},
+                      {"seconds", {{"training", x_train_seconds}, {"evaluation", seconds}}},
+                      {"confusion", confusion},
+                      {"settings", x_settings.json()},
+                      {"weights_prefix", x_loaded.prefix},
+                      {"backend", x_extractor.backend().describe()},
+                      {"version", version_string}};
+    write_json(x_settings.out + "/result.json", report);
+  }
+
+  const SegmentSettings& x_settings;
+  const LabelledSets& x_sets;
+  Interruption x_interruption;
+  FeatureExtractor<Backbone, Cpu> x_extractor;
+  LoadedBackbone x_loaded;
+  double x_last_loss = 0;
+  double x_train_seconds = 0;
+};
+
+}  // namespace
+
+void measure_segmentation(SegmentSettings settings) {
+  const LabelledSets sets = open_sets(settings);
+  with_architecture(settings.arch, [&]<class Backbone>() {
+    Measurement<Backbone>(settings, sets, Cpu({.threads = settings.threads})).run();
+  });
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,54 @@
+// The command line of dssl-segment.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl::programs {
+
+struct SegmentSettings {
+  std::string data;
+  std::string weights;
+  std::string arch = "tiny16";
+  std::string out;
+  Index classes = 0;  // 0: as many as classes.txt names, or the generated scenes have
+  std::vector<int> void_ids{255};
+  std::vector<int> only;
+  bool absent_zero = false;
+  std::string train = "train";
+  std::string val = "val";
+  std::string size = "448";
+  std::string fit = "stretch";
+  Index channels = 3;
+  Index epochs = 25;
+  Index batch = 60;
+  double learning_rate = 0.01;
+  bool no_augment = false;
+  bool cache_features = false;
+  Index at_once = 4;
+  int threads = 0;
+  std::uint64_t seed = 0;
+  Index overlays = 8;
+  Index scenes = 400;
+  Index val_scenes = 100;
+  Index scene_size = 128;
+  Index scene_classes = 7;
+
+  /// Height and width of the input from `size`. Throws `OptionError`.
+  [[nodiscard]] std::pair<Index, Index> input_size() const;
+  [[nodiscard]] bool synthetic() const { return data == "synthetic"; }
+  [[nodiscard]] bool random_weights() const { return weights == "random"; }
+  [[nodiscard]] nlohmann::ordered_json json() const;
+};
+
+/// Adds all options, with their help, to the program.
+void add_options(CLI::App& app, SegmentSettings& settings);
+
+}  // namespace dssl::programs

@@ -1,0 +1,91 @@
+// After the first call with the largest shapes the Cpu backend's primitives take no memory from the heap.
+#include "catch.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <vector>
+
+#include <dssl/backend/cpu.hpp>
+
+namespace {
+
+std::atomic<long> allocations{0};
+
+void* counted(std::size_t bytes, std::size_t alignment) {
+  ++allocations;
+  void* p = alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__
+                ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)
+                : std::malloc(bytes == 0 ? 1 : bytes);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+// The whole program counts; only differences around the calls below are looked at.
+void* operator new(std::size_t bytes) { return counted(bytes, 0); }
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  return counted(bytes, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") {
+  using dssl::Index;
+  using dssl::MatrixView;
+  using dssl::VectorView;
+  constexpr Index rows = 402, width = 384, hidden = 1536, heads = 6;
+  const auto numbers = [](Index count) { return std::vector<float>(static_cast<std::size_t>(count), 0.25F); };
+  auto x = numbers(rows * width), y = numbers(rows * hidden), w = numbers(hidden * width), b = numbers(hidden),
+       qkv = numbers(rows * 3 * width), d_qkv = numbers(rows * 3 * width), log_sum = numbers(rows * heads),
+       mean = numbers(rows), centre = numbers(hidden), narrow = numbers(rows * width);
+  const std::vector<dssl::Sequence> sequences{{.first = 0, .patches = 196, .references = 4},
+                                              {.first = 201, .patches = 196, .references = 4}};
+  const dssl::SequenceBatch batch{.sequences = {sequences.data(), {2}}, .rows = rows, .longest = 201};
+  const std::vector<dssl::TargetRows> targets(static_cast<std::size_t>(rows), dssl::TargetRows{0, 1});
+  const std::vector<dssl::Segment> segments{{.size = hidden * width / 2, .adapted = true},
+                                            {.offset = hidden * width / 2, .size = hidden * width / 2}};
+  std::vector<double> norms(2, 1.0);
+  auto w2 = w, w3 = w, w4 = w;
+
+  for (const int threads : {1, 2}) {
+    const dssl::Cpu cpu(dssl::CpuOptions{.threads = threads});
+    const MatrixView<float> x_(x.data(), rows, width), y_(y.data(), rows, hidden), w_(w.data(), hidden, width),
+        narrow_(narrow.data(), rows, width), log_(log_sum.data(), rows, heads), qkv_(qkv.data(), rows, 3 * width),
+        d_qkv_(d_qkv.data(), rows, 3 * width);
+    const VectorView<float> b_(b.data(), hidden), mean_(mean.data(), rows), c_(centre.data(), hidden),
+        first(w.data(), hidden * width), second(w2.data(), hidden * width), third(w3.data(), hidden * width),
+        fourth(w4.data(), hidden * width);
+    const VectorView<const dssl::Segment> parts(segments.data(), 2);
+    const VectorView<double> norms_(norms.data(), 2);
+    const auto step = [&] {
+      cpu.linear_forward(y_, x_, w_, b_);
+      cpu.linear_backward_input(narrow_, y_, w_);
+      cpu.linear_backward_weight(w_, b_, y_, x_);
+      cpu.layer_norm_forward(narrow_, mean_, VectorView<float>(log_sum.data(), rows), x_, b_, b_, 1e-6);
+      cpu.layer_norm_backward(narrow_, b_, c_, x_, x_, mean_, mean_, b_);
+      cpu.gelu_forward(y_, y_);
+      cpu.gelu_backward(y_, y_, y_);
+      cpu.attention_forward<dssl::private_relation>(narrow_, log_, qkv_, batch, heads, dssl::all_groups);
+      cpu.attention_backward<dssl::private_relation>(d_qkv_, narrow_, narrow_, log_, qkv_, batch, heads,
+                                                     dssl::all_groups);
+      cpu.centred_softmax(y_, y_, c_, 0.1);
+      cpu.cross_entropy(mean_, y_, y_, y_, VectorView<const dssl::TargetRows>(targets.data(), rows), 0.1, 1.0);
+      cpu.add_column_sum(c_, y_, {}, 1.0);
+      cpu.squared_norms(norms_, fourth, parts);
+      cpu.adamw_step(first, second, third, fourth, norms_, parts, dssl::AdamWStep{.learning_rate = 1e-3});
+      cpu.lars_step(first, second, fourth, norms_, parts, dssl::MomentumStep{.learning_rate = 1e-3});
+    };
+    step();
+    const std::size_t scratch = cpu.scratch_bytes();
+    CHECK(scratch > 0);
+    const long before = allocations;
+    for (int repeat = 0; repeat < 3; ++repeat) step();
+    CHECK(allocations - before == 0);
+    CHECK(cpu.scratch_bytes() == scratch);
+  }
+}

@@ -1,0 +1,209 @@
+// The optimisers against their formulas written out a number at a time.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../gradient_check.hpp"
+#include "catch.hpp"
+#include "thrown.hpp"
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/reference.hpp>
+#include <dssl/optim/optimiser.hpp>
+
+using namespace dssl;
+
+namespace {
+
+/// Tensors of every kind: a decayed matrix, a bias, one that is not trained, prototypes, one with a gradient of 0.
+ParameterLayout layout_of_kinds() {
+  ParameterLayout layout;
+  layout.add("matrix", {3, 7}, {});
+  layout.add("bias", {5}, {});
+  layout.add("fixed", {4, 1}, {.trained = false, .prototype = true});
+  layout.add("prototypes", {4, 6}, {.prototype = true});
+  layout.add("token", {1, 1, 8}, {});
+  layout.add("still", {2, 3}, {});
+  return layout;
+}
+
+/// What is remembered of one number.
+struct Number {
+  double w = 0, m = 0, v = 0, g = 0;
+};
+
+struct Case {
+  OptimiserOptions options;
+  UpdateStep now;
+};
+
+double norm_of(const std::vector<Number>& numbers, double Number::*what) {
+  double squares = 0;
+  for (const Number& n : numbers) squares += n.*what * n.*what;
+  return std::sqrt(squares);
+}
+
+/// One update of a tensor, straight from the formulas of PyTorch's AdamW and SGD and of LARS.
+void expected_update(std::vector<Number>& numbers, const ParameterSpec& spec, const Case& c) {
+  if (!spec.trained || (spec.prototype && c.now.step < c.now.frozen_steps)) return;
+  const bool matrix = spec.rank >= 2;
+  const double decay = matrix ? c.now.weight_decay : 0.0;
+  const double lr = c.now.learning_rate;
+  const double norm = norm_of(numbers, &Number::g);
+  const double clip = c.options.clip > 0 ? std::min(1.0, c.options.clip / (norm + 1e-6)) : 1.0;
+  for (Number& n : numbers) n.g *= clip;
+  if (c.options.kind == OptimiserKind::adamw) {
+    const Index updates = 1 + c.now.step - (spec.prototype ? c.now.frozen_steps : 0);
+    for (Number& n : numbers) {
+      n.w -= lr * decay * n.w;
+      n.m = c.options.beta1 * n.m + (1 - c.options.beta1) * n.g;
+      n.v = c.options.beta2 * n.v + (1 - c.options.beta2) * n.g * n.g;
+      const double m_hat = n.m / (1 - std::pow(c.options.beta1, static_cast<double>(updates)));
+      const double v_hat = n.v / (1 - std::pow(c.options.beta2, static_cast<double>(updates)));
+      n.w -= lr * m_hat / (std::sqrt(v_hat) + c.options.epsilon);
+    }
+    return;
+  }
+  for (Number& n : numbers) n.g += decay * n.w;
+  double trust = 1;
+  if (c.options.kind == OptimiserKind::lars && matrix) {
+    const double w_norm = norm_of(numbers, &Number::w);
+    const double g_norm = norm_of(numbers, &Number::g);
+    if (w_norm > 0 && g_norm > 0) trust = c.options.trust * w_norm / g_norm;
+  }
+  for (Number& n : numbers) {
+    n.m = c.options.momentum * n.m + trust * n.g;
+    n.w -= lr * n.m;
+  }
+}
+
+template <class B>
+void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps, double tolerance) {
+  using T = typename B::Scalar;
+  INFO(backend.describe() << ", " << name_of(kind) << ", clip " << clip << ", frozen " << frozen_steps);
+  const ParameterLayout layout = layout_of_kinds();
+  VectorView<T> weights, gradients;
+  OptimiserState<T> state;
+  const auto place = [&](Arena& arena) {
+    weights = arena.vector<T>(layout.total());
+    gradients = arena.vector<T>(layout.total());
+    state = OptimiserState<T>::place(backend, arena, layout, kind);
+  };
+  Arena measure;
+  place(measure);
+  const Buffer buffer = backend.allocate(measure.high_water());
+  Arena live(buffer);
+  place(live);
+  CHECK(state.first().size() == layout.total());
+  CHECK(state.second().size() == (kind == OptimiserKind::adamw ? layout.total() : 0));
+
+  std::vector<std::vector<Number>> expected;
+  std::uint64_t seed = 20;
+  for (const auto& spec : layout.specs()) {
+    const auto drawn = test::normal_values(static_cast<std::size_t>(spec.size), seed++);
+    std::vector<Number> numbers;
+    for (Index i = 0; i < spec.size; ++i) {
+      weights(spec.offset + i) = static_cast<T>(drawn[static_cast<std::size_t>(i)]);
+      numbers.push_back({.w = static_cast<double>(weights(spec.offset + i))});
+    }
+    expected.push_back(std::move(numbers));
+  }
+  const auto initial = std::vector<T>(weights.flat().begin(), weights.flat().end());
+
+  for (Index step = 0; step < 4; ++step) {
+    INFO("step " << step);
+    Case c{.options = {.kind = kind, .clip = clip},
+           .now = {.learning_rate = 0.02 + 0.01 * static_cast<double>(step),
+                   .weight_decay = 0.3,
+                   .step = step,
+                   .frozen_steps = frozen_steps}};
+    for (std::size_t s = 0; s < layout.size(); ++s) {
+      const auto& spec = layout.specs()[s];
+      const double scale = spec.name.view() == "still" ? 0.0 : 2.0;
+      const auto drawn = test::normal_values(static_cast<std::size_t>(spec.size), seed++, scale);
+      for (Index i = 0; i < spec.size; ++i) {
+        gradients(spec.offset + i) = static_cast<T>(drawn[static_cast<std::size_t>(i)]);
+        expected[s][static_cast<std::size_t>(i)].g = static_cast<double>(gradients(spec.offset + i));
+      }
+    }
+    const auto untouched = std::vector<T>(gradients.flat().begin(), gradients.flat().end());
+    state.measure(backend, gradients);
+    for (std::size_t s = 0; s < layout.size(); ++s) {
+      const double norm = norm_of(expected[s], &Number::g);
+      CHECK(state.squared_norms()(static_cast<Index>(s)) == Approx(norm * norm).epsilon(tolerance));
+    }
+    state.update(backend, weights, gradients, c.options, c.now);
+    CHECK(std::equal(untouched.begin(), untouched.end(), gradients.data()));
+    for (std::size_t s = 0; s < layout.size(); ++s) {
+      const auto& spec = layout.specs()[s];
+      INFO(spec.name.view());
+      expected_update(expected[s], spec, c);
+      double off = 0;
+      for (Index i = 0; i < spec.size; ++i) {
+        const Number& n = expected[s][static_cast<std::size_t>(i)];
+        off = std::max(off, std::abs(static_cast<double>(weights(spec.offset + i)) - n.w));
+        off = std::max(off, std::abs(static_cast<double>(state.first()(spec.offset + i)) - n.m));
+        if (kind == OptimiserKind::adamw) {
+          off = std::max(off, std::abs(static_cast<double>(state.second()(spec.offset + i)) - n.v));
+        }
+      }
+      CHECK(off < tolerance);
+    }
+  }
+  // Gaps between tensors stay 0, and tensors that are not trained stay as they were.
+  Index end = 0;
+  for (const auto& spec : layout.specs()) {
+    for (Index i = end; i < spec.offset; ++i) CHECK(weights(i) == T{0});
+    end = spec.offset + spec.size;
+    const bool same = std::equal(weights.data() + spec.offset, weights.data() + end, initial.begin() + spec.offset);
+    CHECK(same == !spec.trained);
+  }
+}
+
+template <class B>
+void check_all(const B& backend, double tolerance) {
+  for (const OptimiserKind kind : {OptimiserKind::adamw, OptimiserKind::sgd, OptimiserKind::lars}) {
+    for (const double clip : {0.0, 3.0, 1e6}) {
+      check(backend, kind, clip, 0, tolerance);
+      check(backend, kind, clip, 2, tolerance);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the optimisers do what their formulas say") {
+  check_all(Reference<double>(), 1e-13);
+  check_all(Reference<float>(), 2e-6);
+  check_all(Cpu({.threads = 1}), 2e-6);
+  check_all(BasicCpu<double>({.threads = 2}), 1e-13);
+}
+
+TEST_CASE("impossible numbers of the optimisation are refused by name") {
+  const auto message_for = [](auto change) {
+    OptimiserOptions options;
+    change(options);
+    return test::thrown_by<OptionError>([&] { options.validate(); });
+  };
+  using O = OptimiserOptions;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK(message_for([](O&) {}) == "(nothing was thrown)");
+  CHECK(test::contains(message_for([](O& o) { o.learning_rate = -1; }), "'optimiser.learning_rate' is -1"));
+  CHECK(test::contains(message_for([&](O& o) { o.learning_rate = nan; }), "'optimiser.learning_rate'"));
+  CHECK(test::contains(message_for([](O& o) { o.final_learning_rate = -1; }), "'optimiser.final_learning_rate'"));
+  CHECK(test::contains(message_for([](O& o) { o.warmup_epochs = -1; }), "'optimiser.warmup_epochs'"));
+  CHECK(test::contains(message_for([](O& o) { o.weight_decay = -1; }), "'optimiser.weight_decay'"));
+  CHECK(test::contains(message_for([](O& o) { o.final_weight_decay = -1; }), "'optimiser.final_weight_decay'"));
+  CHECK(test::contains(message_for([](O& o) { o.beta1 = 1; }), "'optimiser.beta1' is 1"));
+  CHECK(test::contains(message_for([](O& o) { o.beta2 = 1; }), "'optimiser.beta2' is 1"));
+  CHECK(test::contains(message_for([](O& o) { o.momentum = -0.1; }), "'optimiser.momentum'"));
+  CHECK(test::contains(message_for([](O& o) { o.epsilon = 0; }), "'optimiser.epsilon' is 0"));
+  CHECK(test::contains(message_for([](O& o) { o.trust = 0; }), "'optimiser.trust' is 0"));
+  CHECK(test::contains(message_for([](O& o) { o.clip = -3; }), "'optimiser.clip' is -3"));
+  CHECK(test::contains(message_for([](O& o) { o.freeze_prototypes_epochs = -1; }),
+                       "'optimiser.freeze_prototypes_epochs'"));
+}
