@@ -7,8 +7,10 @@
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Measures a backbone by segmentation: trains a linear classifier on its frozen patch tokens and prints the mean "
-      "IoU on the evaluation split. Writes result.json and overlays (image, truth, prediction) to the output folder.",
+      "Measures a backbone by segmentation: trains a linear classifier on its frozen patch tokens and prints "
+      "the mean "
+      "IoU on the evaluation split. Writes result.json and overlays (image, truth, prediction) to the output "
+      "folder.",
       "dssl-segment");
   dssl::programs::SegmentSettings settings;
   dssl::programs::add_options(app, settings);

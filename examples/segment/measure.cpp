@@ -79,7 +79,11 @@ class Measurement {
 
   static FeatureOptions x_feature_options(const SegmentSettings& s) {
     const auto [height, width] = s.input_size();
-    return {.height = height, .width = width, .batch = s.at_once, .channels = s.channels, .reads = {.patch = true}};
+    return {.height = height,
+            .width = width,
+            .batch = s.at_once,
+            .channels = s.channels,
+            .reads = {.patch = true}};
   }
 
   void x_load() {
@@ -94,12 +98,13 @@ class Measurement {
 
   void x_describe(Index classes) const {
     const double mib = static_cast<double>(x_extractor.memory_plan().total()) / 1048576.0;
-    std::printf("%s\n%s, %td parameters, weights %s%s; %td training and %td evaluation images at %s, %td classes; "
-                "%.0f MiB for weights and activations\n",
-                x_extractor.backend().describe().c_str(), x_settings.arch.c_str(),
-                x_extractor.layout().parameter_count(), x_settings.weights.c_str(),
-                x_loaded.prefix.empty() ? "" : (" (" + x_loaded.prefix + "*)").c_str(), x_sets.train.size(),
-                x_sets.val.size(), x_settings.size.c_str(), classes, mib);
+    std::printf(
+        "%s\n%s, %td parameters, weights %s%s; %td training and %td evaluation images at %s, %td classes; "
+        "%.0f MiB for weights and activations\n",
+        x_extractor.backend().describe().c_str(), x_settings.arch.c_str(),
+        x_extractor.layout().parameter_count(), x_settings.weights.c_str(),
+        x_loaded.prefix.empty() ? "" : (" (" + x_loaded.prefix + "*)").c_str(), x_sets.train.size(),
+        x_sets.val.size(), x_settings.size.c_str(), classes, mib);
     std::fflush(stdout);
   }
 
@@ -136,9 +141,10 @@ class Measurement {
 
   void x_evaluate(SegmentationProbe<Backbone, Cpu>& probe) {
     const auto start = Clock::now();
-    const Index every = x_settings.overlays > 0
-                            ? std::max<Index>(1, (x_sets.val.size() + x_settings.overlays - 1) / x_settings.overlays)
-                            : 0;
+    const Index every =
+        x_settings.overlays > 0
+            ? std::max<Index>(1, (x_sets.val.size() + x_settings.overlays - 1) / x_settings.overlays)
+            : 0;
     std::stop_source stop;
     SegmentationResult result = [&] {
       Progress progress("evaluation", x_sets.val.size(), "images");
@@ -149,10 +155,12 @@ class Measurement {
       };
       probe.on_prediction = [&](const ProbePrediction& prediction) {
         if (every == 0 || prediction.index % every != 0) return;
-        const Image<std::uint8_t> picture = prediction_overlay(probe.renderer().picture(prediction.input),
-                                                               prediction.truth, prediction.predicted, probe.classes());
-        write_png(x_settings.out + "/overlays/" + file_name(x_sets.val.short_name_of(prediction.index)) + ".png",
-                  picture);
+        const Image<std::uint8_t> picture =
+            prediction_overlay(probe.renderer().picture(prediction.input), prediction.truth,
+                               prediction.predicted, probe.classes());
+        write_png(
+            x_settings.out + "/overlays/" + file_name(x_sets.val.short_name_of(prediction.index)) + ".png",
+            picture);
       };
       return probe.evaluate(x_sets.val, stop.get_token());
     }();
@@ -185,10 +193,11 @@ class Measurement {
     }
     std::string left_out;
     if (scores.absent > 0) {
-      left_out = join(" (", scores.absent, " absent classes ", x_settings.absent_zero ? "count 0)" : "left out)");
+      left_out =
+          join(" (", scores.absent, " absent classes ", x_settings.absent_zero ? "count 0)" : "left out)");
     }
-    std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy, "mean IoU",
-                100 * scores.mean_iou, left_out.c_str());
+    std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy,
+                "mean IoU", 100 * scores.mean_iou, left_out.c_str());
 
     const Json report{{"miou", number_or_null(scores.mean_iou)},
                       {"pixel_accuracy", number_or_null(scores.pixel_accuracy)},

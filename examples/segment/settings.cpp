@@ -29,22 +29,22 @@ std::pair<Index, Index> SegmentSettings::input_size() const {
 
 nlohmann::ordered_json SegmentSettings::json() const {
   nlohmann::ordered_json object{{"data", data},
-                             {"weights", weights},
-                             {"arch", arch},
-                             {"classes", classes},
-                             {"void", void_ids},
-                             {"only", only},
-                             {"train", train},
-                             {"val", val},
-                             {"size", size},
-                             {"fit", fit},
-                             {"channels", channels},
-                             {"epochs", epochs},
-                             {"batch", batch},
-                             {"lr", learning_rate},
-                             {"augment", !no_augment && !cache_features},
-                             {"absent_classes", absent_zero ? "zero" : "excluded"},
-                             {"seed", seed}};
+                                {"weights", weights},
+                                {"arch", arch},
+                                {"classes", classes},
+                                {"void", void_ids},
+                                {"only", only},
+                                {"train", train},
+                                {"val", val},
+                                {"size", size},
+                                {"fit", fit},
+                                {"channels", channels},
+                                {"epochs", epochs},
+                                {"batch", batch},
+                                {"lr", learning_rate},
+                                {"augment", !no_augment && !cache_features},
+                                {"absent_classes", absent_zero ? "zero" : "excluded"},
+                                {"seed", seed}};
   if (synthetic()) {
     object.erase("train");
     object.erase("val");
@@ -56,10 +56,12 @@ nlohmann::ordered_json SegmentSettings::json() const {
 }
 
 void add_options(CLI::App& app, SegmentSettings& s) {
-  app.add_option("--data", s.data, "Folder in VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation), or "
-                                   "'synthetic' for generated scenes")
+  app.add_option("--data", s.data,
+                 "Folder in VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation), or "
+                 "'synthetic' for generated scenes")
       ->required();
-  app.add_option("--weights", s.weights, "Backbone weights (safetensors, published names), or 'random'")->required();
+  app.add_option("--weights", s.weights, "Backbone weights (safetensors, published names), or 'random'")
+      ->required();
   app.add_option("--arch", s.arch, "Architecture of the weights")
       ->check(CLI::IsMember(architecture_names()))
       ->capture_default_str();
@@ -72,20 +74,26 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->delimiter(',')
       ->capture_default_str()
       ->group("Classes");
-  app.add_option("--only", s.only, "Mask ids that are learned and scored, joined by commas; all others are ignored")
+  app.add_option("--only", s.only,
+                 "Mask ids that are learned and scored, joined by commas; all others are ignored")
       ->delimiter(',')
       ->group("Classes");
-  app.add_flag("--absent-zero", s.absent_zero,
-               "Classes without a pixel in truth and predictions count as IoU 0, as published; by default they are "
-               "left out of the mean")
+  app.add_flag(
+         "--absent-zero", s.absent_zero,
+         "Classes without a pixel in truth and predictions count as IoU 0, as published; by default they are "
+         "left out of the mean")
       ->group("Classes");
 
-  app.add_option("--train", s.train, "Split the classifier is trained on")->capture_default_str()->group("Data");
-  app.add_option("--val", s.val, "Split it is evaluated on")->capture_default_str()->group("Data");
-  app.add_option("--size", s.size, "Input in pixels: one number, or HEIGHTxWIDTH for inputs that are not square")
+  app.add_option("--train", s.train, "Split the classifier is trained on")
       ->capture_default_str()
       ->group("Data");
-  app.add_option("--fit", s.fit, "How images of another shape fit: 'stretch' as published, or 'pad' to keep theirs")
+  app.add_option("--val", s.val, "Split it is evaluated on")->capture_default_str()->group("Data");
+  app.add_option("--size", s.size,
+                 "Input in pixels: one number, or HEIGHTxWIDTH for inputs that are not square")
+      ->capture_default_str()
+      ->group("Data");
+  app.add_option("--fit", s.fit,
+                 "How images of another shape fit: 'stretch' as published, or 'pad' to keep theirs")
       ->check(CLI::IsMember({"stretch", "pad"}))
       ->capture_default_str()
       ->group("Data");
@@ -110,7 +118,8 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->capture_default_str()
       ->group("Data");
 
-  app.add_option("--epochs", s.epochs, "Passes over the training split; the rate falls to a tenth after 80 % of them")
+  app.add_option("--epochs", s.epochs,
+                 "Passes over the training split; the rate falls to a tenth after 80 % of them")
       ->check(CLI::Range(Index{1}, Index{1000000}))
       ->capture_default_str()
       ->group("Training");
@@ -126,7 +135,8 @@ void add_options(CLI::App& app, SegmentSettings& s) {
   app.add_flag("--cache-features", s.cache_features,
                "Compute the features of the training split once and keep them; implies --no-augment")
       ->group("Training");
-  app.add_option("--at-once", s.at_once, "Images the backbone takes at a time; changes memory and speed alone")
+  app.add_option("--at-once", s.at_once,
+                 "Images the backbone takes at a time; changes memory and speed alone")
       ->check(CLI::Range(Index{1}, Index{4096}))
       ->capture_default_str()
       ->group("Training");
@@ -137,7 +147,8 @@ void add_options(CLI::App& app, SegmentSettings& s) {
   app.add_option("--seed", s.seed, "Seed of random weights, crops, and generated scenes")
       ->capture_default_str()
       ->group("Training");
-  app.add_option("--overlays", s.overlays, "Pictures of image, truth and prediction to write, spread over the split")
+  app.add_option("--overlays", s.overlays,
+                 "Pictures of image, truth and prediction to write, spread over the split")
       ->check(CLI::Range(Index{0}, Index{1000000}))
       ->capture_default_str();
 }

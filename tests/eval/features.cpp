@@ -42,8 +42,9 @@ struct Folder {
 };
 
 /// The fixture's weights under other names, with tensors that no backbone has.
-void write_renamed(const std::string& path, const SafetensorsFile& from, const std::vector<std::string>& prefixes,
-                   float factor_step = 0.0F, const std::string& without = "") {
+void write_renamed(const std::string& path, const SafetensorsFile& from,
+                   const std::vector<std::string>& prefixes, float factor_step = 0.0F,
+                   const std::string& without = "") {
   SafetensorsWriter writer;
   std::vector<std::vector<float>> kept;
   kept.reserve(prefixes.size() * from.tensors().size());
@@ -82,11 +83,10 @@ void check(const B& backend) {
   // A batch that the images do not fill, one they fill, and one at a time.
   for (const Index batch : {count + 1, count, Index{1}}) {
     for (const bool both : {true, false}) {
-      FeatureExtractor<Backbone, B> extractor(
-          backend, {.height = file.shape("image")[2],
-                    .width = file.shape("image")[3],
-                    .batch = batch,
-                    .reads = {.class_token = both, .patch = true}});
+      FeatureExtractor<Backbone, B> extractor(backend, {.height = file.shape("image")[2],
+                                                        .width = file.shape("image")[3],
+                                                        .batch = batch,
+                                                        .reads = {.class_token = both, .patch = true}});
       std::vector<T> weights(static_cast<std::size_t>(extractor.layout().total()));
       const auto loaded = load_backbone(std::span<T>(weights), extractor.layout(), file, "weight.");
       CHECK(loaded.prefix == "weight.");
@@ -122,8 +122,9 @@ TEST_CASE("weights are found under any of the usual prefixes, the teacher's firs
     std::vector<float> flat(static_cast<std::size_t>(layout.total()));
     return load_backbone(std::span<float>(flat), layout, SafetensorsFile::open(path)).prefix;
   };
-  for (const std::string prefix : {"", "backbone.", "module.", "module.backbone.", "teacher.", "teacher.backbone.",
-                                   "teacher.module.backbone.", "student.module.backbone."}) {
+  for (const std::string prefix :
+       {"", "backbone.", "module.", "module.backbone.", "teacher.", "teacher.backbone.",
+        "teacher.module.backbone.", "student.module.backbone."}) {
     CHECK(load({prefix}) == prefix);
   }
   CHECK(load({"student.backbone.", "teacher.backbone."}) == "teacher.backbone.");
@@ -139,8 +140,10 @@ TEST_CASE("a joint position table is split, and saved weights come back") {
   const auto table = file.read<float>("weight.pos_embed");
   const auto& class_spec = layout.find("cls_pos_embed");
   const auto& patch_spec = layout.find("patch_pos_embed");
-  std::vector<float> joined(flat.begin() + class_spec.offset, flat.begin() + class_spec.offset + class_spec.size);
-  joined.insert(joined.end(), flat.begin() + patch_spec.offset, flat.begin() + patch_spec.offset + patch_spec.size);
+  std::vector<float> joined(flat.begin() + class_spec.offset,
+                            flat.begin() + class_spec.offset + class_spec.size);
+  joined.insert(joined.end(), flat.begin() + patch_spec.offset,
+                flat.begin() + patch_spec.offset + patch_spec.size);
   CHECK(joined == table);
 
   const std::string path = folder.file("saved.safetensors");
@@ -165,10 +168,9 @@ TEST_CASE("a joint position table is split, and saved weights come back") {
   std::fill(again.begin(), again.end(), 0.0F);
   load_backbone(std::span<float>(again), layout, SafetensorsFile::open(path));
   CHECK(again == flat);
-  CHECK(contains(thrown_by<OptionError>([&] {
-          save_backbone(path, std::span<const float>(whole), network, {}, "trunk.");
-        }),
-        "'prefix' is trunk."));
+  CHECK(contains(thrown_by<OptionError>(
+                     [&] { save_backbone(path, std::span<const float>(whole), network, {}, "trunk."); }),
+                 "'prefix' is trunk."));
 }
 
 TEST_CASE("weights that do not fit are named, and nothing is changed") {
@@ -179,8 +181,8 @@ TEST_CASE("weights that do not fit are named, and nothing is changed") {
     const ParameterLayout layout = vit_layout(config);
     std::vector<float> flat(static_cast<std::size_t>(layout.total()), 5.0F);
     const auto before = flat;
-    const auto message =
-        thrown_by<CheckpointError>([&] { load_backbone(std::span<float>(flat), layout, SafetensorsFile::open(path)); });
+    const auto message = thrown_by<CheckpointError>(
+        [&] { load_backbone(std::span<float>(flat), layout, SafetensorsFile::open(path)); });
     CHECK(flat == before);
     return message;
   };
@@ -217,13 +219,16 @@ TEST_CASE("features: wide images, one channel, and sizes that the patch does not
   extractor.extract({}, patches, images);
   // Each image alone gives what it gave among others.
   for (std::size_t i = 0; i < 3; ++i) {
-    extractor.extract(class_token, one, std::span<const float>(images).subspan(i * height * width, height * width));
-    CHECK(relative_difference<double, double>(one, std::span<const double>(patches).subspan(i * 240, 240)) < 1e-12);
+    extractor.extract(class_token, one,
+                      std::span<const float>(images).subspan(i * height * width, height * width));
+    CHECK(relative_difference<double, double>(one, std::span<const double>(patches).subspan(i * 240, 240)) <
+          1e-12);
   }
   CHECK(contains(thrown_by<OptionError>([&] {
-          FeatureExtractor<Backbone, Reference<double>>(backend, {.height = 36, .width = 32});
-        }),
-        "'height' is 36; expected a multiple of the patch, 8 pixels"));
-  CHECK(contains(thrown_by<ShapeError>([&] { extractor.extract({}, patches, std::span<const float>(images).first(7)); }),
-                 "expected images of 640"));
+                   FeatureExtractor<Backbone, Reference<double>>(backend, {.height = 36, .width = 32});
+                 }),
+                 "'height' is 36; expected a multiple of the patch, 8 pixels"));
+  CHECK(contains(
+      thrown_by<ShapeError>([&] { extractor.extract({}, patches, std::span<const float>(images).first(7)); }),
+      "expected images of 640"));
 }

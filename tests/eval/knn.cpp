@@ -39,7 +39,8 @@ void check(const B& backend) {
   const auto labels = file.read<std::int64_t>("labels");
   const MatrixView<const T> queries = matrix(test, file.shape("test"));
   // Seven at a time: neither the queries nor the training features divide by it.
-  KnnClassifier<B> knn(backend, matrix(train, file.shape("train")), labels, {.classes = classes, .queries = 7});
+  KnnClassifier<B> knn(backend, matrix(train, file.shape("train")), labels,
+                       {.classes = classes, .queries = 7});
   Index found = 0;
   for (const auto& tensor : file.tensors()) {
     if (!tensor.name.starts_with("votes_k")) continue;
@@ -85,5 +86,6 @@ TEST_CASE("k-NN names what is wrong with its input") {
   };
   CHECK(contains(thrown_by<OptionError>([&] { make(labels, {.classes = 2}); }), "'label' is 5"));
   CHECK(contains(thrown_by<OptionError>([&] { make(labels, {.classes = 6}); }), "'k' is 3"));
-  CHECK(contains(thrown_by<ShapeError>([&] { make(std::span(labels).first(1), {.classes = 6}); }), "1 labels"));
+  CHECK(
+      contains(thrown_by<ShapeError>([&] { make(std::span(labels).first(1), {.classes = 6}); }), "1 labels"));
 }

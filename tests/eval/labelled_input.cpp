@@ -47,7 +47,8 @@ TEST_CASE("mask ids become classes") {
 
   const ClassMap chosen({.classes = 21, .void_ids = {255}, .only = {8, 0, 17}});
   CHECK(chosen.classes() == 3);
-  CHECK(std::vector<std::uint8_t>(chosen.ids().begin(), chosen.ids().end()) == std::vector<std::uint8_t>{0, 8, 17});
+  CHECK(std::vector<std::uint8_t>(chosen.ids().begin(), chosen.ids().end()) ==
+        std::vector<std::uint8_t>{0, 8, 17});
   CHECK(chosen.class_of(8) == 1);
   CHECK(chosen.class_of(1) == ClassMap::ignored);
 
@@ -74,8 +75,8 @@ TEST_CASE("labels lie where their pixels lie, in crops, mirrored, enlarged and r
   // Sizes at which no middle of a cell falls between two pixels.
   for (const auto size : {std::array<Index, 2>{6, 10}, {9, 14}, {22, 30}}) {
     // Read at the nearest pixel, the image shows the ids themselves.
-    const InputRenderer renderer({.height = size[0], .width = size[1], .interpolation = Interpolation::nearest},
-                                 identity_map());
+    const InputRenderer renderer(
+        {.height = size[0], .width = size[1], .interpolation = Interpolation::nearest}, identity_map());
     for (const bool flip : {false, true}) {
       for (const Box box : {Box{0, 0, 9, 14}, Box{2, 3, 5, 7}}) {
         const auto out = renderer.render(picture, {.box = box, .flip = flip}, size[0], size[1]);
@@ -93,7 +94,8 @@ TEST_CASE("labels lie where their pixels lie, in crops, mirrored, enlarged and r
 TEST_CASE("a padded input keeps the shape, and is void around the picture") {
   const auto picture = labelled(10, 20);
   const InputRenderer renderer(
-      {.height = 40, .width = 40, .fit = InputFit::pad, .interpolation = Interpolation::nearest}, identity_map());
+      {.height = 40, .width = 40, .fit = InputFit::pad, .interpolation = Interpolation::nearest},
+      identity_map());
   const auto out = renderer.render(picture, 40, 40);
   const auto image = renderer.picture(out.image);
   for (Index y = 0; y < 40; ++y) {
@@ -123,11 +125,14 @@ TEST_CASE("inputs are normalised as in training, for any number of channels") {
   picture = labelled(4, 4, 3);
   const auto rgb = colour.render(picture, 4, 4);
   CHECK(rgb.image[16 + 1] == Approx((3.0 / 255 - 0.456) / 0.224).epsilon(1e-5));
-  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(grey.render(picture, 4, 4)); }), "3 channels; expected 1"));
+  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(grey.render(picture, 4, 4)); }),
+                 "3 channels; expected 1"));
   picture.mask = Image<std::uint8_t>(3, 4, 1);
-  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(colour.render(picture, 4, 4)); }), "a mask of 3 x 4"));
-  CHECK(contains(thrown_by<OptionError>([&] { InputRenderer({.mean = {0.5F}, .deviation = {1.0F}}, identity_map()); }),
-                 "'mean'"));
+  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(colour.render(picture, 4, 4)); }),
+                 "a mask of 3 x 4"));
+  CHECK(contains(
+      thrown_by<OptionError>([&] { InputRenderer({.mean = {0.5F}, .deviation = {1.0F}}, identity_map()); }),
+      "'mean'"));
 }
 
 TEST_CASE("overlays mix the colour of the id into labelled pixels") {
@@ -153,6 +158,7 @@ TEST_CASE("overlays mix the colour of the id into labelled pixels") {
   CHECK(all(0, 3, 0) == 255);
   CHECK(all(0, 7, 0) == 128);
   CHECK(all(0, 14 + 1, 2) == 128);
-  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(overlay(image, std::span(labels).first(2), classes)); }),
-                 "2 labels"));
+  CHECK(contains(
+      thrown_by<ShapeError>([&] { static_cast<void>(overlay(image, std::span(labels).first(2), classes)); }),
+      "2 labels"));
 }

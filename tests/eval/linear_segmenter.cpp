@@ -68,7 +68,8 @@ struct ProbeCase {
             .weight_decay = config.get<double>("weight_decay")};
   }
   [[nodiscard]] std::span<const std::uint8_t> labels_of(Index i) const {
-    return std::span(labels).subspan(static_cast<std::size_t>(i * mask * mask), static_cast<std::size_t>(mask * mask));
+    return std::span(labels).subspan(static_cast<std::size_t>(i * mask * mask),
+                                     static_cast<std::size_t>(mask * mask));
   }
 
   SafetensorsFile file;
@@ -81,7 +82,8 @@ struct ProbeCase {
 };
 
 /// Pixels whose two largest logits are closer than rounding: either class is right there.
-std::vector<bool> near_ties(const ProbeCase& c, const std::vector<double>& weight, const std::vector<double>& bias) {
+std::vector<bool> near_ties(const ProbeCase& c, const std::vector<double>& weight,
+                            const std::vector<double>& bias) {
   const auto features = c.features<double>();
   const auto taps = bilinear_taps<double>(c.eval, c.eval, c.grid);
   std::vector<bool> out;
@@ -140,7 +142,8 @@ void check(const B& backend) {
   std::vector<std::uint8_t> predicted(expected.size());
   Index wrong = 0;
   for (Index i = 0; i < c.images; ++i) {
-    segmenter.predict(std::span(predicted).subspan(static_cast<std::size_t>(i) * each, each), map(i), c.eval, c.eval);
+    segmenter.predict(std::span(predicted).subspan(static_cast<std::size_t>(i) * each, each), map(i), c.eval,
+                      c.eval);
   }
   for (std::size_t i = 0; i < expected.size(); ++i) wrong += predicted[i] != expected[i] && !ties[i] ? 1 : 0;
   CHECK(wrong == 0);
@@ -165,7 +168,8 @@ TEST_CASE("confusion and IoU of the published predictions") {
   for (Index i = 0; i < c.images; ++i) {
     for (Index y = 0; y < c.eval; ++y) {
       for (Index x = 0; x < c.eval; ++x) {
-        truth.push_back(c.labels_of(i)[static_cast<std::size_t>(y * c.mask / c.eval * c.mask + x * c.mask / c.eval)]);
+        truth.push_back(
+            c.labels_of(i)[static_cast<std::size_t>(y * c.mask / c.eval * c.mask + x * c.mask / c.eval)]);
       }
     }
   }
@@ -193,7 +197,8 @@ TEST_CASE("enlarging logits is enlarging features") {
   std::vector<double> enlarged(static_cast<std::size_t>(c.mask * c.mask * c.width));
   for (int step = 0; step < 3; ++step) {
     for (Index i = 0; i < c.images; ++i) {
-      const MatrixView<const double> map(features.data() + i * c.grid.size() * c.width, c.grid.size(), c.width);
+      const MatrixView<const double> map(features.data() + i * c.grid.size() * c.width, c.grid.size(),
+                                         c.width);
       const MatrixView<double> large(enlarged.data(), c.mask * c.mask, c.width);
       backend.sample_rows_forward(large, map, VectorView<const Taps<double>>(taps.data(), large.rows()));
       on_logits.accumulate(map, c.labels_of(i));
@@ -212,7 +217,8 @@ TEST_CASE("a batch without labelled pixels changes nothing") {
   const ProbeCase c;
   const auto features = c.features<double>();
   LinearSegmenter<Reference<double>> segmenter(Reference<double>(), c.options());
-  std::vector<double> before(static_cast<std::size_t>(c.classes * c.width)), bias(static_cast<std::size_t>(c.classes));
+  std::vector<double> before(static_cast<std::size_t>(c.classes * c.width)),
+      bias(static_cast<std::size_t>(c.classes));
   segmenter.get_weights(before, bias);
   const std::vector<std::uint8_t> ignored(static_cast<std::size_t>(c.mask * c.mask), ClassMap::ignored);
   segmenter.accumulate(MatrixView<const double>(features.data(), c.grid.size(), c.width), ignored);
@@ -238,15 +244,17 @@ TEST_CASE("absent classes are left out of the mean, or count zero as published")
   CHECK(published.iou[2] == 0);
   CHECK(published.mean_iou == Approx((1.0 / 2 + 2.0 / 3) / 3));
   CHECK(std::isnan(ConfusionMatrix(2).scores().mean_iou));
-  CHECK(thrown_by<ShapeError>([&] { confusion.add(std::span<const int>(truth), std::span<const int>(predicted).first(2)); })
-            .find("6 true and 2") != std::string::npos);
+  CHECK(thrown_by<ShapeError>([&] {
+          confusion.add(std::span<const int>(truth), std::span<const int>(predicted).first(2));
+        }).find("6 true and 2") != std::string::npos);
 }
 
 TEST_CASE("a segmenter's options are checked by name") {
   const auto refused = [](LinearSegmenterOptions options) {
     return thrown_by<OptionError>([&] { LinearSegmenter<Reference<double>>(Reference<double>(), options); });
   };
-  const LinearSegmenterOptions good{.width = 4, .classes = 2, .grid = {2, 2}, .label_height = 3, .label_width = 3};
+  const LinearSegmenterOptions good{
+      .width = 4, .classes = 2, .grid = {2, 2}, .label_height = 3, .label_width = 3};
   auto bad = good;
   bad.classes = 256;
   CHECK(contains(refused(bad), "'classes' is 256"));

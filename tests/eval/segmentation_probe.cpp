@@ -47,7 +47,8 @@ class Halves {
       for (Index x = 0; x < 48; ++x) {
         const bool bright = (x < middle) == left_bright;
         out.mask(y, x, 0) = x == middle ? 255 : bright ? 7 : 2;
-        for (Index c = 0; c < 3; ++c) image(y, x, c) = static_cast<std::uint8_t>((bright ? 170 : 40) + random.below(40));
+        for (Index c = 0; c < 3; ++c)
+          image(y, x, c) = static_cast<std::uint8_t>((bright ? 170 : 40) + random.below(40));
       }
     }
     out.image = std::move(image);
@@ -72,7 +73,8 @@ SegmentationProbeOptions quick() {
 
 template <Backend B>
 FeatureExtractor<Backbone, B> extractor(const B& backend, Index batch = 4) {
-  FeatureExtractor<Backbone, B> out(backend, {.height = 32, .width = 48, .batch = batch, .reads = {.patch = true}});
+  FeatureExtractor<Backbone, B> out(backend,
+                                    {.height = 32, .width = 48, .batch = batch, .reads = {.patch = true}});
   std::vector<typename B::Scalar> weights(static_cast<std::size_t>(out.layout().total()));
   initialise(std::span<typename B::Scalar>(weights), out.layout(), 11);
   out.load(weights);
@@ -185,9 +187,9 @@ TEST_CASE("void pixels are not counted, unreadable images are left out, and a st
   probe.train(broken, stop.get_token());
   CHECK(steps == 2);
   CHECK(contains(thrown_by<OptionError>([&] {
-          auto bad = quick();
-          bad.epochs = 0;
-          SegmentationProbe<Backbone, Reference<double>>(features, bad);
-        }),
-        "'epochs' is 0"));
+                   auto bad = quick();
+                   bad.epochs = 0;
+                   SegmentationProbe<Backbone, Reference<double>>(features, bad);
+                 }),
+                 "'epochs' is 0"));
 }

@@ -12,7 +12,8 @@
 
 namespace dssl {
 
-/// Where one output of a bilinear resize reads along an axis: (1 - share) of cell `near`, share of cell `far`.
+/// Where one output of a bilinear resize reads along an axis: (1 - share) of cell `near`, share of cell
+/// `far`.
 struct BilinearRead {
   Index near = 0;
   Index far = 0;
@@ -23,8 +24,8 @@ struct BilinearRead {
 /// source coordinate max(0, (i + 0.5) in / out - 0.5). No anti-aliasing where it shrinks.
 /// Source: PyTorch's `interpolate`. Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
 [[nodiscard]] inline BilinearRead bilinear_read(Index i, Index out, Index in) {
-  const double at =
-      std::max(0.0, (static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5);
+  const double at = std::max(
+      0.0, (static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5);
   const Index near = std::min(static_cast<Index>(std::floor(at)), in - 1);
   return {near, std::min(near + 1, in - 1), std::clamp(at - static_cast<double>(near), 0.0, 1.0)};
 }

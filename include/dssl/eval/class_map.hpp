@@ -14,23 +14,27 @@ namespace dssl {
 
 /// What ids of a mask mean.
 struct ClassOptions {
-  Index classes = 21;            ///< ids 0 .. classes-1 are classes, all others are ignored
+  Index classes = 21;              ///< ids 0 .. classes-1 are classes, all others are ignored
   std::vector<int> void_ids{255};  ///< ids that are ignored though they may be below `classes`
-  std::vector<int> only{};       ///< not empty: these ids alone are classes, all others are ignored
+  std::vector<int> only{};         ///< not empty: these ids alone are classes, all others are ignored
 };
 
-/// The map from mask ids (0..255) to the C classes that are learned and scored, numbered 0..C-1 in the order of ids.
+/// The map from mask ids (0..255) to the C classes that are learned and scored, numbered 0..C-1 in the order
+/// of ids.
 ///
 /// Test: tests/eval/class_map.cpp.
 class ClassMap {
  public:
   /// Throws `OptionError` naming the field and the id.
   explicit ClassMap(const ClassOptions& options) {
-    if (options.classes < 1 || options.classes > 256) throw OptionError("classes", options.classes, "1 to 256");
+    if (options.classes < 1 || options.classes > 256)
+      throw OptionError("classes", options.classes, "1 to 256");
     std::array<bool, 256> scored{};
-    for (Index id = 0; id < options.classes; ++id) scored[static_cast<std::size_t>(id)] = options.only.empty();
+    for (Index id = 0; id < options.classes; ++id)
+      scored[static_cast<std::size_t>(id)] = options.only.empty();
     for (const int id : options.only) {
-      if (id < 0 || id >= options.classes) throw OptionError("only", id, join("ids from 0 to ", options.classes - 1));
+      if (id < 0 || id >= options.classes)
+        throw OptionError("only", id, join("ids from 0 to ", options.classes - 1));
       if (scored[static_cast<std::size_t>(id)]) throw OptionError("only", id, "each id once");
       scored[static_cast<std::size_t>(id)] = true;
     }
@@ -48,7 +52,8 @@ class ClassMap {
       x_ids.push_back(static_cast<std::uint8_t>(id));
     }
     if (x_ids.empty()) throw OptionError("classes", options.classes, "at least one class that is not void");
-    if (x_ids.size() > ignored) throw OptionError("classes", x_ids.size(), "at most 255 classes that are not void");
+    if (x_ids.size() > ignored)
+      throw OptionError("classes", x_ids.size(), "at most 255 classes that are not void");
   }
 
   static constexpr std::uint8_t ignored = 255;

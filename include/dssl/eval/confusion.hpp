@@ -21,10 +21,10 @@ enum class AbsentClasses : std::uint8_t {
 
 /// Numbers of one confusion matrix.
 struct SegmentationScores {
-  std::vector<double> iou;  ///< (C) in [0, 1]; of an absent class NaN where those are excluded, else 0
-  double mean_iou = 0;      ///< NaN where every class is absent and excluded
+  std::vector<double> iou;    ///< (C) in [0, 1]; of an absent class NaN where those are excluded, else 0
+  double mean_iou = 0;        ///< NaN where every class is absent and excluded
   double pixel_accuracy = 0;  ///< share of the labelled pixels that are right; NaN where there are none
-  Index absent = 0;         ///< classes without a pixel in truth and predictions
+  Index absent = 0;           ///< classes without a pixel in truth and predictions
 };
 
 /// Counts of pixels (C,C): a row for each true class, a column for each predicted one.
@@ -46,19 +46,20 @@ class ConfusionMatrix {
   /// Throws `ShapeError` if the spans differ in length or a prediction is outside 0..C-1.
   template <class Truth, class Predicted>
   void add(std::span<const Truth> truth, std::span<const Predicted> predicted) {
-    require_shape(truth.size() == predicted.size(), "confusion matrix: ", truth.size(), " true and ", predicted.size(),
-                  " predicted classes");
+    require_shape(truth.size() == predicted.size(), "confusion matrix: ", truth.size(), " true and ",
+                  predicted.size(), " predicted classes");
     for (std::size_t i = 0; i < truth.size(); ++i) {
       const auto t = static_cast<Index>(truth[i]);
       if (t < 0 || t >= x_classes) continue;
       const auto p = static_cast<Index>(predicted[i]);
-      require_shape(p >= 0 && p < x_classes, "confusion matrix of ", x_classes, " classes: class ", p, " predicted");
+      require_shape(p >= 0 && p < x_classes, "confusion matrix of ", x_classes, " classes: class ", p,
+                    " predicted");
       ++x_counts[static_cast<std::size_t>(t * x_classes + p)];
     }
   }
 
-  /// IoU of class c = n(c,c) / (sum over row c + sum over column c - n(c,c)), their mean, and the share that is right.
-  /// Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp), tests/eval/confusion.cpp.
+  /// IoU of class c = n(c,c) / (sum over row c + sum over column c - n(c,c)), their mean, and the share that
+  /// is right. Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp), tests/eval/confusion.cpp.
   [[nodiscard]] SegmentationScores scores(AbsentClasses rule = AbsentClasses::excluded) const {
     constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
     SegmentationScores out;

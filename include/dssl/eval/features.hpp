@@ -23,16 +23,17 @@ namespace dssl {
 struct FeatureOptions {
   Index height = 224;  ///< of the images in pixels; a multiple of the backbone's patch
   Index width = 224;
-  Index batch = 1;     ///< images at a time, at most
-  Index channels = 0;  ///< 0: the backbone's own number
+  Index batch = 1;                                     ///< images at a time, at most
+  Index channels = 0;                                  ///< 0: the backbone's own number
   GroupSet reads{.class_token = true, .patch = true};  ///< which tokens are read; no references
 };
 
-/// A backbone with its weights and buffers for images of one size, in a backend's memory; forward passes only.
+/// A backbone with its weights and buffers for images of one size, in a backend's memory; forward passes
+/// only.
 ///
-/// Without reference tokens the four relations in which class and patches see each other are one and the same, so the
-/// default serves a backbone trained under any of them; `all_query_relation` is the exception. Nothing is allocated
-/// after construction. Test: checkpoints.safetensors (tests/eval/features.cpp).
+/// Without reference tokens the four relations in which class and patches see each other are one and the
+/// same, so the default serves a backbone trained under any of them; `all_query_relation` is the exception.
+/// Nothing is allocated after construction. Test: checkpoints.safetensors (tests/eval/features.cpp).
 template <class Backbone, Backend B, AttentionRelation Relation = private_relation>
 class FeatureExtractor {
  public:
@@ -67,7 +68,9 @@ class FeatureExtractor {
   [[nodiscard]] const ParameterLayout& layout() const { return x_layout; }
   [[nodiscard]] const MemoryPlan& memory_plan() const { return x_plan; }
   /// Patches down and across.
-  [[nodiscard]] GridSize grid() const { return {x_options.height / x_config.patch, x_options.width / x_config.patch}; }
+  [[nodiscard]] GridSize grid() const {
+    return {x_options.height / x_config.patch, x_options.width / x_config.patch};
+  }
   /// D.
   [[nodiscard]] Index width() const { return x_config.width; }
   /// Values of one image: C h w.
@@ -88,20 +91,21 @@ class FeatureExtractor {
     return loaded;
   }
 
-  /// Computes the tokens of images (n,C,h,w) in host memory, n at most the batch; they are then in `class_tokens()` and
-  /// `patch_map(i)`. Returns n. Throws `ShapeError`.
+  /// Computes the tokens of images (n,C,h,w) in host memory, n at most the batch; they are then in
+  /// `class_tokens()` and `patch_map(i)`. Returns n. Throws `ShapeError`.
   Index forward(std::span<const float> images) {
     const auto each = static_cast<std::size_t>(image_size());
     const auto count = static_cast<Index>(images.size() / each);
-    require_shape(images.size() % each == 0 && count >= 1 && count <= x_options.batch, "features of ", images.size(),
-                  " values; expected 1 to ", x_options.batch, " images of ", each);
+    require_shape(images.size() % each == 0 && count >= 1 && count <= x_options.batch, "features of ",
+                  images.size(), " values; expected 1 to ", x_options.batch, " images of ", each);
     if constexpr (std::is_same_v<T, float>) {
       x_backend.upload(x_images().data(), images);
     } else {
       std::copy(images.begin(), images.end(), x_staging.begin());
       x_backend.upload(x_images().data(), std::span<const T>(x_staging).first(images.size()));
     }
-    Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens, x_device, {});
+    Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens,
+                                         x_device, {});
     return count;
   }
 
@@ -114,20 +118,22 @@ class FeatureExtractor {
   /// (N,D) of image i of the last `forward`, in the backend's memory; empty where patches are not read.
   [[nodiscard]] MatrixView<const T> patch_map(Index i) const {
     if (!x_options.reads.patch) return {};
-    return x_activations.out.rows(x_tokens.output_begin(TokenGroup::patch) + i * grid().size(), grid().size());
+    return x_activations.out.rows(x_tokens.output_begin(TokenGroup::patch) + i * grid().size(),
+                                  grid().size());
   }
 
-  /// class_out (n,D) =, patch_out (n,N,D) =: the tokens of n images (n,C,h,w), all in host memory; either may be empty.
-  /// Any n: images are taken a batch at a time. Throws `ShapeError`.
+  /// class_out (n,D) =, patch_out (n,N,D) =: the tokens of n images (n,C,h,w), all in host memory; either may
+  /// be empty. Any n: images are taken a batch at a time. Throws `ShapeError`.
   void extract(std::span<T> class_out, std::span<T> patch_out, std::span<const float> images) {
     const auto each = static_cast<std::size_t>(image_size());
     const auto class_each = static_cast<std::size_t>(width());
     const auto patch_each = static_cast<std::size_t>(grid().size() * width());
     const std::size_t n = images.size() / each;
-    require_shape(images.size() == n * each, "extract: ", images.size(), " values; expected images of ", each);
+    require_shape(images.size() == n * each, "extract: ", images.size(), " values; expected images of ",
+                  each);
     require_shape(class_out.empty() || (x_options.reads.class_token && class_out.size() == n * class_each),
-                  "extract: room for ", class_out.size(), " values of class tokens; expected ", n * class_each,
-                  " and an extractor that reads them");
+                  "extract: room for ", class_out.size(), " values of class tokens; expected ",
+                  n * class_each, " and an extractor that reads them");
     require_shape(patch_out.empty() || (x_options.reads.patch && patch_out.size() == n * patch_each),
                   "extract: room for ", patch_out.size(), " values of patch maps; expected ", n * patch_each,
                   " and an extractor that reads them");
@@ -155,7 +161,8 @@ class FeatureExtractor {
     check_extent("width", x_options.width);
     if (x_options.batch < 1) throw OptionError("batch", x_options.batch, "at least 1");
     if (x_options.channels < 1) throw OptionError("channels", x_options.channels, "at least 1");
-    if (x_options.reads.reference) throw OptionError("reads", "reference tokens", "class token, patches or both");
+    if (x_options.reads.reference)
+      throw OptionError("reads", "reference tokens", "class token, patches or both");
     if (!x_options.reads.class_token && !x_options.reads.patch) {
       throw OptionError("reads", "nothing", "class token, patches or both");
     }

@@ -25,21 +25,24 @@ struct KnnOptions {
 
 /// Weighted k-nearest-neighbour classifier over L2-normalised features.
 ///
-/// votes(c) = sum over the k training features with the largest cosine s, of class c, of exp(s / temperature).
-/// Among equal cosines the lower index is nearer; among equal votes the lower class wins. 2 D FLOP for each pair.
-/// Source: method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/knn.cpp).
+/// votes(c) = sum over the k training features with the largest cosine s, of class c, of exp(s /
+/// temperature). Among equal cosines the lower index is nearer; among equal votes the lower class wins. 2 D
+/// FLOP for each pair. Source: method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/knn.cpp).
 template <Backend B>
 class KnnClassifier {
  public:
   using T = typename B::Scalar;
 
-  /// features (n,D) and labels (n) in host memory; copied. Throws `ShapeError` for sizes, `OptionError` for labels
-  /// outside 0..classes-1 and options.
+  /// features (n,D) and labels (n) in host memory; copied. Throws `ShapeError` for sizes, `OptionError` for
+  /// labels outside 0..classes-1 and options.
   KnnClassifier(const B& backend, MatrixView<const T> features, std::span<const std::int64_t> labels,
                 const KnnOptions& options)
-      : x_backend(backend), x_options(options), x_labels(labels.begin(), labels.end()), x_width(features.cols()) {
-    require_shape(features.rows() >= 1 && features.rows() == static_cast<Index>(labels.size()), "k-NN: ",
-                  features.rows(), " training features with ", labels.size(), " labels");
+      : x_backend(backend),
+        x_options(options),
+        x_labels(labels.begin(), labels.end()),
+        x_width(features.cols()) {
+    require_shape(features.rows() >= 1 && features.rows() == static_cast<Index>(labels.size()),
+                  "k-NN: ", features.rows(), " training features with ", labels.size(), " labels");
     if (options.classes < 1) throw OptionError("classes", options.classes, "at least 1");
     if (options.queries < 1) throw OptionError("queries", options.queries, "at least 1");
     if (!(options.temperature > 0)) throw OptionError("temperature", options.temperature, "above 0");
@@ -61,12 +64,15 @@ class KnnClassifier {
     x_order.resize(x_labels.size());
   }
 
-  /// votes (m,C) = of queries (m,D), both in host memory. Throws `ShapeError`, `OptionError` for k outside 1..n.
+  /// votes (m,C) = of queries (m,D), both in host memory. Throws `ShapeError`, `OptionError` for k
+  /// outside 1..n.
   void votes(MatrixView<double> out, MatrixView<const T> queries, Index k) {
-    if (k < 1 || k > x_count()) throw OptionError("k", k, join("1 to the number of training features, ", x_count()));
-    require_shape(queries.cols() == x_width && out.rows() == queries.rows() && out.cols() == x_options.classes,
-                  "k-NN: votes ", out.rows(), " x ", out.cols(), " for queries ", queries.rows(), " x ",
-                  queries.cols(), "; expected ", x_options.classes, " classes and width ", x_width);
+    if (k < 1 || k > x_count())
+      throw OptionError("k", k, join("1 to the number of training features, ", x_count()));
+    require_shape(
+        queries.cols() == x_width && out.rows() == queries.rows() && out.cols() == x_options.classes,
+        "k-NN: votes ", out.rows(), " x ", out.cols(), " for queries ", queries.rows(), " x ", queries.cols(),
+        "; expected ", x_options.classes, " classes and width ", x_width);
     for (Index first = 0; first < queries.rows(); first += x_options.queries) {
       const Index count = std::min(x_options.queries, queries.rows() - first);
       const MatrixView<T> batch = x_queries.rows(0, count);
@@ -123,7 +129,8 @@ class KnnClassifier {
     std::sort(x_order.begin(), x_order.begin() + k, nearer);
     for (Index n = 0; n < k; ++n) {
       const std::size_t i = x_order[static_cast<std::size_t>(n)];
-      out[static_cast<std::size_t>(x_labels[i])] += std::exp(static_cast<double>(cosines[i]) / x_options.temperature);
+      out[static_cast<std::size_t>(x_labels[i])] +=
+          std::exp(static_cast<double>(cosines[i]) / x_options.temperature);
     }
   }
 

@@ -27,7 +27,8 @@ namespace dssl {
 /// How an image of another shape gets into the input.
 enum class InputFit : std::uint8_t {
   stretch,  ///< resized to the input's height and width, as published
-  pad       ///< resized by one factor so that it fits, in the middle of an input of mean colour; outside it all is void
+  pad  ///< resized by one factor so that it fits, in the middle of an input of mean colour; outside it all is
+       ///< void
 };
 
 /// Size and values of the inputs.
@@ -48,8 +49,10 @@ struct InputOptions {
     if (width < 1) throw OptionError("width", width, "at least 1");
     if (channels < 1) throw OptionError("channels", channels, "at least 1");
     const auto count = static_cast<std::size_t>(channels);
-    if (!mean.empty() && mean.size() != count) throw OptionError("mean", mean.size(), "a value for each channel");
-    if (deviation.size() != mean.size()) throw OptionError("deviation", deviation.size(), "as many values as 'mean'");
+    if (!mean.empty() && mean.size() != count)
+      throw OptionError("mean", mean.size(), "a value for each channel");
+    if (deviation.size() != mean.size())
+      throw OptionError("deviation", deviation.size(), "as many values as 'mean'");
     for (const float d : deviation) {
       if (!(d > 0)) throw OptionError("deviation", d, "positive values");
     }
@@ -67,7 +70,8 @@ struct LabelledInput {
 class InputRenderer {
  public:
   /// Throws `OptionError`.
-  InputRenderer(InputOptions options, ClassMap classes) : x_options(std::move(options)), x_classes(std::move(classes)) {
+  InputRenderer(InputOptions options, ClassMap classes)
+      : x_options(std::move(options)), x_classes(std::move(classes)) {
     x_options.validate();
     if (x_options.mean.empty()) {
       if (x_options.channels == 3) {
@@ -87,12 +91,14 @@ class InputRenderer {
   /// The part of a picture that `map` shows, with labels of label_height x label_width.
   ///
   /// Label (i, j) is that of the mask's pixel under the middle of cell (i, j) of the input.
-  /// Throws `ShapeError` if mask and image differ in size, the box lies outside, or the channels are not the options'.
+  /// Throws `ShapeError` if mask and image differ in size, the box lies outside, or the channels are not the
+  /// options'.
   [[nodiscard]] LabelledInput render(const LabelledImage& picture, const CropMap& map, Index label_height,
                                      Index label_width) const {
-    require_shape(height(picture.image) == picture.mask.height() && width(picture.image) == picture.mask.width(),
-                  "an image of ", height(picture.image), " x ", width(picture.image), " pixels with a mask of ",
-                  picture.mask.height(), " x ", picture.mask.width());
+    require_shape(
+        height(picture.image) == picture.mask.height() && width(picture.image) == picture.mask.width(),
+        "an image of ", height(picture.image), " x ", width(picture.image), " pixels with a mask of ",
+        picture.mask.height(), " x ", picture.mask.width());
     require_shape(channels(picture.image) == x_options.channels, "an image of ", channels(picture.image),
                   " channels; expected ", x_options.channels);
     require_shape(inside(map.box, picture.mask.height(), picture.mask.width()),
@@ -107,7 +113,8 @@ class InputRenderer {
   }
 
   /// The whole picture.
-  [[nodiscard]] LabelledInput render(const LabelledImage& picture, Index label_height, Index label_width) const {
+  [[nodiscard]] LabelledInput render(const LabelledImage& picture, Index label_height,
+                                     Index label_width) const {
     const CropMap whole{.box = {0, 0, picture.mask.height(), picture.mask.width()}};
     return render(picture, whole, label_height, label_width);
   }
@@ -115,8 +122,8 @@ class InputRenderer {
   /// An input as an 8-bit RGB picture again: the first three channels, or the first as grey.
   [[nodiscard]] Image<std::uint8_t> picture(std::span<const float> input) const {
     const Index cells = x_options.height * x_options.width;
-    require_shape(static_cast<Index>(input.size()) == x_options.channels * cells, "an input of ", input.size(),
-                  " values; expected ", x_options.channels * cells);
+    require_shape(static_cast<Index>(input.size()) == x_options.channels * cells, "an input of ",
+                  input.size(), " values; expected ", x_options.channels * cells);
     Image<std::uint8_t> out(x_options.height, x_options.width, 3);
     for (Index c = 0; c < 3; ++c) {
       const auto from = static_cast<std::size_t>(x_options.channels >= 3 ? c : 0);
@@ -145,7 +152,8 @@ class InputRenderer {
   }
 
   template <PixelType P>
-  void x_render_image(std::span<float> out, const Image<P>& image, const CropMap& map, const Box& place) const {
+  void x_render_image(std::span<float> out, const Image<P>& image, const CropMap& map,
+                      const Box& place) const {
     ResampleWorkspace<work_type<P>> workspace;
     PlanarImage<work_type<P>> planes;
     resample(planes, image, map.box, place.height, place.width, x_options.interpolation, map.flip, workspace);
@@ -180,11 +188,13 @@ class InputRenderer {
   }
 
   /// The mask's row or column for each row or column of labels; -1 outside the picture.
-  [[nodiscard]] static std::vector<Index> x_sources(Index labels, Index input, Index place, Index place_extent,
-                                                    Index box, Index box_extent, bool flip) {
+  [[nodiscard]] static std::vector<Index> x_sources(Index labels, Index input, Index place,
+                                                    Index place_extent, Index box, Index box_extent,
+                                                    bool flip) {
     std::vector<Index> sources;
     for (Index i = 0; i < labels; ++i) {
-      // The middle of the label's cell, (i + 0.5) input / labels, in units of 1 / (2 labels): exact in integers.
+      // The middle of the label's cell, (i + 0.5) input / labels, in units of 1 / (2 labels): exact in
+      // integers.
       const Index at = (2 * i + 1) * input - 2 * labels * place;
       const Index all = 2 * labels * place_extent;
       if (at < 0 || at >= all) {

@@ -22,9 +22,9 @@ namespace dssl {
 
 /// Sizes and numbers of a linear segmenter; the defaults of the numbers are the published ones.
 struct LinearSegmenterOptions {
-  Index width = 0;         ///< D of the patch tokens
-  Index classes = 0;       ///< C, at most 255
-  GridSize grid{};         ///< patches an image
+  Index width = 0;           ///< D of the patch tokens
+  Index classes = 0;         ///< C, at most 255
+  GridSize grid{};           ///< patches an image
   Index label_height = 100;  ///< of the masks it is trained on
   Index label_width = 100;
   double momentum = 0.9;
@@ -44,19 +44,21 @@ struct LinearSegmenterOptions {
   }
 };
 
-/// logits = x weight^T + bias a patch, enlarged bilinearly to the mask, cross-entropy over its labelled pixels, SGD.
+/// logits = x weight^T + bias a patch, enlarged bilinearly to the mask, cross-entropy over its labelled
+/// pixels, SGD.
 ///
-/// Enlarging the logits gives the numbers of enlarging the features, as both maps are linear and each pixel's weights
-/// sum to 1, at C / D of the cost. All linear algebra runs in the backend's memory, an image at a time; nothing is
-/// allocated after construction but for `predict` at a new size.
-/// Source: method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
+/// Enlarging the logits gives the numbers of enlarging the features, as both maps are linear and each pixel's
+/// weights sum to 1, at C / D of the cost. All linear algebra runs in the backend's memory, an image at a
+/// time; nothing is allocated after construction but for `predict` at a new size. Source: method.md,
+/// "Evaluation". Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
 template <Backend B>
 class LinearSegmenter {
  public:
   using T = typename B::Scalar;
 
   /// Weights are drawn by `initialise(0)`. Throws `OptionError`.
-  LinearSegmenter(const B& backend, const LinearSegmenterOptions& options) : x_backend(backend), x_options(options) {
+  LinearSegmenter(const B& backend, const LinearSegmenterOptions& options)
+      : x_backend(backend), x_options(options) {
     options.validate();
     x_layout.add("weight", {options.classes, options.width, 1, 1}, {});
     x_layout.add("bias", {options.classes}, {});
@@ -103,8 +105,8 @@ class LinearSegmenter {
     x_backend.download(bias, static_cast<const T*>(x_bias().data()));
   }
 
-  /// Adds the gradient of one image's loss: patches (N,D) in the backend's memory, labels (label_height, label_width) in
-  /// host memory; labels outside 0..C-1 are passed over. Throws `ShapeError`.
+  /// Adds the gradient of one image's loss: patches (N,D) in the backend's memory, labels (label_height,
+  /// label_width) in host memory; labels outside 0..C-1 are passed over. Throws `ShapeError`.
   void accumulate(MatrixView<const T> patches, std::span<const std::uint8_t> labels) {
     x_check(patches);
     require_shape(static_cast<Index>(labels.size()) == x_pixels(), "linear segmenter: ", labels.size(),
@@ -124,8 +126,8 @@ class LinearSegmenter {
     x_backend.linear_backward_weight(x_weight_of(x_gradients), x_bias_of(x_gradients), x_logits, patches);
   }
 
-  /// One step of SGD on the mean loss over the labelled pixels of all images since the last step; returns that loss.
-  /// Without labelled pixels nothing changes and the loss is 0.
+  /// One step of SGD on the mean loss over the labelled pixels of all images since the last step; returns
+  /// that loss. Without labelled pixels nothing changes and the loss is 0.
   double update(double learning_rate) {
     if (x_labelled == 0) return 0;
     const double share = 1.0 / static_cast<double>(x_labelled);
@@ -142,12 +144,13 @@ class LinearSegmenter {
     return static_cast<double>(sum) * share;
   }
 
-  /// classes (height, width) = the class with the largest enlarged logit of each pixel (the lowest among equals), for
-  /// patches (N,D) in the backend's memory. Throws `ShapeError`.
+  /// classes (height, width) = the class with the largest enlarged logit of each pixel (the lowest among
+  /// equals), for patches (N,D) in the backend's memory. Throws `ShapeError`.
   void predict(std::span<std::uint8_t> classes, MatrixView<const T> patches, Index height, Index width) {
     x_check(patches);
     require_shape(static_cast<Index>(classes.size()) == height * width && height >= 1 && width >= 1,
-                  "linear segmenter: room for ", classes.size(), " predictions; expected ", height, " x ", width);
+                  "linear segmenter: room for ", classes.size(), " predictions; expected ", height, " x ",
+                  width);
     x_backend.linear_forward(x_logits, patches, x_weight(), x_bias());
     x_backend.download(std::span<T>(x_logits_host), static_cast<const T*>(x_logits.data()));
     if (static_cast<Index>(x_across.size()) != width) x_across = bilinear_reads(width, x_options.grid.width);
@@ -159,7 +162,8 @@ class LinearSegmenter {
       const T* const near = x_logits_host.data() + down.near * row_size;
       const T* const far = x_logits_host.data() + down.far * row_size;
       const auto share = static_cast<T>(down.share);
-      for (Index i = 0; i < row_size; ++i) x_row[static_cast<std::size_t>(i)] = (1 - share) * near[i] + share * far[i];
+      for (Index i = 0; i < row_size; ++i)
+        x_row[static_cast<std::size_t>(i)] = (1 - share) * near[i] + share * far[i];
       for (Index x = 0; x < width; ++x) {
         classes[static_cast<std::size_t>(y * width + x)] = x_best(x_across[static_cast<std::size_t>(x)]);
       }
@@ -194,8 +198,10 @@ class LinearSegmenter {
     x_segments = place_copy(x_backend, arena, segments);
     x_norms = place_copy(x_backend, arena, std::vector<double>(segments.size()));
     std::vector<T> one_hot(static_cast<std::size_t>(x_options.classes * x_options.classes));
-    for (Index c = 0; c < x_options.classes; ++c) one_hot[static_cast<std::size_t>(c * x_options.classes + c)] = T{1};
-    x_one_hot = MatrixView<const T>(place_copy(x_backend, arena, one_hot).data(), x_options.classes, x_options.classes);
+    for (Index c = 0; c < x_options.classes; ++c)
+      one_hot[static_cast<std::size_t>(c * x_options.classes + c)] = T{1};
+    x_one_hot = MatrixView<const T>(place_copy(x_backend, arena, one_hot).data(), x_options.classes,
+                                    x_options.classes);
     x_taps = place_copy(x_backend, arena,
                         bilinear_taps<T>(x_options.label_height, x_options.label_width, x_options.grid));
     x_target_rows = arena.template vector<TargetRows>(x_pixels());

@@ -18,7 +18,8 @@ namespace detail {
 /// Calls group(positives, negatives) for every run of equal scores, from the highest score down.
 template <class Score, class Label, class Group>
 void each_score_group(std::span<const Score> scores, std::span<const Label> labels, const Group& group) {
-  require_shape(scores.size() == labels.size(), "ranking: ", scores.size(), " scores for ", labels.size(), " labels");
+  require_shape(scores.size() == labels.size(), "ranking: ", scores.size(), " scores for ", labels.size(),
+                " labels");
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
@@ -26,7 +27,8 @@ void each_score_group(std::span<const Score> scores, std::span<const Label> labe
     double positives = 0;
     double negatives = 0;
     const Score score = scores[order[i]];
-    for (; i < order.size() && scores[order[i]] == score; ++i) (labels[order[i]] != 0 ? positives : negatives) += 1;
+    for (; i < order.size() && scores[order[i]] == score; ++i)
+      (labels[order[i]] != 0 ? positives : negatives) += 1;
     group(positives, negatives);
   }
 }

@@ -25,14 +25,15 @@ namespace dssl {
   return colour;
 }
 
-/// An RGB image (H,W,3) with each pixel's class (H,W) mixed in as its id's colour: (1 - alpha) image + alpha colour.
-/// Ignored pixels show the image alone. alpha in [0, 1]. Throws `ShapeError`, `OptionError`.
-/// Test: tests/eval/overlay.cpp.
-[[nodiscard]] inline Image<std::uint8_t> overlay(const Image<std::uint8_t>& image, std::span<const std::uint8_t> labels,
+/// An RGB image (H,W,3) with each pixel's class (H,W) mixed in as its id's colour: (1 - alpha) image + alpha
+/// colour. Ignored pixels show the image alone. alpha in [0, 1]. Throws `ShapeError`, `OptionError`. Test:
+/// tests/eval/overlay.cpp.
+[[nodiscard]] inline Image<std::uint8_t> overlay(const Image<std::uint8_t>& image,
+                                                 std::span<const std::uint8_t> labels,
                                                  const ClassMap& classes, double alpha = 0.6) {
   require_shape(image.channels() == 3 && static_cast<Index>(labels.size()) == image.height() * image.width(),
-                "overlay of ", labels.size(), " labels on an image of ", image.height(), " x ", image.width(), " x ",
-                image.channels(), "; expected a label for each pixel of an RGB image");
+                "overlay of ", labels.size(), " labels on an image of ", image.height(), " x ", image.width(),
+                " x ", image.channels(), "; expected a label for each pixel of an RGB image");
   if (!(alpha >= 0 && alpha <= 1)) throw OptionError("alpha", alpha, "0 to 1");
   Image<std::uint8_t> out = image;
   for (std::size_t i = 0; i < labels.size(); ++i) {
@@ -46,9 +47,12 @@ namespace dssl {
   return out;
 }
 
-/// Pictures of one height from left to right, white between them. Throws `ShapeError` if heights or channels differ.
-[[nodiscard]] inline Image<std::uint8_t> side_by_side(std::span<const Image<std::uint8_t>> pictures, Index gap = 4) {
-  require_shape(!pictures.empty() && gap >= 0, "side by side: ", pictures.size(), " pictures; expected at least 1");
+/// Pictures of one height from left to right, white between them. Throws `ShapeError` if heights or channels
+/// differ.
+[[nodiscard]] inline Image<std::uint8_t> side_by_side(std::span<const Image<std::uint8_t>> pictures,
+                                                      Index gap = 4) {
+  require_shape(!pictures.empty() && gap >= 0, "side by side: ", pictures.size(),
+                " pictures; expected at least 1");
   const Image<std::uint8_t>& first = pictures.front();
   Index width = -gap;
   for (const auto& picture : pictures) {

@@ -33,23 +33,23 @@ namespace dssl {
 struct SegmentationProbeOptions {
   ClassOptions classes{};
   Index epochs = 25;
-  Index batch = 60;               ///< images a step; the last batch of an epoch may be smaller
-  double learning_rate = 0.01;    ///< for a batch of 60: the rate of a step is learning_rate * batch / 60
-  double drop_after = 0.8;        ///< share of the epochs after which the rate falls
+  Index batch = 60;             ///< images a step; the last batch of an epoch may be smaller
+  double learning_rate = 0.01;  ///< for a batch of 60: the rate of a step is learning_rate * batch / 60
+  double drop_after = 0.8;      ///< share of the epochs after which the rate falls
   double drop_factor = 0.1;
   double momentum = 0.9;
   double weight_decay = 1e-4;
-  Index label_extent = 100;       ///< longer side of the masks in training; the other follows the input's shape
-  bool augment = true;            ///< resized crops and flips in training
+  Index label_extent = 100;  ///< longer side of the masks in training; the other follows the input's shape
+  bool augment = true;       ///< resized crops and flips in training
   AreaRange crop_area{0.8, 1.0};  ///< share of the image a crop shows
   AspectRange crop_aspect{};      ///< width / height of a crop
   double flip = 0.5;
   InputFit fit = InputFit::stretch;
   Interpolation interpolation = Interpolation::bilinear;
-  std::vector<float> mean{};      ///< as in `InputOptions`
+  std::vector<float> mean{};  ///< as in `InputOptions`
   std::vector<float> deviation{};
-  bool cache_features = false;    ///< features of the training set are computed once; needs `augment` off
-  double cache_limit = 4.0;       ///< GiB that they may take
+  bool cache_features = false;  ///< features of the training set are computed once; needs `augment` off
+  double cache_limit = 4.0;     ///< GiB that they may take
   std::uint64_t seed = 0;
   LoaderOptions loader{};
   SkipPolicy skip{};
@@ -65,8 +65,8 @@ struct SegmentationProbeOptions {
     require(drop_after >= 0 && drop_after <= 1, "drop_after", drop_after, "0 to 1");
     require(drop_factor > 0 && drop_factor <= 1, "drop_factor", drop_factor, "above 0, up to 1");
     require(label_extent >= 1, "label_extent", label_extent, "at least 1");
-    require(crop_area.low > 0 && crop_area.low <= crop_area.high && crop_area.high <= 1, "crop_area", crop_area.low,
-            "shares in (0, 1], the lower first");
+    require(crop_area.low > 0 && crop_area.low <= crop_area.high && crop_area.high <= 1, "crop_area",
+            crop_area.low, "shares in (0, 1], the lower first");
     require(crop_aspect.low > 0 && crop_aspect.low <= crop_aspect.high, "crop_aspect", crop_aspect.low,
             "positive ratios, the lower first");
     require(flip >= 0 && flip <= 1, "flip", flip, "0 to 1");
@@ -79,19 +79,19 @@ struct SegmentationProbeOptions {
 
 /// Where a probe's training is.
 struct ProbeStep {
-  Index epoch = 0;  ///< from 0
-  Index step = 0;   ///< steps done, all epochs together
-  Index steps = 0;  ///< of the whole training
-  Index images = 0; ///< images seen so far
+  Index epoch = 0;   ///< from 0
+  Index step = 0;    ///< steps done, all epochs together
+  Index steps = 0;   ///< of the whole training
+  Index images = 0;  ///< images seen so far
   double loss = 0;
   double learning_rate = 0;
 };
 
 /// One evaluated image, at the size of the input; valid during the callback.
 struct ProbePrediction {
-  Index index = 0;                         ///< in the source
-  std::span<const float> input;            ///< (C,h,w) normalised; `SegmentationProbe::renderer` makes it a picture
-  std::span<const std::uint8_t> truth;     ///< (h,w) classes, or `ClassMap::ignored`
+  Index index = 0;               ///< in the source
+  std::span<const float> input;  ///< (C,h,w) normalised; `SegmentationProbe::renderer` makes it a picture
+  std::span<const std::uint8_t> truth;      ///< (h,w) classes, or `ClassMap::ignored`
   std::span<const std::uint8_t> predicted;  ///< (h,w) classes
 };
 
@@ -108,10 +108,10 @@ struct SegmentationResult {
 /// Trains and evaluates a linear classifier of the patch tokens of a frozen backbone, as published.
 ///
 /// Each training image gives a random crop (or the whole image), its features, and the loss over its mask at
-/// `label_extent`; evaluation is at the input's size, from one confusion matrix over the whole set. Images are loaded
-/// ahead on oneTBB's threads; memory is bounded by a few batches of the extractor, and by `cache_limit` where features
-/// are kept. The result depends on weights, images, options and seed alone, not on the number of threads.
-/// Source: method.md, "Evaluation". Test: tests/eval/segmentation_probe.cpp.
+/// `label_extent`; evaluation is at the input's size, from one confusion matrix over the whole set. Images
+/// are loaded ahead on oneTBB's threads; memory is bounded by a few batches of the extractor, and by
+/// `cache_limit` where features are kept. The result depends on weights, images, options and seed alone, not
+/// on the number of threads. Source: method.md, "Evaluation". Test: tests/eval/segmentation_probe.cpp.
 template <class Backbone, Backend B>
 class SegmentationProbe {
  public:
@@ -136,7 +136,8 @@ class SegmentationProbe {
                     .deviation = options.deviation},
                    ClassMap(options.classes)),
         x_segmenter(extractor.backend(), x_segmenter_options()) {
-    if (!extractor.options().reads.patch) throw OptionError("reads", "no patches", "an extractor that reads patches");
+    if (!extractor.options().reads.patch)
+      throw OptionError("reads", "no patches", "an extractor that reads patches");
     x_segmenter.initialise(options.seed);
   }
 
@@ -146,7 +147,8 @@ class SegmentationProbe {
   [[nodiscard]] LinearSegmenter<B>& segmenter() { return x_segmenter; }
 
   /// Trains the classifier from where it is. A stop request ends it after the step it is in.
-  /// Throws `DataError`, `NonFiniteError`, `OptionError` where cached features would take more than `cache_limit`.
+  /// Throws `DataError`, `NonFiniteError`, `OptionError` where cached features would take more than
+  /// `cache_limit`.
   template <SegmentationSource Source>
   void train(const Source& source, std::stop_token stop = {}) {
     const Index count = source.size();
@@ -154,7 +156,8 @@ class SegmentationProbe {
     Cache cache = x_make_cache(count);
     SkipCounter skips(x_options.skip, on_skip);
     ProbeStep at{.steps = x_options.epochs * ((count + x_options.batch - 1) / x_options.batch)};
-    const auto drop_epoch = static_cast<Index>(x_options.drop_after * static_cast<double>(x_options.epochs) + 1e-9);
+    const auto drop_epoch =
+        static_cast<Index>(x_options.drop_after * static_cast<double>(x_options.epochs) + 1e-9);
     for (at.epoch = 0; at.epoch < x_options.epochs && !stop.stop_requested(); ++at.epoch) {
       at.learning_rate = x_options.learning_rate * static_cast<double>(x_options.batch) / 60.0 *
                          (at.epoch >= drop_epoch ? x_options.drop_factor : 1.0);
@@ -209,7 +212,8 @@ class SegmentationProbe {
       return !stop.stop_requested();
     });
     result.unreadable = skips.unreadable();
-    if (result.images == 0 && !stop.stop_requested()) throw DataError("no image of the evaluation set can be read");
+    if (result.images == 0 && !stop.stop_requested())
+      throw DataError("no image of the evaluation set can be read");
     return result;
   }
 
@@ -250,11 +254,13 @@ class SegmentationProbe {
   [[nodiscard]] Cache x_make_cache(Index count) const {
     Cache cache;
     if (!x_options.cache_features) return cache;
-    const double each = static_cast<double>(x_feature_size()) * sizeof(T) + static_cast<double>(x_label_size());
+    const double each =
+        static_cast<double>(x_feature_size()) * sizeof(T) + static_cast<double>(x_label_size());
     const double gib = static_cast<double>(count) * each / 1073741824.0;
     if (gib > x_options.cache_limit) {
-      throw OptionError("cache_limit", x_options.cache_limit, join("at least ", gib, " GiB for the features of ",
-                                                                   count, " images, or 'cache_features' off"));
+      throw OptionError(
+          "cache_limit", x_options.cache_limit,
+          join("at least ", gib, " GiB for the features of ", count, " images, or 'cache_features' off"));
     }
     cache.features.resize(static_cast<std::size_t>(count * x_feature_size()));
     cache.labels.resize(static_cast<std::size_t>(count * x_label_size()));
@@ -279,8 +285,8 @@ class SegmentationProbe {
   void x_step(ProbeStep& at, Index images) {
     at.loss = x_segmenter.update(at.learning_rate);
     if (!std::isfinite(at.loss)) {
-      throw NonFiniteError(join("the probe's loss is not finite after ", images, " images of epoch ", at.epoch,
-                                "; lower its learning rate, or look for broken weights"));
+      throw NonFiniteError(join("the probe's loss is not finite after ", images, " images of epoch ",
+                                at.epoch, "; lower its learning rate, or look for broken weights"));
     }
     ++at.step;
     if (on_step) on_step(at);
@@ -288,7 +294,8 @@ class SegmentationProbe {
 
   /// Calls `done()` with each batch of the extractor computed; it returns whether to go on.
   template <class Done>
-  void x_each_batch(OrderedLoader<Loaded>& loader, std::vector<Loaded>& batch, SkipCounter& skips, const Done& done) {
+  void x_each_batch(OrderedLoader<Loaded>& loader, std::vector<Loaded>& batch, SkipCounter& skips,
+                    const Done& done) {
     const auto limit = static_cast<std::size_t>(x_extractor.options().batch);
     const auto each = static_cast<std::size_t>(x_extractor.image_size());
     std::vector<float> images;
@@ -321,8 +328,10 @@ class SegmentationProbe {
         static_cast<Index>(order.size()),
         [&](Index n) -> std::optional<Loaded> {
           Loaded out{.position = order[static_cast<std::size_t>(n)]};
-          const LabelledImage picture = load_readable(out.skipped, out.index, source, out.position, x_options.skip);
-          out.input = x_renderer.render(picture, x_crop(picture, epoch, out.position), label_height, label_width);
+          const LabelledImage picture =
+              load_readable(out.skipped, out.index, source, out.position, x_options.skip);
+          out.input =
+              x_renderer.render(picture, x_crop(picture, epoch, out.position), label_height, label_width);
           return out;
         },
         x_options.loader, stop);
@@ -347,13 +356,15 @@ class SegmentationProbe {
   }
 
   template <class Seen>
-  void x_train_cached(Cache& cache, const std::vector<Index>& order, const Seen& seen, const std::stop_token& stop) {
+  void x_train_cached(Cache& cache, const std::vector<Index>& order, const Seen& seen,
+                      const std::stop_token& stop) {
     const auto feature_size = static_cast<std::size_t>(x_feature_size());
     const auto label_size = static_cast<std::size_t>(x_label_size());
     T* const room = reinterpret_cast<T*>(cache.room.data());
     for (const Index sample : order) {
       const auto i = static_cast<std::size_t>(sample);
-      x_extractor.backend().upload(room, std::span<const T>(cache.features).subspan(i * feature_size, feature_size));
+      x_extractor.backend().upload(
+          room, std::span<const T>(cache.features).subspan(i * feature_size, feature_size));
       x_segmenter.accumulate(MatrixView<const T>(room, x_extractor.grid().size(), x_extractor.width()),
                              std::span<const std::uint8_t>(cache.labels).subspan(i * label_size, label_size));
       seen();

@@ -37,8 +37,9 @@ struct LoadedBackbone {
 
 namespace detail {
 
-/// What may stand before a backbone's names, in the order of preference: the teacher's weights before names without an
-/// owner before the student's, wrapped for several processes (`module.`) or not, within a whole network or alone.
+/// What may stand before a backbone's names, in the order of preference: the teacher's weights before names
+/// without an owner before the student's, wrapped for several processes (`module.`) or not, within a whole
+/// network or alone.
 [[nodiscard]] inline std::vector<std::string> backbone_prefixes() {
   std::vector<std::string> prefixes;
   for (const std::string_view owner : {"teacher.", "", "student."}) {
@@ -65,24 +66,27 @@ struct StoredPart {
 
 /// The first prefix, in the order of preference, under which the file has a class token.
 ///
-/// Order: `teacher.` before none before `student.`; within each `backbone.`, none, `module.backbone.`, `module.`.
-/// Throws `CheckpointError` if there is no class token at all.
+/// Order: `teacher.` before none before `student.`; within each `backbone.`, none, `module.backbone.`,
+/// `module.`. Throws `CheckpointError` if there is no class token at all.
 [[nodiscard]] inline std::string backbone_prefix(const SafetensorsFile& file) {
   for (const std::string& prefix : detail::backbone_prefixes()) {
     if (file.contains(prefix + "cls_token")) return prefix;
   }
-  const std::string example = file.tensors().empty() ? std::string("it holds no tensors")
-                                                     : join("its first tensor is '", file.tensors().front().name, "'");
-  throw CheckpointError(file.path(), join("holds no backbone: no tensor 'cls_token', alone or after 'backbone.', "
-                                          "'module.', 'teacher.' or 'student.'; ", example));
+  const std::string example = file.tensors().empty()
+                                  ? std::string("it holds no tensors")
+                                  : join("its first tensor is '", file.tensors().front().name, "'");
+  throw CheckpointError(file.path(),
+                        join("holds no backbone: no tensor 'cls_token', alone or after 'backbone.', "
+                             "'module.', 'teacher.' or 'student.'; ",
+                             example));
 }
 
 /// Reads a backbone's tensors into flat (layout.total()) =, gaps between tensors zero.
 ///
-/// Any stored floating type is converted. One table `pos_embed` (1,1+N,D) is split into the class token's row and the
-/// patches' rows. Other tensors of the file are ignored. `prefix`: what stands before the names; by default
-/// `backbone_prefix`. Throws `CheckpointError` naming what is missing or misshapen, with both shapes; flat is
-/// unchanged then. Test: checkpoints.safetensors (tests/eval/weights.cpp).
+/// Any stored floating type is converted. One table `pos_embed` (1,1+N,D) is split into the class token's row
+/// and the patches' rows. Other tensors of the file are ignored. `prefix`: what stands before the names; by
+/// default `backbone_prefix`. Throws `CheckpointError` naming what is missing or misshapen, with both shapes;
+/// flat is unchanged then. Test: checkpoints.safetensors (tests/eval/weights.cpp).
 template <std::floating_point T, TensorLayout L>
 LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const SafetensorsFile& file,
                              std::optional<std::string> prefix = std::nullopt) {
@@ -119,7 +123,8 @@ LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const Safetenso
   }
   const auto refuse = [&](const std::vector<std::string>& problems, std::string_view kind) {
     if (problems.empty()) return;
-    const std::string more = problems.size() > 1 ? join(" (and ", problems.size() - 1, " more)") : std::string();
+    const std::string more =
+        problems.size() > 1 ? join(" (and ", problems.size() - 1, " more)") : std::string();
     throw CheckpointError(file.path(), join(kind, problems.front(), more));
   };
   refuse(misshapen, "does not fit this architecture: ");
@@ -141,10 +146,11 @@ LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const Safetenso
   return loaded;
 }
 
-/// Writes the tensors of flat (layout.total()) whose names begin with `prefix`, without it, as one safetensors file.
+/// Writes the tensors of flat (layout.total()) whose names begin with `prefix`, without it, as one
+/// safetensors file.
 ///
-/// For a backbone alone the prefix is empty; for a whole network it is "backbone.". The file appears whole or not at
-/// all. Throws `FileError`; `OptionError` if no tensor has the prefix.
+/// For a backbone alone the prefix is empty; for a whole network it is "backbone.". The file appears whole or
+/// not at all. Throws `FileError`; `OptionError` if no tensor has the prefix.
 template <std::floating_point T, TensorLayout L>
 void save_backbone(const std::string& path, std::span<const T> flat, const L& layout,
                    const std::map<std::string, std::string>& metadata = {}, std::string_view prefix = {}) {
