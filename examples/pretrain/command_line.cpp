@@ -100,6 +100,8 @@ CommandLine::CommandLine()
       "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, 128), as \n"
       "the published one has five times the parameters of the nano8 backbone. On few images use few prototypes and a \n"
       "teacher momentum nearer to 1 the longer the run.\n"
+      "Other heads, grid points, the learned reference vector and detached positions are compile-time parts of a \n"
+      "recipe: a program of a few lines has them (dssl/train/recipe.hpp).\n"
       "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted (a checkpoint was written).");
 }
 

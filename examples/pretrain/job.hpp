@@ -51,8 +51,6 @@ struct Job {
   std::string recipe = "densedino";
   std::string arch = "tiny16";
   std::string relation = "private";
-  bool learned_reference = false;
-  bool detached = false;
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   bool overwrite = false;  ///< a new run may replace the one in `out`

@@ -170,4 +170,12 @@ void save_backbone(const std::string& path, std::span<const T> flat, const L& la
   writer.write(path);
 }
 
+/// The same for weights that come with their layout, such as a trainer's `teacher()`.
+template <class Weights>
+  requires TensorLayout<decltype(Weights::layout)>
+void save_backbone(const std::string& path, const Weights& weights,
+                   const std::map<std::string, std::string>& metadata = {}) {
+  save_backbone(path, std::span(weights.values), weights.layout, metadata);
+}
+
 }  // namespace dssl

@@ -1,0 +1,150 @@
+#include <report/views.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/points/point_key.hpp>
+#include <dssl/points/random_points.hpp>
+#include <dssl/views/geometry.hpp>
+#include <dssl/views/multi_crop.hpp>
+#include <report/page.hpp>
+
+namespace dssl::programs {
+namespace {
+
+/// A colour a view, told apart by most eyes, on any ground.
+constexpr std::array<std::string_view, 8> view_colours{"#ffd21f", "#ff5a36", "#22c7f2", "#39d353",
+                                                       "#d16bff", "#ff8fc7", "#f5f5f5", "#8f7bff"};
+
+std::string_view colour_of(Index view) { return view_colours[static_cast<std::size_t>(view) % view_colours.size()]; }
+
+MultiCropOptions view_options(const PretrainRun& run) {
+  const auto whole = [&](const char* name) { return static_cast<Index>(run.number(name)); };
+  MultiCropOptions o;
+  o.locals = whole("views.locals");
+  o.global_size = {whole("views.global_size.height"), whole("views.global_size.width")};
+  o.local_size = {whole("views.local_size.height"), whole("views.local_size.width")};
+  o.global_area = {run.number("views.global_area.low"), run.number("views.global_area.high")};
+  o.local_area = {run.number("views.local_area.low"), run.number("views.local_area.high")};
+  o.aspect.low = run.number("views.aspect.low");
+  o.aspect.high = run.number("views.aspect.high");
+  o.global_overlap = run.number("views.global_overlap");
+  o.local_overlap = run.number("views.local_overlap");
+  o.redraws = static_cast<int>(run.number("views.redraws"));
+  o.flip = run.number("views.flip");
+  o.jitter = run.number("views.jitter");
+  o.brightness = run.number("views.brightness");
+  o.contrast = run.number("views.contrast");
+  o.saturation = run.number("views.saturation");
+  o.hue = run.number("views.hue");
+  o.grey = run.number("views.grey");
+  o.blur_first_global = run.number("views.blur_first_global");
+  o.blur_second_global = run.number("views.blur_second_global");
+  o.blur_local = run.number("views.blur_local");
+  o.blur_radius_low = run.number("views.blur_radius_low");
+  o.blur_radius_high = run.number("views.blur_radius_high");
+  o.solarise_second_global = run.number("views.solarise_second_global");
+  return o;
+}
+
+/// Three 8-bit channels of planes of any kind, to look at.
+template <WorkType W>
+Image<std::uint8_t> visible(const PlanarImage<W>& planes) {
+  Image<std::uint8_t> out(planes.height(), planes.width(), 3);
+  for (Index c = 0; c < 3; ++c) {
+    const W* const from = planes.plane(std::min(c, planes.channels() - 1));
+    for (Index i = 0; i < planes.plane_size(); ++i) {
+      std::uint8_t& to = out.pixels()[static_cast<std::size_t>(3 * i + c)];
+      if constexpr (std::is_same_v<W, std::uint8_t>) {
+        to = from[i];
+      } else {
+        to = static_cast<std::uint8_t>(255.0F * std::clamp(from[i], 0.0F, 1.0F) + 0.5F);
+      }
+    }
+  }
+  return out;
+}
+
+/// A picture with marks over it; the marks' coordinates are the picture's pixels.
+std::string marked(const Image<std::uint8_t>& image, std::string_view alternative, const std::string& marks) {
+  return join("<svg viewBox=\"0 0 ", image.width(), " ", image.height(), "\" role=\"img\" aria-label=\"",
+              escaped(alternative), "\"><image width=\"", image.width(), "\" height=\"", image.height(), "\" href=\"",
+              data_url(image), "\"/>", marks, "</svg>");
+}
+
+/// A point as a disc with a dark rim, its radius in hundredths of the picture's width.
+std::string disc(double x, double y, Index view, double width) {
+  return join("<circle cx=\"", decimals(x, 2), "\" cy=\"", decimals(y, 2), "\" r=\"", decimals(0.024 * width, 2),
+              "\" fill=\"", colour_of(view), "\" stroke=\"#101418\" stroke-width=\"", decimals(0.01 * width, 2),
+              "\"/>");
+}
+
+std::string view_name(Index view, const CropMap& map) {
+  return join(view < 2 ? "global view " : "local view ", view < 2 ? view + 1 : view - 1, map.flip ? ", mirrored" : "");
+}
+
+}  // namespace
+
+std::string views_html(const PretrainRun& run, const AnyImage& image, Index sample) {
+  const MultiCrop<> crop(view_options(run));
+  const RandomKey key{.seed = run.options["options"]["seed"].get<std::uint64_t>(),
+                      .sample = static_cast<std::uint64_t>(sample)};
+  const auto plans = crop.plan(height(image), width(image), key);
+  const RandomPoints<> points(static_cast<Index>(run.number("points")));
+  ViewWorkspace workspace;
+
+  const double scene_width = static_cast<double>(width(image));
+  std::string boxes, scene_points;
+  std::vector<std::string> marks(plans.size());
+  for (Index v = 0; v < crop.views(); ++v) {
+    const ViewPlan& plan = plans[static_cast<std::size_t>(v)];
+    const double line = (v < 2 ? 0.009 : 0.006) * scene_width;
+    boxes += join("<rect x=\"", static_cast<double>(plan.map.box.x) + 0.5 * line, "\" y=\"",
+                  static_cast<double>(plan.map.box.y) + 0.5 * line, "\" width=\"",
+                  static_cast<double>(plan.map.box.width) - line, "\" height=\"",
+                  static_cast<double>(plan.map.box.height) - line, "\" fill=\"none\" stroke=\"", colour_of(v),
+                  "\" stroke-width=\"", line, "\"/>");
+    if (v == 0) continue;  // the teacher's view paired with itself: the loss passes over it
+    std::vector<Point> relative(static_cast<std::size_t>(points.count()));
+    RandomStream random(point_key(key, 0, v, crop.views()));
+    points.sample(relative, random);
+    for (const Point& p : relative) {
+      const PointPair pair = pair_points(plans[0].map, plan.map, p);
+      const ScenePoint at = plans[0].map.to_scene(pair.teacher);
+      scene_points += disc(at.x, at.y, v, 0.6 * scene_width);
+      const auto pixel = [](double x, Index extent) { return 0.5 * (x + 1) * static_cast<double>(extent); };
+      marks[0] += disc(pixel(pair.teacher.x, plans[0].width), pixel(pair.teacher.y, plans[0].height), v,
+                       static_cast<double>(plans[0].width));
+      marks[static_cast<std::size_t>(v)] += disc(pixel(pair.student.x, plan.width), pixel(pair.student.y, plan.height),
+                                                 v, static_cast<double>(plan.width));
+    }
+  }
+
+  const Image<std::uint8_t> whole = std::visit(
+      [&]<class T>(const Image<T>& typed) {
+        PlanarImage<work_type<T>> planes;
+        to_planes(planes, typed);
+        return visible(planes);
+      },
+      image);
+  std::string html = join("<div class=\"views\"><figure>", marked(whole, "the scene and its views", boxes + scene_points),
+                          "<figcaption>the scene, the boxes of its views, and the points of the pairs</figcaption></figure>");
+  for (Index v = 0; v < crop.views(); ++v) {
+    const auto& plan = plans[static_cast<std::size_t>(v)];
+    const Image<std::uint8_t> view = std::visit(
+        [&](const auto& typed) { return visible(crop.draw(typed, plan, workspace)); }, image);
+    html += join("<figure>", marked(view, view_name(v, plan.map), marks[static_cast<std::size_t>(v)]),
+                 "<figcaption><span class=\"key\" style=\"background:", colour_of(v), "\"></span>",
+                 view_name(v, plan.map), v == 0 ? " (teacher)" : "", "</figcaption></figure>");
+  }
+  return html + "</div>\n";
+}
+
+}  // namespace dssl::programs
