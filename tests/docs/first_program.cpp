@@ -10,10 +10,10 @@ using Recipe = dssl::DenseDino                   // the published method ...
     ::with_head<dssl::ProjectionHead<dssl::HeadConfig{.hidden = 512, .prototypes = 4096}>>;
 
 int main() try {
-  dssl::TrainerOptions options{.epochs = 20, .batch = 16, .seed = 7};
+  dssl::TrainerOptions options{.epochs = 10, .batch = 16, .seed = 7};
   options.views.locals = 2;
   options.views.global_size = options.views.local_size = {96, 96};
-  options.optimiser.warmup_epochs = 2;
+  options.optimiser.warmup_epochs = 1;
   options.checkpoint = "checkpoint.safetensors";
 
   dssl::Trainer<Recipe, dssl::Cpu> trainer(options);
