@@ -35,18 +35,17 @@ concept BackbonePolicy = HasConfig<X> && requires {
   typename X::template Gradients<float>;
 };
 
-/// A token scheme: who attends to whom, which output rows are read, where point features come from.
+/// A token scheme: who attends to whom, where point features come from. Which output rows are read follows from
+/// that and from the loss.
 ///
 ///   struct MyTokens {                                     // patches only see patches, class sees all
 ///     static constexpr AttentionRelation relation{...};
-///     static constexpr GroupSet reads{.class_token = true, .reference = true};
 ///     static constexpr PointFeatures point_features = PointFeatures::reference_tokens;
 ///     static constexpr ReferenceConfig reference{};
 ///   };
 template <class X>
 concept TokenScheme = requires {
   { X::relation } -> std::convertible_to<AttentionRelation>;
-  { X::reads } -> std::convertible_to<GroupSet>;
   X::point_features;
   { X::reference.learned } -> std::convertible_to<bool>;
   { X::reference.detached } -> std::convertible_to<bool>;

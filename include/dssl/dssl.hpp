@@ -1,4 +1,5 @@
-// The whole library: recipes, the CPU backend, data, training, evaluation.
+// What a program that trains needs: recipes, the CPU backend, data, training, saving weights. Evaluation lies in
+// <dssl/eval/...>, a header a measure.
 //
 // Needs Eigen and oneTBB. Folders of image files need libpng and libjpeg too: the CMake target dssl::codecs brings
 // them and defines DSSL_WITH_CODECS.
@@ -16,6 +17,7 @@
 #include <dssl/data/synthetic_voc.hpp>
 #include <dssl/data/voc.hpp>
 #endif
+#include <dssl/io/weights.hpp>
 #include <dssl/points/grid_points.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/tokens/schemes.hpp>

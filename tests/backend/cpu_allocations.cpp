@@ -89,3 +89,38 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
     CHECK(cpu.scratch_bytes() == scratch);
   }
 }
+
+TEST_CASE("the backend takes its memory from the resource it was given, and gives all of it back") {
+  /// Counts what it hands out.
+  class Counting : public std::pmr::memory_resource {
+   public:
+    std::size_t in_use = 0;
+    std::size_t largest = 0;
+
+   private:
+    void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+      in_use += bytes;
+      largest = std::max(largest, in_use);
+      return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+    }
+    void do_deallocate(void* p, std::size_t bytes, std::size_t alignment) override {
+      in_use -= bytes;
+      std::pmr::new_delete_resource()->deallocate(p, bytes, alignment);
+    }
+    [[nodiscard]] bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
+  };
+  Counting counting;
+  {
+    const dssl::Cpu cpu({.threads = 1, .memory = &counting});
+    const dssl::Buffer buffer = cpu.allocate(4096);
+    CHECK(counting.in_use == 4096);
+    CHECK(std::all_of(buffer.data(), buffer.data() + 4096, [](std::byte b) { return b == std::byte{0}; }));
+    float* const x = reinterpret_cast<float*>(buffer.data());
+    cpu.linear_forward(dssl::MatrixView<float>(x, 8, 8), dssl::MatrixView<const float>(x + 64, 8, 8),
+                       dssl::MatrixView<const float>(x + 128, 8, 8), {});
+    CHECK(counting.in_use == 4096 + cpu.scratch_bytes());
+    CHECK(cpu.scratch_bytes() > 0);
+  }
+  CHECK(counting.in_use == 0);
+  CHECK(counting.largest > 4096);
+}

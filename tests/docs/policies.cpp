@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <memory_resource>
 #include <span>
 #include <utility>
@@ -48,7 +49,6 @@ struct ReferencesThatSeeTheClass {
       {dssl::Sees::full, dssl::Sees::none, dssl::Sees::full},   // the class token
       {dssl::Sees::full, dssl::Sees::self, dssl::Sees::full},   // a reference
       {dssl::Sees::full, dssl::Sees::none, dssl::Sees::full}};  // a patch
-  static constexpr dssl::GroupSet reads{.class_token = true, .reference = true};
   static constexpr dssl::PointFeatures point_features = dssl::PointFeatures::reference_tokens;
   static constexpr dssl::ReferenceConfig reference{};  // {.learned = true} adds a learned vector
 };
@@ -103,25 +103,21 @@ struct MyBackbone : dssl::ViT<my_size> {};  // members declared here hide those 
 // [backbone end]
 
 // [backend]
-/// The CPU backend with its model memory from a memory resource of yours, which must outlive the trainer.
-class PoolCpu : public dssl::Cpu {
+/// The CPU backend, counting the floating-point operations of its linear layers' forward passes.
+class CountingCpu : public dssl::Cpu {
  public:
-  explicit PoolCpu(std::pmr::memory_resource& memory, const dssl::CpuOptions& options = {})
-      : dssl::Cpu(options), x_memory(&memory) {}
+  using dssl::Cpu::Cpu;
 
-  /// Zeroed bytes aligned to 64, with the way to give them back.
-  [[nodiscard]] dssl::Buffer allocate(std::size_t bytes) const {
-    auto* const data = static_cast<std::byte*>(x_memory->allocate(bytes, dssl::Arena::alignment));
-    std::memset(data, 0, bytes);
-    return {data, bytes, [memory = x_memory, bytes](std::byte* p) {
-              memory->deallocate(p, bytes, dssl::Arena::alignment);
-            }};
+  void linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight, ConstVector bias) const {
+    *x_operations += 2 * y.size() * x.cols();
+    dssl::Cpu::linear_forward(y, x, weight, bias);
   }
+  [[nodiscard]] dssl::Index operations() const { return *x_operations; }
 
  private:
-  std::pmr::memory_resource* x_memory;
+  std::shared_ptr<dssl::Index> x_operations = std::make_shared<dssl::Index>(0);  // copies share the count
 };
-static_assert(dssl::Backend<PoolCpu>);
+static_assert(dssl::Backend<CountingCpu>);
 // [backend end]
 
 // [recipe]
@@ -139,7 +135,7 @@ dssl::RunSummary train_mine(const dssl::MemoryImages& images, std::pmr::memory_r
   dssl::TrainerOptions options{.epochs = 2, .batch = 4};
   options.views.global_size = {64, 64};
   const JitteredGrid points(4);  // 16 points a pair of views, not the default 9
-  dssl::Trainer<Mine, PoolCpu> trainer(options, PoolCpu(memory), points);
+  dssl::Trainer<Mine, CountingCpu> trainer(options, CountingCpu({.threads = 2, .memory = &memory}), points);
   return trainer.fit(images);
 }
 // [run-time points end]

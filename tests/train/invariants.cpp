@@ -332,7 +332,7 @@ TEST_CASE("options that do not fit the recipe are refused by name") {
   CHECK(test::contains(message_for([](StepOptions& o) { o.shape.batch = 0; }), "'batch' is 0"));
   CHECK(test::contains(message_for([](StepOptions& o) { o.shape.views.resize(1); }), "'views'"));
   CHECK(test::contains(message_for([](StepOptions& o) { o.shape.views[1] = {6, 8}; }), "'views'"));
-  CHECK(test::contains(message_for([](StepOptions& o) { o.shape.views[2] = {5, 8}; }), "'view size' is 5 x 8"));
+  CHECK(test::contains(message_for([](StepOptions& o) { o.shape.views[2] = {5, 8}; }), "'views.size' is 5 x 8"));
   CHECK(test::contains(message_for([](StepOptions& o) { o.shape.points = 0; }), "'points' is 0"));
   CHECK(message_for([](StepOptions&) {}) == "(nothing was thrown)");
 }

@@ -29,6 +29,8 @@ namespace dssl {
 /// Options of the CPU backend.
 struct CpuOptions {
   int threads = 0;  ///< threads that share the work; 0: as many as the process may use
+  /// Where weights, activations and scratch come from; it must outlive the backend and its buffers. Null: the system.
+  std::pmr::memory_resource* memory = nullptr;
 };
 
 /// The CPU backend: every primitive of backend/concept.hpp, with the same bits for any number of threads.
@@ -63,7 +65,7 @@ class BasicCpu {
   /// Scratch memory that calls so far have needed, in bytes.
   [[nodiscard]] std::size_t scratch_bytes() const { return x_workers->scratch_bytes(); }
 
-  [[nodiscard]] Buffer allocate(std::size_t bytes) const { return cpu::allocate(bytes); }
+  [[nodiscard]] Buffer allocate(std::size_t bytes) const { return x_workers->allocate(bytes); }
   template <class U>
   void upload(U* destination, std::span<const U> source) const {
     std::copy(source.begin(), source.end(), destination);
@@ -178,7 +180,7 @@ class BasicCpu {
  private:
   static std::shared_ptr<cpu::Workers> x_make(const CpuOptions& options) {
     if (options.threads < 0) throw OptionError("threads", options.threads, "0 (all) or more");
-    return std::make_shared<cpu::Workers>(options.threads);
+    return std::make_shared<cpu::Workers>(options.threads, options.memory);
   }
 
   std::shared_ptr<cpu::Workers> x_workers;

@@ -81,6 +81,12 @@ class SkipCounter {
     x_policy.validate();
   }
 
+  /// Goes on from the counts of an earlier run: images asked for, and those of them that were skipped.
+  void resume(Index asked, Index skipped) {
+    x_asked = asked;
+    x_skipped = skipped;
+  }
+
   /// Counts one delivered sample and what was skipped on the way to it.
   /// Throws `DataError` naming the counts and the last file when the policy is exceeded.
   void count(std::span<const SkippedImage> skipped) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -20,6 +21,7 @@ class GridPoints {
   static_assert(Side >= 1, "GridPoints<k> needs at least one cell a side");
 
  public:
+  static constexpr std::string_view name = "grid";
   static constexpr Index default_count = Side * Side;
 
   /// k cells a side, or another number given at run time.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <string_view>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -19,6 +20,7 @@ class RandomPoints {
   static_assert(K >= 1, "RandomPoints<K> needs at least one point a view pair");
 
  public:
+  static constexpr std::string_view name = "random";
   static constexpr Index default_count = K;
 
   /// K points a view pair, or another number given at run time.

@@ -23,7 +23,6 @@ struct ReferenceConfig {
 /// Class and patch tokens only, as in DINO.
 struct ClassToken {
   static constexpr AttentionRelation relation = private_relation;
-  static constexpr GroupSet reads{.class_token = true};
   static constexpr PointFeatures point_features = PointFeatures::none;
   static constexpr ReferenceConfig reference{};
 };
@@ -32,7 +31,6 @@ struct ClassToken {
 template <AttentionRelation R = private_relation, ReferenceConfig C = ReferenceConfig{}>
 struct ReferenceTokens {
   static constexpr AttentionRelation relation = R;
-  static constexpr GroupSet reads{.class_token = true, .reference = true};
   static constexpr PointFeatures point_features = PointFeatures::reference_tokens;
   static constexpr ReferenceConfig reference = C;
 };
@@ -40,7 +38,6 @@ struct ReferenceTokens {
 /// No reference tokens: point features are sampled from the output patch tokens, the paper's ablation.
 struct FeatureMap {
   static constexpr AttentionRelation relation = private_relation;
-  static constexpr GroupSet reads{.class_token = true, .patch = true};
   static constexpr PointFeatures point_features = PointFeatures::sampled_patches;
   static constexpr ReferenceConfig reference{};
 };

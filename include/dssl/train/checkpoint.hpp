@@ -1,6 +1,8 @@
 // A whole run in one file: weights, optimiser, centres, position, options, recipe.
 #pragma once
 
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -28,13 +30,39 @@ struct RunPosition {
   Index collapsed_steps = 0; ///< steps in a row that looked collapsed
 };
 
+namespace detail {
+
+/// The name that a policy gives itself in a static member `name`, or "own".
+template <class Policy>
+[[nodiscard]] constexpr std::string_view policy_name() {
+  if constexpr (requires { std::string_view(Policy::name); }) {
+    return Policy::name;
+  } else {
+    return "own";
+  }
+}
+
+/// An option's value as text from which the same value can be read back.
+template <class Value>
+[[nodiscard]] std::string exact_text(const Value& value) {
+  if constexpr (std::is_floating_point_v<Value>) {
+    std::array<char, 64> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+    return {text.data(), end};
+  } else {
+    return join(value);
+  }
+}
+
+}  // namespace detail
+
 /// The recipe in words: what a checkpoint must agree with to be resumed.
 template <class Recipe>
 [[nodiscard]] std::string describe_recipe(const NetworkConfig<Recipe>& config, Index points) {
   const auto& b = config.backbone;
   const auto& h = config.head;
   using Tokens = typename Recipe::Tokens;
-  std::string relation = "own";
+  std::string relation = join("code ", Tokens::relation.code);
   for (const auto& named : named_relations) {
     if (named.relation == Tokens::relation) relation = named.name;
   }
@@ -44,7 +72,8 @@ template <class Recipe>
   return join("backbone: image ", b.image, ", patch ", b.patch, ", width ", b.width, ", depth ", b.depth, ", heads ",
               b.heads, ", MLP ratio ", b.mlp_ratio, ", channels ", b.channels, "; tokens: ", features, ", relation ",
               relation, ", learned ", Tokens::reference.learned, ", detached ", Tokens::reference.detached,
-              "; points: ", points, "; loss: image ", Recipe::Loss::image, ", point ", Recipe::Loss::point,
+              "; points: ", detail::policy_name<typename Recipe::Points>(), " ", points,
+              "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: image ", Recipe::Loss::image, ", point ", Recipe::Loss::point,
               "; head: layers ", h.layers, ", hidden ", h.hidden, ", bottleneck ", h.bottleneck, ", prototypes ",
               h.prototypes, ", learned norm ", h.learned_norm);
 }
@@ -118,7 +147,7 @@ void save_checkpoint(const std::string& path, const TrainingStep<Recipe, B>& ste
   writer.metadata("collapsed_steps", std::to_string(position.collapsed_steps));
   writer.metadata("check_sum", std::to_string(sum));
   for_each_option(options, [&](std::string_view name, const auto& value) {
-    writer.metadata(join("option.", name), join(value));
+    writer.metadata(join("option.", name), detail::exact_text(value));
   });
   writer.write(path);
 }
@@ -150,8 +179,9 @@ template <class Recipe, Backend B>
   }
   for_each_option(options, [&](std::string_view name, const auto& value) {
     const std::string& stored = text(join("option.", name));
-    if (stored != join(value)) {
-      throw CheckpointError(path, join("was made with option '", name, "' ", stored, "; this run has ", value));
+    if (stored != detail::exact_text(value)) {
+      throw CheckpointError(path, join("was made with option '", name, "' ", stored, "; this run has ",
+                                       detail::exact_text(value)));
     }
   });
   // All tensors are read and checked before the first one is put in place.

@@ -68,7 +68,7 @@ struct TrainerOptions {
     positive("teacher.warmup_temperature", teacher.warmup_temperature);
     at_least("teacher.warmup_temperature_epochs", teacher.warmup_temperature_epochs, Index{0});
     loss.validate();
-    dssl::validate(views);
+    dssl::validate(views, "views.");
     at_least("prefetch", prefetch, Index{0});
     at_least("loader_threads", loader_threads, 0);
     share("max_unreadable", max_unreadable);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,7 +10,6 @@
 #include <numeric>
 #include <span>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <dssl/core/error.hpp>
@@ -67,24 +67,6 @@ struct SampleViews {
   std::vector<Point> student_points;  ///< (V,2,K)
   std::vector<SkippedImage> skipped;  ///< images that could not be read and were passed over
 };
-
-/// An image of C channels: as it is, a single channel repeated, or `ImageError` naming the image.
-[[nodiscard]] inline AnyImage with_channels(AnyImage image, Index wanted, const std::string& name) {
-  const Index have = channels(image);
-  if (have == wanted) return image;
-  if (have != 1) throw ImageError(name, join("has ", have, " channels; expected ", wanted, " or 1"));
-  return std::visit(
-      [&]<class T>(const Image<T>& grey) -> AnyImage {
-        Image<T> out(grey.height(), grey.width(), wanted);
-        const auto from = grey.pixels();
-        const auto to = out.pixels();
-        for (std::size_t i = 0; i < from.size(); ++i) {
-          std::fill_n(to.begin() + static_cast<std::ptrdiff_t>(i) * wanted, wanted, from[i]);
-        }
-        return out;
-      },
-      image);
-}
 
 /// Makes the views and points of one image.
 ///

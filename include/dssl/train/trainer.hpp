@@ -20,6 +20,7 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/io/image_codec.hpp>
 #include <dssl/optim/schedule.hpp>
 #include <dssl/train/checkpoint.hpp>
 #include <dssl/train/options.hpp>
@@ -129,9 +130,9 @@ class Trainer {
     SkipCounter skipped(skips, [this](std::string_view name, std::string_view message) {
       x_warn(join("skipped ", name, ": ", message));
     });
+    skipped.resume(x_position.step * update_images + x_position.unreadable, x_position.unreadable);
     const auto loader = x_loader(source, (steps - x_position.step) * update_images, epoch_steps * update_images,
                                  x_position.step * update_images, skips, token);
-    const Index unreadable_before = x_position.unreadable;
 
     RunSummary summary;
     while (x_position.step < steps && !token.stop_requested()) {
@@ -141,9 +142,12 @@ class Trainer {
                         .step = x_position.step,
                         .epoch_steps = epoch_steps,
                         .steps = steps};
-      if (!x_run_step(report, *loader, skipped, schedules)) break;
+      if (!x_run_step(report, *loader, skipped, schedules)) {
+        if (!x_options.checkpoint.empty()) save(x_options.checkpoint);
+        break;
+      }
       ++x_position.step;
-      x_position.unreadable = unreadable_before + skipped.skipped();
+      x_position.unreadable = skipped.skipped();
       report.images = x_position.step * update_images;
       report.seconds = x_seconds_since(step_began);
       report.data_wait_seconds = loader->wait_seconds() - wait_before;

@@ -60,8 +60,6 @@ class TrainingStep {
   static_assert(!Loss::point || Tokens::point_features != PointFeatures::none,
                 "the loss has a point level but the token scheme has no point features: "
                 "use with_tokens<ReferenceTokens<>> or with_tokens<FeatureMap>, or with_loss<ImageLoss>");
-  static_assert(!Loss::image || Tokens::reads.class_token,
-                "the loss has an image level but the token scheme does not read the class token");
 
   /// Throws `OptionError` if the batch shape does not fit the recipe.
   TrainingStep(const B& backend, const StepOptions& options)
@@ -221,7 +219,7 @@ class TrainingStep {
     if (Loss::point && shape.points < 1) throw OptionError("points", shape.points, "at least 1 for a point loss");
     for (const ViewSize& view : shape.views) {
       if (view.height % patch != 0 || view.width % patch != 0 || view.height < patch || view.width < patch) {
-        throw OptionError("view size", join(view.height, " x ", view.width),
+        throw OptionError("views.size", join(view.height, " x ", view.width),
                           join("multiples of the patch, ", patch, " pixels"));
       }
     }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -73,6 +74,7 @@ class MultiCrop {
   using Map = CropMap;
   using Workspace = ViewWorkspace;
 
+  static constexpr std::string_view name = "multi-crop";
   static constexpr MultiCropConfig config = Config;
   static constexpr Index globals = 2;
 

@@ -71,10 +71,10 @@ struct MultiCropOptions {
   return options;
 }
 
-/// Throws `OptionError` naming the first field that has a value it may not have.
-inline void validate(const MultiCropOptions& options) {
-  const auto require = [](bool holds, const char* field, const auto& value, const char* expected) {
-    if (!holds) throw OptionError(field, value, expected);
+/// Throws `OptionError` naming the first field that has a value it may not have, after `prefix`.
+inline void validate(const MultiCropOptions& options, const std::string& prefix = {}) {
+  const auto require = [&prefix](bool holds, const char* field, const auto& value, const char* expected) {
+    if (!holds) throw OptionError(prefix + field, value, expected);
   };
   const auto probability = [&](double value, const char* field) {
     require(value >= 0.0 && value <= 1.0, field, value, "a probability in [0, 1]");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <memory_resource>
 #include <new>
 
 #if defined(__linux__)
@@ -19,8 +20,14 @@ inline constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 /// `bytes` zeroed bytes aligned to `Arena::alignment`; from 4 MiB on aligned to huge pages, which the system is
 /// asked to use (a step that walks hundreds of MB otherwise loses time to missing address translations).
-/// Throws std::bad_alloc.
-[[nodiscard]] inline Buffer allocate(std::size_t bytes) {
+///
+/// `resource`: takes the bytes from there instead, with its own ideas about pages; null: from the system. Throws std::bad_alloc.
+[[nodiscard]] inline Buffer allocate(std::size_t bytes, std::pmr::memory_resource* resource = nullptr) {
+  if (resource != nullptr) {
+    auto* data = static_cast<std::byte*>(resource->allocate(bytes, Arena::alignment));
+    std::memset(data, 0, bytes);
+    return {data, bytes, [resource, bytes](std::byte* p) { resource->deallocate(p, bytes, Arena::alignment); }};
+  }
   const std::align_val_t alignment{bytes >= 2 * huge_page ? huge_page : Arena::alignment};
   const std::size_t size = std::max<std::size_t>(bytes, 1);
   auto* data = static_cast<std::byte*>(::operator new(size, alignment));

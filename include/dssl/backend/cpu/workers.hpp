@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory_resource>
 #include <vector>
 
 #include <tbb/global_control.h>
@@ -27,7 +28,9 @@ class Workers {
 
   /// `threads` threads, at most as many as the process may use (oneTBB prints a warning when it is asked for more);
   /// 0: all of these.
-  explicit Workers(int threads) : x_arena(threads == 0 ? tbb::task_arena::automatic : std::min(threads, x_most())) {
+  /// `memory`: where buffers and scratch come from; null: from the system.
+  explicit Workers(int threads, std::pmr::memory_resource* memory = nullptr)
+      : x_memory(memory), x_arena(threads == 0 ? tbb::task_arena::automatic : std::min(threads, x_most())) {
     x_arena.initialize();
     x_slots.resize(static_cast<std::size_t>(x_arena.max_concurrency()));
   }
@@ -58,6 +61,9 @@ class Workers {
     });
   }
 
+  /// Memory from where these workers have theirs.
+  [[nodiscard]] Buffer allocate(std::size_t bytes) const { return cpu::allocate(bytes, x_memory); }
+
   /// Makes each slot's scratch at least `bytes` long. Not from within a task.
   void reserve(std::size_t bytes) {
     for (Buffer& slot : x_slots) x_grow(slot, bytes);
@@ -83,12 +89,13 @@ class Workers {
     return static_cast<int>(tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
   }
 
-  static void x_grow(Buffer& buffer, std::size_t bytes) {
+  void x_grow(Buffer& buffer, std::size_t bytes) const {
     if (buffer.bytes() >= bytes) return;
     buffer = Buffer();
     buffer = allocate(bytes);
   }
 
+  std::pmr::memory_resource* x_memory;
   tbb::task_arena x_arena;
   std::vector<Buffer> x_slots;
   Buffer x_shared;
