@@ -4,7 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
-#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <dssl/core/point.hpp>
@@ -57,10 +57,9 @@ concept TokenScheme = requires {
 /// arguments and are called by several threads at once, each with a workspace of its own.
 template <class X>
 concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plans, Index i, const RandomKey& key) {
-  typename X::Options;
   typename X::Plan;
   typename X::Workspace;
-  requires std::constructible_from<X, typename X::Options>;
+  plans.front().map;  // a ViewMap (dssl/views/geometry.hpp): points follow the view through it
   { x.views() } -> std::convertible_to<Index>;
   { x.size(i).height } -> std::convertible_to<Index>;
   { x.size(i).width } -> std::convertible_to<Index>;

@@ -15,11 +15,12 @@ using namespace dssl;
 
 namespace {
 
+constexpr std::align_val_t alignment{Arena::alignment};
+
 /// Aligned bytes that count how often they are given back.
 Buffer buffer_of(std::size_t bytes, int* freed = nullptr) {
-  const std::align_val_t alignment{Arena::alignment};
   auto* data = static_cast<std::byte*>(::operator new(bytes, alignment));
-  return {data, bytes, [alignment, freed](std::byte* p) {
+  return {data, bytes, [freed](std::byte* p) {
             if (p != nullptr && freed != nullptr) ++*freed;
             ::operator delete(p, alignment);
           }};

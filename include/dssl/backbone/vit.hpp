@@ -278,9 +278,9 @@ struct ViT {
   template <class T>
   using Gradients = BlockGradients<T>;
 
-  static constexpr void add_parameters(ParameterLayout& layout, const Config& config, bool learned_reference,
+  static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, bool learned_reference,
                                        std::string_view prefix) {
-    add_vit_parameters(layout, config, learned_reference, prefix);
+    add_vit_parameters(layout, sizes, learned_reference, prefix);
   }
 
   template <class B>
@@ -288,17 +288,17 @@ struct ViT {
 
   template <AttentionRelation R, Backend B>
   static void forward(const B& backend, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
-                      const ViTParameters<const Scalar<B>>& p, const ViTConfig& config, const TokenLayout& layout,
+                      const ViTParameters<const Scalar<B>>& p, const ViTConfig& sizes, const TokenLayout& layout,
                       const DeviceTokenLayout& device, std::span<const BranchKeep<Scalar<B>>> keep) {
-    vit_forward<R>(backend, a, in, p, config, layout, device, keep);
+    vit_forward<R>(backend, a, in, p, sizes, layout, device, keep);
   }
 
   template <AttentionRelation R, Backend B>
   static void backward(const B& backend, const ViTParameters<Scalar<B>>& d_p, const BlockGradients<Scalar<B>>& g,
                        MatrixView<const Scalar<B>> d_out, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
-                       const ViTParameters<const Scalar<B>>& p, const ViTConfig& config, const TokenLayout& layout,
+                       const ViTParameters<const Scalar<B>>& p, const ViTConfig& sizes, const TokenLayout& layout,
                        const DeviceTokenLayout& device, std::span<const BranchKeep<Scalar<B>>> keep, bool detached) {
-    vit_backward<R>(backend, d_p, g, d_out, a, in, p, config, layout, device, keep, detached);
+    vit_backward<R>(backend, d_p, g, d_out, a, in, p, sizes, layout, device, keep, detached);
   }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -60,18 +61,21 @@ class Trainer {
   using Views = typename Recipe::Views;
   using Points = typename Recipe::Points;
 
-  /// Allocates everything the run needs and draws the initial weights. Throws `OptionError` naming the field.
+  /// Allocates everything the run needs and draws the initial weights.
+  ///
+  /// `points` and `views`: samplers and view generators with run-time numbers of their own; left out, views are made
+  /// from `options.views` where the recipe's generator takes `MultiCropOptions`.
+  /// Throws `OptionError` naming the field.
   explicit Trainer(TrainerOptions options = {}, const B& backend = B{}, const Points& points = Points{})
-      : x_options(x_checked(std::move(options))),
-        x_maker(Views(x_options.views), points, x_image_channels(x_options), Recipe::Loss::point),
-        x_step(backend, x_step_options()),
-        x_recipe(describe_recipe<Recipe>(x_step.config(), x_step.options().shape.points)),
-        x_batch(ViewBatch::of(x_step.options().shape)) {
-    std::vector<T> weights(static_cast<std::size_t>(x_step.layout().total()));
-    initialise(std::span<T>(weights), x_step.layout(), x_options.seed);
-    backend.upload(x_step.student().data(), std::span<const T>(weights));
-    backend.upload(x_step.teacher().data(), std::span<const T>(weights));
-  }
+      : Trainer(x_checked(std::move(options)), backend, points, [](const TrainerOptions& checked) {
+          if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
+            return Views(checked.views);
+          } else {
+            return Views{};
+          }
+        }) {}
+  Trainer(TrainerOptions options, const B& backend, const Points& points, const Views& views)
+      : Trainer(x_checked(std::move(options)), backend, points, [&views](const TrainerOptions&) { return views; }) {}
 
   /// Called after every step; `dssl::stop` ends the run after a checkpoint.
   void on_step(std::function<Continue(const StepReport&)> callback) { x_on_step = std::move(callback); }
@@ -170,6 +174,20 @@ class Trainer {
     EpochWarmup temperature;
     Index frozen_steps = 0;
   };
+
+  template <class MakeViews>
+    requires std::invocable<MakeViews, const TrainerOptions&>
+  Trainer(TrainerOptions checked, const B& backend, const Points& points, const MakeViews& make_views)
+      : x_options(std::move(checked)),
+        x_maker(make_views(x_options), points, x_image_channels(x_options), Recipe::Loss::point),
+        x_step(backend, x_step_options()),
+        x_recipe(describe_recipe<Recipe>(x_step.config(), x_step.options().shape.points)),
+        x_batch(ViewBatch::of(x_step.options().shape)) {
+    std::vector<T> weights(static_cast<std::size_t>(x_step.layout().total()));
+    initialise(std::span<T>(weights), x_step.layout(), x_options.seed);
+    backend.upload(x_step.student().data(), std::span<const T>(weights));
+    backend.upload(x_step.teacher().data(), std::span<const T>(weights));
+  }
 
   static double x_seconds_since(x_clock::time_point start) {
     return std::chrono::duration<double>(x_clock::now() - start).count();

@@ -1,9 +1,11 @@
 // Threads of the Cpu backend and the memory they work in.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <vector>
 
+#include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
@@ -23,8 +25,9 @@ class Workers {
   /// and waiting for it costs 5 to 20 microseconds.
   static constexpr Index alone_below = 30'000;
 
-  /// `threads` threads; 0: as many as the process may use.
-  explicit Workers(int threads) : x_arena(threads == 0 ? tbb::task_arena::automatic : threads) {
+  /// `threads` threads, at most as many as the process may use (oneTBB prints a warning when it is asked for more);
+  /// 0: all of these.
+  explicit Workers(int threads) : x_arena(threads == 0 ? tbb::task_arena::automatic : std::min(threads, x_most())) {
     x_arena.initialize();
     x_slots.resize(static_cast<std::size_t>(x_arena.max_concurrency()));
   }
@@ -76,6 +79,10 @@ class Workers {
   }
 
  private:
+  static int x_most() {
+    return static_cast<int>(tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
+  }
+
   static void x_grow(Buffer& buffer, std::size_t bytes) {
     if (buffer.bytes() >= bytes) return;
     buffer = Buffer();

@@ -27,6 +27,16 @@ template <AttentionRelation R>
   }
 }
 
+/// Whether the tokens of a group see any token at all, if only themselves.
+template <AttentionRelation R>
+[[nodiscard]] constexpr bool sees_something(TokenGroup row) {
+  for (const TokenGroup column : {TokenGroup::class_token, TokenGroup::reference, TokenGroup::patch}) {
+    const Sees sees = R.sees(row, column);
+    if (sees == Sees::full || (sees == Sees::self && row == column)) return true;
+  }
+  return false;
+}
+
 /// Attention; contract in backend/concept.hpp. Visits all pairs of tokens and asks the relation of each.
 template <class T>
 class Attention {
@@ -34,6 +44,9 @@ class Attention {
   template <AttentionRelation R>
   void attention_forward(MatrixView<T> out, MatrixView<T> log_sum, MatrixView<const T> qkv,
                          const SequenceBatch& batch, Index heads, GroupSet queries) const {
+    static_assert(sees_something<R>(TokenGroup::class_token) && sees_something<R>(TokenGroup::reference) &&
+                      sees_something<R>(TokenGroup::patch),
+                  "attention: under this relation some token sees nothing");
     const Index width = out.cols();
     const Index d = width / heads;
     std::vector<double> score(static_cast<std::size_t>(batch.longest));

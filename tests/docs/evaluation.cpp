@@ -1,0 +1,99 @@
+// What a trained backbone is worth; needs dssl::codecs for files.
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <dssl/backbone/vit.hpp>
+#include <dssl/backend/cpu.hpp>
+#include <dssl/data/voc.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/knn.hpp>
+#include <dssl/eval/metrics.hpp>
+#include <dssl/eval/overlay.hpp>
+#include <dssl/eval/segmentation_probe.hpp>
+#include <dssl/io/png.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/views/multi_crop.hpp>
+
+namespace snippets {
+
+using Backbone = dssl::ViT<dssl::vit_nano8>;
+using Extractor = dssl::FeatureExtractor<Backbone, dssl::Cpu>;
+
+// [features]
+/// Class token (D) and patch map (N,D) of one image.
+struct Features {
+  std::vector<float> class_token, patches;
+};
+
+Features features_of(Extractor& extractor, const dssl::AnyImage& image) {
+  const auto& size = extractor.options();
+  // The whole image, resized and normalised as in training.
+  const dssl::ViewPlan whole{.map = {.box = {0, 0, dssl::height(image), dssl::width(image)}},
+                             .height = size.height,
+                             .width = size.width,
+                             .colour = {}};
+  std::vector<float> input(static_cast<std::size_t>(extractor.image_size()));
+  dssl::ViewWorkspace workspace;
+  dssl::MultiCrop<>().render(image, whole, input, workspace);
+
+  Features out;
+  out.class_token.resize(static_cast<std::size_t>(extractor.width()));
+  out.patches.resize(static_cast<std::size_t>(extractor.grid().size() * extractor.width()));
+  extractor.extract(out.class_token, out.patches, input);
+  return out;
+}
+
+Extractor extractor_of(const std::string& weights) {
+  Extractor extractor(dssl::Cpu(), {.height = 224, .width = 320, .batch = 4});
+  extractor.load(dssl::SafetensorsFile::open(weights));  // a teacher, a checkpoint, published weights
+  return extractor;
+}
+// [features end]
+
+// [neighbours]
+std::vector<std::int64_t> classes_of(dssl::MatrixView<const float> train,
+                                     const std::vector<std::int64_t>& labels,
+                                     dssl::MatrixView<const float> queries) {
+  dssl::KnnClassifier<dssl::Cpu> knn(dssl::Cpu(), train, labels, {.classes = 7});  // train (n,D)
+  return knn.predict(queries, 20);                                                 // queries (m,D), k = 20
+}
+// [neighbours end]
+
+// [probe]
+double mean_iou(Extractor& extractor, const std::string& voc, const std::string& pictures) {
+  dssl::SegmentationProbeOptions options{
+      .classes = {.classes = 21, .void_ids = {255}}, .epochs = 25, .batch = 60};
+  dssl::SegmentationProbe<Backbone, dssl::Cpu> probe(extractor, options);
+  probe.on_step = [](const dssl::ProbeStep& at) {
+    std::printf("%td of %td: loss %.4f\n", at.step, at.steps, at.loss);
+  };
+  probe.train(dssl::VocFolder(voc, "train"));
+
+  probe.on_prediction = [&](const dssl::ProbePrediction& p) {
+    if (p.index >= 8) return;  // a few pictures: image, truth, prediction
+    dssl::write_png(
+        pictures + "/" + std::to_string(p.index) + ".png",
+        dssl::prediction_overlay(probe.renderer().picture(p.input), p.truth, p.predicted, probe.classes()));
+  };
+  const dssl::SegmentationResult result = probe.evaluate(dssl::VocFolder(voc, "val"));
+  const dssl::SegmentationScores scores = result.scores();  // absent classes are left out of the mean
+  std::printf("mIoU %.4f, pixel accuracy %.4f, %td classes absent\n", scores.mean_iou, scores.pixel_accuracy,
+              scores.absent);
+  return scores.mean_iou;
+}
+// [probe end]
+
+// [ranking]
+void print_ranking(const std::vector<float>& scores, const std::vector<int>& is_defect) {
+  const std::span<const float> s(scores);
+  const std::span<const int> labels(is_defect);
+  std::printf("AUROC %.4f, average precision %.4f\n", dssl::auroc(s, labels),
+              dssl::average_precision(s, labels));
+}
+// [ranking end]
+
+}  // namespace snippets

@@ -1,0 +1,36 @@
+// Images and masks on disk; needs dssl::codecs.
+#include <string>
+
+#include <dssl/data/image_folder.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/data/synthetic.hpp>
+#include <dssl/data/synthetic_voc.hpp>
+#include <dssl/data/voc.hpp>
+
+namespace snippets {
+
+// [folders]
+dssl::ImageFolder photos() { return dssl::ImageFolder("photos"); }  // all .jpg, .jpeg, .png, nested
+
+dssl::ImageFolder grey_top_level() {
+  return dssl::ImageFolder("photos", {.nested = false, .extensions = {".png"}, .read = {.channels = 1}});
+}
+
+dssl::ImageList chosen() { return dssl::ImageList("photos/chosen.txt"); }  // one path a line
+// [folders end]
+
+// [voc]
+dssl::VocFolder labelled() { return dssl::VocFolder("VOC2012", "train"); }  // images and masks
+
+dssl::ImagesOf<dssl::VocFolder> unlabelled() {  // its images alone, to pretrain on
+  return dssl::ImagesOf(dssl::VocFolder("VOC2012", "train"));
+}
+// [voc end]
+
+// [write voc]
+void make_data_set(const std::string& folder) {
+  dssl::write_voc(folder, dssl::SyntheticScenes({.count = 250}), 200, 50);  // splits "train" and "val"
+}
+// [write voc end]
+
+}  // namespace snippets
