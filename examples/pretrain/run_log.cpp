@@ -14,7 +14,7 @@
 namespace dssl::programs {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = RunLog::Json;
 
 std::string megabytes(double bytes) {
   char text[32];
@@ -46,7 +46,7 @@ RunLog::RunLog(const Job& job, std::vector<std::string> command) : x_job(job), x
 
 void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan, Index parameters,
                    Index steps_done) {
-  x_require_space(plan, parameters);
+  x_require_space(parameters);
   const Index update = x_job.options.batch * x_job.options.accumulate;
   const Index steps = x_job.options.epochs * (x_job.source.size() / update);
   x_first_step = steps_done;
@@ -60,26 +60,39 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
     x_line(join("  ", megabytes(static_cast<double>(entry.bytes)), "  ", entry.name));
   }
   x_line(join("  ", megabytes(static_cast<double>(plan.total())), "  together"));
-  x_write_options(recipe, backend, plan, parameters);
-  x_cut_metrics(steps_done);
-  x_metrics.reset(std::fopen(x_metrics_path().c_str(), "a"));
-  if (!x_metrics) throw FileError(x_metrics_path(), join("cannot open to write: ", std::strerror(errno)));
+  Json options = Json::object();
+  for_each_option(x_job.options, [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
+  options["threads"] = x_job.threads;
+  options["points"] = x_job.points;
+  options["checkpoint_steps"] = x_job.options.checkpoint_steps;
+  x_options = {{"program", "dssl-pretrain"},
+               {"version", version_string},
+               {"compiler", __VERSION__},
+               {"backend", backend},
+               {"command", x_command},
+               {"data", x_job.data},
+               {"split", x_job.split},
+               {"images", x_job.source.size()},
+               {"arch", x_job.arch},
+               {"recipe", x_job.recipe},
+               {"relation", x_job.relation},
+               {"recipe_in_words", recipe},
+               {"parameters", parameters},
+               {"memory_bytes", plan.total()},
+               {"options", options}};
   if (steps_done > 0) x_line(join("going on after step ", steps_done, " of ", steps));
   x_progress.emplace("pretrain", steps * update, "images");
   x_progress->begin_at(steps_done * update);
 }
 
 Continue RunLog::step(const StepReport& report) {
+  if (!x_metrics) x_open_files();
   Json line = {{"step", report.step},
                {"epoch", report.epoch},
                {"images", report.images},
                {"loss", report.loss}};
-  if (x_job.recipe == "dino") {
-    line["image"] = level_json(report.image);
-  } else {
-    line["image"] = level_json(report.image);
-    line["point"] = level_json(report.point);
-  }
+  line["image"] = level_json(report.image);
+  if (x_job.recipe != "dino") line["point"] = level_json(report.point);
   line["gradient_norm"] = report.gradient_norm;
   line["feature_spread"] = report.feature_spread;
   line["learning_rate"] = report.learning_rate;
@@ -126,10 +139,11 @@ void RunLog::warn(std::string_view message) {
 
 int RunLog::end(const RunSummary& summary) {
   x_progress.reset();
-  if (std::fclose(x_metrics.release()) != 0) {
+  if (x_metrics && std::fclose(x_metrics.release()) != 0) {
     throw FileError(x_metrics_path(), join("cannot write: ", std::strerror(errno)));
   }
   if (!summary.finished && x_budget.empty()) {
+    // The only other answer that ends a run is the one to a signal.
     print_error("dssl-pretrain", join("interrupted after step ", summary.steps,
                                       "; the same command with --resume goes on from there"));
     return 130;
@@ -146,8 +160,7 @@ int RunLog::end(const RunSummary& summary) {
 }
 
 /// A checkpoint is written beside the last one, and the teacher beside the last teacher. Throws `FileError`.
-void RunLog::x_require_space(const MemoryPlan& plan, Index parameters) const {
-  (void)plan;
+void RunLog::x_require_space(Index parameters) const {
   std::error_code problem;
   const auto space = std::filesystem::space(x_job.out, problem);
   if (problem) return;  // a file system that does not tell
@@ -160,40 +173,23 @@ void RunLog::x_require_space(const MemoryPlan& plan, Index parameters) const {
   }
 }
 
-void RunLog::x_cut_metrics(Index steps_done) const {
+void RunLog::x_open_files() {
+  write_json(x_job.out + "/options.json", x_options);
+  x_cut_metrics();
+  x_metrics.reset(std::fopen(x_metrics_path().c_str(), "a"));
+  if (!x_metrics) throw FileError(x_metrics_path(), join("cannot open to write: ", std::strerror(errno)));
+}
+
+void RunLog::x_cut_metrics() const {
   AtomicFile kept(x_metrics_path());
-  if (steps_done > 0) {
+  if (x_first_step > 0) {
     std::ifstream before(x_metrics_path());
     for (std::string line; std::getline(before, line);) {
       const Index step = step_of(line);
-      if (step >= 0 && step < steps_done) kept.write(line + "\n");
+      if (step >= 0 && step < x_first_step) kept.write(line + "\n");
     }
   }
   kept.commit();
-}
-
-void RunLog::x_write_options(std::string_view recipe, std::string_view backend, const MemoryPlan& plan,
-                             Index parameters) const {
-  Json options = Json::object();
-  for_each_option(x_job.options, [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
-  options["threads"] = x_job.threads;
-  options["points"] = x_job.points;
-  options["checkpoint_steps"] = x_job.options.checkpoint_steps;
-  write_json(x_job.out + "/options.json", {{"program", "dssl-pretrain"},
-                                           {"version", version_string},
-                                           {"compiler", __VERSION__},
-                                           {"backend", backend},
-                                           {"command", x_command},
-                                           {"data", x_job.data},
-                                           {"split", x_job.split},
-                                           {"images", x_job.source.size()},
-                                           {"arch", x_job.arch},
-                                           {"recipe", x_job.recipe},
-                                           {"relation", x_job.relation},
-                                           {"recipe_in_words", recipe},
-                                           {"parameters", parameters},
-                                           {"memory_bytes", plan.total()},
-                                           {"options", options}});
 }
 
 void RunLog::x_line(const std::string& text) const { std::printf("%s\n", text.c_str()); }

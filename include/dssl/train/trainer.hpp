@@ -128,7 +128,8 @@ class Trainer {
 
     const SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
     SkipCounter skipped(skips, [this](std::string_view name, std::string_view message) {
-      x_warn(join("skipped ", name, ": ", message));
+      // Messages about files begin with their path already.
+      x_warn(message.starts_with(name) ? join("skipped ", message) : join("skipped ", name, ": ", message));
     });
     skipped.resume(x_position.step * update_images + x_position.unreadable, x_position.unreadable);
     const auto loader = x_loader(source, (steps - x_position.step) * update_images, epoch_steps * update_images,

@@ -1,0 +1,28 @@
+// Writes a PNG of a given size: make_image FILE HEIGHT WIDTH CHANNELS.
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include <dssl/io/png.hpp>
+#include <dssl/views/image.hpp>
+
+int main(int argc, char** argv) try {
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: %s FILE HEIGHT WIDTH CHANNELS\n", argv[0]);
+    return 2;
+  }
+  dssl::Image<std::uint8_t> image(std::stol(argv[2]), std::stol(argv[3]), std::stol(argv[4]));
+  // A ramp a row: something to see that compresses well.
+  for (dssl::Index y = 0; y < image.height(); ++y) {
+    for (dssl::Index i = 0; i < image.width() * image.channels(); ++i) {
+      image.row(y)[i] = static_cast<std::uint8_t>(i / image.channels());
+    }
+  }
+  dssl::write_png(argv[1], image);
+  return 0;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "make_image: %s\n", error.what());
+  return 1;
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# dssl-pretrain: what it writes, resuming to the same bits, stopping on request; then dssl-segment and dssl-report.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# A whole run, for every recipe.
+for recipe in densedino dino feature-map; do
+  succeeds pretrain "${scenes[@]}" --recipe $recipe --epochs 2 --out "whole-$recipe"
+  [[ $(wc -l <"whole-$recipe/metrics.jsonl") -eq 8 ]] || fail "$recipe: metrics.jsonl has no line a step"
+  for file in checkpoint.safetensors teacher.safetensors options.json; do
+    [[ -s whole-$recipe/$file ]] || fail "$recipe: no $file"
+  done
+done
+
+# The other relations and optimisers run too.
+succeeds pretrain "${scenes[@]}" --relation all_query --optimizer lars --accumulate 2 --epochs 1 --out relation
+[[ $(wc -l <relation/metrics.jsonl) -eq 2 ]] || fail "accumulation does not make half the steps"
+
+# Stopped in the middle of an epoch and resumed: the same bits, and no step twice in the metrics.
+succeeds pretrain "${scenes[@]}" --epochs 2 --max-steps 3 --out parts
+grep -q 'stopped after step 3' out.txt || fail "a budget that ends a run is not named"
+[[ $(wc -l <parts/metrics.jsonl) -eq 3 ]] || fail "no 3 lines after 3 steps"
+echo '{"step":3,"cut":"off' >>parts/metrics.jsonl
+succeeds pretrain "${scenes[@]}" --epochs 2 --out parts --resume
+[[ $(wc -l <parts/metrics.jsonl) -eq 8 ]] || fail "no 8 lines after the resume"
+cmp parts/teacher.safetensors whole-densedino/teacher.safetensors || fail "the resumed teacher differs"
+losses() { grep -o '"step":[0-9]*\|"loss":[^,}]*' "$1"; }
+[[ $(losses parts/metrics.jsonl) == "$(losses whole-densedino/metrics.jsonl)" ]] || fail "the resumed losses differ"
+
+# The number of threads changes no bit.
+for threads in 1 3; do
+  succeeds pretrain "${scenes[@]}" --epochs 2 --threads $threads --out threads-$threads
+  cmp threads-$threads/teacher.safetensors whole-densedino/teacher.safetensors ||
+    fail "$threads threads give another teacher"
+done
+
+# Ctrl-C: a checkpoint, one line, status 130; the run goes on from there.
+pretrain "${scenes[@]}" --epochs 100000 --out stopped >out.txt 2>err.txt &
+process=$!
+for _ in $(seq 200); do
+  [[ $(cat stopped/metrics.jsonl 2>/dev/null | wc -l) -ge 2 ]] && break
+  sleep 0.05
+done
+kill -TERM $process
+status=0
+wait $process || status=$?
+[[ $status -eq 130 && $(wc -l <err.txt) -eq 1 ]] || fail "status $status after a termination request"
+grep -q 'interrupted after step' err.txt || fail "the interruption is not named"
+steps=$(wc -l <stopped/metrics.jsonl)
+succeeds pretrain "${scenes[@]}" --epochs 100000 --max-steps 2 --out stopped --resume
+[[ $(wc -l <stopped/metrics.jsonl) -eq $((steps + 2)) ]] || fail "the stopped run does not go on where it stopped"
+
+# From a VOC folder to a report.
+succeeds "$programs/dssl-scenes" --out voc --train 8 --val 4 --size 32 --classes 3
+succeeds pretrain --data voc --split train --recipe dino --epochs 1 --out dino
+succeeds pretrain --data voc --split train --epochs 1 --out dense
+grep -q '8 images' out.txt || fail "the split is not what was read"
+succeeds segment --data voc --weights random --classes 3 --out p-random
+succeeds segment --data voc --weights dense/teacher.safetensors --classes 3 --out p-dense
+succeeds "$programs/dssl-report" --pretrain dino=dino dense=dense --segment random=p-random dense=p-dense \
+  --data voc --out report.html
+for piece in '</html>' '<polyline' '<circle' 'data:image/png;base64,'; do
+  grep -q "$piece" report.html || fail "the report has no $piece"
+done
+! grep -Eq '(src|href)="(http|/|\.)' report.html || fail "the report needs other files"
+
+# A VOC folder without a split gives its images and never its masks.
+succeeds pretrain --data voc --epochs 1 --out all
+grep -q '12 images' out.txt || fail "a VOC folder does not give all its images"
+
+# The embedding example.
+succeeds "$programs/dssl-minimal"
+[[ -s teacher.safetensors ]] || fail "the minimal example leaves no teacher"
+
+echo "programs: all as they should be"
