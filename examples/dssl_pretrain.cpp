@@ -17,8 +17,9 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   const Job job = line.job();
   prepare_output_folder(job.out);
   if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.checkpoint_path())) {
-    throw dssl::FileError(job.checkpoint_path(),
-                          "is the checkpoint of an earlier run; --resume goes on with it, --overwrite begins anew");
+    throw dssl::FileError(
+        job.checkpoint_path(),
+        "is the checkpoint of an earlier run; --resume goes on with it, --overwrite begins anew");
   }
   RunLog log(job, command);
   const auto run = job.arch == "nano8"    ? pretrain_nano8

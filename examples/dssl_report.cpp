@@ -1,4 +1,5 @@
-// dssl-report: one HTML page, with nothing outside it, of pretraining runs and what segmentation made of them.
+// dssl-report: one HTML page, with nothing outside it, of pretraining runs and what segmentation made of
+// them.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -59,7 +60,8 @@ std::string percent(const Json& share) {
 std::string summary(const std::vector<ProbeRun>& probes) {
   std::string text;
   for (const ProbeRun& probe : probes) {
-    text += join(text.empty() ? "" : "; ", "<b>", escaped(probe.name), " ", percent(probe.result["miou"]), " %</b>");
+    text += join(text.empty() ? "" : "; ", "<b>", escaped(probe.name), " ", percent(probe.result["miou"]),
+                 " %</b>");
   }
   return join("<p>Mean IoU of a linear classifier on frozen patch tokens: ", text, ".</p>\n");
 }
@@ -71,29 +73,34 @@ std::string result_table(const std::vector<PretrainRun>& runs, const std::vector
     if (probe.result["miou"].is_number()) most = std::max(most, probe.result["miou"].get<double>());
   }
   for (const ProbeRun& probe : probes) {
-    const auto run = std::find_if(runs.begin(), runs.end(), [&](const PretrainRun& r) { return r.name == probe.name; });
+    const auto run =
+        std::find_if(runs.begin(), runs.end(), [&](const PretrainRun& r) { return r.name == probe.name; });
     const double miou = probe.result["miou"].is_number() ? probe.result["miou"].get<double>() : 0;
     rows += join("<tr><td><span class=\"key\" style=\"background:", colour_of(runs, probe.name), "\"></span>",
                  escaped(probe.name), "</td><td><b>", percent(probe.result["miou"]),
-                 "</b></td><td class=\"wide\"><div class=\"bar\" style=\"background:", colour_of(runs, probe.name),
-                 ";width:", decimals(most > 0 ? 100 * miou / most : 0, 1), "%\"></div></td><td>",
-                 percent(probe.result["pixel_accuracy"]), "</td>");
+                 "</b></td><td class=\"wide\"><div class=\"bar\" style=\"background:",
+                 colour_of(runs, probe.name), ";width:", decimals(most > 0 ? 100 * miou / most : 0, 1),
+                 "%\"></div></td><td>", percent(probe.result["pixel_accuracy"]), "</td>");
     if (run == runs.end()) {
       rows += "<td>0</td><td>–</td><td>–</td><td>–</td></tr>\n";
       continue;
     }
     const auto images = run->metrics.back()["images"].get<double>();
-    rows += join("<td>", run->metrics.size(), "</td><td>", decimals(images, 0), "</td><td>", duration_text(run->seconds),
-                 "</td><td>", decimals(images / run->seconds, 1), "</td></tr>\n");
+    rows +=
+        join("<td>", run->metrics.size(), "</td><td>", decimals(images, 0), "</td><td>",
+             duration_text(run->seconds), "</td><td>", decimals(images / run->seconds, 1), "</td></tr>\n");
   }
-  return join("<div class=\"scroll\"><table><thead><tr><th>weights</th><th>mean IoU, %</th><th></th><th>pixel accuracy, %"
-              "</th><th>steps</th><th>images seen</th><th>training time</th><th>images/s</th></tr></thead><tbody>\n",
-              rows, "</tbody></table></div>\n");
+  return join(
+      "<div class=\"scroll\"><table><thead><tr><th>weights</th><th>mean IoU, %</th><th></th><th>pixel "
+      "accuracy, %"
+      "</th><th>steps</th><th>images seen</th><th>training time</th><th>images/s</th></tr></thead><tbody>\n",
+      rows, "</tbody></table></div>\n");
 }
 
 std::string class_key(std::uint8_t id) {
   const auto c = dssl::class_colour(id);
-  return join("<span class=\"key\" style=\"background:rgb(", int{c[0]}, ",", int{c[1]}, ",", int{c[2]}, ")\"></span>");
+  return join("<span class=\"key\" style=\"background:rgb(", int{c[0]}, ",", int{c[1]}, ",", int{c[2]},
+              ")\"></span>");
 }
 
 std::string class_table(const std::vector<ProbeRun>& probes) {
@@ -139,16 +146,18 @@ std::string charts(const std::vector<PretrainRun>& runs) {
               .x_label = "images seen",
               .y_label = "nats",
               .series = {}};
-  Chart divergence{.title = "Image level: divergence",
-                   .note = "KL(teacher, student): the loss less the teacher's entropy, what is left to learn.",
-                   .x_label = "images seen",
-                   .y_label = "nats",
-                   .series = {}};
-  Chart spread{.title = "Spread of class features",
-               .note = "Standard deviation of unit class tokens over a batch; near 0 all images would look alike.",
-               .x_label = "images seen",
-               .y_label = "spread",
-               .series = {}};
+  Chart divergence{
+      .title = "Image level: divergence",
+      .note = "KL(teacher, student): the loss less the teacher's entropy, what is left to learn.",
+      .x_label = "images seen",
+      .y_label = "nats",
+      .series = {}};
+  Chart spread{
+      .title = "Spread of class features",
+      .note = "Standard deviation of unit class tokens over a batch; near 0 all images would look alike.",
+      .x_label = "images seen",
+      .y_label = "spread",
+      .series = {}};
   for (const PretrainRun& run : runs) {
     image.series.push_back(series_of(runs, run, "image", "loss"));
     divergence.series.push_back(series_of(runs, run, "image", "divergence"));
@@ -157,21 +166,26 @@ std::string charts(const std::vector<PretrainRun>& runs) {
   }
   std::string html = image.html();
   if (!point.series.empty()) html += point.html();
-  return join("<h2>Training</h2>\n<p class=\"soft\">Faint: every step. Strong: running mean.</p>\n<div class=\"charts\">\n",
-              html, divergence.html(), spread.html(), "</div>\n");
+  return join(
+      "<h2>Training</h2>\n<p class=\"soft\">Faint: every step. Strong: running mean.</p>\n<div "
+      "class=\"charts\">\n",
+      html, divergence.html(), spread.html(), "</div>\n");
 }
 
 std::string views(const ReportSettings& settings, const std::vector<PretrainRun>& runs) {
   if (settings.data.empty() || settings.scenes == 0) return {};
-  const auto run = std::find_if(runs.begin(), runs.end(), [](const PretrainRun& r) { return r.has_points(); });
+  const auto run =
+      std::find_if(runs.begin(), runs.end(), [](const PretrainRun& r) { return r.has_points(); });
   if (run == runs.end()) return {};
   const dssl::VocFolder folder(settings.data, settings.split);
-  std::string html = join(
-      "<h2>Views and their reference points</h2>\n<p>What ", escaped(run->name),
-      " sees of an image: random boxes, mirrored, recoloured and blurred. For each pair of views a few points are drawn "
-      "in what both show; a reference token at a point must say the same in both. A colour is a view; its discs are the "
-      "physical points it shares with the first view.</p>\n");
-  for (Index i = 0; i < std::min(settings.scenes, folder.size()); ++i) html += views_html(*run, folder.load_image(i), i);
+  std::string html = join("<h2>Views and their reference points</h2>\n<p>What ", escaped(run->name),
+                          " sees of an image: random boxes, mirrored, recoloured and blurred. For each pair "
+                          "of views a few points are drawn "
+                          "in what both show; a reference token at a point must say the same in both. A "
+                          "colour is a view; its discs are the "
+                          "physical points it shares with the first view.</p>\n");
+  for (Index i = 0; i < std::min(settings.scenes, folder.size()); ++i)
+    html += views_html(*run, folder.load_image(i), i);
   return html;
 }
 
@@ -179,7 +193,8 @@ std::string views(const ReportSettings& settings, const std::vector<PretrainRun>
 Image<std::uint8_t> third(const Image<std::uint8_t>& three, Index part, const std::string& path) {
   constexpr Index gap = 4;
   const Index width = (three.width() - 2 * gap) / 3;
-  if (width < 1 || 3 * width + 2 * gap != three.width()) throw dssl::ImageError(path, "is no overlay of three pictures");
+  if (width < 1 || 3 * width + 2 * gap != three.width())
+    throw dssl::ImageError(path, "is no overlay of three pictures");
   Image<std::uint8_t> out(three.height(), width, three.channels());
   for (Index y = 0; y < three.height(); ++y) {
     std::copy_n(three.row(y) + part * (width + gap) * three.channels(), width * three.channels(), out.row(y));
@@ -196,10 +211,11 @@ std::string segmentations(const std::vector<ProbeRun>& probes, Index shown) {
   });
   if (static_cast<Index>(names.size()) > shown) names.resize(static_cast<std::size_t>(shown));
   if (names.empty()) return {};
-  std::string html = join("<h2>Segmentation, before and after pretraining</h2>\n<p class=\"soft\">Images of the evaluation "
-                          "split, none of which the classifier has seen. A class is a colour.</p>\n"
-                          "<div class=\"shown\" style=\"grid-template-columns:repeat(",
-                          probes.size() + 2, ",1fr)\">\n<figcaption>image</figcaption><figcaption>truth</figcaption>");
+  std::string html = join(
+      "<h2>Segmentation, before and after pretraining</h2>\n<p class=\"soft\">Images of the evaluation "
+      "split, none of which the classifier has seen. A class is a colour.</p>\n"
+      "<div class=\"shown\" style=\"grid-template-columns:repeat(",
+      probes.size() + 2, ",1fr)\">\n<figcaption>image</figcaption><figcaption>truth</figcaption>");
   for (const ProbeRun& probe : probes) html += join("<figcaption>", escaped(probe.name), "</figcaption>");
   html += "\n";
   for (const std::string& name : names) {
@@ -229,12 +245,30 @@ std::string processor() {
 }
 
 std::string settings_tables(const std::vector<PretrainRun>& runs, const std::vector<ProbeRun>& probes) {
-  constexpr std::array<std::string_view, 24> shown{
-      "epochs", "batch", "accumulate", "seed", "points", "optimiser.kind", "optimiser.learning_rate",
-      "optimiser.warmup_epochs", "optimiser.weight_decay", "optimiser.final_weight_decay", "optimiser.clip",
-      "optimiser.freeze_prototypes_epochs", "teacher.momentum", "teacher.temperature", "teacher.warmup_temperature",
-      "loss.alpha", "loss.image_all_views", "stochastic_depth", "views.locals", "views.global_size.height",
-      "views.local_size.height", "views.global_area.low", "views.local_area.low", "views.local_area.high"};
+  constexpr std::array<std::string_view, 24> shown{"epochs",
+                                                   "batch",
+                                                   "accumulate",
+                                                   "seed",
+                                                   "points",
+                                                   "optimiser.kind",
+                                                   "optimiser.learning_rate",
+                                                   "optimiser.warmup_epochs",
+                                                   "optimiser.weight_decay",
+                                                   "optimiser.final_weight_decay",
+                                                   "optimiser.clip",
+                                                   "optimiser.freeze_prototypes_epochs",
+                                                   "teacher.momentum",
+                                                   "teacher.temperature",
+                                                   "teacher.warmup_temperature",
+                                                   "loss.alpha",
+                                                   "loss.image_all_views",
+                                                   "stochastic_depth",
+                                                   "views.locals",
+                                                   "views.global_size.height",
+                                                   "views.local_size.height",
+                                                   "views.global_area.low",
+                                                   "views.local_area.low",
+                                                   "views.local_area.high"};
   std::string head, rows;
   for (const PretrainRun& run : runs) head += join("<th>", escaped(run.name), "</th>");
   const auto row = [&](std::string_view name, const auto& value) {
@@ -255,7 +289,8 @@ std::string settings_tables(const std::vector<PretrainRun>& runs, const std::vec
   }
   std::string probe_rows;
   for (const auto& [key, value] : probes.front().result["settings"].items()) {
-    if (key != "weights") probe_rows += join("<tr><td>", escaped(key), "</td><td>", escaped(text_of(value)), "</td></tr>\n");
+    if (key != "weights")
+      probe_rows += join("<tr><td>", escaped(key), "</td><td>", escaped(text_of(value)), "</td></tr>\n");
   }
   std::string commands;
   for (const PretrainRun& run : runs) {
@@ -266,19 +301,25 @@ std::string settings_tables(const std::vector<PretrainRun>& runs, const std::vec
     commands += join("<p><b>", escaped(run.name), "</b>: <code>", escaped(line), "</code></p>\n");
   }
   const PretrainRun& first = runs.front();
-  return join("<h2>Settings</h2>\n", commands, "<div class=\"charts\">\n<div class=\"scroll panel\"><table><thead><tr><th>"
-              "pretraining</th>", head, "</tr></thead><tbody>\n", rows, "</tbody></table></div>\n"
-              "<div class=\"scroll panel\"><table><thead><tr><th>segmentation</th><th>all</th></tr></thead><tbody>\n",
-              probe_rows, "</tbody></table></div>\n</div>\n<h2>Machine</h2>\n<p>", escaped(processor()), ", ",
-              std::thread::hardware_concurrency(), " threads; ", escaped(text_of(first.options["backend"])),
-              "; compiler ", escaped(text_of(first.options["compiler"])), "; dssl ", dssl::version_string, ".</p>\n");
+  return join(
+      "<h2>Settings</h2>\n", commands,
+      "<div class=\"charts\">\n<div class=\"scroll panel\"><table><thead><tr><th>"
+      "pretraining</th>",
+      head, "</tr></thead><tbody>\n", rows,
+      "</tbody></table></div>\n"
+      "<div class=\"scroll panel\"><table><thead><tr><th>segmentation</th><th>all</th></tr></thead><tbody>\n",
+      probe_rows, "</tbody></table></div>\n</div>\n<h2>Machine</h2>\n<p>", escaped(processor()), ", ",
+      std::thread::hardware_concurrency(), " threads; ", escaped(text_of(first.options["backend"])),
+      "; compiler ", escaped(text_of(first.options["compiler"])), "; dssl ", dssl::version_string, ".</p>\n");
 }
 
 void write_report(const ReportSettings& settings) {
   std::vector<PretrainRun> runs;
   std::vector<ProbeRun> probes;
-  for (const auto& text : settings.pretrain) runs.push_back(PretrainRun::read(NamedFolder::parse("pretrain", text)));
-  for (const auto& text : settings.segment) probes.push_back(ProbeRun::read(NamedFolder::parse("segment", text)));
+  for (const auto& text : settings.pretrain)
+    runs.push_back(PretrainRun::read(NamedFolder::parse("pretrain", text)));
+  for (const auto& text : settings.segment)
+    probes.push_back(ProbeRun::read(NamedFolder::parse("segment", text)));
   const std::string body =
       join("<h1>", escaped(settings.title), "</h1>\n", summary(probes), result_table(runs, probes),
            segmentations(probes, settings.shown), charts(runs), views(settings, runs), class_table(probes),
@@ -292,9 +333,11 @@ void write_report(const ReportSettings& settings) {
 
 int main(int argc, char** argv) {
   ReportSettings settings;
-  CLI::App app("Writes a report of pretraining runs and of what segmentation made of them: one HTML page that needs no "
-               "other file.",
-               "dssl-report");
+  CLI::App app(
+      "Writes a report of pretraining runs and of what segmentation made of them: one HTML page that needs "
+      "no "
+      "other file.",
+      "dssl-report");
   app.option_defaults()->always_capture_default();
   app.set_version_flag("--version", std::string(dssl::version_string));
   app.add_option("--pretrain", settings.pretrain, "Output folders of dssl-pretrain, each under a name")
@@ -306,7 +349,8 @@ int main(int argc, char** argv) {
       ->option_text("NAME=DIR ...");
   app.add_option("--data", settings.data, "VOC folder whose images' views are shown; none: no views");
   app.add_option("--split", settings.split, "Split they are taken from");
-  app.add_option("--scenes", settings.scenes, "Number of images whose views are shown")->check(CLI::Range(0, 100));
+  app.add_option("--scenes", settings.scenes, "Number of images whose views are shown")
+      ->check(CLI::Range(0, 100));
   app.add_option("--shown", settings.shown, "Number of segmentations shown")->check(CLI::Range(0, 1000));
   app.add_option("--title", settings.title, "Title of the page");
   app.add_option("--out", settings.out, "File to write");

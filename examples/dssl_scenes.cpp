@@ -13,9 +13,11 @@ int main(int argc, char** argv) {
   dssl::SyntheticOptions scenes;
   dssl::Index size = 128, train = 500, val = 100;
   std::string out;
-  CLI::App app("Writes generated scenes, textured objects on textured ground, with exact masks, as a VOC folder with the "
-               "splits train and val.",
-               "dssl-scenes");
+  CLI::App app(
+      "Writes generated scenes, textured objects on textured ground, with exact masks, as a VOC folder with "
+      "the "
+      "splits train and val.",
+      "dssl-scenes");
   app.option_defaults()->always_capture_default();
   app.set_version_flag("--version", std::string(dssl::version_string));
   app.add_option("--out", out, "Folder to write")->required()->option_text("DIR");

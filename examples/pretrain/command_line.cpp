@@ -38,7 +38,7 @@ AnySource open_source(const Job& job) {
 }
 
 /// Which option sets which field of `TrainerOptions`.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 38> option_of_field{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 39> option_of_field{{
     {"epochs", "--epochs"},
     {"batch", "--batch"},
     {"accumulate", "--accumulate"},
@@ -46,6 +46,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 38> option_o
     {"prototypes", "--prototypes"},
     {"points", "--points"},
     {"threads", "--threads"},
+    {"loader_threads", "--threads"},
     {"relation", "--relation"},
     {"recipe", "--recipe"},
     {"arch", "--arch"},
@@ -82,8 +83,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 38> option_o
 }  // namespace
 
 CommandLine::CommandLine()
-    : x_app("Pretrains a vision transformer on unlabelled images by DenseDINO, DINO or the feature-map ablation.",
-            "dssl-pretrain") {
+    : x_app(
+          "Pretrains a vision transformer on unlabelled images by DenseDINO, DINO or the feature-map "
+          "ablation.",
+          "dssl-pretrain") {
   x_app.set_version_flag("--version", std::string(version_string));
   x_app.get_formatter()->column_width(44);
   x_app.option_defaults()->always_capture_default();
@@ -94,13 +97,18 @@ CommandLine::CommandLine()
   x_app.footer(
       "Written to DIR: metrics.jsonl (one object a step), checkpoint.safetensors (after every epoch), \n"
       "teacher.safetensors (the backbone under its published names), options.json.\n\n"
-      "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale 0.25 to 1 \n"
-      "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and compares all of \n"
+      "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale "
+      "0.25 to 1 \n"
+      "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and "
+      "compares all of \n"
       "them at the image level. The size is 224 (nano8: 96), of DINO's small views 96 (nano8: 40).\n"
-      "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, 128), as \n"
-      "the published one has five times the parameters of the nano8 backbone. On few images use few prototypes and a \n"
+      "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, "
+      "128), as \n"
+      "the published one has five times the parameters of the nano8 backbone. On few images use few "
+      "prototypes and a \n"
       "teacher momentum nearer to 1 the longer the run.\n"
-      "Other heads, grid points, the learned reference vector and detached positions are compile-time parts of a \n"
+      "Other heads, grid points, the learned reference vector and detached positions are compile-time parts "
+      "of a \n"
       "recipe: a program of a few lines has them (dssl/train/recipe.hpp).\n"
       "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted (a checkpoint was written).");
 }
@@ -111,13 +119,17 @@ void CommandLine::x_add_data_options() {
                   "Images: a folder, a VOC folder, a .txt file of paths, or 'synthetic' for generated scenes")
       ->required()
       ->option_text("PATH|synthetic");
-  x_app.add_option("--split", x_job.split, "Split of a VOC folder (a list in ImageSets/Segmentation); default: all images")
+  x_app
+      .add_option("--split", x_job.split,
+                  "Split of a VOC folder (a list in ImageSets/Segmentation); default: all images")
       ->option_text("NAME");
   x_app.add_option("--synthetic-count", x_job.synthetic_count, "Number of generated scenes");
-  x_app.add_option("--synthetic-size", x_job.synthetic_size, "Height and width of generated scenes in pixels");
+  x_app.add_option("--synthetic-size", x_job.synthetic_size,
+                   "Height and width of generated scenes in pixels");
   x_app.add_option("--channels", x_job.options.channels,
                    "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
-  x_app.add_option("--max-unreadable", x_job.options.max_unreadable, "Share of unreadable images that ends the run");
+  x_app.add_option("--max-unreadable", x_job.options.max_unreadable,
+                   "Share of unreadable images that ends the run");
 }
 
 void CommandLine::x_add_recipe_options() {
@@ -125,24 +137,34 @@ void CommandLine::x_add_recipe_options() {
   x_app.add_option("--recipe", x_job.recipe, "densedino, dino, or feature-map")->group(group);
   x_app.add_option("--arch", x_job.arch, "nano8, tiny8, tiny16, or small16")->group(group);
   x_app
-      .add_option("--relation", x_job.relation,
-                  "Of reference tokens: open, hidden, hidden-no-class, private, all-query, or the published names")
+      .add_option(
+          "--relation", x_job.relation,
+          "Of reference tokens: open, hidden, hidden-no-class, private, all-query, or the published names")
       ->group(group);
   x_app.add_option("--points", x_job.points, "Points a view pair, K")->group(group);
-  x_app.add_option("--alpha", x_job.options.loss.alpha, "Weight of the image level; the point level has the rest")
+  x_app
+      .add_option("--alpha", x_job.options.loss.alpha,
+                  "Weight of the image level; the point level has the rest")
       ->group(group);
-  x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: small16 65536, tiny 4096, nano8 1024")
+  x_app
+      .add_option("--prototypes", x_job.options.prototypes,
+                  "Of each head; 0: small16 65536, tiny 4096, nano8 1024")
       ->group(group);
   x_image_all_views =
       x_app
           .add_flag("--image-all-views,!--image-global-views", x_job.options.loss.image_all_views,
                     "Image level over all student views, or over the two global ones; default: all for dino")
           ->group(group);
-  x_app.add_option("--views-global", x_global_size, "Height and width of the two global views; 0: the architecture's")
+  x_app
+      .add_option("--views-global", x_global_size,
+                  "Height and width of the two global views; 0: the architecture's")
       ->group(group);
-  x_app.add_option("--views-local", x_local_size, "Height and width of local views; 0: the recipe's")->group(group);
+  x_app.add_option("--views-local", x_local_size, "Height and width of local views; 0: the recipe's")
+      ->group(group);
   x_app.add_option("--locals", x_locals, "Number of local views; -1: the recipe's")->group(group);
-  x_app.add_option("--global-scale", x_global_scale, "Share of the image that a global view shows, from LO to HI")
+  x_app
+      .add_option("--global-scale", x_global_scale,
+                  "Share of the image that a global view shows, from LO to HI")
       ->expected(2)
       ->option_text("LO HI")
       ->group(group);
@@ -161,30 +183,41 @@ void CommandLine::x_add_training_options() {
   x_app.add_option("--optimizer", x_optimiser, "adamw, sgd, or lars")
       ->check(CLI::IsMember({"adamw", "sgd", "lars"}))
       ->group(group);
-  x_app.add_option("--lr", o.optimiser.learning_rate, "Peak learning rate for 256 images, scaled by batch * accumulate")
+  x_app
+      .add_option("--lr", o.optimiser.learning_rate,
+                  "Peak learning rate for 256 images, scaled by batch * accumulate")
       ->group(group);
-  x_app.add_option("--min-lr", o.optimiser.final_learning_rate, "Learning rate at the end, not scaled")->group(group);
+  x_app.add_option("--min-lr", o.optimiser.final_learning_rate, "Learning rate at the end, not scaled")
+      ->group(group);
   x_app.add_option("--warmup-epochs", o.optimiser.warmup_epochs, "Epochs of linear warm-up")->group(group);
   x_app.add_option("--weight-decay", o.optimiser.weight_decay, "At the start")->group(group);
   x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "At the end")->group(group);
-  x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a tensor's gradient; 0: no limit")->group(group);
-  x_app.add_option("--freeze-prototypes", o.optimiser.freeze_prototypes_epochs,
-                   "Epochs at the start in which the prototypes stay as they are")
+  x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a tensor's gradient; 0: no limit")
+      ->group(group);
+  x_app
+      .add_option("--freeze-prototypes", o.optimiser.freeze_prototypes_epochs,
+                  "Epochs at the start in which the prototypes stay as they are")
       ->group(group);
   x_app.add_option("--stochastic-depth", o.stochastic_depth, "Rate of the last block")->group(group);
   x_app.add_option("--momentum", o.teacher.momentum, "Of the teacher, at the start")->group(group);
   x_app.add_option("--momentum-end", o.teacher.final_momentum, "Of the teacher, at the end")->group(group);
   x_app.add_option("--teacher-temp", o.teacher.temperature, "After the warm-up")->group(group);
-  x_app.add_option("--warmup-teacher-temp", o.teacher.warmup_temperature, "In the first epoch of the warm-up")
+  x_app
+      .add_option("--warmup-teacher-temp", o.teacher.warmup_temperature, "In the first epoch of the warm-up")
       ->group(group);
-  x_app.add_option("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs, "Length of the warm-up")
+  x_app
+      .add_option("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
+                  "Length of the warm-up")
       ->group(group);
   x_app.add_option("--seed", o.seed, "Of every random number")->group(group);
 }
 
 void CommandLine::x_add_run_options() {
   const std::string group = "Run";
-  x_app.add_option("--out", x_job.out, "Folder for what is written")->required()->option_text("DIR")->group(group);
+  x_app.add_option("--out", x_job.out, "Folder for what is written")
+      ->required()
+      ->option_text("DIR")
+      ->group(group);
   x_resume = x_app
                  .add_option("--resume", x_job.resume,
                              "Goes on from a checkpoint, with the options it was made with; default: DIR's")
@@ -193,8 +226,9 @@ void CommandLine::x_add_run_options() {
                  ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
-  x_app.add_option("--checkpoint-steps", x_job.options.checkpoint_steps,
-                   "Checkpoints also after every so many steps; 0: only after epochs")
+  x_app
+      .add_option("--checkpoint-steps", x_job.options.checkpoint_steps,
+                  "Checkpoints also after every so many steps; 0: only after epochs")
       ->group(group);
   x_app.add_option("--max-steps", x_job.max_steps, "Ends after so many steps of this call; 0: no limit")
       ->check(CLI::NonNegativeNumber)
@@ -248,7 +282,8 @@ std::string CommandLine::in_options_of_program(std::string message, std::string_
   if (field.starts_with("views.")) field.remove_prefix(6);
   for (const auto& [known, option] : option_of_field) {
     const std::string named = join("option '", known, "'");
-    if (known == field && message.starts_with(named)) return std::string(option) + message.substr(named.size());
+    if (known == field && message.starts_with(named))
+      return std::string(option) + message.substr(named.size());
   }
   return message;
 }

@@ -42,44 +42,37 @@ Index step_of(const std::string& line) {
 
 }  // namespace
 
-RunLog::RunLog(const Job& job, std::vector<std::string> command) : x_job(job), x_command(std::move(command)) {}
+RunLog::RunLog(const Job& job, std::vector<std::string> command)
+    : x_job(job), x_command(std::move(command)) {}
 
-void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan, Index parameters,
-                   Index steps_done) {
+void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan,
+                   Index parameters, Index steps_done) {
   x_require_space(parameters);
   const Index update = x_job.options.batch * x_job.options.accumulate;
   const Index steps = x_job.options.epochs * (x_job.source.size() / update);
   x_first_step = steps_done;
   x_line(join("backend: ", backend));
   x_line(join("recipe: ", recipe));
-  x_line(join("data: ", x_job.data, ", ", x_job.source.size(), " images; ", x_job.options.epochs, " epochs of ",
-              x_job.source.size() / update, " steps of ", update, " images"));
-  x_line(join("parameters: ", static_cast<double>(parameters) / 1e6, " million, each of student and teacher"));
+  x_line(join("data: ", x_job.data, ", ", x_job.source.size(), " images; ", x_job.options.epochs,
+              " epochs of ", x_job.source.size() / update, " steps of ", update, " images"));
+  x_line(
+      join("parameters: ", static_cast<double>(parameters) / 1e6, " million, each of student and teacher"));
   x_line("memory:");
   for (const auto& entry : plan.entries) {
     x_line(join("  ", megabytes(static_cast<double>(entry.bytes)), "  ", entry.name));
   }
   x_line(join("  ", megabytes(static_cast<double>(plan.total())), "  together"));
   Json options = Json::object();
-  for_each_option(x_job.options, [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
+  for_each_option(x_job.options,
+                  [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
   options["threads"] = x_job.threads;
   options["points"] = x_job.points;
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
-  x_options = {{"program", "dssl-pretrain"},
-               {"version", version_string},
-               {"compiler", __VERSION__},
-               {"backend", backend},
-               {"command", x_command},
-               {"data", x_job.data},
-               {"split", x_job.split},
-               {"images", x_job.source.size()},
-               {"arch", x_job.arch},
-               {"recipe", x_job.recipe},
-               {"relation", x_job.relation},
-               {"recipe_in_words", recipe},
-               {"parameters", parameters},
-               {"memory_bytes", plan.total()},
-               {"options", options}};
+  x_options = {{"program", "dssl-pretrain"}, {"version", version_string},     {"compiler", __VERSION__},
+               {"backend", backend},         {"command", x_command},          {"data", x_job.data},
+               {"split", x_job.split},       {"images", x_job.source.size()}, {"arch", x_job.arch},
+               {"recipe", x_job.recipe},     {"relation", x_job.relation},    {"recipe_in_words", recipe},
+               {"parameters", parameters},   {"memory_bytes", plan.total()},  {"options", options}};
   if (steps_done > 0) x_line(join("going on after step ", steps_done, " of ", steps));
   x_progress.emplace("pretrain", steps * update, "images");
   x_progress->begin_at(steps_done * update);
@@ -87,10 +80,8 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
 
 Continue RunLog::step(const StepReport& report) {
   if (!x_metrics) x_open_files();
-  Json line = {{"step", report.step},
-               {"epoch", report.epoch},
-               {"images", report.images},
-               {"loss", report.loss}};
+  Json line = {
+      {"step", report.step}, {"epoch", report.epoch}, {"images", report.images}, {"loss", report.loss}};
   line["image"] = level_json(report.image);
   if (x_job.recipe != "dino") line["point"] = level_json(report.point);
   line["gradient_norm"] = report.gradient_norm;
@@ -112,7 +103,8 @@ Continue RunLog::step(const StepReport& report) {
   }
   char note[128];
   if (x_job.recipe == "dino") {
-    std::snprintf(note, sizeof note, "epoch %ld, loss %.4f", static_cast<long>(report.epoch + 1), report.loss);
+    std::snprintf(note, sizeof note, "epoch %ld, loss %.4f", static_cast<long>(report.epoch + 1),
+                  report.loss);
   } else {
     std::snprintf(note, sizeof note, "epoch %ld, loss %.4f (image %.4f, point %.4f)",
                   static_cast<long>(report.epoch + 1), report.loss, report.image.loss, report.point.loss);
@@ -152,9 +144,11 @@ int RunLog::end(const RunSummary& summary) {
     x_line(join("stopped after step ", summary.steps, " as ", x_budget,
                 " says; the same command with --resume goes on from there"));
   }
-  x_line(join(summary.steps, " steps, ", duration_text(summary.seconds), "; teacher: ", x_job.teacher_path()));
+  x_line(
+      join(summary.steps, " steps, ", duration_text(summary.seconds), "; teacher: ", x_job.teacher_path()));
   if (summary.unreadable > 0) {
-    print_error("dssl-pretrain", join("warning: ", summary.unreadable, " times an unreadable image was passed over"));
+    print_error("dssl-pretrain",
+                join("warning: ", summary.unreadable, " times an unreadable image was passed over"));
   }
   return 0;
 }

@@ -28,14 +28,14 @@ class RunLog {
   /// `command`: the program's arguments, for options.json.
   RunLog(const Job& job, std::vector<std::string> command);
 
-  /// Says what is about to run, and makes sure that there is room for it. No file is changed before the first step is
-  /// done: until then a resume may turn out to be impossible. `steps_done`: 0, or where a resumed run stands.
-  /// Throws `FileError`.
+  /// Says what is about to run, and makes sure that there is room for it. No file is changed before the first
+  /// step is done: until then a resume may turn out to be impossible. `steps_done`: 0, or where a resumed run
+  /// stands. Throws `FileError`.
   void begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan, Index parameters,
              Index steps_done);
 
-  /// Keeps the figures of a step; before the first, writes options.json and cuts metrics.jsonl back to where the run
-  /// stands. Stops on Ctrl-C and at the end of the budget. Throws `FileError`.
+  /// Keeps the figures of a step; before the first, writes options.json and cuts metrics.jsonl back to where
+  /// the run stands. Stops on Ctrl-C and at the end of the budget. Throws `FileError`.
   [[nodiscard]] Continue step(const StepReport& report);
 
   /// One line on stderr, the first time it is said.

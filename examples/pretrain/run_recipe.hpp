@@ -58,9 +58,11 @@ template <class Backbone, class Head>
   using Dense = DenseDino::with_backbone<Backbone>::template with_head<Head>;
   if (job.recipe == "densedino") return run_relation<Dense>(job, log);
   if (job.recipe == "dino") {
-    return run_recipe<typename Dense::template with_tokens<ClassToken>::template with_loss<ImageLoss>>(job, log);
+    return run_recipe<typename Dense::template with_tokens<ClassToken>::template with_loss<ImageLoss>>(job,
+                                                                                                       log);
   }
-  if (job.recipe == "feature-map") return run_recipe<typename Dense::template with_tokens<FeatureMap>>(job, log);
+  if (job.recipe == "feature-map")
+    return run_recipe<typename Dense::template with_tokens<FeatureMap>>(job, log);
   throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
 }
 

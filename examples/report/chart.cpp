@@ -82,7 +82,8 @@ std::string polyline(const Values& values, const Axis& x, const Axis& y, const s
     points += join(decimals(left + x.share(at) * (width - left - right), 1), ",",
                    decimals(height - bottom - y.share(value) * (height - top - bottom), 1), " ");
   }
-  return join("<polyline fill=\"none\" stroke-linejoin=\"round\" ", attributes, " points=\"", points, "\"/>\n");
+  return join("<polyline fill=\"none\" stroke-linejoin=\"round\" ", attributes, " points=\"", points,
+              "\"/>\n");
 }
 
 }  // namespace
@@ -105,9 +106,10 @@ std::string Chart::html() const {
   const Axis y = Axis::over(y_low - margin, y_high + margin, 5);
   std::string frame = "frame-" + title;
   std::replace(frame.begin(), frame.end(), ' ', '-');
-  std::string svg = join("<svg viewBox=\"0 0 ", width, " ", height, "\" role=\"img\" aria-label=\"", escaped(title),
-                         "\">\n<defs><clipPath id=\"", escaped(frame), "\"><rect x=\"", left, "\" y=\"", top, "\" width=\"",
-                         width - left - right, "\" height=\"", height - top - bottom, "\"/></clipPath></defs>\n");
+  std::string svg =
+      join("<svg viewBox=\"0 0 ", width, " ", height, "\" role=\"img\" aria-label=\"", escaped(title),
+           "\">\n<defs><clipPath id=\"", escaped(frame), "\"><rect x=\"", left, "\" y=\"", top, "\" width=\"",
+           width - left - right, "\" height=\"", height - top - bottom, "\"/></clipPath></defs>\n");
   for (double tick = y.low; tick <= y.high + 0.5 * y.step; tick += y.step) {
     const std::string at = decimals(height - bottom - y.share(tick) * (height - top - bottom), 1);
     svg += join("<line x1=\"", left, "\" x2=\"", width - right, "\" y1=\"", at, "\" y2=\"", at,
@@ -116,26 +118,29 @@ std::string Chart::html() const {
   }
   for (double tick = x.low; tick <= x.high + 1e-9; tick += x.step) {
     const std::string at = decimals(left + x.share(tick) * (width - left - right), 1);
-    svg += join("<line x1=\"", at, "\" x2=\"", at, "\" y1=\"", height - bottom, "\" y2=\"", height - bottom + 5,
-                "\" stroke=\"var(--soft)\"/><text x=\"", at, "\" y=\"", height - bottom + 19,
-                "\" text-anchor=\"middle\">", grouped(tick, x.places), "</text>\n");
+    svg += join("<line x1=\"", at, "\" x2=\"", at, "\" y1=\"", height - bottom, "\" y2=\"",
+                height - bottom + 5, "\" stroke=\"var(--soft)\"/><text x=\"", at, "\" y=\"",
+                height - bottom + 19, "\" text-anchor=\"middle\">", grouped(tick, x.places), "</text>\n");
   }
-  svg += join("<line x1=\"", left, "\" x2=\"", width - right, "\" y1=\"", height - bottom, "\" y2=\"", height - bottom,
-              "\" stroke=\"var(--soft)\"/>\n<text x=\"", 0.5 * (left + width - right), "\" y=\"", height - 6,
-              "\" text-anchor=\"middle\">", escaped(x_label), "</text>\n<text transform=\"translate(13 ",
-              0.5 * (top + height - bottom), ") rotate(-90)\" text-anchor=\"middle\">", escaped(y_label),
-              "</text>\n<g clip-path=\"url(#", escaped(frame), ")\">\n");
+  svg += join("<line x1=\"", left, "\" x2=\"", width - right, "\" y1=\"", height - bottom, "\" y2=\"",
+              height - bottom, "\" stroke=\"var(--soft)\"/>\n<text x=\"", 0.5 * (left + width - right),
+              "\" y=\"", height - 6, "\" text-anchor=\"middle\">", escaped(x_label),
+              "</text>\n<text transform=\"translate(13 ", 0.5 * (top + height - bottom),
+              ") rotate(-90)\" text-anchor=\"middle\">", escaped(y_label), "</text>\n<g clip-path=\"url(#",
+              escaped(frame), ")\">\n");
   for (const Series& s : series) {
     const std::string stroke = join("stroke=\"", s.colour, "\"");
-    if (s.smooth) svg += polyline(thinned(s.values, 600), x, y, stroke + " stroke-width=\"1\" opacity=\"0.28\"");
-    svg += polyline(thinned(s.smooth ? smoothed(s.values) : s.values, 600), x, y,
-                    stroke + (s.dashed ? " stroke-width=\"1.5\" stroke-dasharray=\"5 5\"" : " stroke-width=\"2.2\""));
+    if (s.smooth)
+      svg += polyline(thinned(s.values, 600), x, y, stroke + " stroke-width=\"1\" opacity=\"0.28\"");
+    svg += polyline(
+        thinned(s.smooth ? smoothed(s.values) : s.values, 600), x, y,
+        stroke + (s.dashed ? " stroke-width=\"1.5\" stroke-dasharray=\"5 5\"" : " stroke-width=\"2.2\""));
   }
   svg += "</g>\n</svg>\n";
   std::string legend;
   for (const Series& s : series) {
-    legend += join("<span><span class=\"key\" style=\"background:", s.colour, s.dashed ? ";height:3px;margin-bottom:4px" : "",
-                   "\"></span>", escaped(s.name), "</span>");
+    legend += join("<span><span class=\"key\" style=\"background:", s.colour,
+                   s.dashed ? ";height:3px;margin-bottom:4px" : "", "\"></span>", escaped(s.name), "</span>");
   }
   return join("<figure><figcaption><b>", escaped(title), "</b><br>", escaped(note), "</figcaption>\n", svg,
               "<div class=\"legend\">", legend, "</div></figure>\n");

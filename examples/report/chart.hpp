@@ -10,10 +10,10 @@ namespace dssl::programs {
 /// One line of a chart.
 struct Series {
   std::string name;
-  std::string colour;                            ///< a CSS colour
+  std::string colour;                             ///< a CSS colour
   std::vector<std::pair<double, double>> values;  ///< x ascending
-  bool smooth = true;   ///< shows the values faintly and a running mean strongly
-  bool dashed = false;  ///< a level to compare with
+  bool smooth = true;                             ///< shows the values faintly and a running mean strongly
+  bool dashed = false;                            ///< a level to compare with
 };
 
 /// A chart with axes, ticks at round numbers, and a legend.

@@ -73,11 +73,20 @@ std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -95,15 +104,16 @@ std::string data_url(const Image<std::uint8_t>& picture) {
 }
 
 std::string picture(const Image<std::uint8_t>& image, std::string_view alternative) {
-  return join("<img alt=\"", escaped(alternative), "\" width=\"", image.width(), "\" height=\"", image.height(),
-              "\" src=\"", data_url(image), "\">");
+  return join("<img alt=\"", escaped(alternative), "\" width=\"", image.width(), "\" height=\"",
+              image.height(), "\" src=\"", data_url(image), "\">");
 }
 
 std::string page(std::string_view title, std::string_view body) {
-  return join("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
-              escaped(title), "</title>\n<style>", style, "</style>\n</head>\n<body>\n<main>\n", body,
-              "</main>\n</body>\n</html>\n");
+  return join(
+      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
+      escaped(title), "</title>\n<style>", style, "</style>\n</head>\n<body>\n<main>\n", body,
+      "</main>\n</body>\n</html>\n");
 }
 
 }  // namespace dssl::programs

@@ -46,7 +46,8 @@ PretrainRun PretrainRun::read(const NamedFolder& folder) {
   if (!lines) throw FileError(metrics_path, "cannot be read");
   for (std::string line; std::getline(lines, line);) {
     Json step = Json::parse(line, nullptr, false);
-    if (!step.is_object()) throw FileError(metrics_path, join("line ", run.metrics.size() + 1, " is no JSON object"));
+    if (!step.is_object())
+      throw FileError(metrics_path, join("line ", run.metrics.size() + 1, " is no JSON object"));
     require_fields(step, metrics_path, {"step", "images", "loss", "image", "seconds"});
     run.seconds += step["seconds"].get<double>();
     run.metrics.push_back(std::move(step));

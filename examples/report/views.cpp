@@ -23,7 +23,9 @@ namespace {
 constexpr std::array<std::string_view, 8> view_colours{"#ffd21f", "#ff5a36", "#22c7f2", "#39d353",
                                                        "#d16bff", "#ff8fc7", "#f5f5f5", "#8f7bff"};
 
-std::string_view colour_of(Index view) { return view_colours[static_cast<std::size_t>(view) % view_colours.size()]; }
+std::string_view colour_of(Index view) {
+  return view_colours[static_cast<std::size_t>(view) % view_colours.size()];
+}
 
 MultiCropOptions view_options(const PretrainRun& run) {
   const auto whole = [&](const char* name) { return static_cast<Index>(run.number(name)); };
@@ -75,19 +77,20 @@ Image<std::uint8_t> visible(const PlanarImage<W>& planes) {
 /// A picture with marks over it; the marks' coordinates are the picture's pixels.
 std::string marked(const Image<std::uint8_t>& image, std::string_view alternative, const std::string& marks) {
   return join("<svg viewBox=\"0 0 ", image.width(), " ", image.height(), "\" role=\"img\" aria-label=\"",
-              escaped(alternative), "\"><image width=\"", image.width(), "\" height=\"", image.height(), "\" href=\"",
-              data_url(image), "\"/>", marks, "</svg>");
+              escaped(alternative), "\"><image width=\"", image.width(), "\" height=\"", image.height(),
+              "\" href=\"", data_url(image), "\"/>", marks, "</svg>");
 }
 
 /// A point as a disc with a dark rim, its radius in hundredths of the picture's width.
 std::string disc(double x, double y, Index view, double width) {
-  return join("<circle cx=\"", decimals(x, 2), "\" cy=\"", decimals(y, 2), "\" r=\"", decimals(0.024 * width, 2),
-              "\" fill=\"", colour_of(view), "\" stroke=\"#101418\" stroke-width=\"", decimals(0.01 * width, 2),
-              "\"/>");
+  return join("<circle cx=\"", decimals(x, 2), "\" cy=\"", decimals(y, 2), "\" r=\"",
+              decimals(0.024 * width, 2), "\" fill=\"", colour_of(view),
+              "\" stroke=\"#101418\" stroke-width=\"", decimals(0.01 * width, 2), "\"/>");
 }
 
 std::string view_name(Index view, const CropMap& map) {
-  return join(view < 2 ? "global view " : "local view ", view < 2 ? view + 1 : view - 1, map.flip ? ", mirrored" : "");
+  return join(view < 2 ? "global view " : "local view ", view < 2 ? view + 1 : view - 1,
+              map.flip ? ", mirrored" : "");
 }
 
 }  // namespace
@@ -122,8 +125,9 @@ std::string views_html(const PretrainRun& run, const AnyImage& image, Index samp
       const auto pixel = [](double x, Index extent) { return 0.5 * (x + 1) * static_cast<double>(extent); };
       marks[0] += disc(pixel(pair.teacher.x, plans[0].width), pixel(pair.teacher.y, plans[0].height), v,
                        static_cast<double>(plans[0].width));
-      marks[static_cast<std::size_t>(v)] += disc(pixel(pair.student.x, plan.width), pixel(pair.student.y, plan.height),
-                                                 v, static_cast<double>(plan.width));
+      marks[static_cast<std::size_t>(v)] +=
+          disc(pixel(pair.student.x, plan.width), pixel(pair.student.y, plan.height), v,
+               static_cast<double>(plan.width));
     }
   }
 
@@ -134,12 +138,13 @@ std::string views_html(const PretrainRun& run, const AnyImage& image, Index samp
         return visible(planes);
       },
       image);
-  std::string html = join("<div class=\"views\"><figure>", marked(whole, "the scene and its views", boxes + scene_points),
-                          "<figcaption>the scene, the boxes of its views, and the points of the pairs</figcaption></figure>");
+  std::string html = join(
+      "<div class=\"views\"><figure>", marked(whole, "the scene and its views", boxes + scene_points),
+      "<figcaption>the scene, the boxes of its views, and the points of the pairs</figcaption></figure>");
   for (Index v = 0; v < crop.views(); ++v) {
     const auto& plan = plans[static_cast<std::size_t>(v)];
-    const Image<std::uint8_t> view = std::visit(
-        [&](const auto& typed) { return visible(crop.draw(typed, plan, workspace)); }, image);
+    const Image<std::uint8_t> view =
+        std::visit([&](const auto& typed) { return visible(crop.draw(typed, plan, workspace)); }, image);
     html += join("<figure>", marked(view, view_name(v, plan.map), marks[static_cast<std::size_t>(v)]),
                  "<figcaption><span class=\"key\" style=\"background:", colour_of(v), "\"></span>",
                  view_name(v, plan.map), v == 0 ? " (teacher)" : "", "</figcaption></figure>");

@@ -36,7 +36,7 @@ fails 1 'list.txt: the list names no images' pretrain --data list.txt --out o
 fails 1 "cannot read the split 'tset'; available: train, val" pretrain --data voc --split tset --out o
 fails 2 '--split is train; expected' pretrain --data some --split train --out o
 fails 1 'has 2 images, but an update takes .* 4; use a smaller batch' \
-  pretrain "${scenes[@]}" --synthetic-count 2 --batch 4 --out small
+  pretrain --data synthetic --synthetic-size 32 --synthetic-count 2 --accumulate 2 --out small
 
 # Images of one pixel, and of ten thousand a side.
 mkdir sizes
@@ -53,13 +53,13 @@ fails 1 'SegmentationClass/000001.png: the mask has 31 x 32 pixels, its image .*
   segment --data mismatch --weights random --classes 3 --out o
 
 # Options that make no sense, by the name that was typed.
-fails 2 '--batch is 0; expected at least 1' pretrain "${scenes[@]}" --batch 0 --out o
+fails 2 '--batch is 0; expected at least 1' "$programs/dssl-pretrain" "${scenes[@]}" --batch 0 --out o
 fails 2 '--epochs is -1; expected at least 1' pretrain "${scenes[@]}" --epochs -1 --out o
 fails 2 '--alpha is 1.5; expected 0 to 1' pretrain "${scenes[@]}" --alpha 1.5 --out o
 fails 2 '--points is 0; expected at least 1' pretrain "${scenes[@]}" --points 0 --out o
 fails 2 '--views-global or --views-local is 20 x 20; expected multiples of the patch' \
-  pretrain "${scenes[@]}" --views-global 20 --out o
-fails 2 "--arch is huge99; expected one of nano8" pretrain "${scenes[@]}" --arch huge99 --out o
+  "$programs/dssl-pretrain" "${scenes[@]}" --arch nano8 --views-global 20 --out o
+fails 2 "--arch is huge99; expected one of nano8" "$programs/dssl-pretrain" "${scenes[@]}" --arch huge99 --out o
 fails 2 '--recipe is moco; expected densedino' pretrain "${scenes[@]}" --recipe moco --out o
 fails 2 '--relation is sideways; expected open' pretrain "${scenes[@]}" --relation sideways --out o
 fails 2 '--lr' pretrain "${scenes[@]}" --lr much --out o
@@ -101,7 +101,7 @@ unchanged 'a missing checkpoint'
 
 # Weights that do not fit.
 fails 1 'checkpoint|teacher|blocks|does not fit' \
-  segment --arch tiny8 --data voc --weights run/teacher.safetensors --classes 3 --out o
+  "$programs/dssl-segment" --arch tiny8 --data voc --weights run/teacher.safetensors --classes 3 --out o
 fails 1 'cut.safetensors' segment --data voc --weights cut.safetensors --classes 3 --out o
 
 # Reports of what is not there.
