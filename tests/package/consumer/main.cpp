@@ -1,19 +1,28 @@
-// Uses the library as its headers alone, and says so with its exit status.
+// Trains a tiny model from outside the library's tree, and says with its exit status whether that worked.
+#include <cstdint>
 #include <cstdio>
+#include <utility>
+#include <vector>
 
-#include <dssl/core/error.hpp>
-#include <dssl/core/random.hpp>
-#include <dssl/version.hpp>
-#include <dssl/views/image.hpp>
+#include <dssl/dssl.hpp>
+
+using Recipe = dssl::DenseDino
+    ::with_backbone<dssl::ViT<dssl::ViTConfig{.image = 16, .patch = 8, .width = 16, .depth = 2, .heads = 2}>>
+    ::with_head<dssl::ProjectionHead<dssl::HeadConfig{.hidden = 16, .bottleneck = 8, .prototypes = 16}>>;
 
 int main() {
-  const dssl::Image<float> image{2, 3, 1};
+  const dssl::SyntheticScenes scenes({.count = 4, .height = 32, .width = 32});
+  dssl::TrainerOptions options{.epochs = 2, .batch = 2};
+  options.views.global_size = options.views.local_size = {16, 16};
+  dssl::Trainer<Recipe, dssl::Cpu> trainer(options);
+  const dssl::RunSummary run = trainer.fit(dssl::ImagesOf{scenes});
   try {
-    const dssl::Image<float> impossible{0, 3, 1};
+    options.batch = 0;
+    const dssl::Trainer<Recipe, dssl::Cpu> impossible(options);
     return 1;
-  } catch (const dssl::ShapeError& error) {
-    std::printf("dssl %s, seed 7 starts with %08x; refused: %s\n", dssl::version_string.data(),
-                dssl::RandomStream{dssl::RandomKey{.seed = 7}}.bits(), error.what());
+  } catch (const dssl::OptionError& error) {
+    std::printf("dssl %s trained %d steps; refused: %s\n", dssl::version_string.data(), static_cast<int>(run.steps),
+                error.what());
   }
-  return image.pixels().size() == 6 ? 0 : 1;
+  return run.finished && run.steps == 4 ? 0 : 1;
 }
