@@ -104,7 +104,7 @@ CommandLine::CommandLine()
       "them at the image level. The size is 224 (nano8: 96), of DINO's small views 96 (nano8: 40).\n"
       "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, "
       "128), as \n"
-      "the published one has five times the parameters of the nano8 backbone. On few images use few "
+      "the published one has four times the parameters of the nano8 backbone. On few images use few "
       "prototypes and a \n"
       "teacher momentum nearer to 1 the longer the run.\n"
       "Other heads, grid points, the learned reference vector and detached positions are compile-time parts "
@@ -116,7 +116,7 @@ CommandLine::CommandLine()
 void CommandLine::x_add_data_options() {
   x_app
       .add_option("--data", x_job.data,
-                  "Images: a folder, a VOC folder, a .txt file of paths, or 'synthetic' for generated scenes")
+                  "Images (required): a folder, a VOC folder, a .txt file of paths, or 'synthetic' for generated scenes")
       ->required()
       ->option_text("PATH|synthetic");
   x_app
@@ -214,7 +214,7 @@ void CommandLine::x_add_training_options() {
 
 void CommandLine::x_add_run_options() {
   const std::string group = "Run";
-  x_app.add_option("--out", x_job.out, "Folder for what is written")
+  x_app.add_option("--out", x_job.out, "Folder for what is written (required)")
       ->required()
       ->option_text("DIR")
       ->group(group);

@@ -34,7 +34,7 @@ for threads in 1 3; do
 done
 
 # Ctrl-C: a checkpoint, one line, status 130; the run goes on from there.
-pretrain "${scenes[@]}" --epochs 100000 --out stopped >out.txt 2>err.txt &
+"$programs/dssl-pretrain" "${tiny[@]}" "${scenes[@]}" --epochs 100000 --out stopped >out.txt 2>err.txt &
 process=$!
 for _ in $(seq 200); do
   [[ $(cat stopped/metrics.jsonl 2>/dev/null | wc -l) -ge 2 ]] && break
