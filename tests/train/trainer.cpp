@@ -318,6 +318,14 @@ TEST_CASE("a checkpoint of another run, or a damaged one, is refused and nothing
   flipped[flipped.size() - 100] = static_cast<char>(flipped[flipped.size() - 100] ^ 4);
   write(flipped);
   CHECK_THAT(refused(fresh), Catch::Contains("damaged"));
+  // A position that is no number is found before anything is put in place.
+  auto lost = good;
+  const std::string key = "\"step\":\"";
+  const auto at = std::search(lost.begin(), lost.end(), key.begin(), key.end());
+  REQUIRE(lost.end() - at > static_cast<std::ptrdiff_t>(key.size()));
+  at[static_cast<std::ptrdiff_t>(key.size())] = 'x';
+  write(lost);
+  CHECK_THAT(refused(fresh), Catch::Contains("'step' is 'x"));
   write(good);
   fresh.resume(file.path());
   CHECK(same_bits(state_of(fresh), state_of(trainer)));
