@@ -1,5 +1,6 @@
 // Whole runs: the same bits for any number of threads and after a resume; bad input; what is reported.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -375,6 +376,43 @@ TEST_CASE("a stop token ends a run cleanly") {
   CHECK_FALSE(summary.finished);
   CHECK(summary.steps == 2);
   CHECK(trainer.fit(NoiseImages(8)).finished);
+}
+
+TEST_CASE("a stop while images are waited for saves the steps that were made, and no others") {
+  /// Asks for a stop while it loads its n-th image.
+  class StoppingImages {
+   public:
+    StoppingImages(std::stop_source& stop, Index last) : x_stop(stop), x_last(last) {}
+    [[nodiscard]] Index size() const { return 8; }
+    [[nodiscard]] std::string name(Index i) const { return NoiseImages(8).name(i); }
+    [[nodiscard]] AnyImage load(Index i) const {
+      if (++x_loads == x_last) x_stop.request_stop();
+      return NoiseImages(8).load(i);
+    }
+
+   private:
+    std::stop_source& x_stop;
+    Index x_last;
+    mutable std::atomic<Index> x_loads = 0;
+  };
+  const TemporaryFile file("stopped");
+  TrainerOptions options = tiny_options();
+  options.checkpoint = file.path();
+  options.prefetch = 1;
+  Trainer<Tiny, Cpu> trainer(options);
+  std::stop_source stop_later;
+  const RunSummary summary = trainer.fit(StoppingImages(stop_later, 7), stop_later.get_token());
+  CHECK(summary.steps == 1);  // in the middle of an epoch
+  Trainer<Tiny, Cpu> again(options);
+  again.resume(file.path());
+  CHECK(same_bits(state_of(again), state_of(trainer)));
+
+  // A new run that ends before its first step does not cost the old one its checkpoint.
+  const auto good = bytes_of(file.path());
+  Trainer<Tiny, Cpu> fresh(options);
+  std::stop_source stop_now;
+  CHECK(fresh.fit(StoppingImages(stop_now, 1), stop_now.get_token()).steps == 0);
+  CHECK(bytes_of(file.path()) == good);
 }
 
 TEST_CASE("a checkpoint that cannot be written is an error that names the file") {
