@@ -71,7 +71,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 39> option_o
     {"locals", "--locals"},
     {"global_size.height", "--views-global"},
     {"local_size.height", "--views-local"},
-    {"view size", "--views-global or --views-local"},
+    {"size", "--views-global or --views-local"},
     {"global_area.low", "--global-scale"},
     {"global_area.high", "--global-scale"},
     {"local_area.low", "--local-scale"},
@@ -279,11 +279,11 @@ Job CommandLine::job() {
 }
 
 std::string CommandLine::in_options_of_program(std::string message, std::string_view field) {
+  const std::string named = join("option '", field, "'");
+  if (!message.starts_with(named)) return message;
   if (field.starts_with("views.")) field.remove_prefix(6);
   for (const auto& [known, option] : option_of_field) {
-    const std::string named = join("option '", known, "'");
-    if (known == field && message.starts_with(named))
-      return std::string(option) + message.substr(named.size());
+    if (known == field) return std::string(option) + message.substr(named.size());
   }
   return message;
 }

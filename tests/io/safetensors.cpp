@@ -216,6 +216,10 @@ TEST_CASE("each kind of damage is named") {
   REQUIRE(contains(header("{" + tensor_entry("w", "F32", "[2]", 8, 0) + "}", 8), "'w' has data_offsets"));
   REQUIRE(contains(header("{" + tensor_entry("w", "F32", "[-2]", 0, 8) + "}", 8), "whole number"));
   REQUIRE(contains(header("{" + tensor_entry("w", "U8", "[4294967296, 4294967296]", 0, 0) + "}", 0), "'w'"));
+  // A zero does not hide extents whose product no integer holds: whoever counts the elements multiplies them.
+  REQUIRE(contains(header("{" + tensor_entry("w", "U8", "[4294967296, 4294967296, 0]", 0, 0) + "}", 0),
+                   "expected a size that fits in memory"));
+  REQUIRE(header("{" + tensor_entry("w", "U8", "[3, 0]", 0, 0) + "}", 0) == "(nothing was thrown)");
   REQUIRE(contains(header("{" + tensor_entry("w", "F32", "[2]", 0, 8) + "}", 4), "truncated: tensor 'w'"));
   REQUIRE(
       contains(header("{" + tensor_entry("w", "F32", "[2]", 0, 8) + "}", 12), "the tensors end at byte 8"));

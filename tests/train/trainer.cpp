@@ -1,5 +1,6 @@
 // Whole runs: the same bits for any number of threads and after a resume; bad input; what is reported.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -257,7 +258,7 @@ TEST_CASE("grey images serve a colour recipe; other channel counts are unreadabl
   Trainer<Tiny, Cpu> grey(options);
   CHECK(grey.fit(NoiseImages(8, {}, 1)).unreadable == 0);
   Trainer<Tiny, Cpu> wrong(options);
-  CHECK_THAT(message_of([&] { wrong.fit(NoiseImages(8, {}, 5)); }), Catch::Contains("has 5 channels; expected 3 or 1"));
+  CHECK_THAT(message_of([&] { wrong.fit(NoiseImages(8, {}, 5)); }), Catch::Contains("has 5 channels; expected 3"));
   options.channels = 5;
   Trainer<Tiny, Cpu> five(options);
   CHECK(five.fit(NoiseImages(8, {}, 5)).finished);
@@ -318,6 +319,14 @@ TEST_CASE("a checkpoint of another run, or a damaged one, is refused and nothing
   flipped[flipped.size() - 100] = static_cast<char>(flipped[flipped.size() - 100] ^ 4);
   write(flipped);
   CHECK_THAT(refused(fresh), Catch::Contains("damaged"));
+  // A position that is no number is found before anything is put in place.
+  auto lost = good;
+  const std::string key = "\"step\":\"";
+  const auto at = std::search(lost.begin(), lost.end(), key.begin(), key.end());
+  REQUIRE(lost.end() - at > static_cast<std::ptrdiff_t>(key.size()));
+  at[static_cast<std::ptrdiff_t>(key.size())] = 'x';
+  write(lost);
+  CHECK_THAT(refused(fresh), Catch::Contains("'step' is 'x"));
   write(good);
   fresh.resume(file.path());
   CHECK(same_bits(state_of(fresh), state_of(trainer)));
@@ -367,6 +376,43 @@ TEST_CASE("a stop token ends a run cleanly") {
   CHECK_FALSE(summary.finished);
   CHECK(summary.steps == 2);
   CHECK(trainer.fit(NoiseImages(8)).finished);
+}
+
+TEST_CASE("a stop while images are waited for saves the steps that were made, and no others") {
+  /// Asks for a stop while it loads its n-th image.
+  class StoppingImages {
+   public:
+    StoppingImages(std::stop_source& stop, Index last) : x_stop(stop), x_last(last) {}
+    [[nodiscard]] Index size() const { return 8; }
+    [[nodiscard]] std::string name(Index i) const { return NoiseImages(8).name(i); }
+    [[nodiscard]] AnyImage load(Index i) const {
+      if (++x_loads == x_last) x_stop.request_stop();
+      return NoiseImages(8).load(i);
+    }
+
+   private:
+    std::stop_source& x_stop;
+    Index x_last;
+    mutable std::atomic<Index> x_loads = 0;
+  };
+  const TemporaryFile file("stopped");
+  TrainerOptions options = tiny_options();
+  options.checkpoint = file.path();
+  options.prefetch = 1;
+  Trainer<Tiny, Cpu> trainer(options);
+  std::stop_source stop_later;
+  const RunSummary summary = trainer.fit(StoppingImages(stop_later, 7), stop_later.get_token());
+  CHECK(summary.steps == 1);  // in the middle of an epoch
+  Trainer<Tiny, Cpu> again(options);
+  again.resume(file.path());
+  CHECK(same_bits(state_of(again), state_of(trainer)));
+
+  // A new run that ends before its first step does not cost the old one its checkpoint.
+  const auto good = bytes_of(file.path());
+  Trainer<Tiny, Cpu> fresh(options);
+  std::stop_source stop_now;
+  CHECK(fresh.fit(StoppingImages(stop_now, 1), stop_now.get_token()).steps == 0);
+  CHECK(bytes_of(file.path()) == good);
 }
 
 TEST_CASE("a checkpoint that cannot be written is an error that names the file") {

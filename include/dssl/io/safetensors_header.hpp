@@ -279,13 +279,13 @@ inline void check_tensors(const std::vector<StoredTensor>& tensors, std::string_
                           std::size_t data_bytes) {
   std::vector<const StoredTensor*> by_offset;
   for (const StoredTensor& tensor : tensors) {
-    // Bytes by shape; a product that overflows can fit no file.
+    // Bytes by shape; a product that overflows can fit no file. That of the extents beside a zero may not either:
+    // `size()` multiplies them all.
     std::size_t bytes = element_bytes(tensor.type);
     bool overflows = false;
     const bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
     for (const Index extent : tensor.shape) {
-      if (empty) break;
-      const auto factor = static_cast<std::size_t>(extent);
+      const auto factor = std::max<std::size_t>(1, static_cast<std::size_t>(extent));
       overflows = overflows || bytes > std::numeric_limits<std::size_t>::max() / 2 / factor;
       if (!overflows) bytes *= factor;
     }

@@ -98,8 +98,7 @@ struct BlockActivations {
     return a;
   }
 
-  /// Buffers for a block that only goes forward: middle and out overwrite x in place, and the hidden layer is
-  /// activated in place.
+  /// Buffers for a block that only goes forward: middle and out overwrite x in place.
   static BlockActivations forward_only(Arena& arena, const BlockSize& size, MatrixView<T> x, Index tail_rows,
                                        bool last) {
     BlockActivations a = x_common(arena, size, x.rows(), tail_rows, last);

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <vector>
 
@@ -159,17 +160,19 @@ template <class Recipe, Backend B>
                                           const TrainerOptions& options, std::string_view recipe) {
   using T = typename B::Scalar;
   const auto file = SafetensorsFile::open(path);
-  const auto text = [&](const std::string& key) -> const std::string& {
+  const auto text = [&](const std::string& key) {
     const auto found = file.metadata().find(key);
     if (found == file.metadata().end()) throw CheckpointError(path, join("is not a checkpoint: it has no '", key, "'"));
     return found->second;
   };
   const auto number = [&](const std::string& key) {
-    try {
-      return static_cast<Index>(std::stoll(text(key)));
-    } catch (const std::logic_error&) {
-      throw CheckpointError(path, join("'", key, "' is '", text(key), "'; expected a number"));
+    const std::string stored = text(key);
+    Index value = 0;
+    const auto [end, problem] = std::from_chars(stored.data(), stored.data() + stored.size(), value);
+    if (problem != std::errc{} || end != stored.data() + stored.size() || value < 0) {
+      throw CheckpointError(path, join("'", key, "' is '", stored, "'; expected a number of at least 0"));
     }
+    return value;
   };
   if (text("format") != "dssl checkpoint 1") {
     throw CheckpointError(path, join("has format '", text("format"), "'; expected 'dssl checkpoint 1'"));
@@ -178,12 +181,16 @@ template <class Recipe, Backend B>
     throw CheckpointError(path, join("was made with another recipe: ", text("recipe"), "; expected: ", recipe));
   }
   for_each_option(options, [&](std::string_view name, const auto& value) {
-    const std::string& stored = text(join("option.", name));
+    const std::string stored = text(join("option.", name));
     if (stored != detail::exact_text(value)) {
       throw CheckpointError(path, join("was made with option '", name, "' ", stored, "; this run has ",
                                        detail::exact_text(value)));
     }
   });
+  const RunPosition position{.step = number("step"),
+                             .dataset_images = number("dataset_images"),
+                             .unreadable = number("unreadable"),
+                             .collapsed_steps = number("collapsed_steps")};
   // All tensors are read and checked before the first one is put in place.
   std::vector<std::vector<T>> host;
   std::uint64_t sum = 0;
@@ -203,10 +210,7 @@ template <class Recipe, Backend B>
   detail::for_each_state(step, [&](const std::string&, VectorView<T> values, const std::vector<Index>&) {
     step.backend().upload(values.data(), std::span<const T>(host[next++]));
   });
-  return {.step = number("step"),
-          .dataset_images = number("dataset_images"),
-          .unreadable = number("unreadable"),
-          .collapsed_steps = number("collapsed_steps")};
+  return position;
 }
 
 }  // namespace dssl

@@ -136,6 +136,12 @@ class Trainer {
                                  x_position.step * update_images, skips, token);
 
     RunSummary summary;
+    Index saved = x_position.step;
+    const auto save_checkpoint_here = [&] {
+      if (x_options.checkpoint.empty() || saved == x_position.step) return;
+      save(x_options.checkpoint);
+      saved = x_position.step;
+    };
     while (x_position.step < steps && !token.stop_requested()) {
       const auto step_began = x_clock::now();
       const double wait_before = loader->wait_seconds();
@@ -143,10 +149,7 @@ class Trainer {
                         .step = x_position.step,
                         .epoch_steps = epoch_steps,
                         .steps = steps};
-      if (!x_run_step(report, *loader, skipped, schedules)) {
-        if (!x_options.checkpoint.empty()) save(x_options.checkpoint);
-        break;
-      }
+      if (!x_run_step(report, *loader, skipped, schedules)) break;
       ++x_position.step;
       x_position.unreadable = skipped.skipped();
       report.images = x_position.step * update_images;
@@ -157,12 +160,13 @@ class Trainer {
       const bool epoch_ends = x_position.step % epoch_steps == 0;
       Continue answer = x_on_step ? x_on_step(report) : proceed;
       if (epoch_ends && x_on_epoch && x_on_epoch(report) == stop) answer = stop;
-      const bool ends = answer == stop || token.stop_requested();
-      const bool due = epoch_ends || ends ||
-                       (x_options.checkpoint_steps > 0 && x_position.step % x_options.checkpoint_steps == 0);
-      if (!x_options.checkpoint.empty() && due) save(x_options.checkpoint);
-      if (ends) break;
+      if (epoch_ends || (x_options.checkpoint_steps > 0 && x_position.step % x_options.checkpoint_steps == 0)) {
+        save_checkpoint_here();
+      }
+      if (answer == stop) break;
     }
+    // Whenever the stop came; where no step was made, the file that is there is left alone.
+    save_checkpoint_here();
     summary.steps = x_position.step;
     summary.finished = x_position.step == steps;
     summary.seconds = x_seconds_since(began);
