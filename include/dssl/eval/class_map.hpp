@@ -22,7 +22,7 @@ struct ClassOptions {
 /// The map from mask ids (0..255) to the C classes that are learned and scored, numbered 0..C-1 in the order
 /// of ids.
 ///
-/// Test: tests/eval/class_map.cpp.
+/// Test: tests/eval/labelled_input.cpp.
 class ClassMap {
  public:
   /// Throws `OptionError` naming the field and the id.

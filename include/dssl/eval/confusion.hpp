@@ -59,7 +59,7 @@ class ConfusionMatrix {
   }
 
   /// IoU of class c = n(c,c) / (sum over row c + sum over column c - n(c,c)), their mean, and the share that
-  /// is right. Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp), tests/eval/confusion.cpp.
+  /// is right. Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
   [[nodiscard]] SegmentationScores scores(AbsentClasses rule = AbsentClasses::excluded) const {
     constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
     SegmentationScores out;

@@ -27,7 +27,7 @@ namespace dssl {
 
 /// An RGB image (H,W,3) with each pixel's class (H,W) mixed in as its id's colour: (1 - alpha) image + alpha
 /// colour. Ignored pixels show the image alone. alpha in [0, 1]. Throws `ShapeError`, `OptionError`. Test:
-/// tests/eval/overlay.cpp.
+/// tests/eval/labelled_input.cpp.
 [[nodiscard]] inline Image<std::uint8_t> overlay(const Image<std::uint8_t>& image,
                                                  std::span<const std::uint8_t> labels,
                                                  const ClassMap& classes, double alpha = 0.6) {
