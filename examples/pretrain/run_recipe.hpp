@@ -25,7 +25,10 @@ template <class Recipe>
   const auto save_teacher = [&](Index steps) {
     const auto weights = trainer.teacher();
     save_backbone(job.teacher_path(), std::span<const float>(weights.values), weights.layout,
-                  {{"arch", job.arch}, {"recipe", job.recipe}, {"step", std::to_string(steps)}});
+                  {{"arch", job.arch},
+                   {"recipe", job.recipe},
+                   {"relation", job.relation},
+                   {"step", std::to_string(steps)}});
   };
   trainer.on_step([&](const StepReport& report) { return log.step(report); });
   trainer.on_epoch([&](const StepReport& report) {

@@ -93,7 +93,15 @@ class Measurement {
       x_extractor.load(flat);
       return;
     }
-    x_loaded = x_extractor.load(SafetensorsFile::open(x_settings.weights));
+    const auto file = SafetensorsFile::open(x_settings.weights);
+    const auto relation = file.metadata().find("relation");
+    if (relation != file.metadata().end() && (relation->second == "all-query" || relation->second == "all_query")) {
+      // The features are read as in every other relation, where patches see the class token.
+      throw CheckpointError(x_settings.weights,
+                            "was trained with relation all-query, whose patches do not see the class token; expected "
+                            "weights of another relation");
+    }
+    x_loaded = x_extractor.load(file);
   }
 
   void x_describe(Index classes) const {

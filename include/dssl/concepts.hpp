@@ -11,6 +11,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/views/image.hpp>
 
 // Roles of a recipe: backbone, tokens, views, points, loss, head. The other two extension points have pages of
 // their own: backends (dssl/backend/concept.hpp) and image sources (dssl/data/source.hpp).
@@ -55,7 +56,8 @@ concept TokenScheme = requires {
 /// renders them. The first two views are the global ones. `plan` and `render` are pure functions of their
 /// arguments and are called by several threads at once, each with a workspace of its own.
 template <class X>
-concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plans, Index i, const RandomKey& key) {
+concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plans, Index i, const RandomKey& key,
+                                 const AnyImage& image, std::span<float> out, typename X::Workspace& workspace) {
   typename X::Plan;
   typename X::Workspace;
   plans.front().map;  // a ViewMap (dssl/views/geometry.hpp): points follow the view through it
@@ -63,6 +65,7 @@ concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plan
   { x.size(i).height } -> std::convertible_to<Index>;
   { x.size(i).width } -> std::convertible_to<Index>;
   x.plan(plans, i, i, key);
+  x.render(image, plans.front(), out, workspace);
 };
 
 /// A point sampler: K points of the overlap of two views, relative to it, in [0, 1]^2.

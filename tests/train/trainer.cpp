@@ -165,6 +165,8 @@ TEST_CASE("training moves the weights, and another seed moves them elsewhere") {
   options.seed = 12;
   Trainer<Tiny, Cpu> other(options);
   CHECK_FALSE(same_bits(before, state_of(other)));
+  other.fit(images);
+  CHECK_FALSE(same_bits(state_of(trainer), state_of(other)));
 }
 
 TEST_CASE("equal recipes are the same type in whatever order their parts are named") {
@@ -341,7 +343,6 @@ TEST_CASE("a loss that is not finite stops the run and leaves the last good chec
     [[nodiscard]] AnyImage load(Index i) const {
       Image<float> image(20, 20, 3);
       for (auto& p : image.pixels()) p = 0.3F + 0.05F * static_cast<float>(i);
-      if (i == 5) image(4, 4, 0) = std::numeric_limits<float>::quiet_NaN();
       if (i == 5) std::fill(image.pixels().begin(), image.pixels().end(), std::numeric_limits<float>::quiet_NaN());
       return image;
     }
@@ -356,7 +357,8 @@ TEST_CASE("a loss that is not finite stops the run and leaves the last good chec
   trainer.on_step([&](const StepReport&) { return last = bytes_of(file.path()), proceed; });
   const std::string message = message_of([&] { trainer.fit(Poisoned{}); });
   CHECK_THAT(message, Catch::Contains("level loss is"));
-  if (trainer.steps_done() > 0) {
+  REQUIRE(trainer.steps_done() > 0);
+  {
     Trainer<Tiny, Cpu> again(options);
     again.resume(file.path());
     CHECK(again.steps_done() == trainer.steps_done());

@@ -150,7 +150,7 @@ class SegmentationProbe {
   /// Throws `DataError`, `NonFiniteError`, `OptionError` where cached features would take more than
   /// `cache_limit`.
   template <SegmentationSource Source>
-  void train(const Source& source, std::stop_token stop = {}) {
+  void train(const Source& source, std::stop_token token = {}) {
     const Index count = source.size();
     if (count < 1) throw DataError("the training set holds no images");
     Cache cache = x_make_cache(count);
@@ -158,7 +158,7 @@ class SegmentationProbe {
     ProbeStep at{.steps = x_options.epochs * ((count + x_options.batch - 1) / x_options.batch)};
     const auto drop_epoch =
         static_cast<Index>(x_options.drop_after * static_cast<double>(x_options.epochs) + 1e-9);
-    for (at.epoch = 0; at.epoch < x_options.epochs && !stop.stop_requested(); ++at.epoch) {
+    for (at.epoch = 0; at.epoch < x_options.epochs && !token.stop_requested(); ++at.epoch) {
       at.learning_rate = x_options.learning_rate * static_cast<double>(x_options.batch) / 60.0 *
                          (at.epoch >= drop_epoch ? x_options.drop_factor : 1.0);
       Index in_batch = 0;
@@ -169,19 +169,19 @@ class SegmentationProbe {
       };
       const std::vector<Index> order = x_order(count, at.epoch);
       if (cache.filled) {
-        x_train_cached(cache, order, seen, stop);
+        x_train_cached(cache, order, seen, token);
       } else {
-        x_train_loaded(source, order, at.epoch, cache, skips, seen, stop);
-        cache.filled = !cache.features.empty() && !stop.stop_requested();
+        x_train_loaded(source, order, at.epoch, cache, skips, seen, token);
+        cache.filled = !cache.features.empty() && !token.stop_requested();
       }
-      if (in_batch > 0 && !stop.stop_requested()) x_step(at, in_batch);
+      if (in_batch > 0 && !token.stop_requested()) x_step(at, in_batch);
     }
   }
 
   /// Predicts every image of a source and counts. Unreadable images are left out and reported.
   /// Throws `DataError` if none could be read or too many could not.
   template <SegmentationSource Source>
-  [[nodiscard]] SegmentationResult evaluate(const Source& source, std::stop_token stop = {}) {
+  [[nodiscard]] SegmentationResult evaluate(const Source& source, std::stop_token token = {}) {
     const Index height = x_extractor.options().height;
     const Index width = x_extractor.options().width;
     SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
@@ -198,7 +198,7 @@ class SegmentationProbe {
           }
           return out;
         },
-        x_options.loader, stop);
+        x_options.loader, token);
     std::vector<Loaded> batch;
     x_each_batch(loader, batch, skips, [&] {
       for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -209,10 +209,10 @@ class SegmentationProbe {
         if (on_prediction) on_prediction({batch[i].index, batch[i].input.image, truth, predicted});
       }
       if (on_images) on_images(result.images);
-      return !stop.stop_requested();
+      return !token.stop_requested();
     });
     result.unreadable = skips.unreadable();
-    if (result.images == 0 && !stop.stop_requested())
+    if (result.images == 0 && !token.stop_requested())
       throw DataError("no image of the evaluation set can be read");
     return result;
   }
@@ -321,7 +321,7 @@ class SegmentationProbe {
 
   template <SegmentationSource Source, class Seen>
   void x_train_loaded(const Source& source, const std::vector<Index>& order, Index epoch, Cache& cache,
-                      SkipCounter& skips, const Seen& seen, const std::stop_token& stop) {
+                      SkipCounter& skips, const Seen& seen, const std::stop_token& token) {
     const Index label_height = x_segmenter.options().label_height;
     const Index label_width = x_segmenter.options().label_width;
     OrderedLoader<Loaded> loader(
@@ -334,7 +334,7 @@ class SegmentationProbe {
               x_renderer.render(picture, x_crop(picture, epoch, out.position), label_height, label_width);
           return out;
         },
-        x_options.loader, stop);
+        x_options.loader, token);
     std::vector<Loaded> batch;
     x_each_batch(loader, batch, skips, [&] {
       for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -349,7 +349,7 @@ class SegmentationProbe {
                     cache.labels.begin() + batch[i].position * x_label_size());
         }
         seen();
-        if (stop.stop_requested()) return false;
+        if (token.stop_requested()) return false;
       }
       return true;
     });
@@ -357,7 +357,7 @@ class SegmentationProbe {
 
   template <class Seen>
   void x_train_cached(Cache& cache, const std::vector<Index>& order, const Seen& seen,
-                      const std::stop_token& stop) {
+                      const std::stop_token& token) {
     const auto feature_size = static_cast<std::size_t>(x_feature_size());
     const auto label_size = static_cast<std::size_t>(x_label_size());
     T* const room = reinterpret_cast<T*>(cache.room.data());
@@ -368,7 +368,7 @@ class SegmentationProbe {
       x_segmenter.accumulate(MatrixView<const T>(room, x_extractor.grid().size(), x_extractor.width()),
                              std::span<const std::uint8_t>(cache.labels).subspan(i * label_size, label_size));
       seen();
-      if (stop.stop_requested()) return;
+      if (token.stop_requested()) return;
     }
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ios>
 #include <string>
 #include <string_view>
 
@@ -140,7 +141,7 @@ void for_each_option(const TrainerOptions& o, F&& f) {
   f("views.solarise_second_global", o.views.solarise_second_global);
   const auto listed = [](const std::vector<float>& values) {
     std::string text;
-    for (const float v : values) text += join(text.empty() ? "" : " ", v);
+    for (const float v : values) text += join(text.empty() ? "" : " ", std::hexfloat, v);
     return text;
   };
   f("views.mean", listed(o.views.mean));
