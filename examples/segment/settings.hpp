@@ -32,6 +32,7 @@ struct SegmentSettings {
   double learning_rate = 0.01;
   bool no_augment = false;
   bool cache_features = false;
+  bool standardise = false;
   Index at_once = 4;
   int threads = 0;
   std::uint64_t seed = 0;
