@@ -24,6 +24,7 @@
 #include <dssl/version.hpp>
 
 #include "common/architectures.hpp"
+#include "common/precision.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "segment/labelled_set.hpp"
@@ -253,7 +254,7 @@ class Measurement {
 void measure_segmentation(SegmentSettings settings) {
   const LabelledSets sets = open_sets(settings);
   with_architecture(settings.arch, [&]<class Backbone>() {
-    Measurement<Backbone>(settings, sets, Cpu({.threads = settings.threads})).run();
+    Measurement<Backbone>(settings, sets, Cpu({.threads = settings.threads, .precision = precision_of(settings.precision)})).run();
   });
 }
 

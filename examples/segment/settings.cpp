@@ -9,6 +9,7 @@
 #include <dssl/core/error.hpp>
 
 #include "common/architectures.hpp"
+#include "common/precision.hpp"
 
 namespace dssl::programs {
 
@@ -45,7 +46,8 @@ nlohmann::ordered_json SegmentSettings::json() const {
                                 {"augment", !no_augment && !cache_features},
                 {"standardise", standardise},
                                 {"absent_classes", absent_zero ? "zero" : "excluded"},
-                                {"seed", seed}};
+                                {"precision", precision},
+                {"seed", seed}};
   if (synthetic()) {
     object.erase("train");
     object.erase("val");
@@ -147,6 +149,10 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->group("Training");
   app.add_option("--threads", s.threads, "Threads; 0 takes all processors")
       ->check(CLI::Range(0, 4096))
+      ->capture_default_str()
+      ->group("Training");
+  app.add_option("--precision", s.precision, precision_help)
+      ->check(CLI::IsMember({"f32", "bf16"}))
       ->capture_default_str()
       ->group("Training");
   app.add_option("--seed", s.seed, "Seed of random weights, crops, and generated scenes")

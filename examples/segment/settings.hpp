@@ -35,6 +35,7 @@ struct SegmentSettings {
   bool standardise = false;
   Index at_once = 4;
   int threads = 0;
+  std::string precision = "f32";
   std::uint64_t seed = 0;
   Index overlays = 8;
   Index scenes = 400;
