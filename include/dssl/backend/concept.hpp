@@ -55,7 +55,7 @@ concept LayerNormPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<c
   b.layer_norm_backward(y, v, v, x, x, w, w, w);
 };
 
-/// gelu_forward(y =, x): exact, y = x (1 + erf(x / sqrt 2)) / 2.  gelu_backward(d_x =, d_y, x); d_x may be d_y.
+/// gelu_forward(y =, x): exact, y = x (1 + erf(x / sqrt 2)) / 2; y may be x.  gelu_backward(d_x =, d_y, x); d_x may be d_y.
 /// residual_forward(out (M,D) =, x, branch, keep (S) or empty, sequence_of_row (M)):
 ///   out = x + keep[sequence_of_row] * branch; out may be x or branch. Empty keep: 1.
 /// residual_backward(d_branch (M,D) =, d_out, keep, sequence_of_row): d_branch = keep * d_out.

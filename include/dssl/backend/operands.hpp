@@ -26,17 +26,17 @@ struct Taps {
 /// dropped, or not there at all (-1).
 template <class T>
 struct BranchRows {
-  RowIndex packed;            ///< (M); empty: every row is there, row m as row m
-  VectorView<const T> keep;   ///< (S) multipliers; empty: 1
-  RowIndex sequence_of_row;   ///< (M), looked at where `keep` is not empty
+  RowIndex packed{};          ///< (M); empty: every row is there, row m as row m
+  VectorView<const T> keep{}; ///< (S) multipliers; empty: 1
+  RowIndex sequence_of_row{}; ///< (M), looked at where `keep` is not empty
 };
 
 /// What a layer norm gives: y (N,D), and of each row its mean (N) and one over its standard deviation (N).
 template <class T>
 struct NormRows {
-  MatrixView<T> y;
-  VectorView<T> mean;
-  VectorView<T> inverse_std;
+  MatrixView<T> y{};
+  VectorView<T> mean{};
+  VectorView<T> inverse_std{};
 };
 
 /// One parameter tensor inside the flat parameter buffer, as optimisers see it.
