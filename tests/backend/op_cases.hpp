@@ -77,6 +77,10 @@ void dense_cases(Visit&& visit) {
       const auto y = board.output(s.m, s.d);
       b.gelu_forward(y, board.matrix(s.m, s.d, 3.0));
     });
+    visit("gelu_forward in place" + shape, [s](const auto& b, auto& board) {
+      const auto y = board.sum(s.m, s.d, 3.0);
+      b.gelu_forward(y, y);
+    });
     visit("gelu_backward" + shape, [s](const auto& b, auto& board) {
       const auto d_x = board.output(s.m, s.d);
       b.gelu_backward(d_x, board.matrix(s.m, s.d), board.matrix(s.m, s.d, 3.0));

@@ -117,11 +117,13 @@ void check_block(GroupSet reads, bool last, bool with_keep) {
   const auto p = BlockParameters<const double>::bind(weight_cursor);
   const auto d_p = BlockParameters<double>::bind(gradient_cursor);
   const auto loss = [&] {
+    norm_alone(backend, MatrixView<const double>(x), first_norm(a, p, keep));
     block_forward<R>(backend, a, MatrixView<const double>(x), p, size, device, keep, branch, reads, last);
     return test::dot(a.out.flat(), upstream);
   };
   loss();
   std::copy(upstream.begin(), upstream.end(), (last ? g.d_tail : g.d_x).data());
+  branch_alone(backend, last ? g.d_tail : g.d_x, mlp_branch(g, d_p, a, device, keep, last));
   block_backward<R>(backend, g, d_p, a, MatrixView<const double>(x), p, size, device, keep, reads, last);
 
   const auto d_x = gradient_difference(x.flat(), g.d_x.flat(), loss, 4, 4);

@@ -110,9 +110,27 @@ class BasicCpu {
     cpu::layer_norm_backward(*x_workers, d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight);
   }
 
+  void residual_norm_forward(Matrix out, const NormRows<T>& to, ConstMatrix x, ConstMatrix branch,
+                             const BranchRows<T>& from, RowIndex to_packed, ConstVector weight, ConstVector bias,
+                             double epsilon) const {
+    cpu::residual_norm_forward(*x_workers, out, to, x, branch, from, to_packed, weight, bias, epsilon);
+  }
+  void norm_residual_backward(Matrix d_x, Vector d_weight, Vector d_bias, Matrix d_branch, Vector d_branch_bias,
+                              ConstMatrix d_y, RowIndex norm_packed, ConstMatrix x, ConstVector mean,
+                              ConstVector inverse_std, ConstVector weight, const BranchRows<T>& to) const {
+    cpu::norm_residual_backward(*x_workers, d_x, d_weight, d_bias, d_branch, d_branch_bias, d_y, norm_packed, x, mean,
+                                inverse_std, weight, to);
+  }
+
   void gelu_forward(Matrix y, ConstMatrix x) const { cpu::gelu_forward(*x_workers, y, x); }
   void gelu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
     cpu::gelu_backward(*x_workers, d_x, d_y, x);
+  }
+  void gelu_forward_with_slope(Matrix y, Matrix slope, ConstMatrix x) const {
+    cpu::gelu_forward_with_slope(*x_workers, y, slope, x);
+  }
+  void gelu_backward_from_slope(Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix slope) const {
+    cpu::gelu_backward_from_slope(*x_workers, d_x, d_bias, d_y, slope);
   }
   void residual_forward(Matrix out, ConstMatrix x, ConstMatrix branch, ConstVector keep,
                         RowIndex sequence_of_row) const {

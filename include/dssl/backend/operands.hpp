@@ -20,6 +20,25 @@ struct Taps {
   std::array<T, 16> weight{};
 };
 
+/// How the rows of a token matrix (M) enter a residual branch, and how much of what it gives they keep.
+///
+/// Row m is row packed(m) of the branch's own matrices, which leave out the sequences that stochastic depth
+/// dropped, or not there at all (-1).
+template <class T>
+struct BranchRows {
+  RowIndex packed{};          ///< (M); empty: every row is there, row m as row m
+  VectorView<const T> keep{}; ///< (S) multipliers; empty: 1
+  RowIndex sequence_of_row{}; ///< (M), looked at where `keep` is not empty
+};
+
+/// What a layer norm gives: y (N,D), and of each row its mean (N) and one over its standard deviation (N).
+template <class T>
+struct NormRows {
+  MatrixView<T> y{};
+  VectorView<T> mean{};
+  VectorView<T> inverse_std{};
+};
+
 /// One parameter tensor inside the flat parameter buffer, as optimisers see it.
 struct Segment {
   Index offset = 0;

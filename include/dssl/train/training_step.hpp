@@ -17,6 +17,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/nn/block.hpp>
+#include <dssl/nn/stochastic_depth.hpp>
 #include <dssl/nn/token_layout.hpp>
 #include <dssl/optim/optimiser.hpp>
 #include <dssl/train/level.hpp>
@@ -32,6 +33,7 @@ struct StepOptions {
   Index accumulate = 1;    ///< forward passes an update
   Index prototypes = 0;    ///< 0: the recipe's own
   double stochastic_depth = 0.1;
+  bool recompute = false;  ///< keep only what enters each block and compute the rest again going backward
   std::uint64_t seed = 0;
   LossOptions loss{};
   OptimiserOptions optimiser{};
@@ -88,7 +90,6 @@ class TrainingStep {
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
     x_vector_host.reserve(static_cast<std::size_t>(std::max(x_image.centre().size(), x_point.centre().size())));
-    x_branches.reserve(static_cast<std::size_t>(x_config.backbone.depth));
     if constexpr (x_reference_tokens || x_sampled) {
       x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
     }
@@ -194,6 +195,12 @@ class TrainingStep {
   }
 
  private:
+  using Activations = typename Backbone::template Activations<T>;
+
+  /// Whether the backbone offers to keep only what enters its blocks.
+  static constexpr bool x_recomputes = requires(Arena& arena, const TokenLayout& tokens) {
+    Activations::take(arena, Backbone::config, tokens, true, true);
+  };
   static constexpr bool x_reference_tokens =
       Loss::point && Tokens::point_features == PointFeatures::reference_tokens;
   static constexpr bool x_sampled = Loss::point && Tokens::point_features == PointFeatures::sampled_patches;
@@ -210,6 +217,7 @@ class TrainingStep {
   void x_check_shape() const {
     const BatchShape& shape = x_options.shape;
     const Index patch = x_config.backbone.patch;
+    if (x_options.recompute && !x_recomputes) throw OptionError("recompute", "true", "false with this backbone");
     if (shape.batch < 1) throw OptionError("batch", shape.batch, "at least 1");
     if (shape.view_count() < 2) throw OptionError("views", shape.view_count(), "at least the two global views");
     if (!(shape.views[0] == shape.views[1])) throw OptionError("views", "of two sizes", "global views of one size");
@@ -261,7 +269,7 @@ class TrainingStep {
     x_teacher_inputs = Backbone::template Inputs<T>::place(
         x_backend, arena, backbone, x_teacher_tokens,
         {TensorView<T, 4>(views.data(), 2 * x_batch(), views.extent(1), views.extent(2), views.extent(3))});
-    x_keep = arena.vector<T>(static_cast<Index>(x_keep_count()));
+    x_depth = StochasticDepth<T>::place(x_backend, arena, x_student_tokens, backbone.depth);
     if constexpr (x_sampled) {
       x_teacher_taps = arena.vector<Taps<T>>(2 * x_batch() * x_views() * x_points());
       x_student_taps = arena.vector<Taps<T>>(x_views() * x_batch() * 2 * x_points());
@@ -285,7 +293,11 @@ class TrainingStep {
     const std::size_t teacher_end = arena.mark();
 
     arena.rewind(shared);
-    x_student_acts = Backbone::template Activations<T>::take(arena, backbone, x_student_tokens, true);
+    if constexpr (x_recomputes) {
+      x_student_acts = Activations::take(arena, backbone, x_student_tokens, true, x_options.recompute);
+    } else {
+      x_student_acts = Activations::take(arena, backbone, x_student_tokens, true);
+    }
     x_d_out = arena.matrix<T>(x_student_tokens.read_count(), backbone.width);
     if constexpr (x_sampled) {
       x_student_features = arena.matrix<T>(x_student_taps.size(), backbone.width);
@@ -344,14 +356,7 @@ class TrainingStep {
       x_draw_keep(batch);
       keep = x_keep_host;
     }
-    x_branches.clear();
-    if (keep.empty()) return;
-    x_backend.upload(x_keep.data(), keep);
-    const Index sequences = x_views() * x_batch();
-    for (Index i = 0; i < x_config.backbone.depth; ++i) {
-      const T* const at = x_keep.data() + 2 * i * sequences;
-      x_branches.push_back({VectorView<const T>(at, sequences), VectorView<const T>(at + sequences, sequences)});
-    }
+    x_depth.set(x_backend, x_student_tokens, keep);
   }
 
   template <class Table>
@@ -406,7 +411,7 @@ class TrainingStep {
   }
 
   void x_student_pass() {
-    const std::span<const BranchKeep<T>> keep(x_branches);
+    const std::span<const BranchKeep<T>> keep = x_depth.branches();
     const double temperature = x_options.loss.student_temperature;
     Backbone::template forward<Tokens::relation>(x_backend, x_student_acts, x_student_inputs, x_student_bound.backbone,
                                                  x_config.backbone, x_student_tokens, x_student_device, keep);
@@ -473,10 +478,9 @@ class TrainingStep {
   MatrixView<T> x_d_out;
   VectorView<Taps<T>> x_teacher_taps, x_student_taps;              // sampled patches only
   MatrixView<T> x_teacher_features, x_student_features, x_d_features;  // sampled patches only
-  VectorView<T> x_keep;
+  StochasticDepth<T> x_depth;
   Level<T> x_image, x_point;
 
-  std::vector<BranchKeep<T>> x_branches;
   std::vector<T> x_keep_host, x_features_host, x_vector_host, x_staging;
   std::vector<Taps<T>> x_taps_host;
   std::vector<double> x_norms_host;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/workers.hpp>
@@ -35,6 +37,29 @@ void add_column_sum(Workers& workers, VectorView<T> sum, MatrixView<const T> x, 
     const auto factor = spread(static_cast<T>(scale));
     map(sum.data() + begin, width, [&](const auto& s, const auto& v) { return multiply_add(v, factor, s); },
         sum.data() + begin, whole.data());
+  });
+}
+
+/// Rows whose sums down the columns are taken together, by one task; the parts are added in order.
+inline constexpr Index sum_part = 32;
+
+/// out[n] (D) += the sum over p of row n + p * N of sums (parts N, D), for each of the N vectors that is not empty.
+template <class T, std::size_t N>
+void add_parts(Workers& workers, const std::array<VectorView<T>, N>& out, MatrixView<T> sums, Index parts) {
+  constexpr auto each = static_cast<Index>(N);
+  constexpr Index columns = 64;
+  const auto add = [](const auto& s, const auto& v) { return s + v; };
+  const Index width = sums.cols();
+  workers.run_pieces(width, columns, each * parts * width / 8, [&](Index begin, Index end) {
+    alignas(64) std::array<T, columns> whole{};
+    for (std::size_t n = 0; n < N; ++n) {
+      if (out[n].empty()) continue;
+      whole.fill(T{0});
+      for (Index p = 0; p < parts; ++p) {
+        map(whole.data(), end - begin, add, whole.data(), sums.row(p * each + static_cast<Index>(n)) + begin);
+      }
+      map(out[n].data() + begin, end - begin, add, out[n].data() + begin, whole.data());
+    }
   });
 }
 
