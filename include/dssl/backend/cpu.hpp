@@ -22,6 +22,7 @@
 #include <dssl/backend/cpu/memory.hpp>
 #include <dssl/backend/cpu/optimiser.hpp>
 #include <dssl/backend/cpu/pointwise.hpp>
+#include <dssl/backend/cpu/prototype_loss.hpp>
 #include <dssl/backend/cpu/rows.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/core/error.hpp>
@@ -195,6 +196,16 @@ class BasicCpu {
     cpu::add_column_sum(*x_workers, sum, x, rows, scale);
   }
 
+  [[nodiscard]] std::size_t prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
+                                                     Index prototypes, Index width) const {
+    return cpu::prototype_loss_workspace<T>(targets, teacher_rows, prototypes, width);
+  }
+  void prototype_loss(const PrototypeLossResult<T>& result, const PrototypeRows<T>& student,
+                      const PrototypeRows<T>& teacher, const PrototypeTargets<T>& targets,
+                      const PrototypeLossNumbers& numbers, VectorView<std::byte> workspace) const {
+    cpu::prototype_loss(*x_workers, result, student, teacher, targets, numbers, workspace);
+  }
+
   void squared_norms(VectorView<double> norms, ConstVector flat, Segments segments) const {
     cpu::squared_norms(*x_workers, norms, flat, segments);
   }
@@ -235,5 +246,6 @@ class BasicCpu {
 using Cpu = BasicCpu<float>;
 
 static_assert(Backend<BasicCpu<float>> && Backend<BasicCpu<double>>);
+static_assert(FusedPrototypeLoss<BasicCpu<float>> && FusedPrototypeLoss<BasicCpu<double>>);
 
 }  // namespace dssl
