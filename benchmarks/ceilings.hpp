@@ -147,7 +147,7 @@ inline double triad_around_caches(float* a, const float* b, const float* c, std:
 class TriadArrays {
  public:
   explicit TriadArrays(std::size_t count)
-      : x_count(count / 16 * 16), x_memory(new(std::align_val_t{64}) float[3 * x_count]) {
+      : x_count(count / 16 * 16), x_memory(new (std::align_val_t{64}) float[3 * x_count]) {
     for (std::size_t i = 0; i < 3 * x_count; ++i) x_memory[i] = 1.0F + 0.25F * static_cast<float>(i % 7);
   }
   TriadArrays(const TriadArrays&) = delete;
@@ -166,8 +166,8 @@ class TriadArrays {
   float* x_memory;
 };
 
-/// The best of `repeats` rates of `work(thread)` done by `threads` threads at once: what work gives back, over
-/// the time from the common start to the end of the last.
+/// The best of `repeats` rates of `work(thread)` done by `threads` threads at once: what work gives back,
+/// over the time from the common start to the end of the last.
 template <class Work>
 [[nodiscard]] double best_rate(int threads, int repeats, const Work& work) {
   using Clock = std::chrono::steady_clock;
@@ -201,8 +201,9 @@ template <class Work>
 /// Ceilings of a number of threads.
 struct Ceilings {
   double float_flops = 0;  ///< FLOP/s of float multiply-adds
-  double bf16_flops = 0;   ///< FLOP/s of bf16 products with float sums; 0 where the build or the machine has none
-  double bytes = 0;        ///< bytes/s through memory, triad
+  double bf16_flops =
+      0;             ///< FLOP/s of bf16 products with float sums; 0 where the build or the machine has none
+  double bytes = 0;  ///< bytes/s through memory, triad
 
   /// Of the number format that a backend multiplies in: "f32" or "bf16".
   [[nodiscard]] double flops(std::string_view precision) const {
@@ -219,7 +220,8 @@ struct Ceilings {
   out.float_flops =
       best_rate(threads, repeats, [&](std::size_t t) { return float_multiply_adds(rounds, sinks[t]); });
 #if defined(__AVX512BF16__)
-  out.bf16_flops = best_rate(threads, repeats, [&](std::size_t t) { return bf16_dot_products(rounds, sinks[t]); });
+  out.bf16_flops =
+      best_rate(threads, repeats, [&](std::size_t t) { return bf16_dot_products(rounds, sinks[t]); });
 #endif
 #if defined(__AMX_BF16__) && defined(__linux__)
   if (tiles_allowed()) {
@@ -231,8 +233,8 @@ struct Ceilings {
   const TriadArrays arrays(std::size_t{64} << 20U);
   const auto parts = static_cast<std::size_t>(threads);
   out.bytes = best_rate(threads, 3, [&](std::size_t t) {
-    return triad(arrays.part(0, t, parts), arrays.part(1, t, parts), arrays.part(2, t, parts), arrays.length(parts),
-                 0.5F);
+    return triad(arrays.part(0, t, parts), arrays.part(1, t, parts), arrays.part(2, t, parts),
+                 arrays.length(parts), 0.5F);
   });
   // What the kernels gave must look used.
   std::atomic_signal_fence(std::memory_order_seq_cst);

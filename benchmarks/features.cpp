@@ -40,8 +40,8 @@ struct Options {
 template <class Backbone, class B>
 void measure(const Options& options, std::string_view name, const B& backend) {
   const std::size_t at_start = resident_bytes("VmRSS");
-  FeatureExtractor<Backbone, B> extractor(backend,
-                                          {.height = options.size, .width = options.size, .batch = options.batch});
+  FeatureExtractor<Backbone, B> extractor(
+      backend, {.height = options.size, .width = options.size, .batch = options.batch});
   std::vector<float> images(static_cast<std::size_t>(options.batch * extractor.image_size()));
   if (options.start.empty()) {
     std::vector<float> weights(static_cast<std::size_t>(extractor.layout().total()));
@@ -52,8 +52,8 @@ void measure(const Options& options, std::string_view name, const B& backend) {
     if (!options.write_start.empty()) {
       SafetensorsWriter writer;
       const ViTConfig& c = extractor.config();
-      const json config{{"vit_image", c.image},   {"vit_patch", c.patch},  {"vit_channels", c.channels},
-                        {"vit_dim", c.width},     {"vit_depth", c.depth},  {"vit_heads", c.heads},
+      const json config{{"vit_image", c.image},     {"vit_patch", c.patch},  {"vit_channels", c.channels},
+                        {"vit_dim", c.width},       {"vit_depth", c.depth},  {"vit_heads", c.heads},
                         {"vit_ratio", c.mlp_ratio}, {"batch", options.batch}};
       writer.metadata("config", config.dump());
       for (const auto& spec : extractor.layout().specs()) {
@@ -147,7 +147,8 @@ void run(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Times feature extraction (class token and patch map of images) and prints JSON.", "dssl-features"};
+  CLI::App app{"Times feature extraction (class token and patch map of images) and prints JSON.",
+               "dssl-features"};
   Options options;
   app.add_option("--arch", options.arch, "nano8, tiny16, small16 or base16")->capture_default_str();
   app.add_option("--precision", options.precision, "number format: f32")->capture_default_str();
@@ -157,8 +158,10 @@ int main(int argc, char** argv) {
   app.add_option("--runs", options.runs, "timed runs")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--warm-up", options.warm_up, "runs before them")->capture_default_str();
   app.add_flag("--serve", options.serve, "extract once for each line 'step' on stdin");
-  app.add_flag("--once", options.once, "extract once, print one number, and end: for the time to the first feature");
+  app.add_flag("--once", options.once,
+               "extract once, print one number, and end: for the time to the first feature");
   app.add_option("--start", options.start, "take weights and images from this file");
-  app.add_option("--write-start", options.write_start, "write weights and images for --start and for a peer, no more");
+  app.add_option("--write-start", options.write_start,
+                 "write weights and images for --start and for a peer, no more");
   return run_measurement(app, argc, argv, [&] { run(options); });
 }

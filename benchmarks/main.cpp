@@ -1,4 +1,5 @@
-// The main function of dssl_benchmarks: Google Benchmark's, for release builds only, with the build in its output.
+// The main function of dssl_benchmarks: Google Benchmark's, for release builds only, with the build in its
+// output.
 #include <cstdio>
 #include <exception>
 
@@ -13,7 +14,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "dssl_benchmarks: %s\n", error.what());
     return 1;
   }
-  for (const auto& [name, value] : dssl::benchmarks::machine_description()) benchmark::AddCustomContext(name, value);
+  for (const auto& [name, value] : dssl::benchmarks::machine_description())
+    benchmark::AddCustomContext(name, value);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();

@@ -36,8 +36,8 @@ template <class Call>
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Reads commands from stdin until it ends: `step` -> seconds of one call of `step`; `check` -> the numbers that
-/// `check` gives; `peak` -> largest resident memory since the first `step`, and `at_start`, in bytes.
+/// Reads commands from stdin until it ends: `step` -> seconds of one call of `step`; `check` -> the numbers
+/// that `check` gives; `peak` -> largest resident memory since the first `step`, and `at_start`, in bytes.
 template <class Step, class Check>
 void serve(const nlohmann::json& description, std::size_t at_start, const Step& step, const Check& check) {
   std::printf("ready %s\n", description.dump().c_str());

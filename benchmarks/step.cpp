@@ -36,7 +36,8 @@ struct Options {
   std::string write_start;  // where to write those of this program
 };
 
-/// Numbers of the update. The learning rate is the published peak for the batch; the others are the first step's.
+/// Numbers of the update. The learning rate is the published peak for the batch; the others are the first
+/// step's.
 struct Numbers {
   double learning_rate = 0;
   double weight_decay = 0.04;
@@ -103,7 +104,8 @@ Start drawn_start(const Step& step) {
   for (Index i = 0; i < static_cast<Index>(start.keep.size()); ++i) {
     const double rate =
         step.options().stochastic_depth * static_cast<double>(i / each) / static_cast<double>(blocks - 1);
-    start.keep[static_cast<std::size_t>(i)] = depth.bernoulli(rate) ? 0.0F : static_cast<float>(1.0 / (1.0 - rate));
+    start.keep[static_cast<std::size_t>(i)] =
+        depth.bernoulli(rate) ? 0.0F : static_cast<float>(1.0 / (1.0 - rate));
   }
   return start;
 }
@@ -123,8 +125,8 @@ Start read_start(const Step& step, const std::string& path) {
   }
   start.batch.teacher_points = points_of(file.read<float>("teacher_points"));
   start.batch.student_points = points_of(file.read<float>("student_points"));
-  start.keep = first_two_exchanged(file.read<float>("keep"), shape.view_count(), 2 * step.config().backbone.depth,
-                                   shape.batch);
+  start.keep = first_two_exchanged(file.read<float>("keep"), shape.view_count(),
+                                   2 * step.config().backbone.depth, shape.batch);
   return start;
 }
 
@@ -176,7 +178,8 @@ void write_start(const Step& step, const Start& start, const Numbers& numbers, c
                    .subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)));
   }
   for (std::size_t v = 0; v < start.batch.images.size(); ++v) {
-    writer.add("view" + std::to_string(v), {batch, shape.channels, shape.views[v].height, shape.views[v].width},
+    writer.add("view" + std::to_string(v),
+               {batch, shape.channels, shape.views[v].height, shape.views[v].width},
                std::span<const float>(start.batch.images[v]));
   }
   const auto teacher = floats_of(start.batch.teacher_points);
@@ -204,7 +207,8 @@ json parts_json(const Ledger& ledger, int steps, const Ceilings& ceilings, std::
                    {"seconds", part.seconds / n},
                    {"flop", part.flops / n},
                    {"bytes", part.bytes / n},
-                   {"floor_seconds", std::max(part.flops / ceilings.flops(precision), part.bytes / ceilings.bytes) / n}});
+                   {"floor_seconds",
+                    std::max(part.flops / ceilings.flops(precision), part.bytes / ceilings.bytes) / n}});
   }
   return out;
 }
@@ -248,22 +252,25 @@ void measure(const Options& options, Workload workload, std::string_view name, B
 
   const double flop = step_flop(Recipe::Backbone::config, Recipe::Head::config, workload);
   json out{{"program", "dssl-step"},
-           {"workload", {{"arch", name},
-                         {"batch", workload.batch},
-                         {"views", step_options.shape.view_count()},
-                         {"global_size", workload.global_size},
-                         {"local_size", workload.local_size},
-                         {"points", workload.points},
-                         {"prototypes", workload.prototypes}}},
+           {"workload",
+            {{"arch", name},
+             {"batch", workload.batch},
+             {"views", step_options.shape.view_count()},
+             {"global_size", workload.global_size},
+             {"local_size", workload.local_size},
+             {"points", workload.points},
+             {"prototypes", workload.prototypes}}},
            {"parameters", step.layout().parameter_count()},
            {"backend", backend.describe()},
            {"precision", options.precision},
            {"flop", flop},
            {"machine", machine_json()}};
   json plan = json::array();
-  for (const auto& entry : step.memory_plan().entries) plan.push_back({{"name", entry.name}, {"bytes", entry.bytes}});
+  for (const auto& entry : step.memory_plan().entries)
+    plan.push_back({{"name", entry.name}, {"bytes", entry.bytes}});
   if (options.serve) {
-    serve(out, at_start, [&] { run({}); }, check);
+    serve(
+        out, at_start, [&] { run({}); }, check);
     return;
   }
 
@@ -331,6 +338,7 @@ int main(int argc, char** argv) {
   app.add_flag("--parts", options.parts, "time every primitive too");
   app.add_flag("--serve", options.serve, "make a step for each line 'step' on stdin");
   app.add_option("--start", options.start, "begin from the weights and views of this file");
-  app.add_option("--write-start", options.write_start, "write weights and views for --start and for a peer, no more");
+  app.add_option("--write-start", options.write_start,
+                 "write weights and views for --start and for a peer, no more");
   return run_measurement(app, argc, argv, [&] { run(options); });
 }

@@ -28,9 +28,9 @@ using Ledger = std::map<std::pair<std::string, std::string>, Part>;
 
 /// Forwards every primitive to `B` and writes down its time, FLOP and bytes.
 ///
-/// Copies share one ledger. Calls of primitives must not overlap, which `B` asks for anyway. A primitive that is
-/// optional in `B` is offered here only where `B` has it: add it here too when a backend gains one, or the profile
-/// shows the path without it.
+/// Copies share one ledger. Calls of primitives must not overlap, which `B` asks for anyway. A primitive that
+/// is optional in `B` is offered here only where `B` has it: add it here too when a backend gains one, or the
+/// profile shows the path without it.
 template <Backend B>
 class TimedBackend {
  public:
@@ -68,16 +68,19 @@ class TimedBackend {
   }
 
   void linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight, ConstVector bias) const {
-    x_time("linear_forward", product(y, weight), bytes(y, x, weight, bias),
-           [&] { x_backend.linear_forward(y, x, weight, bias); }, shape(weight));
+    x_time(
+        "linear_forward", product(y, weight), bytes(y, x, weight, bias),
+        [&] { x_backend.linear_forward(y, x, weight, bias); }, shape(weight));
   }
   void linear_backward_input(Matrix d_x, ConstMatrix d_y, ConstMatrix weight) const {
-    x_time("linear_backward_input", product(d_y, weight), bytes(d_x, d_y, weight),
-           [&] { x_backend.linear_backward_input(d_x, d_y, weight); }, shape(weight));
+    x_time(
+        "linear_backward_input", product(d_y, weight), bytes(d_x, d_y, weight),
+        [&] { x_backend.linear_backward_input(d_x, d_y, weight); }, shape(weight));
   }
   void linear_backward_weight(Matrix d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const {
-    x_time("linear_backward_weight", product(d_y, d_weight), bytes(d_weight, d_weight, d_bias, d_y, x),
-           [&] { x_backend.linear_backward_weight(d_weight, d_bias, d_y, x); }, shape(d_weight));
+    x_time(
+        "linear_backward_weight", product(d_y, d_weight), bytes(d_weight, d_weight, d_bias, d_y, x),
+        [&] { x_backend.linear_backward_weight(d_weight, d_bias, d_y, x); }, shape(d_weight));
   }
 
   void layer_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x, ConstVector weight,
@@ -87,9 +90,8 @@ class TimedBackend {
   }
   void layer_norm_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
                            ConstVector mean, ConstVector inverse_std, ConstVector weight) const {
-    x_time("layer_norm_backward", 0, bytes(d_x, d_x, d_y, x), [&] {
-      x_backend.layer_norm_backward(d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight);
-    });
+    x_time("layer_norm_backward", 0, bytes(d_x, d_x, d_y, x),
+           [&] { x_backend.layer_norm_backward(d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight); });
   }
 
   void gelu_forward(Matrix y, ConstMatrix x) const {
@@ -103,7 +105,8 @@ class TimedBackend {
     x_time("residual_forward", 0, bytes(out, x, branch),
            [&] { x_backend.residual_forward(out, x, branch, keep, sequence_of_row); });
   }
-  void residual_backward(Matrix d_branch, ConstMatrix d_out, ConstVector keep, RowIndex sequence_of_row) const {
+  void residual_backward(Matrix d_branch, ConstMatrix d_out, ConstVector keep,
+                         RowIndex sequence_of_row) const {
     x_time("residual_backward", 0, bytes(d_branch, d_out),
            [&] { x_backend.residual_backward(d_branch, d_out, keep, sequence_of_row); });
   }
@@ -118,13 +121,12 @@ class TimedBackend {
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {
     x_time("attention_forward", 4.0 * pairs<R>(batch, queries) * static_cast<double>(out.cols()),
-           bytes(out, log_sum, qkv), [&] {
-             x_backend.template attention_forward<R>(out, log_sum, qkv, batch, heads, queries);
-           });
+           bytes(out, log_sum, qkv),
+           [&] { x_backend.template attention_forward<R>(out, log_sum, qkv, batch, heads, queries); });
   }
   template <AttentionRelation R>
-  void attention_backward(Matrix d_qkv, ConstMatrix d_out, ConstMatrix out, ConstMatrix log_sum, ConstMatrix qkv,
-                          const SequenceBatch& batch, Index heads, GroupSet queries) const {
+  void attention_backward(Matrix d_qkv, ConstMatrix d_out, ConstMatrix out, ConstMatrix log_sum,
+                          ConstMatrix qkv, const SequenceBatch& batch, Index heads, GroupSet queries) const {
     // Four products, and the scores again, which are not kept.
     x_time("attention_backward", 10.0 * pairs<R>(batch, queries) * static_cast<double>(out.cols()),
            bytes(d_qkv, d_out, out, log_sum, qkv), [&] {
@@ -133,7 +135,8 @@ class TimedBackend {
   }
 
   void unfold_patches(Matrix patches, TensorView<const T, 4> images, Index p) const {
-    x_time("unfold_patches", 0, bytes(patches, images), [&] { x_backend.unfold_patches(patches, images, p); });
+    x_time("unfold_patches", 0, bytes(patches, images),
+           [&] { x_backend.unfold_patches(patches, images, p); });
   }
   void copy_rows(Matrix dst, RowIndex dst_rows, ConstMatrix src, RowIndex src_rows) const {
     x_time("copy_rows", 0, 2 * row_bytes(dst, dst_rows, src, src_rows),
@@ -156,12 +159,14 @@ class TimedBackend {
     x_time("l2_normalise_forward", 0, bytes(y, norm, x),
            [&] { x_backend.l2_normalise_forward(y, norm, x, epsilon); });
   }
-  void l2_normalise_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix y, ConstVector norm, double epsilon) const {
+  void l2_normalise_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix y, ConstVector norm,
+                             double epsilon) const {
     x_time("l2_normalise_backward", 0, bytes(d_x, d_y, y),
            [&] { x_backend.l2_normalise_backward(d_x, d_y, y, norm, epsilon); });
   }
   void weight_norm_forward(Matrix w, Vector norm, ConstMatrix v, ConstVector g) const {
-    x_time("weight_norm_forward", 0, bytes(w, norm, v), [&] { x_backend.weight_norm_forward(w, norm, v, g); });
+    x_time("weight_norm_forward", 0, bytes(w, norm, v),
+           [&] { x_backend.weight_norm_forward(w, norm, v, g); });
   }
   void weight_norm_backward(Matrix d_v, Vector d_g, ConstMatrix d_w, ConstMatrix v, ConstVector g,
                             ConstVector norm) const {
@@ -182,7 +187,8 @@ class TimedBackend {
     x_time("row_entropy", 0, bytes(p), [&] { x_backend.row_entropy(out, p); });
   }
   void add_column_sum(Vector sum, ConstMatrix x, RowIndex rows, double scale) const {
-    x_time("add_column_sum", 0, bytes(sum, sum) + static_cast<std::size_t>(rows.size() * x.cols()) * sizeof(T),
+    x_time("add_column_sum", 0,
+           bytes(sum, sum) + static_cast<std::size_t>(rows.size() * x.cols()) * sizeof(T),
            [&] { x_backend.add_column_sum(sum, x, rows, scale); });
   }
 
@@ -194,11 +200,14 @@ class TimedBackend {
     x_time("adamw_step", 0, bytes(w, w, m, m, v, v, g),
            [&] { x_backend.adamw_step(w, m, v, g, norms, segments, step); });
   }
-  void sgd_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step) const {
+  void sgd_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments,
+                const MomentumStep& step) const {
     x_time("sgd_step", 0, bytes(w, w, m, m, g), [&] { x_backend.sgd_step(w, m, g, norms, segments, step); });
   }
-  void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step) const {
-    x_time("lars_step", 0, bytes(w, w, m, m, g), [&] { x_backend.lars_step(w, m, g, norms, segments, step); });
+  void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments,
+                 const MomentumStep& step) const {
+    x_time("lars_step", 0, bytes(w, w, m, m, g),
+           [&] { x_backend.lars_step(w, m, g, norms, segments, step); });
   }
 
  private:
@@ -214,7 +223,8 @@ class TimedBackend {
   [[nodiscard]] static std::string shape(ConstMatrix weight) {
     return std::to_string(weight.cols()) + " to " + std::to_string(weight.rows());
   }
-  [[nodiscard]] static std::size_t row_bytes(Matrix dst, RowIndex dst_rows, ConstMatrix src, RowIndex src_rows) {
+  [[nodiscard]] static std::size_t row_bytes(Matrix dst, RowIndex dst_rows, ConstMatrix src,
+                                             RowIndex src_rows) {
     const Index count = dst_rows.size() > 0   ? dst_rows.size()
                         : src_rows.size() > 0 ? src_rows.size()
                                               : src.rows();

@@ -38,15 +38,16 @@ using Published = DenseDino::with_backbone<Backbone>::template with_head<Head>;
 /// Calls `visit.template operator()<Recipe>(name, workload)` for every workload.
 template <class Visit>
 void each_workload(const Visit& visit) {
-  visit.template operator()<Published<ViT<vit_small16>>>("small16", Workload{.batch = 2, .prototypes = 65'536});
+  visit.template operator()<Published<ViT<vit_small16>>>("small16",
+                                                         Workload{.batch = 2, .prototypes = 65'536});
   visit.template operator()<Published<ViT<vit_tiny16>>>("tiny16", Workload{.batch = 8, .prototypes = 4'096});
   visit.template operator()<Published<
       ViT<vit_nano8>, ProjectionHead<HeadConfig{.hidden = 512, .bottleneck = 128, .prototypes = 1024}>>>(
       "nano8", Workload{.batch = 16, .global_size = 96, .local_size = 48, .prototypes = 1024});
 }
 
-/// FLOP of one backbone pass over a view of `patches` patches and `references` reference tokens, multiply-add = 2:
-/// F(T) = L (24 T D^2 + 4 T^2 D) + 2 N C p^2 D, as if every token saw every token.
+/// FLOP of one backbone pass over a view of `patches` patches and `references` reference tokens, multiply-add
+/// = 2: F(T) = L (24 T D^2 + 4 T^2 D) + 2 N C p^2 D, as if every token saw every token.
 [[nodiscard]] inline double backbone_flop(const ViTConfig& c, Index patches, Index references) {
   const auto d = static_cast<double>(c.width);
   const auto n = static_cast<double>(patches);
@@ -72,12 +73,12 @@ void each_workload(const Visit& visit) {
   head.prototypes = w.prototypes;
   const auto patches = [&](Index size) { return (size / backbone.patch) * (size / backbone.patch); };
   const Index views = 2 + w.locals;
-  const double student = 2.0 * backbone_flop(backbone, patches(w.global_size), 2 * w.points) +
-                         static_cast<double>(w.locals) *
-                             backbone_flop(backbone, patches(w.local_size), 2 * w.points);
+  const double student =
+      2.0 * backbone_flop(backbone, patches(w.global_size), 2 * w.points) +
+      static_cast<double>(w.locals) * backbone_flop(backbone, patches(w.local_size), 2 * w.points);
   const double teacher = 2.0 * backbone_flop(backbone, patches(w.global_size), views * w.points);
-  const double rows = 3.0 * static_cast<double>(views * (1 + 2 * w.points)) +
-                      2.0 * static_cast<double>(1 + views * w.points);
+  const double rows =
+      3.0 * static_cast<double>(views * (1 + 2 * w.points)) + 2.0 * static_cast<double>(1 + views * w.points);
   return static_cast<double>(w.batch) * (3.0 * student + teacher + rows * head_flop(head, backbone.width));
 }
 
