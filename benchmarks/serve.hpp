@@ -24,8 +24,8 @@ namespace dssl::benchmarks {
 /// Calls `visit.template operator()<B>()` for the backend of a number format. One line a backend.
 template <class Visit>
 void with_backend(std::string_view precision, const Visit& visit) {
-  if (precision == "f32") return visit.template operator()<Cpu>();
-  throw OptionError("precision", precision, "f32");
+  if (precision == "f32" || precision == "bf16") return visit.template operator()<Cpu>();
+  throw OptionError("precision", precision, "f32 or bf16");
 }
 
 /// Seconds that a call takes.

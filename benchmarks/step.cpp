@@ -312,7 +312,8 @@ void run(const Options& options) {
     if (name != options.arch) return;
     found = true;
     with_backend(options.precision, [&]<class B>() {
-      const B backend({.threads = options.threads});
+      const B backend(
+          {.threads = options.threads, .precision = options.precision == "bf16" ? Precision::bf16 : Precision::full});
       if (options.parts) {
         measure<Recipe>(options, workload, name, TimedBackend<B>(backend));
       } else {
