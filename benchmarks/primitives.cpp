@@ -178,6 +178,43 @@ void add_dense(Index m, Index d) {
       cpu.gelu_backward(d_x->matrix(m, d), d_y->matrix(m, d), x->matrix(m, d));
     };
   });
+  add("gelu_forward_with_slope" + shape, {.bytes = 3 * bytes}, [=](const Cpu& cpu) {
+    return [=, &cpu, y = std::make_shared<Numbers>(m * d), slope = std::make_shared<Numbers>(m * d),
+            x = std::make_shared<Numbers>(m * d, 2.0)] {
+      cpu.gelu_forward_with_slope(y->matrix(m, d), slope->matrix(m, d), x->matrix(m, d));
+    };
+  });
+  add("gelu_backward_from_slope" + shape, {.bytes = 3 * bytes}, [=](const Cpu& cpu) {
+    return [=, &cpu, d_x = std::make_shared<Numbers>(m * d), d_y = std::make_shared<Numbers>(m * d, 1e-3),
+            slope = std::make_shared<Numbers>(m * d), d_b = std::make_shared<Numbers>(d)] {
+      cpu.gelu_backward_from_slope(d_x->matrix(m, d), d_b->vector(), d_y->matrix(m, d), slope->matrix(m, d));
+    };
+  });
+  add("residual_norm_forward" + shape, {.bytes = 4 * bytes}, [=](const Cpu& cpu) {
+    return [=, &cpu, out = std::make_shared<Numbers>(m * d), y = std::make_shared<Numbers>(m * d),
+            x = std::make_shared<Numbers>(m * d), branch = std::make_shared<Numbers>(m * d),
+            w = std::make_shared<Numbers>(d), b = std::make_shared<Numbers>(d), mean = std::make_shared<Numbers>(m),
+            std = std::make_shared<Numbers>(m)] {
+      cpu.residual_norm_forward(out->matrix(m, d), {y->matrix(m, d), mean->vector(), std->vector()}, x->matrix(m, d),
+                                branch->matrix(m, d), {}, {}, w->vector(), b->vector(), 1e-6);
+    };
+  });
+  add("norm_residual_backward" + shape, {.bytes = 5 * bytes}, [=](const Cpu& cpu) {
+    return [=, &cpu, d_x = std::make_shared<Numbers>(m * d), d_y = std::make_shared<Numbers>(m * d, 1e-3),
+            d_branch = std::make_shared<Numbers>(m * d), x = std::make_shared<Numbers>(m * d),
+            w = std::make_shared<Numbers>(d), d_w = std::make_shared<Numbers>(d), d_b = std::make_shared<Numbers>(d),
+            d_bb = std::make_shared<Numbers>(d), mean = std::make_shared<Numbers>(m, 0.1),
+            std = std::make_shared<Numbers>(m, 0.1, 1.0)] {
+      cpu.norm_residual_backward(d_x->matrix(m, d), d_w->vector(), d_b->vector(), d_branch->matrix(m, d),
+                                 d_bb->vector(), d_y->matrix(m, d), {}, x->matrix(m, d), mean->vector(),
+                                 std->vector(), w->vector(), {});
+    };
+  });
+  add("add_column_sum" + shape, {.bytes = bytes}, [=](const Cpu& cpu) {
+    return [=, &cpu, sum = std::make_shared<Numbers>(d), x = std::make_shared<Numbers>(m * d, 1e-3)] {
+      cpu.add_column_sum(sum->vector(), x->matrix(m, d), {}, 1.0);
+    };
+  });
   add("residual_forward" + shape, {.bytes = 3 * bytes}, [=](const Cpu& cpu) {
     return [=, &cpu, out = std::make_shared<Numbers>(m * d), x = std::make_shared<Numbers>(m * d),
             branch = std::make_shared<Numbers>(m * d)] {
