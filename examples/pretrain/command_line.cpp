@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include <common/architectures.hpp>
+#include <common/precision.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
@@ -49,6 +50,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 40> option_o
     {"loader_threads", "--threads"},
     {"relation", "--relation"},
     {"recipe", "--recipe"},
+    {"precision", "--precision"},
     {"arch", "--arch"},
     {"split", "--split"},
     {"count", "--synthetic-count"},
@@ -231,6 +233,7 @@ void CommandLine::x_add_run_options() {
                  ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
+  x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app
       .add_option("--checkpoint-steps", x_job.options.checkpoint_steps,
                   "Checkpoints also after every so many steps; 0: only after epochs")
@@ -270,6 +273,7 @@ Job CommandLine::job() {
   if (job.recipe != "densedino" && job.recipe != "dino" && job.recipe != "feature-map") {
     throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
   }
+  static_cast<void>(precision_of(job.precision));  // an unknown one is an error before anything is opened
   x_set_views();
   auto& optimiser = job.options.optimiser;
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd

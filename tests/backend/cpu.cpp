@@ -88,6 +88,9 @@ TEST_CASE("Cpu optional operations hold to the primitives they stand for", "[bac
 TEST_CASE("Cpu attention holds to the oracle", "[backend][cpu]") { dssl::test::attention_cases(HeldToOracle{}); }
 TEST_CASE("Cpu row primitives hold to the oracle", "[backend][cpu]") { dssl::test::row_cases(HeldToOracle{}); }
 TEST_CASE("Cpu norms and losses hold to the oracle", "[backend][cpu]") { dssl::test::loss_cases(HeldToOracle{}); }
+TEST_CASE("Cpu loss over prototypes holds to the oracle", "[backend][cpu]") {
+  dssl::test::prototype_loss_cases(HeldToOracle{});
+}
 TEST_CASE("Cpu optimisers hold to the oracle", "[backend][cpu]") { dssl::test::optimiser_cases(HeldToOracle{}); }
 
 TEST_CASE("Cpu normal distribution function is exact to rounding", "[backend][cpu]") {

@@ -149,6 +149,23 @@ concept OptimiserPrimitives = requires(const B& b, VectorView<T> w, VectorView<c
   b.lars_step(w, w, g, norms, segments, MomentumStep{});
 };
 
+/// Fused, optional (nn/prototype_loss.hpp does the same with the primitives above where a backend lacks it): the end
+/// of a head, from unit vectors to the loss and back, without the logits of all rows in memory.
+/// prototype_loss(result, student (M rows), teacher (N rows), targets, numbers, workspace): with t and s the logits
+///   of the teacher's and the student's rows, p = centred_softmax(t), and d_s of cross_entropy(s, p),
+///   loss, entropy: of cross_entropy and row_entropy; the entropies of rows that are no targets hold anything;
+///   centre_sum += centre_share * sum of the rows of t that are named;
+///   d_unit = d_s w, and d_v, d_g += weight_norm_backward(d_s^T unit), w = g v / |v|, of the student.
+/// prototype_loss_workspace(target rows in the host's memory, N, P, D): bytes of workspace for these shapes, which
+///   are aligned to 64.
+template <class B, class T = typename B::Scalar>
+concept FusedPrototypeLoss = requires(const B& b, const PrototypeLossResult<T>& result, const PrototypeRows<T>& rows,
+                                      const PrototypeTargets<T>& targets, std::span<const TargetRows> host,
+                                      VectorView<std::byte> workspace) {
+  { b.prototype_loss_workspace(host, Index{}, Index{}, Index{}) } -> std::same_as<std::size_t>;
+  b.prototype_loss(result, rows, rows, targets, PrototypeLossNumbers{}, workspace);
+};
+
 /// A backend: a cheap value object with the primitives above and one line that describes it.
 template <class B>
 concept Backend = requires(const B& b) {

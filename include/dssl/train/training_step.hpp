@@ -133,8 +133,8 @@ class TrainingStep {
                         std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
-    x_teacher_pass(teacher_temperature);
-    x_student_pass();
+    x_teacher_pass();
+    x_student_pass(teacher_temperature);
     if constexpr (Loss::image) x_image.add_to(x_backend, report.image);
     if constexpr (Loss::point) x_point.add_to(x_backend, report.point);
     report.loss = image_weight<Loss>(x_options.loss) * report.image.loss +
@@ -279,8 +279,8 @@ class TrainingStep {
     if constexpr (Loss::point) x_point.place_lasting(x_backend, arena);
     arena.name_part("centres and targets");
 
-    // Once the targets are known, nothing of the teacher's pass is needed: the student's overwrites it. Its
-    // output rows stay, since the feature spread is read from them.
+    // Once the heads' unit vectors are known, nothing else of the teacher's pass is needed: the student's overwrites
+    // it. Its output rows stay, since the feature spread is read from them.
     x_teacher_acts.out = arena.matrix<T>(x_teacher_tokens.read_count(), backbone.width);
     const MatrixView<T> teacher_out = x_teacher_acts.out;
     const std::size_t shared = arena.mark();
@@ -303,11 +303,13 @@ class TrainingStep {
       x_student_features = arena.matrix<T>(x_student_taps.size(), backbone.width);
       x_d_features = arena.matrix<T>(x_student_taps.size(), backbone.width);
     }
+    // One head after the other is through with its backward pass before the backbone's begins.
     const std::size_t heads = arena.mark();
-    if constexpr (Loss::image) x_image.place_student(arena);
-    if constexpr (Loss::point) x_point.place_student(arena);
-    const std::size_t heads_end = arena.mark();
-    // The heads are through with their backward pass before the backbone's begins.
+    if constexpr (Loss::image) x_image.place_student(x_backend, arena);
+    const std::size_t image_end = arena.mark();
+    arena.rewind(heads);
+    if constexpr (Loss::point) x_point.place_student(x_backend, arena);
+    const std::size_t heads_end = std::max(image_end, arena.mark());
     arena.rewind(heads);
     x_block_gradients = Backbone::template Gradients<T>::take(arena, backbone.block(), x_student_tokens.rows(),
                                                               x_student_tokens.read_count());
@@ -391,11 +393,11 @@ class TrainingStep {
     }
   }
 
-  void x_teacher_pass(double temperature) {
+  void x_teacher_pass() {
     Backbone::template forward<Tokens::relation>(x_backend, x_teacher_acts, x_teacher_inputs, x_teacher_bound.backbone,
                                                  x_config.backbone, x_teacher_tokens, x_teacher_device, {});
     if constexpr (Loss::image) {
-      x_image.teacher(x_backend, x_class_rows(x_teacher_acts.out, x_teacher_tokens), x_teacher_bound.head, temperature);
+      x_image.teacher(x_backend, x_class_rows(x_teacher_acts.out, x_teacher_tokens), x_teacher_bound.head);
     }
     if constexpr (Loss::point) {
       MatrixView<const T> features;
@@ -406,34 +408,34 @@ class TrainingStep {
       } else {
         features = x_reference_rows(x_teacher_acts.out, x_teacher_tokens);
       }
-      x_point.teacher(x_backend, features, x_teacher_bound.reference_head, temperature);
+      x_point.teacher(x_backend, features, x_teacher_bound.reference_head);
     }
   }
 
-  void x_student_pass() {
+  void x_student_pass(double teacher_temperature) {
     const std::span<const BranchKeep<T>> keep = x_depth.branches();
     const double temperature = x_options.loss.student_temperature;
     Backbone::template forward<Tokens::relation>(x_backend, x_student_acts, x_student_inputs, x_student_bound.backbone,
                                                  x_config.backbone, x_student_tokens, x_student_device, keep);
     x_backend.fill(VectorView<T>(x_d_out.data(), x_d_out.size()), T{0});
     if constexpr (Loss::image) {
-      x_image.student(x_backend, x_class_rows(x_student_acts.out, x_student_tokens), x_student_bound.head, temperature,
-                      image_weight<Loss>(x_options.loss));
-      x_image.backward(x_backend, x_class_rows(x_d_out, x_student_tokens), x_gradient_bound.head, x_student_bound.head);
+      x_image.student(x_backend, x_class_rows(x_d_out, x_student_tokens), x_gradient_bound.head,
+                      x_class_rows(x_student_acts.out, x_student_tokens), x_student_bound.head, x_teacher_bound.head,
+                      temperature, teacher_temperature, image_weight<Loss>(x_options.loss));
     }
+    const auto point_level = [&](MatrixView<T> d_features, MatrixView<const T> features) {
+      x_point.student(x_backend, d_features, x_gradient_bound.reference_head, features, x_student_bound.reference_head,
+                      x_teacher_bound.reference_head, temperature, teacher_temperature,
+                      point_weight<Loss>(x_options.loss));
+    };
     if constexpr (x_sampled) {
       x_backend.sample_rows_forward(x_student_features, x_patch_rows(x_student_acts.out, x_student_tokens),
                                     x_student_taps);
-      x_point.student(x_backend, x_student_features, x_student_bound.reference_head, temperature,
-                      point_weight<Loss>(x_options.loss));
       x_backend.fill(VectorView<T>(x_d_features.data(), x_d_features.size()), T{0});
-      x_point.backward(x_backend, x_d_features, x_gradient_bound.reference_head, x_student_bound.reference_head);
+      point_level(x_d_features, x_student_features);
       x_backend.sample_rows_backward(x_patch_rows(x_d_out, x_student_tokens), x_d_features, x_student_taps);
     } else if constexpr (Loss::point) {
-      x_point.student(x_backend, x_reference_rows(x_student_acts.out, x_student_tokens),
-                      x_student_bound.reference_head, temperature, point_weight<Loss>(x_options.loss));
-      x_point.backward(x_backend, x_reference_rows(x_d_out, x_student_tokens), x_gradient_bound.reference_head,
-                       x_student_bound.reference_head);
+      point_level(x_reference_rows(x_d_out, x_student_tokens), x_reference_rows(x_student_acts.out, x_student_tokens));
     }
     Backbone::template backward<Tokens::relation>(x_backend, x_gradient_bound.backbone, x_block_gradients, x_d_out,
                                                   x_student_acts, x_student_inputs, x_student_bound.backbone,
