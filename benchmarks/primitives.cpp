@@ -237,7 +237,7 @@ class Cases {
   void add_fused(Index m, Index d) {
     const std::string shape = "/rows:" + std::to_string(m) + "/width:" + std::to_string(d);
     const double bytes = 4.0 * static_cast<double>(m * d);
-    if constexpr (GeluSlopes<B>) {
+    if constexpr (dssl::GeluSlopes<B>) {
       add("gelu_forward_with_slope" + shape, {.bytes = 3 * bytes}, [=](const B& b) {
         return [=, &b, y = std::make_shared<Numbers>(m * d), slope = std::make_shared<Numbers>(m * d),
                 x = std::make_shared<Numbers>(m * d, 2.0)] {
@@ -251,7 +251,7 @@ class Cases {
         };
       });
     }
-    if constexpr (ResidualNorms<B>) {
+    if constexpr (dssl::ResidualNorms<B>) {
       add("residual_norm_forward" + shape, {.bytes = 4 * bytes}, [=](const B& b) {
         return [=, &b, out = std::make_shared<Numbers>(m * d), y = std::make_shared<Numbers>(m * d),
                 x = std::make_shared<Numbers>(m * d), branch = std::make_shared<Numbers>(m * d),
