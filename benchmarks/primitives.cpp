@@ -230,6 +230,49 @@ class Cases {
         b.residual_forward(out->matrix(m, d), x->matrix(m, d), branch->matrix(m, d), {}, {});
       };
     });
+    add_fused(m, d);
+  }
+
+  /// Optional operations, where the backend has them.
+  void add_fused(Index m, Index d) {
+    const std::string shape = "/rows:" + std::to_string(m) + "/width:" + std::to_string(d);
+    const double bytes = 4.0 * static_cast<double>(m * d);
+    if constexpr (dssl::GeluSlopes<B>) {
+      add("gelu_forward_with_slope" + shape, {.bytes = 3 * bytes}, [=](const B& b) {
+        return [=, &b, y = std::make_shared<Numbers>(m * d), slope = std::make_shared<Numbers>(m * d),
+                x = std::make_shared<Numbers>(m * d, 2.0)] {
+          b.gelu_forward_with_slope(y->matrix(m, d), slope->matrix(m, d), x->matrix(m, d));
+        };
+      });
+      add("gelu_backward_from_slope" + shape, {.bytes = 3 * bytes}, [=](const B& b) {
+        return [=, &b, d_x = std::make_shared<Numbers>(m * d), d_y = std::make_shared<Numbers>(m * d, 1e-3),
+                slope = std::make_shared<Numbers>(m * d), d_b = std::make_shared<Numbers>(d)] {
+          b.gelu_backward_from_slope(d_x->matrix(m, d), d_b->vector(), d_y->matrix(m, d), slope->matrix(m, d));
+        };
+      });
+    }
+    if constexpr (dssl::ResidualNorms<B>) {
+      add("residual_norm_forward" + shape, {.bytes = 4 * bytes}, [=](const B& b) {
+        return [=, &b, out = std::make_shared<Numbers>(m * d), y = std::make_shared<Numbers>(m * d),
+                x = std::make_shared<Numbers>(m * d), branch = std::make_shared<Numbers>(m * d),
+                w = std::make_shared<Numbers>(d), bias = std::make_shared<Numbers>(d),
+                mean = std::make_shared<Numbers>(m), std = std::make_shared<Numbers>(m)] {
+          b.residual_norm_forward(out->matrix(m, d), {y->matrix(m, d), mean->vector(), std->vector()}, x->matrix(m, d),
+                                  branch->matrix(m, d), {}, {}, w->vector(), bias->vector(), 1e-6);
+        };
+      });
+      add("norm_residual_backward" + shape, {.bytes = 5 * bytes}, [=](const B& b) {
+        return [=, &b, d_x = std::make_shared<Numbers>(m * d), d_y = std::make_shared<Numbers>(m * d, 1e-3),
+                d_branch = std::make_shared<Numbers>(m * d), x = std::make_shared<Numbers>(m * d),
+                w = std::make_shared<Numbers>(d), d_w = std::make_shared<Numbers>(d),
+                d_b = std::make_shared<Numbers>(d), d_bb = std::make_shared<Numbers>(d),
+                mean = std::make_shared<Numbers>(m, 0.1), std = std::make_shared<Numbers>(m, 0.1, 1.0)] {
+          b.norm_residual_backward(d_x->matrix(m, d), d_w->vector(), d_b->vector(), d_branch->matrix(m, d),
+                                   d_bb->vector(), d_y->matrix(m, d), {}, x->matrix(m, d), mean->vector(),
+                                   std->vector(), w->vector(), {});
+        };
+      });
+    }
   }
 
   /// Rows [0, count) in an order of their own, without repeats.

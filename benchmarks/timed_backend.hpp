@@ -94,6 +94,37 @@ class TimedBackend {
            [&] { x_backend.layer_norm_backward(d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight); });
   }
 
+  void residual_norm_forward(Matrix out, const NormRows<T>& to, ConstMatrix x, ConstMatrix branch,
+                             const BranchRows<T>& from, RowIndex to_packed, ConstVector weight, ConstVector bias,
+                             double epsilon) const
+    requires ResidualNorms<B>
+  {
+    x_time("residual_norm_forward", 0, bytes(out, to.y, to.mean, to.inverse_std, x, branch), [&] {
+      x_backend.residual_norm_forward(out, to, x, branch, from, to_packed, weight, bias, epsilon);
+    });
+  }
+  void norm_residual_backward(Matrix d_x, Vector d_weight, Vector d_bias, Matrix d_branch, Vector d_branch_bias,
+                              ConstMatrix d_y, RowIndex norm_packed, ConstMatrix x, ConstVector mean,
+                              ConstVector inverse_std, ConstVector weight, const BranchRows<T>& to) const
+    requires ResidualNorms<B>
+  {
+    x_time("norm_residual_backward", 0, bytes(d_x, d_x, d_branch, d_y, x), [&] {
+      x_backend.norm_residual_backward(d_x, d_weight, d_bias, d_branch, d_branch_bias, d_y, norm_packed, x, mean,
+                                       inverse_std, weight, to);
+    });
+  }
+
+  void gelu_forward_with_slope(Matrix y, Matrix slope, ConstMatrix x) const
+    requires GeluSlopes<B>
+  {
+    x_time("gelu_forward_with_slope", 0, bytes(y, slope, x), [&] { x_backend.gelu_forward_with_slope(y, slope, x); });
+  }
+  void gelu_backward_from_slope(Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix slope) const
+    requires GeluSlopes<B>
+  {
+    x_time("gelu_backward_from_slope", 0, bytes(d_x, d_bias, d_y, slope),
+           [&] { x_backend.gelu_backward_from_slope(d_x, d_bias, d_y, slope); });
+  }
   void gelu_forward(Matrix y, ConstMatrix x) const {
     x_time("gelu_forward", 0, bytes(y, x), [&] { x_backend.gelu_forward(y, x); });
   }

@@ -57,6 +57,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 40> option_o
     {"height", "--synthetic-size"},
     {"width", "--synthetic-size"},
     {"stochastic_depth", "--stochastic-depth"},
+    {"recompute", "--recompute"},
     {"optimiser.learning_rate", "--lr"},
     {"optimiser.final_learning_rate", "--min-lr"},
     {"optimiser.warmup_epochs", "--warmup-epochs"},
@@ -201,6 +202,10 @@ void CommandLine::x_add_training_options() {
                   "Epochs at the start in which the prototypes stay as they are")
       ->group(group);
   x_app.add_option("--stochastic-depth", o.stochastic_depth, "Rate of the last block")->group(group);
+  x_app
+      .add_flag("--recompute", o.recompute,
+                "Keep only what enters each block and compute the rest again: less memory, more time")
+      ->group(group);
   x_app.add_option("--momentum", o.teacher.momentum, "Of the teacher, at the start")->group(group);
   x_app.add_option("--momentum-end", o.teacher.final_momentum, "Of the teacher, at the end")->group(group);
   x_app.add_option("--teacher-temp", o.teacher.temperature, "After the warm-up")->group(group);

@@ -1,6 +1,9 @@
 // One pre-norm transformer block: attention and MLP, each with a residual path.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/sequence.hpp>
@@ -99,41 +102,58 @@ struct BlockActivations {
 
   /// The same without `out`.
   static BlockActivations inner(Arena& arena, const BlockSize& size, Index rows, Index tail_rows, bool last) {
-    BlockActivations a = x_common(arena, size, rows, tail_rows, last);
-    a.activated = arena.matrix<T>(tail_rows, size.hidden);
+    BlockActivations a = x_begin(arena, size, rows);
+    a.x_attention(arena, size, rows);
+    if (last) a.x_tail(arena, size, tail_rows);
     a.middle = arena.matrix<T>(tail_rows, size.width);
-    a.for_backward = true;
-    return a;
-  }
-
-  /// Buffers for a block that only goes forward: middle and out overwrite x in place, and GELU its argument.
-  static BlockActivations forward_only(Arena& arena, const BlockSize& size, MatrixView<T> x, Index tail_rows,
-                                       bool last) {
-    BlockActivations a = x_common(arena, size, x.rows(), tail_rows, last);
-    a.activated = a.hidden;
-    a.middle = last ? a.tail_x : x;
-    a.out = a.middle;
-    return a;
-  }
-
- private:
-  static BlockActivations x_common(Arena& arena, const BlockSize& size, Index rows, Index tail_rows, bool last) {
-    BlockActivations a;
-    a.normal1 = arena.matrix<T>(rows, size.width);
-    a.mean1 = arena.vector<T>(rows);
-    a.inverse_std1 = arena.vector<T>(rows);
-    a.qkv = arena.matrix<T>(rows, 3 * size.width);
-    a.log_sum = arena.matrix<T>(rows, size.heads);
-    a.attended = arena.matrix<T>(rows, size.width);
-    if (last) {
-      a.tail_x = arena.matrix<T>(tail_rows, size.width);
-      a.tail_attended = arena.matrix<T>(tail_rows, size.width);
-    }
     a.normal2 = arena.matrix<T>(tail_rows, size.width);
     a.mean2 = arena.vector<T>(tail_rows);
     a.inverse_std2 = arena.vector<T>(tail_rows);
     a.hidden = arena.matrix<T>(tail_rows, size.hidden);
+    a.activated = arena.matrix<T>(tail_rows, size.hidden);
+    a.for_backward = true;
     return a;
+  }
+
+  /// Buffers for a block that only goes forward: middle and out overwrite x in place, GELU its argument, and the MLP
+  /// what attention left: 5 M D numbers and a few, where saved ones are 16 (hidden = 4D).
+  static BlockActivations forward_only(Arena& arena, const BlockSize& size, MatrixView<T> x, Index tail_rows,
+                                       bool last) {
+    BlockActivations a = x_begin(arena, size, x.rows());
+    if (last) a.x_tail(arena, size, tail_rows);
+    a.middle = last ? a.tail_x : x;
+    a.out = a.middle;
+    a.normal2 = a.normal1.rows(0, tail_rows);
+    a.mean2 = VectorView<T>(a.mean1.data(), tail_rows);
+    a.inverse_std2 = VectorView<T>(a.inverse_std1.data(), tail_rows);
+    const std::size_t start = arena.mark();
+    a.x_attention(arena, size, x.rows());
+    const std::size_t end = arena.mark();
+    arena.rewind(start);
+    a.hidden = arena.matrix<T>(tail_rows, size.hidden);
+    a.activated = a.hidden;
+    arena.rewind(std::max(end, arena.mark()));
+    return a;
+  }
+
+ private:
+  static BlockActivations x_begin(Arena& arena, const BlockSize& size, Index rows) {
+    BlockActivations a;
+    a.normal1 = arena.matrix<T>(rows, size.width);
+    a.mean1 = arena.vector<T>(rows);
+    a.inverse_std1 = arena.vector<T>(rows);
+    return a;
+  }
+
+  void x_attention(Arena& arena, const BlockSize& size, Index rows) {
+    qkv = arena.matrix<T>(rows, 3 * size.width);
+    log_sum = arena.matrix<T>(rows, size.heads);
+    attended = arena.matrix<T>(rows, size.width);
+  }
+
+  void x_tail(Arena& arena, const BlockSize& size, Index tail_rows) {
+    tail_x = arena.matrix<T>(tail_rows, size.width);
+    tail_attended = arena.matrix<T>(tail_rows, size.width);
   }
 };
 
@@ -144,16 +164,23 @@ struct BlockGradients {
   MatrixView<T> d_normal;  // (M,D)
   MatrixView<T> d_branch;  // (M,D)
   MatrixView<T> d_qkv;     // (M,3D)
-  MatrixView<T> d_hidden;  // (M,hidden)
+  MatrixView<T> d_hidden;  // (M,hidden), over d_qkv
   MatrixView<T> d_tail;    // (M',D) gradient of the last block's output, then of its middle
 
   static BlockGradients take(Arena& arena, const BlockSize& size, Index rows, Index tail_rows) {
-    return {.d_x = arena.matrix<T>(rows, size.width),
-            .d_normal = arena.matrix<T>(rows, size.width),
-            .d_branch = arena.matrix<T>(rows, size.width),
-            .d_qkv = arena.matrix<T>(rows, 3 * size.width),
-            .d_hidden = arena.matrix<T>(rows, size.hidden),
-            .d_tail = arena.matrix<T>(tail_rows, size.width)};
+    BlockGradients g;
+    g.d_x = arena.matrix<T>(rows, size.width);
+    g.d_normal = arena.matrix<T>(rows, size.width);
+    g.d_branch = arena.matrix<T>(rows, size.width);
+    g.d_tail = arena.matrix<T>(tail_rows, size.width);
+    // The MLP is through before attention begins.
+    const std::size_t start = arena.mark();
+    g.d_qkv = arena.matrix<T>(rows, 3 * size.width);
+    const std::size_t end = arena.mark();
+    arena.rewind(start);
+    g.d_hidden = arena.matrix<T>(rows, size.hidden);
+    arena.rewind(std::max(end, arena.mark()));
+    return g;
   }
 };
 
