@@ -117,10 +117,13 @@ void measure(const Options& options, std::string_view name, const B& backend) {
   const Ceilings ceilings = measure_ceilings(threads);
   for (int i = 0; i < options.warm_up; ++i) run();
   reset_peak_memory();
+  const LoadWatch watch;
   std::vector<double> seconds;
   for (int i = 0; i < options.runs; ++i) seconds.push_back(seconds_of(run));
+  const double others = watch.others();
   const double middle = median(seconds);
   out["threads"] = threads;
+  out["others_load"] = others;
   out["seconds"] = seconds_json(seconds);
   out["images_per_second"] = static_cast<double>(options.batch) / middle;
   out["flops"] = flop / middle;

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <string>
 #include <utility>
@@ -67,6 +70,37 @@ inline void require_release_build() {
                 "'; speed is measured with a Release build without sanitizers and assertions");
   }
 }
+
+/// How much of all processors somebody else used, from construction to `others`.
+class LoadWatch {
+ public:
+  /// Share from 0 to 1 of the time of all processors, stolen time included: a few percent is a quiet machine.
+  [[nodiscard]] double others() const {
+    const double elapsed = std::chrono::duration<double>(Clock::now() - x_start).count();
+    const double busy = x_machine_busy() - x_machine - (x_own_busy() - x_own);
+    return std::max(0.0, busy / elapsed / static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN)));
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  [[nodiscard]] static double x_machine_busy() {
+    std::ifstream file("/proc/stat");
+    std::string name;
+    double field[8] = {};  // user, nice, system, idle, waiting, interrupts, soft interrupts, stolen
+    file >> name;
+    for (double& value : field) file >> value;
+    return (field[0] + field[1] + field[2] + field[5] + field[6] + field[7]) /
+           static_cast<double>(sysconf(_SC_CLK_TCK));
+  }
+  [[nodiscard]] static double x_own_busy() {
+    return static_cast<double>(std::clock()) / static_cast<double>(CLOCKS_PER_SEC);
+  }
+
+  Clock::time_point x_start = Clock::now();
+  double x_machine = x_machine_busy();
+  double x_own = x_own_busy();
+};
 
 /// The middle one of some numbers, or the mean of the two in the middle.
 [[nodiscard]] inline double median(std::vector<double> values) {

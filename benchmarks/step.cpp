@@ -279,11 +279,14 @@ void measure(const Options& options, Workload workload, std::string_view name, B
   for (int i = 0; i < options.warm_up; ++i) run({});
   reset_peak_memory();
   if constexpr (requires { backend.ledger(); }) backend.clear();
+  const LoadWatch watch;
   std::vector<double> seconds;
   for (int i = 0; i < options.steps; ++i) seconds.push_back(seconds_of([&] { run({}); }));
 
+  const double others = watch.others();
   const double middle = median(seconds);
   out["threads"] = threads;
+  out["others_load"] = others;
   out["warm_up_steps"] = options.warm_up;
   out["seconds"] = seconds_json(seconds);
   out["images_per_second"] = static_cast<double>(workload.batch) / middle;

@@ -6,8 +6,11 @@
 
 Both begin from one file with the same weights and the same views. First they make steps that must give the same
 losses and gradient norms; only then is time taken: warm-up in turn, then at least five pairs. The peer gets what
-speeds it up: one thread a processor, a malloc that keeps its memory and uses huge pages. How much of the processors
-somebody else used meanwhile is written beside the times: a few percent is a quiet machine.
+speeds it up: one thread a processor, a malloc that keeps its memory and uses huge pages.
+
+How much of the processors somebody else used meanwhile is written beside the times; above 5 % the result is marked
+as taken under load, and its times are not to be quoted: threads that wait for each other lose far more than their
+share then. What still means something is the ratio of processor time with --threads 1, which is written too.
 
 Writes JSON, and a Markdown table to stdout. Standard library only.
 """
@@ -26,6 +29,7 @@ PEER_MALLOC = ":".join((
     "glibc.malloc.hugetlb=1", "glibc.malloc.mmap_threshold=17179869184",
     "glibc.malloc.trim_threshold=17179869184", "glibc.malloc.top_pad=268435456",
 ))
+QUIET = 0.05  # share of all processors that others may use
 PEERS = {
     "eager": [],
     "eager-lean": ["--lean"],
@@ -77,6 +81,13 @@ def machine_busy():
     return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
+def timed_step(contestant):
+    """Seconds of a step as the program tells them, and seconds of processor time that it used."""
+    before = contestant.busy()
+    seconds = contestant.ask("step")[0]
+    return seconds, contestant.busy() - before
+
+
 def same(ours, theirs, bounds):
     """Relative differences, and whether all lie within their bounds."""
     differences = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(ours, theirs)]
@@ -119,7 +130,11 @@ def compare(options, arch, peer):
         ours.ask("step")
         theirs.ask("step")
     busy, used, begin = machine_busy(), ours.busy() + theirs.busy(), time.monotonic()
-    pairs = [(ours.ask("step")[0], theirs.ask("step")[0]) for _ in range(options.pairs)]
+    pairs, processor = [], []
+    for _ in range(options.pairs):
+        a, b = timed_step(ours), timed_step(theirs)
+        pairs.append((a[0], b[0]))
+        processor.append((a[1], b[1]))
     elapsed = time.monotonic() - begin
     others = (machine_busy() - busy - (ours.busy() + theirs.busy() - used)) / elapsed / os.cpu_count()
     memory = {"ours": ours.ask("peak"), "peer": theirs.ask("peak")}
@@ -136,24 +151,34 @@ def compare(options, arch, peer):
         "ours": {**ours.description, "seconds": seconds([a for a, _ in pairs])},
         "peer_run": {**theirs.description, "seconds": seconds([b for _, b in pairs])},
         "ratio": seconds([b / a for a, b in pairs]),
+        "processor_seconds": {
+            "ours": seconds([a for a, _ in processor]), "peer": seconds([b for _, b in processor]),
+            "ratio": seconds([b / max(a, 0.01) for a, b in processor]),  # the kernel counts hundredths
+        },
         "peak": {who: {"peak": int(peak), "at_start": int(start)} for who, (peak, start) in memory.items()},
-        "checks": checks, "warm_up": options.warm_up, "others_load": max(0.0, others),
+        "checks": checks, "warm_up": options.warm_up,
+        "others_load": max(0.0, others), "under_load": others > QUIET,
         "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
 
 
 def table(results):
-    lines = ["| task | sizes | precision | peer | dssl s | peer s | ratio (min to max) | peak MB dssl / peer | others' load |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| task | sizes | threads | precision | peer | dssl s | peer s | ratio (min to max) | of processor time | "
+        "peak MB dssl / peer | others' load |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for r in results:
         sizes = r["arch"] + ", " + ", ".join(f"{k} {v}" for k, v in r["workload"].items() if k in ("batch", "size"))
         ratio = r["ratio"]
         peak = " / ".join(str(round(r["peak"][who]["peak"] / 1e6)) for who in ("ours", "peer"))
         precision = " / ".join(dict.fromkeys((r["precision"]["ours"], r["precision"]["peer"])))
         lines.append(
-            f"| {r['task']} | {sizes} | {precision} | {r['peer_run']['library']}, {r['peer']} | "
+            f"| {r['task']} | {sizes} | {r['threads']} | {precision} | {r['peer_run']['library']}, {r['peer']} | "
             f"{r['ours']['seconds']['median']:.3g} | {r['peer_run']['seconds']['median']:.3g} | "
-            f"**{ratio['median']:.2f}** ({ratio['min']:.2f} to {ratio['max']:.2f}) | {peak} | {r['others_load']:.0%} |")
+            f"**{ratio['median']:.2f}** ({ratio['min']:.2f} to {ratio['max']:.2f}) | "
+            f"{r['processor_seconds']['ratio']['median']:.2f} | {peak} | "
+            f"{r['others_load']:.0%}{': under load' if r['under_load'] else ''} |")
     return "\n".join(lines)
 
 
