@@ -467,6 +467,60 @@ void optimiser_cases(Visit&& visit) {
       b.lars_step(w, m, board.vector(n), board.list(norms), board.list(segments), step);
     });
   }
+  // With the teacher in the same pass, where the backend can; momentums on both sides of 1/2.
+  for (const double momentum : {0.996, 0.25}) {
+    const auto followed = [=](const auto& b, auto w, auto teacher, const auto& step) {
+      if constexpr (requires { step(b, w, teacher, momentum); }) {
+        step(b, w, teacher, momentum);
+      } else {
+        step(b, w);
+        for (const Segment& s : segments) {
+          const auto part = [&](auto flat) { return decltype(flat)(flat.data() + s.offset, s.size); };
+          b.lerp(part(teacher), part(w), momentum);
+        }
+      }
+    };
+    const MomentumStep step{.learning_rate = 0.1, .weight_decay = 0.05, .momentum = 0.9, .trust = 0.01, .clip = 1.5};
+    const auto name = [&](const char* what) { return join(what, " and a teacher of momentum ", momentum); };
+    visit(name("adamw_step"), [=](const auto& b, auto& board) {
+      const auto w = board.sum(n);
+      const auto teacher = board.sum(n);
+      const auto m = board.sum(n, 0.1);
+      const auto v = board.positive(n, 0.01);
+      const auto g = board.vector(n);
+      const auto of = board.list(norms);
+      const auto parts = board.list(segments);
+      const AdamWStep adamw{.learning_rate = 1e-2, .weight_decay = 0.1, .step = 10, .prototype_step = 5, .clip = 1.5};
+      followed(b, w, teacher, [&](const auto& backend, auto weights, auto... rest)
+                                  -> decltype(backend.adamw_step(weights, m, v, g, of, parts, adamw, rest...)) {
+        backend.adamw_step(weights, m, v, g, of, parts, adamw, rest...);
+      });
+    });
+    visit(name("sgd_step"), [=](const auto& b, auto& board) {
+      const auto w = board.sum(n);
+      const auto teacher = board.sum(n);
+      const auto m = board.sum(n, 0.1);
+      const auto g = board.vector(n);
+      const auto of = board.list(norms);
+      const auto parts = board.list(segments);
+      followed(b, w, teacher, [&](const auto& backend, auto weights, auto... rest)
+                                  -> decltype(backend.sgd_step(weights, m, g, of, parts, step, rest...)) {
+        backend.sgd_step(weights, m, g, of, parts, step, rest...);
+      });
+    });
+    visit(name("lars_step"), [=](const auto& b, auto& board) {
+      const auto w = board.sum(n);
+      const auto teacher = board.sum(n);
+      const auto m = board.sum(n, 0.1);
+      const auto g = board.vector(n);
+      const auto of = board.list(norms);
+      const auto parts = board.list(segments);
+      followed(b, w, teacher, [&](const auto& backend, auto weights, auto... rest)
+                                  -> decltype(backend.lars_step(weights, m, g, of, parts, step, rest...)) {
+        backend.lars_step(weights, m, g, of, parts, step, rest...);
+      });
+    });
+  }
   visit("lars_step of zero weights", [=](const auto& b, auto& board) {
     const auto w = board.sum(n, 0.0);
     const auto m = board.sum(n, 0.1);

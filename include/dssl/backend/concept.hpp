@@ -166,6 +166,16 @@ concept FusedPrototypeLoss = requires(const B& b, const PrototypeLossResult<T>& 
   b.prototype_loss(result, rows, rows, targets, PrototypeLossNumbers{}, workspace);
 };
 
+/// Fused, optional: the optimisers with two arguments more, (..., teacher, momentum): the step, and in the same pass
+/// over memory lerp(teacher, w, momentum) of every segment, updated or not.
+template <class B, class T = typename B::Scalar>
+concept FusedUpdate = requires(const B& b, VectorView<T> w, VectorView<const T> g, VectorView<const double> norms,
+                               VectorView<const Segment> segments) {
+  b.adamw_step(w, w, w, g, norms, segments, AdamWStep{}, w, 0.9);
+  b.sgd_step(w, w, g, norms, segments, MomentumStep{}, w, 0.9);
+  b.lars_step(w, w, g, norms, segments, MomentumStep{}, w, 0.9);
+};
+
 /// A backend: a cheap value object with the primitives above and one line that describes it.
 template <class B>
 concept Backend = requires(const B& b) {

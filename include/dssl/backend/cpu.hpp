@@ -219,6 +219,18 @@ class BasicCpu {
   void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step) const {
     cpu::lars_step(*x_workers, w, m, g, norms, segments, step);
   }
+  void adamw_step(Vector w, Vector m, Vector v, ConstVector g, Norms norms, Segments segments, const AdamWStep& step,
+                  Vector teacher, double momentum) const {
+    cpu::adamw_step(*x_workers, w, m, v, g, norms, segments, step, {teacher, momentum});
+  }
+  void sgd_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
+                Vector teacher, double momentum) const {
+    cpu::sgd_step(*x_workers, w, m, g, norms, segments, step, {teacher, momentum});
+  }
+  void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
+                 Vector teacher, double momentum) const {
+    cpu::lars_step(*x_workers, w, m, g, norms, segments, step, {teacher, momentum});
+  }
 
  private:
   static std::shared_ptr<cpu::Workers> x_make(const CpuOptions& options) {
@@ -247,5 +259,6 @@ using Cpu = BasicCpu<float>;
 
 static_assert(Backend<BasicCpu<float>> && Backend<BasicCpu<double>>);
 static_assert(FusedPrototypeLoss<BasicCpu<float>> && FusedPrototypeLoss<BasicCpu<double>>);
+static_assert(FusedUpdate<BasicCpu<float>> && FusedUpdate<BasicCpu<double>>);
 
 }  // namespace dssl

@@ -155,8 +155,8 @@ class TrainingStep {
       squares += x_norms_host[i];
     }
     report.gradient_norm = std::sqrt(squares);
-    x_optimiser.update(x_backend, x_student_weights, x_gradient_buffer, x_options.optimiser, now.optimiser);
-    x_backend.lerp(x_teacher_weights, x_student_weights, now.teacher_momentum);
+    x_optimiser.update(x_backend, x_student_weights, x_teacher_weights, x_gradient_buffer, x_options.optimiser,
+                       now.optimiser, now.teacher_momentum);
     if constexpr (Loss::image) x_image.update_centre(x_backend, x_options.loss.centre_momentum);
     if constexpr (Loss::point) x_point.update_centre(x_backend, x_options.loss.centre_momentum);
   }
