@@ -13,7 +13,9 @@
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/knn.hpp>
 #include <dssl/eval/metrics.hpp>
+#include <dssl/eval/nearest.hpp>
 #include <dssl/eval/overlay.hpp>
+#include <dssl/eval/retrieval_probe.hpp>
 #include <dssl/eval/score_tally.hpp>
 #include <dssl/eval/segmentation_probe.hpp>
 #include <dssl/io/png.hpp>
@@ -88,6 +90,30 @@ double mean_iou(Extractor& extractor, const std::string& voc, const std::string&
   return scores.mean_iou;
 }
 // [probe end]
+
+// [retrieval]
+double retrieval_mean_iou(Extractor& extractor, const std::string& voc) {
+  dssl::RetrievalProbe<Backbone, dssl::Cpu> probe(
+      extractor, {.classes = {.classes = 21, .void_ids = {255}}, .memory = 102'400});
+  probe.remember(dssl::VocFolder(voc, "train"));
+  return probe.evaluate(dssl::VocFolder(voc, "val")).scores().mean_iou;
+}
+// [retrieval end]
+
+// [nearest]
+/// The distance of each query (m,D) to the nearest row of a bank (n,D); all in the backend's memory.
+std::vector<double> distances(const dssl::Cpu& backend, dssl::MatrixView<const float> bank,
+                              dssl::MatrixView<const float> queries) {
+  dssl::NearestRows<dssl::Cpu> rows(
+      backend, {.width = bank.cols(), .capacity = bank.rows(), .by = dssl::Nearness::distance});
+  rows.add(bank);
+  std::vector<dssl::Neighbour> nearest(static_cast<std::size_t>(queries.rows()));
+  rows.find(nearest, queries, 1);
+  std::vector<double> out;
+  for (const dssl::Neighbour& neighbour : nearest) out.push_back(neighbour.nearness);
+  return out;
+}
+// [nearest end]
 
 // [ranking]
 void print_detection(const std::vector<float>& scores, const std::vector<int>& is_defect) {
