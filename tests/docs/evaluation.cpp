@@ -9,6 +9,7 @@
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
 #include <dssl/data/voc.hpp>
+#include <dssl/eval/cluster_probe.hpp>
 #include <dssl/eval/detection.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/knn.hpp>
@@ -99,6 +100,19 @@ double retrieval_mean_iou(Extractor& extractor, const std::string& voc) {
   return probe.evaluate(dssl::VocFolder(voc, "val")).scores().mean_iou;
 }
 // [retrieval end]
+
+// [clustering]
+void print_clustering(Extractor& extractor, const std::string& voc) {
+  for (const dssl::Index clusters : {21, 300}) {
+    dssl::ClusterProbe<Backbone, dssl::Cpu> probe(
+        extractor, {.classes = {.classes = 21, .void_ids = {255}}, .clusters = clusters});
+    probe.fit(dssl::VocFolder(voc, "train"));  // labels are not looked at
+    const dssl::ClusterProbeResult result = probe.evaluate(dssl::VocFolder(voc, "val"));
+    const auto scores = clusters == 21 ? result.hungarian() : result.majority();
+    std::printf("%td clusters: mIoU %.4f\n", clusters, scores.mean_iou);
+  }
+}
+// [clustering end]
 
 // [nearest]
 /// The distance of each query (m,D) to the nearest row of a bank (n,D); all in the backend's memory.

@@ -26,6 +26,7 @@
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/labelled_input.hpp>
 #include <dssl/eval/patch_labels.hpp>
+#include <dssl/eval/row_sample.hpp>
 #include <dssl/eval/segmentation_probe.hpp>
 
 namespace dssl {
@@ -59,8 +60,8 @@ struct RetrievalProbeOptions {
 
 /// How well the patch tokens of a frozen backbone find patches of their class: no weights are trained.
 ///
-/// `remember` puts patches of each training image into the bank (image i of n takes patches up to
-/// floor((i + 1) memory / n), all of its labelled patches if that is more); `evaluate` gives every patch of
+/// `remember` puts patches of each training image into the bank (each its share of `memory`, or all of its
+/// labelled patches if those are fewer); `evaluate` gives every patch of
 /// an image the mean label of its nearest ones, enlarges the label shares bilinearly to the input's size, and
 /// counts the classes with the largest share in one confusion matrix over the whole set. Both stream: memory
 /// is the bank, (D + C) numbers a patch, and a few batches of images. The result depends on weights, images,
@@ -128,7 +129,7 @@ class RetrievalProbe {
       const MatrixView<float> shares = x_shares_view();
       patch_label_shares(shares, image.input.labels, x_renderer.options().height, x_renderer.options().width,
                          grid);
-      const Index quota = (image.index + 1) * most / count - image.index * most / count;
+      const Index quota = row_quota(image.index, count, most);
       x_remember(image.patches, shares,
                  sample_patches(shares, quota, x_options.sampling,
                                 {.seed = x_options.seed,
