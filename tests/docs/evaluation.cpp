@@ -9,10 +9,15 @@
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
 #include <dssl/data/voc.hpp>
+#include <dssl/eval/cluster_probe.hpp>
+#include <dssl/eval/detection.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/knn.hpp>
 #include <dssl/eval/metrics.hpp>
+#include <dssl/eval/nearest.hpp>
 #include <dssl/eval/overlay.hpp>
+#include <dssl/eval/retrieval_probe.hpp>
+#include <dssl/eval/score_tally.hpp>
 #include <dssl/eval/segmentation_probe.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -87,13 +92,76 @@ double mean_iou(Extractor& extractor, const std::string& voc, const std::string&
 }
 // [probe end]
 
+// [retrieval]
+double retrieval_mean_iou(Extractor& extractor, const std::string& voc) {
+  dssl::RetrievalProbe<Backbone, dssl::Cpu> probe(
+      extractor, {.classes = {.classes = 21, .void_ids = {255}}, .memory = 102'400});
+  probe.remember(dssl::VocFolder(voc, "train"));
+  return probe.evaluate(dssl::VocFolder(voc, "val")).scores().mean_iou;
+}
+// [retrieval end]
+
+// [clustering]
+void print_clustering(Extractor& extractor, const std::string& voc) {
+  for (const dssl::Index clusters : {21, 300}) {
+    dssl::ClusterProbe<Backbone, dssl::Cpu> probe(
+        extractor, {.classes = {.classes = 21, .void_ids = {255}}, .clusters = clusters});
+    probe.fit(dssl::VocFolder(voc, "train"));  // labels are not looked at
+    const dssl::ClusterProbeResult result = probe.evaluate(dssl::VocFolder(voc, "val"));
+    const auto scores = clusters == 21 ? result.hungarian() : result.majority();
+    std::printf("%td clusters: mIoU %.4f\n", clusters, scores.mean_iou);
+  }
+}
+// [clustering end]
+
+// [nearest]
+/// The distance of each query (m,D) to the nearest row of a bank (n,D); all in the backend's memory.
+std::vector<double> distances(const dssl::Cpu& backend, dssl::MatrixView<const float> bank,
+                              dssl::MatrixView<const float> queries) {
+  dssl::NearestRows<dssl::Cpu> rows(
+      backend, {.width = bank.cols(), .capacity = bank.rows(), .by = dssl::Nearness::distance});
+  rows.add(bank);
+  std::vector<dssl::Neighbour> nearest(static_cast<std::size_t>(queries.rows()));
+  rows.find(nearest, queries, 1);
+  std::vector<double> out;
+  for (const dssl::Neighbour& neighbour : nearest) out.push_back(neighbour.nearness);
+  return out;
+}
+// [nearest end]
+
 // [ranking]
-void print_ranking(const std::vector<float>& scores, const std::vector<int>& is_defect) {
-  const std::span<const float> s(scores);
-  const std::span<const int> labels(is_defect);
-  std::printf("AUROC %.4f, average precision %.4f\n", dssl::auroc(s, labels),
-              dssl::average_precision(s, labels));
+void print_detection(const std::vector<float>& scores, const std::vector<int>& is_defect) {
+  dssl::ScoreTally tally;  // or part by part: add(score, positive)
+  tally.add(std::span<const float>(scores), std::span<const int>(is_defect));
+  const dssl::OperatingPoint best = dssl::best_f1(tally);
+  std::printf("AUROC %.4f, average precision %.4f, F1 %.4f from %g on\n", dssl::auroc(tally),
+              dssl::average_precision(tally), best.f1(), best.threshold);
+  for (const double rate : {0.01, 0.05}) {
+    std::printf("%.1f %% of the defects are missed at %.0f %% false alarms\n",
+                100 * dssl::at_false_alarms(tally, rate).missed(), 100 * rate);
+  }
 }
 // [ranking end]
+
+// [heat maps]
+struct ScoredImage {
+  dssl::Index height, width;
+  std::vector<float> heat_map;     // (H,W)
+  std::vector<std::uint8_t> mask;  // (H,W), empty for a normal image
+  float score;
+};
+
+void print_localisation(const std::vector<ScoredImage>& images) {
+  dssl::DetectionTally tally;
+  for (const ScoredImage& image : images) {
+    tally.add_image(image.score, !image.mask.empty());
+    tally.add_map(std::span<const float>(image.heat_map), std::span<const std::uint8_t>(image.mask),
+                  image.height, image.width);
+  }
+  std::printf("AUROC of images %.4f, of pixels %.4f (within %.1g); AUPRO to 30 %% %.4f of %td regions\n",
+              dssl::auroc(tally.images()), dssl::auroc(tally.pixels()), dssl::auroc_error(tally.pixels()),
+              tally.aupro(), tally.region_count());
+}
+// [heat maps end]
 
 }  // namespace snippets

@@ -19,6 +19,7 @@
 #include <dssl/eval/segmentation_probe.hpp>
 #include <dssl/nn/parameters.hpp>
 
+#include "eval/halves.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -26,41 +27,7 @@ using namespace dssl::test;
 
 namespace {
 
-constexpr ViTConfig mini{.image = 32, .patch = 8, .width = 16, .depth = 1, .heads = 2};
-using Backbone = ViT<mini>;
-
-/// Pictures in halves of a bright and a dark class at a random column, with a void border between them.
-class Halves {
- public:
-  Halves(Index count, std::uint64_t seed) : x_count(count), x_seed(seed) {}
-
-  [[nodiscard]] Index size() const { return x_count; }
-  [[nodiscard]] std::string name(Index i) const { return join("halves ", i); }
-  [[nodiscard]] LabelledImage load(Index i) const {
-    if (i == unreadable) throw ImageError(name(i), "is broken");
-    RandomStream random({.seed = x_seed, .sample = static_cast<std::uint64_t>(i)});
-    Image<std::uint8_t> image(32, 48, 3);
-    LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(32, 48, 1)};
-    const Index middle = 12 + random.below(24);
-    const bool left_bright = random.bernoulli(0.5);
-    for (Index y = 0; y < 32; ++y) {
-      for (Index x = 0; x < 48; ++x) {
-        const bool bright = (x < middle) == left_bright;
-        out.mask(y, x, 0) = x == middle ? 255 : bright ? 7 : 2;
-        for (Index c = 0; c < 3; ++c)
-          image(y, x, c) = static_cast<std::uint8_t>((bright ? 170 : 40) + random.below(40));
-      }
-    }
-    out.image = std::move(image);
-    return out;
-  }
-
-  Index unreadable = -1;
-
- private:
-  Index x_count;
-  std::uint64_t x_seed;
-};
+using Backbone = HalvesBackbone;
 
 SegmentationProbeOptions quick() {
   return {.classes = {.classes = 8, .only = {2, 7}},
@@ -71,16 +38,6 @@ SegmentationProbeOptions quick() {
           .seed = 3};
 }
 
-template <Backend B>
-FeatureExtractor<Backbone, B> extractor(const B& backend, Index batch = 4) {
-  FeatureExtractor<Backbone, B> out(backend,
-                                    {.height = 32, .width = 48, .batch = batch, .reads = {.patch = true}});
-  std::vector<typename B::Scalar> weights(static_cast<std::size_t>(out.layout().total()));
-  initialise(std::span<typename B::Scalar>(weights), out.layout(), 11);
-  out.load(weights);
-  return out;
-}
-
 struct Outcome {
   std::vector<double> losses;
   std::vector<std::int64_t> counts;
@@ -89,7 +46,7 @@ struct Outcome {
 
 template <Backend B>
 Outcome run(const B& backend, const SegmentationProbeOptions& options, Index extraction_batch = 4) {
-  auto features = extractor(backend, extraction_batch);
+  auto features = halves_extractor(backend, extraction_batch);
   SegmentationProbe<Backbone, B> probe(features, options);
   Outcome out;
   probe.on_step = [&](const ProbeStep& step) { out.losses.push_back(step.loss); };
@@ -168,7 +125,7 @@ TEST_CASE("standardised features train a classifier of the features as they are"
 }
 
 TEST_CASE("the rate is scaled by the batch and falls at 80 % of the epochs") {
-  auto features = extractor(Reference<double>());
+  auto features = halves_extractor(Reference<double>());
   auto options = quick();
   options.epochs = 10;
   options.batch = 12;
@@ -186,7 +143,7 @@ TEST_CASE("the rate is scaled by the batch and falls at 80 % of the epochs") {
 }
 
 TEST_CASE("void pixels are not counted, unreadable images are left out, and a stop request is obeyed") {
-  auto features = extractor(Reference<double>());
+  auto features = halves_extractor(Reference<double>());
   SegmentationProbe<Backbone, Reference<double>> probe(features, quick());
   std::vector<std::string> warned;
   probe.on_skip = [&](std::string_view name, std::string_view) { warned.emplace_back(name); };

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <dssl/backend/operands.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/position.hpp>
 
@@ -59,6 +62,68 @@ template <class T>
     }
   }
   return taps;
+}
+
+/// out (height, width) =: one number for each cell of `grid`, enlarged. Throws `ShapeError`.
+template <class T>
+void enlarge(std::span<T> out, std::span<const T> cells, GridSize grid, Index height, Index width) {
+  require_shape(
+      static_cast<Index>(cells.size()) == grid.size() && static_cast<Index>(out.size()) == height * width,
+      "enlarging ", cells.size(), " cells to ", out.size(), " pixels; expected ", grid.size(), " and ",
+      height, " x ", width);
+  const std::vector<BilinearRead> across = bilinear_reads(width, grid.width);
+  T* to = out.data();
+  for (Index y = 0; y < height; ++y) {
+    const BilinearRead down = bilinear_read(y, height, grid.height);
+    const T* const near = cells.data() + down.near * grid.width;
+    const T* const far = cells.data() + down.far * grid.width;
+    const auto below = static_cast<T>(down.share);
+    for (const BilinearRead& x : across) {
+      const auto right = static_cast<T>(x.share);
+      const T upper = (1 - right) * near[x.near] + right * near[x.far];
+      const T lower = (1 - right) * far[x.near] + right * far[x.far];
+      *to++ = (1 - below) * upper + below * lower;
+    }
+  }
+}
+
+/// classes (height, width) =: the class with the largest enlarged score of each pixel, the lowest among
+/// equals; scores (N,C) have a row for each cell of `grid`. Throws `ShapeError`.
+template <class T>
+void enlarged_classes(std::span<std::uint8_t> classes, MatrixView<const T> scores, GridSize grid,
+                      Index height, Index width) {
+  require_shape(scores.rows() == grid.size() && scores.cols() >= 1 && scores.cols() <= 256 &&
+                    static_cast<Index>(classes.size()) == height * width && height >= 1 && width >= 1,
+                "enlarging scores ", scores.rows(), " x ", scores.cols(), " to ", classes.size(),
+                " pixels; expected ", grid.size(), " cells and ", height, " x ", width);
+  const std::vector<BilinearRead> across = bilinear_reads(width, grid.width);
+  const Index c_count = scores.cols();
+  const Index row_size = grid.width * c_count;
+  std::vector<T> row(static_cast<std::size_t>(row_size));
+  std::uint8_t* to = classes.data();
+  for (Index y = 0; y < height; ++y) {
+    const BilinearRead down = bilinear_read(y, height, grid.height);
+    const T* const near_row = scores.data() + down.near * row_size;
+    const T* const far_row = scores.data() + down.far * row_size;
+    const auto below = static_cast<T>(down.share);
+    for (Index i = 0; i < row_size; ++i)
+      row[static_cast<std::size_t>(i)] = (1 - below) * near_row[i] + below * far_row[i];
+    for (const BilinearRead& x : across) {
+      const T* const near = row.data() + x.near * c_count;
+      const T* const far = row.data() + x.far * c_count;
+      const auto right = static_cast<T>(x.share);
+      Index best = 0;
+      T most = (1 - right) * near[0] + right * far[0];
+      for (Index c = 1; c < c_count; ++c) {
+        const T score = (1 - right) * near[c] + right * far[c];
+        if (score > most) {
+          most = score;
+          best = c;
+        }
+      }
+      *to++ = static_cast<std::uint8_t>(best);
+    }
+  }
 }
 
 }  // namespace dssl

@@ -49,8 +49,8 @@ struct LinearSegmenterOptions {
 ///
 /// Enlarging the logits gives the numbers of enlarging the features, as both maps are linear and each pixel's
 /// weights sum to 1, at C / D of the cost. All linear algebra runs in the backend's memory, an image at a
-/// time; nothing is allocated after construction but for `predict` at a new size. Source: method.md,
-/// "Evaluation". Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
+/// time; nothing is allocated after construction but for the reads of one image in `predict`. Source:
+/// method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
 template <Backend B>
 class LinearSegmenter {
  public:
@@ -153,21 +153,8 @@ class LinearSegmenter {
                   width);
     x_backend.linear_forward(x_logits, patches, x_weight(), x_bias());
     x_backend.download(std::span<T>(x_logits_host), static_cast<const T*>(x_logits.data()));
-    if (static_cast<Index>(x_across.size()) != width) x_across = bilinear_reads(width, x_options.grid.width);
-    const Index c_count = x_options.classes;
-    const Index row_size = x_options.grid.width * c_count;
-    x_row.resize(static_cast<std::size_t>(row_size));
-    for (Index y = 0; y < height; ++y) {
-      const BilinearRead down = bilinear_read(y, height, x_options.grid.height);
-      const T* const near = x_logits_host.data() + down.near * row_size;
-      const T* const far = x_logits_host.data() + down.far * row_size;
-      const auto share = static_cast<T>(down.share);
-      for (Index i = 0; i < row_size; ++i)
-        x_row[static_cast<std::size_t>(i)] = (1 - share) * near[i] + share * far[i];
-      for (Index x = 0; x < width; ++x) {
-        classes[static_cast<std::size_t>(y * width + x)] = x_best(x_across[static_cast<std::size_t>(x)]);
-      }
-    }
+    enlarged_classes<T>(classes, MatrixView<const T>(x_logits_host.data(), x_logits.rows(), x_logits.cols()),
+                        x_options.grid, height, width);
   }
 
  private:
@@ -211,22 +198,6 @@ class LinearSegmenter {
     x_loss_sum = arena.template vector<T>(1);
   }
 
-  [[nodiscard]] std::uint8_t x_best(const BilinearRead& across) const {
-    const T* const near = x_row.data() + across.near * x_options.classes;
-    const T* const far = x_row.data() + across.far * x_options.classes;
-    const auto share = static_cast<T>(across.share);
-    Index best = 0;
-    T most = (1 - share) * near[0] + share * far[0];
-    for (Index c = 1; c < x_options.classes; ++c) {
-      const T logit = (1 - share) * near[c] + share * far[c];
-      if (logit > most) {
-        most = logit;
-        best = c;
-      }
-    }
-    return static_cast<std::uint8_t>(best);
-  }
-
   B x_backend;
   LinearSegmenterOptions x_options;
   ParameterLayout x_layout;
@@ -243,8 +214,7 @@ class LinearSegmenter {
   VectorView<T> x_losses, x_loss_sum;
   Index x_labelled = 0;
   std::vector<TargetRows> x_targets_host;
-  std::vector<T> x_logits_host, x_row;
-  std::vector<BilinearRead> x_across;
+  std::vector<T> x_logits_host;
 };
 
 }  // namespace dssl

@@ -22,6 +22,7 @@
 #include <dssl/data/source.hpp>
 #include <dssl/eval/class_map.hpp>
 #include <dssl/eval/confusion.hpp>
+#include <dssl/eval/feature_pass.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/labelled_input.hpp>
 #include <dssl/eval/linear_segmenter.hpp>
@@ -196,33 +197,19 @@ class SegmentationProbe {
     const Index height = x_extractor.options().height;
     const Index width = x_extractor.options().width;
     SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
-    SkipCounter skips(x_options.skip, on_skip);
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
-    OrderedLoader<Loaded> loader(
-        source.size(),
-        [&](Index i) -> std::optional<Loaded> {
-          Loaded out{.index = i};
-          try {
-            out.input = x_renderer.render(source.load(i), height, width);
-          } catch (const ImageError& error) {
-            out.skipped.push_back({i, source.name(i), error.what()});
-          }
-          return out;
-        },
-        x_options.loader, token);
-    std::vector<Loaded> batch;
-    x_each_batch(loader, batch, skips, [&] {
-      for (std::size_t i = 0; i < batch.size(); ++i) {
-        const std::vector<std::uint8_t>& truth = batch[i].input.labels;
-        x_segmenter.predict(predicted, x_extractor.patch_map(static_cast<Index>(i)), height, width);
-        result.confusion.add(std::span<const std::uint8_t>(truth), std::span<const std::uint8_t>(predicted));
-        ++result.images;
-        if (on_prediction) on_prediction({batch[i].index, batch[i].input.image, truth, predicted});
-      }
-      if (on_images) on_images(result.images);
-      return !token.stop_requested();
-    });
-    result.unreadable = skips.unreadable();
+    const FeaturePassCount count =
+        pass_features(x_extractor, x_renderer, source, {.loader = x_options.loader, .skip = x_options.skip},
+                      on_skip, token, [&](const PassedImage<T>& image) {
+                        const std::vector<std::uint8_t>& truth = image.input.labels;
+                        x_segmenter.predict(predicted, image.patches, height, width);
+                        result.confusion.add(std::span<const std::uint8_t>(truth),
+                                             std::span<const std::uint8_t>(predicted));
+                        ++result.images;
+                        if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted});
+                        if (on_images) on_images(result.images);
+                      });
+    result.unreadable = count.unreadable;
     if (result.images == 0 && !token.stop_requested())
       throw DataError("no image of the evaluation set can be read");
     return result;

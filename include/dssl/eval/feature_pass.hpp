@@ -1,0 +1,130 @@
+// A source of images through a frozen backbone, a batch at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/eval/labelled_input.hpp>
+
+namespace dssl {
+
+/// How a pass loads its images.
+struct FeaturePassOptions {
+  Index label_height = 0;  ///< of the labels handed on; 0: the input's
+  Index label_width = 0;
+  LoaderOptions loader{};
+  SkipPolicy skip{};
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    if (label_height < 0) throw OptionError("label_height", label_height, "0 (the input's) or more");
+    if (label_width < 0) throw OptionError("label_width", label_width, "0 (the input's) or more");
+    loader.validate();
+    skip.validate();
+  }
+};
+
+/// One image of a pass; valid during the call.
+template <class T>
+struct PassedImage {
+  Index index = 0;                  ///< in the source
+  const LabelledInput& input;       ///< (C,h,w) and its labels
+  MatrixView<const T> patches;      ///< (N,D) in the backend's memory; empty where not read
+  MatrixView<const T> class_token;  ///< (1,D) likewise
+};
+
+/// What a pass went over.
+struct FeaturePassCount {
+  Index images = 0;
+  Index unreadable = 0;  ///< left out
+};
+
+namespace detail {
+
+[[nodiscard]] inline LabelledImage with_mask(LabelledImage picture) { return picture; }
+[[nodiscard]] inline LabelledImage with_mask(AnyImage image) {
+  Image<std::uint8_t> mask(height(image), width(image), 1);
+  return {std::move(image), std::move(mask)};
+}
+
+}  // namespace detail
+
+/// Calls each(PassedImage) for every readable image of a source, whole, in order.
+///
+/// Images come from a `SegmentationSource`, or from an `ImageSource`, which is taken to have a mask of zeros.
+/// They are loaded ahead on oneTBB's threads; memory is bounded by `loader.prefetch` inputs and the
+/// extractor's batch. `each` is called on the caller's thread; a stop request ends the pass with the batch it
+/// is in. Throws `DataError` where too many cannot be read, and what `each` throws.
+/// Test: tests/eval/segmentation_probe.cpp, tests/eval/retrieval_probe.cpp.
+template <class Extractor, class Source, class Each>
+FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& renderer, const Source& source,
+                               const FeaturePassOptions& options, const SkipCounter::Warn& on_skip,
+                               const std::stop_token& token, const Each& each) {
+  static_assert(SegmentationSource<Source> || ImageSource<Source>,
+                "a pass takes a SegmentationSource or an ImageSource");
+  options.validate();
+  const Index label_height = options.label_height > 0 ? options.label_height : renderer.options().height;
+  const Index label_width = options.label_width > 0 ? options.label_width : renderer.options().width;
+  struct Loaded {
+    Index index = 0;
+    LabelledInput input{};
+    std::vector<SkippedImage> skipped{};
+  };
+  SkipCounter skips(options.skip, on_skip);
+  OrderedLoader<Loaded> loader(
+      source.size(),
+      [&](Index i) -> std::optional<Loaded> {
+        Loaded out{.index = i};
+        try {
+          out.input = renderer.render(detail::with_mask(source.load(i)), label_height, label_width);
+        } catch (const ImageError& error) {
+          out.skipped.push_back({i, source.name(i), error.what()});
+        }
+        return out;
+      },
+      options.loader, token);
+  using T = typename Extractor::T;
+  const auto limit = static_cast<std::size_t>(extractor.options().batch);
+  std::vector<Loaded> batch;
+  std::vector<float> images;
+  images.reserve(limit * static_cast<std::size_t>(extractor.image_size()));
+  FeaturePassCount count;
+  for (bool more = true; more && !token.stop_requested();) {
+    batch.clear();
+    images.clear();
+    while (batch.size() < limit) {
+      std::optional<Loaded> loaded = loader.next();
+      more = loaded.has_value();
+      if (!more) break;
+      skips.count(loaded->skipped);
+      if (loaded->input.image.empty()) continue;
+      images.insert(images.end(), loaded->input.image.begin(), loaded->input.image.end());
+      batch.push_back(std::move(*loaded));
+    }
+    if (batch.empty() || token.stop_requested()) break;
+    extractor.forward(images);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const MatrixView<const T> class_tokens = extractor.class_tokens();
+      each(PassedImage<T>{.index = batch[i].index,
+                          .input = batch[i].input,
+                          .patches = extractor.patch_map(static_cast<Index>(i)),
+                          .class_token = class_tokens.empty() ? MatrixView<const T>{}
+                                                              : class_tokens.rows(static_cast<Index>(i), 1)});
+      ++count.images;
+    }
+  }
+  count.unreadable = skips.unreadable();
+  return count;
+}
+
+}  // namespace dssl
