@@ -174,6 +174,17 @@ TEST_CASE("small regions count as much as large ones") {
   CHECK(auroc(tally.pixels()) == Approx(0.1));
 }
 
+TEST_CASE("ignored pixels count for nothing, not even as a bridge between regions") {
+  const std::vector<std::uint8_t> mask{1, 255, 1, 0, 0, 255};
+  const std::vector<float> scores{5, 9, 4, 3, 2, 9};
+  DetectionTally tally;
+  tally.add_map(std::span<const float>(scores), std::span<const std::uint8_t>(mask), 1, 6, 255);
+  CHECK(tally.region_count() == 2);
+  CHECK(tally.pixels().positives() == 2);
+  CHECK(tally.pixels().negatives() == 2);
+  CHECK(auroc(tally.pixels()) == 1);
+}
+
 TEST_CASE("maps without defects, or without anything else, cannot be scored") {
   DetectionTally tally;
   const std::vector<float> scores{1, 2, 3, 4};

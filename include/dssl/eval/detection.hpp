@@ -1,9 +1,13 @@
 // What a detector's scores and heat maps are worth: by image, by pixel, by region.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <type_traits>
+#include <vector>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -31,16 +35,25 @@ class DetectionTally {
   void add_image(double score, bool defect) { x_images.add(score, defect); }
 
   /// Counts a heat map (H,W) against its mask (H,W); a pixel that is not 0 is a defect's. An image without
-  /// defects has an empty mask or one of zeros. Throws `ShapeError`, `NonFiniteError`.
+  /// defects has an empty mask or one of zeros. Pixels of the mask that are `ignored` are not counted.
+  /// Throws `ShapeError`, `NonFiniteError`.
   template <class Label>
-  void add_map(std::span<const float> scores, std::span<const Label> mask, Index height, Index width) {
+  void add_map(std::span<const float> scores, std::span<const Label> mask, Index height, Index width,
+               std::optional<std::type_identity_t<Label>> ignored = std::nullopt) {
     require_shape(
         static_cast<Index>(scores.size()) == height * width && (mask.empty() || mask.size() == scores.size()),
         "a heat map of ", scores.size(), " scores with a mask of ", mask.size(), " pixels; expected ", height,
         " x ", width);
     Regions regions;
-    if (!mask.empty()) regions = connected_regions(mask, height, width);
+    if (!mask.empty() && ignored) {
+      std::vector<Label> counted(mask.begin(), mask.end());
+      std::replace(counted.begin(), counted.end(), *ignored, Label{0});
+      regions = connected_regions(std::span<const Label>(counted), height, width);
+    } else if (!mask.empty()) {
+      regions = connected_regions(mask, height, width);
+    }
     for (std::size_t i = 0; i < scores.size(); ++i) {
+      if (ignored && !mask.empty() && mask[i] == *ignored) continue;
       const auto score = static_cast<double>(scores[i]);
       const std::int32_t region = mask.empty() ? -1 : regions.region[i];
       x_pixels.add(score, region >= 0);

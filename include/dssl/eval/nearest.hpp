@@ -134,6 +134,16 @@ class NearestRows {
   [[nodiscard]] Index size() const { return x_size; }
   /// The bank (size,D) in the backend's memory; at unit length for cosines.
   [[nodiscard]] MatrixView<const T> rows() const { return x_bank.rows(0, x_size); }
+  /// out (m,D) = rows of the bank, in host memory, in the order of their numbers. Throws `ShapeError`.
+  void read(std::span<T> out, std::span<const std::int32_t> numbers) const {
+    const auto width = static_cast<std::size_t>(x_options.width);
+    require_shape(out.size() == numbers.size() * width, "bank rows: room for ", out.size(), " values of ",
+                  numbers.size(), " rows of width ", width);
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      require_shape(numbers[i] >= 0 && numbers[i] < x_size, "bank of ", x_size, " rows: row ", numbers[i]);
+      x_backend.download(out.subspan(i * width, width), static_cast<const T*>(x_bank.row(numbers[i])));
+    }
+  }
   /// Empties the bank.
   void clear() { x_size = 0; }
 

@@ -1,0 +1,281 @@
+// Finding defects with normal images alone: a bank of their patches, heat maps, and what these are worth.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/backend/place.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/eval/bilinear.hpp>
+#include <dssl/eval/class_map.hpp>
+#include <dssl/eval/defect_bank.hpp>
+#include <dssl/eval/detection.hpp>
+#include <dssl/eval/feature_pass.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/labelled_input.hpp>
+#include <dssl/eval/neighbourhood.hpp>
+#include <dssl/eval/row_sample.hpp>
+#include <dssl/eval/score_tally.hpp>
+#include <dssl/views/blur.hpp>
+#include <dssl/views/planar_image.hpp>
+
+namespace dssl {
+
+/// Numbers of the probe; the input's size is the feature extractor's.
+struct DefectProbeOptions {
+  Index pool = 100'000;     ///< normal patches that the coreset is chosen from, at most, shared out evenly
+  double coreset = 0.1;     ///< as in `DefectBankOptions`
+  Index coreset_size = 0;   ///< likewise
+  Index projection = 0;     ///< likewise
+  Index reweighting = 9;    ///< likewise
+  Index neighbourhood = 3;  ///< each patch becomes the mean of so many by so many around it: 1 or 3
+  double smoothing = 4;     ///< standard deviation of the blur of heat maps, in pixels of the input; 0: none
+  InputFit fit = InputFit::stretch;
+  Interpolation interpolation = Interpolation::bilinear;
+  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> deviation{};
+  ScoreTallyOptions tally{};
+  std::uint64_t seed = 0;
+  LoaderOptions loader{};
+  SkipPolicy skip{};
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    if (pool < 1) throw OptionError("pool", pool, "at least 1");
+    if (neighbourhood != 1 && neighbourhood != 3) throw OptionError("neighbourhood", neighbourhood, "1 or 3");
+    if (!(smoothing >= 0)) throw OptionError("smoothing", smoothing, "0 or more pixels");
+    tally.validate();
+    loader.validate();
+    skip.validate();
+  }
+};
+
+/// One scored image, at the size of the input; valid during the callback.
+struct DefectScore {
+  Index index = 0;                      ///< in the source
+  double score = 0;                     ///< of the image
+  bool defect = false;                  ///< its mask is not all 0
+  std::span<const float> input;         ///< (C,h,w); `DefectProbe::renderer` makes it a picture
+  std::span<const float> heat_map;      ///< (h,w)
+  std::span<const std::uint8_t> truth;  ///< (h,w): 0 normal, 1 defect, `ClassMap::ignored` outside the image
+};
+
+/// The scores of a set, and what they are worth.
+struct DefectResult {
+  DetectionTally tally;
+  std::vector<double> normal_scores{};  ///< of images without a defect, in the source's order
+  std::vector<double> defect_scores{};
+  Index unreadable = 0;  ///< images left out
+};
+
+namespace detail {
+
+/// A source whose masks say 1 for every pixel of a defect, whatever the file calls it.
+template <class Source>
+class BinaryMasks {
+ public:
+  explicit BinaryMasks(const Source& source) : x_source(source) {}
+  [[nodiscard]] Index size() const { return x_source.size(); }
+  [[nodiscard]] std::string name(Index i) const { return x_source.name(i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    LabelledImage out = with_mask(x_source.load(i));
+    for (std::uint8_t& id : out.mask.pixels()) id = id != 0 ? 1 : 0;
+    return out;
+  }
+
+ private:
+  const Source& x_source;
+};
+
+}  // namespace detail
+
+/// Scores images by how far their patch tokens lie from those of normal images.
+///
+/// `learn` takes patches of normal images (each token the mean of its neighbourhood) and reduces them to a
+/// coreset; then an image's patches are scored by their distance to it, and the scores are enlarged
+/// bilinearly to the input's size and blurred. Everything streams: memory is the pool while learning, then
+/// the coreset, and a few batches of images. The result depends on weights, images, options and seed alone,
+/// not on the number of threads. Source: Roth et al. (PatchCore), CVPR 2022. Test:
+/// tests/eval/defect_probe.cpp.
+template <class Backbone, Backend B>
+class DefectProbe {
+ public:
+  using T = typename B::Scalar;
+  using Extractor = FeatureExtractor<Backbone, B>;
+
+  std::function<void(Index)> on_images;  ///< images learned, or scored, so far
+  std::function<void(const DefectScore&)> on_score;
+  SkipCounter::Warn on_skip;
+
+  /// `extractor` must read patches, hold its weights, and outlive the probe. Throws `OptionError`.
+  DefectProbe(Extractor& extractor, const DefectProbeOptions& options)
+      : x_extractor(extractor),
+        x_options((options.validate(), options)),
+        x_renderer({.height = extractor.options().height,
+                    .width = extractor.options().width,
+                    .channels = extractor.options().channels,
+                    .fit = options.fit,
+                    .interpolation = options.interpolation,
+                    .mean = options.mean,
+                    .deviation = options.deviation},
+                   ClassMap({.classes = 2, .void_ids = {}})) {
+    if (!extractor.options().reads.patch)
+      throw OptionError("reads", "no patches", "an extractor that reads patches");
+    static_cast<void>(x_make_bank(1));  // its options are checked before the work begins
+    Arena measure;
+    x_place(measure);
+    x_room = extractor.backend().allocate(measure.high_water());
+    Arena live(x_room);
+    x_place(live);
+  }
+
+  [[nodiscard]] const DefectProbeOptions& options() const { return x_options; }
+  [[nodiscard]] const InputRenderer& renderer() const { return x_renderer; }
+  /// The bank; empty before `learn`.
+  [[nodiscard]] const std::optional<DefectBank<B>>& bank() const { return x_bank; }
+
+  /// Learns what is normal, in place of what was learned before, from an `ImageSource` or
+  /// `SegmentationSource` of normal images; patches with a defect's pixel in them are left out. Throws
+  /// `DataError` where none can be read. A stop request leaves the probe without a bank.
+  template <class Source>
+  FeaturePassCount learn(const Source& source, const std::stop_token& token = {}) {
+    const Index count = source.size();
+    if (count < 1) throw DataError("the set of normal images is empty");
+    const GridSize grid = x_extractor.grid();
+    const Index most = std::min(x_options.pool, count * grid.size());
+    x_bank.reset();
+    DefectBank<B> bank = x_make_bank(most);
+    const B& backend = x_extractor.backend();
+    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
+      std::vector<std::int32_t> rows = sample_rows(grid.size(), row_quota(image.index, count, most),
+                                                   {.seed = x_options.seed,
+                                                    .sample = static_cast<std::uint64_t>(image.index),
+                                                    .view = 7,
+                                                    .purpose = Purpose::probe});
+      std::erase_if(rows, [&](std::int32_t row) { return !x_is_normal(image.input.labels, row); });
+      if (rows.empty()) return;
+      const auto some = static_cast<Index>(rows.size());
+      backend.upload(x_index.data(), std::span<const std::int32_t>(rows));
+      backend.copy_rows(x_some.rows(0, some), RowIndex{}, x_averaged(image.patches),
+                        RowIndex(x_index.data(), some));
+      bank.add(x_some.rows(0, some));
+    });
+    if (token.stop_requested()) return passed;
+    bank.build(token);
+    if (!token.stop_requested()) x_bank.emplace(std::move(bank));
+    return passed;
+  }
+
+  /// Scores every image of a source and counts. Throws `DataError` before `learn`, or where no image can be
+  /// read.
+  template <class Source>
+  [[nodiscard]] DefectResult evaluate(const Source& source, const std::stop_token& token = {}) {
+    if (!x_bank) throw DataError("defect probe: nothing was learned before the evaluation");
+    const Index height = x_renderer.options().height;
+    const Index width = x_renderer.options().width;
+    DefectResult result{.tally = DetectionTally(x_options.tally)};
+    std::vector<float> patch_scores(static_cast<std::size_t>(x_extractor.grid().size()));
+    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
+      const std::span<const std::uint8_t> truth(image.input.labels);
+      const double score = x_bank->score(patch_scores, x_averaged(image.patches));
+      const std::span<const float> heat_map = x_heat_map(patch_scores);
+      const bool defect = std::find(truth.begin(), truth.end(), std::uint8_t{1}) != truth.end();
+      result.tally.add_image(score, defect);
+      result.tally.add_map(heat_map, truth, height, width, ClassMap::ignored);
+      (defect ? result.defect_scores : result.normal_scores).push_back(score);
+      if (on_score) on_score({image.index, score, defect, image.input.image, heat_map, truth});
+    });
+    result.unreadable = passed.unreadable;
+    if (passed.images == 0 && !token.stop_requested()) throw DataError("no image of the set can be read");
+    return result;
+  }
+
+ private:
+  [[nodiscard]] DefectBank<B> x_make_bank(Index pool) const {
+    return DefectBank<B>(x_extractor.backend(), {.width = x_extractor.width(),
+                                                 .pool = pool,
+                                                 .coreset = x_options.coreset,
+                                                 .coreset_size = x_options.coreset_size,
+                                                 .projection = x_options.projection,
+                                                 .reweighting = x_options.reweighting,
+                                                 .seed = x_options.seed});
+  }
+
+  void x_place(Arena& arena) {
+    const GridSize grid = x_extractor.grid();
+    x_mean = arena.template matrix<T>(grid.size(), x_extractor.width());
+    x_some = arena.template matrix<T>(grid.size(), x_extractor.width());
+    x_index = arena.template vector<std::int32_t>(grid.size());
+    x_taps = place_copy(x_extractor.backend(), arena, neighbourhood_taps<T>(grid, x_options.neighbourhood));
+  }
+
+  template <class Source, class Each>
+  FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
+    Index done = 0;
+    return pass_features(x_extractor, x_renderer, detail::BinaryMasks<Source>(source),
+                         {.loader = x_options.loader, .skip = x_options.skip}, on_skip, token,
+                         [&](const PassedImage<T>& image) {
+                           each(image);
+                           if (on_images) on_images(++done);
+                         });
+  }
+
+  [[nodiscard]] MatrixView<const T> x_averaged(MatrixView<const T> patches) const {
+    if (x_options.neighbourhood == 1) return patches;
+    x_extractor.backend().sample_rows_forward(x_mean, patches, x_taps);
+    return x_mean;
+  }
+
+  /// No pixel of the patch is a defect's or outside the image.
+  [[nodiscard]] bool x_is_normal(std::span<const std::uint8_t> labels, std::int32_t patch) const {
+    const GridSize grid = x_extractor.grid();
+    const Index side = x_extractor.config().patch;
+    const Index top = patch / grid.width * side;
+    const Index left = patch % grid.width * side;
+    for (Index y = top; y < top + side; ++y) {
+      for (Index x = left; x < left + side; ++x) {
+        if (labels[static_cast<std::size_t>(y * x_renderer.options().width + x)] != 0) return false;
+      }
+    }
+    return true;
+  }
+
+  [[nodiscard]] std::span<const float> x_heat_map(std::span<const float> patch_scores) {
+    const Index height = x_renderer.options().height;
+    const Index width = x_renderer.options().width;
+    x_heat.reshape(1, height, width);
+    const std::span<float> pixels(x_heat.plane(0), static_cast<std::size_t>(height * width));
+    enlarge<float>(pixels, patch_scores, x_extractor.grid(), height, width);
+    gaussian_blur(x_heat, x_options.smoothing, x_blur);
+    return pixels;
+  }
+
+  Extractor& x_extractor;
+  DefectProbeOptions x_options;
+  InputRenderer x_renderer;
+  std::optional<DefectBank<B>> x_bank;
+  Buffer x_room;
+  MatrixView<T> x_mean;  // (N,W) of one image
+  MatrixView<T> x_some;  // (N,W) its patches that are learned
+  VectorView<std::int32_t> x_index;
+  VectorView<const Taps<T>> x_taps;
+  PlanarImage<float> x_heat;
+  BlurWorkspace<float> x_blur;
+};
+
+}  // namespace dssl

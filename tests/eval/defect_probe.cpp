@@ -1,0 +1,147 @@
+// Defects found with normal images alone, on pictures that a random backbone can tell apart.
+#include "catch.hpp"
+
+#include <cstdint>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/reference.hpp>
+#if __has_include(<dssl/backend/cpu.hpp>)
+#include <dssl/backend/cpu.hpp>
+#endif
+#include <dssl/eval/calibration.hpp>
+#include <dssl/eval/defect_probe.hpp>
+
+#include "eval/halves.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+/// Stripes with noise; in every second image of a set with defects a bright spot.
+class Stripes {
+ public:
+  Stripes(Index count, std::uint64_t seed, bool defects) : x_count(count), x_seed(seed), x_defects(defects) {}
+
+  [[nodiscard]] Index size() const { return x_count; }
+  [[nodiscard]] std::string name(Index i) const { return join("stripes ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    RandomStream random({.seed = x_seed, .sample = static_cast<std::uint64_t>(i)});
+    Image<std::uint8_t> image(32, 48, 3);
+    LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(32, 48, 1)};
+    const bool defect = x_defects && i % 2 == 1;
+    const Index top = random.below(22);
+    const Index left = random.below(38);
+    for (Index y = 0; y < 32; ++y) {
+      for (Index x = 0; x < 48; ++x) {
+        const bool spot = defect && y >= top && y < top + 10 && x >= left && x < left + 10;
+        out.mask(y, x, 0) = spot ? 200 : 0;
+        for (Index c = 0; c < 3; ++c)
+          image(y, x, c) = static_cast<std::uint8_t>((spot             ? 190
+                                                      : x / 4 % 2 == 0 ? 100
+                                                                       : 60) +
+                                                     random.below(20));
+      }
+    }
+    out.image = std::move(image);
+    return out;
+  }
+
+ private:
+  Index x_count;
+  std::uint64_t x_seed;
+  bool x_defects;
+};
+
+struct Outcome {
+  double image = 0;
+  double pixel = 0;
+  double aupro = 0;
+  std::vector<double> normal, defect;
+};
+
+template <Backend B>
+Outcome run(const B& backend, const DefectProbeOptions& options, Index batch = 4) {
+  auto features = halves_extractor(backend, batch);
+  DefectProbe<HalvesBackbone, B> probe(features, options);
+  CHECK(probe.learn(ImagesOf<Stripes>(Stripes(10, 1, false))).images == 10);
+  Index seen = 0;
+  probe.on_score = [&](const DefectScore& s) {
+    CHECK(s.index == seen++);
+    CHECK(s.defect == (s.index % 2 == 1));
+    CHECK(s.heat_map.size() == 32 * 48);
+    CHECK(s.truth.size() == 32 * 48);
+  };
+  const DefectResult result = probe.evaluate(Stripes(12, 2, true));
+  CHECK(seen == 12);
+  CHECK(result.tally.region_count() == 6);
+  return {auroc(result.tally.images()), auroc(result.tally.pixels()), result.tally.aupro(),
+          result.normal_scores, result.defect_scores};
+}
+
+}  // namespace
+
+TEST_CASE("defects stand out from what normal images hold, the same for any threads and batches") {
+  const DefectProbeOptions options{.coreset = 0.5, .smoothing = 2, .seed = 3};
+  const Outcome exact = run(Reference<double>(), options);
+  CHECK(exact.image == 1);
+  CHECK(exact.pixel > 0.9);
+  CHECK(exact.aupro > 0.7);
+  CHECK(exact.normal.size() == 6);
+  const Outcome single = run(Reference<double>(), options, 1);
+  CHECK(single.defect == exact.defect);
+  // Without coreset, neighbourhood, reweighting and blur; with little memory; padded.
+  CHECK(run(Reference<double>(), {.coreset = 1.0, .reweighting = 0, .neighbourhood = 1, .smoothing = 0})
+            .image == 1);
+  CHECK(run(Reference<double>(), {.pool = 60, .coreset_size = 20, .projection = 8}).image > 0.9);
+  CHECK(run(Reference<double>(), {.fit = InputFit::pad}).image == 1);
+#if __has_include(<dssl/backend/cpu.hpp>)
+  auto two_loading = options;
+  two_loading.loader = {.prefetch = 3, .threads = 2};
+  const Outcome one = run(Cpu({.threads = 1}), options);
+  const Outcome two = run(Cpu({.threads = 2}), two_loading);
+  CHECK(one.defect == two.defect);
+  CHECK(one.normal == two.normal);
+  CHECK(one.image == 1);
+#endif
+}
+
+TEST_CASE("a threshold from normal images tells defects from others") {
+  auto features = halves_extractor(Reference<double>());
+  DefectProbe<HalvesBackbone, Reference<double>> probe(features, {.coreset = 0.5});
+  probe.learn(Stripes(10, 1, false));
+  const auto calibration = probe.evaluate(Stripes(19, 5, false));
+  CHECK(calibration.normal_scores.size() == 19);
+  const double threshold = alarm_threshold(calibration.normal_scores, 0.1);
+  const auto result = probe.evaluate(Stripes(12, 2, true));
+  for (const double score : result.defect_scores) CHECK(score >= threshold);
+  Index alarms = 0;
+  for (const double score : result.normal_scores) alarms += score >= threshold ? 1 : 0;
+  CHECK(alarms <= 2);
+}
+
+TEST_CASE("patches with defects in them are not learned; a probe says what is wrong with its use") {
+  auto features = halves_extractor(Reference<double>());
+  DefectProbe<HalvesBackbone, Reference<double>> probe(features, {.coreset = 1.0});
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(probe.evaluate(Stripes(2, 1, false))); }),
+                 "nothing was learned"));
+  probe.learn(Stripes(10, 1, true));
+  CHECK(probe.bank()->size() < 10 * 24);
+  CHECK(probe.bank()->size() >= 10 * 24 - 5 * 9);
+  CHECK(auroc(probe.evaluate(Stripes(12, 2, true)).tally.images()) > 0.9);
+  std::stop_source stop;
+  stop.request_stop();
+  probe.learn(Stripes(10, 1, false), stop.get_token());
+  CHECK_FALSE(probe.bank().has_value());
+  CHECK(contains(thrown_by<OptionError>(
+                     [&] { DefectProbe<HalvesBackbone, Reference<double>>(features, {.coreset = 2}); }),
+                 "'coreset' is 2"));
+  CHECK(contains(thrown_by<OptionError>(
+                     [&] { DefectProbe<HalvesBackbone, Reference<double>>(features, {.neighbourhood = 2}); }),
+                 "'neighbourhood' is 2"));
+}
