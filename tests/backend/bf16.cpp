@@ -142,7 +142,7 @@ TEST_CASE("bf16 products are those of the rounded operands, on every engine and 
   struct Shape {
     Index m, n, k;
   };
-  for (const Shape& s : {Shape{1, 1, 1}, Shape{3, 5, 7}, Shape{16, 16, 32}, Shape{33, 17, 31}, Shape{40, 130, 65},
+  for (const Shape& s : {Shape{0, 3, 4}, Shape{3, 0, 4}, Shape{3, 5, 0}, Shape{1, 1, 1}, Shape{3, 5, 7}, Shape{16, 16, 32}, Shape{33, 17, 31}, Shape{40, 130, 65},
                          Shape{300, 48, 96}, Shape{20, 700, 40}, Shape{7, 40, 4200}, Shape{65, 33, 2100}}) {
     for (const bool whole : {true, false}) {
       check_product<bf16::Order::by_extent, bf16::Order::by_extent>(s.m, s.n, s.k, whole);
@@ -171,6 +171,7 @@ namespace {
 
 /// Holds one call in bf16 to the oracle within what 8 bits of precision leave, and to itself on two threads.
 struct NearOracle {
+  double tolerance = 0;  // of the norm
   Reference<double> oracle;
   Cpu one{CpuOptions{.threads = 1, .precision = Precision::bf16}};
   Cpu two{CpuOptions{.threads = 2, .precision = Precision::bf16}};
@@ -201,7 +202,7 @@ struct NearOracle {
         size += want[o].values[i] * want[o].values[i];
       }
       INFO("output " << o << ", relative error " << std::sqrt(off / size));
-      CHECK(off <= 3e-2 * 3e-2 * size);
+      CHECK(off <= tolerance * tolerance * size);
       CHECK(got[o].bytes == again[o].bytes);
     }
   }
@@ -210,9 +211,8 @@ struct NearOracle {
 }  // namespace
 
 TEST_CASE("linear layers and attention in bf16 stay near the oracle, with the same bits for any number of threads") {
-  NearOracle held;
-  linear_cases(held);
-  attention_cases(held);
+  linear_cases(NearOracle{.tolerance = 5e-3});
+  attention_cases(NearOracle{.tolerance = 3e-2});  // of single small gradients; over a whole head about 4e-3
 }
 
 TEST_CASE("a backend in bf16 says so, and one in double refuses it") {

@@ -33,7 +33,7 @@ void linear_cases(Visit&& visit) {
   struct Shape {
     Index m, i, o;
   };
-  for (const Shape& s : {Shape{1, 1, 1}, Shape{3, 7, 5}, Shape{1, 384, 13}, Shape{37, 65, 130}, Shape{201, 192, 576},
+  for (const Shape& s : {Shape{0, 4, 3}, Shape{1, 1, 1}, Shape{3, 7, 5}, Shape{1, 384, 13}, Shape{37, 65, 130}, Shape{201, 192, 576},
                          Shape{64, 256, 1000}, Shape{5, 1537, 9}, Shape{130, 17, 801}, Shape{7, 4100, 70}}) {
     const std::string shape = join(s.m, " x ", s.i, " to ", s.o);
     for (const bool with_bias : {true, false}) {

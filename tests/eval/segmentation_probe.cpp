@@ -120,6 +120,15 @@ TEST_CASE("standardised features train a classifier of the features as they are"
   CHECK(last < 0.5 * before.losses.back());
   CHECK(probe.evaluate(Halves(6, 2)).scores().mean_iou > 0.8);
 
+  // A training that is broken off leaves a classifier of the features as they are too.
+  auto fresh = extractor(Reference<double>());
+  options.learning_rate = 1e-12;
+  SegmentationProbe<Backbone, Reference<double>> broken(fresh, options);
+  broken.on_step = [](const ProbeStep&) { throw Error("enough"); };
+  CHECK_THROWS_AS(broken.train(Halves(12, 1)), Error);
+  const auto counts = broken.evaluate(Halves(6, 2)).confusion;
+  CHECK(std::vector<std::int64_t>(counts.counts().begin(), counts.counts().end()) == before.counts);
+
   options.cache_features = false;
   CHECK(contains(thrown_by<OptionError>([&] { run(Reference<double>(), options); }), "'standardise'"));
 }

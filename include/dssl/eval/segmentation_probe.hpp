@@ -167,6 +167,14 @@ class SegmentationProbe {
       if (token.stop_requested()) return;
       if (x_options.standardise) x_standardise(cache);
     }
+    // However the training ends, the classifier is one of the features as they are.
+    struct Restated {
+      SegmentationProbe& probe;
+      const std::vector<Moments>& moments;
+      ~Restated() {
+        if (!moments.empty()) probe.x_restate(moments, false);
+      }
+    } const restated{*this, cache.moments};
     ProbeStep at{.steps = x_options.epochs * ((count + x_options.batch - 1) / x_options.batch)};
     const auto drop_epoch =
         static_cast<Index>(x_options.drop_after * static_cast<double>(x_options.epochs) + 1e-9);
@@ -187,7 +195,6 @@ class SegmentationProbe {
       }
       if (in_batch > 0 && !token.stop_requested()) x_step(at, in_batch);
     }
-    if (x_options.standardise) x_restate(cache.moments, false);
   }
 
   /// Predicts every image of a source and counts. Unreadable images are left out and reported.
@@ -390,8 +397,11 @@ class SegmentationProbe {
     each([](Moments& m, const T& x) {
       m.deviation += (static_cast<double>(x) - m.mean) * (static_cast<double>(x) - m.mean);
     });
-    // A channel that never changes tells nothing: it is left as large as it is, which is 0 without its mean.
-    for (Moments& m : cache.moments) m.deviation = m.deviation > 0 ? std::sqrt(m.deviation / count) : 1.0;
+    // A channel that changes by no more than rounding tells nothing: it is left as it is, near 0 without its mean.
+    for (Moments& m : cache.moments) {
+      m.deviation = std::sqrt(m.deviation / count);
+      if (m.deviation <= 1e-6 * std::abs(m.mean)) m.deviation = 1.0;
+    }
     each([](const Moments& m, T& x) { x = static_cast<T>((static_cast<double>(x) - m.mean) / m.deviation); });
     x_restate(cache.moments, true);
   }

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/core/tensor_view.hpp>
 
@@ -55,7 +56,6 @@ class Product {
         x_cut(c.rows(), c.cols(), depth) {}
 
   void run() const {
-    if (x_depth == 0) return;
     const Index groups = (x_depth + x_cut.depth - 1) / x_cut.depth;
     const Index at_once = x_cut.parts > 1 ? groups : 1;
     const Index group_words = tiles_of(x_held_extent()) * depth_tiles_of(x_cut.depth) * tile_words;
@@ -73,7 +73,7 @@ class Product {
                task % x_cut.tasks, group, x_cut.parts > 1 ? sums + group * x_c.size() : nullptr);
       });
     }
-    if (x_cut.parts > 1) x_add_parts(sums, groups);
+    if (x_cut.parts > 1) cpu::detail::add_parts(x_workers, x_c, static_cast<const float*>(sums), groups, x_onto, x_bias);
   }
 
  private:
@@ -126,24 +126,6 @@ class Product {
     }
   }
 
-  void x_add_parts(const float* sums, Index parts) const {
-    const Index n = x_c.cols();
-    x_workers.run_pieces(x_c.rows(), std::max(Index{1}, 4096 / n), x_c.size() * parts / 4, [&](Index begin, Index end) {
-      const auto add = [](const auto& x, const auto& y) { return x + y; };
-      for (Index i = begin; i < end; ++i) {
-        float* const out = x_c.row(i);
-        if (x_onto == Onto::assign) {
-          if (x_bias == nullptr) {
-            std::fill_n(out, n, 0.0F);
-          } else {
-            std::copy_n(x_bias, n, out);
-          }
-        }
-        for (Index p = 0; p < parts; ++p) map(out, n, add, static_cast<const float*>(out), sums + p * x_c.size() + i * n);
-      }
-    });
-  }
-
   Workers& x_workers;
   Engine x_engine;
   MatrixView<float> x_c;
@@ -161,6 +143,7 @@ class Product {
 template <Order A, Order B>
 void product(Workers& workers, Engine engine, MatrixView<float> c, Operand a, Operand b, Index depth, Onto onto,
              const float* bias = nullptr) {
+  if (cpu::detail::empty_product(c, depth, onto, bias)) return;
   detail::Product<A, B>(workers, engine, c, a, b, depth, onto, bias).run();
 }
 

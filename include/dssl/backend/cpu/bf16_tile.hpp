@@ -98,6 +98,7 @@ class EngineScope {
 };
 
 /// The bits of x rounded to bf16 (to nearest, ties to even), in the upper half; the lower half is not cleared.
+/// (Instructions for bf16 take numbers below 1.2e-38 for 0; here they stay: no result is near enough to tell.)
 [[nodiscard]] constexpr std::uint32_t rounded(std::uint32_t x) {
   // Rounding could turn a NaN into an infinity: it is made quiet instead.
   const bool is_nan = (x & 0x7fffffffU) > 0x7f800000U;

@@ -55,6 +55,39 @@ struct Cut {
   }
 };
 
+/// c = 0 or the bias (null for none) where `onto` assigns: what is there before any product is added.
+template <class T>
+void begin_row(T* c, Index n, Onto onto, const T* bias) {
+  if (onto == Onto::sum) return;
+  if (bias == nullptr) {
+    std::fill_n(c, n, T{0});
+  } else {
+    std::copy_n(bias, n, c);
+  }
+}
+
+/// c (M,N) = or += parts (P,M,N) added in order [+ bias (N), null for none, only with `assign`].
+template <class T>
+void add_parts(Workers& workers, MatrixView<T> c, const T* partial, Index parts, Onto onto, const T* bias) {
+  const Index n = c.cols();
+  const auto add = [](const auto& x, const auto& y) { return x + y; };
+  workers.run_pieces(c.rows(), std::max(Index{1}, 4096 / n), c.size() * parts / 4, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) {
+      T* out = c.row(i);
+      begin_row(out, n, onto, bias);
+      for (Index p = 0; p < parts; ++p) map(out, n, add, static_cast<const T*>(out), partial + p * c.size() + i * n);
+    }
+  });
+}
+
+/// Does a product without rows, columns or depth, of which only the bias is left; false: there is more to do.
+template <class T>
+[[nodiscard]] bool empty_product(MatrixView<T> c, Index depth, Onto onto, const T* bias) {
+  if (c.size() > 0 && depth > 0) return false;
+  for (Index i = 0; i < c.rows(); ++i) begin_row(c.row(i), c.cols(), onto, bias);
+  return true;
+}
+
 /// Packs rows [k, k + depth) and columns [j, j + cols) of b into panels, one after the other.
 template <RightOrder Order, class T>
 void pack_right(T* out, const T* b, Index stride, Index k, Index depth, Index j, Index cols) {
@@ -162,21 +195,7 @@ void product_by_columns(Workers& workers, const Cut& cut, MatrixView<T> c, Left<
       }
     }
   });
-  if (partial == nullptr) return;
-  const auto add = [](const auto& x, const auto& y) { return x + y; };
-  workers.run_pieces(c.rows(), std::max(Index{1}, 4096 / n), c.size() * cut.parts / 4, [&](Index begin, Index end) {
-    for (Index i = begin; i < end; ++i) {
-      T* out = c.row(i);
-      if (onto == Onto::assign) {
-        if (bias == nullptr) {
-          std::fill_n(out, n, T{0});
-        } else {
-          std::copy_n(bias, n, out);
-        }
-      }
-      for (Index p = 0; p < cut.parts; ++p) map(out, n, add, out, partial + p * c.size() + i * n);
-    }
-  });
+  if (partial != nullptr) add_parts(workers, c, partial, cut.parts, onto, bias);
 }
 
 }  // namespace detail
@@ -185,6 +204,7 @@ void product_by_columns(Workers& workers, const Cut& cut, MatrixView<T> c, Left<
 template <bool ByColumns, RightOrder Order, class T>
 void product(Workers& workers, MatrixView<T> c, Left<T> a, const T* b, Index b_stride, Index depth, Onto onto,
              const T* bias = nullptr) {
+  if (detail::empty_product(c, depth, onto, bias)) return;
   const detail::Cut cut(c.rows(), c.cols(), depth, panel_width<T>, sizeof(T));
   if (cut.by_rows) {
     detail::product_by_rows<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias);
