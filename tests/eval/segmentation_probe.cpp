@@ -110,8 +110,8 @@ TEST_CASE("standardised features train a classifier of the features as they are"
 
   options.learning_rate = 2.0;
   Index computed = 0;
-  auto features = extractor(Reference<double>());
-  SegmentationProbe<Backbone, Reference<double>> probe(features, options);
+  auto features = halves_extractor(Reference<double>());
+  SegmentationProbe<HalvesBackbone, Reference<double>> probe(features, options);
   probe.on_features = [&](Index images) { computed = images; };
   double last = 0;
   probe.on_step = [&](const ProbeStep& step) { last = step.loss; };
@@ -121,9 +121,9 @@ TEST_CASE("standardised features train a classifier of the features as they are"
   CHECK(probe.evaluate(Halves(6, 2)).scores().mean_iou > 0.8);
 
   // A training that is broken off leaves a classifier of the features as they are too.
-  auto fresh = extractor(Reference<double>());
+  auto fresh = halves_extractor(Reference<double>());
   options.learning_rate = 1e-12;
-  SegmentationProbe<Backbone, Reference<double>> broken(fresh, options);
+  SegmentationProbe<HalvesBackbone, Reference<double>> broken(fresh, options);
   broken.on_step = [](const ProbeStep&) { throw Error("enough"); };
   CHECK_THROWS_AS(broken.train(Halves(12, 1)), Error);
   const auto counts = broken.evaluate(Halves(6, 2)).confusion;
