@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <ctime>
 #include <span>
 #include <string>
 #include <string_view>
@@ -118,12 +119,16 @@ void measure(const Options& options, std::string_view name, const B& backend) {
   for (int i = 0; i < options.warm_up; ++i) run();
   reset_peak_memory();
   const LoadWatch watch;
+  const std::clock_t processor = std::clock();
   std::vector<double> seconds;
   for (int i = 0; i < options.runs; ++i) seconds.push_back(seconds_of(run));
   const double others = watch.others();
+  const double processor_seconds =
+      static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC / static_cast<double>(seconds.size());
   const double middle = median(seconds);
   out["threads"] = threads;
   out["others_load"] = others;
+  out["processor_seconds"] = processor_seconds;
   out["seconds"] = seconds_json(seconds);
   out["images_per_second"] = static_cast<double>(options.batch) / middle;
   out["flops"] = flop / middle;

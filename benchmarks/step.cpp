@@ -1,6 +1,7 @@
 // dssl-step: times the whole training step of a published workload, alone or in turn with a peer.
 #include <algorithm>
 #include <cstdint>
+#include <ctime>
 #include <optional>
 #include <span>
 #include <string>
@@ -280,13 +281,17 @@ void measure(const Options& options, Workload workload, std::string_view name, B
   reset_peak_memory();
   if constexpr (requires { backend.ledger(); }) backend.clear();
   const LoadWatch watch;
+  const std::clock_t processor = std::clock();
   std::vector<double> seconds;
   for (int i = 0; i < options.steps; ++i) seconds.push_back(seconds_of([&] { run({}); }));
 
   const double others = watch.others();
+  const double processor_seconds =
+      static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC / static_cast<double>(seconds.size());
   const double middle = median(seconds);
   out["threads"] = threads;
   out["others_load"] = others;
+  out["processor_seconds"] = processor_seconds;
   out["warm_up_steps"] = options.warm_up;
   out["seconds"] = seconds_json(seconds);
   out["images_per_second"] = static_cast<double>(workload.batch) / middle;
