@@ -2,14 +2,17 @@
 #include <benchmark/benchmark.h>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/nn/prototype_loss.hpp>
 
 namespace {
 
@@ -213,6 +216,50 @@ void add_loss(Index m, Index p) {
   });
 }
 
+/// The end of a head, forward and backward: fused, and as primitives. Row i is compared with the teacher's row i.
+void add_prototype_loss(Index m, Index p, Index d) {
+  const std::string shape =
+      "/rows:" + std::to_string(m) + "/prototypes:" + std::to_string(p) + "/width:" + std::to_string(d);
+  const Count count{.flops = 8.0 * static_cast<double>(m) * static_cast<double>(p) * static_cast<double>(d),
+                    .bytes = 4.0 * 5.0 * static_cast<double>(p) * static_cast<double>(d)};
+  const auto make = [=](bool fused) {
+    return [=](const Cpu& cpu) -> std::function<void()> {
+      const auto rows = std::make_shared<std::vector<dssl::TargetRows>>();
+      for (Index i = 0; i < m; ++i) rows->push_back({static_cast<std::int32_t>(i), -1});
+      const auto unit = std::make_shared<Numbers>(2 * m * d, 1.0 / std::sqrt(static_cast<double>(d)));
+      const auto v = std::make_shared<Numbers>(2 * p * d, 0.06);
+      const auto d_unit = std::make_shared<Numbers>(m * d);
+      const auto d_v = std::make_shared<Numbers>(p * d);
+      const auto centre = std::make_shared<Numbers>(2 * p, 0.01);
+      const auto loss = std::make_shared<Numbers>(2 * m);
+      dssl::Arena measure;
+      const dssl::PlainPrototypeLoss<float> sizes(measure, m, m, p, d);
+      const std::size_t bytes = fused ? cpu.prototype_loss_workspace(*rows, m, p, d) : measure.high_water();
+      const auto workspace = std::make_shared<dssl::Buffer>(cpu.allocate(bytes));
+      return [=, &cpu] {
+        using Matrix = dssl::MatrixView<float>;
+        using Vector = dssl::VectorView<float>;
+        const dssl::PrototypeLossResult<float> result{Vector(loss->data(), m),     Vector(loss->data() + m, m),
+                                                      d_unit->matrix(m, d),        d_v->matrix(p, d),
+                                                      {},                          Vector(centre->data() + p, p)};
+        const dssl::PrototypeRows<float> student{Matrix(unit->data(), m, d), Matrix(v->data(), p, d), {}};
+        const dssl::PrototypeRows<float> teacher{Matrix(unit->data() + m * d, m, d), Matrix(v->data() + p * d, p, d), {}};
+        const dssl::PrototypeTargets<float> targets{
+            Vector(centre->data(), p), dssl::VectorView<const dssl::TargetRows>(rows->data(), m), {}};
+        if (fused) {
+          cpu.prototype_loss(result, student, teacher, targets, {},
+                             dssl::VectorView<std::byte>(workspace->data(), static_cast<Index>(bytes)));
+        } else {
+          dssl::Arena arena(*workspace);
+          dssl::PlainPrototypeLoss<float>(arena, m, m, p, d).run(cpu, result, student, teacher, targets, {});
+        }
+      };
+    };
+  };
+  add("prototype_loss" + shape, count, make(true));
+  add("prototype_loss_as_primitives" + shape, count, make(false));
+}
+
 void add_parameters(Index n, Index rows, Index width) {
   const auto segments = std::make_shared<std::vector<dssl::Segment>>();
   for (Index at = 0; at < n; at += 589'824) {
@@ -234,6 +281,17 @@ void add_parameters(Index n, Index rows, Index width) {
                      {segments->data(), {count}},
                      dssl::AdamWStep{.learning_rate = 1e-5, .weight_decay = 0.04, .step = 1000, .prototype_step = 900,
                                      .clip = 3.0});
+    };
+  });
+  add("adamw_step_with_teacher" + shape, {.bytes = 9 * bytes}, [=](const Cpu& cpu) {
+    return [=, &cpu, w = std::make_shared<Numbers>(n), m = std::make_shared<Numbers>(n, 0.01),
+            v = std::make_shared<Numbers>(n, 0.001, 0.01), g = std::make_shared<Numbers>(n, 0.01),
+            teacher = std::make_shared<Numbers>(n)] {
+      cpu.adamw_step(w->vector(), m->vector(), v->vector(), g->vector(), {norms->data(), {count}},
+                     {segments->data(), {count}},
+                     dssl::AdamWStep{.learning_rate = 1e-5, .weight_decay = 0.04, .step = 1000, .prototype_step = 900,
+                                     .clip = 3.0},
+                     teacher->vector(), 0.996);
     };
   });
   add("lerp" + shape, {.bytes = 3 * bytes}, [=](const Cpu& cpu) {
@@ -280,6 +338,10 @@ const bool registered = [] {
   add_dense(1608, 1536);
   add_loss(64, 65'536);
   add_loss(256, 4'096);
+  add_prototype_loss(4, 65'536, 256);
+  add_prototype_loss(40, 65'536, 256);
+  add_prototype_loss(60, 65'536, 256);
+  add_prototype_loss(160, 4'096, 256);
   add_parameters(21'700'000, 65'536, 256);
   return true;
 }();
