@@ -31,7 +31,7 @@ namespace detail {
 /// Student rows go through in groups, each with the teacher rows that it is compared with, so that what is held at
 /// once has a bound. A task takes some prototypes of a group, in blocks whose prototypes and gradients stay in L2.
 struct PrototypeCut {
-  static constexpr Index block = 96;       ///< prototypes whose products are made at once: whole tiles
+  static constexpr Index block = 48;       ///< prototypes whose products are made at once: whole tiles
   static constexpr Index most_rows = 96;   ///< student rows a group
 
   Index prototypes = 0;
