@@ -142,8 +142,7 @@ void measure(const Options& options, std::string_view name, const B& backend) {
 }
 
 void run(const Options& options) {
-  with_backend(options.precision, [&]<class B>() {
-    const B backend({.threads = options.threads});
+  with_backend(options.precision, options.threads, [&](const auto& backend) {
     if (options.arch == "nano8") return measure<ViT<vit_nano8>>(options, "nano8", backend);
     if (options.arch == "tiny16") return measure<ViT<vit_tiny16>>(options, "tiny16", backend);
     if (options.arch == "small16") return measure<ViT<vit_small16>>(options, "small16", backend);
@@ -159,7 +158,7 @@ int main(int argc, char** argv) {
                "dssl-features"};
   Options options;
   app.add_option("--arch", options.arch, "nano8, tiny16, small16 or base16")->capture_default_str();
-  app.add_option("--precision", options.precision, "number format: f32")->capture_default_str();
+  app.add_option("--precision", options.precision, "f32, or bf16 products")->capture_default_str();
   app.add_option("--threads", options.threads, "0: as many as the process may use")->capture_default_str();
   app.add_option("--size", options.size, "pixels a side")->capture_default_str();
   app.add_option("--batch", options.batch, "images at a time")->capture_default_str();

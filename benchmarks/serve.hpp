@@ -21,10 +21,11 @@
 
 namespace dssl::benchmarks {
 
-/// Calls `visit.template operator()<B>()` for the backend of a number format. One line a backend.
+/// Calls `visit(backend)` with the backend of a number format. One line a backend.
 template <class Visit>
-void with_backend(std::string_view precision, const Visit& visit) {
-  if (precision == "f32" || precision == "bf16") return visit.template operator()<Cpu>();
+void with_backend(std::string_view precision, int threads, const Visit& visit) {
+  if (precision == "f32") return visit(Cpu({.threads = threads}));
+  if (precision == "bf16") return visit(Cpu({.threads = threads, .precision = Precision::bf16}));
   throw OptionError("precision", precision, "f32 or bf16");
 }
 

@@ -319,9 +319,7 @@ void run(const Options& options) {
   each_workload([&]<class Recipe>(std::string_view name, const Workload& workload) {
     if (name != options.arch) return;
     found = true;
-    with_backend(options.precision, [&]<class B>() {
-      const B backend(
-          {.threads = options.threads, .precision = options.precision == "bf16" ? Precision::bf16 : Precision::full});
+    with_backend(options.precision, options.threads, [&]<class B>(const B& backend) {
       if (options.parts) {
         measure<Recipe>(options, workload, name, TimedBackend<B>(backend));
       } else {
@@ -338,7 +336,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Times the training step of a published workload and prints JSON.", "dssl-step"};
   Options options;
   app.add_option("--arch", options.arch, "small16, tiny16 or nano8")->capture_default_str();
-  app.add_option("--precision", options.precision, "number format: f32")->capture_default_str();
+  app.add_option("--precision", options.precision, "f32, or bf16 products")->capture_default_str();
   app.add_option("--threads", options.threads, "0: as many as the process may use")->capture_default_str();
   app.add_option("--steps", options.steps, "timed steps")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--warm-up", options.warm_up, "steps before them")->capture_default_str();

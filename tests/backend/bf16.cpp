@@ -171,8 +171,8 @@ namespace {
 
 /// Holds one call in bf16 to the oracle within what 8 bits of precision leave, and to itself on two threads.
 struct NearOracle {
-  double tolerance = 0;  // of the norm
-  Reference<double> oracle;
+  double tolerance;  // of the norm
+  Reference<double> oracle{};
   Cpu one{CpuOptions{.threads = 1, .precision = Precision::bf16}};
   Cpu two{CpuOptions{.threads = 2, .precision = Precision::bf16}};
   std::uint64_t seed = 1;
