@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include <common/architectures.hpp>
+#include <common/precision.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
@@ -38,7 +39,7 @@ AnySource open_source(const Job& job) {
 }
 
 /// Which option sets which field of `TrainerOptions`.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 39> option_of_field{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 40> option_of_field{{
     {"epochs", "--epochs"},
     {"batch", "--batch"},
     {"accumulate", "--accumulate"},
@@ -49,12 +50,14 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 39> option_o
     {"loader_threads", "--threads"},
     {"relation", "--relation"},
     {"recipe", "--recipe"},
+    {"precision", "--precision"},
     {"arch", "--arch"},
     {"split", "--split"},
     {"count", "--synthetic-count"},
     {"height", "--synthetic-size"},
     {"width", "--synthetic-size"},
     {"stochastic_depth", "--stochastic-depth"},
+    {"recompute", "--recompute"},
     {"optimiser.learning_rate", "--lr"},
     {"optimiser.final_learning_rate", "--min-lr"},
     {"optimiser.warmup_epochs", "--warmup-epochs"},
@@ -199,6 +202,10 @@ void CommandLine::x_add_training_options() {
                   "Epochs at the start in which the prototypes stay as they are")
       ->group(group);
   x_app.add_option("--stochastic-depth", o.stochastic_depth, "Rate of the last block")->group(group);
+  x_app
+      .add_flag("--recompute", o.recompute,
+                "Keep only what enters each block and compute the rest again: less memory, more time")
+      ->group(group);
   x_app.add_option("--momentum", o.teacher.momentum, "Of the teacher, at the start")->group(group);
   x_app.add_option("--momentum-end", o.teacher.final_momentum, "Of the teacher, at the end")->group(group);
   x_app.add_option("--teacher-temp", o.teacher.temperature, "After the warm-up")->group(group);
@@ -226,6 +233,7 @@ void CommandLine::x_add_run_options() {
                  ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
+  x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app
       .add_option("--checkpoint-steps", x_job.options.checkpoint_steps,
                   "Checkpoints also after every so many steps; 0: only after epochs")
@@ -265,6 +273,7 @@ Job CommandLine::job() {
   if (job.recipe != "densedino" && job.recipe != "dino" && job.recipe != "feature-map") {
     throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
   }
+  static_cast<void>(precision_of(job.precision));  // an unknown one is an error before anything is opened
   x_set_views();
   auto& optimiser = job.options.optimiser;
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd

@@ -56,6 +56,7 @@ struct Job {
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K
   int threads = 0;
+  std::string precision = "f32";
   Index max_steps = 0;  ///< 0: no budget
   double minutes = 0;   ///< 0: no budget
   Index synthetic_count = 1000;

@@ -66,6 +66,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   for_each_option(x_job.options,
                   [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
   options["threads"] = x_job.threads;
+  options["precision"] = x_job.precision;
   options["points"] = x_job.points;
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
   x_options = {{"program", "dssl-pretrain"}, {"version", version_string},     {"compiler", __VERSION__},

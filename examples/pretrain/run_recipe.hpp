@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include <common/precision.hpp>
 #include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/weights.hpp>
@@ -17,7 +18,7 @@ namespace dssl::programs {
 
 template <class Recipe>
 [[nodiscard]] RunSummary run_recipe(const Job& job, RunLog& log) {
-  const Cpu backend(CpuOptions{.threads = job.threads});
+  const Cpu backend(CpuOptions{.threads = job.threads, .precision = precision_of(job.precision)});
   Trainer<Recipe, Cpu> trainer(job.options, backend, typename Recipe::Points(job.points));
   if (!job.resume.empty()) trainer.resume(job.resume);
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -23,6 +24,7 @@
 #include <dssl/version.hpp>
 
 #include "common/architectures.hpp"
+#include "common/precision.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "segment/labelled_set.hpp"
@@ -43,6 +45,7 @@ SegmentationProbeOptions probe_options(const SegmentSettings& s) {
   options.learning_rate = s.learning_rate;
   options.augment = !s.no_augment && !s.cache_features;
   options.cache_features = s.cache_features;
+  options.standardise = s.standardise;
   options.fit = s.fit == "pad" ? InputFit::pad : InputFit::stretch;
   options.seed = s.seed;
   options.loader = {.prefetch = std::max<Index>(8, 2 * s.at_once), .threads = s.threads};
@@ -95,11 +98,13 @@ class Measurement {
     }
     const auto file = SafetensorsFile::open(x_settings.weights);
     const auto relation = file.metadata().find("relation");
-    if (relation != file.metadata().end() && (relation->second == "all-query" || relation->second == "all_query")) {
+    if (relation != file.metadata().end() &&
+        (relation->second == "all-query" || relation->second == "all_query")) {
       // The features are read as in every other relation, where patches see the class token.
-      throw CheckpointError(x_settings.weights,
-                            "was trained with relation all-query, whose patches do not see the class token; expected "
-                            "weights of another relation");
+      throw CheckpointError(
+          x_settings.weights,
+          "was trained with relation all-query, whose patches do not see the class token; expected "
+          "weights of another relation");
     }
     x_loaded = x_extractor.load(file);
   }
@@ -128,10 +133,20 @@ class Measurement {
 
   void x_train(SegmentationProbe<Backbone, Cpu>& probe) {
     const auto start = Clock::now();
-    Progress progress("training", x_settings.epochs * x_sets.train.size(), "images");
-    x_warn_through(probe, progress);
+    std::optional<Progress> progress;
     std::stop_source stop;
     std::string note;
+    Index shown = 0;
+    const auto begin = [&](const char* label, Index total) {
+      progress.emplace(label, total, "images");
+      x_warn_through(probe, *progress);
+    };
+    begin(x_settings.cache_features ? "features" : "training",
+          (x_settings.cache_features ? 1 : x_settings.epochs) * x_sets.train.size());
+    probe.on_features = [&](Index images) {
+      progress->at(images);
+      x_check_interruption(stop);
+    };
     probe.on_step = [&](const ProbeStep& step) {
       char text[64];
       std::snprintf(text, sizeof text, "epoch %td, loss %.4f", step.epoch + 1, step.loss);
@@ -139,7 +154,9 @@ class Measurement {
       x_last_loss = step.loss;
     };
     probe.on_images = [&](Index images) {
-      progress.at(images, note);
+      if (x_settings.cache_features && std::exchange(shown, images) == 0)
+        begin("training", x_settings.epochs * x_sets.train.size());
+      progress->at(images, note);
       x_check_interruption(stop);
     };
     probe.train(x_sets.train, stop.get_token());
@@ -237,7 +254,7 @@ class Measurement {
 void measure_segmentation(SegmentSettings settings) {
   const LabelledSets sets = open_sets(settings);
   with_architecture(settings.arch, [&]<class Backbone>() {
-    Measurement<Backbone>(settings, sets, Cpu({.threads = settings.threads})).run();
+    Measurement<Backbone>(settings, sets, Cpu({.threads = settings.threads, .precision = precision_of(settings.precision)})).run();
   });
 }
 

@@ -32,8 +32,10 @@ struct SegmentSettings {
   double learning_rate = 0.01;
   bool no_augment = false;
   bool cache_features = false;
+  bool standardise = false;
   Index at_once = 4;
   int threads = 0;
+  std::string precision = "f32";
   std::uint64_t seed = 0;
   Index overlays = 8;
   Index scenes = 400;

@@ -10,6 +10,7 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/sequence.hpp>
+#include <dssl/nn/stochastic_depth.hpp>
 
 namespace dssl::test {
 
@@ -35,17 +36,17 @@ class VitRunner {
   using T = typename B::Scalar;
 
   VitRunner(const B& backend, const ViTConfig& config, bool learned_reference, const std::vector<ViewGroup>& groups,
-            GroupSet reads, bool saved = true)
+            GroupSet reads, bool saved = true, bool recompute = false)
       : x_backend(backend),
         x_config(config),
         x_parameters(vit_layout(config, learned_reference)),
         x_tokens(groups, reads),
         x_learned(learned_reference) {
     Arena measure;
-    x_place(measure, saved);
+    x_place(measure, saved, recompute);
     x_buffer = backend.allocate(measure.high_water());
     Arena live(x_buffer);
-    x_place(live, saved);
+    x_place(live, saved, recompute);
   }
 
   [[nodiscard]] const ParameterLayout& parameters() const { return x_parameters; }
@@ -63,6 +64,13 @@ class VitRunner {
           {static_cast<double>(xy[2 * i]), static_cast<double>(xy[2 * i + 1])}, x_config.native_grid());
     }
   }
+
+  /// Multipliers (depth,2,S) as a training step sets them.
+  std::span<const BranchKeep<T>> branches(std::span<const T> keep) {
+    x_depth.set(x_backend, x_tokens, keep);
+    return x_depth.branches();
+  }
+  [[nodiscard]] std::size_t bytes() const { return x_buffer.bytes(); }
 
   template <AttentionRelation R>
   MatrixView<const T> forward(std::span<const BranchKeep<T>> keep = {}) {
@@ -82,12 +90,13 @@ class VitRunner {
   }
 
  private:
-  void x_place(Arena& arena, bool saved) {
+  void x_place(Arena& arena, bool saved, bool recompute) {
     x_weights = arena.template vector<T>(x_parameters.total());
     x_gradients = arena.template vector<T>(x_parameters.total());
     x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
     x_inputs = ViTInputs<T>::place(x_backend, arena, x_config, x_tokens);
-    x_activations = ViTActivations<T>::take(arena, x_config, x_tokens, saved);
+    x_activations = ViTActivations<T>::take(arena, x_config, x_tokens, saved, recompute);
+    x_depth = StochasticDepth<T>::place(x_backend, arena, x_tokens, x_config.depth);
     x_block_gradients = BlockGradients<T>::take(arena, x_config.block(), x_tokens.rows(), x_tokens.read_count());
   }
 
@@ -102,6 +111,7 @@ class VitRunner {
   ViTInputs<T> x_inputs;
   ViTActivations<T> x_activations;
   BlockGradients<T> x_block_gradients;
+  StochasticDepth<T> x_depth;
   ViTParameters<const T> x_bound;
 };
 

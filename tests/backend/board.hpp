@@ -141,9 +141,9 @@ class Board {
   static constexpr std::size_t guard = 32;  // elements before and after an output: 128 bytes at least
 
   std::vector<double> x_normal(Index count, double scale) {
-    std::normal_distribution<double> normal(0.0, scale);
+    std::normal_distribution<double> normal;
     std::vector<double> values(static_cast<std::size_t>(count));
-    for (double& v : values) v = static_cast<float>(normal(x_random));
+    for (double& v : values) v = static_cast<float>(scale * normal(x_random));
     return values;
   }
   template <class U>

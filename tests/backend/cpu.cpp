@@ -11,6 +11,7 @@
 #include <dssl/backend/reference.hpp>
 
 #include "backend/board.hpp"
+#include "backend/fused_cases.hpp"
 #include "backend/op_cases.hpp"
 
 namespace {
@@ -79,24 +80,60 @@ struct HeldToOracle {
 
 TEST_CASE("Cpu linear layers hold to the oracle", "[backend][cpu]") { dssl::test::linear_cases(HeldToOracle{}); }
 TEST_CASE("Cpu dense primitives hold to the oracle", "[backend][cpu]") { dssl::test::dense_cases(HeldToOracle{}); }
+TEST_CASE("Cpu optional operations hold to the primitives they stand for", "[backend][cpu]") {
+  static_assert(dssl::GeluSlopes<Cpu> && dssl::ResidualNorms<Cpu>);
+  static_assert(!dssl::GeluSlopes<Reference<double>> && !dssl::ResidualNorms<Reference<double>>);
+  dssl::test::fused_cases(HeldToOracle{});
+}
 TEST_CASE("Cpu attention holds to the oracle", "[backend][cpu]") { dssl::test::attention_cases(HeldToOracle{}); }
 TEST_CASE("Cpu row primitives hold to the oracle", "[backend][cpu]") { dssl::test::row_cases(HeldToOracle{}); }
 TEST_CASE("Cpu norms and losses hold to the oracle", "[backend][cpu]") { dssl::test::loss_cases(HeldToOracle{}); }
+TEST_CASE("Cpu loss over prototypes holds to the oracle", "[backend][cpu]") {
+  dssl::test::prototype_loss_cases(HeldToOracle{});
+}
 TEST_CASE("Cpu optimisers hold to the oracle", "[backend][cpu]") { dssl::test::optimiser_cases(HeldToOracle{}); }
 
 TEST_CASE("Cpu normal distribution function is exact to rounding", "[backend][cpu]") {
   double worst = 0;
+  double worst_share = 0;
   std::vector<float> x;
-  for (int i = -100'000; i <= 100'000; ++i) x.push_back(static_cast<float>(i) * 1e-4F);
+  for (int i = 0; i <= 100'000; ++i) x.push_back(static_cast<float>(i) * 1e-4F);
   std::vector<float> y(x.size());
   dssl::cpu::map(y.data(), static_cast<Index>(x.size()),
-                 [](const auto& v) { return dssl::cpu::normal_distribution<float>(v, dssl::cpu::bell_curve<float>(v)); },
-                 x.data());
+                 [](const auto& v) { return dssl::cpu::upper_tail<float>(dssl::cpu::normal_size<float>(v)); }, x.data());
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const double exact = 0.5 * std::erfc(-static_cast<double>(x[i]) / std::numbers::sqrt2);
-    worst = std::max(worst, std::abs(static_cast<double>(y[i]) - exact));
+    const double exact = 0.5 * std::erfc(static_cast<double>(x[i]) / std::numbers::sqrt2);
+    const double off = std::abs(static_cast<double>(y[i]) - exact);
+    worst = std::max(worst, off);
+    if (x[i] < dssl::cpu::normal_cut) worst_share = std::max(worst_share, off / exact);
   }
   CHECK(worst <= 1e-7);  // half of what erf itself is allowed
+  CHECK(worst_share <= 4e-4);
+}
+
+TEST_CASE("Cpu GELU and its slope are exact to rounding", "[backend][cpu]") {
+  std::vector<float> x;
+  for (int i = -100'000; i <= 100'000; ++i) x.push_back(static_cast<float>(i) * 1e-4F);
+  for (const float far : {30.0F, 1e6F, 1e30F}) x.insert(x.end(), {far, -far});
+  std::vector<float> alone(x.size()), y(x.size()), slope(x.size());
+  const auto count = static_cast<Index>(x.size());
+  dssl::cpu::map(alone.data(), count, [](const auto& v) { return dssl::cpu::gelu<float>(v); }, x.data());
+  dssl::cpu::map_two(y.data(), slope.data(), count, [](const auto& v) { return dssl::cpu::gelu_and_slope<float>(v); },
+                     x.data());
+  double worst = 0;
+  double worst_slope = 0;
+  bool same = true;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const auto v = static_cast<double>(x[i]);
+    const double below = 0.5 * std::erfc(-v / std::numbers::sqrt2);
+    const double bell = std::exp(-0.5 * v * v) / std::sqrt(2 * std::numbers::pi);
+    worst = std::max(worst, std::abs(static_cast<double>(y[i]) - v * below) / std::max(1.0, std::abs(v) / 4));
+    worst_slope = std::max(worst_slope, std::abs(static_cast<double>(slope[i]) - (below + v * bell)));
+    same = same && y[i] == alone[i];
+  }
+  CHECK(worst <= 3e-7);
+  CHECK(worst_slope <= 5e-7);
+  CHECK(same);
 }
 
 TEST_CASE("Cpu primitives let NaN through", "[backend][cpu]") {
@@ -108,6 +145,10 @@ TEST_CASE("Cpu primitives let NaN through", "[backend][cpu]") {
   const dssl::MatrixView<const float> in(x.data(), 1, 40);
   cpu.gelu_forward(out, in);
   CHECK(std::isnan(y[7]));
+  std::vector<float> slope(40, 0.0F);
+  cpu.gelu_forward_with_slope(out, dssl::MatrixView<float>(slope.data(), 1, 40), in);
+  CHECK(std::isnan(y[7]));
+  CHECK(std::isnan(slope[7]));
   std::vector<float> centre(40, 0.0F);
   cpu.centred_softmax(out, in, dssl::VectorView<const float>(centre.data(), 40), 0.1);
   CHECK(std::isnan(y[0]));

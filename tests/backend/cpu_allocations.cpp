@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -50,7 +51,9 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
   const std::vector<dssl::Segment> segments{{.size = hidden * width / 2, .adapted = true},
                                             {.offset = hidden * width / 2, .size = hidden * width / 2}};
   std::vector<double> norms(2, 1.0);
-  auto w2 = w, w3 = w, w4 = w;
+  auto w2 = w, w3 = w, w4 = w, w5 = w;
+  // A head's end: unit vectors of width 384 on 1536 prototypes, every row compared with the first two.
+  auto d_unit = x, unit = x, entropy = mean;
 
   for (const int threads : {1, 2}) {
     const dssl::Cpu cpu(dssl::CpuOptions{.threads = threads});
@@ -62,6 +65,10 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
         fourth(w4.data(), hidden * width);
     const VectorView<const dssl::Segment> parts(segments.data(), 2);
     const VectorView<double> norms_(norms.data(), 2);
+    const VectorView<float> fifth(w5.data(), hidden * width);
+    const std::size_t workspace_bytes = cpu.prototype_loss_workspace(targets, rows, hidden, width);
+    const dssl::Buffer workspace = cpu.allocate(workspace_bytes);
+    const dssl::PrototypeRows<float> unit_{MatrixView<const float>(unit.data(), rows, width), w_, b_};
     const auto step = [&] {
       cpu.linear_forward(y_, x_, w_, b_);
       cpu.linear_backward_input(narrow_, y_, w_);
@@ -70,15 +77,25 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
       cpu.layer_norm_backward(narrow_, b_, c_, x_, x_, mean_, mean_, b_);
       cpu.gelu_forward(y_, y_);
       cpu.gelu_backward(y_, y_, y_);
+      cpu.gelu_forward_with_slope(d_qkv_, qkv_, qkv_);
+      cpu.gelu_backward_from_slope(y_, b_, y_, y_);
+      cpu.residual_norm_forward(narrow_, {x_, mean_, VectorView<float>(log_sum.data(), rows)}, narrow_, x_, {}, {}, b_,
+                                b_, 1e-6);
+      cpu.norm_residual_backward(narrow_, b_, c_, narrow_, c_, x_, {}, x_, mean_, mean_, b_, {});
       cpu.attention_forward<dssl::private_relation>(narrow_, log_, qkv_, batch, heads, dssl::all_groups);
       cpu.attention_backward<dssl::private_relation>(d_qkv_, narrow_, narrow_, log_, qkv_, batch, heads,
                                                      dssl::all_groups);
       cpu.centred_softmax(y_, y_, c_, 0.1);
       cpu.cross_entropy(mean_, y_, y_, y_, VectorView<const dssl::TargetRows>(targets.data(), rows), 0.1, 1.0);
       cpu.add_column_sum(c_, y_, {}, 1.0);
+      cpu.prototype_loss({mean_, VectorView<float>(entropy.data(), rows), MatrixView<float>(d_unit.data(), rows, width),
+                          MatrixView<float>(w5.data(), hidden, width), {}, c_},
+                         unit_, unit_, {c_, VectorView<const dssl::TargetRows>(targets.data(), rows), {}}, {},
+                         VectorView<std::byte>(workspace.data(), static_cast<Index>(workspace_bytes)));
       cpu.squared_norms(norms_, fourth, parts);
       cpu.adamw_step(first, second, third, fourth, norms_, parts, dssl::AdamWStep{.learning_rate = 1e-3});
       cpu.lars_step(first, second, fourth, norms_, parts, dssl::MomentumStep{.learning_rate = 1e-3});
+      cpu.adamw_step(first, second, third, fourth, norms_, parts, dssl::AdamWStep{.learning_rate = 1e-3}, fifth, 0.9);
     };
     step();
     const std::size_t scratch = cpu.scratch_bytes();
@@ -88,6 +105,19 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
     CHECK(allocations - before == 0);
     CHECK(cpu.scratch_bytes() == scratch);
   }
+}
+
+TEST_CASE("the loss over prototypes works in memory that does not grow with the batch", "[backend][cpu]") {
+  const auto bytes = [](std::int32_t rows) {
+    std::vector<dssl::TargetRows> targets;
+    for (std::int32_t i = 0; i < rows; ++i) targets.push_back({i, -1});
+    return dssl::Cpu({.threads = 1}).prototype_loss_workspace(targets, rows, 65'536, 256);
+  };
+  const std::size_t group = bytes(96);
+  // Two numbers a prototype and row, whole registers, and the parts of the unit vectors' gradients.
+  CHECK(group <= sizeof(float) * (65'536 * (96 + 112 + 1) + 64 * 96 * 256) + 1'000'000);
+  CHECK(bytes(20 * 96) <= group + 20 * 96 * 16);  // some row numbers more; all logits would be 1 GB
+  CHECK(bytes(4) <= sizeof(float) * 65'536 * (16 + 16 + 1) + 1'000'000);
 }
 
 TEST_CASE("the backend takes its memory from the resource it was given, and gives all of it back") {

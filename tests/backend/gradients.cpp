@@ -1,16 +1,20 @@
-// The oracle's backward primitives against central differences of its forward ones, in double.
+// The oracle's backward primitives, and fused operations, against central differences of their forward ones, in double.
 #include "catch.hpp"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <random>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/nn/prototype_loss.hpp>
 
 namespace {
 
@@ -263,4 +267,81 @@ TEST_CASE("gradients of cross-entropy", "[backend][gradients]") {
   oracle.cross_entropy(vector(loss), matrix(d_logits, m, p), matrix(std::as_const(logits), m, p),
                        matrix(std::as_const(targets), 3, p), target_rows, 0.5, scale);
   check_gradient("logits", logits, d_logits, value);
+}
+
+namespace {
+
+template <class B>
+void check_prototype_loss(const B& backend, const std::vector<dssl::TargetRows>& rows, Index prototypes) {
+  INFO(backend.describe() << ", " << rows.size() << " rows on " << prototypes << " prototypes");
+  const auto m = static_cast<Index>(rows.size());
+  const Index n = 3, d = 4, p = prototypes;
+  auto unit = random_numbers(m * d, 1, 0.4), v = random_numbers(p * d, 2), g = random_numbers(p, 3);
+  const auto t_unit = random_numbers(n * d, 4, 0.4), t_v = random_numbers(p * d, 5), centre = random_numbers(p, 6);
+  std::vector<double> loss(rows.size()), entropy(3), sum(static_cast<std::size_t>(p));
+  const std::size_t bytes = dssl::prototype_loss_workspace(backend, std::span<const dssl::TargetRows>(rows), n, p, d);
+  const dssl::Buffer workspace = backend.allocate(bytes);
+  const dssl::PrototypeLossNumbers numbers{.teacher_temperature = 0.7, .student_temperature = 0.3, .scale = 0.6};
+  const auto run = [&](std::vector<double>& d_unit, std::vector<double>& d_v, std::vector<double>& d_g) {
+    dssl::prototype_loss(
+        backend,
+        dssl::PrototypeLossResult<double>{vector(loss), vector(entropy), matrix(d_unit, m, d), matrix(d_v, p, d),
+                                          vector(d_g), vector(sum)},
+        dssl::PrototypeRows<double>{matrix(std::as_const(unit), m, d), matrix(std::as_const(v), p, d),
+                                    vector(std::as_const(g))},
+        dssl::PrototypeRows<double>{matrix(t_unit, n, d), matrix(t_v, p, d), {}},
+        dssl::PrototypeTargets<double>{vector(centre), VectorView<const dssl::TargetRows>(rows.data(), m), {}}, numbers,
+        VectorView<std::byte>(workspace.data(), static_cast<Index>(bytes)));
+    double total = 0;
+    for (const double l : loss) total += numbers.scale * l;
+    return total;
+  };
+  auto d_unit = infinities(unit.size());
+  std::vector<double> d_v(v.size()), d_g(g.size());
+  run(d_unit, d_v, d_g);
+  const auto value = [&] {
+    auto other_unit = infinities(unit.size());
+    std::vector<double> other_v(v.size()), other_g(g.size());
+    return run(other_unit, other_v, other_g);
+  };
+  check_gradient("unit vectors", unit, d_unit, value);
+  check_gradient("prototypes", v, d_v, value);
+  check_gradient("norms", g, d_g, value);
+}
+
+}  // namespace
+
+TEST_CASE("gradients of the loss over prototypes", "[backend][gradients]") {
+  const std::vector<dssl::TargetRows> rows{{0, 1}, {-1, 2}, {2, -1}, {-1, -1}};
+  check_prototype_loss(oracle, rows, 7);
+  check_prototype_loss(dssl::BasicCpu<double>({.threads = 2}), rows, 7);
+  check_prototype_loss(dssl::BasicCpu<double>({.threads = 2}), {{2, -1}, {0, -1}, {1, -1}}, 203);
+}
+
+TEST_CASE("a unit vector that is not a number makes the loss over prototypes none", "[backend]") {
+  const std::vector<dssl::TargetRows> rows{{0, -1}, {1, -1}};
+  const Index p = 500, d = 20;
+  const std::size_t bytes = dssl::Cpu().prototype_loss_workspace(rows, 2, p, d);
+  for (const bool teacher : {false, true}) {
+    const dssl::Cpu cpu({.threads = 2});
+    const auto floats = [](Index count, std::uint64_t seed) {
+      const auto drawn = random_numbers(count, seed, 0.2);
+      return std::vector<float>(drawn.begin(), drawn.end());
+    };
+    auto unit = floats(2 * d, 1), t_unit = floats(2 * d, 2), v = floats(p * d, 3), centre = floats(p, 4);
+    (teacher ? t_unit : unit)[25] = std::numeric_limits<float>::quiet_NaN();
+    std::vector<float> loss(2), entropy(2), d_unit(unit.size()), d_v(v.size()), sum(centre.size());
+    const dssl::Buffer workspace = cpu.allocate(bytes);
+    const dssl::MatrixView<const float> prototypes(v.data(), p, d);
+    cpu.prototype_loss({VectorView<float>(loss.data(), 2), VectorView<float>(entropy.data(), 2),
+                        MatrixView<float>(d_unit.data(), 2, d), MatrixView<float>(d_v.data(), p, d), {},
+                        VectorView<float>(sum.data(), p)},
+                       {MatrixView<const float>(unit.data(), 2, d), prototypes, {}},
+                       {MatrixView<const float>(t_unit.data(), 2, d), prototypes, {}},
+                       {VectorView<const float>(centre.data(), p),
+                        VectorView<const dssl::TargetRows>(rows.data(), 2), {}},
+                       {}, VectorView<std::byte>(workspace.data(), static_cast<Index>(bytes)));
+    CHECK(std::isfinite(loss[0]));
+    CHECK(std::isnan(loss[1]));
+  }
 }

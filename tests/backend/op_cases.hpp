@@ -1,13 +1,19 @@
 // The table of primitive calls that every backend is held to.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <dssl/backend/operands.hpp>
 #include <dssl/core/sequence.hpp>
+#include <dssl/nn/prototype_loss.hpp>
 
 #include "backend/board.hpp"
 
@@ -27,7 +33,7 @@ void linear_cases(Visit&& visit) {
   struct Shape {
     Index m, i, o;
   };
-  for (const Shape& s : {Shape{1, 1, 1}, Shape{3, 7, 5}, Shape{1, 384, 13}, Shape{37, 65, 130}, Shape{201, 192, 576},
+  for (const Shape& s : {Shape{0, 4, 3}, Shape{1, 1, 1}, Shape{3, 7, 5}, Shape{1, 384, 13}, Shape{37, 65, 130}, Shape{201, 192, 576},
                          Shape{64, 256, 1000}, Shape{5, 1537, 9}, Shape{130, 17, 801}, Shape{7, 4100, 70}}) {
     const std::string shape = join(s.m, " x ", s.i, " to ", s.o);
     for (const bool with_bias : {true, false}) {
@@ -76,6 +82,10 @@ void dense_cases(Visit&& visit) {
     visit("gelu_forward" + shape, [s](const auto& b, auto& board) {
       const auto y = board.output(s.m, s.d);
       b.gelu_forward(y, board.matrix(s.m, s.d, 3.0));
+    });
+    visit("gelu_forward in place" + shape, [s](const auto& b, auto& board) {
+      const auto y = board.sum(s.m, s.d, 3.0);
+      b.gelu_forward(y, y);
     });
     visit("gelu_backward" + shape, [s](const auto& b, auto& board) {
       const auto d_x = board.output(s.m, s.d);
@@ -338,6 +348,70 @@ void loss_cases(Visit&& visit) {
   }
 }
 
+/// The end of a head: fused on backends that can, the primitives one after the other on the others.
+template <class Visit>
+void prototype_loss_cases(Visit&& visit) {
+  enum class Targets { one_each, shared, two, mixed };
+  struct Shape {
+    Index m, n, p, d;
+    Targets targets;
+  };
+  // Several groups of rows, several tasks, blocks and registers that are not full, widths that are not whole registers.
+  for (const Shape& s : {Shape{1, 1, 20, 3, Targets::one_each}, Shape{3, 2, 9, 6, Targets::mixed},
+                         Shape{40, 48, 1000, 256, Targets::one_each}, Shape{12, 4, 700, 64, Targets::two},
+                         Shape{7, 5, 9001, 33, Targets::mixed}, Shape{210, 130, 300, 20, Targets::shared},
+                         Shape{100, 230, 131, 17, Targets::mixed}, Shape{197, 70, 97, 9, Targets::two}}) {
+    std::vector<TargetRows> rows;
+    const auto n = static_cast<std::int32_t>(s.n);
+    for (std::int32_t i = 0; i < s.m; ++i) {
+      const TargetRows two{(7 * i) % n, (7 * i + 3) % n};
+      if (s.targets == Targets::one_each) rows.push_back({n - 1 - i, -1});
+      if (s.targets == Targets::shared) rows.push_back({-1, (3 * i) % n});
+      if (s.targets == Targets::two) rows.push_back(two);
+      if (s.targets == Targets::mixed) {
+        rows.push_back(i % 4 == 0 ? two : i % 4 == 1 ? TargetRows{-1, two[1]} : i % 4 == 2 ? TargetRows{two[0], -1} : TargetRows{-1, -1});
+      }
+    }
+    for (const bool learned : {true, false}) {
+      const std::string name = join("prototype_loss ", s.m, " and ", s.n, " rows on ", s.p, " x ", s.d,
+                                    learned ? ", learned norm" : "");
+      visit(name, [s, rows, learned](const auto& b, auto& board) {
+        using T = typename std::decay_t<decltype(b)>::Scalar;
+        PrototypeLossResult<T> out;
+        out.loss = board.output(s.m);
+        out.entropy = board.output(s.n);
+        out.d_unit = board.output(s.m, s.d);
+        out.d_v = board.sum(s.p, s.d, 1e-3);
+        if (learned) out.d_g = board.sum(s.p, 1e-3);
+        out.centre_sum = board.sum(s.p, 0.1);
+        const double length = 1.0 / std::sqrt(static_cast<double>(s.d));
+        const auto side = [&](Index count) {
+          return PrototypeRows<T>{board.matrix(count, s.d, length), board.matrix(s.p, s.d, 0.06),
+                                  learned ? board.vector(s.p, 0.3, 1.0) : VectorView<const T>{}};
+        };
+        const PrototypeRows<T> student = side(s.m);
+        const PrototypeRows<T> teacher = side(s.n);
+        const PrototypeTargets<T> targets{
+            board.vector(s.p, 0.1), board.list(rows),
+            learned ? board.rows(stepped(20, 0, 7, static_cast<std::int32_t>(s.n))) : RowIndex{}};
+        const std::size_t bytes =
+            prototype_loss_workspace(b, std::span<const TargetRows>(rows), s.n, s.p, s.d);
+        const Buffer workspace = b.allocate(bytes);
+        const PrototypeLossNumbers numbers{
+            .teacher_temperature = 0.07, .student_temperature = 0.1, .scale = 0.3, .centre_share = 0.05};
+        prototype_loss(b, out, student, teacher, targets, numbers,
+                       VectorView<std::byte>(workspace.data(), static_cast<Index>(bytes)));
+        // Nobody reads the entropies of rows that are no targets.
+        for (std::int32_t row = 0; row < s.n; ++row) {
+          const bool seen = std::any_of(rows.begin(), rows.end(), [row](const TargetRows& of) { return of[0] == row || of[1] == row; });
+          const T zero{0};
+          if (!seen) b.upload(out.entropy.data() + row, std::span<const T>(&zero, 1));
+        }
+      });
+    }
+  }
+}
+
 /// Segments with a gap before the last one, of odd sizes, in all combinations of flags.
 inline std::vector<Segment> uneven_segments() {
   std::vector<Segment> segments;
@@ -391,6 +465,60 @@ void optimiser_cases(Visit&& visit) {
       const auto w = board.sum(n);
       const auto m = board.sum(n, 0.1);
       b.lars_step(w, m, board.vector(n), board.list(norms), board.list(segments), step);
+    });
+  }
+  // With the teacher in the same pass, where the backend can; momentums on both sides of 1/2.
+  for (const double momentum : {0.996, 0.25}) {
+    const auto followed = [=](const auto& b, auto w, auto teacher, const auto& step) {
+      if constexpr (requires { step(b, w, teacher, momentum); }) {
+        step(b, w, teacher, momentum);
+      } else {
+        step(b, w);
+        for (const Segment& s : segments) {
+          const auto part = [&](auto flat) { return decltype(flat)(flat.data() + s.offset, s.size); };
+          b.lerp(part(teacher), part(w), momentum);
+        }
+      }
+    };
+    const MomentumStep step{.learning_rate = 0.1, .weight_decay = 0.05, .momentum = 0.9, .trust = 0.01, .clip = 1.5};
+    const auto name = [&](const char* what) { return join(what, " and a teacher of momentum ", momentum); };
+    visit(name("adamw_step"), [=](const auto& b, auto& board) {
+      const auto w = board.sum(n);
+      const auto teacher = board.sum(n);
+      const auto m = board.sum(n, 0.1);
+      const auto v = board.positive(n, 0.01);
+      const auto g = board.vector(n);
+      const auto of = board.list(norms);
+      const auto parts = board.list(segments);
+      const AdamWStep adamw{.learning_rate = 1e-2, .weight_decay = 0.1, .step = 10, .prototype_step = 5, .clip = 1.5};
+      followed(b, w, teacher, [&](const auto& backend, auto weights, auto... rest)
+                                  -> decltype(backend.adamw_step(weights, m, v, g, of, parts, adamw, rest...)) {
+        backend.adamw_step(weights, m, v, g, of, parts, adamw, rest...);
+      });
+    });
+    visit(name("sgd_step"), [=](const auto& b, auto& board) {
+      const auto w = board.sum(n);
+      const auto teacher = board.sum(n);
+      const auto m = board.sum(n, 0.1);
+      const auto g = board.vector(n);
+      const auto of = board.list(norms);
+      const auto parts = board.list(segments);
+      followed(b, w, teacher, [&](const auto& backend, auto weights, auto... rest)
+                                  -> decltype(backend.sgd_step(weights, m, g, of, parts, step, rest...)) {
+        backend.sgd_step(weights, m, g, of, parts, step, rest...);
+      });
+    });
+    visit(name("lars_step"), [=](const auto& b, auto& board) {
+      const auto w = board.sum(n);
+      const auto teacher = board.sum(n);
+      const auto m = board.sum(n, 0.1);
+      const auto g = board.vector(n);
+      const auto of = board.list(norms);
+      const auto parts = board.list(segments);
+      followed(b, w, teacher, [&](const auto& backend, auto weights, auto... rest)
+                                  -> decltype(backend.lars_step(weights, m, g, of, parts, step, rest...)) {
+        backend.lars_step(weights, m, g, of, parts, step, rest...);
+      });
     });
   }
   visit("lars_step of zero weights", [=](const auto& b, auto& board) {

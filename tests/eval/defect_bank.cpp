@@ -78,7 +78,7 @@ void check(const B& backend) {
       }
     }
     double expected = most;
-    if (reweighting > 0) {
+    if (reweighting > 1) {
       std::vector<Index> order(n);
       std::iota(order.begin(), order.end(), Index{0});
       std::sort(order.begin(), order.end(), [&](Index a, Index b) {

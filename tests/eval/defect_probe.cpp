@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <dssl/backend/reference.hpp>
@@ -56,6 +57,28 @@ class Stripes {
   Index x_count;
   std::uint64_t x_seed;
   bool x_defects;
+};
+
+/// Normal stripes whose last patches are glaring; `ignored`: no part of what is judged.
+class Glaring {
+ public:
+  explicit Glaring(bool ignored) : x_ignored(ignored) {}
+  [[nodiscard]] Index size() const { return 4; }
+  [[nodiscard]] std::string name(Index i) const { return join("glaring ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    LabelledImage out = Stripes(4, 9, false).load(i);
+    auto& image = std::get<Image<std::uint8_t>>(out.image);
+    for (Index y = 0; y < 32; ++y) {
+      for (Index x = 32; x < 48; ++x) {
+        if (x_ignored) out.mask(y, x, 0) = ClassMap::ignored;
+        for (Index c = 0; c < 3; ++c) image(y, x, c) = 250;
+      }
+    }
+    return out;
+  }
+
+ private:
+  bool x_ignored;
 };
 
 struct Outcome {
@@ -109,6 +132,20 @@ TEST_CASE("defects stand out from what normal images hold, the same for any thre
   CHECK(one.normal == two.normal);
   CHECK(one.image == 1);
 #endif
+}
+
+TEST_CASE("what lies outside an image, or is ignored, takes no part in its score") {
+  auto features = halves_extractor(Reference<double>());
+  DefectProbe<HalvesBackbone, Reference<double>> probe(features, {.coreset = 1.0, .reweighting = 0, .neighbourhood = 1});
+  probe.learn(Stripes(10, 1, false));
+  const auto judged = probe.evaluate(Glaring(false)).normal_scores;
+  std::vector<float> inside;
+  probe.on_score = [&](const DefectScore& s) { inside.push_back(s.heat_map[0]); };
+  const auto ignored = probe.evaluate(Glaring(true)).normal_scores;
+  REQUIRE(judged.size() == 4);
+  REQUIRE(ignored.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(ignored[i] < judged[i]);
+  CHECK(inside.size() == 4);
 }
 
 TEST_CASE("a threshold from normal images tells defects from others") {

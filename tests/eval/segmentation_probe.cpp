@@ -94,6 +94,45 @@ TEST_CASE("kept features give the numbers of features computed again, and any ex
   CHECK(contains(thrown_by<OptionError>([&] { run(Reference<double>(), options); }), "'cache_features'"));
 }
 
+TEST_CASE("standardised features train a classifier of the features as they are") {
+  auto options = quick();
+  options.augment = false;
+  options.cache_features = true;
+  options.learning_rate = 1e-12;
+  options.weight_decay = 0;
+  const auto before = run(Reference<double>(), options);
+  options.standardise = true;
+  // Nearly without a step the restated classifier gives the losses and counts of the one it restates.
+  const auto restated = run(Reference<double>(), options);
+  REQUIRE(restated.losses.size() == before.losses.size());
+  for (std::size_t i = 0; i < before.losses.size(); ++i) CHECK(restated.losses[i] == Approx(before.losses[i]));
+  CHECK(restated.counts == before.counts);
+
+  options.learning_rate = 2.0;
+  Index computed = 0;
+  auto features = halves_extractor(Reference<double>());
+  SegmentationProbe<HalvesBackbone, Reference<double>> probe(features, options);
+  probe.on_features = [&](Index images) { computed = images; };
+  double last = 0;
+  probe.on_step = [&](const ProbeStep& step) { last = step.loss; };
+  probe.train(Halves(12, 1));
+  CHECK(computed == 12);
+  CHECK(last < 0.5 * before.losses.back());
+  CHECK(probe.evaluate(Halves(6, 2)).scores().mean_iou > 0.8);
+
+  // A training that is broken off leaves a classifier of the features as they are too.
+  auto fresh = halves_extractor(Reference<double>());
+  options.learning_rate = 1e-12;
+  SegmentationProbe<HalvesBackbone, Reference<double>> broken(fresh, options);
+  broken.on_step = [](const ProbeStep&) { throw Error("enough"); };
+  CHECK_THROWS_AS(broken.train(Halves(12, 1)), Error);
+  const auto counts = broken.evaluate(Halves(6, 2)).confusion;
+  CHECK(std::vector<std::int64_t>(counts.counts().begin(), counts.counts().end()) == before.counts);
+
+  options.cache_features = false;
+  CHECK(contains(thrown_by<OptionError>([&] { run(Reference<double>(), options); }), "'standardise'"));
+}
+
 TEST_CASE("the rate is scaled by the batch and falls at 80 % of the epochs") {
   auto features = halves_extractor(Reference<double>());
   auto options = quick();

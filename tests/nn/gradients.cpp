@@ -15,6 +15,7 @@
 #include <dssl/nn/block.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/nn/prototype_loss.hpp>
 #include <dssl/nn/token_layout.hpp>
 
 using namespace dssl;
@@ -117,11 +118,13 @@ void check_block(GroupSet reads, bool last, bool with_keep) {
   const auto p = BlockParameters<const double>::bind(weight_cursor);
   const auto d_p = BlockParameters<double>::bind(gradient_cursor);
   const auto loss = [&] {
+    norm_alone(backend, MatrixView<const double>(x), first_norm(a, p, keep));
     block_forward<R>(backend, a, MatrixView<const double>(x), p, size, device, keep, branch, reads, last);
     return test::dot(a.out.flat(), upstream);
   };
   loss();
   std::copy(upstream.begin(), upstream.end(), (last ? g.d_tail : g.d_x).data());
+  branch_alone(backend, last ? g.d_tail : g.d_x, mlp_branch(g, d_p, a, device, keep, last));
   block_backward<R>(backend, g, d_p, a, MatrixView<const double>(x), p, size, device, keep, reads, last);
 
   const auto d_x = gradient_difference(x.flat(), g.d_x.flat(), loss, 4, 4);
@@ -143,11 +146,16 @@ void check_head(Index layers, bool learned_norm) {
   VectorView<double> weights, gradients;
   HeadActivations<double> a;
   HeadGradients<double> g;
+  NormalisedPrototypes<double> normalised;
+  MatrixView<double> logits, d_prototypes;
   const Buffer memory = place_over_infinity(backend, [&](Arena& arena) {
     weights = arena.vector<double>(layout.total());
     gradients = arena.vector<double>(layout.total());
-    a = HeadActivations<double>::take(arena, config, width, arena.matrix<double>(rows, config.prototypes));
+    a = HeadActivations<double>::take(arena, config, width, arena.matrix<double>(rows, config.bottleneck));
     g = HeadGradients<double>::take(arena, config, width, rows);
+    normalised = NormalisedPrototypes<double>::take(arena, config.prototypes, config.bottleneck);
+    logits = arena.matrix<double>(rows, config.prototypes);
+    d_prototypes = arena.matrix<double>(config.prototypes, config.bottleneck);
   });
   draw_weights(weights, layout);
   fill_normal(a.x.flat(), 1);
@@ -159,12 +167,17 @@ void check_head(Index layers, bool learned_norm) {
   ParameterCursor<double> gradient_cursor(layout, gradients.data());
   const auto p = HeadParameters<const double>::bind(weight_cursor, config);
   const auto d_p = HeadParameters<double>::bind(gradient_cursor, config);
+  const PrototypeRows<double> prototypes{a.unit, p.prototypes, p.prototype_norm};
   const auto loss = [&] {
     head_forward(backend, a, p);
-    return test::dot(a.logits.flat(), upstream);
+    prototype_logits(backend, logits, normalised, prototypes);
+    return test::dot(logits.flat(), upstream);
   };
   loss();
-  head_backward(backend, g, d_p, MatrixView<const double>(upstream.data(), rows, config.prototypes), a, p, config);
+  prototype_logits_backward(backend, g.d_unit, d_p.prototypes, learned_norm ? d_p.prototype_norm : VectorView<double>{},
+                            d_prototypes, MatrixView<const double>(upstream.data(), rows, config.prototypes),
+                            normalised, prototypes);
+  head_backward(backend, g, d_p, a, p);
 
   const auto d_x = gradient_difference(a.x.flat(), g.d_x.flat(), loss, 4, 4);
   CHECK(d_x.norm > 1e-3);

@@ -12,6 +12,7 @@
 #include <dssl/backend/reference.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/nn/head.hpp>
+#include <dssl/nn/prototype_loss.hpp>
 
 using namespace dssl;
 using dssl::test::relative_difference;
@@ -36,11 +37,16 @@ void check(const B& backend) {
   VectorView<T> weights, gradients;
   HeadActivations<T> a;
   HeadGradients<T> g;
+  NormalisedPrototypes<T> normalised;
+  MatrixView<T> logits, d_prototypes;
   const auto place = [&](Arena& arena) {
     weights = arena.vector<T>(layout.total());
     gradients = arena.vector<T>(layout.total());
-    a = HeadActivations<T>::take(arena, config, width, arena.matrix<T>(rows, config.prototypes));
+    a = HeadActivations<T>::take(arena, config, width, arena.matrix<T>(rows, config.bottleneck));
     g = HeadGradients<T>::take(arena, config, width, rows);
+    normalised = NormalisedPrototypes<T>::take(arena, config.prototypes, config.bottleneck);
+    logits = arena.matrix<T>(rows, config.prototypes);
+    d_prototypes = arena.matrix<T>(config.prototypes, config.bottleneck);
   };
   Arena measure;
   place(measure);
@@ -60,12 +66,16 @@ void check(const B& backend) {
   const auto p = HeadParameters<const T>::bind(weight_cursor, config);
   const auto d_p = HeadParameters<T>::bind(gradient_cursor, config);
 
+  const PrototypeRows<T> prototypes{a.unit, p.prototypes, p.prototype_norm};
   head_forward(backend, a, p);
+  prototype_logits(backend, logits, normalised, prototypes);
   const auto out = file.read<double>("out");
-  CHECK(relative_difference<T, double>(a.logits.flat(), out) < 1e-5);
+  CHECK(relative_difference<T, double>(logits.flat(), out) < 1e-5);
 
   auto d_out = file.read<T>("d_out");
-  head_backward(backend, g, d_p, MatrixView<const T>(d_out.data(), rows, config.prototypes), a, p, config);
+  prototype_logits_backward(backend, g.d_unit, d_p.prototypes, d_p.prototype_norm, d_prototypes,
+                            MatrixView<const T>(d_out.data(), rows, config.prototypes), normalised, prototypes);
+  head_backward(backend, g, d_p, a, p);
   const auto d_in = file.read<double>("d_in");
   CHECK(relative_difference<T, double>(g.d_x.flat(), d_in) < 1e-4);
   for (const auto& spec : layout.specs()) {

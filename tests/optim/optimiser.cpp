@@ -33,12 +33,13 @@ ParameterLayout layout_of_kinds() {
 
 /// What is remembered of one number.
 struct Number {
-  double w = 0, m = 0, v = 0, g = 0;
+  double w = 0, m = 0, v = 0, g = 0, teacher = 0;
 };
 
 struct Case {
   OptimiserOptions options;
   UpdateStep now;
+  double teacher_momentum = 1;
 };
 
 double norm_of(const std::vector<Number>& numbers, double Number::*what) {
@@ -86,10 +87,11 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
   using T = typename B::Scalar;
   INFO(backend.describe() << ", " << name_of(kind) << ", clip " << clip << ", frozen " << frozen_steps);
   const ParameterLayout layout = layout_of_kinds();
-  VectorView<T> weights, gradients;
+  VectorView<T> weights, teacher, gradients;
   OptimiserState<T> state;
   const auto place = [&](Arena& arena) {
     weights = arena.vector<T>(layout.total());
+    teacher = arena.vector<T>(layout.total());
     gradients = arena.vector<T>(layout.total());
     state = OptimiserState<T>::place(backend, arena, layout, kind);
   };
@@ -104,11 +106,13 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
   std::vector<std::vector<Number>> expected;
   std::uint64_t seed = 20;
   for (const auto& spec : layout.specs()) {
-    const auto drawn = test::normal_values(static_cast<std::size_t>(spec.size), seed++);
+    const auto drawn = test::normal_values(static_cast<std::size_t>(2 * spec.size), seed++);
     std::vector<Number> numbers;
     for (Index i = 0; i < spec.size; ++i) {
       weights(spec.offset + i) = static_cast<T>(drawn[static_cast<std::size_t>(i)]);
-      numbers.push_back({.w = static_cast<double>(weights(spec.offset + i))});
+      teacher(spec.offset + i) = static_cast<T>(drawn[static_cast<std::size_t>(spec.size + i)]);
+      numbers.push_back({.w = static_cast<double>(weights(spec.offset + i)),
+                         .teacher = static_cast<double>(teacher(spec.offset + i))});
     }
     expected.push_back(std::move(numbers));
   }
@@ -120,7 +124,8 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
            .now = {.learning_rate = 0.02 + 0.01 * static_cast<double>(step),
                    .weight_decay = 0.3,
                    .step = step,
-                   .frozen_steps = frozen_steps}};
+                   .frozen_steps = frozen_steps},
+           .teacher_momentum = std::vector<double>{0.9, 0.25, 0.996, 1.0}[static_cast<std::size_t>(step)]};
     for (std::size_t s = 0; s < layout.size(); ++s) {
       const auto& spec = layout.specs()[s];
       const double scale = spec.name.view() == "still" ? 0.0 : 2.0;
@@ -136,16 +141,19 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
       const double norm = norm_of(expected[s], &Number::g);
       CHECK(state.squared_norms()(static_cast<Index>(s)) == Approx(norm * norm).epsilon(tolerance));
     }
-    state.update(backend, weights, gradients, c.options, c.now);
+    state.update(backend, weights, teacher, gradients, c.options, c.now, c.teacher_momentum);
     CHECK(std::equal(untouched.begin(), untouched.end(), gradients.data()));
     for (std::size_t s = 0; s < layout.size(); ++s) {
       const auto& spec = layout.specs()[s];
       INFO(spec.name.view());
       expected_update(expected[s], spec, c);
+      // The teacher follows every tensor, trained or not.
+      for (Number& n : expected[s]) n.teacher = c.teacher_momentum * n.teacher + (1 - c.teacher_momentum) * n.w;
       double off = 0;
       for (Index i = 0; i < spec.size; ++i) {
         const Number& n = expected[s][static_cast<std::size_t>(i)];
         off = std::max(off, std::abs(static_cast<double>(weights(spec.offset + i)) - n.w));
+        off = std::max(off, std::abs(static_cast<double>(teacher(spec.offset + i)) - n.teacher));
         off = std::max(off, std::abs(static_cast<double>(state.first()(spec.offset + i)) - n.m));
         if (kind == OptimiserKind::adamw) {
           off = std::max(off, std::abs(static_cast<double>(state.second()(spec.offset + i)) - n.v));
@@ -157,7 +165,7 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
   // Gaps between tensors stay 0, and tensors that are not trained stay as they were.
   Index end = 0;
   for (const auto& spec : layout.specs()) {
-    for (Index i = end; i < spec.offset; ++i) CHECK(weights(i) == T{0});
+    for (Index i = end; i < spec.offset; ++i) CHECK((weights(i) == T{0} && teacher(i) == T{0}));
     end = spec.offset + spec.size;
     const bool same = std::equal(weights.data() + spec.offset, weights.data() + end, initial.begin() + spec.offset);
     CHECK(same == !spec.trained);

@@ -102,6 +102,32 @@ class ListingCpu : public BasicCpu<T> {
   std::shared_ptr<std::vector<std::size_t>> x_asked = std::make_shared<std::vector<std::size_t>>();
 };
 
+/// A Cpu backend that only tells what it is asked for.
+class AskedCpu : public Cpu {
+ public:
+  struct Asked {
+    std::size_t bytes;
+  };
+
+  AskedCpu() : Cpu({.threads = 1}) {}
+  [[noreturn]] Buffer allocate(std::size_t bytes) const { throw Asked{bytes}; }
+};
+
+/// Bytes of a step with the published views and points, two global and four local views of 224 pixels.
+template <ViTConfig Size>
+std::size_t planned(Index batch, Index prototypes) {
+  StepOptions options;
+  options.shape = {.batch = batch, .channels = 3, .points = 2, .views = std::vector<ViewSize>(6, {224, 224})};
+  options.prototypes = prototypes;
+  try {
+    const TrainingStep<test::TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, Size, HeadConfig{}>, AskedCpu> step(
+        AskedCpu(), options);
+  } catch (const AskedCpu::Asked& asked) {
+    return asked.bytes;
+  }
+  return 0;
+}
+
 template <class Recipe>
 void check_plan() {
   const ListingCpu<float> backend({.threads = 1});
@@ -165,6 +191,28 @@ TEST_CASE("the memory plan of a training step is what it allocates") {
   check_plan<Dense>();
   check_plan<Plain>();
   check_plan<Sampled>();
+}
+
+TEST_CASE("the memory plan of the published step keeps to its bounds") {
+  constexpr std::size_t mb = 1'000'000;
+  const std::size_t small = planned<vit_small16>(2, 65'536);
+  const std::size_t parameters = 66'350'000;
+  INFO("ViT-S/16, batch 2, 65 536 prototypes: " << small << " bytes");
+  // Weights of student and teacher, gradients and two moments; then activations, 350 MB an image, and nothing that
+  // grows with rows times prototypes or holds the prototypes once more.
+  CHECK(small > 5 * sizeof(float) * parameters);
+  CHECK(small <= 5 * sizeof(float) * parameters + 740 * mb);
+  const std::size_t more = planned<vit_small16>(16, 65'536);
+  INFO("batch 16: " << more << " bytes");
+  CHECK(more - small <= 14 * 368 * mb);
+  const std::size_t tiny = planned<vit_tiny16>(8, 4'096);
+  INFO("ViT-Ti/16, batch 8, 4096 prototypes: " << tiny << " bytes");
+  CHECK(tiny > 0);
+  CHECK(tiny <= 1'860 * mb);
+  // Sixteen times the prototypes: their weights, gradients and moments, and at most 2 x 112 rows of logits.
+  const std::size_t wide = planned<vit_tiny16>(8, 65'536) - tiny;
+  const std::size_t added = 65'536 - 4'096;
+  CHECK(wide <= sizeof(float) * added * (2 * 5 * 257 + 2 * 112 + 2 * 16));
 }
 
 TEST_CASE("a training step allocates nothing") {

@@ -119,12 +119,13 @@ void check_accumulation() {
 
 /// All bits that three steps leave behind.
 template <class Recipe>
-std::vector<float> after_three_steps(int threads, OptimiserKind kind) {
+std::vector<float> after_three_steps(int threads, OptimiserKind kind, bool recompute = false) {
   StepOptions options;
   options.shape = {.batch = 2, .channels = 3, .points = 4, .views = {{32, 32}, {32, 32}, {16, 16}}};
   options.optimiser.kind = kind;
   options.seed = 3;
   options.stochastic_depth = 0.3;
+  options.recompute = recompute;
   TrainingStep<Recipe, Cpu> step(Cpu({.threads = threads}), options);
   draw(step);
   std::vector<float> bits;
@@ -152,6 +153,7 @@ void check_threads(OptimiserKind kind) {
   const auto four = after_three_steps<Recipe>(4, kind);
   CHECK((one == two));
   CHECK((one == four));
+  CHECK((one == after_three_steps<Recipe>(2, kind, true)));
 }
 
 /// A non-finite value reaches a step: `damage` puts it there; the error names `what` and nothing has moved.
@@ -223,10 +225,27 @@ TEST_CASE("two passes of two images make the update of one pass of four") {
   SECTION("sampled patches") { check_accumulation<Sampled>(); }
 }
 
-TEST_CASE("the bits of a training step do not depend on the number of threads") {
+TEST_CASE("the bits of a training step depend neither on the number of threads nor on what is kept") {
   check_threads<ReferenceTokens<>, ImageAndPointLoss>(OptimiserKind::adamw);
   check_threads<ClassToken, ImageLoss>(OptimiserKind::lars);
   check_threads<FeatureMap, ImageAndPointLoss>(OptimiserKind::sgd);
+}
+
+TEST_CASE("a step that computes activations again needs less memory") {
+  StepOptions options;
+  options.shape = {.batch = 2, .channels = 3, .points = 4, .views = {{32, 32}, {32, 32}, {16, 16}}};
+  using Recipe = test::TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, wide, wide_head>;
+  const auto bytes_of = [&](bool recompute) {
+    options.recompute = recompute;
+    return TrainingStep<Recipe, Cpu>(Cpu({.threads = 1}), options).memory_plan().total();
+  };
+  const std::size_t kept = bytes_of(false);
+  const std::size_t again = bytes_of(true);
+  INFO(kept << " bytes, " << again << " with recompute");
+  // Of two blocks the last one's activations share the first one's memory: its norm, qkv and what attention gave are
+  // 5 D numbers a row.
+  const std::size_t rows = 2 * (2 * (1 + 64 + 8) + 1 + 16 + 8);
+  CHECK(kept - again > rows * 5 * 64 * sizeof(float));
 }
 
 TEST_CASE("prototypes stay as they are while they are frozen, and move afterwards") {

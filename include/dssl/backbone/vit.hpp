@@ -144,11 +144,15 @@ struct ViTActivations {
   MatrixView<T> out;            // (M',D) rows that are read, in output order
   VectorView<T> mean, inverse_std;
 
+  bool recompute = false;       // blocks share their buffers but for `out`, and are computed again going backward
+
   /// Takes all buffers from the arena. `saved`: keep what the backward pass needs; otherwise blocks share
-  /// their buffers and work in place. Nothing here outlives a step.
-  static ViTActivations take(Arena& arena, const ViTConfig& c, const TokenLayout& layout, bool saved) {
+  /// their buffers and work in place. `recompute`: keep only what enters each block. Nothing here outlives a step.
+  static ViTActivations take(Arena& arena, const ViTConfig& c, const TokenLayout& layout, bool saved,
+                             bool recompute = false) {
     ViTActivations a;
     const Index rows = layout.rows();
+    a.recompute = saved && recompute;
     a.patches = arena.matrix<T>(layout.patch_count(), c.channels * c.patch * c.patch);
     a.grid_position = arena.matrix<T>(layout.cells(), c.width);
     a.class_sum = arena.matrix<T>(1, c.width);
@@ -158,16 +162,21 @@ struct ViTActivations {
     a.out = arena.matrix<T>(layout.read_count(), c.width);
     a.mean = arena.vector<T>(layout.read_count());
     a.inverse_std = arena.vector<T>(layout.read_count());
+    const auto tail_of = [&](Index i) { return i + 1 == c.depth ? layout.read_count() : rows; };
+    std::vector<MatrixView<T>> outs;
+    for (Index i = 0; a.recompute && i < c.depth; ++i) outs.push_back(arena.matrix<T>(tail_of(i), c.width));
     const std::size_t start = arena.mark();
     std::size_t end = start;
     for (Index i = 0; i < c.depth; ++i) {
       const bool last = i + 1 == c.depth;
-      const Index tail = last ? layout.read_count() : rows;
-      if (saved) {
-        a.blocks.push_back(BlockActivations<T>::saved(arena, c.block(), rows, tail, last));
+      if (!saved || recompute) arena.rewind(start);
+      if (!saved) {
+        a.blocks.push_back(BlockActivations<T>::forward_only(arena, c.block(), a.x, tail_of(i), last));
+      } else if (recompute) {
+        a.blocks.push_back(BlockActivations<T>::inner(arena, c.block(), rows, tail_of(i), last));
+        a.blocks.back().out = outs[static_cast<std::size_t>(i)];
       } else {
-        arena.rewind(start);
-        a.blocks.push_back(BlockActivations<T>::forward_only(arena, c.block(), a.x, tail, last));
+        a.blocks.push_back(BlockActivations<T>::saved(arena, c.block(), rows, tail_of(i), last));
       }
       end = std::max(end, arena.mark());
     }
@@ -218,14 +227,19 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     backend.copy_rows(a.x, device.reference_rows, a.reference, {});
   }
 
+  const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
+  norm_alone<B, T>(backend, a.x, first_norm(a.blocks[0], p.blocks[0], keep_of(0)));
   MatrixView<const T> x = a.x;
   for (std::size_t i = 0; i < a.blocks.size(); ++i) {
-    block_forward<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device,
-                     keep.empty() ? BranchKeep<T>{} : keep[i], a.branch, layout.reads(), i + 1 == a.blocks.size());
+    const bool last = i + 1 == a.blocks.size();
+    const FollowingNorm<T> next =
+        last ? FollowingNorm<T>{.to = {a.out, a.mean, a.inverse_std}, .weight = p.norm_weight, .bias = p.norm_bias}
+             : first_norm(a.blocks[i + 1], p.blocks[i + 1], keep_of(i + 1));
+    block_forward<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i), a.branch, layout.reads(), last,
+                     next);
     x = a.blocks[i].out;
     on_block(static_cast<Index>(i), x);
   }
-  backend.layer_norm_forward(a.out, a.mean, a.inverse_std, x, p.norm_weight, p.norm_bias, layer_norm_epsilon);
 }
 
 /// Backward pass: the gradient of a.out -> d_p +=. The gradient of the images is not computed.
@@ -236,13 +250,23 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
                   const ViTActivations<T>& a, const ViTInputs<T>& in, const ViTParameters<const T>& p,
                   const ViTConfig& c, const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep,
                   bool detached) {
+  const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
+  const std::size_t depth = a.blocks.size();
   backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
-  backend.layer_norm_backward(g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, a.blocks.back().out, a.mean,
-                              a.inverse_std, p.norm_weight);
-  for (std::size_t i = a.blocks.size(); i-- > 0;) {
-    block_backward<R>(backend, g, d_p.blocks[i], a.blocks[i], i == 0 ? MatrixView<const T>(a.x) : a.blocks[i - 1].out,
-                      p.blocks[i], c.block(), device, keep.empty() ? BranchKeep<T>{} : keep[i], layout.reads(),
-                      i + 1 == a.blocks.size());
+  norm_then_branch<B, T>(backend, g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, {}, a.blocks.back().out, a.mean,
+                         a.inverse_std, p.norm_weight,
+                         mlp_branch(g, d_p.blocks.back(), a.blocks.back(), device, keep_of(depth - 1), true));
+  for (std::size_t i = depth; i-- > 0;) {
+    const bool last = i + 1 == depth;
+    const MatrixView<const T> x = i == 0 ? a.x : a.blocks[i - 1].out;
+    if (a.recompute && !last) {
+      block_forward_again<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i), a.branch,
+                             layout.reads(), last);
+    }
+    const PrecedingBranch<T> before =
+        i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_p.blocks[i - 1], a.blocks[i - 1], device, keep_of(i - 1), false);
+    block_backward<R>(backend, g, d_p.blocks[i], a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i),
+                      layout.reads(), last, before);
   }
 
   const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());

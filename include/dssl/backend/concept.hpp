@@ -55,7 +55,7 @@ concept LayerNormPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<c
   b.layer_norm_backward(y, v, v, x, x, w, w, w);
 };
 
-/// gelu_forward(y =, x): exact, y = x (1 + erf(x / sqrt 2)) / 2.  gelu_backward(d_x =, d_y, x); d_x may be d_y.
+/// gelu_forward(y =, x): exact, y = x (1 + erf(x / sqrt 2)) / 2; y may be x.  gelu_backward(d_x =, d_y, x); d_x may be d_y.
 /// residual_forward(out (M,D) =, x, branch, keep (S) or empty, sequence_of_row (M)):
 ///   out = x + keep[sequence_of_row] * branch; out may be x or branch. Empty keep: 1.
 /// residual_backward(d_branch (M,D) =, d_out, keep, sequence_of_row): d_branch = keep * d_out.
@@ -149,6 +149,33 @@ concept OptimiserPrimitives = requires(const B& b, VectorView<T> w, VectorView<c
   b.lars_step(w, w, g, norms, segments, MomentumStep{});
 };
 
+/// Fused, optional (nn/prototype_loss.hpp does the same with the primitives above where a backend lacks it): the end
+/// of a head, from unit vectors to the loss and back, without the logits of all rows in memory.
+/// prototype_loss(result, student (M rows), teacher (N rows), targets, numbers, workspace): with t and s the logits
+///   of the teacher's and the student's rows, p = centred_softmax(t), and d_s of cross_entropy(s, p),
+///   loss, entropy: of cross_entropy and row_entropy; the entropies of rows that are no targets hold anything;
+///   centre_sum += centre_share * sum of the rows of t that are named;
+///   d_unit = d_s w, and d_v, d_g += weight_norm_backward(d_s^T unit), w = g v / |v|, of the student.
+/// prototype_loss_workspace(target rows in the host's memory, N, P, D): bytes of workspace for these shapes, which
+///   are aligned to 64.
+template <class B, class T = typename B::Scalar>
+concept FusedPrototypeLoss = requires(const B& b, const PrototypeLossResult<T>& result, const PrototypeRows<T>& rows,
+                                      const PrototypeTargets<T>& targets, std::span<const TargetRows> host,
+                                      VectorView<std::byte> workspace) {
+  { b.prototype_loss_workspace(host, Index{}, Index{}, Index{}) } -> std::same_as<std::size_t>;
+  b.prototype_loss(result, rows, rows, targets, PrototypeLossNumbers{}, workspace);
+};
+
+/// Fused, optional: the optimisers with two arguments more, (..., teacher, momentum): the step, and in the same pass
+/// over memory lerp(teacher, w, momentum) of every segment, updated or not.
+template <class B, class T = typename B::Scalar>
+concept FusedUpdate = requires(const B& b, VectorView<T> w, VectorView<const T> g, VectorView<const double> norms,
+                               VectorView<const Segment> segments) {
+  b.adamw_step(w, w, w, g, norms, segments, AdamWStep{}, w, 0.9);
+  b.sgd_step(w, w, g, norms, segments, MomentumStep{}, w, 0.9);
+  b.lars_step(w, w, g, norms, segments, MomentumStep{}, w, 0.9);
+};
+
 /// A backend: a cheap value object with the primitives above and one line that describes it.
 template <class B>
 concept Backend = requires(const B& b) {
@@ -158,5 +185,35 @@ concept Backend = requires(const B& b) {
 } && MemoryPrimitives<B> && LinearPrimitives<B> && LayerNormPrimitives<B> && PointwisePrimitives<B> &&
                   AttentionPrimitives<B> && RowPrimitives<B> && NormalisePrimitives<B> && LossPrimitives<B> &&
                   OptimiserPrimitives<B>;
+
+// Optional operations: what several primitives do, in fewer passes over memory, or without work that changes nothing.
+// Layers find them by `if constexpr`; a backend has all of a concept's or none.
+
+/// gelu_forward_with_slope(y =, slope =, x): y = gelu(x), slope = its derivative at x; slope may be x.
+/// gelu_backward_from_slope(d_x (M,I) =, d_bias (I) += or empty, d_y, slope): d_x = d_y slope, d_bias += the sum of
+///   its rows; d_x may be d_y.
+template <class B, class T = typename B::Scalar>
+concept GeluSlopes = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v) {
+  b.gelu_forward_with_slope(y, y, x);
+  b.gelu_backward_from_slope(y, v, x, x);
+};
+
+/// A residual path, the layer norm that follows it, and branches whose matrices leave rows out (`BranchRows`).
+///
+/// residual_norm_forward(out (M,D) = or empty, to (N,D) = or empty, x (M,D), branch, from, to_packed (M) or empty,
+///   weight, bias, epsilon): out[m] = x[m] + keep branch[from.packed(m)], or x[m] where the branch has no row m;
+///   to.y[to_packed(m)] = LN(out[m]), for rows that are there, with their mean and inverse_std. out may be x.
+///   Empty out: x is normed as it is, branch and from are not looked at.
+/// norm_residual_backward(d_x (M,D) +=, d_weight (D) +=, d_bias (D) +=, d_branch = or empty, d_branch_bias (D) += or
+///   empty, d_y or empty, norm_packed (M) or empty, x (M,D), mean, inverse_std, weight, to):
+///   d_x[m] += the norm's gradient from d_y[norm_packed(m)], where that row is there; then
+///   d_branch[to.packed(m)] = keep d_x[m], where that is there; d_branch_bias += the sum of these rows.
+template <class B, class T = typename B::Scalar>
+concept ResidualNorms = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                 VectorView<const T> w, RowIndex rows, const NormRows<T>& to,
+                                 const BranchRows<T>& branch) {
+  b.residual_norm_forward(y, to, x, x, branch, rows, w, w, 1e-6);
+  b.norm_residual_backward(y, v, v, y, v, x, rows, x, w, w, w, branch);
+};
 
 }  // namespace dssl

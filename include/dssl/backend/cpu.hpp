@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -13,6 +14,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/cpu/attention.hpp>
+#include <dssl/backend/cpu/bf16_tile.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/layer_norm.hpp>
 #include <dssl/backend/cpu/linear.hpp>
@@ -20,15 +22,23 @@
 #include <dssl/backend/cpu/memory.hpp>
 #include <dssl/backend/cpu/optimiser.hpp>
 #include <dssl/backend/cpu/pointwise.hpp>
+#include <dssl/backend/cpu/prototype_loss.hpp>
 #include <dssl/backend/cpu/rows.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/core/error.hpp>
 
 namespace dssl {
 
+/// Numbers that products and attention work on.
+enum class Precision {
+  full,  ///< the backend's own
+  bf16,  ///< operands rounded to bf16 (8 bits of precision), sums, statistics, losses and weights in float
+};
+
 /// Options of the CPU backend.
 struct CpuOptions {
   int threads = 0;  ///< threads that share the work; 0: as many as the process may use
+  Precision precision = Precision::full;  ///< bf16: float backends only
   /// Where weights, activations and scratch come from; it must outlive the backend and its buffers. Null: the system.
   std::pmr::memory_resource* memory = nullptr;
 };
@@ -51,16 +61,21 @@ class BasicCpu {
   using Norms = VectorView<const double>;
 
   BasicCpu() : BasicCpu(CpuOptions{}) {}
-  /// Throws `OptionError` when `threads` is negative.
-  explicit BasicCpu(const CpuOptions& options) : x_workers(x_make(options)) {}
+  /// Throws `OptionError` when `threads` is negative, or `precision` is bf16 on a backend in double.
+  explicit BasicCpu(const CpuOptions& options) : x_workers(x_make(options)) {
+    if (options.precision == Precision::full) return;
+    if (!std::is_same_v<T, float>) throw OptionError("precision", "bf16", "full on a backend in double");
+    x_bf16 = cpu::bf16::best_engine();
+  }
 
   /// One line: libraries, vector instructions, threads, number format.
   [[nodiscard]] std::string describe() const {
     return join("Cpu (Eigen ", EIGEN_WORLD_VERSION, ".", EIGEN_MAJOR_VERSION, ".", EIGEN_MINOR_VERSION, " with ",
                 Eigen::SimdInstructionSetsInUse(), "; oneTBB ", TBB_VERSION_MAJOR, ".", TBB_VERSION_MINOR, ", ",
                 threads(), threads() == 1 ? " thread; " : " threads; ",
-                std::is_same_v<T, double> ? "float64" : "float32", ")");
+                std::is_same_v<T, double> ? "float64" : "float32", x_products(), ")");
   }
+  [[nodiscard]] Precision precision() const { return x_bf16 ? Precision::bf16 : Precision::full; }
   [[nodiscard]] int threads() const { return x_workers->threads(); }
   /// Scratch memory that calls so far have needed, in bytes.
   [[nodiscard]] std::size_t scratch_bytes() const { return x_workers->scratch_bytes(); }
@@ -78,13 +93,13 @@ class BasicCpu {
   void copy(Vector y, ConstVector x) const { cpu::copy(*x_workers, y, x); }
 
   void linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight, ConstVector bias) const {
-    cpu::linear_forward(*x_workers, y, x, weight, bias);
+    cpu::linear_forward(*x_workers, y, x, weight, bias, x_bf16);
   }
   void linear_backward_input(Matrix d_x, ConstMatrix d_y, ConstMatrix weight) const {
-    cpu::linear_backward_input(*x_workers, d_x, d_y, weight);
+    cpu::linear_backward_input(*x_workers, d_x, d_y, weight, x_bf16);
   }
   void linear_backward_weight(Matrix d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const {
-    cpu::linear_backward_weight(*x_workers, d_weight, d_bias, d_y, x);
+    cpu::linear_backward_weight(*x_workers, d_weight, d_bias, d_y, x, x_bf16);
   }
 
   void layer_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x, ConstVector weight,
@@ -96,9 +111,27 @@ class BasicCpu {
     cpu::layer_norm_backward(*x_workers, d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight);
   }
 
+  void residual_norm_forward(Matrix out, const NormRows<T>& to, ConstMatrix x, ConstMatrix branch,
+                             const BranchRows<T>& from, RowIndex to_packed, ConstVector weight, ConstVector bias,
+                             double epsilon) const {
+    cpu::residual_norm_forward(*x_workers, out, to, x, branch, from, to_packed, weight, bias, epsilon);
+  }
+  void norm_residual_backward(Matrix d_x, Vector d_weight, Vector d_bias, Matrix d_branch, Vector d_branch_bias,
+                              ConstMatrix d_y, RowIndex norm_packed, ConstMatrix x, ConstVector mean,
+                              ConstVector inverse_std, ConstVector weight, const BranchRows<T>& to) const {
+    cpu::norm_residual_backward(*x_workers, d_x, d_weight, d_bias, d_branch, d_branch_bias, d_y, norm_packed, x, mean,
+                                inverse_std, weight, to);
+  }
+
   void gelu_forward(Matrix y, ConstMatrix x) const { cpu::gelu_forward(*x_workers, y, x); }
   void gelu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
     cpu::gelu_backward(*x_workers, d_x, d_y, x);
+  }
+  void gelu_forward_with_slope(Matrix y, Matrix slope, ConstMatrix x) const {
+    cpu::gelu_forward_with_slope(*x_workers, y, slope, x);
+  }
+  void gelu_backward_from_slope(Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix slope) const {
+    cpu::gelu_backward_from_slope(*x_workers, d_x, d_bias, d_y, slope);
   }
   void residual_forward(Matrix out, ConstMatrix x, ConstMatrix branch, ConstVector keep,
                         RowIndex sequence_of_row) const {
@@ -113,12 +146,12 @@ class BasicCpu {
   template <AttentionRelation R>
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {
-    cpu::attention_forward<R>(*x_workers, out, log_sum, qkv, batch, heads, queries);
+    cpu::attention_forward<R>(*x_workers, out, log_sum, qkv, batch, heads, queries, x_bf16);
   }
   template <AttentionRelation R>
   void attention_backward(Matrix d_qkv, ConstMatrix d_out, ConstMatrix out, ConstMatrix log_sum, ConstMatrix qkv,
                           const SequenceBatch& batch, Index heads, GroupSet queries) const {
-    cpu::attention_backward<R>(*x_workers, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries);
+    cpu::attention_backward<R>(*x_workers, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries, x_bf16);
   }
 
   void unfold_patches(Matrix patches, TensorView<const T, 4> images, Index p) const {
@@ -163,6 +196,16 @@ class BasicCpu {
     cpu::add_column_sum(*x_workers, sum, x, rows, scale);
   }
 
+  [[nodiscard]] std::size_t prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
+                                                     Index prototypes, Index width) const {
+    return cpu::prototype_loss_workspace<T>(targets, teacher_rows, prototypes, width);
+  }
+  void prototype_loss(const PrototypeLossResult<T>& result, const PrototypeRows<T>& student,
+                      const PrototypeRows<T>& teacher, const PrototypeTargets<T>& targets,
+                      const PrototypeLossNumbers& numbers, VectorView<std::byte> workspace) const {
+    cpu::prototype_loss(*x_workers, result, student, teacher, targets, numbers, workspace);
+  }
+
   void squared_norms(VectorView<double> norms, ConstVector flat, Segments segments) const {
     cpu::squared_norms(*x_workers, norms, flat, segments);
   }
@@ -176,6 +219,18 @@ class BasicCpu {
   void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step) const {
     cpu::lars_step(*x_workers, w, m, g, norms, segments, step);
   }
+  void adamw_step(Vector w, Vector m, Vector v, ConstVector g, Norms norms, Segments segments, const AdamWStep& step,
+                  Vector teacher, double momentum) const {
+    cpu::adamw_step(*x_workers, w, m, v, g, norms, segments, step, {teacher, momentum});
+  }
+  void sgd_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
+                Vector teacher, double momentum) const {
+    cpu::sgd_step(*x_workers, w, m, g, norms, segments, step, {teacher, momentum});
+  }
+  void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
+                 Vector teacher, double momentum) const {
+    cpu::lars_step(*x_workers, w, m, g, norms, segments, step, {teacher, momentum});
+  }
 
  private:
   static std::shared_ptr<cpu::Workers> x_make(const CpuOptions& options) {
@@ -183,12 +238,27 @@ class BasicCpu {
     return std::make_shared<cpu::Workers>(options.threads, options.memory);
   }
 
+  /// How products are computed, where not in the backend's own numbers.
+  [[nodiscard]] const char* x_products() const {
+    if (!x_bf16) return "";
+    switch (*x_bf16) {
+      case cpu::bf16::Engine::tile_unit: return ", products in bf16 by AMX";
+      case cpu::bf16::Engine::dot_product: return ", products in bf16 by AVX-512";
+      case cpu::bf16::Engine::emulated: break;
+    }
+    return ", products in bf16, emulated: slower than float32, as this processor (or the flags dssl was compiled with) "
+           "has no instructions for bf16";
+  }
+
   std::shared_ptr<cpu::Workers> x_workers;
+  std::optional<cpu::bf16::Engine> x_bf16;
 };
 
 /// The CPU backend in float.
 using Cpu = BasicCpu<float>;
 
 static_assert(Backend<BasicCpu<float>> && Backend<BasicCpu<double>>);
+static_assert(FusedPrototypeLoss<BasicCpu<float>> && FusedPrototypeLoss<BasicCpu<double>>);
+static_assert(FusedUpdate<BasicCpu<float>> && FusedUpdate<BasicCpu<double>>);
 
 }  // namespace dssl

@@ -20,6 +20,25 @@ struct Taps {
   std::array<T, 16> weight{};
 };
 
+/// How the rows of a token matrix (M) enter a residual branch, and how much of what it gives they keep.
+///
+/// Row m is row packed(m) of the branch's own matrices, which leave out the sequences that stochastic depth
+/// dropped, or not there at all (-1).
+template <class T>
+struct BranchRows {
+  RowIndex packed{};          ///< (M); empty: every row is there, row m as row m
+  VectorView<const T> keep{}; ///< (S) multipliers; empty: 1
+  RowIndex sequence_of_row{}; ///< (M), looked at where `keep` is not empty
+};
+
+/// What a layer norm gives: y (N,D), and of each row its mean (N) and one over its standard deviation (N).
+template <class T>
+struct NormRows {
+  MatrixView<T> y{};
+  VectorView<T> mean{};
+  VectorView<T> inverse_std{};
+};
+
 /// One parameter tensor inside the flat parameter buffer, as optimisers see it.
 struct Segment {
   Index offset = 0;
@@ -53,5 +72,40 @@ struct MomentumStep {
 
 /// The teacher rows that one student row is compared with; -1: none.
 using TargetRows = std::array<std::int32_t, 2>;
+
+/// Unit vectors and the prototypes that they meet: logits (M,P) = unit (g v / |v|)^T.
+template <class T>
+struct PrototypeRows {
+  MatrixView<const T> unit;  // (M,D)
+  MatrixView<const T> v;     // (P,D)
+  VectorView<const T> g;     // (P), empty for 1
+};
+
+/// What M student rows are compared with, and which of the N teacher rows the centre averages.
+template <class T>
+struct PrototypeTargets {
+  VectorView<const T> centre;          // (P)
+  VectorView<const TargetRows> rows;   // (M)
+  RowIndex centre_rows;                // empty: all N
+};
+
+/// Where the loss over prototypes puts its results.
+template <class T>
+struct PrototypeLossResult {
+  VectorView<T> loss;        // (M) =
+  VectorView<T> entropy;     // (N) =, of the rows that are targets; the others hold anything
+  MatrixView<T> d_unit;      // (M,D) =
+  MatrixView<T> d_v;         // (P,D) +=
+  VectorView<T> d_g;         // (P) +=, or empty
+  VectorView<T> centre_sum;  // (P) +=
+};
+
+/// Numbers of the loss over prototypes.
+struct PrototypeLossNumbers {
+  double teacher_temperature = 0.04;
+  double student_temperature = 0.1;
+  double scale = 1;         ///< of the gradients
+  double centre_share = 1;  ///< what the sum of the centre's rows is multiplied with
+};
 
 }  // namespace dssl

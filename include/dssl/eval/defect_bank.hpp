@@ -48,7 +48,7 @@ struct DefectBankOptions {
 ///   image score = (1 - e^d* / sum over m in N(m*) of e^d(x*, m)) d*
 ///
 /// where x* is the patch with the largest score d*, m* its nearest row, and N(m*) the `reweighting` rows of
-/// the coreset nearest to m*, itself among them; without reweighting d* alone. `add` rows, `build`, then
+/// the coreset nearest to m*, itself among them; without reweighting, or with one neighbour, d* alone. `add` rows, `build`, then
 /// `score`. Memory: `pool` rows while it is filled and reduced, then the coreset. Bits depend on rows,
 /// options and seed alone. Source: Roth et al. (PatchCore), CVPR 2022, equations 6 and 7; the public
 /// anomalib for N(m*). Test: tests/eval/defect_bank.cpp.
@@ -129,7 +129,8 @@ class DefectBank {
       if (x_nearest[i].nearness > x_nearest[worst].nearness) worst = i;
     }
     const Neighbour nearest = x_nearest[worst];
-    if (x_options.reweighting == 0) return nearest.nearness;
+    // A neighbourhood of one row has nothing to weigh with: the formula would make every score 0.
+    if (x_options.reweighting == 0 || x_rows->options().neighbours == 1) return nearest.nearness;
     return x_weight(rows.rows(static_cast<Index>(worst), 1), nearest) * nearest.nearness;
   }
 

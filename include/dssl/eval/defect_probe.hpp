@@ -192,7 +192,9 @@ class DefectProbe {
     std::vector<float> patch_scores(static_cast<std::size_t>(x_extractor.grid().size()));
     const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
       const std::span<const std::uint8_t> truth(image.input.labels);
-      const double score = x_bank->score(patch_scores, x_averaged(image.patches));
+      const std::optional<double> found = x_score(patch_scores, image);
+      if (!found) return;
+      const double score = *found;
       const std::span<const float> heat_map = x_heat_map(patch_scores);
       const bool defect = std::find(truth.begin(), truth.end(), std::uint8_t{1}) != truth.end();
       result.tally.add_image(score, defect);
@@ -241,15 +243,44 @@ class DefectProbe {
     return x_mean;
   }
 
+  /// The image score, and a score of each patch. What lies outside the image, or is ignored as a whole, takes no part:
+  /// such patches get the lowest score of the others. Nothing where there are no others.
+  std::optional<double> x_score(std::span<float> patch_scores, const PassedImage<T>& image) {
+    const Index patches = x_extractor.grid().size();
+    std::vector<std::int32_t> inside;
+    for (std::int32_t row = 0; row < patches; ++row) {
+      if (!x_all_pixels(image.input.labels, row, [](std::uint8_t l) { return l == ClassMap::ignored; })) {
+        inside.push_back(row);
+      }
+    }
+    const MatrixView<const T> rows = x_averaged(image.patches);
+    const auto count = static_cast<Index>(inside.size());
+    if (count == patches) return x_bank->score(patch_scores, rows);
+    if (count == 0) return std::nullopt;
+    const B& backend = x_extractor.backend();
+    backend.upload(x_index.data(), std::span<const std::int32_t>(inside));
+    backend.copy_rows(x_some.rows(0, count), RowIndex{}, rows, RowIndex(x_index.data(), count));
+    std::vector<float> scores(inside.size());
+    const double score = x_bank->score(scores, x_some.rows(0, count));
+    std::ranges::fill(patch_scores, *std::ranges::min_element(scores));
+    for (std::size_t i = 0; i < inside.size(); ++i) patch_scores[static_cast<std::size_t>(inside[i])] = scores[i];
+    return score;
+  }
+
   /// No pixel of the patch is a defect's or outside the image.
   [[nodiscard]] bool x_is_normal(std::span<const std::uint8_t> labels, std::int32_t patch) const {
+    return x_all_pixels(labels, patch, [](std::uint8_t label) { return label == 0; });
+  }
+
+  template <class Holds>
+  [[nodiscard]] bool x_all_pixels(std::span<const std::uint8_t> labels, std::int32_t patch, const Holds& holds) const {
     const GridSize grid = x_extractor.grid();
     const Index side = x_extractor.config().patch;
     const Index top = patch / grid.width * side;
     const Index left = patch % grid.width * side;
     for (Index y = top; y < top + side; ++y) {
       for (Index x = left; x < left + side; ++x) {
-        if (labels[static_cast<std::size_t>(y * x_renderer.options().width + x)] != 0) return false;
+        if (!holds(labels[static_cast<std::size_t>(y * x_renderer.options().width + x)])) return false;
       }
     }
     return true;
@@ -271,7 +302,7 @@ class DefectProbe {
   std::optional<DefectBank<B>> x_bank;
   Buffer x_room;
   MatrixView<T> x_mean;  // (N,W) of one image
-  MatrixView<T> x_some;  // (N,W) its patches that are learned
+  MatrixView<T> x_some;  // (N,W) its patches that are learned, or scored
   VectorView<std::int32_t> x_index;
   VectorView<const Taps<T>> x_taps;
   PlanarImage<float> x_heat;

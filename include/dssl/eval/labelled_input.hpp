@@ -73,15 +73,7 @@ class InputRenderer {
   InputRenderer(InputOptions options, ClassMap classes)
       : x_options(std::move(options)), x_classes(std::move(classes)) {
     x_options.validate();
-    if (x_options.mean.empty()) {
-      if (x_options.channels == 3) {
-        x_options.mean = {0.485F, 0.456F, 0.406F};
-        x_options.deviation = {0.229F, 0.224F, 0.225F};
-      } else {
-        x_options.mean.assign(static_cast<std::size_t>(x_options.channels), 0.5F);
-        x_options.deviation.assign(static_cast<std::size_t>(x_options.channels), 0.25F);
-      }
-    }
+    default_normalisation(x_options.mean, x_options.deviation, x_options.channels);
   }
 
   /// The options, with mean and deviation filled in.

@@ -7,23 +7,13 @@
 #include <cstdint>
 #include <span>
 
+#include <dssl/core/class_colour.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/eval/class_map.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
-
-/// The colour of a mask id: its bits spread over the channels, the highest first, as in the VOC data sets.
-/// 256 different colours; id 0 is black.
-[[nodiscard]] constexpr std::array<std::uint8_t, 3> class_colour(std::uint8_t id) {
-  std::array<std::uint8_t, 3> colour{};
-  for (unsigned bit = 0; bit < 8; ++bit) {
-    const unsigned set = id >> bit & 1U;
-    colour[bit % 3] = static_cast<std::uint8_t>(colour[bit % 3] | set << (7 - bit / 3));
-  }
-  return colour;
-}
 
 /// An RGB image (H,W,3) with each pixel's class (H,W) mixed in as its id's colour: (1 - alpha) image + alpha
 /// colour. Ignored pixels show the image alone. alpha in [0, 1]. Throws `ShapeError`, `OptionError`. Test:

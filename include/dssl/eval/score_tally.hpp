@@ -84,7 +84,8 @@ class ScoreTally {
   void add(const ScoreTally& other) {
     other.x_merge();
     x_coarser(other.x_dropped);
-    for (const Entry& entry : other.x_entries) {
+    const std::vector<Entry> entries = other.x_entries;  // which may be this tally's own
+    for (const Entry& entry : entries) {
       if (entry.positives > 0) x_push({entry.key, entry.positives});
       if (entry.negatives > 0) x_push({entry.key, -entry.negatives});
     }

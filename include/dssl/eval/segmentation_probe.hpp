@@ -50,6 +50,10 @@ struct SegmentationProbeOptions {
   std::vector<float> mean{};  ///< as in `InputOptions`
   std::vector<float> deviation{};
   bool cache_features = false;  ///< features of the training set are computed once; needs `augment` off
+  /// Trains on features of mean 0 and deviation 1 a channel (over the training set; needs `cache_features`). The
+  /// classifier stays linear in the features as they are, but features with a large common part, as an untrained or
+  /// little trained backbone gives them, no longer hold its training up.
+  bool standardise = false;
   double cache_limit = 4.0;     ///< GiB that they may take
   std::uint64_t seed = 0;
   LoaderOptions loader{};
@@ -72,6 +76,7 @@ struct SegmentationProbeOptions {
             "positive ratios, the lower first");
     require(flip >= 0 && flip <= 1, "flip", flip, "0 to 1");
     require(!(cache_features && augment), "cache_features", "true", "false, unless 'augment' is off");
+    require(!standardise || cache_features, "standardise", "true", "false, unless 'cache_features' is on");
     require(cache_limit >= 0, "cache_limit", cache_limit, "0 or more GiB");
     loader.validate();
     skip.validate();
@@ -120,7 +125,8 @@ class SegmentationProbe {
   using Extractor = FeatureExtractor<Backbone, B>;
 
   std::function<void(const ProbeStep&)> on_step;
-  std::function<void(Index)> on_images;  ///< images trained on, or evaluated, so far
+  std::function<void(Index)> on_images;    ///< images trained on, or evaluated, so far
+  std::function<void(Index)> on_features;  ///< images whose features were computed ahead (`cache_features`)
   std::function<void(const ProbePrediction&)> on_prediction;
   SkipCounter::Warn on_skip;
 
@@ -154,8 +160,21 @@ class SegmentationProbe {
   void train(const Source& source, std::stop_token token = {}) {
     const Index count = source.size();
     if (count < 1) throw DataError("the training set holds no images");
-    Cache cache = x_make_cache(count);
     SkipCounter skips(x_options.skip, on_skip);
+    Cache cache = x_make_cache(count);
+    if (x_options.cache_features) {
+      x_fill(cache, source, skips, token);
+      if (token.stop_requested()) return;
+      if (x_options.standardise) x_standardise(cache);
+    }
+    // However the training ends, the classifier is one of the features as they are.
+    struct Restated {
+      SegmentationProbe& probe;
+      const std::vector<Moments>& moments;
+      ~Restated() {
+        if (!moments.empty()) probe.x_restate(moments, false);
+      }
+    } const restated{*this, cache.moments};
     ProbeStep at{.steps = x_options.epochs * ((count + x_options.batch - 1) / x_options.batch)};
     const auto drop_epoch =
         static_cast<Index>(x_options.drop_after * static_cast<double>(x_options.epochs) + 1e-9);
@@ -169,11 +188,10 @@ class SegmentationProbe {
         if (on_images) on_images(at.images);
       };
       const std::vector<Index> order = x_order(count, at.epoch);
-      if (cache.filled) {
+      if (x_options.cache_features) {
         x_train_cached(cache, order, seen, token);
       } else {
-        x_train_loaded(source, order, at.epoch, cache, skips, seen, token);
-        cache.filled = !cache.features.empty() && !token.stop_requested();
+        x_train_loaded(source, order, at.epoch, skips, seen, token);
       }
       if (in_batch > 0 && !token.stop_requested()) x_step(at, in_batch);
     }
@@ -212,11 +230,17 @@ class SegmentationProbe {
     std::vector<SkippedImage> skipped{};
   };
 
+  /// Mean and deviation of a channel of the features.
+  struct Moments {
+    double mean = 0;
+    double deviation = 1;
+  };
+
   /// Features and labels of the training set, a place for each sample; empty where they are not kept.
   struct Cache {
-    bool filled = false;
     std::vector<T> features;           // (n,N,D)
     std::vector<std::uint8_t> labels;  // (n,label_height,label_width)
+    std::vector<Moments> moments;      // (D) of the features before they were standardised
     Buffer room;                       // (N,D) in the backend's memory
   };
 
@@ -306,9 +330,10 @@ class SegmentationProbe {
     }
   }
 
-  template <SegmentationSource Source, class Seen>
-  void x_train_loaded(const Source& source, const std::vector<Index>& order, Index epoch, Cache& cache,
-                      SkipCounter& skips, const Seen& seen, const std::stop_token& token) {
+  /// Calls each(loaded sample, its patches) for the samples in `order`, until it returns false.
+  template <SegmentationSource Source, class Each>
+  void x_each_sample(const Source& source, const std::vector<Index>& order, Index epoch, SkipCounter& skips,
+                     const std::stop_token& token, const Each& each) {
     const Index label_height = x_segmenter.options().label_height;
     const Index label_width = x_segmenter.options().label_width;
     OrderedLoader<Loaded> loader(
@@ -325,21 +350,80 @@ class SegmentationProbe {
     std::vector<Loaded> batch;
     x_each_batch(loader, batch, skips, [&] {
       for (std::size_t i = 0; i < batch.size(); ++i) {
-        const MatrixView<const T> patches = x_extractor.patch_map(static_cast<Index>(i));
-        x_segmenter.accumulate(patches, batch[i].input.labels);
-        if (!cache.features.empty()) {
-          const auto features = std::span<T>(cache.features)
-                                    .subspan(static_cast<std::size_t>(batch[i].position * x_feature_size()),
-                                             static_cast<std::size_t>(x_feature_size()));
-          x_extractor.backend().download(features, patches.data());
-          std::copy(batch[i].input.labels.begin(), batch[i].input.labels.end(),
-                    cache.labels.begin() + batch[i].position * x_label_size());
-        }
-        seen();
+        each(batch[i], x_extractor.patch_map(static_cast<Index>(i)));
         if (token.stop_requested()) return false;
       }
       return true;
     });
+  }
+
+  template <SegmentationSource Source, class Seen>
+  void x_train_loaded(const Source& source, const std::vector<Index>& order, Index epoch, SkipCounter& skips,
+                      const Seen& seen, const std::stop_token& token) {
+    x_each_sample(source, order, epoch, skips, token, [&](const Loaded& sample, MatrixView<const T> patches) {
+      x_segmenter.accumulate(patches, sample.input.labels);
+      seen();
+    });
+  }
+
+  template <SegmentationSource Source>
+  void x_fill(Cache& cache, const Source& source, SkipCounter& skips, const std::stop_token& token) {
+    std::vector<Index> order(static_cast<std::size_t>(source.size()));
+    std::iota(order.begin(), order.end(), Index{0});
+    const auto feature_size = static_cast<std::size_t>(x_feature_size());
+    Index done = 0;
+    x_each_sample(source, order, 0, skips, token, [&](const Loaded& sample, MatrixView<const T> patches) {
+      const auto at = static_cast<std::size_t>(sample.position);
+      x_extractor.backend().download(std::span<T>(cache.features).subspan(at * feature_size, feature_size),
+                                     patches.data());
+      std::copy(sample.input.labels.begin(), sample.input.labels.end(),
+                cache.labels.begin() + sample.position * x_label_size());
+      if (on_features) on_features(++done);
+    });
+  }
+
+  /// Brings the kept features to mean 0 and deviation 1 a channel, and the classifier to what it is for these.
+  void x_standardise(Cache& cache) {
+    const auto width = static_cast<std::size_t>(x_extractor.width());
+    const double count = static_cast<double>(cache.features.size() / width);
+    cache.moments.assign(width, {.mean = 0, .deviation = 0});
+    const auto each = [&](const auto& visit) {
+      for (std::size_t i = 0; i < cache.features.size(); i += width) {
+        for (std::size_t d = 0; d < width; ++d) visit(cache.moments[d], cache.features[i + d]);
+      }
+    };
+    each([](Moments& m, const T& x) { m.mean += static_cast<double>(x); });
+    for (Moments& m : cache.moments) m.mean /= count;
+    each([](Moments& m, const T& x) {
+      m.deviation += (static_cast<double>(x) - m.mean) * (static_cast<double>(x) - m.mean);
+    });
+    // A channel that changes by no more than rounding tells nothing: it is left as it is, near 0 without its mean.
+    for (Moments& m : cache.moments) {
+      m.deviation = std::sqrt(m.deviation / count);
+      if (m.deviation <= 1e-6 * std::abs(m.mean)) m.deviation = 1.0;
+    }
+    each([](const Moments& m, T& x) { x = static_cast<T>((static_cast<double>(x) - m.mean) / m.deviation); });
+    x_restate(cache.moments, true);
+  }
+
+  /// The classifier of features as they are, restated for standardised ones, or the other way: the same logits.
+  void x_restate(const std::vector<Moments>& moments, bool for_standardised) {
+    const auto width = moments.size();
+    std::vector<T> weight(static_cast<std::size_t>(x_segmenter.options().classes) * width);
+    std::vector<T> bias(static_cast<std::size_t>(x_segmenter.options().classes));
+    x_segmenter.get_weights(weight, bias);
+    for (std::size_t c = 0; c < bias.size(); ++c) {
+      double shift = 0;
+      for (std::size_t d = 0; d < width; ++d) {
+        T& w = weight[c * width + d];
+        const auto [mean, deviation] = moments[d];
+        const double raw = for_standardised ? static_cast<double>(w) : static_cast<double>(w) / deviation;
+        shift += raw * mean;
+        w = static_cast<T>(for_standardised ? raw * deviation : raw);
+      }
+      bias[c] = static_cast<T>(static_cast<double>(bias[c]) + (for_standardised ? shift : -shift));
+    }
+    x_segmenter.set_weights(weight, bias);
   }
 
   template <class Seen>

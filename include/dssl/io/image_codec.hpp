@@ -51,18 +51,6 @@ inline void check_image_size(std::string_view path, std::uint64_t height, std::u
   }
 }
 
-template <PixelType T>
-[[nodiscard]] T luma(const T* rgb) {
-  if constexpr (std::is_same_v<T, float>) {
-    return 0.299F * rgb[0] + 0.587F * rgb[1] + 0.114F * rgb[2];
-  } else {
-    // Weights in 1/65536 that add up to one: white stays white.
-    const std::uint64_t sum =
-        std::uint64_t{rgb[0]} * 19595 + std::uint64_t{rgb[1]} * 38470 + std::uint64_t{rgb[2]} * 7471;
-    return static_cast<T>((sum + 0x8000) >> 16);
-  }
-}
-
 }  // namespace detail
 
 /// The image with `wanted` channels by the rule of `ReadOptions::channels`; `path` is named in the
@@ -84,7 +72,9 @@ template <PixelType T>
             for (std::size_t c = 0; c < step; ++c) target[i * step + c] = source[i];
           }
         } else {
-          for (std::size_t i = 0; i < target.size(); ++i) target[i] = detail::luma(&source[i * 3]);
+          for (std::size_t i = 0; i < target.size(); ++i) {
+            target[i] = luma(source[i * 3], source[i * 3 + 1], source[i * 3 + 2]);
+          }
         }
         return to;
       },

@@ -16,6 +16,7 @@
 
 #include <png.h>
 
+#include <dssl/core/class_colour.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_codec.hpp>
@@ -27,17 +28,10 @@ namespace dssl {
 /// Colours of the indices of a mask: RGB, at most 256.
 using Palette = std::vector<std::array<std::uint8_t, 3>>;
 
-/// The colours the VOC data sets give to class ids: the bits of the id spread over the channels.
+/// The colours the VOC data sets give to class ids.
 [[nodiscard]] inline Palette voc_palette() {
-  Palette palette(256);
-  for (unsigned id = 0; id < 256; ++id) {
-    unsigned rest = id;
-    for (unsigned bit = 7; rest != 0; --bit, rest >>= 3) {
-      for (unsigned c = 0; c < 3; ++c) {
-        palette[id][c] = static_cast<std::uint8_t>(palette[id][c] | (((rest >> c) & 1U) << bit));
-      }
-    }
-  }
+  Palette palette;
+  for (unsigned id = 0; id < 256; ++id) palette.push_back(class_colour(static_cast<std::uint8_t>(id)));
   return palette;
 }
 

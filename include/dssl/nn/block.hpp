@@ -1,17 +1,19 @@
 // One pre-norm transformer block: attention and MLP, each with a residual path.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
+
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/nn/residual.hpp>
+#include <dssl/nn/stochastic_depth.hpp>
 #include <dssl/nn/token_layout.hpp>
 
 namespace dssl {
-
-/// Epsilon of every layer norm. Source: the published ViT.
-inline constexpr double layer_norm_epsilon = 1e-6;
 
 /// Sizes of a block: width D, heads H, hidden width of the MLP.
 struct BlockSize {
@@ -86,54 +88,73 @@ struct BlockActivations {
   MatrixView<T> middle;      // (M',D) after the attention's residual
   MatrixView<T> normal2;     // (M',D)
   VectorView<T> mean2, inverse_std2;
-  MatrixView<T> hidden;      // (M',hidden) before GELU
+  MatrixView<T> hidden;      // (M',hidden) before GELU; with `GeluSlopes`, then its slope there
   MatrixView<T> activated;   // (M',hidden) after GELU
   MatrixView<T> out;         // (M',D)
+  bool for_backward = false; // whether the backward pass will read these
 
   /// Buffers for a block whose gradients will be asked for.
   static BlockActivations saved(Arena& arena, const BlockSize& size, Index rows, Index tail_rows, bool last) {
-    BlockActivations a = x_common(arena, size, rows, tail_rows, last);
-    a.middle = arena.matrix<T>(tail_rows, size.width);
+    BlockActivations a = inner(arena, size, rows, tail_rows, last);
     a.out = arena.matrix<T>(tail_rows, size.width);
     return a;
   }
 
-  /// Buffers for a block that only goes forward: middle and out overwrite x in place.
-  static BlockActivations forward_only(Arena& arena, const BlockSize& size, MatrixView<T> x, Index tail_rows,
-                                       bool last) {
-    BlockActivations a = x_common(arena, size, x.rows(), tail_rows, last);
-    a.middle = last ? a.tail_x : x;
-    a.out = a.middle;
-    return a;
-  }
-
- private:
-  static BlockActivations x_common(Arena& arena, const BlockSize& size, Index rows, Index tail_rows, bool last) {
-    BlockActivations a;
-    a.normal1 = arena.matrix<T>(rows, size.width);
-    a.mean1 = arena.vector<T>(rows);
-    a.inverse_std1 = arena.vector<T>(rows);
-    a.qkv = arena.matrix<T>(rows, 3 * size.width);
-    a.log_sum = arena.matrix<T>(rows, size.heads);
-    a.attended = arena.matrix<T>(rows, size.width);
-    if (last) {
-      a.tail_x = arena.matrix<T>(tail_rows, size.width);
-      a.tail_attended = arena.matrix<T>(tail_rows, size.width);
-    }
+  /// The same without `out`.
+  static BlockActivations inner(Arena& arena, const BlockSize& size, Index rows, Index tail_rows, bool last) {
+    BlockActivations a = x_begin(arena, size, rows);
+    a.x_attention(arena, size, rows);
+    if (last) a.x_tail(arena, size, tail_rows);
+    a.middle = arena.matrix<T>(tail_rows, size.width);
     a.normal2 = arena.matrix<T>(tail_rows, size.width);
     a.mean2 = arena.vector<T>(tail_rows);
     a.inverse_std2 = arena.vector<T>(tail_rows);
     a.hidden = arena.matrix<T>(tail_rows, size.hidden);
     a.activated = arena.matrix<T>(tail_rows, size.hidden);
+    a.for_backward = true;
     return a;
   }
-};
 
-/// Multipliers of a block's two residual branches for each sequence (0 or 1/(1 - rate)); empty: 1.
-template <class T>
-struct BranchKeep {
-  VectorView<const T> attention;
-  VectorView<const T> mlp;
+  /// Buffers for a block that only goes forward: middle and out overwrite x in place, GELU its argument, and the MLP
+  /// what attention left: 5 M D numbers and a few, where saved ones are 16 (hidden = 4D).
+  static BlockActivations forward_only(Arena& arena, const BlockSize& size, MatrixView<T> x, Index tail_rows,
+                                       bool last) {
+    BlockActivations a = x_begin(arena, size, x.rows());
+    if (last) a.x_tail(arena, size, tail_rows);
+    a.middle = last ? a.tail_x : x;
+    a.out = a.middle;
+    a.normal2 = a.normal1.rows(0, tail_rows);
+    a.mean2 = VectorView<T>(a.mean1.data(), tail_rows);
+    a.inverse_std2 = VectorView<T>(a.inverse_std1.data(), tail_rows);
+    const std::size_t start = arena.mark();
+    a.x_attention(arena, size, x.rows());
+    const std::size_t end = arena.mark();
+    arena.rewind(start);
+    a.hidden = arena.matrix<T>(tail_rows, size.hidden);
+    a.activated = a.hidden;
+    arena.rewind(std::max(end, arena.mark()));
+    return a;
+  }
+
+ private:
+  static BlockActivations x_begin(Arena& arena, const BlockSize& size, Index rows) {
+    BlockActivations a;
+    a.normal1 = arena.matrix<T>(rows, size.width);
+    a.mean1 = arena.vector<T>(rows);
+    a.inverse_std1 = arena.vector<T>(rows);
+    return a;
+  }
+
+  void x_attention(Arena& arena, const BlockSize& size, Index rows) {
+    qkv = arena.matrix<T>(rows, 3 * size.width);
+    log_sum = arena.matrix<T>(rows, size.heads);
+    attended = arena.matrix<T>(rows, size.width);
+  }
+
+  void x_tail(Arena& arena, const BlockSize& size, Index tail_rows) {
+    tail_x = arena.matrix<T>(tail_rows, size.width);
+    tail_attended = arena.matrix<T>(tail_rows, size.width);
+  }
 };
 
 /// Buffers that every block's backward pass uses in turn.
@@ -143,91 +164,203 @@ struct BlockGradients {
   MatrixView<T> d_normal;  // (M,D)
   MatrixView<T> d_branch;  // (M,D)
   MatrixView<T> d_qkv;     // (M,3D)
-  MatrixView<T> d_hidden;  // (M,hidden)
+  MatrixView<T> d_hidden;  // (M,hidden), over d_qkv
   MatrixView<T> d_tail;    // (M',D) gradient of the last block's output, then of its middle
 
   static BlockGradients take(Arena& arena, const BlockSize& size, Index rows, Index tail_rows) {
-    return {.d_x = arena.matrix<T>(rows, size.width),
-            .d_normal = arena.matrix<T>(rows, size.width),
-            .d_branch = arena.matrix<T>(rows, size.width),
-            .d_qkv = arena.matrix<T>(rows, 3 * size.width),
-            .d_hidden = arena.matrix<T>(rows, size.hidden),
-            .d_tail = arena.matrix<T>(tail_rows, size.width)};
+    BlockGradients g;
+    g.d_x = arena.matrix<T>(rows, size.width);
+    g.d_normal = arena.matrix<T>(rows, size.width);
+    g.d_branch = arena.matrix<T>(rows, size.width);
+    g.d_tail = arena.matrix<T>(tail_rows, size.width);
+    // The MLP is through before attention begins.
+    const std::size_t start = arena.mark();
+    g.d_qkv = arena.matrix<T>(rows, 3 * size.width);
+    const std::size_t end = arena.mark();
+    arena.rewind(start);
+    g.d_hidden = arena.matrix<T>(rows, size.hidden);
+    arena.rewind(std::max(end, arena.mark()));
+    return g;
   }
 };
 
-/// Forward pass of a block: x (M,D) -> a.out (M',D).
+/// The rows of one block's branches in one step.
+template <class T>
+struct BlockRows {
+  BranchRows<T> attention{};  ///< of the M rows that enter
+  BranchRows<T> read{};       ///< of the M' rows that go beyond attention, in its branch
+  BranchRows<T> mlp{};        ///< of the M' rows
+  Index attention_count = 0;
+  Index read_count = 0;
+  Index mlp_count = 0;
+  SequenceBatch batch{};      ///< sequences in attention's branch
+  RowIndex read_rows{};       ///< last block: rows of attention's branch that go beyond it
+
+  static BlockRows of(const BranchKeep<T>& keep, const DeviceTokenLayout& layout, Index rows, Index tail_rows,
+                      bool last) {
+    const RowIndex tail_sequences = last ? layout.sequence_of_read_row : layout.sequence_of_row;
+    const KeptRows& reads = last ? keep.attention_reads : keep.attention_rows;
+    const bool whole = keep.attention_rows.packed.empty();
+    return {.attention = {keep.attention_rows.packed, keep.attention, layout.sequence_of_row},
+            .read = {reads.packed, keep.attention, tail_sequences},
+            .mlp = {keep.mlp_rows.packed, keep.mlp, tail_sequences},
+            .attention_count = keep.attention_rows.count_of(rows),
+            .read_count = reads.count_of(tail_rows),
+            .mlp_count = keep.mlp_rows.count_of(tail_rows),
+            .batch = whole ? layout.batch : keep.batch,
+            .read_rows = whole ? layout.read_rows : keep.read_of_attention};
+  }
+};
+
+/// The norm that a block begins with, as the pass before it computes it.
+template <class T>
+[[nodiscard]] FollowingNorm<T> first_norm(const BlockActivations<T>& a, const BlockParameters<const T>& p,
+                                          const BranchKeep<T>& keep) {
+  const Index count = keep.attention_rows.count_of(a.normal1.rows());
+  return {.to = {a.normal1.rows(0, count), a.mean1, a.inverse_std1},
+          .packed = keep.attention_rows.packed,
+          .weight = p.norm1_weight,
+          .bias = p.norm1_bias};
+}
+
+/// Attention and what follows up to GELU: a.normal1 -> qkv, attended, middle, normal2, hidden, activated.
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
+                         const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
+                         const BlockRows<T>& rows, MatrixView<T> branch, GroupSet reads, bool last) {
+  if (rows.attention_count > 0) {
+    const MatrixView<T> qkv = a.qkv.rows(0, rows.attention_count);
+    const MatrixView<T> attended = a.attended.rows(0, rows.attention_count);
+    backend.linear_forward(qkv, a.normal1.rows(0, rows.attention_count), p.qkv_weight, p.qkv_bias);
+    backend.template attention_forward<R>(attended, a.log_sum.rows(0, rows.attention_count), qkv, rows.batch, size.heads,
+                                          last ? reads : all_groups);
+    if (last && rows.read_count > 0) {
+      backend.copy_rows(a.tail_attended.rows(0, rows.read_count), {}, attended, rows.read_rows);
+    }
+    if (rows.read_count > 0) {
+      backend.linear_forward(branch.rows(0, rows.read_count), (last ? a.tail_attended : a.attended).rows(0, rows.read_count),
+                             p.proj_weight, p.proj_bias);
+    }
+  }
+  if (last) backend.copy_rows(a.tail_x, {}, x, layout.read_rows);
+  residual_then_norm<B, T>(backend, a.middle, last ? MatrixView<const T>(a.tail_x) : x, branch.rows(0, rows.read_count),
+                           rows.read,
+                           {.to = {a.normal2.rows(0, rows.mlp_count), a.mean2, a.inverse_std2},
+                            .packed = rows.mlp.packed,
+                            .weight = p.norm2_weight,
+                            .bias = p.norm2_bias});
+  if (rows.mlp_count == 0) return;
+  const MatrixView<T> hidden = a.hidden.rows(0, rows.mlp_count);
+  const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
+  backend.linear_forward(hidden, a.normal2.rows(0, rows.mlp_count), p.fc1_weight, p.fc1_bias);
+  if constexpr (GeluSlopes<B>) {
+    if (a.for_backward) {
+      backend.gelu_forward_with_slope(activated, hidden, hidden);
+      return;
+    }
+  }
+  backend.gelu_forward(activated, hidden);
+}
+
+/// Forward pass of a block: x (M,D) and its norm in a.normal1 (`first_norm`) -> a.out (M',D) and the norm that follows.
 ///
 ///   middle = x + keep attention(LN(x)), out = middle + keep MLP(LN(middle)).
 ///
 /// `last`: only rows in layout.reads() go beyond attention and come out, in output order. `branch` (M,D) is
-/// overwritten. Cost: 24 M D^2 FLOP for hidden = 4D, and attention's.
+/// overwritten. Cost: 24 M D^2 FLOP for hidden = 4D, and attention's; rows that `keep` leaves out cost nothing.
 /// Test: fixtures `backbone_*`; central differences in tests/backbone.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                    const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
-                   const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last) {
-  backend.layer_norm_forward(a.normal1, a.mean1, a.inverse_std1, x, p.norm1_weight, p.norm1_bias,
-                             layer_norm_epsilon);
-  backend.linear_forward(a.qkv, a.normal1, p.qkv_weight, p.qkv_bias);
-  backend.template attention_forward<R>(a.attended, a.log_sum, a.qkv, layout.batch, size.heads,
-                                        last ? reads : all_groups);
-  if (last) {
-    backend.copy_rows(a.tail_x, {}, x, layout.read_rows);
-    backend.copy_rows(a.tail_attended, {}, a.attended, layout.read_rows);
+                   const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last,
+                   const FollowingNorm<T>& next = {}) {
+  const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
+  block_inner_forward<R>(backend, a, x, p, size, layout, rows, branch, reads, last);
+  const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
+  if (rows.mlp_count > 0) {
+    backend.linear_forward(mlp_branch, a.activated.rows(0, rows.mlp_count), p.fc2_weight, p.fc2_bias);
   }
-  const MatrixView<const T> tail_x = last ? MatrixView<const T>(a.tail_x) : x;
-  const RowIndex sequences = last ? layout.sequence_of_read_row : layout.sequence_of_row;
-  const MatrixView<T> tail_branch = branch.rows(0, a.middle.rows());
-  backend.linear_forward(tail_branch, last ? a.tail_attended : a.attended, p.proj_weight, p.proj_bias);
-  backend.residual_forward(a.middle, tail_x, tail_branch, keep.attention, sequences);
-  backend.layer_norm_forward(a.normal2, a.mean2, a.inverse_std2, a.middle, p.norm2_weight, p.norm2_bias,
-                             layer_norm_epsilon);
-  backend.linear_forward(a.hidden, a.normal2, p.fc1_weight, p.fc1_bias);
-  backend.gelu_forward(a.activated, a.hidden);
-  backend.linear_forward(tail_branch, a.activated, p.fc2_weight, p.fc2_bias);
-  backend.residual_forward(a.out, a.middle, tail_branch, keep.mlp, sequences);
+  residual_then_norm<B, T>(backend, a.out, a.middle, mlp_branch, rows.mlp, next);
 }
 
-/// Backward pass of a block. In: the gradient of a.out in g.d_x (in g.d_tail where `last`).
-/// Out: the gradient of x in g.d_x (M,D) =; d_p +=.
+/// Computes again from x what `block_forward` left in `a` for the backward pass: the same bits.
+/// Cost: 16 M D^2 FLOP for hidden = 4D, and attention's; a.out is not touched.
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void block_forward_again(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
+                         const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
+                         const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last) {
+  norm_alone<B, T>(backend, x, first_norm(a, p, keep));
+  block_inner_forward<R>(backend, a, x, p, size, layout,
+                         BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last), branch, reads, last);
+}
+
+/// The MLP's branch of a block, as the pass that computes the gradient of a.out hands it on.
+template <class T>
+[[nodiscard]] PrecedingBranch<T> mlp_branch(const BlockGradients<T>& g, const BlockParameters<T>& d_p,
+                                            const BlockActivations<T>& a, const DeviceTokenLayout& layout,
+                                            const BranchKeep<T>& keep, bool last) {
+  const auto rows = BlockRows<T>::of(keep, layout, a.normal1.rows(), a.middle.rows(), last);
+  return PrecedingBranch<T>::of(last ? g.d_tail : g.d_x, g.d_branch, d_p.fc2_bias, rows.mlp, rows.mlp_count);
+}
+
+/// Backward pass of a block. In: the gradient of a.out in g.d_x (in g.d_tail where `last`), and its share of the MLP's
+/// branch (`mlp_branch`). Out: the gradient of x in g.d_x (M,D) =, with the share of the branch before; d_p +=.
+/// Rows that `keep` leaves out cost nothing. Test: central differences in tests/nn and tests/backbone.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_backward(const B& backend, const BlockGradients<T>& g, const BlockParameters<T>& d_p,
                     const BlockActivations<T>& a, MatrixView<const T> x, const BlockParameters<const T>& p,
                     const BlockSize& size, const DeviceTokenLayout& layout, const BranchKeep<T>& keep, GroupSet reads,
-                    bool last) {
-  const Index tail_rows = a.out.rows();
+                    bool last, const PrecedingBranch<T>& before = {}) {
+  const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
   const MatrixView<T> d_tail = last ? g.d_tail : g.d_x;
-  const MatrixView<T> d_branch = g.d_branch.rows(0, tail_rows);
-  const MatrixView<T> d_normal = g.d_normal.rows(0, tail_rows);
-  const MatrixView<T> d_hidden = g.d_hidden.rows(0, tail_rows);
-  const RowIndex sequences = last ? layout.sequence_of_read_row : layout.sequence_of_row;
 
   // The residual paths hand d_tail through; each branch adds to it.
-  backend.residual_backward(d_branch, d_tail, keep.mlp, sequences);
-  backend.linear_backward_weight(d_p.fc2_weight, d_p.fc2_bias, d_branch, a.activated);
-  backend.linear_backward_input(d_hidden, d_branch, p.fc2_weight);
-  backend.gelu_backward(d_hidden, d_hidden, a.hidden);
-  backend.linear_backward_weight(d_p.fc1_weight, d_p.fc1_bias, d_hidden, a.normal2);
-  backend.linear_backward_input(d_normal, d_hidden, p.fc1_weight);
-  backend.layer_norm_backward(d_tail, d_p.norm2_weight, d_p.norm2_bias, d_normal, a.middle, a.mean2, a.inverse_std2,
-                              p.norm2_weight);
+  const MatrixView<T> d_normal2 = g.d_normal.rows(0, rows.mlp_count);
+  if (rows.mlp_count > 0) {
+    const auto mlp = PrecedingBranch<T>::of(d_tail, g.d_branch, d_p.fc2_bias, rows.mlp, rows.mlp_count);
+    const MatrixView<T> d_hidden = g.d_hidden.rows(0, rows.mlp_count);
+    const MatrixView<T> hidden = a.hidden.rows(0, rows.mlp_count);
+    const MatrixView<T> normal2 = a.normal2.rows(0, rows.mlp_count);
+    backend.linear_backward_weight(d_p.fc2_weight, bias_left_to_product<B>(d_p.fc2_bias), mlp.d_branch,
+                                   a.activated.rows(0, rows.mlp_count));
+    backend.linear_backward_input(d_hidden, mlp.d_branch, p.fc2_weight);
+    if constexpr (GeluSlopes<B>) {
+      backend.gelu_backward_from_slope(d_hidden, d_p.fc1_bias, d_hidden, hidden);
+      backend.linear_backward_weight(d_p.fc1_weight, {}, d_hidden, normal2);
+    } else {
+      backend.gelu_backward(d_hidden, d_hidden, hidden);
+      backend.linear_backward_weight(d_p.fc1_weight, d_p.fc1_bias, d_hidden, normal2);
+    }
+    backend.linear_backward_input(d_normal2, d_hidden, p.fc1_weight);
+  }
+  const auto attention = PrecedingBranch<T>::of(d_tail, g.d_branch, d_p.proj_bias, rows.read, rows.read_count);
+  norm_then_branch<B, T>(backend, d_tail, d_p.norm2_weight, d_p.norm2_bias, d_normal2, rows.mlp.packed, a.middle,
+                         a.mean2, a.inverse_std2, p.norm2_weight, attention);
 
-  backend.residual_backward(d_branch, d_tail, keep.attention, sequences);
-  backend.linear_backward_weight(d_p.proj_weight, d_p.proj_bias, d_branch, last ? a.tail_attended : a.attended);
-  backend.linear_backward_input(d_normal, d_branch, p.proj_weight);
+  const MatrixView<T> d_attended = g.d_normal.rows(0, rows.read_count);
+  if (rows.read_count > 0) {
+    backend.linear_backward_weight(d_p.proj_weight, bias_left_to_product<B>(d_p.proj_bias), attention.d_branch,
+                                   (last ? a.tail_attended : a.attended).rows(0, rows.read_count));
+    backend.linear_backward_input(d_attended, attention.d_branch, p.proj_weight);
+  }
   if (last) {
     // Rows that nobody read have no gradient: zero on the residual path, not looked at by attention.
     backend.fill(VectorView<T>(g.d_x.data(), g.d_x.size()), T{0});
     backend.copy_rows(g.d_x, layout.read_rows, d_tail, {});
-    backend.copy_rows(g.d_branch, layout.read_rows, d_normal, {});
+    if (rows.read_count > 0) backend.copy_rows(g.d_branch, rows.read_rows, d_attended, {});
   }
-  backend.template attention_backward<R>(g.d_qkv, last ? g.d_branch : g.d_normal, a.attended, a.log_sum, a.qkv,
-                                         layout.batch, size.heads, last ? reads : all_groups);
-  backend.linear_backward_weight(d_p.qkv_weight, d_p.qkv_bias, g.d_qkv, a.normal1);
-  backend.linear_backward_input(g.d_normal, g.d_qkv, p.qkv_weight);
-  backend.layer_norm_backward(g.d_x, d_p.norm1_weight, d_p.norm1_bias, g.d_normal, x, a.mean1, a.inverse_std1,
-                              p.norm1_weight);
+  const MatrixView<T> d_normal1 = g.d_normal.rows(0, rows.attention_count);
+  if (rows.attention_count > 0) {
+    const MatrixView<T> d_qkv = g.d_qkv.rows(0, rows.attention_count);
+    backend.template attention_backward<R>(
+        d_qkv, last ? g.d_branch.rows(0, rows.attention_count) : d_normal1, a.attended.rows(0, rows.attention_count),
+        a.log_sum.rows(0, rows.attention_count), a.qkv.rows(0, rows.attention_count), rows.batch, size.heads,
+        last ? reads : all_groups);
+    backend.linear_backward_weight(d_p.qkv_weight, d_p.qkv_bias, d_qkv, a.normal1.rows(0, rows.attention_count));
+    backend.linear_backward_input(d_normal1, d_qkv, p.qkv_weight);
+  }
+  norm_then_branch<B, T>(backend, g.d_x, d_p.norm1_weight, d_p.norm1_bias, d_normal1, rows.attention.packed, x, a.mean1,
+                         a.inverse_std1, p.norm1_weight, before);
 }
 
 }  // namespace dssl

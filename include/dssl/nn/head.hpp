@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string_view>
-#include <type_traits>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
@@ -71,7 +70,7 @@ constexpr void add_head_parameters(ParameterLayout& layout, const HeadConfig& c,
   layout.prefix("");
 }
 
-/// What a head computes for M rows.
+/// What a head computes for M rows, up to the unit vectors.
 template <class T>
 struct HeadActivations {
   MatrixView<T> x;                        // (M,D), written by the caller
@@ -80,13 +79,10 @@ struct HeadActivations {
   MatrixView<T> bottleneck;               // (M,256)
   MatrixView<T> unit;                     // (M,256)
   VectorView<T> norm;                     // (M)
-  MatrixView<T> prototypes;               // (P,256) normalised
-  VectorView<T> prototype_norm;           // (P)
-  MatrixView<T> logits;                   // (M,P)
 
-  /// `logits` lie where the caller wants them: a teacher's outlive its other buffers.
-  static HeadActivations take(Arena& arena, const HeadConfig& c, Index width, MatrixView<T> logits) {
-    const Index rows = logits.rows();
+  /// `unit` lies where the caller wants it: a teacher's outlives its other buffers.
+  static HeadActivations take(Arena& arena, const HeadConfig& c, Index width, MatrixView<T> unit) {
+    const Index rows = unit.rows();
     HeadActivations a;
     a.x = arena.matrix<T>(rows, width);
     for (Index i = 0; i + 1 < c.layers; ++i) {
@@ -94,11 +90,8 @@ struct HeadActivations {
       a.activated.push_back(arena.matrix<T>(rows, c.hidden));
     }
     a.bottleneck = arena.matrix<T>(rows, c.bottleneck);
-    a.unit = arena.matrix<T>(rows, c.bottleneck);
+    a.unit = unit;
     a.norm = arena.vector<T>(rows);
-    a.prototypes = arena.matrix<T>(c.prototypes, c.bottleneck);
-    a.prototype_norm = arena.vector<T>(c.prototypes);
-    a.logits = logits;
     return a;
   }
 };
@@ -106,15 +99,13 @@ struct HeadActivations {
 /// Buffers of a head's backward pass.
 template <class T>
 struct HeadGradients {
-  MatrixView<T> d_prototypes;  // (P,256)
-  MatrixView<T> d_unit;        // (M,256)
+  MatrixView<T> d_unit;        // (M,256), written by the caller; overwritten
   MatrixView<T> d_hidden;      // (M,hidden)
   MatrixView<T> d_activated;   // (M,hidden)
   MatrixView<T> d_x;           // (M,D) the result
 
   static HeadGradients take(Arena& arena, const HeadConfig& c, Index width, Index rows) {
     HeadGradients g;
-    g.d_prototypes = arena.matrix<T>(c.prototypes, c.bottleneck);
     g.d_unit = arena.matrix<T>(rows, c.bottleneck);
     g.d_hidden = arena.matrix<T>(rows, c.hidden);
     g.d_activated = arena.matrix<T>(rows, c.hidden);
@@ -123,8 +114,8 @@ struct HeadGradients {
   }
 };
 
-/// Forward pass: a.x (M,D) -> a.logits (M,P) = unit(MLP(x)) (g v/|v|)^T.
-/// Cost: 2 M (D hidden + hidden^2 + hidden 256 + 256 P) FLOP. Test: fixture `head`.
+/// Forward pass: a.x (M,D) -> a.unit (M,256) = MLP(x) / |MLP(x)|. The prototypes come after it (prototype_loss.hpp).
+/// Cost: 2 M (D hidden + hidden^2 + hidden 256) FLOP. Test: fixture `head`.
 template <Backend B, class T = typename B::Scalar>
 void head_forward(const B& backend, const HeadActivations<T>& a, const HeadParameters<const T>& p) {
   MatrixView<const T> x = a.x;
@@ -137,21 +128,13 @@ void head_forward(const B& backend, const HeadActivations<T>& a, const HeadParam
     x = a.activated[i];
   }
   backend.l2_normalise_forward(a.unit, a.norm, a.bottleneck, normalise_epsilon);
-  backend.weight_norm_forward(a.prototypes, a.prototype_norm, p.prototypes, p.prototype_norm);
-  backend.linear_forward(a.logits, a.unit, a.prototypes, {});
 }
 
-/// Backward pass: d_logits (M,P) -> g.d_x (M,D) =, d_p +=. The gradient of the prototypes' norms only where
-/// `config.learned_norm`. Test: fixture `head`; central differences in tests/nn.
+/// Backward pass: g.d_unit (M,256) -> g.d_x (M,D) =, d_p.mlp +=.
+/// Test: fixture `head`; central differences in tests/nn.
 template <Backend B, class T = typename B::Scalar>
 void head_backward(const B& backend, const HeadGradients<T>& g, const HeadParameters<T>& d_p,
-                   MatrixView<const std::type_identity_t<T>> d_logits, const HeadActivations<T>& a, const HeadParameters<const T>& p,
-                   const HeadConfig& config) {
-  backend.fill(VectorView<T>(g.d_prototypes.data(), g.d_prototypes.size()), T{0});
-  backend.linear_backward_weight(g.d_prototypes, {}, d_logits, a.unit);
-  backend.weight_norm_backward(d_p.prototypes, config.learned_norm ? d_p.prototype_norm : VectorView<T>{},
-                               g.d_prototypes, p.prototypes, p.prototype_norm, a.prototype_norm);
-  backend.linear_backward_input(g.d_unit, d_logits, a.prototypes);
+                   const HeadActivations<T>& a, const HeadParameters<const T>& p) {
   backend.l2_normalise_backward(g.d_unit, g.d_unit, a.unit, a.norm, normalise_epsilon);
   MatrixView<T> d_y = g.d_unit;
   for (std::size_t i = p.mlp.size(); i-- > 0;) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -13,14 +14,15 @@
 #include <dssl/core/error.hpp>
 #include <dssl/loss/view_pairs.hpp>
 #include <dssl/nn/head.hpp>
+#include <dssl/nn/prototype_loss.hpp>
 #include <dssl/train/report.hpp>
 
 namespace dssl {
 
 /// Heads, centre and cross-entropy of one level (image or point), with all their buffers.
 ///
-/// In a step: `teacher` for the teacher's features, `student` for the student's, `backward`; over all forward
-/// passes of an update the centre's mean is gathered, and `update_centre` moves the centre once.
+/// In a step: `teacher` for the teacher's features, `student` for the student's, forward and backward; over all
+/// forward passes of an update the centre's mean is gathered, and `update_centre` moves the centre once.
 template <class T>
 class Level {
  public:
@@ -33,7 +35,7 @@ class Level {
     x_row_entropy.resize(static_cast<std::size_t>(x_pairs.teacher_rows));
   }
 
-  /// Buffers that live from step to step, and the teacher's targets.
+  /// Buffers that live from step to step, and the teacher's unit vectors, from which its targets come.
   template <Backend B>
   void place_lasting(const B& backend, Arena& arena) {
     x_student_rows = place_copy(backend, arena, x_pairs.student_rows);
@@ -41,21 +43,22 @@ class Level {
     x_centre_rows = place_copy(backend, arena, x_pairs.centre_rows);
     x_centre = arena.vector<T>(x_head.prototypes);
     x_centre_sum = arena.vector<T>(x_head.prototypes);
-    x_probabilities = arena.matrix<T>(x_pairs.teacher_rows, x_head.prototypes);
+    x_teacher_unit = arena.matrix<T>(x_pairs.teacher_rows, x_head.bottleneck);
     x_device_row_loss = arena.vector<T>(static_cast<Index>(x_pairs.student_rows.size()));
     x_device_row_entropy = arena.vector<T>(x_pairs.teacher_rows);
   }
 
-  /// Buffers of the teacher's head, which may be overwritten once its targets are known.
-  void place_teacher(Arena& arena) {
-    x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_probabilities);
-  }
+  /// Buffers of the teacher's head, which may be overwritten once its unit vectors are known.
+  void place_teacher(Arena& arena) { x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_teacher_unit); }
 
-  /// Buffers of the student's head and its backward pass.
-  void place_student(Arena& arena) {
+  /// Buffers of the student's head, of the loss and of their backward pass, which may be overwritten after `student`.
+  template <Backend B>
+  void place_student(const B& backend, Arena& arena) {
     const auto rows = static_cast<Index>(x_pairs.student_rows.size());
-    x_student = HeadActivations<T>::take(arena, x_head, x_width, arena.matrix<T>(rows, x_head.prototypes));
+    x_student = HeadActivations<T>::take(arena, x_head, x_width, arena.matrix<T>(rows, x_head.bottleneck));
     x_gradients = HeadGradients<T>::take(arena, x_head, x_width, rows);
+    x_workspace = arena.vector<std::byte>(static_cast<Index>(prototype_loss_workspace(
+        backend, x_pairs.targets, x_pairs.teacher_rows, x_head.prototypes, x_head.bottleneck)));
   }
 
   [[nodiscard]] const LevelPairs& pairs() const { return x_pairs; }
@@ -63,33 +66,41 @@ class Level {
   /// What the forward passes of the running update have added up for the centre.
   [[nodiscard]] VectorView<T> centre_sum() const { return x_centre_sum; }
 
-  /// Teacher features (rows as in LevelPairs) -> targets; adds its share of the centre's mean.
+  /// Teacher features (rows as in LevelPairs) -> unit vectors.
   template <Backend B>
-  void teacher(const B& backend, MatrixView<const T> features, const HeadParameters<const T>& p, double temperature) {
+  void teacher(const B& backend, MatrixView<const T> features, const HeadParameters<const T>& p) {
     backend.copy_rows(x_teacher.x, {}, features, {});
     head_forward(backend, x_teacher, p);
-    backend.add_column_sum(x_centre_sum, x_probabilities, x_centre_rows,
-                           x_share / static_cast<double>(x_centre_rows.size()));
-    backend.centred_softmax(x_probabilities, x_probabilities, x_centre, temperature);
-    backend.row_entropy(x_device_row_entropy, x_probabilities);
   }
 
-  /// Student features -> cross-entropy and its gradient, times `weight` and this pass's share of the update.
+  /// Student features -> cross-entropy with the teacher's targets, and its gradients times `weight` and this pass's
+  /// share of the update; adds the pass's share of the centre's mean.
+  ///
+  /// d_p +=; the gradients of the features that were read are written to their rows of `d_features`, which must hold
+  /// zeros elsewhere.
   template <Backend B>
-  void student(const B& backend, MatrixView<const T> features, const HeadParameters<const T>& p, double temperature,
-               double weight) {
+  void student(const B& backend, MatrixView<T> d_features, const HeadParameters<T>& d_p, MatrixView<const T> features,
+               const HeadParameters<const T>& p, const HeadParameters<const T>& teacher, double temperature,
+               double teacher_temperature, double weight) {
     backend.copy_rows(x_student.x, {}, features, x_student_rows);
     head_forward(backend, x_student, p);
-    backend.cross_entropy(x_device_row_loss, x_student.logits, x_student.logits, x_probabilities, x_targets,
-                          temperature, weight * x_share * x_pairs.scale);
-  }
-
-  /// Backward pass of the student's head: d_p +=; the gradients of the features that were read are written to
-  /// their rows of d_features, which must hold zeros elsewhere.
-  template <Backend B>
-  void backward(const B& backend, MatrixView<T> d_features, const HeadParameters<T>& d_p,
-                const HeadParameters<const T>& p) {
-    head_backward(backend, x_gradients, d_p, x_student.logits, x_student, p, x_head);
+    const VectorView<T> d_norm = x_head.learned_norm ? d_p.prototype_norm : VectorView<T>{};
+    prototype_loss(backend,
+                   PrototypeLossResult<T>{.loss = x_device_row_loss,
+                                          .entropy = x_device_row_entropy,
+                                          .d_unit = x_gradients.d_unit,
+                                          .d_v = d_p.prototypes,
+                                          .d_g = d_norm,
+                                          .centre_sum = x_centre_sum},
+                   PrototypeRows<T>{x_student.unit, p.prototypes, p.prototype_norm},
+                   PrototypeRows<T>{x_teacher_unit, teacher.prototypes, teacher.prototype_norm},
+                   PrototypeTargets<T>{x_centre, x_targets, x_centre_rows},
+                   PrototypeLossNumbers{.teacher_temperature = teacher_temperature,
+                                        .student_temperature = temperature,
+                                        .scale = weight * x_share * x_pairs.scale,
+                                        .centre_share = x_share / static_cast<double>(x_centre_rows.size())},
+                   x_workspace);
+    head_backward(backend, x_gradients, d_p, x_student, p);
     backend.copy_rows(d_features, x_student_rows, x_gradients.d_x, {});
   }
 
@@ -132,12 +143,13 @@ class Level {
   RowIndex x_centre_rows;
   VectorView<T> x_centre;
   VectorView<T> x_centre_sum;
-  MatrixView<T> x_probabilities;  // (teacher rows,P): the teacher's logits, then its probabilities
+  MatrixView<T> x_teacher_unit;  // (teacher rows,256)
   VectorView<T> x_device_row_loss;
   VectorView<T> x_device_row_entropy;
   HeadActivations<T> x_teacher;
   HeadActivations<T> x_student;
   HeadGradients<T> x_gradients;
+  VectorView<std::byte> x_workspace;
   std::vector<T> x_row_loss;
   std::vector<T> x_row_entropy;
 };

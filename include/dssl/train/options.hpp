@@ -32,6 +32,7 @@ struct TrainerOptions {
   Index channels = 0;             ///< of the images; 0: the backbone's own number
   Index prototypes = 0;           ///< of each head; 0: the head's own number
   double stochastic_depth = 0.1;  ///< rate of the last block
+  bool recompute = false;         ///< keep only what enters each block: less memory, about a sixth more time
   OptimiserOptions optimiser{};
   TeacherOptions teacher{};
   LossOptions loss{};

@@ -216,6 +216,7 @@ class Trainer {
             .accumulate = x_options.accumulate,
             .prototypes = x_options.prototypes,
             .stochastic_depth = x_options.stochastic_depth,
+            .recompute = x_options.recompute,
             .seed = x_options.seed,
             .loss = x_options.loss,
             .optimiser = x_options.optimiser};

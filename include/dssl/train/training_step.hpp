@@ -17,6 +17,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/nn/block.hpp>
+#include <dssl/nn/stochastic_depth.hpp>
 #include <dssl/nn/token_layout.hpp>
 #include <dssl/optim/optimiser.hpp>
 #include <dssl/train/level.hpp>
@@ -32,6 +33,7 @@ struct StepOptions {
   Index accumulate = 1;    ///< forward passes an update
   Index prototypes = 0;    ///< 0: the recipe's own
   double stochastic_depth = 0.1;
+  bool recompute = false;  ///< keep only what enters each block and compute the rest again going backward
   std::uint64_t seed = 0;
   LossOptions loss{};
   OptimiserOptions optimiser{};
@@ -88,7 +90,6 @@ class TrainingStep {
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
     x_vector_host.reserve(static_cast<std::size_t>(std::max(x_image.centre().size(), x_point.centre().size())));
-    x_branches.reserve(static_cast<std::size_t>(x_config.backbone.depth));
     if constexpr (x_reference_tokens || x_sampled) {
       x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
     }
@@ -132,8 +133,8 @@ class TrainingStep {
                         std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
-    x_teacher_pass(teacher_temperature);
-    x_student_pass();
+    x_teacher_pass();
+    x_student_pass(teacher_temperature);
     if constexpr (Loss::image) x_image.add_to(x_backend, report.image);
     if constexpr (Loss::point) x_point.add_to(x_backend, report.point);
     report.loss = image_weight<Loss>(x_options.loss) * report.image.loss +
@@ -154,8 +155,8 @@ class TrainingStep {
       squares += x_norms_host[i];
     }
     report.gradient_norm = std::sqrt(squares);
-    x_optimiser.update(x_backend, x_student_weights, x_gradient_buffer, x_options.optimiser, now.optimiser);
-    x_backend.lerp(x_teacher_weights, x_student_weights, now.teacher_momentum);
+    x_optimiser.update(x_backend, x_student_weights, x_teacher_weights, x_gradient_buffer, x_options.optimiser,
+                       now.optimiser, now.teacher_momentum);
     if constexpr (Loss::image) x_image.update_centre(x_backend, x_options.loss.centre_momentum);
     if constexpr (Loss::point) x_point.update_centre(x_backend, x_options.loss.centre_momentum);
   }
@@ -194,6 +195,12 @@ class TrainingStep {
   }
 
  private:
+  using Activations = typename Backbone::template Activations<T>;
+
+  /// Whether the backbone offers to keep only what enters its blocks.
+  static constexpr bool x_recomputes = requires(Arena& arena, const TokenLayout& tokens) {
+    Activations::take(arena, Backbone::config, tokens, true, true);
+  };
   static constexpr bool x_reference_tokens =
       Loss::point && Tokens::point_features == PointFeatures::reference_tokens;
   static constexpr bool x_sampled = Loss::point && Tokens::point_features == PointFeatures::sampled_patches;
@@ -210,6 +217,7 @@ class TrainingStep {
   void x_check_shape() const {
     const BatchShape& shape = x_options.shape;
     const Index patch = x_config.backbone.patch;
+    if (x_options.recompute && !x_recomputes) throw OptionError("recompute", "true", "false with this backbone");
     if (shape.batch < 1) throw OptionError("batch", shape.batch, "at least 1");
     if (shape.view_count() < 2) throw OptionError("views", shape.view_count(), "at least the two global views");
     if (!(shape.views[0] == shape.views[1])) throw OptionError("views", "of two sizes", "global views of one size");
@@ -261,7 +269,7 @@ class TrainingStep {
     x_teacher_inputs = Backbone::template Inputs<T>::place(
         x_backend, arena, backbone, x_teacher_tokens,
         {TensorView<T, 4>(views.data(), 2 * x_batch(), views.extent(1), views.extent(2), views.extent(3))});
-    x_keep = arena.vector<T>(static_cast<Index>(x_keep_count()));
+    x_depth = StochasticDepth<T>::place(x_backend, arena, x_student_tokens, backbone.depth);
     if constexpr (x_sampled) {
       x_teacher_taps = arena.vector<Taps<T>>(2 * x_batch() * x_views() * x_points());
       x_student_taps = arena.vector<Taps<T>>(x_views() * x_batch() * 2 * x_points());
@@ -271,8 +279,8 @@ class TrainingStep {
     if constexpr (Loss::point) x_point.place_lasting(x_backend, arena);
     arena.name_part("centres and targets");
 
-    // Once the targets are known, nothing of the teacher's pass is needed: the student's overwrites it. Its
-    // output rows stay, since the feature spread is read from them.
+    // Once the heads' unit vectors are known, nothing else of the teacher's pass is needed: the student's overwrites
+    // it. Its output rows stay, since the feature spread is read from them.
     x_teacher_acts.out = arena.matrix<T>(x_teacher_tokens.read_count(), backbone.width);
     const MatrixView<T> teacher_out = x_teacher_acts.out;
     const std::size_t shared = arena.mark();
@@ -285,17 +293,23 @@ class TrainingStep {
     const std::size_t teacher_end = arena.mark();
 
     arena.rewind(shared);
-    x_student_acts = Backbone::template Activations<T>::take(arena, backbone, x_student_tokens, true);
+    if constexpr (x_recomputes) {
+      x_student_acts = Activations::take(arena, backbone, x_student_tokens, true, x_options.recompute);
+    } else {
+      x_student_acts = Activations::take(arena, backbone, x_student_tokens, true);
+    }
     x_d_out = arena.matrix<T>(x_student_tokens.read_count(), backbone.width);
     if constexpr (x_sampled) {
       x_student_features = arena.matrix<T>(x_student_taps.size(), backbone.width);
       x_d_features = arena.matrix<T>(x_student_taps.size(), backbone.width);
     }
+    // One head after the other is through with its backward pass before the backbone's begins.
     const std::size_t heads = arena.mark();
-    if constexpr (Loss::image) x_image.place_student(arena);
-    if constexpr (Loss::point) x_point.place_student(arena);
-    const std::size_t heads_end = arena.mark();
-    // The heads are through with their backward pass before the backbone's begins.
+    if constexpr (Loss::image) x_image.place_student(x_backend, arena);
+    const std::size_t image_end = arena.mark();
+    arena.rewind(heads);
+    if constexpr (Loss::point) x_point.place_student(x_backend, arena);
+    const std::size_t heads_end = std::max(image_end, arena.mark());
     arena.rewind(heads);
     x_block_gradients = Backbone::template Gradients<T>::take(arena, backbone.block(), x_student_tokens.rows(),
                                                               x_student_tokens.read_count());
@@ -344,14 +358,7 @@ class TrainingStep {
       x_draw_keep(batch);
       keep = x_keep_host;
     }
-    x_branches.clear();
-    if (keep.empty()) return;
-    x_backend.upload(x_keep.data(), keep);
-    const Index sequences = x_views() * x_batch();
-    for (Index i = 0; i < x_config.backbone.depth; ++i) {
-      const T* const at = x_keep.data() + 2 * i * sequences;
-      x_branches.push_back({VectorView<const T>(at, sequences), VectorView<const T>(at + sequences, sequences)});
-    }
+    x_depth.set(x_backend, x_student_tokens, keep);
   }
 
   template <class Table>
@@ -386,11 +393,11 @@ class TrainingStep {
     }
   }
 
-  void x_teacher_pass(double temperature) {
+  void x_teacher_pass() {
     Backbone::template forward<Tokens::relation>(x_backend, x_teacher_acts, x_teacher_inputs, x_teacher_bound.backbone,
                                                  x_config.backbone, x_teacher_tokens, x_teacher_device, {});
     if constexpr (Loss::image) {
-      x_image.teacher(x_backend, x_class_rows(x_teacher_acts.out, x_teacher_tokens), x_teacher_bound.head, temperature);
+      x_image.teacher(x_backend, x_class_rows(x_teacher_acts.out, x_teacher_tokens), x_teacher_bound.head);
     }
     if constexpr (Loss::point) {
       MatrixView<const T> features;
@@ -401,34 +408,34 @@ class TrainingStep {
       } else {
         features = x_reference_rows(x_teacher_acts.out, x_teacher_tokens);
       }
-      x_point.teacher(x_backend, features, x_teacher_bound.reference_head, temperature);
+      x_point.teacher(x_backend, features, x_teacher_bound.reference_head);
     }
   }
 
-  void x_student_pass() {
-    const std::span<const BranchKeep<T>> keep(x_branches);
+  void x_student_pass(double teacher_temperature) {
+    const std::span<const BranchKeep<T>> keep = x_depth.branches();
     const double temperature = x_options.loss.student_temperature;
     Backbone::template forward<Tokens::relation>(x_backend, x_student_acts, x_student_inputs, x_student_bound.backbone,
                                                  x_config.backbone, x_student_tokens, x_student_device, keep);
     x_backend.fill(VectorView<T>(x_d_out.data(), x_d_out.size()), T{0});
     if constexpr (Loss::image) {
-      x_image.student(x_backend, x_class_rows(x_student_acts.out, x_student_tokens), x_student_bound.head, temperature,
-                      image_weight<Loss>(x_options.loss));
-      x_image.backward(x_backend, x_class_rows(x_d_out, x_student_tokens), x_gradient_bound.head, x_student_bound.head);
+      x_image.student(x_backend, x_class_rows(x_d_out, x_student_tokens), x_gradient_bound.head,
+                      x_class_rows(x_student_acts.out, x_student_tokens), x_student_bound.head, x_teacher_bound.head,
+                      temperature, teacher_temperature, image_weight<Loss>(x_options.loss));
     }
+    const auto point_level = [&](MatrixView<T> d_features, MatrixView<const T> features) {
+      x_point.student(x_backend, d_features, x_gradient_bound.reference_head, features, x_student_bound.reference_head,
+                      x_teacher_bound.reference_head, temperature, teacher_temperature,
+                      point_weight<Loss>(x_options.loss));
+    };
     if constexpr (x_sampled) {
       x_backend.sample_rows_forward(x_student_features, x_patch_rows(x_student_acts.out, x_student_tokens),
                                     x_student_taps);
-      x_point.student(x_backend, x_student_features, x_student_bound.reference_head, temperature,
-                      point_weight<Loss>(x_options.loss));
       x_backend.fill(VectorView<T>(x_d_features.data(), x_d_features.size()), T{0});
-      x_point.backward(x_backend, x_d_features, x_gradient_bound.reference_head, x_student_bound.reference_head);
+      point_level(x_d_features, x_student_features);
       x_backend.sample_rows_backward(x_patch_rows(x_d_out, x_student_tokens), x_d_features, x_student_taps);
     } else if constexpr (Loss::point) {
-      x_point.student(x_backend, x_reference_rows(x_student_acts.out, x_student_tokens),
-                      x_student_bound.reference_head, temperature, point_weight<Loss>(x_options.loss));
-      x_point.backward(x_backend, x_reference_rows(x_d_out, x_student_tokens), x_gradient_bound.reference_head,
-                       x_student_bound.reference_head);
+      point_level(x_reference_rows(x_d_out, x_student_tokens), x_reference_rows(x_student_acts.out, x_student_tokens));
     }
     Backbone::template backward<Tokens::relation>(x_backend, x_gradient_bound.backbone, x_block_gradients, x_d_out,
                                                   x_student_acts, x_student_inputs, x_student_bound.backbone,
@@ -473,10 +480,9 @@ class TrainingStep {
   MatrixView<T> x_d_out;
   VectorView<Taps<T>> x_teacher_taps, x_student_taps;              // sampled patches only
   MatrixView<T> x_teacher_features, x_student_features, x_d_features;  // sampled patches only
-  VectorView<T> x_keep;
+  StochasticDepth<T> x_depth;
   Level<T> x_image, x_point;
 
-  std::vector<BranchKeep<T>> x_branches;
   std::vector<T> x_keep_host, x_features_host, x_vector_host, x_staging;
   std::vector<Taps<T>> x_taps_host;
   std::vector<double> x_norms_host;

@@ -9,6 +9,7 @@
 
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/hue.hpp>
+#include <dssl/views/image.hpp>
 #include <dssl/views/planar_image.hpp>
 
 namespace dssl {
@@ -43,16 +44,6 @@ void blend(W* __restrict values, const W* __restrict from, float share, Index n)
       const float value = from[i] + product[i];
       values[i] = value < 0.0F ? 0.0F : value > 1.0F ? 1.0F : value;
     }
-  }
-}
-
-/// Luma of red, green, blue: 0.299 R + 0.587 G + 0.114 B, in 8 bits with 16 fractional bits and rounded.
-template <WorkType W>
-[[nodiscard]] inline W luma(W red, W green, W blue) {
-  if constexpr (std::is_same_v<W, std::uint8_t>) {
-    return static_cast<std::uint8_t>((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16);
-  } else {
-    return 0.299F * red + 0.587F * green + 0.114F * blue;
   }
 }
 

@@ -25,6 +25,18 @@ inline constexpr float full_scale = std::is_same_v<T, float>
                                         ? 1.0F
                                         : static_cast<float>(std::numeric_limits<T>::max());
 
+/// Luma of red, green, blue: 0.299 R + 0.587 G + 0.114 B, in integers with 16 fractional bits and rounded. The weights
+/// add up to one: white stays white.
+template <PixelType T>
+[[nodiscard]] constexpr T luma(T red, T green, T blue) {
+  if constexpr (std::is_same_v<T, float>) {
+    return 0.299F * red + 0.587F * green + 0.114F * blue;
+  } else {
+    // 65535 * 65536 + 0x8000 still fits.
+    return static_cast<T>((red * 19595U + green * 38470U + blue * 7471U + 0x8000U) >> 16U);
+  }
+}
+
 /// An image of `height` x `width` pixels with interleaved channels: (H,W,C), row-major, owned.
 template <PixelType T>
 class Image {

@@ -146,15 +146,12 @@ class MultiCrop {
     const auto& planes = draw(image, plan, workspace);
     if (!x_options.mean.empty()) {
       normalise(out, planes, x_options.mean, x_options.deviation);
-    } else if (channels == 3) {
-      constexpr std::array<float, 3> mean{0.485F, 0.456F, 0.406F};
-      constexpr std::array<float, 3> deviation{0.229F, 0.224F, 0.225F};
-      normalise(out, planes, mean, deviation);
-    } else {
-      workspace.mean.assign(channels, 0.5F);
-      workspace.deviation.assign(channels, 0.25F);
-      normalise(out, planes, workspace.mean, workspace.deviation);
+      return;
     }
+    // The workspace keeps the defaults from image to image.
+    if (workspace.mean.size() != channels) workspace.mean.clear();
+    default_normalisation(workspace.mean, workspace.deviation, image.channels());
+    normalise(out, planes, workspace.mean, workspace.deviation);
   }
 
   /// The same for an image whose pixel type is known at run time.

@@ -38,6 +38,11 @@ inline constexpr Index lane_count = Index{Eigen::internal::unpacket_traits<Lanes
 /// As many registers as each holds numbers.
 template <class T>
 using Square = Eigen::internal::PacketBlock<Lanes<T>, static_cast<int>(lane_count<T>)>;
+/// Whether there are registers of whole numbers with as many and as wide lanes; they are `WholeNumbers<T>`.
+template <class T>
+concept HasWholeNumbers = requires { typename Eigen::internal::unpacket_traits<Lanes<T>>::integer_packet; };
+template <class T>
+using WholeNumbers = typename Eigen::internal::unpacket_traits<Lanes<T>>::integer_packet;
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
@@ -126,6 +131,29 @@ template <class T, class F, class... In>
     total += static_cast<double>(Eigen::internal::predux(Lanes<T>(part)));
   }
   return total;
+}
+
+/// Two registers that a function gives at once.
+template <class T>
+struct TwoLanes {
+  Lanes<T> first;
+  Lanes<T> second;
+};
+
+/// As `map` with two results: f gives `TwoLanes`.
+template <class T, class F, class... In>
+inline void map_two(T* first, T* second, Index count, const F& f, const In*... in) {
+  constexpr Index lanes = lane_count<T>;
+  Index i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    const TwoLanes<T> both = f(load(in + i)...);
+    store(first + i, both.first);
+    store(second + i, both.second);
+  }
+  if (i == count) return;
+  const TwoLanes<T> both = f(load_part(in + i, count - i)...);
+  store_part(first + i, both.first, count - i);
+  store_part(second + i, both.second, count - i);
 }
 
 /// Largest f(in[i]...) over [0, count), count at least 1; NaN only where the first of a lane is.

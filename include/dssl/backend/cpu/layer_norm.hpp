@@ -1,85 +1,114 @@
-// Cpu backend: layer norm.
+// Cpu backend: layer norm, alone and in one pass with the residual path beside it.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
+#include <dssl/backend/cpu/column_sum.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
+#include <dssl/backend/cpu/norm_rows.hpp>
 #include <dssl/backend/cpu/workers.hpp>
+#include <dssl/backend/operands.hpp>
 
 namespace dssl::cpu {
+
+/// Row of a branch's matrices that row m of the token matrix is, or -1.
+[[nodiscard]] inline Index packed_row(RowIndex packed, Index m) { return packed.empty() ? m : Index{packed(m)}; }
+
+/// Multiplier of row m.
+template <class T>
+[[nodiscard]] T kept_share(const BranchRows<T>& rows, Index m) {
+  return rows.keep.empty() ? T{1} : rows.keep(rows.sequence_of_row(m));
+}
 
 template <class T>
 void layer_norm_forward(Workers& workers, MatrixView<T> y, VectorView<T> mean, VectorView<T> inverse_std,
                         MatrixView<const T> x, VectorView<const T> weight, VectorView<const T> bias,
                         double epsilon) {
   const Index width = x.cols();
-  const auto same = [](const auto& v) { return v; };
   workers.run_pieces(x.rows(), std::max(Index{1}, 16'384 / std::max(Index{1}, width)), x.size() / 4,
                      [&](Index begin, Index end) {
     for (Index m = begin; m < end; ++m) {
-      const T* row = x.row(m);
-      const double mu = sum<T>(width, same, row) / static_cast<double>(width);
-      const auto centre = spread(static_cast<T>(mu));
-      const double squares = sum<T>(width, [&](const auto& v) { return (v - centre) * (v - centre); }, row);
-      const double scale = 1.0 / std::sqrt(squares / static_cast<double>(width) + epsilon);
-      mean(m) = static_cast<T>(mu);
-      inverse_std(m) = static_cast<T>(scale);
-      const auto factor = spread(static_cast<T>(scale));
-      map(y.row(m), width,
-          [&](const auto& v, const auto& w, const auto& b) { return multiply_add((v - centre) * factor, w, b); },
-          row, weight.data(), bias.data());
+      norm_row(y.row(m), mean(m), inverse_std(m), x.row(m), width, weight.data(), bias.data(), epsilon);
     }
   });
+}
+
+/// See `ResidualNorms` in backend/concept.hpp. Each row of x, of the branch and of the sum is read or written once.
+template <class T>
+void residual_norm_forward(Workers& workers, MatrixView<T> out, const NormRows<T>& to, MatrixView<const T> x,
+                           MatrixView<const T> branch, const BranchRows<T>& from, RowIndex to_packed,
+                           VectorView<const T> weight, VectorView<const T> bias, double epsilon) {
+  const Index width = x.cols();
+  workers.run_pieces(x.rows(), std::max(Index{1}, 16'384 / std::max(Index{1}, width)), x.size() / 2,
+                     [&](Index begin, Index end) {
+    for (Index m = begin; m < end; ++m) {
+      const T* row = x.row(m);
+      if (!out.empty()) {
+        const Index source = packed_row(from.packed, m);
+        if (source >= 0) {
+          const auto scale = spread(kept_share(from, m));
+          map(out.row(m), width, [&](const auto& a, const auto& b) { return multiply_add(scale, b, a); }, row,
+              branch.row(source));
+        } else if (out.row(m) != row) {
+          std::copy_n(row, width, out.row(m));
+        }
+        row = out.row(m);
+      }
+      const Index target = to.y.empty() ? -1 : packed_row(to_packed, m);
+      if (target < 0) continue;
+      norm_row(to.y.row(target), to.mean(target), to.inverse_std(target), row, width, weight.data(), bias.data(),
+               epsilon);
+    }
+  });
+}
+
+/// See `ResidualNorms` in backend/concept.hpp.
+template <class T>
+void norm_residual_backward(Workers& workers, MatrixView<T> d_x, VectorView<T> d_weight, VectorView<T> d_bias,
+                            MatrixView<T> d_branch, VectorView<T> d_branch_bias, MatrixView<const T> d_y,
+                            RowIndex norm_packed, MatrixView<const T> x, VectorView<const T> mean,
+                            VectorView<const T> inverse_std, VectorView<const T> weight, const BranchRows<T>& to) {
+  const Index width = d_x.cols();
+  const Index parts = (d_x.rows() + sum_part - 1) / sum_part;
+  const Buffer& shared = workers.shared(static_cast<std::size_t>(parts * 3 * width) * sizeof(T));
+  const MatrixView<T> sums(reinterpret_cast<T*>(shared.data()), 3 * parts, width);
+  const bool branches = !d_branch.empty() || !d_branch_bias.empty();
+  workers.run(parts, d_x.size() / 2, [&](Index task, std::size_t) {
+    T* sum_weight = sums.row(3 * task);
+    T* sum_bias = sums.row(3 * task + 1);
+    T* sum_branch = sums.row(3 * task + 2);
+    std::fill_n(sum_weight, 3 * width, T{0});
+    for (Index m = task * sum_part; m < std::min(d_x.rows(), (task + 1) * sum_part); ++m) {
+      const Index source = d_y.empty() ? -1 : packed_row(norm_packed, m);
+      if (source >= 0) {
+        norm_row_backward(d_x.row(m), sum_weight, sum_bias, d_y.row(source), x.row(m), mean(source),
+                          inverse_std(source), weight.data(), width);
+      }
+      const Index target = branches ? packed_row(to.packed, m) : -1;
+      if (target < 0) continue;
+      const auto scale = spread(kept_share(to, m));
+      if (d_branch.empty()) {
+        map(sum_branch, width, [&](const auto& s, const auto& g) { return s + scale * g; }, sum_branch, d_x.row(m));
+      } else if (d_branch_bias.empty()) {
+        map(d_branch.row(target), width, [&](const auto& g) { return scale * g; }, d_x.row(m));
+      } else {
+        map_two(d_branch.row(target), sum_branch, width,
+                [&](const auto& g, const auto& s) {
+                  const Lanes<T> share = scale * g;
+                  return TwoLanes<T>{share, s + share};
+                },
+                d_x.row(m), sum_branch);
+      }
+    }
+  });
+  add_parts<T, 3>(workers, {d_weight, d_bias, d_branch_bias}, sums, parts);
 }
 
 template <class T>
 void layer_norm_backward(Workers& workers, MatrixView<T> d_x, VectorView<T> d_weight, VectorView<T> d_bias,
                          MatrixView<const T> d_y, MatrixView<const T> x, VectorView<const T> mean,
                          VectorView<const T> inverse_std, VectorView<const T> weight) {
-  constexpr Index part = 32;  // rows whose sums for d_weight and d_bias are taken together
-  const Index width = x.cols();
-  const Index parts = (x.rows() + part - 1) / part;
-  const Buffer& shared = workers.shared(static_cast<std::size_t>(parts * 2 * width) * sizeof(T));
-  const MatrixView<T> sums(reinterpret_cast<T*>(shared.data()), 2 * parts, width);
-  workers.run(parts, x.size() / 2, [&](Index task, std::size_t) {
-    T* sum_weight = sums.row(2 * task);
-    T* sum_bias = sums.row(2 * task + 1);
-    std::fill_n(sum_weight, 2 * width, T{0});
-    for (Index m = task * part; m < std::min(x.rows(), (task + 1) * part); ++m) {
-      // With u = d_y * weight: d_x = inverse_std (u - mean(u) - normal mean(u normal)).
-      const T* dy = d_y.row(m);
-      const T* row = x.row(m);
-      const auto centre = spread(mean(m));
-      const auto factor = spread(inverse_std(m));
-      const auto columns = static_cast<double>(width);
-      const double mean_u = sum<T>(width, [](const auto& g, const auto& w) { return g * w; }, dy, weight.data()) / columns;
-      const double mean_un =
-          sum<T>(width, [&](const auto& g, const auto& w, const auto& v) { return g * w * ((v - centre) * factor); },
-                 dy, weight.data(), row) / columns;
-      const auto shift = spread(static_cast<T>(mean_u));
-      const auto slope = spread(static_cast<T>(mean_un));
-      map(d_x.row(m), width,
-          [&](const auto& d, const auto& g, const auto& w, const auto& v) {
-            return multiply_add(factor, g * w - shift - (v - centre) * factor * slope, d);
-          },
-          d_x.row(m), dy, weight.data(), row);
-      map(sum_weight, width,
-          [&](const auto& s, const auto& g, const auto& v) { return multiply_add(g, (v - centre) * factor, s); },
-          sum_weight, dy, row);
-      map(sum_bias, width, [](const auto& s, const auto& g) { return s + g; }, sum_bias, dy);
-    }
-  });
-  const auto add = [](const auto& s, const auto& v) { return s + v; };
-  workers.run_pieces(width, 64, parts * width / 4, [&](Index begin, Index end) {
-    alignas(64) std::array<T, 64> whole{};
-    for (Index which = 0; which < 2; ++which) {
-      whole.fill(T{0});
-      for (Index p = 0; p < parts; ++p) map(whole.data(), end - begin, add, whole.data(), sums.row(2 * p + which) + begin);
-      T* out = (which == 0 ? d_weight.data() : d_bias.data()) + begin;
-      map(out, end - begin, add, out, whole.data());
-    }
-  });
+  norm_residual_backward<T>(workers, d_x, d_weight, d_bias, {}, {}, d_y, {}, x, mean, inverse_std, weight, {});
 }
 
 }  // namespace dssl::cpu

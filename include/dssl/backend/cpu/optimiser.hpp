@@ -1,8 +1,9 @@
-// Cpu backend: norms of parameter tensors and the optimisers.
+// Cpu backend: norms of parameter tensors, and the optimisers, which take the teacher along in the same pass.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/workers.hpp>
@@ -72,19 +73,88 @@ class SegmentPieces {
   double* x_numbers = nullptr;
 };
 
+/// y -> m y + (1 - m) x, with the roundings of `lerp`.
 template <class T>
-void momentum_piece(T* w, T* m, const T* g, Index count, double clip, double trust, double decay,
-                    const MomentumStep& step) {
+class Lerp {
+ public:
+  explicit Lerp(double m)
+      : x_keep(spread(static_cast<T>(m))), x_take(spread(static_cast<T>(1.0 - m))), x_near_one(m > 0.5) {}
+  [[nodiscard]] Lanes<T> operator()(const Lanes<T>& y, const Lanes<T>& x) const {
+    return x_near_one ? multiply_add(x_take, Lanes<T>(x - y), y) : multiply_add(x_take, x, Lanes<T>(x_keep * y));
+  }
+
+ private:
+  Lanes<T> x_keep;
+  Lanes<T> x_take;
+  bool x_near_one;
+};
+
+/// f(registers of the arrays `held`, register of `read`) for each register of `count` elements: all arrays in one
+/// pass, those that are held written back.
+template <class T, std::size_t N, class F>
+void revise(T* const (&held)[N], const T* read, Index count, const F& f) {
+  constexpr Index lanes = lane_count<T>;
+  Lanes<T> x[N];
+  Index i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    for (std::size_t n = 0; n < N; ++n) x[n] = load(held[n] + i);
+    f(x, Lanes<T>(load(read + i)));
+    for (std::size_t n = 0; n < N; ++n) store(held[n] + i, x[n]);
+  }
+  if (i == count) return;
+  for (std::size_t n = 0; n < N; ++n) x[n] = load_part(held[n] + i, count - i);
+  f(x, Lanes<T>(load_part(read + i, count - i)));
+  for (std::size_t n = 0; n < N; ++n) store_part(held[n] + i, x[n], count - i);
+}
+
+/// The teacher that follows in an optimiser's pass, or nobody.
+template <class T>
+class Following {
+ public:
+  Following() = default;
+  Following(VectorView<T> teacher, double momentum) : x_teacher(teacher.data()), x_lerp(momentum) {}
+
+  /// revise() over [begin, end) of w and the other arrays; w comes first, and the teacher moves towards its new values.
+  template <std::size_t N, class F>
+  void revise_pieces(T* const (&held)[N], const T* read, Index begin, Index end, const F& f) const {
+    T* at[N];
+    for (std::size_t n = 0; n < N; ++n) at[n] = held[n] + begin;
+    if (x_teacher == nullptr) {
+      revise<T>(at, read + begin, end - begin, f);
+      return;
+    }
+    T* with[N + 1];
+    std::copy_n(at, N, with);
+    with[N] = x_teacher + begin;
+    revise<T>(with, read + begin, end - begin, [&](auto& x, const Lanes<T>& r) {
+      f(x, r);
+      x[N] = x_lerp(x[N], x[0]);
+    });
+  }
+
+  /// The teacher's part alone, where the optimiser leaves the weights as they are.
+  void follow(const T* w, Index begin, Index end) const {
+    if (x_teacher == nullptr) return;
+    T* out = x_teacher + begin;
+    map(out, end - begin, [&](const auto& y, const auto& x) { return x_lerp(y, x); }, out, w + begin);
+  }
+
+ private:
+  T* x_teacher = nullptr;
+  Lerp<T> x_lerp{1.0};
+};
+
+template <class T>
+void momentum_piece(const Following<T>& teacher, VectorView<T> w, VectorView<T> m, VectorView<const T> g, Index begin,
+                    Index end, double clip, double trust, double decay, const MomentumStep& step) {
   const auto of_gradient = spread(static_cast<T>(trust * clip));
   const auto of_weight = spread(static_cast<T>(trust * decay));
   const auto momentum = spread(static_cast<T>(step.momentum));
   const auto minus_rate = spread(static_cast<T>(-step.learning_rate));
-  map(m, count,
-      [&](const auto& mm, const auto& gg, const auto& ww) {
-        return multiply_add(momentum, mm, multiply_add(of_weight, ww, of_gradient * gg));
-      },
-      m, g, w);
-  map(w, count, [&](const auto& ww, const auto& mm) { return multiply_add(minus_rate, mm, ww); }, w, m);
+  teacher.revise_pieces({w.data(), m.data()}, g.data(), begin, end, [&](auto& x, const Lanes<T>& gg) {
+    x[1] = multiply_add(Lanes<T>(momentum), x[1], multiply_add(Lanes<T>(of_weight), x[0], Lanes<T>(of_gradient * gg)));
+    x[0] = multiply_add(Lanes<T>(minus_rate), x[1], x[0]);
+  });
 }
 
 }  // namespace detail
@@ -105,14 +175,18 @@ void squared_norms(Workers& workers, VectorView<double> norms, VectorView<const 
 
 template <class T>
 void adamw_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<T> v, VectorView<const T> g,
-                VectorView<const double> norms, VectorView<const Segment> segments, const AdamWStep& step) {
+                VectorView<const double> norms, VectorView<const Segment> segments, const AdamWStep& step,
+                const detail::Following<T>& teacher = {}) {
   const detail::SegmentPieces pieces(workers, segments);
   const auto beta1 = spread(static_cast<T>(step.beta1));
   const auto beta2 = spread(static_cast<T>(step.beta2));
   const auto epsilon = spread(static_cast<T>(step.epsilon));
   pieces.run(16'000, [&](Index, Index s, Index begin, Index end) {
     const Segment& segment = segments(s);
-    if (!segment.updated) return;
+    if (!segment.updated) {
+      teacher.follow(w.data(), begin, end);
+      return;
+    }
     const auto t = static_cast<double>(segment.prototype ? step.prototype_step : step.step);
     const double clip = detail::clip_scale(norms(s), step.clip);
     const auto minus_rate = spread(static_cast<T>(-step.learning_rate / (1.0 - std::pow(step.beta1, t))));
@@ -120,37 +194,35 @@ void adamw_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<T
     const auto lost = spread(static_cast<T>(segment.decayed ? -step.learning_rate * step.weight_decay : 0.0));
     const auto first = spread(static_cast<T>((1.0 - step.beta1) * clip));
     const auto second = spread(static_cast<T>((1.0 - step.beta2) * clip * clip));
-    const Index count = end - begin;
-    map(m.data() + begin, count,
-        [&](const auto& mm, const auto& gg) { return multiply_add(beta1, mm, first * gg); }, m.data() + begin,
-        g.data() + begin);
-    map(v.data() + begin, count,
-        [&](const auto& vv, const auto& gg) { return multiply_add(beta2, vv, second * gg * gg); }, v.data() + begin,
-        g.data() + begin);
-    map(w.data() + begin, count,
-        [&](const auto& ww, const auto& mm, const auto& vv) {
-          const auto update = mm / multiply_add(Eigen::internal::psqrt(vv), root, epsilon);
-          return multiply_add(minus_rate, update, multiply_add(lost, ww, ww));
-        },
-        w.data() + begin, m.data() + begin, v.data() + begin);
+    teacher.revise_pieces({w.data(), m.data(), v.data()}, g.data(), begin, end, [&](auto& x, const Lanes<T>& gg) {
+      x[1] = multiply_add(Lanes<T>(beta1), x[1], Lanes<T>(first * gg));
+      x[2] = multiply_add(Lanes<T>(beta2), x[2], Lanes<T>(second * gg * gg));
+      const Lanes<T> update =
+          x[1] / multiply_add(Lanes<T>(Eigen::internal::psqrt(x[2])), Lanes<T>(root), Lanes<T>(epsilon));
+      x[0] = multiply_add(Lanes<T>(minus_rate), update, multiply_add(Lanes<T>(lost), x[0], x[0]));
+    });
   });
 }
 
 template <class T>
 void sgd_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<const T> g,
-              VectorView<const double> norms, VectorView<const Segment> segments, const MomentumStep& step) {
+              VectorView<const double> norms, VectorView<const Segment> segments, const MomentumStep& step,
+              const detail::Following<T>& teacher = {}) {
   const detail::SegmentPieces pieces(workers, segments);
   pieces.run(12'000, [&](Index, Index s, Index begin, Index end) {
-    if (!segments(s).updated) return;
-    detail::momentum_piece(w.data() + begin, m.data() + begin, g.data() + begin, end - begin,
-                           detail::clip_scale(norms(s), step.clip), 1.0,
+    if (!segments(s).updated) {
+      teacher.follow(w.data(), begin, end);
+      return;
+    }
+    detail::momentum_piece(teacher, w, m, g, begin, end, detail::clip_scale(norms(s), step.clip), 1.0,
                            segments(s).decayed ? step.weight_decay : 0.0, step);
   });
 }
 
 template <class T>
 void lars_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<const T> g,
-               VectorView<const double> norms, VectorView<const Segment> segments, const MomentumStep& step) {
+               VectorView<const double> norms, VectorView<const Segment> segments, const MomentumStep& step,
+               const detail::Following<T>& teacher = {}) {
   const detail::SegmentPieces pieces(workers, segments);
   const auto decay_of = [&](const Segment& s) { return s.decayed ? step.weight_decay : 0.0; };
   pieces.run(8'000, [&](Index piece, Index s, Index begin, Index end) {
@@ -176,14 +248,17 @@ void lars_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<co
     }
   }
   pieces.run(12'000, [&](Index, Index s, Index begin, Index end) {
-    if (!segments(s).updated) return;
+    if (!segments(s).updated) {
+      teacher.follow(w.data(), begin, end);
+      return;
+    }
     double trust = 1.0;
     if (segments(s).adapted) {
       const double* whole = pieces.numbers(pieces.first(s));
       if (whole[0] > 0 && whole[1] > 0) trust = step.trust * std::sqrt(whole[0]) / std::sqrt(whole[1]);
     }
-    detail::momentum_piece(w.data() + begin, m.data() + begin, g.data() + begin, end - begin,
-                           detail::clip_scale(norms(s), step.clip), trust, decay_of(segments(s)), step);
+    detail::momentum_piece(teacher, w, m, g, begin, end, detail::clip_scale(norms(s), step.clip), trust,
+                           decay_of(segments(s)), step);
   });
 }
 

@@ -2,9 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
-#include <numbers>
 
+#include <dssl/backend/cpu/column_sum.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/special.hpp>
 #include <dssl/backend/cpu/workers.hpp>
@@ -30,22 +29,49 @@ void copy(Workers& workers, VectorView<T> y, VectorView<const T> x) {
 
 template <class T>
 void gelu_forward(Workers& workers, MatrixView<T> y, MatrixView<const T> x) {
-  workers.run_pieces(x.size(), pointwise_piece, x.size() / 2, [&](Index begin, Index end) {
-    map(y.data() + begin, end - begin, [](const auto& v) { return v * normal_distribution<T>(v, bell_curve<T>(v)); }, x.data() + begin);
+  workers.run_pieces(x.size(), pointwise_piece, x.size() / 3, [&](Index begin, Index end) {
+    map(y.data() + begin, end - begin, [](const auto& v) { return gelu<T>(v); }, x.data() + begin);
   });
 }
 
 template <class T>
 void gelu_backward(Workers& workers, MatrixView<T> d_x, MatrixView<const T> d_y, MatrixView<const T> x) {
-  const auto density = spread(static_cast<T>(1.0 / std::sqrt(2.0 * std::numbers::pi)));
-  workers.run_pieces(x.size(), pointwise_piece, x.size(), [&](Index begin, Index end) {
-    map(d_x.data() + begin, end - begin,
-        [&](const auto& g, const auto& v) {
-          const auto bell = bell_curve<T>(v);
-          return g * multiply_add(v * density, bell, normal_distribution<T>(v, bell));
-        },
+  workers.run_pieces(x.size(), pointwise_piece, x.size() / 2, [&](Index begin, Index end) {
+    map(d_x.data() + begin, end - begin, [](const auto& g, const auto& v) { return g * gelu_and_slope<T>(v).second; },
         d_y.data() + begin, x.data() + begin);
   });
+}
+
+/// See `GeluSlopes` in backend/concept.hpp.
+template <class T>
+void gelu_forward_with_slope(Workers& workers, MatrixView<T> y, MatrixView<T> slope, MatrixView<const T> x) {
+  workers.run_pieces(x.size(), pointwise_piece, x.size() / 2, [&](Index begin, Index end) {
+    map_two(y.data() + begin, slope.data() + begin, end - begin, [](const auto& v) { return gelu_and_slope<T>(v); },
+            x.data() + begin);
+  });
+}
+
+/// See `GeluSlopes` in backend/concept.hpp. A task has some rows and all columns, so that it reads memory in order.
+template <class T>
+void gelu_backward_from_slope(Workers& workers, MatrixView<T> d_x, VectorView<T> d_bias, MatrixView<const T> d_y,
+                              MatrixView<const T> slope) {
+  const Index width = d_y.cols();
+  const Index parts = (d_y.rows() + sum_part - 1) / sum_part;
+  const Buffer& shared = workers.shared(static_cast<std::size_t>(parts * width) * sizeof(T));
+  const MatrixView<T> sums(reinterpret_cast<T*>(shared.data()), parts, width);
+  workers.run(parts, d_y.size() / 3, [&](Index task, std::size_t) {
+    T* sum = sums.row(task);
+    std::fill_n(sum, width, T{0});
+    for (Index m = task * sum_part; m < std::min(d_y.rows(), (task + 1) * sum_part); ++m) {
+      map_two(d_x.row(m), sum, width,
+              [](const auto& g, const auto& s, const auto& before) {
+                const Lanes<T> d = g * s;
+                return TwoLanes<T>{d, before + d};
+              },
+              d_y.row(m), slope.row(m), sum);
+    }
+  });
+  add_parts<T, 1>(workers, {d_bias}, sums, parts);
 }
 
 template <class T>

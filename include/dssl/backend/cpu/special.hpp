@@ -24,38 +24,84 @@ template <class T, std::size_t N>
   return sum;
 }
 
-/// Phi(x) = (1 + erf(x / sqrt 2)) / 2, with `bell` = exp(-x^2 / 2), which a derivative needs as well.
+/// Beyond this the upper tail of the normal distribution is below 1.1e-8, and its argument is cut off.
+inline constexpr float normal_cut = 5.6F;
+
+/// 2^t for |t| below 120, relative error below 2e-7; NaN stays NaN.
+[[nodiscard]] inline Lanes<float> power_of_two(const Lanes<float>& t) {
+  namespace in = Eigen::internal;
+  if constexpr (HasWholeNumbers<float>) {
+    using Whole = WholeNumbers<float>;
+    // Adding 1.5 * 2^23 rounds t to a whole number n, whose bits are then the lowest ones of the sum. 2^(t - n) is
+    // a polynomial (least largest relative error on [-1/2, 1/2]: 9e-8), 2^n is n added to its exponent.
+    constexpr std::array<float, 6> fraction{1.0F,           0.693146977F,   0.240222420F,
+                                            0.0555073393F, 0.00967151658F, 0.00132646682F};
+    const Lanes<float> magic = spread(12'582'912.0F);
+    const Lanes<float> shifted = t + magic;
+    const Lanes<float> rest = t - (shifted - magic);
+    const Whole exponent = in::plogical_shift_left<23>(in::preinterpret<Whole>(shifted));
+    return in::preinterpret<Lanes<float>>(in::padd(in::preinterpret<Whole>(polynomial<float>(rest, fraction)), exponent));
+  } else {
+    return in::pexp(Lanes<float>(t * spread(std::numbers::ln2_v<float>)));
+  }
+}
+
+/// Q = Phi(-s), the upper tail of the normal distribution, for s in [0, normal_cut].
 ///
-/// Float: absolute error below 1e-7, relative error below 3e-6 in the lower tail. Near 0 an odd polynomial about
-/// one half; beyond, bell times a polynomial in 1 / (1 + p |x|), which Phi(-|x|) / bell is close to. Coefficients:
-/// weighted least squares towards the smallest largest relative error, fits to 1e-8 and 2e-7.
+/// Float: 2^(s p(s) - 1) with a polynomial p, since log2 Q is nearly quadratic. Absolute error below 1e-7, relative
+/// error below 4e-4; NaN stays NaN. Double: the C library's erfc. Cost: 18 operations a register, no division.
+/// Coefficients: least largest error, weighted by the larger of Q and 1e-4.
 /// Test: "Cpu normal distribution function is exact to rounding".
 template <class T>
-[[nodiscard]] inline Lanes<T> normal_distribution(const Lanes<T>& x, const Lanes<T>& bell) {
-  namespace in = Eigen::internal;
+[[nodiscard]] inline Lanes<T> upper_tail(const Lanes<T>& s) {
   if constexpr (std::is_same_v<T, float>) {
-    constexpr std::array<float, 6> centre{0.398942262F,    -0.0664902106F, 0.00997228362F,
-                                          -0.00118383789F, 0.000111041591F, -6.8095992e-06F};
-    constexpr std::array<float, 6> tail{0.131732702F,  0.130166501F, 0.128250733F,
-                                        0.0468735285F, 0.136488304F, -0.0738745108F};
-    const Lanes<T> size = in::pabs(x);
-    const Lanes<T> t = spread(1.0F) / multiply_add(spread(0.33F), size, spread(1.0F));
-    const Lanes<T> below = polynomial<T>(t, tail) * t * bell;
-    const Lanes<T> far = in::pselect(in::pcmp_lt(x, spread(0.0F)), below, Lanes<T>(spread(1.0F) - below));
-    const Lanes<T> near = multiply_add(polynomial<T>(x * x, centre), x, spread(0.5F));
-    return in::pselect(in::pcmp_lt(size, spread(1.25F)), near, far);
+    constexpr std::array<float, 8> logarithm{-1.15110807F,     -0.459174547F,    -0.0526227359F,  0.00727763948F,
+                                             -0.000321443965F, -0.000102954673F, 2.08226088e-05F, -1.23715102e-06F};
+    return power_of_two(multiply_add(polynomial<T>(s, logarithm), s, spread(-1.0F)));
   } else {
     alignas(64) std::array<T, lane_count<T>> values;
-    store(values.data(), x);
-    for (T& v : values) v = T{0.5} * std::erfc(-v / std::numbers::sqrt2_v<T>);
+    store(values.data(), s);
+    for (T& v : values) v = T{0.5} * std::erfc(v / std::numbers::sqrt2_v<T>);
     return load(values.data());
   }
 }
 
-/// exp(-x^2 / 2).
+/// |x|, in float at most normal_cut; NaN stays NaN.
 template <class T>
-[[nodiscard]] inline Lanes<T> bell_curve(const Lanes<T>& x) {
-  return exponential<T>(spread(T{-0.5}) * x * x);
+[[nodiscard]] inline Lanes<T> normal_size(const Lanes<T>& x) {
+  const Lanes<T> size = Eigen::internal::pabs(x);
+  if constexpr (std::is_same_v<T, float>) return Eigen::internal::pmin(size, spread(normal_cut));
+  else return size;
+}
+
+/// GELU: x Phi(x) = max(x, 0) - |x| Q(|x|). Float: absolute error below 5e-7, or below a rounding of x if that is
+/// more. Cost: 22 operations a register; 0.27 ns a number on a 2.8 GHz core with AVX-512, half of what an
+/// exponential, a division and a polynomial took.
+template <class T>
+[[nodiscard]] inline Lanes<T> gelu(const Lanes<T>& x) {
+  const Lanes<T> size = normal_size<T>(x);
+  return Eigen::internal::pmax(x, spread(T{0})) - size * upper_tail<T>(size);
+}
+
+/// GELU and its slope, Phi(x) + x phi(x), at once. The slope at -|x| is Q - |x| phi, at |x| one minus that. In float phi = Q h with a polynomial h for
+/// the ratio phi / Q. Absolute error of the slope in float below 5e-7. Cost: 34 operations a register.
+/// Test: "Cpu GELU and its slope are exact to rounding".
+template <class T>
+[[nodiscard]] inline TwoLanes<T> gelu_and_slope(const Lanes<T>& x) {
+  namespace in = Eigen::internal;
+  const Lanes<T> size = normal_size<T>(x);
+  const Lanes<T> tail = upper_tail<T>(size);
+  Lanes<T> density;
+  if constexpr (std::is_same_v<T, float>) {
+    constexpr std::array<float, 8> ratio{0.797902485F,   0.636391597F,    0.10995615F,      -0.0209603338F,
+                                         0.00169219645F, 0.00020844813F, -6.05345646e-05F, 4.02325870e-06F};
+    density = tail * polynomial<T>(size, ratio);
+  } else {
+    density = spread(static_cast<T>(1.0 / std::sqrt(2.0 * std::numbers::pi))) * exponential<T>(spread(T{-0.5}) * x * x);
+  }
+  const Lanes<T> below = tail - size * density;
+  return {in::pmax(x, spread(T{0})) - size * tail,
+          in::pselect(in::pcmp_lt(x, spread(T{0})), below, Lanes<T>(spread(T{1}) - below))};
 }
 
 }  // namespace dssl::cpu

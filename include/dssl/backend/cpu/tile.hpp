@@ -179,7 +179,7 @@ template <class T>
 void copy_block(T* out, Index out_stride, const T* in, Index in_stride, Index rows, Index cols) {
   const Index rest = padded<T>(cols) - cols;
   for (Index r = 0; r < rows; ++r) {
-    std::copy_n(in + r * in_stride, cols, out + r * out_stride);
+    map(out + r * out_stride, cols, [](const auto& x) { return x; }, in + r * in_stride);
     std::fill_n(out + r * out_stride + cols, rest, T{0});
   }
 }

@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Runs dssl and a peer in turn, A B A B, and says how much faster one is than the other, pair by pair.
+
+    run.py --build build/release/benchmarks --python PYTHON_WITH_TORCH --out pairs.json \
+           [--task step|features] [--arch small16 ...] [--peer eager|compile|compile-max ...] [--precision f32|bf16]
+
+Both begin from one file with the same weights and the same views. First they make steps that must give the same
+losses and gradient norms; only then is time taken: warm-up in turn, then at least five pairs. The peer gets what
+speeds it up: one thread a processor, a malloc that keeps its memory and uses huge pages.
+
+How much of the processors somebody else used meanwhile is written beside the times; above 5 % the result is marked
+as taken under load, and its times are not to be quoted: threads that wait for each other lose far more than their
+share then. What still means something is the ratio of processor time with --threads 1, which is written too.
+
+Writes JSON, and a Markdown table to stdout. Standard library only.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PEER_MALLOC = ":".join((
+    "glibc.malloc.hugetlb=1", "glibc.malloc.mmap_threshold=17179869184",
+    "glibc.malloc.trim_threshold=17179869184", "glibc.malloc.top_pad=268435456",
+))
+QUIET = 0.05  # share of all processors that others may use
+PEERS = {
+    "eager": [],
+    "eager-lean": ["--lean"],
+    "eager-masked": ["--attention", "masked"],
+    "compile": ["--compile"],
+    "compile-lean": ["--compile", "--lean"],
+    "compile-max": ["--compile", "max"],
+}
+
+
+class Contestant:
+    """A program that answers a command a line."""
+
+    def __init__(self, command, environment):
+        self.command = command
+        self.process = subprocess.Popen(command, env=environment, text=True, bufsize=1,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        word, _, description = self.x_line().partition(" ")
+        if word != "ready":
+            raise RuntimeError(f"{command[0]} says {word!r}; expected 'ready'")
+        self.description = json.loads(description)
+
+    def x_line(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{' '.join(self.command)} ended with status {self.process.wait()}")
+        return line.strip()
+
+    def ask(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return [float(x) for x in self.x_line().split()]
+
+    def busy(self):
+        """Seconds of processor time used so far."""
+        with open(f"/proc/{self.process.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def machine_busy():
+    """Seconds that all processors were busy since the machine started, stolen time included."""
+    with open("/proc/stat") as file:
+        user, nice, system, _, _, irq, soft, steal = (int(x) for x in file.readline().split()[1:9])
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def timed_step(contestant):
+    """Seconds of a step as the program tells them, and seconds of processor time that it used."""
+    before = contestant.busy()
+    seconds = contestant.ask("step")[0]
+    return seconds, contestant.busy() - before
+
+
+def same(ours, theirs, bounds):
+    """Relative differences, and whether all lie within their bounds."""
+    differences = [abs(a - b) / max(abs(b), 1e-30) for a, b in zip(ours, theirs)]
+    return differences, all(d <= bound for d, bound in zip(differences, bounds))
+
+
+def compare(options, arch, peer):
+    threads = options.threads or len(os.sched_getaffinity(0))
+    program = os.path.join(options.build, "dssl-" + options.task)
+    sizes = ["--arch", arch]
+    if options.task == "features":
+        sizes += ["--size", str(options.size), "--batch", str(options.batch or 1)]
+    elif options.batch:
+        sizes += ["--batch", str(options.batch)]
+    with tempfile.TemporaryDirectory() as folder:
+        start = os.path.join(folder, "start.safetensors")
+        subprocess.run([program, *sizes, "--write-start", start], check=True)
+        environment = dict(os.environ, OMP_NUM_THREADS=str(threads), GLIBC_TUNABLES=PEER_MALLOC)
+        environment.update(item.split("=", 1) for item in options.peer_env)
+        ours = Contestant([program, *sizes, "--serve", "--start", start, "--threads", str(threads),
+                           "--precision", options.ours_precision or options.precision], dict(os.environ))
+        theirs = Contestant([options.python, os.path.join(HERE, "densedino.py"), "--serve", start,
+                             "--task", options.task, "--threads", str(threads),
+                             "--precision", options.precision, *PEERS[peer]], environment)
+
+    # Rounding grows from step to step; bf16 keeps three digits.
+    coarse = "bf16" in (options.precision, options.ours_precision)
+    checks, agree = [], True
+    for i in range(3 if options.task == "step" else 1):
+        a, b = ours.ask("check"), theirs.ask("check")
+        loss, norm = (2e-2, 1e-1) if coarse else (1e-5 * 10**i, 1e-3)
+        differences, fits = same(a, b, [loss, loss, loss, norm] if options.task == "step" else [10 * loss] * 3)
+        checks.append({"ours": a, "peer": b, "differences": differences})
+        agree = agree and fits
+    if not agree:
+        print(json.dumps(checks, indent=1), file=sys.stderr)
+        raise SystemExit(f"{arch}, {peer}: the two do not compute the same thing; no times are taken")
+
+    for _ in range(options.warm_up):
+        ours.ask("step")
+        theirs.ask("step")
+    busy, used, begin = machine_busy(), ours.busy() + theirs.busy(), time.monotonic()
+    pairs, processor = [], []
+    for _ in range(options.pairs):
+        a, b = timed_step(ours), timed_step(theirs)
+        pairs.append((a[0], b[0]))
+        processor.append((a[1], b[1]))
+    elapsed = time.monotonic() - begin
+    others = (machine_busy() - busy - (ours.busy() + theirs.busy() - used)) / elapsed / os.cpu_count()
+    memory = {"ours": ours.ask("peak"), "peer": theirs.ask("peak")}
+    ours.end()
+    theirs.end()
+
+    def seconds(values):
+        return {"median": statistics.median(values), "min": min(values), "max": max(values), "all": list(values)}
+
+    return {
+        "task": options.task, "arch": arch, "peer": peer, "threads": threads,
+        "workload": ours.description["workload"], "flop": ours.description["flop"],
+        "precision": {"ours": options.ours_precision or options.precision, "peer": options.precision},
+        "ours": {**ours.description, "seconds": seconds([a for a, _ in pairs])},
+        "peer_run": {**theirs.description, "seconds": seconds([b for _, b in pairs])},
+        "ratio": seconds([b / a for a, b in pairs]),
+        "processor_seconds": {
+            "ours": seconds([a for a, _ in processor]), "peer": seconds([b for _, b in processor]),
+            "ratio": seconds([b / max(a, 0.01) for a, b in processor]),  # the kernel counts hundredths
+        },
+        "peak": {who: {"peak": int(peak), "at_start": int(start)} for who, (peak, start) in memory.items()},
+        "checks": checks, "warm_up": options.warm_up,
+        "others_load": max(0.0, others), "under_load": others > QUIET,
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+    }
+
+
+def table(results):
+    lines = [
+        "| task | sizes | threads | precision | peer | dssl s | peer s | ratio (min to max) | of processor time | "
+        "peak MB dssl / peer | others' load |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        sizes = r["arch"] + ", " + ", ".join(f"{k} {v}" for k, v in r["workload"].items() if k in ("batch", "size"))
+        ratio = r["ratio"]
+        peak = " / ".join(str(round(r["peak"][who]["peak"] / 1e6)) for who in ("ours", "peer"))
+        precision = " / ".join(dict.fromkeys((r["precision"]["ours"], r["precision"]["peer"])))
+        lines.append(
+            f"| {r['task']} | {sizes} | {r['threads']} | {precision} | {r['peer_run']['library']}, {r['peer']} | "
+            f"{r['ours']['seconds']['median']:.3g} | {r['peer_run']['seconds']['median']:.3g} | "
+            f"**{ratio['median']:.2f}** ({ratio['min']:.2f} to {ratio['max']:.2f}) | "
+            f"{r['processor_seconds']['ratio']['median']:.2f} | {peak} | "
+            f"{r['others_load']:.0%}{': under load' if r['under_load'] else ''} |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs dssl and a peer in turn.")
+    parser.add_argument("--build", required=True, help="folder with dssl-step and dssl-features")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch")
+    parser.add_argument("--task", choices=("step", "features"), default="step")
+    parser.add_argument("--arch", nargs="+", default=["small16", "tiny16"])
+    parser.add_argument("--peer", nargs="+", choices=sorted(PEERS), default=["eager", "compile"])
+    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--ours-precision", help="where it differs from the peer's")
+    parser.add_argument("--threads", type=int, default=0, help="0: all processors")
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--warm-up", type=int, default=3)
+    parser.add_argument("--size", type=int, default=448, help="features: pixels a side")
+    parser.add_argument("--batch", type=int, default=0, help="images at a time; 0: the workload's own, 1 for features")
+    parser.add_argument("--peer-env", nargs="*", default=[], metavar="NAME=VALUE", help="for the peer's process")
+    parser.add_argument("--out", required=True, help="JSON file; results are added to those in it")
+    options = parser.parse_args()
+    if options.pairs < 5:
+        parser.error("--pairs: at least 5")
+    results = []
+    for arch in options.arch:
+        for peer in options.peer:
+            results.append(compare(options, arch, peer))
+            known = []
+            if os.path.exists(options.out):
+                with open(options.out) as file:
+                    known = json.load(file)
+            with open(options.out, "w") as file:
+                json.dump([*known, results[-1]], file, indent=1)
+            print(table(results[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+// The precisions that programs know by name.
+#pragma once
+
+#include <string_view>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+
+namespace dssl::programs {
+
+/// What `--precision` does, for the help texts.
+inline constexpr const char* precision_help =
+    "Of products and attention: f32, or bf16 (sums, statistics, losses and weights stay in float)";
+
+/// Throws `OptionError`.
+[[nodiscard]] inline Precision precision_of(std::string_view name) {
+  if (name == "f32") return Precision::full;
+  if (name == "bf16") return Precision::bf16;
+  throw OptionError("precision", name, "f32 or bf16");
+}
+
+}  // namespace dssl::programs
