@@ -8,8 +8,11 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
+#include <dssl/data/image_folder.hpp>
 #include <dssl/data/voc.hpp>
+#include <dssl/eval/calibration.hpp>
 #include <dssl/eval/cluster_probe.hpp>
+#include <dssl/eval/defect_probe.hpp>
 #include <dssl/eval/detection.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/knn.hpp>
@@ -19,6 +22,7 @@
 #include <dssl/eval/retrieval_probe.hpp>
 #include <dssl/eval/score_tally.hpp>
 #include <dssl/eval/segmentation_probe.hpp>
+#include <dssl/eval/template_comparison.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/views/multi_crop.hpp>
@@ -58,6 +62,21 @@ Extractor extractor_of(const std::string& weights) {
   return extractor;
 }
 // [features end]
+
+// [blocks]
+/// Tokens of the blocks 3 and 5, side by side, at two sizes; one copy of the weights.
+std::vector<Extractor> at_two_sizes(const Extractor& weights) {
+  std::vector<Extractor> out;
+  for (const dssl::Index side : {224, 448}) {
+    out.emplace_back(weights, dssl::FeatureOptions{.height = side,
+                                                   .width = side,
+                                                   .reads = {.patch = true},
+                                                   .blocks = {3, 5},
+                                                   .flips = true});
+  }
+  return out;
+}
+// [blocks end]
 
 // [neighbours]
 std::vector<std::int64_t> classes_of(dssl::MatrixView<const float> train,
@@ -163,5 +182,31 @@ void print_localisation(const std::vector<ScoredImage>& images) {
               tally.aupro(), tally.region_count());
 }
 // [heat maps end]
+
+// [defects]
+void find_defects(Extractor& extractor, const dssl::ImageFolder& normal, const dssl::ImageFolder& held_out,
+                  const dssl::VocFolder& test) {
+  dssl::DefectProbe<Backbone, dssl::Cpu> probe(extractor, {.pool = 100'000, .coreset = 0.1});
+  probe.learn(normal);
+  const double threshold = dssl::alarm_threshold(probe.evaluate(held_out).normal_scores, 0.05);
+
+  probe.on_score = [&](const dssl::DefectScore& image) {
+    if (image.score >= threshold) std::printf("%s: %.3f\n", test.name(image.index).c_str(), image.score);
+  };
+  const dssl::DefectResult result = probe.evaluate(test);
+  std::printf("AUROC of images %.4f, AUPRO %.4f\n", dssl::auroc(result.tally.images()), result.tally.aupro());
+}
+// [defects end]
+
+// [template]
+/// How much each patch of a board differs from its place on the template; 0 to 2.
+std::vector<float> differences(Extractor& extractor, const std::vector<float>& board_and_template) {
+  extractor.forward(board_and_template);  // two images
+  std::vector<float> scores(static_cast<std::size_t>(extractor.grid().size()));
+  dssl::compare_with_template(extractor.backend(), std::span<float>(scores), extractor.patch_map(0),
+                              extractor.patch_map(1), extractor.grid(), {.reach = 1});
+  return scores;
+}
+// [template end]
 
 }  // namespace snippets

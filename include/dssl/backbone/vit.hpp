@@ -185,13 +185,22 @@ struct ViTActivations {
   }
 };
 
+/// For a forward pass whose blocks nobody looks into.
+struct IgnoreBlocks {
+  template <class Matrix>
+  constexpr void operator()(Index, Matrix) const {}
+};
+
 /// Forward pass: in.images and in.point_taps -> a.out (M',D), the normed rows that layout.reads() names.
 ///
 /// `keep` has one entry a block (or is empty: no stochastic depth). Shapes as in `ViTActivations`.
+/// `on_block(i, x)` is called with what block i gave out, before the next one may overwrite it: all rows, in
+/// the last block those that are read.
 /// Test: fixtures `backbone_*`, `training_*`.
-template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+template <AttentionRelation R, Backend B, class T = typename B::Scalar, class OnBlock = IgnoreBlocks>
 void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T>& in,
-                 const ViTParameters<const T>& p, const ViTConfig& c, const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep) {
+                 const ViTParameters<const T>& p, const ViTConfig& c, const TokenLayout& layout, const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep,
+                 const OnBlock& on_block = {}) {
   Index first = 0;
   for (std::size_t g = 0; g < in.images.size(); ++g) {
     const ViewGroup& group = layout.groups()[g];
@@ -229,6 +238,7 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     block_forward<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i), a.branch, layout.reads(), last,
                      next);
     x = a.blocks[i].out;
+    on_block(static_cast<Index>(i), x);
   }
 }
 
@@ -310,11 +320,12 @@ struct ViT {
   template <class B>
   using Scalar = typename B::Scalar;
 
-  template <AttentionRelation R, Backend B>
+  template <AttentionRelation R, Backend B, class OnBlock = IgnoreBlocks>
   static void forward(const B& backend, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
                       const ViTParameters<const Scalar<B>>& p, const ViTConfig& sizes, const TokenLayout& layout,
-                      const DeviceTokenLayout& device, std::span<const BranchKeep<Scalar<B>>> keep) {
-    vit_forward<R>(backend, a, in, p, sizes, layout, device, keep);
+                      const DeviceTokenLayout& device, std::span<const BranchKeep<Scalar<B>>> keep,
+                      const OnBlock& on_block = {}) {
+    vit_forward<R>(backend, a, in, p, sizes, layout, device, keep, on_block);
   }
 
   template <AttentionRelation R, Backend B>
