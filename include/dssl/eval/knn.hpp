@@ -27,7 +27,7 @@ struct KnnOptions {
 ///
 /// votes(c) = sum over the k training features with the largest cosine s, of class c, of exp(s /
 /// temperature). Among equal cosines the lower index is nearer; among equal votes the lower class wins. 2 D
-/// FLOP for each pair. Source: method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/knn.cpp).
+/// FLOP for each pair. Source: docs/method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/knn.cpp).
 template <Backend B>
 class KnnClassifier {
  public:

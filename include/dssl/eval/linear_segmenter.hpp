@@ -50,7 +50,7 @@ struct LinearSegmenterOptions {
 /// Enlarging the logits gives the numbers of enlarging the features, as both maps are linear and each pixel's
 /// weights sum to 1, at C / D of the cost. All linear algebra runs in the backend's memory, an image at a
 /// time; nothing is allocated after construction but for the reads of one image in `predict`. Source:
-/// method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
+/// docs/method.md, "Evaluation". Test: evaluation.safetensors (tests/eval/linear_segmenter.cpp).
 template <Backend B>
 class LinearSegmenter {
  public:

@@ -117,7 +117,7 @@ struct SegmentationResult {
 /// `label_extent`; evaluation is at the input's size, from one confusion matrix over the whole set. Images
 /// are loaded ahead on oneTBB's threads; memory is bounded by a few batches of the extractor, and by
 /// `cache_limit` where features are kept. The result depends on weights, images, options and seed alone, not
-/// on the number of threads. Source: method.md, "Evaluation". Test: tests/eval/segmentation_probe.cpp.
+/// on the number of threads. Source: docs/method.md, "Evaluation". Test: tests/eval/segmentation_probe.cpp.
 template <class Backbone, Backend B>
 class SegmentationProbe {
  public:

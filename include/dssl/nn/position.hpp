@@ -67,7 +67,7 @@ template <class T>
 ///
 /// Bicubic with a = -0.75, edge cells repeated; output cell i has the source coordinate
 /// (i + 0.5) g / (h + 0.1) - 0.5 along each axis (the 0.1 is part of the published definition). A grid equal to
-/// the table reads it unchanged. Source: method.md, "Tokens". Test: fixture `positions`.
+/// the table reads it unchanged. Source: docs/method.md, "Tokens". Test: fixture `positions`.
 template <class T>
 void grid_read(std::span<Taps<T>> out, GridSize grid, GridSize table) {
   const auto source = [](Index i, Index to, Index from) {
@@ -89,7 +89,7 @@ void grid_read(std::span<Taps<T>> out, GridSize grid, GridSize table) {
 ///
 /// Bicubic with a = -0.75; the centre of cell i lies at (2i + 1)/g - 1; cells outside the table count as zero.
 /// `first_row` is the number of the table's first row. Points are not confined to the view.
-/// Source: method.md, "Tokens". Test: fixture `positions`.
+/// Source: docs/method.md, "Tokens". Test: fixture `positions`.
 template <class T>
 [[nodiscard]] Taps<T> point_read(Point point, GridSize table, Index first_row = 0) {
   const double y = ((point.y + 1) * static_cast<double>(table.height) - 1) / 2;

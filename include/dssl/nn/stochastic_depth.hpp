@@ -44,7 +44,7 @@ struct BranchKeep {
 /// A dropped sequence adds 0 to its rows and to every gradient: on a backend with `ResidualNorms` its rows are left
 /// out of the branch's matrices, forward and backward, so a rate of 0.1 on the last block saves about 5 % of a
 /// student's blocks. Elsewhere its branch is computed and multiplied by 0. Memory is taken once; `set` allocates
-/// nothing. Source: method.md, "Backbone". Test: "a dropped branch is not computed, and changes nothing".
+/// nothing. Source: docs/method.md, "Backbone". Test: "a dropped branch is not computed, and changes nothing".
 template <class T>
 class StochasticDepth {
  public:

@@ -15,7 +15,7 @@ namespace dssl {
 /// The centres of k x k cells of the overlap, K = k * k: point i * k + j is ((i + 1/2) / k, (j + 1/2) / k),
 /// so y runs fastest. Draws no random numbers.
 ///
-/// Source: method.md, "Points". Test: geometry.safetensors (tests/points/samplers.cpp).
+/// Source: docs/method.md, "Points". Test: geometry.safetensors (tests/points/samplers.cpp).
 template <Index Side = 3>
 class GridPoints {
   static_assert(Side >= 1, "GridPoints<k> needs at least one cell a side");

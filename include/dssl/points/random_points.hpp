@@ -14,7 +14,7 @@ namespace dssl {
 
 /// K independent points, uniform in [0, 1)^2 of the overlap.
 ///
-/// Source: method.md, "Points". Test: tests/points/samplers.cpp.
+/// Source: docs/method.md, "Points". Test: tests/points/samplers.cpp.
 template <Index K = 2>
 class RandomPoints {
   static_assert(K >= 1, "RandomPoints<K> needs at least one point a view pair");

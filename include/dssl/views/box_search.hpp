@@ -49,7 +49,7 @@ struct AspectRange {
 ///
 /// Area uniform in `area` times the image's area, width / height log-uniform in `aspect`, extents rounded to
 /// whole pixels, position uniform; after ten draws that do not fit, `centre_box`. At most 10 draws, no
-/// allocation. Source: method.md, "Views and their geometry". Test: bounds and statistics
+/// allocation. Source: docs/method.md, "Views and their geometry". Test: bounds and statistics
 /// (tests/views/box_search.cpp).
 [[nodiscard]] inline Box random_box(Index height, Index width, const AreaRange& area,
                                     const AspectRange& aspect, RandomStream& random) {

@@ -119,7 +119,7 @@ struct PointPair {
 /// The physical point at `relative` in [0, 1]^2 of the two views' overlap, expressed in both views.
 ///
 /// Both results lie in [-1, 1]^2: a point that rounding, or an empty overlap, puts outside a view is moved to
-/// the nearest point of that view. Source: method.md, "Points". Test: geometry.safetensors
+/// the nearest point of that view. Source: docs/method.md, "Points". Test: geometry.safetensors
 /// (tests/views/geometry.cpp).
 template <ViewMap M>
 [[nodiscard]] constexpr PointPair pair_points(const M& teacher, const M& student, const Point& relative) {

@@ -64,7 +64,7 @@ class ViewWorkspace {
 ///
 /// A view is first planned (a few random numbers and the map to the scene), then rendered. Both are pure
 /// functions of the image, the options and the random key; an object may be used by any number of threads at
-/// once, each with its own workspace. Source: method.md, "Views and their geometry". Test:
+/// once, each with its own workspace. Source: docs/method.md, "Views and their geometry". Test:
 /// tests/views/multi_crop.cpp.
 template <MultiCropConfig Config = MultiCropConfig{}>
 class MultiCrop {

@@ -22,7 +22,7 @@ struct ViewSize {
 
 /// How views are cut out and changed; the defaults are those of the published DenseDINO run.
 ///
-/// Source: method.md, "Views and their geometry". Test: tests/views/multi_crop.cpp.
+/// Source: docs/method.md, "Views and their geometry". Test: tests/views/multi_crop.cpp.
 struct MultiCropOptions {
   Index locals = 4;  ///< local views beside the two global ones, at least 0
   ViewSize global_size{224, 224};
