@@ -39,7 +39,7 @@ AnySource open_source(const Job& job) {
 }
 
 /// Which option sets which field of `TrainerOptions`.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 40> option_of_field{{
+constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::string_view>>({
     {"epochs", "--epochs"},
     {"batch", "--batch"},
     {"accumulate", "--accumulate"},
@@ -81,7 +81,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 40> option_o
     {"local_area.high", "--local-scale"},
     {"max_unreadable", "--max-unreadable"},
     {"checkpoint_steps", "--checkpoint-steps"},
-}};
+});
 
 }  // namespace
 
