@@ -243,8 +243,8 @@ class DefectProbe {
     return x_mean;
   }
 
-  /// The image score, and a score of each patch. What lies outside the image, or is ignored as a whole, takes no part:
-  /// such patches get the lowest score of the others. Nothing where there are no others.
+  /// The image score, and a score of each patch. What lies outside the image takes no part: such patches get the lowest
+  /// score of the others. Nothing where there are no others.
   std::optional<double> x_score(std::span<float> patch_scores, const PassedImage<T>& image) {
     const Index patches = x_extractor.grid().size();
     std::vector<std::int32_t> inside;

@@ -94,7 +94,7 @@ class EngineScope {
   }
 
  private:
-  Engine x_engine;
+  [[maybe_unused]] Engine x_engine;  // asked only where there is a tile unit
 };
 
 /// The bits of x rounded to bf16 (to nearest, ties to even), in the upper half; the lower half is not cleared.
