@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <ctime>
 #include <new>
+#include <numeric>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -166,49 +167,30 @@ class TriadArrays {
   float* x_memory;
 };
 
-/// Which time a rate is over.
-enum class RateOver {
-  wall,      ///< from the common start to the end of the last thread: for what threads share, as memory
-  processor  ///< each thread's own processor time, rates added up: a busy machine does not disturb it
-};
-
-/// The best of `repeats` rates of `work(thread)` done by `threads` threads at once, in what work gives back a
-/// second.
+/// The best of `repeats` rates of `work(thread)` done by `threads` threads at once: what work gives back,
+/// over each thread's own processor time, added up. So a busy machine disturbs it little.
 template <class Work>
-[[nodiscard]] double best_rate(int threads, int repeats, RateOver over, const Work& work) {
-  const auto seconds = [](clockid_t id) {
+[[nodiscard]] double best_rate(int threads, int repeats, const Work& work) {
+  const auto processor_seconds = [] {
     timespec now{};
-    clock_gettime(id, &now);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
   };
-  std::vector<double> done(static_cast<std::size_t>(threads));
-  std::vector<double> ends(done.size());
-  std::vector<double> rates(done.size());
-  double begin = 0;
-  std::barrier start(threads, [&]() noexcept { begin = seconds(CLOCK_MONOTONIC); });
-  std::barrier end(threads);
+  std::vector<double> rates(static_cast<std::size_t>(threads));
+  std::barrier all(threads);
   double best = 0;
   const auto run = [&](std::size_t t) {
     for (int r = 0; r < repeats; ++r) {
-      start.arrive_and_wait();
-      const double own = seconds(CLOCK_THREAD_CPUTIME_ID);
-      done[t] = work(t);
-      rates[t] = done[t] / (seconds(CLOCK_THREAD_CPUTIME_ID) - own);
-      ends[t] = seconds(CLOCK_MONOTONIC);
-      end.arrive_and_wait();
-      if (t == 0) {
-        const double elapsed = *std::max_element(ends.begin(), ends.end()) - begin;
-        double rate = 0;
-        for (std::size_t i = 0; i < done.size(); ++i) {
-          rate += over == RateOver::processor ? rates[i] : done[i] / elapsed;
-        }
-        best = std::max(best, rate);
-      }
-      end.arrive_and_wait();
+      all.arrive_and_wait();
+      const double begin = processor_seconds();
+      const double done = work(t);
+      rates[t] = done / (processor_seconds() - begin);
+      all.arrive_and_wait();
+      if (t == 0) best = std::max(best, std::accumulate(rates.begin(), rates.end(), 0.0));
     }
   };
   std::vector<std::jthread> others;
-  for (std::size_t t = 1; t < done.size(); ++t) others.emplace_back(run, t);
+  for (std::size_t t = 1; t < rates.size(); ++t) others.emplace_back(run, t);
   run(0);
   return best;
 }
@@ -216,9 +198,8 @@ template <class Work>
 /// Ceilings of a number of threads.
 struct Ceilings {
   double float_flops = 0;  ///< FLOP/s of float multiply-adds
-  double bf16_flops =
-      0;             ///< FLOP/s of bf16 products with float sums; 0 where the build or the machine has none
-  double bytes = 0;  ///< bytes/s through memory, triad
+  double bf16_flops = 0;   ///< FLOP/s of bf16 products with float sums; 0 where there are none
+  double bytes = 0;        ///< bytes/s through memory, triad
 
   /// Of the number format that a backend multiplies in: "f32" or "bf16".
   [[nodiscard]] double flops(std::string_view precision) const {
@@ -232,22 +213,22 @@ struct Ceilings {
   constexpr std::int64_t rounds = 3'000'000;  // 0.01 to 0.03 s
   Ceilings out;
   std::vector<double> sinks(static_cast<std::size_t>(threads));
-  out.float_flops = best_rate(threads, repeats, RateOver::processor,
-                              [&](std::size_t t) { return float_multiply_adds(rounds, sinks[t]); });
+  out.float_flops =
+      best_rate(threads, repeats, [&](std::size_t t) { return float_multiply_adds(rounds, sinks[t]); });
 #if defined(__AVX512BF16__)
-  out.bf16_flops = best_rate(threads, repeats, RateOver::processor,
-                             [&](std::size_t t) { return bf16_dot_products(rounds, sinks[t]); });
+  out.bf16_flops =
+      best_rate(threads, repeats, [&](std::size_t t) { return bf16_dot_products(rounds, sinks[t]); });
 #endif
 #if defined(__AMX_BF16__) && defined(__linux__)
   if (tiles_allowed()) {
-    out.bf16_flops = std::max(
-        out.bf16_flops, best_rate(threads, repeats, RateOver::processor,
-                                  [&](std::size_t t) { return bf16_tile_products(rounds / 4, sinks[t]); }));
+    out.bf16_flops = std::max(out.bf16_flops, best_rate(threads, repeats, [&](std::size_t t) {
+                                return bf16_tile_products(rounds / 4, sinks[t]);
+                              }));
   }
 #endif
   const TriadArrays arrays(std::size_t{64} << 20U);
   const auto parts = static_cast<std::size_t>(threads);
-  out.bytes = best_rate(threads, 3, RateOver::wall, [&](std::size_t t) {
+  out.bytes = best_rate(threads, 3, [&](std::size_t t) {
     return triad(arrays.part(0, t, parts), arrays.part(1, t, parts), arrays.part(2, t, parts),
                  arrays.length(parts), 0.5F);
   });

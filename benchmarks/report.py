@@ -94,13 +94,14 @@ def pair_rows(pairs):
          spread(p["ours"]["seconds"]), spread(p["peer_run"]["seconds"]),
          f"**{p['ratio']['median']:.2f}** ({p['ratio']['min']:.2f} to {p['ratio']['max']:.2f}){loaded(p['others_load'])}",
          f"{p['processor_seconds']['ratio']['median']:.2f}",
-         f"{megabytes(p['peak']['ours']['peak'])} / {megabytes(p['peak']['peer']['peak'])}")
+         " / ".join(f"{megabytes(m['peak'])} ({megabytes(m['at_start'])})" for m in (p["peak"]["ours"], p["peak"]["peer"])))
         for p in pairs
     ]
 
 
 PAIR_HEAD = ("model", "batch", "threads", "format", "peer", "dssl, s", "peer, s", "ratio (min to max)",
-             "of processor time", "peak MB, dssl / peer")
+             "of processor time",
+             "peak MB (of it before the model was made), dssl / peer")
 
 
 def step_rows(steps):
@@ -138,13 +139,13 @@ def grouped(profile):
     return sorted(groups.items(), key=lambda item: -item[1]["seconds"])
 
 
-def profile_rows(profile):
+def profile_rows(profile, least=0.0):
     whole = sum(g["seconds"] for _, g in grouped(profile)) + profile["outside_parts"]
     rows = [
         (f"`{name}`", number(g["calls"]), number(1e3 * g["seconds"]), f"{g['seconds'] / whole:.1%}",
          number(1e3 * g["floor_seconds"]), f"{g['floor_seconds'] / g['seconds']:.0%}" if g["seconds"] > 0 else "",
          number(g["flop"] / 1e9) if g["flop"] else "", number(g["bytes"] / 1e6))
-        for name, g in grouped(profile)
+        for name, g in grouped(profile) if g["seconds"] >= least * whole
     ]
     outside = profile["outside_parts"]
     return rows + [("outside of primitives", "", number(1e3 * outside), f"{outside / whole:.1%}", "", "", "", "")]
@@ -330,11 +331,12 @@ def page(results, plots):
     for profile in results["profiles"]:
         arch, precision = profile["workload"]["arch"], profile["precision"]
         parts.append(section(
-            f"Where a step's time goes: {NAMES[arch]}, {precision}, {profile['threads']} threads",
+            f"Where a step's time goes: {NAMES[arch]}, {precision}, threads: {profile['threads']}",
             f"A step of {number(profile['seconds']['median'])} s{loaded(profile['others_load'])}. Floor: FLOP at the "
             "ceiling or bytes through memory, whichever takes longer. What lies in a cache can be faster than that.",
             image(f"performance-parts-{arch}-{precision}.svg", "A step by primitive"),
-            table(PROFILE_HEAD, profile_rows(profile))))
+            table(PROFILE_HEAD, profile_rows(profile, least=0.001)),
+            "Primitives that take less than a thousandth of the step are left out."))
     if results["steps"]:
         s = max(results["steps"], key=lambda s: s["memory"]["plan"])
         rows = [(e["name"], megabytes(e["bytes"])) for e in s["memory"]["plan_parts"]]
@@ -355,7 +357,8 @@ def page(results, plots):
         images = ("densedino_", "dino_", "decode_", "load_", "open_", "bicubic_crop", "plan_only")
         parts.append(section("Images, views and loading", table(CASE_HEAD, case_rows(results["parts"], lambda n: n.startswith(images)))))
         products = case_rows(results["parts"], lambda n: "/linear_" in n or "/attention_" in n or "/block/" in n or "/head/" in n)
-        parts.append(section("Products and layers", table(CASE_HEAD, products)))
+        if products:
+            parts.append(section("Products and layers", table(CASE_HEAD, products)))
     if results["costs"]:
         parts.append(section("Compile time and size", f"`{results['costs']['compiler']}`, `{results['costs']['flags']}`.",
                              table(COST_HEAD, cost_rows(results["costs"]))))

@@ -165,13 +165,14 @@ def compare(options, arch, peer):
 def table(results):
     lines = [
         "| task | sizes | threads | precision | peer | dssl s | peer s | ratio (min to max) | of processor time | "
-        "peak MB dssl / peer | others' load |",
+        "peak MB (before the model) dssl / peer | others' load |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
         sizes = r["arch"] + ", " + ", ".join(f"{k} {v}" for k, v in r["workload"].items() if k in ("batch", "size"))
         ratio = r["ratio"]
-        peak = " / ".join(str(round(r["peak"][who]["peak"] / 1e6)) for who in ("ours", "peer"))
+        peak = " / ".join("{:.0f} ({:.0f})".format(*(r["peak"][who][k] / 1e6 for k in ("peak", "at_start")))
+                          for who in ("ours", "peer"))
         precision = " / ".join(dict.fromkeys((r["precision"]["ours"], r["precision"]["peer"])))
         lines.append(
             f"| {r['task']} | {sizes} | {r['threads']} | {precision} | {r['peer_run']['library']}, {r['peer']} | "
