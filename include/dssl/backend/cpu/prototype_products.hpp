@@ -1,10 +1,7 @@
-// The three products of rows with blocks of prototypes: the only arithmetic of the fused loss that grows with D.
+// Cpu backend: products of rows with blocks of prototypes, the only arithmetic of the fused loss that grows with D.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
-#include <span>
-
+#include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/tile.hpp>
 #include <dssl/core/arena.hpp>
@@ -80,5 +77,18 @@ class PrototypeProducts {
   T* x_columns = nullptr;         // right operand (D,M)
   T* x_panels_of_rows = nullptr;  // right operand (M,D)
 };
+
+/// The way back through the weight norm of one prototype w = g v / |v|: d_v (D) += from d_w (D), which comes divided
+/// by |v|; gives the gradient of g.
+template <class T>
+T add_through_norm(T* d_v, const T* d_w, const T* v, Index width, T g, T inverse_norm) {
+  const double dot = sum<T>(width, [](const auto& a, const auto& b) { return a * b; }, d_w, v);
+  const auto inverse = static_cast<double>(inverse_norm);
+  const auto scale = spread(g);
+  const auto along = spread(static_cast<T>(dot * inverse * inverse));
+  map(d_v, width, [&](const auto& d, const auto& a, const auto& b) { return multiply_add(scale, a - along * b, d); },
+      d_v, d_w, v);
+  return static_cast<T>(dot);
+}
 
 }  // namespace dssl::cpu
