@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include <dssl/backend/cpu/lanes.hpp>
+#include <dssl/backend/cpu/pointwise.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/operands.hpp>
 
@@ -71,22 +72,6 @@ class SegmentPieces {
   VectorView<const Segment> x_segments;
   Index* x_first = nullptr;
   double* x_numbers = nullptr;
-};
-
-/// y -> m y + (1 - m) x, with the roundings of `lerp`.
-template <class T>
-class Lerp {
- public:
-  explicit Lerp(double m)
-      : x_keep(spread(static_cast<T>(m))), x_take(spread(static_cast<T>(1.0 - m))), x_near_one(m > 0.5) {}
-  [[nodiscard]] Lanes<T> operator()(const Lanes<T>& y, const Lanes<T>& x) const {
-    return x_near_one ? multiply_add(x_take, Lanes<T>(x - y), y) : multiply_add(x_take, x, Lanes<T>(x_keep * y));
-  }
-
- private:
-  Lanes<T> x_keep;
-  Lanes<T> x_take;
-  bool x_near_one;
 };
 
 /// f(registers of the arrays `held`, register of `read`) for each register of `count` elements: all arrays in one

@@ -109,19 +109,32 @@ void accumulate(Workers& workers, VectorView<T> y, VectorView<const T> x) {
   });
 }
 
-/// With m near 1 the sum is taken as y + (1 - m)(x - y): m itself, rounded to T, would let y drift.
+namespace detail {
+
+/// y -> m y + (1 - m) x. With m near 1 the sum is taken as y + (1 - m)(x - y): m itself, rounded to T, would let y drift.
+template <class T>
+class Lerp {
+ public:
+  explicit Lerp(double m)
+      : x_keep(spread(static_cast<T>(m))), x_take(spread(static_cast<T>(1.0 - m))), x_near_one(m > 0.5) {}
+  [[nodiscard]] Lanes<T> operator()(const Lanes<T>& y, const Lanes<T>& x) const {
+    return x_near_one ? multiply_add(x_take, Lanes<T>(x - y), y) : multiply_add(x_take, x, Lanes<T>(x_keep * y));
+  }
+
+ private:
+  Lanes<T> x_keep;
+  Lanes<T> x_take;
+  bool x_near_one;
+};
+
+}  // namespace detail
+
 template <class T>
 void lerp(Workers& workers, VectorView<T> y, VectorView<const T> x, double m) {
-  const auto keep = spread(static_cast<T>(m));
-  const auto take = spread(static_cast<T>(1.0 - m));
+  const detail::Lerp<T> mixed(m);
   workers.run_pieces(y.size(), pointwise_piece, y.size() / 4, [&](Index begin, Index end) {
     T* out = y.data() + begin;
-    const T* in = x.data() + begin;
-    if (m > 0.5) {
-      map(out, end - begin, [&](const auto& a, const auto& b) { return multiply_add(take, b - a, a); }, out, in);
-    } else {
-      map(out, end - begin, [&](const auto& a, const auto& b) { return multiply_add(take, b, keep * a); }, out, in);
-    }
+    map(out, end - begin, [&](const auto& a, const auto& b) { return mixed(a, b); }, out, x.data() + begin);
   });
 }
 
