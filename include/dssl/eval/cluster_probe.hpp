@@ -88,17 +88,8 @@ class ClusterProbe {
   ClusterProbe(Extractor& extractor, const ClusterProbeOptions& options)
       : x_extractor(extractor),
         x_options((options.validate(), options)),
-        x_renderer({.height = extractor.options().height,
-                    .width = extractor.options().width,
-                    .channels = extractor.options().channels,
-                    .fit = options.fit,
-                    .interpolation = options.interpolation,
-                    .mean = options.mean,
-                    .deviation = options.deviation},
-                   ClassMap(options.classes)),
+        x_renderer(detail::probe_input(extractor, options), ClassMap(options.classes)),
         x_means(extractor.backend(), x_means_options()) {
-    if (!extractor.options().reads.patch)
-      throw OptionError("reads", "no patches", "an extractor that reads patches");
     const Index n = extractor.grid().size();
     Arena measure;
     x_place(measure, n);

@@ -126,16 +126,7 @@ class DefectProbe {
   DefectProbe(Extractor& extractor, const DefectProbeOptions& options)
       : x_extractor(extractor),
         x_options((options.validate(), options)),
-        x_renderer({.height = extractor.options().height,
-                    .width = extractor.options().width,
-                    .channels = extractor.options().channels,
-                    .fit = options.fit,
-                    .interpolation = options.interpolation,
-                    .mean = options.mean,
-                    .deviation = options.deviation},
-                   ClassMap({.classes = 2, .void_ids = {}})) {
-    if (!extractor.options().reads.patch)
-      throw OptionError("reads", "no patches", "an extractor that reads patches");
+        x_renderer(detail::probe_input(extractor, options), ClassMap({.classes = 2, .void_ids = {}})) {
     static_cast<void>(x_make_bank(1));  // its options are checked before the work begins
     Arena measure;
     x_place(measure);

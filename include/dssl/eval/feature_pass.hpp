@@ -51,6 +51,20 @@ struct FeaturePassCount {
 
 namespace detail {
 
+/// What a probe of patch tokens renders its images with: the extractor's sizes, the rest from the probe's options.
+/// Throws `OptionError` if the extractor does not read patches.
+template <class Extractor, class Options>
+[[nodiscard]] InputOptions probe_input(const Extractor& extractor, const Options& options) {
+  if (!extractor.options().reads.patch) throw OptionError("reads", "no patches", "an extractor that reads patches");
+  return {.height = extractor.options().height,
+          .width = extractor.options().width,
+          .channels = extractor.options().channels,
+          .fit = options.fit,
+          .interpolation = options.interpolation,
+          .mean = options.mean,
+          .deviation = options.deviation};
+}
+
 [[nodiscard]] inline LabelledImage with_mask(LabelledImage picture) { return picture; }
 [[nodiscard]] inline LabelledImage with_mask(AnyImage image) {
   Image<std::uint8_t> mask(height(image), width(image), 1);

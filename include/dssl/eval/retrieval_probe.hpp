@@ -82,16 +82,7 @@ class RetrievalProbe {
   RetrievalProbe(Extractor& extractor, const RetrievalProbeOptions& options)
       : x_extractor(extractor),
         x_options((options.validate(), options)),
-        x_renderer({.height = extractor.options().height,
-                    .width = extractor.options().width,
-                    .channels = extractor.options().channels,
-                    .fit = options.fit,
-                    .interpolation = options.interpolation,
-                    .mean = options.mean,
-                    .deviation = options.deviation},
-                   ClassMap(options.classes)) {
-    if (!extractor.options().reads.patch)
-      throw OptionError("reads", "no patches", "an extractor that reads patches");
+        x_renderer(detail::probe_input(extractor, options), ClassMap(options.classes)) {
     const Index n = extractor.grid().size();
     const Index c = classes().classes();
     x_shares.resize(static_cast<std::size_t>(n * c));

@@ -134,17 +134,8 @@ class SegmentationProbe {
   SegmentationProbe(Extractor& extractor, const SegmentationProbeOptions& options)
       : x_extractor(extractor),
         x_options((options.validate(), options)),
-        x_renderer({.height = extractor.options().height,
-                    .width = extractor.options().width,
-                    .channels = extractor.options().channels,
-                    .fit = options.fit,
-                    .interpolation = options.interpolation,
-                    .mean = options.mean,
-                    .deviation = options.deviation},
-                   ClassMap(options.classes)),
+        x_renderer(detail::probe_input(extractor, options), ClassMap(options.classes)),
         x_segmenter(extractor.backend(), x_segmenter_options()) {
-    if (!extractor.options().reads.patch)
-      throw OptionError("reads", "no patches", "an extractor that reads patches");
     x_segmenter.initialise(options.seed);
   }
 
