@@ -25,8 +25,9 @@ namespace dssl::benchmarks {
 template <class Visit>
 void with_backend(std::string_view precision, int threads, const Visit& visit) {
   if (precision == "f32") return visit(Cpu({.threads = threads}));
+  if (precision == "f32-plain") return visit(Cpu({.threads = threads, .split_products = false}));
   if (precision == "bf16") return visit(Cpu({.threads = threads, .precision = Precision::bf16}));
-  throw OptionError("precision", precision, "f32 or bf16");
+  throw OptionError("precision", precision, "f32, f32-plain or bf16");
 }
 
 /// Seconds that a call takes.
