@@ -44,6 +44,8 @@ struct CpuOptions {
   bool split_products = true;
   /// Where weights, activations and scratch come from; it must outlive the backend and its buffers. Null: the system.
   std::pmr::memory_resource* memory = nullptr;
+  /// Is told how long every task took, and must outlive the backend; all work is then done on one thread. Null: none.
+  cpu::LoopObserver* observer = nullptr;
 };
 
 /// The CPU backend: every primitive of backend/concept.hpp, with the same bits for any number of threads.
@@ -242,7 +244,7 @@ class BasicCpu {
  private:
   static std::shared_ptr<cpu::Workers> x_make(const CpuOptions& options) {
     if (options.threads < 0) throw OptionError("threads", options.threads, "0 (all) or more");
-    return std::make_shared<cpu::Workers>(options.threads, options.memory);
+    return std::make_shared<cpu::Workers>(options.threads, options.memory, options.observer);
   }
 
   /// The engine of precision bf16.
