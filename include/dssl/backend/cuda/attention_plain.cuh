@@ -6,9 +6,9 @@
 #include <dssl/backend/cuda/kernel.cuh>
 #include <dssl/backend/cuda/token_set.cuh>
 
-// A block owns 32 tokens of one head of one sequence and walks over the tokens that they meet, 32 at a time; the
-// head's width goes through shared memory 32 numbers at a time, sums over tokens stand in the result's own place in
-// memory, which one thread alone reads and writes. Four neighbouring threads share a row.
+// A block owns 32 tokens of one head of one sequence and walks over the tokens that they meet, 32 at a time;
+// the head's width goes through shared memory 32 numbers at a time, sums over tokens stand in the result's
+// own place in memory, which one thread alone reads and writes. Four neighbouring threads share a row.
 
 namespace dssl::cuda {
 
@@ -38,7 +38,8 @@ template <class T>
   return x + __shfl_xor_sync(whole_warp, x, 2);
 }
 
-/// Numbers [from, from + 32) of the rows `row_of(i)`, zeros where there are none. Barriers around it are the caller's.
+/// Numbers [from, from + 32) of the rows `row_of(i)`, zeros where there are none. Barriers around it are the
+/// caller's.
 template <class T, class RowOf>
 __device__ void load_plain(PlainTile<T>& tile, int from, int width, const RowOf& row_of) {
   for (int item = thread_number(); item < plain_rows * plain_rows; item += plain_threads) {
@@ -79,8 +80,8 @@ __device__ void plain_products(PlainTile<T>& out, PlainTile<T>& left, PlainTile<
   }
 }
 
-/// to = factor to + sum_j weights[i][j] right row j, where `to` (null: none) is this thread's row i, of which it has
-/// every fourth number.
+/// to = factor to + sum_j weights[i][j] right row j, where `to` (null: none) is this thread's row i, of which
+/// it has every fourth number.
 template <class T, class RightOf>
 __device__ void add_plain(T* to, T factor, const PlainTile<T>& weights, PlainTile<T>& right, int width,
                           const RightOf& right_of) {
@@ -150,7 +151,9 @@ __global__ void __launch_bounds__(plain_threads)
   };
   for (int first = 0; first < keys.size(); first += plain_rows) {
     if (meeting.nothing(keys.groups(first, first + plain_rows))) continue;
-    const auto key_at = [&](int n) { return first + n < keys.size() ? slices.key(keys.token(first + n)) : nullptr; };
+    const auto key_at = [&](int n) {
+      return first + n < keys.size() ? slices.key(keys.token(first + n)) : nullptr;
+    };
     const auto value_at = [&](int n) {
       return first + n < keys.size() ? slices.value(keys.token(first + n)) : nullptr;
     };
@@ -178,8 +181,8 @@ __global__ void __launch_bounds__(plain_threads)
   if (part == 0) HeadColumn<T>(log_sum, shape, place).at(row) = most + std::log(total);
 }
 
-/// d_q of a tile of queries, or d_k and d_v of a tile of keys, in one walk over the keys (queries) that they meet;
-/// weights are made again from log_sum. `along` (M,H): d_out . out of each row and head.
+/// d_q of a tile of queries, or d_k and d_v of a tile of keys, in one walk over the keys (queries) that they
+/// meet; weights are made again from log_sum. `along` (M,H): d_out . out of each row and head.
 template <class T, bool OfQueries>
 __global__ void __launch_bounds__(plain_threads)
     attention_backward_plain(T* d_qkv, const T* d_out, const T* along, const T* log_sum, const T* qkv,
@@ -251,8 +254,8 @@ __global__ void __launch_bounds__(plain_threads)
   }
 }
 
-/// Before the walks of the backward pass, one block a head of a sequence: `along` of its queries, and zeros for what
-/// no walk gives: d_q of tokens that are no queries, d_k and d_v of those that no group sees.
+/// Before the walks of the backward pass, one block a head of a sequence: `along` of its queries, and zeros
+/// for what no walk gives: d_q of tokens that are no queries, d_k and d_v of those that no group sees.
 template <class T>
 __global__ void __launch_bounds__(plain_threads)
     attention_backward_begin(T* d_qkv, T* along, const T* d_out, const T* out, AttentionShape shape) {
@@ -268,7 +271,8 @@ __global__ void __launch_bounds__(plain_threads)
     const bool key = (shape.pattern.keys() & group) != 0;
     if (query) {
       T sum = 0;
-      for (int c = lane_number(); c < shape.width; c += warp_size) sum += d_outs.row(token)[c] * outs.row(token)[c];
+      for (int c = lane_number(); c < shape.width; c += warp_size)
+        sum += d_outs.row(token)[c] * outs.row(token)[c];
       sum = warp_sum(sum);
       if (lane_number() == 0) alongs.at(token) = sum;
     }

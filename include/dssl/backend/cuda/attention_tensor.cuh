@@ -9,8 +9,9 @@
 #include <dssl/backend/cuda/token_set.cuh>
 #include <dssl/backend/cuda/token_tile.cuh>
 
-// A block of four warps owns 64 tokens of one head of one sequence, a warp 16 of them, and walks over the tokens that
-// they meet, a tile in shared memory at a time. `Wide` is the head's width rounded up; the rest is zeros.
+// A block of four warps owns 64 tokens of one head of one sequence, a warp 16 of them, and walks over the
+// tokens that they meet, a tile in shared memory at a time. `Wide` is the head's width rounded up; the rest
+// is zeros.
 
 namespace dssl::cuda {
 
@@ -49,7 +50,8 @@ __device__ void load_tile(Tile& tile, int width, const RowOf& row_of) {
 
 /// A warp's left operand: 16 rows, of which this lane holds words of two (null: zeros).
 template <class Words, int Steps>
-__device__ void load_left(std::uint32_t (&a)[Steps][4], const float* upper, const float* lower, int width, int t) {
+__device__ void load_left(std::uint32_t (&a)[Steps][4], const float* upper, const float* lower, int width,
+                          int t) {
 #pragma unroll
   for (int step = 0; step < Steps; ++step) {
     a[step][0] = upper == nullptr ? 0 : Words::load(upper, 8 * step + t, width);
@@ -59,8 +61,8 @@ __device__ void load_left(std::uint32_t (&a)[Steps][4], const float* upper, cons
   }
 }
 
-/// out (16, Tokens) = left (16, Wide) times a tile's rows, for the products of eight tokens that begin before `count`;
-/// the others are 0.
+/// out (16, Tokens) = left (16, Wide) times a tile's rows, for the products of eight tokens that begin before
+/// `count`; the others are 0.
 template <class Words, int Products, int Steps, class Tile>
 __device__ void times_rows(float (&out)[Products][4], const std::uint32_t (&left)[Steps][4], const Tile& tile,
                            int count, int g, int t) {
@@ -78,8 +80,8 @@ __device__ void times_rows(float (&out)[Products][4], const std::uint32_t (&left
 
 /// sum (16, Wide) += weights (16, Tokens) times a tile's rows, tokens from `count` on being worth nothing.
 template <class Words, int Products, int Columns, class Tile>
-__device__ void add_weighted_rows(float (&sum)[Columns][4], const float (&weights)[Products][4], const Tile& tile,
-                                  int count, int g, int t) {
+__device__ void add_weighted_rows(float (&sum)[Columns][4], const float (&weights)[Products][4],
+                                  const Tile& tile, int count, int g, int t) {
   constexpr int tokens = 8 * Words::per_word;  // a step
 #pragma unroll
   for (int step = 0; step < Products * 8 / tokens; ++step) {
@@ -100,8 +102,8 @@ __device__ void add_weighted_rows(float (&sum)[Columns][4], const float (&weight
 template <class Words, int Wide>
 inline constexpr int forward_keys = Words::per_word == 1 && Wide > 64 ? 32 : 64;
 
-/// out, log_sum of a tile of queries: one walk over the keys, softmax in one pass (its largest term so far, the sum of
-/// terms relative to it, and the output are rescaled as it grows). Powers are taken of 2.
+/// out, log_sum of a tile of queries: one walk over the keys, softmax in one pass (its largest term so far,
+/// the sum of terms relative to it, and the output are rescaled as it grows). Powers are taken of 2.
 ///
 /// Shared memory: 18 KiB in bf16 and 36 in TF32 for heads of 64.
 template <class Words, int Wide>
@@ -142,8 +144,8 @@ __global__ void __launch_bounds__(tensor_threads)
   const Meeting meeting(own_groups, [&](unsigned group) { return shape.pattern.sees(group); });
 
   std::uint32_t q[steps][4];
-  detail::load_left<Words>(q, there[0] ? slices.query(row[0]) : nullptr, there[1] ? slices.query(row[1]) : nullptr,
-                           shape.width, t);
+  detail::load_left<Words>(q, there[0] ? slices.query(row[0]) : nullptr,
+                           there[1] ? slices.query(row[1]) : nullptr, shape.width, t);
   float sum[columns][4] = {};
   float most[2] = {-INFINITY, -INFINITY};
   float total[2] = {0, 0};  // of this lane's columns
@@ -152,7 +154,8 @@ __global__ void __launch_bounds__(tensor_threads)
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float score = 0;
-      for (int c = t; self[r] && c < shape.width; c += 4) score += slices.query(row[r])[c] * slices.key(row[r])[c];
+      for (int c = t; self[r] && c < shape.width; c += 4)
+        score += slices.query(row[r])[c] * slices.key(row[r])[c];
       score = detail::sum_of_four(score);
       if (!self[r]) continue;
       most[r] = score * scale;
@@ -172,9 +175,13 @@ __global__ void __launch_bounds__(tensor_threads)
     const GroupBits groups = keys.groups(first, first + count);
     if (meeting.nothing(groups)) continue;
     __syncthreads();
-    const auto key_at = [&](int i) -> const float* { return i < count ? slices.key(keys.token(first + i)) : nullptr; };
+    const auto key_at = [&](int i) -> const float* {
+      return i < count ? slices.key(keys.token(first + i)) : nullptr;
+    };
     detail::load_tile<tokens, Wide>(key_tile, shape.width, key_at);
-    const auto value_at = [&](int i) -> const float* { return i < count ? slices.value(keys.token(first + i)) : nullptr; };
+    const auto value_at = [&](int i) -> const float* {
+      return i < count ? slices.value(keys.token(first + i)) : nullptr;
+    };
     detail::load_tile<tokens, Wide>(value_tile, shape.width, value_at);
     __syncthreads();
 
@@ -195,7 +202,8 @@ __global__ void __launch_bounds__(tensor_threads)
     for (int r = 0; r < 2; ++r) {
       float largest = -INFINITY;
 #pragma unroll
-      for (int n = 0; n < products; ++n) largest = fmaxf(largest, fmaxf(scores[n][2 * r], scores[n][2 * r + 1]));
+      for (int n = 0; n < products; ++n)
+        largest = fmaxf(largest, fmaxf(scores[n][2 * r], scores[n][2 * r + 1]));
       largest = fmaxf(most[r], detail::largest_of_four(largest) * scale);
       const float shift = largest == -INFINITY ? 0.0F : largest;  // nothing seen so far
       const float factor = exp2f(most[r] - shift);
@@ -237,24 +245,28 @@ __global__ void __launch_bounds__(tensor_threads)
 /// What a backward kernel makes: a block owns queries and gives d_q, or owns keys and gives d_k, d_v or both.
 enum class Gradient { query, key, value, key_and_value };
 
-/// Gradients of a tile of queries (keys): one walk over the keys (queries) they meet, weights made again from log_sum.
-/// `along` (M,H): d_out . out of each row and head.
+/// Gradients of a tile of queries (keys): one walk over the keys (queries) they meet, weights made again from
+/// log_sum. `along` (M,H): d_out . out of each row and head.
 ///
-/// Every gradient has one owner and one order of summation. Shared memory: at most 19 KiB for heads of 64, 36 of 128.
+/// Every gradient has one owner and one order of summation. Shared memory: at most 19 KiB for heads of 64, 36
+/// of 128.
 template <class Words, int Wide, Gradient G>
 __global__ void __launch_bounds__(tensor_threads)
     attention_backward_tensor(float* d_qkv, const float* d_out, const float* along, const float* log_sum,
                               const float* qkv, AttentionShape shape) {
   constexpr bool of_queries = G == Gradient::query;
-  constexpr bool of_scores = G != Gradient::value;                                    // d_q or d_k
-  constexpr bool of_values = G == Gradient::value || G == Gradient::key_and_value;    // d_v
+  constexpr bool of_scores = G != Gradient::value;                                  // d_q or d_k
+  constexpr bool of_values = G == Gradient::value || G == Gradient::key_and_value;  // d_v
   constexpr int tokens = 32;
   constexpr int products = tokens / 8;
   constexpr int columns = Wide / 8;
   constexpr int steps = Wide / (8 * Words::per_word);
   // Queries meet k and v, keys meet q and d_out.
   __shared__ TokenTile<Words, tokens, Wide, of_scores ? Along::both : Along::width> first_tile;
-  __shared__ TokenTile<Words, tokens, Wide, !of_values ? Along::width : of_scores ? Along::both : Along::tokens>
+  __shared__ TokenTile<Words, tokens, Wide,
+                       !of_values  ? Along::width
+                       : of_scores ? Along::both
+                                   : Along::tokens>
       second_tile;
   __shared__ float tile_log_sum[tokens];
   __shared__ float tile_along[tokens];
@@ -297,12 +309,12 @@ __global__ void __launch_bounds__(tensor_threads)
   std::uint32_t first[steps][4];
   std::uint32_t second[of_scores ? steps : 1][4];
   const auto first_of = [&](int token) { return of_queries ? slices.query(token) : slices.key(token); };
-  detail::load_left<Words>(first, there[0] ? first_of(row[0]) : nullptr, there[1] ? first_of(row[1]) : nullptr,
-                           shape.width, t);
+  detail::load_left<Words>(first, there[0] ? first_of(row[0]) : nullptr,
+                           there[1] ? first_of(row[1]) : nullptr, shape.width, t);
   if constexpr (of_scores) {
     const auto second_of = [&](int token) { return of_queries ? d_outs.row(token) : slices.value(token); };
-    detail::load_left<Words>(second, there[0] ? second_of(row[0]) : nullptr, there[1] ? second_of(row[1]) : nullptr,
-                             shape.width, t);
+    detail::load_left<Words>(second, there[0] ? second_of(row[0]) : nullptr,
+                             there[1] ? second_of(row[1]) : nullptr, shape.width, t);
   }
   float d_first[of_scores ? columns : 1][4] = {};
   float d_value[of_values ? columns : 1][4] = {};

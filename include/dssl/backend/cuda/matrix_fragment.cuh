@@ -6,14 +6,15 @@
 
 #include <dssl/backend/cuda/kernel.cuh>
 
-// The product is c (16,8) += a (16,K) b (K,8) with sums in float, spread over the 32 threads of a warp. Along K,
-// operands are cut into 32-bit words, of two numbers in bf16 or of one in TF32; a product takes eight words, so K is
-// 16 or 8. With g = lane / 4 and t = lane % 4, a thread holds (PTX ISA, "Matrix Fragments for mma.m16n8k16" and "for
-// mma.m16n8k8")
+// The product is c (16,8) += a (16,K) b (K,8) with sums in float, spread over the 32 threads of a warp. Along
+// K, operands are cut into 32-bit words, of two numbers in bf16 or of one in TF32; a product takes eight
+// words, so K is 16 or 8. With g = lane / 4 and t = lane % 4, a thread holds (PTX ISA, "Matrix Fragments for
+// mma.m16n8k16" and "for mma.m16n8k8")
 //   of a the words (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4),
 //   of b the words (t, g), (t + 4, g),
 //   of c the numbers (g, 2t), (g, 2t + 1), (g + 8, 2t), (g + 8, 2t + 1).
-// Compiled by another compiler than nvcc, for the stand-in, the same thing is done by loops over what the lanes hold.
+// Compiled by another compiler than nvcc, for the stand-in, the same thing is done by loops over what the
+// lanes hold.
 
 namespace dssl::cuda {
 
@@ -78,7 +79,8 @@ struct Bf16Words {
     return detail::float_of(a << 16U) * detail::float_of(b << 16U) +
            detail::float_of(a & 0xffff0000U) * detail::float_of(b & 0xffff0000U);
   }
-  __device__ static void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  __device__ static void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                      std::uint32_t b1) {
 #if defined(__CUDACC__)
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
@@ -120,7 +122,8 @@ struct Tf32Words {
   [[nodiscard]] __device__ static float dot(std::uint32_t a, std::uint32_t b) {
     return detail::float_of(a) * detail::float_of(b);
   }
-  __device__ static void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  __device__ static void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                      std::uint32_t b1) {
 #if defined(__CUDACC__)
     asm volatile(
         "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "

@@ -12,9 +12,9 @@ namespace dssl::cuda {
 /// A set of token groups, one bit a group in the order of memory: class 1, patches 2, references 4.
 using GroupBits = std::uint32_t;
 
-/// What a relation and a call's queries ask of the kernels: made from the relation at compile time, and small enough
-/// to be passed by value, so that one kernel serves every relation. What the relation rules out is left out by ranges
-/// of tokens, not by looking at pairs of them.
+/// What a relation and a call's queries ask of the kernels: made from the relation at compile time, and small
+/// enough to be passed by value, so that one kernel serves every relation. What the relation rules out is
+/// left out by ranges of tokens, not by looking at pairs of them.
 class AttentionPattern {
  public:
   /// Every group sees something, if only itself.
@@ -46,7 +46,9 @@ class AttentionPattern {
   /// Groups that some query sees whole.
   [[nodiscard]] __host__ __device__ constexpr GroupBits keys() const { return x_keys; }
   /// Groups that the queries of group `row` see whole.
-  [[nodiscard]] __host__ __device__ constexpr GroupBits sees(unsigned row) const { return x_sees >> 3 * row & 7U; }
+  [[nodiscard]] __host__ __device__ constexpr GroupBits sees(unsigned row) const {
+    return x_sees >> 3 * row & 7U;
+  }
   /// Groups whose queries see group `column` whole.
   [[nodiscard]] __host__ __device__ constexpr GroupBits seen_by(unsigned column) const {
     return x_seen_by >> 3 * column & 7U;
@@ -116,7 +118,8 @@ struct AttentionShape {
   double scale = 0;  ///< 1 / sqrt(width)
 };
 
-/// A block's share of attention: blocks count through the tiles of a head, the heads of a sequence, the sequences.
+/// A block's share of attention: blocks count through the tiles of a head, the heads of a sequence, the
+/// sequences.
 struct AttentionPlace {
   Sequence sequence;
   int head, tile;

@@ -1,4 +1,5 @@
-// Cuda backend: some tokens' slices of one head in shared memory, in the orders in which tensor cores read them.
+// Cuda backend: some tokens' slices of one head in shared memory, in the orders in which tensor cores read
+// them.
 #pragma once
 
 #include <cstdint>
@@ -43,24 +44,27 @@ struct TokenTile<Bf16Words, Tokens, Wide, A> {
       width_plane[(word + width_stride) / 2] = {{Bf16Words::pack(y[0], y[1]), Bf16Words::pack(y[2], y[3])}};
     }
     if constexpr (by_tokens) {
-      token_plane[(pair * token_stride + at) / 4] = {{Bf16Words::pack(x[0], y[0]), Bf16Words::pack(x[1], y[1]),
-                                                      Bf16Words::pack(x[2], y[2]), Bf16Words::pack(x[3], y[3])}};
+      token_plane[(pair * token_stride + at) / 4] = {
+          {Bf16Words::pack(x[0], y[0]), Bf16Words::pack(x[1], y[1]), Bf16Words::pack(x[2], y[2]),
+           Bf16Words::pack(x[3], y[3])}};
     }
   }
   /// Sum over the width: its step-th words of the eight tokens from `token` on.
   [[nodiscard]] __device__ RightWords along_width(int step, int token, int g, int t) const {
-    const auto* word = reinterpret_cast<const std::uint32_t*>(width_plane) + (token + g) * width_stride + 8 * step + t;
+    const auto* word =
+        reinterpret_cast<const std::uint32_t*>(width_plane) + (token + g) * width_stride + 8 * step + t;
     return {word[0], word[4]};
   }
   /// Sum over tokens: the step-th words of tokens, at the eight numbers from `at` on.
   [[nodiscard]] __device__ RightWords along_tokens(int step, int at, int g, int t) const {
-    const auto* word = reinterpret_cast<const std::uint32_t*>(token_plane) + (8 * step + t) * token_stride + at + g;
+    const auto* word =
+        reinterpret_cast<const std::uint32_t*>(token_plane) + (8 * step + t) * token_stride + at + g;
     return {word[0], word[4 * token_stride]};
   }
 };
 
-/// TF32: one plane serves both. Sums over tokens take those of a step in the order 0 2 4 6 1 3 5 7, in which a
-/// thread's own numbers of a product are the left operand of the next one.
+/// TF32: one plane serves both. Sums over tokens take those of a step in the order 0 2 4 6 1 3 5 7, in which
+/// a thread's own numbers of a product are the left operand of the next one.
 template <int Tokens, int Wide, Along A>
 struct TokenTile<Tf32Words, Tokens, Wide, A> {
   static constexpr int stride = Wide + 4;
