@@ -9,17 +9,11 @@
 #include <dssl/backend/cuda/attention_tensor.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/backend/cuda/token_set.cuh>
+#include <dssl/backend/precision.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
 
 namespace dssl::cuda {
-
-/// What attention's products round their operands to.
-enum class AttentionOperands {
-  own,  ///< nothing: the backend's own numbers, without tensor cores
-  tf32,
-  bf16,
-};
 
 namespace detail {
 
@@ -119,16 +113,16 @@ inline void check_attention(Index rows, Index width, Index qkv_rows, Index qkv_c
 template <AttentionRelation R, class T>
 void attention_forward(const Stream& stream, MatrixView<T> out, MatrixView<T> log_sum,
                        MatrixView<const T> qkv, const SequenceBatch& batch, Index heads, GroupSet queries,
-                       AttentionOperands operands) {
+                       Precision precision) {
   detail::check_attention(out.rows(), out.cols(), qkv.rows(), qkv.cols(), log_sum.cols(), heads);
   stream.begin("attention_forward", {qkv.rows(), qkv.cols(), heads, batch.longest});
   const detail::AttentionCall<T> call(stream, batch, AttentionPattern::of<R>(queries), heads,
                                       out.cols() / heads);
   const bool rounded =
       call.suits_tensor_cores() && detail::aligned_to_16(qkv.data()) && detail::aligned_to_16(out.data());
-  if (rounded && operands == AttentionOperands::bf16) {
+  if (rounded && precision == Precision::bf16) {
     call.template forward<Bf16Words>(out.data(), log_sum.data(), qkv.data());
-  } else if (rounded && operands == AttentionOperands::tf32) {
+  } else if (rounded && precision == Precision::tf32) {
     call.template forward<Tf32Words>(out.data(), log_sum.data(), qkv.data());
   } else {
     call.launch(attention_forward_plain<T>, plain_rows, out.data(), log_sum.data(), qkv.data());
@@ -143,8 +137,7 @@ void attention_forward(const Stream& stream, MatrixView<T> out, MatrixView<T> lo
 template <AttentionRelation R, class T>
 void attention_backward(const Stream& stream, MatrixView<T> d_qkv, MatrixView<const T> d_out,
                         MatrixView<const T> out, MatrixView<const T> log_sum, MatrixView<const T> qkv,
-                        const SequenceBatch& batch, Index heads, GroupSet queries,
-                        AttentionOperands operands) {
+                        const SequenceBatch& batch, Index heads, GroupSet queries, Precision precision) {
   detail::check_attention(out.rows(), out.cols(), qkv.rows(), qkv.cols(), log_sum.cols(), heads);
   stream.begin("attention_backward", {qkv.rows(), qkv.cols(), heads, batch.longest});
   const AttentionPattern pattern = AttentionPattern::of<R>(queries);
@@ -155,9 +148,9 @@ void attention_backward(const Stream& stream, MatrixView<T> d_qkv, MatrixView<co
   call.launch(attention_backward_begin<T>, 0, d, along, d_out.data(), out.data());
   const bool rounded = call.suits_tensor_cores() && detail::aligned_to_16(qkv.data()) &&
                        detail::aligned_to_16(d_out.data()) && detail::aligned_to_16(d);
-  if (rounded && operands == AttentionOperands::bf16) {
+  if (rounded && precision == Precision::bf16) {
     call.template backward<Bf16Words>(d, d_out.data(), seen_along, log_sum.data(), qkv.data());
-  } else if (rounded && operands == AttentionOperands::tf32) {
+  } else if (rounded && precision == Precision::tf32) {
     call.template backward<Tf32Words>(d, d_out.data(), seen_along, log_sum.data(), qkv.data());
   } else {
     call.launch(attention_backward_plain<T, false>, plain_rows, d, d_out.data(), seen_along, log_sum.data(),
