@@ -30,7 +30,7 @@ void AttentionUnder<T, R>::forward(const Device& device, MatrixView<T> out, Matr
                                    MatrixView<const T> qkv, const SequenceBatch& batch, Index heads,
                                    GroupSet queries) {
   const Call call(device, "attention_forward", {qkv.rows(), qkv.cols()});
-  attention_forward<R>(device.stream, out, log_sum, qkv, batch, heads, queries, device.attention_operands());
+  attention_forward<R>(device.stream, out, log_sum, qkv, batch, heads, queries, device.products.precision());
 }
 
 template <std::floating_point T, AttentionRelation R>
@@ -40,7 +40,7 @@ void AttentionUnder<T, R>::backward(const Device& device, MatrixView<T> d_qkv, M
                                     GroupSet queries) {
   const Call call(device, "attention_backward", {qkv.rows(), qkv.cols()});
   attention_backward<R>(device.stream, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries,
-                        device.attention_operands());
+                        device.products.precision());
 }
 
 }  // namespace cuda

@@ -7,7 +7,6 @@
 #include <type_traits>
 
 #include <dssl/backend/cuda.hpp>
-#include <dssl/backend/cuda/attention.cuh>
 #include <dssl/backend/cuda/pointwise.cuh>
 #include <dssl/backend/cuda/product.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
@@ -20,18 +19,6 @@ class Device {
  public:
   Device(int index, Precision precision, std::string text)
       : stream(index), products(stream, precision), description(std::move(text)) {}
-
-  [[nodiscard]] AttentionOperands attention_operands() const {
-    switch (products.precision()) {
-      case Precision::bf16:
-        return AttentionOperands::bf16;
-      case Precision::tf32:
-        return AttentionOperands::tf32;
-      case Precision::full:
-        break;
-    }
-    return AttentionOperands::own;
-  }
 
   Stream stream;
   Products products;
