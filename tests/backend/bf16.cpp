@@ -290,4 +290,6 @@ TEST_CASE("a backend in bf16 says so, and one in double refuses it") {
   CHECK(contains(Cpu().describe(), "three bf16 numbers") == (bf16::best_engine() == bf16::Engine::tile_unit));
   CHECK(contains(thrown_by<OptionError>([] { BasicCpu<double>(CpuOptions{.precision = Precision::bf16}); }),
                  "'precision'"));
+  CHECK(contains(thrown_by<OptionError>([] { Cpu(CpuOptions{.precision = Precision::tf32}); }),
+                 "'precision' is tf32; expected full or bf16"));
 }

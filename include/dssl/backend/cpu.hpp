@@ -25,20 +25,15 @@
 #include <dssl/backend/cpu/prototype_loss.hpp>
 #include <dssl/backend/cpu/rows.hpp>
 #include <dssl/backend/cpu/workers.hpp>
+#include <dssl/backend/precision.hpp>
 #include <dssl/core/error.hpp>
 
 namespace dssl {
 
-/// Numbers that products and attention work on.
-enum class Precision {
-  full,  ///< the backend's own
-  bf16,  ///< operands rounded to bf16 (8 bits of precision), sums, statistics, losses and weights in float
-};
-
 /// Options of the CPU backend.
 struct CpuOptions {
   int threads = 0;  ///< threads that share the work; 0: as many as the process may use
-  Precision precision = Precision::full;  ///< bf16: float backends only
+  Precision precision = Precision::full;  ///< full, or bf16 on backends in float
   /// Precision `full`, in float: linear layers multiply by the processor's bf16 tile unit where it has one (AMX), each
   /// operand as the sum of three bf16 numbers. The results are as precise as float's, sooner; false: plain float.
   bool split_products = true;
@@ -66,9 +61,10 @@ class BasicCpu {
   using Norms = VectorView<const double>;
 
   BasicCpu() : BasicCpu(CpuOptions{}) {}
-  /// Throws `OptionError` when `threads` is negative, or `precision` is bf16 on a backend in double.
+  /// Throws `OptionError` when `threads` is negative, or `precision` is bf16 on a backend in double, or tf32.
   explicit BasicCpu(const CpuOptions& options) : x_workers(x_make(options)) {
     using cpu::bf16::Engine;
+    if (options.precision == Precision::tf32) throw OptionError("precision", "tf32", "full or bf16 on Cpu");
     if (options.precision == Precision::bf16) {
       if (!std::is_same_v<T, float>) throw OptionError("precision", "bf16", "full on a backend in double");
       x_mode = {.engine = cpu::bf16::best_engine(), .parts = 1};

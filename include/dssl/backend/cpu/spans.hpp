@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 
+#include <dssl/backend/sight.hpp>
 #include <dssl/core/sequence.hpp>
 
 namespace dssl::cpu {
@@ -23,30 +24,6 @@ struct RowSpan {
   bool self = false;
   [[nodiscard]] constexpr Index seen_count() const { return seen[0].size() + seen[1].size(); }
 };
-
-/// What one group of rows sees.
-struct Sight {
-  bool class_token = false;
-  bool patch = false;
-  bool reference = false;
-  bool self = false;
-  [[nodiscard]] constexpr bool operator==(const Sight&) const = default;
-  [[nodiscard]] constexpr bool anything() const { return class_token || patch || reference || self; }
-};
-
-/// A class token that sees itself sees the whole of its group, since there is one class token only.
-template <AttentionRelation R>
-[[nodiscard]] constexpr Sight sight_of(TokenGroup row) {
-  const auto full = [row](TokenGroup column) {
-    const Sees sees = R.sees(row, column);
-    const bool alone = row == TokenGroup::class_token && column == TokenGroup::class_token;
-    return sees == Sees::full || (alone && sees == Sees::self);
-  };
-  return {.class_token = full(TokenGroup::class_token),
-          .patch = full(TokenGroup::patch),
-          .reference = full(TokenGroup::reference),
-          .self = row != TokenGroup::class_token && R.sees(row, row) == Sees::self};
-}
 
 /// The spans of a sequence whose groups are in `queries`, in the order of rows; neighbouring groups that see
 /// the same become one span. At most three; unused ones have no rows.

@@ -1,0 +1,221 @@
+// Stand-in for a GPU: memory that only kernels and copies may touch, and streams whose work is done later.
+#pragma once
+
+#include <cstdio>
+#include <deque>
+#include <map>
+#include <mutex>
+
+#include "fibers.h"
+
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
+  cudaErrorInsufficientDriver = 35,
+  cudaErrorInvalidDeviceFunction = 98,
+  cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101,
+  cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorNotReady = 600,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchFailure = 719,
+};
+
+namespace cuda_stand_in {
+
+/// Work in the order in which it was given, done when somebody waits for it.
+struct Stream {
+  std::deque<std::function<void()>> work;
+};
+
+/// The one device of the process.
+class Device {
+ public:
+  static Device& get() {
+    static Device device;
+    return device;
+  }
+
+  std::recursive_mutex mutex;
+  std::size_t total_memory = std::size_t{8} << 30;
+  int count = 1;
+  std::map<std::string, cudaError_t> fails;          ///< calls that are to fail, by name, and how
+  std::map<const void*, int> dynamic_shared_limits;  ///< of kernels that were given more than 48 KiB
+  std::size_t launches = 0;
+
+  /// What a call of that name must return, if it must fail.
+  [[nodiscard]] cudaError_t asked_to_fail(const char* call) {
+    const std::scoped_lock lock(mutex);
+    const auto found = fails.find(call);
+    return found == fails.end() ? cudaSuccess : found->second;
+  }
+
+  /// A failure of work that was given earlier; every later call returns it, as on a device.
+  cudaError_t sticky = cudaSuccess;
+  cudaError_t last = cudaSuccess;
+  std::string report;
+
+  cudaError_t note(cudaError_t error) {
+    if (error != cudaSuccess) last = error;
+    return error;
+  }
+
+  [[nodiscard]] std::size_t used() const { return x_used; }
+  [[nodiscard]] std::size_t allocations() const { return x_blocks.size(); }
+
+  /// Pages of their own, which end at one that always faults. Null: not enough.
+  std::byte* allocate(std::size_t bytes) {
+    const std::scoped_lock lock(mutex);
+    constexpr std::size_t alignment = 64;
+    const std::size_t room = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+    const std::size_t pages = (room + page - 1) / page * page;
+    if (x_used + pages > total_memory) return nullptr;
+    void* const mapped =
+        ::mmap(nullptr, pages + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    auto* const base = static_cast<std::byte*>(mapped);
+    std::byte* const data = base + pages - room;
+    x_used += pages;
+    x_blocks[data] = {base, pages};
+    if (x_open > 0) x_protect(x_blocks[data], true);
+    return data;
+  }
+  /// False: nobody allocated that.
+  bool free(void* data) {
+    const std::scoped_lock lock(mutex);
+    const auto found = x_blocks.find(static_cast<std::byte*>(data));
+    if (found == x_blocks.end()) return false;
+    ::munmap(found->second.base, found->second.bytes + page);
+    x_used -= found->second.bytes;
+    x_blocks.erase(found);
+    return true;
+  }
+  /// Whether all the bytes are memory of the device.
+  [[nodiscard]] bool holds(const void* data, std::size_t bytes) {
+    const std::scoped_lock lock(mutex);
+    const auto* at = static_cast<const std::byte*>(data);
+    auto after = x_blocks.upper_bound(const_cast<std::byte*>(at));
+    if (after == x_blocks.begin()) return false;
+    const Block& block = std::prev(after)->second;
+    return at + bytes <= block.base + block.bytes;
+  }
+
+  std::byte* allocate_pinned(std::size_t bytes) {
+    const std::scoped_lock lock(mutex);
+    auto* const data = static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64));
+    x_pinned[data] = bytes;
+    return data;
+  }
+  bool free_pinned(void* data) {
+    const std::scoped_lock lock(mutex);
+    if (x_pinned.erase(static_cast<std::byte*>(data)) == 0) return false;
+    std::free(data);
+    return true;
+  }
+  [[nodiscard]] bool pinned(const void* data) {
+    const std::scoped_lock lock(mutex);
+    const auto* at = static_cast<const std::byte*>(data);
+    auto after = x_pinned.upper_bound(const_cast<std::byte*>(at));
+    if (after == x_pinned.begin()) return false;
+    const auto& [begin, bytes] = *std::prev(after);
+    return at < begin + bytes;
+  }
+
+  /// Device memory can be touched while one of these lives.
+  class Open {
+   public:
+    explicit Open(Device& device) : x_device(device), x_lock(device.mutex) {
+      if (x_device.x_open++ == 0) x_device.x_protect_all(true);
+    }
+    Open(const Open&) = delete;
+    Open& operator=(const Open&) = delete;
+    ~Open() {
+      if (--x_device.x_open == 0) x_device.x_protect_all(false);
+    }
+
+   private:
+    Device& x_device;
+    std::scoped_lock<std::recursive_mutex> x_lock;
+  };
+
+  void add_stream(Stream* stream) {
+    const std::scoped_lock lock(mutex);
+    x_streams.push_back(stream);
+  }
+  void remove_stream(Stream* stream) {
+    const std::scoped_lock lock(mutex);
+    std::erase(x_streams, stream);
+  }
+
+  /// Gives work to a stream; to the default stream (null), does it at once after everything else.
+  cudaError_t enqueue(Stream* stream, std::function<void()> work) {
+    const std::scoped_lock lock(mutex);
+    if (sticky != cudaSuccess) return note(sticky);
+    if (stream != nullptr) {
+      stream->work.push_back(std::move(work));
+      return cudaSuccess;
+    }
+    static_cast<void>(finish_all());
+    if (sticky == cudaSuccess) {
+      const Open open(*this);
+      work();
+    }
+    return note(sticky);
+  }
+  /// Does a stream's work.
+  cudaError_t finish(Stream* stream) {
+    if (stream == nullptr) return finish_all();
+    const std::scoped_lock lock(mutex);
+    if (!stream->work.empty()) {
+      const Open open(*this);
+      while (!stream->work.empty()) {
+        const std::function<void()> work = std::move(stream->work.front());
+        stream->work.pop_front();
+        if (sticky == cudaSuccess) work();
+      }
+    }
+    return note(sticky);
+  }
+  cudaError_t finish_all() {
+    const std::scoped_lock lock(mutex);
+    for (Stream* const stream : x_streams) static_cast<void>(finish(stream));
+    return note(sticky);
+  }
+
+  void fail(cudaError_t error, const std::string& what) {
+    sticky = error;
+    report = what;
+  }
+  /// Forgets a failure, which no call does on a device: for tests of failures.
+  void recover() {
+    const std::scoped_lock lock(mutex);
+    for (Stream* const stream : x_streams) stream->work.clear();
+    sticky = cudaSuccess;
+    last = cudaSuccess;
+    report.clear();
+  }
+
+ private:
+  static constexpr std::size_t page = 4096;
+  struct Block {
+    std::byte* base = nullptr;
+    std::size_t bytes = 0;
+  };
+
+  static void x_protect(const Block& block, bool open) {
+    ::mprotect(block.base, block.bytes, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+  }
+  void x_protect_all(bool open) {
+    for (const auto& [data, block] : x_blocks) x_protect(block, open);
+  }
+
+  std::map<std::byte*, Block> x_blocks;
+  std::map<std::byte*, std::size_t> x_pinned;
+  std::vector<Stream*> x_streams;
+  std::size_t x_used = 0;
+  int x_open = 0;
+};
+
+}  // namespace cuda_stand_in
