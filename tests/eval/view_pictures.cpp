@@ -94,6 +94,15 @@ TEST_CASE("a point has its view's colour in the scene and in both views") {
       CHECK(colour_at(pictures.views[3], pixel_of(pair.student, 24, 32)) == mark_colour(3));
       CHECK(colour_at(pictures.views[0], pixel_of(pair.teacher, 48, 64)) == mark_colour(3));
       CHECK(colour_at(pictures.scene, plans[0].map.to_scene(pair.teacher)) == mark_colour(3));
+
+      // The same twice as large, the scene at two thirds of its size.
+      const ViewPictures large = view_pictures(views, points, image, key, {.zoom = 2, .scene_height = 100});
+      CHECK(large.views[3].height() == 48);
+      CHECK(large.scene.height() == 100);
+      CHECK(large.scene.width() == 133);
+      CHECK(colour_at(large.views[3], pixel_of(pair.student, 48, 64)) == mark_colour(3));
+      const ScenePoint there = plans[0].map.to_scene(pair.teacher);
+      CHECK(colour_at(large.scene, {there.x / 1.5, there.y / 1.5}) == mark_colour(3));
     }
   }
 }

@@ -25,18 +25,22 @@
 
 namespace dssl {
 
-/// Draws the outline of what a view shows: its four edges through its map, each in 16 straight pieces, so
-/// that maps that bend are seen to. Throws `ShapeError`. Test: tests/eval/view_pictures.cpp.
+/// Draws the outline of what a view shows: its four edges through its map, each in 16 straight pieces, so that
+/// maps that bend are seen to. `scale`: pixels of the picture for one of the scene's. Throws `ShapeError`. Test:
+/// tests/eval/view_pictures.cpp.
 template <ViewMap M>
-void draw_outline(Image<std::uint8_t>& scene, const M& map, Colour colour, double thickness = 1) {
+void draw_outline(Image<std::uint8_t>& scene, const M& map, Colour colour, double thickness = 1,
+                  double scale = 1) {
   constexpr std::array<Point, 5> corners{{{-1, -1}, {1, -1}, {1, 1}, {-1, 1}, {-1, -1}}};
   constexpr int pieces = 16;
   // Lines lie inside the view, whose edges may be the scene's.
   const auto inset = [&](const Point& p) {
     const ScenePoint at = map.to_scene(p);
-    return ScenePoint{
-        std::clamp(at.x, 0.5 * thickness, static_cast<double>(scene.width()) - 0.5 * thickness),
-        std::clamp(at.y, 0.5 * thickness, static_cast<double>(scene.height()) - 0.5 * thickness)};
+    const auto within = [&](double value, Index extent) {
+      return std::clamp(scale * value, 0.5 * thickness,
+                        std::max(0.5 * thickness, static_cast<double>(extent) - 0.5 * thickness));
+    };
+    return ScenePoint{within(at.x, scene.width()), within(at.y, scene.height())};
   };
   for (std::size_t edge = 0; edge < 4; ++edge) {
     const Point from = corners[edge];
@@ -55,22 +59,43 @@ struct ViewPictures {
   std::vector<Image<std::uint8_t>> views;  ///< each with its points
 };
 
+/// Sizes of pictures of views.
+struct ViewPictureOptions {
+  Index zoom = 1;          ///< pixels of a picture for one of the view's, a side
+  Index scene_height = 0;  ///< of the scene's picture, in its own shape; 0: as it is
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    if (zoom < 1) throw OptionError("zoom", zoom, "at least 1");
+    if (scene_height < 0) throw OptionError("scene_height", scene_height, "0 (the scene's) or more");
+  }
+};
+
 /// The views and points that a training step would draw of an image under `key`, as pictures.
 ///
 /// View v has `mark_colour(v)`. Of the pairs of the first teacher view (0) with each other view v, the points
 /// are drawn in v's colour in the scene, in view 0, and in view v: a colour stands at one place of the scene
-/// everywhere. Colours of the views are as the network gets them. Throws `ShapeError`. Test:
+/// everywhere. Colours of the views are as the network gets them. Throws `OptionError`, `ShapeError`. Test:
 /// tests/eval/view_pictures.cpp.
 template <class Views, class Points>
 [[nodiscard]] ViewPictures view_pictures(const Views& views, const Points& points, const AnyImage& image,
-                                         const RandomKey& key) {
+                                         const RandomKey& key, const ViewPictureOptions& options = {}) {
+  options.validate();
   std::vector<typename Views::Plan> plans;
   views.plan(plans, height(image), width(image), key);
   typename Views::Workspace workspace;
   ViewPictures out{.scene = rgb_picture(image), .views = {}};
+  double scale = 1;
+  if (options.scene_height > 0) {
+    scale = static_cast<double>(options.scene_height) / static_cast<double>(out.scene.height());
+    const auto across = static_cast<Index>(std::lround(scale * static_cast<double>(out.scene.width())));
+    out.scene = enlarged(out.scene, options.scene_height, std::max<Index>(1, across), Enlargement::bilinear);
+  }
   for (const auto& plan : plans) {
-    out.views.push_back(std::visit(
-        [&](const auto& typed) { return rgb_picture(views.draw(typed, plan, workspace)); }, image));
+    const Image<std::uint8_t> view =
+        std::visit([&](const auto& typed) { return rgb_picture(views.draw(typed, plan, workspace)); }, image);
+    out.views.push_back(
+        enlarged(view, options.zoom * view.height(), options.zoom * view.width(), Enlargement::nearest));
   }
   const auto radius = [](const Image<std::uint8_t>& picture) {
     return std::max(1.5, 0.02 * static_cast<double>(std::min(picture.width(), picture.height())));
@@ -79,7 +104,7 @@ template <class Views, class Points>
       std::max(1.0, 0.008 * static_cast<double>(std::min(out.scene.width(), out.scene.height())));
   for (Index v = views.views(); v-- > 0;)  // the global ones on top
     draw_outline(out.scene, plans[static_cast<std::size_t>(v)].map, mark_colour(v),
-                 v < 2 ? 1.5 * line : line);
+                 v < 2 ? 1.5 * line : line, scale);
   for (Index v = 1; v < views.views(); ++v) {
     const auto& map = plans[static_cast<std::size_t>(v)].map;
     std::vector<Point> relative(static_cast<std::size_t>(points.count()));
@@ -92,7 +117,8 @@ template <class Views, class Points>
       };
       auto& teacher = out.views[0];
       auto& student = out.views[static_cast<std::size_t>(v)];
-      mark(out.scene, plans[0].map.to_scene(pair.teacher));
+      const ScenePoint at = plans[0].map.to_scene(pair.teacher);
+      mark(out.scene, {scale * at.x, scale * at.y});
       mark(teacher, pixel_of(pair.teacher, teacher.height(), teacher.width()));
       mark(student, pixel_of(pair.student, student.height(), student.width()));
     }
