@@ -1,8 +1,10 @@
 // Eigenvectors: exact small cases, and what makes them eigenvectors on large ones.
 #include "catch.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <random>
 #include <vector>
@@ -99,6 +101,31 @@ TEST_CASE("eigenvectors of drawn matrices: equal, tiny and negative eigenvalues 
                                                                          (2.0 * static_cast<double>(size)));
     }
     check(graded, n, n);
+  }
+}
+
+TEST_CASE("eigenvectors of covariances of few rows, whose small eigenvalues are rounding") {
+  // Deviations fall by orders of magnitude, as those of features that are all nearly alike.
+  for (const std::uint32_t seed : {1U, 2U, 3U, 4U, 5U, 6U}) {
+    for (const double fall : {0.0, 0.2, 1.0, 3.0}) {
+      std::mt19937 random(seed);
+      std::normal_distribution<double> normal;
+      constexpr std::size_t n = 96;
+      constexpr std::size_t rows = 20;
+      std::vector<double> mix(n * rows), matrix(n * n, 0.0);
+      for (double& v : mix) v = normal(random);
+      for (std::size_t r = 0; r < 2 * rows; ++r) {
+        std::vector<double> x(n, 0.0);
+        for (std::size_t k = 0; k < rows; ++k) {
+          const double along = 1e-5 * normal(random) * std::exp(-fall * static_cast<double>(k));
+          for (std::size_t i = 0; i < n; ++i) x[i] += along * mix[k * n + i];
+        }
+        for (std::size_t i = 0; i < n; ++i) {
+          for (std::size_t j = 0; j < n; ++j) matrix[i * n + j] += x[i] * x[j];
+        }
+      }
+      check(matrix, static_cast<Index>(n), 6);
+    }
   }
 }
 
