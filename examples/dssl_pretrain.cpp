@@ -21,6 +21,9 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
         job.checkpoint_path(),
         "is the checkpoint of an earlier run; --resume goes on with it, --overwrite begins anew");
   }
+  if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.best_path())) {
+    throw dssl::FileError(job.best_path(), "holds the best weights of an earlier run; --overwrite begins anew");
+  }
   RunLog log(job, command);
   const auto run = job.arch == "nano8"    ? pretrain_nano8
                    : job.arch == "tiny8"  ? pretrain_tiny8

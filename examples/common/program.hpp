@@ -1,6 +1,7 @@
 // What every program does: read its arguments, report errors in one line, stop on Ctrl-C, write JSON.
 #pragma once
 
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -100,6 +101,19 @@ inline void prepare_output_folder(const std::string& path) {
   if (problem) throw FileError(path, "cannot make the output folder: " + problem.message());
   if (!std::filesystem::is_directory(path)) throw FileError(path, "is a file; expected a folder for the output");
   const AtomicFile trial(path + "/writable");  // never committed: leaves nothing behind
+}
+
+/// A name as part of a file name.
+[[nodiscard]] inline std::string file_name(std::string name) {
+  for (char& c : name) {
+    if (c == '/' || c == '\\') c = '_';
+  }
+  return name;
+}
+
+/// A number for JSON, which knows no infinities: null for what is not finite.
+[[nodiscard]] inline nlohmann::ordered_json number_or_null(double value) {
+  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
 }
 
 /// Writes a JSON value with a line break at its end, whole or not at all. Throws `FileError`.

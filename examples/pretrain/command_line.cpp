@@ -81,6 +81,12 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"local_area.high", "--local-scale"},
     {"max_unreadable", "--max-unreadable"},
     {"checkpoint_steps", "--checkpoint-steps"},
+    {"monitor", "--monitor"},
+    {"every", "--monitor-every"},
+    {"monitor_size", "--monitor-size"},
+    {"monitor_classes", "--monitor-classes"},
+    {"monitor_metric", "--monitor-metric"},
+    {"keep_best", "--keep-best"},
 });
 
 }  // namespace
@@ -97,9 +103,15 @@ CommandLine::CommandLine()
   x_add_recipe_options();
   x_add_training_options();
   x_add_run_options();
+  x_add_monitor_options();
   x_app.footer(
       "Written to DIR: metrics.jsonl (one object a step), checkpoint.safetensors (after every epoch), \n"
-      "teacher.safetensors (the backbone under its published names), options.json.\n\n"
+      "teacher.safetensors (the backbone under its published names), options.json; with --keep-best \n"
+      "best.safetensors (the teacher when the monitor's figure was largest).\n\n"
+      "Monitors look at held-out images through the teacher and change nothing of the run. Figures, in \n"
+      "metrics.jsonl and on the progress line: spread (mean standard deviation of the unit class tokens; any \n"
+      "folder); knn (share of images that their nearest neighbours name rightly; a folder of folders, one a \n"
+      "class); retrieval (mean IoU by dense retrieval of val in train; a VOC folder).\n\n"
       "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale "
       "0.25 to 1 \n"
       "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and "
@@ -243,6 +255,32 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_app.add_option("--minutes", x_job.minutes, "Ends after so many minutes; 0: no limit")
       ->check(CLI::NonNegativeNumber)
+      ->group(group);
+}
+
+void CommandLine::x_add_monitor_options() {
+  const std::string group = "Monitor";
+  x_app.add_option("--monitor", x_job.monitor, "Folder of held-out images to measure the teacher on")
+      ->option_text("FOLDER")
+      ->group(group);
+  x_app.add_option("--monitor-every", x_job.monitor_every, "Epochs from one look to the next; the last is looked at")
+      ->group(group);
+  x_app
+      .add_option("--monitor-metric", x_job.monitor_metric,
+                  "Figure on the progress line, and of --keep-best; default: retrieval, knn, or spread, the first "
+                  "that the folder gives")
+      ->check(CLI::IsMember({"retrieval", "knn", "spread"}))
+      ->option_text("NAME")
+      ->group(group);
+  x_app.add_option("--monitor-size", x_job.monitor_size, "Height and width of the images; 0: of the global views")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  x_app
+      .add_option("--monitor-classes", x_job.monitor_classes,
+                  "Classes of a VOC folder, ids 0 to N-1; 0: as many as its classes.txt names")
+      ->check(CLI::Range(Index{0}, Index{256}))
+      ->group(group);
+  x_app.add_flag("--keep-best", x_job.keep_best, "Keeps the teacher with the largest figure in best.safetensors")
       ->group(group);
 }
 

@@ -1,6 +1,7 @@
 // One pretraining job: everything the command line says, and who runs it.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -59,6 +60,12 @@ struct Job {
   std::string precision = "f32";
   Index max_steps = 0;  ///< 0: no budget
   double minutes = 0;   ///< 0: no budget
+  std::string monitor;         ///< folder of held-out images; empty: none
+  Index monitor_every = 1;     ///< epochs
+  Index monitor_size = 0;      ///< 0: the global views'
+  Index monitor_classes = 0;   ///< 0: as many as classes.txt names
+  std::string monitor_metric;  ///< empty: the first that the folder gives
+  bool keep_best = false;
   Index synthetic_count = 1000;
   Index synthetic_size = 128;
   TrainerOptions options;
@@ -66,6 +73,11 @@ struct Job {
 
   [[nodiscard]] std::string checkpoint_path() const { return out + "/checkpoint.safetensors"; }
   [[nodiscard]] std::string teacher_path() const { return out + "/teacher.safetensors"; }
+  [[nodiscard]] std::string best_path() const { return out + "/best.safetensors"; }
+  /// What weights say of themselves.
+  [[nodiscard]] std::map<std::string, std::string> weights_metadata(Index steps) const {
+    return {{"arch", arch}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};
+  }
 };
 
 class RunLog;

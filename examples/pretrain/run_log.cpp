@@ -1,6 +1,7 @@
 #include <pretrain/run_log.hpp>
 
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -8,8 +9,10 @@
 #include <utility>
 
 #include <dssl/core/error.hpp>
+#include <dssl/eval/best_weights.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/version.hpp>
+#include <pretrain/held_out.hpp>
 
 namespace dssl::programs {
 namespace {
@@ -45,6 +48,8 @@ Index step_of(const std::string& line) {
 RunLog::RunLog(const Job& job, std::vector<std::string> command)
     : x_job(job), x_command(std::move(command)) {}
 
+RunLog::~RunLog() = default;
+
 void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan,
                    Index parameters, Index steps_done) {
   x_require_space(parameters);
@@ -62,6 +67,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
     x_line(join("  ", megabytes(static_cast<double>(entry.bytes)), "  ", entry.name));
   }
   x_line(join("  ", megabytes(static_cast<double>(plan.total())), "  together"));
+  x_open_monitor(!x_job.resume.empty());
   Json options = Json::object();
   for_each_option(x_job.options,
                   [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
@@ -69,6 +75,12 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["precision"] = x_job.precision;
   options["points"] = x_job.points;
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
+  if (!x_job.monitor.empty()) {
+    options["monitor"] = x_job.monitor;
+    options["monitor_every"] = x_job.monitor_every;
+    options["monitor_metric"] = x_held_out->metric;
+    options["keep_best"] = x_job.keep_best;
+  }
   x_options = {{"program", "dssl-pretrain"}, {"version", version_string},     {"compiler", __VERSION__},
                {"backend", backend},         {"command", x_command},          {"data", x_job.data},
                {"split", x_job.split},       {"images", x_job.source.size()}, {"arch", x_job.arch},
@@ -79,7 +91,32 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   x_progress->begin_at(steps_done * update);
 }
 
-Continue RunLog::step(const StepReport& report) {
+void RunLog::x_open_monitor(bool resumed) {
+  x_held_out = open_held_out(x_job, [this](std::string_view message) { warn(message); });
+  if (x_held_out) x_line(join("monitor: ", x_held_out->describe()));
+  if (!x_job.keep_best) return;
+  x_best = std::make_unique<BestWeights>(x_job.best_path(), x_held_out->metric);
+  if (resumed) x_best->resume();
+}
+
+RunLog::Json RunLog::x_look(const StepReport& report, const BackboneWeights<float>& weights) {
+  Json out = Json::object();
+  bool is_best = false;
+  for (const Figure& figure : x_held_out->measure(weights)) {
+    out[figure.name] = std::isfinite(figure.value) ? Json(figure.value) : Json(nullptr);
+    if (figure.name != x_held_out->metric) continue;
+    const Index steps = report.step + 1;
+    is_best = x_best && x_best->offer(figure.value, steps, weights, x_job.weights_metadata(steps));
+    char text[96];
+    std::snprintf(text, sizeof text, ", %s %.4f after epoch %ld%s", figure.name.c_str(), figure.value,
+                  static_cast<long>(report.epoch + 1), is_best ? " (best)" : "");
+    x_monitor_note = text;
+  }
+  if (x_best) out["best"] = is_best;
+  return out;
+}
+
+Continue RunLog::step(const StepReport& report, const std::function<BackboneWeights<float>()>& teacher) {
   if (!x_metrics) x_open_files();
   Json line = {
       {"step", report.step}, {"epoch", report.epoch}, {"images", report.images}, {"loss", report.loss}};
@@ -96,6 +133,7 @@ Continue RunLog::step(const StepReport& report) {
   line["images_per_second"] = report.images_per_second;
   line["unreadable"] = report.unreadable;
   line["collapse"] = name_of(report.collapse);
+  if (x_held_out && x_held_out->due(report)) line["monitor"] = x_look(report, teacher());
   const std::string text = line.dump() + "\n";
   // Flushed line by line: whoever watches the file sees every step, and a full disk is noticed at once.
   if (std::fwrite(text.data(), 1, text.size(), x_metrics.get()) != text.size() ||
@@ -110,7 +148,7 @@ Continue RunLog::step(const StepReport& report) {
     std::snprintf(note, sizeof note, "epoch %ld, loss %.4f (image %.4f, point %.4f)",
                   static_cast<long>(report.epoch + 1), report.loss, report.image.loss, report.point.loss);
   }
-  x_progress->at(report.images, note);
+  x_progress->at(report.images, note + x_monitor_note);
   if (x_interruption.requested()) return stop;
   if (report.step + 1 == report.steps) return proceed;
   if (x_job.max_steps > 0 && report.step + 1 - x_first_step >= x_job.max_steps) {
@@ -161,7 +199,8 @@ void RunLog::x_require_space(Index parameters) const {
   if (problem) return;  // a file system that does not tell
   const double buffers = 2 + (x_job.options.optimiser.kind == OptimiserKind::adamw ? 2 : 1);
   const double copies = std::filesystem::exists(x_job.checkpoint_path(), problem) ? 1 : 2;
-  const double needed = copies * (buffers + 1) * 4 * static_cast<double>(parameters);
+  const double weights = copies * (buffers + 1) + (x_job.keep_best ? copies : 0);
+  const double needed = weights * 4 * static_cast<double>(parameters);
   if (static_cast<double>(space.available) < needed) {
     throw FileError(x_job.out, join("the disk has ", megabytes(static_cast<double>(space.available)),
                                     " left; checkpoint and teacher need ", megabytes(needed)));
@@ -171,6 +210,11 @@ void RunLog::x_require_space(Index parameters) const {
 void RunLog::x_open_files() {
   write_json(x_job.out + "/options.json", x_options);
   x_cut_metrics();
+  if (x_first_step == 0) {
+    // What an earlier run kept is not this run's best.
+    std::error_code ignored;
+    std::filesystem::remove(x_job.best_path(), ignored);
+  }
   x_metrics.reset(std::fopen(x_metrics_path().c_str(), "a"));
   if (!x_metrics) throw FileError(x_metrics_path(), join("cannot open to write: ", std::strerror(errno)));
 }

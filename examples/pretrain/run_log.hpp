@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -16,9 +17,16 @@
 #include <common/progress.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/train/report.hpp>
+#include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
 
+namespace dssl {
+class BestWeights;
+}
+
 namespace dssl::programs {
+
+class HeldOut;
 
 /// The files and the terminal of one run: everything of it that does not depend on the recipe.
 class RunLog {
@@ -27,16 +35,20 @@ class RunLog {
 
   /// `command`: the program's arguments, for options.json.
   RunLog(const Job& job, std::vector<std::string> command);
+  RunLog(const RunLog&) = delete;
+  RunLog& operator=(const RunLog&) = delete;
+  ~RunLog();
 
   /// Says what is about to run, and makes sure that there is room for it. No file is changed before the first
   /// step is done: until then a resume may turn out to be impossible. `steps_done`: 0, or where a resumed run
-  /// stands. Throws `FileError`.
+  /// stands. Opens the monitor. Throws `FileError`, `OptionError`, `DataError`, `CheckpointError`.
   void begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan, Index parameters,
              Index steps_done);
 
-  /// Keeps the figures of a step; before the first, writes options.json and cuts metrics.jsonl back to where
-  /// the run stands. Stops on Ctrl-C and at the end of the budget. Throws `FileError`.
-  [[nodiscard]] Continue step(const StepReport& report);
+  /// Keeps the figures of a step, and those of the teacher on held-out images where it is time to look; keeps
+  /// the best weights. Before the first step, writes options.json and cuts metrics.jsonl back to where the run
+  /// stands. Stops on Ctrl-C and at the end of the budget. Throws `FileError`.
+  [[nodiscard]] Continue step(const StepReport& report, const std::function<BackboneWeights<float>()>& teacher);
 
   /// One line on stderr, the first time it is said.
   void warn(std::string_view message);
@@ -53,6 +65,9 @@ class RunLog {
   void x_require_space(Index parameters) const;
   void x_open_files();
   void x_cut_metrics() const;
+  void x_open_monitor(bool resumed);
+  /// The figures of held-out images, for metrics.jsonl.
+  [[nodiscard]] Json x_look(const StepReport& report, const BackboneWeights<float>& weights);
   void x_line(const std::string& text) const;
 
   const Job& x_job;
@@ -63,6 +78,9 @@ class RunLog {
   std::optional<Progress> x_progress;
   std::set<std::string, std::less<>> x_warned;
   Index x_first_step = 0;
+  std::unique_ptr<HeldOut> x_held_out;  ///< none without --monitor
+  std::unique_ptr<BestWeights> x_best;  ///< none without --keep-best
+  std::string x_monitor_note;  ///< the last look, for the progress line
   std::string x_budget;  ///< which budget ended the run
 };
 

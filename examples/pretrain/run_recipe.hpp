@@ -1,9 +1,7 @@
 // Runs a job with a recipe: the only part of the program that is compiled for each of them.
 #pragma once
 
-#include <map>
-#include <span>
-#include <string>
+#include <string_view>
 
 #include <common/precision.hpp>
 #include <dssl/backend/cpu.hpp>
@@ -24,14 +22,9 @@ template <class Recipe>
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),
             trainer.steps_done());
   const auto save_teacher = [&](Index steps) {
-    const auto weights = trainer.teacher();
-    save_backbone(job.teacher_path(), std::span<const float>(weights.values), weights.layout,
-                  {{"arch", job.arch},
-                   {"recipe", job.recipe},
-                   {"relation", job.relation},
-                   {"step", std::to_string(steps)}});
+    save_backbone(job.teacher_path(), trainer.teacher(), job.weights_metadata(steps));
   };
-  trainer.on_step([&](const StepReport& report) { return log.step(report); });
+  trainer.on_step([&](const StepReport& report) { return log.step(report, [&] { return trainer.teacher(); }); });
   trainer.on_epoch([&](const StepReport& report) {
     save_teacher(report.step + 1);
     return proceed;

@@ -1,15 +1,14 @@
 #include <report/views.hpp>
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <type_traits>
 #include <variant>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
+#include <dssl/eval/colour_map.hpp>
+#include <dssl/eval/picture.hpp>
 #include <dssl/points/point_key.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/views/geometry.hpp>
@@ -19,12 +18,10 @@
 namespace dssl::programs {
 namespace {
 
-/// A colour a view, told apart by most eyes, on any ground.
-constexpr std::array<std::string_view, 8> view_colours{"#ffd21f", "#ff5a36", "#22c7f2", "#39d353",
-                                                       "#d16bff", "#ff8fc7", "#f5f5f5", "#8f7bff"};
-
-std::string_view colour_of(Index view) {
-  return view_colours[static_cast<std::size_t>(view) % view_colours.size()];
+/// A view's colour for CSS.
+std::string colour_of(Index view) {
+  const Colour c = mark_colour(view);
+  return join("rgb(", int{c[0]}, ",", int{c[1]}, ",", int{c[2]}, ")");
 }
 
 MultiCropOptions view_options(const PretrainRun& run) {
@@ -54,24 +51,6 @@ MultiCropOptions view_options(const PretrainRun& run) {
   o.blur_radius_high = run.number("views.blur_radius_high");
   o.solarise_second_global = run.number("views.solarise_second_global");
   return o;
-}
-
-/// Three 8-bit channels of planes of any kind, to look at.
-template <WorkType W>
-Image<std::uint8_t> visible(const PlanarImage<W>& planes) {
-  Image<std::uint8_t> out(planes.height(), planes.width(), 3);
-  for (Index c = 0; c < 3; ++c) {
-    const W* const from = planes.plane(std::min(c, planes.channels() - 1));
-    for (Index i = 0; i < planes.plane_size(); ++i) {
-      std::uint8_t& to = out.pixels()[static_cast<std::size_t>(3 * i + c)];
-      if constexpr (std::is_same_v<W, std::uint8_t>) {
-        to = from[i];
-      } else {
-        to = static_cast<std::uint8_t>(255.0F * std::clamp(from[i], 0.0F, 1.0F) + 0.5F);
-      }
-    }
-  }
-  return out;
 }
 
 /// A picture with marks over it; the marks' coordinates are the picture's pixels.
@@ -131,20 +110,14 @@ std::string views_html(const PretrainRun& run, const AnyImage& image, Index samp
     }
   }
 
-  const Image<std::uint8_t> whole = std::visit(
-      [&]<class T>(const Image<T>& typed) {
-        PlanarImage<work_type<T>> planes;
-        to_planes(planes, typed);
-        return visible(planes);
-      },
-      image);
+  const Image<std::uint8_t> whole = rgb_picture(image);
   std::string html = join(
       "<div class=\"views\"><figure>", marked(whole, "the scene and its views", boxes + scene_points),
       "<figcaption>the scene, the boxes of its views, and the points of the pairs</figcaption></figure>");
   for (Index v = 0; v < crop.views(); ++v) {
     const auto& plan = plans[static_cast<std::size_t>(v)];
     const Image<std::uint8_t> view =
-        std::visit([&](const auto& typed) { return visible(crop.draw(typed, plan, workspace)); }, image);
+        std::visit([&](const auto& typed) { return rgb_picture(crop.draw(typed, plan, workspace)); }, image);
     html += join("<figure>", marked(view, view_name(v, plan.map), marks[static_cast<std::size_t>(v)]),
                  "<figcaption><span class=\"key\" style=\"background:", colour_of(v), "\"></span>",
                  view_name(v, plan.map), v == 0 ? " (teacher)" : "", "</figcaption></figure>");

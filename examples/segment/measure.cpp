@@ -19,15 +19,15 @@
 #include <dssl/eval/overlay.hpp>
 #include <dssl/eval/segmentation_probe.hpp>
 #include <dssl/io/png.hpp>
-#include <dssl/io/safetensors.hpp>
-#include <dssl/nn/parameters.hpp>
 #include <dssl/version.hpp>
 
 #include "common/architectures.hpp"
+#include "common/backbone.hpp"
+#include "common/labelled_set.hpp"
 #include "common/precision.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
-#include "segment/labelled_set.hpp"
+#include "common/segmentation_scores.hpp"
 
 namespace dssl::programs {
 
@@ -35,11 +35,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 SegmentationProbeOptions probe_options(const SegmentSettings& s) {
   SegmentationProbeOptions options;
-  options.classes = {.classes = s.classes, .void_ids = s.void_ids, .only = s.only};
+  options.classes = s.set.class_options();
   options.epochs = s.epochs;
   options.batch = s.batch;
   options.learning_rate = s.learning_rate;
@@ -50,14 +48,6 @@ SegmentationProbeOptions probe_options(const SegmentSettings& s) {
   options.seed = s.seed;
   options.loader = {.prefetch = std::max<Index>(8, 2 * s.at_once), .threads = s.threads};
   return options;
-}
-
-/// A name as part of a file name.
-std::string file_name(std::string name) {
-  for (char& c : name) {
-    if (c == '/' || c == '\\') c = '_';
-  }
-  return name;
 }
 
 template <class Backbone>
@@ -90,33 +80,16 @@ class Measurement {
   }
 
   void x_load() {
-    if (x_settings.random_weights()) {
-      std::vector<float> flat(static_cast<std::size_t>(x_extractor.layout().total()));
-      initialise(std::span<float>(flat), x_extractor.layout(), x_settings.seed);
-      x_extractor.load(flat);
-      return;
-    }
-    const auto file = SafetensorsFile::open(x_settings.weights);
-    const auto relation = file.metadata().find("relation");
-    if (relation != file.metadata().end() &&
-        (relation->second == "all-query" || relation->second == "all_query")) {
-      // The features are read as in every other relation, where patches see the class token.
-      throw CheckpointError(
-          x_settings.weights,
-          "was trained with relation all-query, whose patches do not see the class token; expected "
-          "weights of another relation");
-    }
-    x_loaded = x_extractor.load(file);
+    const LoadedWeights loaded = load_weights(x_settings.weights, x_extractor.layout(), x_settings.seed);
+    x_extractor.load(loaded.flat);
+    x_prefix = loaded.prefix;
   }
 
   void x_describe(Index classes) const {
     const double mib = static_cast<double>(x_extractor.memory_plan().total()) / 1048576.0;
     std::printf(
-        "%s\n%s, %td parameters, weights %s%s; %td training and %td evaluation images at %s, %td classes; "
-        "%.0f MiB for weights and activations\n",
-        x_extractor.backend().describe().c_str(), x_settings.arch.c_str(),
-        x_extractor.layout().parameter_count(), x_settings.weights.c_str(),
-        x_loaded.prefix.empty() ? "" : (" (" + x_loaded.prefix + "*)").c_str(), x_sets.train.size(),
+        "%s; %td training and %td evaluation images at %s, %td classes; %.0f MiB for weights and activations\n",
+        describe_backbone(x_extractor, x_settings.arch, x_settings.weights, x_prefix).c_str(), x_sets.train.size(),
         x_sets.val.size(), x_settings.size.c_str(), classes, mib);
     std::fflush(stdout);
   }
@@ -193,50 +166,20 @@ class Measurement {
     x_report(result, probe.classes(), std::chrono::duration<double>(Clock::now() - start).count());
   }
 
-  [[nodiscard]] std::string x_class_name(std::uint8_t id) const {
-    return id < x_sets.class_names.size() ? x_sets.class_names[id] : join("class ", int{id});
-  }
-
   void x_report(const SegmentationResult& result, const ClassMap& classes, double seconds) const {
-    const auto scores = result.scores(x_settings.absent_zero ? AbsentClasses::zero : AbsentClasses::excluded);
-    Json per_class = Json::array();
-    Json excluded = Json::array();
-    Json confusion = Json::array();
-    for (Index c = 0; c < classes.classes(); ++c) {
-      const std::uint8_t id = classes.id_of(c);
-      const double iou = scores.iou[static_cast<std::size_t>(c)];
-      per_class.push_back({{"id", id}, {"name", x_class_name(id)}, {"iou", number_or_null(iou)}});
-      if (!std::isfinite(iou)) excluded.push_back(id);
-      Json row = Json::array();
-      for (Index p = 0; p < classes.classes(); ++p) row.push_back(result.confusion(c, p));
-      confusion.push_back(std::move(row));
-      if (std::isfinite(iou)) {
-        std::printf("%-20s %5.1f %%\n", x_class_name(id).c_str(), 100 * iou);
-      } else {
-        std::printf("%-20s absent\n", x_class_name(id).c_str());
-      }
-    }
-    std::string left_out;
-    if (scores.absent > 0) {
-      left_out =
-          join(" (", scores.absent, " absent classes ", x_settings.absent_zero ? "count 0)" : "left out)");
-    }
-    std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy,
-                "mean IoU", 100 * scores.mean_iou, left_out.c_str());
-
-    const Json report{{"miou", number_or_null(scores.mean_iou)},
-                      {"pixel_accuracy", number_or_null(scores.pixel_accuracy)},
-                      {"per_class", per_class},
-                      {"excluded", excluded},
-                      {"images", result.images},
-                      {"unreadable", result.unreadable},
-                      {"final_loss", x_last_loss},
-                      {"seconds", {{"training", x_train_seconds}, {"evaluation", seconds}}},
-                      {"confusion", confusion},
-                      {"settings", x_settings.json()},
-                      {"weights_prefix", x_loaded.prefix},
-                      {"backend", x_extractor.backend().describe()},
-                      {"version", version_string}};
+    const bool absent_zero = x_settings.set.absent_zero;
+    const auto scores = result.scores(absent_zero ? AbsentClasses::zero : AbsentClasses::excluded);
+    print_scores(scores, classes, x_sets, absent_zero);
+    Json report = scores_json(scores, classes, x_sets);
+    report.update({{"images", result.images},
+                   {"unreadable", result.unreadable},
+                   {"final_loss", x_last_loss},
+                   {"seconds", {{"training", x_train_seconds}, {"evaluation", seconds}}},
+                   {"confusion", confusion_json(result.confusion)},
+                   {"settings", x_settings.json()},
+                   {"weights_prefix", x_prefix},
+                   {"backend", x_extractor.backend().describe()},
+                   {"version", version_string}});
     write_json(x_settings.out + "/result.json", report);
   }
 
@@ -244,7 +187,7 @@ class Measurement {
   const LabelledSets& x_sets;
   Interruption x_interruption;
   FeatureExtractor<Backbone, Cpu> x_extractor;
-  LoadedBackbone x_loaded;
+  std::string x_prefix;
   double x_last_loss = 0;
   double x_train_seconds = 0;
 };
@@ -252,7 +195,7 @@ class Measurement {
 }  // namespace
 
 void measure_segmentation(SegmentSettings settings) {
-  const LabelledSets sets = open_sets(settings);
+  const LabelledSets sets = open_sets(settings.set, settings.channels, settings.seed);
   with_architecture(settings.arch, [&]<class Backbone>() {
     Measurement<Backbone>(settings, sets, Cpu({.threads = settings.threads, .precision = precision_of(settings.precision)})).run();
   });

@@ -4,26 +4,21 @@
 #include <cstdint>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <dssl/core/tensor_view.hpp>
 
+#include "common/labelled_set.hpp"
+
 namespace dssl::programs {
 
 struct SegmentSettings {
-  std::string data;
+  LabelledData set;
   std::string weights;
   std::string arch = "tiny16";
   std::string out;
-  Index classes = 0;  // 0: as many as classes.txt names, or the generated scenes have
-  std::vector<int> void_ids{255};
-  std::vector<int> only;
-  bool absent_zero = false;
-  std::string train = "train";
-  std::string val = "val";
   std::string size = "448";
   std::string fit = "stretch";
   Index channels = 3;
@@ -38,14 +33,9 @@ struct SegmentSettings {
   std::string precision = "f32";
   std::uint64_t seed = 0;
   Index overlays = 8;
-  Index scenes = 400;
-  Index val_scenes = 100;
-  Index scene_size = 128;
-  Index scene_classes = 7;
 
   /// Height and width of the input from `size`. Throws `OptionError`.
   [[nodiscard]] std::pair<Index, Index> input_size() const;
-  [[nodiscard]] bool synthetic() const { return data == "synthetic"; }
   [[nodiscard]] bool random_weights() const { return weights == "random"; }
   [[nodiscard]] nlohmann::ordered_json json() const;
 };

@@ -8,14 +8,20 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
+#include <dssl/data/defect_files.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/voc.hpp>
 #include <dssl/eval/calibration.hpp>
 #include <dssl/eval/cluster_probe.hpp>
+#include <dssl/eval/defect_bank_file.hpp>
 #include <dssl/eval/defect_probe.hpp>
 #include <dssl/eval/detection.hpp>
+#include <dssl/eval/difference_probe.hpp>
+#include <dssl/eval/effective_rank.hpp>
 #include <dssl/eval/features.hpp>
+#include <dssl/eval/fine_tuned_segmenter.hpp>
 #include <dssl/eval/knn.hpp>
+#include <dssl/eval/linear_probe.hpp>
 #include <dssl/eval/metrics.hpp>
 #include <dssl/eval/nearest.hpp>
 #include <dssl/eval/overlay.hpp>
@@ -23,6 +29,7 @@
 #include <dssl/eval/score_tally.hpp>
 #include <dssl/eval/segmentation_probe.hpp>
 #include <dssl/eval/template_comparison.hpp>
+#include <dssl/eval/template_probe.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/views/multi_crop.hpp>
@@ -208,5 +215,63 @@ std::vector<float> differences(Extractor& extractor, const std::vector<float>& b
   return scores;
 }
 // [template end]
+
+// [linear probe]
+/// The share of test features that a linear classifier names rightly, for each learning rate of the grid.
+std::vector<double> linear_accuracies(dssl::MatrixView<const float> train, const std::vector<std::int64_t>& labels,
+                                      dssl::MatrixView<const float> test,
+                                      const std::vector<std::int64_t>& truth) {
+  dssl::LinearProbe<dssl::Cpu> probe(
+      dssl::Cpu(), {.width = train.cols(), .classes = 7, .learning_rates = {0.001, 0.01, 0.1}, .epochs = 100});
+  probe.train(train, labels);  // features in host memory
+  return probe.accuracies(test, truth);
+}
+// [linear probe end]
+
+// [fine-tuning]
+double fine_tuned_mean_iou(const std::vector<float>& backbone, const dssl::VocFolder& few, const dssl::VocFolder& val) {
+  dssl::FineTunedSegmenter<Backbone, dssl::Cpu> tuner(
+      dssl::Cpu(), {.height = 224, .width = 224, .batch = 8, .steps = 500, .layer_decay = 0.75},
+      {.classes = 21, .void_ids = {255}});
+  tuner.network().load(backbone);
+  tuner.train(few);
+  return tuner.evaluate(val).scores().mean_iou;
+}
+// [fine-tuning end]
+
+// [effective rank]
+double effective_rank_of(Extractor& extractor, const std::vector<std::vector<float>>& batches) {
+  dssl::FeatureSpectrum<dssl::Cpu> spectrum(extractor.backend(), extractor.width());
+  for (const std::vector<float>& images : batches) {
+    const dssl::Index count = extractor.forward(images);
+    for (dssl::Index i = 0; i < count; ++i) spectrum.add(extractor.patch_map(i));
+  }
+  return spectrum.effective_rank();
+}
+// [effective rank end]
+
+// [bank file]
+void keep(const dssl::DefectProbe<Backbone, dssl::Cpu>& probe, const std::string& path) {
+  dssl::save_defect_bank(path, *probe.bank(), {{"weights", "teacher.safetensors"}});
+}
+
+void take_up(dssl::DefectProbe<Backbone, dssl::Cpu>& probe, const std::string& path) {
+  probe.take(dssl::load_defect_bank(dssl::Cpu(), dssl::SafetensorsFile::open(path)));
+}
+// [bank file end]
+
+// [pairs]
+/// Scores boards against their templates: by features, and by plain differences of pixels as the floor.
+void print_pairs(Extractor& extractor, const dssl::DefectFiles& boards) {
+  dssl::TemplateProbe<Backbone, dssl::Cpu> probe(extractor, {.comparison = {.reach = 1}});
+  std::printf("AUPRO %.4f\n", probe.evaluate(boards).tally.aupro());
+
+  dssl::DifferenceProbe difference({.input = {.height = 224, .width = 320}});
+  dssl::DefectResult floor;
+  difference.on_score = [&](const dssl::DefectScore& image) { floor.add(image); };
+  difference.score_pairs(boards);
+  std::printf("by differences of pixels %.4f\n", floor.tally.aupro());
+}
+// [pairs end]
 
 }  // namespace snippets

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -15,9 +16,11 @@
 #include <dssl/backend/cpu.hpp>
 #endif
 #include <dssl/eval/calibration.hpp>
+#include <dssl/eval/defect_bank_file.hpp>
 #include <dssl/eval/defect_probe.hpp>
 
 #include "eval/halves.hpp"
+#include "temporary_folder.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -183,4 +186,46 @@ TEST_CASE("patches with defects in them are not learned; a probe says what is wr
   CHECK(contains(thrown_by<OptionError>(
                      [&] { DefectProbe<HalvesBackbone, Reference<double>>(features, {.neighbourhood = 2}); }),
                  "'neighbourhood' is 2"));
+}
+
+TEST_CASE("a bank from a file gives the same scores; a file that holds none says so") {
+  const TemporaryFolder folder;
+  auto features = halves_extractor(Reference<float>());
+  DefectProbe<HalvesBackbone, Reference<float>> probe(features, {.coreset = 0.3, .reweighting = 5});
+  probe.learn(Stripes(6, 1, false));
+  save_defect_bank(folder / "bank.safetensors", *probe.bank(), {{"made_by", "a test"}});
+  CHECK(folder.entries() == 1);
+  const auto file = SafetensorsFile::open(folder / "bank.safetensors");
+  CHECK(file.metadata().at("made_by") == "a test");
+
+  DefectProbe<HalvesBackbone, Reference<float>> later(features, {});
+  later.take(load_defect_bank(features.backend(), file));
+  CHECK(later.bank()->radius() == probe.bank()->radius());
+  CHECK(later.bank()->options().reweighting == 5);
+  const DefectResult before = probe.evaluate(Stripes(6, 2, true));
+  const DefectResult after = later.evaluate(Stripes(6, 2, true));
+  CHECK(before.defect_scores == after.defect_scores);
+  CHECK(before.normal_scores == after.normal_scores);
+
+  const std::vector<float> odd{1, 2, std::numeric_limits<float>::infinity(), 4};
+  SafetensorsWriter writer;
+  writer.add("bank", {2, 2}, std::span<const float>(odd));
+  writer.write(folder / "odd.safetensors");
+  const auto reading = [&](const std::string& path) {
+    return thrown_by<CheckpointError>(
+        [&] { static_cast<void>(load_defect_bank(features.backend(), SafetensorsFile::open(path))); });
+  };
+  CHECK(contains(reading(folder / "odd.safetensors"), "not finite"));
+  const std::vector<float> plain{1, 2, 3, 4};
+  SafetensorsWriter numberless;
+  numberless.add("bank", {1, 4}, std::span<const float>(plain));
+  numberless.write(folder / "numberless.safetensors");
+  CHECK(contains(reading(folder / "numberless.safetensors"), "'reweighting' is missing"));
+  SafetensorsWriter other;
+  other.add("weights", {1, 4}, std::span<const float>(plain));
+  other.write(folder / "other.safetensors");
+  CHECK(contains(reading(folder / "other.safetensors"), "no tensor 'bank'"));
+  DefectBank<Reference<float>> narrow(features.backend(), {.width = 4, .pool = 1});
+  narrow.restore(MatrixView<const float>(plain.data(), 1, 4), 0);
+  CHECK(contains(thrown_by<ShapeError>([&] { later.take(std::move(narrow)); }), "width 4"));
 }

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <numeric>
 #include <random>
 #include <set>
@@ -182,6 +183,18 @@ TEST_CASE("k-means gives the same bits for any number of threads") {
   CHECK(inertia[0] == inertia[1]);
 }
 #endif
+
+TEST_CASE("a shuffle holds every number once, and all orders come about equally often") {
+  std::map<std::vector<Index>, int> orders;
+  for (std::uint64_t seed = 0; seed < 2400; ++seed) ++orders[shuffled(4, {.seed = seed})];
+  CHECK(orders.size() == 24);
+  for (const auto& [order, count] : orders) {
+    CHECK(std::set<Index>(order.begin(), order.end()) == std::set<Index>{0, 1, 2, 3});
+    CHECK(count > 50);  // expected 100
+    CHECK(count < 150);
+  }
+  CHECK(shuffled(0, {}).empty());
+}
 
 TEST_CASE("a sample of rows has no repeats, grows with its size, and takes all alike") {
   std::vector<int> taken(50, 0);

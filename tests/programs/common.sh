@@ -6,6 +6,7 @@ if [[ $# -lt 2 ]]; then
   exit 2
 fi
 programs=$1 make_image=$2
+tools=$(dirname "$make_image")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -45,6 +46,12 @@ warns() {
   [[ $(grep -Ec -- "$words" err.txt) -eq $lines && $(wc -l <err.txt) -eq $lines ]] ||
     fail "not $lines lines of '$words' on stderr of: $*"
 }
+
+# value FILE KEY...: a value of a JSON file.
+value() { "$tools/dssl_json_value" "$@"; }
+
+# above VALUE LEAST WHAT: fails unless VALUE is at least LEAST.
+above() { awk "BEGIN { exit !($1 >= $2) }" || fail "$1 is below $2: $3"; }
 
 # A run of nano8 small enough for a test: 4 steps an epoch on 8 scenes.
 tiny=(--arch nano8 --batch 2 --views-global 16 --views-local 16 --locals 1 --prototypes 16)

@@ -62,12 +62,31 @@ class DefectBank {
       : x_backend(backend), x_options((options.validate(), options)) {}
 
   [[nodiscard]] const DefectBankOptions& options() const { return x_options; }
+  [[nodiscard]] const B& backend() const { return x_backend; }
   /// Rows that scores are taken to; 0 before `build`.
   [[nodiscard]] Index size() const { return x_rows ? x_rows->size() : 0; }
   /// Rows added so far.
   [[nodiscard]] Index added() const { return x_added; }
   /// The largest distance of a row of the pool to the coreset.
   [[nodiscard]] double radius() const { return x_radius; }
+  /// The coreset (size,W) in the backend's memory; empty before `build`.
+  [[nodiscard]] MatrixView<const T> rows() const { return x_rows ? x_rows->rows() : MatrixView<const T>{}; }
+
+  /// Takes a coreset (n,W) in host memory that was built before, with its radius, in place of what is there.
+  /// Throws `ShapeError`, `DataError` where there are no rows.
+  void restore(MatrixView<const T> coreset, double radius) {
+    if (coreset.rows() < 1) throw DataError("defect bank: there are no rows to restore");
+    require_shape(coreset.cols() == x_options.width, "defect bank of width ", x_options.width, ": rows of width ",
+                  coreset.cols());
+    const Buffer room = x_backend.allocate(static_cast<std::size_t>(coreset.size()) * sizeof(T));
+    T* const rows = reinterpret_cast<T*>(room.data());
+    x_backend.upload(rows, std::span<const T>(coreset.data(), static_cast<std::size_t>(coreset.size())));
+    x_make_rows(coreset.rows());
+    x_rows->add(MatrixView<const T>(rows, coreset.rows(), coreset.cols()));
+    x_radius = radius;
+    x_pool = Buffer();
+    x_added = 0;
+  }
 
   /// Adds normal rows (m,W) in the backend's memory. Throws `ShapeError`, also beyond `pool`.
   void add(MatrixView<const T> rows) {
@@ -99,12 +118,7 @@ class DefectBank {
       std::sort(coreset.rows.begin(), coreset.rows.end());
     }
     const Index kept = size < x_added ? static_cast<Index>(coreset.rows.size()) : x_added;
-    x_rows.emplace(x_backend, NearestOptions{.width = x_options.width,
-                                             .capacity = kept,
-                                             .neighbours = std::clamp<Index>(x_options.reweighting, 1, kept),
-                                             .by = Nearness::distance,
-                                             .queries = x_options.queries,
-                                             .block = x_options.block});
+    x_make_rows(kept);
     if (size == x_added) {
       x_rows->add(pool);
     } else {
@@ -135,6 +149,15 @@ class DefectBank {
   }
 
  private:
+  void x_make_rows(Index count) {
+    x_rows.emplace(x_backend, NearestOptions{.width = x_options.width,
+                                             .capacity = count,
+                                             .neighbours = std::clamp<Index>(x_options.reweighting, 1, count),
+                                             .by = Nearness::distance,
+                                             .queries = x_options.queries,
+                                             .block = x_options.block});
+  }
+
   [[nodiscard]] MatrixView<T> x_pool_rows() const {
     return MatrixView<T>(reinterpret_cast<T*>(x_pool.data()), x_options.pool, x_options.width);
   }

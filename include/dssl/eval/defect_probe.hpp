@@ -21,18 +21,15 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
-#include <dssl/eval/bilinear.hpp>
 #include <dssl/eval/class_map.hpp>
 #include <dssl/eval/defect_bank.hpp>
-#include <dssl/eval/detection.hpp>
+#include <dssl/eval/defect_score.hpp>
 #include <dssl/eval/feature_pass.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/labelled_input.hpp>
 #include <dssl/eval/neighbourhood.hpp>
 #include <dssl/eval/row_sample.hpp>
 #include <dssl/eval/score_tally.hpp>
-#include <dssl/views/blur.hpp>
-#include <dssl/views/planar_image.hpp>
 
 namespace dssl {
 
@@ -65,45 +62,6 @@ struct DefectProbeOptions {
   }
 };
 
-/// One scored image, at the size of the input; valid during the callback.
-struct DefectScore {
-  Index index = 0;                      ///< in the source
-  double score = 0;                     ///< of the image
-  bool defect = false;                  ///< its mask is not all 0
-  std::span<const float> input;         ///< (C,h,w); `DefectProbe::renderer` makes it a picture
-  std::span<const float> heat_map;      ///< (h,w)
-  std::span<const std::uint8_t> truth;  ///< (h,w): 0 normal, 1 defect, `ClassMap::ignored` outside the image
-};
-
-/// The scores of a set, and what they are worth.
-struct DefectResult {
-  DetectionTally tally;
-  std::vector<double> normal_scores{};  ///< of images without a defect, in the source's order
-  std::vector<double> defect_scores{};
-  Index unreadable = 0;  ///< images left out
-};
-
-namespace detail {
-
-/// A source whose masks say 1 for every pixel of a defect, whatever the file calls it.
-template <class Source>
-class BinaryMasks {
- public:
-  explicit BinaryMasks(const Source& source) : x_source(source) {}
-  [[nodiscard]] Index size() const { return x_source.size(); }
-  [[nodiscard]] std::string name(Index i) const { return x_source.name(i); }
-  [[nodiscard]] LabelledImage load(Index i) const {
-    LabelledImage out = with_mask(x_source.load(i));
-    for (std::uint8_t& id : out.mask.pixels()) id = id != 0 ? 1 : 0;
-    return out;
-  }
-
- private:
-  const Source& x_source;
-};
-
-}  // namespace detail
-
 /// Scores images by how far their patch tokens lie from those of normal images.
 ///
 /// `learn` takes patches of normal images (each token the mean of its neighbourhood) and reduces them to a
@@ -126,7 +84,8 @@ class DefectProbe {
   DefectProbe(Extractor& extractor, const DefectProbeOptions& options)
       : x_extractor(extractor),
         x_options((options.validate(), options)),
-        x_renderer(detail::probe_input(extractor, options), ClassMap({.classes = 2, .void_ids = {}})) {
+        x_renderer(detail::probe_input(extractor, options), defect_classes()),
+        x_heat_maps(extractor.grid(), extractor.options().height, extractor.options().width, options.smoothing) {
     static_cast<void>(x_make_bank(1));  // its options are checked before the work begins
     Arena measure;
     x_place(measure);
@@ -172,29 +131,25 @@ class DefectProbe {
     return passed;
   }
 
-  /// Scores every image of a source and counts. Throws `DataError` before `learn`, or where no image can be
-  /// read.
+  /// Takes a bank that was built before, for images of the same backbone at the same size. Throws `ShapeError`.
+  void take(DefectBank<B> bank) {
+    require_shape(bank.options().width == x_extractor.width() && bank.size() > 0, "defect probe: a bank of ",
+                  bank.size(), " rows of width ", bank.options().width, "; the features have ", x_extractor.width());
+    x_bank.emplace(std::move(bank));
+  }
+
+  /// Scores every image of a source, each with a call of `on_score`. Throws `DataError` before `learn`, or where
+  /// no image can be read.
+  template <class Source>
+  FeaturePassCount score(const Source& source, const std::stop_token& token = {}) {
+    return x_each_score(source, token, [](const DefectScore&) {});
+  }
+
+  /// Scores every image of a source and counts. Throws as `score`.
   template <class Source>
   [[nodiscard]] DefectResult evaluate(const Source& source, const std::stop_token& token = {}) {
-    if (!x_bank) throw DataError("defect probe: nothing was learned before the evaluation");
-    const Index height = x_renderer.options().height;
-    const Index width = x_renderer.options().width;
     DefectResult result{.tally = DetectionTally(x_options.tally)};
-    std::vector<float> patch_scores(static_cast<std::size_t>(x_extractor.grid().size()));
-    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
-      const std::span<const std::uint8_t> truth(image.input.labels);
-      const std::optional<double> found = x_score(patch_scores, image);
-      if (!found) return;
-      const double score = *found;
-      const std::span<const float> heat_map = x_heat_map(patch_scores);
-      const bool defect = std::find(truth.begin(), truth.end(), std::uint8_t{1}) != truth.end();
-      result.tally.add_image(score, defect);
-      result.tally.add_map(heat_map, truth, height, width, ClassMap::ignored);
-      (defect ? result.defect_scores : result.normal_scores).push_back(score);
-      if (on_score) on_score({image.index, score, defect, image.input.image, heat_map, truth});
-    });
-    result.unreadable = passed.unreadable;
-    if (passed.images == 0 && !token.stop_requested()) throw DataError("no image of the set can be read");
+    result.unreadable = x_each_score(source, token, [&](const DefectScore& image) { result.add(image); }).unreadable;
     return result;
   }
 
@@ -218,9 +173,24 @@ class DefectProbe {
   }
 
   template <class Source, class Each>
+  FeaturePassCount x_each_score(const Source& source, const std::stop_token& token, const Each& each) {
+    if (!x_bank) throw DataError("defect probe: nothing was learned before the evaluation");
+    std::vector<float> patch_scores(static_cast<std::size_t>(x_extractor.grid().size()));
+    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
+      const std::optional<double> found = x_score(patch_scores, image);
+      if (!found) return;
+      const DefectScore score(image.index, *found, image.input, x_heat_maps.of(patch_scores), x_renderer.options());
+      each(score);
+      if (on_score) on_score(score);
+    });
+    if (passed.images == 0 && !token.stop_requested()) throw DataError("no image of the set can be read");
+    return passed;
+  }
+
+  template <class Source, class Each>
   FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
     Index done = 0;
-    return pass_features(x_extractor, x_renderer, detail::BinaryMasks<Source>(source),
+    return pass_features(x_extractor, x_renderer, BinaryMasks<Source>(source),
                          {.loader = x_options.loader, .skip = x_options.skip}, on_skip, token,
                          [&](const PassedImage<T>& image) {
                            each(image);
@@ -277,16 +247,6 @@ class DefectProbe {
     return true;
   }
 
-  [[nodiscard]] std::span<const float> x_heat_map(std::span<const float> patch_scores) {
-    const Index height = x_renderer.options().height;
-    const Index width = x_renderer.options().width;
-    x_heat.reshape(1, height, width);
-    const std::span<float> pixels(x_heat.plane(0), static_cast<std::size_t>(height * width));
-    enlarge<float>(pixels, patch_scores, x_extractor.grid(), height, width);
-    gaussian_blur(x_heat, x_options.smoothing, x_blur);
-    return pixels;
-  }
-
   Extractor& x_extractor;
   DefectProbeOptions x_options;
   InputRenderer x_renderer;
@@ -296,8 +256,7 @@ class DefectProbe {
   MatrixView<T> x_some;  // (N,W) its patches that are learned, or scored
   VectorView<std::int32_t> x_index;
   VectorView<const Taps<T>> x_taps;
-  PlanarImage<float> x_heat;
-  BlurWorkspace<float> x_blur;
+  HeatMaps x_heat_maps;
 };
 
 }  // namespace dssl

@@ -73,32 +73,35 @@ template <class Extractor, class Options>
 
 }  // namespace detail
 
-/// Calls each(PassedImage) for every readable image of a source, whole, in order.
+/// An image of a pass as it was loaded.
+struct LoadedInput {
+  Index index = 0;  ///< in the source
+  LabelledInput input{};
+  std::vector<SkippedImage> skipped{};
+};
+
+/// Calls on_batch(std::vector<LoadedInput>&) with every readable image of a source, whole, in order, `batch` at
+/// a time (the last may be smaller).
 ///
 /// Images come from a `SegmentationSource`, or from an `ImageSource`, which is taken to have a mask of zeros.
-/// They are loaded ahead on oneTBB's threads; memory is bounded by `loader.prefetch` inputs and the
-/// extractor's batch. `each` is called on the caller's thread; a stop request ends the pass with the batch it
-/// is in. Throws `DataError` where too many cannot be read, and what `each` throws.
+/// They are loaded ahead on oneTBB's threads; memory is bounded by `loader.prefetch` and `batch` inputs.
+/// `on_batch` is called on the caller's thread; a stop request ends the pass with the batch it is in. Throws
+/// `DataError` where too many cannot be read, and what `on_batch` throws.
 /// Test: tests/eval/segmentation_probe.cpp, tests/eval/retrieval_probe.cpp.
-template <class Extractor, class Source, class Each>
-FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& renderer, const Source& source,
-                               const FeaturePassOptions& options, const SkipCounter::Warn& on_skip,
-                               const std::stop_token& token, const Each& each) {
+template <class Source, class OnBatch>
+FeaturePassCount pass_inputs(const InputRenderer& renderer, const Source& source, Index batch,
+                             const FeaturePassOptions& options, const SkipCounter::Warn& on_skip,
+                             const std::stop_token& token, const OnBatch& on_batch) {
   static_assert(SegmentationSource<Source> || ImageSource<Source>,
                 "a pass takes a SegmentationSource or an ImageSource");
   options.validate();
   const Index label_height = options.label_height > 0 ? options.label_height : renderer.options().height;
   const Index label_width = options.label_width > 0 ? options.label_width : renderer.options().width;
-  struct Loaded {
-    Index index = 0;
-    LabelledInput input{};
-    std::vector<SkippedImage> skipped{};
-  };
   SkipCounter skips(options.skip, on_skip);
-  OrderedLoader<Loaded> loader(
+  OrderedLoader<LoadedInput> loader(
       source.size(),
-      [&](Index i) -> std::optional<Loaded> {
-        Loaded out{.index = i};
+      [&](Index i) -> std::optional<LoadedInput> {
+        LoadedInput out{.index = i};
         try {
           out.input = renderer.render(detail::with_mask(source.load(i)), label_height, label_width);
         } catch (const ImageError& error) {
@@ -107,25 +110,41 @@ FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& render
         return out;
       },
       options.loader, token);
-  using T = typename Extractor::T;
-  const auto limit = static_cast<std::size_t>(extractor.options().batch);
-  std::vector<Loaded> batch;
-  std::vector<float> images;
-  images.reserve(limit * static_cast<std::size_t>(extractor.image_size()));
+  const auto limit = static_cast<std::size_t>(batch);
+  std::vector<LoadedInput> loaded;
   FeaturePassCount count;
   for (bool more = true; more && !token.stop_requested();) {
-    batch.clear();
-    images.clear();
-    while (batch.size() < limit) {
-      std::optional<Loaded> loaded = loader.next();
-      more = loaded.has_value();
+    loaded.clear();
+    while (loaded.size() < limit) {
+      std::optional<LoadedInput> next = loader.next();
+      more = next.has_value();
       if (!more) break;
-      skips.count(loaded->skipped);
-      if (loaded->input.image.empty()) continue;
-      images.insert(images.end(), loaded->input.image.begin(), loaded->input.image.end());
-      batch.push_back(std::move(*loaded));
+      skips.count(next->skipped);
+      if (!next->input.image.empty()) loaded.push_back(std::move(*next));
     }
-    if (batch.empty() || token.stop_requested()) break;
+    if (loaded.empty() || token.stop_requested()) break;
+    count.images += static_cast<Index>(loaded.size());
+    on_batch(loaded);
+  }
+  count.unreadable = skips.unreadable();
+  return count;
+}
+
+/// Calls each(PassedImage) for every readable image of a source, whole, in order, with its features.
+///
+/// As `pass_inputs`, by batches of the extractor's.
+template <class Extractor, class Source, class Each>
+FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& renderer, const Source& source,
+                               const FeaturePassOptions& options, const SkipCounter::Warn& on_skip,
+                               const std::stop_token& token, const Each& each) {
+  using T = typename Extractor::T;
+  const Index limit = extractor.options().batch;
+  std::vector<float> images;
+  images.reserve(static_cast<std::size_t>(limit * extractor.image_size()));
+  return pass_inputs(renderer, source, limit, options, on_skip, token, [&](std::vector<LoadedInput>& batch) {
+    images.clear();
+    for (const LoadedInput& loaded : batch)
+      images.insert(images.end(), loaded.input.image.begin(), loaded.input.image.end());
     extractor.forward(images);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const MatrixView<const T> class_tokens = extractor.class_tokens();
@@ -134,11 +153,8 @@ FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& render
                           .patches = extractor.patch_map(static_cast<Index>(i)),
                           .class_token = class_tokens.empty() ? MatrixView<const T>{}
                                                               : class_tokens.rows(static_cast<Index>(i), 1)});
-      ++count.images;
     }
-  }
-  count.unreadable = skips.unreadable();
-  return count;
+  });
 }
 
 }  // namespace dssl

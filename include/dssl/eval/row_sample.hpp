@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,16 @@ namespace dssl {
   for (Index i = 0; i < taken; ++i) out.push_back(drawn[static_cast<std::size_t>(i)].second);
   std::sort(out.begin(), out.end());
   return out;
+}
+
+/// 0 .. n - 1 in an order drawn with the key: for an epoch's samples. O(n). Test: tests/eval/kmeans.cpp.
+[[nodiscard]] inline std::vector<Index> shuffled(Index n, const RandomKey& key) {
+  std::vector<Index> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), Index{0});
+  RandomStream random(key);
+  for (std::size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[random.below(static_cast<std::uint32_t>(i))]);
+  return order;
 }
 
 /// The share of image i of n in `total` rows: whole numbers that differ by at most 1 and sum to `total`.

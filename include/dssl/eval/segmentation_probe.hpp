@@ -22,10 +22,12 @@
 #include <dssl/data/source.hpp>
 #include <dssl/eval/class_map.hpp>
 #include <dssl/eval/confusion.hpp>
+#include <dssl/eval/drawn_crop.hpp>
 #include <dssl/eval/feature_pass.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/labelled_input.hpp>
 #include <dssl/eval/linear_segmenter.hpp>
+#include <dssl/eval/row_sample.hpp>
 #include <dssl/views/box_search.hpp>
 
 namespace dssl {
@@ -270,18 +272,12 @@ class SegmentationProbe {
     return cache;
   }
 
-  /// A fresh order of the samples for each epoch.
+  /// A fresh order of the samples for each epoch; the probe's own, not that of a training run of this seed.
   [[nodiscard]] std::vector<Index> x_order(Index count, Index epoch) const {
-    std::vector<Index> order(static_cast<std::size_t>(count));
-    std::iota(order.begin(), order.end(), Index{0});
-    RandomStream random({.seed = x_options.seed,
-                         .epoch = static_cast<std::uint32_t>(epoch),
-                         .view = 1,  // the probe's own shuffle, not that of a training run of this seed
-                         .purpose = Purpose::shuffle});
-    for (std::size_t i = order.size(); i > 1; --i) {
-      std::swap(order[i - 1], order[random.below(static_cast<std::uint32_t>(i))]);
-    }
-    return order;
+    return shuffled(count, {.seed = x_options.seed,
+                            .epoch = static_cast<std::uint32_t>(epoch),
+                            .view = 1,
+                            .purpose = Purpose::shuffle});
   }
 
   void x_step(ProbeStep& at, Index images) {
@@ -438,13 +434,12 @@ class SegmentationProbe {
     const Index height = picture.mask.height();
     const Index width = picture.mask.width();
     if (!x_options.augment) return {.box = {0, 0, height, width}};
-    RandomStream random({.seed = x_options.seed,
-                         .epoch = static_cast<std::uint32_t>(epoch),
-                         .sample = static_cast<std::uint64_t>(sample),
-                         .view = 1,
-                         .purpose = Purpose::probe});
-    const Box box = random_box(height, width, x_options.crop_area, x_options.crop_aspect, random);
-    return {.box = box, .flip = random.bernoulli(x_options.flip)};
+    return drawn_crop(height, width, x_options.crop_area, x_options.crop_aspect, x_options.flip,
+                      {.seed = x_options.seed,
+                       .epoch = static_cast<std::uint32_t>(epoch),
+                       .sample = static_cast<std::uint64_t>(sample),
+                       .view = 1,
+                       .purpose = Purpose::probe});
   }
 
   Extractor& x_extractor;

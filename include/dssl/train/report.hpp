@@ -47,6 +47,31 @@ struct StepReport {
   std::string advice{};  ///< what a collapse means and what to try; empty when there is none
 };
 
+/// Mean over D of the standard deviation of the rows' unit vectors: 0 when all rows point one way,
+/// about 1/sqrt(D) when they are spread evenly. x (M,D) in host memory is overwritten with the unit vectors.
+/// Test: tests/train/trainer.cpp, tests/eval/feature_monitor.cpp.
+template <class T>
+[[nodiscard]] double spread_of(MatrixView<T> x) {
+  for (Index m = 0; m < x.rows(); ++m) {
+    double squares = 0;
+    for (Index d = 0; d < x.cols(); ++d) squares += static_cast<double>(x(m, d)) * static_cast<double>(x(m, d));
+    const double scale = squares > 0 ? 1.0 / std::sqrt(squares) : 0.0;
+    for (Index d = 0; d < x.cols(); ++d) x(m, d) = static_cast<T>(scale * static_cast<double>(x(m, d)));
+  }
+  double spread = 0;
+  for (Index d = 0; d < x.cols(); ++d) {
+    double sum = 0;
+    double squares = 0;
+    for (Index m = 0; m < x.rows(); ++m) sum += static_cast<double>(x(m, d));
+    const double mean = sum / static_cast<double>(x.rows());
+    for (Index m = 0; m < x.rows(); ++m) {
+      squares += (static_cast<double>(x(m, d)) - mean) * (static_cast<double>(x(m, d)) - mean);
+    }
+    spread += std::sqrt(squares / static_cast<double>(x.rows()));
+  }
+  return spread / static_cast<double>(x.cols());
+}
+
 /// Whether the figures of a level with P prototypes show a collapse.
 ///
 /// Uniform: the loss lies within 0.1 % of ln P and so does the teacher's entropy. Peaked: the teacher's entropy is

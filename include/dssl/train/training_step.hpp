@@ -171,29 +171,6 @@ class TrainingStep {
     if constexpr (Loss::point) report.point.centre_norm = x_norm_of(x_point.centre());
   }
 
-  /// Mean over D of the standard deviation of the rows' unit vectors: 0 when all rows point one way,
-  /// about 1/sqrt(D) when they are spread evenly.
-  [[nodiscard]] static double spread_of(MatrixView<T> x) {
-    for (Index m = 0; m < x.rows(); ++m) {
-      double squares = 0;
-      for (Index d = 0; d < x.cols(); ++d) squares += static_cast<double>(x(m, d)) * static_cast<double>(x(m, d));
-      const double scale = squares > 0 ? 1.0 / std::sqrt(squares) : 0.0;
-      for (Index d = 0; d < x.cols(); ++d) x(m, d) = static_cast<T>(scale * static_cast<double>(x(m, d)));
-    }
-    double spread = 0;
-    for (Index d = 0; d < x.cols(); ++d) {
-      double sum = 0;
-      double squares = 0;
-      for (Index m = 0; m < x.rows(); ++m) sum += static_cast<double>(x(m, d));
-      const double mean = sum / static_cast<double>(x.rows());
-      for (Index m = 0; m < x.rows(); ++m) {
-        squares += (static_cast<double>(x(m, d)) - mean) * (static_cast<double>(x(m, d)) - mean);
-      }
-      spread += std::sqrt(squares / static_cast<double>(x.rows()));
-    }
-    return spread / static_cast<double>(x.cols());
-  }
-
  private:
   using Activations = typename Backbone::template Activations<T>;
 

@@ -1,0 +1,254 @@
+// Features once, then what nearest neighbours and linear classifiers make of them.
+#include "classify/measure.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/data/image_files.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/knn.hpp>
+#include <dssl/eval/linear_probe.hpp>
+#include <dssl/eval/row_sample.hpp>
+#include <dssl/io/atomic_file.hpp>
+#include <dssl/version.hpp>
+
+#include "classify/labels.hpp"
+#include "common/architectures.hpp"
+#include "common/backbone.hpp"
+#include "common/csv.hpp"
+#include "common/feature_table.hpp"
+#include "common/program.hpp"
+#include "common/progress.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Labels = std::vector<std::int64_t>;
+
+/// Features with the labels of their images.
+struct LabelledFeatures {
+  FeatureTable table;
+  Labels labels;
+
+  [[nodiscard]] MatrixView<const float> rows() const { return table.rows(); }
+
+  /// Some of the rows.
+  [[nodiscard]] LabelledFeatures some(const std::vector<std::size_t>& chosen) const {
+    LabelledFeatures out{.table = {.width = table.width, .values = {}, .images = {}}, .labels = {}};
+    for (const std::size_t i : chosen) {
+      const float* const row = table.rows().row(static_cast<Index>(i));
+      out.table.values.insert(out.table.values.end(), row, row + table.width);
+      out.table.images.push_back(table.images[i]);
+      out.labels.push_back(labels[i]);
+    }
+    return out;
+  }
+};
+
+class Classification {
+ public:
+  explicit Classification(const ClassifySettings& settings)
+      : x_settings(settings),
+        x_train_files(settings.train, x_options(settings)),
+        x_test_files(settings.test, x_options(settings)),
+        x_classes(x_train_files) {}
+
+  void run() {
+    const Labels train_labels = x_classes.of(x_train_files);
+    const Labels test_labels = x_classes.of(x_test_files);
+    const ImageToken token = image_token_of(x_settings.token);
+    with_architecture(x_settings.backbone.arch, [&]<class Backbone>() {
+      FeatureExtractor<Backbone, Cpu> extractor(x_settings.backbone.backend(),
+                                                x_settings.backbone.features(reads_of(token)));
+      const LoadedWeights weights =
+          load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed);
+      extractor.load(weights.flat);
+      prepare_output_folder(x_settings.out);
+      std::printf(
+          "%s; %td training and %td test images of %td classes at %s\n",
+          describe_backbone(extractor, x_settings.backbone.arch, x_settings.backbone.weights, weights.prefix)
+              .c_str(),
+          x_train_files.size(), x_test_files.size(), x_classes.size(), x_settings.backbone.size.c_str());
+      std::fflush(stdout);
+      x_train = x_with_labels(
+          feature_table(extractor, x_settings.backbone, x_train_files, token, "training", x_interruption),
+          train_labels);
+      x_test = x_with_labels(
+          feature_table(extractor, x_settings.backbone, x_test_files, token, "test", x_interruption),
+          test_labels);
+    });
+    Json report{{"classes", x_classes.names()},
+                {"training_images", x_train.labels.size()},
+                {"test_images", x_test.labels.size()},
+                {"unreadable", x_train.table.unreadable + x_test.table.unreadable},
+                {"width", x_train.table.width}};
+    if (x_settings.measures("knn")) report["knn"] = x_by_neighbours();
+    if (x_settings.measures("linear")) report["linear"] = x_by_linear();
+    report["confusion"] = x_confusion();
+    report["settings"] = x_settings.json();
+    report["version"] = version_string;
+    x_write_predictions();
+    write_json(x_settings.out + "/result.json", report);
+  }
+
+ private:
+  static ImageFilesOptions x_options(const ClassifySettings& s) {
+    return {.folder = s.images, .read = {.channels = s.backbone.channels}};
+  }
+
+  static LabelledFeatures x_with_labels(FeatureTable table, const Labels& all) {
+    LabelledFeatures out{.table = std::move(table), .labels = {}};
+    for (const Index i : out.table.images) out.labels.push_back(all[static_cast<std::size_t>(i)]);
+    return out;
+  }
+
+  [[nodiscard]] double x_share_right(const Labels& predicted) const {
+    Index right = 0;
+    for (std::size_t i = 0; i < predicted.size(); ++i) right += predicted[i] == x_test.labels[i] ? 1 : 0;
+    return static_cast<double>(right) / static_cast<double>(predicted.size());
+  }
+
+  void x_keep_predictions(std::string by, Labels predicted, double accuracy) {
+    if (!x_predicted.empty() && accuracy <= x_accuracy) return;
+    x_predicted = std::move(predicted);
+    x_by = std::move(by);
+    x_accuracy = accuracy;
+  }
+
+  Json x_by_neighbours() {
+    KnnClassifier<Cpu> knn(x_settings.backbone.backend(), x_train.rows(), x_train.labels,
+                           {.classes = x_classes.size(), .temperature = x_settings.temperature});
+    Json out = Json::object();
+    for (const Index k : x_settings.neighbours) {
+      if (k > x_train.rows().rows()) continue;
+      Labels predicted = knn.predict(x_test.rows(), k);
+      const double accuracy = x_share_right(predicted);
+      std::printf("k-NN, k %-4td   %5.1f %%\n", k, 100 * accuracy);
+      out[join(k)] = accuracy;
+      x_keep_predictions(join("knn ", k), std::move(predicted), accuracy);
+    }
+    if (out.empty()) {
+      throw OptionError("k", x_settings.neighbours.front(),
+                        join("at most the number of training images, ", x_train.rows().rows()));
+    }
+    return out;
+  }
+
+  /// The training images for the classifiers, and those that the rate is chosen on: the same share of each
+  /// class.
+  [[nodiscard]] std::pair<LabelledFeatures, LabelledFeatures> x_split() const {
+    std::vector<std::vector<std::size_t>> of_class(static_cast<std::size_t>(x_classes.size()));
+    const auto order = shuffled(static_cast<Index>(x_train.labels.size()),
+                                {.seed = x_settings.backbone.seed, .view = 9, .purpose = Purpose::probe});
+    for (const Index i : order)
+      of_class[static_cast<std::size_t>(x_train.labels[static_cast<std::size_t>(i)])].push_back(
+          static_cast<std::size_t>(i));
+    std::vector<std::size_t> kept, held_out;
+    for (const auto& own : of_class) {
+      const auto out =
+          static_cast<std::size_t>(std::llround(x_settings.hold_out * static_cast<double>(own.size())));
+      held_out.insert(held_out.end(), own.begin(), own.begin() + static_cast<std::ptrdiff_t>(out));
+      kept.insert(kept.end(), own.begin() + static_cast<std::ptrdiff_t>(out), own.end());
+    }
+    std::sort(kept.begin(), kept.end());
+    std::sort(held_out.begin(), held_out.end());
+    return {x_train.some(kept), x_train.some(held_out)};
+  }
+
+  Json x_by_linear() {
+    const auto [kept, held_out] = x_split();
+    const bool choose = x_settings.rates.size() > 1;
+    if (choose && held_out.labels.empty()) {
+      throw OptionError("hold-out", x_settings.hold_out,
+                        "a share that leaves training images to choose a learning rate on, or a single rate");
+    }
+    LinearProbeOptions options{.width = x_train.table.width,
+                               .classes = x_classes.size(),
+                               .learning_rates = x_settings.rates,
+                               .epochs = x_settings.epochs,
+                               .batch = x_settings.batch,
+                               .standardise = x_settings.standardise,
+                               .seed = x_settings.backbone.seed};
+    std::size_t best = 0;
+    Json rates = Json::array();
+    for (const double rate : x_settings.rates) rates.push_back({{"rate", rate}});
+    if (choose) {
+      LinearProbe<Cpu> trial(x_settings.backbone.backend(), options);
+      x_run(trial, kept, "choosing the rate");
+      const std::vector<double> chosen_by = trial.accuracies(held_out.rows(), held_out.labels);
+      for (std::size_t g = 0; g < chosen_by.size(); ++g) {
+        rates[g]["held_out"] = number_or_null(chosen_by[g]);
+        if (!(chosen_by[best] >= chosen_by[g])) best = g;
+      }
+    }
+    // What is told of the test set is trained on all training images, with the rate that was chosen without
+    // it.
+    LinearProbe<Cpu> probe(x_settings.backbone.backend(), options);
+    x_run(probe, x_train, "linear classifiers");
+    const std::vector<double> accuracies = probe.accuracies(x_test.rows(), x_test.labels);
+    for (std::size_t g = 0; g < accuracies.size(); ++g) rates[g]["test"] = number_or_null(accuracies[g]);
+    if (!std::isfinite(accuracies[best]))
+      throw NonFiniteError(
+          "every linear classifier is not finite; lower the learning rates (--rates), or --standardise");
+    x_keep_predictions("linear", probe.predict(x_test.rows(), static_cast<Index>(best)), accuracies[best]);
+    std::printf("linear, rate %-6g %5.1f %%\n", x_settings.rates[best], 100 * accuracies[best]);
+    return {{"accuracy", accuracies[best]}, {"rate", x_settings.rates[best]}, {"rates", rates}};
+  }
+
+  void x_run(LinearProbe<Cpu>& probe, const LabelledFeatures& features, const char* label) const {
+    std::stop_source stop;
+    Progress progress(label, x_settings.epochs, "epochs");
+    probe.on_epoch = [&](Index epoch, std::span<const double>) {
+      progress.at(epoch + 1);
+      if (x_interruption.requested()) stop.request_stop();
+    };
+    probe.train(features.rows(), features.labels, stop.get_token());
+    if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+  }
+
+  /// A row for each true class, a column for each predicted one, of the way that did best.
+  [[nodiscard]] Json x_confusion() const {
+    const auto classes = static_cast<std::size_t>(x_classes.size());
+    std::vector<std::vector<Index>> counts(classes, std::vector<Index>(classes));
+    for (std::size_t i = 0; i < x_predicted.size(); ++i)
+      ++counts[static_cast<std::size_t>(x_test.labels[i])][static_cast<std::size_t>(x_predicted[i])];
+    return {{"by", x_by}, {"counts", counts}};
+  }
+
+  void x_write_predictions() const {
+    AtomicFile table(x_settings.out + "/predictions.csv");
+    table.write("name,class,predicted\n");
+    for (std::size_t i = 0; i < x_predicted.size(); ++i) {
+      const auto name = [&](std::int64_t c) {
+        return csv_field(x_classes.names()[static_cast<std::size_t>(c)]);
+      };
+      table.write(csv_field(x_test_files.id(x_test.table.images[i])) + "," + name(x_test.labels[i]) + "," +
+                  name(x_predicted[i]) + "\n");
+    }
+    table.commit();
+  }
+
+  const ClassifySettings& x_settings;
+  Interruption x_interruption;
+  ImageFiles x_train_files, x_test_files;
+  ClassNames x_classes;
+  LabelledFeatures x_train, x_test;
+  Labels x_predicted;  // of the way that did best
+  std::string x_by;
+  double x_accuracy = 0;
+};
+
+}  // namespace
+
+void classify(const ClassifySettings& settings) { Classification(settings).run(); }
+
+}  // namespace dssl::programs

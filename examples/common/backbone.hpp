@@ -1,0 +1,192 @@
+// The backbone of a program that measures one: its options, its weights, its extractor.
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/labelled_input.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/io/weights.hpp>
+#include <dssl/nn/parameters.hpp>
+
+#include "common/architectures.hpp"
+#include "common/precision.hpp"
+
+namespace dssl::programs {
+
+/// Height and width from "448" or "352x480". Throws `OptionError` naming the field.
+[[nodiscard]] inline std::pair<Index, Index> extents_of(std::string_view field, std::string_view text) {
+  const auto number = [&](std::string_view part) {
+    Index value = 0;
+    const auto [end, problem] = std::from_chars(part.data(), part.data() + part.size(), value);
+    if (problem != std::errc{} || end != part.data() + part.size() || value < 1 || value > 16384) {
+      throw OptionError(field, text, "a number of pixels, or two joined by x such as 352x480");
+    }
+    return value;
+  };
+  const std::size_t cross = text.find('x');
+  if (cross == std::string_view::npos) return {number(text), number(text)};
+  return {number(text.substr(0, cross)), number(text.substr(cross + 1))};
+}
+
+/// Options that programs share which look through a frozen backbone.
+struct BackboneSettings {
+  std::string weights;
+  std::string arch = "tiny16";
+  std::string size = "224";
+  std::string fit = "stretch";
+  Index channels = 3;
+  std::vector<Index> blocks;
+  bool no_norm = false;
+  bool flips = false;
+  Index at_once = 4;
+  int threads = 0;
+  std::string precision = "f32";
+  std::uint64_t seed = 0;
+
+  [[nodiscard]] bool random_weights() const { return weights == "random"; }
+  [[nodiscard]] InputFit input_fit() const { return fit == "pad" ? InputFit::pad : InputFit::stretch; }
+  [[nodiscard]] LoaderOptions loader() const {
+    return {.prefetch = std::max<Index>(8, 2 * at_once), .threads = threads};
+  }
+  [[nodiscard]] Cpu backend() const {
+    return Cpu({.threads = threads, .precision = precision_of(precision)});
+  }
+
+  [[nodiscard]] FeatureOptions features(GroupSet reads) const {
+    const auto [height, width] = extents_of("size", size);
+    return {.height = height,
+            .width = width,
+            .batch = at_once,
+            .channels = channels,
+            .reads = reads,
+            .blocks = blocks,
+            .norm = !no_norm,
+            .flips = flips};
+  }
+
+  /// Size and values of inputs, for what reads them without an extractor.
+  [[nodiscard]] InputOptions input() const {
+    const auto [height, width] = extents_of("size", size);
+    return {.height = height, .width = width, .channels = channels, .fit = input_fit()};
+  }
+
+  [[nodiscard]] nlohmann::ordered_json json() const {
+    return {{"weights", weights},     {"arch", arch},     {"size", size},     {"fit", fit},
+            {"channels", channels},   {"blocks", blocks}, {"norm", !no_norm}, {"flips", flips},
+            {"precision", precision}, {"seed", seed}};
+  }
+};
+
+/// Adds them all, with their help, to the program.
+inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weights_required = true) {
+  const std::string group = "Backbone";
+  auto* const weights =
+      app.add_option("--weights", s.weights, "Backbone weights (safetensors, published names), or 'random'");
+  if (weights_required) weights->required();
+  app.add_option("--arch", s.arch, "Architecture of the weights")
+      ->check(CLI::IsMember(architecture_names()))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--size", s.size,
+                 "Input in pixels: one number, or HEIGHTxWIDTH for inputs that are not square")
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--fit", s.fit, "How images of another shape fit: 'stretch', or 'pad' to keep theirs")
+      ->check(CLI::IsMember({"stretch", "pad"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--channels", s.channels, "Channels of the backbone's images")
+      ->check(CLI::Range(Index{1}, Index{1024}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option(
+         "--blocks", s.blocks,
+         "Blocks whose tokens are read, side by side, joined by commas; from 0, or from the end with -1 "
+         "the last (default: the last alone)")
+      ->delimiter(',')
+      ->group(group);
+  app.add_flag("--no-norm", s.no_norm, "Tokens as the blocks give them, without the backbone's last norm")
+      ->group(group);
+  app.add_flag("--flips", s.flips, "Tokens are the mean of those of the image and of its mirror image")
+      ->group(group);
+  app.add_option("--at-once", s.at_once,
+                 "Images the backbone takes at a time; changes memory and speed alone")
+      ->check(CLI::Range(Index{1}, Index{4096}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--threads", s.threads, "Threads; 0 takes all processors")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--precision", s.precision, precision_help)
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--seed", s.seed, "Seed of random weights and of everything that is drawn")
+      ->capture_default_str()
+      ->group(group);
+}
+
+/// A backbone's weights as they were loaded.
+struct LoadedWeights {
+  std::vector<float> flat;
+  std::string prefix;  ///< what stood before the published names in the file
+
+  /// Tells weights from others, in 16 digits: FNV-1a over their bytes.
+  [[nodiscard]] std::string fingerprint() const {
+    std::uint64_t hash = 14695981039346656037ULL;
+    for (const std::byte byte : std::as_bytes(std::span(flat)))
+      hash = (hash ^ static_cast<std::uint64_t>(byte)) * 1099511628211ULL;
+    std::string text;
+    for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[hash >> shift & 15U];
+    return text;
+  }
+};
+
+/// The weights of a file, or random ones for the name "random". Throws `CheckpointError`, `FileError`.
+[[nodiscard]] inline LoadedWeights load_weights(const std::string& name, const ParameterLayout& layout,
+                                                std::uint64_t seed) {
+  LoadedWeights out{.flat = std::vector<float>(static_cast<std::size_t>(layout.total())), .prefix = {}};
+  if (name == "random") {
+    initialise(std::span<float>(out.flat), layout, seed);
+    return out;
+  }
+  const auto file = SafetensorsFile::open(name);
+  const auto relation = file.metadata().find("relation");
+  if (relation != file.metadata().end() &&
+      (relation->second == "all-query" || relation->second == "all_query")) {
+    // The features are read as in every other relation, where patches see the class token.
+    throw CheckpointError(
+        name,
+        "was trained with relation all-query, whose patches do not see the class token; expected "
+        "weights of another relation");
+  }
+  out.prefix = load_backbone(std::span<float>(out.flat), layout, file).prefix;
+  return out;
+}
+
+/// What a program says of its backbone before it begins.
+template <class Extractor>
+[[nodiscard]] std::string describe_backbone(const Extractor& extractor, const std::string& arch,
+                                            const std::string& weights, const std::string& prefix) {
+  return join(extractor.backend().describe(), "\n", arch, ", ", extractor.layout().parameter_count(),
+              " parameters, weights ", weights, prefix.empty() ? "" : " (" + prefix + "*)");
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,167 @@
+// Labelled sets of programs that measure segmentation: their options, and the sets behind one type.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <dssl/core/error.hpp>
+#include <dssl/data/image_folder.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/data/synthetic.hpp>
+#include <dssl/data/voc.hpp>
+#include <dssl/eval/class_map.hpp>
+
+namespace dssl::programs {
+
+/// Which images with masks, and what their ids mean.
+struct LabelledData {
+  std::string data;
+  std::string train = "train";
+  std::string val = "val";
+  Index classes = 0;  // 0: as many as classes.txt names, or the generated scenes have
+  std::vector<int> void_ids{255};
+  std::vector<int> only;
+  bool absent_zero = false;
+  Index scenes = 400;
+  Index val_scenes = 100;
+  Index scene_size = 128;
+  Index scene_classes = 7;
+
+  [[nodiscard]] bool synthetic() const { return data == "synthetic"; }
+  [[nodiscard]] ClassOptions class_options() const {
+    return {.classes = classes, .void_ids = void_ids, .only = only};
+  }
+
+  [[nodiscard]] nlohmann::ordered_json json() const {
+    nlohmann::ordered_json object{{"data", data}, {"classes", classes}, {"void", void_ids}, {"only", only}};
+    if (synthetic()) {
+      object.update({{"scenes", scenes}, {"val_scenes", val_scenes}, {"scene_size", scene_size}});
+    } else {
+      object.update({{"train", train}, {"val", val}});
+    }
+    object["absent_classes"] = absent_zero ? "zero" : "excluded";
+    return object;
+  }
+};
+
+/// Adds all options, with their help, to the program. `trained`: what the training split is for.
+inline void add_labelled_data_options(CLI::App& app, LabelledData& s, const std::string& trained) {
+  app.add_option("--data", s.data,
+                 "Folder in VOC layout (JPEGImages, SegmentationClass, ImageSets/Segmentation), or "
+                 "'synthetic' for generated scenes")
+      ->required();
+  const std::string classes = "Classes";
+  app.add_option("--classes", s.classes, "Classes: mask ids 0 to N-1 (default: as many as classes.txt names)")
+      ->check(CLI::Range(Index{1}, Index{256}))
+      ->group(classes);
+  app.add_option("--void", s.void_ids, "Mask ids that are ignored, joined by commas")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->group(classes);
+  app.add_option("--only", s.only,
+                 "Mask ids that are learned and scored, joined by commas; all others are ignored")
+      ->delimiter(',')
+      ->group(classes);
+  app.add_flag(
+         "--absent-zero", s.absent_zero,
+         "Classes without a pixel in truth and predictions count as IoU 0, as published; by default they are "
+         "left out of the mean")
+      ->group(classes);
+  const std::string data = "Data";
+  app.add_option("--train", s.train, trained)->capture_default_str()->group(data);
+  app.add_option("--val", s.val, "Split it is evaluated on")->capture_default_str()->group(data);
+  const auto scenes = CLI::Range(Index{1}, Index{100000000});
+  app.add_option("--scenes", s.scenes, "Generated scenes to train on (--data synthetic)")
+      ->check(scenes)
+      ->capture_default_str()
+      ->group(data);
+  app.add_option("--val-scenes", s.val_scenes, "Generated scenes to evaluate on")
+      ->check(scenes)
+      ->capture_default_str()
+      ->group(data);
+  app.add_option("--scene-size", s.scene_size, "Height and width of generated scenes in pixels")
+      ->check(CLI::Range(Index{16}, Index{8192}))
+      ->capture_default_str()
+      ->group(data);
+  app.add_option("--scene-classes", s.scene_classes, "Classes of generated scenes, the ground among them")
+      ->check(CLI::Range(Index{2}, Index{255}))
+      ->capture_default_str()
+      ->group(data);
+}
+
+/// A labelled source whose kind is known at run time.
+struct LabelledSet {
+  Index count = 0;
+  std::function<std::string(Index)> name_of;
+  std::function<std::string(Index)> short_name_of;  ///< for file names
+  std::function<LabelledImage(Index)> load_one;
+
+  [[nodiscard]] Index size() const { return count; }
+  [[nodiscard]] std::string name(Index i) const { return name_of(i); }
+  [[nodiscard]] LabelledImage load(Index i) const { return load_one(i); }
+};
+
+static_assert(SegmentationSource<LabelledSet>);
+
+struct LabelledSets {
+  LabelledSet train, val;
+  std::vector<std::string> class_names;  ///< by id; empty where nobody names them
+
+  [[nodiscard]] std::string class_name(std::uint8_t id) const {
+    return id < class_names.size() ? class_names[id] : join("class ", int{id});
+  }
+};
+
+/// Opens both splits, and fills in the number of classes where it was not given.
+/// Throws `DataError`, `OptionError`.
+[[nodiscard]] inline LabelledSets open_sets(LabelledData& s, Index channels, std::uint64_t seed) {
+  LabelledSets sets;
+  if (s.synthetic()) {
+    const auto generate = [&](Index count, std::uint64_t own_seed) -> LabelledSet {
+      const auto scenes =
+          std::make_shared<const SyntheticScenes>(SyntheticOptions{.seed = own_seed,
+                                                                   .count = count,
+                                                                   .height = s.scene_size,
+                                                                   .width = s.scene_size,
+                                                                   .channels = channels,
+                                                                   .classes = s.scene_classes});
+      return {.count = count,
+              .name_of = [scenes](Index i) { return scenes->name(i); },
+              .short_name_of = [](Index i) { return "scene-" + std::to_string(i); },
+              .load_one = [scenes](Index i) { return scenes->load(i); }};
+    };
+    if (s.classes == 0) s.classes = s.scene_classes;
+    // Scenes of one seed train and those of another test: no scene is in both.
+    sets.train = generate(s.scenes, seed);
+    sets.val = generate(s.val_scenes, seed + 1);
+    sets.class_names.emplace_back("ground");
+    for (Index c = 1; c < s.scene_classes; ++c) sets.class_names.push_back(join("object ", c));
+    return sets;
+  }
+  const auto open_split = [&](const std::string& split) -> LabelledSet {
+    const auto folder =
+        std::make_shared<const VocFolder>(s.data, split, VocOptions{.read = {.channels = channels}});
+    return {.count = folder->size(),
+            .name_of = [folder](Index i) { return folder->name(i); },
+            .short_name_of = [folder](Index i) { return folder->id(i); },
+            .load_one = [folder](Index i) { return folder->load(i); }};
+  };
+  sets.train = open_split(s.train);
+  sets.val = open_split(s.val);
+  const std::string names = s.data + "/classes.txt";
+  if (::access(names.c_str(), R_OK) == 0) sets.class_names = dssl::detail::read_lines(names);
+  if (s.classes == 0) s.classes = static_cast<Index>(sets.class_names.size());
+  if (s.classes == 0)
+    throw OptionError("classes", "not given", join("a number of classes, as there is no ", names));
+  return sets;
+}
+
+}  // namespace dssl::programs

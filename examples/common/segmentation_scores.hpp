@@ -1,0 +1,67 @@
+// Scores of a segmentation, to read and as JSON.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdio>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include <dssl/eval/class_map.hpp>
+#include <dssl/eval/confusion.hpp>
+
+#include "common/labelled_set.hpp"
+#include "common/program.hpp"
+
+namespace dssl::programs {
+
+/// {"miou", "pixel_accuracy", "per_class", "excluded"}: the scores, each class by its mask id and name.
+[[nodiscard]] inline nlohmann::ordered_json scores_json(const SegmentationScores& scores,
+                                                        const ClassMap& classes, const LabelledSets& sets) {
+  using Json = nlohmann::ordered_json;
+  Json per_class = Json::array();
+  Json excluded = Json::array();
+  for (Index c = 0; c < classes.classes(); ++c) {
+    const std::uint8_t id = classes.id_of(c);
+    const double iou = scores.iou[static_cast<std::size_t>(c)];
+    per_class.push_back({{"id", id}, {"name", sets.class_name(id)}, {"iou", number_or_null(iou)}});
+    if (!std::isfinite(iou)) excluded.push_back(id);
+  }
+  return {{"miou", number_or_null(scores.mean_iou)},
+          {"pixel_accuracy", number_or_null(scores.pixel_accuracy)},
+          {"per_class", per_class},
+          {"excluded", excluded}};
+}
+
+/// Prints the IoU of each class, pixel accuracy and mean IoU.
+inline void print_scores(const SegmentationScores& scores, const ClassMap& classes, const LabelledSets& sets,
+                         bool absent_zero) {
+  for (Index c = 0; c < classes.classes(); ++c) {
+    const std::string name = sets.class_name(classes.id_of(c));
+    const double iou = scores.iou[static_cast<std::size_t>(c)];
+    if (std::isfinite(iou)) {
+      std::printf("%-20s %5.1f %%\n", name.c_str(), 100 * iou);
+    } else {
+      std::printf("%-20s absent\n", name.c_str());
+    }
+  }
+  std::string left_out;
+  if (scores.absent > 0)
+    left_out = join(" (", scores.absent, " absent classes ", absent_zero ? "count 0)" : "left out)");
+  std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy, "mean IoU",
+              100 * scores.mean_iou, left_out.c_str());
+}
+
+/// A row for each true class, a column for each predicted one.
+[[nodiscard]] inline nlohmann::ordered_json confusion_json(const ConfusionMatrix& confusion) {
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (Index c = 0; c < confusion.classes(); ++c) {
+    nlohmann::ordered_json row = nlohmann::ordered_json::array();
+    for (Index p = 0; p < confusion.classes(); ++p) row.push_back(confusion(c, p));
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,307 @@
+// Learns what is normal, takes a threshold from normal images, and scores the test images.
+#include "defects/inspect.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/data/defect_files.hpp>
+#include <dssl/data/image_files.hpp>
+#include <dssl/eval/calibration.hpp>
+#include <dssl/version.hpp>
+
+#include "common/program.hpp"
+#include "common/progress.hpp"
+#include "defects/figures.hpp"
+#include "defects/inspected.hpp"
+#include "defects/score_files.hpp"
+#include "defects/scorer.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+class Inspection {
+ public:
+  explicit Inspection(DefectSettings& settings) : x_settings(settings) {}
+
+  void run() {
+    x_settings.validate();
+    // Whatever can be wrong with the arguments shows before the work begins.
+    if (!x_settings.bank.empty()) x_threshold = adopt_bank_settings(x_settings);
+    if (!(x_settings.false_alarms > 0 && x_settings.false_alarms < 1))
+      throw OptionError("false-alarms", x_settings.false_alarms, "above 0, below 1");
+    x_open();
+    x_scorer = make_scorer(x_settings);
+    prepare_output_folder(x_settings.out);
+    if (x_settings.maps) prepare_output_folder(x_settings.out + "/maps");
+    x_describe();
+    if (x_normal && x_settings.bank.empty()) x_learn();
+    if (x_held_out) x_calibrate();
+    x_save();
+    if (x_test) x_score();
+  }
+
+ private:
+  [[nodiscard]] ImageFiles x_files(const std::vector<std::string>& paths) const {
+    return ImageFiles(paths, {.folder = x_settings.images,
+                              .file = x_settings.image_file,
+                              .read = {.channels = x_settings.backbone.channels}});
+  }
+
+  [[nodiscard]] Inspected x_inspected(ImageFiles files, bool with_truth) const {
+    return {DefectFiles(std::move(files), {.masks = with_truth ? x_settings.masks : "",
+                                           .boxes = with_truth ? x_settings.boxes : "",
+                                           .templates = x_settings.templates,
+                                           .template_file = x_settings.template_file,
+                                           .read = {.channels = x_settings.backbone.channels}}),
+            with_truth ? x_settings.good : std::vector<std::string>{}};
+  }
+
+  void x_open() {
+    if (!x_settings.normal.empty()) x_split(x_files(x_settings.normal));
+    if (!x_settings.calibrate.empty()) {
+      x_held_out.emplace(x_inspected(x_files(x_settings.calibrate), false));
+      x_require_enough(x_held_out->size());
+    }
+    if (x_settings.test.empty()) return;
+    x_test.emplace(x_inspected(x_files(x_settings.test), true));
+    std::set<std::string> ids;
+    for (Index i = 0; i < x_test->size(); ++i) {
+      if (!ids.insert(x_test->id(i)).second)
+        throw DataError(join(x_test->name(i), ": is listed twice among the images to score"));
+    }
+  }
+
+  [[nodiscard]] Index x_enough() const {
+    return static_cast<Index>(std::ceil(1 / x_settings.false_alarms - 1e-9)) - 1;
+  }
+
+  void x_require_enough(Index count) const {
+    if (count >= x_enough()) return;
+    throw DataError(join(count, " normal images are too few for a threshold of ",
+                         100 * x_settings.false_alarms, " % false alarms; at least ", x_enough(),
+                         " are needed"));
+  }
+
+  /// Neighbours in a folder are often of one piece: what is held out is a block at the end, not a drawing of
+  /// lots.
+  void x_split(const ImageFiles& all) {
+    Index kept_back = 0;
+    if (x_settings.calibrate.empty()) {
+      kept_back = static_cast<Index>(
+          std::llround(x_settings.hold_out.value_or(0.2) * static_cast<double>(all.size())));
+      if (x_settings.hold_out && *x_settings.hold_out > 0) x_require_enough(kept_back);
+      if (kept_back < x_enough()) kept_back = 0;
+    }
+    if (kept_back >= all.size()) throw DataError("no normal image is left to learn from");
+    if (kept_back > 0) x_held_out.emplace(x_inspected(all.part(all.size() - kept_back, kept_back), false));
+    x_normal.emplace(x_inspected(all.part(0, all.size() - kept_back), false));
+  }
+
+  void x_describe() const {
+    std::printf("%s; %td normal images to learn from, %td to calibrate with, %td to score, at %s\n",
+                x_scorer->describe().c_str(), x_normal ? x_normal->size() : Index{0},
+                x_held_out ? x_held_out->size() : Index{0}, x_test ? x_test->size() : Index{0},
+                x_settings.backbone.size.c_str());
+    if (!x_held_out && !x_threshold) {
+      std::printf("no threshold: at least %td normal images are needed that nothing was learned from\n",
+                  x_enough());
+    }
+    std::fflush(stdout);
+  }
+
+  /// Runs a pass over images with its progress; returns its seconds.
+  template <class Pass>
+  double x_with_progress(const char* label, Index total, const Pass& pass) {
+    const auto start = Clock::now();
+    std::stop_source stop;
+    Progress progress(label, total, "images");
+    x_scorer->on_images = [&](Index done) {
+      progress.at(done);
+      if (x_interruption.requested()) stop.request_stop();
+    };
+    x_scorer->on_skip = [&](std::string_view, std::string_view message) {
+      progress.line(one_line(join("skipped: ", message)));
+    };
+    const FeaturePassCount count = pass(stop.get_token());
+    x_unreadable += count.unreadable;
+    if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  void x_learn() {
+    x_learn_seconds = x_with_progress("normal images", x_normal->size(), [&](const std::stop_token& token) {
+      return x_scorer->learn(*x_normal, token);
+    });
+    const Json bank = x_scorer->bank();
+    if (!bank.is_null()) std::printf("bank of %td patches\n", bank.at("rows").get<Index>());
+  }
+
+  void x_calibrate() {
+    std::vector<double> scores;
+    x_scorer->on_score = [&](const DefectScore& image) { scores.push_back(image.score); };
+    x_with_progress("calibration", x_held_out->size(),
+                    [&](const std::stop_token& token) { return x_scorer->score(*x_held_out, token); });
+    x_calibrated = static_cast<Index>(scores.size());
+    x_threshold = alarm_threshold(scores, x_settings.false_alarms);
+    std::printf("threshold %.6g for %g %% false alarms, from %td normal images\n", *x_threshold,
+                100 * x_settings.false_alarms, x_calibrated);
+  }
+
+  void x_save() {
+    if (!x_settings.bank.empty() || !x_normal) return;
+    std::map<std::string, std::string> metadata;
+    if (x_threshold) {
+      char text[40];
+      std::snprintf(text, sizeof text, "%.17g", *x_threshold);
+      metadata["threshold"] = text;
+      metadata["false_alarms"] = join(x_settings.false_alarms);
+    }
+    x_scorer->save(x_settings.out + "/bank.safetensors", std::move(metadata));
+  }
+
+  void x_score() {
+    DefectResult result;
+    std::vector<ScoredImage> scored;
+    x_scorer->on_score = [&](const DefectScore& image) {
+      ScoredImage entry{
+          .index = image.index, .score = image.score, .truth = x_test->truth(image.index), .map = {}};
+      if (entry.truth != Truth::unknown) result.add_image(image.score, entry.truth == Truth::defect);
+      if (x_test->has_masks())
+        result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
+      if (x_settings.maps) write_map(entry, image, *x_test, x_settings);
+      scored.push_back(std::move(entry));
+    };
+    const double seconds = x_with_progress("scoring", x_test->size(), [&](const std::stop_token& token) {
+      return x_scorer->score(*x_test, token);
+    });
+    const double threshold = x_threshold.value_or(std::numeric_limits<double>::quiet_NaN());
+    write_scores(scored, *x_test, threshold, x_settings.out);
+    const Json report = x_report(result, scored, seconds);
+    write_json(x_settings.out + "/result.json", report);
+    x_print(report);
+  }
+
+  /// The figures of each label that has defects, against all normal images.
+  [[nodiscard]] Json x_by_label(const std::vector<ScoredImage>& scored) const {
+    std::map<std::string, ScoreTally> tallies;
+    for (const ScoredImage& image : scored) {
+      if (image.truth == Truth::defect)
+        tallies.try_emplace(x_test->label(image.index)).first->second.add(image.score, true);
+    }
+    Json out = Json::object();
+    if (tallies.size() < 2) return out;
+    for (auto& [label, tally] : tallies) {
+      for (const ScoredImage& image : scored) {
+        if (image.truth == Truth::normal) tally.add(image.score, false);
+      }
+      out[label] = ranking_figures(tally);
+    }
+    return out;
+  }
+
+  /// What the threshold does to the test images.
+  [[nodiscard]] Json x_at_threshold(const std::vector<ScoredImage>& scored) const {
+    if (!x_threshold) return nullptr;
+    Index count[2] = {0, 0};
+    Index alarms[2] = {0, 0};
+    Index all = 0;
+    for (const ScoredImage& image : scored) {
+      const bool alarm = image.score >= *x_threshold;
+      all += alarm ? 1 : 0;
+      if (image.truth == Truth::unknown) continue;
+      const int kind = image.truth == Truth::defect ? 1 : 0;
+      ++count[kind];
+      alarms[kind] += alarm ? 1 : 0;
+    }
+    const auto share = [](Index part, Index whole) {
+      return whole > 0 ? Json(static_cast<double>(part) / static_cast<double>(whole)) : Json(nullptr);
+    };
+    return {{"promised_false_alarms", x_settings.false_alarms},
+            {"threshold", *x_threshold},
+            {"normal_images", x_calibrated > 0 ? Json(x_calibrated) : Json(nullptr)},
+            {"alarms", all},
+            {"false_alarms", share(alarms[0], count[0])},
+            {"missed", share(count[1] - alarms[1], count[1])}};
+  }
+
+  [[nodiscard]] Json x_report(const DefectResult& result, const std::vector<ScoredImage>& scored,
+                              double seconds) const {
+    Json images = ranking_figures(result.tally.images());
+    Json pixels = nullptr;
+    Json aupro = nullptr;
+    if (x_test->has_masks()) {
+      pixels = ranking_figures(result.tally.pixels());
+      const ScoreTally& regions = result.tally.regions();
+      if (regions.positives() > 0 && regions.negatives() > 0) aupro = result.tally.aupro(0.3);
+    }
+    const auto count = static_cast<double>(std::max<std::size_t>(1, scored.size()));
+    return {{"scored", scored.size()},
+            {"unreadable", x_unreadable},
+            {"images", std::move(images)},
+            {"pixels", std::move(pixels)},
+            {"aupro_30", std::move(aupro)},
+            {"regions", x_test->has_masks() ? Json(result.tally.region_count()) : Json(nullptr)},
+            {"calibrated", x_at_threshold(scored)},
+            {"labels", x_by_label(scored)},
+            {"bank", x_scorer->bank()},
+            {"milliseconds_an_image", 1000 * seconds / count},
+            {"seconds", {{"learning", x_learn_seconds}, {"scoring", seconds}}},
+            {"settings", x_settings.json()},
+            {"version", version_string}};
+  }
+
+  static void x_print(const Json& report) {
+    if (report.at("images").at("positives").get<double>() +
+            report.at("images").at("negatives").get<double>() >
+        0)
+      std::printf("images  %s\n", ranking_text(report.at("images")).c_str());
+    for (const auto& [label, figures] : report.at("labels").items())
+      std::printf("  %s: %s\n", label.c_str(), ranking_text(figures).c_str());
+    if (!report.at("pixels").is_null())
+      std::printf("pixels  %s\n", ranking_text(report.at("pixels")).c_str());
+    if (!report.at("aupro_30").is_null())
+      std::printf("AUPRO (30 %%) %.1f %% of %td regions\n", 100 * report.at("aupro_30").get<double>(),
+                  report.at("regions").get<Index>());
+    const Json& at = report.at("calibrated");
+    if (!at.is_null()) {
+      std::printf("at the threshold: %td alarms in %td images", at.at("alarms").get<Index>(),
+                  report.at("scored").get<Index>());
+      if (at.at("false_alarms").is_number())
+        std::printf(", %.1f %% false alarms", 100 * at.at("false_alarms").get<double>());
+      if (at.at("missed").is_number()) std::printf(", %.1f %% missed", 100 * at.at("missed").get<double>());
+      std::printf("\n");
+    }
+    std::printf("%.2f ms an image\n", report.at("milliseconds_an_image").get<double>());
+  }
+
+  DefectSettings& x_settings;
+  Interruption x_interruption;
+  std::unique_ptr<Scorer> x_scorer;
+  std::optional<Inspected> x_normal, x_held_out, x_test;
+  std::optional<double> x_threshold;
+  Index x_calibrated = 0;
+  Index x_unreadable = 0;
+  double x_learn_seconds = 0;
+};
+
+}  // namespace
+
+void inspect(DefectSettings settings) { Inspection(settings).run(); }
+
+}  // namespace dssl::programs

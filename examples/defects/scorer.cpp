@@ -1,0 +1,224 @@
+// Banks, templates and plain differences for dssl-defects.
+#include "defects/scorer.hpp"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/eval/defect_bank_file.hpp>
+#include <dssl/eval/defect_probe.hpp>
+#include <dssl/eval/difference_probe.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/template_probe.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/version.hpp>
+
+#include "common/architectures.hpp"
+#include "common/backbone.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// What the three have in common: calls that go on to the program.
+template <class Probe>
+void forward_calls(Probe& probe, Scorer& scorer) {
+  probe.on_images = [&scorer](Index n) {
+    if (scorer.on_images) scorer.on_images(n);
+  };
+  probe.on_score = [&scorer](const DefectScore& score) {
+    if (scorer.on_score) scorer.on_score(score);
+  };
+  probe.on_skip = [&scorer](std::string_view name, std::string_view message) {
+    if (scorer.on_skip) scorer.on_skip(name, message);
+  };
+}
+
+/// A backbone with its weights.
+template <class Backbone>
+struct Loaded {
+  explicit Loaded(const BackboneSettings& settings)
+      : extractor(settings.backend(), settings.features({.patch = true})) {
+    const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed);
+    extractor.load(weights.flat);
+    fingerprint = weights.fingerprint();
+    description = describe_backbone(extractor, settings.arch, settings.weights, weights.prefix);
+  }
+  FeatureExtractor<Backbone, Cpu> extractor;
+  std::string fingerprint;
+  std::string description;
+};
+
+template <class Backbone>
+class BankScorer final : public Scorer {
+ public:
+  explicit BankScorer(const DefectSettings& s)
+      : x_settings(s), x_loaded(s.backbone), x_probe(x_loaded.extractor, x_options(s)) {
+    forward_calls(x_probe, *this);
+    if (s.bank.empty()) return;
+    const auto file = SafetensorsFile::open(s.bank);
+    const auto fingerprint = file.metadata().find("weights_fingerprint");
+    if (fingerprint != file.metadata().end() && fingerprint->second != x_loaded.fingerprint) {
+      throw CheckpointError(s.bank,
+                            join("was made with other weights than ", s.backbone.weights, " (fingerprint ",
+                                 fingerprint->second, ", not ", x_loaded.fingerprint, ")"));
+    }
+    DefectBank<Cpu> bank = load_defect_bank(x_loaded.extractor.backend(), file);
+    if (bank.options().width != x_loaded.extractor.width()) {
+      throw CheckpointError(s.bank, join("holds patches of width ", bank.options().width,
+                                         "; these features have ", x_loaded.extractor.width()));
+    }
+    x_probe.take(std::move(bank));
+  }
+
+  [[nodiscard]] std::string describe() const override { return x_loaded.description; }
+  [[nodiscard]] const InputRenderer& renderer() const override { return x_probe.renderer(); }
+  FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) override {
+    return x_probe.learn(normal, token);
+  }
+  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override {
+    return x_probe.score(images, token);
+  }
+  bool save(const std::string& path, std::map<std::string, std::string> metadata) const override {
+    const BackboneSettings& b = x_settings.backbone;
+    metadata["weights_fingerprint"] = x_loaded.fingerprint;
+    metadata["settings"] = Json{
+        {"arch", b.arch},
+        {"size", b.size},
+        {"fit", b.fit},
+        {"channels", b.channels},
+        {"blocks", b.blocks},
+        {"norm", !b.no_norm},
+        {"flips", b.flips},
+        {"seed", b.seed},
+        {"neighbourhood", x_settings.neighbourhood},
+        {"smoothing",
+         x_settings.smoothing}}.dump();
+    metadata["version"] = version_string;
+    save_defect_bank(path, *x_probe.bank(), metadata);
+    return true;
+  }
+  [[nodiscard]] Json bank() const override {
+    if (!x_probe.bank()) return nullptr;
+    return {{"rows", x_probe.bank()->size()},
+            {"width", x_probe.bank()->options().width},
+            {"radius", x_probe.bank()->radius()}};
+  }
+
+ private:
+  static DefectProbeOptions x_options(const DefectSettings& s) {
+    return {.pool = s.pool,
+            .coreset = s.coreset,
+            .coreset_size = s.coreset_size,
+            .projection = s.projection,
+            .reweighting = s.reweighting,
+            .neighbourhood = s.neighbourhood,
+            .smoothing = s.smoothing,
+            .fit = s.backbone.input_fit(),
+            .seed = s.backbone.seed,
+            .loader = s.backbone.loader()};
+  }
+
+  DefectSettings x_settings;
+  Loaded<Backbone> x_loaded;
+  DefectProbe<Backbone, Cpu> x_probe;
+};
+
+template <class Backbone>
+class TemplateScorer final : public Scorer {
+ public:
+  explicit TemplateScorer(const DefectSettings& s)
+      : x_loaded(s.backbone),
+        x_probe(x_loaded.extractor, {.comparison = {.reach = s.reach},
+                                     .smoothing = s.smoothing,
+                                     .fit = s.backbone.input_fit(),
+                                     .loader = s.backbone.loader()}) {
+    forward_calls(x_probe, *this);
+  }
+
+  [[nodiscard]] std::string describe() const override { return x_loaded.description; }
+  [[nodiscard]] const InputRenderer& renderer() const override { return x_probe.renderer(); }
+  FeaturePassCount learn(const Inspected&, const std::stop_token&) override { return {}; }
+  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override {
+    return x_probe.score(images, token);
+  }
+  bool save(const std::string&, std::map<std::string, std::string>) const override { return false; }
+  [[nodiscard]] Json bank() const override { return nullptr; }
+
+ private:
+  Loaded<Backbone> x_loaded;
+  TemplateProbe<Backbone, Cpu> x_probe;
+};
+
+class DifferenceScorer final : public Scorer {
+ public:
+  explicit DifferenceScorer(const DefectSettings& s)
+      : x_pairs(s.pairs()),
+        x_probe({.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()}) {
+    forward_calls(x_probe, *this);
+  }
+
+  [[nodiscard]] std::string describe() const override {
+    return x_pairs ? "differences of pixels to each image's template"
+                   : "differences of pixels to the mean normal image";
+  }
+  [[nodiscard]] const InputRenderer& renderer() const override { return x_probe.renderer(); }
+  FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) override {
+    return x_pairs ? FeaturePassCount{} : x_probe.learn(normal, token);
+  }
+  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override {
+    return x_pairs ? x_probe.score_pairs(images, token) : x_probe.score(images, token);
+  }
+  bool save(const std::string&, std::map<std::string, std::string>) const override { return false; }
+  [[nodiscard]] Json bank() const override { return nullptr; }
+
+ private:
+  bool x_pairs;
+  DifferenceProbe x_probe;
+};
+
+}  // namespace
+
+std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
+  if (settings.scorer == "difference") return std::make_unique<DifferenceScorer>(settings);
+  std::unique_ptr<Scorer> out;
+  with_architecture(settings.backbone.arch, [&]<class Backbone>() {
+    if (settings.scorer == "template") {
+      out = std::make_unique<TemplateScorer<Backbone>>(settings);
+    } else {
+      out = std::make_unique<BankScorer<Backbone>>(settings);
+    }
+  });
+  return out;
+}
+
+std::optional<double> adopt_bank_settings(DefectSettings& s) {
+  const auto file = SafetensorsFile::open(s.bank);
+  const auto stored = file.metadata().find("settings");
+  if (stored == file.metadata().end())
+    throw CheckpointError(s.bank, "is no bank of dssl-defects: it has no settings");
+  try {
+    const Json settings = Json::parse(stored->second);
+    settings.at("arch").get_to(s.backbone.arch);
+    settings.at("size").get_to(s.backbone.size);
+    settings.at("fit").get_to(s.backbone.fit);
+    settings.at("channels").get_to(s.backbone.channels);
+    settings.at("blocks").get_to(s.backbone.blocks);
+    s.backbone.no_norm = !settings.at("norm").get<bool>();
+    settings.at("flips").get_to(s.backbone.flips);
+    settings.at("seed").get_to(s.backbone.seed);
+    settings.at("neighbourhood").get_to(s.neighbourhood);
+    settings.at("smoothing").get_to(s.smoothing);
+  } catch (const Json::exception& error) {
+    throw CheckpointError(s.bank, join("its settings cannot be read: ", error.what()));
+  }
+  if (!file.metadata().contains("threshold")) return std::nullopt;
+  s.false_alarms = dssl::detail::metadata_number(file, "false_alarms");
+  return dssl::detail::metadata_number(file, "threshold");
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,49 @@
+// The ways of dssl-defects to score images, behind one type.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include <dssl/data/skip.hpp>
+#include <dssl/eval/defect_score.hpp>
+#include <dssl/eval/feature_pass.hpp>
+
+#include "defects/inspected.hpp"
+#include "defects/settings.hpp"
+
+namespace dssl::programs {
+
+class Scorer {
+ public:
+  Scorer() = default;
+  Scorer(const Scorer&) = delete;
+  Scorer& operator=(const Scorer&) = delete;
+  virtual ~Scorer() = default;
+
+  std::function<void(Index)> on_images;  ///< learned, or scored, so far
+  std::function<void(const DefectScore&)> on_score;
+  SkipCounter::Warn on_skip;
+
+  [[nodiscard]] virtual std::string describe() const = 0;
+  [[nodiscard]] virtual const InputRenderer& renderer() const = 0;
+  /// Learns what is normal, where the way learns anything. Throws what went wrong.
+  virtual FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) = 0;
+  virtual FeaturePassCount score(const Inspected& images, const std::stop_token& token) = 0;
+  /// Writes what was learned; false where there is nothing to write.
+  virtual bool save(const std::string& path, std::map<std::string, std::string> metadata) const = 0;
+  /// Rows and width of the bank, and its radius; null where there is none.
+  [[nodiscard]] virtual nlohmann::ordered_json bank() const = 0;
+};
+
+/// The scorer of the settings, with its weights, and with its bank where that was named.
+/// Throws `OptionError`, `CheckpointError`, `FileError`.
+[[nodiscard]] std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings);
+
+/// Takes from a bank's file the settings it was made with, and its threshold if it has one.
+/// Throws `CheckpointError`.
+[[nodiscard]] std::optional<double> adopt_bank_settings(DefectSettings& settings);
+
+}  // namespace dssl::programs

@@ -1,0 +1,164 @@
+// The command line of dssl-defects: options, their help, their JSON.
+#include "defects/settings.hpp"
+
+#include <dssl/core/error.hpp>
+
+namespace dssl::programs {
+
+void DefectSettings::validate() const {
+  if (backbone.weights.empty() && scorer != "difference")
+    throw OptionError("weights", "not given", "a file of weights, or 'random'");
+  if (scorer == "template" && !pairs()) throw OptionError("templates", "not given", "a folder of templates");
+  if (!bank.empty() && scorer != "bank") throw OptionError("bank", bank, "none, unless the scorer is bank");
+  if (learns() && normal.empty() == bank.empty()) {
+    throw OptionError(
+        "normal", normal.empty() ? "not given" : "given beside a bank",
+        scorer == "bank" ? "normal images to learn from, or a bank" : "normal images to learn from");
+  }
+  if (!learns() && !normal.empty())
+    throw OptionError("normal", normal.front(),
+                      "none: templates say what is normal (--calibrate takes normal images)");
+  if (hold_out && !calibrate.empty()) throw OptionError("hold-out", *hold_out, "none beside --calibrate");
+  if (hold_out && normal.empty()) throw OptionError("hold-out", *hold_out, "none without --normal");
+  if (test.empty() && bank.empty() && scorer != "bank")
+    throw OptionError("test", "not given", "images to score");
+  if (test.empty() && !bank.empty()) throw OptionError("test", "not given", "images to score");
+}
+
+nlohmann::ordered_json DefectSettings::json() const {
+  nlohmann::ordered_json object{{"scorer", scorer}};
+  if (scorer == "difference") {
+    object.update({{"size", backbone.size}, {"fit", backbone.fit}, {"channels", backbone.channels}});
+  } else {
+    object.update(backbone.json());
+  }
+  object.update({{"normal", normal},
+                 {"bank", bank},
+                 {"calibrate", calibrate},
+                 {"hold_out", hold_out ? nlohmann::ordered_json(*hold_out) : nlohmann::ordered_json(nullptr)},
+                 {"false_alarms", false_alarms},
+                 {"test", test},
+                 {"images", images},
+                 {"masks", masks},
+                 {"boxes", boxes},
+                 {"templates", templates},
+                 {"image_file", image_file},
+                 {"template_file", template_file},
+                 {"good", good},
+                 {"smoothing", smoothing}});
+  if (scorer == "bank") {
+    object.update({{"pool", pool},
+                   {"coreset", coreset},
+                   {"coreset_size", coreset_size},
+                   {"projection", projection},
+                   {"reweighting", reweighting},
+                   {"neighbourhood", neighbourhood}});
+  }
+  if (scorer == "template") object["reach"] = reach;
+  return object;
+}
+
+void add_options(CLI::App& app, DefectSettings& s) {
+  add_backbone_options(app, s.backbone, false);
+  app.add_option(
+         "--scorer", s.scorer,
+         "bank: distance to patches of normal images; template: distance to the same place of a template; "
+         "difference: of pixels, to the mean normal image or to the template, without a backbone")
+      ->check(CLI::IsMember({"bank", "template", "difference"}))
+      ->capture_default_str();
+  app.add_option("--out", s.out,
+                 "Folder for result.json, scores, maps and the bank; made where it is missing")
+      ->required();
+
+  const std::string data =
+      "Images (each a folder, or a text file with a name, or a name and a label, a line)";
+  app.add_option("--normal", s.normal, "Normal images to learn from")->group(data);
+  app.add_option(
+         "--bank", s.bank,
+         "Bank of an earlier run in place of --normal; brings its sizes, blocks and threshold with it")
+      ->group(data);
+  app.add_option("--calibrate", s.calibrate,
+                 "Normal images that the threshold is taken from; none of --normal")
+      ->group(data);
+  app.add_option(
+         "--hold-out", s.hold_out,
+         "Or the share of --normal, from its end, that is kept for it (default: 0.2, where that is enough)")
+      ->check(CLI::Range(0.0, 0.9))
+      ->group(data);
+  app.add_option("--test", s.test, "Images to score")->group(data);
+  app.add_option("--images", s.images, "Folder that names in lists are relative to (default: the list's own)")
+      ->group(data);
+  app.add_option("--image-file", s.image_file, "File of a listed name: {} stands for it, as in '{}_test'")
+      ->capture_default_str()
+      ->group(data);
+  app.add_option("--masks", s.masks,
+                 "Folder of masks, NAME.png or NAME_mask.png; what is not 0 is a defect, images without one "
+                 "are normal")
+      ->group(data);
+  app.add_option("--boxes", s.boxes, "Folder of boxes, NAME.txt with \"x1 y1 x2 y2\" a line")->group(data);
+  app.add_option("--good", s.good,
+                 "Without masks: labels of normal images (the first folder of an image's path, or its word "
+                 "in a list)")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->group(data);
+  app.add_option("--templates", s.templates, "Folder of templates, one for each image")->group(data);
+  app.add_option("--template-file", s.template_file, "Template of a name: {} stands for it, as in '{}_temp'")
+      ->capture_default_str()
+      ->group(data);
+
+  const std::string scoring = "Scoring";
+  app.add_option("--false-alarms", s.false_alarms,
+                 "Share of normal images that may raise an alarm at the threshold")
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--pool", s.pool, "Normal patches that the bank is chosen from, at most")
+      ->check(CLI::Range(Index{1}, Index{1} << 40))
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--coreset", s.coreset, "Share of them that is kept")->capture_default_str()->group(scoring);
+  app.add_option("--coreset-size", s.coreset_size, "Or their number; 0: by share")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--projection", s.projection,
+                 "Width in which they are chosen, by a random projection; 0: none")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--reweighting", s.reweighting,
+                 "Neighbours that weigh an image's score; 0: its largest distance")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--neighbourhood", s.neighbourhood,
+                 "A patch becomes the mean of so many by so many around it: 1 or 3")
+      ->check(CLI::IsMember({1, 3}))
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--reach", s.reach, "Patches that image and template may be shifted against each other")
+      ->check(CLI::Range(Index{0}, Index{64}))
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--smoothing", s.smoothing,
+                 "Standard deviation of the blur of score maps in pixels of the input")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(scoring);
+
+  const std::string maps = "Score maps";
+  app.add_flag("--maps", s.maps, "Write each image's score map, at the input's size, as a grey PNG")
+      ->group(maps);
+  app.add_option("--map-bits", s.map_bits, "Bits of a pixel")
+      ->check(CLI::IsMember({8, 16}))
+      ->capture_default_str()
+      ->group(maps);
+  app.add_option(
+         "--map-scale", s.map_scale,
+         "Score that is white; 0: the map's own largest. scores.jsonl names each map's white in either case")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(maps);
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,56 @@
+// The command line of dssl-defects.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <dssl/core/tensor_view.hpp>
+
+#include "common/backbone.hpp"
+
+namespace dssl::programs {
+
+struct DefectSettings {
+  BackboneSettings backbone;
+  std::string scorer = "bank";
+  std::string out;
+
+  std::vector<std::string> normal;
+  std::string bank;  // a bank of an earlier run
+  std::vector<std::string> calibrate;
+  std::optional<double> hold_out;  // absent: a fifth, where that is enough
+  double false_alarms = 0.05;
+  std::vector<std::string> test;
+  std::string images, masks, boxes, templates;
+  std::string image_file = "{}", template_file = "{}";
+  std::vector<std::string> good{"good"};
+
+  Index pool = 100'000;
+  double coreset = 0.1;
+  Index coreset_size = 0;
+  Index projection = 0;
+  Index reweighting = 9;
+  Index neighbourhood = 3;
+  double smoothing = 4;
+  Index reach = 1;
+
+  bool maps = false;
+  int map_bits = 16;
+  double map_scale = 0;  // 0: each map's own largest score
+
+  [[nodiscard]] bool pairs() const { return !templates.empty(); }
+  /// Whether normal images are looked at before the test images.
+  [[nodiscard]] bool learns() const { return scorer == "bank" || (scorer == "difference" && !pairs()); }
+  /// Throws `OptionError` for options that do not go together.
+  void validate() const;
+  [[nodiscard]] nlohmann::ordered_json json() const;
+};
+
+/// Adds all options, with their help, to the program.
+void add_options(CLI::App& app, DefectSettings& settings);
+
+}  // namespace dssl::programs

@@ -1,0 +1,283 @@
+// dssl-features: the tokens of images as a backbone gives them, in files that others read.
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/data/image_files.hpp>
+#include <dssl/eval/class_map.hpp>
+#include <dssl/eval/feature_pass.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/io/npy.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/version.hpp>
+
+#include "common/architectures.hpp"
+#include "common/backbone.hpp"
+#include "common/program.hpp"
+#include "common/progress.hpp"
+
+namespace {
+
+using namespace dssl::programs;
+using dssl::Index;
+using dssl::join;
+using Json = nlohmann::ordered_json;
+
+struct FeatureSettings {
+  BackboneSettings backbone;
+  std::vector<std::string> data;
+  std::string images;
+  std::string out;
+  std::vector<std::string> tokens{"class", "patch"};
+  std::vector<std::string> sizes{"224"};
+  double memory = 4;  // GiB of features before a safetensors file is written
+
+  [[nodiscard]] bool reads(const std::string& token) const {
+    return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
+  }
+  [[nodiscard]] bool as_npy() const { return out.ends_with(".npy"); }
+};
+
+/// One array of features on its way to its file: a .npy as it comes, a safetensors from memory at the end.
+class FeatureArray {
+ public:
+  FeatureArray(const FeatureSettings& settings, std::string name, std::vector<Index> shape, bool alone)
+      : x_name(std::move(name)), x_shape(std::move(shape)) {
+    if (settings.as_npy()) {
+      x_path = settings.out;
+      if (!alone) x_path.insert(x_path.size() - 4, "." + x_name);
+      x_npy.emplace(x_path, x_shape);
+    } else {
+      x_path = settings.out;
+      x_values.reserve(static_cast<std::size_t>(x_row() * x_shape.front()));
+    }
+  }
+
+  void add(std::span<const float> row) {
+    if (x_npy) {
+      x_npy->write(row);
+    } else {
+      x_values.insert(x_values.end(), row.begin(), row.end());
+    }
+  }
+
+  /// A row for an image that could not be read: not a number everywhere.
+  void add_missing() {
+    add(std::vector<float>(static_cast<std::size_t>(x_row()), std::numeric_limits<float>::quiet_NaN()));
+  }
+
+  void finish(dssl::SafetensorsWriter& writer) {
+    if (x_npy) {
+      x_npy->commit();
+    } else {
+      writer.add(x_name, x_shape, std::span<const float>(x_values));
+    }
+  }
+
+  [[nodiscard]] Json json() const { return {{"name", x_name}, {"file", x_path}, {"shape", x_shape}}; }
+
+ private:
+  [[nodiscard]] Index x_row() const {
+    Index out = 1;
+    for (std::size_t d = 1; d < x_shape.size(); ++d) out *= x_shape[d];
+    return out;
+  }
+
+  std::string x_name, x_path;
+  std::vector<Index> x_shape;
+  std::optional<dssl::NpyWriter> x_npy;
+  std::vector<float> x_values;
+};
+
+/// The class tokens and patch maps of all images at one size.
+struct ArraysOfSize {
+  std::unique_ptr<FeatureArray> class_tokens, patches;
+
+  void each(const auto& visit) {
+    if (class_tokens) visit(*class_tokens);
+    if (patches) visit(*patches);
+  }
+};
+
+template <class Extractor>
+ArraysOfSize arrays_of(const FeatureSettings& s, const Extractor& extractor, Index images,
+                       const std::string& size) {
+  const bool several = s.sizes.size() > 1;
+  const std::string suffix = several ? "." + size : "";
+  const bool alone = !several && s.tokens.size() == 1;
+  ArraysOfSize out;
+  if (s.reads("class")) {
+    out.class_tokens = std::make_unique<FeatureArray>(s, "class" + suffix,
+                                                      std::vector<Index>{images, extractor.width()}, alone);
+  }
+  if (s.reads("patch")) {
+    out.patches = std::make_unique<FeatureArray>(
+        s, "patch" + suffix,
+        std::vector<Index>{images, extractor.grid().height, extractor.grid().width, extractor.width()},
+        alone);
+  }
+  return out;
+}
+
+/// Adds the rows of every image, in order; the names of those that could not be read go to `unreadable`.
+template <class Extractor>
+void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings& settings,
+             const dssl::ImageFiles& files, std::vector<std::string>& unreadable,
+             const Interruption& interruption) {
+  const dssl::InputRenderer renderer(settings.input(), dssl::ClassMap({.classes = 1, .void_ids = {}}));
+  std::vector<float> class_token(static_cast<std::size_t>(extractor.width()));
+  std::vector<float> patches(static_cast<std::size_t>(extractor.grid().size() * extractor.width()));
+  Index next = 0;
+  const auto missing_up_to = [&](Index end) {
+    for (; next < end; ++next) {
+      arrays.each([](FeatureArray& array) { array.add_missing(); });
+      unreadable.push_back(files.id(next));
+    }
+  };
+  std::stop_source stop;
+  Progress progress(join("features at ", settings.size), files.size(), "images");
+  pass_features(
+      extractor, renderer, files, {.label_height = 1, .label_width = 1, .loader = settings.loader()},
+      [&](std::string_view, std::string_view message) {
+        progress.line(one_line(join("skipped: ", message)));
+      },
+      stop.get_token(),
+      [&](const auto& image) {
+        missing_up_to(image.index);
+        if (arrays.class_tokens) {
+          extractor.backend().download(std::span<float>(class_token), image.class_token.data());
+          arrays.class_tokens->add(class_token);
+        }
+        if (arrays.patches) {
+          extractor.backend().download(std::span<float>(patches), image.patches.data());
+          arrays.patches->add(patches);
+        }
+        progress.at(++next);
+        if (interruption.requested()) stop.request_stop();
+      });
+  if (stop.stop_requested()) throw dssl::Error("stopped on request; nothing was written");
+  if (static_cast<Index>(unreadable.size()) == next) throw dssl::DataError("no image of the set can be read");
+  missing_up_to(files.size());
+}
+
+template <class Backbone>
+void write_features(const FeatureSettings& s, const dssl::ImageFiles& files) {
+  using Extractor = dssl::FeatureExtractor<Backbone, dssl::Cpu>;
+  const Interruption interruption;
+  const dssl::GroupSet reads{.class_token = s.reads("class"), .patch = s.reads("patch")};
+  std::vector<std::unique_ptr<Extractor>> extractors;  // sharing the weights of the first
+  double bytes = 0;
+  for (const std::string& size : s.sizes) {
+    BackboneSettings own = s.backbone;
+    own.size = size;
+    const dssl::FeatureOptions options = own.features(reads);
+    extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(own.backend(), options)
+                                            : std::make_unique<Extractor>(*extractors.front(), options));
+    const Extractor& made = *extractors.back();
+    const Index rows = (reads.class_token ? 1 : 0) + (reads.patch ? made.grid().size() : 0);
+    bytes += 4.0 * static_cast<double>(rows * made.width()) * static_cast<double>(files.size());
+  }
+  const double gib = bytes / 1073741824.0;
+  if (!s.as_npy() && gib > s.memory) {
+    throw dssl::OptionError("memory", s.memory,
+                            join("at least ", gib, " GiB for the features of ", files.size(),
+                                 " images in a safetensors file, or an --out that ends in .npy"));
+  }
+  Extractor& first = *extractors.front();
+  const LoadedWeights weights = load_weights(s.backbone.weights, first.layout(), s.backbone.seed);
+  first.load(weights.flat);
+  std::printf("%s; %td images, %.1f MiB of features\n",
+              describe_backbone(first, s.backbone.arch, s.backbone.weights, weights.prefix).c_str(),
+              files.size(), bytes / 1048576.0);
+  std::fflush(stdout);
+
+  dssl::SafetensorsWriter writer;
+  std::vector<ArraysOfSize> arrays;
+  for (std::size_t i = 0; i < extractors.size(); ++i)
+    arrays.push_back(arrays_of(s, *extractors[i], files.size(), s.sizes[i]));
+  std::vector<std::string> unreadable;
+  for (std::size_t i = 0; i < extractors.size(); ++i) {
+    unreadable.clear();
+    BackboneSettings own = s.backbone;
+    own.size = s.sizes[i];
+    extract(*extractors[i], arrays[i], own, files, unreadable, interruption);
+  }
+  Json written = Json::array();
+  for (ArraysOfSize& of_size : arrays) {
+    of_size.each([&](FeatureArray& array) {
+      array.finish(writer);
+      written.push_back(array.json());
+    });
+  }
+  Json settings = s.backbone.json();
+  settings["size"] = s.sizes;
+  if (!s.as_npy()) {
+    writer.metadata("settings", settings.dump());
+    writer.write(s.out);
+  }
+  Json names = Json::array(), labels = Json::array();
+  for (Index i = 0; i < files.size(); ++i) {
+    names.push_back(files.id(i));
+    labels.push_back(files.label(i));
+  }
+  write_json(s.out + ".json", {{"arrays", written},
+                               {"names", names},
+                               {"labels", labels},
+                               {"unreadable", unreadable},
+                               {"settings", settings},
+                               {"version", dssl::version_string}});
+  for (const Json& array : written) {
+    std::printf("%s %s in %s\n", array.at("name").get<std::string>().c_str(),
+                array.at("shape").dump().c_str(), array.at("file").get<std::string>().c_str());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  FeatureSettings s;
+  CLI::App app(
+      "Writes the class tokens and patch maps of images: from any blocks, at any sizes, as NumPy arrays "
+      "(.npy) or in "
+      "one safetensors file. Names of images go to a .json beside it; the rows of unreadable ones are NaN.",
+      "dssl-features");
+  app.set_version_flag("--version", std::string(dssl::version_string));
+  add_backbone_options(app, s.backbone);
+  app.remove_option(app.get_option("--size"));
+  app.add_option("--size", s.sizes, "Inputs in pixels, joined by commas: 224 or HEIGHTxWIDTH")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->group("Backbone");
+  app.add_option("--data", s.data, "Images: folders, or text files with a name a line")->required();
+  app.add_option("--images", s.images,
+                 "Folder that names in lists are relative to (default: the list's own)");
+  app.add_option(
+         "--out", s.out,
+         "File to write: .safetensors (tensors 'class' (n,W) and 'patch' (n,h,w,W)), or .npy (with .class or "
+         ".patch before its ending where there is more than one array)")
+      ->required();
+  app.add_option("--tokens", s.tokens, "class, patch, or both")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"class", "patch"}))
+      ->capture_default_str();
+  app.add_option("--memory", s.memory, "GiB of features that may be held for a safetensors file")
+      ->capture_default_str();
+  return run_program(app, argc, argv, [&] {
+    if (!s.as_npy() && !s.out.ends_with(".safetensors"))
+      throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
+    const dssl::ImageFiles files(s.data, {.folder = s.images, .read = {.channels = s.backbone.channels}});
+    with_architecture(s.backbone.arch, [&]<class Backbone>() { write_features<Backbone>(s, files); });
+    return 0;
+  });
+}

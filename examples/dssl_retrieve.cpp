@@ -1,0 +1,27 @@
+// dssl-retrieve: what the patches of a frozen backbone know of classes, without training anything.
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <dssl/version.hpp>
+
+#include "common/program.hpp"
+#include "retrieve/measure.hpp"
+#include "retrieve/settings.hpp"
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Measures a backbone by segmentation without training: each patch gets the label of the nearest "
+      "patches of the "
+      "training split, and patches are clustered and the clusters named after classes. Prints the mean IoU "
+      "on the "
+      "evaluation split; writes result.json and overlays (image, truth, prediction).",
+      "dssl-retrieve");
+  app.set_version_flag("--version", std::string(dssl::version_string));
+  dssl::programs::RetrieveSettings settings;
+  dssl::programs::add_options(app, settings);
+  return dssl::programs::run_program(app, argc, argv, [&] {
+    dssl::programs::retrieve(settings);
+    return 0;
+  });
+}

@@ -1,0 +1,151 @@
+#include <pretrain/held_out.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include <unistd.h>
+
+#include <common/architectures.hpp>
+#include <common/precision.hpp>
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/data/image_folder.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/data/voc.hpp>
+
+namespace dssl::programs {
+namespace {
+
+/// The folder that each image lies in, below `root`, as numbers in the order of the folders' names; empty
+/// unless all lie in one and there are at least two.
+std::vector<std::int64_t> labels_of(const ImageFolder& images, const std::string& root) {
+  std::map<std::string, std::int64_t> numbers;
+  std::vector<std::string> folders;
+  for (Index i = 0; i < images.size(); ++i) {
+    const std::string below = std::filesystem::path(images.name(i)).lexically_relative(root).string();
+    const std::size_t slash = below.find('/');
+    if (slash == std::string::npos) return {};
+    folders.push_back(below.substr(0, slash));
+    numbers.emplace(folders.back(), 0);
+  }
+  if (numbers.size() < 2) return {};
+  std::int64_t next = 0;
+  for (auto& [name, number] : numbers) number = next++;
+  std::vector<std::int64_t> out;
+  for (const std::string& folder : folders) out.push_back(numbers[folder]);
+  return out;
+}
+
+template <class Backbone>
+class HeldOutOf final : public HeldOut {
+ public:
+  HeldOutOf(const Job& job, std::function<void(std::string_view)> warn)
+      : x_monitor(Cpu({.threads = job.threads, .precision = precision_of(job.precision)}), x_options(job)) {
+    x_monitor.on_skip = [warn = std::move(warn)](std::string_view, std::string_view message) {
+      warn(join("skipped in the monitor: ", message));
+    };
+    if (std::filesystem::is_directory(job.monitor + "/JPEGImages")) {
+      x_watch_voc(job);
+    } else {
+      x_watch_folder(job);
+    }
+    const auto known = [&](const std::string& name) {
+      return std::find(x_figures.begin(), x_figures.end(), name) != x_figures.end();
+    };
+    metric = job.monitor_metric.empty() ? x_figures.front() : job.monitor_metric;
+    if (!known(metric)) {
+      std::string expected = "one that the folder gives:";
+      for (const std::string& figure : x_figures) expected += " " + figure;
+      throw OptionError("monitor_metric", metric, expected);
+    }
+  }
+
+  [[nodiscard]] std::string describe() const override {
+    std::string text = x_what + "; figures";
+    for (const std::string& figure : x_figures) text += " " + figure;
+    const Index every = x_monitor.options().every;
+    return text + (every == 1 ? std::string(" after every epoch") : join(" after every ", every, " epochs"));
+  }
+  [[nodiscard]] bool due(const StepReport& report) const override { return x_monitor.due(report); }
+  [[nodiscard]] std::vector<Figure> measure(const BackboneWeights<float>& weights) override {
+    return x_monitor.measure(weights);
+  }
+
+ private:
+  static FeatureMonitorOptions x_options(const Job& job) {
+    const Index side = job.monitor_size > 0 ? job.monitor_size : job.options.views.global_size.height;
+    if (side % Backbone::config.patch != 0) {
+      throw OptionError("monitor_size", side,
+                        join("a multiple of the patch, ", Backbone::config.patch, " pixels"));
+    }
+    return {.height = side,
+            .width = side,
+            .channels = job.options.channels,
+            .every = job.monitor_every,
+            .mean = job.options.views.mean,
+            .deviation = job.options.views.deviation,
+            .loader = {.threads = job.threads}};
+  }
+
+  /// Channels as the network sees them.
+  [[nodiscard]] ReadOptions x_read() const { return {.channels = x_monitor.extractor().options().channels}; }
+
+  void x_watch_voc(const Job& job) {
+    VocFolder train(job.monitor, "train", {.read = x_read()});
+    VocFolder val(job.monitor, "val", {.read = x_read()});
+    Index classes = job.monitor_classes;
+    const std::string names = job.monitor + "/classes.txt";
+    if (classes == 0 && ::access(names.c_str(), R_OK) == 0) {
+      classes = static_cast<Index>(dssl::detail::read_lines(names).size());
+    }
+    if (classes == 0) {
+      throw OptionError("monitor_classes", "not given", join("a number of classes, as there is no ", names));
+    }
+    x_what =
+        join(job.monitor, ", ", val.size(), " images, ", train.size(), " to look up, ", classes, " classes");
+    x_figures = {"retrieval", "spread"};
+    x_monitor.watch(ImagesOf(val));
+    x_monitor.watch(std::move(train), std::move(val),
+                    {.classes = {.classes = classes}, .seed = job.options.seed});
+  }
+
+  void x_watch_folder(const Job& job) {
+    ImageFolder images(job.monitor, {.read = x_read()});
+    std::vector<std::int64_t> labels = labels_of(images, job.monitor);
+    x_what = join(job.monitor, ", ", images.size(), " images");
+    if (!labels.empty()) {
+      x_what += join(" of ", *std::max_element(labels.begin(), labels.end()) + 1, " folders");
+      x_figures.emplace_back("knn");
+    }
+    x_figures.emplace_back("spread");
+    x_monitor.watch(std::move(images), std::move(labels));
+  }
+
+  FeatureMonitor<Backbone, Cpu> x_monitor;
+  std::string x_what;
+  std::vector<std::string> x_figures;
+};
+
+}  // namespace
+
+std::unique_ptr<HeldOut> open_held_out(const Job& job, std::function<void(std::string_view)> warn) {
+  if (job.monitor.empty()) {
+    if (job.keep_best)
+      throw OptionError("keep_best", "given", "--monitor FOLDER with it, whose figure says what is best");
+    return nullptr;
+  }
+  if (job.recipe == "densedino" && (job.relation == "all-query" || job.relation == "all_query")) {
+    throw OptionError("monitor", job.monitor,
+                      "another relation than all-query, whose patches see other tokens");
+  }
+  std::unique_ptr<HeldOut> out;
+  with_architecture(
+      job.arch, [&]<class Backbone>() { out = std::make_unique<HeldOutOf<Backbone>>(job, std::move(warn)); });
+  return out;
+}
+
+}  // namespace dssl::programs

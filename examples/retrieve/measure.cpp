@@ -1,0 +1,172 @@
+// Dense retrieval and overclustering of a frozen backbone's patches.
+#include "retrieve/measure.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/eval/cluster_probe.hpp>
+#include <dssl/eval/features.hpp>
+#include <dssl/eval/overlay.hpp>
+#include <dssl/eval/retrieval_probe.hpp>
+#include <dssl/io/png.hpp>
+#include <dssl/version.hpp>
+
+#include "common/architectures.hpp"
+#include "common/program.hpp"
+#include "common/progress.hpp"
+#include "common/segmentation_scores.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class Backbone>
+class DenseMeasurement {
+ public:
+  DenseMeasurement(const RetrieveSettings& settings, const LabelledSets& sets)
+      : x_settings(settings),
+        x_sets(sets),
+        x_extractor(settings.backbone.backend(), settings.backbone.features({.patch = true})) {}
+
+  void run() {
+    const BackboneSettings& b = x_settings.backbone;
+    const LoadedWeights weights = load_weights(b.weights, x_extractor.layout(), b.seed);
+    x_extractor.load(weights.flat);
+    prepare_output_folder(x_settings.out);
+    if (x_settings.measures("retrieval") && x_settings.overlays > 0)
+      prepare_output_folder(x_settings.out + "/overlays");
+    std::printf("%s; %td training and %td evaluation images at %s\n",
+                describe_backbone(x_extractor, b.arch, b.weights, weights.prefix).c_str(),
+                x_sets.train.size(), x_sets.val.size(), b.size.c_str());
+    std::fflush(stdout);
+    Json report = Json::object();
+    if (x_settings.measures("retrieval")) report["retrieval"] = x_retrieval();
+    if (x_settings.measures("clusters")) {
+      report["clusters"] = Json::array();
+      for (const Index count : x_settings.clusters) report["clusters"].push_back(x_clusters(count));
+    }
+    report["settings"] = x_settings.json();
+    report["backend"] = x_extractor.backend().describe();
+    report["version"] = version_string;
+    write_json(x_settings.out + "/result.json", report);
+  }
+
+ private:
+  /// Options that both probes have.
+  template <class Options>
+  [[nodiscard]] Options x_options() const {
+    Options options;
+    options.classes = x_settings.set.class_options();
+    options.fit = x_settings.backbone.input_fit();
+    options.seed = x_settings.backbone.seed;
+    options.loader = x_settings.backbone.loader();
+    return options;
+  }
+
+  [[nodiscard]] AbsentClasses x_absent() const {
+    return x_settings.set.absent_zero ? AbsentClasses::zero : AbsentClasses::excluded;
+  }
+
+  /// Runs a pass of a probe over images with its progress.
+  template <class Probe, class Pass>
+  auto x_with_progress(Probe& probe, const char* label, Index total, const Pass& pass) {
+    std::stop_source stop;
+    Progress progress(label, total, "images");
+    probe.on_images = [&](Index done) {
+      progress.at(done);
+      if (x_interruption.requested()) stop.request_stop();
+    };
+    probe.on_skip = [&](std::string_view, std::string_view message) {
+      progress.line(one_line(join("skipped: ", message)));
+    };
+    auto result = pass(stop.get_token());
+    if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+    return result;
+  }
+
+  Json x_retrieval() {
+    auto options = x_options<RetrievalProbeOptions>();
+    options.memory = x_settings.memory;
+    options.sampling = x_settings.sampling == "uniform" ? PatchSampling::uniform : PatchSampling::balanced;
+    options.neighbours = x_settings.neighbours;
+    options.temperature = x_settings.temperature;
+    RetrievalProbe<Backbone, Cpu> probe(x_extractor, options);
+    x_with_progress(probe, "remembering", x_sets.train.size(),
+                    [&](const std::stop_token& token) { return probe.remember(x_sets.train, token); });
+    const Index every =
+        x_settings.overlays > 0
+            ? std::max<Index>(1, (x_sets.val.size() + x_settings.overlays - 1) / x_settings.overlays)
+            : 0;
+    probe.on_prediction = [&](const ProbePrediction& prediction) {
+      if (every == 0 || prediction.index % every != 0) return;
+      write_png(
+          x_settings.out + "/overlays/" + file_name(x_sets.val.short_name_of(prediction.index)) + ".png",
+          prediction_overlay(probe.renderer().picture(prediction.input), prediction.truth,
+                             prediction.predicted, probe.classes()));
+    };
+    const auto start = std::chrono::steady_clock::now();
+    const SegmentationResult result =
+        x_with_progress(probe, "retrieval", x_sets.val.size(),
+                        [&](const std::stop_token& token) { return probe.evaluate(x_sets.val, token); });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const SegmentationScores scores = result.scores(x_absent());
+    std::printf("retrieval from %td patches\n", probe.remembered());
+    print_scores(scores, probe.classes(), x_sets, x_settings.set.absent_zero);
+    Json out = scores_json(scores, probe.classes(), x_sets);
+    out.update({{"remembered", probe.remembered()},
+                {"images", result.images},
+                {"unreadable", result.unreadable},
+                {"seconds", seconds},
+                {"confusion", confusion_json(result.confusion)}});
+    return out;
+  }
+
+  Json x_clusters(Index count) {
+    auto options = x_options<ClusterProbeOptions>();
+    options.clusters = count;
+    options.patches = x_settings.patches;
+    options.iterations = x_settings.iterations;
+    ClusterProbe<Backbone, Cpu> probe(x_extractor, options);
+    x_with_progress(probe, "clustering", x_sets.train.size(), [&](const std::stop_token& token) {
+      probe.fit(x_sets.train, token);
+      return 0;
+    });
+    const ClusterProbeResult result =
+        x_with_progress(probe, "clusters", x_sets.val.size(),
+                        [&](const std::stop_token& token) { return probe.evaluate(x_sets.val, token); });
+    const bool one_to_one = count == 0;
+    const SegmentationScores scores = one_to_one ? result.hungarian(x_absent()) : result.majority(x_absent());
+    const ClassMap classes(x_settings.set.class_options());
+    const Index clusters = one_to_one ? classes.classes() : count;
+    std::printf("%td clusters, %s\n", clusters,
+                one_to_one ? "one a class" : "each named after most of its pixels");
+    print_scores(scores, classes, x_sets, x_settings.set.absent_zero);
+    Json out{{"clusters", clusters}, {"matching", one_to_one ? "hungarian" : "majority"}};
+    out.update(scores_json(scores, classes, x_sets));
+    out.update({{"images", result.images}, {"unreadable", result.unreadable}});
+    return out;
+  }
+
+  const RetrieveSettings& x_settings;
+  const LabelledSets& x_sets;
+  Interruption x_interruption;
+  FeatureExtractor<Backbone, Cpu> x_extractor;
+};
+
+}  // namespace
+
+void retrieve(RetrieveSettings settings) {
+  const LabelledSets sets = open_sets(settings.set, settings.backbone.channels, settings.backbone.seed);
+  with_architecture(settings.backbone.arch,
+                    [&]<class Backbone>() { DenseMeasurement<Backbone>(settings, sets).run(); });
+}
+
+}  // namespace dssl::programs

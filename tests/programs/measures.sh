@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# dssl-classify, dssl-retrieve and dssl-features: what they write, that it does not depend on threads, bad input.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+"$tools/dssl_make_inspection" set 2 24 24
+for half in train test; do
+  for i in 00 01 02 03 04 05 06 07 08 09 10 11; do
+    [[ $half == train ]] && n=$i || n=$((10#$i + 12))
+    printf 'good/%s good\nspot/%s spot\n' "$n" "$n"
+  done >$half.txt
+done
+bare() { "$programs/dssl-classify" --arch nano8 --channels 1 --weights random --images set/test "$@"; }
+classify() { bare --size 40x56 --threads 1 "$@"; }
+
+# Classes: votes, linear classifiers with their rate chosen on held-out training images, predictions.
+succeeds classify --train train.txt --test test.txt --k 1,5,20,100 --rates 0.01,0.1,1 --epochs 40 --batch 8 --hold-out 0.25 \
+  --standardise --token both --out run
+[[ $(value run/result.json classes) == '["good","spot"]' ]] || fail "the classes are not the lists' labels"
+[[ $(value run/result.json width) == 256 ]] || fail "class token and mean patch are not 2 x 128 numbers"
+above "$(value run/result.json knn 5)" 0.9 "accuracy of 5 neighbours"
+above "$(value run/result.json linear accuracy)" 0.9 "accuracy of a linear classifier"
+[[ $(value run/result.json knn | grep -o : | wc -l) -eq 3 ]] || fail "more neighbours vote than there are images"
+[[ $(wc -l <run/predictions.csv) -eq 25 ]] || fail "no line for each prediction"
+[[ $(value run/result.json confusion counts | tr -cd '0-9,' | tr , '\n' | awk '{ s += $1 } END { print s }') -eq 24 ]] || fail "the confusion has not 24 images"
+succeeds bare --size 40x56 --threads 2 --train train.txt --test test.txt --k 1,5,20,100 --rates 0.01,0.1,1 --epochs 40 --batch 8 \
+  --hold-out 0.25 --standardise --token both --out two
+cmp run/predictions.csv two/predictions.csv || fail "two threads predict otherwise"
+
+# A folder a class, one way, one rate without held-out images.
+mkdir folders
+cp -r set/test folders/train
+succeeds classify --train folders/train --test folders/train --by linear --rates 0.1 --hold-out 0 --epochs 5 --out folder
+[[ $(value folder/result.json training_images) == 48 && $(value folder/result.json | grep -c knn) -eq 0 ]] ||
+  fail "not the images, or more ways than were asked for"
+
+fails 2 "'hold-out' is 0" classify --train train.txt --test test.txt --by linear --rates 0.1,1 --hold-out 0 --out o
+fails 2 "'k' is 100; expected at most the number of training images, 24" \
+  classify --train train.txt --test test.txt --by knn --k 100 --out o
+grep good train.txt >good.txt
+fails 1 "all training images are of one class, 'good'" classify --train good.txt --test test.txt --out o
+printf 'spot/20 hole\n' >other.txt
+fails 1 "is of class 'hole', which no training image has" classify --train train.txt --test other.txt --out o
+fails 2 '--by' classify --train train.txt --test test.txt --by guessing --out o
+fails 1 'nowhere.txt' classify --train nowhere.txt --test test.txt --out o
+
+# Retrieval and clusters.
+succeeds "$programs/dssl-scenes" --out voc --train 12 --val 4 --size 32 --classes 3
+retrieve() { "$programs/dssl-retrieve" --arch nano8 --weights random --size 32 "$@"; }
+succeeds retrieve --data voc --classes 3 --threads 1 --clusters 0,12 --overlays 2 --out dense
+above "$(value dense/result.json retrieval miou)" 0.2 "mean IoU of retrieval"
+[[ $(value dense/result.json retrieval remembered) == 192 ]] || fail "not all 12 x 16 patches are remembered"
+[[ $(value dense/result.json retrieval confusion | tr -cd '0-9,' | tr , '\n' | awk '{ s += $1 } END { print s }') -eq 4096 ]] ||
+  fail "not all pixels of 4 scenes are counted"
+[[ $(value dense/result.json clusters | grep -o '"matching":"[a-z]*"' | tr '\n' ' ') == '"matching":"hungarian" "matching":"majority" ' ]] ||
+  fail "clusters are not matched as they should be"
+[[ $(ls dense/overlays | wc -l) -eq 2 ]] || fail "not as many overlays as were asked for"
+succeeds retrieve --data voc --classes 3 --threads 2 --clusters 0,12 --overlays 0 --out dense2
+[[ $(value dense/result.json clusters) == "$(value dense2/result.json clusters)" ]] || fail "two threads cluster otherwise"
+succeeds retrieve --data synthetic --scenes 4 --val-scenes 2 --scene-size 32 --scene-classes 3 --by retrieval --k 5 --out scenes
+fails 1 "available: train, val" retrieve --data voc --train tset --classes 3 --out o
+fails 2 'classes' retrieve --data voc --out o
+fails 1 'clusters|patches' retrieve --data voc --classes 3 --by clusters --clusters 1000 --out o
+
+# Features: the same numbers in both formats, several sizes and blocks, unreadable images.
+features() { "$programs/dssl-features" --arch nano8 --channels 1 --weights random --data test.txt --images set/test --threads 1 "$@"; }
+succeeds features --size 40x56 --tokens class --out f.safetensors
+succeeds features --size 40x56 --tokens class --out f.npy
+bytes=$((24 * 128 * 4))
+cmp <(tail -c $bytes f.npy) <(tail -c $bytes f.safetensors) || fail "the formats hold different features"
+head -c 10 f.npy | grep -aq NUMPY || fail "no array file"
+[[ $(value f.npy.json names | grep -o / | wc -l) -eq 24 ]] || fail "no name for each row"
+succeeds features --size 40x56,16 --blocks=-2,-1 --flips --out several.npy
+[[ $(value several.npy.json arrays | grep -o '"shape":[^}]*' | tr '\n' ' ') == \
+'"shape":[24,256] "shape":[24,5,7,256] "shape":[24,256] "shape":[24,2,2,256] ' ]] || fail "the arrays have other shapes"
+[[ $(stat -c %s several.patch.40x56.npy) -eq $((128 + 24 * 35 * 256 * 4)) ]] || fail "an array of another size"
+echo 'no picture' >set/test/spot/23.png
+succeeds features --size 16 --tokens class --out hole.npy
+[[ $(value hole.npy.json unreadable) == '["spot/23"]' ]] || fail "an unreadable image is not named"
+[[ $(tail -c 4 hole.npy | od -An -tx1) == ' 00 00 c0 7f' ]] || fail "the row of an unreadable image holds numbers"
+fails 2 "'out' is f.txt" features --out f.txt
+fails 2 "'memory' is 1e-06" features --size 40x56 --memory 0.000001 --out big.safetensors
+fails 2 "'blocks' is 9" features --size 16 --blocks 9 --out o.npy
+fails 2 "'height' is 41" features --size 41 --out o.npy
+[[ ! -e o.npy && ! -e big.safetensors ]] || fail "a failure leaves a file"
+
+echo "measures: all as they should be"
