@@ -109,8 +109,8 @@ CommandLine::CommandLine()
       "teacher.safetensors (the backbone under its published names), options.json; with --keep-best \n"
       "best.safetensors (the teacher when the monitor's figure was largest).\n\n"
       "Monitors look at held-out images through the teacher and change nothing of the run. Figures, in \n"
-      "metrics.jsonl and on the progress line: spread (mean standard deviation of the unit class tokens; any \n"
-      "folder); knn (share of images that their nearest neighbours name rightly; a folder of folders, one a \n"
+      "metrics.jsonl and on the progress line: spread (mean standard deviation of the unit class tokens) and rank \n"
+      "(their effective rank) of any folder; knn (share of images that their nearest neighbours name rightly; a folder of folders, one a \n"
       "class); retrieval (mean IoU by dense retrieval of val in train; a VOC folder).\n\n"
       "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale "
       "0.25 to 1 \n"
@@ -267,9 +267,9 @@ void CommandLine::x_add_monitor_options() {
       ->group(group);
   x_app
       .add_option("--monitor-metric", x_job.monitor_metric,
-                  "Figure on the progress line, and of --keep-best; default: retrieval, knn, or spread, the first "
+                  "Figure on the progress line, and of --keep-best; default: retrieval, knn, or rank, the first "
                   "that the folder gives")
-      ->check(CLI::IsMember({"retrieval", "knn", "spread"}))
+      ->check(CLI::IsMember({"retrieval", "knn", "rank", "spread"}))
       ->option_text("NAME")
       ->group(group);
   x_app.add_option("--monitor-size", x_job.monitor_size, "Height and width of the images; 0: of the global views")
