@@ -101,9 +101,10 @@ class HeldOutOf final : public HeldOut {
     x_what =
         join(job.monitor, ", ", val.size(), " images, ", train.size(), " to look up, ", classes, " classes");
     x_figures = {"retrieval", "rank", "spread"};
-    x_monitor.watch(ImagesOf(val));
+    ImagesOf images(val);
     x_monitor.watch(std::move(train), std::move(val),
                     {.classes = {.classes = classes}, .seed = job.options.seed});
+    x_monitor.watch(std::move(images));
   }
 
   void x_watch_folder(const Job& job) {
