@@ -118,9 +118,9 @@ class FeatureMonitor {
   [[nodiscard]] const Extractor& extractor() const { return x_extractor; }
 
   /// Watches images by their class tokens: figures "rank", the effective rank of the tokens as they are
-  /// (`FeatureSpectrum`), and "spread" (`spread_of`). With a label from 0 on for each also "knn", before them:
-  /// the share of the queries of `LabelHalves` that a `KnnClassifier` over its bank names rightly. Throws
-  /// `DataError` for no images, labels that are not as many, or too few images of every label.
+  /// (`FeatureSpectrum`), and "spread" (`spread_of`). With a label from 0 on for each also "knn", before
+  /// them: the share of the queries of `LabelHalves` that a `KnnClassifier` over its bank names rightly.
+  /// Throws `DataError` for no images, labels that are not as many, or too few images of every label.
   template <ImageSource Source>
   void watch(Source source, std::vector<std::int64_t> labels = {}) {
     if (source.size() < 1) throw DataError("a monitor of no images");
