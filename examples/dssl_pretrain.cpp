@@ -22,7 +22,8 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
         "is the checkpoint of an earlier run; --resume goes on with it, --overwrite begins anew");
   }
   if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.best_path())) {
-    throw dssl::FileError(job.best_path(), "holds the best weights of an earlier run; --overwrite begins anew");
+    throw dssl::FileError(job.best_path(),
+                          "holds the best weights of an earlier run; --overwrite begins anew");
   }
   RunLog log(job, command);
   const auto run = job.arch == "nano8"    ? pretrain_nano8

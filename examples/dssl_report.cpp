@@ -127,12 +127,37 @@ Series series_of(const std::vector<PretrainRun>& runs, const PretrainRun& run, c
                  const std::string& field) {
   Series series{.name = run.name, .colour = colour_of(runs, run.name), .values = {}};
   for (const Json& step : run.metrics) {
+    if (!level.empty() && !step.contains(level)) continue;  // not every step is looked at
     const Json& at = level.empty() ? step : step.at(level);
     if (at.contains(field) && at[field].is_number()) {
       series.values.emplace_back(step["images"].get<double>(), at[field].get<double>());
     }
   }
   return series;
+}
+
+/// A chart of each figure of held-out images that any run was watched by.
+std::string monitor_charts(const std::vector<PretrainRun>& runs) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 4> notes{
+      {{"retrieval", "Mean IoU by dense retrieval on held-out images; nothing is trained for it."},
+       {"knn", "Share of held-out images that their nearest neighbours name rightly."},
+       {"rank", "Effective rank of the class tokens of held-out images: dimensions that are used."},
+       {"spread", "Standard deviation of the unit class tokens of held-out images."}}};
+  std::string html;
+  for (const auto& [figure, note] : notes) {
+    Chart chart{.title = join("Monitor: ", figure),
+                .note = std::string(note),
+                .x_label = "images seen",
+                .y_label = std::string(figure),
+                .series = {}};
+    for (const PretrainRun& run : runs) {
+      Series series = series_of(runs, run, "monitor", std::string(figure));
+      series.smooth = false;
+      if (!series.values.empty()) chart.series.push_back(std::move(series));
+    }
+    if (!chart.series.empty()) html += chart.html();
+  }
+  return html;
 }
 
 std::string charts(const std::vector<PretrainRun>& runs) {
@@ -169,7 +194,7 @@ std::string charts(const std::vector<PretrainRun>& runs) {
   return join(
       "<h2>Training</h2>\n<p class=\"soft\">Faint: every step. Strong: running mean.</p>\n<div "
       "class=\"charts\">\n",
-      html, divergence.html(), spread.html(), "</div>\n");
+      html, divergence.html(), spread.html(), monitor_charts(runs), "</div>\n");
 }
 
 std::string views(const ReportSettings& settings, const std::vector<PretrainRun>& runs) {

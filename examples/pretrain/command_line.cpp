@@ -109,8 +109,10 @@ CommandLine::CommandLine()
       "teacher.safetensors (the backbone under its published names), options.json; with --keep-best \n"
       "best.safetensors (the teacher when the monitor's figure was largest).\n\n"
       "Monitors look at held-out images through the teacher and change nothing of the run. Figures, in \n"
-      "metrics.jsonl and on the progress line: spread (mean standard deviation of the unit class tokens; any \n"
-      "folder); knn (share of images that their nearest neighbours name rightly; a folder of folders, one a \n"
+      "metrics.jsonl and on the progress line: spread (mean standard deviation of the unit class tokens) and "
+      "rank \n"
+      "(their effective rank) of any folder; knn (share of images that their nearest neighbours name "
+      "rightly; a folder of folders, one a \n"
       "class); retrieval (mean IoU by dense retrieval of val in train; a VOC folder).\n\n"
       "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale "
       "0.25 to 1 \n"
@@ -131,7 +133,8 @@ CommandLine::CommandLine()
 void CommandLine::x_add_data_options() {
   x_app
       .add_option("--data", x_job.data,
-                  "Images (required): a folder, a VOC folder, a .txt file of paths, or 'synthetic' for generated scenes")
+                  "Images (required): a folder, a VOC folder, a .txt file of paths, or 'synthetic' for "
+                  "generated scenes")
       ->required()
       ->option_text("PATH|synthetic");
   x_app
@@ -263,16 +266,21 @@ void CommandLine::x_add_monitor_options() {
   x_app.add_option("--monitor", x_job.monitor, "Folder of held-out images to measure the teacher on")
       ->option_text("FOLDER")
       ->group(group);
-  x_app.add_option("--monitor-every", x_job.monitor_every, "Epochs from one look to the next; the last is looked at")
+  x_app
+      .add_option("--monitor-every", x_job.monitor_every,
+                  "Epochs from one look to the next; the last is looked at")
       ->group(group);
   x_app
-      .add_option("--monitor-metric", x_job.monitor_metric,
-                  "Figure on the progress line, and of --keep-best; default: retrieval, knn, or spread, the first "
-                  "that the folder gives")
-      ->check(CLI::IsMember({"retrieval", "knn", "spread"}))
+      .add_option(
+          "--monitor-metric", x_job.monitor_metric,
+          "Figure on the progress line, and of --keep-best; default: retrieval, knn, or rank, the first "
+          "that the folder gives")
+      ->check(CLI::IsMember({"retrieval", "knn", "rank", "spread"}))
       ->option_text("NAME")
       ->group(group);
-  x_app.add_option("--monitor-size", x_job.monitor_size, "Height and width of the images; 0: of the global views")
+  x_app
+      .add_option("--monitor-size", x_job.monitor_size,
+                  "Height and width of the images; 0: of the global views")
       ->check(CLI::NonNegativeNumber)
       ->group(group);
   x_app
@@ -280,7 +288,9 @@ void CommandLine::x_add_monitor_options() {
                   "Classes of a VOC folder, ids 0 to N-1; 0: as many as its classes.txt names")
       ->check(CLI::Range(Index{0}, Index{256}))
       ->group(group);
-  x_app.add_flag("--keep-best", x_job.keep_best, "Keeps the teacher with the largest figure in best.safetensors")
+  x_app
+      .add_flag("--keep-best", x_job.keep_best,
+                "Keeps the teacher with the largest figure in best.safetensors")
       ->group(group);
 }
 

@@ -13,30 +13,23 @@
 #include <common/precision.hpp>
 #include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/data/image_folder.hpp>
+#include <dssl/data/image_files.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/voc.hpp>
 
 namespace dssl::programs {
 namespace {
 
-/// The folder that each image lies in, below `root`, as numbers in the order of the folders' names; empty
-/// unless all lie in one and there are at least two.
-std::vector<std::int64_t> labels_of(const ImageFolder& images, const std::string& root) {
+/// The label of each image as a number, in the order of the labels' names; empty unless there are at least
+/// two.
+std::vector<std::int64_t> numbered_labels(const ImageFiles& images) {
   std::map<std::string, std::int64_t> numbers;
-  std::vector<std::string> folders;
-  for (Index i = 0; i < images.size(); ++i) {
-    const std::string below = std::filesystem::path(images.name(i)).lexically_relative(root).string();
-    const std::size_t slash = below.find('/');
-    if (slash == std::string::npos) return {};
-    folders.push_back(below.substr(0, slash));
-    numbers.emplace(folders.back(), 0);
-  }
+  for (Index i = 0; i < images.size(); ++i) numbers.emplace(images.label(i), 0);
   if (numbers.size() < 2) return {};
   std::int64_t next = 0;
   for (auto& [name, number] : numbers) number = next++;
   std::vector<std::int64_t> out;
-  for (const std::string& folder : folders) out.push_back(numbers[folder]);
+  for (Index i = 0; i < images.size(); ++i) out.push_back(numbers[images.label(i)]);
   return out;
 }
 
@@ -107,21 +100,22 @@ class HeldOutOf final : public HeldOut {
     }
     x_what =
         join(job.monitor, ", ", val.size(), " images, ", train.size(), " to look up, ", classes, " classes");
-    x_figures = {"retrieval", "spread"};
-    x_monitor.watch(ImagesOf(val));
+    x_figures = {"retrieval", "rank", "spread"};
+    ImagesOf images(val);
     x_monitor.watch(std::move(train), std::move(val),
                     {.classes = {.classes = classes}, .seed = job.options.seed});
+    x_monitor.watch(std::move(images));
   }
 
   void x_watch_folder(const Job& job) {
-    ImageFolder images(job.monitor, {.read = x_read()});
-    std::vector<std::int64_t> labels = labels_of(images, job.monitor);
+    ImageFiles images(job.monitor, {.read = x_read()});
+    std::vector<std::int64_t> labels = numbered_labels(images);
     x_what = join(job.monitor, ", ", images.size(), " images");
     if (!labels.empty()) {
-      x_what += join(" of ", *std::max_element(labels.begin(), labels.end()) + 1, " folders");
+      x_what += join(" of ", *std::max_element(labels.begin(), labels.end()) + 1, " classes");
       x_figures.emplace_back("knn");
     }
-    x_figures.emplace_back("spread");
+    x_figures.insert(x_figures.end(), {"rank", "spread"});
     x_monitor.watch(std::move(images), std::move(labels));
   }
 

@@ -58,8 +58,8 @@ struct Job {
   Index points = 2;        ///< K
   int threads = 0;
   std::string precision = "f32";
-  Index max_steps = 0;  ///< 0: no budget
-  double minutes = 0;   ///< 0: no budget
+  Index max_steps = 0;         ///< 0: no budget
+  double minutes = 0;          ///< 0: no budget
   std::string monitor;         ///< folder of held-out images; empty: none
   Index monitor_every = 1;     ///< epochs
   Index monitor_size = 0;      ///< 0: the global views'

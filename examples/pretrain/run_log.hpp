@@ -46,9 +46,10 @@ class RunLog {
              Index steps_done);
 
   /// Keeps the figures of a step, and those of the teacher on held-out images where it is time to look; keeps
-  /// the best weights. Before the first step, writes options.json and cuts metrics.jsonl back to where the run
-  /// stands. Stops on Ctrl-C and at the end of the budget. Throws `FileError`.
-  [[nodiscard]] Continue step(const StepReport& report, const std::function<BackboneWeights<float>()>& teacher);
+  /// the best weights. Before the first step, writes options.json and cuts metrics.jsonl back to where the
+  /// run stands. Stops on Ctrl-C and at the end of the budget. Throws `FileError`.
+  [[nodiscard]] Continue step(const StepReport& report,
+                              const std::function<BackboneWeights<float>()>& teacher);
 
   /// One line on stderr, the first time it is said.
   void warn(std::string_view message);
@@ -80,8 +81,8 @@ class RunLog {
   Index x_first_step = 0;
   std::unique_ptr<HeldOut> x_held_out;  ///< none without --monitor
   std::unique_ptr<BestWeights> x_best;  ///< none without --keep-best
-  std::string x_monitor_note;  ///< the last look, for the progress line
-  std::string x_budget;  ///< which budget ended the run
+  std::string x_monitor_note;           ///< the last look, for the progress line
+  std::string x_budget;                 ///< which budget ended the run
 };
 
 }  // namespace dssl::programs

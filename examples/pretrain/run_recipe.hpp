@@ -24,7 +24,8 @@ template <class Recipe>
   const auto save_teacher = [&](Index steps) {
     save_backbone(job.teacher_path(), trainer.teacher(), job.weights_metadata(steps));
   };
-  trainer.on_step([&](const StepReport& report) { return log.step(report, [&] { return trainer.teacher(); }); });
+  trainer.on_step(
+      [&](const StepReport& report) { return log.step(report, [&] { return trainer.teacher(); }); });
   trainer.on_epoch([&](const StepReport& report) {
     save_teacher(report.step + 1);
     return proceed;

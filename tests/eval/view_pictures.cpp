@@ -66,6 +66,7 @@ TEST_CASE("a view's outline is its box's, whatever the map") {
     check_outline(CropMap{box, false}, box);
     check_outline(CropMap{box, true}, box);
     check_outline(Turned{box}, box);
+    CHECK(overlap(Turned{box}, Turned{box}).last == CropMap{box}.to_scene({1, 1}));
   }
 }
 

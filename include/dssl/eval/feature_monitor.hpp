@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -22,6 +23,7 @@
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/eval/class_map.hpp>
+#include <dssl/eval/effective_rank.hpp>
 #include <dssl/eval/feature_pass.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/knn.hpp>
@@ -115,10 +117,10 @@ class FeatureMonitor {
   [[nodiscard]] const FeatureMonitorOptions& options() const { return x_options; }
   [[nodiscard]] const Extractor& extractor() const { return x_extractor; }
 
-  /// Watches images by their class tokens: figure "spread" (`spread_of`). With a label from 0 on for each,
-  /// also "knn": the share of the queries of `LabelHalves` that a `KnnClassifier` over its bank names
-  /// rightly. Throws `DataError` for no images, labels that are not as many, or too few images of every
-  /// label.
+  /// Watches images by their class tokens: figures "rank", the effective rank of the tokens as they are
+  /// (`FeatureSpectrum`), and "spread" (`spread_of`). With a label from 0 on for each also "knn", before
+  /// them: the share of the queries of `LabelHalves` that a `KnnClassifier` over its bank names rightly.
+  /// Throws `DataError` for no images, labels that are not as many, or too few images of every label.
   template <ImageSource Source>
   void watch(Source source, std::vector<std::int64_t> labels = {}) {
     if (source.size() < 1) throw DataError("a monitor of no images");
@@ -139,6 +141,7 @@ class FeatureMonitor {
           const auto count = static_cast<Index>(tokens.size()) / width;
           if (!labels.empty())
             out.push_back({"knn", x_knn(MatrixView<const T>(tokens.data(), count, width), kept)});
+          out.push_back({"rank", x_rank(MatrixView<const T>(tokens.data(), count, width))});
           out.push_back({"spread", spread_of(MatrixView<T>(tokens.data(), count, width))});
         });
   }
@@ -212,6 +215,18 @@ class FeatureMonitor {
                   {.label_height = 1, .label_width = 1, .loader = x_options.loader, .skip = x_options.skip},
                   on_skip, token, each);
     return out;
+  }
+
+  /// Effective rank of rows (n,D) in host memory.
+  [[nodiscard]] double x_rank(MatrixView<const T> rows) const {
+    const B& backend = x_extractor.backend();
+    Buffer room = backend.allocate(static_cast<std::size_t>(rows.size()) * sizeof(T) + Arena::alignment);
+    Arena arena(room);
+    const MatrixView<T> device = arena.template matrix<T>(rows.rows(), rows.cols());
+    backend.upload(device.data(), std::span<const T>(rows.flat()));
+    FeatureSpectrum<B> spectrum(backend, rows.cols());
+    spectrum.add(device);
+    return spectrum.effective_rank();
   }
 
   [[nodiscard]] double x_knn(MatrixView<const T> tokens, const std::vector<std::int64_t>& labels) const {

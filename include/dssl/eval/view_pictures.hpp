@@ -25,9 +25,9 @@
 
 namespace dssl {
 
-/// Draws the outline of what a view shows: its four edges through its map, each in 16 straight pieces, so that
-/// maps that bend are seen to. `scale`: pixels of the picture for one of the scene's. Throws `ShapeError`. Test:
-/// tests/eval/view_pictures.cpp.
+/// Draws the outline of what a view shows: its four edges through its map, each in 16 straight pieces, so
+/// that maps that bend are seen to. `scale`: pixels of the picture for one of the scene's. Throws
+/// `ShapeError`. Test: tests/eval/view_pictures.cpp.
 template <ViewMap M>
 void draw_outline(Image<std::uint8_t>& scene, const M& map, Colour colour, double thickness = 1,
                   double scale = 1) {
@@ -103,8 +103,8 @@ template <class Views, class Points>
   const double line =
       std::max(1.0, 0.008 * static_cast<double>(std::min(out.scene.width(), out.scene.height())));
   for (Index v = views.views(); v-- > 0;)  // the global ones on top
-    draw_outline(out.scene, plans[static_cast<std::size_t>(v)].map, mark_colour(v),
-                 v < 2 ? 1.5 * line : line, scale);
+    draw_outline(out.scene, plans[static_cast<std::size_t>(v)].map, mark_colour(v), v < 2 ? 1.5 * line : line,
+                 scale);
   for (Index v = 1; v < views.views(); ++v) {
     const auto& map = plans[static_cast<std::size_t>(v)].map;
     std::vector<Point> relative(static_cast<std::size_t>(points.count()));

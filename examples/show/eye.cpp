@@ -1,0 +1,109 @@
+#include "show/eye.hpp"
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/io/weights.hpp>
+
+#include "common/architectures.hpp"
+#include "common/backbone.hpp"
+#include "common/precision.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+/// Throws `CheckpointError` unless reference tokens mean something to these weights; says whether they are
+/// learned.
+bool learned_reference(const std::string& path) {
+  if (path == "random") return false;
+  const auto file = SafetensorsFile::open(path);
+  const auto text = [&](const char* key) {
+    const auto found = file.metadata().find(key);
+    return found == file.metadata().end() ? std::string() : found->second;
+  };
+  const std::string recipe = text("recipe");
+  // A checkpoint has the recipe in words there, weights its name.
+  if (recipe == "dino" || recipe == "feature-map" || recipe.find("tokens: none") != std::string::npos ||
+      recipe.find("tokens: sampled patches") != std::string::npos) {
+    throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino");
+  }
+  const std::string relation = text("relation");
+  if (!relation.empty() && relation != "private" && relation != "all2pos_pos2cls_eye") {
+    throw CheckpointError(path, join("was trained with relation ", relation,
+                                     "; reference tokens are shown under the relation private alone"));
+  }
+  return file.contains(backbone_prefix(file) + "ref_learn_token");
+}
+
+template <class Backbone>
+class EyeOf final : public Eye {
+ public:
+  EyeOf(const ShowSettings& s, bool reference)
+      : x_trace(Cpu({.threads = s.threads, .precision = precision_of(s.precision)}),
+                {.height = s.input_size().first,
+                 .width = s.input_size().second,
+                 .channels = s.channels,
+                 .references = reference ? 1 : 0,
+                 .learned_reference = reference && learned_reference(s.weights)}) {
+    const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed);
+    x_trace.load(loaded.flat);
+    x_text = describe_backbone(x_trace, s.arch, s.weights, loaded.prefix);
+  }
+
+  [[nodiscard]] GridSize grid() const override { return x_trace.grid(); }
+  [[nodiscard]] Index width() const override { return x_trace.config().width; }
+  [[nodiscard]] Index heads() const override { return x_trace.config().heads; }
+  [[nodiscard]] std::string describe() const override { return x_text; }
+
+  [[nodiscard]] Seen look(std::span<const float> input, const std::optional<Point>& point) override {
+    std::vector<Point> points;
+    if (x_trace.options().references > 0) points.push_back(point.value());
+    x_trace.forward(input, points);
+    Seen out;
+    out.patches = x_host(x_trace.patches());
+    if (!points.empty()) out.reference = x_host(x_trace.references());
+    return out;
+  }
+
+  [[nodiscard]] AttentionRow attention(Index block, Index head, TokenGroup group,
+                                       Index number) const override {
+    return x_trace.attention(block, head, group, number);
+  }
+
+  [[nodiscard]] std::vector<PatchMatch> match(std::span<const float> from,
+                                              std::span<const float> to) const override {
+    const Cpu& backend = x_trace.backend();
+    const Index n = grid().size();
+    Buffer memory =
+        backend.allocate(2 * static_cast<std::size_t>(n * width()) * sizeof(float) + Arena::alignment);
+    Arena arena(memory);
+    const MatrixView<float> left = arena.matrix<float>(n, width());
+    const MatrixView<float> right = arena.matrix<float>(n, width());
+    backend.upload(left.data(), from);
+    backend.upload(right.data(), to);
+    return match_patches(backend, MatrixView<const float>(left), MatrixView<const float>(right));
+  }
+
+ private:
+  [[nodiscard]] std::vector<float> x_host(MatrixView<const float> rows) const {
+    std::vector<float> out(static_cast<std::size_t>(rows.size()));
+    x_trace.backend().download(std::span<float>(out), rows.data());
+    return out;
+  }
+
+  TokenTrace<Backbone, Cpu> x_trace;
+  std::string x_text;
+};
+
+}  // namespace
+
+std::unique_ptr<Eye> open_eye(const ShowSettings& settings, bool reference) {
+  std::unique_ptr<Eye> out;
+  with_architecture(settings.arch,
+                    [&]<class Backbone>() { out = std::make_unique<EyeOf<Backbone>>(settings, reference); });
+  return out;
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,65 @@
+// The command line of dssl-show.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <dssl/core/point.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/eval/picture.hpp>
+#include <dssl/views/multi_crop_options.hpp>
+
+namespace dssl::programs {
+
+struct ShowSettings {
+  std::string kind;
+  std::vector<std::string> images;
+  std::string out = "show.png";
+  Index count = 4;
+
+  std::string weights;
+  std::string arch = "tiny16";
+  std::string size = "224";
+  std::string fit = "stretch";
+  Index channels = 3;
+  std::string precision = "f32";
+  int threads = 0;
+  std::uint64_t seed = 0;
+
+  std::vector<double> point;  // x, y in [0, 1]
+  std::string query;          // empty: the kind's own
+  Index block = -1;
+  double foreground = 0;
+  bool reversed = false;
+  Index matches = 40;
+  Index points = 2;
+  Index locals = 4;
+  std::vector<double> global_scale, local_scale;
+  std::vector<std::string> masks, heat;
+  std::string enlarge;  // empty: the kind's own
+  double alpha = 0.6;
+  Index columns = 0;  // 0: the kind's own
+  Index letters = 1;
+  Index zoom = 2;
+
+  /// Height and width of the input. Throws `OptionError`.
+  [[nodiscard]] std::pair<Index, Index> input_size() const;
+  [[nodiscard]] bool needs_backbone() const { return kind != "views" && kind != "overlay"; }
+  /// The chosen point in [-1, 1]^2; none where none was named.
+  [[nodiscard]] std::optional<Point> chosen() const;
+  [[nodiscard]] Enlargement enlargement(Enlargement otherwise) const;
+  /// Views of the kinds that cut them out.
+  [[nodiscard]] MultiCropOptions views() const;
+  /// Throws `OptionError` for options that do not go together.
+  void validate() const;
+};
+
+/// Adds all options, with their help, to the program.
+void add_options(CLI::App& app, ShowSettings& settings);
+
+}  // namespace dssl::programs

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# dssl-show: every kind of picture, of images of any channels, with weights of a run; and what it says of bad input.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+size=32
+show() { "$programs/dssl-show" --threads 1 --arch nano8 --size $size "$@"; }
+# is_png FILE WIDTH HEIGHT
+is_png() {
+  [[ $(head -c 8 "$1" | od -An -tx1 | tr -d ' \n') == 89504e470d0a1a0a ]] || fail "$1 is no PNG"
+  local size
+  size=$(od -An -tu1 -j16 -N8 "$1" | awk '{print (($1*256+$2)*256+$3)*256+$4, (($5*256+$6)*256+$7)*256+$8}')
+  [[ $size == "$2 $3" ]] || fail "$1 has $size pixels, not $2 $3"
+}
+
+succeeds "$programs/dssl-scenes" --out voc --train 6 --val 2 --size 32 --classes 3
+images=(voc/JPEGImages/000000.jpg voc/JPEGImages/000001.jpg)
+
+# Sizes: 32 pixels drawn twice as large, a gap of 4 around each, 8 rows for captions.
+succeeds show "${images[@]}" --kind attention --weights random --out attention.png
+is_png attention.png $((4 + 6 * 68)) $((4 + 2 * (8 + 68)))
+succeeds show "${images[@]}" --kind attention --weights random --point 0.2 0.7 --block 0 --out point.png
+succeeds show "${images[@]}" --kind attention --weights random --point 0.2 0.7 --query patch --out patch.png
+! cmp -s attention.png point.png || fail "a reference token attends as the class token does"
+succeeds show voc/JPEGImages --count 3 --kind pca --weights random --out pca.png
+is_png pca.png $((4 + 4 * 68)) $((4 + 2 * (8 + 68)))
+grep -Eq 'components: [0-9.]+ % [0-9.]+ % [0-9.]+ % of the variance of 48 patches' out.txt || fail "no shares of variance"
+succeeds show voc/JPEGImages --count 3 --kind pca --weights random --foreground 0.4 --enlarge bilinear --out front.png
+succeeds show "${images[@]}" --kind similarity --weights random --point 0.5 0.5 --out similarity.png
+succeeds show "${images[@]}" --kind similarity --weights random --point 0.5 0.5 --query reference --out reference.png
+! cmp -s similarity.png reference.png || fail "a reference token is taken for a patch"
+succeeds show "${images[@]}" --kind correspondence --weights random --out pair.png
+grep -Eq '16 patches, [0-9]+ mutual matches' out.txt || fail "matches are not counted"
+succeeds show "${images[0]}" --kind correspondence --weights random --out views-of-one.png
+grep -q 'within 1.5 patches of where they belong' out.txt || fail "matches of views are not judged"
+# An image and itself: every patch is its own match.
+succeeds show "${images[0]}" "${images[0]}" --kind correspondence --weights random --matches 0 --out itself.png
+grep -q '16 patches, 16 mutual matches, 16 shown' out.txt || fail "patches of an image are not found in itself"
+succeeds show synthetic --count 2 --kind views --locals 3 --local-scale 0.05 0.3 --out views.png
+is_png views.png $((4 + 6 * 68)) $((4 + 2 * (8 + 68)))
+succeeds show "${images[@]}" --kind overlay --zoom 1 --masks voc/SegmentationClass/00000{0,1}.png --out masks.png
+is_png masks.png $((4 + 2 * 36)) $((4 + 2 * (8 + 36)))
+succeeds show "${images[@]}" --kind overlay --heat "${images[@]}" --out heat.png
+# The same arguments draw the same picture.
+succeeds show "${images[@]}" --kind attention --weights random --out again.png
+cmp attention.png again.png || fail "the same sheet is drawn in two ways"
+
+# Weights of a run; another number of channels; images that are not square.
+succeeds pretrain "${scenes[@]}" --epochs 1 --out run
+succeeds show "${images[@]}" --kind attention --weights run/teacher.safetensors --point 0.5 0.5 --out run.png
+grep -q 'weights run/teacher.safetensors' out.txt || fail "the weights are not named"
+succeeds pretrain "${scenes[@]}" --epochs 1 --recipe dino --out dino
+succeeds show "${images[@]}" --kind pca --weights dino/teacher.safetensors --out dino.png
+fails 1 'trained without reference tokens' \
+  show "${images[@]}" --kind similarity --query reference --point 0 1 --weights dino/teacher.safetensors --out no.png
+fails 1 'trained without reference tokens' \
+  show "${images[@]}" --kind similarity --query reference --point 0 1 --weights dino/checkpoint.safetensors --out no.png
+succeeds pretrain "${scenes[@]}" --epochs 1 --relation open --out open
+fails 1 'trained with relation open' \
+  show "${images[@]}" --kind attention --point 0 1 --weights open/teacher.safetensors --out no.png
+succeeds show "${images[@]}" --kind attention --weights open/teacher.safetensors --out open.png
+"$make_image" one.png 40 50 1
+"$make_image" four.png 64 40 4
+size=32x48 succeeds show one.png four.png --channels 1 --kind attention --weights random --out grey.png
+is_png grey.png $((4 + 6 * 100)) $((4 + 2 * (8 + 68)))
+succeeds show one.png four.png --channels 1 --kind views --out grey-views.png
+
+# Bad input: one line each, and no picture.
+fails 2 "option 'point' is not given; expected X Y for --kind similarity" \
+  show "${images[@]}" --kind similarity --weights random --out no.png
+fails 2 "'point' is 1.5; expected shares" show "${images[@]}" --kind similarity --weights random --point 1.5 0 --out no.png
+fails 2 "'weights' is not given" show "${images[@]}" --kind pca --out no.png
+fails 2 "'query' is class; expected none for --kind pca" \
+  show "${images[@]}" --kind pca --weights random --query class --out no.png
+fails 2 'kind' show "${images[@]}" --kind beauty --weights random --out no.png
+size=31x fails 2 "'size' is 31x; expected a number" show "${images[@]}" --kind pca --weights random --out no.png
+size=33 fails 2 'multiple of the patch' show "${images[@]}" --kind pca --weights random --out no.png
+fails 2 "'block' is 6; expected -6 to 5" show "${images[@]}" --kind attention --weights random --block 6 --out no.png
+fails 2 "'images' is 3; expected one image" \
+  show voc/JPEGImages --count 3 --kind correspondence --weights random --out no.png
+fails 1 'nowhere.jpg: ' show nowhere.jpg --kind pca --weights random --out no.png
+fails 1 'nowhere.safetensors' show "${images[@]}" --kind pca --weights nowhere.safetensors --out no.png
+fails 1 '1 masks for 2 images' show "${images[@]}" --kind overlay --masks voc/SegmentationClass/000000.png --out no.png
+fails 1 'has 40 x 50 pixels, its image 32 x 32' show "${images[0]}" --kind overlay --heat one.png --out no.png
+fails 2 "one of --masks and --heat" show "${images[@]}" --kind overlay --out no.png
+[[ ! -e no.png ]] || fail "a picture was written in spite of an error"
+fails 1 'nowhere/' show "${images[@]}" --kind views --out nowhere/o.png
+
+echo "dssl-show: all as it should be"
