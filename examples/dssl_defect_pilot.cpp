@@ -1,9 +1,9 @@
 // dssl-defect-pilot: what normal images and a few labels make of finding defects, in one report.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,6 +42,10 @@ std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
   dssl::write_bytes(list, std::as_bytes(std::span(lines)));
   const std::string program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "dssl-pretrain";
   const std::string folder = s.out + "/pretraining";
+  // Views of the size that patches are read at; 16 is a multiple of every architecture's patch.
+  const auto [height, width] = extents_of("size", s.backbone.size);
+  const Index global = std::max<Index>(16, std::min(height, width) / 16 * 16);
+  const Index local = std::max<Index>(16, global / 2 / 16 * 16);
   std::vector<std::string> words{program,
                                  "--data",
                                  list,
@@ -53,6 +57,10 @@ std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
                                  join(s.pretrain_epochs),
                                  "--batch",
                                  join(std::min<Index>(32, std::max<Index>(1, count / 2))),
+                                 "--views-global",
+                                 join(global),
+                                 "--views-local",
+                                 join(local),
                                  "--prototypes",
                                  "2048",
                                  "--threads",
