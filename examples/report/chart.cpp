@@ -103,6 +103,7 @@ std::string Chart::html() const {
   const double margin = 0.08 * (y_high - y_low);
   Axis x = Axis::over(std::min(0.0, x_low), x_high, 5);
   x.high = std::max(x_high, x.low + 1e-9);
+  if (!x_names.empty()) x = {0, std::max(1.0, static_cast<double>(x_names.size() - 1)), 1, 0};
   const Axis y = Axis::over(y_low - margin, y_high + margin, 5);
   std::string frame = "frame-" + title;
   std::replace(frame.begin(), frame.end(), ' ', '-');
@@ -116,11 +117,16 @@ std::string Chart::html() const {
                 "\" stroke=\"var(--line)\"/><text x=\"", left - 8, "\" y=\"", at,
                 "\" dy=\"0.35em\" text-anchor=\"end\">", grouped(tick, y.places), "</text>\n");
   }
+  const auto name_of = [&](double tick) {
+    if (x_names.empty()) return grouped(tick, x.places);
+    const auto number = static_cast<std::size_t>(std::lround(tick));
+    return number < x_names.size() ? escaped(x_names[number]) : std::string();
+  };
   for (double tick = x.low; tick <= x.high + 1e-9; tick += x.step) {
     const std::string at = decimals(left + x.share(tick) * (width - left - right), 1);
     svg += join("<line x1=\"", at, "\" x2=\"", at, "\" y1=\"", height - bottom, "\" y2=\"",
                 height - bottom + 5, "\" stroke=\"var(--soft)\"/><text x=\"", at, "\" y=\"",
-                height - bottom + 19, "\" text-anchor=\"middle\">", grouped(tick, x.places), "</text>\n");
+                height - bottom + 19, "\" text-anchor=\"middle\">", name_of(tick), "</text>\n");
   }
   svg += join("<line x1=\"", left, "\" x2=\"", width - right, "\" y1=\"", height - bottom, "\" y2=\"",
               height - bottom, "\" stroke=\"var(--soft)\"/>\n<text x=\"", 0.5 * (left + width - right),
@@ -139,6 +145,7 @@ std::string Chart::html() const {
   svg += "</g>\n</svg>\n";
   std::string legend;
   for (const Series& s : series) {
+    if (s.name.empty()) continue;
     legend += join("<span><span class=\"key\" style=\"background:", s.colour,
                    s.dashed ? ";height:3px;margin-bottom:4px" : "", "\"></span>", escaped(s.name), "</span>");
   }

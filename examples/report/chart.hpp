@@ -9,7 +9,7 @@ namespace dssl::programs {
 
 /// One line of a chart.
 struct Series {
-  std::string name;
+  std::string name;                               ///< empty: not in the legend
   std::string colour;                             ///< a CSS colour
   std::vector<std::pair<double, double>> values;  ///< x ascending
   bool smooth = true;                             ///< shows the values faintly and a running mean strongly
@@ -22,6 +22,7 @@ struct Chart {
   std::string note;  ///< what to read from it
   std::string x_label, y_label;
   std::vector<Series> series;
+  std::vector<std::string> x_names = {};  ///< not empty: what stands at x = 0, 1, 2, ... in place of numbers
 
   /// The chart as a <figure>.
   [[nodiscard]] std::string html() const;

@@ -1,0 +1,272 @@
+// Figures, curves and heat maps of the pilot.
+#include "defect_pilot/report.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/eval/defect_score.hpp>
+#include <dssl/eval/heat_map.hpp>
+#include <dssl/eval/labelled_input.hpp>
+#include <dssl/eval/overlay.hpp>
+#include <dssl/version.hpp>
+
+#include "report/chart.hpp"
+#include "report/page.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
+
+std::string percent(double share) { return decimals(100 * share, 1); }
+
+/// Mean, least and largest of a figure over the draws.
+struct Spread {
+  double mean = nothing, low = nothing, high = nothing;
+  [[nodiscard]] std::string html() const {
+    if (!std::isfinite(mean)) return "–";
+    if (!(high > low)) return percent(mean);
+    return join(percent(mean), " <span class=\"soft\">", percent(low), "–", percent(high), "</span>");
+  }
+};
+
+template <class Of>
+Spread spread(const WayFigures& way, const Of& of) {
+  Spread out{0, nothing, nothing};
+  for (const Worth& w : way.draws) {
+    const double value = of(w);
+    if (!std::isfinite(value) || value < 0) return {};
+    out.mean += value / static_cast<double>(way.draws.size());
+    out.low = std::isnan(out.low) ? value : std::min(out.low, value);
+    out.high = std::isnan(out.high) ? value : std::max(out.high, value);
+  }
+  return out;
+}
+
+std::string colour_of(std::string_view way) {
+  return way.starts_with("pretrained") ? "var(--s2)" : way.starts_with("random") ? "var(--s1)" : "var(--s0)";
+}
+
+std::string ways_table(const PilotSettings& s, const Study& study) {
+  std::string rows;
+  for (const WayFigures& way : study.ways) {
+    rows += join("<tr><td><span class=\"key\" style=\"background:", colour_of(way.way), "\"></span>",
+                 escaped(way.way), "</td><td>", way.labels, "</td>");
+    for (const auto& of :
+         {+[](const Worth& w) { return w.missed_1; }, +[](const Worth& w) { return w.missed_5; },
+          +[](const Worth& w) { return w.missed; }, +[](const Worth& w) { return w.false_alarms; },
+          +[](const Worth& w) { return w.auroc; }, +[](const Worth& w) { return w.aupro; }}) {
+      rows += join("<td>", spread(way, of).html(), "</td>");
+    }
+    rows += "</tr>\n";
+  }
+  return join(
+      "<div class=\"scroll\"><table><thead><tr><th>way</th><th>labels used</th><th>missed at 1 % false "
+      "alarms</th>"
+      "<th>missed at 5 %</th><th>missed at the threshold</th><th>false alarms there (promised ",
+      percent(s.false_alarms), " %)</th><th>AUROC</th><th>AUPRO (30 %)</th></tr></thead><tbody>\n", rows,
+      "</tbody></table></div>\n<p class=\"soft\">All in percent; mean over draws of labelled images, with "
+      "the least and "
+      "the largest. Missed at 1 % and 5 %: the share of defects without an alarm if that share of the test's "
+      "normal images "
+      "raises one. At the threshold: taken from ",
+      study.held_out, " normal images that nothing was learned from, before the test.</p>\n");
+}
+
+std::string curves(const Study& study) {
+  std::set<Index> counts;
+  for (const WayFigures& way : study.ways) counts.insert(way.labels);
+  const std::vector<Index> at(counts.begin(), counts.end());
+  std::vector<std::string> names;
+  for (const Index n : at) names.push_back(n == study.defects ? join("all ", n) : join(n));
+  const auto chart = [&](const char* title, const char* note, const auto& of) {
+    Chart out{.title = title,
+              .note = note,
+              .x_label = "labelled images with defects",
+              .y_label = "%",
+              .series = {},
+              .x_names = names};
+    for (const std::string backbone : {"pretrained", "random weights"}) {
+      Series mean{.name = backbone, .colour = colour_of(backbone), .values = {}, .smooth = false};
+      Series low = mean, high = mean;
+      low.name = backbone + ", least and largest draw";
+      low.dashed = high.dashed = true;
+      for (std::size_t x = 0; x < at.size(); ++x) {
+        for (const WayFigures& way : study.ways) {
+          if (way.labels != at[x] || way.way != (at[x] == 0 ? backbone : backbone + ", with labels"))
+            continue;
+          const Spread s = spread(way, of);
+          mean.values.emplace_back(static_cast<double>(x), 100 * s.mean);
+          low.values.emplace_back(static_cast<double>(x), 100 * s.low);
+          high.values.emplace_back(static_cast<double>(x), 100 * s.high);
+        }
+      }
+      if (mean.values.empty()) continue;
+      out.series.push_back(std::move(mean));
+      out.series.push_back(std::move(low));
+      high.name = "";
+      out.series.push_back(std::move(high));
+    }
+    for (const WayFigures& way : study.ways) {
+      if (way.way != "pixel differences") continue;
+      const double level = 100 * of(way.draws.front());
+      out.series.push_back({.name = way.way,
+                            .colour = colour_of(way.way),
+                            .values = {{0.0, level}, {static_cast<double>(at.size() - 1), level}},
+                            .smooth = false,
+                            .dashed = true});
+    }
+    return out.html();
+  };
+  return join(
+      "<h2>What labels buy</h2>\n<div class=\"charts\">\n",
+      chart("Missed defects at 5 % false alarms",
+            "Lower is better. Normal images, and as many labelled ones.",
+            [](const Worth& w) { return w.missed_5; }),
+      chart("AUROC of images", "50 % is guessing, 100 % no mistake.", [](const Worth& w) { return w.auroc; }),
+      "</div>\n");
+}
+
+/// Image, mask and heat map of one case.
+std::string case_html(const PilotSettings& s, const Inspected& files, const Study& study,
+                      const ShownCase& shown) {
+  const InputRenderer renderer(s.backbone.input(), defect_classes());
+  const InputOptions& size = renderer.options();
+  const LabelledInput input = renderer.render(files.load(shown.index), size.height, size.width);
+  const Image<std::uint8_t> image = renderer.picture(input.image);
+  const std::array<Image<std::uint8_t>, 3> three{
+      image, overlay(image, input.labels, renderer.classes(), 0.5),
+      heat_overlay(image, std::span<const float>(shown.patches), study.grid, {study.low, study.high})};
+  const bool alarm = shown.score >= study.threshold;
+  return join("<figure>", picture(side_by_side(three), shown.caption), "<figcaption><b>",
+              escaped(shown.caption), "</b> score ", decimals(shown.score, 3),
+              std::isnan(study.threshold) ? ""
+              : alarm                     ? ", alarm"
+                                          : ", no alarm",
+              "</figcaption></figure>\n");
+}
+
+std::string cases(const PilotSettings& s, const PilotSets& sets, const Study& study) {
+  const auto row = [&](const char* title, const std::vector<ShownCase>& shown, const Inspected& files) {
+    if (shown.empty()) return std::string();
+    std::string html = join("<h3>", title, "</h3>\n<div class=\"charts\">\n");
+    for (const ShownCase& one : shown) html += case_html(s, files, study, one);
+    return html + "</div>\n";
+  };
+  if (study.best.empty()) return {};
+  return join(
+      "<h2>Best and worst cases, without labels</h2>\n<p>Image, mask, and heat map: how far each patch is "
+      "from those "
+      "of normal images, on one scale for all pictures, from ",
+      decimals(study.low, 3),
+      " (the middle of normal "
+      "patches) to ",
+      decimals(study.high, 3), ".</p>\n",
+      row("Defects with the highest scores", study.best, sets.test_defects),
+      row("Defects with the lowest scores: missed first", study.worst, sets.test_defects),
+      row("Normal images with the highest scores: false alarms first", study.false_alarms, sets.test_normal));
+}
+
+std::string exposures_table(const Study& study) {
+  std::string head, rows;
+  for (const auto& [way, worth] : study.exposures.front().second) {
+    static_cast<void>(worth);
+    head += join("<th>", escaped(way), ": AUROC</th><th>false alarms</th><th>missed</th>");
+  }
+  for (const auto& [name, of_ways] : study.exposures) {
+    rows += join("<tr><td>", escaped(name), "</td>");
+    for (const auto& [way, worth] : of_ways) {
+      static_cast<void>(way);
+      const auto at = [](double share) { return share >= 0 ? percent(share) : std::string("–"); };
+      rows += join("<td>", percent(worth.auroc), "</td><td>", at(worth.false_alarms), "</td><td>",
+                   at(worth.missed), "</td>");
+    }
+    rows += "</tr>\n";
+  }
+  return join(
+      "<h2>Other light, older cameras</h2>\n<p>The test images changed, what was learned and the threshold "
+      "as they "
+      "were. A way whose false alarms rise here needs its light held still, or normal images of every "
+      "light.</p>\n"
+      "<div class=\"scroll\"><table><thead><tr><th>taken with</th>",
+      head, "</tr></thead><tbody>\n", rows, "</tbody></table></div>\n");
+}
+
+std::string kinds_table(const Study& study) {
+  if (study.kinds.size() < 2) return {};
+  std::string rows;
+  for (const auto& [label, kind] : study.kinds) {
+    rows += join("<tr><td>", escaped(label), "</td><td>", kind.first, "</td><td>",
+                 percent(kind.second.missed_1), "</td><td>", percent(kind.second.missed_5), "</td><td>",
+                 percent(kind.second.auroc), "</td></tr>\n");
+  }
+  return join(
+      "<h2>Kinds of defects, without labels</h2>\n<div "
+      "class=\"scroll\"><table><thead><tr><th>kind</th><th>test "
+      "images</th><th>missed at 1 % false alarms, %</th><th>missed at 5 %, %</th><th>AUROC, "
+      "%</th></tr></thead>"
+      "<tbody>\n",
+      rows, "</tbody></table></div>\n");
+}
+
+std::string summary(const Study& study) {
+  const WayFigures& first = study.ways.front();
+  const Worth& w = first.draws.front();
+  const WayFigures* most = nullptr;
+  for (const WayFigures& way : study.ways) {
+    if (way.way == first.way + ", with labels" && way.labels == study.defects) most = &way;
+  }
+  const WayFigures* floor = &study.ways.back();
+  return join("<p>Learned from ", study.learned, " normal images and no label, ", escaped(first.way),
+              " features miss <b>", percent(w.missed_5), " %</b> of the defects at 5 % false alarms (<b>",
+              percent(w.missed_1), " %</b> at 1 %)",
+              most == nullptr ? std::string()
+                              : join("; with the masks of ", most->labels, " images <b>",
+                                     percent(most->draws.front().missed_5), " %</b>"),
+              ". Plain differences of pixels miss ", percent(floor->draws.front().missed_5),
+              " %. One image takes <b>", decimals(study.milliseconds, 1), " ms</b> (<b>",
+              decimals(1000 / study.milliseconds, 1),
+              " images a second</b>): reading, features and search. Tested on ", study.test_normal,
+              " normal images and ", study.test_defects,
+              " with defects that nothing was learned from.</p>\n");
+}
+
+}  // namespace
+
+std::string pilot_report(const PilotSettings& settings, const PilotSets& sets, const Study& study) {
+  std::string setting_rows;
+  const nlohmann::ordered_json all_settings = settings.json();
+  for (const auto& [key, value] : all_settings.items()) {
+    setting_rows +=
+        join("<tr><td>", escaped(key), "</td><td>",
+             escaped(value.is_string() ? value.get<std::string>() : value.dump()), "</td></tr>\n");
+  }
+  const std::string body = join(
+      "<h1>", escaped(settings.title), "</h1>\n", summary(study), ways_table(settings, study), curves(study),
+      cases(settings, sets, study), kinds_table(study), exposures_table(study),
+      "<h2>How it was measured</h2>\n<p>Normal images alone: distances of patches to a bank of ", study.bank,
+      " normal patches (PatchCore). Labels alone: a linear classifier of patches, trained on the masks of "
+      "the labelled "
+      "images and on normal images. With labels: the mean of both, each less its mean and over its deviation "
+      "on the ",
+      study.held_out,
+      " held-out normal images. Random weights have learned nothing; pixel differences are to the mean "
+      "normal image: what does "
+      "not beat both has not helped. Test images are the last of each set, or sets of their own; images of "
+      "one piece in both "
+      "would flatter every figure.</p>\n<p class=\"soft\">",
+      escaped(study.description), "; ", study.unreadable, " images could not be read; dssl ", version_string,
+      ".</p>\n<div class=\"scroll panel\"><table><tbody>\n", setting_rows, "</tbody></table></div>\n");
+  return page(settings.title, body);
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,101 @@
+// The command line of dssl-defect-pilot: options, their help, their JSON.
+#include "defect_pilot/settings.hpp"
+
+#include <dssl/core/error.hpp>
+
+namespace dssl::programs {
+
+void PilotSettings::validate() const {
+  if (backbone.weights.empty() == (pretrain_epochs == 0)) {
+    throw OptionError("weights", backbone.weights.empty() ? "not given" : backbone.weights,
+                      "a file of weights or 'random', or else --pretrain with a number of epochs");
+  }
+  if (test_normal.empty() != test_defects.empty())
+    throw OptionError("test-normal", test_normal.empty() ? "not given" : "given alone",
+                      "both test sets, or neither");
+  if (!(false_alarms > 0 && false_alarms < 1))
+    throw OptionError("false-alarms", false_alarms, "above 0, below 1");
+}
+
+nlohmann::ordered_json PilotSettings::json() const {
+  nlohmann::ordered_json object = backbone.json();
+  object.update({{"normal", normal},
+                 {"defects", defects},
+                 {"test_normal", test_normal},
+                 {"test_defects", test_defects},
+                 {"images", images},
+                 {"masks", masks},
+                 {"test_share", test_share},
+                 {"false_alarms", false_alarms},
+                 {"pretrain_epochs", pretrain_epochs},
+                 {"labels", labels},
+                 {"draws", draws},
+                 {"pool", pool},
+                 {"coreset", coreset},
+                 {"smoothing", smoothing}});
+  return object;
+}
+
+void add_options(CLI::App& app, PilotSettings& s) {
+  add_backbone_options(app, s.backbone, false);
+  app.add_option("--out", s.out, "Folder for report.html and result.json; made where it is missing")
+      ->required();
+  app.add_option("--title", s.title, "Title of the report")->capture_default_str();
+  const std::string data =
+      "Images (each a folder, or a text file with a name, or a name and a label, a line)";
+  app.add_option("--normal", s.normal, "Normal images, in the order in which they were taken")
+      ->required()
+      ->group(data);
+  app.add_option("--defects", s.defects, "Images with defects, likewise")->required()->group(data);
+  app.add_option("--masks", s.masks,
+                 "Folder of their masks, NAME.png or NAME_mask.png; what is not 0 is a defect")
+      ->required()
+      ->group(data);
+  app.add_option("--images", s.images, "Folder that names in lists are relative to (default: the list's own)")
+      ->group(data);
+  app.add_option("--test-normal", s.test_normal, "Normal images for the test, with --test-defects")
+      ->group(data);
+  app.add_option("--test-defects", s.test_defects, "Images with defects for the test")->group(data);
+  app.add_option("--test-share", s.test_share,
+                 "Or the share of each, from its end, that is kept for the test")
+      ->check(CLI::Range(0.05, 0.9))
+      ->capture_default_str()
+      ->group(data);
+  const std::string study = "Study";
+  app.add_option("--pretrain", s.pretrain_epochs,
+                 "Epochs of pretraining on the training images without labels, by dssl-pretrain; in place of "
+                 "--weights")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(study);
+  app.add_option("--labels", s.labels,
+                 "Numbers of labelled images, joined by commas; 0 and all come by themselves")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group(study);
+  app.add_option("--draws", s.draws, "Draws of labelled images for each number")
+      ->check(CLI::Range(Index{1}, Index{1000}))
+      ->capture_default_str()
+      ->group(study);
+  app.add_option("--false-alarms", s.false_alarms,
+                 "Share of normal images that may raise an alarm at the threshold")
+      ->capture_default_str()
+      ->group(study);
+  app.add_option("--pool", s.pool, "Normal patches that the bank is chosen from, at most")
+      ->check(CLI::Range(Index{1}, Index{1} << 40))
+      ->capture_default_str()
+      ->group(study);
+  app.add_option("--coreset", s.coreset, "Share of them that is kept")->capture_default_str()->group(study);
+  app.add_option("--smoothing", s.smoothing,
+                 "Standard deviation of the blur of heat maps in pixels of the input")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(study);
+  app.add_option("--shown", s.shown, "Best and worst cases shown of each kind")
+      ->check(CLI::Range(Index{0}, Index{50}))
+      ->capture_default_str()
+      ->group(study);
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,40 @@
+// The command line of dssl-defect-pilot.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <dssl/core/tensor_view.hpp>
+
+#include "common/backbone.hpp"
+
+namespace dssl::programs {
+
+struct PilotSettings {
+  BackboneSettings backbone;
+  std::vector<std::string> normal, defects, test_normal, test_defects;
+  std::string images, masks;
+  std::string out;
+  std::string title = "Finding defects with few labels";
+  double test_share = 0.4;
+  double false_alarms = 0.05;
+  Index pretrain_epochs = 0;
+  std::vector<Index> labels{1, 5, 10, 50};
+  Index draws = 5;
+  Index pool = 50'000;
+  double coreset = 0.1;
+  double smoothing = 4;
+  Index shown = 4;
+
+  /// Throws `OptionError` for options that do not go together.
+  void validate() const;
+  [[nodiscard]] nlohmann::ordered_json json() const;
+};
+
+/// Adds all options, with their help, to the program.
+void add_options(CLI::App& app, PilotSettings& settings);
+
+}  // namespace dssl::programs

@@ -1,0 +1,404 @@
+// The pilot's study: normal images alone, then more and more labels, other exposures, and what is simpler.
+#include "defect_pilot/study.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
+
+#include <dssl/core/error.hpp>
+#include <dssl/data/defect_files.hpp>
+#include <dssl/eval/calibration.hpp>
+#include <dssl/eval/class_map.hpp>
+#include <dssl/eval/defect_score.hpp>
+#include <dssl/eval/difference_probe.hpp>
+#include <dssl/eval/metrics.hpp>
+#include <dssl/eval/row_sample.hpp>
+
+#include "common/progress.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+Inspected inspected(const PilotSettings& s, ImageFiles files, bool with_masks) {
+  return {DefectFiles(std::move(files),
+                      {.masks = with_masks ? s.masks : "", .read = {.channels = s.backbone.channels}}),
+          {}};
+}
+
+/// What scores of normal images and of defects are worth; heat maps are of the test's images.
+class Judge {
+ public:
+  Judge(const PatchSet& normal, const PatchSet& defects, const PilotSettings& settings)
+      : x_normal(normal), x_defects(defects), x_settings(settings) {
+    const auto [height, width] = extents_of("size", settings.backbone.size);
+    x_height = height;
+    x_width = width;
+  }
+
+  /// `held_out`: scores of normal images that nothing was learned from.
+  [[nodiscard]] Worth operator()(const SetScores& normal, const SetScores& defects,
+                                 const std::vector<double>& held_out) const {
+    DetectionTally tally({.distinct = Index{1} << 16});
+    HeatMaps maps(x_normal.grid, x_height, x_width, x_settings.smoothing);
+    const auto add = [&](const PatchSet& set, const SetScores& scores) {
+      for (std::size_t i = 0; i < set.images.size(); ++i) {
+        tally.add_image(scores.images[i], set.images[i].defect);
+        tally.add_map(maps.of(scores.patches[i]), std::span<const std::uint8_t>(set.images[i].truth),
+                      x_height, x_width, ClassMap::ignored);
+      }
+    };
+    add(x_normal, normal);
+    add(x_defects, defects);
+    Worth out = of_images(tally.images());
+    out.aupro = tally.region_count() > 0 ? tally.aupro(0.3) : std::numeric_limits<double>::quiet_NaN();
+    at_threshold(out, normal.images, defects.images, held_out, x_settings.false_alarms);
+    return out;
+  }
+
+  [[nodiscard]] static Worth of_images(const ScoreTally& tally) {
+    return {.auroc = auroc(tally),
+            .missed_1 = at_false_alarms(tally, 0.01).missed(),
+            .missed_5 = at_false_alarms(tally, 0.05).missed(),
+            .aupro = std::numeric_limits<double>::quiet_NaN()};
+  }
+
+  /// Nothing where too few normal images were held out.
+  [[nodiscard]] static std::optional<double> threshold(const std::vector<double>& held_out, double rate) {
+    if (static_cast<double>(held_out.size()) < std::ceil(1 / rate - 1e-9) - 1) return std::nullopt;
+    return alarm_threshold(held_out, rate);
+  }
+
+  static void at_threshold(Worth& out, const std::vector<double>& normal, const std::vector<double>& defects,
+                           const std::vector<double>& held_out, double rate) {
+    const auto level = threshold(held_out, rate);
+    if (!level) return;
+    const auto share = [&](const std::vector<double>& scores) {
+      const auto alarms = std::count_if(scores.begin(), scores.end(), [&](double s) { return s >= *level; });
+      return static_cast<double>(alarms) / static_cast<double>(scores.size());
+    };
+    out.false_alarms = share(normal);
+    out.missed = 1 - share(defects);
+  }
+
+ private:
+  const PatchSet& x_normal;
+  const PatchSet& x_defects;
+  const PilotSettings& x_settings;
+  Index x_height = 0, x_width = 0;
+};
+
+/// The images from the first `learned` on, alone.
+SetScores from(const SetScores& scores, Index learned) {
+  return {.images = {scores.images.begin() + learned, scores.images.end()},
+          .patches = {scores.patches.begin() + learned, scores.patches.end()}};
+}
+
+/// All sets through one backbone, its bank, and curves over labels.
+class BackboneStudy {
+ public:
+  BackboneStudy(const PilotSettings& settings, const PilotSets& sets, const std::string& weights,
+                std::string name, const Interruption& interruption)
+      : x_settings(settings),
+        x_sets(sets),
+        x_name(std::move(name)),
+        x_interruption(interruption),
+        x_backend(settings.backbone.backend()),
+        x_reader(make_patch_reader(settings.backbone, weights)),
+        x_normal(x_read(sets.normal, "normal images")),
+        x_defects(x_read(sets.defects, "labelled defects")),
+        x_test_normal(x_read(sets.test_normal, "test, normal")),
+        x_test_defects(x_read(sets.test_defects, "test, defects")),
+        x_judge(x_test_normal, x_test_defects, settings) {
+    for (const PatchSet* set : {&x_defects, &x_test_defects}) {
+      const auto with =
+          std::count_if(set->images.begin(), set->images.end(), [](const PatchImage& i) { return i.defect; });
+      if (with < static_cast<Index>(set->images.size())) {
+        throw DataError(join(static_cast<Index>(set->images.size()) - with, " of ", set->images.size(),
+                             " images with defects have no mask in ", settings.masks, ", or an empty one"));
+      }
+    }
+    const auto all = static_cast<Index>(x_normal.images.size());
+    x_learned = std::max<Index>(1, all - static_cast<Index>(std::llround(0.2 * static_cast<double>(all))));
+    if (x_learned == all)
+      throw DataError("more normal images are needed: none is left to set a threshold with");
+    x_bank.emplace(x_backend, x_normal, x_learned, settings.pool, settings.coreset, settings.backbone.seed);
+    x_of_normal = from(x_bank->score(x_normal), x_learned);
+    const auto start = Clock::now();
+    x_of_test_normal = x_bank->score(x_test_normal);
+    x_of_test_defects = x_bank->score(x_test_defects);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count() +
+                           x_test_normal.seconds + x_test_defects.seconds;
+    x_milliseconds =
+        1000 * seconds / static_cast<double>(x_test_normal.images.size() + x_test_defects.images.size());
+  }
+
+  /// The bank alone, then heads on draws of labelled images, and both together.
+  void add_curves(Study& study) const {
+    study.ways.push_back({x_name, 0, {x_judge(x_of_test_normal, x_of_test_defects, x_of_normal.images)}});
+    const auto all = static_cast<Index>(x_defects.images.size());
+    std::vector<Index> counts(x_settings.labels);
+    std::erase_if(counts, [&](Index n) { return n >= all; });
+    std::sort(counts.begin(), counts.end());
+    counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
+    counts.push_back(all);
+    Progress progress(x_name + ", labels", static_cast<Index>(counts.size()) * x_settings.draws, "draws");
+    Index done = 0;
+    for (const Index count : counts) {
+      WayFigures alone{x_name + ", labels alone", count, {}}, both{x_name + ", with labels", count, {}};
+      const Index draws = count == all ? 1 : x_settings.draws;
+      for (Index draw = 0; draw < draws; ++draw) {
+        auto order = shuffled(all, {.seed = x_settings.backbone.seed,
+                                    .sample = static_cast<std::uint64_t>(draw),
+                                    .view = 12,
+                                    .purpose = Purpose::probe});
+        order.resize(static_cast<std::size_t>(count));
+        const DefectHead head(x_backend, x_normal, x_learned, x_defects, order,
+                              extents_of("size", x_settings.backbone.size).first / x_normal.grid.height,
+                              x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
+        const SetScores normal = from(head.score(x_normal), x_learned);
+        const SetScores test_normal = head.score(x_test_normal);
+        const SetScores test_defects = head.score(x_test_defects);
+        alone.draws.push_back(x_judge(test_normal, test_defects, normal.images));
+        const SetScores both_normal = combined(x_of_normal, x_of_normal, normal, normal);
+        both.draws.push_back(x_judge(combined(x_of_test_normal, x_of_normal, test_normal, normal),
+                                     combined(x_of_test_defects, x_of_normal, test_defects, normal),
+                                     both_normal.images));
+        if (x_interruption.requested()) throw Error("stopped on request; no report was written");
+        progress.at(++done);
+      }
+      done = (done + x_settings.draws - 1) / x_settings.draws * x_settings.draws;
+      study.ways.push_back(std::move(alone));
+      study.ways.push_back(std::move(both));
+    }
+    progress.at(static_cast<Index>(counts.size()) * x_settings.draws);
+  }
+
+  /// The test images of other exposures, by what was learned from those as taken.
+  [[nodiscard]] Worth under(const Exposure& how) {
+    const PatchSet normal = x_reader->read(x_sets.test_normal, how, "exposure, normal", x_interruption);
+    const PatchSet defects = x_reader->read(x_sets.test_defects, how, "exposure, defects", x_interruption);
+    return x_judge(x_bank->score(normal), x_bank->score(defects), x_of_normal.images);
+  }
+
+  void add_cases(Study& study) const {
+    const auto ranked = [&](const SetScores& scores, bool descending) {
+      std::vector<Index> order(scores.images.size());
+      for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<Index>(i);
+      std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+        const double x = scores.images[static_cast<std::size_t>(a)],
+                     y = scores.images[static_cast<std::size_t>(b)];
+        return descending ? x > y : x < y;
+      });
+      order.resize(std::min<std::size_t>(order.size(), static_cast<std::size_t>(x_settings.shown)));
+      return order;
+    };
+    const auto take = [&](std::vector<ShownCase>& out, const PatchSet& set, const SetScores& scores,
+                          const Inspected& files, bool descending) {
+      for (const Index i : ranked(scores, descending)) {
+        const auto at = static_cast<std::size_t>(i);
+        out.push_back({.caption = files.id(set.images[at].index),
+                       .defect = set.images[at].defect,
+                       .index = set.images[at].index,
+                       .score = scores.images[at],
+                       .patches = scores.patches[at]});
+      }
+    };
+    take(study.best, x_test_defects, x_of_test_defects, x_sets.test_defects, true);
+    take(study.worst, x_test_defects, x_of_test_defects, x_sets.test_defects, false);
+    take(study.false_alarms, x_test_normal, x_of_test_normal, x_sets.test_normal, true);
+    // One scale for all pictures: from the middle of normal patches to the largest score of a test patch.
+    std::vector<float> normal;
+    for (const auto& own : x_of_test_normal.patches) normal.insert(normal.end(), own.begin(), own.end());
+    std::nth_element(normal.begin(), normal.begin() + static_cast<Index>(normal.size() / 2), normal.end());
+    study.low = static_cast<double>(normal[normal.size() / 2]);
+    study.high = study.low;
+    for (const auto& own : x_of_test_defects.patches)
+      study.high = std::max(study.high, static_cast<double>(*std::max_element(own.begin(), own.end())));
+  }
+
+  void add_kinds(Study& study) const {
+    std::map<std::string, ScoreTally> tallies;
+    std::map<std::string, Index> counts;
+    for (std::size_t i = 0; i < x_test_defects.images.size(); ++i) {
+      const std::string& label = x_sets.test_defects.label(x_test_defects.images[i].index);
+      tallies.try_emplace(label).first->second.add(x_of_test_defects.images[i], true);
+      ++counts[label];
+    }
+    for (auto& [label, tally] : tallies) {
+      for (const double score : x_of_test_normal.images) tally.add(score, false);
+      study.kinds.emplace_back(label, std::pair(counts[label], Judge::of_images(tally)));
+    }
+  }
+
+  void describe(Study& study) const {
+    study.description = x_reader->description();
+    study.grid = x_normal.grid;
+    study.milliseconds = x_milliseconds;
+    study.bank = x_bank->size();
+    study.learned = x_learned;
+    study.held_out = static_cast<Index>(x_normal.images.size()) - x_learned;
+    study.defects = static_cast<Index>(x_defects.images.size());
+    study.test_normal = static_cast<Index>(x_test_normal.images.size());
+    study.test_defects = static_cast<Index>(x_test_defects.images.size());
+    study.unreadable =
+        x_normal.unreadable + x_defects.unreadable + x_test_normal.unreadable + x_test_defects.unreadable;
+    study.threshold = Judge::threshold(x_of_normal.images, x_settings.false_alarms)
+                          .value_or(std::numeric_limits<double>::quiet_NaN());
+  }
+
+ private:
+  [[nodiscard]] PatchSet x_read(const Inspected& images, const char* label) {
+    return x_reader->read(images, {.name = "as taken"}, label, x_interruption);
+  }
+
+  const PilotSettings& x_settings;
+  const PilotSets& x_sets;
+  std::string x_name;
+  const Interruption& x_interruption;
+  Cpu x_backend;
+  std::unique_ptr<PatchReader> x_reader;
+  PatchSet x_normal, x_defects, x_test_normal, x_test_defects;
+  Judge x_judge;
+  Index x_learned = 0;
+  std::optional<NormalBank> x_bank;
+  SetScores x_of_normal, x_of_test_normal, x_of_test_defects;  // by the bank; of normal images those held out
+  double x_milliseconds = 0;
+};
+
+/// Plain differences of pixels to the mean normal image.
+Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how, Index learned) {
+  DifferenceProbe probe(
+      {.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()});
+  const Inspected normal = inspected(s, sets.normal.files().files().part(0, learned), false);
+  probe.learn(normal);
+  DefectResult result{.tally = DetectionTally({.distinct = Index{1} << 16})};
+  probe.on_score = [&](const DefectScore& image) {
+    result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
+    result.add_image(image.score, false);
+  };
+  probe.score(ExposedImages(sets.test_normal, how));
+  DefectResult defects;
+  probe.on_score = [&](const DefectScore& image) {
+    result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
+    defects.add_image(image.score, true);
+  };
+  probe.score(ExposedImages(sets.test_defects, how));
+  std::vector<double> held_out;
+  probe.on_score = [&](const DefectScore& image) { held_out.push_back(image.score); };
+  probe.score(inspected(s, sets.normal.files().files().part(learned, sets.normal.size() - learned), false));
+  ScoreTally images;
+  for (const double score : result.normal_scores) images.add(score, false);
+  for (const double score : defects.defect_scores) images.add(score, true);
+  Worth out = Judge::of_images(images);
+  out.aupro =
+      result.tally.region_count() > 0 ? result.tally.aupro(0.3) : std::numeric_limits<double>::quiet_NaN();
+  Judge::at_threshold(out, result.normal_scores, defects.defect_scores, held_out, s.false_alarms);
+  return out;
+}
+
+Json worth_json(const Worth& w) {
+  return {{"auroc", w.auroc},
+          {"missed_at_1_percent_false_alarms", w.missed_1},
+          {"missed_at_5_percent_false_alarms", w.missed_5},
+          {"aupro_30", number_or_null(w.aupro)},
+          {"false_alarms_at_threshold", w.false_alarms >= 0 ? Json(w.false_alarms) : Json(nullptr)},
+          {"missed_at_threshold", w.missed >= 0 ? Json(w.missed) : Json(nullptr)}};
+}
+
+}  // namespace
+
+PilotSets open_pilot_sets(const PilotSettings& s) {
+  const auto open = [&](const std::vector<std::string>& paths) {
+    return ImageFiles(paths, {.folder = s.images, .read = {.channels = s.backbone.channels}});
+  };
+  const ImageFiles normal = open(s.normal), defects = open(s.defects);
+  if (!s.test_normal.empty()) {
+    return {inspected(s, normal, false), inspected(s, defects, true), inspected(s, open(s.test_normal), true),
+            inspected(s, open(s.test_defects), true)};
+  }
+  const auto split = [&](const ImageFiles& all, const char* what) {
+    const auto kept = static_cast<Index>(std::llround(s.test_share * static_cast<double>(all.size())));
+    if (kept < 1 || kept >= all.size())
+      throw DataError(
+          join(all.size(), " ", what, " are too few to keep ", 100 * s.test_share, " % for a test"));
+    return std::pair(all.part(0, all.size() - kept), all.part(all.size() - kept, kept));
+  };
+  const auto [normal_train, normal_test] = split(normal, "normal images");
+  const auto [defect_train, defect_test] = split(defects, "images with defects");
+  return {inspected(s, normal_train, false), inspected(s, defect_train, true),
+          inspected(s, normal_test, true), inspected(s, defect_test, true)};
+}
+
+Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string& weights,
+                const Interruption& interruption) {
+  Study study;
+  study.weights = weights;
+  const std::vector<Exposure> tried = exposures();
+  std::vector<std::pair<std::string, std::vector<Worth>>> under;
+  const auto run = [&](const std::string& of, const std::string& name, bool main) {
+    BackboneStudy own(s, sets, of, name, interruption);
+    own.add_curves(study);
+    if (main) {
+      own.describe(study);
+      own.add_cases(study);
+      own.add_kinds(study);
+      std::printf("%s\n", study.description.c_str());
+    }
+    under.emplace_back(name, std::vector<Worth>());
+    for (const Exposure& how : tried) under.back().second.push_back(own.under(how));
+  };
+  if (weights != "random") run(weights, "pretrained", true);
+  run("random", "random weights", weights == "random");
+  under.emplace_back("pixel differences", std::vector<Worth>());
+  for (const Exposure& how : tried) {
+    if (interruption.requested()) throw Error("stopped on request; no report was written");
+    under.back().second.push_back(difference(s, sets, how, study.learned));
+  }
+  study.ways.push_back({"pixel differences", 0, {under.back().second.front()}});
+  for (std::size_t e = 0; e < tried.size(); ++e) {
+    study.exposures.emplace_back(tried[e].name, std::vector<std::pair<std::string, Worth>>());
+    for (const auto& [name, worth] : under) study.exposures.back().second.emplace_back(name, worth[e]);
+  }
+  return study;
+}
+
+Json Study::json() const {
+  Json out{{"weights", weights},
+           {"images",
+            {{"learned", learned},
+             {"held_out", held_out},
+             {"labelled_defects", defects},
+             {"test_normal", test_normal},
+             {"test_defects", test_defects},
+             {"unreadable", unreadable}}},
+           {"bank", bank},
+           {"threshold", number_or_null(threshold)},
+           {"milliseconds_an_image", milliseconds},
+           {"ways", Json::array()},
+           {"exposures", Json::object()},
+           {"kinds", Json::object()}};
+  for (const WayFigures& way : ways) {
+    Json draws = Json::array();
+    for (const Worth& w : way.draws) draws.push_back(worth_json(w));
+    out["ways"].push_back({{"way", way.way}, {"labels", way.labels}, {"draws", draws}});
+  }
+  for (const auto& [name, of_ways] : exposures) {
+    for (const auto& [way, worth] : of_ways) out["exposures"][name][way] = worth_json(worth);
+  }
+  for (const auto& [label, kind] : kinds) {
+    out["kinds"][label] = worth_json(kind.second);
+    out["kinds"][label]["images"] = kind.first;
+  }
+  return out;
+}
+
+}  // namespace dssl::programs

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# dssl-defect-pilot: one page that needs no other file, with figures that can be known; pretraining; bad input.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+"$tools/dssl_make_inspection" set 40 0 20
+bare() { "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --masks set/masks/spot --smoothing 2 "$@"; }
+pilot() { bare --size 40x56 --threads 1 --normal set/normal --defects set/test/spot "$@"; }
+
+succeeds pilot --weights random --labels 1,3 --draws 2 --false-alarms 0.2 --shown 2 --out run
+for piece in '</html>' '<polyline' 'data:image/png;base64,' 'What labels buy' 'old camera' 'missed at 1 %'; do
+  grep -q "$piece" run/report.html || fail "the report has no $piece"
+done
+! grep -Eq '(src|href)="(http|/|\.)' run/report.html || fail "the report needs other files"
+[[ $(grep -o 'data:image/png' run/report.html | wc -l) -eq 6 ]] || fail "not 2 best, 2 worst and 2 normal cases"
+[[ $(value run/result.json images) == \
+  '{"held_out":5,"labelled_defects":12,"learned":19,"test_defects":8,"test_normal":16,"unreadable":0}' ]] ||
+  fail "the images are split otherwise"
+# Ways: normal images alone; labels alone and both for 1, 3 and all 12; pixel differences. Draws: one of all.
+labels=$(value run/result.json ways | grep -o '"labels":[0-9]*' | tr -cd '0-9\n' | tr '\n' ' ')
+[[ $labels == '0 1 1 3 3 12 12 0 ' ]] || fail "the ways are others: $labels"
+[[ $(value run/result.json ways | grep -o '"auroc"' | wc -l) -eq 12 ]] || fail "the draws are others"
+first=$(value run/result.json ways | grep -o '"auroc":[0-9.]*' | head -1 | cut -d: -f2)
+above "$first" 0.99 "AUROC of normal images alone"
+above "$(value run/result.json exposures "as taken" "pixel differences" auroc)" 0.9 "AUROC of pixel differences"
+[[ $(value run/result.json exposures | grep -o '"random weights"' | wc -l) -eq 7 ]] || fail "not every exposure was tried"
+
+# The number of threads changes no figure.
+succeeds bare --size 40x56 --threads 2 --normal set/normal --defects set/test/spot --weights random --labels 1,3 --draws 2 \
+  --false-alarms 0.2 --shown 2 --out two
+[[ $(value run/result.json ways) == "$(value two/result.json ways)" ]] || fail "two threads give other figures"
+
+# Pretraining on what there is, and sets of their own for the test.
+succeeds pilot --pretrain 1 --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --test-normal set/normal --test-defects set/test/spot --out trained
+[[ -s trained/pretraining/teacher.safetensors ]] || fail "nothing was pretrained"
+[[ $(value trained/result.json ways | grep -o '"pretrained' | wc -l) -eq 5 ]] || fail "the pretrained backbone has no curve"
+[[ $(value trained/result.json images test_normal) == 40 ]] || fail "the test set is another"
+
+fails 2 "'weights' is not given" pilot --out o
+fails 2 "'weights' is random" pilot --weights random --pretrain 2 --out o
+fails 2 "'test-normal' is given alone" pilot --weights random --test-normal set/normal --out o
+fails 2 "'false-alarms' is 1" pilot --weights random --false-alarms 1 --out o
+fails 2 '--masks' "$programs/dssl-defect-pilot" --weights random --normal set/normal --defects set/test/spot --out o
+fails 1 'nowhere' pilot --weights random --test-normal nowhere --test-defects set/test/spot --out o
+rm set/masks/spot/03.png
+fails 1 '1 of 12 images with defects have no mask' pilot --weights random --out o
+[[ ! -e o/report.html ]] || fail "a failure leaves a report"
+
+echo "pilot: all as it should be"
