@@ -11,6 +11,7 @@
 #include <cublasLt.h>
 #include <cuda_bf16.h>
 
+#include <dssl/backend/cuda/pointwise.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/backend/precision.hpp>
 
@@ -46,9 +47,22 @@ template <class T>
   return {x.data(), x.rows(), x.cols(), x.cols(), true};
 }
 
+/// Numbers rounded to bf16.
+struct RoundToBf16 {
+  __nv_bfloat16* out;
+  const float* x;
+  template <int W>
+  __device__ void at(Index i) const {
+    const Pack<float, W> in = load_pack<W>(x + i);
+    Pack<__nv_bfloat16, W> rounded;
+    for (int k = 0; k < W; ++k) rounded.value[k] = __float2bfloat16_rn(in.value[k]);
+    store_pack(out + i, rounded);
+  }
+};
+
 /// out (rows, pitch): the rows of x rounded to bf16.
 template <class T>
-__global__ void round_to_bf16(__nv_bfloat16* out, const T* x, Index rows, Index width, Index pitch) {
+__global__ void round_rows_to_bf16(__nv_bfloat16* out, const T* x, Index rows, Index width, Index pitch) {
   for (Index i = grid_thread(); i < rows * width; i += grid_threads()) {
     out[i / width * pitch + i % width] = __float2bfloat16_rn(static_cast<float>(x[i]));
   }
@@ -153,7 +167,11 @@ class Products {
   static Operand<__nv_bfloat16> x_rounded(const Stream& stream, const Operand<float>& x, std::byte* room) {
     auto* const out = reinterpret_cast<__nv_bfloat16*>(room);
     const Index pitch = x_pitch(x.width);
-    launch_over(stream, round_to_bf16<float>, x.rows * x.width, out, x.data, x.rows, x.width, pitch);
+    if (pitch == x.width) {
+      for_elements<float>(stream, x.rows * x.width, RoundToBf16{out, x.data}, x.data, out);
+    } else {
+      launch_over(stream, round_rows_to_bf16<float>, x.rows * x.width, out, x.data, x.rows, x.width, pitch);
+    }
     return {out, x.rows, x.width, pitch, x.transposed};
   }
 
