@@ -208,7 +208,8 @@ inline std::vector<double> unpacked(cublasOperation_t op, const cublasLtMatrixLa
       double x = number_at(layout.type, data, op == CUBLAS_OP_N ? j * ld + i : i * ld + j);
       if (tf32 && std::isfinite(x)) {
         int exponent = 0;
-        x = std::ldexp(std::nearbyint(std::ldexp(std::frexp(x, &exponent), 11)), exponent - 11);
+        const double fraction = std::frexp(x, &exponent);
+        x = std::ldexp(std::nearbyint(std::ldexp(fraction, 11)), exponent - 11);
       }
       out[by_column ? j * rows + i : i * cols + j] = x;
     }

@@ -62,6 +62,9 @@ __global__ void round_to_bf16(__nv_bfloat16* out, const T* x, Index rows, Index 
 /// "linear" in tests/backend.
 class Products {
  public:
+  static constexpr std::size_t workspace_bytes = std::size_t{32}
+                                                 << 20;  ///< what cuBLAS itself takes on Hopper
+
   explicit Products(const Stream& stream, Precision precision = Precision::full) : x_precision(precision) {
     const OnDevice here(stream.device());
     check(cublasLtCreate(&x_handle), "cublasLtCreate", "making a backend on device ", stream.device());
@@ -102,8 +105,6 @@ class Products {
   }
 
  private:
-  static constexpr std::size_t workspace_bytes = std::size_t{32} << 20;  // what cuBLAS itself takes on Hopper
-
   /// What an algorithm is chosen by, in cuBLASLt's own order (column-major, so y's transpose is made).
   struct Key {
     cudaDataType operands;
