@@ -67,15 +67,16 @@ TEST_CASE("a chunk of prototypes is as large as its logits may be", "[cuda]") {
 TEST_CASE("Cuda loss over prototypes in chunks holds to the oracle", "[cuda]") {
   // More than one warp's row, less than it, a last chunk of a few.
   prototype_loss_cases(HeldToOracle(InChunks<float>(Precision::full, 128), 1e-5));
-  prototype_loss_cases(HeldToOracle(InChunks<double>(Precision::full, 33), 1e-12));
-  prototype_loss_cases(HeldToOracle(InChunks<float>(Precision::full, 4096), 1e-5));
+  prototype_loss_cases(HeldToOracle(InChunks<double>(Precision::full, 33), 1e-12, Measure::largest, 1));
+  prototype_loss_cases(HeldToOracle(InChunks<float>(Precision::full, 4096), 1e-5, Measure::largest, 1));
 }
 
 TEST_CASE("Cuda loss over prototypes stays near the oracle with rounded products", "[cuda]") {
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
     INFO((precision == Precision::tf32 ? "tf32" : "bf16"));
     const double tolerance = precision == Precision::tf32 ? 1e-2 : 4e-2;  // of three numbers; of many less
-    prototype_loss_cases(HeldToOracle(Cuda(CudaOptions{.precision = precision}), tolerance, Measure::norm));
-    prototype_loss_cases(HeldToOracle(InChunks<float>(precision, 256), tolerance, Measure::norm));
+    prototype_loss_cases(
+        HeldToOracle(Cuda(CudaOptions{.precision = precision}), tolerance, Measure::norm, 1));
+    prototype_loss_cases(HeldToOracle(InChunks<float>(precision, 256), tolerance, Measure::norm, 1));
   }
 }
