@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 
 #include "backend/board.hpp"
 #include "cuda/held_to_oracle.hpp"
+#include "thrown.hpp"
 
 using namespace dssl;
 using namespace dssl::test;
@@ -208,5 +210,40 @@ TEST_CASE("a NaN among the keys reaches every row that sees it, on tensor cores 
     for (const auto& output : written) {
       for (const double x : output.values) CHECK((std::isnan(x)));
     }
+  }
+}
+
+TEST_CASE("attention allocates nothing in a second call, nor does the loss over prototypes", "[cuda]") {
+  for (const Precision precision : {Precision::full, Precision::bf16}) {
+    const Cuda backend(CudaOptions{.precision = precision});
+    Board<Cuda> board(backend, 1);
+    const SequenceBatch batch = board.sequences({{.patches = 70, .references = 2}, {.patches = 5}});
+    const auto qkv = board.matrix(batch.rows, 96);
+    const auto d_out = board.matrix(batch.rows, 32);
+    const auto out = board.output(batch.rows, 32);
+    const auto log_sum = board.output(batch.rows, 1);
+    const auto d_qkv = board.output(batch.rows, 96);
+
+    const std::vector<TargetRows> targets{{0, 1}, {1, -1}, {-1, -1}};
+    const PrototypeLossResult<float> result{
+        board.output(3), board.output(2), board.output(3, 16), board.sum(200, Index{16}), {}, board.sum(200)};
+    const PrototypeRows<float> student{board.matrix(3, 16), board.matrix(200, 16), {}};
+    const PrototypeRows<float> teacher{board.matrix(2, 16), board.matrix(200, 16), {}};
+    const PrototypeTargets<float> compared{board.vector(200), board.list(targets), {}};
+    const std::size_t bytes = backend.prototype_loss_workspace(std::span(targets), 2, 200, 16);
+    const Buffer workspace = backend.allocate(bytes);
+    const auto work = [&] {
+      backend.attention_forward<private_relation>(out, log_sum, qkv, batch, 1, all_groups);
+      backend.attention_backward<private_relation>(d_qkv, d_out, out, log_sum, qkv, batch, 1, all_groups);
+      backend.prototype_loss(result, student, teacher, compared, PrototypeLossNumbers{},
+                             VectorView<std::byte>(workspace.data(), static_cast<Index>(bytes)));
+      backend.synchronise();
+    };
+    work();
+    cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+    device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}, {"cudaMallocHost", cudaErrorMemoryAllocation}};
+    const std::string thrown = thrown_by<CudaError>(work);
+    device.fails.clear();
+    CHECK(thrown == "(nothing was thrown)");
   }
 }

@@ -29,7 +29,7 @@ class InChunks : public BasicCuda<T> {
                                                      Index, Index width) const {
     Arena measure;
     const cuda::PrototypeRoom<T> room(measure, static_cast<Index>(targets.size()), teacher_rows, width,
-                                      x_chunk);
+                                      x_chunk, this->precision());
     return measure.high_water();
   }
   void prototype_loss(const PrototypeLossResult<T>& result, const PrototypeRows<T>& student,

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <span>
+#include <type_traits>
 
 #include <dssl/backend/cuda/columns.cuh>
 #include <dssl/backend/cuda/loss.cuh>
@@ -13,6 +14,7 @@
 #include <dssl/backend/cuda/product.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/backend/operands.hpp>
+#include <dssl/backend/precision.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 
@@ -66,10 +68,19 @@ __global__ void __launch_bounds__(Team::threads) chunk_probabilities(LogitChunk<
   if (Team::rank() == 0) entropy[row] = chunk.first ? sum : entropy[row] + sum;
 }
 
-/// The student's logits become `factor` times their gradients; loss = (first chunk) or += theirs.
-template <class Team, class T>
+/// A number as it is, or rounded to bf16.
+template <class T>
+__device__ __forceinline__ void assign(T& to, T x) {
+  to = x;
+}
+__device__ __forceinline__ void assign(__nv_bfloat16& to, float x) { to = __float2bfloat16_rn(x); }
+
+/// d_logits (rows, pitch) = `factor` times the gradients of the student's logits, in whose place they may
+/// lie; loss = (first chunk) or += theirs.
+template <class Team, class T, class D>
 __global__ void __launch_bounds__(Team::threads)
-    chunk_gradients(LogitChunk<T> chunk, T* loss, const T* targets, const TargetPair* pairs, T factor) {
+    chunk_gradients(LogitChunk<T> chunk, D* d_logits, Index pitch, T* loss, const T* targets,
+                    const TargetPair* pairs, T factor) {
   const Index row = Team::row();
   if (row >= chunk.rows) return;
   const SoftmaxSum<T> whole = chunk.sums[row];
@@ -84,7 +95,7 @@ __global__ void __launch_bounds__(Team::threads)
   for (Index c = Team::rank(); c < chunk.width; c += Team::size()) {
     const CrossEntropyTerm<T> term((chunk.at(row, c) - whole.most) * chunk.inverse - log_total, p, c);
     sum += term.loss;
-    chunk.x[row * chunk.width + c] = factor * term.gradient;
+    assign(d_logits[row * pitch + c], factor * term.gradient);
   }
   sum = Team::sum(sum);
   if (Team::rank() == 0) loss[row] = chunk.first ? sum : loss[row] + sum;
@@ -104,17 +115,19 @@ __global__ void __launch_bounds__(Team::threads)
 /// The memory of one call: C prototypes a chunk.
 template <class T>
 struct PrototypeRoom {
-  MatrixView<T> student_logits;  // (M,C)
-  MatrixView<T> teacher_logits;  // (N,C)
-  MatrixView<T> w;               // (C,D) normalised: the teacher's, then the student's
-  MatrixView<T> d_w;             // (C,D)
-  VectorView<T> norm;            // (C) of the same
+  MatrixView<T> student_logits;       // (M,C)
+  MatrixView<T> teacher_logits;       // (N,C)
+  MatrixView<__nv_bfloat16> rounded;  // (M,C) gradients of the logits, where products are in bf16
+  MatrixView<T> w;                    // (C,D) normalised: the teacher's, then the student's
+  MatrixView<T> d_w;                  // (C,D)
+  VectorView<T> norm;                 // (C) of the same
   VectorView<SoftmaxSum<T>> student_sums, teacher_sums;  // (M), (N)
   MatrixView<T> sum;                                     // (1,D) of the centre's rows
 
-  PrototypeRoom(Arena& arena, Index rows, Index teacher_rows, Index width, Index chunk)
+  PrototypeRoom(Arena& arena, Index rows, Index teacher_rows, Index width, Index chunk, Precision precision)
       : student_logits(arena.matrix<T>(rows, chunk)),
         teacher_logits(arena.matrix<T>(teacher_rows, chunk)),
+        rounded(arena.matrix<__nv_bfloat16>(precision == Precision::bf16 ? rows : 0, bf16_pitch(chunk))),
         w(arena.matrix<T>(chunk, width)),
         d_w(arena.matrix<T>(chunk, width)),
         norm(arena.vector<T>(chunk)),
@@ -190,19 +203,16 @@ class PrototypeSweeps {
     const Index count = x_of_student.width;
     launch_rows(x_stream, chunk_probabilities<WarpTeam, T>, chunk_probabilities<BlockTeam, T>,
                 x_of_teacher.rows, count, x_of_teacher, x_result.entropy.data());
-    launch_rows(x_stream, chunk_gradients<WarpTeam, T>, chunk_gradients<BlockTeam, T>, x_of_student.rows,
-                count, x_of_student, x_result.loss.data(), x_of_teacher.x,
-                reinterpret_cast<const TargetPair*>(x_targets.rows.data()),
-                static_cast<T>(x_numbers.scale / x_numbers.student_temperature));
-    if (x_of_student.rows == 0) return;
-    const MatrixView<const T> d_logits = x_matrix(x_of_student);
-    const MatrixView<T> d_w = x_room.d_w.rows(0, count);
-    x_products.multiply(x_stream, d_w, transposed(d_logits), as_it_is(x_student.unit));
-    weight_norm_backward(x_stream, x_result.d_v.rows(first, count), x_part(x_result.d_g, first, count),
-                         MatrixView<const T>(d_w), x_student.v.rows(first, count),
-                         x_part(x_student.g, first, count), VectorView<const T>(x_room.norm.data(), count));
-    x_products.multiply(x_stream, x_result.d_unit, as_it_is(d_logits), as_it_is(x_w(count)), 1.0,
-                        first == 0 ? 0.0 : 1.0);
+    if constexpr (std::is_same_v<T, float>) {
+      if (x_products.precision() == Precision::bf16) {
+        const Index pitch = bf16_pitch(count);
+        x_student_gradients(x_room.rounded.data(), pitch);
+        x_back(Operand<__nv_bfloat16>{x_room.rounded.data(), x_of_student.rows, count, pitch, false}, first);
+        return;
+      }
+    }
+    x_student_gradients(x_of_student.x, count);
+    x_back(as_it_is(MatrixView<const T>(x_matrix(x_of_student))), first);
   }
 
  private:
@@ -212,6 +222,27 @@ class PrototypeSweeps {
   template <class U>
   static VectorView<U> x_part(VectorView<U> all, Index first, Index count) {
     return all.empty() ? all : VectorView<U>(all.data() + first, count);
+  }
+  template <class D>
+  void x_student_gradients(D* d_logits, Index pitch) const {
+    launch_rows(x_stream, chunk_gradients<WarpTeam, T, D>, chunk_gradients<BlockTeam, T, D>,
+                x_of_student.rows, x_of_student.width, x_of_student, d_logits, pitch, x_result.loss.data(),
+                x_of_teacher.x, reinterpret_cast<const TargetPair*>(x_targets.rows.data()),
+                static_cast<T>(x_numbers.scale / x_numbers.student_temperature));
+  }
+  /// Through the prototypes [first, ...) to d_v, d_g and d_unit.
+  template <class D>
+  void x_back(Operand<D> d_logits, Index first) const {
+    if (x_of_student.rows == 0) return;
+    const Index count = d_logits.width;
+    const MatrixView<T> d_w = x_room.d_w.rows(0, count);
+    x_products.multiply(x_stream, x_result.d_unit, d_logits, as_it_is(x_w(count)), 1.0,
+                        first == 0 ? 0.0 : 1.0);
+    d_logits.transposed = true;
+    x_products.multiply(x_stream, d_w, d_logits, as_it_is(x_student.unit));
+    weight_norm_backward(x_stream, x_result.d_v.rows(first, count), x_part(x_result.d_g, first, count),
+                         MatrixView<const T>(d_w), x_student.v.rows(first, count),
+                         x_part(x_student.g, first, count), VectorView<const T>(x_room.norm.data(), count));
   }
   [[nodiscard]] MatrixView<const T> x_w(Index count) const { return x_room.w.rows(0, count); }
   void x_normalise(const PrototypeRows<T>& side, Index first, Index count) const {
@@ -231,14 +262,15 @@ class PrototypeSweeps {
 
 }  // namespace detail
 
-/// Bytes that `prototype_loss` works in: (M + N + 2 D) C numbers and little more.
+/// Bytes that `prototype_loss` works in: (M + N + 2 D) C numbers and little more, with products in bf16 half
+/// as much as M C numbers besides.
 template <class T>
 [[nodiscard]] std::size_t prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
-                                                   Index prototypes, Index width) {
+                                                   Index prototypes, Index width, Precision precision) {
   const auto rows = static_cast<Index>(targets.size());
   Arena measure;
   static_cast<void>(PrototypeRoom<T>(measure, rows, teacher_rows, width,
-                                     prototypes_of_chunk(rows + teacher_rows, prototypes)));
+                                     prototypes_of_chunk(rows + teacher_rows, prototypes), precision));
   return measure.high_water();
 }
 
@@ -267,7 +299,7 @@ void prototype_loss(const Stream& stream, const Products& products, const Protot
       teacher.v.cols(), ", ", targets.rows.size(), " targets, centre ", targets.centre.size());
   const Buffer bytes(workspace.data(), static_cast<std::size_t>(workspace.size()), [](std::byte*) {});
   Arena arena(bytes);
-  const PrototypeRoom<T> room(arena, rows, teacher.unit.rows(), width, chunk);
+  const PrototypeRoom<T> room(arena, rows, teacher.unit.rows(), width, chunk, products.precision());
   detail::PrototypeSweeps<T> sweeps(stream, products, room, result, student, teacher, targets, numbers);
   sweeps.sum_centre_rows();
   for (Index first = 0; first < prototypes; first += chunk) {
