@@ -32,7 +32,8 @@ def collect(folder):
     steps = several("step-*.json")
     out = {
         "steps": [s for s in steps if "parts" not in s],
-        "profiles": [s for s in steps if "parts" in s],
+        "profiles": [s for s in steps if "parts" in s and "scaling" not in s],
+        "scaling": [s for s in steps if "scaling" in s],
         "features": several("features-*.json"),
         "pairs": read(os.path.join(folder, "pairs.json")) or [],
         "parts": read(os.path.join(folder, "parts.json")) or {},
@@ -265,6 +266,20 @@ def profile_plot(profile):
 # --- The page ----------------------------------------------------------------------------------------------------
 
 
+SCALING_HEAD = ("model", "format", "1", "2", "4", "8", "16", "32", "64", "critical path, s", "loops a step", "GB a step")
+
+
+def scaling_rows(measured):
+    """Simulated seconds a step by threads, with the longest chain of tasks and what goes through memory."""
+    rows = []
+    for m in measured:
+        s = m["scaling"]
+        rows.append((NAMES[m["workload"]["arch"]], m["precision"],
+                     *(f"{number(t['seconds'])} ({t['speed_up']:.1f})" for t in s["simulated"]),
+                     number(s["critical_path"]), f"{s['loops']:.0f}", number(s["bytes"] / 1e9)))
+    return rows
+
+
 def any_load(results):
     shares = [p["others_load"] for p in results["pairs"]]
     shares += [s["others_load"] for key in ("steps", "profiles", "features") for s in results[key]]
@@ -328,6 +343,15 @@ def page(results, plots):
             "`B (3 sum_v F(1 + N_v + 2K) + 2 F(1 + N_g + V K) + 3 V (1 + 2K) Hd + 2 (1 + V K) Hd)`. "
             "Planned: the arena, made before the first step, and the backend's scratch.",
             table(STEP_HEAD, step_rows(results["steps"]))))
+    if results.get("scaling"):
+        parts.append(section(
+            "Threads that this machine does not have",
+            "Every task of a step timed on one thread, then given to 1 to 64 threads as they come free, with 10 microseconds "
+            "for each loop that threads share: seconds (and how many times as fast as one thread). Threads do not slow each "
+            "other down in this model; the bytes of a step over a machine's bandwidth bound it from below. The blocks that "
+            "work is cut into depend on shapes alone, so that results have the same bits for any number of threads: that "
+            "bounds how many threads a batch of this size can use.",
+            table(SCALING_HEAD, scaling_rows(results["scaling"]))))
     for profile in results["profiles"]:
         arch, precision = profile["workload"]["arch"], profile["precision"]
         parts.append(section(

@@ -63,6 +63,9 @@ for precision in $precisions; do
     say "parts of a step of $arch, $precision"
     "$programs/dssl-step" --arch $arch --precision "$precision" --steps $steps --warm-up $warm_up --parts \
       > "$out/step-parts-$arch-$precision.json"
+    say "scaling of a step of $arch, $precision"
+    "$programs/dssl-step" --arch $arch --precision "$precision" --steps 3 --warm-up 1 --scaling \
+      > "$out/step-scaling-$arch-$precision.json"
   done
 done
 

@@ -23,10 +23,15 @@ namespace dssl::benchmarks {
 
 /// Calls `visit(backend)` with the backend of a number format. One line a backend.
 template <class Visit>
-void with_backend(std::string_view precision, int threads, const Visit& visit) {
-  if (precision == "f32") return visit(Cpu({.threads = threads}));
-  if (precision == "bf16") return visit(Cpu({.threads = threads, .precision = Precision::bf16}));
-  throw OptionError("precision", precision, "f32 or bf16");
+void with_backend(std::string_view precision, int threads, const Visit& visit,
+                  cpu::LoopObserver* observer = nullptr) {
+  CpuOptions options{.threads = threads, .observer = observer};
+  if (precision == "f32") return visit(Cpu(options));
+  options.split_products = false;
+  if (precision == "f32-plain") return visit(Cpu(options));
+  options.precision = Precision::bf16;
+  if (precision == "bf16") return visit(Cpu(options));
+  throw OptionError("precision", precision, "f32, f32-plain or bf16");
 }
 
 /// Seconds that a call takes.

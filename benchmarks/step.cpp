@@ -13,6 +13,7 @@
 #include <dssl/nn/parameters.hpp>
 #include <dssl/train/training_step.hpp>
 
+#include "scaling.hpp"
 #include "serve.hpp"
 #include "timed_backend.hpp"
 #include "workload.hpp"
@@ -32,6 +33,7 @@ struct Options {
   Index batch = 0;       // 0: the workload's own
   Index prototypes = 0;  // 0: the workload's own
   bool parts = false;
+  bool scaling = false;
   bool serve = false;
   std::string start;        // weights, views, points and multipliers to begin from
   std::string write_start;  // where to write those of this program
@@ -215,7 +217,8 @@ json parts_json(const Ledger& ledger, int steps, const Ceilings& ceilings, std::
 }
 
 template <class Recipe, class B>
-void measure(const Options& options, Workload workload, std::string_view name, B backend) {
+void measure(const Options& options, Workload workload, std::string_view name, B backend,
+             ScalingModel* scaling = nullptr) {
   const std::size_t at_start = resident_bytes("VmRSS");
   if (options.batch > 0) workload.batch = options.batch;
   if (options.prototypes > 0) workload.prototypes = options.prototypes;
@@ -280,6 +283,7 @@ void measure(const Options& options, Workload workload, std::string_view name, B
   for (int i = 0; i < options.warm_up; ++i) run({});
   reset_peak_memory();
   if constexpr (requires { backend.ledger(); }) backend.clear();
+  if (scaling != nullptr) scaling->clear();
   const LoadWatch watch;
   const std::clock_t processor = std::clock();
   std::vector<double> seconds;
@@ -310,6 +314,12 @@ void measure(const Options& options, Workload workload, std::string_view name, B
     for (const double s : seconds) mean += s / options.steps;
     out["parts"] = parts_json(backend.ledger(), options.steps, ceilings, options.precision);
     out["outside_parts"] = mean - timed;
+    if (scaling != nullptr) {
+      double bytes = 0;
+      for (const auto& [key, part] : backend.ledger()) bytes += part.bytes / options.steps;
+      out["scaling"] = scaling->json(mean, options.steps);
+      out["scaling"]["bytes"] = bytes;
+    }
   }
   std::printf("%s\n", out.dump(2).c_str());
 }
@@ -319,6 +329,16 @@ void run(const Options& options) {
   each_workload([&]<class Recipe>(std::string_view name, const Workload& workload) {
     if (name != options.arch) return;
     found = true;
+    ScalingModel scaling;
+    if (options.scaling) {
+      with_backend(
+          options.precision, 1,
+          [&]<class B>(const B& backend) {
+            measure<Recipe>(options, workload, name, TimedBackend<B>(backend), &scaling);
+          },
+          &scaling);
+      return;
+    }
     with_backend(options.precision, options.threads, [&]<class B>(const B& backend) {
       if (options.parts) {
         measure<Recipe>(options, workload, name, TimedBackend<B>(backend));
@@ -336,13 +356,16 @@ int main(int argc, char** argv) {
   CLI::App app{"Times the training step of a published workload and prints JSON.", "dssl-step"};
   Options options;
   app.add_option("--arch", options.arch, "small16, tiny16 or nano8")->capture_default_str();
-  app.add_option("--precision", options.precision, "f32, or bf16 products")->capture_default_str();
+  app.add_option("--precision", options.precision, "f32, f32-plain (no bf16 parts), or bf16 products")
+      ->capture_default_str();
   app.add_option("--threads", options.threads, "0: as many as the process may use")->capture_default_str();
   app.add_option("--steps", options.steps, "timed steps")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--warm-up", options.warm_up, "steps before them")->capture_default_str();
   app.add_option("--batch", options.batch, "images a step; 0: the workload's own")->capture_default_str();
   app.add_option("--prototypes", options.prototypes, "0: the workload's own")->capture_default_str();
   app.add_flag("--parts", options.parts, "time every primitive too");
+  app.add_flag("--scaling", options.scaling,
+               "one thread, and what up to 64 would take by the times of all tasks");
   app.add_flag("--serve", options.serve, "make a step for each line 'step' on stdin");
   app.add_option("--start", options.start, "begin from the weights and views of this file");
   app.add_option("--write-start", options.write_start,

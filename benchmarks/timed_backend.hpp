@@ -223,6 +223,25 @@ class TimedBackend {
            [&] { x_backend.add_column_sum(sum, x, rows, scale); });
   }
 
+  [[nodiscard]] std::size_t prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
+                                                     Index prototypes, Index width) const
+    requires FusedPrototypeLoss<B>
+  {
+    return x_backend.prototype_loss_workspace(targets, teacher_rows, prototypes, width);
+  }
+  void prototype_loss(const PrototypeLossResult<T>& result, const PrototypeRows<T>& student,
+                      const PrototypeRows<T>& teacher, const PrototypeTargets<T>& targets,
+                      const PrototypeLossNumbers& numbers, VectorView<std::byte> workspace) const
+    requires FusedPrototypeLoss<B>
+  {
+    // Logits of both, and the gradients of the student's rows and prototypes.
+    x_time(
+        "prototype_loss", 3.0 * product(student.unit, student.v) + product(teacher.unit, teacher.v),
+        bytes(student.unit, student.v, student.g, teacher.unit, teacher.v, teacher.g, result.d_unit, result.d_v,
+              result.d_v, result.d_g, result.d_g, result.centre_sum, result.centre_sum),
+        [&] { x_backend.prototype_loss(result, student, teacher, targets, numbers, workspace); }, shape(student.v));
+  }
+
   void squared_norms(VectorView<double> norms, ConstVector flat, Segments segments) const {
     x_time("squared_norms", 0, bytes(flat), [&] { x_backend.squared_norms(norms, flat, segments); });
   }
@@ -239,6 +258,28 @@ class TimedBackend {
                  const MomentumStep& step) const {
     x_time("lars_step", 0, bytes(w, w, m, m, g),
            [&] { x_backend.lars_step(w, m, g, norms, segments, step); });
+  }
+
+  void adamw_step(Vector w, Vector m, Vector v, ConstVector g, Norms norms, Segments segments, const AdamWStep& step,
+                  Vector teacher, double momentum) const
+    requires FusedUpdate<B>
+  {
+    x_time("adamw_step", 0, bytes(w, w, m, m, v, v, g, teacher, teacher),
+           [&] { x_backend.adamw_step(w, m, v, g, norms, segments, step, teacher, momentum); });
+  }
+  void sgd_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
+                Vector teacher, double momentum) const
+    requires FusedUpdate<B>
+  {
+    x_time("sgd_step", 0, bytes(w, w, m, m, g, teacher, teacher),
+           [&] { x_backend.sgd_step(w, m, g, norms, segments, step, teacher, momentum); });
+  }
+  void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
+                 Vector teacher, double momentum) const
+    requires FusedUpdate<B>
+  {
+    x_time("lars_step", 0, bytes(w, w, m, m, g, teacher, teacher),
+           [&] { x_backend.lars_step(w, m, g, norms, segments, step, teacher, momentum); });
   }
 
  private:

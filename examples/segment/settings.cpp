@@ -9,7 +9,7 @@
 #include <dssl/core/error.hpp>
 
 #include "common/architectures.hpp"
-#include "common/precision.hpp"
+#include "common/backend.hpp"
 
 namespace dssl::programs {
 
@@ -46,6 +46,7 @@ nlohmann::ordered_json SegmentSettings::json() const {
                                 {"augment", !no_augment && !cache_features},
                 {"standardise", standardise},
                                 {"absent_classes", absent_zero ? "zero" : "excluded"},
+                                {"backend", backend},
                                 {"precision", precision},
                 {"seed", seed}};
   if (synthetic()) {
@@ -147,12 +148,13 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->check(CLI::Range(Index{1}, Index{4096}))
       ->capture_default_str()
       ->group("Training");
+  app.add_option("--backend", s.backend, backend_help)->capture_default_str()->group("Training");
   app.add_option("--threads", s.threads, "Threads; 0 takes all processors")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->group("Training");
   app.add_option("--precision", s.precision, precision_help)
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "tf32"}))
       ->capture_default_str()
       ->group("Training");
   app.add_option("--seed", s.seed, "Seed of random weights, crops, and generated scenes")

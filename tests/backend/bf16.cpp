@@ -61,9 +61,11 @@ std::vector<float> drawn(Index count, unsigned seed, bool whole) {
   return values;
 }
 
-/// c = or += a b (+ bias) by loops in double over the rounded operands.
-std::vector<double> expected(const std::vector<float>& c, const std::vector<float>& a, const std::vector<float>& b,
-                             const std::vector<float>& bias, Index m, Index n, Index k, cpu::Onto onto) {
+/// c = or += a b (+ bias) by loops in double over the operands as they are taken.
+template <int Parts>
+std::vector<double> expected(const std::vector<float>& c, const std::vector<float>& a,
+                             const std::vector<float>& b, const std::vector<float>& bias, Index m, Index n,
+                             Index k, cpu::Onto onto) {
   std::vector<double> out;
   for (Index i = 0; i < m; ++i) {
     for (Index j = 0; j < n; ++j) {
@@ -71,8 +73,10 @@ std::vector<double> expected(const std::vector<float>& c, const std::vector<floa
                    : bias.empty()         ? 0.0
                                           : static_cast<double>(bias[static_cast<std::size_t>(j)]);
       for (Index d = 0; d < k; ++d) {
-        sum += static_cast<double>(bf16::round_to_bf16(a[static_cast<std::size_t>(i * k + d)])) *
-               static_cast<double>(bf16::round_to_bf16(b[static_cast<std::size_t>(j * k + d)]));
+        const auto taken = [](float x) {
+          return static_cast<double>(Parts == 1 ? bf16::round_to_bf16(x) : x);
+        };
+        sum += taken(a[static_cast<std::size_t>(i * k + d)]) * taken(b[static_cast<std::size_t>(j * k + d)]);
       }
       out.push_back(sum);
     }
@@ -80,7 +84,7 @@ std::vector<double> expected(const std::vector<float>& c, const std::vector<floa
   return out;
 }
 
-template <bf16::Order A, bf16::Order B>
+template <int Parts, bf16::Order A, bf16::Order B>
 void check_product(Index m, Index n, Index k, bool whole) {
   const std::vector<float> a = drawn(m * k, 1, whole);
   const std::vector<float> b = drawn(n * k, 2, whole);
@@ -91,9 +95,10 @@ void check_product(Index m, Index n, Index k, bool whole) {
   for (const int threads : {1, 2}) {
     cpu::Workers workers(threads);
     for (const bf16::Engine engine : engines()) {
-      for (const auto& [onto, with_bias] : {std::pair{cpu::Onto::assign, false}, {cpu::Onto::assign, true},
-                                            {cpu::Onto::sum, false}}) {
-        INFO(m << " x " << n << ", depth " << k << ", engine " << static_cast<int>(engine) << ", threads " << threads);
+      for (const auto& [onto, with_bias] :
+           {std::pair{cpu::Onto::assign, false}, {cpu::Onto::assign, true}, {cpu::Onto::sum, false}}) {
+        INFO(m << " x " << n << ", depth " << k << ", engine " << static_cast<int>(engine) << ", threads "
+               << threads);
         constexpr std::size_t guard = 64;
         std::vector<float> c(static_cast<std::size_t>(m * n) + 2 * guard, 777.0F);
         if (onto == cpu::Onto::assign) {
@@ -101,10 +106,11 @@ void check_product(Index m, Index n, Index k, bool whole) {
         } else {
           std::copy(before.begin(), before.end(), c.begin() + guard);
         }
-        bf16::product<A, B>(workers, engine, MatrixView<float>(c.data() + guard, m, n),
-                            {left.values.data(), left.stride}, {right.values.data(), right.stride}, k, onto,
-                            with_bias ? bias.data() : nullptr);
-        const auto want = expected(before, a, b, with_bias ? bias : std::vector<float>{}, m, n, k, onto);
+        bf16::product<Parts, A, B>(workers, engine, MatrixView<float>(c.data() + guard, m, n),
+                                   {left.values.data(), left.stride}, {right.values.data(), right.stride}, k,
+                                   onto, with_bias ? bias.data() : nullptr);
+        const auto want =
+            expected<Parts>(before, a, b, with_bias ? bias : std::vector<float>{}, m, n, k, onto);
         double most = 0;
         for (std::size_t i = 0; i < want.size(); ++i) {
           const double off = std::abs(static_cast<double>(c[guard + i]) - want[i]);
@@ -121,6 +127,14 @@ void check_product(Index m, Index n, Index k, bool whole) {
   }
 }
 
+template <int Parts>
+void check_orders(Index m, Index n, Index k, bool whole) {
+  check_product<Parts, bf16::Order::by_extent, bf16::Order::by_extent>(m, n, k, whole);
+  check_product<Parts, bf16::Order::by_extent, bf16::Order::by_depth>(m, n, k, whole);
+  check_product<Parts, bf16::Order::by_depth, bf16::Order::by_depth>(m, n, k, whole);
+  check_product<Parts, bf16::Order::by_depth, bf16::Order::by_extent>(m, n, k, whole);
+}
+
 }  // namespace
 
 TEST_CASE("numbers are rounded to bf16 to nearest, ties to even") {
@@ -135,35 +149,85 @@ TEST_CASE("numbers are rounded to bf16 to nearest, ties to even") {
   CHECK(bits(0xff800000U) == 0xff80U);
   CHECK((bits(0x7fffffffU) & 0x7fc0U) == 0x7fc0U);  // a NaN stays one
   CHECK((bits(0x7f800001U) & 0x7fc0U) == 0x7fc0U);
-  CHECK(bf16::pair_of(std::bit_cast<std::uint32_t>(1.0F), std::bit_cast<std::uint32_t>(-2.0F)) == 0xc0003f80U);
 }
 
-TEST_CASE("bf16 products are those of the rounded operands, on every engine and for any number of threads") {
+TEST_CASE(
+    "products of bf16 tiles are those of the rounded or whole operands, on every engine and for any "
+    "threads") {
   struct Shape {
     Index m, n, k;
   };
-  for (const Shape& s : {Shape{0, 3, 4}, Shape{3, 0, 4}, Shape{3, 5, 0}, Shape{1, 1, 1}, Shape{3, 5, 7}, Shape{16, 16, 32}, Shape{33, 17, 31}, Shape{40, 130, 65},
-                         Shape{300, 48, 96}, Shape{20, 700, 40}, Shape{7, 40, 4200}, Shape{65, 33, 2100}}) {
+  for (const Shape& s : {Shape{0, 3, 4}, Shape{3, 0, 4}, Shape{3, 5, 0}, Shape{1, 1, 1}, Shape{3, 5, 7},
+                         Shape{16, 16, 32}, Shape{33, 17, 31}, Shape{40, 130, 65}, Shape{300, 48, 96},
+                         Shape{20, 700, 40}, Shape{7, 40, 4200}, Shape{65, 33, 2100}}) {
     for (const bool whole : {true, false}) {
-      check_product<bf16::Order::by_extent, bf16::Order::by_extent>(s.m, s.n, s.k, whole);
-      check_product<bf16::Order::by_extent, bf16::Order::by_depth>(s.m, s.n, s.k, whole);
-      check_product<bf16::Order::by_depth, bf16::Order::by_depth>(s.m, s.n, s.k, whole);
-      check_product<bf16::Order::by_depth, bf16::Order::by_extent>(s.m, s.n, s.k, whole);
+      check_orders<1>(s.m, s.n, s.k, whole);
+      check_orders<3>(s.m, s.n, s.k, whole);
     }
   }
 }
 
-TEST_CASE("a NaN in a bf16 operand is seen in the product") {
+namespace {
+
+/// The product of two vectors.
+float dot(bf16::Mode mode, const std::vector<float>& a, const std::vector<float>& b) {
+  cpu::Workers workers(1);
+  const auto k = static_cast<Index>(a.size());
+  float c = 0;
+  bf16::product<bf16::Order::by_extent, bf16::Order::by_extent>(
+      workers, mode, MatrixView<float>(&c, 1, 1), {a.data(), k}, {b.data(), k}, k, cpu::Onto::assign);
+  return c;
+}
+
+}  // namespace
+
+TEST_CASE("numbers that are not finite are seen in products of bf16 tiles") {
   for (const bf16::Engine engine : engines()) {
-    cpu::Workers workers(1);
-    std::vector<float> a(32, 1.0F);
-    a[5] = std::numeric_limits<float>::quiet_NaN();
-    const std::vector<float> b(32, 1.0F);
-    float c = 0;
-    bf16::product<bf16::Order::by_extent, bf16::Order::by_extent>(workers, engine, MatrixView<float>(&c, 1, 1),
-                                                                  {a.data(), 32}, {b.data(), 32}, 32,
-                                                                  cpu::Onto::assign);
-    CHECK(std::isnan(c));
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      std::vector<float> a(32, 1.0F);
+      a[5] = bad;
+      CHECK_FALSE(std::isfinite(dot({.engine = engine, .parts = 1}, a, std::vector<float>(32, 1.0F))));
+      CHECK(std::isnan(dot({.engine = engine, .parts = 3}, a, std::vector<float>(32, 1.0F))));
+    }
+  }
+}
+
+TEST_CASE("three bf16 parts hold a float whole") {
+  for (const bf16::Engine engine : engines()) {
+    const bf16::Mode mode{.engine = engine, .parts = 3};
+    for (const float x : {1.2345678F, -1.2345678e-30F, 3.3e38F, 16'777'215.0F, 1.0F + 0x1p-23F}) {
+      INFO(x);
+      CHECK(dot(mode, {x}, {1.0F}) == x);
+      CHECK(dot(mode, {2.0F}, {x / 4}) == x / 2);
+    }
+  }
+}
+
+TEST_CASE("products of three bf16 parts are as precise as float's") {
+  const Index m = 70, n = 90, k = 800;
+  const std::vector<float> a = drawn(m * k, 1, false);
+  const std::vector<float> b = drawn(n * k, 2, false);
+  const auto want = expected<3>({}, a, b, {}, m, n, k, cpu::Onto::assign);
+  const auto error = [&](const std::vector<float>& got) {
+    double squares = 0;
+    for (std::size_t i = 0; i < want.size(); ++i)
+      squares += std::pow(static_cast<double>(got[i]) - want[i], 2);
+    return std::sqrt(squares / static_cast<double>(want.size()));
+  };
+  cpu::Workers workers(1);
+  std::vector<float> c(want.size());
+  cpu::product<false, cpu::RightOrder::columns, float>(workers, MatrixView<float>(c.data(), m, n),
+                                                       {a.data(), k}, b.data(), k, k, cpu::Onto::assign);
+  const double of_float = error(c);
+  CHECK(of_float > 0);
+  for (const bf16::Engine engine : engines()) {
+    bf16::product<3, bf16::Order::by_extent, bf16::Order::by_extent>(
+        workers, engine, MatrixView<float>(c.data(), m, n), {a.data(), k}, {b.data(), k}, k,
+        cpu::Onto::assign);
+    INFO("engine " << static_cast<int>(engine) << ": " << error(c) << ", in float: " << of_float);
+    // The tile unit adds up in more digits than the others, which nobody needs for this.
+    CHECK(error(c) <= (engine == bf16::Engine::tile_unit ? 1.0 : 3.0) * of_float);
   }
 }
 
@@ -210,7 +274,9 @@ struct NearOracle {
 
 }  // namespace
 
-TEST_CASE("linear layers and attention in bf16 stay near the oracle, with the same bits for any number of threads") {
+TEST_CASE(
+    "linear layers and attention in bf16 stay near the oracle, with the same bits for any number of "
+    "threads") {
   linear_cases(NearOracle{.tolerance = 5e-3});
   attention_cases(NearOracle{.tolerance = 3e-2});  // of single small gradients; over a whole head about 4e-3
 }
@@ -220,7 +286,8 @@ TEST_CASE("a backend in bf16 says so, and one in double refuses it") {
   CHECK(contains(backend.describe(), "bf16"));
   CHECK(backend.precision() == Precision::bf16);
   CHECK(Cpu().precision() == Precision::full);
-  CHECK_FALSE(contains(Cpu().describe(), "bf16"));
+  CHECK_FALSE(contains(Cpu(CpuOptions{.split_products = false}).describe(), "bf16"));
+  CHECK(contains(Cpu().describe(), "three bf16 numbers") == (bf16::best_engine() == bf16::Engine::tile_unit));
   CHECK(contains(thrown_by<OptionError>([] { BasicCpu<double>(CpuOptions{.precision = Precision::bf16}); }),
                  "'precision'"));
   CHECK(contains(thrown_by<OptionError>([] { Cpu(CpuOptions{.precision = Precision::tf32}); }),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +23,8 @@ using dssl::Index;
 using dssl::Reference;
 using dssl::test::Board;
 
-/// Largest difference as a fraction of the largest expected magnitude; infinite where something is not finite.
+/// Largest difference as a fraction of the largest expected magnitude; infinite where something is not
+/// finite.
 double distance(const std::vector<double>& got, const std::vector<double>& expected) {
   double most = 0;
   double scale = 0;
@@ -49,6 +51,8 @@ struct HeldToOracle {
   Cpu one{dssl::CpuOptions{.threads = 1}};
   Cpu two{dssl::CpuOptions{.threads = 2}};
   BasicCpu<double> precise{dssl::CpuOptions{.threads = 2}};
+  Cpu plain{dssl::CpuOptions{.threads = 1, .split_products = false}};
+  Cpu plain_pair{dssl::CpuOptions{.threads = 2, .split_products = false}};
   std::uint64_t seed = 1;
 
   template <class Call>
@@ -69,29 +73,48 @@ struct HeldToOracle {
     check(outcome(rounded, call, seed), 1e-5, "Reference<float>");
     check(single, 1e-5, "Cpu");
     check(outcome(precise, call, seed), 1e-12, "BasicCpu<double>");
-    for (std::size_t n = 0; n < single.size(); ++n) {
-      INFO("output " << n << " of one and of two threads");
-      CHECK(single[n].bytes == pair[n].bytes);
-    }
+    const auto same_bytes = [](const auto& a, const auto& b) {
+      for (std::size_t n = 0; n < a.size(); ++n) {
+        INFO("output " << n << " of one and of two threads");
+        CHECK(a[n].bytes == b[n].bytes);
+      }
+    };
+    same_bytes(single, pair);
+    // Where a processor has no bf16 tile unit these are the same backends.
+    const auto single_plain = outcome(plain, call, seed);
+    check(single_plain, 1e-5, "Cpu without bf16 parts");
+    same_bytes(single_plain, outcome(plain_pair, call, seed));
   }
 };
 
 }  // namespace
 
-TEST_CASE("Cpu linear layers hold to the oracle", "[backend][cpu]") { dssl::test::linear_cases(HeldToOracle{}); }
-TEST_CASE("Cpu dense primitives hold to the oracle", "[backend][cpu]") { dssl::test::dense_cases(HeldToOracle{}); }
+TEST_CASE("Cpu linear layers hold to the oracle", "[backend][cpu]") {
+  dssl::test::linear_cases(HeldToOracle{});
+}
+TEST_CASE("Cpu dense primitives hold to the oracle", "[backend][cpu]") {
+  dssl::test::dense_cases(HeldToOracle{});
+}
 TEST_CASE("Cpu optional operations hold to the primitives they stand for", "[backend][cpu]") {
   static_assert(dssl::GeluSlopes<Cpu> && dssl::ResidualNorms<Cpu>);
   static_assert(!dssl::GeluSlopes<Reference<double>> && !dssl::ResidualNorms<Reference<double>>);
   dssl::test::fused_cases(HeldToOracle{});
 }
-TEST_CASE("Cpu attention holds to the oracle", "[backend][cpu]") { dssl::test::attention_cases(HeldToOracle{}); }
-TEST_CASE("Cpu row primitives hold to the oracle", "[backend][cpu]") { dssl::test::row_cases(HeldToOracle{}); }
-TEST_CASE("Cpu norms and losses hold to the oracle", "[backend][cpu]") { dssl::test::loss_cases(HeldToOracle{}); }
+TEST_CASE("Cpu attention holds to the oracle", "[backend][cpu]") {
+  dssl::test::attention_cases(HeldToOracle{});
+}
+TEST_CASE("Cpu row primitives hold to the oracle", "[backend][cpu]") {
+  dssl::test::row_cases(HeldToOracle{});
+}
+TEST_CASE("Cpu norms and losses hold to the oracle", "[backend][cpu]") {
+  dssl::test::loss_cases(HeldToOracle{});
+}
 TEST_CASE("Cpu loss over prototypes holds to the oracle", "[backend][cpu]") {
   dssl::test::prototype_loss_cases(HeldToOracle{});
 }
-TEST_CASE("Cpu optimisers hold to the oracle", "[backend][cpu]") { dssl::test::optimiser_cases(HeldToOracle{}); }
+TEST_CASE("Cpu optimisers hold to the oracle", "[backend][cpu]") {
+  dssl::test::optimiser_cases(HeldToOracle{});
+}
 
 TEST_CASE("Cpu normal distribution function is exact to rounding", "[backend][cpu]") {
   double worst = 0;
@@ -99,8 +122,9 @@ TEST_CASE("Cpu normal distribution function is exact to rounding", "[backend][cp
   std::vector<float> x;
   for (int i = 0; i <= 100'000; ++i) x.push_back(static_cast<float>(i) * 1e-4F);
   std::vector<float> y(x.size());
-  dssl::cpu::map(y.data(), static_cast<Index>(x.size()),
-                 [](const auto& v) { return dssl::cpu::upper_tail<float>(dssl::cpu::normal_size<float>(v)); }, x.data());
+  dssl::cpu::map(
+      y.data(), static_cast<Index>(x.size()),
+      [](const auto& v) { return dssl::cpu::upper_tail<float>(dssl::cpu::normal_size<float>(v)); }, x.data());
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double exact = 0.5 * std::erfc(static_cast<double>(x[i]) / std::numbers::sqrt2);
     const double off = std::abs(static_cast<double>(y[i]) - exact);
@@ -117,9 +141,11 @@ TEST_CASE("Cpu GELU and its slope are exact to rounding", "[backend][cpu]") {
   for (const float far : {30.0F, 1e6F, 1e30F}) x.insert(x.end(), {far, -far});
   std::vector<float> alone(x.size()), y(x.size()), slope(x.size());
   const auto count = static_cast<Index>(x.size());
-  dssl::cpu::map(alone.data(), count, [](const auto& v) { return dssl::cpu::gelu<float>(v); }, x.data());
-  dssl::cpu::map_two(y.data(), slope.data(), count, [](const auto& v) { return dssl::cpu::gelu_and_slope<float>(v); },
-                     x.data());
+  dssl::cpu::map(
+      alone.data(), count, [](const auto& v) { return dssl::cpu::gelu<float>(v); }, x.data());
+  dssl::cpu::map_two(
+      y.data(), slope.data(), count, [](const auto& v) { return dssl::cpu::gelu_and_slope<float>(v); },
+      x.data());
   double worst = 0;
   double worst_slope = 0;
   bool same = true;
@@ -161,6 +187,33 @@ TEST_CASE("Cpu options are checked and described", "[backend][cpu]") {
   CHECK(two.describe().find("2 threads") != std::string::npos);
   CHECK(two.describe().find("float32") != std::string::npos);
   CHECK(BasicCpu<double>().describe().find("float64") != std::string::npos);
+}
+
+TEST_CASE("an observer of Cpu is told of every loop and changes no bit", "[backend][cpu]") {
+  class Listener : public dssl::cpu::LoopObserver {
+   public:
+    void loop(bool shared, std::span<const double> seconds) override {
+      loops += 1;
+      shared_loops += shared ? 1 : 0;
+      tasks += seconds.size();
+      for (const double s : seconds) negative = negative || !(s >= 0);
+    }
+    int loops = 0;
+    int shared_loops = 0;
+    std::size_t tasks = 0;
+    bool negative = false;
+  } listener;
+  const Cpu plain(dssl::CpuOptions{.threads = 2});
+  const Cpu observed(dssl::CpuOptions{.threads = 2, .observer = &listener});
+  const auto call = [](const auto& b, auto& board) {
+    const auto y = board.output(2048, 512);
+    b.gelu_forward(y, board.matrix(2048, 512));
+  };
+  CHECK(outcome(plain, call, 3)[0].bytes == outcome(observed, call, 3)[0].bytes);
+  CHECK(listener.loops == 1);
+  CHECK(listener.shared_loops == 1);
+  CHECK(listener.tasks > 1);
+  CHECK_FALSE(listener.negative);
 }
 
 TEST_CASE("Cpu memory is zeroed and aligned", "[backend][cpu]") {

@@ -34,8 +34,13 @@ namespace dssl {
 struct CpuOptions {
   int threads = 0;  ///< threads that share the work; 0: as many as the process may use
   Precision precision = Precision::full;  ///< full, or bf16 on backends in float
+  /// Precision `full`, in float: linear layers multiply by the processor's bf16 tile unit where it has one (AMX), each
+  /// operand as the sum of three bf16 numbers. The results are as precise as float's, sooner; false: plain float.
+  bool split_products = true;
   /// Where weights, activations and scratch come from; it must outlive the backend and its buffers. Null: the system.
   std::pmr::memory_resource* memory = nullptr;
+  /// Is told how long every task took, and must outlive the backend; all work is then done on one thread. Null: none.
+  cpu::LoopObserver* observer = nullptr;
 };
 
 /// The CPU backend: every primitive of backend/concept.hpp, with the same bits for any number of threads.
@@ -58,10 +63,14 @@ class BasicCpu {
   BasicCpu() : BasicCpu(CpuOptions{}) {}
   /// Throws `OptionError` when `threads` is negative, or `precision` is bf16 on a backend in double, or tf32.
   explicit BasicCpu(const CpuOptions& options) : x_workers(x_make(options)) {
-    if (options.precision == Precision::full) return;
+    using cpu::bf16::Engine;
     if (options.precision == Precision::tf32) throw OptionError("precision", "tf32", "full or bf16 on Cpu");
-    if (!std::is_same_v<T, float>) throw OptionError("precision", "bf16", "full on a backend in double");
-    x_bf16 = cpu::bf16::best_engine();
+    if (options.precision == Precision::bf16) {
+      if (!std::is_same_v<T, float>) throw OptionError("precision", "bf16", "full on a backend in double");
+      x_mode = {.engine = cpu::bf16::best_engine(), .parts = 1};
+    } else if (std::is_same_v<T, float> && options.split_products && cpu::bf16::best_engine() == Engine::tile_unit) {
+      x_mode = {.engine = Engine::tile_unit, .parts = 3};
+    }
   }
 
   /// One line: libraries, vector instructions, threads, number format.
@@ -71,7 +80,7 @@ class BasicCpu {
                 threads(), threads() == 1 ? " thread; " : " threads; ",
                 std::is_same_v<T, double> ? "float64" : "float32", x_products(), ")");
   }
-  [[nodiscard]] Precision precision() const { return x_bf16 ? Precision::bf16 : Precision::full; }
+  [[nodiscard]] Precision precision() const { return x_rounding() ? Precision::bf16 : Precision::full; }
   [[nodiscard]] int threads() const { return x_workers->threads(); }
   /// Scratch memory that calls so far have needed, in bytes.
   [[nodiscard]] std::size_t scratch_bytes() const { return x_workers->scratch_bytes(); }
@@ -89,13 +98,13 @@ class BasicCpu {
   void copy(Vector y, ConstVector x) const { cpu::copy(*x_workers, y, x); }
 
   void linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight, ConstVector bias) const {
-    cpu::linear_forward(*x_workers, y, x, weight, bias, x_bf16);
+    cpu::linear_forward(*x_workers, y, x, weight, bias, x_mode);
   }
   void linear_backward_input(Matrix d_x, ConstMatrix d_y, ConstMatrix weight) const {
-    cpu::linear_backward_input(*x_workers, d_x, d_y, weight, x_bf16);
+    cpu::linear_backward_input(*x_workers, d_x, d_y, weight, x_mode);
   }
   void linear_backward_weight(Matrix d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const {
-    cpu::linear_backward_weight(*x_workers, d_weight, d_bias, d_y, x, x_bf16);
+    cpu::linear_backward_weight(*x_workers, d_weight, d_bias, d_y, x, x_mode);
   }
 
   void layer_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x, ConstVector weight,
@@ -142,12 +151,12 @@ class BasicCpu {
   template <AttentionRelation R>
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {
-    cpu::attention_forward<R>(*x_workers, out, log_sum, qkv, batch, heads, queries, x_bf16);
+    cpu::attention_forward<R>(*x_workers, out, log_sum, qkv, batch, heads, queries, x_rounding());
   }
   template <AttentionRelation R>
   void attention_backward(Matrix d_qkv, ConstMatrix d_out, ConstMatrix out, ConstMatrix log_sum, ConstMatrix qkv,
                           const SequenceBatch& batch, Index heads, GroupSet queries) const {
-    cpu::attention_backward<R>(*x_workers, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries, x_bf16);
+    cpu::attention_backward<R>(*x_workers, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries, x_rounding());
   }
 
   void unfold_patches(Matrix patches, TensorView<const T, 4> images, Index p) const {
@@ -231,13 +240,19 @@ class BasicCpu {
  private:
   static std::shared_ptr<cpu::Workers> x_make(const CpuOptions& options) {
     if (options.threads < 0) throw OptionError("threads", options.threads, "0 (all) or more");
-    return std::make_shared<cpu::Workers>(options.threads, options.memory);
+    return std::make_shared<cpu::Workers>(options.threads, options.memory, options.observer);
+  }
+
+  /// The engine of precision bf16.
+  [[nodiscard]] std::optional<cpu::bf16::Engine> x_rounding() const {
+    return x_mode && x_mode->parts == 1 ? std::optional(x_mode->engine) : std::nullopt;
   }
 
   /// How products are computed, where not in the backend's own numbers.
   [[nodiscard]] const char* x_products() const {
-    if (!x_bf16) return "";
-    switch (*x_bf16) {
+    if (!x_mode) return "";
+    if (x_mode->parts == 3) return ", linear layers by AMX with three bf16 numbers for a float";
+    switch (x_mode->engine) {
       case cpu::bf16::Engine::tile_unit: return ", products in bf16 by AMX";
       case cpu::bf16::Engine::dot_product: return ", products in bf16 by AVX-512";
       case cpu::bf16::Engine::emulated: break;
@@ -247,7 +262,7 @@ class BasicCpu {
   }
 
   std::shared_ptr<cpu::Workers> x_workers;
-  std::optional<cpu::bf16::Engine> x_bf16;
+  std::optional<cpu::bf16::Mode> x_mode;
 };
 
 /// The CPU backend in float.

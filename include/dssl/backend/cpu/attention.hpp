@@ -7,6 +7,7 @@
 #include <optional>
 #include <type_traits>
 
+#include <dssl/backend/cpu/bf16_multiply.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/spans.hpp>

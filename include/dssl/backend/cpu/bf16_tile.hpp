@@ -1,4 +1,5 @@
-// bf16 operands in tiles, and the inner loop that multiplies them into float.
+// bf16 operands in tiles: how floats become bf16 numbers, and how these lie for the instructions that
+// multiply them.
 #pragma once
 
 #include <algorithm>
@@ -22,10 +23,16 @@
 
 #include <dssl/core/tensor_view.hpp>
 
-// A tile of the left operand holds 16 rows of 32 numbers, a tile of the right one 16 columns of 32; both are 1 KiB:
-// 16 lines of sixteen pairs, a pair being two neighbours in depth (the earlier in the low half). A line of a left tile
-// is a row, a line of a right tile a pair of depths across the 16 columns. That is what the tile unit (AMX) reads,
-// and what the bf16 dot product of AVX-512 reads with the left pair spread over a register.
+// A tile of the left operand holds 16 rows of 32 numbers, a tile of the right one 16 columns of 32; both are
+// 1 KiB: 16 lines of sixteen pairs, a pair being two neighbours in depth (the earlier in the low half). A
+// line of a left tile is a row, a line of a right tile a pair of depths across the 16 columns. That is what
+// the tile unit (AMX) reads, and what the bf16 dot product of AVX-512 reads with the left pair spread over a
+// register.
+//
+// A float can also be kept whole, as the sum of three bf16 ("parts": the number rounded, what is left
+// rounded, and what is left then, 3 x 8 bits). The parts of a tile follow each other, the largest first. A
+// product of two such operands is the sum of six products of parts; the three that are left out are below
+// 2^-25 of |a| |b|, less than float's own rounding.
 
 namespace dssl::cpu::bf16 {
 
@@ -45,7 +52,8 @@ enum class Engine {
 [[nodiscard]] constexpr Index depth_tiles_of(Index depth) { return (depth + tile_depth - 1) / tile_depth; }
 
 #if defined(DSSL_CPU_HAS_AMX)
-/// Asks Linux for the tile registers, which a process has only after it asked (once; asking again changes nothing).
+/// Asks Linux for the tile registers, which a process has only after it asked (once; asking again changes
+/// nothing).
 [[nodiscard]] inline bool tile_unit_allowed() {
   constexpr long request_permission = 0x1023;  // ARCH_REQ_XCOMP_PERM
   constexpr long tile_data = 18;               // XFEATURE_XTILEDATA
@@ -97,23 +105,38 @@ class EngineScope {
   [[maybe_unused]] Engine x_engine;  // asked only where there is a tile unit
 };
 
-/// The bits of x rounded to bf16 (to nearest, ties to even), in the upper half; the lower half is not cleared.
-/// (Instructions for bf16 take numbers below 1.2e-38 for 0; here they stay: no result is near enough to tell.)
+/// The bits of x rounded to bf16 (to nearest, ties to even), in the upper half; the lower half is not
+/// cleared. (Instructions for bf16 take numbers below 1.2e-38 for 0; here they stay: no result is near enough
+/// to tell.)
 [[nodiscard]] constexpr std::uint32_t rounded(std::uint32_t x) {
   // Rounding could turn a NaN into an infinity: it is made quiet instead.
   const bool is_nan = (x & 0x7fffffffU) > 0x7f800000U;
   return is_nan ? x | 0x00400000U : x + 0x7fffU + ((x >> 16U) & 1U);
 }
 
-/// Two numbers as a pair of bf16.
-[[nodiscard]] constexpr std::uint32_t pair_of(std::uint32_t early, std::uint32_t late) {
-  return (rounded(early) >> 16U) | (rounded(late) & 0xffff0000U);
-}
-
 /// x rounded to bf16.
 [[nodiscard]] inline float round_to_bf16(float x) {
   return std::bit_cast<float>(rounded(std::bit_cast<std::uint32_t>(x)) & 0xffff0000U);
 }
+
+/// bf16 numbers that stand for a float: 1, rounded; or 3, whole (of smaller numbers than 2e-31 the smallest
+/// parts are taken for 0; those above 3.39e38, and infinite ones, become NaN).
+template <int Parts>
+concept PartCount = Parts == 1 || Parts == 3;
+
+/// How products of float operands are computed, where not in float.
+struct Mode {
+  Engine engine = Engine::emulated;
+  int parts = 1;  ///< of an operand: 1 or 3
+};
+
+/// Parts of the left and of the right operand that are multiplied, in an order in which neighbours share one
+/// of them.
+template <int Parts>
+inline constexpr std::array<std::array<int, 2>, Parts == 1 ? 1 : 6> part_pairs{};
+template <>
+inline constexpr std::array<std::array<int, 2>, 6> part_pairs<3>{
+    {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}}};
 
 /// How an operand lies in memory. Its extent is its rows (left operand) or columns (right operand).
 enum class Order {
@@ -129,31 +152,85 @@ struct Operand {
 
 namespace detail {
 
-/// lines (16 x 16 words) = pairs of one tile in the order in which memory has them: a line for each of `extent`
-/// elements (by_extent), or for each pair of depths (by_depth). What lies beyond `extent` and `depth` becomes 0.
-template <Order O>
+/// The parts of x as bits of bf16.
+template <int Parts>
+[[nodiscard]] constexpr std::array<std::uint32_t, Parts> parts_of(float x) {
+  std::array<std::uint32_t, Parts> parts{};
+  for (std::uint32_t& part : parts) {
+    part = rounded(std::bit_cast<std::uint32_t>(x)) >> 16U;
+    x -= std::bit_cast<float>(part << 16U);
+  }
+  return parts;
+}
+
+/// words[p * tile_words] = the p-th parts of two neighbours in depth.
+template <int Parts>
+void store_pair(std::uint32_t* words, float early, float late) {
+  const auto low = parts_of<Parts>(early);
+  const auto high = parts_of<Parts>(late);
+  for (std::size_t p = 0; p < Parts; ++p)
+    words[static_cast<Index>(p) * tile_words] = low[p] | (high[p] << 16U);
+}
+
+#if defined(__AVX512BF16__)
+/// words[p * tile_words + i] = the p-th parts of early[i] and late[i], neighbours in depth.
+template <int Parts>
+void store_pairs(std::uint32_t* words, __m512 early, __m512 late) {
+  // The conversion puts the early ones into the lower half of the register, and the late ones into the upper.
+  static constexpr auto order = [] {
+    std::array<std::uint16_t, 32> from{};
+    for (std::uint16_t i = 0; i < 32; ++i)
+      from[i] = static_cast<std::uint16_t>(i / 2 + (i % 2 == 0 ? 0 : 16));
+    return from;
+  }();
+  const __m512i interleave = _mm512_loadu_si512(order.data());
+  const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000U));
+  for (int p = 0; p < Parts; ++p, words += tile_words) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(late, early);
+    const __m512i pairs = _mm512_permutexvar_epi16(interleave, reinterpret_cast<const __m512i&>(both));
+    _mm512_storeu_si512(words, pairs);
+    if (p + 1 == Parts) return;
+    // With a mask of all: the plain shift makes g++ warn of what is not.
+    early = _mm512_sub_ps(early, _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, pairs, 16)));
+    late = _mm512_sub_ps(late, _mm512_castsi512_ps(_mm512_and_si512(pairs, upper)));
+  }
+}
+#endif
+
+/// lines (16 x 16 words) = pairs of one tile in the order in which memory has them: a line for each of
+/// `extent` elements (by_extent), or for each pair of depths (by_depth). What lies beyond `extent` and
+/// `depth` becomes 0. The other parts follow, tile after tile.
+template <Order O, int Parts>
 void gather_pairs(std::uint32_t* lines, const float* data, Index stride, Index extent, Index depth) {
-  const auto bits = [](float x) { return std::bit_cast<std::uint32_t>(x); };
+  Index filled = 0;
   if constexpr (O == Order::by_extent) {
     for (Index i = 0; i < extent; ++i) {
       const float* in = data + i * stride;
       std::uint32_t* out = lines + i * 16;
       if (depth == tile_depth) {
 #if defined(__AVX512BF16__)
-        const __m512bh both = _mm512_cvtne2ps_pbh(_mm512_loadu_ps(in + 16), _mm512_loadu_ps(in));
-        _mm512_storeu_si512(out, reinterpret_cast<const __m512i&>(both));
+        const __m512 first = _mm512_loadu_ps(in);
+        const __m512 second = _mm512_loadu_ps(in + 16);
+        if constexpr (Parts == 1) {
+          const __m512bh both = _mm512_cvtne2ps_pbh(second, first);
+          _mm512_storeu_si512(out, reinterpret_cast<const __m512i&>(both));
+        } else {
+          const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+          const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+          store_pairs<Parts>(out, _mm512_permutex2var_ps(first, even, second),
+                             _mm512_permutex2var_ps(first, odd, second));
+        }
 #else
-        for (Index k = 0; k < 16; ++k) out[k] = pair_of(bits(in[2 * k]), bits(in[2 * k + 1]));
+        for (Index k = 0; k < 16; ++k) store_pair<Parts>(out + k, in[2 * k], in[2 * k + 1]);
 #endif
         continue;
       }
       for (Index k = 0; k < 16; ++k) {
-        const std::uint32_t early = 2 * k < depth ? bits(in[2 * k]) : 0;
-        const std::uint32_t late = 2 * k + 1 < depth ? bits(in[2 * k + 1]) : 0;
-        out[k] = pair_of(early, late);
+        store_pair<Parts>(out + k, 2 * k < depth ? in[2 * k] : 0.0F,
+                          2 * k + 1 < depth ? in[2 * k + 1] : 0.0F);
       }
     }
-    std::fill(lines + extent * 16, lines + tile_words, 0U);
+    filled = extent;
   } else {
     const Index pairs = (depth + 1) / 2;
     for (Index k = 0; k < pairs; ++k) {
@@ -163,19 +240,19 @@ void gather_pairs(std::uint32_t* lines, const float* data, Index stride, Index e
       const bool whole = 2 * k + 1 < depth;
       if (extent == tile_extent && whole) {
 #if defined(__AVX512BF16__)
-        const __m512i low = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(early))));
-        const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(late))));
-        _mm512_storeu_si512(out, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+        store_pairs<Parts>(out, _mm512_loadu_ps(early), _mm512_loadu_ps(late));
 #else
-        for (Index i = 0; i < 16; ++i) out[i] = pair_of(bits(early[i]), bits(late[i]));
+        for (Index i = 0; i < 16; ++i) store_pair<Parts>(out + i, early[i], late[i]);
 #endif
         continue;
       }
-      for (Index i = 0; i < extent; ++i) out[i] = pair_of(bits(early[i]), whole ? bits(late[i]) : 0);
-      std::fill(out + extent, out + 16, 0U);
+      for (Index i = 0; i < 16; ++i) {
+        store_pair<Parts>(out + i, i < extent ? early[i] : 0.0F, i < extent && whole ? late[i] : 0.0F);
+      }
     }
-    std::fill(lines + pairs * 16, lines + tile_words, 0U);
+    filled = pairs;
   }
+  for (int p = 0; p < Parts; ++p, lines += tile_words) std::fill(lines + filled * 16, lines + tile_words, 0U);
 }
 
 /// The two sides of a tile exchanged. The words only move: no arithmetic, whatever they mean as floats.
@@ -188,24 +265,26 @@ inline void exchange_sides(std::uint32_t* out, const std::uint32_t* in) {
 /// The sides of a product.
 enum class Side { left, right };
 
-/// Packs a block of an operand, `extent` x `depth`, into tiles: for each 16 of the extent all depth tiles in order.
-/// Everything up to whole tiles is written, with zeros.
-template <Side S, Order O>
+/// Packs a block of an operand, `extent` x `depth`, into tiles: for each 16 of the extent all depth tiles in
+/// order, of each all parts. Everything up to whole tiles is written, with zeros.
+template <Side S, Order O, int Parts = 1>
+  requires PartCount<Parts>
 void pack(std::uint32_t* tiles, Operand from, Index extent, Index depth) {
   // A left tile has a line for each element of the extent, a right one a line for each pair of depths.
   constexpr bool as_it_lies = (S == Side::left) == (O == Order::by_extent);
   const Index depth_tiles = depth_tiles_of(depth);
-  alignas(64) std::array<std::uint32_t, tile_words> lines;
+  alignas(64) std::array<std::uint32_t, Parts * tile_words> lines;
   const auto pack_tile = [&](Index i, Index k) {
     const float* block = from.data + (O == Order::by_extent ? i * from.stride + k : k * from.stride + i);
     const Index some = std::min(tile_extent, extent - i);
     const Index deep = std::min(tile_depth, depth - k);
-    std::uint32_t* const out = tiles + (i / tile_extent * depth_tiles + k / tile_depth) * tile_words;
+    std::uint32_t* const out = tiles + (i / tile_extent * depth_tiles + k / tile_depth) * Parts * tile_words;
     if constexpr (as_it_lies) {
-      detail::gather_pairs<O>(out, block, from.stride, some, deep);
+      detail::gather_pairs<O, Parts>(out, block, from.stride, some, deep);
     } else {
-      detail::gather_pairs<O>(lines.data(), block, from.stride, some, deep);
-      detail::exchange_sides(out, lines.data());
+      detail::gather_pairs<O, Parts>(lines.data(), block, from.stride, some, deep);
+      for (Index p = 0; p < Parts; ++p)
+        detail::exchange_sides(out + p * tile_words, lines.data() + p * tile_words);
     }
   };
   // Along the lines of memory.
@@ -216,156 +295,6 @@ void pack(std::uint32_t* tiles, Operand from, Index extent, Index depth) {
   } else {
     for (Index k = 0; k < depth; k += tile_depth) {
       for (Index i = 0; i < extent; i += tile_extent) pack_tile(i, k);
-    }
-  }
-}
-
-/// Side of the square that the inner loop computes at once: two tiles by two.
-inline constexpr Index square_extent = 2 * tile_extent;
-
-namespace detail {
-
-#if defined(DSSL_CPU_HAS_AMX)
-/// sums (32,32) = left (32,depth) right (depth,32); `Rows`, `Cols`: tiles of it that are computed, 1 or 2.
-template <int Rows, int Cols>
-void square_by_tile_unit(float* sums, Index sums_stride, const std::uint32_t* left, Index left_step, const std::uint32_t* right,
-                         Index right_step, Index depth_tiles) {
-  _tile_zero(0);
-  if constexpr (Cols > 1) _tile_zero(1);
-  if constexpr (Rows > 1) _tile_zero(2);
-  if constexpr (Rows > 1 && Cols > 1) _tile_zero(3);
-  for (Index k = 0; k < depth_tiles; ++k) {
-    _tile_loadd(4, left + k * tile_words, 64);
-    _tile_loadd(6, right + k * tile_words, 64);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (Cols > 1) {
-      _tile_loadd(7, right + right_step + k * tile_words, 64);
-      _tile_dpbf16ps(1, 4, 7);
-    }
-    if constexpr (Rows > 1) {
-      _tile_loadd(5, left + left_step + k * tile_words, 64);
-      _tile_dpbf16ps(2, 5, 6);
-      if constexpr (Cols > 1) _tile_dpbf16ps(3, 5, 7);
-    }
-  }
-  const auto stride = static_cast<std::size_t>(sums_stride) * sizeof(float);
-  float* const below = sums + 16 * sums_stride;
-  _tile_stored(0, sums, stride);
-  if constexpr (Cols > 1) _tile_stored(1, sums + 16, stride);
-  if constexpr (Rows > 1) _tile_stored(2, below, stride);
-  if constexpr (Rows > 1 && Cols > 1) _tile_stored(3, below + 16, stride);
-}
-#endif
-
-/// sums (16,16) = left (16,depth) right (depth,16).
-inline void tile_by_dot_product(float* sums, Index sums_stride, const std::uint32_t* left, const std::uint32_t* right, Index depth_tiles) {
-#if defined(__AVX512BF16__)
-  __m512 rows[16];
-  cpu::detail::unrolled<16>([&](auto r) __attribute__((always_inline)) { rows[r] = _mm512_setzero_ps(); });
-  for (Index k = 0; k < depth_tiles; ++k, left += tile_words, right += tile_words) {
-    for (Index pair = 0; pair < 16; ++pair) {
-      const __m512i line = _mm512_loadu_si512(right + pair * 16);
-      cpu::detail::unrolled<16>([&](auto r) __attribute__((always_inline)) {
-        const __m512i spread = _mm512_set1_epi32(static_cast<int>(left[r * 16 + pair]));
-        rows[r] = _mm512_dpbf16_ps(rows[r], reinterpret_cast<const __m512bh&>(spread),
-                                   reinterpret_cast<const __m512bh&>(line));
-      });
-    }
-  }
-  cpu::detail::unrolled<16>([&](auto r) __attribute__((always_inline)) { _mm512_storeu_ps(sums + r * sums_stride, rows[r]); });
-#else
-  static_cast<void>(sums);
-  static_cast<void>(sums_stride);
-  static_cast<void>(left);
-  static_cast<void>(right);
-  static_cast<void>(depth_tiles);
-#endif
-}
-
-/// The same in float arithmetic on the rounded numbers.
-inline void tile_emulated(float* sums, Index sums_stride, const std::uint32_t* left, const std::uint32_t* right, Index depth_tiles) {
-  const auto early = [](std::uint32_t pair) { return std::bit_cast<float>(pair << 16U); };
-  const auto late = [](std::uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000U); };
-  for (Index r = 0; r < 16; ++r) {
-    std::array<float, 16> row{};
-    for (Index k = 0; k < depth_tiles; ++k) {
-      for (Index pair = 0; pair < 16; ++pair) {
-        const std::uint32_t l = left[k * tile_words + r * 16 + pair];
-        const std::uint32_t* line = right + k * tile_words + pair * 16;
-        for (std::size_t j = 0; j < 16; ++j) row[j] += early(l) * early(line[j]) + late(l) * late(line[j]);
-      }
-    }
-    std::copy(row.begin(), row.end(), sums + r * sums_stride);
-  }
-}
-
-}  // namespace detail
-
-/// sums (32,32) = left (rows,depth) right (depth,cols), both packed; `left_step`, `right_step`: words from one tile
-/// row (tile column) to the next. rows and cols are 1 to 32; tiles that lie wholly beyond them are not computed, the
-/// others are written whole.
-inline void square(Engine engine, float* sums, Index sums_stride, const std::uint32_t* left, Index left_step, const std::uint32_t* right,
-                   Index right_step, Index rows, Index cols, Index depth_tiles) {
-#if defined(DSSL_CPU_HAS_AMX)
-  if (engine == Engine::tile_unit) {
-    const auto compute = rows > 16 ? (cols > 16 ? detail::square_by_tile_unit<2, 2> : detail::square_by_tile_unit<2, 1>)
-                                   : (cols > 16 ? detail::square_by_tile_unit<1, 2> : detail::square_by_tile_unit<1, 1>);
-    compute(sums, sums_stride, left, left_step, right, right_step, depth_tiles);
-    return;
-  }
-#endif
-  for (Index i = 0; i * tile_extent < rows; ++i) {
-    for (Index j = 0; j * tile_extent < cols; ++j) {
-      float* const out = sums + i * tile_extent * sums_stride + j * tile_extent;
-      const auto* l = left + i * left_step;
-      const auto* r = right + j * right_step;
-      if (engine == Engine::dot_product) {
-        detail::tile_by_dot_product(out, sums_stride, l, r, depth_tiles);
-      } else {
-        detail::tile_emulated(out, sums_stride, l, r, depth_tiles);
-      }
-    }
-  }
-}
-
-/// c (rows,cols) = or += left right [+ bias (cols)], both packed from their first row and column; one thread, within
-/// an `EngineScope`. Sums run in the order of depth. `Again`: the side that is read again for each 32 of the other,
-/// and so should be the smaller one.
-template <Side Again>
-void multiply(Engine engine, float* c, Index c_stride, Index rows, Index cols, const std::uint32_t* left,
-              const std::uint32_t* right, Index depth_tiles, Onto onto, const float* bias = nullptr) {
-  alignas(64) std::array<float, square_extent * square_extent> sums;
-  const Index step = depth_tiles * tile_words;
-  const auto one = [&](Index i, Index j) {
-    const Index high = std::min(square_extent, rows - i);
-    const Index wide = std::min(square_extent, cols - j);
-    const std::uint32_t* const l = left + i / tile_extent * step;
-    const std::uint32_t* const r = right + j / tile_extent * step;
-    if (onto == Onto::assign && bias == nullptr && high == square_extent && wide == square_extent) {
-      square(engine, c + i * c_stride + j, c_stride, l, step, r, step, high, wide, depth_tiles);
-      return;
-    }
-    square(engine, sums.data(), square_extent, l, step, r, step, high, wide, depth_tiles);
-    const auto add = [](const auto& x, const auto& y) { return x + y; };
-    for (Index row = 0; row < high; ++row) {
-      float* const out = c + (i + row) * c_stride + j;
-      const float* const in = sums.data() + row * square_extent;
-      if (onto == Onto::sum) {
-        map(out, wide, add, static_cast<const float*>(out), in);
-      } else if (bias != nullptr) {
-        map(out, wide, add, in, bias + j);
-      } else {
-        map(out, wide, [](const auto& x) { return x; }, in);
-      }
-    }
-  };
-  if constexpr (Again == Side::left) {
-    for (Index j = 0; j < cols; j += square_extent) {
-      for (Index i = 0; i < rows; i += square_extent) one(i, j);
-    }
-  } else {
-    for (Index i = 0; i < rows; i += square_extent) {
-      for (Index j = 0; j < cols; j += square_extent) one(i, j);
     }
   }
 }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <memory_resource>
+#include <span>
 #include <vector>
 
 #include <tbb/global_control.h>
@@ -15,6 +17,20 @@
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl::cpu {
+
+/// Is told of every loop that threads could share, how long each of its tasks took on one of them.
+///
+/// With it, a run on one thread says what a run on many would wait for: `benchmarks/scaling.cpp`.
+class LoopObserver {
+ public:
+  LoopObserver() = default;
+  LoopObserver(const LoopObserver&) = delete;
+  LoopObserver& operator=(const LoopObserver&) = delete;
+  virtual ~LoopObserver() = default;
+
+  /// `shared`: whether several threads would have taken part. `seconds`: of each task, in their order.
+  virtual void loop(bool shared, std::span<const double> seconds) = 0;
+};
 
 /// A limited set of oneTBB threads, a piece of scratch memory for each, and one that a whole call shares.
 ///
@@ -29,8 +45,9 @@ class Workers {
   /// `threads` threads, at most as many as the process may use (oneTBB prints a warning when it is asked for more);
   /// 0: all of these.
   /// `memory`: where buffers and scratch come from; null: from the system.
-  explicit Workers(int threads, std::pmr::memory_resource* memory = nullptr)
-      : x_memory(memory), x_arena(threads == 0 ? tbb::task_arena::automatic : std::min(threads, x_most())) {
+  /// `observer`: is told of every loop, and loops then run on one thread; null: none.
+  explicit Workers(int threads, std::pmr::memory_resource* memory = nullptr, LoopObserver* observer = nullptr)
+      : x_memory(memory), x_observer(observer), x_arena(threads == 0 ? tbb::task_arena::automatic : std::min(threads, x_most())) {
     x_arena.initialize();
     x_slots.resize(static_cast<std::size_t>(x_arena.max_concurrency()));
   }
@@ -41,6 +58,7 @@ class Workers {
   /// the same slot overlap. `work` is about how many nanoseconds one thread would take for all tasks.
   template <class Body>
   void run(Index tasks, Index work, const Body& body) {
+    if (x_observer != nullptr) return x_observed(tasks, work, body);
     if (tasks <= 1 || threads() == 1 || work < alone_below) {
       for (Index task = 0; task < tasks; ++task) body(task, std::size_t{0});
       return;
@@ -85,6 +103,18 @@ class Workers {
   }
 
  private:
+  template <class Body>
+  void x_observed(Index tasks, Index work, const Body& body) {
+    using Clock = std::chrono::steady_clock;
+    x_seconds.resize(static_cast<std::size_t>(tasks));
+    for (Index task = 0; task < tasks; ++task) {
+      const auto begin = Clock::now();
+      body(task, std::size_t{0});
+      x_seconds[static_cast<std::size_t>(task)] = std::chrono::duration<double>(Clock::now() - begin).count();
+    }
+    x_observer->loop(tasks > 1 && work >= alone_below, x_seconds);
+  }
+
   static int x_most() {
     return static_cast<int>(tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
   }
@@ -96,6 +126,8 @@ class Workers {
   }
 
   std::pmr::memory_resource* x_memory;
+  LoopObserver* x_observer;
+  std::vector<double> x_seconds;  // of an observed loop's tasks
   tbb::task_arena x_arena;
   std::vector<Buffer> x_slots;
   Buffer x_shared;
