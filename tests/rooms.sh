@@ -68,7 +68,9 @@ check_header() {
         ;;
       Eigen/* | unsupported/Eigen/*) [[ $room == backend ]] || complain "$where: only backend/ may see Eigen" ;;
       tbb/* | oneapi/*) [[ $room == backend || $room == data ]] || complain "$where: only backend/ and data/ may see oneTBB" ;;
-      cuda* | cub/* | thrust/* | cublas*) [[ $room == backend ]] || complain "$where: only backend/ may see CUDA" ;;
+      cuda* | cub/* | thrust/* | cublas*)
+        [[ $path == backend/cuda.cuh || $path == backend/cuda/*.cuh ]] || complain "$where: only backend/cuda/*.cuh may see CUDA"
+        ;;
       png.h) [[ $path == io/png.hpp ]] || complain "$where: only io/png.hpp may see libpng" ;;
       jpeglib.h | jerror.h | turbojpeg.h) [[ $path == io/jpeg.hpp ]] || complain "$where: only io/jpeg.hpp may see libjpeg" ;;
       iostream) complain "$where: a library does not print" ;;

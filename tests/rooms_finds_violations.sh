@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 house=$(mktemp -d)
 trap 'rm -rf "$house"' EXIT
 
-mkdir -p "$house"/{core,backend,nn,tokens,views,points,train,data,io,eval}
+mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,data,io,eval}
 for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png eval/a; do
   echo '#pragma once' >"$house/$header.hpp"
 done
@@ -44,6 +44,9 @@ refuses tokens/a.hpp '#include <dssl/train/a.hpp>' 'tokens may not include'
 refuses io/a.hpp '#include <dssl/views/a.hpp>' 'io may not include'
 refuses train/a.hpp '#include <dssl/eval/a.hpp>' 'train may not include'
 refuses nn/a.hpp '#include <Eigen/Core>' 'only backend/ may see Eigen'
+refuses nn/a.hpp '#include <cuda_runtime.h>' 'only backend/cuda/*.cuh may see CUDA'
+refuses backend/a.hpp '#include <cublasLt.h>' 'only backend/cuda/*.cuh may see CUDA'
+echo '#include <cuda_runtime.h>' >"$house/backend/cuda/a.cuh" && "$here/rooms.sh" "$house" >/dev/null
 refuses train/a.hpp '#include <tbb/parallel_for.h>' 'may see oneTBB'
 refuses io/a.hpp '#include <png.h>' 'only io/png.hpp'
 refuses nn/a.hpp '#include "b.hpp"' 'not spelled in full'

@@ -3,20 +3,21 @@
 
 #include <string_view>
 
-#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/precision.hpp>
 #include <dssl/core/error.hpp>
 
 namespace dssl::programs {
 
 /// What `--precision` does, for the help texts.
 inline constexpr const char* precision_help =
-    "Of products and attention: f32, or bf16 (sums, statistics, losses and weights stay in float)";
+    "Of products and attention: f32, bf16 (sums, statistics, losses and weights stay in float), or on a GPU tf32";
 
 /// Throws `OptionError`.
 [[nodiscard]] inline Precision precision_of(std::string_view name) {
   if (name == "f32") return Precision::full;
   if (name == "bf16") return Precision::bf16;
-  throw OptionError("precision", name, "f32 or bf16");
+  if (name == "tf32") return Precision::tf32;
+  throw OptionError("precision", name, "f32, bf16 or tf32");
 }
 
 }  // namespace dssl::programs

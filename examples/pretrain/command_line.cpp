@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include <common/architectures.hpp>
-#include <common/precision.hpp>
+#include <common/backend.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
@@ -50,6 +50,7 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"loader_threads", "--threads"},
     {"relation", "--relation"},
     {"recipe", "--recipe"},
+    {"backend", "--backend"},
     {"precision", "--precision"},
     {"arch", "--arch"},
     {"split", "--split"},
@@ -247,6 +248,7 @@ void CommandLine::x_add_run_options() {
                  ->option_text("[FILE]")
                  ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
+  x_app.add_option("--backend", x_job.backend, backend_help)->group(group);
   x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
   x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app
@@ -321,7 +323,7 @@ Job CommandLine::job() {
   if (job.recipe != "densedino" && job.recipe != "dino" && job.recipe != "feature-map") {
     throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
   }
-  static_cast<void>(precision_of(job.precision));  // an unknown one is an error before anything is opened
+  check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
   x_set_views();
   auto& optimiser = job.options.optimiser;
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd

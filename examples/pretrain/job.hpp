@@ -56,6 +56,7 @@ struct Job {
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K
+  std::string backend = "cpu";
   int threads = 0;
   std::string precision = "f32";
   Index max_steps = 0;         ///< 0: no budget

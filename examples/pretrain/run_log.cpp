@@ -71,6 +71,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   Json options = Json::object();
   for_each_option(x_job.options,
                   [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
+  options["backend"] = x_job.backend;
   options["threads"] = x_job.threads;
   options["precision"] = x_job.precision;
   options["points"] = x_job.points;

@@ -3,8 +3,8 @@
 
 #include <string_view>
 
-#include <common/precision.hpp>
-#include <dssl/backend/cpu.hpp>
+#include <common/backend.hpp>
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/train/recipe.hpp>
@@ -14,10 +14,9 @@
 
 namespace dssl::programs {
 
-template <class Recipe>
-[[nodiscard]] RunSummary run_recipe(const Job& job, RunLog& log) {
-  const Cpu backend(CpuOptions{.threads = job.threads, .precision = precision_of(job.precision)});
-  Trainer<Recipe, Cpu> trainer(job.options, backend, typename Recipe::Points(job.points));
+template <class Recipe, Backend B>
+[[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
+  Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points));
   if (!job.resume.empty()) trainer.resume(job.resume);
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),
             trainer.steps_done());
@@ -34,6 +33,13 @@ template <class Recipe>
   const RunSummary summary = trainer.fit(job.source);
   save_teacher(summary.steps);
   return summary;
+}
+
+/// On the backend that the job names.
+template <class Recipe>
+[[nodiscard]] RunSummary run_recipe(const Job& job, RunLog& log) {
+  return with_backend(job.backend, job.threads, job.precision,
+                      [&](const auto& backend) { return run_recipe_on<Recipe>(backend, job, log); });
 }
 
 /// DenseDINO with a relation given by its name. Throws `OptionError`.

@@ -10,10 +10,11 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/overlay.hpp>
@@ -23,8 +24,8 @@
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
+#include "common/backend.hpp"
 #include "common/labelled_set.hpp"
-#include "common/precision.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "common/segmentation_scores.hpp"
@@ -50,16 +51,16 @@ SegmentationProbeOptions probe_options(const SegmentSettings& s) {
   return options;
 }
 
-template <class Backbone>
+template <class Backbone, Backend B>
 class Measurement {
  public:
-  Measurement(const SegmentSettings& settings, const LabelledSets& sets, const Cpu& backend)
+  Measurement(const SegmentSettings& settings, const LabelledSets& sets, const B& backend)
       : x_settings(settings), x_sets(sets), x_extractor(backend, x_feature_options(settings)) {}
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.
     x_load();
-    SegmentationProbe<Backbone, Cpu> probe(x_extractor, probe_options(x_settings));
+    SegmentationProbe<Backbone, B> probe(x_extractor, probe_options(x_settings));
     prepare_output_folder(x_settings.out);
     if (x_settings.overlays > 0) prepare_output_folder(x_settings.out + "/overlays");
     x_describe(probe.classes().classes());
@@ -94,7 +95,7 @@ class Measurement {
     std::fflush(stdout);
   }
 
-  void x_warn_through(SegmentationProbe<Backbone, Cpu>& probe, Progress& progress) {
+  void x_warn_through(SegmentationProbe<Backbone, B>& probe, Progress& progress) {
     probe.on_skip = [&progress](std::string_view, std::string_view message) {
       progress.line(one_line(join("skipped: ", message)));
     };
@@ -104,7 +105,7 @@ class Measurement {
     if (x_interruption.requested()) stop.request_stop();
   }
 
-  void x_train(SegmentationProbe<Backbone, Cpu>& probe) {
+  void x_train(SegmentationProbe<Backbone, B>& probe) {
     const auto start = Clock::now();
     std::optional<Progress> progress;
     std::stop_source stop;
@@ -137,7 +138,7 @@ class Measurement {
     x_train_seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
 
-  void x_evaluate(SegmentationProbe<Backbone, Cpu>& probe) {
+  void x_evaluate(SegmentationProbe<Backbone, B>& probe) {
     const auto start = Clock::now();
     const Index every =
         x_settings.overlays > 0
@@ -186,7 +187,7 @@ class Measurement {
   const SegmentSettings& x_settings;
   const LabelledSets& x_sets;
   Interruption x_interruption;
-  FeatureExtractor<Backbone, Cpu> x_extractor;
+  FeatureExtractor<Backbone, B> x_extractor;
   std::string x_prefix;
   double x_last_loss = 0;
   double x_train_seconds = 0;
@@ -197,7 +198,9 @@ class Measurement {
 void measure_segmentation(SegmentSettings settings) {
   const LabelledSets sets = open_sets(settings.set, settings.channels, settings.seed);
   with_architecture(settings.arch, [&]<class Backbone>() {
-    Measurement<Backbone>(settings, sets, Cpu({.threads = settings.threads, .precision = precision_of(settings.precision)})).run();
+    with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
+      Measurement<Backbone, std::decay_t<decltype(backend)>>(settings, sets, backend).run();
+    });
   });
 }
 

@@ -5,7 +5,7 @@
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
-#include "common/precision.hpp"
+#include "common/backend.hpp"
 
 namespace dssl::programs {
 
@@ -22,6 +22,7 @@ nlohmann::ordered_json SegmentSettings::json() const {
                  {"lr", learning_rate},
                  {"augment", !no_augment && !cache_features},
                  {"standardise", standardise},
+                 {"backend", backend},
                  {"precision", precision},
                  {"seed", seed}});
   return object;
@@ -75,12 +76,13 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->check(CLI::Range(Index{1}, Index{4096}))
       ->capture_default_str()
       ->group("Training");
+  app.add_option("--backend", s.backend, backend_help)->capture_default_str()->group("Training");
   app.add_option("--threads", s.threads, "Threads; 0 takes all processors")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->group("Training");
   app.add_option("--precision", s.precision, precision_help)
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "tf32"}))
       ->capture_default_str()
       ->group("Training");
   app.add_option("--seed", s.seed, "Seed of random weights, crops, and generated scenes")

@@ -29,6 +29,7 @@ struct SegmentSettings {
   bool cache_features = false;
   bool standardise = false;
   Index at_once = 4;
+  std::string backend = "cpu";
   int threads = 0;
   std::string precision = "f32";
   std::uint64_t seed = 0;

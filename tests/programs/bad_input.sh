@@ -67,6 +67,15 @@ fails 2 '--lr' pretrain "${scenes[@]}" --lr much --out o
 fails 2 '--nonsense' pretrain "${scenes[@]}" --nonsense --out o
 fails 2 '--data' pretrain --out o
 fails 2 '--threads' pretrain "${scenes[@]}" --threads -2 --out o
+fails 2 '--backend is vulkan; expected cpu' pretrain "${scenes[@]}" --backend vulkan --out o
+fails 2 '--precision is tf32; expected f32 or bf16 on the CPU' pretrain "${scenes[@]}" --precision tf32 --out o
+fails 2 '--precision is f16; expected f32, bf16 or tf32' pretrain "${scenes[@]}" --precision f16 --out o
+if [[ ! -e /dev/nvidia0 ]]; then
+  status=0
+  pretrain "${scenes[@]}" --backend cuda --out o >out.txt 2>err.txt || status=$?
+  [[ $status -ne 0 && $(wc -l <err.txt) -eq 1 ]] || fail "status $status for a GPU that is not there"
+  grep -qE 'was built without CUDA|no CUDA device|CUDA driver is too old' err.txt || fail "a GPU that is not there: $(cat err.txt)"
+fi
 
 # Output that cannot be written, said before any training.
 echo 'a file' >file

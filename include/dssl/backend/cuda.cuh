@@ -104,7 +104,7 @@ void BasicCuda<T>::x_download(void* destination, const void* source, std::size_t
 template <std::floating_point T>
 std::size_t BasicCuda<T>::prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
                                                    Index prototypes, Index width) const {
-  return cuda::prototype_loss_workspace<T>(targets, teacher_rows, prototypes, width);
+  return cuda::prototype_loss_workspace<T>(targets, teacher_rows, prototypes, width, precision());
 }
 
 template <std::floating_point T>

@@ -17,11 +17,30 @@ inline constexpr int plain_rows = 32;
 
 namespace detail {
 
-/// 32 rows of 32 numbers in shared memory, a column of which lies in 32 banks.
+/// 32 rows of 32 numbers in shared memory, read 16 bytes at a time; eight neighbouring rows of such a column
+/// lie in 32 banks.
 template <class T>
 struct PlainTile {
-  T at[plain_rows][plain_rows + 1];
+  static constexpr int stride = plain_rows + wide<T>;
+  Pack<T, wide<T>> packs[plain_rows * stride / wide<T>];
+
+  [[nodiscard]] __device__ T* row(int i) { return reinterpret_cast<T*>(packs) + i * stride; }
+  [[nodiscard]] __device__ const T* row(int i) const {
+    return reinterpret_cast<const T*>(packs) + i * stride;
+  }
+  /// Numbers [c, c + 16 bytes) of row i.
+  [[nodiscard]] __device__ const Pack<T, wide<T>>& pack(int i, int c) const {
+    return packs[(i * stride + c) / wide<T>];
+  }
 };
+
+/// f(c) for the columns that a thread has of its row: every fourth 16 bytes.
+template <class T, class F>
+__device__ void over_own_columns(int width, const F& f) {
+  for (int first = thread_number() % 4 * wide<T>; first < width; first += 4 * wide<T>) {
+    for (int c = first; c < first + wide<T> && c < width; ++c) f(c);
+  }
+}
 
 /// Largest, or sum, over the four threads of a row.
 template <class T>
@@ -46,7 +65,7 @@ __device__ void load_plain(PlainTile<T>& tile, int from, int width, const RowOf&
     const int i = item / plain_rows;
     const int c = item % plain_rows;
     const T* row = row_of(i);
-    tile.at[i][c] = row != nullptr && from + c < width ? row[from + c] : T{0};
+    tile.row(i)[c] = row != nullptr && from + c < width ? row[from + c] : T{0};
   }
 }
 
@@ -62,45 +81,61 @@ __device__ void plain_products(PlainTile<T>& out, PlainTile<T>& left, PlainTile<
     load_plain(left, from, width, left_of);
     load_plain(right, from, width, right_of);
     __syncthreads();
-    for (int c = 0; c < plain_rows; ++c) {
-      const T a = left.at[i][c];
-      const T b = left.at[i + 1][c];
+#pragma unroll 2
+    for (int c = 0; c < plain_rows; c += wide<T>) {
+      const Pack<T, wide<T>> upper = left.pack(i, c);
+      const Pack<T, wide<T>> lower = left.pack(i + 1, c);
 #pragma unroll
       for (int n = 0; n < 4; ++n) {
-        const T x = right.at[j + 8 * n][c];
-        sum[0][n] += a * x;
-        sum[1][n] += b * x;
+        const Pack<T, wide<T>> x = right.pack(j + 8 * n, c);
+#pragma unroll
+        for (int k = 0; k < wide<T>; ++k) {
+          sum[0][n] += upper.value[k] * x.value[k];
+          sum[1][n] += lower.value[k] * x.value[k];
+        }
       }
     }
   }
 #pragma unroll
   for (int n = 0; n < 4; ++n) {
-    out.at[i][j + 8 * n] = sum[0][n];
-    out.at[i + 1][j + 8 * n] = sum[1][n];
+    out.row(i)[j + 8 * n] = sum[0][n];
+    out.row(i + 1)[j + 8 * n] = sum[1][n];
   }
 }
 
 /// to = factor to + sum_j weights[i][j] right row j, where `to` (null: none) is this thread's row i, of which
-/// it has every fourth number.
+/// it has its own columns.
 template <class T, class RightOf>
 __device__ void add_plain(T* to, T factor, const PlainTile<T>& weights, PlainTile<T>& right, int width,
                           const RightOf& right_of) {
+  constexpr int packs = plain_rows / (4 * wide<T>);
   const int i = thread_number() / 4;
-  const int part = thread_number() % 4;
+  const int own = thread_number() % 4 * wide<T>;
   for (int from = 0; from < width; from += plain_rows) {
     __syncthreads();
     load_plain(right, from, width, right_of);
     __syncthreads();
-    T sum[plain_rows / 4] = {};
-    for (int j = 0; j < plain_rows; ++j) {
-      const T weight = weights.at[i][j];
+    T sum[packs][wide<T>] = {};
+#pragma unroll 2
+    for (int first = 0; first < plain_rows; first += wide<T>) {
+      const Pack<T, wide<T>> weight = weights.pack(i, first);
 #pragma unroll
-      for (int n = 0; n < plain_rows / 4; ++n) sum[n] += weight * right.at[j][part + 4 * n];
+      for (int j = 0; j < wide<T>; ++j) {
+#pragma unroll
+        for (int n = 0; n < packs; ++n) {
+          const Pack<T, wide<T>> x = right.pack(first + j, own + 4 * wide<T> * n);
+#pragma unroll
+          for (int k = 0; k < wide<T>; ++k) sum[n][k] += weight.value[j] * x.value[k];
+        }
+      }
     }
 #pragma unroll
-    for (int n = 0; n < plain_rows / 4; ++n) {
-      const int c = from + part + 4 * n;
-      if (to != nullptr && c < width) to[c] = factor * to[c] + sum[n];
+    for (int n = 0; n < packs; ++n) {
+#pragma unroll
+      for (int k = 0; k < wide<T>; ++k) {
+        const int c = from + own + 4 * wide<T> * n + k;
+        if (to != nullptr && c < width) to[c] = factor * to[c] + sum[n][k];
+      }
     }
   }
 }
@@ -136,13 +171,14 @@ __global__ void __launch_bounds__(plain_threads)
   T most = least;
   T total = 0;
   T score = 0;
-  for (int c = part; self && c < width; c += 4) score += slices.query(row)[c] * slices.key(row)[c];
+  if (self)
+    detail::over_own_columns<T>(width, [&](int c) { score += slices.query(row)[c] * slices.key(row)[c]; });
   score = detail::sum_of_row(score);
   if (self) {
     most = score * scale;
     total = 1;
   }
-  for (int c = part; there && c < width; c += 4) to[c] = self ? slices.value(row)[c] : T{0};
+  if (there) detail::over_own_columns<T>(width, [&](int c) { to[c] = self ? slices.value(row)[c] : T{0}; });
 
   const Meeting meeting(queries.groups(begin, begin + plain_rows),
                         [&](unsigned group) { return shape.pattern.sees(group); });
@@ -159,7 +195,7 @@ __global__ void __launch_bounds__(plain_threads)
     };
     detail::plain_products(scores, left, right, width, query_at, key_at);
     __syncthreads();
-    T* const of_row = scores.at[thread_number() / 4];
+    T* const of_row = scores.row(thread_number() / 4);
     T largest = least;
     for (int n = part; n < plain_rows; n += 4) {
       const bool seen = (sees >> keys.group(first + n) & 1U) != 0;
@@ -177,7 +213,7 @@ __global__ void __launch_bounds__(plain_threads)
   }
   if (!there) return;
   const T inverse = T{1} / total;
-  for (int c = part; c < width; c += 4) to[c] *= inverse;
+  detail::over_own_columns<T>(width, [&](int c) { to[c] *= inverse; });
   if (part == 0) HeadColumn<T>(log_sum, shape, place).at(row) = most + std::log(total);
 }
 
@@ -214,9 +250,11 @@ __global__ void __launch_bounds__(plain_threads)
   const GroupBits meets = there ? met_by(own.group(i)) : 0U;
   T* const d_first = !there ? nullptr : OfQueries ? gradients.query(row) : gradients.key(row);
   T* const d_value = there && !OfQueries ? gradients.value(row) : nullptr;
-  for (int c = part; there && c < width; c += 4) {
-    d_first[c] = 0;
-    if (!OfQueries) d_value[c] = 0;
+  if (there) {
+    detail::over_own_columns<T>(width, [&](int c) {
+      d_first[c] = 0;
+      if (!OfQueries) d_value[c] = 0;
+    });
   }
 
   const Meeting meeting(own.groups(begin, begin + plain_rows), met_by);
@@ -239,8 +277,8 @@ __global__ void __launch_bounds__(plain_threads)
     detail::plain_products(d_scores, left, right, width, own_second, other_second);
     __syncthreads();
     for (int n = part; n < plain_rows; n += 4) {
-      T& weight = weights.at[thread_number() / 4][n];
-      T& d_score = d_scores.at[thread_number() / 4][n];
+      T& weight = weights.row(thread_number() / 4)[n];
+      T& d_score = d_scores.row(thread_number() / 4)[n];
       if ((meets >> others.group(at + n) & 1U) == 0) {
         weight = d_score = 0;
         continue;

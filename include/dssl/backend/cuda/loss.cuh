@@ -42,8 +42,9 @@ struct SoftmaxSum {
 };
 
 /// p = softmax((t - centre) / temperature) of each row; p may be t.
-template <class T, class Team>
-__global__ void softmax_rows(T* p, const T* t, const T* centre, Index rows, Index width, T inverse) {
+template <class Team, class T>
+__global__ void __launch_bounds__(Team::threads)
+    softmax_rows(T* p, const T* t, const T* centre, Index rows, Index width, T inverse) {
   const Index row = Team::row();
   if (row >= rows) return;
   const T* const in = t + row * width;
@@ -82,9 +83,10 @@ struct CrossEntropyTerm {
 };
 
 /// loss and gradients of the logits, which may lie in the logits' place.
-template <class T, class Team>
-__global__ void cross_entropy_rows(T* loss, T* d_logits, const T* logits, const T* targets,
-                                   const TargetPair* pairs, Index rows, Index width, T inverse, T factor) {
+template <class Team, class T>
+__global__ void __launch_bounds__(Team::threads)
+    cross_entropy_rows(T* loss, T* d_logits, const T* logits, const T* targets, const TargetPair* pairs,
+                       Index rows, Index width, T inverse, T factor) {
   const Index row = Team::row();
   if (row >= rows) return;
   const T* const in = logits + row * width;
@@ -110,8 +112,8 @@ __global__ void cross_entropy_rows(T* loss, T* d_logits, const T* logits, const 
 }
 
 /// -sum p log p of each row.
-template <class T, class Team>
-__global__ void entropy_rows(T* out, const T* p, Index rows, Index width) {
+template <class Team, class T>
+__global__ void __launch_bounds__(Team::threads) entropy_rows(T* out, const T* p, Index rows, Index width) {
   const Index row = Team::row();
   if (row >= rows) return;
   const T* const in = p + row * width;
@@ -133,7 +135,7 @@ void centred_softmax(const Stream& stream, MatrixView<T> p, MatrixView<const T> 
   require_shape(p.rows() == t.rows() && p.cols() == t.cols() && centre.size() == t.cols(),
                 "centred_softmax: p ", p.rows(), " x ", p.cols(), ", t ", t.rows(), " x ", t.cols(),
                 ", centre ", centre.size());
-  launch_rows(stream, softmax_rows<T, WarpTeam>, softmax_rows<T, BlockTeam>, t.rows(), t.cols(), p.data(),
+  launch_rows(stream, softmax_rows<WarpTeam, T>, softmax_rows<BlockTeam, T>, t.rows(), t.cols(), p.data(),
               t.data(), centre.data(), t.rows(), t.cols(), static_cast<T>(1.0 / temperature));
 }
 
@@ -147,7 +149,7 @@ void cross_entropy(const Stream& stream, VectorView<T> loss, MatrixView<T> d_log
                 "cross_entropy: logits ", logits.rows(), " x ", logits.cols(), ", d_logits ", d_logits.rows(),
                 " x ", d_logits.cols(), ", targets ", targets.rows(), " x ", targets.cols(), ", ",
                 target_rows.size(), " target rows");
-  launch_rows(stream, cross_entropy_rows<T, WarpTeam>, cross_entropy_rows<T, BlockTeam>, logits.rows(),
+  launch_rows(stream, cross_entropy_rows<WarpTeam, T>, cross_entropy_rows<BlockTeam, T>, logits.rows(),
               logits.cols(), loss.data(), d_logits.data(), logits.data(), targets.data(),
               reinterpret_cast<const TargetPair*>(target_rows.data()), logits.rows(), logits.cols(),
               static_cast<T>(1.0 / temperature), static_cast<T>(scale / temperature));
@@ -156,7 +158,7 @@ void cross_entropy(const Stream& stream, VectorView<T> loss, MatrixView<T> d_log
 template <class T>
 void row_entropy(const Stream& stream, VectorView<T> out, MatrixView<const T> p) {
   stream.begin("row_entropy", {p.rows(), p.cols()});
-  launch_rows(stream, entropy_rows<T, WarpTeam>, entropy_rows<T, BlockTeam>, p.rows(), p.cols(), out.data(),
+  launch_rows(stream, entropy_rows<WarpTeam, T>, entropy_rows<BlockTeam, T>, p.rows(), p.cols(), out.data(),
               p.data(), p.rows(), p.cols());
 }
 

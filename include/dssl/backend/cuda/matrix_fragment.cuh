@@ -35,21 +35,28 @@ namespace detail {
 /// The product by its definition; every lane takes part.
 template <class Words>
 void multiply_by_loops(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  __shared__ std::uint32_t of_warps[warp_size][warp_size][6];
+  auto& held = of_warps[warp_number()];  // by lane: words of a, then of b
   const int g = lane_number() / 4;
   const int t = lane_number() % 4;
-  const Pack<std::uint32_t, 4> own_left{{a[0], a[1], a[2], a[3]}};
-  const Pack<std::uint32_t, 2> own_right{{b0, b1}};
-  for (int at = 0; at < 4; ++at) {
-    const auto left = __shfl_sync(whole_warp, own_left, 4 * g + at);
-    const auto even = __shfl_sync(whole_warp, own_right, 8 * t + at);
-    const auto odd = __shfl_sync(whole_warp, own_right, 8 * t + 4 + at);
-    for (int late = 0; late < 2; ++late) {
-      c[0] += Words::dot(left.value[2 * late], even.value[late]);
-      c[1] += Words::dot(left.value[2 * late], odd.value[late]);
-      c[2] += Words::dot(left.value[2 * late + 1], even.value[late]);
-      c[3] += Words::dot(left.value[2 * late + 1], odd.value[late]);
+  std::uint32_t(&own)[6] = held[lane_number()];
+  for (int i = 0; i < 4; ++i) own[i] = a[i];
+  own[4] = b0;
+  own[5] = b1;
+  __syncwarp();
+  for (int late = 0; late < 2; ++late) {
+    for (int at = 0; at < 4; ++at) {
+      const std::uint32_t upper = held[4 * g + at][2 * late];
+      const std::uint32_t lower = held[4 * g + at][2 * late + 1];
+      const std::uint32_t even = held[8 * t + at][4 + late];
+      const std::uint32_t odd = held[8 * t + 4 + at][4 + late];
+      c[0] += Words::dot(upper, even);
+      c[1] += Words::dot(upper, odd);
+      c[2] += Words::dot(lower, even);
+      c[3] += Words::dot(lower, odd);
     }
   }
+  __syncwarp();
 }
 #endif
 
