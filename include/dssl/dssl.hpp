@@ -1,13 +1,14 @@
-// What a program that trains needs: recipes, the CPU backend, data, training, saving weights. Evaluation lies in
+// What a program that trains needs: recipes, backends, data, training, saving weights. Evaluation lies in
 // <dssl/eval/...>, a header a measure.
 //
-// Needs Eigen and oneTBB. Folders of image files need libpng and libjpeg too: the CMake target dssl::codecs brings
-// them and defines DSSL_WITH_CODECS.
+// Needs Eigen and oneTBB. Cuda is declared only: backend/cuda.hpp says what nvcc compiles besides. Folders of image
+// files need libpng and libjpeg too: the CMake target dssl::codecs brings them and defines DSSL_WITH_CODECS.
 #pragma once
 
 #include <dssl/version.hpp>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/backend/cuda.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/concepts.hpp>
 #include <dssl/data/source.hpp>

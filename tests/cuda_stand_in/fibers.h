@@ -188,16 +188,25 @@ class Grid {
     wait(State::at_warp_barrier, place);
     const std::size_t at = x_current / lanes_of_warp * lanes_of_warp + from_lane;
     if (at >= x_count || x_gone_at(at, own.exchanges)) {
-      fail(describe(place) + ": lane " + std::to_string(from_lane) + " is read, which has left the kernel");
+      fail([&] {
+        return describe(place) + ": lane " + std::to_string(from_lane) +
+               " is read, which has left the kernel";
+      }());
     }
     T taken;
     std::memcpy(&taken, x_threads()[at].offered[slot], sizeof(T));
     return taken;
   }
 
-  /// Ends the launch with a report; does not return.
-  void fail(const std::string& what) {
-    if (x_failure.empty()) x_failure = what + ", " + who(thread());
+  /// Ends the launch with a report; does not return, so what the thread's stack still holds is never
+  /// destroyed.
+  void fail(std::string&& what) {
+    if (x_failure.empty()) {
+      x_failure = std::move(what);
+      x_failure.append(", ").append(who(thread()));
+    } else {
+      what = std::string();
+    }
     thread().state = State::ended;
     x_leave(true);
     std::abort();
@@ -348,7 +357,7 @@ class Grid {
       const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(info->si_addr);
       char text[32];
       std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(address));
-      grid->fail(std::string("an illegal memory access at ") + text);
+      grid->fail([&] { return std::string("an illegal memory access at ").append(text); }());
     };
     action.sa_flags = SA_SIGINFO | SA_NODEFER;
     return ::sigaction(SIGSEGV, &action, &before) == 0;
