@@ -6,6 +6,7 @@
 #include "backend/fused_cases.hpp"
 #include "backend/op_cases.hpp"
 #include "cuda/held_to_oracle.hpp"
+#include "cuda/relation_cases.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -19,6 +20,12 @@ TEST_CASE("Cuda in double holds to the oracle to rounding", "[cuda]") {
   dense_cases(held);
   fused_cases(held);
   attention_cases(held);
+  for (const Index width : {Index{3}, Index{40}}) {
+    relation_cases(
+        held,
+        {{{.patches = 31, .references = 3}, {.patches = 30}, {.patches = 33, .references = 40}}, 2, width},
+        join("heads of ", width));
+  }
   row_cases(held);
   loss_cases(held);
   prototype_loss_cases(held);

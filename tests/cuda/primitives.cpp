@@ -54,5 +54,6 @@ TEST_CASE("Cuda products and attention with rounded operands stay near the oracl
     const bool wide = precision == Precision::bf16;
     linear_cases(HeldToOracle(cuda, wide ? 5e-3 : 1e-3, Measure::norm, 2));
     attention_cases(HeldToOracle(cuda, wide ? 3e-2 : 4e-3, Measure::norm, 2));
+    prototype_loss_cases(HeldToOracle(cuda, wide ? 4e-2 : 1e-2, Measure::norm, 2));  // of three numbers
   }
 }

@@ -75,8 +75,6 @@ TEST_CASE("Cuda loss over prototypes stays near the oracle with rounded products
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
     INFO((precision == Precision::tf32 ? "tf32" : "bf16"));
     const double tolerance = precision == Precision::tf32 ? 1e-2 : 4e-2;  // of three numbers; of many less
-    prototype_loss_cases(
-        HeldToOracle(Cuda(CudaOptions{.precision = precision}), tolerance, Measure::norm, 1));
     prototype_loss_cases(HeldToOracle(InChunks<float>(precision, 256), tolerance, Measure::norm, 1));
   }
 }
