@@ -48,7 +48,10 @@ fi
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
     say "compute-sanitizer $tool"
-    (cd "$out" && compute-sanitizer --tool $tool --error-exitcode 9 "$test") >"$out/$tool.log" 2>&1 ||
+    # One test asks for more memory than there is: the call that fails is what it wants.
+    also=""
+    if [[ $tool == memcheck ]]; then also="--report-api-errors no"; fi
+    (cd "$out" && compute-sanitizer --tool $tool $also --error-exitcode 9 "$test") >"$out/$tool.log" 2>&1 ||
       { tail -n 40 "$out/$tool.log" >&2; say "$tool found errors: $out/$tool.log"; exit 1; }
   done
 else

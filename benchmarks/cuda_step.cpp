@@ -84,7 +84,7 @@ template <class Recipe>
 void measure(const Options& options) {
   const Workload workload{.batch = options.batch, .prototypes = options.prototypes};
   const Cuda cuda(CudaOptions{.precision = precision_of(options.precision)});
-  const double products = linear_layer_flops(cuda);
+  const double products = linear_layer_flops(Cuda(CudaOptions{.precision = precision_of(options.precision)}));
   TrainingStep<Recipe, Cuda> step(cuda,
                                   StepOptions{.shape = workload.shape(Recipe::Backbone::config.channels),
                                               .prototypes = workload.prototypes});

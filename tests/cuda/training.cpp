@@ -131,10 +131,10 @@ TEST_CASE("a run on Cuda is the run on the CPU, with equal bits from run to run"
     for (std::size_t i = 0; i < first.losses.size(); ++i)
       CHECK(first.losses[i] == Approx(on_cpu.losses[i]).epsilon(1e-4));
     // AdamW amplifies the rounding of gradients that are nearly 0: the run in double says what may be asked
-    // for.
+    // for. (On a device, sums have another order still: then a thousandth will do.)
     const auto exact = run<Tiny>(Reference<double>(), options);
     INFO("Cpu is off by " << distance(on_cpu.state, exact.state));
-    CHECK(distance(first.state, exact.state) < 2 * distance(on_cpu.state, exact.state));
+    CHECK(distance(first.state, exact.state) < std::max(1e-3, 2 * distance(on_cpu.state, exact.state)));
     for (int way = 1; way < ways_of_running(); ++way) {
       run_in_way(way);
       CHECK(same_bits(run<Tiny>(Cuda(), options).state, first.state));

@@ -62,10 +62,10 @@ struct Scene {
 
 namespace detail {
 
-using Colour = std::array<float, 3>;
+using SceneColour = std::array<float, 3>;
 
-[[nodiscard]] inline Colour colour_from_hsv(double hue, double saturation, double value) {
-  Colour colour;
+[[nodiscard]] inline SceneColour colour_from_hsv(double hue, double saturation, double value) {
+  SceneColour colour;
   for (std::size_t c = 0; c < 3; ++c) {
     // Each channel is a trapezoid of the hue, a third of a turn apart.
     const double t =
@@ -125,13 +125,13 @@ class ScenePainter {
             .purpose = Purpose::synthetic};
   }
 
-  [[nodiscard]] Colour& colour(Index y, Index x) {
+  [[nodiscard]] SceneColour& colour(Index y, Index x) {
     return x_colours[static_cast<std::size_t>(y * x_options.width + x)];
   }
 
   [[nodiscard]] double draw(double low, double high) { return x_layout.uniform(low, high); }
 
-  static void mix(Colour& to, const Colour& from, float share) {
+  static void mix(SceneColour& to, const SceneColour& from, float share) {
     for (std::size_t c = 0; c < 3; ++c) to[c] += share * (from[c] - to[c]);
   }
 
@@ -140,8 +140,8 @@ class ScenePainter {
     const double hue = draw(0, 1);
     const double saturation = draw(0.08, 0.5);
     const double value = draw(0.35, 0.85);
-    const Colour dark = colour_from_hsv(hue, saturation, value * draw(0.6, 0.8));
-    const Colour bright = colour_from_hsv(hue + draw(-0.1, 0.1), saturation * draw(0.6, 1.0), value);
+    const SceneColour dark = colour_from_hsv(hue, saturation, value * draw(0.6, 0.8));
+    const SceneColour bright = colour_from_hsv(hue + draw(-0.1, 0.1), saturation * draw(0.6, 1.0), value);
     const auto cloud = static_cast<float>(draw(14, 40)) * x_unit;
     const auto grain = static_cast<float>(draw(1.5, 3.0)) * x_unit;
     const float grain_weight = static_cast<float>(draw(0.1, 0.3));
@@ -169,7 +169,7 @@ class ScenePainter {
           t += band_weight *
                (4 * to_whole(px * band_x + py * band_y + 1.5F * x_noise.smooth(px / cloud, py / cloud)) - 1);
         }
-        Colour& at = colour(y, x);
+        SceneColour& at = colour(y, x);
         at = dark;
         mix(at, bright, std::clamp(t, 0.0F, 1.0F));
         for (float& c : at) c *= light_at(px, py);
@@ -205,8 +205,9 @@ class ScenePainter {
     const double any_hue = draw(0, 1);
     const double hue = x_layout.bernoulli(0.5) ? own_hue : any_hue;
     const double value = draw(0.65, 1.0);
-    const Colour bright = colour_from_hsv(hue, draw(0.25, 0.75), value);
-    const Colour dark = colour_from_hsv(hue + draw(-0.12, 0.12), draw(0.3, 0.9), value * draw(0.3, 0.55));
+    const SceneColour bright = colour_from_hsv(hue, draw(0.25, 0.75), value);
+    const SceneColour dark =
+        colour_from_hsv(hue + draw(-0.12, 0.12), draw(0.3, 0.9), value * draw(0.3, 0.55));
 
     const float shadow = 3 * x_unit;
     const float reach = shape.radius + 2 * shadow + 1;
@@ -222,7 +223,7 @@ class ScenePainter {
         float own_y = 0;
         shape.to_own(own_x, own_y, py, px);
         const float distance = shape.distance(own_x, own_y);
-        Colour& at = colour(y, x);
+        SceneColour& at = colour(y, x);
         if (distance > -0.5F) {
           float shadow_x = 0;
           float shadow_y = 0;
@@ -232,7 +233,7 @@ class ScenePainter {
           for (float& c : at) c *= 1 - 0.45F * dark_share;
         }
         if (distance < 0.5F) {
-          Colour surface = dark;
+          SceneColour surface = dark;
           mix(surface, bright, texture(x_noise, own_x, own_y));
           // Rounded edges: less light the nearer to the outline.
           const float shade =
@@ -274,7 +275,7 @@ class ScenePainter {
         const float distance = std::sqrt(away_x * away_x + away_y * away_y) - half_width;
         if (distance >= 0.5F) continue;
         const bool light = kind == 2 ? distance > -0.35F * half_width : bright;
-        const Colour stain = light ? Colour{0.95F, 0.95F, 0.92F} : Colour{0.05F, 0.04F, 0.04F};
+        const SceneColour stain = light ? SceneColour{0.95F, 0.95F, 0.92F} : SceneColour{0.05F, 0.04F, 0.04F};
         mix(colour(y, x), stain, 0.85F * soft_step(-distance));
         if (distance <= 0) x_defects(y, x, 0) = 1;
       }
@@ -286,14 +287,14 @@ class ScenePainter {
   [[nodiscard]] Image<T> quantise(Index index) const {
     const Index bands = x_options.channels;
     Image<T> image(x_options.height, x_options.width, bands);
-    const std::vector<Colour> weights = band_weights();
+    const std::vector<SceneColour> weights = band_weights();
     RandomStream random(key(index, 2));
     std::uint32_t bits = 0;
     int left = 0;
     std::size_t at = 0;
     const std::span<T> pixels = image.pixels();
-    for (const Colour& c : x_colours) {
-      for (const Colour& w : weights) {
+    for (const SceneColour& c : x_colours) {
+      for (const SceneColour& w : weights) {
         if (left == 0) {
           bits = random.bits();
           left = 4;
@@ -313,13 +314,13 @@ class ScenePainter {
     return image;
   }
 
-  [[nodiscard]] std::vector<Colour> band_weights() const {
+  [[nodiscard]] std::vector<SceneColour> band_weights() const {
     if (x_options.channels == 1) return {{0.299F, 0.587F, 0.114F}};
-    std::vector<Colour> weights;
+    std::vector<SceneColour> weights;
     for (Index band = 0; band < x_options.channels; ++band) {
       // From red at the first band over green to blue at the last.
       const float place = 2 * static_cast<float>(band) / static_cast<float>(x_options.channels - 1);
-      Colour w;
+      SceneColour w;
       for (std::size_t c = 0; c < 3; ++c) w[c] = std::max(0.0F, 1 - std::abs(place - static_cast<float>(c)));
       weights.push_back(w);
     }
@@ -331,7 +332,7 @@ class ScenePainter {
   NoiseField x_noise;
   float x_unit;  // pixels that stand for one pixel of a scene of 128
   std::array<float, 3> x_light{};
-  std::vector<Colour> x_colours;
+  std::vector<SceneColour> x_colours;
   Image<std::uint8_t> x_mask;
   Image<std::uint8_t> x_defects;
 };

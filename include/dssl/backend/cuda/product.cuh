@@ -83,8 +83,8 @@ class Products {
 
   explicit Products(const Stream& stream, Precision precision = Precision::full) : x_precision(precision) {
     const OnDevice here(stream.device());
+    x_workspace.at_least(workspace_bytes, stream.device());  // first: what fails now has nothing to give back
     check(cublasLtCreate(&x_handle), "cublasLtCreate", "making a backend on device ", stream.device());
-    x_workspace.at_least(workspace_bytes, stream.device());
   }
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
@@ -206,7 +206,7 @@ class Products {
     Plan& plan = found->second;
     if (is_new) {
       try {
-        x_make(stream, plan, key, b.width, b.rows, a.width, a.rows);
+        x_make(stream, plan, key, b.width, b.rows, a.width, a.rows, bias);
       } catch (...) {
         plan.destroy();
         x_plans.erase(found);
@@ -228,7 +228,7 @@ class Products {
 
   /// A row-major matrix is its transpose in column-major order: y = a b is made as y^T = b^T a^T.
   void x_make(const Stream& stream, Plan& plan, const Key& key, Index first_width, Index first_rows,
-              Index second_width, Index second_rows) const {
+              Index second_width, Index second_rows, const void* bias) const {
     const auto setting = [&](cublasLtMatmulDescAttributes_t attribute, auto value) {
       check(cublasLtMatmulDescSetAttribute(plan.product, attribute, &value, sizeof value),
             "cublasLtMatmulDescSetAttribute", stream.operation());
@@ -248,7 +248,10 @@ class Products {
           "cublasLtMatmulDescCreate", stream.operation());
     setting(CUBLASLT_MATMUL_DESC_TRANSA, key.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
     setting(CUBLASLT_MATMUL_DESC_TRANSB, key.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (key.bias) setting(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+    if (key.bias) {
+      setting(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+      setting(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);  // a choice of algorithm may look at it
+    }
     layout(plan.a, key.operands, first_width, first_rows, key.sizes[3]);
     layout(plan.b, key.operands, second_width, second_rows, key.sizes[4]);
     layout(plan.y, key.result, key.sizes[0], key.sizes[1], key.sizes[5]);

@@ -166,12 +166,13 @@ class Stream {
   /// Copies to the device by way of pinned memory; the host's array may change when this returns.
   void upload(void* to, const void* from, std::size_t bytes) const {
     if (bytes == 0) return;
-    // The staging memory is a ring: room is reused once everything that went before has been copied.
+    // The staging memory is a ring with room for two of the largest, so that one is copied into it while the device
+    // reads the other: when it is full, all work given so far is waited for.
     if (x_staged + bytes > x_staging.bytes()) {
       synchronise();
       x_staged = 0;
     }
-    std::byte* const staged = x_staging.at_least(std::max(bytes, least_staging), x_device) + x_staged;
+    std::byte* const staged = x_staging.at_least(std::max(2 * bytes, least_staging), x_device) + x_staged;
     std::memcpy(staged, from, bytes);
     check(cudaMemcpyAsync(to, staged, bytes, cudaMemcpyHostToDevice, x_stream), "cudaMemcpyAsync",
           "upload of ", bytes, " bytes");
@@ -246,7 +247,7 @@ void launch(const Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3
   return static_cast<unsigned>((count + each - 1) / each);
 }
 
-/// Launches the form of a kernel for one warp a row, or, for wide rows or few of them, for one block a row.
+/// Launches the form of a kernel for one warp a row, or, for wide rows, for one block a row.
 template <class... Parameters, class... Arguments>
 void launch_rows(const Stream& stream, void (*of_warp)(Parameters...), void (*of_block)(Parameters...),
                  Index rows, Index width, const Arguments&... arguments) {
