@@ -322,7 +322,7 @@ PilotSets open_pilot_sets(const PilotSettings& s) {
   };
   const ImageFiles normal = open(s.normal), defects = open(s.defects);
   if (!s.test_normal.empty()) {
-    return {inspected(s, normal, false), inspected(s, defects, true), inspected(s, open(s.test_normal), true),
+    return {inspected(s, normal, false), inspected(s, defects, true), inspected(s, open(s.test_normal), false),
             inspected(s, open(s.test_defects), true)};
   }
   const auto split = [&](const ImageFiles& all, const char* what) {
@@ -335,7 +335,7 @@ PilotSets open_pilot_sets(const PilotSettings& s) {
   const auto [normal_train, normal_test] = split(normal, "normal images");
   const auto [defect_train, defect_test] = split(defects, "images with defects");
   return {inspected(s, normal_train, false), inspected(s, defect_train, true),
-          inspected(s, normal_test, true), inspected(s, defect_test, true)};
+          inspected(s, normal_test, false), inspected(s, defect_test, true)};
 }
 
 Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string& weights,
