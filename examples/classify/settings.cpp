@@ -37,7 +37,8 @@ void add_options(CLI::App& app, ClassifySettings& s) {
   app.add_option("--out", s.out, "Folder for result.json and predictions.csv; made where it is missing")
       ->required();
   app.add_option("--by", s.by,
-                 "knn (votes of the nearest training images), linear (a linear classifier), or both")
+                 "knn (votes of the nearest training images), linear (a linear classifier), or both. Predictions and "
+                 "confusion are those of the linear classifier, or else of the first k")
       ->delimiter(',')
       ->check(CLI::IsMember({"knn", "linear"}))
       ->capture_default_str();
