@@ -73,7 +73,7 @@ class Judge {
 
   /// Nothing where too few normal images were held out.
   [[nodiscard]] static std::optional<double> threshold(const std::vector<double>& held_out, double rate) {
-    if (static_cast<double>(held_out.size()) < std::ceil(1 / rate - 1e-9) - 1) return std::nullopt;
+    if (static_cast<Index>(held_out.size()) < calibration_size(rate)) return std::nullopt;
     return alarm_threshold(held_out, rate);
   }
 

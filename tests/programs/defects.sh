@@ -29,6 +29,16 @@ head -1 run/scores.csv | grep -q '^name,label,score,alarm,truth,map,map_white$' 
 succeeds "$programs/dssl-defects" --weights random --bank run/bank.safetensors "${test[@]}" --threads 1 --out again
 cmp <(cut -d, -f1-5 run/scores.csv) <(cut -d, -f1-5 again/scores.csv) || fail "a bank from a file gives other scores"
 [[ ! -e again/bank.safetensors && ! -e again/maps ]] || fail "files were written that nobody asked for"
+# The threshold of a bank holds for its own rate of false alarms; another takes normal images.
+again() { "$programs/dssl-defects" --weights random --bank run/bank.safetensors "${test[@]}" --threads 1 "$@"; }
+fails 2 "'false-alarms' is 0.2; expected 0.1, for which the threshold of run/bank.safetensors" again --false-alarms 0.2 --out o
+succeeds again --false-alarms 0.1 --out same
+[[ $(value same/result.json calibrated) == "$(value again/result.json calibrated)" ]] || fail "the bank's own rate gives another threshold"
+succeeds again --calibrate set/test/good --false-alarms 0.2 --out rate
+[[ $(value rate/result.json calibrated promised_false_alarms) == 0.2 ]] || fail "the rate that was given does not win"
+[[ $(value rate/result.json settings false_alarms) == 0.2 ]] || fail "the settings name another rate"
+succeeds again --calibrate set/test/good --out banks
+[[ $(value banks/result.json calibrated promised_false_alarms) == 0.1 ]] || fail "without one the rate is not the bank's"
 succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --out other
 fails 1 'bank.safetensors: was made with other weights' \
   "$programs/dssl-defects" --weights other/teacher.safetensors --bank run/bank.safetensors "${test[@]}" --out o
