@@ -322,8 +322,8 @@ PilotSets open_pilot_sets(const PilotSettings& s) {
   };
   const ImageFiles normal = open(s.normal), defects = open(s.defects);
   if (!s.test_normal.empty()) {
-    return {inspected(s, normal, false), inspected(s, defects, true), inspected(s, open(s.test_normal), false),
-            inspected(s, open(s.test_defects), true)};
+    return {inspected(s, normal, false), inspected(s, defects, true),
+            inspected(s, open(s.test_normal), false), inspected(s, open(s.test_defects), true)};
   }
   const auto split = [&](const ImageFiles& all, const char* what) {
     const auto kept = static_cast<Index>(std::llround(s.test_share * static_cast<double>(all.size())));

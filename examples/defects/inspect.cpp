@@ -93,16 +93,19 @@ class Inspection {
     }
     if (x_settings.test.empty()) return;
     x_test.emplace(x_inspected(x_files(x_settings.test), true));
-    std::set<std::string> ids;
+    std::set<std::string> ids, maps;
     for (Index i = 0; i < x_test->size(); ++i) {
-      if (!ids.insert(x_test->id(i)).second)
+      const std::string& id = x_test->id(i);
+      if (!ids.insert(id).second)
         throw DataError(join(x_test->name(i), ": is listed twice among the images to score"));
+      if (x_settings.maps && !maps.insert(map_file(id)).second) {
+        throw DataError(join(x_test->name(i), ": its map, ", map_file(id),
+                             ", would be another image's too; score them in two runs"));
+      }
     }
   }
 
-  [[nodiscard]] Index x_enough() const {
-    return calibration_size(x_settings.false_alarms);
-  }
+  [[nodiscard]] Index x_enough() const { return calibration_size(x_settings.false_alarms); }
 
   void x_require_enough(Index count) const {
     if (count >= x_enough()) return;

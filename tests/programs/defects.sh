@@ -84,6 +84,12 @@ fails 1 'nowhere' defects "${bank[@]}" --normal nowhere --out o
 fails 1 'nowhere' defects "${bank[@]}" --normal set/normal --test set/test --masks nowhere --out o
 fails 1 'are too few for a threshold of 5 %' defects "${bank[@]}" --normal set/normal --hold-out 0.2 --out o
 fails 1 'is listed twice' defects "${bank[@]}" --normal set/normal --test set/test set/test --out o
+# Images whose names differ by a slash alone would share a map.
+mkdir -p slash/a
+cp set/test/spot/00.png slash/a/b.png
+cp set/test/good/00.png slash/a_b.png
+fails 1 'its map, maps/a_b.png, would be another image' defects "${bank[@]}" --normal set/normal --test slash --maps --out o
+succeeds defects "${bank[@]}" --normal set/normal --test slash --out slashes
 mkdir short
 "$make_image" short/00.png 3 3 1
 mkdir -p wrong/spot
