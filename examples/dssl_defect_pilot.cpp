@@ -29,8 +29,8 @@ using namespace dssl::programs;
 using dssl::Index;
 using dssl::join;
 
-/// Pretrains on the training images with dssl-pretrain, which lies beside this program; gives the teacher's
-/// file.
+/// Pretrains with dssl-pretrain, which lies beside this program, on the images that banks and heads learn
+/// from, neither those held out for a threshold nor the test's; gives the teacher's file.
 std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
   const std::string list = s.out + "/pretraining.txt";
   std::string lines;
@@ -102,7 +102,9 @@ int main(int argc, char** argv) {
   add_options(app, s);
   return run_program(app, argc, argv, [&] {
     s.validate();
+    // Whatever can be wrong with settings and images shows before hours of pretraining.
     const PilotSets sets = open_pilot_sets(s);
+    require_usable(s);
     prepare_output_folder(s.out);
     const std::string weights = s.pretrain_epochs > 0 ? pretrained(s, sets) : s.backbone.weights;
     const Interruption interruption;

@@ -117,11 +117,9 @@ class Classification {
     return static_cast<double>(right) / static_cast<double>(predicted.size());
   }
 
-  void x_keep_predictions(std::string by, Labels predicted, double accuracy) {
-    if (!x_predicted.empty() && accuracy <= x_accuracy) return;
+  void x_keep_predictions(std::string by, Labels predicted) {
     x_predicted = std::move(predicted);
     x_by = std::move(by);
-    x_accuracy = accuracy;
   }
 
   Json x_by_neighbours() {
@@ -134,7 +132,7 @@ class Classification {
       const double accuracy = x_share_right(predicted);
       std::printf("k-NN, k %-4td   %5.1f %%\n", k, 100 * accuracy);
       out[join(k)] = accuracy;
-      x_keep_predictions(join("knn ", k), std::move(predicted), accuracy);
+      if (x_predicted.empty()) x_keep_predictions(join("knn ", k), std::move(predicted));
     }
     if (out.empty()) {
       throw OptionError("k", x_settings.neighbours.front(),
@@ -187,7 +185,7 @@ class Classification {
       const std::vector<double> chosen_by = trial.accuracies(held_out.rows(), held_out.labels);
       for (std::size_t g = 0; g < chosen_by.size(); ++g) {
         rates[g]["held_out"] = number_or_null(chosen_by[g]);
-        if (!(chosen_by[best] >= chosen_by[g])) best = g;
+        if (std::isnan(chosen_by[best]) || chosen_by[g] > chosen_by[best]) best = g;
       }
     }
     // What is told of the test set is trained on all training images, with the rate that was chosen without
@@ -199,7 +197,7 @@ class Classification {
     if (!std::isfinite(accuracies[best]))
       throw NonFiniteError(
           "every linear classifier is not finite; lower the learning rates (--rates), or --standardise");
-    x_keep_predictions("linear", probe.predict(x_test.rows(), static_cast<Index>(best)), accuracies[best]);
+    x_keep_predictions("linear", probe.predict(x_test.rows(), static_cast<Index>(best)));
     std::printf("linear, rate %-6g %5.1f %%\n", x_settings.rates[best], 100 * accuracies[best]);
     return {{"accuracy", accuracies[best]}, {"rate", x_settings.rates[best]}, {"rates", rates}};
   }
@@ -215,7 +213,7 @@ class Classification {
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
   }
 
-  /// A row for each true class, a column for each predicted one, of the way that did best.
+  /// A row for each true class, a column for each predicted one.
   [[nodiscard]] Json x_confusion() const {
     const auto classes = static_cast<std::size_t>(x_classes.size());
     std::vector<std::vector<Index>> counts(classes, std::vector<Index>(classes));
@@ -242,9 +240,10 @@ class Classification {
   ImageFiles x_train_files, x_test_files;
   ClassNames x_classes;
   LabelledFeatures x_train, x_test;
-  Labels x_predicted;  // of the way that did best
+  // Of the linear classifier where it was asked for, else of the first k: a way chosen by its accuracy on the
+  // test set would flatter it.
+  Labels x_predicted;
   std::string x_by;
-  double x_accuracy = 0;
 };
 
 }  // namespace

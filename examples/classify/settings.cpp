@@ -36,8 +36,10 @@ void add_options(CLI::App& app, ClassifySettings& s) {
                  "Folder that names in lists are relative to (default: the list's own)");
   app.add_option("--out", s.out, "Folder for result.json and predictions.csv; made where it is missing")
       ->required();
-  app.add_option("--by", s.by,
-                 "knn (votes of the nearest training images), linear (a linear classifier), or both")
+  app.add_option(
+         "--by", s.by,
+         "knn (votes of the nearest training images), linear (a linear classifier), or both. Predictions and "
+         "confusion are those of the linear classifier, or else of the first k")
       ->delimiter(',')
       ->check(CLI::IsMember({"knn", "linear"}))
       ->capture_default_str();

@@ -261,7 +261,8 @@ std::string pilot_report(const PilotSettings& settings, const PilotSets& sets, c
       study.held_out,
       " held-out normal images. Random weights have learned nothing; pixel differences are to the mean "
       "normal image: what does "
-      "not beat both has not helped. Test images are the last of each set, or sets of their own; images of "
+      "not beat both has not helped. Nothing was learned from the held-out images, nor pretrained on them "
+      "here. Test images are the last of each set, or sets of their own; images of "
       "one piece in both "
       "would flatter every figure.</p>\n<p class=\"soft\">",
       escaped(study.description), "; ", study.unreadable, " images could not be read; dssl ", version_string,

@@ -14,14 +14,15 @@
 
 namespace dssl::programs {
 
-NormalBank::NormalBank(const Cpu& backend, const PatchSet& normal, Index count, Index pool, double coreset,
+NormalBank::NormalBank(const Cpu& backend, const PatchSet& normal, Index pool, double coreset,
                        std::uint64_t seed)
     : x_backend(backend),
       x_bank(backend, {.width = normal.width,
-                       .pool = std::min(pool, count * normal.grid.size()),
+                       .pool = std::min(pool, static_cast<Index>(normal.images.size()) * normal.grid.size()),
                        .coreset = coreset,
                        .seed = seed}) {
   const Index patches = normal.grid.size();
+  const auto count = static_cast<Index>(normal.images.size());
   x_room = backend.allocate(static_cast<std::size_t>(patches * normal.width) * sizeof(float));
   float* const room = reinterpret_cast<float*>(x_room.data());
   for (Index i = 0; i < count; ++i) {
@@ -80,7 +81,7 @@ struct Rows {
 
 }  // namespace
 
-DefectHead::DefectHead(const Cpu& backend, const PatchSet& normal, Index count, const PatchSet& defects,
+DefectHead::DefectHead(const Cpu& backend, const PatchSet& normal, const PatchSet& defects,
                        const std::vector<Index>& labelled, Index patch, std::uint64_t seed) {
   constexpr Index most_normal = 20'000;
   const Index width = defects.width;
@@ -100,7 +101,7 @@ DefectHead::DefectHead(const Cpu& backend, const PatchSet& normal, Index count, 
     }
   }
   if (positive.empty()) throw DataError("no patch of the labelled images shows a defect");
-  const Index all_normal = count * normal.grid.size();
+  const Index all_normal = static_cast<Index>(normal.images.size()) * normal.grid.size();
   for (const std::int32_t n :
        sample_rows(all_normal, most_normal, {.seed = seed, .view = 11, .purpose = Purpose::probe}))
     rows.add(normal.images[static_cast<std::size_t>(n / normal.grid.size())].patches.data() +

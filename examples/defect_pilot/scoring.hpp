@@ -21,9 +21,8 @@ struct SetScores {
 /// A bank of patches of normal images.
 class NormalBank {
  public:
-  /// Of `count` images from the first on. Throws `OptionError`, `DataError`.
-  NormalBank(const Cpu& backend, const PatchSet& normal, Index count, Index pool, double coreset,
-             std::uint64_t seed);
+  /// Throws `OptionError`, `DataError`.
+  NormalBank(const Cpu& backend, const PatchSet& normal, Index pool, double coreset, std::uint64_t seed);
 
   [[nodiscard]] SetScores score(const PatchSet& set);
   [[nodiscard]] Index size() const { return x_bank.size(); }
@@ -37,9 +36,9 @@ class NormalBank {
 /// A linear classifier of patches, trained on the masks of a few images and on normal images.
 class DefectHead {
  public:
-  /// `labelled`: images of `defects` whose masks are used; `normal`: of which `count` are. Throws `DataError`
+  /// `labelled`: images of `defects` whose masks are used. Throws `DataError`
   /// where no patch of the labelled images shows a defect.
-  DefectHead(const Cpu& backend, const PatchSet& normal, Index count, const PatchSet& defects,
+  DefectHead(const Cpu& backend, const PatchSet& normal, const PatchSet& defects,
              const std::vector<Index>& labelled, Index patch, std::uint64_t seed);
 
   /// Patch score: logit of a defect; image score: the largest.

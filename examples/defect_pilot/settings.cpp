@@ -63,7 +63,8 @@ void add_options(CLI::App& app, PilotSettings& s) {
       ->group(data);
   const std::string study = "Study";
   app.add_option("--pretrain", s.pretrain_epochs,
-                 "Epochs of pretraining on the training images without labels, by dssl-pretrain; in place of "
+                 "Epochs of pretraining, without labels, on the images that banks and heads learn from, by "
+                 "dssl-pretrain; in place of "
                  "--weights")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()

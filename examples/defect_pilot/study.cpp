@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <set>
@@ -14,6 +15,7 @@
 #include <dssl/data/defect_files.hpp>
 #include <dssl/eval/calibration.hpp>
 #include <dssl/eval/class_map.hpp>
+#include <dssl/eval/defect_bank.hpp>
 #include <dssl/eval/defect_score.hpp>
 #include <dssl/eval/difference_probe.hpp>
 #include <dssl/eval/metrics.hpp>
@@ -73,7 +75,7 @@ class Judge {
 
   /// Nothing where too few normal images were held out.
   [[nodiscard]] static std::optional<double> threshold(const std::vector<double>& held_out, double rate) {
-    if (static_cast<double>(held_out.size()) < std::ceil(1 / rate - 1e-9) - 1) return std::nullopt;
+    if (static_cast<Index>(held_out.size()) < calibration_size(rate)) return std::nullopt;
     return alarm_threshold(held_out, rate);
   }
 
@@ -96,12 +98,6 @@ class Judge {
   Index x_height = 0, x_width = 0;
 };
 
-/// The images from the first `learned` on, alone.
-SetScores from(const SetScores& scores, Index learned) {
-  return {.images = {scores.images.begin() + learned, scores.images.end()},
-          .patches = {scores.patches.begin() + learned, scores.patches.end()}};
-}
-
 /// All sets through one backbone, its bank, and curves over labels.
 class BackboneStudy {
  public:
@@ -114,6 +110,7 @@ class BackboneStudy {
         x_backend(settings.backbone.backend()),
         x_reader(make_patch_reader(settings.backbone, weights)),
         x_normal(x_read(sets.normal, "normal images")),
+        x_held_out(x_read(sets.held_out, "held-out images")),
         x_defects(x_read(sets.defects, "labelled defects")),
         x_test_normal(x_read(sets.test_normal, "test, normal")),
         x_test_defects(x_read(sets.test_defects, "test, defects")),
@@ -123,15 +120,11 @@ class BackboneStudy {
           std::count_if(set->images.begin(), set->images.end(), [](const PatchImage& i) { return i.defect; });
       if (with < static_cast<Index>(set->images.size())) {
         throw DataError(join(static_cast<Index>(set->images.size()) - with, " of ", set->images.size(),
-                             " images with defects have no mask in ", settings.masks, ", or an empty one"));
+                             " images with defects have an empty mask in ", settings.masks));
       }
     }
-    const auto all = static_cast<Index>(x_normal.images.size());
-    x_learned = std::max<Index>(1, all - static_cast<Index>(std::llround(0.2 * static_cast<double>(all))));
-    if (x_learned == all)
-      throw DataError("more normal images are needed: none is left to set a threshold with");
-    x_bank.emplace(x_backend, x_normal, x_learned, settings.pool, settings.coreset, settings.backbone.seed);
-    x_of_normal = from(x_bank->score(x_normal), x_learned);
+    x_bank.emplace(x_backend, x_normal, settings.pool, settings.coreset, settings.backbone.seed);
+    x_of_held_out = x_bank->score(x_held_out);
     const auto start = Clock::now();
     x_of_test_normal = x_bank->score(x_test_normal);
     x_of_test_defects = x_bank->score(x_test_defects);
@@ -143,7 +136,7 @@ class BackboneStudy {
 
   /// The bank alone, then heads on draws of labelled images, and both together.
   void add_curves(Study& study) const {
-    study.ways.push_back({x_name, 0, {x_judge(x_of_test_normal, x_of_test_defects, x_of_normal.images)}});
+    study.ways.push_back({x_name, 0, {x_judge(x_of_test_normal, x_of_test_defects, x_of_held_out.images)}});
     const auto all = static_cast<Index>(x_defects.images.size());
     std::vector<Index> counts(x_settings.labels);
     std::erase_if(counts, [&](Index n) { return n >= all; });
@@ -161,16 +154,16 @@ class BackboneStudy {
                                     .view = 12,
                                     .purpose = Purpose::probe});
         order.resize(static_cast<std::size_t>(count));
-        const DefectHead head(x_backend, x_normal, x_learned, x_defects, order,
+        const DefectHead head(x_backend, x_normal, x_defects, order,
                               extents_of("size", x_settings.backbone.size).first / x_normal.grid.height,
                               x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
-        const SetScores normal = from(head.score(x_normal), x_learned);
+        const SetScores normal = head.score(x_held_out);
         const SetScores test_normal = head.score(x_test_normal);
         const SetScores test_defects = head.score(x_test_defects);
         alone.draws.push_back(x_judge(test_normal, test_defects, normal.images));
-        const SetScores both_normal = combined(x_of_normal, x_of_normal, normal, normal);
-        both.draws.push_back(x_judge(combined(x_of_test_normal, x_of_normal, test_normal, normal),
-                                     combined(x_of_test_defects, x_of_normal, test_defects, normal),
+        const SetScores both_normal = combined(x_of_held_out, x_of_held_out, normal, normal);
+        both.draws.push_back(x_judge(combined(x_of_test_normal, x_of_held_out, test_normal, normal),
+                                     combined(x_of_test_defects, x_of_held_out, test_defects, normal),
                                      both_normal.images));
         if (x_interruption.requested()) throw Error("stopped on request; no report was written");
         progress.at(++done);
@@ -186,7 +179,7 @@ class BackboneStudy {
   [[nodiscard]] Worth under(const Exposure& how) {
     const PatchSet normal = x_reader->read(x_sets.test_normal, how, "exposure, normal", x_interruption);
     const PatchSet defects = x_reader->read(x_sets.test_defects, how, "exposure, defects", x_interruption);
-    return x_judge(x_bank->score(normal), x_bank->score(defects), x_of_normal.images);
+    return x_judge(x_bank->score(normal), x_bank->score(defects), x_of_held_out.images);
   }
 
   void add_cases(Study& study) const {
@@ -244,14 +237,15 @@ class BackboneStudy {
     study.grid = x_normal.grid;
     study.milliseconds = x_milliseconds;
     study.bank = x_bank->size();
-    study.learned = x_learned;
-    study.held_out = static_cast<Index>(x_normal.images.size()) - x_learned;
+    study.learned = static_cast<Index>(x_normal.images.size());
+    study.held_out = static_cast<Index>(x_held_out.images.size());
     study.defects = static_cast<Index>(x_defects.images.size());
     study.test_normal = static_cast<Index>(x_test_normal.images.size());
     study.test_defects = static_cast<Index>(x_test_defects.images.size());
-    study.unreadable =
-        x_normal.unreadable + x_defects.unreadable + x_test_normal.unreadable + x_test_defects.unreadable;
-    study.threshold = Judge::threshold(x_of_normal.images, x_settings.false_alarms)
+    study.unreadable = 0;
+    for (const PatchSet* set : {&x_normal, &x_held_out, &x_defects, &x_test_normal, &x_test_defects})
+      study.unreadable += set->unreadable;
+    study.threshold = Judge::threshold(x_of_held_out.images, x_settings.false_alarms)
                           .value_or(std::numeric_limits<double>::quiet_NaN());
   }
 
@@ -266,20 +260,18 @@ class BackboneStudy {
   const Interruption& x_interruption;
   Cpu x_backend;
   std::unique_ptr<PatchReader> x_reader;
-  PatchSet x_normal, x_defects, x_test_normal, x_test_defects;
+  PatchSet x_normal, x_held_out, x_defects, x_test_normal, x_test_defects;
   Judge x_judge;
-  Index x_learned = 0;
   std::optional<NormalBank> x_bank;
-  SetScores x_of_normal, x_of_test_normal, x_of_test_defects;  // by the bank; of normal images those held out
+  SetScores x_of_held_out, x_of_test_normal, x_of_test_defects;  // by the bank
   double x_milliseconds = 0;
 };
 
 /// Plain differences of pixels to the mean normal image.
-Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how, Index learned) {
+Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how) {
   DifferenceProbe probe(
       {.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()});
-  const Inspected normal = inspected(s, sets.normal.files().files().part(0, learned), false);
-  probe.learn(normal);
+  probe.learn(sets.normal);
   DefectResult result{.tally = DetectionTally({.distinct = Index{1} << 16})};
   probe.on_score = [&](const DefectScore& image) {
     result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
@@ -294,7 +286,7 @@ Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& 
   probe.score(ExposedImages(sets.test_defects, how));
   std::vector<double> held_out;
   probe.on_score = [&](const DefectScore& image) { held_out.push_back(image.score); };
-  probe.score(inspected(s, sets.normal.files().files().part(learned, sets.normal.size() - learned), false));
+  probe.score(sets.held_out);
   ScoreTally images;
   for (const double score : result.normal_scores) images.add(score, false);
   for (const double score : defects.defect_scores) images.add(score, true);
@@ -314,28 +306,69 @@ Json worth_json(const Worth& w) {
           {"missed_at_threshold", w.missed >= 0 ? Json(w.missed) : Json(nullptr)}};
 }
 
+void require_masks(const PilotSettings& s, const Inspected& defects) {
+  Index without = 0;
+  for (Index i = 0; i < defects.size(); ++i) without += defects.files().mask_name(i).empty() ? 1 : 0;
+  if (without > 0) {
+    throw DataError(join(without, " of ", defects.size(), " images with defects have no mask in ", s.masks));
+  }
+}
+
+/// No image in two of the sets, by whatever path.
+void require_disjoint(const PilotSets& sets) {
+  std::map<std::string, const char*> seen;
+  for (const auto& [set, what] : {std::pair(&sets.normal, "normal images to learn from"),
+                                  std::pair(&sets.held_out, "normal images for the threshold"),
+                                  std::pair(&sets.defects, "images with defects to learn from"),
+                                  std::pair(&sets.test_normal, "normal images of the test"),
+                                  std::pair(&sets.test_defects, "images with defects of the test")}) {
+    for (Index i = 0; i < set->size(); ++i) {
+      const std::string path = std::filesystem::weakly_canonical(set->name(i)).string();
+      const auto [at, is_new] = seen.try_emplace(path, what);
+      if (!is_new && at->second != what)
+        throw DataError(join(set->name(i), ": is among the ", at->second, " and among the ", what));
+    }
+  }
+}
+
 }  // namespace
 
 PilotSets open_pilot_sets(const PilotSettings& s) {
   const auto open = [&](const std::vector<std::string>& paths) {
     return ImageFiles(paths, {.folder = s.images, .read = {.channels = s.backbone.channels}});
   };
-  const ImageFiles normal = open(s.normal), defects = open(s.defects);
-  if (!s.test_normal.empty()) {
-    return {inspected(s, normal, false), inspected(s, defects, true), inspected(s, open(s.test_normal), true),
-            inspected(s, open(s.test_defects), true)};
-  }
-  const auto split = [&](const ImageFiles& all, const char* what) {
-    const auto kept = static_cast<Index>(std::llround(s.test_share * static_cast<double>(all.size())));
-    if (kept < 1 || kept >= all.size())
+  /// The last `share` of the images apart.
+  const auto split = [](const ImageFiles& all, double share, const char* what, const char* purpose) {
+    const auto kept = static_cast<Index>(std::llround(share * static_cast<double>(all.size())));
+    if (kept < 1 || kept >= all.size()) {
       throw DataError(
-          join(all.size(), " ", what, " are too few to keep ", 100 * s.test_share, " % for a test"));
+          join(all.size(), " ", what, " are too few to keep ", 100 * share, " % for a ", purpose));
+    }
     return std::pair(all.part(0, all.size() - kept), all.part(all.size() - kept, kept));
   };
-  const auto [normal_train, normal_test] = split(normal, "normal images");
-  const auto [defect_train, defect_test] = split(defects, "images with defects");
-  return {inspected(s, normal_train, false), inspected(s, defect_train, true),
-          inspected(s, normal_test, true), inspected(s, defect_test, true)};
+  const auto sets = [&](const ImageFiles& normal, const ImageFiles& defects, const ImageFiles& test_normal,
+                        const ImageFiles& test_defects) {
+    const auto [learned, held_out] = split(normal, 0.2, "normal images", "threshold");
+    return PilotSets{inspected(s, learned, false), inspected(s, held_out, false), inspected(s, defects, true),
+                     inspected(s, test_normal, false), inspected(s, test_defects, true)};
+  };
+  const ImageFiles normal = open(s.normal), defects = open(s.defects);
+  const auto chosen = [&] {
+    if (!s.test_normal.empty()) return sets(normal, defects, open(s.test_normal), open(s.test_defects));
+    const auto [normal_train, normal_test] = split(normal, s.test_share, "normal images", "test");
+    const auto [defect_train, defect_test] = split(defects, s.test_share, "images with defects", "test");
+    return sets(normal_train, defect_train, normal_test, defect_test);
+  };
+  PilotSets out = chosen();
+  require_disjoint(out);
+  require_masks(s, out.defects);
+  require_masks(s, out.test_defects);
+  return out;
+}
+
+void require_usable(const PilotSettings& s) {
+  static_cast<void>(make_patch_reader(s.backbone, "random"));
+  DefectBankOptions{.width = 1, .pool = s.pool, .coreset = s.coreset}.validate();
 }
 
 Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string& weights,
@@ -361,7 +394,7 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
   under.emplace_back("pixel differences", std::vector<Worth>());
   for (const Exposure& how : tried) {
     if (interruption.requested()) throw Error("stopped on request; no report was written");
-    under.back().second.push_back(difference(s, sets, how, study.learned));
+    under.back().second.push_back(difference(s, sets, how));
   }
   study.ways.push_back({"pixel differences", 0, {under.back().second.front()}});
   for (std::size_t e = 0; e < tried.size(); ++e) {

@@ -58,13 +58,18 @@ struct Study {
   [[nodiscard]] nlohmann::ordered_json json() const;
 };
 
-/// The four sets, split.
+/// The sets, split: `held_out` are normal images that only thresholds are taken from, and nothing is learned
+/// from.
 struct PilotSets {
-  Inspected normal, defects, test_normal, test_defects;
+  Inspected normal, held_out, defects, test_normal, test_defects;
 };
 
-/// Opens and splits the images. Throws `DataError`, `OptionError`.
+/// Opens and splits the images. Throws `DataError`, `OptionError`; `DataError` also for an image in two sets
+/// and for images with defects that have no mask.
 [[nodiscard]] PilotSets open_pilot_sets(const PilotSettings& settings);
+
+/// Throws what settings of backbone and bank are wrong, before anything is trained. Throws `OptionError`.
+void require_usable(const PilotSettings& settings);
 
 /// Does all of it. Throws what went wrong.
 [[nodiscard]] Study run_study(const PilotSettings& settings, const PilotSets& sets,

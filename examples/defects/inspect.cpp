@@ -43,6 +43,7 @@ class Inspection {
     x_settings.validate();
     // Whatever can be wrong with the arguments shows before the work begins.
     if (!x_settings.bank.empty()) x_threshold = adopt_bank_settings(x_settings);
+    x_choose_rate();
     if (!(x_settings.false_alarms > 0 && x_settings.false_alarms < 1))
       throw OptionError("false-alarms", x_settings.false_alarms, "above 0, below 1");
     x_open();
@@ -57,6 +58,18 @@ class Inspection {
   }
 
  private:
+  /// The rate that was asked for, but a bank's threshold holds for its own alone.
+  void x_choose_rate() {
+    const std::optional<double>& asked = x_settings.asked_false_alarms;
+    if (!asked) return;
+    if (x_threshold && x_settings.calibrate.empty() && *asked != x_settings.false_alarms) {
+      throw OptionError("false-alarms", *asked,
+                        join(x_settings.false_alarms, ", for which the threshold of ", x_settings.bank,
+                             " was taken, or --calibrate with normal images for another"));
+    }
+    x_settings.false_alarms = *asked;
+  }
+
   [[nodiscard]] ImageFiles x_files(const std::vector<std::string>& paths) const {
     return ImageFiles(paths, {.folder = x_settings.images,
                               .file = x_settings.image_file,
@@ -80,16 +93,19 @@ class Inspection {
     }
     if (x_settings.test.empty()) return;
     x_test.emplace(x_inspected(x_files(x_settings.test), true));
-    std::set<std::string> ids;
+    std::set<std::string> ids, maps;
     for (Index i = 0; i < x_test->size(); ++i) {
-      if (!ids.insert(x_test->id(i)).second)
+      const std::string& id = x_test->id(i);
+      if (!ids.insert(id).second)
         throw DataError(join(x_test->name(i), ": is listed twice among the images to score"));
+      if (x_settings.maps && !maps.insert(map_file(id)).second) {
+        throw DataError(join(x_test->name(i), ": its map, ", map_file(id),
+                             ", would be another image's too; score them in two runs"));
+      }
     }
   }
 
-  [[nodiscard]] Index x_enough() const {
-    return static_cast<Index>(std::ceil(1 / x_settings.false_alarms - 1e-9)) - 1;
-  }
+  [[nodiscard]] Index x_enough() const { return calibration_size(x_settings.false_alarms); }
 
   void x_require_enough(Index count) const {
     if (count >= x_enough()) return;
@@ -167,10 +183,13 @@ class Inspection {
     if (!x_settings.bank.empty() || !x_normal) return;
     std::map<std::string, std::string> metadata;
     if (x_threshold) {
-      char text[40];
-      std::snprintf(text, sizeof text, "%.17g", *x_threshold);
-      metadata["threshold"] = text;
-      metadata["false_alarms"] = join(x_settings.false_alarms);
+      const auto exact = [](double value) {
+        char text[40];
+        std::snprintf(text, sizeof text, "%.17g", value);
+        return std::string(text);
+      };
+      metadata["threshold"] = exact(*x_threshold);
+      metadata["false_alarms"] = exact(x_settings.false_alarms);
     }
     x_scorer->save(x_settings.out + "/bank.safetensors", std::move(metadata));
   }

@@ -35,11 +35,13 @@ Image<P> grey(const DefectScore& score, double white) {
 
 }  // namespace
 
+std::string map_file(const std::string& id) { return "maps/" + file_name(id) + ".png"; }
+
 void write_map(ScoredImage& image, const DefectScore& score, const Inspected& images,
                const DefectSettings& settings) {
   const double largest = static_cast<double>(*std::max_element(score.heat_map.begin(), score.heat_map.end()));
   image.map_white = settings.map_scale > 0 ? settings.map_scale : largest > 0 ? largest : 1.0;
-  image.map = "maps/" + file_name(images.id(image.index)) + ".png";
+  image.map = map_file(images.id(image.index));
   const std::string path = settings.out + "/" + image.map;
   if (settings.map_bits == 8) {
     write_png(path, grey<std::uint8_t>(score, image.map_white));

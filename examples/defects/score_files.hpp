@@ -21,6 +21,10 @@ struct ScoredImage {
   double map_white = 0;  ///< the score that is white in it
 };
 
+/// Where the map of the image of that id lies below the output folder; ids that differ by a slash alone share
+/// it.
+[[nodiscard]] std::string map_file(const std::string& id);
+
 /// Writes the map of an image and notes in `image` where it lies. Throws `FileError`.
 void write_map(ScoredImage& image, const DefectScore& score, const Inspected& images,
                const DefectSettings& settings);

@@ -108,9 +108,10 @@ void add_options(CLI::App& app, DefectSettings& s) {
       ->group(data);
 
   const std::string scoring = "Scoring";
-  app.add_option("--false-alarms", s.false_alarms,
-                 "Share of normal images that may raise an alarm at the threshold")
-      ->capture_default_str()
+  app.add_option("--false-alarms", s.asked_false_alarms,
+                 "Share of normal images that may raise an alarm at the threshold; with --bank that of its "
+                 "threshold, unless there is --calibrate")
+      ->default_str(join(s.false_alarms))
       ->group(scoring);
   app.add_option("--pool", s.pool, "Normal patches that the bank is chosen from, at most")
       ->check(CLI::Range(Index{1}, Index{1} << 40))

@@ -10,6 +10,13 @@
 
 namespace dssl::programs {
 
+std::vector<Index> file_counts(const std::vector<std::string>& paths) {
+  std::vector<Index> out;
+  for (const std::string& path : paths)
+    out.push_back(std::filesystem::is_directory(path) ? ImageFolder(path).size() : Index{1});
+  return out;
+}
+
 std::vector<std::string> image_files(const std::vector<std::string>& paths, Index count) {
   std::vector<std::string> out;
   for (const std::string& path : paths) {

@@ -20,6 +20,10 @@ struct Scene {
 /// All images that the settings name, with the backbone's channels. Throws `DataError`, `ImageError`.
 [[nodiscard]] std::vector<Scene> open_scenes(const ShowSettings& settings);
 
+/// The number of files that each of the paths names: 1 for a file, for a folder that of all its images.
+/// Throws `DataError`.
+[[nodiscard]] std::vector<Index> file_counts(const std::vector<std::string>& paths);
+
 /// The files that paths name: files as they are, of folders up to `count` images, spread over them. Throws
 /// `DataError`.
 [[nodiscard]] std::vector<std::string> image_files(const std::vector<std::string>& paths, Index count);

@@ -146,7 +146,8 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->option_text("LO HI")
       ->group(look);
   app.add_option("--masks", s.masks,
-                 "overlay: masks (palette or grey PNG), one for each image in their order, or folders")
+                 "overlay: masks (palette or grey PNG), one for each image in their order, or folders "
+                 "with as many files as the images' folders")
       ->group(look);
   app.add_option("--heat", s.heat,
                  "overlay: grey PNG images of 8 or 16 bits whose values are drawn as heat; likewise")

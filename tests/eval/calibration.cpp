@@ -30,6 +30,30 @@ TEST_CASE("the threshold stands just above the conformal quantile") {
   CHECK(alarm_threshold(ties, 0.1) > 2.5);  // equal scores are no alarm
 }
 
+TEST_CASE("the smallest calibration set is the smallest that a threshold can be taken from") {
+  CHECK(calibration_size(0.01) == 99);
+  CHECK(calibration_size(0.05) == 19);
+  CHECK(calibration_size(0.3) == 3);
+  CHECK(calibration_size(0.5) == 1);
+  CHECK(calibration_size(0.9) == 1);
+  CHECK(calibration_size(0.001) == 999);
+  CHECK(calibration_size(std::nextafter(1.0, 0.0)) == 1);
+  CHECK(calibration_size(1e-300) > 0);
+  for (int n = 1; n <= 400; ++n) {
+    for (const double rate : {1.0 / (n + 1), 0.999 / (n + 1), 1 - 0.5 / n}) {
+      CAPTURE(n, rate);
+      const auto least = static_cast<std::size_t>(calibration_size(rate));
+      const std::vector<double> scores(least, 1.0);
+      CHECK(alarm_threshold(scores, rate) > 1.0);
+      // One fewer: the (n + 1)(1 - rate)-th of n scores would lie above the largest.
+      CHECK(static_cast<double>(least) * rate < 1 + 1e-6);
+      CHECK_THROWS_AS(alarm_threshold(std::span(scores).first(least - 1), rate), DataError);
+    }
+  }
+  for (const double rate : {0.0, 1.0, -0.1, std::numeric_limits<double>::quiet_NaN()})
+    CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(calibration_size(rate)); }), "'rate' is"));
+}
+
 TEST_CASE("on new normal scores the rate of alarms is what was promised, on average") {
   std::mt19937_64 random(7);
   std::exponential_distribution<double> draw;

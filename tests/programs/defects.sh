@@ -29,6 +29,16 @@ head -1 run/scores.csv | grep -q '^name,label,score,alarm,truth,map,map_white$' 
 succeeds "$programs/dssl-defects" --weights random --bank run/bank.safetensors "${test[@]}" --threads 1 --out again
 cmp <(cut -d, -f1-5 run/scores.csv) <(cut -d, -f1-5 again/scores.csv) || fail "a bank from a file gives other scores"
 [[ ! -e again/bank.safetensors && ! -e again/maps ]] || fail "files were written that nobody asked for"
+# The threshold of a bank holds for its own rate of false alarms; another takes normal images.
+again() { "$programs/dssl-defects" --weights random --bank run/bank.safetensors "${test[@]}" --threads 1 "$@"; }
+fails 2 "'false-alarms' is 0.2; expected 0.1, for which the threshold of run/bank.safetensors" again --false-alarms 0.2 --out o
+succeeds again --false-alarms 0.1 --out same
+[[ $(value same/result.json calibrated) == "$(value again/result.json calibrated)" ]] || fail "the bank's own rate gives another threshold"
+succeeds again --calibrate set/test/good --false-alarms 0.2 --out rate
+[[ $(value rate/result.json calibrated promised_false_alarms) == 0.2 ]] || fail "the rate that was given does not win"
+[[ $(value rate/result.json settings false_alarms) == 0.2 ]] || fail "the settings name another rate"
+succeeds again --calibrate set/test/good --out banks
+[[ $(value banks/result.json calibrated promised_false_alarms) == 0.1 ]] || fail "without one the rate is not the bank's"
 succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --out other
 fails 1 'bank.safetensors: was made with other weights' \
   "$programs/dssl-defects" --weights other/teacher.safetensors --bank run/bank.safetensors "${test[@]}" --out o
@@ -74,6 +84,12 @@ fails 1 'nowhere' defects "${bank[@]}" --normal nowhere --out o
 fails 1 'nowhere' defects "${bank[@]}" --normal set/normal --test set/test --masks nowhere --out o
 fails 1 'are too few for a threshold of 5 %' defects "${bank[@]}" --normal set/normal --hold-out 0.2 --out o
 fails 1 'is listed twice' defects "${bank[@]}" --normal set/normal --test set/test set/test --out o
+# Images whose names differ by a slash alone would share a map.
+mkdir -p slash/a
+cp set/test/spot/00.png slash/a/b.png
+cp set/test/good/00.png slash/a_b.png
+fails 1 'its map, maps/a_b.png, would be another image' defects "${bank[@]}" --normal set/normal --test slash --maps --out o
+succeeds defects "${bank[@]}" --normal set/normal --test slash --out slashes
 mkdir short
 "$make_image" short/00.png 3 3 1
 mkdir -p wrong/spot

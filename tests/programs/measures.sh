@@ -21,10 +21,22 @@ above "$(value run/result.json knn 5)" 0.9 "accuracy of 5 neighbours"
 above "$(value run/result.json linear accuracy)" 0.9 "accuracy of a linear classifier"
 [[ $(value run/result.json knn | grep -o : | wc -l) -eq 3 ]] || fail "more neighbours vote than there are images"
 [[ $(wc -l <run/predictions.csv) -eq 25 ]] || fail "no line for each prediction"
+[[ $(value run/result.json confusion by) == '"linear"' ]] || fail "the confusion is not the linear classifier's"
 [[ $(value run/result.json confusion counts | tr -cd '0-9,' | tr , '\n' | awk '{ s += $1 } END { print s }') -eq 24 ]] || fail "the confusion has not 24 images"
 succeeds bare --size 40x56 --threads 2 --train train.txt --test test.txt --k 1,5,20,100 --rates 0.01,0.1,1 --epochs 40 --batch 8 \
   --hold-out 0.25 --standardise --token both --out two
 cmp run/predictions.csv two/predictions.csv || fail "two threads predict otherwise"
+
+# Predictions are of a way that is fixed beforehand.
+succeeds classify --train train.txt --test test.txt --by knn --k 24,100,1,5 --out votes
+[[ $(value votes/result.json confusion by) == '"knn 24"' ]] || fail "the confusion is not that of the first k"
+
+# A rate at which training diverges is not chosen, first or last.
+succeeds classify --train train.txt --test test.txt --by linear --rates 1e200,0.1,1e300 --epochs 40 --batch 8 --hold-out 0.25 \
+  --standardise --token both --out wild
+[[ $(value wild/result.json linear rate) == 0.1 ]] || fail "a rate that diverges is chosen"
+[[ $(value wild/result.json linear rates | grep -o '"held_out":null' | wc -l) -eq 2 ]] || fail "the rates do not diverge"
+above "$(value wild/result.json linear accuracy)" 0.9 "accuracy beside rates that diverge"
 
 # A folder a class, one way, one rate without held-out images.
 mkdir folders

@@ -29,11 +29,20 @@ succeeds bare --size 40x56 --threads 2 --normal set/normal --defects set/test/sp
   --false-alarms 0.2 --shown 2 --out two
 [[ $(value run/result.json ways) == "$(value two/result.json ways)" ]] || fail "two threads give other figures"
 
-# Pretraining on what there is, and sets of their own for the test.
-succeeds pilot --pretrain 1 --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --test-normal set/normal --test-defects set/test/spot --out trained
+# Pretraining on what there is, and sets of their own for the test. Half of the normal images have the name of a
+# mask, and are normal all the same: images with a spot counted among them would be found no better than by half.
+mkdir own
+cp -r set/normal own/normal
+cp -r set/test/spot own/spot
+succeeds pilot --pretrain 1 --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --test-normal own/normal --test-defects own/spot --out trained
 [[ -s trained/pretraining/teacher.safetensors ]] || fail "nothing was pretrained"
+[[ $(value trained/result.json images held_out) == 8 ]] || fail "not the last fifth is held out"
+[[ $(wc -l <trained/pretraining.txt) -eq 52 && $(grep -c '/set/normal/' trained/pretraining.txt) -eq 32 ]] ||
+  fail "not the 32 normal images of the bank and 20 defects are trained on"
+! grep -Eq '/set/normal/3[2-9]|/own/' trained/pretraining.txt || fail "held-out or test images are trained on"
 [[ $(value trained/result.json ways | grep -o '"pretrained' | wc -l) -eq 5 ]] || fail "the pretrained backbone has no curve"
 [[ $(value trained/result.json images test_normal) == 40 ]] || fail "the test set is another"
+above "$(value trained/result.json exposures "as taken" "random weights" auroc)" 0.95 "AUROC where names coincide"
 
 fails 2 "'weights' is not given" pilot --out o
 fails 2 "'weights' is random" pilot --weights random --pretrain 2 --out o
@@ -41,7 +50,15 @@ fails 2 "'test-normal' is given alone" pilot --weights random --test-normal set/
 fails 2 "'false-alarms' is 1" pilot --weights random --false-alarms 1 --out o
 fails 2 '--masks' "$programs/dssl-defect-pilot" --weights random --normal set/normal --defects set/test/spot --out o
 fails 1 'nowhere' pilot --weights random --test-normal nowhere --test-defects set/test/spot --out o
+fails 1 'normal/00.png: is among the normal images to learn from and among the normal images of the test' \
+  pilot --weights random --test-normal set/normal --test-defects own/spot --out o
+# What can be known before pretraining is said before it.
+fails 2 "'coreset' is 0" pilot --pretrain 1 --coreset 0 --out o
+fails 2 "'blocks' is 9" pilot --pretrain 1 --blocks 9 --out o
+fails 2 "'height' is 41" bare --size 41 --threads 1 --normal set/normal --defects set/test/spot --pretrain 1 --out o
 rm set/masks/spot/03.png
+fails 1 '1 of 12 images with defects have no mask' pilot --pretrain 1 --out o
+[[ ! -e o/pretraining.txt ]] || fail "pretraining begins before what can be known is checked"
 fails 1 '1 of 12 images with defects have no mask' pilot --weights random --out o
 [[ ! -e o/report.html ]] || fail "a failure leaves a report"
 

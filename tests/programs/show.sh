@@ -80,6 +80,16 @@ fails 2 "'images' is 3; expected one image" \
 fails 1 'nowhere.jpg: ' show nowhere.jpg --kind pca --weights random --out no.png
 fails 1 'nowhere.safetensors' show "${images[@]}" --kind pca --weights nowhere.safetensors --out no.png
 fails 1 '1 masks for 2 images' show "${images[@]}" --kind overlay --masks voc/SegmentationClass/000000.png --out no.png
+# Folders are paired by places only where they hold as many: an image without a mask would shift all after it.
+mkdir some
+cp voc/SegmentationClass/00000{1,2,3,4,5,6}.png some
+fails 1 '6 masks for 8 images; expected one each' \
+  show voc/JPEGImages --count 3 --kind overlay --masks some --out no.png
+fails 1 '8 heat maps for 9 images; expected one each' \
+  show voc/JPEGImages "${images[0]}" --count 3 --kind overlay --heat voc/JPEGImages --out no.png
+fails 1 '8 masks for 8 images; expected one each, and in each folder as many' \
+  show voc/JPEGImages --count 3 --kind overlay --masks some voc/SegmentationClass/00000{0,7}.png --out no.png
+succeeds show voc/JPEGImages --count 3 --kind overlay --masks voc/SegmentationClass --out folders.png
 fails 1 'has 40 x 50 pixels, its image 32 x 32' show "${images[0]}" --kind overlay --heat one.png --out no.png
 fails 2 "one of --masks and --heat" show "${images[@]}" --kind overlay --out no.png
 [[ ! -e no.png ]] || fail "a picture was written in spite of an error"
