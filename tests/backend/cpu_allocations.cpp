@@ -50,9 +50,10 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
   using dssl::VectorView;
   constexpr Index rows = 402, width = 384, hidden = 1536, heads = 6;
   const auto numbers = [](Index count) { return std::vector<float>(static_cast<std::size_t>(count), 0.25F); };
-  auto x = numbers(rows * width), y = numbers(rows * hidden), w = numbers(hidden * width), b = numbers(hidden),
-       qkv = numbers(rows * 3 * width), d_qkv = numbers(rows * 3 * width), log_sum = numbers(rows * heads),
-       mean = numbers(rows), centre = numbers(hidden), narrow = numbers(rows * width);
+  auto x = numbers(rows * width), y = numbers(rows * hidden), w = numbers(hidden * width),
+       b = numbers(hidden), qkv = numbers(rows * 3 * width), d_qkv = numbers(rows * 3 * width),
+       log_sum = numbers(rows * heads), mean = numbers(rows), centre = numbers(hidden),
+       narrow = numbers(rows * width), compared = numbers(rows * hidden);
   const std::vector<dssl::Sequence> sequences{{.first = 0, .patches = 196, .references = 4},
                                               {.first = 201, .patches = 196, .references = 4}};
   const dssl::SequenceBatch batch{.sequences = {sequences.data(), {2}}, .rows = rows, .longest = 201};
@@ -66,9 +67,9 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
 
   for (const int threads : {1, 2}) {
     const dssl::Cpu cpu(dssl::CpuOptions{.threads = threads});
-    const MatrixView<float> x_(x.data(), rows, width), y_(y.data(), rows, hidden), w_(w.data(), hidden, width),
-        narrow_(narrow.data(), rows, width), log_(log_sum.data(), rows, heads), qkv_(qkv.data(), rows, 3 * width),
-        d_qkv_(d_qkv.data(), rows, 3 * width);
+    const MatrixView<float> x_(x.data(), rows, width), y_(y.data(), rows, hidden),
+        w_(w.data(), hidden, width), narrow_(narrow.data(), rows, width), log_(log_sum.data(), rows, heads),
+        qkv_(qkv.data(), rows, 3 * width), d_qkv_(d_qkv.data(), rows, 3 * width);
     const VectorView<float> b_(b.data(), hidden), mean_(mean.data(), rows), c_(centre.data(), hidden),
         first(w.data(), hidden * width), second(w2.data(), hidden * width), third(w3.data(), hidden * width),
         fourth(w4.data(), hidden * width);
@@ -88,30 +89,42 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
       cpu.gelu_backward(y_, y_, y_);
       cpu.gelu_forward_with_slope(d_qkv_, qkv_, qkv_);
       cpu.gelu_backward_from_slope(y_, b_, y_, y_);
-      cpu.residual_norm_forward(narrow_, {x_, mean_, VectorView<float>(log_sum.data(), rows)}, narrow_, x_, {}, {}, b_,
-                                b_, 1e-6);
+      cpu.residual_norm_forward(narrow_, {x_, mean_, VectorView<float>(log_sum.data(), rows)}, narrow_, x_,
+                                {}, {}, b_, b_, 1e-6);
       cpu.norm_residual_backward(narrow_, b_, c_, narrow_, c_, x_, {}, x_, mean_, mean_, b_, {});
       cpu.attention_forward<dssl::private_relation>(narrow_, log_, qkv_, batch, heads, dssl::all_groups);
       cpu.attention_backward<dssl::private_relation>(d_qkv_, narrow_, narrow_, log_, qkv_, batch, heads,
                                                      dssl::all_groups);
       cpu.centred_softmax(y_, y_, c_, 0.1);
-      cpu.cross_entropy(mean_, y_, y_, y_, VectorView<const dssl::TargetRows>(targets.data(), rows), 0.1, 1.0);
+      cpu.cross_entropy(mean_, y_, y_, MatrixView<const float>(compared.data(), rows, hidden),
+                        VectorView<const dssl::TargetRows>(targets.data(), rows), 0.1, 1.0);
       cpu.add_column_sum(c_, y_, {}, 1.0);
-      cpu.prototype_loss({mean_, VectorView<float>(entropy.data(), rows), MatrixView<float>(d_unit.data(), rows, width),
-                          MatrixView<float>(w5.data(), hidden, width), {}, c_},
+      cpu.prototype_loss({mean_,
+                          VectorView<float>(entropy.data(), rows),
+                          MatrixView<float>(d_unit.data(), rows, width),
+                          MatrixView<float>(w5.data(), hidden, width),
+                          {},
+                          c_},
                          unit_, unit_, {c_, VectorView<const dssl::TargetRows>(targets.data(), rows), {}}, {},
                          VectorView<std::byte>(workspace.data(), static_cast<Index>(workspace_bytes)));
       cpu.squared_norms(norms_, fourth, parts);
       cpu.adamw_step(first, second, third, fourth, norms_, parts, dssl::AdamWStep{.learning_rate = 1e-3});
       cpu.lars_step(first, second, fourth, norms_, parts, dssl::MomentumStep{.learning_rate = 1e-3});
-      cpu.adamw_step(first, second, third, fourth, norms_, parts, dssl::AdamWStep{.learning_rate = 1e-3}, fifth, 0.9);
+      cpu.adamw_step(first, second, third, fourth, norms_, parts, dssl::AdamWStep{.learning_rate = 1e-3},
+                     fifth, 0.9);
     };
     step();
     const std::size_t scratch = cpu.scratch_bytes();
     CHECK(scratch > 0);
     const long before = allocations;
     for (int repeat = 0; repeat < 3; ++repeat) step();
-    CHECK(allocations - before == 0);
+      // The thread sanitizer's builds have a stand-in for oneTBB, which takes memory for what it shares out.
+#if defined(__SANITIZE_THREAD__)
+    const bool counts = threads == 1;
+#else
+    const bool counts = true;
+#endif
+    CHECK((!counts || allocations - before == 0));
     CHECK(cpu.scratch_bytes() == scratch);
   }
 }

@@ -145,7 +145,7 @@ TEST_CASE("what lies outside an image takes no part in its score") {
     CHECK(s.truth[0] == ClassMap::ignored);
     // Padding is unlike anything that was learned, and yet has the lowest score; the image has the highest inside.
     const auto [least, most] = std::ranges::minmax_element(s.heat_map);
-    CHECK(s.heat_map[0] == *least);
+    CHECK(s.heat_map[0] == Approx(*least).epsilon(1e-6));  // a rounding apart where its neighbours are added otherwise
     CHECK(s.score == Approx(static_cast<double>(*most)).epsilon(0.2));
     CHECK(s.score >= static_cast<double>(*most));
   };
