@@ -30,12 +30,14 @@ def collect(folder):
         return [read(path) for path in sorted(glob.glob(os.path.join(folder, pattern)))]
 
     steps = several("step-*.json")
+    pairs = read(os.path.join(folder, "pairs.json")) or []
     out = {
         "steps": [s for s in steps if "parts" not in s],
         "profiles": [s for s in steps if "parts" in s and "scaling" not in s],
         "scaling": [s for s in steps if "scaling" in s],
         "features": several("features-*.json"),
-        "pairs": read(os.path.join(folder, "pairs.json")) or [],
+        "pairs": [p for p in pairs if p["task"] != "search"],
+        "searches": [p for p in pairs if p["task"] == "search"],
         "parts": read(os.path.join(folder, "parts.json")) or {},
         "first": read(os.path.join(folder, "first.json")) or [],
         "costs": read(os.path.join(folder, "costs.json")) or {},
@@ -89,17 +91,33 @@ def both(precision):
     return " / ".join(dict.fromkeys((precision["ours"], precision["peer"])))
 
 
+def pair_cells(p):
+    """What every comparison with a peer says: both times, the ratio, and memory."""
+    return (spread(p["ours"]["seconds"]), spread(p["peer_run"]["seconds"]),
+            f"**{p['ratio']['median']:.2f}** ({p['ratio']['min']:.2f} to {p['ratio']['max']:.2f}){loaded(p['others_load'])}",
+            f"{p['processor_seconds']['ratio']['median']:.2f}",
+            " / ".join(f"{megabytes(m['peak'])} ({megabytes(m['at_start'])})" for m in (p["peak"]["ours"], p["peak"]["peer"])))
+
+
 def pair_rows(pairs):
-    return [
-        (NAMES[p["arch"]], p["workload"]["batch"], p["threads"], both(p["precision"]), mode(p),
-         spread(p["ours"]["seconds"]), spread(p["peer_run"]["seconds"]),
-         f"**{p['ratio']['median']:.2f}** ({p['ratio']['min']:.2f} to {p['ratio']['max']:.2f}){loaded(p['others_load'])}",
-         f"{p['processor_seconds']['ratio']['median']:.2f}",
-         " / ".join(f"{megabytes(m['peak'])} ({megabytes(m['at_start'])})" for m in (p["peak"]["ours"], p["peak"]["peer"])))
-        for p in pairs
-    ]
+    return [(NAMES[p["arch"]], p["workload"]["batch"], p["threads"], both(p["precision"]), mode(p), *pair_cells(p))
+            for p in pairs]
 
 
+def search_rows(pairs):
+    rows = []
+    for p in pairs:
+        w = p["workload"]
+        chosen = p["arch"] == "coreset"
+        rows.append(
+            (f"coreset of {w['coreset']}" if chosen else f"{w['neighbours']} nearest by {p['arch']}",
+             f"{w['rows']} x {w['width']}", "" if chosen else w["queries"], p["threads"], p["peer_run"]["library"],
+             *pair_cells(p)))
+    return rows
+
+
+SEARCH_HEAD = ("search", "bank", "queries", "threads", "peer", "dssl, s", "peer, s", "ratio (min to max)",
+               "of processor time", "peak MB (of it before the bank was read), dssl / peer")
 PAIR_HEAD = ("model", "batch", "threads", "format", "peer", "dssl, s", "peer, s", "ratio (min to max)",
              "of processor time",
              "peak MB (of it before the model was made), dssl / peer")
@@ -281,7 +299,7 @@ def scaling_rows(measured):
 
 
 def any_load(results):
-    shares = [p["others_load"] for p in results["pairs"]]
+    shares = [p["others_load"] for p in results["pairs"] + results.get("searches", [])]
     shares += [s["others_load"] for key in ("steps", "profiles", "features") for s in results[key]]
     return max(shares, default=0.0)
 
@@ -375,6 +393,13 @@ def page(results, plots):
                              table(FEATURE_HEAD, feature_rows(results["features"])) if results["features"] else "",
                              *(image(f"performance-features-{arch}.svg", f"{NAMES[arch]}: feature map") for arch in NAMES),
                              table(PAIR_HEAD, pair_rows(feature_pairs)) if feature_pairs else ""))
+    if results.get("searches"):
+        parts.append(section(
+            "Nearest patches and coresets beside faiss",
+            "Exact search in float32 on the same rows, in turn, after both were found to give the same nearness and the "
+            "same radius. faiss has no coreset of its own: the peer takes distances to each choice from faiss's batched "
+            "kernel, or from numpy's product, and keeps the smallest.",
+            table(SEARCH_HEAD, search_rows(results["searches"]))))
     if results["first"]:
         parts.append(section("From the start of a process to its first feature", table(FIRST_HEAD, first_rows(results["first"]))))
     if results["parts"]:
@@ -392,7 +417,7 @@ def page(results, plots):
         "benchmarks/run.sh --python /path/to/python-with-torch   # without --python: no peer\n"
         "benchmarks/report.py --results benchmarks/results --docs docs\n```",
         "`dssl-step --parts` times one workload by primitive; `dssl_benchmarks --benchmark_filter=attention` one kind of "
-        "part; `peers/run.py` one comparison; `peers/densedino.py --check tests/fixtures` compares the peer with the "
+        "part; `peers/run.py` one comparison, `--task search` that with faiss; `peers/densedino.py --check tests/fixtures` compares the peer with the "
         "reference numbers."))
     return "\n\n".join(parts) + "\n"
 
@@ -401,6 +426,7 @@ def markdown(results):
     blocks = [machine_lines(results), load_line(results)]
     for title, head, rows in (
         ("In turn with a peer", PAIR_HEAD, pair_rows(results["pairs"])),
+        ("Search in turn with a peer", SEARCH_HEAD, search_rows(results.get("searches", []))),
         ("Training step", STEP_HEAD, step_rows(results["steps"])),
         ("Feature extraction", FEATURE_HEAD, feature_rows(results["features"])),
         ("First feature", FIRST_HEAD, first_rows(results["first"])),

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Measures everything and writes one JSON file and one Markdown table; docs/performance.md is made from them.
 #
-#   benchmarks/run.sh [--build FOLDER] [--out FOLDER] [--python PYTHON_WITH_TORCH] [--precision "f32 ..."] [--quick]
+#   benchmarks/run.sh [--build FOLDER] [--out FOLDER] [--python PYTHON_WITH_TORCH] [--faiss PYTHON_WITH_FAISS]
+#                     [--precision "f32 ..."] [--quick]
 #
 # --build      a CMake build folder of type Release (build/release); it is built first
 # --out        where results.json, results.md and what they were made from go (benchmarks/results)
 # --python     an interpreter with PyTorch: the peer is run too, in turn with dssl
+# --faiss      an interpreter with faiss: the searches are run too, in turn with dssl
 # --precision  number formats to measure ("f32")
 # --quick      few repeats: to see that it works, not to quote
 #
@@ -15,6 +17,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$root/build/release
 out=$root/benchmarks/results
 python=
+faiss=
 precisions=f32
 quick=0
 while (($# > 0)); do
@@ -22,9 +25,10 @@ while (($# > 0)); do
     --build) build=$2; shift 2 ;;
     --out) out=$2; shift 2 ;;
     --python) python=$2; shift 2 ;;
+    --faiss) faiss=$2; shift 2 ;;
     --precision) precisions=$2; shift 2 ;;
     --quick) quick=1; shift ;;
-    *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
   esac
 done
 
@@ -37,7 +41,7 @@ if [[ $(cached CMAKE_BUILD_TYPE) != Release || -n $(cached DSSL_SANITIZE) || $(c
   echo "run.sh: $build is a '$(cached CMAKE_BUILD_TYPE)' build; speed is measured with Release, without sanitizers" >&2
   exit 1
 fi
-cmake --build "$build" --target dssl_benchmarks dssl-step dssl-features
+cmake --build "$build" --target dssl_benchmarks dssl-step benchmarks/dssl-features dssl-search
 
 programs=$build/benchmarks
 mkdir -p "$out"
@@ -87,5 +91,10 @@ if [[ -n $python ]]; then
     pair --task step --arch small16 tiny16 --peer eager eager-lean compile compile-lean
     pair --task features --arch tiny16 small16 base16 --peer eager compile
   done
+fi
+if [[ -n $faiss ]]; then
+  say "dssl and faiss in turn"
+  "$root/benchmarks/peers/run.py" --build "$programs" --python "$faiss" --task search --peer faiss --pairs $pairs \
+    --warm-up 1 --out "$out/pairs.json" > /dev/null
 fi
 "$root/benchmarks/report.py" --results "$out"

@@ -21,17 +21,15 @@ The commands of `--task features` are the same but for `check`, which gives thre
 import argparse
 import contextlib
 import glob
-import json
 import math
 import os
-import sys
-import time
 
 import numpy
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import served
 from tensor_file import read_case
 
 # Rows attend to columns, in the order class, reference, patch. n: none, s: itself only, f: full.
@@ -563,22 +561,8 @@ def check(folder, options):
 # --- Serve -----------------------------------------------------------------------------------------------------------
 
 
-def status_bytes(field):
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field + ":"):
-                return 1024 * int(line.split()[1])
-    return 0
-
-
-def reset_peak():
-    """Makes the kernel forget the largest resident memory so far."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-
-
 def serve(path, options):
-    at_start = status_bytes("VmRSS")
+    at_start = served.status_bytes("VmRSS")
     tensors, c = read_case(path)
     weights = {k[len("weight.") :]: v for k, v in tensors.items() if k.startswith("weight.")}
     torch.manual_seed(1)
@@ -587,23 +571,7 @@ def serve(path, options):
     else:
         check_command, step_command = training_commands(c, tensors, weights, options)
     del tensors, weights
-    measured = False
-    print("ready", json.dumps(describe(options)), flush=True)
-    for line in sys.stdin:
-        command = line.strip()
-        if command == "step":
-            if not measured:
-                reset_peak()
-                measured = True
-            begin = time.perf_counter()
-            step_command()
-            print(f"{time.perf_counter() - begin:.6f}", flush=True)
-        elif command == "check":
-            print(" ".join(f"{x:.9g}" for x in check_command()), flush=True)
-        elif command == "peak":
-            print(status_bytes("VmHWM"), at_start, flush=True)
-        else:
-            raise SystemExit(f"unknown command {command!r}")
+    served.answer(describe(options), at_start, check_command, step_command)
 
 
 def training_commands(c, tensors, weights, options):

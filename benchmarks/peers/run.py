@@ -3,6 +3,8 @@
 
     run.py --build build/release/benchmarks --python PYTHON_WITH_TORCH --out pairs.json \
            [--task step|features] [--arch small16 ...] [--peer eager|compile|compile-max ...] [--precision f32|bf16]
+    run.py --build build/release/benchmarks --python PYTHON_WITH_FAISS --out pairs.json \
+           --task search [--arch cosine distance coreset] [--peer faiss|faiss-numpy] [--features FILE] [--sizes ...]
 
 Both begin from one file with the same weights and the same views. First they make steps that must give the same
 losses and gradient norms; only then is time taken: warm-up in turn, then at least five pairs. The peer gets what
@@ -37,6 +39,13 @@ PEERS = {
     "compile": ["--compile"],
     "compile-lean": ["--compile", "--lean"],
     "compile-max": ["--compile", "max"],
+    "faiss": [],
+    "faiss-numpy": ["--coreset-by", "numpy"],
+}
+DEFAULTS = {  # what is compared, and beside which peers
+    "step": (["small16", "tiny16"], ["eager", "compile"]),
+    "features": (["small16", "tiny16"], ["eager", "compile"]),
+    "search": (["cosine", "distance", "coreset"], ["faiss"]),
 }
 
 
@@ -98,7 +107,11 @@ def compare(options, arch, peer):
     threads = options.threads or len(os.sched_getaffinity(0))
     program = os.path.join(options.build, "dssl-" + options.task)
     sizes = ["--arch", arch]
-    if options.task == "features":
+    script, told = "densedino.py", ["--task", options.task, "--precision", options.precision]
+    if options.task == "search":
+        script, told = "faiss_search.py", ["--search", arch]
+        sizes = ["--search", arch, *options.sizes, *(["--features", options.features] if options.features else [])]
+    elif options.task == "features":
         sizes += ["--size", str(options.size), "--batch", str(options.batch or 1)]
     elif options.batch:
         sizes += ["--batch", str(options.batch)]
@@ -109,9 +122,8 @@ def compare(options, arch, peer):
         environment.update(item.split("=", 1) for item in options.peer_env)
         ours = Contestant([program, *sizes, "--serve", "--start", start, "--threads", str(threads),
                            "--precision", options.ours_precision or options.precision], dict(os.environ))
-        theirs = Contestant([options.python, os.path.join(HERE, "densedino.py"), "--serve", start,
-                             "--task", options.task, "--threads", str(threads),
-                             "--precision", options.precision, *PEERS[peer]], environment)
+        theirs = Contestant([options.python, os.path.join(HERE, script), "--serve", start, "--threads", str(threads),
+                             *told, *PEERS[peer]], environment)
 
     # Rounding grows from step to step; bf16 keeps three digits.
     coarse = "bf16" in (options.precision, options.ours_precision)
@@ -169,7 +181,8 @@ def table(results):
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
-        sizes = r["arch"] + ", " + ", ".join(f"{k} {v}" for k, v in r["workload"].items() if k in ("batch", "size"))
+        sizes = r["arch"] + ", " + ", ".join(f"{k} {v}" for k, v in r["workload"].items()
+                                          if k in ("batch", "size", "rows", "width", "queries", "neighbours"))
         ratio = r["ratio"]
         peak = " / ".join("{:.0f} ({:.0f})".format(*(r["peak"][who][k] / 1e6 for k in ("peak", "at_start")))
                           for who in ("ours", "peer"))
@@ -185,11 +198,14 @@ def table(results):
 
 def main():
     parser = argparse.ArgumentParser(description="Runs dssl and a peer in turn.")
-    parser.add_argument("--build", required=True, help="folder with dssl-step and dssl-features")
-    parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch")
-    parser.add_argument("--task", choices=("step", "features"), default="step")
-    parser.add_argument("--arch", nargs="+", default=["small16", "tiny16"])
-    parser.add_argument("--peer", nargs="+", choices=sorted(PEERS), default=["eager", "compile"])
+    parser.add_argument("--build", required=True, help="folder with dssl-step, dssl-features and dssl-search")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch, or faiss")
+    parser.add_argument("--task", choices=DEFAULTS, default="step")
+    parser.add_argument("--arch", nargs="+", help="architectures, or searches")
+    parser.add_argument("--peer", nargs="+", choices=sorted(PEERS))
+    parser.add_argument("--features", help="search: patch features that dssl-features wrote as safetensors")
+    parser.add_argument("--sizes", action="append", default=[], metavar="ARGUMENT",
+                        help="search: a size as dssl-search takes it, as in --sizes=--rows=50000; may be repeated")
     parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--ours-precision", help="where it differs from the peer's")
     parser.add_argument("--threads", type=int, default=0, help="0: all processors")
@@ -202,9 +218,10 @@ def main():
     options = parser.parse_args()
     if options.pairs < 5:
         parser.error("--pairs: at least 5")
+    arches, peers = DEFAULTS[options.task]
     results = []
-    for arch in options.arch:
-        for peer in options.peer:
+    for arch in options.arch or arches:
+        for peer in options.peer or peers:
             results.append(compare(options, arch, peer))
             known = []
             if os.path.exists(options.out):

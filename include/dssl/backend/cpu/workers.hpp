@@ -20,7 +20,7 @@ namespace dssl::cpu {
 
 /// Is told of every loop that threads could share, how long each of its tasks took on one of them.
 ///
-/// With it, a run on one thread says what a run on many would wait for: `benchmarks/scaling.cpp`.
+/// With it, a run on one thread says what a run on many would wait for: `benchmarks/scaling.hpp`.
 class LoopObserver {
  public:
   LoopObserver() = default;
