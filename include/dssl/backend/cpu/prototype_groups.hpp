@@ -44,15 +44,22 @@ inline void order_by_target(std::span<std::int32_t> order, std::span<const Targe
 
 /// Which column of a group's teacher rows each of its student rows is compared with.
 struct TargetColumns {
-  std::span<std::int32_t> column_of;                    ///< (N) scratch: a teacher row's column
+  std::span<std::int32_t> column_of;                    ///< (N) a teacher row's column; -1: none
   std::span<std::int32_t> teacher_rows;                 ///< a column's teacher row
   std::array<std::span<std::int32_t>, 2> of_student;    ///< column of a student's first and second target; -1: none
   Index columns = 0;
   Index slots = 0;        ///< targets of the student that has most
   bool in_order = false;  ///< every student's only target has the student's own column
 
-  void assign(std::span<const std::int32_t> students, std::span<const TargetRows> targets) {
+  /// Before the first group.
+  void clear() {
     std::ranges::fill(column_of, -1);
+    columns = 0;
+  }
+
+  void assign(std::span<const std::int32_t> students, std::span<const TargetRows> targets) {
+    for (const std::int32_t row : teacher_rows.first(static_cast<std::size_t>(columns)))  // of the group before
+      column_of[static_cast<std::size_t>(row)] = -1;
     columns = 0;
     slots = 0;
     in_order = true;
@@ -104,6 +111,7 @@ struct RowGroups {
   /// Sorts the students and gives the largest number of teacher rows that a group is compared with.
   Index sort(const PrototypeCut& cut, std::span<const TargetRows> targets) {
     order_by_target(order, targets);
+    columns.clear();
     Index most = 0;
     for (Index group = 0; group < cut.groups; ++group) {
       begin_group(cut, group, targets);
