@@ -48,8 +48,7 @@ TEST_CASE("Cuda in double renders the views of Cuda in float", "[cuda]") {
   MultiCropOptions options;
   options.global_size = options.local_size = {20, 17};
   const MultiCrop<> views(options);
-  const std::vector<Scene> scenes{
-      {drawn_picture<std::uint8_t>(40, 31, 3), views.plan(40, 31, {.seed = 1})},
-      {drawn_picture<std::uint16_t>(33, 50, 3), views.plan(33, 50, {.seed = 2})}};
+  const std::vector<Scene> scenes{{drawn_picture<std::uint8_t>(40, 31, 3), views.plan(40, 31, {.seed = 1})},
+                                  {drawn_picture<std::uint16_t>(33, 50, 3), views.plan(33, 50, {.seed = 2})}};
   CHECK(OnDevice<BasicCuda<double>>()(views, scenes) == OnDevice<Cuda>()(views, scenes));
 }

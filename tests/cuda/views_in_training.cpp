@@ -21,11 +21,14 @@ using namespace dssl::test;
 
 namespace {
 
-TrainerOptions device_options() {
+/// Four updates of two passes.
+TrainerOptions options_of(ViewsOn where) {
   TrainerOptions options = tiny_options();
-  options.views_on = ViewsOn::device;
+  options.epochs = 2;
+  options.views_on = where;
   return options;
 }
+TrainerOptions device_options() { return options_of(ViewsOn::device); }
 
 /// Noise, of which some images cannot be read.
 class DamagedImages {
@@ -56,7 +59,7 @@ struct PlainViews {
 
 TEST_CASE("a run on Cuda that makes its views there is the run with views of the host", "[cuda]") {
   if (!device_is_there()) return;
-  const auto of_host = run<Tiny>(Cuda(), tiny_options());
+  const auto of_host = run<Tiny>(Cuda(), options_of(ViewsOn::host));
   const auto of_device = run<Tiny>(Cuda(), device_options());
   REQUIRE(of_device.losses.size() == of_host.losses.size());
   for (std::size_t i = 0; i < of_host.losses.size(); ++i)
@@ -93,8 +96,8 @@ TEST_CASE("a run with views of the device goes on where it was cut, here or ther
 TEST_CASE("batches taken ahead change nothing of what a run says of unreadable images", "[cuda]") {
   if (!device_is_there()) return;
   const auto story = [](ViewsOn where, const DamagedImages& images, double bearable) {
-    TrainerOptions options = tiny_options();
-    options.views_on = where;
+    TrainerOptions options = options_of(where);
+    options.epochs = 1;
     options.max_unreadable = bearable;
     Trainer<Tiny, Cuda> trainer(options, Cuda());
     std::vector<Index> out;

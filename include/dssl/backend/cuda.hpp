@@ -171,8 +171,8 @@ class BasicCuda {
   /// Renders views on the device (`RendersViews`): sheets are copied from pinned memory by a stream of their own,
   /// beside what the backend's stream does, and rendered in the order of that stream.
   ///
-  /// Views of 8-bit images are those of dssl/views to the bit before they are normalised; others within 1e-5 of full
-  /// scale. Holds two sheets in pinned memory and two on the device, which grow to the largest; computes in the
+  /// Views of 8-bit images are those of dssl/views to the bit before they are normalised (docs/cuda.md has the one
+  /// exception); others within 1e-5 of full scale. Holds two sheets in pinned memory and two on the device, which grow to the largest; computes in the
   /// backend's scratch. At most nine launches a run of views. Copies share the sheets. Test: tests/cuda/views.cpp.
   class ViewRenderer {
    public:

@@ -1,7 +1,9 @@
 // Cuda backend: the arithmetic of one pixel of a view, with the roundings of the views room.
 //
 // In 8 bits the results are those of dssl/views to the bit: integers, and floats whose products are rounded
-// before they are summed. In float they are the same formulas, which compilers may contract as they like.
+// before they are summed. (Of a turned hue the CPU's compiler may contract products and sums: one value in a
+// few millions is then another level.) In float they are the same formulas, which compilers may contract as
+// they like.
 #pragma once
 
 #include <cstdint>
@@ -117,7 +119,11 @@ __device__ __forceinline__ float channel_of_hue(float sectors, float saturation,
   const float k = turned >= 6.0F ? turned - 6.0F : turned;
   const float ramp = k < 4.0F - k ? k : 4.0F - k;
   const float depth = ramp < 0.0F ? 0.0F : ramp > 1.0F ? 1.0F : ramp;
-  return value * (1.0F - saturation * depth);
+  return __fmul_rn(value, __fadd_rn(1.0F, -__fmul_rn(saturation, depth)));
+}
+
+__device__ __forceinline__ std::uint8_t nearest_level(float value) {
+  return static_cast<std::uint8_t>(static_cast<int>(__fadd_rn(value, 0.5F)));
 }
 
 __device__ __forceinline__ void turn_hue(std::uint8_t& red, std::uint8_t& green, std::uint8_t& blue,
@@ -131,10 +137,9 @@ __device__ __forceinline__ void turn_hue(std::uint8_t& red, std::uint8_t& green,
   const float saturation = static_cast<float>(saturation_of_bytes(largest, smallest)) * (1.0F / 255.0F);
   const float sectors = __fmul_rn(static_cast<float>(hue * 6), 1.0F / 255.0F);
   const float value = static_cast<float>(largest);
-  red = static_cast<std::uint8_t>(static_cast<int>(channel_of_hue(sectors, saturation, value, 5.0F) + 0.5F));
-  green =
-      static_cast<std::uint8_t>(static_cast<int>(channel_of_hue(sectors, saturation, value, 3.0F) + 0.5F));
-  blue = static_cast<std::uint8_t>(static_cast<int>(channel_of_hue(sectors, saturation, value, 1.0F) + 0.5F));
+  red = nearest_level(channel_of_hue(sectors, saturation, value, 5.0F));
+  green = nearest_level(channel_of_hue(sectors, saturation, value, 3.0F));
+  blue = nearest_level(channel_of_hue(sectors, saturation, value, 1.0F));
 }
 
 __device__ __forceinline__ void turn_hue(float& red, float& green, float& blue, float shift) {
