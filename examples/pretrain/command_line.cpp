@@ -52,6 +52,7 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"recipe", "--recipe"},
     {"backend", "--backend"},
     {"precision", "--precision"},
+    {"views_on", "--views-on"},
     {"arch", "--arch"},
     {"split", "--split"},
     {"count", "--synthetic-count"},
@@ -251,6 +252,9 @@ void CommandLine::x_add_run_options() {
   x_app.add_option("--backend", x_job.backend, backend_help)->group(group);
   x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
   x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
+  x_app.add_option("--views-on", x_views_on, "Where views are made: host, or device (--backend cuda)")
+      ->check(CLI::IsMember({"host", "device"}))
+      ->group(group);
   x_app
       .add_option("--checkpoint-steps", x_job.options.checkpoint_steps,
                   "Checkpoints also after every so many steps; 0: only after epochs")
@@ -329,6 +333,7 @@ Job CommandLine::job() {
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd
                    : x_optimiser == "lars" ? OptimiserKind::lars
                                            : OptimiserKind::adamw;
+  job.options.views_on = x_views_on == "device" ? ViewsOn::device : ViewsOn::host;
   job.options.loader_threads = job.threads;
   job.options.checkpoint = job.checkpoint_path();
   if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();

@@ -39,6 +39,7 @@ class CommandLine {
   Index x_global_size = 0, x_local_size = 0, x_locals = -1;
   std::vector<double> x_global_scale, x_local_scale;
   std::string x_optimiser = "adamw";
+  std::string x_views_on = "host";
   CLI::Option* x_resume = nullptr;
   CLI::Option* x_image_all_views = nullptr;
 };

@@ -74,6 +74,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["backend"] = x_job.backend;
   options["threads"] = x_job.threads;
   options["precision"] = x_job.precision;
+  options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points;
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
   if (!x_job.monitor.empty()) {

@@ -9,9 +9,12 @@
 #include <dssl/backend/cuda.hpp>
 #include <dssl/backend/cuda/product.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
+#include <dssl/views/multi_crop.hpp>
 
 #include "cuda/rig.hpp"
+#include "cuda/view_scenes.hpp"
 #include "thrown.hpp"
+#include "views/pictures.hpp"
 
 namespace dssl::test {
 
@@ -155,4 +158,50 @@ TEST_CASE("a backend gives back all memory of the device", "[cuda]") {
     CHECK(device.used() > before);  // a buffer outlives its backend
   }
   CHECK(device.used() == before);
+}
+
+TEST_CASE("a batch of views is at most nine launches, and the third allocates nothing", "[cuda]") {
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  MultiCropOptions options;
+  options.global_size = {20, 24};
+  options.local_size = {16, 9};
+  const MultiCrop<> views(options);
+  std::vector<Scene> scenes;
+  for (std::uint64_t i = 0; i < 3; ++i)
+    scenes.push_back({drawn_picture<std::uint8_t>(40, 40, 3, i), views.plan(40, 40, {.seed = i})});
+  const Cuda cuda;
+  const Cuda::ViewRenderer renderer(cuda);
+  const Buffer room = cuda.allocate(std::size_t{1} << 20);
+  std::vector<ViewPack> packs(scenes.size());
+  ViewSheet sheet;
+  std::vector<float> mean;
+  std::vector<float> deviation;
+  views.normalisation(mean, deviation, 3);
+  for (std::size_t s = 0; s < scenes.size(); ++s) {
+    pack_views(packs[s], scenes[s].image, scenes[s].plans, views.interpolation, mean, deviation);
+    sheet.add(packs[s], std::vector<void*>(scenes[s].plans.size(), room.data()));
+  }
+  const auto batch = [&] {
+    sheet.write(renderer.stage(sheet.bytes()));
+    renderer.send(sheet.views());
+    renderer.render(sheet.runs());
+    cuda.synchronise();
+  };
+  batch();
+  batch();
+  const std::size_t launches = device.launches;
+  device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}, {"cudaMallocHost", cudaErrorMemoryAllocation}};
+  CHECK(thrown_by<CudaError>(batch) == "(nothing was thrown)");
+  device.fails.clear();
+  CHECK(device.launches - launches <= 9);
+  // What fails says what it was.
+  const auto failure = [&](const char* call) {
+    device.fails = {{call, cudaErrorInvalidValue}};
+    std::string text = thrown_by<CudaError>(batch);
+    device.fails.clear();
+    device.recover();
+    return text;
+  };
+  CHECK(contains(failure("cudaMemcpyAsync"), "bytes of views"));
+  CHECK(contains(failure("cudaLaunchKernelEx"), "render_views (18)"));
 }

@@ -24,7 +24,7 @@
 struct cudaStreamStandIn : cuda_stand_in::Stream {};
 using cudaStream_t = cudaStreamStandIn*;
 struct cudaEventStandIn {
-  cudaStream_t stream = nullptr;
+  std::shared_ptr<cuda_stand_in::Mark> mark;
 };
 using cudaEvent_t = cudaEventStandIn*;
 
@@ -237,12 +237,22 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  event->stream = stream;
-  return cuda_stand_in::begin_call("cudaEventRecord");
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaEventRecord"); error != cudaSuccess) return error;
+  event->mark = std::make_shared<cuda_stand_in::Mark>();
+  event->mark->stream = stream;
+  return cuda_stand_in::Device::get().enqueue(stream, [mark = event->mark] { mark->reached = true; });
 }
-/// Does what was given to the event's stream, later work too.
+/// Does what was given to the event's stream before the event.
 inline cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  return event->stream == nullptr ? cudaSuccess : cuda_stand_in::Device::get().finish(event->stream);
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaEventSynchronize"); error != cudaSuccess) return error;
+  return event->mark == nullptr ? cudaSuccess : cuda_stand_in::Device::get().finish_until(*event->mark);
+}
+/// The stream's later work waits for the event as it is now.
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaStreamWaitEvent"); error != cudaSuccess) return error;
+  if (event->mark == nullptr) return cudaSuccess;
+  return cuda_stand_in::Device::get().enqueue(
+      stream, [mark = event->mark] { static_cast<void>(cuda_stand_in::Device::get().finish_until(*mark)); });
 }
 
 /// From the host: at once where its memory is not pinned, by way of a copy; else when the stream gets there.
@@ -382,6 +392,15 @@ T __ldg(const T* from) {
 }
 inline float rsqrtf(float x) { return 1.0F / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
+/// Products and sums that are rounded by themselves, whatever the compiler makes of others.
+inline float __fmul_rn(float x, float y) {
+  const volatile float product = x * y;
+  return product;
+}
+inline float __fadd_rn(float x, float y) {
+  const volatile float sum = x + y;
+  return sum;
+}
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
 inline float __fdividef(float x, float y) { return x / y; }

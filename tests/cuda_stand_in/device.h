@@ -30,6 +30,12 @@ struct Stream {
   std::deque<std::function<void()>> work;
 };
 
+/// A point in a stream's work that others wait for.
+struct Mark {
+  Stream* stream = nullptr;
+  bool reached = false;
+};
+
 /// The one device of the process.
 class Device {
  public:
@@ -164,18 +170,21 @@ class Device {
     }
     return note(sticky);
   }
-  /// Does a stream's work.
+  /// Does a stream's work; in backward order, first that of all younger streams, which nobody waits for yet.
   cudaError_t finish(Stream* stream) {
     if (stream == nullptr) return finish_all();
     const std::scoped_lock lock(mutex);
-    if (!stream->work.empty()) {
-      const Open open(*this);
-      while (!stream->work.empty()) {
-        const std::function<void()> work = std::move(stream->work.front());
-        stream->work.pop_front();
-        if (sticky == cudaSuccess) work();
-      }
+    if (schedule() == Order::backward) {
+      const auto others = x_streams;
+      for (auto other = others.rbegin(); other != others.rend() && *other != stream; ++other) x_work(*other, nullptr);
     }
+    x_work(stream, nullptr);
+    return note(sticky);
+  }
+  /// Does a stream's work up to a point of it.
+  cudaError_t finish_until(const Mark& mark) {
+    const std::scoped_lock lock(mutex);
+    if (!mark.reached) x_work(mark.stream, &mark);
     return note(sticky);
   }
   cudaError_t finish_all() {
@@ -198,6 +207,16 @@ class Device {
   }
 
  private:
+  void x_work(Stream* stream, const Mark* until) {
+    if (stream->work.empty()) return;
+    const Open open(*this);
+    while (!stream->work.empty() && (until == nullptr || !until->reached)) {
+      const std::function<void()> work = std::move(stream->work.front());
+      stream->work.pop_front();
+      if (sticky == cudaSuccess) work();
+    }
+  }
+
   static constexpr std::size_t page = 4096;
   struct Block {
     std::byte* base = nullptr;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/cuda/runtime.cuh>
@@ -256,6 +257,38 @@ TEST_CASE("the host cannot touch the device's memory, and work waits until it is
   large.assign(large.size(), 3.0F);
   CHECK(first.values()[2'999'999] == 1.0F);
   CHECK(second.values()[2'999'999] == 2.0F);
+}
+
+TEST_CASE("streams wait for each other's events, and for no more than they were asked to", "[cuda_stand_in]") {
+  const cuda::Stream older(0);
+  const cuda::Stream younger(0);
+  const Numbers numbers(older, {1.0F, 2.0F, 3.0F});
+  older.synchronise();
+  cudaEvent_t event = nullptr;
+  REQUIRE(cudaEventCreateWithFlags(&event, cudaEventDisableTiming) == cudaSuccess);
+  CHECK(cudaEventSynchronize(event) == cudaSuccess);  // never recorded: nothing to wait for
+  float* const at = numbers.data();
+  // What the younger stream does before the event is seen by the older one, which waits; what it does after
+  // need not be.
+  younger.copy(at + 1, at + 2, sizeof(float));
+  REQUIRE(cudaEventRecord(event, younger.handle()) == cudaSuccess);
+  younger.copy(at + 2, at, sizeof(float));
+  REQUIRE(cudaStreamWaitEvent(older.handle(), event, 0) == cudaSuccess);
+  older.copy(at, at + 1, sizeof(float));
+  CHECK(numbers.values() == std::vector<float>{3.0F, 3.0F, 3.0F});
+  younger.synchronise();
+  // Without a wait, one order does the younger stream's work too late, and the other too early.
+  for (const auto& [order, seen] : {std::pair(Order::forward, 3.0F), std::pair(Order::backward, 7.0F)}) {
+    cuda_stand_in::schedule() = order;
+    const Numbers others(older, {3.0F, 7.0F});
+    older.synchronise();
+    younger.copy(others.data(), others.data() + 1, sizeof(float));
+    float first = 0;
+    older.download(&first, others.data(), sizeof(float));
+    CHECK(first == seen);
+  }
+  cuda_stand_in::schedule() = Order::forward;
+  CHECK(cudaEventDestroy(event) == cudaSuccess);
 }
 
 TEST_CASE("a device that is too small says how much was asked for", "[cuda_stand_in]") {

@@ -20,4 +20,12 @@ dssl::RunSummary train_on_gpu(const dssl::TrainerOptions& options, const Scenes&
 }
 // [train end]
 
+// [views]
+dssl::RunSummary train_with_views_of_the_device(dssl::TrainerOptions options, const Scenes& scenes) {
+  options.views_on = dssl::ViewsOn::device;
+  dssl::Trainer<SmallRecipe, dssl::Cuda> trainer(options);
+  return trainer.fit(scenes);
+}
+// [views end]
+
 }  // namespace snippets

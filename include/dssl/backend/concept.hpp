@@ -8,6 +8,7 @@
 #include <string>
 
 #include <dssl/backend/operands.hpp>
+#include <dssl/backend/view_work.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -214,6 +215,20 @@ concept ResidualNorms = requires(const B& b, MatrixView<T> y, MatrixView<const T
                                  const BranchRows<T>& branch) {
   b.residual_norm_forward(y, to, x, x, branch, rows, w, w, 1e-6);
   b.norm_residual_backward(y, v, v, y, v, x, rows, x, w, w, w, branch);
+};
+
+/// Optional: renders views of images from sheets (dssl/backend/view_work.hpp; dssl/views/view_sheet.hpp writes them).
+/// stage(bytes): memory of the host for the next sheet, at most two of which are under way.  send(views): the sheet
+/// is written; its copy may begin.  render(runs): the views of the first sheet that was sent and not rendered, =, at the
+/// `out` of each, before whatever the backend is asked for next.  device_bytes(): memory that sheets have needed.
+template <class B>
+concept RendersViews = requires(const B& b, typename B::ViewRenderer& views, std::span<const ViewRun> runs) {
+  typename B::ViewRenderer;
+  requires std::constructible_from<typename B::ViewRenderer, const B&>;
+  { views.stage(std::size_t{}) } -> std::same_as<std::span<std::byte>>;
+  views.send(Index{});
+  views.render(runs);
+  { views.device_bytes() } -> std::same_as<std::size_t>;
 };
 
 }  // namespace dssl

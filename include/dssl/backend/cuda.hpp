@@ -14,12 +14,14 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/cuda/error.hpp>
 #include <dssl/backend/precision.hpp>
+#include <dssl/backend/view_work.hpp>
 
 namespace dssl {
 
 namespace cuda {
 
 class Device;
+class ViewSlots;
 
 /// Attention under one relation; defined in cuda.cuh. A relation of one's own takes one line in the source
 /// file that nvcc compiles: template struct dssl::cuda::AttentionUnder<float, my_relation>;
@@ -166,6 +168,30 @@ class BasicCuda {
   void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
                  Vector teacher, double momentum) const;
 
+  /// Renders views on the device (`RendersViews`): sheets are copied from pinned memory by a stream of their own,
+  /// beside what the backend's stream does, and rendered in the order of that stream.
+  ///
+  /// Views of 8-bit images are those of dssl/views to the bit before they are normalised (docs/cuda.md has the one
+  /// exception); others within 1e-5 of full scale. Holds two sheets in pinned memory and two on the device, which grow to the largest; computes in the
+  /// backend's scratch. At most nine launches a run of views. Copies share the sheets. Test: tests/cuda/views.cpp.
+  class ViewRenderer {
+   public:
+    explicit ViewRenderer(const BasicCuda& backend);
+
+    /// Pinned memory for the next sheet. Throws `Error` while two are sent and not rendered.
+    [[nodiscard]] std::span<std::byte> stage(std::size_t bytes) const;
+    /// Begins the copy of the sheet that was staged last, of that many views.
+    void send(Index views) const;
+    /// Renders the first sheet that was sent and not rendered, to the places that its views name. Returns before it is
+    /// done. Throws `Error` where there is none.
+    void render(std::span<const ViewRun> runs) const;
+    /// Memory of the device that sheets have needed so far.
+    [[nodiscard]] std::size_t device_bytes() const;
+
+   private:
+    std::shared_ptr<cuda::ViewSlots> x_slots;
+  };
+
  private:
   void x_upload(void* destination, const void* source, std::size_t bytes) const;
   void x_download(void* destination, const void* source, std::size_t bytes) const;
@@ -179,5 +205,6 @@ using Cuda = BasicCuda<float>;
 static_assert(Backend<BasicCuda<float>> && Backend<BasicCuda<double>>);
 static_assert(FusedPrototypeLoss<BasicCuda<float>> && FusedUpdate<BasicCuda<float>>);
 static_assert(GeluSlopes<BasicCuda<float>> && ResidualNorms<BasicCuda<float>>);
+static_assert(RendersViews<BasicCuda<float>> && RendersViews<BasicCuda<double>>);
 
 }  // namespace dssl

@@ -23,6 +23,9 @@ struct TeacherOptions {
   Index warmup_temperature_epochs = 0;
 };
 
+/// Where views are made of images: on the host by the loader's threads, or by the step's backend, where it can.
+enum class ViewsOn : std::uint8_t { host, device };
+
 /// Everything a `Trainer` can be told at run time.
 struct TrainerOptions {
   Index epochs = 100;
@@ -37,6 +40,7 @@ struct TrainerOptions {
   TeacherOptions teacher{};
   LossOptions loss{};
   MultiCropOptions views{};
+  ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md)
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
   int loader_threads = 0;         ///< workers that prepare views; 0: all
   double max_unreadable = 0.1;    ///< share of unreadable images that ends the run
@@ -81,8 +85,8 @@ struct TrainerOptions {
 
 /// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
 ///
-/// Options that only decide how it is carried out (threads, prefetch, files) are left out: a run may be resumed
-/// with others.
+/// Options that only decide how it is carried out (threads, prefetch, where views are made, files) are left out: a run
+/// may be resumed with others.
 template <class F>
 void for_each_option(const TrainerOptions& o, F&& f) {
   f("epochs", o.epochs);

@@ -40,7 +40,8 @@ struct StepReport {
   double teacher_momentum = 0;
   double teacher_temperature = 0;
   double seconds = 0;             ///< of this step, waiting included
-  double data_wait_seconds = 0;   ///< part of it spent waiting for views
+  double data_wait_seconds = 0;   ///< part of it spent waiting for views (for images, while the device works, where
+                                  ///< it makes the views)
   double images_per_second = 0;   ///< of this step
   Index unreadable = 0;           ///< images skipped so far
   Collapse collapse = Collapse::none;

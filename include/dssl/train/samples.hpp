@@ -20,6 +20,7 @@
 #include <dssl/train/view_batch.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/image.hpp>
+#include <dssl/views/view_pack.hpp>
 
 namespace dssl {
 
@@ -62,7 +63,8 @@ class EpochOrder {
 /// The views of one image and the points of its view pairs.
 struct SampleViews {
   Index index = 0;                    ///< of the image that was used
-  std::vector<float> images;          ///< all views, one after the other: (C,h,w) each
+  std::vector<float> images;          ///< all views, one after the other: (C,h,w) each; none where they are packed
+  ViewPack pack;                      ///< the image and what its views need, where a backend renders them
   std::vector<Point> teacher_points;  ///< (2,V,K)
   std::vector<Point> student_points;  ///< (V,2,K)
   std::vector<SkippedImage> skipped;  ///< images that could not be read and were passed over
@@ -99,11 +101,24 @@ class SampleMaker {
     if (x_with_points) x_make_points(out, plans, key);
   }
 
-  /// Copies a sample into its place b of a batch.
+  /// The same with the image packed for a backend that renders its views.
+  void make_packed(SampleViews& out, const AnyImage& image, const RandomKey& key) const
+    requires PlansViews<Views>
+  {
+    std::vector<ViewPlan> plans;
+    x_views.plan(plans, height(image), width(image), key);
+    std::vector<float> mean;
+    std::vector<float> deviation;
+    x_views.normalisation(mean, deviation, x_channels);
+    pack_views(out.pack, image, plans, Views::interpolation, mean, deviation);
+    if (x_with_points) x_make_points(out, plans, key);
+  }
+
+  /// Copies a sample into its place b of a batch; without its images where the batch has none.
   void put(ViewBatch& batch, Index b, const SampleViews& sample) const {
     const BatchShape& shape = batch.shape;
     std::span<const float> rest(sample.images);
-    for (Index v = 0; v < shape.view_count(); ++v) {
+    for (Index v = 0; v < static_cast<Index>(batch.images.size()); ++v) {
       const std::size_t size = x_floats(v);
       std::copy_n(rest.begin(), size,
                   batch.images[static_cast<std::size_t>(v)].begin() + static_cast<std::ptrdiff_t>(size) * b);

@@ -12,6 +12,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@
 #include <dssl/train/checkpoint.hpp>
 #include <dssl/train/options.hpp>
 #include <dssl/train/recipe.hpp>
+#include <dssl/train/rendered_views.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/samples.hpp>
 #include <dssl/train/training_step.hpp>
@@ -135,6 +137,7 @@ class Trainer {
     const auto loader = x_loader(source, (steps - x_position.step) * update_images, epoch_steps * update_images,
                                  x_position.step * update_images, skips, token);
 
+    x_Rendered rendered = x_rendered(*loader);
     RunSummary summary;
     Index saved = x_position.step;
     const auto save_checkpoint_here = [&] {
@@ -149,7 +152,8 @@ class Trainer {
                         .step = x_position.step,
                         .epoch_steps = epoch_steps,
                         .steps = steps};
-      if (!x_run_step(report, *loader, skipped, schedules)) break;
+      const auto pass = [&] { return x_pass(report, *loader, rendered, skipped); };
+      if (!x_run_step(report, pass, schedules)) break;
       ++x_position.step;
       x_position.unreadable = skipped.skipped();
       report.images = x_position.step * update_images;
@@ -178,6 +182,11 @@ class Trainer {
   using x_clock = std::chrono::steady_clock;
   using Loader = OrderedLoader<SampleViews>;
 
+  /// Whether the views can be made by the backend, and what makes them where they are.
+  static constexpr bool x_renders = RendersViews<B> && PlansViews<Views>;
+  struct x_none {};
+  using x_Rendered = std::conditional_t<x_renders, std::unique_ptr<RenderedViews<B>>, x_none>;
+
   struct Schedules {
     CosineSchedule learning_rate, weight_decay, momentum;
     EpochWarmup temperature;
@@ -191,7 +200,7 @@ class Trainer {
         x_maker(make_views(x_options), points, x_image_channels(x_options), Recipe::Loss::point),
         x_step(backend, x_step_options()),
         x_recipe(describe_recipe<Recipe>(x_step.config(), x_step.options().shape.points)),
-        x_batch(ViewBatch::of(x_step.options().shape)) {
+        x_batch(ViewBatch::of(x_step.options().shape, x_options.views_on == ViewsOn::host)) {
     std::vector<T> weights(static_cast<std::size_t>(x_step.layout().total()));
     initialise(std::span<T>(weights), x_step.layout(), x_options.seed);
     backend.upload(x_step.student().data(), std::span<const T>(weights));
@@ -204,6 +213,11 @@ class Trainer {
 
   static TrainerOptions x_checked(TrainerOptions options) {
     options.validate();
+    if (options.views_on == ViewsOn::device && !x_renders) {
+      throw OptionError("views_on", "device",
+                        RendersViews<B> ? "host: the recipe's view generator says what it does by rendering alone"
+                                        : "host: this backend renders no views (Cuda does)");
+    }
     return options;
   }
 
@@ -258,10 +272,16 @@ class Trainer {
       const RandomKey key{.seed = x_options.seed,
                           .epoch = static_cast<std::uint32_t>(epoch),
                           .sample = static_cast<std::uint64_t>(wanted)};
+      out.index = wanted;
+      if constexpr (x_renders) {
+        if (x_options.views_on == ViewsOn::device) {
+          x_maker.make_packed(out, image, key);
+          return out;
+        }
+      }
       auto workspace = workspaces->take();
       x_maker.make(out, image, key, *workspace);
       workspaces->give(std::move(workspace));
-      out.index = wanted;
       return out;
     };
     const LoaderOptions loading{
@@ -301,8 +321,47 @@ class Trainer {
     std::vector<std::unique_ptr<Workspace>> x_free;
   };
 
-  /// One update. False when the loader was stopped before it had all its images; nothing is changed then.
-  bool x_run_step(StepReport& report, Loader& loader, SkipCounter& skipped, const Schedules& schedules) {
+  /// What renders the views of a run; nothing where the host makes them.
+  [[nodiscard]] x_Rendered x_rendered([[maybe_unused]] Loader& loader) const {
+    if constexpr (x_renders) {
+      if (x_options.views_on == ViewsOn::host) return nullptr;
+      std::vector<TensorView<T, 4>> inputs;
+      for (Index v = 0; v < x_step.options().shape.view_count(); ++v) inputs.push_back(x_step.view_input(v));
+      return std::make_unique<RenderedViews<B>>(x_step.backend(), std::move(inputs), [&loader] { return loader.next(); });
+    } else {
+      return {};
+    }
+  }
+
+  /// A batch, forward and backward. False when the loader was stopped before it had all its images.
+  bool x_pass(StepReport& report, Loader& loader, [[maybe_unused]] x_Rendered& rendered, SkipCounter& skipped) {
+    const auto put = [&](Index b, const SampleViews& sample) {
+      skipped.count(sample.skipped);
+      x_maker.put(x_batch, b, sample);
+    };
+    if constexpr (x_renders) {
+      if (rendered) {
+        const std::span<const SampleViews> samples = rendered->render();
+        if (samples.empty()) return false;
+        for (std::size_t b = 0; b < samples.size(); ++b) put(static_cast<Index>(b), samples[b]);
+        x_step.start_pass(x_batch, report.teacher_temperature);
+        rendered->take();  // the next batch, while the device works
+        x_step.finish_pass(report);
+        return true;
+      }
+    }
+    for (Index b = 0; b < x_options.batch; ++b) {
+      const auto sample = loader.next();
+      if (!sample) return false;
+      put(b, *sample);
+    }
+    x_step.forward_backward(report, x_batch, report.teacher_temperature);
+    return true;
+  }
+
+  /// One update of `accumulate` passes. False when one of them found no images; nothing is changed then.
+  template <class Pass>
+  bool x_run_step(StepReport& report, const Pass& pass, const Schedules& schedules) {
     const Index step = x_position.step;
     report.learning_rate = schedules.learning_rate(step);
     report.weight_decay = schedules.weight_decay(step);
@@ -310,14 +369,8 @@ class Trainer {
     report.teacher_temperature = schedules.temperature(report.epoch);
     x_batch.epoch = report.epoch;
     x_step.begin();
-    for (Index pass = 0; pass < x_options.accumulate; ++pass) {
-      for (Index b = 0; b < x_options.batch; ++b) {
-        const auto sample = loader.next();
-        if (!sample) return false;
-        skipped.count(sample->skipped);
-        x_maker.put(x_batch, b, *sample);
-      }
-      x_step.forward_backward(report, x_batch, report.teacher_temperature);
+    for (Index done = 0; done < x_options.accumulate; ++done) {
+      if (!pass()) return false;
     }
     x_step.update(report, {.optimiser = {.learning_rate = report.learning_rate,
                                          .weight_decay = report.weight_decay,

@@ -114,6 +114,23 @@ class TrainingStep {
   [[nodiscard]] VectorView<T> image_centre() const { return x_image.centre(); }
   [[nodiscard]] VectorView<T> point_centre() const { return x_point.centre(); }
 
+  /// Where the step reads view v of a batch: (B,C,h,w) in the backend's memory.
+  [[nodiscard]] TensorView<T, 4> view_input(Index view) const {
+    const BatchShape& shape = x_options.shape;
+    Index first = 0;  // view of the group
+    for (std::size_t g = 0;; ++g) {
+      const Index views = x_student_tokens.groups()[g].count / x_batch();
+      if (view >= first + views) {
+        first += views;
+        continue;
+      }
+      const ViewSize& size = shape.views[static_cast<std::size_t>(view)];
+      return TensorView<T, 4>(x_student_inputs.images[g].data() +
+                                  (view - first) * x_batch() * shape.channels * size.height * size.width,
+                              x_batch(), shape.channels, size.height, size.width);
+    }
+  }
+
   /// Number of multipliers that stochastic depth draws a step: depth x 2 branches x V x B sequences.
   [[nodiscard]] std::size_t keep_size() const { return x_keep_count(); }
 
@@ -131,10 +148,22 @@ class TrainingStep {
   /// weights are untouched then.
   void forward_backward(StepReport& report, const ViewBatch& batch, double teacher_temperature,
                         std::span<const T> keep = {}) {
+    start_pass(batch, teacher_temperature, keep);
+    finish_pass(report);
+  }
+
+  /// The part of `forward_backward` that gives the backend its work: on a device, returns before that is done.
+  ///
+  /// A batch without images leaves the inputs (`view_input`) as they are.
+  void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
     x_teacher_pass();
     x_student_pass(teacher_temperature);
+  }
+
+  /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
+  void finish_pass(StepReport& report) {
     if constexpr (Loss::image) x_image.add_to(x_backend, report.image);
     if constexpr (Loss::point) x_point.add_to(x_backend, report.point);
     report.loss = image_weight<Loss>(x_options.loss) * report.image.loss +
@@ -299,19 +328,14 @@ class TrainingStep {
   }
 
   void x_upload(const ViewBatch& batch, std::span<const T> keep) {
-    std::size_t view = 0;
-    for (std::size_t g = 0; g < x_student_inputs.images.size(); ++g) {
-      T* to = x_student_inputs.images[g].data();
-      const Index group_views = x_student_tokens.groups()[g].count / x_batch();
-      for (Index i = 0; i < group_views; ++i, ++view) {
-        const std::span<const float> from(batch.images[view]);
-        if constexpr (std::is_same_v<T, float>) {
-          x_backend.upload(to, from);
-        } else {
-          x_staging.assign(from.begin(), from.end());
-          x_backend.upload(to, std::span<const T>(x_staging));
-        }
-        to += from.size();
+    for (std::size_t v = 0; v < batch.images.size(); ++v) {
+      T* const to = view_input(static_cast<Index>(v)).data();
+      const std::span<const float> from(batch.images[v]);
+      if constexpr (std::is_same_v<T, float>) {
+        x_backend.upload(to, from);
+      } else {
+        x_staging.assign(from.begin(), from.end());
+        x_backend.upload(to, std::span<const T>(x_staging));
       }
     }
     if constexpr (x_reference_tokens) {

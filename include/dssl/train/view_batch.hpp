@@ -25,17 +25,18 @@ struct BatchShape {
 /// The views of a batch in host memory.
 struct ViewBatch {
   BatchShape shape;
-  std::vector<std::vector<float>> images;  ///< a view each: (B,C,h,w), normalised
+  std::vector<std::vector<float>> images;  ///< a view each: (B,C,h,w), normalised; none: they are in the step's inputs
   std::vector<Point> teacher_points;       ///< (2,B,V,K): points of teacher view q shared with student view v
   std::vector<Point> student_points;       ///< (V,B,2,K): the same points in student view v
   std::vector<std::int64_t> samples;       ///< (B) numbers of the images in the data set
   Index epoch = 0;
 
-  /// A batch of zeros of that shape.
-  static ViewBatch of(const BatchShape& shape) {
+  /// A batch of zeros of that shape, with images or without.
+  static ViewBatch of(const BatchShape& shape, bool with_images = true) {
     ViewBatch out;
     out.shape = shape;
     for (const ViewSize& size : shape.views) {
+      if (!with_images) break;
       out.images.emplace_back(static_cast<std::size_t>(shape.batch * shape.channels * size.height * size.width));
     }
     const auto pairs = static_cast<std::size_t>(2 * shape.batch * shape.view_count() * shape.points);

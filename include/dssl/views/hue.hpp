@@ -49,6 +49,10 @@ namespace dssl::detail {
   return value * (1.0F - saturation * depth);
 }
 
+/// A turn on the scale of 8-bit hues, cut to an integer, and in sixths of a turn.
+[[nodiscard]] inline int hue_steps(double turns) { return static_cast<int>(turns * 255.0); }
+[[nodiscard]] inline float hue_sectors(double turns) { return static_cast<float>(6.0 * turns); }
+
 /// 8-bit hue turned by int(255 * turns), modulo 256.
 ///
 /// In two loops over a block, so that each becomes vector code.
@@ -58,7 +62,7 @@ inline void turn_hue(std::uint8_t* __restrict red, std::uint8_t* __restrict gree
   std::array<int, static_cast<std::size_t>(block)> hues;
   std::array<float, static_cast<std::size_t>(block)> saturations;
   std::array<float, static_cast<std::size_t>(block)> values;
-  const int shift = static_cast<int>(turns * 255.0);
+  const int shift = hue_steps(turns);
   for (Index first = 0; first < n; first += block) {
     const Index count = std::min(block, n - first);
     std::uint8_t* __restrict const r = red + first;
@@ -89,7 +93,7 @@ inline void turn_hue(std::uint8_t* __restrict red, std::uint8_t* __restrict gree
 /// The same in [0, 1] without rounding.
 inline void turn_hue(float* __restrict red, float* __restrict green, float* __restrict blue, Index n,
                      double turns) {
-  const auto shift = static_cast<float>(6.0 * turns);
+  const float shift = hue_sectors(turns);
   for (Index i = 0; i < n; ++i) {
     const float r = red[i];
     const float g = green[i];

@@ -51,7 +51,7 @@ class ViewWorkspace {
     }
   }
 
-  /// Means and deviations where the options give none.
+  /// What views are normalised by.
   std::vector<float> mean;
   std::vector<float> deviation;
 
@@ -77,6 +77,7 @@ class MultiCrop {
   static constexpr std::string_view name = "multi-crop";
   static constexpr MultiCropConfig config = Config;
   static constexpr Index globals = 2;
+  static constexpr Interpolation interpolation = Config.interpolation;
 
   /// Throws `OptionError` naming the field that has a value it may not have.
   explicit MultiCrop(MultiCropOptions options = {}) : x_options(std::move(options)) { validate(x_options); }
@@ -134,24 +135,24 @@ class MultiCrop {
     return part.planes;
   }
 
+  /// What views are normalised by: mean (C) and deviation (C), whatever they held.
+  /// Throws `ShapeError` if the options give means for another number of channels.
+  void normalisation(std::vector<float>& mean, std::vector<float>& deviation, Index channels) const {
+    require_shape(x_options.mean.empty() || x_options.mean.size() == static_cast<std::size_t>(channels),
+                  "options 'mean' and 'deviation' have ", x_options.mean.size(), " values; the image has ",
+                  channels, " channels");
+    mean = x_options.mean;
+    deviation = x_options.deviation;
+    default_normalisation(mean, deviation, channels);
+  }
+
   /// The view as the network's input: out (C,h,w), normalised. Allocates only to grow the workspace.
   /// Throws `ShapeError` if `out` has another size, the box is not inside the image, or the options give
   /// means for another number of channels.
   template <PixelType T>
   void render(const Image<T>& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
-    const auto channels = static_cast<std::size_t>(image.channels());
-    require_shape(x_options.mean.empty() || x_options.mean.size() == channels,
-                  "options 'mean' and 'deviation' have ", x_options.mean.size(), " values; the image has ",
-                  channels, " channels");
-    const auto& planes = draw(image, plan, workspace);
-    if (!x_options.mean.empty()) {
-      normalise(out, planes, x_options.mean, x_options.deviation);
-      return;
-    }
-    // The workspace keeps the defaults from image to image.
-    if (workspace.mean.size() != channels) workspace.mean.clear();
-    default_normalisation(workspace.mean, workspace.deviation, image.channels());
-    normalise(out, planes, workspace.mean, workspace.deviation);
+    normalisation(workspace.mean, workspace.deviation, image.channels());
+    normalise(out, draw(image, plan, workspace), workspace.mean, workspace.deviation);
   }
 
   /// The same for an image whose pixel type is known at run time.

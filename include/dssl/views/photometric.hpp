@@ -28,6 +28,23 @@ inline void default_normalisation(std::vector<float>& mean, std::vector<float>& 
   }
 }
 
+namespace detail {
+
+/// v / scale - mean over deviation, as factor * v + offset.
+struct NormalisationTerms {
+  float factor;
+  float offset;
+};
+
+template <WorkType W>
+[[nodiscard]] NormalisationTerms normalisation_terms(float mean, float deviation) {
+  constexpr double scale = std::is_same_v<W, std::uint8_t> ? 255.0 : 1.0;
+  return {static_cast<float>(1.0 / (scale * static_cast<double>(deviation))),
+          static_cast<float>(-static_cast<double>(mean) / static_cast<double>(deviation))};
+}
+
+}  // namespace detail
+
 /// Planes to the network's input: out = (v / scale - mean[c]) / deviation[c], scale 255 in 8 bits and 1 in
 /// float.
 ///
@@ -43,12 +60,10 @@ void normalise(std::span<float> out, const PlanarImage<W>& planes, std::span<con
   require_shape(mean.size() == channels && deviation.size() == channels, "normalise: ", mean.size(),
                 " means and ", deviation.size(), " deviations for ", channels,
                 " channels; expected one of each a channel");
-  constexpr double scale = std::is_same_v<W, std::uint8_t> ? 255.0 : 1.0;
   for (std::size_t c = 0; c < channels; ++c) {
     const W* __restrict from = planes.plane(static_cast<Index>(c));
     float* __restrict to = out.data() + static_cast<Index>(c) * planes.plane_size();
-    const auto factor = static_cast<float>(1.0 / (scale * static_cast<double>(deviation[c])));
-    const auto offset = static_cast<float>(-static_cast<double>(mean[c]) / static_cast<double>(deviation[c]));
+    const auto [factor, offset] = detail::normalisation_terms<W>(mean[c], deviation[c]);
     for (Index i = 0; i < planes.plane_size(); ++i) to[i] = static_cast<float>(from[i]) * factor + offset;
   }
 }

@@ -1,0 +1,228 @@
+// An image and the plans of its views as one run of bytes, which a backend can render.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include <dssl/backend/view_work.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/views/blur.hpp>
+#include <dssl/views/geometry.hpp>
+#include <dssl/views/hue.hpp>
+#include <dssl/views/image.hpp>
+#include <dssl/views/photometric.hpp>
+#include <dssl/views/planar_image.hpp>
+#include <dssl/views/resample_weights.hpp>
+#include <dssl/views/view_plan.hpp>
+
+namespace dssl {
+
+/// A view generator whose plans say all that is done to a view, so that a backend may render it: plans are
+/// `ViewPlan`, `interpolation` is how boxes are resized, normalisation(mean, deviation, channels) fills means
+/// and deviations (C).
+template <class X>
+concept PlansViews = std::same_as<typename X::Plan, ViewPlan> &&
+    requires(const X& x, std::vector<float>& values, Index channels) {
+  { X::interpolation } -> std::convertible_to<Interpolation>;
+  x.normalisation(values, values, channels);
+};
+
+/// One image and what its views need: pixels, filters, normalisation, all in `bytes`. Offsets in `views`
+/// count from the first of them; `out` is not set.
+struct ViewPack {
+  std::vector<ViewWork> views;
+  std::vector<std::byte> bytes;
+};
+
+namespace detail {
+
+/// Appends arrays to a run of bytes, each at a multiple of 16.
+class ByteWriter {
+ public:
+  explicit ByteWriter(std::vector<std::byte>& bytes) : x_bytes(bytes) { x_bytes.clear(); }
+
+  /// Where the array then begins.
+  template <class V>
+  std::int64_t append(const V* values, std::size_t count) {
+    const std::size_t begin = room(count * sizeof(V));
+    std::memcpy(x_bytes.data() + begin, values, count * sizeof(V));
+    return static_cast<std::int64_t>(begin);
+  }
+  /// The same for bytes that are written later.
+  [[nodiscard]] std::size_t room(std::size_t count) {
+    const std::size_t begin = (x_bytes.size() + 15) / 16 * 16;
+    x_bytes.resize(begin + count);
+    return begin;
+  }
+
+ private:
+  std::vector<std::byte>& x_bytes;
+};
+
+/// `ViewAxis` of weights; `lowest` is subtracted from where they begin.
+template <WorkType W>
+[[nodiscard]] ViewAxis pack_axis(ByteWriter& bytes, std::vector<std::uint32_t>& words,
+                                 const AxisWeights<W>& weights, Index lowest) {
+  const Index size = weights.size();
+  Index taps = 0;
+  for (Index i = 0; i < size; ++i) taps = std::max(taps, weights.count(i));
+  words.assign(static_cast<std::size_t>((2 + taps) * size), 0U);
+  for (Index i = 0; i < size; ++i) {
+    words[static_cast<std::size_t>(i)] = static_cast<std::uint32_t>(weights.first(i) - lowest);
+    words[static_cast<std::size_t>(size + i)] = static_cast<std::uint32_t>(weights.count(i));
+    for (Index t = 0; t < weights.count(i); ++t) {
+      words[static_cast<std::size_t>((2 + t) * size + i)] =
+          std::bit_cast<std::uint32_t>(weights.weights(i)[t]);
+    }
+  }
+  return {bytes.append(words.data(), words.size()), static_cast<std::int32_t>(size),
+          static_cast<std::int32_t>(taps)};
+}
+
+/// The changes of colour, in their order and without those that change nothing, as `apply` carries them out.
+template <WorkType W>
+void pack_colour(ViewWork& work, const ColourPlan& plan) {
+  constexpr bool bytes = std::is_same_v<W, std::uint8_t>;
+  const auto add = [&work](ViewStep step, float value) {
+    work.steps[work.step_count] = step;
+    work.step_values[work.step_count++] = value;
+  };
+  std::int32_t contrast = -1;
+  for (const ColourStep step : plan.order) {
+    switch (step) {
+      case ColourStep::brightness:
+        if (plan.brightness != 1.0) add(ViewStep::brightness, static_cast<float>(plan.brightness));
+        break;
+      case ColourStep::contrast:
+        if (plan.contrast == 1.0) break;
+        contrast = work.step_count;
+        add(ViewStep::contrast, static_cast<float>(plan.contrast));
+        break;
+      case ColourStep::saturation:
+        if (plan.saturation == 1.0 || work.channels == 1) break;
+        add(ViewStep::saturation, static_cast<float>(plan.saturation));
+        break;
+      case ColourStep::hue:
+        if (plan.hue == 0.0 || work.channels != 3) break;
+        add(ViewStep::hue, bytes ? static_cast<float>(hue_steps(plan.hue)) : hue_sectors(plan.hue));
+        break;
+    }
+  }
+  if (plan.grey && work.channels != 1) add(ViewStep::grey, 0.0F);
+  work.contrast_at = contrast < 0 ? work.step_count : contrast;
+  work.solarise = plan.solarise ? 1 : 0;
+  if (!(plan.blur_radius > 0.0)) return;
+  const ExtendedBox<W> box(extended_box_radius(static_cast<float>(plan.blur_radius)));
+  work.blur_radius = box.radius;
+  if constexpr (bytes) {
+    work.blur_weights[0] = box.inner;
+    work.blur_weights[1] = box.outer;
+  } else {
+    work.blur_shares[0] = box.inner;
+    work.blur_shares[1] = box.outer;
+  }
+}
+
+template <WorkType W>
+[[nodiscard]] std::int64_t pack_normalisation(ByteWriter& bytes, std::span<const float> mean,
+                                              std::span<const float> deviation) {
+  std::vector<float> terms(2 * mean.size());
+  for (std::size_t c = 0; c < mean.size(); ++c) {
+    const auto [factor, offset] = normalisation_terms<W>(mean[c], deviation[c]);
+    terms[c] = factor;
+    terms[mean.size() + c] = offset;
+  }
+  return bytes.append(terms.data(), terms.size());
+}
+
+}  // namespace detail
+
+/// Packs an image with the plans of its views: the rows that some view shows, and for each view the weights
+/// with which `resample` would resize it and the numbers with which `apply` and `normalise` would change it.
+///
+/// `mean` (C), `deviation` (C). Throws `ShapeError` if a box is not inside the image, a size is not positive,
+/// a length does not fit, or a view has 2^31 values or more. Allocates. Test: tests/cuda/views.cpp.
+template <PixelType T>
+void pack_views(ViewPack& out, const Image<T>& image, std::span<const ViewPlan> plans, Interpolation kind,
+                std::span<const float> mean, std::span<const float> deviation) {
+  using W = work_type<T>;
+  const Index channels = image.channels();
+  require_shape(mean.size() == static_cast<std::size_t>(channels) && deviation.size() == mean.size(),
+                "pack_views: ", mean.size(), " means and ", deviation.size(), " deviations for ", channels,
+                " channels; expected one of each a channel");
+  out.views.clear();
+  detail::ByteWriter bytes(out.bytes);
+  const std::int64_t normalisation = detail::pack_normalisation<W>(bytes, mean, deviation);
+  detail::AxisWeights<W> across;
+  detail::AxisWeights<W> down;
+  std::vector<std::uint32_t> words;
+  std::vector<Index> first_rows;
+  Index top = image.height();
+  Index bottom = 0;
+  for (const ViewPlan& plan : plans) {
+    const Box& box = plan.map.box;
+    require_shape(inside(box, image.height(), image.width()), "pack_views: box of ", box.height, " x ",
+                  box.width, " pixels at row ", box.y, ", column ", box.x, " is not inside the image of ",
+                  image.height(), " x ", image.width());
+    require_shape(plan.height >= 1 && plan.width >= 1, "pack_views: to ", plan.height, " x ", plan.width,
+                  " pixels; expected at least 1 x 1");
+    across.prepare(box.width, plan.width, kind, plan.map.flip);
+    down.prepare(box.height, plan.height, kind, false);
+    Index first = box.height;
+    Index last = 0;
+    for (Index y = 0; y < plan.height; ++y) {
+      first = std::min(first, down.first(y));
+      last = std::max(last, down.first(y) + down.count(y));
+    }
+    constexpr Index most = std::numeric_limits<std::int32_t>::max();
+    require_shape(channels <= most / std::max(plan.height, last - first) / plan.width,
+                  "pack_views: ", channels, " channels of ", std::max(plan.height, last - first), " x ",
+                  plan.width, " pixels; expected fewer than 2^31 values");
+    ViewWork& work = out.views.emplace_back();
+    work.normalisation = normalisation;
+    work.row_values = image.width() * channels;
+    work.pixels = box.x * channels * static_cast<std::int64_t>(sizeof(T));
+    work.depth = std::is_same_v<T, std::uint8_t>    ? PixelDepth::bits8
+                 : std::is_same_v<T, std::uint16_t> ? PixelDepth::bits16
+                                                    : PixelDepth::real;
+    work.channels = static_cast<std::int32_t>(channels);
+    work.copies = kind == Interpolation::nearest ? 1 : 0;
+    work.across = detail::pack_axis(bytes, words, across, 0);
+    work.down = detail::pack_axis(bytes, words, down, first);
+    work.rows = static_cast<std::int32_t>(last - first);
+    const auto blocks = [](Index pixels) {
+      return static_cast<std::int32_t>((pixels + pixels_of_part - 1) / pixels_of_part);
+    };
+    work.row_blocks = blocks((last - first) * plan.width);
+    work.parts = blocks(plan.height * plan.width);
+    detail::pack_colour<W>(work, plan.colour);
+    first_rows.push_back(box.y + first);
+    top = std::min(top, box.y + first);
+    bottom = std::max(bottom, box.y + last);
+  }
+  if (plans.empty()) return;
+  const std::int64_t rows =
+      bytes.append(image.row(top), static_cast<std::size_t>((bottom - top) * image.width() * channels));
+  for (std::size_t v = 0; v < out.views.size(); ++v) {
+    ViewWork& work = out.views[v];
+    work.pixels += rows + (first_rows[v] - top) * work.row_values * static_cast<std::int64_t>(sizeof(T));
+  }
+}
+
+/// The same for an image whose pixel type is known at run time.
+inline void pack_views(ViewPack& out, const AnyImage& image, std::span<const ViewPlan> plans,
+                       Interpolation kind, std::span<const float> mean, std::span<const float> deviation) {
+  std::visit([&](const auto& typed) { pack_views(out, typed, plans, kind, mean, deviation); }, image);
+}
+
+}  // namespace dssl
