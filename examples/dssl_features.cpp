@@ -150,7 +150,7 @@ void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings&
   pass_features(
       extractor, renderer, files, {.label_height = 1, .label_width = 1, .loader = settings.loader()},
       [&](std::string_view, std::string_view message) {
-        progress.line(one_line(join("skipped: ", message)));
+        progress.warn(one_line(join("skipped: ", message)));
       },
       stop.get_token(),
       [&](const auto& image) {

@@ -26,6 +26,9 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
                           "holds the best weights of an earlier run; --overwrite begins anew");
   }
   RunLog log(job, command);
+  for (const std::string& option : line.without_effect()) {
+    log.warn(dssl::join(option, " has no effect with --recipe ", job.recipe));
+  }
   const auto run = job.arch == "nano8"    ? pretrain_nano8
                    : job.arch == "tiny8"  ? pretrain_tiny8
                    : job.arch == "tiny16" ? pretrain_tiny16
@@ -41,7 +44,7 @@ int main(int argc, char** argv) {
     try {
       return pretrain(line, std::vector<std::string>(argv, argv + argc));
     } catch (const dssl::OptionError& error) {
-      print_error("dssl-pretrain", CommandLine::in_options_of_program(error.what(), error.field()));
+      print_error("dssl-pretrain", line.in_options_of_program(error.what(), error.field()));
       return 2;
     }
   });

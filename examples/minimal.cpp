@@ -1,5 +1,6 @@
 // dssl inside a program: trains on images in memory, then writes the backbone.
 #include <cstdio>
+#include <vector>
 
 #include <dssl/data/synthetic.hpp>
 #include <dssl/dssl.hpp>

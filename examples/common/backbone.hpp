@@ -26,6 +26,7 @@
 
 #include "common/architectures.hpp"
 #include "common/precision.hpp"
+#include "common/program.hpp"
 
 namespace dssl::programs {
 
@@ -139,6 +140,7 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
       ->capture_default_str()
       ->group(group);
   app.add_option("--seed", s.seed, "Seed of random weights and of everything that is drawn")
+      ->check(not_negative)
       ->capture_default_str()
       ->group(group);
 }

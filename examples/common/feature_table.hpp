@@ -67,7 +67,7 @@ template <class Extractor, class Source>
   const auto count = pass_features(
       extractor, renderer, source, {.label_height = 1, .label_width = 1, .loader = settings.loader()},
       [&](std::string_view, std::string_view message) {
-        progress.line(one_line(join("skipped: ", message)));
+        progress.warn(one_line(join("skipped: ", message)));
       },
       stop.get_token(),
       [&](const auto& image) {

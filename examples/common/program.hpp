@@ -1,6 +1,7 @@
 // What every program does: read its arguments, report errors in one line, stop on Ctrl-C, write JSON.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -34,6 +35,17 @@ inline void print_error(std::string_view name, std::string message) {
   std::fprintf(stderr, "%s: %s\n", std::string(name).c_str(), one_line(std::move(message)).c_str());
 }
 
+/// A message about a field of the library in terms of the option that sets it, where that has the same name.
+[[nodiscard]] inline std::string in_options_of(CLI::App& app, std::string message, std::string_view field) {
+  const std::string named = join("option '", field, "'");
+  if (!message.starts_with(named)) return message;
+  std::string option = "--" + std::string(field.substr(field.rfind('.') + 1));
+  std::ranges::replace(option, '_', '-');
+  if (field == "height" || field == "width") option = "--size";
+  if (app.get_option_no_throw(option) == nullptr) return message;
+  return option + message.substr(named.size());
+}
+
 /// Parses the arguments, runs `body()`, and turns what it throws into one line on stderr.
 ///
 /// Exit statuses: 0 success (and --help), 1 the work failed, 2 the arguments make no sense. `body` gives the status
@@ -54,7 +66,7 @@ template <class Body>
     if (std::fflush(stdout) != 0) throw FileError("standard output", "cannot be written");
     return status;
   } catch (const OptionError& error) {
-    print_error(name, error.what());
+    print_error(name, in_options_of(app, error.what(), error.field()));
     return 2;
   } catch (const std::bad_alloc&) {
     print_error(name, "out of memory; lower the batch, the image size or the model's size");
@@ -62,6 +74,11 @@ template <class Body>
     print_error(name, error.what());
   }
   return 1;
+}
+
+/// For options without a sign, of which the parser would make a huge number: what is wrong with the text, or nothing.
+[[nodiscard]] inline std::string not_negative(const std::string& text) {
+  return text.starts_with('-') ? text + ": expected 0 or more" : std::string();
 }
 
 /// Lets Ctrl-C and a termination request be noticed between steps instead of ending the process at once; a second

@@ -73,11 +73,11 @@ class Progress {
   /// Takes the bar off the terminal until the next `at`, so that something else can be printed there.
   void clear() { x_clear(); }
 
-  /// Prints a whole line of its own; a bar is drawn again below it.
-  void line(std::string_view text) {
+  /// Prints a line to stderr; a bar is drawn again below it.
+  void warn(std::string_view text) {
     x_clear();
-    std::printf("%.*s\n", static_cast<int>(text.size()), text.data());
     std::fflush(stdout);
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
   }
 
   /// Seconds since the work began.

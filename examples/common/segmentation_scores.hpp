@@ -34,9 +34,10 @@ namespace dssl::programs {
           {"excluded", excluded}};
 }
 
-/// Prints the IoU of each class, pixel accuracy and mean IoU.
-inline void print_scores(const SegmentationScores& scores, const ClassMap& classes, const LabelledSets& sets,
-                         bool absent_zero) {
+/// Prints the IoU of each class, pixel accuracy and mean IoU, of how many of the images where some were unreadable.
+template <class Result>
+void print_scores(const Result& result, const SegmentationScores& scores, const ClassMap& classes,
+                  const LabelledSets& sets, bool absent_zero) {
   for (Index c = 0; c < classes.classes(); ++c) {
     const std::string name = sets.class_name(classes.id_of(c));
     const double iou = scores.iou[static_cast<std::size_t>(c)];
@@ -51,6 +52,8 @@ inline void print_scores(const SegmentationScores& scores, const ClassMap& class
     left_out = join(" (", scores.absent, " absent classes ", absent_zero ? "count 0)" : "left out)");
   std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy, "mean IoU",
               100 * scores.mean_iou, left_out.c_str());
+  if (result.unreadable > 0)
+    std::printf("%td of %td images could not be read\n", result.unreadable, result.images + result.unreadable);
 }
 
 /// A row for each true class, a column for each predicted one.

@@ -46,7 +46,7 @@ class ReaderOf final : public PatchReader {
     const auto count = pass_features(
         x_extractor, x_renderer, ExposedImages(images, how), {.loader = x_settings.loader()},
         [&](std::string_view, std::string_view message) {
-          progress.line(one_line(join("skipped: ", message)));
+          progress.warn(one_line(join("skipped: ", message)));
         },
         stop.get_token(),
         [&](const PassedImage<float>& image) {

@@ -152,7 +152,7 @@ class Inspection {
       if (x_interruption.requested()) stop.request_stop();
     };
     x_scorer->on_skip = [&](std::string_view, std::string_view message) {
-      progress.line(one_line(join("skipped: ", message)));
+      progress.warn(one_line(join("skipped: ", message)));
     };
     const FeaturePassCount count = pass(stop.get_token());
     x_unreadable += count.unreadable;

@@ -5,6 +5,7 @@
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
+#include <common/program.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
@@ -38,42 +39,20 @@ AnySource open_source(const Job& job) {
   return AnySource(ImageFolder(voc ? job.data + "/JPEGImages" : job.data, {.read = read}));
 }
 
-/// Which option sets which field of `TrainerOptions`.
+/// Which option sets which field, where it does not have the field's name.
 constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::string_view>>({
-    {"epochs", "--epochs"},
-    {"batch", "--batch"},
-    {"accumulate", "--accumulate"},
-    {"channels", "--channels"},
-    {"prototypes", "--prototypes"},
-    {"points", "--points"},
-    {"threads", "--threads"},
     {"loader_threads", "--threads"},
-    {"relation", "--relation"},
-    {"recipe", "--recipe"},
-    {"backend", "--backend"},
-    {"precision", "--precision"},
-    {"views_on", "--views-on"},
-    {"arch", "--arch"},
-    {"split", "--split"},
     {"count", "--synthetic-count"},
     {"height", "--synthetic-size"},
     {"width", "--synthetic-size"},
-    {"stochastic_depth", "--stochastic-depth"},
-    {"recompute", "--recompute"},
     {"optimiser.learning_rate", "--lr"},
     {"optimiser.final_learning_rate", "--min-lr"},
-    {"optimiser.warmup_epochs", "--warmup-epochs"},
-    {"optimiser.weight_decay", "--weight-decay"},
     {"optimiser.final_weight_decay", "--weight-decay-end"},
-    {"optimiser.clip", "--clip"},
     {"optimiser.freeze_prototypes_epochs", "--freeze-prototypes"},
-    {"teacher.momentum", "--momentum"},
     {"teacher.final_momentum", "--momentum-end"},
     {"teacher.temperature", "--teacher-temp"},
     {"teacher.warmup_temperature", "--warmup-teacher-temp"},
     {"teacher.warmup_temperature_epochs", "--warmup-teacher-temp-epochs"},
-    {"loss.alpha", "--alpha"},
-    {"locals", "--locals"},
     {"global_size.height", "--views-global"},
     {"local_size.height", "--views-local"},
     {"size", "--views-global or --views-local"},
@@ -81,14 +60,7 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"global_area.high", "--global-scale"},
     {"local_area.low", "--local-scale"},
     {"local_area.high", "--local-scale"},
-    {"max_unreadable", "--max-unreadable"},
-    {"checkpoint_steps", "--checkpoint-steps"},
-    {"monitor", "--monitor"},
     {"every", "--monitor-every"},
-    {"monitor_size", "--monitor-size"},
-    {"monitor_classes", "--monitor-classes"},
-    {"monitor_metric", "--monitor-metric"},
-    {"keep_best", "--keep-best"},
 });
 
 }  // namespace
@@ -149,23 +121,23 @@ void CommandLine::x_add_data_options() {
   x_app.add_option("--channels", x_job.options.channels,
                    "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
   x_app.add_option("--max-unreadable", x_job.options.max_unreadable,
-                   "Share of unreadable images that ends the run");
+                   "Share of unreadable images that ends the run, once there are more than ten; 0: none is borne");
 }
 
 void CommandLine::x_add_recipe_options() {
   const std::string group = "Recipe";
   x_app.add_option("--recipe", x_job.recipe, "densedino, dino, or feature-map")->group(group);
   x_app.add_option("--arch", x_job.arch, "nano8, tiny8, tiny16, or small16")->group(group);
-  x_app
-      .add_option(
-          "--relation", x_job.relation,
-          "Of reference tokens: open, hidden, hidden-no-class, private, all-query, or the published names")
-      ->group(group);
-  x_app.add_option("--points", x_job.points, "Points a view pair, K")->group(group);
-  x_app
-      .add_option("--alpha", x_job.options.loss.alpha,
-                  "Weight of the image level; the point level has the rest")
-      ->group(group);
+  x_relation = x_app
+                   .add_option("--relation", x_job.relation,
+                               "Of reference tokens: open, hidden, hidden-no-class, private, all-query, or the "
+                               "published names")
+                   ->group(group);
+  x_point_options = {x_app.add_option("--points", x_job.points, "Points a view pair, K")->group(group),
+                     x_app
+                         .add_option("--alpha", x_job.options.loss.alpha,
+                                     "Weight of the image level; the point level has the rest")
+                         ->group(group)};
   x_app
       .add_option("--prototypes", x_job.options.prototypes,
                   "Of each head; 0: small16 65536, tiny 4096, nano8 1024")
@@ -233,7 +205,7 @@ void CommandLine::x_add_training_options() {
       .add_option("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
                   "Length of the warm-up")
       ->group(group);
-  x_app.add_option("--seed", o.seed, "Of every random number")->group(group);
+  x_app.add_option("--seed", o.seed, "Of every random number")->check(not_negative)->group(group);
 }
 
 void CommandLine::x_add_run_options() {
@@ -262,9 +234,7 @@ void CommandLine::x_add_run_options() {
   x_app.add_option("--max-steps", x_job.max_steps, "Ends after so many steps of this call; 0: no limit")
       ->check(CLI::NonNegativeNumber)
       ->group(group);
-  x_app.add_option("--minutes", x_job.minutes, "Ends after so many minutes; 0: no limit")
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
+  x_app.add_option("--minutes", x_job.minutes, "Ends after so many minutes; 0: no limit")->group(group);
 }
 
 void CommandLine::x_add_monitor_options() {
@@ -327,6 +297,7 @@ Job CommandLine::job() {
   if (job.recipe != "densedino" && job.recipe != "dino" && job.recipe != "feature-map") {
     throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
   }
+  if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
   x_set_views();
   auto& optimiser = job.options.optimiser;
@@ -342,14 +313,25 @@ Job CommandLine::job() {
   return job;
 }
 
+std::vector<std::string> CommandLine::without_effect() const {
+  std::vector<std::string> names;
+  if (x_job.recipe == "dino") {
+    for (const CLI::Option* option : x_point_options) {
+      if (option->count() > 0) names.push_back(option->get_name());
+    }
+  }
+  if (x_job.recipe != "densedino" && x_relation->count() > 0) names.push_back(x_relation->get_name());
+  return names;
+}
+
 std::string CommandLine::in_options_of_program(std::string message, std::string_view field) {
   const std::string named = join("option '", field, "'");
   if (!message.starts_with(named)) return message;
-  if (field.starts_with("views.")) field.remove_prefix(6);
+  const std::string_view own = field.starts_with("views.") ? field.substr(6) : field;
   for (const auto& [known, option] : option_of_field) {
-    if (known == field) return std::string(option) + message.substr(named.size());
+    if (known == own) return std::string(option) + message.substr(named.size());
   }
-  return message;
+  return in_options_of(x_app, std::move(message), field);
 }
 
 }  // namespace dssl::programs

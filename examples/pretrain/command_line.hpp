@@ -23,8 +23,11 @@ class CommandLine {
   /// Throws `OptionError`, `DataError`.
   [[nodiscard]] Job job();
 
+  /// Options that were typed though the recipe has no use for them.
+  [[nodiscard]] std::vector<std::string> without_effect() const;
+
   /// A message about a field of `TrainerOptions` in terms of the option that sets it.
-  [[nodiscard]] static std::string in_options_of_program(std::string message, std::string_view field);
+  [[nodiscard]] std::string in_options_of_program(std::string message, std::string_view field);
 
  private:
   void x_add_data_options();
@@ -42,6 +45,8 @@ class CommandLine {
   std::string x_views_on = "host";
   CLI::Option* x_resume = nullptr;
   CLI::Option* x_image_all_views = nullptr;
+  CLI::Option* x_relation = nullptr;
+  std::vector<CLI::Option*> x_point_options;
 };
 
 }  // namespace dssl::programs

@@ -53,7 +53,7 @@ RunLog::~RunLog() = default;
 void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan,
                    Index parameters, Index steps_done) {
   x_require_space(parameters);
-  const Index update = x_job.options.batch * x_job.options.accumulate;
+  const Index update = x_job.options.update_images();
   const Index steps = x_job.options.epochs * (x_job.source.size() / update);
   x_first_step = steps_done;
   x_line(join("backend: ", backend));
@@ -89,6 +89,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
                {"recipe", x_job.recipe},     {"relation", x_job.relation},    {"recipe_in_words", recipe},
                {"parameters", parameters},   {"memory_bytes", plan.total()},  {"options", options}};
   if (steps_done > 0) x_line(join("going on after step ", steps_done, " of ", steps));
+  x_interruption.emplace();
   x_progress.emplace("pretrain", steps * update, "images");
   x_progress->begin_at(steps_done * update);
 }
@@ -151,7 +152,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
                   static_cast<long>(report.epoch + 1), report.loss, report.image.loss, report.point.loss);
   }
   x_progress->at(report.images, note + x_monitor_note);
-  if (x_interruption.requested()) return stop;
+  if (x_interruption->requested()) return stop;
   if (report.step + 1 == report.steps) return proceed;
   if (x_job.max_steps > 0 && report.step + 1 - x_first_step >= x_job.max_steps) {
     x_budget = join("--max-steps ", x_job.max_steps);

@@ -16,6 +16,7 @@ namespace dssl::programs {
 
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
+  require_update(job.options, job.source.size());  // before a batch that large is laid out
   Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points));
   if (!job.resume.empty()) trainer.resume(job.resume);
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),

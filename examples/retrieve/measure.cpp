@@ -85,7 +85,7 @@ class DenseMeasurement {
       if (x_interruption.requested()) stop.request_stop();
     };
     probe.on_skip = [&](std::string_view, std::string_view message) {
-      progress.line(one_line(join("skipped: ", message)));
+      progress.warn(one_line(join("skipped: ", message)));
     };
     auto result = pass(stop.get_token());
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
@@ -119,7 +119,7 @@ class DenseMeasurement {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const SegmentationScores scores = result.scores(x_absent());
     std::printf("retrieval from %td patches\n", probe.remembered());
-    print_scores(scores, probe.classes(), x_sets, x_settings.set.absent_zero);
+    print_scores(result, scores, probe.classes(), x_sets, x_settings.set.absent_zero);
     Json out = scores_json(scores, probe.classes(), x_sets);
     out.update({{"remembered", probe.remembered()},
                 {"images", result.images},
@@ -148,7 +148,7 @@ class DenseMeasurement {
     const Index clusters = one_to_one ? classes.classes() : count;
     std::printf("%td clusters, %s\n", clusters,
                 one_to_one ? "one a class" : "each named after most of its pixels");
-    print_scores(scores, classes, x_sets, x_settings.set.absent_zero);
+    print_scores(result, scores, classes, x_sets, x_settings.set.absent_zero);
     Json out{{"clusters", clusters}, {"matching", one_to_one ? "hungarian" : "majority"}};
     out.update(scores_json(scores, classes, x_sets));
     out.update({{"images", result.images}, {"unreadable", result.unreadable}});

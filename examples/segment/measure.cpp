@@ -97,7 +97,7 @@ class Measurement {
 
   void x_warn_through(SegmentationProbe<Backbone, B>& probe, Progress& progress) {
     probe.on_skip = [&progress](std::string_view, std::string_view message) {
-      progress.line(one_line(join("skipped: ", message)));
+      progress.warn(one_line(join("skipped: ", message)));
     };
   }
 
@@ -170,7 +170,7 @@ class Measurement {
   void x_report(const SegmentationResult& result, const ClassMap& classes, double seconds) const {
     const bool absent_zero = x_settings.set.absent_zero;
     const auto scores = result.scores(absent_zero ? AbsentClasses::zero : AbsentClasses::excluded);
-    print_scores(scores, classes, x_sets, absent_zero);
+    print_scores(result, scores, classes, x_sets, absent_zero);
     Json report = scores_json(scores, classes, x_sets);
     report.update({{"images", result.images},
                    {"unreadable", result.unreadable},

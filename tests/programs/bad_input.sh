@@ -26,6 +26,9 @@ status=0
 pretrain --data many --epochs 4 --out too-many >out.txt 2>err.txt || status=$?
 [[ $status -eq 1 ]] || fail "status $status for a folder of unreadable images"
 tail -n 1 err.txt | grep -q 'images cannot be read; expected at most 10 %' || fail "too many unreadable images"
+status=0
+pretrain --data some --epochs 1 --max-unreadable 0 --out none >out.txt 2>err.txt || status=$?
+[[ $status -eq 1 ]] || fail "status $status where no unreadable image is borne"
 
 # Folders and lists that hold nothing, or are not there.
 mkdir nothing
@@ -35,7 +38,7 @@ echo '# no lines' >list.txt
 fails 1 'list.txt: the list names no images' pretrain --data list.txt --out o
 fails 1 "cannot read the split 'tset'; available: train, val" pretrain --data voc --split tset --out o
 fails 2 '--split is train; expected' pretrain --data some --split train --out o
-fails 1 'has 2 images, but an update takes .* 4; use a smaller batch' \
+fails 1 'has 2 images, but an update takes .* 2 \* 2; use a smaller batch' \
   pretrain --data synthetic --synthetic-size 32 --synthetic-count 2 --accumulate 2 --out small
 
 # Images of one pixel, and of ten thousand a side.
@@ -46,11 +49,24 @@ mkdir sizes
 cp $images/000000.jpg sizes
 succeeds pretrain --data sizes --epochs 1 --out sizes-out
 
+# Batches and points that nothing could hold are refused before anything is laid out.
+fails 1 'has 8 images, but an update takes' "$programs/dssl-pretrain" "${scenes[@]}" --arch nano8 --batch 100000000 --out o
+fails 2 'fewer images or points: the views would have .* tokens' pretrain "${scenes[@]}" --points 1000000000 --out o
+
 # Masks that do not fit.
 cp -r voc mismatch
 "$make_image" mismatch/SegmentationClass/000001.png 31 32 1
 fails 1 'SegmentationClass/000001.png: the mask has 31 x 32 pixels, its image .* has 32 x 32' \
   segment --data mismatch --weights random --classes 3 --out o
+cp -r voc torn
+head -c 60 voc/SegmentationClass/000041.png >torn/SegmentationClass/000041.png
+warns 1 'skipped: .*000041.png' segment --data torn --weights random --classes 3 --epochs 1 --out torn-out
+grep -q '1 of 4 images could not be read' out.txt || fail "an evaluation over fewer images does not say so"
+[[ $(value torn-out/result.json unreadable) == 1 ]] || fail "an unreadable mask is not counted"
+fails 2 '--size is 63; expected' segment --data voc --weights random --classes 3 --size 63 --out o
+fails 2 '--only is 7; expected' segment --data voc --weights random --classes 3 --only 7 --out o
+echo 'a file' >plain
+fails 1 'plain' segment --data voc --weights random --classes 3 --out plain/out
 
 # Options that make no sense, by the name that was typed.
 fails 2 '--batch is 0; expected at least 1' "$programs/dssl-pretrain" "${scenes[@]}" --batch 0 --out o
@@ -64,6 +80,10 @@ fails 2 "--arch is huge99; expected one of nano8" "$programs/dssl-pretrain" "${s
 fails 2 '--recipe is moco; expected densedino' pretrain "${scenes[@]}" --recipe moco --out o
 fails 2 '--relation is sideways; expected open' pretrain "${scenes[@]}" --relation sideways --out o
 fails 2 '--lr' pretrain "${scenes[@]}" --lr much --out o
+fails 2 '--seed: -1: expected 0 or more' pretrain "${scenes[@]}" --seed -1 --out o
+fails 2 '--minutes is nan; expected 0' pretrain "${scenes[@]}" --minutes nan --out o
+warns 1 '--relation has no effect with --recipe dino' \
+  pretrain "${scenes[@]}" --epochs 1 --recipe dino --relation open --out no-effect
 fails 2 '--nonsense' pretrain "${scenes[@]}" --nonsense --out o
 fails 2 '--data' pretrain --out o
 fails 2 '--threads' pretrain "${scenes[@]}" --threads -2 --out o
@@ -110,6 +130,16 @@ fails 1 'was begun on 8 images, but the data now has 12' \
 cmp run/checkpoint.safetensors before/checkpoint.safetensors || fail "other data changed the checkpoint"
 fails 1 'nowhere.safetensors' pretrain "${scenes[@]}" --epochs 2 --out run --resume nowhere.safetensors
 unchanged 'a missing checkpoint'
+
+# A run that is thrown far off replaces nothing good, whether its numbers are still finite or not.
+succeeds pretrain "${scenes[@]}" --epochs 1 --out far
+cp -r far far-before
+for wild in '--lr 1e30' '--lr 1e41 --optimizer sgd --clip 0'; do
+  fails 1 'the weights after step [0-9]+ are of no use|loss is|gradient of .* is not finite' \
+    pretrain "${scenes[@]}" --epochs 4 --warmup-epochs 0 --stochastic-depth 0 $wild --overwrite --out far
+  cmp far/checkpoint.safetensors far-before/checkpoint.safetensors || fail "$wild: a good checkpoint was replaced"
+  cmp far/teacher.safetensors far-before/teacher.safetensors || fail "$wild: a good teacher was replaced"
+done
 
 # Weights that do not fit.
 fails 1 'checkpoint|teacher|blocks|does not fit' \

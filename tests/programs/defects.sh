@@ -31,7 +31,7 @@ cmp <(cut -d, -f1-5 run/scores.csv) <(cut -d, -f1-5 again/scores.csv) || fail "a
 [[ ! -e again/bank.safetensors && ! -e again/maps ]] || fail "files were written that nobody asked for"
 # The threshold of a bank holds for its own rate of false alarms; another takes normal images.
 again() { "$programs/dssl-defects" --weights random --bank run/bank.safetensors "${test[@]}" --threads 1 "$@"; }
-fails 2 "'false-alarms' is 0.2; expected 0.1, for which the threshold of run/bank.safetensors" again --false-alarms 0.2 --out o
+fails 2 "--false-alarms is 0.2; expected 0.1, for which the threshold of run/bank.safetensors" again --false-alarms 0.2 --out o
 succeeds again --false-alarms 0.1 --out same
 [[ $(value same/result.json calibrated) == "$(value again/result.json calibrated)" ]] || fail "the bank's own rate gives another threshold"
 succeeds again --calibrate set/test/good --false-alarms 0.2 --out rate
@@ -72,14 +72,14 @@ cmp <(cut -d, -f1-5 run/scores.csv) <(cut -d, -f1-5 two/scores.csv) || fail "two
 
 # Bad input.
 fails 2 '--out' defects --weights random --normal set/normal
-fails 2 "'weights' is not given" defects --normal set/normal --test set/test --out o
-fails 2 "'normal' is not given" defects --weights random --test set/test --out o
-fails 2 "'normal' is given beside a bank" defects --weights random --normal set/normal --bank run/bank.safetensors --test set/test --out o
-fails 2 "'templates' is not given" defects --weights random --scorer template --test set/test --out o
-fails 2 "'boxes' is .*masks or boxes" defects "${bank[@]}" --normal set/normal "${test[@]}" --boxes set/boxes --out o
-fails 2 "'false-alarms' is 2" defects "${bank[@]}" --normal set/normal --false-alarms 2 --out o
-fails 2 "'height' is 41" bare "${bank[@]}" --size 41 --normal set/normal --out o
-fails 2 "'coreset' is 0" defects --weights random --coreset 0 --normal set/normal --out o
+fails 2 "--weights is not given" defects --normal set/normal --test set/test --out o
+fails 2 "--normal is not given" defects --weights random --test set/test --out o
+fails 2 "--normal is given beside a bank" defects --weights random --normal set/normal --bank run/bank.safetensors --test set/test --out o
+fails 2 "--templates is not given" defects --weights random --scorer template --test set/test --out o
+fails 2 "--boxes is .*masks or boxes" defects "${bank[@]}" --normal set/normal "${test[@]}" --boxes set/boxes --out o
+fails 2 "--false-alarms is 2" defects "${bank[@]}" --normal set/normal --false-alarms 2 --out o
+fails 2 "--size is 41" bare "${bank[@]}" --size 41 --normal set/normal --out o
+fails 2 "--coreset is 0" defects --weights random --coreset 0 --normal set/normal --out o
 fails 1 'nowhere' defects "${bank[@]}" --normal nowhere --out o
 fails 1 'nowhere' defects "${bank[@]}" --normal set/normal --test set/test --masks nowhere --out o
 fails 1 'are too few for a threshold of 5 %' defects "${bank[@]}" --normal set/normal --hold-out 0.2 --out o
@@ -99,7 +99,7 @@ echo 'no picture' >set/test/good/text.png
 status=0
 defects "${bank[@]}" --normal set/normal "${test[@]}" --out skipped >out.txt 2>err.txt || status=$?
 [[ $status -eq 0 ]] || fail "one unreadable image ends the run"
-grep -q 'skipped: .*text.png' out.txt || fail "an unreadable image is not named"
+grep -q 'skipped: .*text.png' err.txt || fail "an unreadable image is not named"
 [[ $(value skipped/result.json unreadable) == 1 ]] || fail "an unreadable image is not counted"
 
 echo "defects: all as they should be"

@@ -45,8 +45,8 @@ succeeds classify --train folders/train --test folders/train --by linear --rates
 [[ $(value folder/result.json training_images) == 48 && $(value folder/result.json | grep -c knn) -eq 0 ]] ||
   fail "not the images, or more ways than were asked for"
 
-fails 2 "'hold-out' is 0" classify --train train.txt --test test.txt --by linear --rates 0.1,1 --hold-out 0 --out o
-fails 2 "'k' is 100; expected at most the number of training images, 24" \
+fails 2 "--hold-out is 0" classify --train train.txt --test test.txt --by linear --rates 0.1,1 --hold-out 0 --out o
+fails 2 "--k is 100; expected at most the number of training images, 24" \
   classify --train train.txt --test test.txt --by knn --k 100 --out o
 grep good train.txt >good.txt
 fails 1 "all training images are of one class, 'good'" classify --train good.txt --test test.txt --out o
@@ -89,10 +89,10 @@ echo 'no picture' >set/test/spot/23.png
 succeeds features --size 16 --tokens class --out hole.npy
 [[ $(value hole.npy.json unreadable) == '["spot/23"]' ]] || fail "an unreadable image is not named"
 [[ $(tail -c 4 hole.npy | od -An -tx1) == ' 00 00 c0 7f' ]] || fail "the row of an unreadable image holds numbers"
-fails 2 "'out' is f.txt" features --out f.txt
-fails 2 "'memory' is 1e-06" features --size 40x56 --memory 0.000001 --out big.safetensors
-fails 2 "'blocks' is 9" features --size 16 --blocks 9 --out o.npy
-fails 2 "'height' is 41" features --size 41 --out o.npy
+fails 2 "--out is f.txt" features --out f.txt
+fails 2 "--memory is 1e-06" features --size 40x56 --memory 0.000001 --out big.safetensors
+fails 2 "--blocks is 9" features --size 16 --blocks 9 --out o.npy
+fails 2 "--size is 41" features --size 41 --out o.npy
 [[ ! -e o.npy && ! -e big.safetensors ]] || fail "a failure leaves a file"
 
 echo "measures: all as they should be"

@@ -44,18 +44,18 @@ succeeds pilot --pretrain 1 --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --
 [[ $(value trained/result.json images test_normal) == 40 ]] || fail "the test set is another"
 above "$(value trained/result.json exposures "as taken" "random weights" auroc)" 0.95 "AUROC where names coincide"
 
-fails 2 "'weights' is not given" pilot --out o
-fails 2 "'weights' is random" pilot --weights random --pretrain 2 --out o
-fails 2 "'test-normal' is given alone" pilot --weights random --test-normal set/normal --out o
-fails 2 "'false-alarms' is 1" pilot --weights random --false-alarms 1 --out o
+fails 2 "--weights is not given" pilot --out o
+fails 2 "--weights is random" pilot --weights random --pretrain 2 --out o
+fails 2 "--test-normal is given alone" pilot --weights random --test-normal set/normal --out o
+fails 2 "--false-alarms is 1" pilot --weights random --false-alarms 1 --out o
 fails 2 '--masks' "$programs/dssl-defect-pilot" --weights random --normal set/normal --defects set/test/spot --out o
 fails 1 'nowhere' pilot --weights random --test-normal nowhere --test-defects set/test/spot --out o
 fails 1 'normal/00.png: is among the normal images to learn from and among the normal images of the test' \
   pilot --weights random --test-normal set/normal --test-defects own/spot --out o
 # What can be known before pretraining is said before it.
-fails 2 "'coreset' is 0" pilot --pretrain 1 --coreset 0 --out o
-fails 2 "'blocks' is 9" pilot --pretrain 1 --blocks 9 --out o
-fails 2 "'height' is 41" bare --size 41 --threads 1 --normal set/normal --defects set/test/spot --pretrain 1 --out o
+fails 2 "--coreset is 0" pilot --pretrain 1 --coreset 0 --out o
+fails 2 "--blocks is 9" pilot --pretrain 1 --blocks 9 --out o
+fails 2 "--height is 41" bare --size 41 --threads 1 --normal set/normal --defects set/test/spot --pretrain 1 --out o
 rm set/masks/spot/03.png
 fails 1 '1 of 12 images with defects have no mask' pilot --pretrain 1 --out o
 [[ ! -e o/pretraining.txt ]] || fail "pretraining begins before what can be known is checked"

@@ -65,16 +65,16 @@ is_png grey.png $((4 + 6 * 100)) $((4 + 2 * (8 + 68)))
 succeeds show one.png four.png --channels 1 --kind views --out grey-views.png
 
 # Bad input: one line each, and no picture.
-fails 2 "option 'point' is not given; expected X Y for --kind similarity" \
+fails 2 "--point is not given; expected X Y for --kind similarity" \
   show "${images[@]}" --kind similarity --weights random --out no.png
-fails 2 "'point' is 1.5; expected shares" show "${images[@]}" --kind similarity --weights random --point 1.5 0 --out no.png
-fails 2 "'weights' is not given" show "${images[@]}" --kind pca --out no.png
-fails 2 "'query' is class; expected none for --kind pca" \
+fails 2 "--point is 1.5; expected shares" show "${images[@]}" --kind similarity --weights random --point 1.5 0 --out no.png
+fails 2 "--weights is not given" show "${images[@]}" --kind pca --out no.png
+fails 2 "--query is class; expected none for --kind pca" \
   show "${images[@]}" --kind pca --weights random --query class --out no.png
 fails 2 'kind' show "${images[@]}" --kind beauty --weights random --out no.png
-size=31x fails 2 "'size' is 31x; expected a number" show "${images[@]}" --kind pca --weights random --out no.png
+size=31x fails 2 "--size is 31x; expected a number" show "${images[@]}" --kind pca --weights random --out no.png
 size=33 fails 2 'multiple of the patch' show "${images[@]}" --kind pca --weights random --out no.png
-fails 2 "'block' is 6; expected -6 to 5" show "${images[@]}" --kind attention --weights random --block 6 --out no.png
+fails 2 "--block is 6; expected -6 to 5" show "${images[@]}" --kind attention --weights random --block 6 --out no.png
 fails 2 "'images' is 3; expected one image" \
   show voc/JPEGImages --count 3 --kind correspondence --weights random --out no.png
 fails 1 'nowhere.jpg: ' show nowhere.jpg --kind pca --weights random --out no.png

@@ -24,8 +24,9 @@ using namespace dssl;
 
 namespace {
 
-using Tiny = DenseDino::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 16, .depth = 2, .heads = 2}>>::
-    with_head<ProjectionHead<HeadConfig{.hidden = 24, .bottleneck = 8, .prototypes = 32}>>;
+using Tiny =
+    DenseDino::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 16, .depth = 2, .heads = 2}>>::
+        with_head<ProjectionHead<HeadConfig{.hidden = 24, .bottleneck = 8, .prototypes = 32}>>;
 
 /// Noise images, some of which cannot be read.
 class NoiseImages {
@@ -175,7 +176,8 @@ TEST_CASE("training moves the weights, and another seed moves them elsewhere") {
 TEST_CASE("equal recipes are the same type in whatever order their parts are named") {
   STATIC_REQUIRE(std::is_same_v<DenseDino::with_points<GridPoints<3>>::with_loss<PointLoss>,
                                 DenseDino::with_loss<PointLoss>::with_points<GridPoints<3>>>);
-  STATIC_REQUIRE(std::is_same_v<Dino::with_tokens<ReferenceTokens<>>::with_loss<ImageAndPointLoss>, DenseDino>);
+  STATIC_REQUIRE(
+      std::is_same_v<Dino::with_tokens<ReferenceTokens<>>::with_loss<ImageAndPointLoss>, DenseDino>);
 }
 
 TEST_CASE("reports hold what was asked for") {
@@ -263,7 +265,8 @@ TEST_CASE("grey images serve a colour recipe; other channel counts are unreadabl
   Trainer<Tiny, Cpu> grey(options);
   CHECK(grey.fit(NoiseImages(8, {}, 1)).unreadable == 0);
   Trainer<Tiny, Cpu> wrong(options);
-  CHECK_THAT(message_of([&] { wrong.fit(NoiseImages(8, {}, 5)); }), Catch::Contains("has 5 channels; expected 3"));
+  CHECK_THAT(message_of([&] { wrong.fit(NoiseImages(8, {}, 5)); }),
+             Catch::Contains("has 5 channels; expected 3"));
   options.channels = 5;
   Trainer<Tiny, Cpu> five(options);
   CHECK(five.fit(NoiseImages(8, {}, 5)).finished);
@@ -277,11 +280,15 @@ TEST_CASE("impossible options are named") {
   };
   CHECK_THAT(message([](auto& o) { o.batch = 0; }), Catch::Contains("'batch' is 0; expected at least 1"));
   CHECK_THAT(message([](auto& o) { o.loss.alpha = 1.5; }), Catch::Contains("'loss.alpha' is 1.5"));
-  CHECK_THAT(message([](auto& o) { o.optimiser.learning_rate = -1; }), Catch::Contains("optimiser.learning_rate"));
+  CHECK_THAT(message([](auto& o) { o.optimiser.learning_rate = -1; }),
+             Catch::Contains("optimiser.learning_rate"));
   CHECK_THAT(message([](auto& o) { o.optimiser.learning_rate = std::nan(""); }),
              Catch::Contains("optimiser.learning_rate"));
   CHECK_THAT(message([](auto& o) { o.teacher.temperature = 0; }), Catch::Contains("teacher.temperature"));
-  CHECK_THAT(message([](auto& o) { o.views.global_size = {18, 16}; }), Catch::Contains("multiples of the patch"));
+  CHECK_THAT(message([](auto& o) {
+               o.views.global_size = {18, 16};
+             }),
+             Catch::Contains("multiples of the patch"));
   CHECK_THAT(message([](auto& o) { o.prototypes = 1; }), Catch::Contains("'prototypes' is 1"));
   CHECK_THAT(message([](auto& o) { o.stochastic_depth = 1; }), Catch::Contains("stochastic_depth"));
   Trainer<Tiny, Cpu> trainer(tiny_options());
@@ -313,7 +320,8 @@ TEST_CASE("a checkpoint of another run, or a damaged one, is refused and nothing
   Trainer<Tiny, Cpu> fresh(options);
 
   const auto write = [&](const std::vector<char>& bytes) {
-    std::ofstream(file.path(), std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    std::ofstream(file.path(), std::ios::binary)
+        .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   };
   for (const std::size_t size : {std::size_t{0}, std::size_t{5}, good.size() / 3, good.size() - 1}) {
     write({good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size)});
@@ -346,7 +354,8 @@ TEST_CASE("a loss that is not finite stops the run and leaves the last good chec
     [[nodiscard]] AnyImage load(Index i) const {
       Image<float> image(20, 20, 3);
       for (auto& p : image.pixels()) p = 0.3F + 0.05F * static_cast<float>(i);
-      if (i == 5) std::fill(image.pixels().begin(), image.pixels().end(), std::numeric_limits<float>::quiet_NaN());
+      if (i == 5)
+        std::fill(image.pixels().begin(), image.pixels().end(), std::numeric_limits<float>::quiet_NaN());
       return image;
     }
   };
@@ -368,6 +377,50 @@ TEST_CASE("a loss that is not finite stops the run and leaves the last good chec
     const auto state = state_of(again);
     CHECK(std::all_of(state.begin(), state.end(), [](float v) { return std::isfinite(v); }));
   }
+}
+
+TEST_CASE("weights that an update threw too far replace no checkpoint, finite or not") {
+  const TemporaryFile file("far");
+  TrainerOptions options = tiny_options();
+  options.checkpoint = file.path();
+  options.epochs = 1;
+  Trainer<Tiny, Cpu>(options).fit(NoiseImages(8));
+  const auto good = bytes_of(file.path());
+  REQUIRE_FALSE(good.empty());
+  options.accumulate = 1;
+  options.optimiser.warmup_epochs = 0;
+  options.optimiser.clip = 0;
+  options.optimiser.kind = OptimiserKind::sgd;
+  for (const double rate : {1e30, 1e41}) {
+    for (const Index images : {2, 8}) {  // the last update of an epoch, and of a run, is looked at too
+      INFO("rate " << rate << ", " << images << " images");
+      options.optimiser.learning_rate = rate;
+      Trainer<Tiny, Cpu> trainer(options);
+      bool epoch = false;
+      trainer.on_epoch([&](const StepReport&) { return epoch = true, proceed; });
+      const std::string message = message_of([&] { trainer.fit(NoiseImages(images)); });
+      CHECK_THAT(message,
+                 Catch::Contains("of no use") || Catch::Contains("loss is") || Catch::Contains("not finite"));
+      CHECK_FALSE(epoch);
+      CHECK(bytes_of(file.path()) == good);
+    }
+  }
+}
+
+TEST_CASE("too many unreadable images end the run with the steps before them saved") {
+  const TemporaryFile file("unreadable");
+  TrainerOptions options = tiny_options();
+  options.checkpoint = file.path();
+  options.accumulate = 1;
+  options.prefetch = 1;
+  options.loader_threads = 1;
+  options.max_unreadable = 0;
+  Trainer<Tiny, Cpu> trainer(options);
+  CHECK_THAT(message_of([&] { trainer.fit(NoiseImages(64, {40})); }), Catch::Contains("cannot be read"));
+  REQUIRE(trainer.steps_done() > 0);
+  Trainer<Tiny, Cpu> again(options);
+  again.resume(file.path());
+  CHECK(again.steps_done() == trainer.steps_done());
 }
 
 TEST_CASE("a stop token ends a run cleanly") {

@@ -1,4 +1,5 @@
 // One memory plan: buffers are measured first, then cut from one allocation.
+// Tests: tests/core/arena.cpp.
 #pragma once
 
 #include <cstddef>

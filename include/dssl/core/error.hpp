@@ -1,4 +1,5 @@
 // Typed exceptions: what went wrong, where, and with which value.
+// Tests: tests/core/error.cpp.
 #pragma once
 
 #include <sstream>

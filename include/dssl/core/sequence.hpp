@@ -1,4 +1,5 @@
 // Token sequences packed into one matrix, and who attends to whom within one of them.
+// Tests: tests/core/sequence.cpp.
 #pragma once
 
 #include <array>

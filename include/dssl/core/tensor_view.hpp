@@ -1,4 +1,5 @@
 // A pointer with extents: how every buffer is passed between layers and backends.
+// Tests: tests/core/tensor_view.cpp.
 #pragma once
 
 #include <array>

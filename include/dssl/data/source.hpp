@@ -1,4 +1,5 @@
 // Where images come from: the concepts of a source, and images in memory.
+// Tests: tests/train/trainer.cpp.
 #pragma once
 
 #include <concepts>

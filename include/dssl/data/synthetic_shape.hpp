@@ -1,4 +1,5 @@
 // Outlines of the synthetic scenes' objects, as signed distances.
+// Tests: tests/data/synthetic.cpp.
 #pragma once
 
 #include <algorithm>

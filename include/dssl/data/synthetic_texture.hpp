@@ -1,4 +1,5 @@
 // Procedural textures of the synthetic scenes: noise, stripes, checkers, dots, waves, rings.
+// Tests: tests/data/synthetic.cpp.
 #pragma once
 
 #include <algorithm>

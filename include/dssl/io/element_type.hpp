@@ -1,4 +1,5 @@
 // How numbers are stored in a file: the element types of safetensors and their names and sizes.
+// Tests: tests/io/safetensors.cpp.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
 // What the image codecs share: reading options, the limit on size, and channel conversion.
+// Tests: tests/io/image_file.cpp.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
 // JPEG files through libjpeg-turbo.
+// Tests: tests/io/jpeg.cpp.
 #pragma once
 
 #include <algorithm>

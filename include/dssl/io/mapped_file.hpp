@@ -1,4 +1,5 @@
 // A file's bytes in memory: mapped read-only, or read whole.
+// Tests: tests/io/safetensors.cpp.
 #pragma once
 
 #include <cerrno>

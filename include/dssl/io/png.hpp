@@ -1,4 +1,5 @@
 // PNG files: images of 8 and 16 bits, and masks whose pixels are palette indices.
+// Tests: tests/io/png.cpp.
 #pragma once
 
 #include <array>

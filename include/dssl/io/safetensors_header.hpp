@@ -1,4 +1,5 @@
 // The header of a safetensors file: its restricted JSON, parsed strictly and checked against the file.
+// Tests: tests/io/safetensors.cpp.
 #pragma once
 
 #include <algorithm>

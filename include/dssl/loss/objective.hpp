@@ -1,4 +1,5 @@
 // The objective: self-distillation at the image level, at the point level, or both.
+// Tests: tests/train/loss_parity.cpp.
 #pragma once
 
 #include <concepts>

@@ -1,4 +1,5 @@
 // Which student rows are compared with which teacher rows, and how much each counts.
+// Tests: tests/loss/view_pairs.cpp.
 #pragma once
 
 #include <cstdint>

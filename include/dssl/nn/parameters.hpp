@@ -1,4 +1,5 @@
 // The layout of all parameters in one flat buffer: names, shapes, offsets, initial values.
+// Tests: tests/nn/parameters.cpp.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // How views of several sizes are packed into one token matrix, and which rows are read of it.
+// Tests: tests/backbone/vit_parity.cpp.
 #pragma once
 
 #include <cstdint>

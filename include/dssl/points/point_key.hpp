@@ -1,4 +1,5 @@
 // Which random numbers the points of a view pair are drawn from.
+// Tests: tests/points/samplers.cpp.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
 // Token schemes: which tokens a view has, who attends to whom, and where point features come from.
+// Tests: tests/train/model_gradients.cpp.
 #pragma once
 
 #include <dssl/core/sequence.hpp>

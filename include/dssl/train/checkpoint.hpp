@@ -1,4 +1,5 @@
 // A whole run in one file: weights, optimiser, centres, position, options, recipe.
+// Tests: tests/train/trainer.cpp.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
 // One level of the objective: two heads, a centre, and the cross-entropy between them.
+// Tests: tests/train/loss_parity.cpp.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,5 @@
 // A recipe's network: the layout of all its parameters, bound to a flat buffer.
+// Tests: tests/train/model_gradients.cpp.
 #pragma once
 
 #include <optional>

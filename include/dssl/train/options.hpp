@@ -1,4 +1,5 @@
 // Every number of a training run, with the published values as defaults.
+// Tests: tests/train/trainer.cpp.
 #pragma once
 
 #include <cstdint>
@@ -43,10 +44,13 @@ struct TrainerOptions {
   ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md)
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
   int loader_threads = 0;         ///< workers that prepare views; 0: all
-  double max_unreadable = 0.1;    ///< share of unreadable images that ends the run
+  double max_unreadable = 0.1;    ///< share of unreadable images that ends the run, once there are more than ten; 0: none
   std::string checkpoint{};       ///< file that is written after every epoch; empty: none
   Index checkpoint_steps = 0;     ///< also after every so many steps; 0: only after epochs
   Index collapse_patience = 200;  ///< steps in a row that must look collapsed before it is said
+
+  /// Images an update takes.
+  [[nodiscard]] Index update_images() const { return batch * accumulate; }
 
   /// Throws `OptionError` naming the first field that has an impossible value.
   void validate() const {
@@ -82,6 +86,13 @@ struct TrainerOptions {
     at_least("collapse_patience", collapse_patience, Index{1});
   }
 };
+
+/// Throws `DataError` where so many images do not make one update. Sooner than the network is laid out, if one likes.
+inline void require_update(const TrainerOptions& options, Index images) {
+  if (options.batch <= images && options.accumulate <= images / options.batch) return;
+  throw DataError(join("the data has ", images, " images, but an update takes batch * accumulate = ", options.batch,
+                       " * ", options.accumulate, "; use a smaller batch"));
+}
 
 /// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
 ///

@@ -1,4 +1,5 @@
 // A recipe: the parts of a method as one type, exchanged by name.
+// Tests: tests/train/trainer.cpp, tests/compile_fail.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
 // From images to batches: the order of an epoch, the views of an image, the points that pair them.
+// Tests: tests/train/trainer.cpp.
 #pragma once
 
 #include <algorithm>

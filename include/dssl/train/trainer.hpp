@@ -1,4 +1,5 @@
 // The training run: data in, steps, reports, checkpoints.
+// Tests: tests/train/trainer.cpp.
 #pragma once
 
 #include <chrono>
@@ -104,22 +105,25 @@ class Trainer {
   void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
 
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
-  void resume(const std::string& path) { x_position = load_checkpoint(x_step, path, x_options, x_recipe); }
+  void resume(const std::string& path) {
+    x_position = load_checkpoint(x_step, path, x_options, x_recipe);
+    x_sound_steps = x_position.step;
+  }
 
   /// Trains to the end of the last epoch, or until a callback or the token says stop.
   ///
   /// An epoch is as many whole updates as the images give; what is left over is not used in that epoch.
-  /// Throws `DataError` (too few or too many unreadable images), `NonFiniteError` (with all weights, and the last
-  /// checkpoint, as they were after the last good step), `FileError` (checkpoint).
+  /// Before weights leave the trainer, at the end of an epoch and for a checkpoint, the last batch is looked at once
+  /// more with them: weights that an update threw so far that the loss is not finite any more replace nothing.
+  /// Throws `DataError` (too few images, or too many unreadable ones; a checkpoint of the steps made is written),
+  /// `NonFiniteError` (a loss or gradient that is not finite; it changed no weight, and the checkpoint is the one
+  /// before), `FileError` (checkpoint).
   template <ImageSource Source>
   RunSummary fit(const Source& source, std::stop_token token = {}) {
     const auto began = x_clock::now();
-    const Index update_images = x_options.batch * x_options.accumulate;
+    require_update(x_options, source.size());
+    const Index update_images = x_options.update_images();
     const Index epoch_steps = source.size() / update_images;
-    if (epoch_steps < 1) {
-      throw DataError(join("the data has ", source.size(), " images, but an update takes batch * accumulate = ",
-                           update_images, "; use a smaller batch"));
-    }
     if (x_position.step > 0 && x_position.dataset_images != source.size()) {
       throw DataError(join("the run was begun on ", x_position.dataset_images, " images, but the data now has ",
                            source.size()));
@@ -128,7 +132,8 @@ class Trainer {
     const Schedules schedules = x_schedules(epoch_steps);
     const Index steps = x_options.epochs * epoch_steps;
 
-    const SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
+    SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
+    if (skips.max_bad_share == 0) skips.min_bad = 0;  // none is none
     SkipCounter skipped(skips, [this](std::string_view name, std::string_view message) {
       // Messages about files begin with their path already.
       x_warn(message.starts_with(name) ? join("skipped ", message) : join("skipped ", name, ": ", message));
@@ -141,6 +146,7 @@ class Trainer {
     RunSummary summary;
     Index saved = x_position.step;
     const auto save_checkpoint_here = [&] {
+      x_require_sound();
       if (x_options.checkpoint.empty() || saved == x_position.step) return;
       save(x_options.checkpoint);
       saved = x_position.step;
@@ -153,7 +159,12 @@ class Trainer {
                         .epoch_steps = epoch_steps,
                         .steps = steps};
       const auto pass = [&] { return x_pass(report, *loader, rendered, skipped); };
-      if (!x_run_step(report, pass, schedules)) break;
+      try {
+        if (!x_run_step(report, pass, schedules)) break;
+      } catch (const DataError&) {
+        save_checkpoint_here();
+        throw;
+      }
       ++x_position.step;
       x_position.unreadable = skipped.skipped();
       report.images = x_position.step * update_images;
@@ -162,6 +173,7 @@ class Trainer {
       report.images_per_second = static_cast<double>(update_images) / report.seconds;
       report.unreadable = x_position.unreadable;
       const bool epoch_ends = x_position.step % epoch_steps == 0;
+      if (epoch_ends) x_require_sound();
       Continue answer = x_on_step ? x_on_step(report) : proceed;
       if (epoch_ends && x_on_epoch && x_on_epoch(report) == stop) answer = stop;
       if (epoch_ends || (x_options.checkpoint_steps > 0 && x_position.step % x_options.checkpoint_steps == 0)) {
@@ -240,7 +252,7 @@ class Trainer {
     const Index steps = x_options.epochs * epoch_steps;
     const auto& o = x_options.optimiser;
     const auto& t = x_options.teacher;
-    const double peak = o.learning_rate * static_cast<double>(x_options.batch * x_options.accumulate) / 256.0;
+    const double peak = o.learning_rate * static_cast<double>(x_options.update_images()) / 256.0;
     return {.learning_rate = {.start = peak,
                               .end = o.final_learning_rate,
                               .steps = steps,
@@ -359,6 +371,20 @@ class Trainer {
     return true;
   }
 
+  /// Throws `NonFiniteError` where the weights, as the last update left them, give no finite loss on its batch.
+  void x_require_sound() {
+    if (x_sound_steps == x_position.step) return;
+    StepReport look;
+    x_step.begin();
+    try {
+      x_step.forward_backward(look, x_batch, x_teacher_temperature);
+    } catch (const NonFiniteError& error) {
+      throw NonFiniteError(join("the weights after step ", x_position.step, " are of no use, and were not saved: ",
+                                error.what()));
+    }
+    x_sound_steps = x_position.step;
+  }
+
   /// One update of `accumulate` passes. False when one of them found no images; nothing is changed then.
   template <class Pass>
   bool x_run_step(StepReport& report, const Pass& pass, const Schedules& schedules) {
@@ -367,6 +393,7 @@ class Trainer {
     report.weight_decay = schedules.weight_decay(step);
     report.teacher_momentum = schedules.momentum(step);
     report.teacher_temperature = schedules.temperature(report.epoch);
+    x_teacher_temperature = report.teacher_temperature;
     x_batch.epoch = report.epoch;
     x_step.begin();
     for (Index done = 0; done < x_options.accumulate; ++done) {
@@ -416,6 +443,8 @@ class Trainer {
   std::string x_recipe;
   ViewBatch x_batch;
   RunPosition x_position;
+  Index x_sound_steps = 0;           // steps after which the weights were known to give a finite loss
+  double x_teacher_temperature = 1;  // of the last step
   std::function<Continue(const StepReport&)> x_on_step;
   std::function<Continue(const StepReport&)> x_on_epoch;
   std::function<void(std::string_view)> x_on_warning;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -231,11 +232,18 @@ class TrainingStep {
       throw OptionError("channels", shape.channels, join(x_config.backbone.channels, ", the backbone's number"));
     }
     if (Loss::point && shape.points < 1) throw OptionError("points", shape.points, "at least 1 for a point loss");
+    double tokens = 0;  // of all student views: numbered by 32 bits
     for (const ViewSize& view : shape.views) {
+      tokens += static_cast<double>(shape.batch) * (static_cast<double>(view.height / patch * (view.width / patch)) +
+                                                    2 * static_cast<double>(shape.points) + 1);
       if (view.height % patch != 0 || view.width % patch != 0 || view.height < patch || view.width < patch) {
         throw OptionError("views.size", join(view.height, " x ", view.width),
                           join("multiples of the patch, ", patch, " pixels"));
       }
+    }
+    if (tokens > std::numeric_limits<std::int32_t>::max()) {
+      throw OptionError("batch", shape.batch, join("fewer images or points: the views would have ", tokens,
+                                                   " tokens, and 2147483647 can be numbered"));
     }
   }
 

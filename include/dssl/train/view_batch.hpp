@@ -1,4 +1,5 @@
 // What a training step eats: views of a batch of images and the points that pair them.
+// Tests: tests/train/training_parity.cpp.
 #pragma once
 
 #include <cstdint>

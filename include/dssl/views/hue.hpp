@@ -1,4 +1,5 @@
 // Turning the hue of red-green-blue planes, in 8 bits to the number as Pillow does it, and in float.
+// Tests: tests/views/photometric.cpp.
 #pragma once
 
 #include <algorithm>

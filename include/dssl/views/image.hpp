@@ -1,4 +1,5 @@
 // Images in memory: any number of channels, 8-bit, 16-bit or float.
+// Tests: tests/views/resample.cpp.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
 // A picture as one plane a channel: what views are resampled into and coloured in.
+// Tests: tests/views/photometric.cpp.
 #pragma once
 
 #include <concepts>

@@ -1,4 +1,5 @@
 // Which source pixels make one output pixel of a resize, and with what weights.
+// Tests: tests/views/resample.cpp.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // What is done to make one view: drawn first, carried out later, and kept as the view's map to the scene.
+// Tests: tests/views/multi_crop.cpp.
 #pragma once
 
 #include <array>
