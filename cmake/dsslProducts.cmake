@@ -7,6 +7,7 @@ function(dssl_find_onednn libraries folders why)
   set(${libraries} "" PARENT_SCOPE)
   set(${folders} "" PARENT_SCOPE)
   set(CMAKE_REQUIRED_QUIET ON)
+  set(CMAKE_MESSAGE_LOG_LEVEL NOTICE)  # its package finds OpenCL aloud
   find_package(dnnl CONFIG QUIET)
   if(NOT dnnl_FOUND)
     set(${why} "oneDNN is not found (Debian: libdnnl-dev; dnnl_DIR names the folder of dnnl-config.cmake)" PARENT_SCOPE)

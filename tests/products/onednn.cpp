@@ -3,12 +3,10 @@
 #include "catch.hpp"
 
 #include <string>
-#include <thread>
 
 #include <dssl/backend/onednn.hpp>
 
 #include "backend/product_cases.hpp"
-#include "thrown.hpp"
 #include "train/training_parity.hpp"
 
 using namespace dssl;
@@ -46,17 +44,8 @@ TEST_CASE("whole training steps with products by oneDNN give the published numbe
   }
 }
 
-TEST_CASE("a backend with products by oneDNN says so and keeps OpenMP's threads as they were") {
+TEST_CASE("a backend with products by oneDNN says so") {
   const std::string text = OneDnnCpu().describe();
   CHECK(text.find("linear layers by oneDNN " + std::to_string(DNNL_VERSION_MAJOR) + ".") !=
         std::string::npos);
-  omp_set_num_threads(3);
-  {
-    const cpu::onednn::OneThread one;
-    CHECK(omp_get_max_threads() == 1);
-  }
-  CHECK(omp_get_max_threads() == 3);
-  test::HeldProducts<float, OneDnnProducts> held({}, 2e-6);
-  test::large_linear_cases(held);  // as many threads in OpenMP's pool as that, and none is used
-  CHECK(omp_get_max_threads() == 3);
 }
