@@ -13,7 +13,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <dssl/backend/cpu.hpp>
+#include <common/cpu.hpp>
 #include <dssl/core/error.hpp>
 
 #include "ceilings.hpp"
@@ -26,11 +26,11 @@ template <class Visit>
 void with_backend(std::string_view precision, int threads, const Visit& visit,
                   cpu::LoopObserver* observer = nullptr) {
   CpuOptions options{.threads = threads, .observer = observer};
-  if (precision == "f32") return visit(Cpu(options));
+  if (precision == "f32") return visit(programs::Cpu(options));
   options.split_products = false;
-  if (precision == "f32-plain") return visit(Cpu(options));
+  if (precision == "f32-plain") return visit(programs::Cpu(options));
   options.precision = Precision::bf16;
-  if (precision == "bf16") return visit(Cpu(options));
+  if (precision == "bf16") return visit(programs::Cpu(options));
   throw OptionError("precision", precision, "f32, f32-plain or bf16");
 }
 

@@ -12,7 +12,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/eval/class_map.hpp>
@@ -24,6 +23,7 @@
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
+#include "common/cpu.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 
@@ -173,7 +173,7 @@ void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings&
 
 template <class Backbone>
 void write_features(const FeatureSettings& s, const dssl::ImageFiles& files) {
-  using Extractor = dssl::FeatureExtractor<Backbone, dssl::Cpu>;
+  using Extractor = dssl::FeatureExtractor<Backbone, Cpu>;
   const Interruption interruption;
   const dssl::GroupSet reads{.class_token = s.reads("class"), .patch = s.reads("patch")};
   std::vector<std::unique_ptr<Extractor>> extractors;  // sharing the weights of the first

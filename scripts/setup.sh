@@ -15,6 +15,10 @@ packages=(
   nlohmann-json3-dev  # programs: metrics and options as JSON
   libcli11-dev      # programs: command lines
 )
+optional=(
+  libdnnl-dev       # tests of matrix products by oneDNN, which nothing needs
+  libopenblas-dev   # tests of matrix products by a CBLAS, which nothing needs
+)
 
 fail() {
   echo "setup: $1" >&2
@@ -34,14 +38,20 @@ installed() {
 }
 
 missing=()
+wanted=()
 for package in "${packages[@]}"; do
   installed "$package" || missing+=("$package")
 done
+if [[ $(id -u) -eq 0 ]] || command -v sudo >/dev/null; then
+  for package in "${optional[@]}"; do
+    installed "$package" || wanted+=("$package")
+  done
+fi
 
-if [[ ${#missing[@]} -eq 0 ]]; then
+if [[ ${#missing[@]} -eq 0 && ${#wanted[@]} -eq 0 ]]; then
   echo "setup: everything is installed"
 else
-  echo "setup: missing: ${missing[*]}"
+  echo "setup: missing: ${missing[*]} ${wanted[*]}"
   as_root=()
   if [[ $(id -u) -ne 0 ]]; then
     command -v sudo >/dev/null ||
@@ -52,13 +62,19 @@ else
   echo "setup: ${apt[*]} update"
   # One unreachable source need not matter; what matters is whether the packages can be installed.
   "${apt[@]}" update -qq || echo "setup: not all package lists could be fetched; trying what is there" >&2
-  echo "setup: ${apt[*]} install -y --no-install-recommends ${missing[*]}"
-  "${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" ||
-    fail "apt-get could not install: ${missing[*]} (is the network there?)"
+  if [[ ${#missing[@]} -gt 0 ]]; then
+    echo "setup: ${apt[*]} install -y --no-install-recommends ${missing[*]}"
+    "${apt[@]}" install -y -qq --no-install-recommends "${missing[@]}" ||
+      fail "apt-get could not install: ${missing[*]} (is the network there?)"
+  fi
   for package in "${missing[@]}"; do
     installed "$package" || fail "$package is still missing after its installation"
   done
-  echo "setup: installed ${missing[*]}"
+  for package in "${wanted[@]}"; do
+    "${apt[@]}" install -y -qq --no-install-recommends "$package" ||
+      echo "setup: $package cannot be installed; its tests are left out" >&2
+  done
+  echo "setup: done"
 fi
 
 version=$(cmake --version | sed -n '1s/[^0-9]*//p')

@@ -61,16 +61,22 @@ check_header() {
         header=${header#dssl/}
         if [[ ! -f $include/$header ]]; then
           complain "$where: <dssl/$header> does not exist"
+        elif [[ $header == backend/onednn.hpp || $header == backend/cblas.hpp || ( $header == backend/cpu/onednn_kernels.hpp && $path != backend/onednn.hpp ) ]]; then
+          complain "$where: <dssl/$header> needs a library that not every user has"
         elif [[ -n $room ]] && ! allowed_header "$room" "$header"; then
           other=${header%%/*}
           [[ " $(allowed_rooms "$room") " == *" $other "* ]] || complain "$where: $room may not include <dssl/$header>"
         fi
         ;;
       Eigen/* | unsupported/Eigen/*) [[ $room == backend ]] || complain "$where: only backend/ may see Eigen" ;;
-      tbb/* | oneapi/*) [[ $room == backend || $room == data ]] || complain "$where: only backend/ and data/ may see oneTBB" ;;
+      tbb/* | oneapi/tbb*) [[ $room == backend || $room == data ]] || complain "$where: only backend/ and data/ may see oneTBB" ;;
       cuda* | cub/* | thrust/* | cublas*)
         [[ $path == backend/cuda.cuh || $path == backend/cuda/*.cuh ]] || complain "$where: only backend/cuda/*.cuh may see CUDA"
         ;;
+      dnnl* | oneapi/dnnl/* | omp.h)
+        [[ $path == backend/onednn.hpp || $path == backend/cpu/onednn_kernels.hpp ]] || complain "$where: only backend/onednn.hpp and backend/cpu/onednn_kernels.hpp may see oneDNN"
+        ;;
+      cblas* | openblas* | mkl*) [[ $path == backend/cblas.hpp ]] || complain "$where: only backend/cblas.hpp may see a BLAS" ;;
       png.h) [[ $path == io/png.hpp ]] || complain "$where: only io/png.hpp may see libpng" ;;
       jpeglib.h | jerror.h | turbojpeg.h) [[ $path == io/jpeg.hpp ]] || complain "$where: only io/jpeg.hpp may see libjpeg" ;;
       iostream) complain "$where: a library does not print" ;;

@@ -7,7 +7,7 @@ house=$(mktemp -d)
 trap 'rm -rf "$house"' EXIT
 
 mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,data,io,eval}
-for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png eval/a; do
+for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png eval/a backend/cblas; do
   echo '#pragma once' >"$house/$header.hpp"
 done
 
@@ -32,6 +32,7 @@ accepts io/a.hpp '#include <dssl/views/image.hpp>'
 accepts data/a.hpp '#include <tbb/parallel_pipeline.h>'
 accepts backend/a.hpp '#include <Eigen/Core>'
 accepts io/png.hpp '#include <png.h>'
+accepts backend/cblas.hpp '#include <cblas.h>'
 accepts train/a.hpp '#include <dssl/tokens/a.hpp>'
 accepts eval/a.hpp '#include <dssl/data/a.hpp>'
 accepts nn/a.hpp '// std::cout is for programs'
@@ -48,6 +49,9 @@ refuses nn/a.hpp '#include <cuda_runtime.h>' 'only backend/cuda/*.cuh may see CU
 refuses backend/a.hpp '#include <cublasLt.h>' 'only backend/cuda/*.cuh may see CUDA'
 echo '#include <cuda_runtime.h>' >"$house/backend/cuda/a.cuh" && "$here/rooms.sh" "$house" >/dev/null
 refuses train/a.hpp '#include <tbb/parallel_for.h>' 'may see oneTBB'
+refuses backend/a.hpp '#include <dnnl.hpp>' 'may see oneDNN'
+refuses backend/a.hpp '#include <cblas.h>' 'may see a BLAS'
+refuses backend/a.hpp '#include <dssl/backend/cblas.hpp>' 'not every user has'
 refuses io/a.hpp '#include <png.h>' 'only io/png.hpp'
 refuses nn/a.hpp '#include "b.hpp"' 'not spelled in full'
 refuses nn/a.hpp '#include <dssl/nn/b.hpp>' 'does not exist'

@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/eval/features.hpp>
@@ -22,6 +21,7 @@
 #include "classify/labels.hpp"
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
+#include "common/cpu.hpp"
 #include "common/csv.hpp"
 #include "common/feature_table.hpp"
 #include "common/program.hpp"

@@ -15,7 +15,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/loader.hpp>
 #include <dssl/eval/features.hpp>
@@ -25,6 +24,7 @@
 #include <dssl/nn/parameters.hpp>
 
 #include "common/architectures.hpp"
+#include "common/cpu.hpp"
 #include "common/precision.hpp"
 #include "common/program.hpp"
 

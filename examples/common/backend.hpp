@@ -3,8 +3,8 @@
 
 #include <string_view>
 
+#include <common/cpu.hpp>
 #include <common/precision.hpp>
-#include <dssl/backend/cpu.hpp>
 #ifdef DSSL_WITH_CUDA
 #include <dssl/backend/cuda.hpp>
 #endif

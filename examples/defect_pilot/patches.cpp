@@ -6,7 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/eval/defect_score.hpp>
@@ -14,6 +13,7 @@
 #include <dssl/eval/neighbourhood.hpp>
 
 #include "common/architectures.hpp"
+#include "common/cpu.hpp"
 #include "common/progress.hpp"
 
 namespace dssl::programs {

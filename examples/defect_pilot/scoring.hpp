@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <vector>
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/eval/defect_bank.hpp>
 
+#include "common/cpu.hpp"
 #include "defect_pilot/patches.hpp"
 
 namespace dssl::programs {

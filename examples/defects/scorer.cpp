@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/eval/defect_bank_file.hpp>
 #include <dssl/eval/defect_probe.hpp>
@@ -17,6 +16,7 @@
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
+#include "common/cpu.hpp"
 
 namespace dssl::programs {
 

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include <common/architectures.hpp>
+#include <common/cpu.hpp>
 #include <common/precision.hpp>
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/source.hpp>

@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/eval/cluster_probe.hpp>
 #include <dssl/eval/features.hpp>
@@ -18,6 +17,7 @@
 #include <dssl/version.hpp>
 
 #include "common/architectures.hpp"
+#include "common/cpu.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "common/segmentation_scores.hpp"

@@ -1,6 +1,5 @@
 #include "show/eye.hpp"
 
-#include <dssl/backend/cpu.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -8,6 +7,7 @@
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
+#include "common/cpu.hpp"
 #include "common/precision.hpp"
 
 namespace dssl::programs {

@@ -13,8 +13,9 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/image.hpp>
 
-// Roles of a recipe: backbone, tokens, views, points, loss, head. The other two extension points have pages of
-// their own: backends (dssl/backend/concept.hpp) and image sources (dssl/data/source.hpp).
+// Roles of a recipe: backbone, tokens, views, points, loss, head. The other extension points have pages of their
+// own: backends (dssl/backend/concept.hpp), the matrix products of the CPU's (dssl/backend/cpu/product_policy.hpp), and
+// image sources (dssl/data/source.hpp).
 
 namespace dssl {
 

@@ -11,9 +11,9 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
 
-#include "backend/board.hpp"
 #include "backend/fused_cases.hpp"
 #include "backend/op_cases.hpp"
+#include "backend/outcome.hpp"
 
 namespace {
 
@@ -21,28 +21,8 @@ using dssl::BasicCpu;
 using dssl::Cpu;
 using dssl::Index;
 using dssl::Reference;
-using dssl::test::Board;
-
-/// Largest difference as a fraction of the largest expected magnitude; infinite where something is not
-/// finite.
-double distance(const std::vector<double>& got, const std::vector<double>& expected) {
-  double most = 0;
-  double scale = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    if (!std::isfinite(got[i])) return std::numeric_limits<double>::infinity();
-    most = std::max(most, std::abs(got[i] - expected[i]));
-    scale = std::max(scale, std::abs(expected[i]));
-  }
-  return most == 0 ? 0 : most / scale;
-}
-
-template <class B, class Call>
-auto outcome(const B& backend, const Call& call, std::uint64_t seed) {
-  Board<B> board(backend, seed);
-  call(backend, board);
-  CHECK(board.guards_hold());
-  return board.written();
-}
+using dssl::test::distance;
+using dssl::test::outcome;
 
 /// Holds one call on every CPU backend to the same call on the double oracle.
 struct HeldToOracle {

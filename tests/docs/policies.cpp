@@ -5,6 +5,7 @@
 #include <memory>
 #include <memory_resource>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -101,6 +102,31 @@ struct SmallHead {
 inline constexpr dssl::ViTConfig my_size{.image = 64, .patch = 8, .width = 64, .depth = 2, .heads = 2};
 struct MyBackbone : dssl::ViT<my_size> {};  // members declared here hide those of ViT
 // [backbone end]
+
+// [products]
+/// Plain loops on one thread, with sums in double.
+struct LoopProducts {
+  explicit LoopProducts(const dssl::CpuOptions& /*options*/) {}
+
+  template <class T>
+  void multiply(dssl::cpu::Workers& /*workers*/, const dssl::cpu::MatrixProduct<T>& p) const {
+    const auto at = [](const dssl::cpu::Factor<T>& f, dssl::Index i, dssl::Index j) {
+      return static_cast<double>(f.data[f.transposed ? j * f.stride + i : i * f.stride + j]);
+    };
+    for (dssl::Index i = 0; i < p.c.rows(); ++i) {
+      for (dssl::Index j = 0; j < p.c.cols(); ++j) {
+        T& c = p.c.row(i)[j];
+        double sum = p.onto == dssl::cpu::Onto::sum ? c : p.bias != nullptr ? p.bias[j] : T{0};
+        for (dssl::Index k = 0; k < p.depth; ++k) sum += at(p.a, i, k) * at(p.b, k, j);
+        c = static_cast<T>(sum);
+      }
+    }
+  }
+  [[nodiscard]] std::string describe() const { return ", linear layers by loops"; }
+};
+using LoopCpu = dssl::BasicCpu<float, LoopProducts>;
+// [products end]
+static_assert(dssl::Backend<LoopCpu>);
 
 // [backend]
 /// The CPU backend, counting the floating-point operations of its linear layers' forward passes.

@@ -21,7 +21,10 @@
 #include <dssl/backend/cpu/loss.hpp>
 #include <dssl/backend/cpu/memory.hpp>
 #include <dssl/backend/cpu/optimiser.hpp>
+#include <dssl/backend/cpu/options.hpp>
+#include <dssl/backend/cpu/own_products.hpp>
 #include <dssl/backend/cpu/pointwise.hpp>
+#include <dssl/backend/cpu/product_policy.hpp>
 #include <dssl/backend/cpu/prototype_loss.hpp>
 #include <dssl/backend/cpu/rows.hpp>
 #include <dssl/backend/cpu/workers.hpp>
@@ -30,27 +33,24 @@
 
 namespace dssl {
 
-/// Options of the CPU backend.
-struct CpuOptions {
-  int threads = 0;  ///< threads that share the work; 0: as many as the process may use
-  Precision precision = Precision::full;  ///< full, or bf16 on backends in float
-  /// Precision `full`, in float: linear layers multiply by the processor's bf16 tile unit where it has one (AMX), each
-  /// operand as the sum of three bf16 numbers. The results are as precise as float's, sooner; false: plain float.
-  bool split_products = true;
-  /// Where weights, activations and scratch come from; it must outlive the backend and its buffers. Null: the system.
-  std::pmr::memory_resource* memory = nullptr;
-  /// Is told how long every task took, and must outlive the backend; all work is then done on one thread. Null: none.
-  cpu::LoopObserver* observer = nullptr;
-};
-
 /// The CPU backend: every primitive of backend/concept.hpp, with the same bits for any number of threads.
 ///
 /// Work is cut into blocks whose sizes depend on shapes alone, and partial sums are combined in the order of
 /// the blocks. Copies share one set of threads and one scratch memory, so only one of them may be in a call at
 /// a time; two that work at once are made separately. Scratch grows in the first call with the largest shapes.
 /// Bits may differ between machines with other vector instructions. Tests: tests/backend/cpu.cpp.
-template <std::floating_point T = float>
+///
+/// `Products` computes the matrix products of linear layers (backend/cpu/product_policy.hpp): `OwnProducts`, which
+/// needs no library, or those of <dssl/backend/onednn.hpp> and <dssl/backend/cblas.hpp>.
+template <std::floating_point T = float, class Products = OwnProducts<T>>
 class BasicCpu {
+  static_assert(MadeFromCpuOptions<Products>, "BasicCpu: products are made from CpuOptions, see ProductPolicy in "
+                                              "dssl/backend/cpu/product_policy.hpp");
+  static_assert(MultipliesIn<Products, T>, "BasicCpu: these products have no multiply() in the backend's numbers, see "
+                                           "ProductPolicy in dssl/backend/cpu/product_policy.hpp");
+  static_assert(DescribesProducts<Products>, "BasicCpu: products say what computes them in describe(), see "
+                                             "ProductPolicy in dssl/backend/cpu/product_policy.hpp");
+
  public:
   using Scalar = T;
   using Vector = VectorView<T>;
@@ -61,16 +61,10 @@ class BasicCpu {
   using Norms = VectorView<const double>;
 
   BasicCpu() : BasicCpu(CpuOptions{}) {}
-  /// Throws `OptionError` when `threads` is negative, or `precision` is bf16 on a backend in double, or tf32.
-  explicit BasicCpu(const CpuOptions& options) : x_workers(x_make(options)) {
-    using cpu::bf16::Engine;
-    if (options.precision == Precision::tf32) throw OptionError("precision", "tf32", "full or bf16 on Cpu");
-    if (options.precision == Precision::bf16) {
-      if (!std::is_same_v<T, float>) throw OptionError("precision", "bf16", "full on a backend in double");
-      x_mode = {.engine = cpu::bf16::best_engine(), .parts = 1};
-    } else if (std::is_same_v<T, float> && options.split_products && cpu::bf16::best_engine() == Engine::tile_unit) {
-      x_mode = {.engine = Engine::tile_unit, .parts = 3};
-    }
+  /// Throws `OptionError` when `threads` is negative, or `precision` is bf16 on a backend in double, or tf32, or one
+  /// that `Products` does not have.
+  explicit BasicCpu(const CpuOptions& options) : x_workers(x_make(options)), x_products(options) {
+    if (options.precision == Precision::bf16) x_rounding = cpu::bf16::best_engine();
   }
 
   /// One line: libraries, vector instructions, threads, number format.
@@ -78,9 +72,9 @@ class BasicCpu {
     return join("Cpu (Eigen ", EIGEN_WORLD_VERSION, ".", EIGEN_MAJOR_VERSION, ".", EIGEN_MINOR_VERSION, " with ",
                 Eigen::SimdInstructionSetsInUse(), "; oneTBB ", TBB_VERSION_MAJOR, ".", TBB_VERSION_MINOR, ", ",
                 threads(), threads() == 1 ? " thread; " : " threads; ",
-                std::is_same_v<T, double> ? "float64" : "float32", x_products(), ")");
+                std::is_same_v<T, double> ? "float64" : "float32", x_products.describe(), ")");
   }
-  [[nodiscard]] Precision precision() const { return x_rounding() ? Precision::bf16 : Precision::full; }
+  [[nodiscard]] Precision precision() const { return x_rounding ? Precision::bf16 : Precision::full; }
   [[nodiscard]] int threads() const { return x_workers->threads(); }
   /// Scratch memory that calls so far have needed, in bytes.
   [[nodiscard]] std::size_t scratch_bytes() const { return x_workers->scratch_bytes(); }
@@ -98,13 +92,13 @@ class BasicCpu {
   void copy(Vector y, ConstVector x) const { cpu::copy(*x_workers, y, x); }
 
   void linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight, ConstVector bias) const {
-    cpu::linear_forward(*x_workers, y, x, weight, bias, x_mode);
+    cpu::linear_forward(*x_workers, x_products, y, x, weight, bias);
   }
   void linear_backward_input(Matrix d_x, ConstMatrix d_y, ConstMatrix weight) const {
-    cpu::linear_backward_input(*x_workers, d_x, d_y, weight, x_mode);
+    cpu::linear_backward_input(*x_workers, x_products, d_x, d_y, weight);
   }
   void linear_backward_weight(Matrix d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const {
-    cpu::linear_backward_weight(*x_workers, d_weight, d_bias, d_y, x, x_mode);
+    cpu::linear_backward_weight(*x_workers, x_products, d_weight, d_bias, d_y, x);
   }
 
   void layer_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x, ConstVector weight,
@@ -151,12 +145,12 @@ class BasicCpu {
   template <AttentionRelation R>
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {
-    cpu::attention_forward<R>(*x_workers, out, log_sum, qkv, batch, heads, queries, x_rounding());
+    cpu::attention_forward<R>(*x_workers, out, log_sum, qkv, batch, heads, queries, x_rounding);
   }
   template <AttentionRelation R>
   void attention_backward(Matrix d_qkv, ConstMatrix d_out, ConstMatrix out, ConstMatrix log_sum, ConstMatrix qkv,
                           const SequenceBatch& batch, Index heads, GroupSet queries) const {
-    cpu::attention_backward<R>(*x_workers, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries, x_rounding());
+    cpu::attention_backward<R>(*x_workers, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries, x_rounding);
   }
 
   void unfold_patches(Matrix patches, TensorView<const T, 4> images, Index p) const {
@@ -240,29 +234,16 @@ class BasicCpu {
  private:
   static std::shared_ptr<cpu::Workers> x_make(const CpuOptions& options) {
     if (options.threads < 0) throw OptionError("threads", options.threads, "0 (all) or more");
+    if (options.precision == Precision::tf32) throw OptionError("precision", "tf32", "full or bf16 on Cpu");
+    if (options.precision == Precision::bf16 && !std::is_same_v<T, float>) {
+      throw OptionError("precision", "bf16", "full on a backend in double");
+    }
     return std::make_shared<cpu::Workers>(options.threads, options.memory, options.observer);
   }
 
-  /// The engine of precision bf16.
-  [[nodiscard]] std::optional<cpu::bf16::Engine> x_rounding() const {
-    return x_mode && x_mode->parts == 1 ? std::optional(x_mode->engine) : std::nullopt;
-  }
-
-  /// How products are computed, where not in the backend's own numbers.
-  [[nodiscard]] const char* x_products() const {
-    if (!x_mode) return "";
-    if (x_mode->parts == 3) return ", linear layers by AMX with three bf16 numbers for a float";
-    switch (x_mode->engine) {
-      case cpu::bf16::Engine::tile_unit: return ", products in bf16 by AMX";
-      case cpu::bf16::Engine::dot_product: return ", products in bf16 by AVX-512";
-      case cpu::bf16::Engine::emulated: break;
-    }
-    return ", products in bf16, emulated: slower than float32, as this processor (or the flags dssl was compiled with) "
-           "has no instructions for bf16";
-  }
-
   std::shared_ptr<cpu::Workers> x_workers;
-  std::optional<cpu::bf16::Mode> x_mode;
+  Products x_products;
+  std::optional<cpu::bf16::Engine> x_rounding;  // of attention, in precision bf16
 };
 
 /// The CPU backend in float.

@@ -1,0 +1,65 @@
+# Libraries that compute matrix products of the Cpu backend in the place of dssl's own kernels: found by dssl's build
+# and by its installed package in the same way.
+include(CheckCXXSourceCompiles)
+
+# dssl_find_onednn(<libraries> <folders> <why>): what to link and to include, or no libraries and the reason.
+function(dssl_find_onednn libraries folders why)
+  set(${libraries} "" PARENT_SCOPE)
+  set(${folders} "" PARENT_SCOPE)
+  set(CMAKE_REQUIRED_QUIET ON)
+  set(CMAKE_MESSAGE_LOG_LEVEL NOTICE)  # its package finds OpenCL aloud
+  find_package(dnnl CONFIG QUIET)
+  if(NOT dnnl_FOUND)
+    set(${why} "oneDNN is not found (Debian: libdnnl-dev; dnnl_DIR names the folder of dnnl-config.cmake)" PARENT_SCOPE)
+    return()
+  endif()
+  if(dnnl_VERSION VERSION_LESS 2.6)
+    set(${why} "oneDNN ${dnnl_VERSION} is older than 2.6" PARENT_SCOPE)
+    return()
+  endif()
+  # Its threads must be held to one inside a task of dssl's.
+  set(CMAKE_REQUIRED_LIBRARIES DNNL::dnnl gomp)
+  check_cxx_source_compiles("
+    #include <dnnl.hpp>
+    #if DNNL_CPU_THREADING_RUNTIME != DNNL_RUNTIME_OMP && DNNL_CPU_THREADING_RUNTIME != DNNL_RUNTIME_SEQ
+    #error threads
+    #endif
+    extern \"C\" void omp_set_num_threads(int);
+    int main() {
+      omp_set_num_threads(1);
+      return dnnl::engine::get_count(dnnl::engine::kind::cpu) == 0 ? 1 : 0;
+    }" DSSL_ONEDNN_LINKS)
+  if(DSSL_ONEDNN_LINKS)
+    set(${libraries} DNNL::dnnl gomp PARENT_SCOPE)
+  else()
+    set(${why} "oneDNN ${dnnl_VERSION} does not link with g++'s OpenMP, or has threads of another kind" PARENT_SCOPE)
+  endif()
+endfunction()
+
+# dssl_find_cblas(<libraries> <folders> <why>): the same for OpenBLAS, or whatever DSSL_CBLAS_LIBRARY names.
+function(dssl_find_cblas libraries folders why)
+  set(${libraries} "" PARENT_SCOPE)
+  set(CMAKE_REQUIRED_QUIET ON)
+  find_path(DSSL_CBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas DOC "Folder of cblas.h")
+  find_library(DSSL_CBLAS_LIBRARY NAMES openblas cblas DOC "A library with the functions of cblas.h")
+  mark_as_advanced(DSSL_CBLAS_INCLUDE_DIR DSSL_CBLAS_LIBRARY)
+  if(NOT DSSL_CBLAS_INCLUDE_DIR OR NOT DSSL_CBLAS_LIBRARY)
+    set(${why} "no CBLAS is found (Debian: libopenblas-dev; DSSL_CBLAS_LIBRARY and DSSL_CBLAS_INCLUDE_DIR name another)"
+      PARENT_SCOPE)
+    return()
+  endif()
+  set(CMAKE_REQUIRED_LIBRARIES ${DSSL_CBLAS_LIBRARY})
+  set(CMAKE_REQUIRED_INCLUDES ${DSSL_CBLAS_INCLUDE_DIR})
+  check_cxx_source_compiles("
+    #include <cblas.h>
+    int main() {
+      float x = 0;
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, 1, 1, 1, 1, &x, 1, &x, 1, 0, &x, 1);
+    }" DSSL_CBLAS_LINKS)
+  if(DSSL_CBLAS_LINKS)
+    set(${libraries} ${DSSL_CBLAS_LIBRARY} PARENT_SCOPE)
+    set(${folders} ${DSSL_CBLAS_INCLUDE_DIR} PARENT_SCOPE)
+  else()
+    set(${why} "${DSSL_CBLAS_LIBRARY} has no cblas_sgemm" PARENT_SCOPE)
+  endif()
+endfunction()

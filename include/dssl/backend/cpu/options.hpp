@@ -1,0 +1,27 @@
+// Options of the Cpu backend.
+#pragma once
+
+#include <memory_resource>
+
+#include <dssl/backend/cpu/workers.hpp>
+#include <dssl/backend/precision.hpp>
+
+namespace dssl {
+
+/// Options of the CPU backend.
+struct CpuOptions {
+  int threads = 0;                        ///< threads that share the work; 0: as many as the process may use
+  Precision precision = Precision::full;  ///< full, or bf16 on backends in float
+  /// Read by `OwnProducts`. Precision `full`, in float: linear layers multiply by the processor's bf16 tile
+  /// unit where it has one (AMX), each operand as the sum of three bf16 numbers. The results are as precise
+  /// as float's, sooner; false: plain float.
+  bool split_products = true;
+  /// Where weights, activations and scratch come from; it must outlive the backend and its buffers. Null: the
+  /// system.
+  std::pmr::memory_resource* memory = nullptr;
+  /// Is told how long every task took, and must outlive the backend; all work is then done on one thread.
+  /// Null: none.
+  cpu::LoopObserver* observer = nullptr;
+};
+
+}  // namespace dssl

@@ -1,0 +1,69 @@
+// What the Cpu backend asks of the policy that computes its matrix products.
+#pragma once
+
+#include <concepts>
+#include <string>
+
+#include <dssl/backend/cpu/options.hpp>
+#include <dssl/backend/cpu/tile.hpp>
+#include <dssl/backend/cpu/workers.hpp>
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl {
+
+namespace cpu {
+
+/// A factor of a product: element (i, j) at data[i * stride + j], or at data[j * stride + i] where it is
+/// transposed.
+template <class T>
+struct Factor {
+  const T* data = nullptr;
+  Index stride = 0;
+  bool transposed = false;
+};
+
+/// c (M,N) = or += a (M,K) b (K,N) [+ bias (N), null for none, only with `assign`].
+///
+/// Of linear layers: forward, b is the weight, transposed; backward to the input, neither is transposed;
+/// backward to the weight, a is the gradient, transposed. Both never are. Any of M, N and K may be 0. Memory
+/// does not overlap.
+template <class T>
+struct MatrixProduct {
+  MatrixView<T> c;
+  Factor<T> a;
+  Factor<T> b;
+  Index depth = 0;  ///< K
+  Onto onto = Onto::assign;
+  const T* bias = nullptr;
+};
+
+}  // namespace cpu
+
+/// Made from the backend's options; throws `OptionError` for a precision that it does not have.
+template <class P>
+concept MadeFromCpuOptions = std::constructible_from<P, const CpuOptions&> && std::copy_constructible<P>;
+
+/// Computes products in this number format on the backend's threads, in its scratch.
+template <class P, class T>
+concept MultipliesIn = requires(const P& products, cpu::Workers& workers,
+                                const cpu::MatrixProduct<T>& product) {
+  products.multiply(workers, product);
+};
+
+/// Says what computes the products, as the end of a sentence: empty, or from a comma on.
+template <class P>
+concept DescribesProducts = requires(const P& products) {
+  { products.describe() } -> std::convertible_to<std::string>;
+};
+
+/// How the Cpu backend multiplies matrices: the second parameter of `BasicCpu`, one object a backend, shared
+/// out among its copies, in one call at a time.
+///
+/// Results must not depend on the number of threads: cut the work by shapes alone, and where a library has
+/// threads of its own, hold it to one inside a task. The smallest policy is in docs/policies.md;
+/// `OwnProducts` is the one that every user has. Tests: tests/backend/products.hpp holds any policy to the
+/// oracle.
+template <class P, class T>
+concept ProductPolicy = MadeFromCpuOptions<P> && MultipliesIn<P, T> && DescribesProducts<P>;
+
+}  // namespace dssl
