@@ -368,35 +368,4 @@ void BasicCuda<T>::lars_step(Vector w, Vector m, ConstVector g, Norms norms, Seg
                   cuda::Following<T>{teacher.data(), cuda::Lerp<T>(momentum)});
 }
 
-template <std::floating_point T>
-BasicCuda<T>::ViewRenderer::ViewRenderer(const BasicCuda& backend) {
-  const cuda::Call call(*backend.x_device, "view_renderer", {});
-  x_slots = std::make_shared<cuda::ViewSlots>(backend.x_device);
-}
-
-template <std::floating_point T>
-std::span<std::byte> BasicCuda<T>::ViewRenderer::stage(std::size_t bytes) const {
-  const cuda::OnDevice here(x_slots->device().stream.device());
-  return x_slots->stage(bytes);
-}
-
-template <std::floating_point T>
-void BasicCuda<T>::ViewRenderer::send(Index views) const {
-  const cuda::OnDevice here(x_slots->device().stream.device());
-  x_slots->send(views);
-}
-
-template <std::floating_point T>
-void BasicCuda<T>::ViewRenderer::render(std::span<const ViewRun> runs) const {
-  Index views = 0;
-  for (const ViewRun& run : runs) views += run.count;
-  const cuda::Call call(x_slots->device(), "render_views", {views});
-  x_slots->template render<T>(runs);
-}
-
-template <std::floating_point T>
-std::size_t BasicCuda<T>::ViewRenderer::device_bytes() const {
-  return x_slots->device_bytes();
-}
-
 }  // namespace dssl

@@ -167,4 +167,25 @@ class SampleMaker {
   bool x_with_points;
 };
 
+/// Workspaces of view rendering, handed to whichever thread needs one.
+template <class Workspace>
+class Workspaces {
+ public:
+  std::unique_ptr<Workspace> take() {
+    const std::lock_guard lock(x_mutex);
+    if (x_free.empty()) return std::make_unique<Workspace>();
+    auto out = std::move(x_free.back());
+    x_free.pop_back();
+    return out;
+  }
+  void give(std::unique_ptr<Workspace> workspace) {
+    const std::lock_guard lock(x_mutex);
+    x_free.push_back(std::move(workspace));
+  }
+
+ private:
+  std::mutex x_mutex;
+  std::vector<std::unique_ptr<Workspace>> x_free;
+};
+
 }  // namespace dssl

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -270,7 +269,7 @@ class Trainer {
   std::unique_ptr<Loader> x_loader(const Source& source, Index count, Index epoch_images, Index first,
                                    const SkipPolicy& skips, std::stop_token token) {
     const auto order = std::make_shared<EpochOrder>(source.size(), x_options.seed);
-    const auto workspaces = std::make_shared<x_workspaces>();
+    const auto workspaces = std::make_shared<Workspaces<typename Views::Workspace>>();
     const Index channels = x_step.options().shape.channels;
     auto produce = [this, &source, order, workspaces, skips, channels, epoch_images,
                     first](Index i) -> std::optional<SampleViews> {
@@ -310,27 +309,6 @@ class Trainer {
     [[nodiscard]] Index size() const { return source.size(); }
     [[nodiscard]] std::string name(Index i) const { return source.name(i); }
     [[nodiscard]] AnyImage load(Index i) const { return with_channels(source.load(i), channels, source.name(i)); }
-  };
-
-  /// Workspaces of view rendering, handed to whichever thread needs one.
-  class x_workspaces {
-   public:
-    using Workspace = typename Views::Workspace;
-    std::unique_ptr<Workspace> take() {
-      const std::lock_guard lock(x_mutex);
-      if (x_free.empty()) return std::make_unique<Workspace>();
-      auto out = std::move(x_free.back());
-      x_free.pop_back();
-      return out;
-    }
-    void give(std::unique_ptr<Workspace> workspace) {
-      const std::lock_guard lock(x_mutex);
-      x_free.push_back(std::move(workspace));
-    }
-
-   private:
-    std::mutex x_mutex;
-    std::vector<std::unique_ptr<Workspace>> x_free;
   };
 
   /// What renders the views of a run; nothing where the host makes them.

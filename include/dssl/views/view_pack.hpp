@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <span>
 #include <type_traits>
 #include <variant>
@@ -151,7 +150,7 @@ template <WorkType W>
 /// with which `resample` would resize it and the numbers with which `apply` and `normalise` would change it.
 ///
 /// `mean` (C), `deviation` (C). Throws `ShapeError` if a box is not inside the image, a size is not positive,
-/// a length does not fit, or a view has 2^31 values or more. Allocates. Test: tests/cuda/views.cpp.
+/// a length does not fit, or a view has 2^30 values or more. Allocates. Test: tests/cuda/views.cpp.
 template <PixelType T>
 void pack_views(ViewPack& out, const Image<T>& image, std::span<const ViewPlan> plans, Interpolation kind,
                 std::span<const float> mean, std::span<const float> deviation) {
@@ -184,10 +183,10 @@ void pack_views(ViewPack& out, const Image<T>& image, std::span<const ViewPlan> 
       first = std::min(first, down.first(y));
       last = std::max(last, down.first(y) + down.count(y));
     }
-    constexpr Index most = std::numeric_limits<std::int32_t>::max();
+    constexpr Index most = (Index{1} << 30) - 1;  // kernels count in 32 bits
     require_shape(channels <= most / std::max(plan.height, last - first) / plan.width,
                   "pack_views: ", channels, " channels of ", std::max(plan.height, last - first), " x ",
-                  plan.width, " pixels; expected fewer than 2^31 values");
+                  plan.width, " pixels; expected fewer than 2^30 values");
     ViewWork& work = out.views.emplace_back();
     work.normalisation = normalisation;
     work.row_values = image.width() * channels;

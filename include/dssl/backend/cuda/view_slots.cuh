@@ -3,18 +3,22 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <utility>
 
+#include <dssl/backend/cuda.hpp>
 #include <dssl/backend/cuda/device.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/backend/cuda/view_passes.cuh>
 #include <dssl/backend/view_work.hpp>
 #include <dssl/core/error.hpp>
 
-namespace dssl::cuda {
+namespace dssl {
+
+namespace cuda {
 
 /// A point in a stream's work that others wait for.
 class Event {
@@ -131,4 +135,37 @@ class ViewSlots {
   std::size_t x_rendered = 0;
 };
 
-}  // namespace dssl::cuda
+}  // namespace cuda
+
+template <std::floating_point T>
+BasicCuda<T>::ViewRenderer::ViewRenderer(const BasicCuda& backend) {
+  const cuda::Call call(*backend.x_device, "view_renderer", {});
+  x_slots = std::make_shared<cuda::ViewSlots>(backend.x_device);
+}
+
+template <std::floating_point T>
+std::span<std::byte> BasicCuda<T>::ViewRenderer::stage(std::size_t bytes) const {
+  const cuda::OnDevice here(x_slots->device().stream.device());
+  return x_slots->stage(bytes);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::ViewRenderer::send(Index views) const {
+  const cuda::OnDevice here(x_slots->device().stream.device());
+  x_slots->send(views);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::ViewRenderer::render(std::span<const ViewRun> runs) const {
+  Index views = 0;
+  for (const ViewRun& run : runs) views += run.count;
+  const cuda::Call call(x_slots->device(), "render_views", {views});
+  x_slots->template render<T>(runs);
+}
+
+template <std::floating_point T>
+std::size_t BasicCuda<T>::ViewRenderer::device_bytes() const {
+  return x_slots->device_bytes();
+}
+
+}  // namespace dssl
