@@ -29,7 +29,7 @@ namespace dssl {
 /// is held to one: its number of threads belongs to the whole program, is set when a backend is made, and
 /// stays. Another CBLAS with threads must be told by its own means (OMP_NUM_THREADS=1), or both kinds of
 /// threads compete for the processors. The same bits for any number of the backend's threads. Tests:
-/// tests/backend/cblas.cpp.
+/// tests/products/cblas.cpp.
 class CblasProducts {
  public:
   /// Throws `OptionError` when `precision` is bf16, which a CBLAS does not have.

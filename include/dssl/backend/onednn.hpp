@@ -23,8 +23,8 @@ namespace dssl {
 /// c is cut into blocks by its shape and the depth into groups; each block of a group is one primitive of the
 /// library on one of the backend's threads, with OpenMP held to that thread. The right factor is packed once
 /// a call for all blocks of rows. Primitives are made at the first call of a shape and kept; large memory is
-/// the backend's scratch, but each call of a primitive takes a few hundred bytes within the library. The same
-/// bits for any number of threads. Tests: tests/backend/onednn.cpp.
+/// the backend's scratch, but each call of a primitive makes a few small objects on the heap. The same
+/// bits for any number of threads. Tests: tests/products/onednn.cpp.
 class OneDnnProducts {
  public:
   /// Throws `OptionError` where `precision` is bf16 and oneDNN has no such products for this processor.

@@ -61,7 +61,7 @@ concept DescribesProducts = requires(const P& products) {
 ///
 /// Results must not depend on the number of threads: cut the work by shapes alone, and where a library has
 /// threads of its own, hold it to one inside a task. The smallest policy is in docs/policies.md;
-/// `OwnProducts` is the one that every user has. Tests: tests/backend/products.hpp holds any policy to the
+/// `OwnProducts` is the one that every user has. Tests: tests/backend/product_cases.hpp holds any policy to the
 /// oracle.
 template <class P, class T>
 concept ProductPolicy = MadeFromCpuOptions<P> && MultipliesIn<P, T> && DescribesProducts<P>;
