@@ -213,6 +213,23 @@ class Cases {
                               x->matrix(m, d), mean->vector(), std->vector(), w->vector());
       };
     });
+    add("batch_norm_forward" + shape, {.bytes = 2 * bytes}, [=](const B& b) {
+      return [=, &b, y = std::make_shared<Numbers>(m * d), x = std::make_shared<Numbers>(m * d),
+              w = std::make_shared<Numbers>(d), bias = std::make_shared<Numbers>(d),
+              mean = std::make_shared<Numbers>(d), std = std::make_shared<Numbers>(d)] {
+        b.batch_norm_forward(y->matrix(m, d), mean->vector(), std->vector(), x->matrix(m, d), w->vector(),
+                             bias->vector(), 1e-5);
+      };
+    });
+    add("batch_norm_backward" + shape, {.bytes = 3 * bytes}, [=](const B& b) {
+      return [=, &b, d_x = std::make_shared<Numbers>(m * d), d_y = std::make_shared<Numbers>(m * d, 1e-3),
+              x = std::make_shared<Numbers>(m * d), w = std::make_shared<Numbers>(d),
+              d_w = std::make_shared<Numbers>(d), d_b = std::make_shared<Numbers>(d),
+              mean = std::make_shared<Numbers>(d, 0.1), std = std::make_shared<Numbers>(d, 0.1, 1.0)] {
+        b.batch_norm_backward(d_x->matrix(m, d), d_w->vector(), d_b->vector(), d_y->matrix(m, d),
+                              x->matrix(m, d), mean->vector(), std->vector(), w->vector());
+      };
+    });
     add("gelu_forward" + shape, {.bytes = 2 * bytes}, [=](const B& b) {
       return [=, &b, y = std::make_shared<Numbers>(m * d), x = std::make_shared<Numbers>(m * d, 2.0)] {
         b.gelu_forward(y->matrix(m, d), x->matrix(m, d));

@@ -94,6 +94,17 @@ class TimedBackend {
            [&] { x_backend.layer_norm_backward(d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight); });
   }
 
+  void batch_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x, ConstVector weight,
+                          ConstVector bias, double epsilon) const {
+    x_time("batch_norm_forward", 0, bytes(y, mean, inverse_std, x),
+           [&] { x_backend.batch_norm_forward(y, mean, inverse_std, x, weight, bias, epsilon); });
+  }
+  void batch_norm_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
+                           ConstVector mean, ConstVector inverse_std, ConstVector weight) const {
+    x_time("batch_norm_backward", 0, bytes(d_x, d_y, x),
+           [&] { x_backend.batch_norm_backward(d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight); });
+  }
+
   void residual_norm_forward(Matrix out, const NormRows<T>& to, ConstMatrix x, ConstMatrix branch,
                              const BranchRows<T>& from, RowIndex to_packed, ConstVector weight, ConstVector bias,
                              double epsilon) const

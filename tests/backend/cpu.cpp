@@ -160,6 +160,40 @@ TEST_CASE("Cpu primitives let NaN through", "[backend][cpu]") {
   CHECK(std::isnan(y[0]));
 }
 
+TEST_CASE("batch norm gives a column of one value its bias exactly, and no NaN", "[backend][cpu]") {
+  const auto check = [](const auto& backend) {
+    INFO(backend.describe());
+    for (const Index rows : {Index{1}, Index{3}, Index{333}}) {
+      constexpr Index columns = 70;
+      const auto filled = [&](Index count, float value) {
+        return std::vector<float>(static_cast<std::size_t>(count), value);
+      };
+      const auto x = filled(rows * columns, 1234.567F), weight = filled(columns, 3.0F), bias = filled(columns, 0.25F),
+                 d_y = filled(rows * columns, 1.0F);
+      auto y = filled(rows * columns, 9.0F), mean = y, inverse_std = y, d_x = y, d_weight = filled(columns, 0.5F),
+           d_bias = d_weight;
+      const dssl::MatrixView<const float> x_(x.data(), rows, columns);
+      const dssl::VectorView<const float> weight_(weight.data(), columns);
+      const dssl::VectorView<float> mean_(mean.data(), columns), inverse_std_(inverse_std.data(), columns);
+      backend.batch_norm_forward(dssl::MatrixView<float>(y.data(), rows, columns), mean_, inverse_std_, x_, weight_,
+                                 dssl::VectorView<const float>(bias.data(), columns), 1e-5);
+      backend.batch_norm_backward(dssl::MatrixView<float>(d_x.data(), rows, columns),
+                                  dssl::VectorView<float>(d_weight.data(), columns),
+                                  dssl::VectorView<float>(d_bias.data(), columns),
+                                  dssl::MatrixView<const float>(d_y.data(), rows, columns), x_, mean_, inverse_std_,
+                                  weight_);
+      CHECK(y == filled(rows * columns, 0.25F));
+      CHECK(mean_(3) == 1234.567F);
+      CHECK(inverse_std_(69) == Approx(1.0 / std::sqrt(1e-5)));
+      CHECK(d_x == filled(rows * columns, 0.0F));  // what moves all rows alike moves no output
+      CHECK(d_weight == filled(columns, 0.5F));
+      CHECK(d_bias == filled(columns, 0.5F + static_cast<float>(rows)));
+    }
+  };
+  check(Reference<float>());
+  check(Cpu(dssl::CpuOptions{.threads = 2}));
+}
+
 TEST_CASE("Cpu options are checked and described", "[backend][cpu]") {
   CHECK_THROWS_AS(Cpu(dssl::CpuOptions{.threads = -1}), dssl::OptionError);
   const Cpu two(dssl::CpuOptions{.threads = 2});

@@ -85,6 +85,8 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
       cpu.linear_backward_weight(w_, b_, y_, x_);
       cpu.layer_norm_forward(narrow_, mean_, VectorView<float>(log_sum.data(), rows), x_, b_, b_, 1e-6);
       cpu.layer_norm_backward(narrow_, b_, c_, x_, x_, mean_, mean_, b_);
+      cpu.batch_norm_forward(d_qkv_, c_, b_, qkv_, b_, b_, 1e-5);
+      cpu.batch_norm_backward(d_qkv_, b_, c_, d_qkv_, qkv_, b_, b_, b_);
       cpu.gelu_forward(y_, y_);
       cpu.gelu_backward(y_, y_, y_);
       cpu.gelu_forward_with_slope(d_qkv_, qkv_, qkv_);

@@ -116,6 +116,36 @@ TEST_CASE("gradients of layer norm", "[backend][gradients]") {
   check_gradient("bias", b, d_b, value);
 }
 
+TEST_CASE("gradients of batch norm", "[backend][gradients]") {
+  const Index m = 6, d = 5;
+  for (const double epsilon : {1e-5, 0.5}) {
+    INFO("epsilon " << epsilon);
+    auto x = random_numbers(m * d, 1, 2.0), w = random_numbers(d, 2), b = random_numbers(d, 3);
+    // Without variance the slope is 1 / sqrt(epsilon): only with a large one do central differences find it.
+    if (epsilon > 0.1) {
+      for (Index row = 0; row < m; ++row) x[static_cast<std::size_t>(row * d + 1)] = 3.25;
+    }
+    const auto d_y = random_numbers(m * d, 4);
+    std::vector<double> mean(d), inverse_std(d);
+    const auto value = [&] {
+      auto y = infinities(x.size());
+      oracle.batch_norm_forward(matrix(y, m, d), vector(mean), vector(inverse_std), matrix(x, m, d), vector(w),
+                                vector(b), epsilon);
+      return dot(y, d_y);
+    };
+    value();
+    auto d_x = infinities(x.size());
+    std::vector<double> d_w(d), d_b(d);
+    const auto saved_mean = mean;
+    const auto saved_std = inverse_std;
+    oracle.batch_norm_backward(matrix(d_x, m, d), vector(d_w), vector(d_b), matrix(d_y, m, d), matrix(x, m, d),
+                               vector(saved_mean), vector(saved_std), vector(w));
+    check_gradient("x", x, d_x, value);
+    check_gradient("weight", w, d_w, value);
+    check_gradient("bias", b, d_b, value);
+  }
+}
+
 TEST_CASE("gradients of GELU and residual", "[backend][gradients]") {
   const Index m = 3, d = 9;
   auto x = random_numbers(m * d, 1, 2.0);

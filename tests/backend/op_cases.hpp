@@ -79,6 +79,26 @@ void dense_cases(Visit&& visit) {
       b.layer_norm_backward(d_x, d_weight, d_bias, board.matrix(s.m, s.d), board.matrix(s.m, s.d),
                             board.vector(s.m, 0.1), board.vector(s.m, 0.1, 1.0), board.vector(s.d));
     });
+    visit("batch_norm_forward" + shape, [s](const auto& b, auto& board) {
+      const auto y = board.output(s.m, s.d);
+      const auto mean = board.output(s.d);
+      const auto inverse_std = board.output(s.d);
+      b.batch_norm_forward(y, mean, inverse_std, board.matrix(s.m, s.d), board.vector(s.d), board.vector(s.d), 1e-5);
+    });
+    visit("batch_norm_backward" + shape, [s](const auto& b, auto& board) {
+      const auto d_x = board.output(s.m, s.d);
+      const auto d_weight = board.sum(s.d);
+      const auto d_bias = board.sum(s.d);
+      b.batch_norm_backward(d_x, d_weight, d_bias, board.matrix(s.m, s.d), board.matrix(s.m, s.d),
+                            board.vector(s.d, 0.1), board.vector(s.d, 0.1, 1.0), board.vector(s.d));
+    });
+    visit("batch_norm_backward in place" + shape, [s](const auto& b, auto& board) {
+      const auto d_x = board.sum(s.m, s.d);
+      const auto d_weight = board.sum(s.d);
+      const auto d_bias = board.sum(s.d);
+      b.batch_norm_backward(d_x, d_weight, d_bias, d_x, board.matrix(s.m, s.d), board.vector(s.d, 0.1),
+                            board.vector(s.d, 0.1, 1.0), board.vector(s.d));
+    });
     visit("gelu_forward" + shape, [s](const auto& b, auto& board) {
       const auto y = board.output(s.m, s.d);
       b.gelu_forward(y, board.matrix(s.m, s.d, 3.0));
@@ -127,6 +147,30 @@ void dense_cases(Visit&& visit) {
       });
     }
   }
+  // Columns of one value have no variance; neighbours far from 0 are normed around their own means. Rows enough for
+  // several parts of every sum.
+  visit("batch_norm_forward of constant columns, then backward", [](const auto& b, auto& board) {
+    constexpr Index rows = 700;
+    constexpr Index columns = 5;
+    const double values[columns] = {0.0, 0.1, -1000.1, 3e6, 7.0};
+    std::vector<double> numbers;
+    for (Index m = 0; m < rows; ++m) {
+      for (Index d = 0; d < columns; ++d) {
+        const double off = d < 4 ? 0.0 : static_cast<double>((m * 37) % 101) / 16.0;
+        numbers.push_back(static_cast<float>(values[d] + off));
+      }
+    }
+    const auto x = board.given(numbers, rows, columns);
+    const auto y = board.output(rows, columns);
+    const auto mean = board.output(columns);
+    const auto inverse_std = board.output(columns);
+    const auto weight = board.vector(columns);
+    b.batch_norm_forward(y, mean, inverse_std, x, weight, board.vector(columns), 1e-5);
+    const auto d_x = board.output(rows, columns);
+    const auto d_weight = board.sum(columns);
+    const auto d_bias = board.sum(columns);
+    b.batch_norm_backward(d_x, d_weight, d_bias, board.matrix(rows, columns), x, mean, inverse_std, weight);
+  });
   for (const Index n : {Index{1}, Index{15}, Index{1000}, Index{100'003}}) {
     visit(join("fill ", n), [n](const auto& b, auto& board) {
       using T = typename std::decay_t<decltype(b)>::Scalar;

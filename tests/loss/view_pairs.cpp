@@ -1,4 +1,5 @@
 // Which views are compared: counts, weights, symmetry, and the rows of the centre.
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -93,6 +94,25 @@ TEST_CASE("pairs of views are counted, weighed and matched by their contract") {
       for (const Index batch : {1, 3}) {
         for (const Index points : {0, 1, 4}) check(views, batch, points, all_views);
       }
+    }
+  }
+}
+
+TEST_CASE("features that are not compared come after those that are, each once") {
+  for (const bool all_views : {false, true}) {
+    for (const Index points : {0, 2}) {
+      INFO(points << " points, all views " << all_views);
+      const LevelPairs compared = points == 0 ? image_pairs(4, 3, all_views) : point_pairs(4, 3, points, all_views);
+      const Index count = points == 0 ? 4 * 3 : 4 * 3 * 2 * points;
+      LevelPairs whole = compared;
+      add_uncompared_rows(whole, count);
+      CHECK(whole.targets == compared.targets);
+      REQUIRE(static_cast<Index>(whole.student_rows.size()) == count);
+      CHECK(std::equal(compared.student_rows.begin(), compared.student_rows.end(), whole.student_rows.begin()));
+      const std::set<std::int32_t> rows(whole.student_rows.begin(), whole.student_rows.end());
+      CHECK(static_cast<Index>(rows.size()) == count);
+      CHECK(*rows.begin() == 0);
+      CHECK(*rows.rbegin() == count - 1);
     }
   }
 }

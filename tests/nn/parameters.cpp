@@ -91,6 +91,51 @@ TEST_CASE("a backbone has the published names, in order") {
   CHECK(std::find(plain.begin(), plain.end(), "ref_learn_token") == plain.end());
 }
 
+TEST_CASE("a head's MLP is numbered as the published list of layers") {
+  const auto mlp_of = [](Index layers, bool batch_norm) {
+    ParameterLayout layout;
+    add_head_parameters(layout, {.layers = layers, .hidden = 6, .bottleneck = 5, .prototypes = 9, .batch_norm = batch_norm},
+                        8, "head.");
+    auto names = names_of(layout);
+    REQUIRE(names.size() >= 2);
+    CHECK(names[names.size() - 2] == "head.last_layer.weight_g");
+    names.resize(names.size() - 2);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(mlp_of(1, false) == Names{"head.mlp.weight", "head.mlp.bias"});
+  CHECK(mlp_of(1, true) == mlp_of(1, false));
+  CHECK(mlp_of(2, false) == Names{"head.mlp.0.weight", "head.mlp.0.bias", "head.mlp.2.weight", "head.mlp.2.bias"});
+  CHECK(mlp_of(2, true) == Names{"head.mlp.0.weight", "head.mlp.0.bias", "head.mlp.1.weight", "head.mlp.1.bias",
+                                 "head.mlp.3.weight", "head.mlp.3.bias"});
+  CHECK(mlp_of(3, true) == Names{"head.mlp.0.weight", "head.mlp.0.bias", "head.mlp.1.weight", "head.mlp.1.bias",
+                                 "head.mlp.3.weight", "head.mlp.3.bias", "head.mlp.4.weight", "head.mlp.4.bias",
+                                 "head.mlp.6.weight", "head.mlp.6.bias"});
+
+  ParameterLayout layout;
+  add_head_parameters(layout, {.hidden = 6, .bottleneck = 5, .prototypes = 9, .batch_norm = true}, 8, "");
+  CHECK(layout.find("mlp.1.weight").shape() == std::vector<Index>{6});
+  CHECK(layout.find("mlp.4.bias").shape() == std::vector<Index>{6});
+  std::vector<float> flat(static_cast<std::size_t>(layout.total()), 7.0F);
+  initialise(std::span(flat), layout, 3);
+  const auto segments = layout.segments();
+  for (std::size_t i = 0; i < layout.size(); ++i) {
+    const auto& spec = layout.specs()[i];
+    const std::string name(spec.name.view());
+    INFO(name);
+    if (name.starts_with("mlp.1.") || name.starts_with("mlp.4.")) {
+      const auto* const first = flat.data() + spec.offset;
+      const float wanted = name.ends_with("weight") ? 1.0F : 0.0F;
+      CHECK(std::all_of(first, first + spec.size, [&](float v) { return v == wanted; }));
+      CHECK(segments[i].updated);
+      CHECK(!segments[i].adapted);
+      CHECK(!segments[i].decayed);
+    } else {
+      CHECK(segments[i].decayed == !name.ends_with("bias"));
+    }
+  }
+}
+
 TEST_CASE("names and shapes are those of published weights") {
   for (const std::string name : {"backbone_all2pos_pos2cls_eye", "backbone_channels5", "training_adamw"}) {
     INFO(name);

@@ -75,7 +75,7 @@ TEST_CASE("a step makes the passes that its fused operations promise, and no oth
   CHECK(parts["adamw_step"].calls == 1);
   CHECK(parts["lerp"].calls == 2);
   for (const char* replaced : {"residual_forward", "residual_backward", "layer_norm_forward",
-                               "layer_norm_backward", "centred_softmax", "cross_entropy", "row_entropy",
+                               "layer_norm_backward", "batch_norm_forward", "batch_norm_backward", "centred_softmax", "cross_entropy", "row_entropy",
                                "weight_norm_forward", "weight_norm_backward", "copy"}) {
     INFO(replaced);
     CHECK(parts[replaced].calls == 0);

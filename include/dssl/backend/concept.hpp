@@ -56,6 +56,18 @@ concept LayerNormPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<c
   b.layer_norm_backward(y, v, v, x, x, w, w, w);
 };
 
+/// batch_norm_forward(y (M,D) =, mean (D) =, inverse_std (D) =, x, weight (D), bias (D), epsilon), M at least 1:
+///   y = (x - mean) / sqrt(var + epsilon) * weight + bias, biased variance a column, of the rows of this call alone.
+///   A column of one value gives its bias, whatever the value.
+/// batch_norm_backward(d_x (M,D) =, d_weight (D) +=, d_bias (D) +=, d_y, x, mean, inverse_std, weight): the mean and the
+///   variance are functions of x, as in the forward pass; d_x may be d_y.
+template <class B, class T = typename B::Scalar>
+concept BatchNormPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                       VectorView<const T> w) {
+  b.batch_norm_forward(y, v, v, x, w, w, 1e-5);
+  b.batch_norm_backward(y, v, v, x, x, w, w, w);
+};
+
 /// gelu_forward(y =, x): exact, y = x (1 + erf(x / sqrt 2)) / 2; y may be x.  gelu_backward(d_x =, d_y, x); d_x may be d_y.
 /// residual_forward(out (M,D) =, x, branch, keep (S) or empty, sequence_of_row (M)):
 ///   out = x + keep[sequence_of_row] * branch; out may be x or branch. Empty keep: 1.
@@ -183,9 +195,9 @@ concept Backend = requires(const B& b) {
   typename B::Scalar;
   requires std::floating_point<typename B::Scalar>;
   { b.describe() } -> std::convertible_to<std::string>;
-} && MemoryPrimitives<B> && LinearPrimitives<B> && LayerNormPrimitives<B> && PointwisePrimitives<B> &&
-                  AttentionPrimitives<B> && RowPrimitives<B> && NormalisePrimitives<B> && LossPrimitives<B> &&
-                  OptimiserPrimitives<B>;
+} && MemoryPrimitives<B> && LinearPrimitives<B> && LayerNormPrimitives<B> && BatchNormPrimitives<B> &&
+                  PointwisePrimitives<B> && AttentionPrimitives<B> && RowPrimitives<B> && NormalisePrimitives<B> &&
+                  LossPrimitives<B> && OptimiserPrimitives<B>;
 
 // Optional operations: what several primitives do, in fewer passes over memory, or without work that changes nothing.
 // Layers find them by `if constexpr`; a backend has all of a concept's or none.

@@ -14,6 +14,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/cpu/attention.hpp>
+#include <dssl/backend/cpu/batch_norm.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/layer_norm.hpp>
@@ -108,6 +109,15 @@ class BasicCpu {
   void layer_norm_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
                            ConstVector mean, ConstVector inverse_std, ConstVector weight) const {
     cpu::layer_norm_backward(*x_workers, d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight);
+  }
+
+  void batch_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x, ConstVector weight,
+                          ConstVector bias, double epsilon) const {
+    cpu::batch_norm_forward(*x_workers, y, mean, inverse_std, x, weight, bias, epsilon);
+  }
+  void batch_norm_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
+                           ConstVector mean, ConstVector inverse_std, ConstVector weight) const {
+    cpu::batch_norm_backward(*x_workers, d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight);
   }
 
   void residual_norm_forward(Matrix out, const NormRows<T>& to, ConstMatrix x, ConstMatrix branch,

@@ -10,6 +10,7 @@
 
 #include <dssl/backend/cuda.hpp>
 #include <dssl/backend/cuda/attention.cuh>
+#include <dssl/backend/cuda/batch_norm.cuh>
 #include <dssl/backend/cuda/columns.cuh>
 #include <dssl/backend/cuda/device.cuh>
 #include <dssl/backend/cuda/layer_norm.cuh>
@@ -152,6 +153,21 @@ void BasicCuda<T>::layer_norm_backward(Matrix d_x, Vector d_weight, Vector d_bia
                                        ConstVector weight) const {
   const cuda::Call call(*x_device, "layer_norm_backward", {x.rows(), x.cols()});
   cuda::layer_norm_backward(x_device->stream, d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::batch_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x,
+                                      ConstVector weight, ConstVector bias, double epsilon) const {
+  const cuda::Call call(*x_device, "batch_norm_forward", {x.rows(), x.cols()});
+  cuda::batch_norm_forward(x_device->stream, y, mean, inverse_std, x, weight, bias, epsilon);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::batch_norm_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y,
+                                       ConstMatrix x, ConstVector mean, ConstVector inverse_std,
+                                       ConstVector weight) const {
+  const cuda::Call call(*x_device, "batch_norm_backward", {x.rows(), x.cols()});
+  cuda::batch_norm_backward(x_device->stream, d_x, d_weight, d_bias, d_y, x, mean, inverse_std, weight);
 }
 
 template <std::floating_point T>

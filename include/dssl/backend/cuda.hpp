@@ -99,6 +99,10 @@ class BasicCuda {
                           ConstVector bias, double epsilon) const;
   void layer_norm_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
                            ConstVector mean, ConstVector inverse_std, ConstVector weight) const;
+  void batch_norm_forward(Matrix y, Vector mean, Vector inverse_std, ConstMatrix x, ConstVector weight,
+                          ConstVector bias, double epsilon) const;
+  void batch_norm_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
+                           ConstVector mean, ConstVector inverse_std, ConstVector weight) const;
   void residual_norm_forward(Matrix out, const NormRows<T>& to, ConstMatrix x, ConstMatrix branch,
                              const BranchRows<T>& from, RowIndex to_packed, ConstVector weight,
                              ConstVector bias, double epsilon) const;

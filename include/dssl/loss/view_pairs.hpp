@@ -18,13 +18,23 @@ inline constexpr double pair_epsilon = 1e-5;
 /// Rows of the teacher's head and of the student's features are numbered within the level: view-major, then
 /// batch, then (point level) partner view, then point.
 struct LevelPairs {
-  std::vector<std::int32_t> student_rows;  ///< features that go through the student's head
-  std::vector<TargetRows> targets;         ///< teacher rows of each of these
+  std::vector<std::int32_t> student_rows;  ///< features that go through the student's head, compared ones first
+  std::vector<TargetRows> targets;         ///< teacher rows of each of these that is compared
   std::vector<std::int32_t> centre_rows;   ///< teacher rows that the centre averages
   Index teacher_rows = 0;                  ///< features that go through the teacher's head
   Index pairs = 0;                         ///< view pairs (q, v), v != q
   double scale = 0;                        ///< weight of one cross-entropy term: loss = scale * sum
 };
+
+/// Has the other student features go through the head too, after those that are compared: with batch norm in the head
+/// they have a part in the statistics. `count`: all features of the level.
+inline void add_uncompared_rows(LevelPairs& pairs, Index count) {
+  std::vector<bool> there(static_cast<std::size_t>(count), false);
+  for (const std::int32_t row : pairs.student_rows) there[static_cast<std::size_t>(row)] = true;
+  for (Index row = 0; row < count; ++row) {
+    if (!there[static_cast<std::size_t>(row)]) pairs.student_rows.push_back(static_cast<std::int32_t>(row));
+  }
+}
 
 /// Image level: the class tokens. Student row (v, b) meets teacher rows (q, b) of both global views q != v.
 /// `all_views`: all V student views, else the two global ones.

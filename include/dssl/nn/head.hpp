@@ -18,12 +18,17 @@ struct HeadConfig {
   Index bottleneck = 256;    ///< width of the unit vector
   Index prototypes = 65536;  ///< P; programs may set another number at run time
   bool learned_norm = false; ///< train the prototypes' norms g (published: fixed at 1)
+  /// A batch norm between each hidden linear layer and its GELU (DINO's `use_bn_in_head`), over all rows of a pass,
+  /// teacher's and student's each by themselves. There are no running statistics: no head outlives pretraining.
+  bool batch_norm = false;
 
   [[nodiscard]] constexpr bool operator==(const HeadConfig&) const = default;
 };
 
 /// Epsilon of the bottleneck's L2 normalisation. Source: the published head.
 inline constexpr double normalise_epsilon = 1e-12;
+/// Epsilon of the batch norms between the MLP's layers. Source: PyTorch's default, which the published head keeps.
+inline constexpr double batch_norm_epsilon = 1e-5;
 
 /// Parameters of a projection head (or their gradients), as views into the flat buffer.
 template <class T>
@@ -32,7 +37,12 @@ struct HeadParameters {
     MatrixView<T> weight;  // (O,I)
     VectorView<T> bias;
   };
+  struct Norm {
+    VectorView<T> weight;
+    VectorView<T> bias;
+  };
   std::vector<Linear> mlp;
+  std::vector<Norm> norms;       // one after each hidden layer, or none
   VectorView<T> prototype_norm;  // (P)
   MatrixView<T> prototypes;      // (P,bottleneck)
 
@@ -41,6 +51,9 @@ struct HeadParameters {
     for (Index i = 0; i < config.layers; ++i) {
       const MatrixView<T> weight = next.matrix();
       p.mlp.push_back({weight, next.vector()});
+      if (!config.batch_norm || i + 1 == config.layers) continue;
+      const VectorView<T> scale = next.vector();
+      p.norms.push_back({scale, next.vector()});
     }
     p.prototype_norm = next.vector();
     p.prototypes = next.matrix();
@@ -55,12 +68,20 @@ constexpr void add_head_parameters(ParameterLayout& layout, const HeadConfig& c,
   Index in = width;
   for (Index i = 0; i < c.layers; ++i) {
     const Index out = i + 1 == c.layers ? c.bottleneck : c.hidden;
-    // The published MLP is a list of linear layers and GELUs: the linear ones have even numbers. A single
-    // layer is no list.
-    ParameterName name(std::string_view("mlp."));
-    if (c.layers > 1) name.append(2 * i).append(".");
-    layout.add(ParameterName(name).append("weight").view(), {out, in}, {.initial = InitialValues::truncated_normal});
-    layout.add(ParameterName(name).append("bias").view(), {out}, {});
+    // The published MLP is a list: linear layer, batch norm where there is one, GELU, and so on; its places are
+    // numbered. A single layer is no list.
+    const auto name = [&](Index place, std::string_view part) {
+      ParameterName full(std::string_view("mlp."));
+      if (c.layers > 1) full.append(place).append(".");
+      return full.append(part);
+    };
+    const Index place = (c.batch_norm ? 3 : 2) * i;
+    layout.add(name(place, "weight").view(), {out, in}, {.initial = InitialValues::truncated_normal});
+    layout.add(name(place, "bias").view(), {out}, {});
+    if (c.batch_norm && i + 1 < c.layers) {
+      layout.add(name(place + 1, "weight").view(), {out}, {.initial = InitialValues::one});
+      layout.add(name(place + 1, "bias").view(), {out}, {});
+    }
     in = out;
   }
   layout.add("last_layer.weight_g", {c.prototypes, 1},
@@ -73,12 +94,23 @@ constexpr void add_head_parameters(ParameterLayout& layout, const HeadConfig& c,
 /// What a head computes for M rows, up to the unit vectors.
 template <class T>
 struct HeadActivations {
+  /// A batch norm's output and statistics.
+  struct Normed {
+    MatrixView<T> y;            // (M,hidden), before GELU
+    VectorView<T> mean;         // (hidden)
+    VectorView<T> inverse_std;  // (hidden)
+  };
+
   MatrixView<T> x;                        // (M,D), written by the caller
-  std::vector<MatrixView<T>> hidden;      // before GELU
+  std::vector<MatrixView<T>> hidden;      // of the linear layers
+  std::vector<Normed> normed;             // empty without batch norm
   std::vector<MatrixView<T>> activated;   // after GELU
   MatrixView<T> bottleneck;               // (M,256)
   MatrixView<T> unit;                     // (M,256)
   VectorView<T> norm;                     // (M)
+
+  /// What the GELU after hidden layer i takes.
+  [[nodiscard]] MatrixView<T> before_gelu(std::size_t i) const { return normed.empty() ? hidden[i] : normed[i].y; }
 
   /// `unit` lies where the caller wants it: a teacher's outlives its other buffers.
   static HeadActivations take(Arena& arena, const HeadConfig& c, Index width, MatrixView<T> unit) {
@@ -87,6 +119,11 @@ struct HeadActivations {
     a.x = arena.matrix<T>(rows, width);
     for (Index i = 0; i + 1 < c.layers; ++i) {
       a.hidden.push_back(arena.matrix<T>(rows, c.hidden));
+      if (c.batch_norm) {
+        const MatrixView<T> y = arena.matrix<T>(rows, c.hidden);
+        const VectorView<T> mean = arena.vector<T>(c.hidden);
+        a.normed.push_back({y, mean, arena.vector<T>(c.hidden)});
+      }
       a.activated.push_back(arena.matrix<T>(rows, c.hidden));
     }
     a.bottleneck = arena.matrix<T>(rows, c.bottleneck);
@@ -115,7 +152,9 @@ struct HeadGradients {
 };
 
 /// Forward pass: a.x (M,D) -> a.unit (M,256) = MLP(x) / |MLP(x)|. The prototypes come after it (prototype_loss.hpp).
-/// Cost: 2 M (D hidden + hidden^2 + hidden 256) FLOP. Test: fixture `head`.
+///
+/// With batch norm the rows are normed together: what one row gives depends on all M, in training and ever after.
+/// Cost: 2 M (D hidden + hidden^2 + hidden 256) FLOP. Test: fixture `head`; batch norm written out in tests/nn.
 template <Backend B, class T = typename B::Scalar>
 void head_forward(const B& backend, const HeadActivations<T>& a, const HeadParameters<const T>& p) {
   MatrixView<const T> x = a.x;
@@ -124,13 +163,18 @@ void head_forward(const B& backend, const HeadActivations<T>& a, const HeadParam
     const MatrixView<T> y = last ? a.bottleneck : a.hidden[i];
     backend.linear_forward(y, x, p.mlp[i].weight, p.mlp[i].bias);
     if (last) break;
-    backend.gelu_forward(a.activated[i], y);
+    if (!p.norms.empty()) {
+      const auto& to = a.normed[i];
+      backend.batch_norm_forward(to.y, to.mean, to.inverse_std, y, p.norms[i].weight, p.norms[i].bias,
+                                 batch_norm_epsilon);
+    }
+    backend.gelu_forward(a.activated[i], a.before_gelu(i));
     x = a.activated[i];
   }
   backend.l2_normalise_forward(a.unit, a.norm, a.bottleneck, normalise_epsilon);
 }
 
-/// Backward pass: g.d_unit (M,256) -> g.d_x (M,D) =, d_p.mlp +=.
+/// Backward pass: g.d_unit (M,256) -> g.d_x (M,D) =, d_p.mlp +=, d_p.norms +=.
 /// Test: fixture `head`; central differences in tests/nn.
 template <Backend B, class T = typename B::Scalar>
 void head_backward(const B& backend, const HeadGradients<T>& g, const HeadParameters<T>& d_p,
@@ -143,7 +187,12 @@ void head_backward(const B& backend, const HeadGradients<T>& g, const HeadParame
     // Two hidden buffers in turn: a product may not overwrite what it reads.
     const MatrixView<T> d_in = first ? g.d_x : d_y.data() == g.d_hidden.data() ? g.d_activated : g.d_hidden;
     backend.linear_backward_input(d_in, d_y, p.mlp[i].weight);
-    if (!first) backend.gelu_backward(d_in, d_in, a.hidden[i - 1]);
+    if (!first) backend.gelu_backward(d_in, d_in, a.before_gelu(i - 1));
+    if (!first && !p.norms.empty()) {
+      const auto& from = a.normed[i - 1];
+      backend.batch_norm_backward(d_in, d_p.norms[i - 1].weight, d_p.norms[i - 1].bias, d_in, a.hidden[i - 1],
+                                  from.mean, from.inverse_std, p.norms[i - 1].weight);
+    }
     d_y = d_in;
   }
 }

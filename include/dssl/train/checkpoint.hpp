@@ -77,7 +77,9 @@ template <class Recipe>
               "; points: ", detail::policy_name<typename Recipe::Points>(), " ", points,
               "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: image ", Recipe::Loss::image, ", point ", Recipe::Loss::point,
               "; head: layers ", h.layers, ", hidden ", h.hidden, ", bottleneck ", h.bottleneck, ", prototypes ",
-              h.prototypes, ", learned norm ", h.learned_norm);
+              h.prototypes, ", learned norm ", h.learned_norm,
+              // Said only where there is one: runs from before there could be are resumed as they were.
+              h.batch_norm ? ", batch norm" : "");
 }
 
 namespace detail {

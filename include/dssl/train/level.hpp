@@ -32,7 +32,7 @@ class Level {
   /// `share`: part of an update that one forward pass is (1 / accumulate).
   Level(std::string name, LevelPairs pairs, const HeadConfig& head, Index width, double share)
       : x_name(std::move(name)), x_pairs(std::move(pairs)), x_head(head), x_width(width), x_share(share) {
-    x_row_loss.resize(x_pairs.student_rows.size());
+    x_row_loss.resize(x_pairs.targets.size());
     x_row_entropy.resize(static_cast<std::size_t>(x_pairs.teacher_rows));
   }
 
@@ -45,7 +45,7 @@ class Level {
     x_centre = arena.vector<T>(x_head.prototypes);
     x_centre_sum = arena.vector<T>(x_head.prototypes);
     x_teacher_unit = arena.matrix<T>(x_pairs.teacher_rows, x_head.bottleneck);
-    x_device_row_loss = arena.vector<T>(static_cast<Index>(x_pairs.student_rows.size()));
+    x_device_row_loss = arena.vector<T>(x_compared());
     x_device_row_entropy = arena.vector<T>(x_pairs.teacher_rows);
   }
 
@@ -85,15 +85,21 @@ class Level {
                double teacher_temperature, double weight) {
     backend.copy_rows(x_student.x, {}, features, x_student_rows);
     head_forward(backend, x_student, p);
+    const Index compared = x_compared();
+    const MatrixView<T> d_unit = x_gradients.d_unit.rows(0, compared);
+    if (compared < x_gradients.d_unit.rows()) {
+      const MatrixView<T> rest = x_gradients.d_unit.rows(compared, x_gradients.d_unit.rows() - compared);
+      backend.fill(VectorView<T>(rest.data(), rest.size()), T{0});
+    }
     const VectorView<T> d_norm = x_head.learned_norm ? d_p.prototype_norm : VectorView<T>{};
     prototype_loss(backend,
                    PrototypeLossResult<T>{.loss = x_device_row_loss,
                                           .entropy = x_device_row_entropy,
-                                          .d_unit = x_gradients.d_unit,
+                                          .d_unit = d_unit,
                                           .d_v = d_p.prototypes,
                                           .d_g = d_norm,
                                           .centre_sum = x_centre_sum},
-                   PrototypeRows<T>{x_student.unit, p.prototypes, p.prototype_norm},
+                   PrototypeRows<T>{x_student.unit.rows(0, compared), p.prototypes, p.prototype_norm},
                    PrototypeRows<T>{x_teacher_unit, teacher.prototypes, teacher.prototype_norm},
                    PrototypeTargets<T>{x_centre, x_targets, x_centre_rows},
                    PrototypeLossNumbers{.teacher_temperature = teacher_temperature,
@@ -134,6 +140,9 @@ class Level {
   }
 
  private:
+  /// Student rows that the loss compares; with batch norm, others go through the head after them.
+  [[nodiscard]] Index x_compared() const { return static_cast<Index>(x_pairs.targets.size()); }
+
   std::string x_name;
   LevelPairs x_pairs;
   HeadConfig x_head;

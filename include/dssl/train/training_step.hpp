@@ -73,12 +73,14 @@ class TrainingStep {
     x_check_shape();
     const double share = 1.0 / static_cast<double>(options.accumulate);
     if constexpr (Loss::image) {
-      x_image = Level<T>("image", image_pairs(x_views(), x_batch(), options.loss.image_all_views), x_config.head,
-                         x_config.backbone.width, share);
+      LevelPairs pairs = image_pairs(x_views(), x_batch(), options.loss.image_all_views);
+      if (x_config.head.batch_norm) add_uncompared_rows(pairs, x_views() * x_batch());
+      x_image = Level<T>("image", std::move(pairs), x_config.head, x_config.backbone.width, share);
     }
     if constexpr (Loss::point) {
-      x_point = Level<T>("point", point_pairs(x_views(), x_batch(), x_points(), options.loss.point_all_views),
-                         x_config.head, x_config.backbone.width, share);
+      LevelPairs pairs = point_pairs(x_views(), x_batch(), x_points(), options.loss.point_all_views);
+      if (x_config.head.batch_norm) add_uncompared_rows(pairs, x_views() * x_batch() * 2 * x_points());
+      x_point = Level<T>("point", std::move(pairs), x_config.head, x_config.backbone.width, share);
     }
     x_make_token_layouts();
     Arena measure;

@@ -48,6 +48,14 @@ __global__ void column_parts(T* parts, Index rows, Index cols, Index of_part, Te
   parts[(static_cast<Index>(blockIdx.y) * N + warp_number()) * cols + col] = total;
 }
 
+/// The n-th sum of a column: its parts in their order.
+template <class T, int N>
+__device__ __forceinline__ double parts_total(const T* parts, Index count, Index cols, Index n, Index col) {
+  double total = 0;
+  for (Index part = 0; part < count; ++part) total += static_cast<double>(parts[(part * N + n) * cols + col]);
+  return total;
+}
+
 /// Pointers to up to three vectors; null ones are left out.
 template <class T>
 struct Vectors {
@@ -62,9 +70,16 @@ __global__ void add_column_parts(Vectors<T> out, const T* parts, Index count, In
   const Index n = at / cols;
   const Index col = at % cols;
   if (out.data[n] == nullptr) return;
-  double total = 0;
-  for (Index part = 0; part < count; ++part) total += static_cast<double>(parts[(part * N + n) * cols + col]);
-  out.data[n][col] += static_cast<T>(scale * total);
+  out.data[n][col] += static_cast<T>(scale * parts_total<T, N>(parts, count, cols, n, col));
+}
+
+/// parts (cut.count, N, cols) = the sums over the rows of each part of the N values that `terms` gives.
+template <int N, class T, class Terms>
+void take_column_parts(const Stream& stream, T* parts, const ColumnParts& cut, Index rows, Index cols,
+                       const Terms& terms) {
+  launch(stream, column_parts<T, N, Terms>,
+         dim3(blocks_of(cols, ColumnParts::columns), static_cast<unsigned>(cut.count)),
+         dim3(ColumnParts::columns * ColumnParts::lines), 0, parts, rows, cols, cut.of_part, terms);
 }
 
 /// out[n] (cols) += scale * the sum over rows of the n-th of the N values that `terms(row, col, T (&)[N])`
@@ -78,9 +93,7 @@ void add_column_sums(const Stream& stream, const Vectors<T>& out, Index rows, In
   if (rows == 0 || cols == 0) return;
   const ColumnParts cut(rows);
   T* const parts = stream.scratch<T>(cut.count * N * cols);
-  launch(stream, column_parts<T, N, Terms>,
-         dim3(blocks_of(cols, ColumnParts::columns), static_cast<unsigned>(cut.count)),
-         dim3(ColumnParts::columns * ColumnParts::lines), 0, parts, rows, cols, cut.of_part, terms);
+  take_column_parts<N>(stream, parts, cut, rows, cols, terms);
   launch(stream, add_column_parts<T, N>, dim3(blocks_of(N * cols, 256)), dim3(256), 0, out,
          static_cast<const T*>(parts), cut.count, cols, scale);
 }

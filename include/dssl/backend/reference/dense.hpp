@@ -1,4 +1,4 @@
-// Reference backend: memory, linear layers, layer norm, pointwise operations, as plain loops.
+// Reference backend: memory, linear layers, norms, pointwise operations, as plain loops.
 #pragma once
 
 #include <algorithm>
@@ -38,7 +38,7 @@ class HostMemory {
   }
 };
 
-/// Linear layers, layer norm and pointwise operations; contracts in backend/concept.hpp.
+/// Linear layers, layer norm, batch norm and pointwise operations; contracts in backend/concept.hpp.
 /// Sums run in double whatever T is, in the order of the index.
 template <class T>
 class Dense {
@@ -135,6 +135,53 @@ class Dense {
       for (Index m = 0; m < x.rows(); ++m) {
         sum_weight += static_cast<double>(d_y(m, d)) * normal(m, d);
         sum_bias += static_cast<double>(d_y(m, d));
+      }
+      d_weight(d) += static_cast<T>(sum_weight);
+      d_bias(d) += static_cast<T>(sum_bias);
+    }
+  }
+
+  void batch_norm_forward(MatrixView<T> y, VectorView<T> mean, VectorView<T> inverse_std, MatrixView<const T> x,
+                          VectorView<const T> weight, VectorView<const T> bias, double epsilon) const {
+    const auto rows = static_cast<double>(x.rows());
+    for (Index d = 0; d < x.cols(); ++d) {
+      double sum = 0;  // of differences from the first row: a column of one value has exactly that mean
+      for (Index m = 0; m < x.rows(); ++m) sum += static_cast<double>(x(m, d)) - static_cast<double>(x(0, d));
+      const double mu = static_cast<double>(x(0, d)) + sum / rows;
+      double squares = 0;
+      for (Index m = 0; m < x.rows(); ++m) {
+        const double c = static_cast<double>(x(m, d)) - mu;
+        squares += c * c;
+      }
+      const double scale = 1.0 / std::sqrt(squares / rows + epsilon);
+      mean(d) = static_cast<T>(mu);
+      inverse_std(d) = static_cast<T>(scale);
+      for (Index m = 0; m < x.rows(); ++m) {
+        const double normal = (static_cast<double>(x(m, d)) - mu) * scale;
+        y(m, d) = static_cast<T>(normal * static_cast<double>(weight(d)) + static_cast<double>(bias(d)));
+      }
+    }
+  }
+
+  void batch_norm_backward(MatrixView<T> d_x, VectorView<T> d_weight, VectorView<T> d_bias, MatrixView<const T> d_y,
+                           MatrixView<const T> x, VectorView<const T> mean, VectorView<const T> inverse_std,
+                           VectorView<const T> weight) const {
+    const auto rows = static_cast<double>(x.rows());
+    for (Index d = 0; d < x.cols(); ++d) {
+      const auto normal = [&](Index m) {
+        return (static_cast<double>(x(m, d)) - static_cast<double>(mean(d))) * static_cast<double>(inverse_std(d));
+      };
+      double sum_weight = 0;
+      double sum_bias = 0;
+      for (Index m = 0; m < x.rows(); ++m) {
+        sum_weight += static_cast<double>(d_y(m, d)) * normal(m);
+        sum_bias += static_cast<double>(d_y(m, d));
+      }
+      // d_x = inverse_std weight (d_y - mean(d_y) - normal mean(d_y normal)).
+      const double scale = static_cast<double>(inverse_std(d)) * static_cast<double>(weight(d));
+      for (Index m = 0; m < x.rows(); ++m) {
+        d_x(m, d) = static_cast<T>(
+            scale * (static_cast<double>(d_y(m, d)) - sum_bias / rows - normal(m) * sum_weight / rows));
       }
       d_weight(d) += static_cast<T>(sum_weight);
       d_bias(d) += static_cast<T>(sum_bias);
