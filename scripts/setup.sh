@@ -14,6 +14,7 @@ packages=(
   libpng-dev        # reading and writing PNG files
   nlohmann-json3-dev  # programs: metrics and options as JSON
   libcli11-dev      # programs: command lines
+  libbenchmark-dev  # benchmarks
 )
 optional=(
   libdnnl-dev       # tests of matrix products by oneDNN, which nothing needs

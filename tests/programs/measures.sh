@@ -86,7 +86,7 @@ succeeds features --size 40x56,16 --blocks=-2,-1 --flips --out several.npy
 '"shape":[24,256] "shape":[24,5,7,256] "shape":[24,256] "shape":[24,2,2,256] ' ]] || fail "the arrays have other shapes"
 [[ $(stat -c %s several.patch.40x56.npy) -eq $((128 + 24 * 35 * 256 * 4)) ]] || fail "an array of another size"
 echo 'no picture' >set/test/spot/23.png
-succeeds features --size 16 --tokens class --out hole.npy
+warns 1 'skipped: ' features --size 16 --tokens class --out hole.npy
 [[ $(value hole.npy.json unreadable) == '["spot/23"]' ]] || fail "an unreadable image is not named"
 [[ $(tail -c 4 hole.npy | od -An -tx1) == ' 00 00 c0 7f' ]] || fail "the row of an unreadable image holds numbers"
 fails 2 "--out is f.txt" features --out f.txt

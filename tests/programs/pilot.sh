@@ -55,7 +55,7 @@ fails 1 'normal/00.png: is among the normal images to learn from and among the n
 # What can be known before pretraining is said before it.
 fails 2 "--coreset is 0" pilot --pretrain 1 --coreset 0 --out o
 fails 2 "--blocks is 9" pilot --pretrain 1 --blocks 9 --out o
-fails 2 "--height is 41" bare --size 41 --threads 1 --normal set/normal --defects set/test/spot --pretrain 1 --out o
+fails 2 "--size is 41" bare --size 41 --threads 1 --normal set/normal --defects set/test/spot --pretrain 1 --out o
 rm set/masks/spot/03.png
 fails 1 '1 of 12 images with defects have no mask' pilot --pretrain 1 --out o
 [[ ! -e o/pretraining.txt ]] || fail "pretraining begins before what can be known is checked"
