@@ -19,8 +19,10 @@ mkdir -p "$out"
 # run wants small batches, a large learning rate, few prototypes and a teacher that follows quickly.
 for recipe in dino densedino; do
   echo "== pretraining: $recipe"
-  "$bin/dssl-pretrain" --data "$out/scenes" --split train --recipe "$recipe" --arch nano8 --epochs 30 --batch 8 --points 4 \
-    --views-global 64 --views-local 32 --locals 4 --global-scale 0.25 1 --local-scale 0.05 0.4 --prototypes 256 \
+  points=()
+  [[ $recipe == dino ]] || points=(--points 4)
+  "$bin/dssl-pretrain" --data "$out/scenes" --split train --recipe "$recipe" --arch nano8 --epochs 30 --batch 8 \
+    "${points[@]}" --views-global 64 --views-local 32 --locals 4 --global-scale 0.25 1 --local-scale 0.05 0.4 --prototypes 256 \
     --lr 0.03 --warmup-epochs 3 --weight-decay-end 0.1 --momentum 0.99 --image-all-views --overwrite --out "$out/$recipe"
 done
 
