@@ -94,7 +94,11 @@ if [[ -n $python ]]; then
 fi
 if [[ -n $faiss ]]; then
   say "dssl and faiss in turn"
-  "$root/benchmarks/peers/run.py" --build "$programs" --python "$faiss" --task search --peer faiss --pairs $pairs \
-    --warm-up 1 --out "$out/pairs.json" > /dev/null
+  search() {
+    "$root/benchmarks/peers/run.py" --build "$programs" --python "$faiss" --task search --pairs $pairs --warm-up 1 \
+      --out "$out/pairs.json" "$@" > /dev/null
+  }
+  search --arch cosine distance --peer faiss --sizes=--rows=100000 --sizes=--queries=1024
+  search --arch coreset --peer faiss faiss-numpy --sizes=--rows=50000 --sizes=--coreset=300
 fi
 "$root/benchmarks/report.py" --results "$out"

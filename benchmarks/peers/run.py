@@ -4,7 +4,7 @@
     run.py --build build/release/benchmarks --python PYTHON_WITH_TORCH --out pairs.json \
            [--task step|features] [--arch small16 ...] [--peer eager|compile|compile-max ...] [--precision f32|bf16]
     run.py --build build/release/benchmarks --python PYTHON_WITH_FAISS --out pairs.json \
-           --task search [--arch cosine distance coreset] [--peer faiss|faiss-numpy] [--features FILE] [--sizes ...]
+           --task search [--arch cosine distance coreset] [--peer faiss|faiss-numpy] [--features FILE] [--sizes=--rows=N ...]
 
 Both begin from one file with the same weights and the same views. First they make steps that must give the same
 losses and gradient norms; only then is time taken: warm-up in turn, then at least five pairs. The peer gets what
