@@ -2,25 +2,28 @@
 # and by its installed package in the same way.
 include(CheckCXXSourceCompiles)
 
-# dssl_find_onednn(<libraries> <folders> <why>): what to link and to include, or no libraries and the reason.
+# dssl_find_onednn(<libraries> <folders> <why>): what to link and to include, or no libraries and the reason. Header and
+# library are looked for by name: the package file that Debian ships ends the configuration where OpenCL's development
+# files are missing, which nothing here needs.
 function(dssl_find_onednn libraries folders why)
   set(${libraries} "" PARENT_SCOPE)
-  set(${folders} "" PARENT_SCOPE)
   set(CMAKE_REQUIRED_QUIET ON)
-  set(CMAKE_MESSAGE_LOG_LEVEL NOTICE)  # its package finds OpenCL aloud
-  find_package(dnnl CONFIG QUIET)
-  if(NOT dnnl_FOUND)
-    set(${why} "oneDNN is not found (Debian: libdnnl-dev; dnnl_DIR names the folder of dnnl-config.cmake)" PARENT_SCOPE)
-    return()
-  endif()
-  if(dnnl_VERSION VERSION_LESS 2.6)
-    set(${why} "oneDNN ${dnnl_VERSION} is older than 2.6" PARENT_SCOPE)
+  find_path(DSSL_ONEDNN_INCLUDE_DIR dnnl.hpp DOC "Folder of dnnl.hpp")
+  find_library(DSSL_ONEDNN_LIBRARY NAMES dnnl DOC "oneDNN")
+  mark_as_advanced(DSSL_ONEDNN_INCLUDE_DIR DSSL_ONEDNN_LIBRARY)
+  if(NOT DSSL_ONEDNN_INCLUDE_DIR OR NOT DSSL_ONEDNN_LIBRARY)
+    set(${why} "oneDNN is not found (Debian: libdnnl-dev; DSSL_ONEDNN_LIBRARY and DSSL_ONEDNN_INCLUDE_DIR name another)"
+      PARENT_SCOPE)
     return()
   endif()
   # Its threads must be held to one inside a task of dssl's.
-  set(CMAKE_REQUIRED_LIBRARIES DNNL::dnnl gomp)
+  set(CMAKE_REQUIRED_LIBRARIES ${DSSL_ONEDNN_LIBRARY} gomp)
+  set(CMAKE_REQUIRED_INCLUDES ${DSSL_ONEDNN_INCLUDE_DIR})
   check_cxx_source_compiles("
     #include <dnnl.hpp>
+    #if DNNL_VERSION_MAJOR * 100 + DNNL_VERSION_MINOR < 206
+    #error version
+    #endif
     #if DNNL_CPU_THREADING_RUNTIME != DNNL_RUNTIME_OMP && DNNL_CPU_THREADING_RUNTIME != DNNL_RUNTIME_SEQ
     #error threads
     #endif
@@ -30,9 +33,11 @@ function(dssl_find_onednn libraries folders why)
       return dnnl::engine::get_count(dnnl::engine::kind::cpu) == 0 ? 1 : 0;
     }" DSSL_ONEDNN_LINKS)
   if(DSSL_ONEDNN_LINKS)
-    set(${libraries} DNNL::dnnl gomp PARENT_SCOPE)
+    set(${libraries} ${DSSL_ONEDNN_LIBRARY} gomp PARENT_SCOPE)
+    set(${folders} ${DSSL_ONEDNN_INCLUDE_DIR} PARENT_SCOPE)
   else()
-    set(${why} "oneDNN ${dnnl_VERSION} does not link with g++'s OpenMP, or has threads of another kind" PARENT_SCOPE)
+    set(${why} "${DSSL_ONEDNN_LIBRARY} is older than 2.6, does not link with g++'s OpenMP, or has threads of another kind"
+      PARENT_SCOPE)
   endif()
 endfunction()
 
