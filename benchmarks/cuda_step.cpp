@@ -88,10 +88,8 @@ void measure(const Options& options) {
   TrainingStep<Recipe, Cuda> step(cuda,
                                   StepOptions{.shape = workload.shape(Recipe::Backbone::config.channels),
                                               .prototypes = workload.prototypes});
-  std::vector<float> weights(static_cast<std::size_t>(step.layout().total()));
-  initialise(std::span<float>(weights), step.layout(), 1);
-  cuda.upload(step.student().data(), std::span<const float>(weights));
-  cuda.upload(step.teacher().data(), std::span<const float>(weights));
+  initialise(cuda, step.student(), step.layout(), 1);
+  cuda.copy(step.teacher(), step.student());
 
   ViewBatch batch = drawn_batch(workload.shape(Recipe::Backbone::config.channels));
   Index done = 0;

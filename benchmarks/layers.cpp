@@ -58,7 +58,8 @@ class BlockCase {
       x_weight_gradients = arena.vector<T>(x_layout.total());
       x_x = arena.matrix<T>(rows, x_size.width);
       x_branch = arena.matrix<T>(rows, x_size.width);
-      x_activations = BlockActivations<T>::saved(arena, x_size, rows, rows, false);
+      x_scratch = BlockScratch<T>::take(arena, x_size, rows);
+      x_activations = BlockActivations<T>::saved(arena, x_size, x_scratch, rows, false);
       x_gradients = BlockGradients<T>::take(arena, x_size, rows, rows);
     });
     initialise(x_weights.flat(), x_layout, 1);
@@ -76,7 +77,7 @@ class BlockCase {
   }
   void backward() {
     draw(x_gradients.d_x.flat().first(64), 3, 1e-3);  // the rest drifts, but stays ordinary numbers
-    block_backward<private_relation>(x_backend, x_gradients, x_d_bound, x_activations,
+    block_backward<private_relation>(x_backend, x_gradients, x_d_bound, x_activations, x_scratch,
                                      MatrixView<const T>(x_x), x_bound, x_size, x_device, {},
                                      x_tokens.reads(), false);
   }
@@ -98,6 +99,7 @@ class BlockCase {
   DeviceTokenLayout x_device;
   VectorView<T> x_weights, x_weight_gradients;
   MatrixView<T> x_x, x_branch;
+  BlockScratch<T> x_scratch;
   BlockActivations<T> x_activations;
   BlockGradients<T> x_gradients;
   BlockParameters<const T> x_bound;

@@ -254,17 +254,12 @@ class Cases {
   void add_fused(Index m, Index d) {
     const std::string shape = "/rows:" + std::to_string(m) + "/width:" + std::to_string(d);
     const double bytes = 4.0 * static_cast<double>(m * d);
-    if constexpr (dssl::GeluSlopes<B>) {
-      add("gelu_forward_with_slope" + shape, {.bytes = 3 * bytes}, [=](const B& b) {
-        return [=, &b, y = std::make_shared<Numbers>(m * d), slope = std::make_shared<Numbers>(m * d),
-                x = std::make_shared<Numbers>(m * d, 2.0)] {
-          b.gelu_forward_with_slope(y->matrix(m, d), slope->matrix(m, d), x->matrix(m, d));
-        };
-      });
-      add("gelu_backward_from_slope" + shape, {.bytes = 3 * bytes}, [=](const B& b) {
-        return [=, &b, d_x = std::make_shared<Numbers>(m * d), d_y = std::make_shared<Numbers>(m * d, 1e-3),
-                slope = std::make_shared<Numbers>(m * d), d_b = std::make_shared<Numbers>(d)] {
-          b.gelu_backward_from_slope(d_x->matrix(m, d), d_b->vector(), d_y->matrix(m, d), slope->matrix(m, d));
+    if constexpr (dssl::GeluAgain<B>) {
+      add("gelu_again_backward" + shape, {.bytes = 4 * bytes}, [=](const B& b) {
+        return [=, &b, y = std::make_shared<Numbers>(m * d), d_x = std::make_shared<Numbers>(m * d),
+                d_y = std::make_shared<Numbers>(m * d, 1e-3), x = std::make_shared<Numbers>(m * d, 2.0),
+                d_b = std::make_shared<Numbers>(d)] {
+          b.gelu_again_backward(y->matrix(m, d), d_x->matrix(m, d), d_b->vector(), d_y->matrix(m, d), x->matrix(m, d));
         };
       });
     }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Turns measured results into one JSON file, one Markdown table and the page docs/performance.md.
 
-    report.py --results benchmarks/results [--docs docs]
+    report.py --results benchmarks/results [--docs docs [--page performance] [--note TEXT]]
 
 Reads what run.sh left in the folder (or, where that is gone, its results.json), writes results.json and results.md
-there, and with --docs the page and its plots. Standard library only: the plots are SVG written here.
+there, and with --docs the page and its plots: a page for each machine, if there are several. Standard library only: the
+plots are SVG written here.
 """
 
 import argparse
@@ -328,15 +329,17 @@ def load_line(results):
             "The ratio of processor time with one thread is what still means something.")
 
 
-def page(results, plots):
+def page(results, plots, name, folder, note):
     def section(title, *blocks):
         return "\n\n".join((f"## {title}", *(b for b in blocks if b)))
 
-    def image(name, text):
-        return f"![{text}](images/{name})" if name in plots else ""
+    def image(plot, text):
+        plot = f"{name}-{plot}"
+        return f"![{text}](images/{plot})" if plot in plots else ""
 
     parts = ["# Performance",
-             "Made by `benchmarks/report.py` from `benchmarks/results/results.json`: change the measurements, not this page.",
+             f"Made by `benchmarks/report.py` from `{folder}/results.json`: change the measurements, not this page."
+             + (f" {note}" if note else ""),
              "## Machine and conditions", machine_lines(results), load_line(results)]
     if results["parts"]:
         parts.append(section("Ceilings", "Multiply-adds in registers and bytes through memory; every percentage below is of these.",
@@ -350,7 +353,7 @@ def page(results, plots):
             "stochastic depth 0.1, AdamW; 65 536 prototypes for ViT-S, 4 096 for ViT-Ti. The two programs run in turn, "
             "from the same weights and views, after their losses and gradient norms were found to agree; the ratio is "
             "taken pair by pair, above 1 where dssl is faster.",
-            *(image(f"performance-step-{arch}.svg", f"{NAMES[arch]}: seconds a step") for arch in NAMES),
+            *(image(f"step-{arch}.svg", f"{NAMES[arch]}: seconds a step") for arch in NAMES),
             table(PAIR_HEAD, pair_rows(step_pairs))))
     if results["steps"]:
         parts.append(section(
@@ -376,7 +379,7 @@ def page(results, plots):
             f"Where a step's time goes: {NAMES[arch]}, {precision}, threads: {profile['threads']}",
             f"A step of {number(profile['seconds']['median'])} s{loaded(profile['others_load'])}. Floor: FLOP at the "
             "ceiling or bytes through memory, whichever takes longer. What lies in a cache can be faster than that.",
-            image(f"performance-parts-{arch}-{precision}.svg", "A step by primitive"),
+            image(f"parts-{arch}-{precision}.svg", "A step by primitive"),
             table(PROFILE_HEAD, profile_rows(profile, least=0.001)),
             "Primitives that take less than a thousandth of the step are left out."))
     if results["steps"]:
@@ -391,7 +394,7 @@ def page(results, plots):
     if results["features"] or feature_pairs:
         parts.append(section("Feature extraction",
                              table(FEATURE_HEAD, feature_rows(results["features"])) if results["features"] else "",
-                             *(image(f"performance-features-{arch}.svg", f"{NAMES[arch]}: feature map") for arch in NAMES),
+                             *(image(f"features-{arch}.svg", f"{NAMES[arch]}: feature map") for arch in NAMES),
                              table(PAIR_HEAD, pair_rows(feature_pairs)) if feature_pairs else ""))
     if results.get("searches"):
         parts.append(section(
@@ -444,7 +447,9 @@ def markdown(results):
 def main():
     parser = argparse.ArgumentParser(description="Makes tables and docs/performance.md from measured results.")
     parser.add_argument("--results", required=True, help="folder that run.sh wrote")
-    parser.add_argument("--docs", help="folder of the documentation; its performance.md is written anew")
+    parser.add_argument("--docs", help="folder of the documentation; the page there is written anew")
+    parser.add_argument("--page", default="performance", help="name of the page, and what its plots' names begin with")
+    parser.add_argument("--note", default="", help="a sentence or two at its beginning, in Markdown")
     options = parser.parse_args()
     results = collect(options.results)
     with open(os.path.join(options.results, "results.json"), "w") as file:
@@ -455,21 +460,23 @@ def main():
     if not options.docs:
         return
     plots = {}
+    prefix = options.page
     for arch in NAMES:
         for task in ("step", "features"):
-            plots[f"performance-{task}-{arch}.svg"] = pair_plot(results["pairs"], arch, task)
+            plots[f"{prefix}-{task}-{arch}.svg"] = pair_plot(results["pairs"], arch, task)
     for profile in results["profiles"]:
-        plots[f"performance-parts-{profile['workload']['arch']}-{profile['precision']}.svg"] = profile_plot(profile)
+        plots[f"{prefix}-parts-{profile['workload']['arch']}-{profile['precision']}.svg"] = profile_plot(profile)
     plots = {name: svg for name, svg in plots.items() if svg}
     images = os.path.join(options.docs, "images")
     os.makedirs(images, exist_ok=True)
-    for old in glob.glob(os.path.join(images, "performance-*.svg")):
-        os.remove(old)
+    for old in glob.glob(os.path.join(images, "*.svg")):
+        if os.path.basename(old).startswith(tuple(f"{prefix}-{kind}-" for kind in ("step", "features", "parts"))):
+            os.remove(old)
     for name, svg in plots.items():
         with open(os.path.join(images, name), "w") as file:
             file.write(svg)
-    with open(os.path.join(options.docs, "performance.md"), "w") as file:
-        file.write(page(results, plots))
+    with open(os.path.join(options.docs, prefix + ".md"), "w") as file:
+        file.write(page(results, plots, prefix, options.results, options.note))
 
 
 if __name__ == "__main__":

@@ -48,9 +48,8 @@ struct Numbers {
   double temperature = 0.04;
 };
 
-/// Where a step begins: weights of both networks, a batch, and multipliers of stochastic depth for `check`.
+/// Where a step begins, beside its weights: a batch, and multipliers of stochastic depth for `check`.
 struct Start {
-  std::vector<float> weights;  // laid out by the layout
   ViewBatch batch;
   std::vector<float> keep;  // (depth,2,V*B)
 };
@@ -86,10 +85,7 @@ std::vector<float> first_two_exchanged(std::span<const float> from, Index first,
 template <class Step>
 Start drawn_start(const Step& step) {
   const BatchShape& shape = step.options().shape;
-  Start start{.weights = std::vector<float>(static_cast<std::size_t>(step.layout().total())),
-              .batch = ViewBatch::of(shape),
-              .keep = std::vector<float>(step.keep_size())};
-  initialise(std::span<float>(start.weights), step.layout(), 1);
+  Start start{.batch = ViewBatch::of(shape), .keep = std::vector<float>(step.keep_size())};
   for (std::size_t v = 0; v < start.batch.images.size(); ++v) {
     RandomStream random({.seed = 2, .view = static_cast<std::uint32_t>(v)});
     for (float& x : start.batch.images[v]) x = static_cast<float>(random.normal());
@@ -113,16 +109,27 @@ Start drawn_start(const Step& step) {
   return start;
 }
 
+/// The weights that student and teacher begin with. A file is opened anew for each tensor, and no copy of all weights
+/// made: what lies in memory here would count as the step's.
+template <class Step>
+void load_weights(const Step& step, const std::string& path) {
+  if (path.empty()) {
+    initialise(step.backend(), step.student(), step.layout(), 1);
+  } else {
+    for (const auto& spec : step.layout().specs()) {
+      const auto values = SafetensorsFile::open(path).template read<float>("weight." + std::string(spec.name.view()));
+      if (static_cast<Index>(values.size()) != spec.size) throw DataError(path + ": weights of another model");
+      step.backend().upload(step.student().data() + spec.offset, std::span<const float>(values));
+    }
+  }
+  step.backend().copy(step.teacher(), step.student());
+}
+
 template <class Step>
 Start read_start(const Step& step, const std::string& path) {
   const auto file = SafetensorsFile::open(path);
   Start start = drawn_start(step);
   const BatchShape& shape = step.options().shape;
-  for (const auto& spec : step.layout().specs()) {
-    file.read_into(std::span<float>(start.weights)
-                       .subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)),
-                   "weight." + std::string(spec.name.view()));
-  }
   for (std::size_t v = 0; v < start.batch.images.size(); ++v) {
     file.read_into(std::span<float>(start.batch.images[v]), "view" + std::to_string(v));
   }
@@ -173,11 +180,13 @@ void write_start(const Step& step, const Start& start, const Numbers& numbers, c
   const Index depth = step.config().backbone.depth;
   const Index views = shape.view_count();
   const Index batch = shape.batch;
+  std::vector<float> weights(static_cast<std::size_t>(step.layout().total()));
+  step.backend().download(std::span<float>(weights), static_cast<const float*>(step.student().data()));
   SafetensorsWriter writer;
   writer.metadata("config", config_of(step, numbers).dump());
   for (const auto& spec : step.layout().specs()) {
     writer.add("weight." + std::string(spec.name.view()), spec.shape(),
-               std::span<const float>(start.weights)
+               std::span<const float>(weights)
                    .subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)));
   }
   for (std::size_t v = 0; v < start.batch.images.size(); ++v) {
@@ -228,10 +237,8 @@ void measure(const Options& options, Workload workload, std::string_view name, B
   const Numbers numbers{.learning_rate = 5e-4 * static_cast<double>(workload.batch) / 256.0};
 
   Start start = options.start.empty() ? drawn_start(step) : read_start(step, options.start);
+  load_weights(step, options.start);
   if (!options.write_start.empty()) return write_start(step, start, numbers, options.write_start);
-  backend.upload(step.student().data(), std::span<const float>(start.weights));
-  backend.upload(step.teacher().data(), std::span<const float>(start.weights));
-  start.weights = {};
 
   Index done = 0;
   const auto run = [&](std::span<const float> keep) {

@@ -125,16 +125,11 @@ class TimedBackend {
     });
   }
 
-  void gelu_forward_with_slope(Matrix y, Matrix slope, ConstMatrix x) const
-    requires GeluSlopes<B>
+  void gelu_again_backward(Matrix y, Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const
+    requires GeluAgain<B>
   {
-    x_time("gelu_forward_with_slope", 0, bytes(y, slope, x), [&] { x_backend.gelu_forward_with_slope(y, slope, x); });
-  }
-  void gelu_backward_from_slope(Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix slope) const
-    requires GeluSlopes<B>
-  {
-    x_time("gelu_backward_from_slope", 0, bytes(d_x, d_bias, d_y, slope),
-           [&] { x_backend.gelu_backward_from_slope(d_x, d_bias, d_y, slope); });
+    x_time("gelu_again_backward", 0, bytes(y, d_x, d_bias, d_y, x),
+           [&] { x_backend.gelu_again_backward(y, d_x, d_bias, d_y, x); });
   }
   void gelu_forward(Matrix y, ConstMatrix x) const {
     x_time("gelu_forward", 0, bytes(y, x), [&] { x_backend.gelu_forward(y, x); });

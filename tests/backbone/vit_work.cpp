@@ -29,9 +29,9 @@ template <class T>
 struct PlainCpu : BasicCpu<T> {
   using BasicCpu<T>::BasicCpu;
   void residual_norm_forward() const {}
-  void gelu_forward_with_slope() const {}
+  void gelu_again_backward() const {}
 };
-static_assert(Backend<PlainCpu<double>> && !ResidualNorms<PlainCpu<double>> && !GeluSlopes<PlainCpu<double>>);
+static_assert(Backend<PlainCpu<double>> && !ResidualNorms<PlainCpu<double>> && !GeluAgain<PlainCpu<double>>);
 
 /// The Cpu backend, counting the rows that go through linear layers, forward and backward.
 struct CountingCpu : BasicCpu<double> {

@@ -76,8 +76,8 @@ TEST_CASE("Cpu dense primitives hold to the oracle", "[backend][cpu]") {
   dssl::test::dense_cases(HeldToOracle{});
 }
 TEST_CASE("Cpu optional operations hold to the primitives they stand for", "[backend][cpu]") {
-  static_assert(dssl::GeluSlopes<Cpu> && dssl::ResidualNorms<Cpu>);
-  static_assert(!dssl::GeluSlopes<Reference<double>> && !dssl::ResidualNorms<Reference<double>>);
+  static_assert(dssl::GeluAgain<Cpu> && dssl::ResidualNorms<Cpu>);
+  static_assert(!dssl::GeluAgain<Reference<double>> && !dssl::ResidualNorms<Reference<double>>);
   dssl::test::fused_cases(HeldToOracle{});
 }
 TEST_CASE("Cpu attention holds to the oracle", "[backend][cpu]") {
@@ -152,7 +152,8 @@ TEST_CASE("Cpu primitives let NaN through", "[backend][cpu]") {
   cpu.gelu_forward(out, in);
   CHECK(std::isnan(y[7]));
   std::vector<float> slope(40, 0.0F);
-  cpu.gelu_forward_with_slope(out, dssl::MatrixView<float>(slope.data(), 1, 40), in);
+  const dssl::MatrixView<float> d_x(slope.data(), 1, 40);
+  cpu.gelu_again_backward(out, d_x, {}, in, in);
   CHECK(std::isnan(y[7]));
   CHECK(std::isnan(slope[7]));
   std::vector<float> centre(40, 0.0F);

@@ -128,38 +128,21 @@ void fused_cases(Visit&& visit) {
     const std::string shape = join(" ", s.m, " x ", s.d);
     for (const bool in_place : {false, true}) {
       const std::string name = shape + (in_place ? ", in place" : "");
-      visit("gelu_forward_with_slope" + name, [s, in_place](const auto& b, auto& board) {
-        using B = std::decay_t<decltype(b)>;
-        using T = typename B::Scalar;
-        const auto y = board.output(s.m, s.d);
-        const auto slope = in_place ? board.sum(s.m, s.d, 3.0) : board.output(s.m, s.d);
-        const MatrixView<const T> x = in_place ? MatrixView<const T>(slope) : board.matrix(s.m, s.d, 3.0);
-        if constexpr (GeluSlopes<B>) {
-          b.gelu_forward_with_slope(y, slope, x);
-        } else {
-          Scratch<B> scratch(b);
-          const auto ones = scratch.matrix(s.m, s.d);
-          b.fill(VectorView<T>(ones.data(), ones.size()), T{1});
-          b.gelu_forward(y, x);
-          const auto result = scratch.matrix(s.m, s.d);
-          b.gelu_backward(result, ones, x);
-          b.copy_rows(slope, {}, result, {});
-        }
-      });
       for (const bool with_bias : {true, false}) {
-        visit("gelu_backward_from_slope" + name + (with_bias ? "" : ", no bias"),
+        visit("gelu_again_backward" + name + (with_bias ? "" : ", no bias"),
               [s, in_place, with_bias](const auto& b, auto& board) {
           using B = std::decay_t<decltype(b)>;
           using T = typename B::Scalar;
+          const auto y = in_place ? board.sum(s.m, s.d, 3.0) : board.output(s.m, s.d);
+          const MatrixView<const T> x = in_place ? MatrixView<const T>(y) : board.matrix(s.m, s.d, 3.0);
           const auto d_x = in_place ? board.sum(s.m, s.d) : board.output(s.m, s.d);
-          const auto d_bias = with_bias ? board.sum(s.d) : VectorView<T>{};
           const MatrixView<const T> d_y = in_place ? MatrixView<const T>(d_x) : board.matrix(s.m, s.d);
-          const auto slope = board.matrix(s.m, s.d);
-          if constexpr (GeluSlopes<B>) {
-            b.gelu_backward_from_slope(d_x, d_bias, d_y, slope);
+          const auto d_bias = with_bias ? board.sum(s.d) : VectorView<T>{};
+          if constexpr (GeluAgain<B>) {
+            b.gelu_again_backward(y, d_x, d_bias, d_y, x);
           } else {
-            // No primitive multiplies two matrices.
-            for (Index i = 0; i < d_x.size(); ++i) d_x.data()[i] = d_y.data()[i] * slope.data()[i];
+            b.gelu_backward(d_x, d_y, x);
+            b.gelu_forward(y, x);
             if (with_bias) b.add_column_sum(d_bias, MatrixView<const T>(d_x), RowIndex{}, 1.0);
           }
         });

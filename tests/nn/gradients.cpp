@@ -104,6 +104,7 @@ void check_block(GroupSet reads, bool last, bool with_keep) {
 
   VectorView<double> weights, gradients;
   MatrixView<double> x, branch;
+  BlockScratch<double> scratch;
   BlockActivations<double> a;
   BlockGradients<double> g;
   const Buffer memory = place_over_infinity(backend, [&](Arena& arena) {
@@ -111,7 +112,8 @@ void check_block(GroupSet reads, bool last, bool with_keep) {
     gradients = arena.vector<double>(layout.total());
     x = arena.matrix<double>(rows, size.width);
     branch = arena.matrix<double>(rows, size.width);
-    a = BlockActivations<double>::saved(arena, size, rows, tail, last);
+    scratch = BlockScratch<double>::take(arena, size, rows);
+    a = BlockActivations<double>::saved(arena, size, scratch, tail, last);
     g = BlockGradients<double>::take(arena, size, rows, tokens.read_count());
   });
   draw_weights(weights, layout);
@@ -135,7 +137,7 @@ void check_block(GroupSet reads, bool last, bool with_keep) {
   loss();
   std::copy(upstream.begin(), upstream.end(), (last ? g.d_tail : g.d_x).data());
   branch_alone(backend, last ? g.d_tail : g.d_x, mlp_branch(g, d_p, a, device, keep, last));
-  block_backward<R>(backend, g, d_p, a, MatrixView<const double>(x), p, size, device, keep, reads, last);
+  block_backward<R>(backend, g, d_p, a, scratch, MatrixView<const double>(x), p, size, device, keep, reads, last);
 
   const auto d_x = gradient_difference(x.flat(), g.d_x.flat(), loss, 4, 4);
   CHECK(d_x.norm > 1e-3);

@@ -12,6 +12,7 @@
 #include "catch.hpp"
 
 #include <dssl/backbone/vit.hpp>
+#include <dssl/backend/reference.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/nn/parameters.hpp>
 
@@ -306,4 +307,18 @@ TEST_CASE("a name that is too long is refused instead of cut") {
   ParameterName name(std::string_view("0123456789012345678901234567890123456789012345678901234567890123"));
   CHECK(name.view().size() == 64);
   CHECK_THROWS_AS(name.append("4"), std::out_of_range);
+}
+
+TEST_CASE("initial values drawn piece by piece into a backend's memory are those drawn at once") {
+  ParameterLayout layout;
+  add_head_parameters(layout, {.hidden = 300, .bottleneck = 70, .prototypes = 1500, .batch_norm = true}, 8, "");
+  const auto total = static_cast<std::size_t>(layout.total());
+  std::vector<float> at_once(total);
+  initialise(std::span(at_once), layout, 5);
+  const Reference<float> backend;
+  const Buffer memory = backend.allocate(total * sizeof(float));
+  const VectorView<float> flat(reinterpret_cast<float*>(memory.data()), layout.total());
+  initialise(backend, flat, layout, 5);
+  CHECK(std::equal(at_once.begin(), at_once.end(), flat.data()));
+  CHECK(layout.find("mlp.3.weight").size > 65'536);  // of two pieces
 }

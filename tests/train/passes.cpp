@@ -59,14 +59,14 @@ TEST_CASE("a step makes the passes that its fused operations promise, and no oth
                        << " bytes");
   }
   const long depth = size.depth;
-  // Teacher and student forward, the student backward; two norms a block and one at the end.
+  // Teacher and student forward, the student backward; two norms a block and one at the end. Going backward, the
+  // student's norms in blocks are made again.
   CHECK(parts["attention_forward"].calls == 2 * depth);
   CHECK(parts["attention_backward"].calls == depth);
-  CHECK(parts["residual_norm_forward"].calls == 2 * (2 * depth + 1));
+  CHECK(parts["residual_norm_forward"].calls == 2 * (2 * depth + 1) + 2 * depth);
   CHECK(parts["norm_residual_backward"].calls == 2 * depth + 1);
-  // Blocks go backward from the slope that they kept; the two layers of each head's MLP from what entered
-  // them.
-  CHECK(parts["gelu_backward_from_slope"].calls == depth);
+  // Blocks make GELU's values and slopes again in one pass; the two layers of each head's MLP keep both sides.
+  CHECK(parts["gelu_again_backward"].calls == depth);
   CHECK(parts["gelu_backward"].calls == 2 * 2);
   // Of both levels: prototypes meet rows in one operation, no logits of all rows.
   CHECK(parts["prototype_loss"].calls == 2);
@@ -98,10 +98,11 @@ TEST_CASE("a step does less arithmetic than the published method, and moves a bo
   INFO(flops << " FLOP of " << method << ", " << bytes << " bytes");
   CHECK(flops < 0.78 * method);
   CHECK(flops > 0.5 * method);
-  // All but products and the update: 30.8 numbers a token, channel and block, students and teachers in one.
-  // One pass more over the student's residual path would be 1.5 of them.
+  // All but products and the update: 33.3 numbers a token, channel and block, students and teachers in one. One pass
+  // more over the student's residual path would be 1.5 of them. (2.5 are the norms made again going backward: that,
+  // and GELU's values made again in the pass that needs their slope, keeps 10 numbers where 16 were kept.)
   const double tokens = 2.0 * 6 * (1 + 64 + 4) + 2.0 * 2 * (1 + 64 + 12);
   const double floats = bytes / 4 / (tokens * size.width * size.depth);
   INFO(floats << " numbers a token, channel and block");
-  CHECK(floats < 31.5);
+  CHECK(floats < 34);
 }

@@ -140,6 +140,7 @@ struct ViTActivations {
   MatrixView<T> reference;      // (R total,D)
   MatrixView<T> x;              // (M,D) tokens that enter the first block
   MatrixView<T> branch;         // (M,D) overwritten by every block
+  BlockScratch<T> scratch;      // where there will be a backward pass
   std::vector<BlockActivations<T>> blocks;
   MatrixView<T> out;            // (M',D) rows that are read, in output order
   VectorView<T> mean, inverse_std;
@@ -163,6 +164,7 @@ struct ViTActivations {
     a.mean = arena.vector<T>(layout.read_count());
     a.inverse_std = arena.vector<T>(layout.read_count());
     const auto tail_of = [&](Index i) { return i + 1 == c.depth ? layout.read_count() : rows; };
+    if (saved) a.scratch = BlockScratch<T>::take(arena, c.block(), rows);
     std::vector<MatrixView<T>> outs;
     for (Index i = 0; a.recompute && i < c.depth; ++i) outs.push_back(arena.matrix<T>(tail_of(i), c.width));
     const std::size_t start = arena.mark();
@@ -173,10 +175,10 @@ struct ViTActivations {
       if (!saved) {
         a.blocks.push_back(BlockActivations<T>::forward_only(arena, c.block(), a.x, tail_of(i), last));
       } else if (recompute) {
-        a.blocks.push_back(BlockActivations<T>::inner(arena, c.block(), rows, tail_of(i), last));
+        a.blocks.push_back(BlockActivations<T>::inner(arena, c.block(), a.scratch, tail_of(i), last));
         a.blocks.back().out = outs[static_cast<std::size_t>(i)];
       } else {
-        a.blocks.push_back(BlockActivations<T>::saved(arena, c.block(), rows, tail_of(i), last));
+        a.blocks.push_back(BlockActivations<T>::saved(arena, c.block(), a.scratch, tail_of(i), last));
       }
       end = std::max(end, arena.mark());
     }
@@ -265,7 +267,7 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
     }
     const PrecedingBranch<T> before =
         i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_p.blocks[i - 1], a.blocks[i - 1], device, keep_of(i - 1), false);
-    block_backward<R>(backend, g, d_p.blocks[i], a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i),
+    block_backward<R>(backend, g, d_p.blocks[i], a.blocks[i], a.scratch, x, p.blocks[i], c.block(), device, keep_of(i),
                       layout.reads(), last, before);
   }
 

@@ -202,13 +202,11 @@ concept Backend = requires(const B& b) {
 // Optional operations: what several primitives do, in fewer passes over memory, or without work that changes nothing.
 // Layers find them by `if constexpr`; a backend has all of a concept's or none.
 
-/// gelu_forward_with_slope(y =, slope =, x): y = gelu(x), slope = its derivative at x; slope may be x.
-/// gelu_backward_from_slope(d_x (M,I) =, d_bias (I) += or empty, d_y, slope): d_x = d_y slope, d_bias += the sum of
-///   its rows; d_x may be d_y.
+/// gelu_again_backward(y (M,I) =, d_x (M,I) =, d_bias (I) += or empty, d_y, x): y = gelu(x), for a product that wants it
+///   again; d_x = d_y times GELU's slope at x; d_bias += the sum of d_x's rows. y may be x, d_x may be d_y.
 template <class B, class T = typename B::Scalar>
-concept GeluSlopes = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v) {
-  b.gelu_forward_with_slope(y, y, x);
-  b.gelu_backward_from_slope(y, v, x, x);
+concept GeluAgain = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v) {
+  b.gelu_again_backward(y, y, v, x, x);
 };
 
 /// A residual path, the layer norm that follows it, and branches whose matrices leave rows out (`BranchRows`).

@@ -136,11 +136,8 @@ class BasicCpu {
   void gelu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
     cpu::gelu_backward(*x_workers, d_x, d_y, x);
   }
-  void gelu_forward_with_slope(Matrix y, Matrix slope, ConstMatrix x) const {
-    cpu::gelu_forward_with_slope(*x_workers, y, slope, x);
-  }
-  void gelu_backward_from_slope(Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix slope) const {
-    cpu::gelu_backward_from_slope(*x_workers, d_x, d_bias, d_y, slope);
+  void gelu_again_backward(Matrix y, Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const {
+    cpu::gelu_again_backward(*x_workers, y, d_x, d_bias, d_y, x);
   }
   void residual_forward(Matrix out, ConstMatrix x, ConstMatrix branch, ConstVector keep,
                         RowIndex sequence_of_row) const {

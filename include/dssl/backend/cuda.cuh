@@ -201,16 +201,9 @@ void BasicCuda<T>::gelu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) con
 }
 
 template <std::floating_point T>
-void BasicCuda<T>::gelu_forward_with_slope(Matrix y, Matrix slope, ConstMatrix x) const {
-  const cuda::Call call(*x_device, "gelu_forward_with_slope", {x.rows(), x.cols()});
-  cuda::gelu_forward_with_slope(x_device->stream, y, slope, x);
-}
-
-template <std::floating_point T>
-void BasicCuda<T>::gelu_backward_from_slope(Matrix d_x, Vector d_bias, ConstMatrix d_y,
-                                            ConstMatrix slope) const {
-  const cuda::Call call(*x_device, "gelu_backward_from_slope", {d_x.rows(), d_x.cols()});
-  cuda::gelu_backward_from_slope(x_device->stream, d_x, d_bias, d_y, slope);
+void BasicCuda<T>::gelu_again_backward(Matrix y, Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const {
+  const cuda::Call call(*x_device, "gelu_again_backward", {x.rows(), x.cols()});
+  cuda::gelu_again_backward(x_device->stream, y, d_x, d_bias, d_y, x);
 }
 
 template <std::floating_point T>

@@ -113,8 +113,7 @@ class BasicCuda {
 
   void gelu_forward(Matrix y, ConstMatrix x) const;
   void gelu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const;
-  void gelu_forward_with_slope(Matrix y, Matrix slope, ConstMatrix x) const;
-  void gelu_backward_from_slope(Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix slope) const;
+  void gelu_again_backward(Matrix y, Matrix d_x, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const;
   void residual_forward(Matrix out, ConstMatrix x, ConstMatrix branch, ConstVector keep,
                         RowIndex sequence_of_row) const;
   void residual_backward(Matrix d_branch, ConstMatrix d_out, ConstVector keep,
@@ -208,7 +207,7 @@ using Cuda = BasicCuda<float>;
 
 static_assert(Backend<BasicCuda<float>> && Backend<BasicCuda<double>>);
 static_assert(FusedPrototypeLoss<BasicCuda<float>> && FusedUpdate<BasicCuda<float>>);
-static_assert(GeluSlopes<BasicCuda<float>> && ResidualNorms<BasicCuda<float>>);
+static_assert(GeluAgain<BasicCuda<float>> && ResidualNorms<BasicCuda<float>>);
 static_assert(RendersViews<BasicCuda<float>> && RendersViews<BasicCuda<double>>);
 
 }  // namespace dssl

@@ -74,11 +74,31 @@ constexpr void add_block_parameters(ParameterLayout& layout, const BlockSize& si
   layout.add("mlp.fc2.bias", {d}, zero);
 }
 
+/// Buffers that blocks use in turn: what is cheaper to compute again from what a block keeps than to keep.
+template <class T>
+struct BlockScratch {
+  MatrixView<T> normal;   // (M,D) a norm's rows; going backward then their gradient
+  MatrixView<T> hidden;   // (M,hidden) after GELU; going backward then its gradient
+  MatrixView<T> qkv;      // (M,3D) gradient of qkv, over hidden: the MLP is through before attention begins
+
+  static BlockScratch take(Arena& arena, const BlockSize& size, Index rows) {
+    BlockScratch s;
+    s.normal = arena.matrix<T>(rows, size.width);
+    const std::size_t start = arena.mark();
+    s.qkv = arena.matrix<T>(rows, 3 * size.width);
+    const std::size_t end = arena.mark();
+    arena.rewind(start);
+    s.hidden = arena.matrix<T>(rows, size.hidden);
+    arena.rewind(std::max(end, arena.mark()));
+    return s;
+  }
+};
+
 /// What a block computes. M rows enter; in the last block only the M' rows that somebody reads go beyond
 /// attention (M' = M elsewhere).
 template <class T>
 struct BlockActivations {
-  MatrixView<T> normal1;  // (M,D)
+  MatrixView<T> normal1;  // (M,D), not kept
   VectorView<T> mean1, inverse_std1;
   MatrixView<T> qkv;         // (M,3D)
   MatrixView<T> log_sum;     // (M,H)
@@ -86,40 +106,41 @@ struct BlockActivations {
   MatrixView<T> tail_x;      // (M',D), last block only: the rows of x that are read
   MatrixView<T> tail_attended;  // (M',D), last block only
   MatrixView<T> middle;      // (M',D) after the attention's residual
-  MatrixView<T> normal2;     // (M',D)
+  MatrixView<T> normal2;     // (M',D), not kept
   VectorView<T> mean2, inverse_std2;
-  MatrixView<T> hidden;      // (M',hidden) before GELU; with `GeluSlopes`, then its slope there
-  MatrixView<T> activated;   // (M',hidden) after GELU
+  MatrixView<T> hidden;      // (M',hidden) before GELU
+  MatrixView<T> activated;   // (M',hidden) after GELU, not kept
   MatrixView<T> out;         // (M',D)
-  bool for_backward = false; // whether the backward pass will read these
 
-  /// Buffers for a block whose gradients will be asked for.
-  static BlockActivations saved(Arena& arena, const BlockSize& size, Index rows, Index tail_rows, bool last) {
-    BlockActivations a = inner(arena, size, rows, tail_rows, last);
+  /// Buffers for a block whose gradients will be asked for: 10 M D numbers and a few (hidden = 4D), beside `scratch`.
+  static BlockActivations saved(Arena& arena, const BlockSize& size, const BlockScratch<T>& scratch, Index tail_rows,
+                                bool last) {
+    BlockActivations a = inner(arena, size, scratch, tail_rows, last);
     a.out = arena.matrix<T>(tail_rows, size.width);
     return a;
   }
 
   /// The same without `out`.
-  static BlockActivations inner(Arena& arena, const BlockSize& size, Index rows, Index tail_rows, bool last) {
-    BlockActivations a = x_begin(arena, size, rows);
+  static BlockActivations inner(Arena& arena, const BlockSize& size, const BlockScratch<T>& scratch, Index tail_rows,
+                                bool last) {
+    const Index rows = scratch.normal.rows();
+    BlockActivations a = x_begin(arena, scratch.normal);
     a.x_attention(arena, size, rows);
     if (last) a.x_tail(arena, size, tail_rows);
     a.middle = arena.matrix<T>(tail_rows, size.width);
-    a.normal2 = arena.matrix<T>(tail_rows, size.width);
+    a.normal2 = scratch.normal.rows(0, tail_rows);
     a.mean2 = arena.vector<T>(tail_rows);
     a.inverse_std2 = arena.vector<T>(tail_rows);
     a.hidden = arena.matrix<T>(tail_rows, size.hidden);
-    a.activated = arena.matrix<T>(tail_rows, size.hidden);
-    a.for_backward = true;
+    a.activated = scratch.hidden.rows(0, tail_rows);
     return a;
   }
 
   /// Buffers for a block that only goes forward: middle and out overwrite x in place, GELU its argument, and the MLP
-  /// what attention left: 5 M D numbers and a few, where saved ones are 16 (hidden = 4D).
+  /// what attention left: 5 M D numbers and a few (hidden = 4D).
   static BlockActivations forward_only(Arena& arena, const BlockSize& size, MatrixView<T> x, Index tail_rows,
                                        bool last) {
-    BlockActivations a = x_begin(arena, size, x.rows());
+    BlockActivations a = x_begin(arena, arena.matrix<T>(x.rows(), size.width));
     if (last) a.x_tail(arena, size, tail_rows);
     a.middle = last ? a.tail_x : x;
     a.out = a.middle;
@@ -137,11 +158,11 @@ struct BlockActivations {
   }
 
  private:
-  static BlockActivations x_begin(Arena& arena, const BlockSize& size, Index rows) {
+  static BlockActivations x_begin(Arena& arena, MatrixView<T> normal) {
     BlockActivations a;
-    a.normal1 = arena.matrix<T>(rows, size.width);
-    a.mean1 = arena.vector<T>(rows);
-    a.inverse_std1 = arena.vector<T>(rows);
+    a.normal1 = normal;
+    a.mean1 = arena.vector<T>(normal.rows());
+    a.inverse_std1 = arena.vector<T>(normal.rows());
     return a;
   }
 
@@ -157,29 +178,18 @@ struct BlockActivations {
   }
 };
 
-/// Buffers that every block's backward pass uses in turn.
+/// Gradients that every block's backward pass uses in turn, beside the scratch.
 template <class T>
 struct BlockGradients {
   MatrixView<T> d_x;       // (M,D)
-  MatrixView<T> d_normal;  // (M,D)
   MatrixView<T> d_branch;  // (M,D)
-  MatrixView<T> d_qkv;     // (M,3D)
-  MatrixView<T> d_hidden;  // (M,hidden), over d_qkv
   MatrixView<T> d_tail;    // (M',D) gradient of the last block's output, then of its middle
 
   static BlockGradients take(Arena& arena, const BlockSize& size, Index rows, Index tail_rows) {
     BlockGradients g;
     g.d_x = arena.matrix<T>(rows, size.width);
-    g.d_normal = arena.matrix<T>(rows, size.width);
     g.d_branch = arena.matrix<T>(rows, size.width);
     g.d_tail = arena.matrix<T>(tail_rows, size.width);
-    // The MLP is through before attention begins.
-    const std::size_t start = arena.mark();
-    g.d_qkv = arena.matrix<T>(rows, 3 * size.width);
-    const std::size_t end = arena.mark();
-    arena.rewind(start);
-    g.d_hidden = arena.matrix<T>(rows, size.hidden);
-    arena.rewind(std::max(end, arena.mark()));
     return g;
   }
 };
@@ -223,7 +233,17 @@ template <class T>
           .bias = p.norm1_bias};
 }
 
-/// Attention and what follows up to GELU: a.normal1 -> qkv, attended, middle, normal2, hidden, activated.
+/// The norm before the MLP, of a.middle.
+template <class T>
+[[nodiscard]] FollowingNorm<T> second_norm(const BlockActivations<T>& a, const BlockParameters<const T>& p,
+                                           const BlockRows<T>& rows) {
+  return {.to = {a.normal2.rows(0, rows.mlp_count), a.mean2, a.inverse_std2},
+          .packed = rows.mlp.packed,
+          .weight = p.norm2_weight,
+          .bias = p.norm2_bias};
+}
+
+/// Attention and what follows up to GELU: a.normal1 -> qkv, attended, middle, normal2, hidden.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                          const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
@@ -244,22 +264,9 @@ void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixV
   }
   if (last) backend.copy_rows(a.tail_x, {}, x, layout.read_rows);
   residual_then_norm<B, T>(backend, a.middle, last ? MatrixView<const T>(a.tail_x) : x, branch.rows(0, rows.read_count),
-                           rows.read,
-                           {.to = {a.normal2.rows(0, rows.mlp_count), a.mean2, a.inverse_std2},
-                            .packed = rows.mlp.packed,
-                            .weight = p.norm2_weight,
-                            .bias = p.norm2_bias});
+                           rows.read, second_norm(a, p, rows));
   if (rows.mlp_count == 0) return;
-  const MatrixView<T> hidden = a.hidden.rows(0, rows.mlp_count);
-  const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
-  backend.linear_forward(hidden, a.normal2.rows(0, rows.mlp_count), p.fc1_weight, p.fc1_bias);
-  if constexpr (GeluSlopes<B>) {
-    if (a.for_backward) {
-      backend.gelu_forward_with_slope(activated, hidden, hidden);
-      return;
-    }
-  }
-  backend.gelu_forward(activated, hidden);
+  backend.linear_forward(a.hidden.rows(0, rows.mlp_count), a.normal2.rows(0, rows.mlp_count), p.fc1_weight, p.fc1_bias);
 }
 
 /// Forward pass of a block: x (M,D) and its norm in a.normal1 (`first_norm`) -> a.out (M',D) and the norm that follows.
@@ -278,12 +285,14 @@ void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<co
   block_inner_forward<R>(backend, a, x, p, size, layout, rows, branch, reads, last);
   const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
   if (rows.mlp_count > 0) {
-    backend.linear_forward(mlp_branch, a.activated.rows(0, rows.mlp_count), p.fc2_weight, p.fc2_bias);
+    const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
+    backend.gelu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    backend.linear_forward(mlp_branch, activated, p.fc2_weight, p.fc2_bias);
   }
   residual_then_norm<B, T>(backend, a.out, a.middle, mlp_branch, rows.mlp, next);
 }
 
-/// Computes again from x what `block_forward` left in `a` for the backward pass: the same bits.
+/// Computes again from x what `block_forward` kept in `a` for the backward pass: the same bits.
 /// Cost: 16 M D^2 FLOP for hidden = 4D, and attention's; a.out is not touched.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_forward_again(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
@@ -303,41 +312,56 @@ template <class T>
   return PrecedingBranch<T>::of(last ? g.d_tail : g.d_x, g.d_branch, d_p.fc2_bias, rows.mlp, rows.mlp_count);
 }
 
+/// The MLP's part of `block_backward`: the gradient of its branch's output -> that of a.normal2, in a.normal2 itself.
+///
+/// GELU's values are made again where a.hidden held its arguments; what the forward pass left in a.activated and
+/// a.normal2 is gone, and their gradients take its place.
+template <Backend B, class T = typename B::Scalar>
+void block_mlp_backward(const B& backend, const BlockParameters<T>& d_p, const BlockActivations<T>& a,
+                        MatrixView<const T> d_branch, const BlockParameters<const T>& p, const BlockRows<T>& rows) {
+  const MatrixView<T> hidden = a.hidden.rows(0, rows.mlp_count);
+  const MatrixView<T> d_hidden = a.activated.rows(0, rows.mlp_count);
+  const MatrixView<T> normal2 = a.normal2.rows(0, rows.mlp_count);
+  constexpr bool at_once = GeluAgain<B>;
+  const VectorView<T> d_bias1 = at_once ? VectorView<T>{} : d_p.fc1_bias;
+  if constexpr (at_once) {
+    backend.linear_backward_input(d_hidden, d_branch, p.fc2_weight);
+    backend.gelu_again_backward(hidden, d_hidden, d_p.fc1_bias, d_hidden, hidden);
+    backend.linear_backward_weight(d_p.fc2_weight, bias_left_to_product<B>(d_p.fc2_bias), d_branch, hidden);
+  } else {
+    backend.gelu_forward(d_hidden, hidden);
+    backend.linear_backward_weight(d_p.fc2_weight, bias_left_to_product<B>(d_p.fc2_bias), d_branch, d_hidden);
+    backend.linear_backward_input(d_hidden, d_branch, p.fc2_weight);
+    backend.gelu_backward(d_hidden, d_hidden, hidden);
+  }
+  norm_alone<B, T>(backend, a.middle, second_norm(a, p, rows));
+  backend.linear_backward_weight(d_p.fc1_weight, d_bias1, d_hidden, normal2);
+  backend.linear_backward_input(normal2, d_hidden, p.fc1_weight);
+}
+
 /// Backward pass of a block. In: the gradient of a.out in g.d_x (in g.d_tail where `last`), and its share of the MLP's
 /// branch (`mlp_branch`). Out: the gradient of x in g.d_x (M,D) =, with the share of the branch before; d_p +=.
-/// Rows that `keep` leaves out cost nothing. Test: central differences in tests/nn and tests/backbone.
+/// What the scratch held after the forward pass (norms, GELU's values) is made again: 2 passes over M D numbers and one
+/// over M hidden. Rows that `keep` leaves out cost nothing. Test: central differences in tests/nn and tests/backbone.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_backward(const B& backend, const BlockGradients<T>& g, const BlockParameters<T>& d_p,
-                    const BlockActivations<T>& a, MatrixView<const T> x, const BlockParameters<const T>& p,
-                    const BlockSize& size, const DeviceTokenLayout& layout, const BranchKeep<T>& keep, GroupSet reads,
-                    bool last, const PrecedingBranch<T>& before = {}) {
+                    const BlockActivations<T>& a, const BlockScratch<T>& scratch, MatrixView<const T> x,
+                    const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
+                    const BranchKeep<T>& keep, GroupSet reads, bool last, const PrecedingBranch<T>& before = {}) {
   const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
   const MatrixView<T> d_tail = last ? g.d_tail : g.d_x;
 
   // The residual paths hand d_tail through; each branch adds to it.
-  const MatrixView<T> d_normal2 = g.d_normal.rows(0, rows.mlp_count);
+  const MatrixView<T> d_normal2 = a.normal2.rows(0, rows.mlp_count);
   if (rows.mlp_count > 0) {
     const auto mlp = PrecedingBranch<T>::of(d_tail, g.d_branch, d_p.fc2_bias, rows.mlp, rows.mlp_count);
-    const MatrixView<T> d_hidden = g.d_hidden.rows(0, rows.mlp_count);
-    const MatrixView<T> hidden = a.hidden.rows(0, rows.mlp_count);
-    const MatrixView<T> normal2 = a.normal2.rows(0, rows.mlp_count);
-    backend.linear_backward_weight(d_p.fc2_weight, bias_left_to_product<B>(d_p.fc2_bias), mlp.d_branch,
-                                   a.activated.rows(0, rows.mlp_count));
-    backend.linear_backward_input(d_hidden, mlp.d_branch, p.fc2_weight);
-    if constexpr (GeluSlopes<B>) {
-      backend.gelu_backward_from_slope(d_hidden, d_p.fc1_bias, d_hidden, hidden);
-      backend.linear_backward_weight(d_p.fc1_weight, {}, d_hidden, normal2);
-    } else {
-      backend.gelu_backward(d_hidden, d_hidden, hidden);
-      backend.linear_backward_weight(d_p.fc1_weight, d_p.fc1_bias, d_hidden, normal2);
-    }
-    backend.linear_backward_input(d_normal2, d_hidden, p.fc1_weight);
+    block_mlp_backward<B, T>(backend, d_p, a, mlp.d_branch, p, rows);
   }
   const auto attention = PrecedingBranch<T>::of(d_tail, g.d_branch, d_p.proj_bias, rows.read, rows.read_count);
   norm_then_branch<B, T>(backend, d_tail, d_p.norm2_weight, d_p.norm2_bias, d_normal2, rows.mlp.packed, a.middle,
                          a.mean2, a.inverse_std2, p.norm2_weight, attention);
 
-  const MatrixView<T> d_attended = g.d_normal.rows(0, rows.read_count);
+  const MatrixView<T> d_attended = a.normal1.rows(0, rows.read_count);
   if (rows.read_count > 0) {
     backend.linear_backward_weight(d_p.proj_weight, bias_left_to_product<B>(d_p.proj_bias), attention.d_branch,
                                    (last ? a.tail_attended : a.attended).rows(0, rows.read_count));
@@ -349,13 +373,14 @@ void block_backward(const B& backend, const BlockGradients<T>& g, const BlockPar
     backend.copy_rows(g.d_x, layout.read_rows, d_tail, {});
     if (rows.read_count > 0) backend.copy_rows(g.d_branch, rows.read_rows, d_attended, {});
   }
-  const MatrixView<T> d_normal1 = g.d_normal.rows(0, rows.attention_count);
+  const MatrixView<T> d_normal1 = a.normal1.rows(0, rows.attention_count);
   if (rows.attention_count > 0) {
-    const MatrixView<T> d_qkv = g.d_qkv.rows(0, rows.attention_count);
+    const MatrixView<T> d_qkv = scratch.qkv.rows(0, rows.attention_count);
     backend.template attention_backward<R>(
-        d_qkv, last ? g.d_branch.rows(0, rows.attention_count) : d_normal1, a.attended.rows(0, rows.attention_count),
+        d_qkv, last ? g.d_branch.rows(0, rows.attention_count) : d_attended, a.attended.rows(0, rows.attention_count),
         a.log_sum.rows(0, rows.attention_count), a.qkv.rows(0, rows.attention_count), rows.batch, size.heads,
         last ? reads : all_groups);
+    norm_alone<B, T>(backend, x, first_norm(a, p, keep));
     backend.linear_backward_weight(d_p.qkv_weight, d_p.qkv_bias, d_qkv, a.normal1.rows(0, rows.attention_count));
     backend.linear_backward_input(d_normal1, d_qkv, p.qkv_weight);
   }

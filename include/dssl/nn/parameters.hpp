@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include <dssl/backend/concept.hpp>
 #include <dssl/backend/operands.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -143,35 +144,64 @@ class ParameterLayout {
   Index x_total = 0;
 };
 
-/// Fills a flat host buffer of `layout.total()` elements with initial values.
+/// The next initial values of a tensor, drawn from its stream.
+/// Source: the published initialisation (truncated normal, PyTorch's default convolution).
+template <class T>
+void draw_initial(std::span<T> out, const ParameterSpec& spec, RandomStream& random) {
+  switch (spec.initial) {
+    case InitialValues::zero: std::fill(out.begin(), out.end(), T{0}); break;
+    case InitialValues::one: std::fill(out.begin(), out.end(), T{1}); break;
+    case InitialValues::truncated_normal:
+      for (T& value : out) {
+        double drawn = 0;
+        do drawn = 0.02 * random.normal();
+        while (std::abs(drawn) > 2.0);
+        value = static_cast<T>(drawn);
+      }
+      break;
+    case InitialValues::uniform: {
+      const double bound = 1.0 / std::sqrt(static_cast<double>(spec.fan_in));
+      for (T& value : out) value = static_cast<T>(random.uniform(-bound, bound));
+      break;
+    }
+  }
+}
+
+/// Calls put(offset, values) with the initial values of all tensors, piece by piece in the order of the layout.
 ///
 /// Tensor number i draws from a stream of its own (sample i), so its values do not depend on the sizes of the
-/// tensors before it. Source: the published initialisation (truncated normal, PyTorch's default convolution).
-template <class T>
-void initialise(std::span<T> flat, const ParameterLayout& layout, std::uint64_t seed) {
-  std::fill(flat.begin(), flat.end(), T{0});
+/// tensors before it.
+template <class T, class Put>
+void initial_values(const ParameterLayout& layout, std::uint64_t seed, const Put& put) {
+  constexpr std::size_t piece = 65'536;
+  std::vector<T> values(std::min(piece, static_cast<std::size_t>(layout.total())));
   std::uint64_t number = 0;
   for (const auto& spec : layout.specs()) {
     RandomStream random({.seed = seed, .sample = number++, .purpose = Purpose::initialise});
-    const auto out = flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
-    switch (spec.initial) {
-      case InitialValues::zero: break;
-      case InitialValues::one: std::fill(out.begin(), out.end(), T{1}); break;
-      case InitialValues::truncated_normal:
-        for (T& value : out) {
-          double drawn = 0;
-          do drawn = 0.02 * random.normal();
-          while (std::abs(drawn) > 2.0);
-          value = static_cast<T>(drawn);
-        }
-        break;
-      case InitialValues::uniform: {
-        const double bound = 1.0 / std::sqrt(static_cast<double>(spec.fan_in));
-        for (T& value : out) value = static_cast<T>(random.uniform(-bound, bound));
-        break;
-      }
+    const auto size = static_cast<std::size_t>(spec.size);
+    for (std::size_t done = 0; done < size; done += piece) {
+      const auto next = std::span(values).first(std::min(piece, size - done));
+      draw_initial(next, spec, random);
+      put(static_cast<std::size_t>(spec.offset) + done, std::span<const T>(next));
     }
   }
+}
+
+/// Fills a flat host buffer of `layout.total()` elements with initial values.
+template <class T>
+void initialise(std::span<T> flat, const ParameterLayout& layout, std::uint64_t seed) {
+  std::fill(flat.begin(), flat.end(), T{0});  // what lies between tensors, too
+  initial_values<T>(layout, seed, [&](std::size_t offset, std::span<const T> values) {
+    std::copy(values.begin(), values.end(), flat.begin() + static_cast<std::ptrdiff_t>(offset));
+  });
+}
+
+/// The same for weights in a backend's memory that hold zeros, without a copy of them all on the host.
+template <MemoryPrimitives B, class T = typename B::Scalar>
+void initialise(const B& backend, VectorView<T> flat, const ParameterLayout& layout, std::uint64_t seed) {
+  initial_values<T>(layout, seed, [&](std::size_t offset, std::span<const T> values) {
+    backend.upload(flat.data() + offset, values);
+  });
 }
 
 /// Views of a layout's tensors, handed out in the order in which they were added.

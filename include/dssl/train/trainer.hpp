@@ -212,10 +212,8 @@ class Trainer {
         x_step(backend, x_step_options()),
         x_recipe(describe_recipe<Recipe>(x_step.config(), x_step.options().shape.points)),
         x_batch(ViewBatch::of(x_step.options().shape, x_options.views_on == ViewsOn::host)) {
-    std::vector<T> weights(static_cast<std::size_t>(x_step.layout().total()));
-    initialise(std::span<T>(weights), x_step.layout(), x_options.seed);
-    backend.upload(x_step.student().data(), std::span<const T>(weights));
-    backend.upload(x_step.teacher().data(), std::span<const T>(weights));
+    initialise(backend, x_step.student(), x_step.layout(), x_options.seed);
+    backend.copy(x_step.teacher(), x_step.student());
   }
 
   static double x_seconds_since(x_clock::time_point start) {

@@ -42,33 +42,26 @@ void gelu_backward(Workers& workers, MatrixView<T> d_x, MatrixView<const T> d_y,
   });
 }
 
-/// See `GeluSlopes` in backend/concept.hpp.
+/// See `GeluAgain` in backend/concept.hpp. A task has some rows and all columns, so that it reads memory in order.
 template <class T>
-void gelu_forward_with_slope(Workers& workers, MatrixView<T> y, MatrixView<T> slope, MatrixView<const T> x) {
-  workers.run_pieces(x.size(), pointwise_piece, x.size() / 2, [&](Index begin, Index end) {
-    map_two(y.data() + begin, slope.data() + begin, end - begin, [](const auto& v) { return gelu_and_slope<T>(v); },
-            x.data() + begin);
-  });
-}
-
-/// See `GeluSlopes` in backend/concept.hpp. A task has some rows and all columns, so that it reads memory in order.
-template <class T>
-void gelu_backward_from_slope(Workers& workers, MatrixView<T> d_x, VectorView<T> d_bias, MatrixView<const T> d_y,
-                              MatrixView<const T> slope) {
+void gelu_again_backward(Workers& workers, MatrixView<T> y, MatrixView<T> d_x, VectorView<T> d_bias,
+                         MatrixView<const T> d_y, MatrixView<const T> x) {
   const Index width = d_y.cols();
   const Index parts = (d_y.rows() + sum_part - 1) / sum_part;
   const Buffer& shared = workers.shared(static_cast<std::size_t>(parts * width) * sizeof(T));
   const MatrixView<T> sums(reinterpret_cast<T*>(shared.data()), parts, width);
-  workers.run(parts, d_y.size() / 3, [&](Index task, std::size_t) {
+  workers.run(parts, d_y.size() / 2, [&](Index task, std::size_t) {
     T* sum = sums.row(task);
     std::fill_n(sum, width, T{0});
     for (Index m = task * sum_part; m < std::min(d_y.rows(), (task + 1) * sum_part); ++m) {
-      map_two(d_x.row(m), sum, width,
-              [](const auto& g, const auto& s, const auto& before) {
-                const Lanes<T> d = g * s;
-                return TwoLanes<T>{d, before + d};
+      map_two(y.row(m), d_x.row(m), width,
+              [](const auto& g, const auto& v) {
+                TwoLanes<T> both = gelu_and_slope<T>(v);
+                both.second = g * both.second;
+                return both;
               },
-              d_y.row(m), slope.row(m), sum);
+              d_y.row(m), x.row(m));
+      map(sum, width, [](const auto& before, const auto& d) { return before + d; }, sum, d_x.row(m));
     }
   });
   add_parts<T, 1>(workers, {d_bias}, sums, parts);

@@ -84,35 +84,21 @@ struct GeluBackward {
 };
 
 template <class T>
-struct GeluWithSlope {
+struct GeluAgain {
   T* y;
-  T* slope;
+  T* d_x;
+  const T* d_y;
   const T* x;
   template <int W>
   __device__ void at(Index i) const {
-    const Pack<T, W> v = load_pack<W>(x + i);
-    Pack<T, W> out;
-    Pack<T, W> of;
+    Pack<T, W> d = load_pack<W>(d_y + i);
+    Pack<T, W> v = load_pack<W>(x + i);
     for (int k = 0; k < W; ++k) {
-      out.value[k] = v.value[k] * normal_below(v.value[k]);
-      of.value[k] = gelu_slope(v.value[k]);
+      d.value[k] *= gelu_slope(v.value[k]);
+      v.value[k] *= normal_below(v.value[k]);
     }
-    store_pack(y + i, out);
-    store_pack(slope + i, of);
-  }
-};
-
-template <class T>
-struct Multiply {
-  T* y;
-  const T* a;
-  const T* b;
-  template <int W>
-  __device__ void at(Index i) const {
-    Pack<T, W> v = load_pack<W>(a + i);
-    const Pack<T, W> u = load_pack<W>(b + i);
-    for (int k = 0; k < W; ++k) v.value[k] *= u.value[k];
     store_pack(y + i, v);
+    store_pack(d_x + i, d);
   }
 };
 
@@ -161,17 +147,15 @@ struct MoveTowards {
   }
 };
 
-/// Reads d_y and the slope once for both results.
+/// `GeluAgain`, whose gradients are summed down their columns at once.
 template <class T>
-struct SlopeTerms {
-  T* d_x;
-  const T* d_y;
-  const T* slope;
+struct GeluAgainTerms {
+  GeluAgain<T> each;
   Index cols;
   __device__ void operator()(Index row, Index col, T (&value)[1]) const {
     const Index i = row * cols + col;
-    value[0] = d_y[i] * slope[i];
-    d_x[i] = value[0];
+    each.template at<1>(i);
+    value[0] = each.d_x[i];
   }
 };
 
@@ -194,22 +178,15 @@ void gelu_backward(const Stream& stream, MatrixView<T> d_x, MatrixView<const T> 
 }
 
 template <class T>
-void gelu_forward_with_slope(const Stream& stream, MatrixView<T> y, MatrixView<T> slope,
-                             MatrixView<const T> x) {
-  for_elements<T>(stream, x.size(), elements::GeluWithSlope<T>{y.data(), slope.data(), x.data()}, y.data(),
-                  slope.data(), x.data());
-}
-
-template <class T>
-void gelu_backward_from_slope(const Stream& stream, MatrixView<T> d_x, VectorView<T> d_bias,
-                              MatrixView<const T> d_y, MatrixView<const T> slope) {
+void gelu_again_backward(const Stream& stream, MatrixView<T> y, MatrixView<T> d_x, VectorView<T> d_bias,
+                         MatrixView<const T> d_y, MatrixView<const T> x) {
+  const elements::GeluAgain<T> each{y.data(), d_x.data(), d_y.data(), x.data()};
   if (!d_bias.empty()) {
-    add_column_sums<1>(stream, Vectors<T>{{d_bias.data()}}, d_x.rows(), d_x.cols(),
-                       elements::SlopeTerms<T>{d_x.data(), d_y.data(), slope.data(), d_x.cols()});
+    add_column_sums<1>(stream, Vectors<T>{{d_bias.data()}}, x.rows(), x.cols(),
+                       elements::GeluAgainTerms<T>{each, x.cols()});
     return;
   }
-  for_elements<T>(stream, d_x.size(), elements::Multiply<T>{d_x.data(), d_y.data(), slope.data()}, d_x.data(),
-                  d_y.data(), slope.data());
+  for_elements<T>(stream, x.size(), each, y.data(), d_x.data(), d_y.data(), x.data());
 }
 
 template <class T>

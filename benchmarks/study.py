@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""What pretraining is worth: random weights, DINO, DenseDINO and feature-map on several sets of images, at equal budgets.
+
+    benchmarks/study.py --data FOLDER [--programs FOLDER] --out FOLDER [--sets camvid,...] [--methods dino,...] [--pretrain-only]
+
+Each method sees the same images of a set, as many times; then the programs measure frozen features, and study.md and
+study.json in --out say what came of it. A run whose weights, or a measurement whose result.json, is in --out already is
+not made again. Sets of images lie in --data in folders of their own, in the layouts that the programs read.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+METHODS = ["random", "dino", "densedino", "feature-map"]
+ARCH = ["--arch", "nano8"]
+FEW = ["--threads", "1", "--precision", "bf16"]
+NUMBERS = [*ARCH, *FEW, "--batch", "2", "--accumulate", "2", "--prototypes", "512", "--lr", "0.0128", "--weight-decay-end",
+           "0.1", "--momentum", "0.996", "--stochastic-depth", "0", "--teacher-temp", "0.02", "--warmup-teacher-temp", "0.02",
+           "--image-all-views", "--locals", "4"]
+# What views show: parts of large pictures, or most of a small one.
+PARTS = ["--views-local", "48", "--global-scale", "0.1", "0.6", "--local-scale", "0.02", "0.2"]
+WHOLE = ["--views-global", "64", "--views-local", "32", "--global-scale", "0.25", "1", "--local-scale", "0.05", "0.3"]
+
+
+class Set:
+    """One set of images: what to pretrain on, and what to measure."""
+
+    def __init__(self, root, out):
+        self.root, self.out = root, out
+
+    def listed(self, name, names):
+        """A text file of paths, for --data."""
+        path = os.path.join(self.out, name + ".txt")
+        write(path, "".join(os.path.join(self.root, n) + "\n" for n in names))
+        return path
+
+    def names(self, *splits):
+        lines = []
+        for split in splits:
+            with open(os.path.join(self.root, "splits", split + ".txt")) as file:
+                lines += [line.split() for line in file if line.strip()]
+        return lines
+
+    def voc(self, splits):
+        """The set in VOC layout, by links; `splits` maps a split's name to the names in it."""
+        folder = os.path.join(self.out, "voc")
+        lists = os.path.join(folder, "ImageSets", "Segmentation")
+        os.makedirs(lists, exist_ok=True)
+        for link, target in (("JPEGImages", "images"), ("SegmentationClass", "masks")):
+            if not os.path.exists(os.path.join(folder, link)):
+                os.symlink(os.path.join(self.root, target), os.path.join(folder, link))
+        for split, names in splits.items():
+            write(os.path.join(lists, split + ".txt"), "".join(n[0] + "\n" for n in names))
+        return folder
+
+
+def dense(data, classes, size, epochs, extra=(), memory="60000"):
+    """Linear probe, retrieval and clusters of one segmentation set."""
+    common = ["--data", data, "--classes", str(classes), "--size", size, *extra]
+    return {
+        "segment": ["dssl-segment", *common, "--epochs", str(epochs), "--batch", "5", "--lr", "0.3", "--cache-features",
+                    "--standardise"],
+        "retrieve": ["dssl-retrieve", *common, "--memory", memory, "--clusters", "300"],
+    }
+
+
+class Camvid(Set):
+    pretrain = ["--epochs", "40", "--warmup-epochs", "2", *PARTS]
+
+    def images(self):
+        return self.root
+
+    def measures(self):
+        return dense(self.root, 11, "240x320", 15, ["--void", "11"])
+
+
+class VocAnimals(Set):
+    pretrain = ["--split", "trainaug", "--epochs", "60", "--warmup-epochs", "2", *PARTS]
+
+    def images(self):
+        return self.root
+
+    def measures(self):
+        return dense(self.root, 21, "240x320", 10, ["--only", "0,8,10,12,13,15,17", "--train", "trainaug"])
+
+
+class NeuSurface(Set):
+    pretrain = ["--epochs", "20", "--warmup-epochs", "1", *PARTS]
+
+    def images(self):
+        return self.listed("images", [f"images/{n[0]}.jpg" for n in self.names("cls_train")])
+
+    def measures(self):
+        folder = self.voc({"train": self.names("seg_train"), "val": self.names("seg_test")})
+        lists = os.path.join(self.root, "splits")
+        return {
+            **dense(folder, 4, "200", 20),
+            "classify": ["dssl-classify", "--train", f"{lists}/cls_train.txt", "--test", f"{lists}/cls_test.txt",
+                         "--images", self.links(), "--size", "200", "--k", "20", "--standardise"],
+        }
+
+    def links(self):
+        """The folder of images, whose names in the lists have no extension."""
+        folder = os.path.join(self.out, "named")
+        os.makedirs(folder, exist_ok=True)
+        for name in os.listdir(os.path.join(self.root, "images")):
+            link = os.path.join(folder, os.path.splitext(name)[0])
+            if not os.path.exists(link):
+                os.symlink(os.path.join(self.root, "images", name), link)
+        return folder
+
+
+class Cifar(Set):
+    pretrain = ["--epochs", "4", "--warmup-epochs", "1", *WHOLE]
+
+    def images(self):
+        return os.path.join(self.root, "train")
+
+    def measures(self):
+        return {"classify": ["dssl-classify", "--train", f"{self.root}/train", "--test", f"{self.root}/test", "--size", "64",
+                             "--k", "20", "--standardise"]}
+
+
+class MagneticTile(Set):
+    pretrain = ["--epochs", "80", "--warmup-epochs", "3", *PARTS]
+
+    def images(self):
+        return self.listed("images", [f"images/{n[0]}.jpg" for n in self.names("normal_train")])
+
+    def scored(self, name, normal, defects):
+        lines = [f"images/{n[0]}.jpg good" for n in self.names(normal)]
+        lines += [f"images/{n[0]}.jpg {n[0].split('_')[0]}" for n in self.names(defects)]
+        path = os.path.join(self.out, name + ".txt")
+        write(path, "\n".join(lines) + "\n")
+        return path
+
+    def measures(self):
+        normal = os.path.join(self.out, "normal.txt")
+        write(normal, "".join(f"images/{n[0]}.jpg good\n" for n in self.names("normal_train")))
+        test = self.scored("test", "normal_test", "defect_test")
+        return {"defects": ["dssl-defects", "--normal", normal, "--test", test, "--images", self.root, "--masks",
+                            f"{self.root}/masks", "--size", "256", "--blocks", "2", "--neighbourhood", "1", "--smoothing",
+                            "2"]}
+
+
+class DeepPcb(Set):
+    pretrain = ["--epochs", "4", "--warmup-epochs", "1", *PARTS]
+
+    def images(self):
+        return self.listed("images", [f"images/{n[0]}_{kind}.png" for n in self.names("trainval") for kind in
+                                      ("temp", "test")])
+
+    def measures(self):
+        return {"defects": ["dssl-defects", "--scorer", "template", "--test", f"{self.root}/splits/test.txt", "--images",
+                            f"{self.root}/images", "--image-file", "{}_test", "--templates", f"{self.root}/images",
+                            "--template-file", "{}_temp", "--boxes", f"{self.root}/boxes", "--size", "320",
+                            "--smoothing", "2"]}
+
+
+SETS = {"camvid": Camvid, "voc_animals": VocAnimals, "neu_surface": NeuSurface, "cifar10_mini": Cifar,
+        "magnetic_tile": MagneticTile, "deeppcb": DeepPcb}
+
+
+def write(path, text):
+    """Writes a file whole or not at all."""
+    with open(path + ".new", "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
+
+
+def run(command, log):
+    print("study:", " ".join(command), file=sys.stderr, flush=True)
+    with open(log, "w") as file:
+        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode != 0:
+            with open(log) as said:
+                sys.exit(f"study: {os.path.basename(command[0])} failed: {said.read()[-2000:]}")
+
+
+def pretrained(programs, images, method, out):
+    """The teacher's weights of a method on a set; trains where they are not there."""
+    weights = os.path.join(out, method, "teacher.safetensors")
+    if not os.path.exists(os.path.join(out, method, "done")):
+        command = [f"{programs}/dssl-pretrain", "--data", images.images(), "--recipe", method, *NUMBERS, *images.pretrain,
+                   "--out", os.path.join(out, method), "--overwrite"]
+        if method == "densedino":
+            command += ["--points", "4"]
+        run(command, os.path.join(out, method + ".log"))
+        write(os.path.join(out, method, "done"), "")
+    return weights
+
+
+def measured(programs, name, command, weights, out):
+    """One program's result.json for some weights."""
+    if not os.path.exists(os.path.join(out, "result.json")):
+        shutil.rmtree(out, ignore_errors=True)
+        os.makedirs(os.path.dirname(out), exist_ok=True)
+        precision = FEW if name != "defects" else FEW[:2]  # distances between near patches want float
+        run([f"{programs}/{command[0]}", "--weights", weights, *ARCH, *precision, *command[1:], "--out", out], out + ".log")
+    with open(os.path.join(out, "result.json")) as file:
+        return json.load(file)
+
+
+def figures(name, result):
+    """The figures of a result.json that the table shows, in percent."""
+    if name == "segment":
+        return {"linear probe, mIoU": 100 * result["mean_iou"]}
+    if name == "retrieve":
+        clusters = result["clusters"]
+        if isinstance(clusters, dict):
+            clusters = next(iter(clusters.values()))
+        elif isinstance(clusters, list):
+            clusters = clusters[0]
+        return {"retrieval, mIoU": 100 * result["retrieval"]["mean_iou"], "300 clusters, mIoU": 100 * clusters["mean_iou"]}
+    if name == "classify":
+        return {"20 nearest, right": 100 * result["knn"]["20"], "linear, right": 100 * result["linear"]["accuracy"]}
+    found = {"image AUROC": 100 * result["images"]["auroc"], "pixel AUROC": 100 * result["pixels"]["auroc"],
+             "AUPRO 30 %": 100 * result["aupro_30"]}
+    for kind, score in result.get("labels", {}).items():
+        if isinstance(score, dict) and score.get("auroc") is not None and kind not in ("good", ""):
+            found[kind + ", image AUROC"] = 100 * score["auroc"]
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def table(rows):
+    """Markdown: a line for each figure of each set, a column for each method."""
+    lines = ["| images | figure, % | " + " | ".join(METHODS) + " |", "|---|---|" + "---|" * len(METHODS)]
+    for name, by_method in rows.items():
+        kinds = dict.fromkeys(kind for found in by_method.values() for kind in found)
+        for kind in kinds:
+            values = {m: by_method[m][kind] for m in METHODS if m in by_method and kind in by_method[m]}
+            best = max(values.values())
+            cells = ["" if m not in values else f"**{values[m]:.1f}**" if values[m] == best else f"{values[m]:.1f}"
+                     for m in METHODS]
+            lines.append(f"| {name} | {kind} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="folder with a folder for each set of images")
+    parser.add_argument("--programs", default="build/release/examples", help="folder of the programs")
+    parser.add_argument("--out", required=True, help="folder for runs, results, study.json and study.md")
+    parser.add_argument("--sets", default=",".join(SETS), help="sets to take, joined by commas")
+    parser.add_argument("--methods", default=",".join(METHODS), help="methods to take, joined by commas")
+    parser.add_argument("--pretrain-only", action="store_true", help="train, and measure nothing")
+    options = parser.parse_args()
+    for kind, known in (("sets", SETS), ("methods", METHODS)):
+        unknown = set(getattr(options, kind).split(",")) - set(known)
+        if unknown:
+            sys.exit(f"study: --{kind} {', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
+    rows = {}
+    for name in options.sets.split(","):
+        root = os.path.abspath(os.path.join(options.data, name))
+        if not os.path.isdir(root):
+            sys.exit(f"study: there is no folder {root}")
+        out = os.path.abspath(os.path.join(options.out, name))
+        os.makedirs(out, exist_ok=True)
+        images = SETS[name](root, out)
+        for method in options.methods.split(","):
+            weights = "random" if method == "random" else pretrained(options.programs, images, method, out)
+            if options.pretrain_only:
+                continue
+            for kind, command in images.measures().items():
+                result = measured(options.programs, kind, command, weights, os.path.join(out, f"{kind}-{method}"))
+                rows.setdefault(name, {}).setdefault(method, {}).update(figures(kind, result))
+            write(os.path.join(options.out, "study.json"), json.dumps(rows, indent=1) + "\n")
+            write(os.path.join(options.out, "study.md"), table(rows))
+
+
+if __name__ == "__main__":
+    main()
