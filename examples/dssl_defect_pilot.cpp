@@ -63,6 +63,8 @@ std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
                                  join(local),
                                  "--prototypes",
                                  "2048",
+                                 "--backend",
+                                 s.backbone.backend,
                                  "--threads",
                                  join(s.backbone.threads),
                                  "--precision",

@@ -7,11 +7,13 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/eval/class_map.hpp>
@@ -21,9 +23,7 @@
 #include <dssl/io/safetensors.hpp>
 #include <dssl/version.hpp>
 
-#include "common/architectures.hpp"
 #include "common/backbone.hpp"
-#include "common/cpu.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 
@@ -171,9 +171,9 @@ void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings&
   missing_up_to(files.size());
 }
 
-template <class Backbone>
-void write_features(const FeatureSettings& s, const dssl::ImageFiles& files) {
-  using Extractor = dssl::FeatureExtractor<Backbone, Cpu>;
+template <class Backbone, dssl::Backend B>
+void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, const B& backend) {
+  using Extractor = dssl::FeatureExtractor<Backbone, B>;
   const Interruption interruption;
   const dssl::GroupSet reads{.class_token = s.reads("class"), .patch = s.reads("patch")};
   std::vector<std::unique_ptr<Extractor>> extractors;  // sharing the weights of the first
@@ -182,7 +182,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files) {
     BackboneSettings own = s.backbone;
     own.size = size;
     const dssl::FeatureOptions options = own.features(reads);
-    extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(own.backend(), options)
+    extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options)
                                             : std::make_unique<Extractor>(*extractors.front(), options));
     const Extractor& made = *extractors.back();
     const Index rows = (reads.class_token ? 1 : 0) + (reads.patch ? made.grid().size() : 0);
@@ -276,8 +276,10 @@ int main(int argc, char** argv) {
   return run_program(app, argc, argv, [&] {
     if (!s.as_npy() && !s.out.ends_with(".safetensors"))
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
+    s.backbone.validate();
     const dssl::ImageFiles files(s.data, {.folder = s.images, .read = {.channels = s.backbone.channels}});
-    with_architecture(s.backbone.arch, [&]<class Backbone>() { write_features<Backbone>(s, files); });
+    with_backbone(s.backbone,
+                  [&]<class Backbone>(const auto& backend) { write_features<Backbone>(s, files, backend); });
     return 0;
   });
 }

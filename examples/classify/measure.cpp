@@ -6,9 +6,11 @@
 #include <cmath>
 #include <cstdio>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/eval/features.hpp>
@@ -21,7 +23,6 @@
 #include "classify/labels.hpp"
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
-#include "common/cpu.hpp"
 #include "common/csv.hpp"
 #include "common/feature_table.hpp"
 #include "common/program.hpp"
@@ -62,13 +63,33 @@ class Classification {
         x_test_files(settings.test, x_options(settings)),
         x_classes(x_train_files) {}
 
-  void run() {
+  template <Backend B>
+  void run(const B& backend) {
+    x_read_features(backend);
+    Json report{{"classes", x_classes.names()},
+                {"training_images", x_train.labels.size()},
+                {"test_images", x_test.labels.size()},
+                {"unreadable", x_train.table.unreadable + x_test.table.unreadable},
+                {"width", x_train.table.width}};
+    if (x_settings.measures("knn")) report["knn"] = x_by_neighbours(backend);
+    if (x_settings.measures("linear")) report["linear"] = x_by_linear(backend);
+    report["confusion"] = x_confusion();
+    report["settings"] = x_settings.json();
+    report["backend"] = backend.describe();
+    report["version"] = version_string;
+    x_write_predictions();
+    write_json(x_settings.out + "/result.json", report);
+  }
+
+ private:
+  /// Features of all images; the backbone's memory is given back after.
+  template <Backend B>
+  void x_read_features(const B& backend) {
     const Labels train_labels = x_classes.of(x_train_files);
     const Labels test_labels = x_classes.of(x_test_files);
     const ImageToken token = image_token_of(x_settings.token);
     with_architecture(x_settings.backbone.arch, [&]<class Backbone>() {
-      FeatureExtractor<Backbone, Cpu> extractor(x_settings.backbone.backend(),
-                                                x_settings.backbone.features(reads_of(token)));
+      FeatureExtractor<Backbone, B> extractor(backend, x_settings.backbone.features(reads_of(token)));
       const LoadedWeights weights =
           load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed);
       extractor.load(weights.flat);
@@ -86,21 +107,8 @@ class Classification {
           feature_table(extractor, x_settings.backbone, x_test_files, token, "test", x_interruption),
           test_labels);
     });
-    Json report{{"classes", x_classes.names()},
-                {"training_images", x_train.labels.size()},
-                {"test_images", x_test.labels.size()},
-                {"unreadable", x_train.table.unreadable + x_test.table.unreadable},
-                {"width", x_train.table.width}};
-    if (x_settings.measures("knn")) report["knn"] = x_by_neighbours();
-    if (x_settings.measures("linear")) report["linear"] = x_by_linear();
-    report["confusion"] = x_confusion();
-    report["settings"] = x_settings.json();
-    report["version"] = version_string;
-    x_write_predictions();
-    write_json(x_settings.out + "/result.json", report);
   }
 
- private:
   static ImageFilesOptions x_options(const ClassifySettings& s) {
     return {.folder = s.images, .read = {.channels = s.backbone.channels}};
   }
@@ -122,9 +130,10 @@ class Classification {
     x_by = std::move(by);
   }
 
-  Json x_by_neighbours() {
-    KnnClassifier<Cpu> knn(x_settings.backbone.backend(), x_train.rows(), x_train.labels,
-                           {.classes = x_classes.size(), .temperature = x_settings.temperature});
+  template <Backend B>
+  Json x_by_neighbours(const B& backend) {
+    KnnClassifier<B> knn(backend, x_train.rows(), x_train.labels,
+                         {.classes = x_classes.size(), .temperature = x_settings.temperature});
     Json out = Json::object();
     for (const Index k : x_settings.neighbours) {
       if (k > x_train.rows().rows()) continue;
@@ -162,7 +171,8 @@ class Classification {
     return {x_train.some(kept), x_train.some(held_out)};
   }
 
-  Json x_by_linear() {
+  template <Backend B>
+  Json x_by_linear(const B& backend) {
     const auto [kept, held_out] = x_split();
     const bool choose = x_settings.rates.size() > 1;
     if (choose && held_out.labels.empty()) {
@@ -180,7 +190,7 @@ class Classification {
     Json rates = Json::array();
     for (const double rate : x_settings.rates) rates.push_back({{"rate", rate}});
     if (choose) {
-      LinearProbe<Cpu> trial(x_settings.backbone.backend(), options);
+      LinearProbe<B> trial(backend, options);
       x_run(trial, kept, "choosing the rate");
       const std::vector<double> chosen_by = trial.accuracies(held_out.rows(), held_out.labels);
       for (std::size_t g = 0; g < chosen_by.size(); ++g) {
@@ -190,7 +200,7 @@ class Classification {
     }
     // What is told of the test set is trained on all training images, with the rate that was chosen without
     // it.
-    LinearProbe<Cpu> probe(x_settings.backbone.backend(), options);
+    LinearProbe<B> probe(backend, options);
     x_run(probe, x_train, "linear classifiers");
     const std::vector<double> accuracies = probe.accuracies(x_test.rows(), x_test.labels);
     for (std::size_t g = 0; g < accuracies.size(); ++g) rates[g]["test"] = number_or_null(accuracies[g]);
@@ -202,7 +212,8 @@ class Classification {
     return {{"accuracy", accuracies[best]}, {"rate", x_settings.rates[best]}, {"rates", rates}};
   }
 
-  void x_run(LinearProbe<Cpu>& probe, const LabelledFeatures& features, const char* label) const {
+  template <Backend B>
+  void x_run(LinearProbe<B>& probe, const LabelledFeatures& features, const char* label) const {
     std::stop_source stop;
     Progress progress(label, x_settings.epochs, "epochs");
     probe.on_epoch = [&](Index epoch, std::span<const double>) {
@@ -248,6 +259,10 @@ class Classification {
 
 }  // namespace
 
-void classify(const ClassifySettings& settings) { Classification(settings).run(); }
+void classify(const ClassifySettings& settings) {
+  settings.backbone.validate();
+  Classification work(settings);
+  with_backend(settings.backbone, [&](const auto& backend) { work.run(backend); });
+}
 
 }  // namespace dssl::programs

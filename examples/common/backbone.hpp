@@ -24,8 +24,7 @@
 #include <dssl/nn/parameters.hpp>
 
 #include "common/architectures.hpp"
-#include "common/cpu.hpp"
-#include "common/precision.hpp"
+#include "common/backend.hpp"
 #include "common/program.hpp"
 
 namespace dssl::programs {
@@ -56,6 +55,7 @@ struct BackboneSettings {
   bool no_norm = false;
   bool flips = false;
   Index at_once = 4;
+  std::string backend = "cpu";
   int threads = 0;
   std::string precision = "f32";
   std::uint64_t seed = 0;
@@ -65,9 +65,8 @@ struct BackboneSettings {
   [[nodiscard]] LoaderOptions loader() const {
     return {.prefetch = std::max<Index>(8, 2 * at_once), .threads = threads};
   }
-  [[nodiscard]] Cpu backend() const {
-    return Cpu({.threads = threads, .precision = precision_of(precision)});
-  }
+  /// Throws `OptionError` for a backend that is not there, before anything is opened.
+  void validate() const { check_backend(backend, precision); }
 
   [[nodiscard]] FeatureOptions features(GroupSet reads) const {
     const auto [height, width] = extents_of("size", size);
@@ -90,7 +89,7 @@ struct BackboneSettings {
   [[nodiscard]] nlohmann::ordered_json json() const {
     return {{"weights", weights},     {"arch", arch},     {"size", size},     {"fit", fit},
             {"channels", channels},   {"blocks", blocks}, {"norm", !no_norm}, {"flips", flips},
-            {"precision", precision}, {"seed", seed}};
+            {"backend", backend},     {"precision", precision}, {"seed", seed}};
   }
 };
 
@@ -131,18 +130,34 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
       ->check(CLI::Range(Index{1}, Index{4096}))
       ->capture_default_str()
       ->group(group);
+  app.add_option("--backend", s.backend, backend_help)->capture_default_str()->group(group);
   app.add_option("--threads", s.threads, "Threads; 0 takes all processors")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str()
       ->group(group);
   app.add_option("--precision", s.precision, precision_help)
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "tf32"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--seed", s.seed, "Seed of random weights and of everything that is drawn")
       ->check(not_negative)
       ->capture_default_str()
       ->group(group);
+}
+
+/// visit(backend) on the backend that the settings name. Throws as the other `with_backend`.
+template <class Visit>
+decltype(auto) with_backend(const BackboneSettings& s, const Visit& visit) {
+  return with_backend(s.backend, s.threads, s.precision, visit);
+}
+
+/// visit.template operator()<Backbone>(backend) with the architecture and the backend that the settings name. Throws
+/// `OptionError`, and `CudaError` without a device.
+template <class Visit>
+void with_backbone(const BackboneSettings& s, const Visit& visit) {
+  with_backend(s, [&](const auto& backend) {
+    with_architecture(s.arch, [&]<class Backbone>() { visit.template operator()<Backbone>(backend); });
+  });
 }
 
 /// A backbone's weights as they were loaded.

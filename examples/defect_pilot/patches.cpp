@@ -4,28 +4,28 @@
 #include <chrono>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
+#include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/eval/defect_score.hpp>
 #include <dssl/eval/features.hpp>
 #include <dssl/eval/neighbourhood.hpp>
 
-#include "common/architectures.hpp"
-#include "common/cpu.hpp"
 #include "common/progress.hpp"
 
 namespace dssl::programs {
 
 namespace {
 
-template <class Backbone>
+template <class Backbone, Backend B>
 class ReaderOf final : public PatchReader {
  public:
-  ReaderOf(const BackboneSettings& settings, const std::string& weights)
+  ReaderOf(const BackboneSettings& settings, const std::string& weights, const B& backend)
       : x_settings(settings),
-        x_extractor(settings.backend(), settings.features({.patch = true})),
+        x_extractor(backend, settings.features({.patch = true})),
         x_renderer(settings.input(), defect_classes()) {
     const LoadedWeights loaded = load_weights(weights, x_extractor.layout(), settings.seed);
     x_extractor.load(loaded.flat);
@@ -77,7 +77,7 @@ class ReaderOf final : public PatchReader {
   }
 
   BackboneSettings x_settings;
-  FeatureExtractor<Backbone, Cpu> x_extractor;
+  FeatureExtractor<Backbone, B> x_extractor;
   InputRenderer x_renderer;
   std::string x_description;
   Buffer x_room;
@@ -89,8 +89,9 @@ class ReaderOf final : public PatchReader {
 
 std::unique_ptr<PatchReader> make_patch_reader(const BackboneSettings& settings, const std::string& weights) {
   std::unique_ptr<PatchReader> out;
-  with_architecture(settings.arch,
-                    [&]<class Backbone>() { out = std::make_unique<ReaderOf<Backbone>>(settings, weights); });
+  with_backbone(settings, [&]<class Backbone>(const auto& backend) {
+    out = std::make_unique<ReaderOf<Backbone, std::decay_t<decltype(backend)>>>(settings, weights, backend);
+  });
   return out;
 }
 

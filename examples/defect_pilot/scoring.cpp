@@ -4,45 +4,69 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <type_traits>
 #include <utility>
 
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/eval/class_map.hpp>
+#include <dssl/eval/defect_bank.hpp>
 #include <dssl/eval/linear_probe.hpp>
 #include <dssl/eval/row_sample.hpp>
 
 namespace dssl::programs {
 
-NormalBank::NormalBank(const Cpu& backend, const PatchSet& normal, Index pool, double coreset,
-                       std::uint64_t seed)
-    : x_backend(backend),
-      x_bank(backend, {.width = normal.width,
-                       .pool = std::min(pool, static_cast<Index>(normal.images.size()) * normal.grid.size()),
-                       .coreset = coreset,
-                       .seed = seed}) {
+namespace {
+
+template <Backend B>
+class BankOn final : public NormalBank {
+ public:
+  BankOn(const B& backend, const PatchSet& normal, Index pool, double coreset, std::uint64_t seed)
+      : x_backend(backend),
+        x_bank(backend, {.width = normal.width,
+                         .pool = std::min(pool, static_cast<Index>(normal.images.size()) * normal.grid.size()),
+                         .coreset = coreset,
+                         .seed = seed}) {
+    x_learn(normal);
+  }
+
+  [[nodiscard]] SetScores score(const PatchSet& set) override;
+  [[nodiscard]] Index size() const override { return x_bank.size(); }
+
+ private:
+  void x_learn(const PatchSet& normal);
+
+  B x_backend;
+  DefectBank<B> x_bank;
+  Buffer x_room;
+};
+
+template <Backend B>
+void BankOn<B>::x_learn(const PatchSet& normal) {
   const Index patches = normal.grid.size();
   const auto count = static_cast<Index>(normal.images.size());
-  x_room = backend.allocate(static_cast<std::size_t>(patches * normal.width) * sizeof(float));
+  x_room = x_backend.allocate(static_cast<std::size_t>(patches * normal.width) * sizeof(float));
   float* const room = reinterpret_cast<float*>(x_room.data());
   for (Index i = 0; i < count; ++i) {
     const PatchImage& image = normal.images[static_cast<std::size_t>(i)];
     const auto rows = sample_rows(
         patches, row_quota(i, count, x_bank.options().pool),
-        {.seed = seed, .sample = static_cast<std::uint64_t>(i), .view = 7, .purpose = Purpose::probe});
+        {.seed = x_bank.options().seed, .sample = static_cast<std::uint64_t>(i), .view = 7, .purpose = Purpose::probe});
     std::vector<float> some;
     for (const std::int32_t row : rows) {
       const auto from = image.patches.begin() + row * normal.width;
       some.insert(some.end(), from, from + normal.width);
     }
     if (some.empty()) continue;
-    backend.upload(room, std::span<const float>(some));
+    x_backend.upload(room, std::span<const float>(some));
     x_bank.add(MatrixView<const float>(room, static_cast<Index>(rows.size()), normal.width));
   }
   x_bank.build();
 }
 
-SetScores NormalBank::score(const PatchSet& set) {
+template <Backend B>
+SetScores BankOn<B>::score(const PatchSet& set) {
   SetScores out;
   float* const room = reinterpret_cast<float*>(x_room.data());
   for (const PatchImage& image : set.images) {
@@ -53,8 +77,6 @@ SetScores NormalBank::score(const PatchSet& set) {
   }
   return out;
 }
-
-namespace {
 
 /// Pixels of a defect in each patch of an image.
 std::vector<Index> defect_pixels(const PatchImage& image, GridSize grid, Index patch) {
@@ -81,7 +103,16 @@ struct Rows {
 
 }  // namespace
 
-DefectHead::DefectHead(const Cpu& backend, const PatchSet& normal, const PatchSet& defects,
+std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal, Index pool,
+                                             double coreset) {
+  std::unique_ptr<NormalBank> out;
+  with_backend(settings, [&](const auto& backend) {
+    out = std::make_unique<BankOn<std::decay_t<decltype(backend)>>>(backend, normal, pool, coreset, settings.seed);
+  });
+  return out;
+}
+
+DefectHead::DefectHead(const BackboneSettings& settings, const PatchSet& normal, const PatchSet& defects,
                        const std::vector<Index>& labelled, Index patch, std::uint64_t seed) {
   constexpr Index most_normal = 20'000;
   const Index width = defects.width;
@@ -110,16 +141,23 @@ DefectHead::DefectHead(const Cpu& backend, const PatchSet& normal, const PatchSe
   // As many defects as normal patches: the few there are come again and again.
   const auto normals = rows.labels.size();
   for (std::size_t n = 0; n < normals; ++n) rows.add(positive[n % positive.size()], width, 1);
-  LinearProbe<Cpu> probe(backend, {.width = width,
-                                   .classes = 2,
-                                   .learning_rates = {0.1},
-                                   .epochs = 10,
-                                   .batch = 512,
-                                   .weight_decay = 1e-3,
-                                   .standardise = true,
-                                   .seed = seed});
-  probe.train(MatrixView<const float>(rows.values.data(), static_cast<Index>(rows.labels.size()), width),
-              rows.labels);
+  const MatrixView<const float> values(rows.values.data(), static_cast<Index>(rows.labels.size()), width);
+  with_backend(settings, [&](const auto& backend) { x_train(backend, values, rows.labels, seed); });
+}
+
+template <class B>
+void DefectHead::x_train(const B& backend, MatrixView<const float> rows, const std::vector<std::int64_t>& labels,
+                         std::uint64_t seed) {
+  const Index width = rows.cols();
+  LinearProbe<B> probe(backend, {.width = width,
+                                 .classes = 2,
+                                 .learning_rates = {0.1},
+                                 .epochs = 10,
+                                 .batch = 512,
+                                 .weight_decay = 1e-3,
+                                 .standardise = true,
+                                 .seed = seed});
+  probe.train(rows, labels);
   std::vector<float> weight(static_cast<std::size_t>(2 * width));
   std::vector<float> bias(2);
   probe.get_weights(weight, bias, 0);

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <dssl/core/tensor_view.hpp>
-#include <dssl/eval/defect_bank.hpp>
 
-#include "common/cpu.hpp"
+#include "common/backbone.hpp"
 #include "defect_pilot/patches.hpp"
 
 namespace dssl::programs {
@@ -18,33 +18,38 @@ struct SetScores {
   std::vector<std::vector<float>> patches;  ///< (N) of each
 };
 
-/// A bank of patches of normal images.
+/// A bank of patches of normal images, on a backend that is known at run time.
 class NormalBank {
  public:
-  /// Throws `OptionError`, `DataError`.
-  NormalBank(const Cpu& backend, const PatchSet& normal, Index pool, double coreset, std::uint64_t seed);
+  NormalBank() = default;
+  NormalBank(const NormalBank&) = delete;
+  NormalBank& operator=(const NormalBank&) = delete;
+  virtual ~NormalBank() = default;
 
-  [[nodiscard]] SetScores score(const PatchSet& set);
-  [[nodiscard]] Index size() const { return x_bank.size(); }
-
- private:
-  Cpu x_backend;
-  DefectBank<Cpu> x_bank;
-  Buffer x_room;
+  [[nodiscard]] virtual SetScores score(const PatchSet& set) = 0;
+  [[nodiscard]] virtual Index size() const = 0;
 };
+
+/// The bank on the backend that the settings name, with their seed. Throws `OptionError`, `DataError`.
+[[nodiscard]] std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal,
+                                                           Index pool, double coreset);
 
 /// A linear classifier of patches, trained on the masks of a few images and on normal images.
 class DefectHead {
  public:
-  /// `labelled`: images of `defects` whose masks are used. Throws `DataError`
-  /// where no patch of the labelled images shows a defect.
-  DefectHead(const Cpu& backend, const PatchSet& normal, const PatchSet& defects,
+  /// Trained on the backend that `settings` name. `labelled`: images of `defects` whose masks are used. Throws
+  /// `DataError` where no patch of the labelled images shows a defect.
+  DefectHead(const BackboneSettings& settings, const PatchSet& normal, const PatchSet& defects,
              const std::vector<Index>& labelled, Index patch, std::uint64_t seed);
 
   /// Patch score: logit of a defect; image score: the largest.
   [[nodiscard]] SetScores score(const PatchSet& set) const;
 
  private:
+  template <class B>
+  void x_train(const B& backend, MatrixView<const float> rows, const std::vector<std::int64_t>& labels,
+               std::uint64_t seed);
+
   std::vector<float> x_weight;
   float x_bias = 0;
 };

@@ -6,6 +6,7 @@
 namespace dssl::programs {
 
 void PilotSettings::validate() const {
+  backbone.validate();
   if (backbone.weights.empty() == (pretrain_epochs == 0)) {
     throw OptionError("weights", backbone.weights.empty() ? "not given" : backbone.weights,
                       "a file of weights or 'random', or else --pretrain with a number of epochs");

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -107,7 +108,6 @@ class BackboneStudy {
         x_sets(sets),
         x_name(std::move(name)),
         x_interruption(interruption),
-        x_backend(settings.backbone.backend()),
         x_reader(make_patch_reader(settings.backbone, weights)),
         x_normal(x_read(sets.normal, "normal images")),
         x_held_out(x_read(sets.held_out, "held-out images")),
@@ -123,7 +123,7 @@ class BackboneStudy {
                              " images with defects have an empty mask in ", settings.masks));
       }
     }
-    x_bank.emplace(x_backend, x_normal, settings.pool, settings.coreset, settings.backbone.seed);
+    x_bank = make_normal_bank(settings.backbone, x_normal, settings.pool, settings.coreset);
     x_of_held_out = x_bank->score(x_held_out);
     const auto start = Clock::now();
     x_of_test_normal = x_bank->score(x_test_normal);
@@ -154,7 +154,7 @@ class BackboneStudy {
                                     .view = 12,
                                     .purpose = Purpose::probe});
         order.resize(static_cast<std::size_t>(count));
-        const DefectHead head(x_backend, x_normal, x_defects, order,
+        const DefectHead head(x_settings.backbone, x_normal, x_defects, order,
                               extents_of("size", x_settings.backbone.size).first / x_normal.grid.height,
                               x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
         const SetScores normal = head.score(x_held_out);
@@ -258,11 +258,10 @@ class BackboneStudy {
   const PilotSets& x_sets;
   std::string x_name;
   const Interruption& x_interruption;
-  Cpu x_backend;
   std::unique_ptr<PatchReader> x_reader;
   PatchSet x_normal, x_held_out, x_defects, x_test_normal, x_test_defects;
   Judge x_judge;
-  std::optional<NormalBank> x_bank;
+  std::unique_ptr<NormalBank> x_bank;
   SetScores x_of_held_out, x_of_test_normal, x_of_test_defects;  // by the bank
   double x_milliseconds = 0;
 };

@@ -2,9 +2,11 @@
 #include "defects/scorer.hpp"
 
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/eval/defect_bank_file.hpp>
 #include <dssl/eval/defect_probe.hpp>
@@ -14,9 +16,7 @@
 #include <dssl/io/safetensors.hpp>
 #include <dssl/version.hpp>
 
-#include "common/architectures.hpp"
 #include "common/backbone.hpp"
-#include "common/cpu.hpp"
 
 namespace dssl::programs {
 
@@ -39,25 +39,25 @@ void forward_calls(Probe& probe, Scorer& scorer) {
 }
 
 /// A backbone with its weights.
-template <class Backbone>
+template <class Backbone, Backend B>
 struct Loaded {
-  explicit Loaded(const BackboneSettings& settings)
-      : extractor(settings.backend(), settings.features({.patch = true})) {
+  Loaded(const BackboneSettings& settings, const B& backend)
+      : extractor(backend, settings.features({.patch = true})) {
     const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed);
     extractor.load(weights.flat);
     fingerprint = weights.fingerprint();
     description = describe_backbone(extractor, settings.arch, settings.weights, weights.prefix);
   }
-  FeatureExtractor<Backbone, Cpu> extractor;
+  FeatureExtractor<Backbone, B> extractor;
   std::string fingerprint;
   std::string description;
 };
 
-template <class Backbone>
+template <class Backbone, Backend B>
 class BankScorer final : public Scorer {
  public:
-  explicit BankScorer(const DefectSettings& s)
-      : x_settings(s), x_loaded(s.backbone), x_probe(x_loaded.extractor, x_options(s)) {
+  BankScorer(const DefectSettings& s, const B& backend)
+      : x_settings(s), x_loaded(s.backbone, backend), x_probe(x_loaded.extractor, x_options(s)) {
     forward_calls(x_probe, *this);
     if (s.bank.empty()) return;
     const auto file = SafetensorsFile::open(s.bank);
@@ -67,7 +67,7 @@ class BankScorer final : public Scorer {
                             join("was made with other weights than ", s.backbone.weights, " (fingerprint ",
                                  fingerprint->second, ", not ", x_loaded.fingerprint, ")"));
     }
-    DefectBank<Cpu> bank = load_defect_bank(x_loaded.extractor.backend(), file);
+    DefectBank<B> bank = load_defect_bank(x_loaded.extractor.backend(), file);
     if (bank.options().width != x_loaded.extractor.width()) {
       throw CheckpointError(s.bank, join("holds patches of width ", bank.options().width,
                                          "; these features have ", x_loaded.extractor.width()));
@@ -124,15 +124,15 @@ class BankScorer final : public Scorer {
   }
 
   DefectSettings x_settings;
-  Loaded<Backbone> x_loaded;
-  DefectProbe<Backbone, Cpu> x_probe;
+  Loaded<Backbone, B> x_loaded;
+  DefectProbe<Backbone, B> x_probe;
 };
 
-template <class Backbone>
+template <class Backbone, Backend B>
 class TemplateScorer final : public Scorer {
  public:
-  explicit TemplateScorer(const DefectSettings& s)
-      : x_loaded(s.backbone),
+  TemplateScorer(const DefectSettings& s, const B& backend)
+      : x_loaded(s.backbone, backend),
         x_probe(x_loaded.extractor, {.comparison = {.reach = s.reach},
                                      .smoothing = s.smoothing,
                                      .fit = s.backbone.input_fit(),
@@ -150,8 +150,8 @@ class TemplateScorer final : public Scorer {
   [[nodiscard]] Json bank() const override { return nullptr; }
 
  private:
-  Loaded<Backbone> x_loaded;
-  TemplateProbe<Backbone, Cpu> x_probe;
+  Loaded<Backbone, B> x_loaded;
+  TemplateProbe<Backbone, B> x_probe;
 };
 
 class DifferenceScorer final : public Scorer {
@@ -186,11 +186,12 @@ class DifferenceScorer final : public Scorer {
 std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
   if (settings.scorer == "difference") return std::make_unique<DifferenceScorer>(settings);
   std::unique_ptr<Scorer> out;
-  with_architecture(settings.backbone.arch, [&]<class Backbone>() {
+  with_backbone(settings.backbone, [&]<class Backbone>(const auto& backend) {
+    using B = std::decay_t<decltype(backend)>;
     if (settings.scorer == "template") {
-      out = std::make_unique<TemplateScorer<Backbone>>(settings);
+      out = std::make_unique<TemplateScorer<Backbone, B>>(settings, backend);
     } else {
-      out = std::make_unique<BankScorer<Backbone>>(settings);
+      out = std::make_unique<BankScorer<Backbone, B>>(settings, backend);
     }
   });
   return out;

@@ -6,6 +6,7 @@
 namespace dssl::programs {
 
 void DefectSettings::validate() const {
+  backbone.validate();
   if (backbone.weights.empty() && scorer != "difference")
     throw OptionError("weights", "not given", "a file of weights, or 'random'");
   if (scorer == "template" && !pairs()) throw OptionError("templates", "not given", "a folder of templates");

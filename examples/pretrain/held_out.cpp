@@ -5,13 +5,14 @@
 #include <filesystem>
 #include <map>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <unistd.h>
 
 #include <common/architectures.hpp>
-#include <common/cpu.hpp>
-#include <common/precision.hpp>
+#include <common/backend.hpp>
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/source.hpp>
@@ -33,11 +34,11 @@ std::vector<std::int64_t> numbered_labels(const ImageFiles& images) {
   return out;
 }
 
-template <class Backbone>
+template <class Backbone, Backend B>
 class HeldOutOf final : public HeldOut {
  public:
-  HeldOutOf(const Job& job, std::function<void(std::string_view)> warn)
-      : x_monitor(Cpu({.threads = job.threads, .precision = precision_of(job.precision)}), x_options(job)) {
+  HeldOutOf(const Job& job, const B& backend, std::function<void(std::string_view)> warn)
+      : x_monitor(backend, x_options(job)) {
     x_monitor.on_skip = [warn = std::move(warn)](std::string_view, std::string_view message) {
       warn(join("skipped in the monitor: ", message));
     };
@@ -119,7 +120,7 @@ class HeldOutOf final : public HeldOut {
     x_monitor.watch(std::move(images), std::move(labels));
   }
 
-  FeatureMonitor<Backbone, Cpu> x_monitor;
+  FeatureMonitor<Backbone, B> x_monitor;
   std::string x_what;
   std::vector<std::string> x_figures;
 };
@@ -137,8 +138,11 @@ std::unique_ptr<HeldOut> open_held_out(const Job& job, std::function<void(std::s
                       "another relation than all-query, whose patches see other tokens");
   }
   std::unique_ptr<HeldOut> out;
-  with_architecture(
-      job.arch, [&]<class Backbone>() { out = std::make_unique<HeldOutOf<Backbone>>(job, std::move(warn)); });
+  with_backend(job.backend, job.threads, job.precision, [&](const auto& backend) {
+    with_architecture(job.arch, [&]<class Backbone>() {
+      out = std::make_unique<HeldOutOf<Backbone, std::decay_t<decltype(backend)>>>(job, backend, std::move(warn));
+    });
+  });
   return out;
 }
 

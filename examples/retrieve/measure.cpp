@@ -7,7 +7,9 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/eval/cluster_probe.hpp>
 #include <dssl/eval/features.hpp>
@@ -16,8 +18,7 @@
 #include <dssl/io/png.hpp>
 #include <dssl/version.hpp>
 
-#include "common/architectures.hpp"
-#include "common/cpu.hpp"
+#include "common/backbone.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "common/segmentation_scores.hpp"
@@ -28,13 +29,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <class Backbone>
+template <class Backbone, Backend B>
 class DenseMeasurement {
  public:
-  DenseMeasurement(const RetrieveSettings& settings, const LabelledSets& sets)
+  DenseMeasurement(const RetrieveSettings& settings, const LabelledSets& sets, const B& backend)
       : x_settings(settings),
         x_sets(sets),
-        x_extractor(settings.backbone.backend(), settings.backbone.features({.patch = true})) {}
+        x_extractor(backend, settings.backbone.features({.patch = true})) {}
 
   void run() {
     const BackboneSettings& b = x_settings.backbone;
@@ -98,7 +99,7 @@ class DenseMeasurement {
     options.sampling = x_settings.sampling == "uniform" ? PatchSampling::uniform : PatchSampling::balanced;
     options.neighbours = x_settings.neighbours;
     options.temperature = x_settings.temperature;
-    RetrievalProbe<Backbone, Cpu> probe(x_extractor, options);
+    RetrievalProbe<Backbone, B> probe(x_extractor, options);
     x_with_progress(probe, "remembering", x_sets.train.size(),
                     [&](const std::stop_token& token) { return probe.remember(x_sets.train, token); });
     const Index every =
@@ -134,7 +135,7 @@ class DenseMeasurement {
     options.clusters = count;
     options.patches = x_settings.patches;
     options.iterations = x_settings.iterations;
-    ClusterProbe<Backbone, Cpu> probe(x_extractor, options);
+    ClusterProbe<Backbone, B> probe(x_extractor, options);
     x_with_progress(probe, "clustering", x_sets.train.size(), [&](const std::stop_token& token) {
       probe.fit(x_sets.train, token);
       return 0;
@@ -158,15 +159,17 @@ class DenseMeasurement {
   const RetrieveSettings& x_settings;
   const LabelledSets& x_sets;
   Interruption x_interruption;
-  FeatureExtractor<Backbone, Cpu> x_extractor;
+  FeatureExtractor<Backbone, B> x_extractor;
 };
 
 }  // namespace
 
 void retrieve(RetrieveSettings settings) {
+  settings.backbone.validate();
   const LabelledSets sets = open_sets(settings.set, settings.backbone.channels, settings.backbone.seed);
-  with_architecture(settings.backbone.arch,
-                    [&]<class Backbone>() { DenseMeasurement<Backbone>(settings, sets).run(); });
+  with_backbone(settings.backbone, [&]<class Backbone>(const auto& backend) {
+    DenseMeasurement<Backbone, std::decay_t<decltype(backend)>>(settings, sets, backend).run();
+  });
 }
 
 }  // namespace dssl::programs

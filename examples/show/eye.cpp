@@ -1,5 +1,8 @@
 #include "show/eye.hpp"
 
+#include <type_traits>
+
+#include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -7,8 +10,7 @@
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
-#include "common/cpu.hpp"
-#include "common/precision.hpp"
+#include "common/backend.hpp"
 
 namespace dssl::programs {
 
@@ -37,11 +39,11 @@ bool learned_reference(const std::string& path) {
   return file.contains(backbone_prefix(file) + "ref_learn_token");
 }
 
-template <class Backbone>
+template <class Backbone, Backend B>
 class EyeOf final : public Eye {
  public:
-  EyeOf(const ShowSettings& s, bool reference)
-      : x_trace(Cpu({.threads = s.threads, .precision = precision_of(s.precision)}),
+  EyeOf(const ShowSettings& s, bool reference, const B& backend)
+      : x_trace(backend,
                 {.height = s.input_size().first,
                  .width = s.input_size().second,
                  .channels = s.channels,
@@ -74,7 +76,7 @@ class EyeOf final : public Eye {
 
   [[nodiscard]] std::vector<PatchMatch> match(std::span<const float> from,
                                               std::span<const float> to) const override {
-    const Cpu& backend = x_trace.backend();
+    const B& backend = x_trace.backend();
     const Index n = grid().size();
     Buffer memory =
         backend.allocate(2 * static_cast<std::size_t>(n * width()) * sizeof(float) + Arena::alignment);
@@ -93,7 +95,7 @@ class EyeOf final : public Eye {
     return out;
   }
 
-  TokenTrace<Backbone, Cpu> x_trace;
+  TokenTrace<Backbone, B> x_trace;
   std::string x_text;
 };
 
@@ -101,8 +103,11 @@ class EyeOf final : public Eye {
 
 std::unique_ptr<Eye> open_eye(const ShowSettings& settings, bool reference) {
   std::unique_ptr<Eye> out;
-  with_architecture(settings.arch,
-                    [&]<class Backbone>() { out = std::make_unique<EyeOf<Backbone>>(settings, reference); });
+  with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
+    with_architecture(settings.arch, [&]<class Backbone>() {
+      out = std::make_unique<EyeOf<Backbone, std::decay_t<decltype(backend)>>>(settings, reference, backend);
+    });
+  });
   return out;
 }
 

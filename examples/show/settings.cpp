@@ -6,7 +6,7 @@
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
-#include "common/precision.hpp"
+#include "common/backend.hpp"
 
 namespace dssl::programs {
 
@@ -33,6 +33,7 @@ MultiCropOptions ShowSettings::views() const {
 }
 
 void ShowSettings::validate() const {
+  check_backend(backend, precision);
   if (needs_backbone() && weights.empty())
     throw OptionError("weights", "not given", join("a file, or 'random', for --kind ", kind));
   if (kind == "similarity" && point.empty())
@@ -90,8 +91,9 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->check(CLI::Range(Index{1}, Index{1024}))
       ->capture_default_str()
       ->group(backbone);
+  app.add_option("--backend", s.backend, backend_help)->capture_default_str()->group(backbone);
   app.add_option("--precision", s.precision, precision_help)
-      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->check(CLI::IsMember({"f32", "bf16", "tf32"}))
       ->capture_default_str()
       ->group(backbone);
   app.add_option("--threads", s.threads, "Threads; 0 takes all processors")

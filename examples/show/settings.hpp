@@ -27,6 +27,7 @@ struct ShowSettings {
   std::string size = "224";
   std::string fit = "stretch";
   Index channels = 3;
+  std::string backend = "cpu";
   std::string precision = "f32";
   int threads = 0;
   std::uint64_t seed = 0;

@@ -1,0 +1,1 @@
+#include <dssl/backend/cuda/instantiate.cuh>
