@@ -68,7 +68,7 @@ def dense(data, classes, size, epochs, extra=(), memory="60000"):
 
 
 class Camvid(Set):
-    pretrain = ["--epochs", "40", "--warmup-epochs", "2", *PARTS]
+    pretrain = ["--epochs", "30", "--warmup-epochs", "2", *PARTS]
 
     def images(self):
         return self.root
@@ -114,7 +114,7 @@ class NeuSurface(Set):
 
 
 class Cifar(Set):
-    pretrain = ["--epochs", "4", "--warmup-epochs", "1", *WHOLE]
+    pretrain = ["--epochs", "3", "--warmup-epochs", "1", *WHOLE]
 
     def images(self):
         return os.path.join(self.root, "train")
@@ -147,7 +147,7 @@ class MagneticTile(Set):
 
 
 class DeepPcb(Set):
-    pretrain = ["--epochs", "4", "--warmup-epochs", "1", *PARTS]
+    pretrain = ["--epochs", "2", "--warmup-epochs", "1", *PARTS]
 
     def images(self):
         return self.listed("images", [f"images/{n[0]}_{kind}.png" for n in self.names("trainval") for kind in

@@ -21,6 +21,7 @@
 #include <dssl/version.hpp>
 
 #include "classify/labels.hpp"
+#include "classify/tune.hpp"
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/csv.hpp"
@@ -59,20 +60,25 @@ class Classification {
  public:
   explicit Classification(const ClassifySettings& settings)
       : x_settings(settings),
-        x_train_files(settings.train, x_options(settings)),
+        x_train_files(x_some_of_each(ImageFiles(settings.train, x_options(settings)), settings)),
         x_test_files(settings.test, x_options(settings)),
         x_classes(x_train_files) {}
 
   template <Backend B>
   void run(const B& backend) {
-    x_read_features(backend);
-    Json report{{"classes", x_classes.names()},
-                {"training_images", x_train.labels.size()},
-                {"test_images", x_test.labels.size()},
-                {"unreadable", x_train.table.unreadable + x_test.table.unreadable},
-                {"width", x_train.table.width}};
+    const Labels train_labels = x_classes.of(x_train_files);
+    const Labels test_labels = x_classes.of(x_test_files);
+    Json report{{"classes", x_classes.names()}};
+    if (x_settings.measures("knn") || x_settings.measures("linear")) {
+      x_read_features(backend, train_labels, test_labels);
+      report.update({{"training_images", x_train.labels.size()},
+                     {"test_images", x_test.labels.size()},
+                     {"unreadable", x_train.table.unreadable + x_test.table.unreadable},
+                     {"width", x_train.table.width}});
+    }
     if (x_settings.measures("knn")) report["knn"] = x_by_neighbours(backend);
     if (x_settings.measures("linear")) report["linear"] = x_by_linear(backend);
+    if (x_settings.measures("tune")) report["tune"] = x_by_tuning(train_labels, test_labels);
     report["confusion"] = x_confusion();
     report["settings"] = x_settings.json();
     report["backend"] = backend.describe();
@@ -84,9 +90,7 @@ class Classification {
  private:
   /// Features of all images; the backbone's memory is given back after.
   template <Backend B>
-  void x_read_features(const B& backend) {
-    const Labels train_labels = x_classes.of(x_train_files);
-    const Labels test_labels = x_classes.of(x_test_files);
+  void x_read_features(const B& backend, const Labels& train_labels, const Labels& test_labels) {
     const ImageToken token = image_token_of(x_settings.token);
     with_architecture(x_settings.backbone.arch, [&]<class Backbone>() {
       FeatureExtractor<Backbone, B> extractor(backend, x_settings.backbone.features(reads_of(token)));
@@ -113,20 +117,35 @@ class Classification {
     return {.folder = s.images, .read = {.channels = s.backbone.channels}};
   }
 
+  /// The images that are learned from: `labels` of each class, drawn by the seed, in the order of the files.
+  static ImageFiles x_some_of_each(const ImageFiles& files, const ClassifySettings& settings) {
+    if (settings.labels == 0) return files;
+    const ClassNames names(files);
+    const Labels labels = names.of(files);
+    std::vector<Index> taken(static_cast<std::size_t>(names.size()));
+    std::vector<Index> chosen;
+    for (const Index i : shuffled(files.size(), {.seed = settings.backbone.seed, .view = 11, .purpose = Purpose::probe})) {
+      if (taken[static_cast<std::size_t>(labels[static_cast<std::size_t>(i)])]++ < settings.labels) chosen.push_back(i);
+    }
+    std::sort(chosen.begin(), chosen.end());
+    return files.some(chosen);
+  }
+
   static LabelledFeatures x_with_labels(FeatureTable table, const Labels& all) {
     LabelledFeatures out{.table = std::move(table), .labels = {}};
     for (const Index i : out.table.images) out.labels.push_back(all[static_cast<std::size_t>(i)]);
     return out;
   }
 
-  [[nodiscard]] double x_share_right(const Labels& predicted) const {
+  static double x_share_right(const Labels& predicted, const Labels& truth) {
     Index right = 0;
-    for (std::size_t i = 0; i < predicted.size(); ++i) right += predicted[i] == x_test.labels[i] ? 1 : 0;
+    for (std::size_t i = 0; i < predicted.size(); ++i) right += predicted[i] == truth[i] ? 1 : 0;
     return static_cast<double>(right) / static_cast<double>(predicted.size());
   }
 
-  void x_keep_predictions(std::string by, Labels predicted) {
+  void x_keep_predictions(std::string by, Predictions predicted, Labels truth) {
     x_predicted = std::move(predicted);
+    x_truth = std::move(truth);
     x_by = std::move(by);
   }
 
@@ -138,10 +157,10 @@ class Classification {
     for (const Index k : x_settings.neighbours) {
       if (k > x_train.rows().rows()) continue;
       Labels predicted = knn.predict(x_test.rows(), k);
-      const double accuracy = x_share_right(predicted);
+      const double accuracy = x_share_right(predicted, x_test.labels);
       std::printf("k-NN, k %-4td   %5.1f %%\n", k, 100 * accuracy);
       out[join(k)] = accuracy;
-      if (x_predicted.empty()) x_keep_predictions(join("knn ", k), std::move(predicted));
+      if (x_by.empty()) x_keep_predictions(join("knn ", k), {x_test.table.images, std::move(predicted)}, x_test.labels);
     }
     if (out.empty()) {
       throw OptionError("k", x_settings.neighbours.front(),
@@ -207,7 +226,8 @@ class Classification {
     if (!std::isfinite(accuracies[best]))
       throw NonFiniteError(
           "every linear classifier is not finite; lower the learning rates (--rates), or --standardise");
-    x_keep_predictions("linear", probe.predict(x_test.rows(), static_cast<Index>(best)));
+    x_keep_predictions("linear", {x_test.table.images, probe.predict(x_test.rows(), static_cast<Index>(best))},
+                       x_test.labels);
     std::printf("linear, rate %-6g %5.1f %%\n", x_settings.rates[best], 100 * accuracies[best]);
     return {{"accuracy", accuracies[best]}, {"rate", x_settings.rates[best]}, {"rates", rates}};
   }
@@ -224,24 +244,39 @@ class Classification {
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
   }
 
+  Json x_by_tuning(const Labels& train_labels, const Labels& test_labels) {
+    Predictions predicted = tune_and_predict(x_settings, x_classes.size(), x_train_files, train_labels, x_test_files,
+                                             x_interruption);
+    Labels truth;
+    for (const Index i : predicted.images) truth.push_back(test_labels[static_cast<std::size_t>(i)]);
+    const double accuracy = x_share_right(predicted.classes, truth);
+    std::printf("trained backbone  %5.1f %%\n", 100 * accuracy);
+    Json out{{"accuracy", accuracy},
+             {"training_images", train_labels.size()},
+             {"test_images", truth.size()},
+             {"unreadable", x_test_files.size() - static_cast<Index>(truth.size())}};
+    x_keep_predictions("tune", std::move(predicted), std::move(truth));
+    return out;
+  }
+
   /// A row for each true class, a column for each predicted one.
   [[nodiscard]] Json x_confusion() const {
     const auto classes = static_cast<std::size_t>(x_classes.size());
     std::vector<std::vector<Index>> counts(classes, std::vector<Index>(classes));
-    for (std::size_t i = 0; i < x_predicted.size(); ++i)
-      ++counts[static_cast<std::size_t>(x_test.labels[i])][static_cast<std::size_t>(x_predicted[i])];
+    for (std::size_t i = 0; i < x_truth.size(); ++i)
+      ++counts[static_cast<std::size_t>(x_truth[i])][static_cast<std::size_t>(x_predicted.classes[i])];
     return {{"by", x_by}, {"counts", counts}};
   }
 
   void x_write_predictions() const {
     AtomicFile table(x_settings.out + "/predictions.csv");
     table.write("name,class,predicted\n");
-    for (std::size_t i = 0; i < x_predicted.size(); ++i) {
+    for (std::size_t i = 0; i < x_truth.size(); ++i) {
       const auto name = [&](std::int64_t c) {
         return csv_field(x_classes.names()[static_cast<std::size_t>(c)]);
       };
-      table.write(csv_field(x_test_files.id(x_test.table.images[i])) + "," + name(x_test.labels[i]) + "," +
-                  name(x_predicted[i]) + "\n");
+      table.write(csv_field(x_test_files.id(x_predicted.images[i])) + "," + name(x_truth[i]) + "," +
+                  name(x_predicted.classes[i]) + "\n");
     }
     table.commit();
   }
@@ -251,9 +286,10 @@ class Classification {
   ImageFiles x_train_files, x_test_files;
   ClassNames x_classes;
   LabelledFeatures x_train, x_test;
-  // Of the linear classifier where it was asked for, else of the first k: a way chosen by its accuracy on the
-  // test set would flatter it.
-  Labels x_predicted;
+  // Of the last way that was asked for, or of the first k: a way chosen by its accuracy on the test set would flatter
+  // it.
+  Predictions x_predicted;
+  Labels x_truth;
   std::string x_by;
 };
 

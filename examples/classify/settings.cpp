@@ -11,7 +11,7 @@ bool ClassifySettings::measures(const std::string& way) const {
 
 nlohmann::ordered_json ClassifySettings::json() const {
   nlohmann::ordered_json object{
-      {"train", train}, {"test", test}, {"images", images}, {"by", by}, {"token", token}};
+      {"train", train}, {"test", test}, {"images", images}, {"by", by}, {"token", token}, {"labels", labels}};
   object.update(backbone.json());
   if (measures("knn")) object.update({{"k", neighbours}, {"temperature", temperature}});
   if (measures("linear")) {
@@ -20,6 +20,12 @@ nlohmann::ordered_json ClassifySettings::json() const {
                    {"batch", batch},
                    {"standardise", standardise},
                    {"hold_out", hold_out}});
+  }
+  if (measures("tune")) {
+    object.update({{"tune_steps", tune_steps},
+                   {"tune_batch", tune_batch},
+                   {"tune_rate", tune_rate},
+                   {"layer_decay", layer_decay}});
   }
   return object;
 }
@@ -38,14 +44,18 @@ void add_options(CLI::App& app, ClassifySettings& s) {
       ->required();
   app.add_option(
          "--by", s.by,
-         "knn (votes of the nearest training images), linear (a linear classifier), or both. Predictions and "
-         "confusion are those of the linear classifier, or else of the first k")
+         "knn (votes of the nearest training images), linear (a linear classifier), tune (the whole backbone is "
+         "trained with a linear classifier), or several. Predictions and confusion are those of the last of them, or of "
+         "the first k")
       ->delimiter(',')
-      ->check(CLI::IsMember({"knn", "linear"}))
+      ->check(CLI::IsMember({"knn", "linear", "tune"}))
       ->capture_default_str();
   app.add_option("--token", s.token,
                  "What stands for an image: its class token, the mean of its patches, or both")
       ->check(CLI::IsMember({"class", "mean", "both"}))
+      ->capture_default_str();
+  app.add_option("--labels", s.labels, "Training images of each class that are learned from, drawn by the seed; 0: all")
+      ->check(CLI::Range(Index{0}, Index{1000000000}))
       ->capture_default_str();
   const std::string knn = "Nearest neighbours";
   app.add_option("--k", s.neighbours,
@@ -81,6 +91,24 @@ void add_options(CLI::App& app, ClassifySettings& s) {
       ->check(CLI::Range(0.0, 0.9))
       ->capture_default_str()
       ->group(linear);
+  const std::string tune = "Training the whole backbone";
+  app.add_option("--tune-steps", s.tune_steps, "Steps of AdamW on crops of the images; the rate rises, then falls to 0")
+      ->check(CLI::Range(Index{1}, Index{1000000000}))
+      ->capture_default_str()
+      ->group(tune);
+  app.add_option("--tune-batch", s.tune_batch, "Images a step")
+      ->check(CLI::Range(Index{1}, Index{4096}))
+      ->capture_default_str()
+      ->group(tune);
+  app.add_option("--tune-rate", s.tune_rate, "Peak learning rate of the classifier")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group(tune);
+  app.add_option("--layer-decay", s.layer_decay,
+                 "A block's rate is this share of the next one's; 0 trains the classifier and the last norm alone")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str()
+      ->group(tune);
 }
 
 }  // namespace dssl::programs

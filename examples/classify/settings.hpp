@@ -20,6 +20,7 @@ struct ClassifySettings {
   std::string out;
   std::vector<std::string> by{"knn", "linear"};
   std::string token = "class";
+  Index labels = 0;
 
   std::vector<Index> neighbours{10, 20, 100, 200};
   double temperature = 0.07;
@@ -29,6 +30,11 @@ struct ClassifySettings {
   Index batch = 256;
   bool standardise = false;
   double hold_out = 0.1;
+
+  Index tune_steps = 500;
+  Index tune_batch = 8;
+  double tune_rate = 5e-4;
+  double layer_decay = 0.75;
 
   [[nodiscard]] bool measures(const std::string& way) const;
   [[nodiscard]] nlohmann::ordered_json json() const;

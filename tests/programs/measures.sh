@@ -38,6 +38,21 @@ succeeds classify --train train.txt --test test.txt --by linear --rates 1e200,0.
 [[ $(value wild/result.json linear rates | grep -o '"held_out":null' | wc -l) -eq 2 ]] || fail "the rates do not diverge"
 above "$(value wild/result.json linear accuracy)" 0.9 "accuracy beside rates that diverge"
 
+# Few labels: as many images of each class as are asked for, drawn by the seed; the whole backbone is trained.
+few() {
+  classify --train train.txt --test test.txt --by knn,tune --labels 4 --k 1,5 --tune-steps 60 --tune-batch 4 --tune-rate 2e-3 "$@"
+}
+succeeds few --out few
+[[ $(value few/result.json training_images) == 8 && $(value few/result.json tune training_images) == 8 ]] ||
+  fail "not 4 images of each of 2 classes"
+[[ $(value few/result.json confusion by) == '"tune"' && $(wc -l <few/predictions.csv) -eq 25 ]] ||
+  fail "the predictions are not the trained backbone's"
+above "$(value few/result.json tune accuracy)" 0.7 "accuracy of a backbone trained on 8 images"
+succeeds few --threads 2 --out few-two
+cmp few/predictions.csv few-two/predictions.csv || fail "two threads train otherwise"
+fails 2 '--labels' few --labels -1 --out o
+fails 2 '--layer-decay' few --layer-decay 2 --out o
+
 # A folder a class, one way, one rate without held-out images.
 mkdir folders
 cp -r set/test folders/train

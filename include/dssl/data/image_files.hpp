@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -97,6 +98,15 @@ class ImageFiles {
     }
     ImageFiles out(*this);
     out.x_files.assign(x_files.begin() + first, x_files.begin() + first + count);
+    return out;
+  }
+
+  /// The images of these numbers alone, in their order. Throws `DataError` where there are none.
+  [[nodiscard]] ImageFiles some(std::span<const Index> chosen) const {
+    if (chosen.empty()) throw DataError(join("none of ", size(), " images was asked for"));
+    ImageFiles out(*this);
+    out.x_files.clear();
+    for (const Index i : chosen) out.x_files.push_back(x_at(i));
     return out;
   }
 

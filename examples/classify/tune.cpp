@@ -1,0 +1,79 @@
+// Few-label fine-tuning of the whole backbone.
+#include "classify/tune.hpp"
+
+#include <algorithm>
+#include <span>
+#include <stop_token>
+#include <string_view>
+
+#include <dssl/core/error.hpp>
+#include <dssl/eval/fine_tuned_classifier.hpp>
+#include <dssl/nn/parameters.hpp>
+
+#include "common/architectures.hpp"
+#include "common/backbone.hpp"
+#include "common/progress.hpp"
+
+namespace dssl::programs {
+
+namespace {
+
+[[nodiscard]] TuningOptions tuning_options(const ClassifySettings& s, Index classes) {
+  const auto [height, width] = extents_of("size", s.backbone.size);
+  return {.height = height,
+          .width = width,
+          .channels = s.backbone.channels,
+          .batch = s.tune_batch,
+          .classes = classes,
+          .steps = s.tune_steps,
+          .learning_rate = s.tune_rate,
+          .layer_decay = s.layer_decay,
+          .seed = s.backbone.seed};
+}
+
+/// The settings' weights as they lie in a `FeatureExtractor`.
+template <class Backbone>
+[[nodiscard]] LoadedWeights backbone_weights(const BackboneSettings& s) {
+  auto config = Backbone::config;
+  config.channels = s.channels;
+  ParameterLayout layout;
+  Backbone::add_parameters(layout, config, false, "");
+  return load_weights(s.weights, layout, s.seed);
+}
+
+}  // namespace
+
+Predictions tune_and_predict(const ClassifySettings& settings, Index classes, const ImageFiles& train,
+                             const std::vector<std::int64_t>& labels, const ImageFiles& test,
+                             const Interruption& interruption) {
+  Predictions out;
+  with_backbone(settings.backbone, [&]<class Backbone, class B>(const B& backend) {
+    FineTunedClassifier<Backbone, B> tuner(
+        backend, tuning_options(settings, classes),
+        {.fit = settings.backbone.input_fit(), .loader = settings.backbone.loader()});
+    tuner.network().load(backbone_weights<Backbone>(settings.backbone).flat);
+    prepare_output_folder(settings.out);
+    std::stop_source stop;
+    Progress progress("training the backbone", settings.tune_steps, "steps");
+    tuner.on_skip = [&](std::string_view, std::string_view message) { progress.warn(one_line(join("skipped: ", message))); };
+    tuner.on_step = [&](Index steps, double) {
+      progress.at(steps);
+      if (interruption.requested()) stop.request_stop();
+    };
+    tuner.train(train, labels, stop.get_token());
+    const auto stopped = [&] {
+      if (interruption.requested()) throw Error("stopped on request; no result was written");
+    };
+    stopped();
+    tuner.predict(test, stop.get_token(), [&](Index image, auto logits) {
+      if (interruption.requested()) stop.request_stop();
+      out.images.push_back(image);
+      out.classes.push_back(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    });
+    stopped();
+  });
+  if (out.images.empty()) throw DataError("no test image could be read");
+  return out;
+}
+
+}  // namespace dssl::programs
