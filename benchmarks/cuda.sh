@@ -92,8 +92,10 @@ for arch in tiny16 small16 base16; do
   "$step" --arch $arch --precision bf16 --batch 64 --steps $steps --parts >"$out/parts-$arch-bf16.json"
   if command -v nsys >/dev/null; then
     say "kernels of a step of $arch"
-    (cd "$out" && nsys profile --force-overwrite true -o kernels "$step" --arch $arch --precision bf16 --batch 64 \
-      --steps $steps && nsys stats --force-export true --report cuda_gpu_kern_sum --format csv kernels.nsys-rep) \
+    # Served, the program makes steps and nothing else.
+    (cd "$out" && nsys profile --force-overwrite true -o kernels bash -c \
+      "yes step | head -n $steps | '$step' --arch $arch --precision bf16 --batch 64 --serve" &&
+      nsys stats --force-export true --report cuda_gpu_kern_sum --format csv kernels.nsys-rep) \
       >"$out/nsys.log" 2>&1 && sed -n '/^Time (%)/,/^$/p' "$out/nsys.log" >"$out/kernels-$arch.csv" ||
       say "nsys failed: $out/nsys.log"
     rm -f "$out"/kernels.{nsys-rep,sqlite}
