@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Builds, tests and measures the CUDA backend on a machine with a GPU; no network is needed.
 #
-#   benchmarks/cuda.sh [--build FOLDER] [--out FOLDER] [--architectures LIST] [--prefix FOLDERS] [--quick]
+#   benchmarks/cuda.sh [--build FOLDER] [--out FOLDER] [--architectures LIST] [--prefix FOLDERS]
+#                      [--python PYTHON_WITH_TORCH] [--quick]
 #
 # --build          a folder for the build (build/cuda)
 # --out            where cuda.json, cuda.md and the logs go (benchmarks/results/cuda)
 # --architectures  compute capabilities to build for, such as 90 ("80;86;89;90")
 # --prefix         where Eigen, oneTBB, Catch2, Google Benchmark, CLI11 and nlohmann_json lie (CMAKE_PREFIX_PATH), if
 #                  not where CMake looks by itself
+# --python         an interpreter with PyTorch for CUDA: the peer is run too, on the same device
 # --quick          few repeats: to see that it works, not to quote
 #
 # Stops at the first test that fails. Environment: CUDACXX names the compiler, CUDA_VISIBLE_DEVICES the device.
@@ -17,6 +19,7 @@ build=$root/build/cuda
 out=$root/benchmarks/results/cuda
 architectures="80;86;89;90"
 prefix=
+python=
 quick=0
 while (($# > 0)); do
   case $1 in
@@ -24,8 +27,9 @@ while (($# > 0)); do
     --out) out=$2; shift 2 ;;
     --architectures) architectures=$2; shift 2 ;;
     --prefix) prefix=$2; shift 2 ;;
+    --python) python=$2; shift 2 ;;
     --quick) quick=1; shift ;;
-    *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+    *) sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
   esac
 done
 say() { echo "cuda.sh: $*" >&2; }
@@ -61,7 +65,8 @@ fi
 steps=20
 precisions="bf16 tf32 f32"
 if ((quick)); then steps=3 precisions=bf16; fi
-rm -f "$out"/step-*.json
+rm -f "$out"/{step,parts}-*.json "$out"/kernels-*.csv "$out"/{pairs.json,no-memory.txt}
+declare -A largest
 for arch in tiny16 small16 base16; do
   for precision in $precisions; do
     # Batch 64, and then larger ones as long as they fit.
@@ -75,35 +80,52 @@ for arch in tiny16 small16 base16; do
         cat "$out/step.log" >&2
         exit 1
       fi
+      largest[$arch-$precision]=$batch
     done
   done
 done
 
-python3 - "$out" <<'PYTHON'
-import glob, json, os, sys
+# Where the time goes: by primitive, each waited for; and by kernel, where the toolkit's profiler is installed.
+for arch in tiny16 small16 base16; do
+  [[ -n ${largest[$arch-bf16]:-} ]] || continue
+  say "parts of a step of $arch"
+  "$step" --arch $arch --precision bf16 --batch 64 --steps $steps --parts >"$out/parts-$arch-bf16.json"
+  if command -v nsys >/dev/null; then
+    say "kernels of a step of $arch"
+    # Served, the program makes steps and nothing else.
+    (cd "$out" && nsys profile --force-overwrite true -o kernels bash -c \
+      "yes step | head -n $steps | '$step' --arch $arch --precision bf16 --batch 64 --serve" &&
+      nsys stats --force-export true --report cuda_gpu_kern_sum --format csv kernels.nsys-rep) \
+      >"$out/nsys.log" 2>&1 && sed -n '/^Time (%)/,/^$/p' "$out/nsys.log" >"$out/kernels-$arch.csv" ||
+      say "nsys failed: $out/nsys.log"
+    rm -f "$out"/kernels.{nsys-rep,sqlite}
+  fi
+done
 
-out = sys.argv[1]
-runs = [json.load(open(path)) for path in sorted(glob.glob(os.path.join(out, "step-*.json")))]
+if [[ -n $python ]]; then
+  "$python" "$root/benchmarks/peers/densedino.py" --check "$root/tests/fixtures" >&2
+  pairs=20
+  if ((quick)); then pairs=5; fi
+  # Status 3 is a peer, or dssl, without memory for the batch, which is told; half of it is tried then.
+  pair() {
+    local arch=$1 batch=$2 peer=$3 status
+    while ((batch >= 64)); do
+      say "dssl and PyTorch ($peer), $arch, batch $batch"
+      status=0
+      "$root/benchmarks/peers/run.py" --build "$build/benchmarks" --python "$python" --device cuda --arch "$arch" \
+        --peer "$peer" --precision bf16 --batch "$batch" --pairs $pairs --warm-up 5 --out "$out/pairs.json" >/dev/null ||
+        status=$?
+      ((status == 3)) || return $status
+      echo "$arch $batch $peer" >>"$out/no-memory.txt"
+      batch=$((batch / 2))
+    done
+  }
+  for arch in tiny16 small16 base16; do
+    for peer in eager eager-masked compile; do
+      for batch in $(printf '%s\n' 64 "${largest[$arch-bf16]:-64}" | sort -nu); do pair $arch "$batch" $peer; done
+    done
+  done
+fi
 
-
-def write(name, text):
-    path = os.path.join(out, name)
-    with open(path + ".new", "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
-
-
-write("cuda.json", json.dumps(runs, indent=1) + "\n")
-lines = ["# Training steps on a GPU", "", runs[0]["backend"] if runs else "nothing was measured", "",
-         "2 + 4 views at 224, K 2. Utilisation: FLOP of the published step over those of a linear layer of 8192 x 8192",
-         "in the same number format.", "",
-         "| backbone | products | batch | P | images/s | step | memory | utilisation |", "|---|---|---|---|---|---|---|---|"]
-for r in sorted(runs, key=lambda r: (r["arch"], r["precision"], r["batch"])):
-    memory = (r["memory"]["plan"] + r["memory"]["scratch"]) / 2**30
-    lines.append(f"| {r['arch']} | {r['precision']} | {r['batch']} | {r['prototypes']} | {r['images_per_second']:.0f} "
-                 f"| {1000 * r['seconds']['median']:.1f} ms | {memory:.1f} GiB | {100 * r['utilisation']:.0f} % |")
-write("cuda.md", "\n".join(lines) + "\n")
-PYTHON
+python3 "$root/benchmarks/cuda_report.py" --results "$out"
 say "$out/cuda.md"

@@ -1,8 +1,7 @@
-// Times whole training steps on a GPU and prints JSON.
+// Times whole training steps on a GPU, alone or in turn with a peer, or their parts, and prints JSON.
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,12 +13,12 @@
 
 #include <dssl/backend/cuda.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/core/random.hpp>
-#include <dssl/nn/parameters.hpp>
 #include <dssl/train/training_step.hpp>
 
 #include "machine.hpp"
 #include "serve.hpp"
+#include "step_start.hpp"
+#include "timed_backend.hpp"
 #include "workload.hpp"
 
 using namespace dssl;
@@ -35,6 +34,10 @@ struct Options {
   Index prototypes = 65'536;
   int steps = 20;
   int warm_up = 5;
+  bool parts = false;
+  bool serve = false;
+  std::string start;        // weights, views, points and multipliers to begin from
+  std::string write_start;  // where to write those of this program
 };
 
 Precision precision_of(std::string_view name) {
@@ -44,102 +47,197 @@ Precision precision_of(std::string_view name) {
   throw OptionError("precision", name, "f32, tf32 or bf16");
 }
 
-/// FLOP a second of a square linear layer, the roundings of its operands among them: what the step's own
-/// products could reach at best.
-double linear_layer_flops(const Cuda& cuda) {
-  constexpr Index n = 8192;
+/// Seconds that a call takes on the device, of several one after the other.
+template <class Call>
+double device_seconds(const Cuda& cuda, const Call& call) {
   constexpr int repeats = 10;
-  const Buffer room = cuda.allocate(3 * static_cast<std::size_t>(n * n) * sizeof(float));
-  auto* const x = reinterpret_cast<float*>(room.data());
-  const auto multiply = [&] {
-    cuda.linear_forward(MatrixView<float>(x, n, n), MatrixView<const float>(x + n * n, n, n),
-                        MatrixView<const float>(x + 2 * n * n, n, n), {});
-  };
-  multiply();
+  call();
   cuda.synchronise();
-  const double seconds = seconds_of([&] {
-    for (int i = 0; i < repeats; ++i) multiply();
-    cuda.synchronise();
-  });
-  return 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) * repeats / seconds;
+  return seconds_of([&] {
+           for (int i = 0; i < repeats; ++i) call();
+           cuda.synchronise();
+         }) /
+         repeats;
 }
 
-/// Views and points of random numbers: what a step costs does not depend on them.
-ViewBatch drawn_batch(const BatchShape& shape) {
-  ViewBatch batch = ViewBatch::of(shape);
-  RandomStream random({.seed = 1});
-  for (auto& images : batch.images) {
-    for (float& value : images) value = static_cast<float>(random.uniform(-2.0, 2.0));
+/// What this device does at best.
+struct DeviceCeilings {
+  double flops = 0;            ///< FLOP/s of a square linear layer, the roundings of its operands among them
+  double bytes = 0;            ///< bytes/s of a copy, read and written
+  double launch_and_wait = 0;  ///< seconds of the smallest call that is waited for
+};
+
+/// Takes 1 GiB of the device, and gives it back.
+DeviceCeilings measure_device(const Cuda& cuda) {
+  constexpr Index n = 8192;
+  const Buffer room = cuda.allocate(4 * static_cast<std::size_t>(n * n) * sizeof(float));
+  auto* const x = reinterpret_cast<float*>(room.data());
+  DeviceCeilings out;
+  out.flops = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) /
+              device_seconds(cuda, [&] {
+                cuda.linear_forward(MatrixView<float>(x, n, n), MatrixView<const float>(x + n * n, n, n),
+                                    MatrixView<const float>(x + 2 * n * n, n, n), {});
+              });
+  out.bytes = 4.0 * static_cast<double>(n * n) * sizeof(float) / device_seconds(cuda, [&] {
+                cuda.copy(VectorView<float>(x, 2 * n * n), VectorView<const float>(x + 2 * n * n, 2 * n * n));
+              });
+  std::vector<double> waits;
+  for (int i = 0; i < 100; ++i) {
+    waits.push_back(seconds_of([&] {
+      cuda.fill(VectorView<float>(x, 1), 0.0F);
+      cuda.synchronise();
+    }));
   }
-  for (auto* points : {&batch.teacher_points, &batch.student_points}) {
-    for (Point& p : *points) {
-      p.x = random.uniform(-1.0, 1.0);
-      p.y = random.uniform(-1.0, 1.0);
-    }
+  out.launch_and_wait = median(waits);
+  return out;
+}
+
+/// A step on a device with what it begins from; B is `Cuda`, or `TimedBackend<Cuda>`.
+template <class Recipe, class B>
+class MeasuredStep {
+ public:
+  MeasuredStep(const Options& options, const Cuda& cuda, const B& backend)
+      : x_cuda(cuda),
+        x_workload{.batch = options.batch, .prototypes = options.prototypes},
+        x_step(backend, StepOptions{.shape = x_workload.shape(Recipe::Backbone::config.channels),
+                                    .prototypes = x_workload.prototypes}),
+        x_start(options.start.empty() ? drawn_start(x_step) : read_start(x_step, options.start)) {
+    load_weights(x_step, options.start);
   }
-  return batch;
+
+  /// A step until the device has done it, with stochastic depth drawn anew, or with these multipliers.
+  StepReport run(std::span<const float> keep = {}) {
+    for (std::size_t b = 0; b < x_start.batch.samples.size(); ++b)
+      x_start.batch.samples[b] = x_done * x_workload.batch + static_cast<Index>(b);
+    StepReport report;
+    x_step.begin();
+    x_step.forward_backward(report, x_start.batch, numbers().temperature, keep);
+    x_step.update(report, {.optimiser = {.learning_rate = numbers().learning_rate,
+                                         .weight_decay = numbers().weight_decay,
+                                         .step = x_done},
+                           .teacher_momentum = numbers().momentum});
+    ++x_done;
+    x_cuda.synchronise();
+    return report;
+  }
+
+  /// Losses and gradient norm of a step with the start's own multipliers.
+  std::vector<double> check() {
+    const StepReport r = run(x_start.keep);
+    return {r.loss, r.image.loss, r.point.loss, r.gradient_norm};
+  }
+
+  [[nodiscard]] Numbers numbers() const {
+    return {.learning_rate = 5e-4 * static_cast<double>(x_workload.batch) / 256.0};
+  }
+  [[nodiscard]] const Start& start() const { return x_start; }
+  [[nodiscard]] const TrainingStep<Recipe, B>& step() const { return x_step; }
+  /// Of the device: the plan, and what products and kernels needed beside it so far.
+  [[nodiscard]] std::size_t bytes() const { return x_step.memory_plan().total() + x_cuda.scratch_bytes(); }
+
+  /// What every result says of itself.
+  [[nodiscard]] json describe(const Options& options) const {
+    json plan = json::array();
+    for (const auto& entry : x_step.memory_plan().entries)
+      plan.push_back({{"name", entry.name}, {"bytes", entry.bytes}});
+    return {{"program", "dssl-cuda-step"},
+            {"backend", x_cuda.describe()},
+            {"arch", options.arch},
+            {"precision", options.precision},
+            {"batch", options.batch},
+            {"prototypes", options.prototypes},
+            {"workload", {{"arch", options.arch}, {"batch", options.batch}, {"prototypes", options.prototypes}}},
+            {"flop", step_flop(Recipe::Backbone::config, Recipe::Head::config, x_workload)},
+            {"memory",
+             {{"plan", x_step.memory_plan().total()}, {"scratch", x_cuda.scratch_bytes()}, {"plan_parts", plan}}},
+            {"machine", machine_json()}};
+  }
+
+ private:
+  Cuda x_cuda;
+  Workload x_workload;
+  TrainingStep<Recipe, B> x_step;
+  Start x_start;
+  Index x_done = 0;
+};
+
+/// Seconds of each of the timed steps, after those of the warm-up.
+template <class Step, class Begin>
+std::vector<double> timed_steps(const Options& options, Step& step, double& loss, const Begin& begin) {
+  for (int i = 0; i < options.warm_up; ++i) step.run();
+  begin();
+  std::vector<double> seconds;
+  for (int i = 0; i < options.steps; ++i) seconds.push_back(seconds_of([&] { loss = step.run().loss; }));
+  return seconds;
 }
 
 template <class Recipe>
 void measure(const Options& options) {
-  const Workload workload{.batch = options.batch, .prototypes = options.prototypes};
-  const Cuda cuda(CudaOptions{.precision = precision_of(options.precision)});
-  const double products = linear_layer_flops(Cuda(CudaOptions{.precision = precision_of(options.precision)}));
-  TrainingStep<Recipe, Cuda> step(cuda,
-                                  StepOptions{.shape = workload.shape(Recipe::Backbone::config.channels),
-                                              .prototypes = workload.prototypes});
-  initialise(cuda, step.student(), step.layout(), 1);
-  cuda.copy(step.teacher(), step.student());
-
-  ViewBatch batch = drawn_batch(workload.shape(Recipe::Backbone::config.channels));
-  Index done = 0;
+  const CudaOptions how{.precision = precision_of(options.precision)};
+  const Cuda cuda(how);
+  // By a backend of its own, so that the scratch of these products is not counted as the step's.
+  const bool alone = !options.serve && options.write_start.empty();
+  const DeviceCeilings best = alone ? measure_device(Cuda(how)) : DeviceCeilings{};
+  MeasuredStep<Recipe, Cuda> step(options, cuda, cuda);
+  if (!options.write_start.empty()) return write_start(step.step(), step.start(), step.numbers(), options.write_start);
+  if (options.serve) {
+    serve(
+        step.describe(options), 0, [&] { step.run(); }, [&] { return step.check(); }, [&] { return step.bytes(); });
+    return;
+  }
   double loss = 0;
-  const auto run = [&] {
-    for (std::size_t b = 0; b < batch.samples.size(); ++b) {
-      batch.samples[b] = done * workload.batch + static_cast<Index>(b);
-    }
-    StepReport report;
-    step.begin();
-    step.forward_backward(report, batch, 0.04);
-    step.update(report, {.optimiser = {.learning_rate = 1e-4, .weight_decay = 0.04, .step = done},
-                         .teacher_momentum = 0.996});
-    ++done;
-    loss = report.loss;
-    cuda.synchronise();
-  };
-  for (int i = 0; i < options.warm_up; ++i) run();
-  std::vector<double> seconds;
-  for (int i = 0; i < options.steps; ++i) seconds.push_back(seconds_of(run));
-
+  const std::vector<double> seconds = timed_steps(options, step, loss, [] {});
   const double middle = median(seconds);
-  const double flop = step_flop(Recipe::Backbone::config, Recipe::Head::config, workload);
-  json plan = json::array();
-  for (const auto& entry : step.memory_plan().entries)
-    plan.push_back({{"name", entry.name}, {"bytes", entry.bytes}});
-  const json out{
-      {"program", "dssl-cuda-step"},
-      {"backend", cuda.describe()},
-      {"arch", options.arch},
-      {"precision", options.precision},
-      {"batch", options.batch},
-      {"prototypes", options.prototypes},
-      {"seconds", seconds_json(seconds)},
-      {"images_per_second", static_cast<double>(options.batch) / middle},
-      {"flop", flop},
-      {"flops", flop / middle},
-      {"linear_layer_flops", products},
-      {"utilisation", flop / middle / products},
-      {"memory",
-       {{"plan", step.memory_plan().total()}, {"scratch", cuda.scratch_bytes()}, {"plan_parts", plan}}},
-      {"loss", loss},
-      {"machine", machine_json()}};
+  json out = step.describe(options);
+  const double flop = out["flop"];
+  out.update({{"seconds", seconds_json(seconds)},
+              {"images_per_second", static_cast<double>(options.batch) / middle},
+              {"flops", flop / middle},
+              {"linear_layer_flops", best.flops},
+              {"copy_bytes", best.bytes},
+              {"utilisation", flop / middle / best.flops},
+              {"loss", loss}});
   std::printf("%s\n", out.dump(2).c_str());
 }
 
+/// The same steps with every primitive waited for: where their time goes.
+template <class Recipe>
+void measure_parts(const Options& options) {
+  const CudaOptions how{.precision = precision_of(options.precision)};
+  const Cuda cuda(how);
+  const DeviceCeilings best = measure_device(Cuda(how));
+  TimedBackend<Cuda> timed(cuda);
+  MeasuredStep<Recipe, TimedBackend<Cuda>> step(options, cuda, timed);
+  double loss = 0;
+  const std::vector<double> seconds = timed_steps(options, step, loss, [&] { timed.clear(); });
+  double mean = 0;
+  for (const double s : seconds) mean += s / options.steps;
+  double inside = 0;
+  for (const auto& [key, part] : timed.ledger()) inside += part.seconds / options.steps;
+  json out = step.describe(options);
+  out.update({{"seconds", seconds_json(seconds)},
+              {"linear_layer_flops", best.flops},
+              {"copy_bytes", best.bytes},
+              {"launch_and_wait_seconds", best.launch_and_wait},
+              {"parts", parts_json(timed.ledger(), options.steps, best.flops, best.bytes)},
+              {"outside_parts", mean - inside},
+              {"loss", loss}});
+  std::printf("%s\n", out.dump(2).c_str());
+}
+
+template <class Recipe>
+void measure_as_asked(const Options& options) {
+  if (options.parts) {
+    measure_parts<Recipe>(options);
+  } else {
+    measure<Recipe>(options);
+  }
+}
+
 void run(const Options& options) {
-  if (options.arch == "tiny16") return measure<Published<ViT<vit_tiny16>>>(options);
-  if (options.arch == "small16") return measure<Published<ViT<vit_small16>>>(options);
-  if (options.arch == "base16") return measure<Published<ViT<vit_base16>>>(options);
+  if (options.arch == "tiny16") return measure_as_asked<Published<ViT<vit_tiny16>>>(options);
+  if (options.arch == "small16") return measure_as_asked<Published<ViT<vit_small16>>>(options);
+  if (options.arch == "base16") return measure_as_asked<Published<ViT<vit_base16>>>(options);
   throw OptionError("arch", options.arch, "tiny16, small16 or base16");
 }
 
@@ -158,5 +256,9 @@ int main(int argc, char** argv) {
   app.add_option("--warm-up", options.warm_up, "steps before them")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  app.add_flag("--parts", options.parts, "time every primitive, each waited for, in place of whole steps");
+  app.add_flag("--serve", options.serve, "make a step for each line 'step' on stdin");
+  app.add_option("--start", options.start, "begin from the weights and views of this file");
+  app.add_option("--write-start", options.write_start, "write weights and views for --start and for a peer, no more");
   return run_measurement(app, argc, argv, [&] { run(options); });
 }

@@ -43,9 +43,10 @@ template <class Call>
 }
 
 /// Reads commands from stdin until it ends: `step` -> seconds of one call of `step`; `check` -> the numbers
-/// that `check` gives; `peak` -> largest resident memory since the first `step`, and `at_start`, in bytes.
-template <class Step, class Check>
-void serve(const nlohmann::json& description, std::size_t at_start, const Step& step, const Check& check) {
+/// that `check` gives; `peak` -> the bytes that `peak` gives, and `at_start`.
+template <class Step, class Check, class Peak>
+void serve(const nlohmann::json& description, std::size_t at_start, const Step& step, const Check& check,
+           const Peak& peak) {
   std::printf("ready %s\n", description.dump().c_str());
   std::fflush(stdout);
   bool measured = false;
@@ -62,12 +63,18 @@ void serve(const nlohmann::json& description, std::size_t at_start, const Step& 
       }
       std::printf("%s\n", text.c_str());
     } else if (line == "peak") {
-      std::printf("%zu %zu\n", resident_bytes("VmHWM"), at_start);
+      std::printf("%zu %zu\n", peak(), at_start);
     } else {
       throw OptionError("command", line, "step, check or peak");
     }
     std::fflush(stdout);
   }
+}
+
+/// The same where memory is the process's: `peak` -> largest resident memory since the first `step`.
+template <class Step, class Check>
+void serve(const nlohmann::json& description, std::size_t at_start, const Step& step, const Check& check) {
+  serve(description, at_start, step, check, [] { return resident_bytes("VmHWM"); });
 }
 
 /// Machine and build as JSON.

@@ -1,6 +1,7 @@
 // A backend that times every primitive of another one: where a step's time goes.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <map>
@@ -10,6 +11,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include <dssl/backend/concept.hpp>
 
@@ -26,10 +29,33 @@ struct Part {
 /// Parts by the name of the primitive and, for products, the shape of the weight.
 using Ledger = std::map<std::pair<std::string, std::string>, Part>;
 
+/// Parts of one of `steps` steps in the order of their time, each with what the machine would need for it at `flops`
+/// FLOP/s and `bytes` bytes/s.
+[[nodiscard]] inline nlohmann::json parts_json(const Ledger& ledger, int steps, double flops, double bytes) {
+  std::vector<Ledger::const_iterator> order;
+  for (auto it = ledger.begin(); it != ledger.end(); ++it) order.push_back(it);
+  std::sort(order.begin(), order.end(),
+            [](const auto& a, const auto& b) { return a->second.seconds > b->second.seconds; });
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& it : order) {
+    const Part& part = it->second;
+    const double n = steps;
+    out.push_back({{"name", it->first.first},
+                   {"shape", it->first.second},
+                   {"calls", static_cast<double>(part.calls) / n},
+                   {"seconds", part.seconds / n},
+                   {"flop", part.flops / n},
+                   {"bytes", part.bytes / n},
+                   {"floor_seconds", std::max(part.flops / flops, part.bytes / bytes) / n}});
+  }
+  return out;
+}
+
 /// Forwards every primitive to `B` and writes down its time, FLOP and bytes.
 ///
-/// Copies share one ledger. Calls of primitives must not overlap, which `B` asks for anyway. A primitive that
-/// is optional in `B` is offered here only where `B` has it: add it here too when a backend gains one, or the
+/// A backend that returns before its work is done is waited for after each call, so that a call's time holds the launch
+/// and the wait. Copies share one ledger. Calls of primitives must not overlap, which `B` asks for anyway. A primitive
+/// that is optional in `B` is offered here only where `B` has it: add it here too when a backend gains one, or the
 /// profile shows the path without it.
 template <Backend B>
 class TimedBackend {
@@ -308,12 +334,14 @@ class TimedBackend {
                                               : src.rows();
     return static_cast<std::size_t>(count * dst.cols()) * sizeof(T);
   }
-  /// Query and key pairs that the relation leaves, for one head.
+  /// Query and key pairs that the relation leaves, for one head. The sequences lie in the backend's memory.
   template <AttentionRelation R>
-  [[nodiscard]] static double pairs(const SequenceBatch& batch, GroupSet queries) {
+  [[nodiscard]] double pairs(const SequenceBatch& batch, GroupSet queries) const {
     constexpr TokenGroup groups[] = {TokenGroup::class_token, TokenGroup::reference, TokenGroup::patch};
+    std::vector<Sequence> sequences(batch.sequences.flat().size());
+    x_backend.download(std::span<Sequence>(sequences), batch.sequences.data());
     Index count = 0;
-    for (const Sequence& s : batch.sequences.flat()) {
+    for (const Sequence& s : sequences) {
       for (const TokenGroup row : groups) {
         if (!queries.has(row)) continue;
         for (const TokenGroup column : groups) {
@@ -332,6 +360,7 @@ class TimedBackend {
     using Clock = std::chrono::steady_clock;
     const auto begin = Clock::now();
     call();
+    if constexpr (requires { x_backend.synchronise(); }) x_backend.synchronise();
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     Part& part = (*x_ledger)[{std::string(name), std::move(detail)}];
     ++part.calls;

@@ -4,17 +4,20 @@
     densedino.py --check tests/fixtures            compares this statement with the reference numbers
     densedino.py --serve START [--precision bf16] [--compile] ...
                                                    makes steps from a file that dssl-step wrote, one a line of stdin
+    densedino.py --serve START --device cuda ...   the same on a GPU, from a file that dssl-cuda-step wrote
 
 What a step computes is docs/method.md; names of modules give the published parameter names. What the published
 code computes and nobody reads (heads on views that the loss leaves out, points of a view with itself) is computed
 here too, unless --lean is given. Everything else is arranged as PyTorch likes it best: views of one size are one
 batch, attention goes through scaled_dot_product_attention, the optimiser is the fused one, the teacher and the
-clipping go through the foreach functions.
+clipping go through the foreach functions. On a GPU views and points come from pinned memory in every step, and the
+host waits once a step, for the losses.
 
 Commands of --serve, a line each on stdin; a line each comes back on stdout:
     step    a training step with stochastic depth drawn          -> seconds
     check   a training step with the file's own multipliers      -> losses (total, image, point), gradient norm
-    peak    largest resident memory since the first `step`, and what it was before the model was made, in bytes
+    peak    largest resident memory since the first `step`, and what it was before the model was made, in bytes;
+            on a GPU torch.cuda.max_memory_allocated since then, and 0
 The commands of `--task features` are the same but for `check`, which gives three sums over the feature map.
 """
 
@@ -176,7 +179,7 @@ class Backbone(nn.Module):
             return None
         key = (references, patches)
         if key not in self.masks:
-            self.masks[key] = attention_mask(self.relation, references, patches)
+            self.masks[key] = attention_mask(self.relation, references, patches).to(self.cls_token.device)
         return self.masks[key]
 
     def forward(self, images, points, keep):
@@ -252,7 +255,7 @@ def level_rows(views, batch, points, all_views):
 class Level:
     """One level of the objective: which rows are compared, the centre, the loss."""
 
-    def __init__(self, views, batch, points, all_views, prototypes, momentum, student_temperature):
+    def __init__(self, views, batch, points, all_views, prototypes, momentum, student_temperature, device="cpu"):
         self.student_rows, self.teacher_rows, self.pairs = level_rows(views, batch, points, all_views)
         if points == 0:
             self.centre_rows = torch.arange(2 * batch)
@@ -264,6 +267,8 @@ class Level:
         self.student_temperature = student_temperature
         # --lean: only these rows go through the student's head, each once.
         self.lean_rows, self.lean_index = torch.unique(self.student_rows, return_inverse=True)
+        for name in ("student_rows", "teacher_rows", "centre_rows", "centre", "lean_rows", "lean_index"):
+            setattr(self, name, getattr(self, name).to(device))
 
     def targets(self, logits, temperature):
         """Probabilities of the teacher's rows (M,P), and their mean for the centre."""
@@ -281,12 +286,19 @@ class Level:
         self.centre.lerp_(mean, 1 - self.momentum)
 
 
+def autocast(options):
+    if options.precision == "bf16":
+        return torch.autocast(options.device, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
 class Step:
     """Student, teacher, optimiser, and one training step."""
 
     def __init__(self, config, weights, options):
         self.config = config
         self.options = options
+        self.device = options.device
         self.views = len(config["sizes"])
         self.batch = config["batch"]
         self.points = config["points"]
@@ -295,7 +307,7 @@ class Step:
         self.teacher.requires_grad_(False)
         level = dict(
             views=self.views, batch=self.batch, prototypes=config["head_prototypes"],
-            momentum=config["center_momentum"], student_temperature=config["student_temp"],
+            momentum=config["center_momentum"], student_temperature=config["student_temp"], device=self.device,
         )
         self.image = Level(points=0, all_views=False, **level)
         self.point = Level(points=self.points, all_views=True, **level)
@@ -307,7 +319,8 @@ class Step:
         if options.compile:
             if options.compile == "max":
                 torch._inductor.config.max_autotune = True
-                torch._inductor.config.max_autotune_gemm_backends = "CPP,ATEN"
+                if self.device == "cpu":
+                    torch._inductor.config.max_autotune_gemm_backends = "CPP,ATEN"
             self.student_loss = torch.compile(self.x_student_loss)
             self.teacher_pass = torch.compile(self.x_teacher_pass)
 
@@ -320,7 +333,7 @@ class Step:
         heads = (Head(c["vit_dim"], c["head_hidden"], c["head_bottleneck"], c["head_prototypes"]) for _ in range(2))
         network = Network(backbone, *heads)
         network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
-        return network
+        return network.to(self.device)
 
     def x_group_views(self):
         """Runs of views of one size: each is one batch."""
@@ -348,9 +361,7 @@ class Step:
             raise ValueError(f"no optimiser {kind}")
 
     def autocast(self):
-        if self.options.precision == "bf16":
-            return torch.autocast("cpu", dtype=torch.bfloat16)
-        return contextlib.nullcontext()
+        return autocast(self.options)
 
     def x_teacher_pass(self, images, points, temperature):
         tokens, references, _ = self.teacher.backbone(images, points, None)
@@ -377,15 +388,17 @@ class Step:
 
     @torch.no_grad()
     def x_clip(self):
-        """Every tensor's gradient to norm `clip` at most. Returns the norm of all gradients before that."""
+        """Every tensor's gradient to norm `clip` at most. Returns the norm of all gradients before that, a tensor."""
         gradients = [p.grad for p in self.trained]
         norms = torch.stack(torch._foreach_norm(gradients))
         clip = self.config["clip"]
-        if clip > 0:
+        if clip > 0 and self.device == "cuda":  # without asking the device which tensors need it
+            torch._foreach_mul_(gradients, list((clip / (norms + 1e-6)).clamp(max=1).unbind()))
+        elif clip > 0:
             for gradient, norm in zip(gradients, norms.tolist()):
                 if norm + 1e-6 > clip:
                     gradient.mul_(clip / (norm + 1e-6))
-        return float(norms.double().square().sum().sqrt())
+        return norms.double().square().sum().sqrt()
 
     @torch.no_grad()
     def x_update_teacher(self, momentum):
@@ -396,7 +409,7 @@ class Step:
         rate = self.config["stochastic_depth"]
         if rate == 0:
             return None
-        keep = 1 - torch.linspace(0, rate, self.config["vit_depth"]).view(-1, 1, 1)
+        keep = 1 - torch.linspace(0, rate, self.config["vit_depth"], device=self.device).view(-1, 1, 1)
         return torch.bernoulli(keep.expand(-1, 2, self.views * self.batch)) / keep
 
     def step(self, views, teacher_points, student_points, keep, numbers, freeze=False):
@@ -404,6 +417,11 @@ class Step:
 
         numbers: learning_rate, weight_decay, momentum, teacher_temp. Returns losses and the gradient norm.
         """
+        if self.device == "cuda":
+            views = [v.to(self.device, non_blocking=True) for v in views]
+            points = (teacher_points, student_points)
+            teacher_points, student_points = (p.to(self.device, non_blocking=True) for p in points)
+            keep = None if keep is None else keep.to(self.device, non_blocking=True)
         with self.autocast():
             with torch.no_grad():
                 image_targets, point_targets, image_mean, point_mean = self.teacher_pass(
@@ -416,8 +434,8 @@ class Step:
                 cut = slice(group[0] * self.batch, (group[-1] + 1) * self.batch)
                 keeps.append(None if keep is None else keep[:, :, cut])
             total, image, point = self.student_loss(images, points, keeps, image_targets, point_targets)
-        losses = [float(total.detach()), float(image), float(point)]
-        if not math.isfinite(losses[0]):
+        losses = torch.stack((total.detach(), image, point))
+        if self.device == "cpu" and not math.isfinite(losses[0]):
             raise FloatingPointError("the loss is not finite")
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
@@ -433,7 +451,10 @@ class Step:
         self.update_teacher(numbers["momentum"])
         self.image.move_centre(image_mean)
         self.point.move_centre(point_mean)
-        return losses + [norm]
+        numbers = torch.cat((losses.double(), norm.view(1))).tolist()
+        if not math.isfinite(numbers[0]):
+            raise FloatingPointError("the loss is not finite")
+        return numbers
 
 
 # --- Check against the reference numbers -----------------------------------------------------------------------------
@@ -571,14 +592,32 @@ def serve(path, options):
     else:
         check_command, step_command = training_commands(c, tensors, weights, options)
     del tensors, weights
-    served.answer(describe(options), at_start, check_command, step_command)
+    if options.device == "cpu":
+        served.answer(describe(options), at_start, check_command, step_command)
+        return
+    served.answer(describe(options), 0, check_command, finished(step_command), torch.cuda.max_memory_allocated,
+                  torch.cuda.reset_peak_memory_stats)
+
+
+def finished(step):
+    """`step`, until the device has done all of it."""
+    def run():
+        step()
+        torch.cuda.synchronize()
+    return run
+
+
+def on_host(array, options):
+    """A tensor that a step takes from the host: in pinned memory where a GPU copies it."""
+    value = tensor(array)
+    return value.pin_memory() if options.device == "cuda" else value
 
 
 def training_commands(c, tensors, weights, options):
     step = Step(c, weights, options)
-    views = [tensor(tensors[f"view{v}"]) for v in range(len(c["sizes"]))]
-    points = tensor(tensors["teacher_points"]), tensor(tensors["student_points"])
-    keep = tensor(numpy.moveaxis(tensors["keep"], 0, 2)).flatten(2)
+    views = [on_host(tensors[f"view{v}"], options) for v in range(len(c["sizes"]))]
+    points = on_host(tensors["teacher_points"], options), on_host(tensors["student_points"], options)
+    keep = tensor(numpy.moveaxis(tensors["keep"], 0, 2)).flatten(2).to(options.device)
     return lambda: step.step(views, *points, keep, c), lambda: step.step(views, *points, step.draw_keep(), c)
 
 
@@ -589,7 +628,7 @@ def features_commands(c, tensors, weights, options):
     backbone.eval().requires_grad_(False)
     images = tensor(tensors["images"])
     forward = torch.compile(backbone) if options.compile else backbone
-    context = torch.autocast("cpu", dtype=torch.bfloat16) if options.precision == "bf16" else contextlib.nullcontext()
+    context = autocast(options)
 
     @torch.no_grad()
     def features():
@@ -609,6 +648,7 @@ def describe(options):
         "numpy": numpy.__version__,
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
         "mode": f"torch.compile ({options.compile})" if options.compile else "eager",
         "precision": options.precision,
         "attention": options.attention,
@@ -624,14 +664,23 @@ def main():
     parser.add_argument("--serve", metavar="START", help="file that dssl-step or dssl-features wrote")
     parser.add_argument("--task", choices=("step", "features"), default="step")
     parser.add_argument("--threads", type=int, default=0, help="0: as many as the process may use")
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32", help="tf32: on a GPU alone")
     parser.add_argument("--compile", nargs="?", const="default", choices=("default", "max"), help="torch.compile")
     parser.add_argument("--attention", choices=("split", "masked"), default="split")
     parser.add_argument("--lean", action="store_true", help="heads only on the rows that the loss reads")
     parser.add_argument("--no-fused", dest="fused", action="store_false", help="the foreach optimiser")
     options = parser.parse_args()
+    if options.precision == "tf32" and options.device != "cuda":
+        parser.error("--precision tf32: with --device cuda alone")
+    if options.device == "cuda" and options.task != "step":
+        parser.error("--device cuda: with --task step alone")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: PyTorch finds no GPU")
+    torch.set_float32_matmul_precision("high" if options.precision == "tf32" else "highest")
     torch.set_num_threads(options.threads or len(os.sched_getaffinity(0)))
     if options.check:
+        options.device = "cpu"
         raise SystemExit(0 if check(options.check, options) else 1)
     if options.serve:
         serve(options.serve, options)

@@ -3,6 +3,8 @@
 
     run.py --build build/release/benchmarks --python PYTHON_WITH_TORCH --out pairs.json \
            [--task step|features] [--arch small16 ...] [--peer eager|compile|compile-max ...] [--precision f32|bf16]
+    run.py --build build/cuda/benchmarks --python PYTHON_WITH_TORCH --out pairs.json --device cuda \
+           [--arch tiny16 ...] [--peer eager|eager-masked|compile ...] [--precision f32|tf32|bf16] [--batch N]
     run.py --build build/release/benchmarks --python PYTHON_WITH_FAISS --out pairs.json \
            --task search [--arch cosine distance coreset] [--peer faiss|faiss-numpy] [--features FILE] [--sizes=--rows=N ...]
 
@@ -13,6 +15,10 @@ speeds it up: one thread a processor, a malloc that keeps its memory and uses hu
 How much of the processors somebody else used meanwhile is written beside the times; above 5 % the result is marked
 as taken under load, and its times are not to be quoted: threads that wait for each other lose far more than their
 share then. What still means something is the ratio of processor time with --threads 1, which is written too.
+
+With --device cuda both use the same GPU, one after the other, so that each has all of its memory; a step is timed
+until the device has done it. Peaks are the device's then: the plan and scratch of dssl, what PyTorch's allocator gave
+out. A program that runs out of the device's memory ends this one with status 3.
 
 Writes JSON, and a Markdown table to stdout. Standard library only.
 """
@@ -49,13 +55,23 @@ DEFAULTS = {  # what is compared, and beside which peers
 }
 
 
+class Ended(RuntimeError):
+    """A program ended before it was told to."""
+
+
+class OutOfMemory(Ended):
+    """A program that ended for lack of the device's memory."""
+
+
 class Contestant:
     """A program that answers a command a line."""
 
     def __init__(self, command, environment):
         self.command = command
+        # What it says of an error is read when it has ended, and told then.
+        self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, env=environment, text=True, bufsize=1,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         word, _, description = self.x_line().partition(" ")
         if word != "ready":
             raise RuntimeError(f"{command[0]} says {word!r}; expected 'ready'")
@@ -64,7 +80,13 @@ class Contestant:
     def x_line(self):
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{' '.join(self.command)} ended with status {self.process.wait()}")
+            self.process.wait()
+            self.errors.seek(0)
+            said = self.errors.read()
+            sys.stderr.write(said)
+            if "out of memory" in said.lower():
+                raise OutOfMemory(self.command[0])
+            raise Ended(f"{' '.join(self.command)} ended with status {self.process.wait()}")
         return line.strip()
 
     def ask(self, command):
@@ -81,6 +103,8 @@ class Contestant:
     def end(self):
         self.process.stdin.close()
         self.process.wait()
+        self.errors.seek(0)
+        sys.stderr.write(self.errors.read())
 
 
 def machine_busy():
@@ -103,11 +127,66 @@ def same(ours, theirs, bounds):
     return differences, all(d <= bound for d, bound in zip(differences, bounds))
 
 
+def check_steps(options):
+    return 3 if options.task == "step" else 1
+
+
+def checked(options, arch, peer, ours, theirs):
+    """What both gave beside their differences. Ends the program unless they compute the same."""
+    # Rounding grows from step to step; bf16 keeps three digits.
+    coarse = any(p in ("bf16", "tf32") for p in (options.precision, options.ours_precision))
+    checks, agree = [], True
+    for i, (a, b) in enumerate(zip(ours, theirs)):
+        loss, norm = (2e-2, 1e-1) if coarse else (1e-5 * 10**i, 1e-3)
+        differences, fits = same(a, b, [loss, loss, loss, norm] if options.task == "step" else [10 * loss] * 3)
+        checks.append({"ours": a, "peer": b, "differences": differences})
+        agree = agree and fits
+    if not agree:
+        print(json.dumps(checks, indent=1), file=sys.stderr)
+        raise SystemExit(f"{arch}, {peer}: the two do not compute the same thing; no times are taken")
+    return checks
+
+
+def in_turn(options, arch, peer, ours, theirs):
+    """What both programs give, and their steps in pairs, A B A B."""
+    both = (ours, theirs)
+    values = [[who.ask("check") for _ in range(check_steps(options))] for who in both]
+    checks = checked(options, arch, peer, *values)
+    for _ in range(options.warm_up):
+        for who in both:
+            who.ask("step")
+    busy, used, begin = machine_busy(), ours.busy() + theirs.busy(), time.monotonic()
+    steps = [[timed_step(who) for who in both] for _ in range(options.pairs)]
+    elapsed = time.monotonic() - begin
+    others = (machine_busy() - busy - (ours.busy() + theirs.busy() - used)) / elapsed / os.cpu_count()
+    results = [{"description": who.description, "steps": list(own), "peak": who.ask("peak"), "others": others}
+               for who, own in zip(both, zip(*steps))]
+    for who in both:
+        who.end()
+    return *results, checks
+
+
+def alone(program, options):
+    """What one program gives while it runs alone."""
+    checks = [program.ask("check") for _ in range(check_steps(options))]
+    for _ in range(options.warm_up):
+        program.ask("step")
+    busy, used, begin = machine_busy(), program.busy(), time.monotonic()
+    steps = [timed_step(program) for _ in range(options.pairs)]
+    elapsed = time.monotonic() - begin
+    out = {"description": program.description, "checks": checks, "steps": steps, "peak": program.ask("peak"),
+           "others": (machine_busy() - busy - (program.busy() - used)) / elapsed / os.cpu_count()}
+    program.end()
+    return out
+
+
 def compare(options, arch, peer):
     threads = options.threads or len(os.sched_getaffinity(0))
-    program = os.path.join(options.build, "dssl-" + options.task)
+    on_gpu = options.device == "cuda"
+    program = os.path.join(options.build, "dssl-cuda-step" if on_gpu else "dssl-" + options.task)
     sizes = ["--arch", arch]
-    script, told = "densedino.py", ["--task", options.task, "--precision", options.precision]
+    script = "densedino.py"
+    told = ["--task", options.task, "--precision", options.precision, "--device", options.device]
     if options.task == "search":
         script, told = "faiss_search.py", ["--search", arch]
         sizes = ["--search", arch, *options.sizes, *(["--features", options.features] if options.features else [])]
@@ -119,49 +198,36 @@ def compare(options, arch, peer):
         start = os.path.join(folder, "start.safetensors")
         subprocess.run([program, *sizes, "--write-start", start], check=True)
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), GLIBC_TUNABLES=PEER_MALLOC)
+        own_threads = [] if on_gpu else ["--threads", str(threads)]
         environment.update(item.split("=", 1) for item in options.peer_env)
-        ours = Contestant([program, *sizes, "--serve", "--start", start, "--threads", str(threads),
-                           "--precision", options.ours_precision or options.precision], dict(os.environ))
-        theirs = Contestant([options.python, os.path.join(HERE, script), "--serve", start, "--threads", str(threads),
-                             *told, *PEERS[peer]], environment)
 
-    # Rounding grows from step to step; bf16 keeps three digits.
-    coarse = "bf16" in (options.precision, options.ours_precision)
-    checks, agree = [], True
-    for i in range(3 if options.task == "step" else 1):
-        a, b = ours.ask("check"), theirs.ask("check")
-        loss, norm = (2e-2, 1e-1) if coarse else (1e-5 * 10**i, 1e-3)
-        differences, fits = same(a, b, [loss, loss, loss, norm] if options.task == "step" else [10 * loss] * 3)
-        checks.append({"ours": a, "peer": b, "differences": differences})
-        agree = agree and fits
-    if not agree:
-        print(json.dumps(checks, indent=1), file=sys.stderr)
-        raise SystemExit(f"{arch}, {peer}: the two do not compute the same thing; no times are taken")
+        def start_ours():
+            return Contestant([program, *sizes, "--serve", "--start", start, *own_threads, "--precision",
+                               options.ours_precision or options.precision], dict(os.environ))
 
-    for _ in range(options.warm_up):
-        ours.ask("step")
-        theirs.ask("step")
-    busy, used, begin = machine_busy(), ours.busy() + theirs.busy(), time.monotonic()
-    pairs, processor = [], []
-    for _ in range(options.pairs):
-        a, b = timed_step(ours), timed_step(theirs)
-        pairs.append((a[0], b[0]))
-        processor.append((a[1], b[1]))
-    elapsed = time.monotonic() - begin
-    others = (machine_busy() - busy - (ours.busy() + theirs.busy() - used)) / elapsed / os.cpu_count()
-    memory = {"ours": ours.ask("peak"), "peer": theirs.ask("peak")}
-    ours.end()
-    theirs.end()
+        def start_theirs():
+            return Contestant([options.python, os.path.join(HERE, script), "--serve", start, "--threads", str(threads),
+                               *told, *PEERS[peer]], environment)
+
+        if on_gpu:
+            ours, theirs = (alone(make(), options) for make in (start_ours, start_theirs))
+            checks = checked(options, arch, peer, ours["checks"], theirs["checks"])
+        else:
+            ours, theirs, checks = in_turn(options, arch, peer, start_ours(), start_theirs())
+    others = max(ours["others"], theirs["others"])
+    memory = {"ours": ours["peak"], "peer": theirs["peak"]}
+    pairs = list(zip(*([s for s, _ in who["steps"]] for who in (ours, theirs))))
+    processor = list(zip(*([p for _, p in who["steps"]] for who in (ours, theirs))))
 
     def seconds(values):
         return {"median": statistics.median(values), "min": min(values), "max": max(values), "all": list(values)}
 
     return {
-        "task": options.task, "arch": arch, "peer": peer, "threads": threads,
-        "workload": ours.description["workload"], "flop": ours.description["flop"],
+        "task": options.task, "device": options.device, "arch": arch, "peer": peer, "threads": threads,
+        "workload": ours["description"]["workload"], "flop": ours["description"]["flop"],
         "precision": {"ours": options.ours_precision or options.precision, "peer": options.precision},
-        "ours": {**ours.description, "seconds": seconds([a for a, _ in pairs])},
-        "peer_run": {**theirs.description, "seconds": seconds([b for _, b in pairs])},
+        "ours": {**ours["description"], "seconds": seconds([a for a, _ in pairs])},
+        "peer_run": {**theirs["description"], "seconds": seconds([b for _, b in pairs])},
         "ratio": seconds([b / a for a, b in pairs]),
         "processor_seconds": {
             "ours": seconds([a for a, _ in processor]), "peer": seconds([b for _, b in processor]),
@@ -206,7 +272,8 @@ def main():
     parser.add_argument("--features", help="search: patch features that dssl-features wrote as safetensors")
     parser.add_argument("--sizes", action="append", default=[], metavar="ARGUMENT",
                         help="search: a size as dssl-search takes it, as in --sizes=--rows=50000; may be repeated")
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: with --task step alone")
+    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32", help="tf32: with --device cuda")
     parser.add_argument("--ours-precision", help="where it differs from the peer's")
     parser.add_argument("--threads", type=int, default=0, help="0: all processors")
     parser.add_argument("--pairs", type=int, default=7)
@@ -218,11 +285,17 @@ def main():
     options = parser.parse_args()
     if options.pairs < 5:
         parser.error("--pairs: at least 5")
+    if options.device == "cuda" and options.task != "step":
+        parser.error("--device cuda: with --task step alone")
     arches, peers = DEFAULTS[options.task]
     results = []
     for arch in options.arch or arches:
         for peer in options.peer or peers:
-            results.append(compare(options, arch, peer))
+            try:
+                results.append(compare(options, arch, peer))
+            except OutOfMemory as error:
+                print(f"{arch}, {peer}: {error} ran out of the device's memory", file=sys.stderr)
+                raise SystemExit(3) from error
             known = []
             if os.path.exists(options.out):
                 with open(options.out) as file:

@@ -20,16 +20,17 @@ def reset_peak():
         file.write("5")
 
 
-def answer(description, at_start, check, step):
-    """`step`: seconds of one call of `step`; `check`: the numbers that `check` gives; `peak`: largest resident memory
-    since the first `step`, and `at_start`, in bytes."""
+def answer(description, at_start, check, step, peak=lambda: status_bytes("VmHWM"), reset=reset_peak):
+    """`step`: seconds of one call of `step`; `check`: the numbers that `check` gives; `peak`: the bytes that `peak`
+    gives, the largest resident memory where it is not given, since the first `step`, before which `reset` is called,
+    and `at_start`."""
     measured = False
     print("ready", json.dumps(description), flush=True)
     for line in sys.stdin:
         command = line.strip()
         if command == "step":
             if not measured:
-                reset_peak()
+                reset()
                 measured = True
             begin = time.perf_counter()
             step()
@@ -37,6 +38,6 @@ def answer(description, at_start, check, step):
         elif command == "check":
             print(" ".join(f"{x:.9g}" for x in check()), flush=True)
         elif command == "peak":
-            print(status_bytes("VmHWM"), at_start, flush=True)
+            print(peak(), at_start, flush=True)
         else:
             raise SystemExit(f"unknown command {command!r}")
