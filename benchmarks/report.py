@@ -126,10 +126,11 @@ PAIR_HEAD = ("model", "batch", "threads", "format", "peer", "dssl, s", "peer, s"
 
 def step_rows(steps):
     return [
-        (NAMES[s["workload"]["arch"]], s["workload"]["batch"], s["precision"], s["threads"], spread(s["seconds"]),
+        (NAMES[s["workload"]["arch"]], s["workload"]["batch"],
+         s["precision"] + (", recompute" if s.get("recompute") else ""), s["threads"], spread(s["seconds"]),
          number(s["images_per_second"]), number(s["flops"] / 1e9), f"{s['of_ceiling']:.0%}{loaded(s['others_load'])}",
          megabytes(s["memory"]["plan"] + s["memory"]["scratch"]), megabytes(s["memory"]["peak"]))
-        for s in sorted(steps, key=lambda s: (s["workload"]["arch"], s["precision"], s["threads"]))
+        for s in sorted(steps, key=lambda s: (s["workload"]["arch"], s["precision"], s["threads"], s.get("recompute", False)))
     ]
 
 

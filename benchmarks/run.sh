@@ -64,6 +64,9 @@ for precision in $precisions; do
     done
   done
   for arch in small16 tiny16; do
+    say "step of $arch, $precision, recompute"
+    "$programs/dssl-step" --arch $arch --precision "$precision" --steps $steps --warm-up $warm_up --recompute \
+      > "$out/step-recompute-$arch-$precision.json"
     say "parts of a step of $arch, $precision"
     "$programs/dssl-step" --arch $arch --precision "$precision" --steps $steps --warm-up $warm_up --parts \
       > "$out/step-parts-$arch-$precision.json"

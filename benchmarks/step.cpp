@@ -28,6 +28,7 @@ struct Options {
   int warm_up = 3;
   Index batch = 0;       // 0: the workload's own
   Index prototypes = 0;  // 0: the workload's own
+  bool recompute = false;
   bool parts = false;
   bool scaling = false;
   bool serve = false;
@@ -42,7 +43,8 @@ void measure(const Options& options, Workload workload, std::string_view name, B
   if (options.batch > 0) workload.batch = options.batch;
   if (options.prototypes > 0) workload.prototypes = options.prototypes;
   StepOptions step_options{.shape = workload.shape(Recipe::Backbone::config.channels),
-                           .prototypes = workload.prototypes};
+                           .prototypes = workload.prototypes,
+                           .recompute = options.recompute};
   TrainingStep<Recipe, B> step(backend, step_options);
   const Numbers numbers{.learning_rate = 5e-4 * static_cast<double>(workload.batch) / 256.0};
 
@@ -84,6 +86,7 @@ void measure(const Options& options, Workload workload, std::string_view name, B
            {"parameters", step.layout().parameter_count()},
            {"backend", backend.describe()},
            {"precision", options.precision},
+           {"recompute", options.recompute},
            {"flop", flop},
            {"machine", machine_json()}};
   json plan = json::array();
@@ -180,6 +183,7 @@ int main(int argc, char** argv) {
   app.add_option("--warm-up", options.warm_up, "steps before them")->capture_default_str();
   app.add_option("--batch", options.batch, "images a step; 0: the workload's own")->capture_default_str();
   app.add_option("--prototypes", options.prototypes, "0: the workload's own")->capture_default_str();
+  app.add_flag("--recompute", options.recompute, "keep only what enters each block and compute the rest again");
   app.add_flag("--parts", options.parts, "time every primitive too");
   app.add_flag("--scaling", options.scaling,
                "one thread, and what up to 64 would take by the times of all tasks");
