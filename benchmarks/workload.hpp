@@ -33,7 +33,7 @@ struct Workload {
 
 /// The published recipe with another backbone and head.
 template <class Backbone, class Head = ProjectionHead<HeadConfig{}>>
-using Published = DenseDino::with_backbone<Backbone>::template with_head<Head>;
+using Published = typename DenseDino::with_backbone<Backbone>::template with_head<Head>;
 
 /// Calls `visit.template operator()<Recipe>(name, workload)` for every workload.
 template <class Visit>

@@ -60,7 +60,7 @@ template <class Base, std::size_t I = 0>
 /// The job with its architecture's backbone and head, and the recipe it names. Throws `OptionError`.
 template <class Backbone, class Head>
 [[nodiscard]] RunSummary run_architecture(const Job& job, RunLog& log) {
-  using Dense = DenseDino::with_backbone<Backbone>::template with_head<Head>;
+  using Dense = typename DenseDino::with_backbone<Backbone>::template with_head<Head>;
   if (job.recipe == "densedino") return run_relation<Dense>(job, log);
   if (job.recipe == "dino") {
     return run_recipe<typename Dense::template with_tokens<ClassToken>::template with_loss<ImageLoss>>(job,
