@@ -89,7 +89,7 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
       cpu.batch_norm_backward(d_qkv_, b_, c_, d_qkv_, qkv_, b_, b_, b_);
       cpu.gelu_forward(y_, y_);
       cpu.gelu_backward(y_, y_, y_);
-      cpu.gelu_again_backward(d_qkv_, y_, b_, y_, qkv_);
+      cpu.gelu_again_backward(d_qkv_, qkv_, VectorView<float>(b.data(), 3 * width), qkv_, d_qkv_);
       cpu.residual_norm_forward(narrow_, {x_, mean_, VectorView<float>(log_sum.data(), rows)}, narrow_, x_,
                                 {}, {}, b_, b_, 1e-6);
       cpu.norm_residual_backward(narrow_, b_, c_, narrow_, c_, x_, {}, x_, mean_, mean_, b_, {});
