@@ -208,14 +208,9 @@ def measured(programs, name, command, weights, out):
 def figures(name, result):
     """The figures of a result.json that the table shows, in percent."""
     if name == "segment":
-        return {"linear probe, mIoU": 100 * result["mean_iou"]}
+        return {"linear probe, mIoU": 100 * result["miou"]}
     if name == "retrieve":
-        clusters = result["clusters"]
-        if isinstance(clusters, dict):
-            clusters = next(iter(clusters.values()))
-        elif isinstance(clusters, list):
-            clusters = clusters[0]
-        return {"retrieval, mIoU": 100 * result["retrieval"]["mean_iou"], "300 clusters, mIoU": 100 * clusters["mean_iou"]}
+        return {"retrieval, mIoU": 100 * result["retrieval"]["miou"], "300 clusters, mIoU": 100 * result["clusters"][0]["miou"]}
     if name == "classify":
         return {"20 nearest, right": 100 * result["knn"]["20"], "linear, right": 100 * result["linear"]["accuracy"]}
     found = {"image AUROC": 100 * result["images"]["auroc"], "pixel AUROC": 100 * result["pixels"]["auroc"],
