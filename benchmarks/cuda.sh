@@ -32,6 +32,7 @@ while (($# > 0)); do
     *) sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
   esac
 done
+build=$(realpath -m "$build") out=$(realpath -m "$out")
 say() { echo "cuda.sh: $*" >&2; }
 
 mkdir -p "$out"
@@ -65,7 +66,7 @@ fi
 steps=20
 precisions="bf16 tf32 f32"
 if ((quick)); then steps=3 precisions=bf16; fi
-rm -f "$out"/{step,parts}-*.json "$out"/kernels-*.csv "$out"/{pairs.json,no-memory.txt}
+rm -f "$out"/{step,parts}-*.json "$out"/kernels-*.csv "$out"/{pairs.json,no-memory.txt,tried.txt}
 declare -A largest
 for arch in tiny16 small16 base16; do
   for precision in $precisions; do
@@ -110,6 +111,8 @@ if [[ -n $python ]]; then
   pair() {
     local arch=$1 batch=$2 peer=$3 status
     while ((batch >= 64)); do
+      grep -qsx "$arch $batch $peer" "$out/tried.txt" && break
+      echo "$arch $batch $peer" >>"$out/tried.txt"
       say "dssl and PyTorch ($peer), $arch, batch $batch"
       status=0
       "$root/benchmarks/peers/run.py" --build "$build/benchmarks" --python "$python" --device cuda --arch "$arch" \

@@ -13,7 +13,7 @@ import glob
 import json
 import os
 
-from report import NAMES, both, grouped, number, read, table
+from report import NAMES, both, grouped, number, read, table, write
 
 SHOWN = 3  # parts, and kernels, that are named
 
@@ -103,22 +103,13 @@ def page(results):
     return "\n".join(lines)
 
 
-def write(folder, name, text):
-    path = os.path.join(folder, name)
-    with open(path + ".new", "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
-
-
 def main():
     parser = argparse.ArgumentParser(description="Makes cuda.json and cuda.md from what cuda.sh measured.")
     parser.add_argument("--results", required=True, help="folder that cuda.sh wrote to")
     folder = parser.parse_args().results
     results = collect(folder)
-    write(folder, "cuda.json", json.dumps(results, indent=1) + "\n")
-    write(folder, "cuda.md", page(results))
+    write(os.path.join(folder, "cuda.json"), json.dumps(results, indent=1) + "\n")
+    write(os.path.join(folder, "cuda.md"), page(results))
 
 
 if __name__ == "__main__":

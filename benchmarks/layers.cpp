@@ -69,6 +69,7 @@ class BlockCase {
     ParameterCursor<T> gradients(x_layout, x_weight_gradients.data());
     x_d_bound = BlockParameters<T>::bind(gradients);
     forward();
+    x_hidden.assign(x_activations.hidden.data(), x_activations.hidden.data() + x_activations.hidden.size());
   }
 
   void forward() {
@@ -77,6 +78,7 @@ class BlockCase {
   }
   void backward() {
     draw(x_gradients.d_x.flat().first(64), 3, 1e-3);  // the rest drifts, but stays ordinary numbers
+    std::copy(x_hidden.begin(), x_hidden.end(), x_activations.hidden.data());  // the last pass overwrote them
     block_backward<private_relation>(x_backend, x_gradients, x_d_bound, x_activations, x_scratch,
                                      MatrixView<const T>(x_x), x_bound, x_size, x_device, {},
                                      x_tokens.reads(), false);
@@ -101,6 +103,7 @@ class BlockCase {
   MatrixView<T> x_x, x_branch;
   BlockScratch<T> x_scratch;
   BlockActivations<T> x_activations;
+  std::vector<T> x_hidden;  // what the forward pass left there
   BlockGradients<T> x_gradients;
   BlockParameters<const T> x_bound;
   BlockParameters<T> x_d_bound;

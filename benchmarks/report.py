@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Turns measured results into one JSON file, one Markdown table and the page docs/performance.md.
 
-    report.py --results benchmarks/results [--docs docs [--page performance] [--note TEXT]]
+    report.py --results benchmarks/results [--docs docs [--page performance] [--title TEXT] [--note TEXT]]
 
 Reads what run.sh left in the folder (or, where that is gone, its results.json), writes results.json and results.md
 there, and with --docs the page and its plots: a page for each machine, if there are several. Standard library only: the
@@ -23,6 +23,15 @@ def read(path):
         return None
     with open(path) as file:
         return json.load(file)
+
+
+def write(path, text):
+    """Writes a file whole or not at all."""
+    with open(path + ".new", "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)
 
 
 def collect(folder):
@@ -330,7 +339,7 @@ def load_line(results):
             "The ratio of processor time with one thread is what still means something.")
 
 
-def page(results, plots, name, folder, note):
+def page(results, plots, name, folder, title, note):
     def section(title, *blocks):
         return "\n\n".join((f"## {title}", *(b for b in blocks if b)))
 
@@ -338,7 +347,7 @@ def page(results, plots, name, folder, note):
         plot = f"{name}-{plot}"
         return f"![{text}](images/{plot})" if plot in plots else ""
 
-    parts = ["# Performance",
+    parts = [f"# {title}",
              f"Made by `benchmarks/report.py` from `{folder}/results.json`: change the measurements, not this page."
              + (f" {note}" if note else ""),
              "## Machine and conditions", machine_lines(results), load_line(results)]
@@ -450,14 +459,12 @@ def main():
     parser.add_argument("--results", required=True, help="folder that run.sh wrote")
     parser.add_argument("--docs", help="folder of the documentation; the page there is written anew")
     parser.add_argument("--page", default="performance", help="name of the page, and what its plots' names begin with")
+    parser.add_argument("--title", default="Performance", help="of the page")
     parser.add_argument("--note", default="", help="a sentence or two at its beginning, in Markdown")
     options = parser.parse_args()
     results = collect(options.results)
-    with open(os.path.join(options.results, "results.json"), "w") as file:
-        json.dump(results, file, indent=1)
-        file.write("\n")
-    with open(os.path.join(options.results, "results.md"), "w") as file:
-        file.write(markdown(results))
+    write(os.path.join(options.results, "results.json"), json.dumps(results, indent=1) + "\n")
+    write(os.path.join(options.results, "results.md"), markdown(results))
     if not options.docs:
         return
     plots = {}
@@ -474,10 +481,9 @@ def main():
         if os.path.basename(old).startswith(tuple(f"{prefix}-{kind}-" for kind in ("step", "features", "parts"))):
             os.remove(old)
     for name, svg in plots.items():
-        with open(os.path.join(images, name), "w") as file:
-            file.write(svg)
-    with open(os.path.join(options.docs, prefix + ".md"), "w") as file:
-        file.write(page(results, plots, prefix, options.results, options.note))
+        write(os.path.join(images, name), svg)
+    write(os.path.join(options.docs, prefix + ".md"),
+          page(results, plots, prefix, options.results, options.title, options.note))
 
 
 if __name__ == "__main__":

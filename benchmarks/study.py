@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 
+from report import write
+
 METHODS = ["random", "dino", "densedino", "feature-map"]
 ARCH = ["--arch", "nano8"]
 FEW = ["--threads", "1", "--precision", "bf16"]
@@ -50,7 +52,7 @@ class Set:
         lists = os.path.join(folder, "ImageSets", "Segmentation")
         os.makedirs(lists, exist_ok=True)
         for link, target in (("JPEGImages", "images"), ("SegmentationClass", "masks")):
-            if not os.path.exists(os.path.join(folder, link)):
+            if not os.path.lexists(os.path.join(folder, link)):
                 os.symlink(os.path.join(self.root, target), os.path.join(folder, link))
         for split, names in splits.items():
             write(os.path.join(lists, split + ".txt"), "".join(n[0] + "\n" for n in names))
@@ -108,7 +110,7 @@ class NeuSurface(Set):
         os.makedirs(folder, exist_ok=True)
         for name in os.listdir(os.path.join(self.root, "images")):
             link = os.path.join(folder, os.path.splitext(name)[0])
-            if not os.path.exists(link):
+            if not os.path.lexists(link):
                 os.symlink(os.path.join(self.root, "images", name), link)
         return folder
 
@@ -164,15 +166,6 @@ SETS = {"camvid": Camvid, "voc_animals": VocAnimals, "neu_surface": NeuSurface, 
         "magnetic_tile": MagneticTile, "deeppcb": DeepPcb}
 
 
-def write(path, text):
-    """Writes a file whole or not at all."""
-    with open(path + ".new", "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
-
-
 def run(command, log):
     print("study:", " ".join(command), file=sys.stderr, flush=True)
     with open(log, "w") as file:
@@ -182,16 +175,20 @@ def run(command, log):
 
 
 def pretrained(programs, images, method, out):
-    """The teacher's weights of a method on a set; trains where they are not there."""
-    weights = os.path.join(out, method, "teacher.safetensors")
-    if not os.path.exists(os.path.join(out, method, "done")):
-        command = [f"{programs}/dssl-pretrain", "--data", images.images(), "--recipe", method, *NUMBERS, *images.pretrain,
-                   "--out", os.path.join(out, method), "--overwrite"]
-        if method == "densedino":
-            command += ["--points", "4"]
-        run(command, os.path.join(out, method + ".log"))
-        write(os.path.join(out, method, "done"), "")
-    return weights
+    """The teacher's weights of a method on a set; trains where a run of these numbers is not there."""
+    numbers = ["--data", images.images(), "--recipe", method, *NUMBERS, *images.pretrain]
+    if method == "densedino":
+        numbers += ["--points", "4"]
+    done = os.path.join(out, method, "done")  # what the run was made with, once it is whole
+    made = None
+    if os.path.exists(done):
+        with open(done) as file:
+            made = file.read()
+    if made != " ".join(numbers):
+        run([f"{programs}/dssl-pretrain", *numbers, "--out", os.path.join(out, method), "--overwrite"],
+            os.path.join(out, method + ".log"))
+        write(done, " ".join(numbers))
+    return os.path.join(out, method, "teacher.safetensors")
 
 
 def measured(programs, name, command, weights, out):
@@ -213,12 +210,12 @@ def figures(name, result):
         return {"retrieval, mIoU": 100 * result["retrieval"]["miou"], "300 clusters, mIoU": 100 * result["clusters"][0]["miou"]}
     if name == "classify":
         return {"20 nearest, right": 100 * result["knn"]["20"], "linear, right": 100 * result["linear"]["accuracy"]}
-    found = {"image AUROC": 100 * result["images"]["auroc"], "pixel AUROC": 100 * result["pixels"]["auroc"],
-             "AUPRO 30 %": 100 * result["aupro_30"]}
+    found = {"image AUROC": result["images"]["auroc"], "pixel AUROC": result["pixels"]["auroc"],
+             "AUPRO 30 %": result["aupro_30"]}
     for kind, score in result.get("labels", {}).items():
-        if isinstance(score, dict) and score.get("auroc") is not None and kind not in ("good", ""):
-            found[kind + ", image AUROC"] = 100 * score["auroc"]
-    return {k: v for k, v in found.items() if v is not None}
+        if kind not in ("good", ""):
+            found[kind + ", image AUROC"] = score.get("auroc")
+    return {kind: 100 * share for kind, share in found.items() if share is not None}  # null: not to be had
 
 
 def table(rows):

@@ -2,6 +2,14 @@
 # and by its installed package in the same way.
 include(CheckCXXSourceCompiles)
 
+# A check that compiles is remembered: forgets that of other files than these.
+function(dssl_check_again_if_changed check)
+  if(NOT "${${check}_OF}" STREQUAL "${ARGN}")
+    unset(${check} CACHE)
+    set(${check}_OF "${ARGN}" CACHE INTERNAL "What ${check} was found out of")
+  endif()
+endfunction()
+
 # dssl_find_onednn(<libraries> <folders> <why>): what to link and to include, or no libraries and the reason. Header and
 # library are looked for by name: the package file that Debian ships ends the configuration where OpenCL's development
 # files are missing, which nothing here needs.
@@ -16,6 +24,7 @@ function(dssl_find_onednn libraries folders why)
       PARENT_SCOPE)
     return()
   endif()
+  dssl_check_again_if_changed(DSSL_ONEDNN_LINKS ${DSSL_ONEDNN_LIBRARY} ${DSSL_ONEDNN_INCLUDE_DIR})
   # Its threads must be held to one inside a task of dssl's.
   set(CMAKE_REQUIRED_LIBRARIES ${DSSL_ONEDNN_LIBRARY} gomp)
   set(CMAKE_REQUIRED_INCLUDES ${DSSL_ONEDNN_INCLUDE_DIR})
@@ -53,6 +62,7 @@ function(dssl_find_cblas libraries folders why)
       PARENT_SCOPE)
     return()
   endif()
+  dssl_check_again_if_changed(DSSL_CBLAS_LINKS ${DSSL_CBLAS_LIBRARY} ${DSSL_CBLAS_INCLUDE_DIR})
   set(CMAKE_REQUIRED_LIBRARIES ${DSSL_CBLAS_LIBRARY})
   set(CMAKE_REQUIRED_INCLUDES ${DSSL_CBLAS_INCLUDE_DIR})
   check_cxx_source_compiles("

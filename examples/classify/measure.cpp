@@ -286,8 +286,8 @@ class Classification {
   ImageFiles x_train_files, x_test_files;
   ClassNames x_classes;
   LabelledFeatures x_train, x_test;
-  // Of the last way that was asked for, or of the first k: a way chosen by its accuracy on the test set would flatter
-  // it.
+  // Of tuning where it was asked for, else of the linear classifier, or of the first k: a way chosen by its accuracy on
+  // the test set would flatter it.
   Predictions x_predicted;
   Labels x_truth;
   std::string x_by;

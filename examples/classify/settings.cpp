@@ -45,8 +45,8 @@ void add_options(CLI::App& app, ClassifySettings& s) {
   app.add_option(
          "--by", s.by,
          "knn (votes of the nearest training images), linear (a linear classifier), tune (the whole backbone is "
-         "trained with a linear classifier), or several. Predictions and confusion are those of the last of them, or of "
-         "the first k")
+         "trained with a linear classifier on its class token, whatever --token, --blocks, --no-norm and --flips say), or "
+         "several. Predictions and confusion are tune's, or else those of the linear classifier, or of the first k")
       ->delimiter(',')
       ->check(CLI::IsMember({"knn", "linear", "tune"}))
       ->capture_default_str();
@@ -54,7 +54,7 @@ void add_options(CLI::App& app, ClassifySettings& s) {
                  "What stands for an image: its class token, the mean of its patches, or both")
       ->check(CLI::IsMember({"class", "mean", "both"}))
       ->capture_default_str();
-  app.add_option("--labels", s.labels, "Training images of each class that are learned from, drawn by the seed; 0: all")
+  app.add_option("--labels", s.labels, "Training images of each class that are learned from, drawn by the seed, or as many as there are; 0: all")
       ->check(CLI::Range(Index{0}, Index{1000000000}))
       ->capture_default_str();
   const std::string knn = "Nearest neighbours";

@@ -166,6 +166,24 @@ TEST_CASE("a dropped branch is not computed, and changes nothing") {
   }
 }
 
+TEST_CASE("a block more keeps ten numbers a token and channel, and a few a token") {
+  const auto bytes_of = [](Index depth) {
+    ViTConfig deep = config;
+    deep.mlp_ratio = 4;
+    deep.depth = depth;
+    Arena measure;
+    static_cast<void>(ViTActivations<float>::take(measure, deep, TokenLayout(two_sizes, {.class_token = true}), true));
+    return measure.high_water();
+  };
+  const TokenLayout tokens(two_sizes, {.class_token = true});
+  const auto rows = static_cast<std::size_t>(tokens.rows());
+  const auto width = static_cast<std::size_t>(config.width);
+  // Logs of attention's sums a head, two norms' means and deviations; buffers begin at whole cache lines.
+  const std::size_t few = rows * (static_cast<std::size_t>(config.heads) + 4) + 9 * Arena::alignment / sizeof(float);
+  CHECK(bytes_of(5) - bytes_of(4) <= (10 * rows * width + few) * sizeof(float));
+  CHECK(bytes_of(5) - bytes_of(4) >= 10 * rows * width * sizeof(float));
+}
+
 namespace {
 
 template <class B>

@@ -80,6 +80,10 @@ TEST_CASE("folders and lists give ids and labels") {
   CHECK(first_value(both.load(4)) == 7);
   CHECK(both.part(3, 2).id(1) == "7");
   CHECK(both.part(3, 2).size() == 2);
+  const std::vector<Index> chosen{4, 0, 3};
+  CHECK(both.some(chosen).size() == 3);
+  for (std::size_t i = 0; i < chosen.size(); ++i) CHECK(both.some(chosen).id(static_cast<Index>(i)) == both.id(chosen[i]));
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(both.some({})); }), "none of 5 images"));
 
   CHECK(contains(thrown_by<DataError>([&] { ImageFiles(folder / "nowhere"); }), "nowhere"));
   write_text(folder / "lists/empty.txt", "# nothing\n");

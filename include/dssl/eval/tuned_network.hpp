@@ -34,7 +34,7 @@ struct TuningOptions {
   double learning_rate = 5e-4;  ///< of the head at its peak
   /// A block's rate is this share of the next one's: head and last norm 1, last block layer_decay, first
   /// block layer_decay^depth, embeddings and positions layer_decay^(depth + 1). 1: all alike; 0: the head
-  /// alone.
+  /// and the last norm alone.
   double layer_decay = 0.75;
   double warmup = 0.1;  ///< share of the steps in which the rate rises in even steps; then a cosine to 0
   double weight_decay = 0.05;
@@ -140,10 +140,8 @@ class TunedNetwork {
   void load(std::span<const T> backbone) {
     require_shape(static_cast<Index>(backbone.size()) == x_backbone_size, "weights of ", backbone.size(),
                   " elements; the backbone has ", x_backbone_size);
-    std::vector<T> flat(static_cast<std::size_t>(x_layout.total()));
-    initialise(std::span<T>(flat), x_layout, x_options.seed);
-    std::copy(backbone.begin(), backbone.end(), flat.begin());
-    x_backend.upload(x_parameters.data(), std::span<const T>(flat));
+    initialise(x_backend, x_parameters, x_layout, x_options.seed);
+    x_backend.upload(x_parameters.data(), backbone);
     x_backend.fill(x_gradients, T{0});
     x_backend.fill(x_first, T{0});
     x_backend.fill(x_second, T{0});

@@ -341,8 +341,8 @@ void block_mlp_backward(const B& backend, const BlockParameters<T>& d_p, const B
 
 /// Backward pass of a block. In: the gradient of a.out in g.d_x (in g.d_tail where `last`), and its share of the MLP's
 /// branch (`mlp_branch`). Out: the gradient of x in g.d_x (M,D) =, with the share of the branch before; d_p +=.
-/// What the scratch held after the forward pass (norms, GELU's values) is made again: 2 passes over M D numbers and one
-/// over M hidden. Rows that `keep` leaves out cost nothing. Test: central differences in tests/nn and tests/backbone.
+/// What the scratch held after the forward pass (norms, GELU's values) is made again; a.hidden is overwritten, so this
+/// goes once a forward pass. Rows that `keep` leaves out cost nothing. Test: central differences in tests/nn, backbone.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_backward(const B& backend, const BlockGradients<T>& g, const BlockParameters<T>& d_p,
                     const BlockActivations<T>& a, const BlockScratch<T>& scratch, MatrixView<const T> x,
