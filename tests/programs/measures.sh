@@ -40,9 +40,9 @@ above "$(value wild/result.json linear accuracy)" 0.9 "accuracy beside rates tha
 
 # Few labels: as many images of each class as are asked for, drawn by the seed; the whole backbone is trained.
 few() {
-  classify --train train.txt --test test.txt --by knn,tune --labels 4 --k 1,5 --tune-steps 60 --tune-batch 4 --tune-rate 2e-3 "$@"
+  bare --size 40x56 --train train.txt --test test.txt --by knn,tune --labels 4 --k 1,5 --tune-steps 60 --tune-batch 4 --tune-rate 2e-3 "$@"
 }
-succeeds few --out few
+succeeds few --threads 1 --out few
 [[ $(value few/result.json training_images) == 8 && $(value few/result.json tune training_images) == 8 ]] ||
   fail "not 4 images of each of 2 classes"
 [[ $(value few/result.json confusion by) == '"tune"' && $(wc -l <few/predictions.csv) -eq 25 ]] ||
