@@ -10,7 +10,7 @@
 namespace dssl::programs {
 namespace {
 
-constexpr double width = 520, height = 300, left = 58, right = 14, top = 10, bottom = 46;
+constexpr double width = 520, height = 300, left = 58, right = 28, top = 10, bottom = 46;
 
 using Values = std::vector<std::pair<double, double>>;
 
