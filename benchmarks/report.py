@@ -121,7 +121,7 @@ def search_rows(pairs):
         chosen = p["arch"] == "coreset"
         rows.append(
             (f"coreset of {w['coreset']}" if chosen else f"{w['neighbours']} nearest by {p['arch']}",
-             f"{w['rows']} x {w['width']}", "" if chosen else w["queries"], p["threads"], p["peer_run"]["library"],
+             f"{w['rows']} x {w['width']}, {'patch features' if w.get('features') else 'drawn'}", "" if chosen else w["queries"], p["threads"], p["peer_run"]["library"],
              *pair_cells(p)))
     return rows
 
