@@ -121,7 +121,8 @@ def search_rows(pairs):
         chosen = p["arch"] == "coreset"
         rows.append(
             (f"coreset of {w['coreset']}" if chosen else f"{w['neighbours']} nearest by {p['arch']}",
-             f"{w['rows']} x {w['width']}, {'patch features' if w.get('features') else 'drawn'}", "" if chosen else w["queries"], p["threads"], p["peer_run"]["library"],
+             f"{w['rows']} x {w['width']}, {'patch features' if w.get('features') else 'drawn'}",
+             "" if chosen else w["queries"], p["threads"], p["peer_run"]["library"],
              *pair_cells(p)))
     return rows
 
@@ -139,7 +140,8 @@ def step_rows(steps):
          s["precision"] + (", recompute" if s.get("recompute") else ""), s["threads"], spread(s["seconds"]),
          number(s["images_per_second"]), number(s["flops"] / 1e9), f"{s['of_ceiling']:.0%}{loaded(s['others_load'])}",
          megabytes(s["memory"]["plan"] + s["memory"]["scratch"]), megabytes(s["memory"]["peak"]))
-        for s in sorted(steps, key=lambda s: (s["workload"]["arch"], s["precision"], s["threads"], s.get("recompute", False)))
+        for s in sorted(steps, key=lambda s: (s["workload"]["arch"], s["precision"], s["threads"],
+                                              s.get("recompute", False)))
     ]
 
 

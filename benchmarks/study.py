@@ -33,9 +33,9 @@ class Set:
     def __init__(self, root, out):
         self.root, self.out = root, out
 
-    def listed(self, name, names):
-        """A text file of paths, for --data."""
-        path = os.path.join(self.out, name + ".txt")
+    def listed(self, names):
+        """A text file of the paths of these images, for --data."""
+        path = os.path.join(self.out, "images.txt")
         write(path, "".join(os.path.join(self.root, n) + "\n" for n in names))
         return path
 
@@ -59,13 +59,13 @@ class Set:
         return folder
 
 
-def dense(data, classes, size, epochs, extra=(), memory="60000"):
+def dense(data, classes, size, epochs, extra=()):
     """Linear probe, retrieval and clusters of one segmentation set."""
     common = ["--data", data, "--classes", str(classes), "--size", size, *extra]
     return {
         "segment": ["dssl-segment", *common, "--epochs", str(epochs), "--batch", "5", "--lr", "0.3", "--cache-features",
                     "--standardise"],
-        "retrieve": ["dssl-retrieve", *common, "--memory", memory, "--clusters", "300"],
+        "retrieve": ["dssl-retrieve", *common, "--memory", "60000", "--clusters", "300"],
     }
 
 
@@ -93,7 +93,7 @@ class NeuSurface(Set):
     pretrain = ["--epochs", "20", "--warmup-epochs", "1", *PARTS]
 
     def images(self):
-        return self.listed("images", [f"images/{n[0]}.jpg" for n in self.names("cls_train")])
+        return self.listed([f"images/{n[0]}.jpg" for n in self.names("cls_train")])
 
     def measures(self):
         folder = self.voc({"train": self.names("seg_train"), "val": self.names("seg_test")})
@@ -130,7 +130,7 @@ class MagneticTile(Set):
     pretrain = ["--epochs", "80", "--warmup-epochs", "3", *PARTS]
 
     def images(self):
-        return self.listed("images", [f"images/{n[0]}.jpg" for n in self.names("normal_train")])
+        return self.listed([f"images/{n[0]}.jpg" for n in self.names("normal_train")])
 
     def scored(self, name, normal, defects):
         lines = [f"images/{n[0]}.jpg good" for n in self.names(normal)]
@@ -152,7 +152,7 @@ class DeepPcb(Set):
     pretrain = ["--epochs", "2", "--warmup-epochs", "1", *PARTS]
 
     def images(self):
-        return self.listed("images", [f"images/{n[0]}_{kind}.png" for n in self.names("trainval") for kind in
+        return self.listed([f"images/{n[0]}_{kind}.png" for n in self.names("trainval") for kind in
                                       ("temp", "test")])
 
     def measures(self):
@@ -207,7 +207,8 @@ def figures(name, result):
     if name == "segment":
         return {"linear probe, mIoU": 100 * result["miou"]}
     if name == "retrieve":
-        return {"retrieval, mIoU": 100 * result["retrieval"]["miou"], "300 clusters, mIoU": 100 * result["clusters"][0]["miou"]}
+        return {"retrieval, mIoU": 100 * result["retrieval"]["miou"],
+                "300 clusters, mIoU": 100 * result["clusters"][0]["miou"]}
     if name == "classify":
         return {"20 nearest, right": 100 * result["knn"]["20"], "linear, right": 100 * result["linear"]["accuracy"]}
     found = {"image AUROC": result["images"]["auroc"], "pixel AUROC": result["pixels"]["auroc"],

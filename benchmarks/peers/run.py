@@ -224,7 +224,8 @@ def compare(options, arch, peer):
 
     return {
         "task": options.task, "device": options.device, "arch": arch, "peer": peer, "threads": threads,
-        "workload": {**ours["description"]["workload"], **({"features": True} if options.features else {})}, "flop": ours["description"]["flop"],
+        "workload": {**ours["description"]["workload"], **({"features": True} if options.features else {})},
+        "flop": ours["description"]["flop"],
         "precision": {"ours": options.ours_precision or options.precision, "peer": options.precision},
         "ours": {**ours["description"], "seconds": seconds([a for a, _ in pairs])},
         "peer_run": {**theirs["description"], "seconds": seconds([b for _, b in pairs])},

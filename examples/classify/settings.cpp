@@ -54,7 +54,8 @@ void add_options(CLI::App& app, ClassifySettings& s) {
                  "What stands for an image: its class token, the mean of its patches, or both")
       ->check(CLI::IsMember({"class", "mean", "both"}))
       ->capture_default_str();
-  app.add_option("--labels", s.labels, "Training images of each class that are learned from, drawn by the seed, or as many as there are; 0: all")
+  app.add_option("--labels", s.labels,
+                 "Training images of each class that are learned from, drawn by the seed, or as many as there are; 0: all")
       ->check(CLI::Range(Index{0}, Index{1000000000}))
       ->capture_default_str();
   const std::string knn = "Nearest neighbours";
