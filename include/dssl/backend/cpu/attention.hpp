@@ -127,18 +127,17 @@ struct AttentionScratch {
   void begin_span(const T* head_k, const T* head_v, Index pitch, const RowSpan& span, bool backward) const {
     if constexpr (Rounded) {
       using bf16::Order;
-      using bf16::Side;
       Index at = 0;
       for (const TokenRange& seen : span.seen) {
         if (seen.size() == 0) continue;
         const bf16::Operand some_k{head_k + seen.begin * pitch, pitch};
         const bf16::Operand some_v{head_v + seen.begin * pitch, pitch};
-        bf16::pack<Side::right, Order::by_extent>(seen_k + x_words(at, d), some_k, seen.size(), d);
+        bf16::pack_right<Order::by_extent>(seen_k + x_words(at, d), some_k, seen.size(), d);
         if (backward) {
-          bf16::pack<Side::right, Order::by_extent>(seen_v + x_words(at, d), some_v, seen.size(), d);
-          bf16::pack<Side::right, Order::by_depth>(from_k + x_words(d, at), some_k, d, seen.size());
+          bf16::pack_right<Order::by_extent>(seen_v + x_words(at, d), some_v, seen.size(), d);
+          bf16::pack_right<Order::by_depth>(from_k + x_words(d, at), some_k, d, seen.size());
         } else {
-          bf16::pack<Side::right, Order::by_depth>(from_v + x_words(d, at), some_v, d, seen.size());
+          bf16::pack_right<Order::by_depth>(from_v + x_words(d, at), some_v, d, seen.size());
         }
         at = x_aligned(at + seen.size());
       }
@@ -149,14 +148,14 @@ struct AttentionScratch {
   /// columns between the last and a whole register are junk.
   void over_seen(T* out, const T* rows_of_left, bool values, const RowSpan& span, Index rows) const {
     if constexpr (Rounded) {
-      bf16::pack<bf16::Side::left, bf16::Order::by_extent>(left, {rows_of_left, wide}, rows, d);
+      bf16::pack_left<bf16::Order::by_extent>(engine, left, {rows_of_left, wide}, rows, d);
     }
     Index at = 0;
     Index packed = 0;
     for (const TokenRange& seen : span.seen) {
       if (seen.size() == 0) continue;
       if constexpr (Rounded) {
-        bf16::multiply<bf16::Side::right>(engine, out + at, long_stride, rows, seen.size(), left,
+        bf16::multiply<bf16::Side::right, bf16::Order::by_extent>(engine, out + at, long_stride, rows, seen.size(), left,
                                           (values ? seen_v : seen_k) + x_words(packed, d), bf16::depth_tiles_of(d),
                                           Onto::assign);
         packed = x_aligned(packed + seen.size());
@@ -178,8 +177,8 @@ struct AttentionScratch {
     for (const TokenRange& seen : span.seen) {
       if (seen.size() == 0) continue;
       if constexpr (Rounded) {
-        bf16::pack<bf16::Side::left, bf16::Order::by_extent>(left, {weights + at, long_stride}, rows, seen.size());
-        bf16::multiply<bf16::Side::right>(engine, out, stride, rows, d, left,
+        bf16::pack_left<bf16::Order::by_extent>(engine, left, {weights + at, long_stride}, rows, seen.size());
+        bf16::multiply<bf16::Side::right, bf16::Order::by_extent>(engine, out, stride, rows, d, left,
                                           (backward ? from_k : from_v) + x_words(d, packed),
                                           bf16::depth_tiles_of(seen.size()), onto);
         packed = x_aligned(packed + seen.size());
@@ -196,13 +195,13 @@ struct AttentionScratch {
 
   /// out (tokens, d) += weights (rows, seen)^T summed (rows, d).
   void scatter(T* out, const T* weights, const T* summed, const RowSpan& span, Index rows) const {
-    if constexpr (Rounded) bf16::pack<bf16::Side::right, bf16::Order::by_depth>(right, {summed, wide}, d, rows);
+    if constexpr (Rounded) bf16::pack_right<bf16::Order::by_depth>(right, {summed, wide}, d, rows);
     Index at = 0;
     for (const TokenRange& seen : span.seen) {
       if (seen.size() == 0) continue;
       if constexpr (Rounded) {
-        bf16::pack<bf16::Side::left, bf16::Order::by_depth>(left, {weights + at, long_stride}, seen.size(), rows);
-        bf16::multiply<bf16::Side::right>(engine, out + seen.begin * wide, wide, seen.size(), d, left, right,
+        bf16::pack_left<bf16::Order::by_depth>(engine, left, {weights + at, long_stride}, seen.size(), rows);
+        bf16::multiply<bf16::Side::right, bf16::Order::by_depth>(engine, out + seen.begin * wide, wide, seen.size(), d, left, right,
                                           bf16::depth_tiles_of(rows), Onto::sum);
       } else {
         multiply<true, T>(out + seen.begin * wide, wide, seen.size(), wide, {weights + at, long_stride},

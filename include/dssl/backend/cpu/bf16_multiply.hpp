@@ -19,6 +19,13 @@ inline constexpr Index square_extent = 2 * tile_extent;
 
 namespace detail {
 
+/// What products are added to: zeros where there is no address, else rows `stride` apart (0: one row for all, a
+/// bias).
+struct Start {
+  const float* at = nullptr;
+  Index stride = 0;
+};
+
 #if defined(DSSL_CPU_HAS_AMX)
 /// The tile registers 0 to 3 hold a square of sums, 4 and 5 the left operand's tiles, 6 and 7 the right
 /// one's.
@@ -40,23 +47,25 @@ template <int Rows, int Cols>
   if constexpr (Rows > 1 && Cols > 1) _tile_dpbf16ps(3, 5, 7);
 }
 
-/// sums (32,32) = or += left (32,depth) right (depth,32); `Rows`, `Cols`: tiles of it that are computed, 1
+/// sums (32,32) = start + left (32,depth) right (depth,32); `Rows`, `Cols`: tiles of it that are computed, 1
 /// or 2.
 template <int Parts, int Rows, int Cols>
-void square_by_tile_unit(float* sums, Index sums_stride, const std::uint32_t* left, Index left_step,
-                         const std::uint32_t* right, Index right_step, Index depth_tiles, Onto onto) {
+void square_by_tile_unit(float* sums, Index sums_stride, Start start, const std::uint32_t* left, Index left_step,
+                         const std::uint32_t* right, Index right_step, Index depth_tiles) {
   const auto stride = static_cast<std::size_t>(sums_stride) * sizeof(float);
   float* const below = sums + 16 * sums_stride;
-  if (onto == Onto::assign) {
+  if (start.at == nullptr) {
     _tile_zero(0);
     if constexpr (Cols > 1) _tile_zero(1);
     if constexpr (Rows > 1) _tile_zero(2);
     if constexpr (Rows > 1 && Cols > 1) _tile_zero(3);
   } else {
-    _tile_loadd(0, sums, stride);
-    if constexpr (Cols > 1) _tile_loadd(1, sums + 16, stride);
-    if constexpr (Rows > 1) _tile_loadd(2, below, stride);
-    if constexpr (Rows > 1 && Cols > 1) _tile_loadd(3, below + 16, stride);
+    const auto start_stride = static_cast<std::size_t>(start.stride) * sizeof(float);
+    const float* const start_below = start.at + 16 * start.stride;
+    _tile_loadd(0, start.at, start_stride);
+    if constexpr (Cols > 1) _tile_loadd(1, start.at + 16, start_stride);
+    if constexpr (Rows > 1) _tile_loadd(2, start_below, start_stride);
+    if constexpr (Rows > 1 && Cols > 1) _tile_loadd(3, start_below + 16, start_stride);
   }
   constexpr Index tile_step = Parts * tile_words;
   constexpr auto& pairs = part_pairs<Parts>;
@@ -81,55 +90,86 @@ void square_by_tile_unit(float* sums, Index sums_stride, const std::uint32_t* le
 }
 #endif
 
-/// sums (16,16) = or += left (16,depth) right (depth,16).
-template <int Parts>
-void tile_by_dot_product(float* sums, Index sums_stride, const std::uint32_t* left,
-                         const std::uint32_t* right, Index depth_tiles, Onto onto) {
+/// Word of a left tile that holds a pair of a row.
+template <Lines L>
+[[nodiscard]] constexpr Index word_of(Index row, Index pair) {
+  return L == Lines::elements ? row * 16 + pair : pair * 16 + row;
+}
+
+/// sums (Rows, 16 Cols) = start + left (Rows,depth) right (depth, 16 Cols). `left`: the first of the rows in its
+/// tile. With 8 rows of 2 tiles a line is read for eight sums and a pair for two, and the sums hide how long an
+/// addition takes.
+template <int Parts, Lines L, int Rows, int Cols>
+void rows_by_dot_product(float* sums, Index sums_stride, Start start, const std::uint32_t* left,
+                         const std::uint32_t* right, Index right_step, Index depth_tiles) {
 #if defined(__AVX512BF16__)
-  __m512 rows[16];
-  cpu::detail::unrolled<16>([&](auto r) __attribute__((always_inline)) {
-    rows[r] = onto == Onto::assign ? _mm512_setzero_ps() : _mm512_loadu_ps(sums + r * sums_stride);
+  using cpu::detail::unrolled;
+  __m512 row[Rows][Cols];
+  unrolled<Rows * Cols>([&](auto i) __attribute__((always_inline)) {
+    row[i / Cols][i % Cols] = start.at == nullptr
+                                  ? _mm512_setzero_ps()
+                                  : _mm512_loadu_ps(start.at + i / Cols * start.stride + i % Cols * tile_extent);
   });
   for (const auto& [left_part, right_part] : part_pairs<Parts>) {
     const std::uint32_t* l = left + left_part * tile_words;
-    const std::uint32_t* r_tile = right + right_part * tile_words;
-    for (Index k = 0; k < depth_tiles; ++k, l += Parts * tile_words, r_tile += Parts * tile_words) {
+    const std::uint32_t* r = right + right_part * tile_words;
+    for (Index k = 0; k < depth_tiles; ++k, l += Parts * tile_words, r += Parts * tile_words) {
       for (Index pair = 0; pair < 16; ++pair) {
-        const __m512i line = _mm512_loadu_si512(r_tile + pair * 16);
-        cpu::detail::unrolled<16>([&](auto r) __attribute__((always_inline)) {
-          const __m512i spread = _mm512_set1_epi32(static_cast<int>(l[r * 16 + pair]));
-          rows[r] = _mm512_dpbf16_ps(rows[r], reinterpret_cast<const __m512bh&>(spread),
-                                     reinterpret_cast<const __m512bh&>(line));
+        __m512i line[Cols];
+        unrolled<Cols>([&](auto c) __attribute__((always_inline)) {
+          line[c] = _mm512_loadu_si512(r + c * right_step + pair * 16);
+        });
+        unrolled<Rows>([&](auto i) __attribute__((always_inline)) {
+          const __m512i spread = _mm512_set1_epi32(static_cast<int>(l[word_of<L>(i, pair)]));
+          unrolled<Cols>([&](auto c) __attribute__((always_inline)) {
+            row[i][c] = _mm512_dpbf16_ps(row[i][c], reinterpret_cast<const __m512bh&>(spread),
+                                         reinterpret_cast<const __m512bh&>(line[c]));
+          });
         });
       }
     }
   }
-  cpu::detail::unrolled<16>([&](auto r) __attribute__((always_inline)) {
-    _mm512_storeu_ps(sums + r * sums_stride, rows[r]);
+  unrolled<Rows * Cols>([&](auto i) __attribute__((always_inline)) {
+    _mm512_storeu_ps(sums + i / Cols * sums_stride + i % Cols * tile_extent, row[i / Cols][i % Cols]);
   });
 #else
   static_cast<void>(sums);
   static_cast<void>(sums_stride);
+  static_cast<void>(start);
   static_cast<void>(left);
   static_cast<void>(right);
+  static_cast<void>(right_step);
   static_cast<void>(depth_tiles);
-  static_cast<void>(onto);
 #endif
 }
 
-/// The same in float arithmetic on the parts.
-template <int Parts>
-void tile_emulated(float* sums, Index sums_stride, const std::uint32_t* left, const std::uint32_t* right,
-                   Index depth_tiles, Onto onto) {
+/// sums (32,32) = start + left (32,depth) right (depth,32), eight rows at a time.
+template <int Parts, Lines L>
+void square_by_dot_product(float* sums, Index sums_stride, Start start, const std::uint32_t* left, Index left_step,
+                           const std::uint32_t* right, Index right_step, Index rows, Index cols,
+                           Index depth_tiles) {
+  constexpr Index high = 8;
+  const auto compute =
+      cols > tile_extent ? rows_by_dot_product<Parts, L, high, 2> : rows_by_dot_product<Parts, L, high, 1>;
+  for (Index i = 0; i < rows; i += high, sums += high * sums_stride, start.at += high * start.stride) {
+    compute(sums, sums_stride, start, left + i / tile_extent * left_step + word_of<L>(i % tile_extent, 0), right,
+            right_step, depth_tiles);
+  }
+}
+
+/// A tile in float arithmetic on the parts: sums (16,16) = start + left (16,depth) right (depth,16).
+template <int Parts, Lines L>
+void tile_emulated(float* sums, Index sums_stride, Start start, const std::uint32_t* left,
+                   const std::uint32_t* right, Index depth_tiles) {
   const auto early = [](std::uint32_t pair) { return std::bit_cast<float>(pair << 16U); };
   const auto late = [](std::uint32_t pair) { return std::bit_cast<float>(pair & 0xffff0000U); };
   for (Index r = 0; r < 16; ++r) {
     std::array<float, 16> row{};
-    if (onto == Onto::sum) std::copy_n(sums + r * sums_stride, 16, row.begin());
+    if (start.at != nullptr) std::copy_n(start.at + r * start.stride, 16, row.begin());
     for (const auto& [left_part, right_part] : part_pairs<Parts>) {
       for (Index k = 0; k < depth_tiles; ++k) {
         for (Index pair = 0; pair < 16; ++pair) {
-          const std::uint32_t l = left[(k * Parts + left_part) * tile_words + r * 16 + pair];
+          const std::uint32_t l = left[(k * Parts + left_part) * tile_words + word_of<L>(r, pair)];
           const std::uint32_t* line = right + (k * Parts + right_part) * tile_words + pair * 16;
           for (std::size_t j = 0; j < 16; ++j) row[j] += early(l) * early(line[j]) + late(l) * late(line[j]);
         }
@@ -139,67 +179,71 @@ void tile_emulated(float* sums, Index sums_stride, const std::uint32_t* left, co
   }
 }
 
-}  // namespace detail
-
-/// sums (32,32) = or += left (rows,depth) right (depth,cols), both packed; `left_step`, `right_step`: words
-/// from one tile row (tile column) to the next. rows and cols are 1 to 32; tiles that lie wholly beyond them
-/// are not computed, the others are written whole.
-template <int Parts>
-void square(Engine engine, float* sums, Index sums_stride, const std::uint32_t* left, Index left_step,
-            const std::uint32_t* right, Index right_step, Index rows, Index cols, Index depth_tiles,
-            Onto onto) {
+/// sums (32,32) = start + left (rows,depth) right (depth,cols), both packed; `left_step`, `right_step`: words
+/// from one tile row (tile column) to the next; `L`: lines of the left tiles. rows and cols are 1 to 32; tiles
+/// that lie wholly beyond them are not computed, the others are written, beyond them too, or not.
+template <int Parts, Lines L>
+void square(Engine engine, float* sums, Index sums_stride, Start start, const std::uint32_t* left, Index left_step,
+            const std::uint32_t* right, Index right_step, Index rows, Index cols, Index depth_tiles) {
 #if defined(DSSL_CPU_HAS_AMX)
-  if (engine == Engine::tile_unit) {
-    const auto compute = rows > 16 ? (cols > 16 ? detail::square_by_tile_unit<Parts, 2, 2>
-                                                : detail::square_by_tile_unit<Parts, 2, 1>)
-                                   : (cols > 16 ? detail::square_by_tile_unit<Parts, 1, 2>
-                                                : detail::square_by_tile_unit<Parts, 1, 1>);
-    compute(sums, sums_stride, left, left_step, right, right_step, depth_tiles, onto);
+  if (L == Lines::elements && engine == Engine::tile_unit) {
+    const auto compute =
+        rows > 16 ? (cols > 16 ? square_by_tile_unit<Parts, 2, 2> : square_by_tile_unit<Parts, 2, 1>)
+                  : (cols > 16 ? square_by_tile_unit<Parts, 1, 2> : square_by_tile_unit<Parts, 1, 1>);
+    compute(sums, sums_stride, start, left, left_step, right, right_step, depth_tiles);
     return;
   }
 #endif
-  const auto compute =
-      engine == Engine::dot_product ? detail::tile_by_dot_product<Parts> : detail::tile_emulated<Parts>;
-  for (Index i = 0; i * tile_extent < rows; ++i) {
-    for (Index j = 0; j * tile_extent < cols; ++j) {
-      compute(sums + i * tile_extent * sums_stride + j * tile_extent, sums_stride, left + i * left_step,
-              right + j * right_step, depth_tiles, onto);
+  if (engine == Engine::dot_product) {
+    square_by_dot_product<Parts, L>(sums, sums_stride, start, left, left_step, right, right_step, rows, cols,
+                                    depth_tiles);
+    return;
+  }
+  for (Index i = 0; i < rows; i += tile_extent) {
+    for (Index j = 0; j < cols; j += tile_extent) {
+      const Start from{start.at == nullptr ? nullptr : start.at + i * start.stride + j, start.stride};
+      tile_emulated<Parts, L>(sums + i * sums_stride + j, sums_stride, from, left + i / tile_extent * left_step,
+                              right + j / tile_extent * right_step, depth_tiles);
     }
   }
 }
 
+}  // namespace detail
+
 /// c (rows,cols) = or += left right [+ bias (cols), only with `assign`], both packed from their first row and
-/// column; one thread, within an `EngineScope`. Sums run in the order of depth. `Again`: the side that is
-/// read again for each 32 of the other, and so should be the smaller one.
-template <Side Again, int Parts = 1>
+/// column; one thread, within an `EngineScope`. Sums run in the order of depth, after what they are added to.
+/// `Again`: the side that is read again for each 32 of the other, and so should be the smaller one.
+/// `LeftOrder`: how the left operand lay when `pack_left` took it.
+template <Side Again, Order LeftOrder, int Parts = 1>
   requires PartCount<Parts>
 void multiply(Engine engine, float* c, Index c_stride, Index rows, Index cols, const std::uint32_t* left,
               const std::uint32_t* right, Index depth_tiles, Onto onto, const float* bias = nullptr) {
-  alignas(64) std::array<float, square_extent * square_extent> sums;
+  using detail::Start;
+  alignas(64) std::array<float, square_extent * square_extent> part;  // of c, where a square is not whole
   const Index step = depth_tiles * Parts * tile_words;
+  const auto compute = left_lines<LeftOrder>(engine) == Lines::pairs ? detail::square<Parts, Lines::pairs>
+                                                                     : detail::square<Parts, Lines::elements>;
   const auto one = [&](Index i, Index j) {
     const Index high = std::min(square_extent, rows - i);
     const Index wide = std::min(square_extent, cols - j);
     const std::uint32_t* const l = left + i / tile_extent * step;
     const std::uint32_t* const r = right + j / tile_extent * step;
-    if (bias == nullptr && high == square_extent && wide == square_extent) {
-      square<Parts>(engine, c + i * c_stride + j, c_stride, l, step, r, step, high, wide, depth_tiles, onto);
+    float* const out = c + i * c_stride + j;
+    const Start start = onto == Onto::sum ? Start{out, c_stride} : Start{bias == nullptr ? nullptr : bias + j, 0};
+    if (high == square_extent && wide == square_extent) {
+      compute(engine, out, c_stride, start, l, step, r, step, high, wide, depth_tiles);
       return;
     }
-    square<Parts>(engine, sums.data(), square_extent, l, step, r, step, high, wide, depth_tiles,
-                  Onto::assign);
-    const auto add = [](const auto& x, const auto& y) { return x + y; };
-    for (Index row = 0; row < high; ++row) {
-      float* const out = c + (i + row) * c_stride + j;
-      const float* const in = sums.data() + row * square_extent;
-      if (onto == Onto::sum) {
-        map(out, wide, add, static_cast<const float*>(out), in);
-      } else if (bias != nullptr) {
-        map(out, wide, add, in, bias + j);
-      } else {
-        map(
-            out, wide, [](const auto& x) { return x; }, in);
+    Start from;
+    if (start.at != nullptr) {
+      for (Index row = 0; row < high; ++row) {
+        std::copy_n(start.at + row * start.stride, wide, part.data() + row * square_extent);
       }
+      from = {part.data(), square_extent};
+    }
+    compute(engine, part.data(), square_extent, from, l, step, r, step, high, wide, depth_tiles);
+    for (Index row = 0; row < high; ++row) {
+      std::copy_n(part.data() + row * square_extent, wide, out + row * c_stride);
     }
   };
   if constexpr (Again == Side::left) {

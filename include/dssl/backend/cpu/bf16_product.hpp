@@ -19,12 +19,14 @@ namespace detail {
 ///
 /// One operand, the one whose tiles are read again for every block of the other, is packed by all threads
 /// ("held"); each task packs its own block of the other ("passing") and multiplies it with everything held.
-/// The smaller operand is held, in slabs that stay in every core's L2 (from L3 tiles come at 17 GB/s, far too
-/// slow). The depth goes in groups, so that a passing block fits into L2 too; where there are few tasks and
-/// much depth, the depth is shared out as well and partial results are added in order.
+/// The smaller operand is held. The depth goes in groups of one size, so that a passing block fits into L2; where
+/// there are few tasks and much depth, the depth is shared out as well and partial results are added in order.
+///
+/// The tile unit eats tiles faster than L3 gives them (17 GB/s): for it, what is held goes in slabs that stay in
+/// every core's L2, and a passing block is packed again for each. The dot product is content with L3, by blocks
+/// that are larger. (Dot product, 2412 rows, one core of a Zen 5: dW of 384 to 1536 takes 294 GFLOP/s in slabs of
+/// 1 MiB, 370 so; forward of 1536 to 384 389 and 438.)
 struct Cut {
-  static constexpr Index group_depth = 2048;           ///< of one passing block, in bf16 numbers
-  static constexpr Index held_words = Index{1} << 18;  ///< 1 MiB
   static constexpr Index enough_tasks = 16;
 
   bool left_is_held = false;
@@ -35,17 +37,24 @@ struct Cut {
   Index slab = 0;   ///< columns or rows that are held at a time
 
   /// `number`: bf16 numbers that stand for one of an operand.
-  Cut(Index m, Index n, Index k, Index number) {
+  Cut(Engine engine, Index m, Index n, Index k, Index number) {
+    const bool in_slabs = engine == Engine::tile_unit;
+    const Index group_depth = (in_slabs ? 2048 : 1536) / number;
+    const Index held_words = Index{1} << (in_slabs ? 18 : 22);  // 1 or 16 MiB
     left_is_held = m < n;
     const Index passing = left_is_held ? n : m;
     const Index held = left_is_held ? m : n;
-    depth = std::min(group_depth / number / tile_depth, depth_tiles_of(k)) * tile_depth;
+    const auto in_groups = [k](Index most) {
+      const Index groups = (k + most - 1) / most;
+      return depth_tiles_of((k + groups - 1) / groups) * tile_depth;
+    };
+    depth = in_groups(group_depth / tile_depth * tile_depth);
     block = std::clamp(
         (passing * number / (3 * enough_tasks) + square_extent - 1) / square_extent * square_extent,
-        square_extent, (number == 1 ? 4 : 8) * square_extent);
+        (in_slabs ? 1 : 3) * square_extent, (number == 1 ? 4 : 8) * square_extent);
     tasks = (passing + block - 1) / block;
     if (tasks < enough_tasks && k >= 4 * 1024) {
-      depth = std::min(depth, Index{1024});
+      depth = std::min(depth, in_groups(1024));
       parts = (k + depth - 1) / depth;
     }
     const Index fitting = held_words * 2 / (depth * number) / square_extent * square_extent;
@@ -67,7 +76,7 @@ class Product {
         x_depth(depth),
         x_onto(onto),
         x_bias(bias),
-        x_cut(c.rows(), c.cols(), depth, Parts) {}
+        x_cut(engine, c.rows(), c.cols(), depth, Parts) {}
 
   void run() const {
     const Index groups = (x_depth + x_cut.depth - 1) / x_cut.depth;
@@ -130,9 +139,9 @@ class Product {
           std::uint32_t* const tiles =
               to + (group - first) * group_words + at / tile_extent * depth_tiles_of(depth) * x_tile_words;
           if (x_cut.left_is_held) {
-            pack<Side::left, A, Parts>(tiles, x_left(slab.begin + at, group), extent, depth);
+            pack_left<A, Parts>(x_engine, tiles, x_left(slab.begin + at, group), extent, depth);
           } else {
-            pack<Side::right, B, Parts>(tiles, x_right(slab.begin + at, group), extent, depth);
+            pack_right<B, Parts>(tiles, x_right(slab.begin + at, group), extent, depth);
           }
         });
   }
@@ -150,14 +159,14 @@ class Product {
     const EngineScope scope(x_engine);
     if (x_cut.left_is_held) {
       const Index cols = std::min(x_cut.block, n - at);
-      pack<Side::right, B, Parts>(packed, x_right(at, group), cols, depth);
-      multiply<Side::right, Parts>(x_engine, c, n, slab.extent, cols, held, packed, depth_tiles_of(depth),
-                                   onto, bias);
+      pack_right<B, Parts>(packed, x_right(at, group), cols, depth);
+      multiply<Side::right, A, Parts>(x_engine, c, n, slab.extent, cols, held, packed, depth_tiles_of(depth),
+                                      onto, bias);
     } else {
       const Index rows = std::min(x_cut.block, x_c.rows() - at);
-      pack<Side::left, A, Parts>(packed, x_left(at, group), rows, depth);
-      multiply<Side::left, Parts>(x_engine, c, n, rows, slab.extent, packed, held, depth_tiles_of(depth),
-                                  onto, bias);
+      pack_left<A, Parts>(x_engine, packed, x_left(at, group), rows, depth);
+      multiply<Side::left, A, Parts>(x_engine, c, n, rows, slab.extent, packed, held, depth_tiles_of(depth),
+                                     onto, bias);
     }
   }
 

@@ -27,7 +27,8 @@
 // 1 KiB: 16 lines of sixteen pairs, a pair being two neighbours in depth (the earlier in the low half). A
 // line of a left tile is a row, a line of a right tile a pair of depths across the 16 columns. That is what
 // the tile unit (AMX) reads, and what the bf16 dot product of AVX-512 reads with the left pair spread over a
-// register.
+// register. The latter takes a left pair from anywhere: for it a left tile may have the right one's lines, so
+// that an operand that lies by depth (dW's) need not be transposed.
 //
 // A float can also be kept whole, as the sum of three bf16 ("parts": the number rounded, what is left
 // rounded, and what is left then, 3 x 8 bits). The parts of a tile follow each other, the largest first. A
@@ -262,16 +263,23 @@ inline void exchange_sides(std::uint32_t* out, const std::uint32_t* in) {
 
 }  // namespace detail
 
-/// The sides of a product.
-enum class Side { left, right };
+/// What the lines of a tile are.
+enum class Lines {
+  elements,  ///< sixteen pairs of one element of the extent
+  pairs,     ///< one pair of depths of sixteen elements
+};
 
-/// Packs a block of an operand, `extent` x `depth`, into tiles: for each 16 of the extent all depth tiles in
-/// order, of each all parts. Everything up to whole tiles is written, with zeros.
-template <Side S, Order O, int Parts = 1>
-  requires PartCount<Parts>
+/// The lines in which an engine reads the left operand, which lies in memory by `O`.
+template <Order O>
+[[nodiscard]] constexpr Lines left_lines(Engine engine) {
+  return O == Order::by_depth && engine != Engine::tile_unit ? Lines::pairs : Lines::elements;
+}
+
+namespace detail {
+
+template <Lines L, Order O, int Parts>
 void pack(std::uint32_t* tiles, Operand from, Index extent, Index depth) {
-  // A left tile has a line for each element of the extent, a right one a line for each pair of depths.
-  constexpr bool as_it_lies = (S == Side::left) == (O == Order::by_extent);
+  constexpr bool as_it_lies = (L == Lines::elements) == (O == Order::by_extent);
   const Index depth_tiles = depth_tiles_of(depth);
   alignas(64) std::array<std::uint32_t, Parts * tile_words> lines;
   const auto pack_tile = [&](Index i, Index k) {
@@ -280,11 +288,11 @@ void pack(std::uint32_t* tiles, Operand from, Index extent, Index depth) {
     const Index deep = std::min(tile_depth, depth - k);
     std::uint32_t* const out = tiles + (i / tile_extent * depth_tiles + k / tile_depth) * Parts * tile_words;
     if constexpr (as_it_lies) {
-      detail::gather_pairs<O, Parts>(out, block, from.stride, some, deep);
+      gather_pairs<O, Parts>(out, block, from.stride, some, deep);
     } else {
-      detail::gather_pairs<O, Parts>(lines.data(), block, from.stride, some, deep);
+      gather_pairs<O, Parts>(lines.data(), block, from.stride, some, deep);
       for (Index p = 0; p < Parts; ++p)
-        detail::exchange_sides(out + p * tile_words, lines.data() + p * tile_words);
+        exchange_sides(out + p * tile_words, lines.data() + p * tile_words);
     }
   };
   // Along the lines of memory.
@@ -297,6 +305,30 @@ void pack(std::uint32_t* tiles, Operand from, Index extent, Index depth) {
       for (Index i = 0; i < extent; i += tile_extent) pack_tile(i, k);
     }
   }
+}
+
+}  // namespace detail
+
+/// The sides of a product.
+enum class Side { left, right };
+
+/// Packs a block of the left operand, `extent` x `depth`, into tiles for this engine: for each 16 of the extent
+/// all depth tiles in order, of each all parts. Everything up to whole tiles is written, with zeros.
+template <Order O, int Parts = 1>
+  requires PartCount<Parts>
+void pack_left(Engine engine, std::uint32_t* tiles, Operand from, Index extent, Index depth) {
+  if (left_lines<O>(engine) == Lines::pairs) {
+    detail::pack<Lines::pairs, O, Parts>(tiles, from, extent, depth);
+  } else {
+    detail::pack<Lines::elements, O, Parts>(tiles, from, extent, depth);
+  }
+}
+
+/// The same for the right operand, for any engine.
+template <Order O, int Parts = 1>
+  requires PartCount<Parts>
+void pack_right(std::uint32_t* tiles, Operand from, Index extent, Index depth) {
+  detail::pack<Lines::pairs, O, Parts>(tiles, from, extent, depth);
 }
 
 }  // namespace dssl::cpu::bf16
