@@ -24,10 +24,6 @@ namespace detail {
 /// where it is too large, each task packs its own block of columns ("by columns"), and if even then there are few
 /// tasks, the depth is shared out as well and the partial results are added in order ("in parts").
 struct Cut {
-  static constexpr Index deepest = 512;      ///< a panel of this depth and a row of tiles stay in L1 and L2
-  /// Packed right operand that all tasks read between two visits to c: it stays in every core's L2. (dW of 9648 rows,
-  /// 192 to 768, one core: 130 GFLOP/s with 4 MiB, 169 with 1 MiB.)
-  static constexpr Index shared_bytes = Index{1} << 20;
   static constexpr Index largest_block = Index{4} << 20;  ///< packed bytes of one depth, up to which rows are shared out
   static constexpr Index part_depth = 2048;
 
@@ -38,13 +34,20 @@ struct Cut {
   bool by_rows = false;
   Index parts = 1;
 
-  Cut(Index m, Index n, Index k, Index panel, std::size_t element) {
+  Cut(Index m, Index n, Index k, Index panel, std::size_t element, bool left_by_columns) {
+    // A panel of this depth and a row of tiles stay in L1 and L2; a left block by columns is copied to them too.
+    const Index deepest = left_by_columns ? 384 : 512;
+    // Packed right operand that all tasks read between two visits to c. Where the left operand is copied, both stay in
+    // every core's L2 (dW of 9648 rows, 192 to 768, one core of a Xeon: 130 GFLOP/s with 4 MiB, 169 with 1 MiB);
+    // else visits cost more than what L3 is slower (2412 rows, 1536 to 384, one core of a Zen 5: 218 with 1 MiB, 234
+    // with 4).
+    const Index shared_bytes = Index{left_by_columns ? 1 : 4} << 20;
     const Index blocks = std::max(Index{1}, (k + deepest - 1) / deepest);
     depth = std::max(Index{16}, ((k + blocks - 1) / blocks + 15) / 16 * 16);
     const Index bytes_per_depth = (n + panel - 1) / panel * panel * static_cast<Index>(element);
     by_rows = m >= 192 && depth * bytes_per_depth <= largest_block;
     if (by_rows) {
-      rows = m >= 384 ? 48 : 24;  // whole cache lines where the left operand lies by columns
+      rows = m < 384 ? 24 : left_by_columns ? 96 : 48;  // whole cache lines where the left operand lies by columns
       cols = n;
       group = std::max(Index{1}, shared_bytes / (depth * bytes_per_depth)) * depth;
       return;
@@ -205,7 +208,7 @@ template <bool ByColumns, RightOrder Order, class T>
 void product(Workers& workers, MatrixView<T> c, Left<T> a, const T* b, Index b_stride, Index depth, Onto onto,
              const T* bias = nullptr) {
   if (detail::empty_product(c, depth, onto, bias)) return;
-  const detail::Cut cut(c.rows(), c.cols(), depth, panel_width<T>, sizeof(T));
+  const detail::Cut cut(c.rows(), c.cols(), depth, panel_width<T>, sizeof(T), ByColumns);
   if (cut.by_rows) {
     detail::product_by_rows<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias);
   } else {
