@@ -198,60 +198,62 @@ void store_pairs(std::uint32_t* words, __m512 early, __m512 late) {
 }
 #endif
 
+#if defined(__AVX512BF16__)
+/// 16 numbers, of which only the first `count` are read, 0 or more; zeros in the place of the others.
+[[nodiscard]] inline __m512 first_of(const float* from, Index count) {
+  const auto some = static_cast<unsigned>(std::min(count, Index{16}));
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1U << some) - 1U), from);
+}
+#endif
+
+/// One line of a tile: `depth` neighbours of one element of the extent, and zeros up to a tile's depth.
+template <int Parts>
+void gather_element(std::uint32_t* words, const float* in, Index depth) {
+#if defined(__AVX512BF16__)
+  const __m512 first = first_of(in, depth);
+  const __m512 second = depth > 16 ? first_of(in + 16, depth - 16) : _mm512_setzero_ps();
+  if constexpr (Parts == 1) {
+    const __m512bh both = _mm512_cvtne2ps_pbh(second, first);
+    _mm512_storeu_si512(words, reinterpret_cast<const __m512i&>(both));
+  } else {
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+    store_pairs<Parts>(words, _mm512_permutex2var_ps(first, even, second),
+                       _mm512_permutex2var_ps(first, odd, second));
+  }
+#else
+  for (Index k = 0; k < 16; ++k) {
+    store_pair<Parts>(words + k, 2 * k < depth ? in[2 * k] : 0.0F, 2 * k + 1 < depth ? in[2 * k + 1] : 0.0F);
+  }
+#endif
+}
+
+/// One line of a tile: two neighbours in depth of `extent` elements, and zeros up to a tile's extent; `late`: null
+/// where there is one depth.
+template <int Parts>
+void gather_pair(std::uint32_t* words, const float* early, const float* late, Index extent) {
+#if defined(__AVX512BF16__)
+  store_pairs<Parts>(words, first_of(early, extent), late == nullptr ? _mm512_setzero_ps() : first_of(late, extent));
+#else
+  for (Index i = 0; i < 16; ++i) {
+    store_pair<Parts>(words + i, i < extent ? early[i] : 0.0F, i < extent && late != nullptr ? late[i] : 0.0F);
+  }
+#endif
+}
+
 /// lines (16 x 16 words) = pairs of one tile in the order in which memory has them: a line for each of
 /// `extent` elements (by_extent), or for each pair of depths (by_depth). What lies beyond `extent` and
 /// `depth` becomes 0. The other parts follow, tile after tile.
 template <Order O, int Parts>
 void gather_pairs(std::uint32_t* lines, const float* data, Index stride, Index extent, Index depth) {
-  Index filled = 0;
-  if constexpr (O == Order::by_extent) {
-    for (Index i = 0; i < extent; ++i) {
-      const float* in = data + i * stride;
-      std::uint32_t* out = lines + i * 16;
-      if (depth == tile_depth) {
-#if defined(__AVX512BF16__)
-        const __m512 first = _mm512_loadu_ps(in);
-        const __m512 second = _mm512_loadu_ps(in + 16);
-        if constexpr (Parts == 1) {
-          const __m512bh both = _mm512_cvtne2ps_pbh(second, first);
-          _mm512_storeu_si512(out, reinterpret_cast<const __m512i&>(both));
-        } else {
-          const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-          const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-          store_pairs<Parts>(out, _mm512_permutex2var_ps(first, even, second),
-                             _mm512_permutex2var_ps(first, odd, second));
-        }
-#else
-        for (Index k = 0; k < 16; ++k) store_pair<Parts>(out + k, in[2 * k], in[2 * k + 1]);
-#endif
-        continue;
-      }
-      for (Index k = 0; k < 16; ++k) {
-        store_pair<Parts>(out + k, 2 * k < depth ? in[2 * k] : 0.0F,
-                          2 * k + 1 < depth ? in[2 * k + 1] : 0.0F);
-      }
+  const Index filled = O == Order::by_extent ? extent : (depth + 1) / 2;
+  for (Index line = 0; line < filled; ++line) {
+    if constexpr (O == Order::by_extent) {
+      gather_element<Parts>(lines + line * 16, data + line * stride, depth);
+    } else {
+      const float* const early = data + 2 * line * stride;
+      gather_pair<Parts>(lines + line * 16, early, 2 * line + 1 < depth ? early + stride : nullptr, extent);
     }
-    filled = extent;
-  } else {
-    const Index pairs = (depth + 1) / 2;
-    for (Index k = 0; k < pairs; ++k) {
-      const float* early = data + 2 * k * stride;
-      const float* late = early + stride;
-      std::uint32_t* out = lines + k * 16;
-      const bool whole = 2 * k + 1 < depth;
-      if (extent == tile_extent && whole) {
-#if defined(__AVX512BF16__)
-        store_pairs<Parts>(out, _mm512_loadu_ps(early), _mm512_loadu_ps(late));
-#else
-        for (Index i = 0; i < 16; ++i) store_pair<Parts>(out + i, early[i], late[i]);
-#endif
-        continue;
-      }
-      for (Index i = 0; i < 16; ++i) {
-        store_pair<Parts>(out + i, i < extent ? early[i] : 0.0F, i < extent && whole ? late[i] : 0.0F);
-      }
-    }
-    filled = pairs;
   }
   for (int p = 0; p < Parts; ++p, lines += tile_words) std::fill(lines + filled * 16, lines + tile_words, 0U);
 }
