@@ -134,14 +134,18 @@ PAIR_HEAD = ("model", "batch", "threads", "format", "peer", "dssl, s", "peer, s"
              "peak MB (of it before the model was made), dssl / peer")
 
 
+def less_memory(step):
+    """Options by which a step takes less memory, as they are named in the table."""
+    return [name for key, name in (("recompute", "recompute"), ("stream_views", "stream views")) if step.get(key)]
+
+
 def step_rows(steps):
     return [
         (NAMES[s["workload"]["arch"]], s["workload"]["batch"],
-         s["precision"] + (", recompute" if s.get("recompute") else ""), s["threads"], spread(s["seconds"]),
+         ", ".join((s["precision"], *less_memory(s))), s["threads"], spread(s["seconds"]),
          number(s["images_per_second"]), number(s["flops"] / 1e9), f"{s['of_ceiling']:.0%}{loaded(s['others_load'])}",
          megabytes(s["memory"]["plan"] + s["memory"]["scratch"]), megabytes(s["memory"]["peak"]))
-        for s in sorted(steps, key=lambda s: (s["workload"]["arch"], s["precision"], s["threads"],
-                                              s.get("recompute", False)))
+        for s in sorted(steps, key=lambda s: (s["workload"]["arch"], s["precision"], s["threads"], less_memory(s)))
     ]
 
 

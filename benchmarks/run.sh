@@ -64,9 +64,11 @@ for precision in $precisions; do
     done
   done
   for arch in small16 tiny16; do
-    say "step of $arch, $precision, recompute"
-    "$programs/dssl-step" --arch $arch --precision "$precision" --steps $steps --warm-up $warm_up --recompute \
-      > "$out/step-recompute-$arch-$precision.json"
+    for less in recompute stream-views; do
+      say "step of $arch, $precision, $less"
+      "$programs/dssl-step" --arch $arch --precision "$precision" --steps $steps --warm-up $warm_up --$less \
+        > "$out/step-$less-$arch-$precision.json"
+    done
     say "parts of a step of $arch, $precision"
     "$programs/dssl-step" --arch $arch --precision "$precision" --steps $steps --warm-up $warm_up --parts \
       > "$out/step-parts-$arch-$precision.json"

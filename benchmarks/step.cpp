@@ -29,6 +29,7 @@ struct Options {
   Index batch = 0;       // 0: the workload's own
   Index prototypes = 0;  // 0: the workload's own
   bool recompute = false;
+  bool stream_views = false;
   bool parts = false;
   bool scaling = false;
   bool serve = false;
@@ -44,7 +45,8 @@ void measure(const Options& options, Workload workload, std::string_view name, B
   if (options.prototypes > 0) workload.prototypes = options.prototypes;
   StepOptions step_options{.shape = workload.shape(Recipe::Backbone::config.channels),
                            .prototypes = workload.prototypes,
-                           .recompute = options.recompute};
+                           .recompute = options.recompute,
+                           .stream_views = options.stream_views};
   TrainingStep<Recipe, B> step(backend, step_options);
   const Numbers numbers{.learning_rate = 5e-4 * static_cast<double>(workload.batch) / 256.0};
 
@@ -87,6 +89,7 @@ void measure(const Options& options, Workload workload, std::string_view name, B
            {"backend", backend.describe()},
            {"precision", options.precision},
            {"recompute", options.recompute},
+           {"stream_views", options.stream_views},
            {"flop", flop},
            {"machine", machine_json()}};
   json plan = json::array();
@@ -184,6 +187,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "images a step; 0: the workload's own")->capture_default_str();
   app.add_option("--prototypes", options.prototypes, "0: the workload's own")->capture_default_str();
   app.add_flag("--recompute", options.recompute, "keep only what enters each block and compute the rest again");
+  app.add_flag("--stream-views", options.stream_views, "the student's views one after the other");
   app.add_flag("--parts", options.parts, "time every primitive too");
   app.add_flag("--scaling", options.scaling,
                "one thread, and what up to 64 would take by the times of all tasks");

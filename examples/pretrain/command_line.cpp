@@ -195,6 +195,10 @@ void CommandLine::x_add_training_options() {
       .add_flag("--recompute", o.recompute,
                 "Keep only what enters each block and compute the rest again: less memory, more time")
       ->group(group);
+  x_app
+      .add_flag("--stream-views", o.stream_views,
+                "The student's views one after the other: activations of one view are in memory")
+      ->group(group);
   x_app.add_option("--momentum", o.teacher.momentum, "Of the teacher, at the start")->group(group);
   x_app.add_option("--momentum-end", o.teacher.final_momentum, "Of the teacher, at the end")->group(group);
   x_app.add_option("--teacher-temp", o.teacher.temperature, "After the warm-up")->group(group);

@@ -24,6 +24,7 @@ using namespace dssl::test;
 TEST_CASE("whole training steps on Cuda give the published numbers", "[cuda]") {
   if (!device_is_there()) return;
   check_training(Cuda());
+  check_training(Cuda(), true);  // the student's views one after the other
 }
 
 TEST_CASE("a run on Cuda is the run on the CPU, with equal bits from run to run", "[cuda]") {

@@ -117,6 +117,86 @@ TEST_CASE("features that are not compared come after those that are, each once")
   }
 }
 
+namespace {
+
+/// The parts of a level together are the level; every row of the teacher that a part reads is read for a reason.
+void check_split(const LevelPairs& level, const std::vector<Index>& features) {
+  const auto parts = split_pairs(level, features);
+  REQUIRE(parts.size() == features.size());
+  std::map<std::int32_t, TargetRows> targets;  // of a feature of the level
+  std::set<std::int32_t> is_target, averaged;
+  for (const TargetRows& rows : level.targets) is_target.insert(rows.begin(), rows.end());
+  std::vector<std::int32_t> students;
+  Index begin = 0;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    INFO("part " << p);
+    const PairsPart& part = parts[p];
+    const auto row_of_level = [&](std::int32_t row) {
+      if (row < 0) return row;
+      REQUIRE(static_cast<std::size_t>(row) < part.teacher_rows.size());
+      return part.teacher_rows[static_cast<std::size_t>(row)];
+    };
+    REQUIRE(part.targets.size() <= part.student_rows.size());
+    std::set<std::int32_t> needed;
+    for (std::size_t i = 0; i < part.student_rows.size(); ++i) {
+      CHECK(part.student_rows[i] >= 0);
+      CHECK(part.student_rows[i] < features[p]);
+      const auto feature = static_cast<std::int32_t>(begin + part.student_rows[i]);
+      students.push_back(feature);
+      if (i >= part.targets.size()) continue;
+      CHECK(targets.emplace(feature, TargetRows{row_of_level(part.targets[i][0]), row_of_level(part.targets[i][1])})
+                .second);
+      for (const std::int32_t row : part.targets[i]) {
+        if (row >= 0) needed.insert(row_of_level(row));
+      }
+    }
+    for (const std::int32_t row : part.centre_rows) {
+      const std::int32_t of_level = row_of_level(row);
+      CHECK(averaged.insert(of_level).second);
+      CHECK((needed.contains(of_level) || (p == 0 && !is_target.contains(of_level))));
+    }
+    for (const std::int32_t row : part.centre_rows) needed.insert(row_of_level(row));
+    CHECK(std::set<std::int32_t>(part.teacher_rows.begin(), part.teacher_rows.end()) == needed);
+    CHECK(part.teacher_rows.size() == needed.size());
+    begin += features[p];
+  }
+  CHECK(averaged == std::set<std::int32_t>(level.centre_rows.begin(), level.centre_rows.end()));
+  REQUIRE(targets.size() == level.targets.size());
+  for (std::size_t i = 0; i < level.targets.size(); ++i) CHECK(targets.at(level.student_rows[i]) == level.targets[i]);
+  std::vector<std::int32_t> expected = level.student_rows;
+  std::ranges::sort(expected);
+  std::ranges::sort(students);
+  CHECK(students == expected);
+}
+
+}  // namespace
+
+TEST_CASE("a level in parts has each of its pairs, and each row of its centre, once") {
+  for (const bool all_views : {false, true}) {
+    for (const bool uncompared : {false, true}) {
+      INFO("all views " << all_views << ", uncompared rows " << uncompared);
+      LevelPairs image = image_pairs(5, 3, all_views);
+      LevelPairs point = point_pairs(5, 3, 2, all_views);
+      if (uncompared) add_uncompared_rows(image, 5 * 3);
+      if (uncompared) add_uncompared_rows(point, 5 * 3 * 2 * 2);
+      check_split(image, std::vector<Index>(5, 3));
+      check_split(point, std::vector<Index>(5, 3 * 2 * 2));
+      check_split(image, {2 * 3, 3 * 3});
+      check_split(point, {12, 2 * 12, 2 * 12});
+    }
+  }
+}
+
+TEST_CASE("a level in one part is the level as it is") {
+  const LevelPairs level = point_pairs(4, 3, 2, true);
+  const auto parts = split_pairs(level, std::vector<Index>{4 * 3 * 2 * 2});
+  REQUIRE(parts.size() == 1);
+  CHECK(parts[0].student_rows == level.student_rows);
+  CHECK(parts[0].targets == level.targets);
+  CHECK(parts[0].centre_rows == level.centre_rows);
+  CHECK(parts[0].teacher_rows.empty());
+}
+
 TEST_CASE("with two views, all views are the two global ones") {
   const LevelPairs all = point_pairs(2, 3, 2, true);
   const LevelPairs two = point_pairs(2, 3, 2, false);

@@ -129,9 +129,11 @@ std::size_t planned(Index batch, Index prototypes) {
 }
 
 template <class Recipe>
-void check_plan() {
+void check_plan(bool stream_views = false) {
   const ListingCpu<float> backend({.threads = 1});
-  const TrainingStep<Recipe, ListingCpu<float>> step(backend, step_options());
+  StepOptions options = step_options();
+  options.stream_views = stream_views;
+  const TrainingStep<Recipe, ListingCpu<float>> step(backend, options);
   REQUIRE(backend.asked().size() == 1);
   CHECK(step.memory_plan().total() == backend.asked()[0]);
   CHECK(step.memory_plan().total() > 6 * sizeof(float) * static_cast<std::size_t>(step.layout().total()));
@@ -144,10 +146,11 @@ void check_plan() {
 }
 
 template <class Recipe, class T>
-void check_steps(int threads) {
-  INFO(threads << " threads, " << sizeof(T) << " bytes a number");
+void check_steps(int threads, bool stream_views = false) {
+  INFO(threads << " threads, " << sizeof(T) << " bytes a number, views streamed: " << stream_views);
   const BasicCpu<T> backend({.threads = threads});
-  const StepOptions options = step_options();
+  StepOptions options = step_options();
+  options.stream_views = stream_views;
   const ViewBatch batch = test::drawn_batch(options.shape, 5);
   const auto run = [&](TrainingStep<Recipe, BasicCpu<T>>& step, Index number) {
     StepReport report;
@@ -191,6 +194,8 @@ TEST_CASE("the memory plan of a training step is what it allocates") {
   check_plan<Dense>();
   check_plan<Plain>();
   check_plan<Sampled>();
+  check_plan<Dense>(true);
+  check_plan<Sampled>(true);
 }
 
 TEST_CASE("the memory plan of the published step keeps to its bounds") {
@@ -223,6 +228,10 @@ TEST_CASE("a training step allocates nothing") {
   check_steps<Dense, double>(1);
   check_steps<Sampled, double>(1);
   check_steps<Dense, float>(2);
+  check_steps<Dense, float>(1, true);
+  check_steps<Plain, double>(1, true);
+  check_steps<Sampled, float>(1, true);
+  check_steps<Dense, float>(2, true);
 #else
   WARN("skipped: allocations are counted on glibc without sanitizers only");
 #endif

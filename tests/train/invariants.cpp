@@ -119,13 +119,15 @@ void check_accumulation() {
 
 /// All bits that three steps leave behind.
 template <class Recipe>
-std::vector<float> after_three_steps(int threads, OptimiserKind kind, bool recompute = false) {
+std::vector<float> after_three_steps(int threads, OptimiserKind kind, bool recompute = false,
+                                     bool stream_views = false) {
   StepOptions options;
   options.shape = {.batch = 2, .channels = 3, .points = 4, .views = {{32, 32}, {32, 32}, {16, 16}}};
   options.optimiser.kind = kind;
   options.seed = 3;
   options.stochastic_depth = 0.3;
   options.recompute = recompute;
+  options.stream_views = stream_views;
   TrainingStep<Recipe, Cpu> step(Cpu({.threads = threads}), options);
   draw(step);
   std::vector<float> bits;
@@ -154,6 +156,9 @@ void check_threads(OptimiserKind kind) {
   CHECK((one == two));
   CHECK((one == four));
   CHECK((one == after_three_steps<Recipe>(2, kind, true)));
+  const auto streamed = after_three_steps<Recipe>(1, kind, false, true);
+  CHECK((streamed == after_three_steps<Recipe>(2, kind, false, true)));
+  CHECK((streamed == after_three_steps<Recipe>(2, kind, true, true)));
 }
 
 /// A non-finite value reaches a step: `damage` puts it there; the error names `what` and nothing has moved.

@@ -25,11 +25,12 @@ using Timed = benchmarks::TimedBackend<Cpu>;
 using Recipe = test::TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, size, head>;
 
 /// What one step of the published recipe did, by primitive.
-std::map<std::string, benchmarks::Part> counted() {
+std::map<std::string, benchmarks::Part> counted(bool stream_views = false) {
   const Timed backend(Cpu({.threads = 1}));
   StepOptions options;
   options.shape = workload.shape(3);
   options.stochastic_depth = 0;
+  options.stream_views = stream_views;
   TrainingStep<Recipe, Timed> step(backend, options);
   const auto weights = test::drawn_weights<float>(step.layout(), 1);
   backend.upload(step.student().data(), std::span<const float>(weights));
@@ -105,4 +106,19 @@ TEST_CASE("a step does less arithmetic than the published method, and moves a bo
   const double floats = bytes / 4 / (tokens * size.width * size.depth);
   INFO(floats << " numbers a token, channel and block");
   CHECK(floats < 34);
+}
+
+TEST_CASE("views one after the other are more passes, and no arithmetic more") {
+  auto at_once = counted();
+  auto streamed = counted(true);
+  const long depth = size.depth;
+  const long views = 2 + workload.locals;
+  CHECK(streamed["attention_forward"].calls == (1 + views) * depth);
+  CHECK(streamed["attention_backward"].calls == views * depth);
+  // Points of all views, class tokens of the global ones.
+  CHECK(streamed["prototype_loss"].calls == views + 2);
+  for (const auto& [name, part] : at_once) {
+    INFO(name);
+    CHECK(streamed[name].flops == Approx(part.flops).epsilon(1e-12));
+  }
 }

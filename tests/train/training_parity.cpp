@@ -14,4 +14,8 @@ TEST_CASE("whole training steps give the published numbers") {
     test::check_training(Cpu({.threads = 1}));
     test::check_training(Cpu({.threads = 2}));
   }
+  SECTION("with views one after the other") {
+    test::check_training(Reference<double>(), true);
+    test::check_training(Cpu({.threads = 2}), true);
+  }
 }

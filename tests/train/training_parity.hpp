@@ -42,11 +42,11 @@ inline std::vector<Point> points_of(const SafetensorsFile& file, const std::stri
 }
 
 template <AttentionRelation R, class B>
-void check_training(const B& backend, const std::string& name) {
+void check_training(const B& backend, const std::string& name, bool stream_views) {
   using T = typename B::Scalar;
   const auto file = SafetensorsFile::open(fixture_path(name + ".safetensors"));
   const FixtureConfig config(file);
-  INFO(name << " on " << backend.describe());
+  INFO(name << " on " << backend.describe() << ", views streamed: " << stream_views);
   REQUIRE(config.get<Index>("vit_dim") == ParityRecipe<R>::Backbone::config.width);
 
   StepOptions options;
@@ -56,6 +56,7 @@ void check_training(const B& backend, const std::string& name) {
   for (const Index size : config.get<std::vector<Index>>("sizes"))
     options.shape.views.push_back({size, size});
   options.stochastic_depth = 0;
+  options.stream_views = stream_views;
   options.loss.alpha = config.get<double>("alpha");
   options.loss.student_temperature = config.get<double>("student_temp");
   options.loss.centre_momentum = config.get<double>("center_momentum");
@@ -177,18 +178,19 @@ void check_training(const B& backend, const std::string& name) {
   CHECK(relative_difference<T, double>(on_host(step.point_centre().flat()), point_centre) < 1e-4);
 }
 
+/// `stream_views`: the student's views one after the other.
 template <class B>
-void check_training(const B& backend) {
+void check_training(const B& backend, bool stream_views = false) {
   for (const std::string name :
        {"training_adamw", "training_adamw_droppath", "training_sgd", "training_lars"}) {
     const auto file = SafetensorsFile::open(fixture_path(name + ".safetensors"));
     const auto relation = FixtureConfig(file).get<std::string>("relation");
     if (relation == "all2pos_pos2cls_eye")
-      check_training<private_relation>(backend, name);
+      check_training<private_relation>(backend, name, stream_views);
     else if (relation == "all2pos")
-      check_training<hidden_relation>(backend, name);
+      check_training<hidden_relation>(backend, name, stream_views);
     else if (relation == "all_query")
-      check_training<all_query_relation>(backend, name);
+      check_training<all_query_relation>(backend, name, stream_views);
     else
       FAIL("this test has no recipe for the relation " << relation);
   }

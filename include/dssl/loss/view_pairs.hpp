@@ -2,7 +2,9 @@
 // Tests: tests/loss/view_pairs.cpp.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <dssl/backend/operands.hpp>
@@ -34,6 +36,64 @@ inline void add_uncompared_rows(LevelPairs& pairs, Index count) {
   for (Index row = 0; row < count; ++row) {
     if (!there[static_cast<std::size_t>(row)]) pairs.student_rows.push_back(static_cast<std::int32_t>(row));
   }
+}
+
+/// What some student features that follow one another have of a level. Their rows are numbered within the part, the
+/// teacher's within what the part reads of them.
+struct PairsPart {
+  std::vector<std::int32_t> student_rows;  ///< as in `LevelPairs`
+  std::vector<TargetRows> targets;         ///< as in `LevelPairs`
+  std::vector<std::int32_t> centre_rows;   ///< each of the level's is in one part alone
+  std::vector<std::int32_t> teacher_rows;  ///< the rows that these number; empty: all of the level
+};
+
+/// Cuts a level into parts of so many student features each, one after the other; their numbers add up to the level's.
+/// A centre row goes where it is a target first, so that few rows are read for the centre alone; those that are no
+/// targets go to the first part. One part is the level as it is.
+[[nodiscard]] inline std::vector<PairsPart> split_pairs(const LevelPairs& level, std::span<const Index> features) {
+  if (features.size() == 1) return {{level.student_rows, level.targets, level.centre_rows, {}}};
+  const auto rows = static_cast<std::size_t>(level.teacher_rows);
+  std::vector<bool> is_target(rows, false);
+  for (const TargetRows& targets : level.targets) {
+    for (const std::int32_t row : targets) {
+      if (row >= 0) is_target[static_cast<std::size_t>(row)] = true;
+    }
+  }
+  std::vector<bool> averaged(rows, false);
+  std::vector<PairsPart> parts(features.size());
+  Index begin = 0;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    PairsPart& part = parts[p];
+    std::vector<std::int32_t> numbers(rows, -1);
+    const auto number_of = [&](std::int32_t row) {
+      if (row < 0) return row;
+      std::int32_t& number = numbers[static_cast<std::size_t>(row)];
+      if (number < 0) {
+        number = static_cast<std::int32_t>(part.teacher_rows.size());
+        part.teacher_rows.push_back(row);
+      }
+      return number;
+    };
+    const Index end = begin + features[p];
+    for (std::size_t i = 0; i < level.student_rows.size(); ++i) {
+      const std::int32_t row = level.student_rows[i];
+      if (row < begin || row >= end) continue;
+      part.student_rows.push_back(static_cast<std::int32_t>(row - begin));
+      if (i >= level.targets.size()) continue;
+      const TargetRows& targets = level.targets[i];
+      const std::int32_t first = number_of(targets[0]);
+      part.targets.push_back({first, number_of(targets[1])});
+    }
+    for (const std::int32_t row : level.centre_rows) {
+      const auto at = static_cast<std::size_t>(row);
+      const bool here = numbers[at] >= 0 || (p == 0 && !is_target[at]);
+      if (!here || averaged[at]) continue;
+      averaged[at] = true;
+      part.centre_rows.push_back(number_of(row));
+    }
+    begin = end;
+  }
+  return parts;
 }
 
 /// Image level: the class tokens. Student row (v, b) meets teacher rows (q, b) of both global views q != v.

@@ -37,6 +37,7 @@ struct TrainerOptions {
   Index prototypes = 0;           ///< of each head; 0: the head's own number
   double stochastic_depth = 0.1;  ///< rate of the last block
   bool recompute = false;         ///< keep only what enters each block: less memory, about a sixth more time
+  bool stream_views = false;      ///< the student's views one after the other: activations of one view are in memory
   OptimiserOptions optimiser{};
   TeacherOptions teacher{};
   LossOptions loss{};
@@ -96,8 +97,8 @@ inline void require_update(const TrainerOptions& options, Index images) {
 
 /// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
 ///
-/// Options that only decide how it is carried out (threads, prefetch, where views are made, files) are left out: a run
-/// may be resumed with others.
+/// Options that only decide how it is carried out (threads, prefetch, where views are made, which activations are in
+/// memory, files) are left out: a run may be resumed with others.
 template <class F>
 void for_each_option(const TrainerOptions& o, F&& f) {
   f("epochs", o.epochs);

@@ -240,6 +240,7 @@ class Trainer {
             .prototypes = x_options.prototypes,
             .stochastic_depth = x_options.stochastic_depth,
             .recompute = x_options.recompute,
+            .stream_views = x_options.stream_views,
             .seed = x_options.seed,
             .loss = x_options.loss,
             .optimiser = x_options.optimiser};

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <numeric>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -17,14 +17,13 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
-#include <dssl/nn/block.hpp>
-#include <dssl/nn/stochastic_depth.hpp>
-#include <dssl/nn/token_layout.hpp>
 #include <dssl/optim/optimiser.hpp>
 #include <dssl/train/level.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/report.hpp>
+#include <dssl/train/student_part.hpp>
 #include <dssl/train/view_batch.hpp>
+#include <dssl/train/view_pass.hpp>
 
 namespace dssl {
 
@@ -35,6 +34,10 @@ struct StepOptions {
   Index prototypes = 0;    ///< 0: the recipe's own
   double stochastic_depth = 0.1;
   bool recompute = false;  ///< keep only what enters each block and compute the rest again going backward
+  /// The student's views go forward, through the loss and backward one after the other, not all at once: the
+  /// activations of one view are in memory. Nothing of a view is computed twice; the products are smaller. Losses,
+  /// gradients and centres are the same but for rounding. Not with batch norm in heads.
+  bool stream_views = false;
   std::uint64_t seed = 0;
   LossOptions loss{};
   OptimiserOptions optimiser{};
@@ -70,19 +73,9 @@ class TrainingStep {
         x_options(options),
         x_config(NetworkConfig<Recipe>::with(options.shape.channels, options.prototypes)),
         x_layout(network_layout<Recipe>(x_config)) {
-    x_check_shape();
-    const double share = 1.0 / static_cast<double>(options.accumulate);
-    if constexpr (Loss::image) {
-      LevelPairs pairs = image_pairs(x_views(), x_batch(), options.loss.image_all_views);
-      if (x_config.head.batch_norm) add_uncompared_rows(pairs, x_views() * x_batch());
-      x_image = Level<T>("image", std::move(pairs), x_config.head, x_config.backbone.width, share);
-    }
-    if constexpr (Loss::point) {
-      LevelPairs pairs = point_pairs(x_views(), x_batch(), x_points(), options.loss.point_all_views);
-      if (x_config.head.batch_norm) add_uncompared_rows(pairs, x_views() * x_batch() * 2 * x_points());
-      x_point = Level<T>("point", std::move(pairs), x_config.head, x_config.backbone.width, share);
-    }
-    x_make_token_layouts();
+    x_validate();
+    x_make_passes();
+    x_make_levels();
     Arena measure;
     x_place(measure);
     x_plan = measure.plan();
@@ -92,10 +85,8 @@ class TrainingStep {
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
-    x_vector_host.reserve(static_cast<std::size_t>(std::max(x_image.centre().size(), x_point.centre().size())));
-    if constexpr (x_reference_tokens || x_sampled) {
-      x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
-    }
+    x_vector_host.reserve(static_cast<std::size_t>(std::max(image_centre().size(), point_centre().size())));
+    if constexpr (Loss::point) x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
     if constexpr (!std::is_same_v<T, float>) {
       Index largest = 0;
       for (const ViewSize& view : options.shape.views) largest = std::max(largest, view.height * view.width);
@@ -114,25 +105,11 @@ class TrainingStep {
   [[nodiscard]] VectorView<T> teacher() const { return x_teacher_weights; }
   [[nodiscard]] VectorView<T> gradients() const { return x_gradient_buffer; }
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
-  [[nodiscard]] VectorView<T> image_centre() const { return x_image.centre(); }
-  [[nodiscard]] VectorView<T> point_centre() const { return x_point.centre(); }
+  [[nodiscard]] VectorView<T> image_centre() const { return x_levels.image.centre(); }
+  [[nodiscard]] VectorView<T> point_centre() const { return x_levels.point.centre(); }
 
   /// Where the step reads view v of a batch: (B,C,h,w) in the backend's memory.
-  [[nodiscard]] TensorView<T, 4> view_input(Index view) const {
-    const BatchShape& shape = x_options.shape;
-    Index first = 0;  // view of the group
-    for (std::size_t g = 0;; ++g) {
-      const Index views = x_student_tokens.groups()[g].count / x_batch();
-      if (view >= first + views) {
-        first += views;
-        continue;
-      }
-      const ViewSize& size = shape.views[static_cast<std::size_t>(view)];
-      return TensorView<T, 4>(x_student_inputs.images[g].data() +
-                                  (view - first) * x_batch() * shape.channels * size.height * size.width,
-                              x_batch(), shape.channels, size.height, size.width);
-    }
-  }
+  [[nodiscard]] TensorView<T, 4> view_input(Index view) const { return x_inputs[static_cast<std::size_t>(view)]; }
 
   /// Number of multipliers that stochastic depth draws a step: depth x 2 branches x V x B sequences.
   [[nodiscard]] std::size_t keep_size() const { return x_keep_count(); }
@@ -140,8 +117,8 @@ class TrainingStep {
   /// Forgets what earlier passes added up: after a pass that was not followed by `update`.
   void begin() {
     x_backend.fill(x_gradient_buffer, T{0});
-    if constexpr (Loss::image) x_backend.fill(x_image.centre_sum(), T{0});
-    if constexpr (Loss::point) x_backend.fill(x_point.centre_sum(), T{0});
+    if constexpr (Loss::image) x_backend.fill(x_levels.image.centre_sum(), T{0});
+    if constexpr (Loss::point) x_backend.fill(x_levels.point.centre_sum(), T{0});
   }
 
   /// Teacher and student forward, backward; gradients and centre means add up.
@@ -161,14 +138,14 @@ class TrainingStep {
   void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
-    x_teacher_pass();
-    x_student_pass(teacher_temperature);
+    x_run_teacher();
+    x_run_student(teacher_temperature);
   }
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
   void finish_pass(StepReport& report) {
-    if constexpr (Loss::image) x_image.add_to(x_backend, report.image);
-    if constexpr (Loss::point) x_point.add_to(x_backend, report.point);
+    if constexpr (Loss::image) x_levels.image.add_to(x_backend, report.image);
+    if constexpr (Loss::point) x_levels.point.add_to(x_backend, report.point);
     report.loss = image_weight<Loss>(x_options.loss) * report.image.loss +
                   point_weight<Loss>(x_options.loss) * report.point.loss;
   }
@@ -189,30 +166,23 @@ class TrainingStep {
     report.gradient_norm = std::sqrt(squares);
     x_optimiser.update(x_backend, x_student_weights, x_teacher_weights, x_gradient_buffer, x_options.optimiser,
                        now.optimiser, now.teacher_momentum);
-    if constexpr (Loss::image) x_image.update_centre(x_backend, x_options.loss.centre_momentum);
-    if constexpr (Loss::point) x_point.update_centre(x_backend, x_options.loss.centre_momentum);
+    if constexpr (Loss::image) x_levels.image.update_centre(x_backend, x_options.loss.centre_momentum);
+    if constexpr (Loss::point) x_levels.point.update_centre(x_backend, x_options.loss.centre_momentum);
   }
 
   /// Diagnostics that need a look at features and centres; after the last `forward_backward` of a step.
   void inspect(StepReport& report) {
     const Index width = x_config.backbone.width;
     const Index rows = x_spread_rows();
-    x_backend.download(std::span<T>(x_features_host), static_cast<const T*>(x_teacher_acts.out.data()));
+    x_backend.download(std::span<T>(x_features_host), static_cast<const T*>(x_teacher_pass.activations().out.data()));
     report.feature_spread = spread_of(MatrixView<T>(x_features_host.data(), rows, width));
-    if constexpr (Loss::image) report.image.centre_norm = x_norm_of(x_image.centre());
-    if constexpr (Loss::point) report.point.centre_norm = x_norm_of(x_point.centre());
+    if constexpr (Loss::image) report.image.centre_norm = x_norm_of(x_levels.image.centre());
+    if constexpr (Loss::point) report.point.centre_norm = x_norm_of(x_levels.point.centre());
   }
 
  private:
-  using Activations = typename Backbone::template Activations<T>;
-
-  /// Whether the backbone offers to keep only what enters its blocks.
-  static constexpr bool x_recomputes = requires(Arena& arena, const TokenLayout& tokens) {
-    Activations::take(arena, Backbone::config, tokens, true, true);
-  };
-  static constexpr bool x_reference_tokens =
-      Loss::point && Tokens::point_features == PointFeatures::reference_tokens;
-  static constexpr bool x_sampled = Loss::point && Tokens::point_features == PointFeatures::sampled_patches;
+  using x_Pass = ViewPass<Recipe, B>;
+  using x_Part = StudentPart<Recipe, B>;
 
   [[nodiscard]] Index x_views() const { return x_options.shape.view_count(); }
   [[nodiscard]] Index x_batch() const { return x_options.shape.batch; }
@@ -221,52 +191,48 @@ class TrainingStep {
     return static_cast<std::size_t>(2 * x_config.backbone.depth * x_views() * x_batch());
   }
   /// Teacher rows whose spread is watched: the class tokens, or where there are none whatever comes first.
-  [[nodiscard]] Index x_spread_rows() const { return std::min(2 * x_batch(), x_teacher_tokens.read_count()); }
+  [[nodiscard]] Index x_spread_rows() const {
+    return std::min(2 * x_batch(), x_teacher_pass.tokens().read_count());
+  }
 
-  void x_check_shape() const {
+  void x_validate() const {
+    if (x_options.recompute && !x_Pass::recomputes) throw OptionError("recompute", "true", "false with this backbone");
+    if (x_options.stream_views && x_config.head.batch_norm) {
+      throw OptionError("stream_views", "true",
+                        "false where heads have batch norm: its statistics are those of all views' rows at once");
+    }
+    x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::point);
+  }
+
+  void x_make_passes() {
     const BatchShape& shape = x_options.shape;
-    const Index patch = x_config.backbone.patch;
-    if (x_options.recompute && !x_recomputes) throw OptionError("recompute", "true", "false with this backbone");
-    if (shape.batch < 1) throw OptionError("batch", shape.batch, "at least 1");
-    if (shape.view_count() < 2) throw OptionError("views", shape.view_count(), "at least the two global views");
-    if (!(shape.views[0] == shape.views[1])) throw OptionError("views", "of two sizes", "global views of one size");
-    if (shape.channels != x_config.backbone.channels) {
-      throw OptionError("channels", shape.channels, join(x_config.backbone.channels, ", the backbone's number"));
-    }
-    if (Loss::point && shape.points < 1) throw OptionError("points", shape.points, "at least 1 for a point loss");
-    double tokens = 0;  // of all student views: numbered by 32 bits
-    for (const ViewSize& view : shape.views) {
-      tokens += static_cast<double>(shape.batch) * (static_cast<double>(view.height / patch * (view.width / patch)) +
-                                                    2 * static_cast<double>(shape.points) + 1);
-      if (view.height % patch != 0 || view.width % patch != 0 || view.height < patch || view.width < patch) {
-        throw OptionError("views.size", join(view.height, " x ", view.width),
-                          join("multiples of the patch, ", patch, " pixels"));
-      }
-    }
-    if (tokens > std::numeric_limits<std::int32_t>::max()) {
-      throw OptionError("batch", shape.batch, join("fewer images or points: the views would have ", tokens,
-                                                   " tokens, and 2147483647 can be numbered"));
+    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch);
+    const Index views = x_options.stream_views ? 1 : x_views();
+    for (Index first = 0; first < x_views(); first += views) {
+      x_parts.emplace_back(x_parts.size(), shape, first, views, x_config);
     }
   }
 
-  void x_make_token_layouts() {
-    const Index patch = x_config.backbone.patch;
-    const GroupSet reads{.class_token = Loss::image,
-                         .reference = x_reference_tokens,
-                         .patch = x_sampled};
-    const Index student_references = x_reference_tokens ? 2 * x_points() : 0;
-    const Index teacher_references = x_reference_tokens ? x_views() * x_points() : 0;
-    std::vector<ViewGroup> groups;
-    for (const ViewSize& view : x_options.shape.views) {
-      const GridSize grid{view.height / patch, view.width / patch};
-      if (groups.empty() || !(groups.back().grid == grid)) {
-        groups.push_back({.count = 0, .grid = grid, .references = student_references});
-      }
-      groups.back().count += x_batch();
+  void x_make_levels() {
+    const LossOptions& loss = x_options.loss;
+    const double share = 1.0 / static_cast<double>(x_options.accumulate);
+    const auto level = [&](const char* name, LevelPairs pairs, std::span<const Index> features) {
+      const Index all = std::accumulate(features.begin(), features.end(), Index{0});
+      if (x_config.head.batch_norm) add_uncompared_rows(pairs, all);
+      return Level<T>(name, std::move(pairs), features, x_config.head, x_config.backbone.width, share);
+    };
+    std::vector<Index> image_features, point_features;
+    for (const x_Part& part : x_parts) {
+      image_features.push_back(part.image_features());
+      point_features.push_back(part.point_features(x_options.shape));
     }
-    x_student_tokens = TokenLayout(groups, reads);
-    x_teacher_tokens =
-        TokenLayout({{.count = 2 * x_batch(), .grid = groups[0].grid, .references = teacher_references}}, reads);
+    if constexpr (Loss::image) {
+      x_levels.image = level("image", image_pairs(x_views(), x_batch(), loss.image_all_views), image_features);
+    }
+    if constexpr (Loss::point) {
+      x_levels.point =
+          level("point", point_pairs(x_views(), x_batch(), x_points(), loss.point_all_views), point_features);
+    }
   }
 
   /// Lays out all memory. Runs twice: measuring, then live.
@@ -278,68 +244,41 @@ class TrainingStep {
     arena.name_part("weights of student and teacher, gradients");
     x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser.kind);
     arena.name_part("optimiser");
-    x_student_device = DeviceTokenLayout::place(x_backend, arena, x_student_tokens);
-    x_teacher_device = DeviceTokenLayout::place(x_backend, arena, x_teacher_tokens);
-    x_student_inputs = Backbone::template Inputs<T>::place(x_backend, arena, backbone, x_student_tokens);
-    const auto& views = x_student_inputs.images[0];
-    x_teacher_inputs = Backbone::template Inputs<T>::place(
-        x_backend, arena, backbone, x_teacher_tokens,
-        {TensorView<T, 4>(views.data(), 2 * x_batch(), views.extent(1), views.extent(2), views.extent(3))});
-    x_depth = StochasticDepth<T>::place(x_backend, arena, x_student_tokens, backbone.depth);
-    if constexpr (x_sampled) {
-      x_teacher_taps = arena.vector<Taps<T>>(2 * x_batch() * x_views() * x_points());
-      x_student_taps = arena.vector<Taps<T>>(x_views() * x_batch() * 2 * x_points());
-    }
+    x_inputs = place_views<T>(arena, x_options.shape);
+    x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
+    for (x_Part& part : x_parts) part.place_lasting(x_backend, arena, x_config, x_inputs);
     arena.name_part("views, points and token layouts");
-    if constexpr (Loss::image) x_image.place_lasting(x_backend, arena);
-    if constexpr (Loss::point) x_point.place_lasting(x_backend, arena);
+    if constexpr (Loss::image) x_levels.image.place_lasting(x_backend, arena);
+    if constexpr (Loss::point) x_levels.point.place_lasting(x_backend, arena);
     arena.name_part("centres and targets");
 
     // Once the heads' unit vectors are known, nothing else of the teacher's pass is needed: the student's overwrites
     // it. Its output rows stay, since the feature spread is read from them.
-    x_teacher_acts.out = arena.matrix<T>(x_teacher_tokens.read_count(), backbone.width);
-    const MatrixView<T> teacher_out = x_teacher_acts.out;
+    const MatrixView<T> teacher_out = arena.matrix<T>(x_teacher_pass.tokens().read_count(), backbone.width);
     const std::size_t shared = arena.mark();
-    x_teacher_acts = Backbone::template Activations<T>::take(arena, backbone, x_teacher_tokens, false);
-    x_teacher_acts.out = teacher_out;
-    if constexpr (x_sampled) x_teacher_features = arena.matrix<T>(x_teacher_taps.size(), backbone.width);
-    if constexpr (Loss::image) x_image.place_teacher(arena);
-    if constexpr (Loss::point) x_point.place_teacher(arena);
+    x_teacher_pass.place_passing(arena, backbone, false);
+    x_teacher_pass.output_to(teacher_out);
+    if constexpr (Loss::image) x_levels.image.place_teacher(arena);
+    if constexpr (Loss::point) x_levels.point.place_teacher(arena);
     arena.name_part("teacher's activations");
-    const std::size_t teacher_end = arena.mark();
-
-    arena.rewind(shared);
-    if constexpr (x_recomputes) {
-      x_student_acts = Activations::take(arena, backbone, x_student_tokens, true, x_options.recompute);
-    } else {
-      x_student_acts = Activations::take(arena, backbone, x_student_tokens, true);
+    std::size_t end = arena.mark();
+    for (std::size_t part = 0; part < x_parts.size(); ++part) {
+      if (!x_levels.compare(part)) continue;
+      arena.rewind(shared);
+      x_parts[part].place_passing(x_backend, arena, x_config, x_levels, x_options.recompute);
+      end = std::max(end, arena.mark());
     }
-    x_d_out = arena.matrix<T>(x_student_tokens.read_count(), backbone.width);
-    if constexpr (x_sampled) {
-      x_student_features = arena.matrix<T>(x_student_taps.size(), backbone.width);
-      x_d_features = arena.matrix<T>(x_student_taps.size(), backbone.width);
-    }
-    // One head after the other is through with its backward pass before the backbone's begins.
-    const std::size_t heads = arena.mark();
-    if constexpr (Loss::image) x_image.place_student(x_backend, arena);
-    const std::size_t image_end = arena.mark();
-    arena.rewind(heads);
-    if constexpr (Loss::point) x_point.place_student(x_backend, arena);
-    const std::size_t heads_end = std::max(image_end, arena.mark());
-    arena.rewind(heads);
-    x_block_gradients = Backbone::template Gradients<T>::take(arena, backbone.block(), x_student_tokens.rows(),
-                                                              x_student_tokens.read_count());
-    arena.rewind(std::max({arena.mark(), heads_end, teacher_end}));
+    arena.rewind(end);
     arena.name_part("student's activations and their gradients, beyond what the teacher's left");
 
-    x_student_bound = NetworkParameters<Recipe, const T>::bind(x_layout, x_student_weights.data(), x_config);
-    x_teacher_bound = NetworkParameters<Recipe, const T>::bind(x_layout, x_teacher_weights.data(), x_config);
-    x_gradient_bound = NetworkParameters<Recipe, T>::bind(x_layout, x_gradient_buffer.data(), x_config);
+    x_networks.student = NetworkParameters<Recipe, const T>::bind(x_layout, x_student_weights.data(), x_config);
+    x_networks.teacher = NetworkParameters<Recipe, const T>::bind(x_layout, x_teacher_weights.data(), x_config);
+    x_networks.gradients = NetworkParameters<Recipe, T>::bind(x_layout, x_gradient_buffer.data(), x_config);
   }
 
   void x_upload(const ViewBatch& batch, std::span<const T> keep) {
     for (std::size_t v = 0; v < batch.images.size(); ++v) {
-      T* const to = view_input(static_cast<Index>(v)).data();
+      T* const to = x_inputs[v].data();
       const std::span<const float> from(batch.images[v]);
       if constexpr (std::is_same_v<T, float>) {
         x_backend.upload(to, from);
@@ -348,38 +287,12 @@ class TrainingStep {
         x_backend.upload(to, std::span<const T>(x_staging));
       }
     }
-    if constexpr (x_reference_tokens) {
-      const GridSize table = x_config.backbone.native_grid();
-      x_upload_taps(x_teacher_inputs.point_taps, batch.teacher_points, [&](std::size_t) { return std::pair(table, Index{0}); });
-      x_upload_taps(x_student_inputs.point_taps, batch.student_points, [&](std::size_t) { return std::pair(table, Index{0}); });
-    }
-    if constexpr (x_sampled) {
-      // Points of a sequence read that sequence's own patch rows.
-      const auto rows_of = [](const TokenLayout& tokens, Index points_each) {
-        return [&tokens, points_each, sequence = std::size_t{0}, first = Index{0}](std::size_t i) mutable {
-          const auto wanted = i / static_cast<std::size_t>(points_each);
-          while (sequence < wanted) first += tokens.sequences()[sequence++].patches;
-          return std::pair(tokens.grid_of(wanted), first);
-        };
-      };
-      x_upload_taps(x_teacher_taps, batch.teacher_points, rows_of(x_teacher_tokens, x_views() * x_points()));
-      x_upload_taps(x_student_taps, batch.student_points, rows_of(x_student_tokens, 2 * x_points()));
-    }
     if (keep.empty() && x_options.stochastic_depth > 0) {
       x_draw_keep(batch);
       keep = x_keep_host;
     }
-    x_depth.set(x_backend, x_student_tokens, keep);
-  }
-
-  template <class Table>
-  void x_upload_taps(VectorView<Taps<T>> to, const std::vector<Point>& points, Table table) {
-    x_taps_host.resize(points.size());
-    for (std::size_t i = 0; i < points.size(); ++i) {
-      const auto [grid, first] = table(i);
-      x_taps_host[i] = point_read<T>(points[i], grid, first);
-    }
-    x_backend.upload(to.data(), std::span<const Taps<T>>(x_taps_host));
+    x_teacher_pass.set_points(x_backend, batch.teacher_points, x_config.backbone, x_taps_host);
+    for (x_Part& part : x_parts) part.set(x_backend, batch, keep, x_config, x_taps_host);
   }
 
   /// 0 with the branch's rate, else 1/(1 - rate); the rate grows linearly over the blocks. Keyed by sample and
@@ -404,64 +317,21 @@ class TrainingStep {
     }
   }
 
-  void x_teacher_pass() {
-    Backbone::template forward<Tokens::relation>(x_backend, x_teacher_acts, x_teacher_inputs, x_teacher_bound.backbone,
-                                                 x_config.backbone, x_teacher_tokens, x_teacher_device, {});
+  void x_run_teacher() {
+    x_teacher_pass.forward(x_backend, x_networks.teacher.backbone, x_config.backbone, {});
     if constexpr (Loss::image) {
-      x_image.teacher(x_backend, x_class_rows(x_teacher_acts.out, x_teacher_tokens), x_teacher_bound.head);
+      x_levels.image.teacher(x_backend, x_teacher_pass.image_features(), x_networks.teacher.head);
     }
     if constexpr (Loss::point) {
-      MatrixView<const T> features;
-      if constexpr (x_sampled) {
-        x_backend.sample_rows_forward(x_teacher_features, x_patch_rows(x_teacher_acts.out, x_teacher_tokens),
-                                      x_teacher_taps);
-        features = x_teacher_features;
-      } else {
-        features = x_reference_rows(x_teacher_acts.out, x_teacher_tokens);
-      }
-      x_point.teacher(x_backend, features, x_teacher_bound.reference_head);
+      x_levels.point.teacher(x_backend, x_teacher_pass.point_features(x_backend), x_networks.teacher.reference_head);
     }
   }
 
-  void x_student_pass(double teacher_temperature) {
-    const std::span<const BranchKeep<T>> keep = x_depth.branches();
-    const double temperature = x_options.loss.student_temperature;
-    Backbone::template forward<Tokens::relation>(x_backend, x_student_acts, x_student_inputs, x_student_bound.backbone,
-                                                 x_config.backbone, x_student_tokens, x_student_device, keep);
-    x_backend.fill(VectorView<T>(x_d_out.data(), x_d_out.size()), T{0});
-    if constexpr (Loss::image) {
-      x_image.student(x_backend, x_class_rows(x_d_out, x_student_tokens), x_gradient_bound.head,
-                      x_class_rows(x_student_acts.out, x_student_tokens), x_student_bound.head, x_teacher_bound.head,
-                      temperature, teacher_temperature, image_weight<Loss>(x_options.loss));
+  void x_run_student(double teacher_temperature) {
+    for (std::size_t part = 0; part < x_parts.size(); ++part) {
+      if (!x_levels.compare(part)) continue;
+      x_parts[part].run(x_backend, x_networks, x_levels, x_config, x_options.loss, teacher_temperature);
     }
-    const auto point_level = [&](MatrixView<T> d_features, MatrixView<const T> features) {
-      x_point.student(x_backend, d_features, x_gradient_bound.reference_head, features, x_student_bound.reference_head,
-                      x_teacher_bound.reference_head, temperature, teacher_temperature,
-                      point_weight<Loss>(x_options.loss));
-    };
-    if constexpr (x_sampled) {
-      x_backend.sample_rows_forward(x_student_features, x_patch_rows(x_student_acts.out, x_student_tokens),
-                                    x_student_taps);
-      x_backend.fill(VectorView<T>(x_d_features.data(), x_d_features.size()), T{0});
-      point_level(x_d_features, x_student_features);
-      x_backend.sample_rows_backward(x_patch_rows(x_d_out, x_student_tokens), x_d_features, x_student_taps);
-    } else if constexpr (Loss::point) {
-      point_level(x_reference_rows(x_d_out, x_student_tokens), x_reference_rows(x_student_acts.out, x_student_tokens));
-    }
-    Backbone::template backward<Tokens::relation>(x_backend, x_gradient_bound.backbone, x_block_gradients, x_d_out,
-                                                  x_student_acts, x_student_inputs, x_student_bound.backbone,
-                                                  x_config.backbone, x_student_tokens, x_student_device, keep,
-                                                  Tokens::reference.detached);
-  }
-
-  static MatrixView<T> x_class_rows(MatrixView<T> out, const TokenLayout& tokens) {
-    return out.rows(tokens.output_begin(TokenGroup::class_token), tokens.sequence_count());
-  }
-  static MatrixView<T> x_reference_rows(MatrixView<T> out, const TokenLayout& tokens) {
-    return out.rows(tokens.output_begin(TokenGroup::reference), tokens.reference_count());
-  }
-  static MatrixView<T> x_patch_rows(MatrixView<T> out, const TokenLayout& tokens) {
-    return out.rows(tokens.output_begin(TokenGroup::patch), tokens.patch_count());
   }
 
   double x_norm_of(VectorView<T> x) {
@@ -476,23 +346,16 @@ class TrainingStep {
   StepOptions x_options;
   NetworkConfig<Recipe> x_config;
   ParameterLayout x_layout;
-  TokenLayout x_student_tokens, x_teacher_tokens;
+  x_Pass x_teacher_pass;
+  std::vector<x_Part> x_parts;  // of the student's pass
+  Levels<T> x_levels;
   MemoryPlan x_plan;
   Buffer x_buffer;
 
   VectorView<T> x_student_weights, x_teacher_weights, x_gradient_buffer;
-  NetworkParameters<Recipe, const T> x_student_bound, x_teacher_bound;
-  NetworkParameters<Recipe, T> x_gradient_bound;
+  BoundNetworks<Recipe, T> x_networks;
   OptimiserState<T> x_optimiser;
-  DeviceTokenLayout x_student_device, x_teacher_device;
-  typename Backbone::template Inputs<T> x_student_inputs, x_teacher_inputs;
-  typename Backbone::template Activations<T> x_student_acts, x_teacher_acts;
-  typename Backbone::template Gradients<T> x_block_gradients;
-  MatrixView<T> x_d_out;
-  VectorView<Taps<T>> x_teacher_taps, x_student_taps;              // sampled patches only
-  MatrixView<T> x_teacher_features, x_student_features, x_d_features;  // sampled patches only
-  StochasticDepth<T> x_depth;
-  Level<T> x_image, x_point;
+  std::vector<TensorView<T, 4>> x_inputs;  // a view each
 
   std::vector<T> x_keep_host, x_features_host, x_vector_host, x_staging;
   std::vector<Taps<T>> x_taps_host;

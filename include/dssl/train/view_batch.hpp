@@ -3,9 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/multi_crop_options.hpp>
@@ -21,7 +24,50 @@ struct BatchShape {
 
   [[nodiscard]] Index view_count() const { return static_cast<Index>(views.size()); }
   [[nodiscard]] bool operator==(const BatchShape&) const = default;
+
+  /// Throws `OptionError` where a network of so many channels and pixels a patch cannot be trained on such batches.
+  void validate(Index network_channels, Index patch, bool point_level) const {
+    if (batch < 1) throw OptionError("batch", batch, "at least 1");
+    if (view_count() < 2) throw OptionError("views", view_count(), "at least the two global views");
+    if (!(views[0] == views[1])) throw OptionError("views", "of two sizes", "global views of one size");
+    if (channels != network_channels) {
+      throw OptionError("channels", channels, join(network_channels, ", the backbone's number"));
+    }
+    if (point_level && points < 1) throw OptionError("points", points, "at least 1 for a point loss");
+    double tokens = 0;  // of all student views: numbered by 32 bits
+    for (const ViewSize& view : views) {
+      tokens += static_cast<double>(batch) * (static_cast<double>(view.height / patch * (view.width / patch)) +
+                                              2 * static_cast<double>(points) + 1);
+      if (view.height % patch != 0 || view.width % patch != 0 || view.height < patch || view.width < patch) {
+        throw OptionError("views.size", join(view.height, " x ", view.width),
+                          join("multiples of the patch, ", patch, " pixels"));
+      }
+    }
+    if (tokens > std::numeric_limits<std::int32_t>::max()) {
+      throw OptionError("batch", batch, join("fewer images or points: the views would have ", tokens,
+                                             " tokens, and 2147483647 can be numbered"));
+    }
+  }
 };
+
+/// Takes room for the views of a batch, a view each: (B,C,h,w). Views of one size that follow one another lie side by
+/// side, so that they are also one tensor of several times B images.
+template <class T>
+[[nodiscard]] std::vector<TensorView<T, 4>> place_views(Arena& arena, const BatchShape& shape) {
+  std::vector<TensorView<T, 4>> out;
+  for (std::size_t v = 0; v < shape.views.size();) {
+    const ViewSize size = shape.views[v];
+    std::size_t end = v;
+    while (end < shape.views.size() && shape.views[end] == size) ++end;
+    const Index each = shape.batch * shape.channels * size.height * size.width;
+    T* at = arena.take<T>(static_cast<Index>(end - v) * each);
+    for (; v < end; ++v) {
+      out.emplace_back(at, shape.batch, shape.channels, size.height, size.width);
+      if (at != nullptr) at += each;
+    }
+  }
+  return out;
+}
 
 /// The views of a batch in host memory.
 struct ViewBatch {

@@ -1,0 +1,166 @@
+// A part of the student's pass: some views forward, through the loss, and backward.
+// Tests: tests/train/stream_views.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/loss/objective.hpp>
+#include <dssl/nn/stochastic_depth.hpp>
+#include <dssl/train/level.hpp>
+#include <dssl/train/network.hpp>
+#include <dssl/train/view_batch.hpp>
+#include <dssl/train/view_pass.hpp>
+
+namespace dssl {
+
+/// Both networks' weights and the student's gradients, in their flat buffers.
+template <class Recipe, class T>
+struct BoundNetworks {
+  NetworkParameters<Recipe, const T> student, teacher;
+  NetworkParameters<Recipe, T> gradients;
+};
+
+/// The levels of a recipe's loss; the one it does not have is empty.
+template <class T>
+struct Levels {
+  Level<T> image, point;
+
+  /// Whether a part has features that a level compares. One that has none changes no loss and no gradient.
+  [[nodiscard]] bool compare(std::size_t part) const { return image.compares(part) || point.compares(part); }
+};
+
+/// Views that follow one another, forward, through the loss of both levels, and backward.
+///
+/// Losses are sums over student views and gradients add up, so a student's pass may be one part with all views, or
+/// several that run one after the other in the same memory: then only one part's activations are ever there. Where
+/// heads have batch norm, all views must be one part.
+template <class Recipe, Backend B>
+class StudentPart {
+ public:
+  using T = typename B::Scalar;
+  using Backbone = typename Recipe::Backbone;
+  using Pass = ViewPass<Recipe, B>;
+  using Config = NetworkConfig<Recipe>;
+
+  /// `number`: of the part in the levels. `views` views from `first` on.
+  StudentPart(std::size_t number, const BatchShape& shape, Index first, Index views, const Config& config)
+      : x_number(number),
+        x_first(first),
+        x_views(views),
+        x_pass(shape, first, views, 2 * shape.points, config.backbone.patch) {
+    const auto each = static_cast<std::size_t>(2 * config.backbone.depth);
+    if (views < shape.view_count()) x_keep_host.resize(each * x_pass.tokens().sequences().size());
+  }
+
+  /// Features that it has of a level.
+  [[nodiscard]] Index image_features() const { return x_pass.tokens().sequence_count(); }
+  [[nodiscard]] Index point_features(const BatchShape& shape) const { return image_features() * 2 * shape.points; }
+
+  /// What lives from step to step. `views`: where all views of the batch lie.
+  void place_lasting(const B& backend, Arena& arena, const Config& config, std::span<const TensorView<T, 4>> views) {
+    x_pass.place_lasting(backend, arena, config.backbone, views);
+    x_depth = StochasticDepth<T>::place(backend, arena, x_pass.tokens(), config.backbone.depth);
+  }
+
+  /// What nothing is needed of after `run`.
+  void place_passing(const B& backend, Arena& arena, const Config& config, Levels<T>& levels, bool recompute) {
+    const auto& backbone = config.backbone;
+    const TokenLayout& tokens = x_pass.tokens();
+    x_pass.place_passing(arena, backbone, true, recompute);
+    x_d_out = arena.matrix<T>(tokens.read_count(), backbone.width);
+    if constexpr (Pass::sampled) x_d_features = arena.matrix<T>(x_pass.taps().size(), backbone.width);
+    // One head after the other is through with its backward pass before the backbone's begins.
+    const std::size_t heads = arena.mark();
+    if constexpr (Recipe::Loss::image) levels.image.place_student(backend, arena, x_number);
+    const std::size_t image_end = arena.mark();
+    arena.rewind(heads);
+    if constexpr (Recipe::Loss::point) levels.point.place_student(backend, arena, x_number);
+    const std::size_t heads_end = std::max(image_end, arena.mark());
+    arena.rewind(heads);
+    x_gradients = Gradients::take(arena, backbone.block(), tokens.rows(), tokens.read_count());
+    arena.rewind(std::max(arena.mark(), heads_end));
+  }
+
+  /// Takes the points of a step and the multipliers of all its sequences, (depth,2,V*B) or none.
+  void set(const B& backend, const ViewBatch& batch, std::span<const T> keep, const Config& config,
+           std::vector<Taps<T>>& staging) {
+    if constexpr (Recipe::Loss::point) {
+      const auto each = static_cast<std::size_t>(batch.shape.batch * 2 * batch.shape.points);
+      const std::span<const Point> points(batch.student_points);
+      x_pass.set_points(backend, points.subspan(static_cast<std::size_t>(x_first) * each,
+                                                static_cast<std::size_t>(x_views) * each),
+                        config.backbone, staging);
+    }
+    x_depth.set(backend, x_pass.tokens(), x_own(keep, batch.shape));
+  }
+
+  /// Forward, the levels' losses with the teacher's targets, and backward: `networks.gradients` +=.
+  void run(const B& backend, const BoundNetworks<Recipe, T>& networks, Levels<T>& levels, const Config& config,
+           const LossOptions& loss, double teacher_temperature) const {
+    const auto& student = networks.student;
+    const LevelTemperatures temperatures{.student = loss.student_temperature, .teacher = teacher_temperature};
+    x_pass.forward(backend, student.backbone, config.backbone, x_depth.branches());
+    backend.fill(VectorView<T>(x_d_out.data(), x_d_out.size()), T{0});
+    if constexpr (Recipe::Loss::image) {
+      levels.image.student(backend, x_number, x_pass.class_rows(x_d_out), networks.gradients.head,
+                           x_pass.image_features(), student.head, networks.teacher.head, temperatures,
+                           image_weight<typename Recipe::Loss>(loss));
+    }
+    if constexpr (Recipe::Loss::point) {
+      const MatrixView<const T> features = x_pass.point_features(backend);
+      const MatrixView<T> d_features = x_d_point_features();
+      if constexpr (Pass::sampled) backend.fill(VectorView<T>(d_features.data(), d_features.size()), T{0});
+      levels.point.student(backend, x_number, d_features, networks.gradients.reference_head, features,
+                           student.reference_head, networks.teacher.reference_head, temperatures,
+                           point_weight<typename Recipe::Loss>(loss));
+      if constexpr (Pass::sampled) {
+        backend.sample_rows_backward(x_pass.patch_rows(x_d_out), d_features, x_pass.taps());
+      }
+    }
+    Backbone::template backward<Recipe::Tokens::relation>(
+        backend, networks.gradients.backbone, x_gradients, x_d_out, x_pass.activations(), x_pass.inputs(),
+        student.backbone, config.backbone, x_pass.tokens(), x_pass.device(), x_depth.branches(),
+        Recipe::Tokens::reference.detached);
+  }
+
+ private:
+  using Gradients = typename Backbone::template Gradients<T>;
+
+  [[nodiscard]] MatrixView<T> x_d_point_features() const {
+    if constexpr (Pass::sampled) {
+      return x_d_features;
+    } else {
+      return x_pass.reference_rows(x_d_out);
+    }
+  }
+
+  /// This part's share of the multipliers of all sequences.
+  std::span<const T> x_own(std::span<const T> keep, const BatchShape& shape) {
+    if (x_keep_host.empty() || keep.empty()) return keep;
+    const auto own = x_pass.tokens().sequences().size();
+    const auto all = static_cast<std::size_t>(shape.view_count() * shape.batch);
+    const auto first = static_cast<std::size_t>(x_first * shape.batch);
+    for (std::size_t i = 0; i < x_keep_host.size() / own; ++i) {
+      std::ranges::copy(keep.subspan(i * all + first, own),
+                        x_keep_host.begin() + static_cast<std::ptrdiff_t>(i * own));
+    }
+    return x_keep_host;
+  }
+
+  std::size_t x_number;
+  Index x_first, x_views;
+  Pass x_pass;
+  StochasticDepth<T> x_depth;
+  MatrixView<T> x_d_out;       // (rows that are read,D)
+  MatrixView<T> x_d_features;  // sampled patches only
+  Gradients x_gradients;
+  std::vector<T> x_keep_host;  // where there are other parts
+};
+
+}  // namespace dssl

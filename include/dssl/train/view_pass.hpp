@@ -1,0 +1,154 @@
+// A backbone's pass over some views of a batch: tokens, inputs, activations, and the features that the loss reads.
+// Tests: tests/train/training_parity.cpp, step_oracle.cpp.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/point.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/nn/position.hpp>
+#include <dssl/nn/stochastic_depth.hpp>
+#include <dssl/nn/token_layout.hpp>
+#include <dssl/tokens/schemes.hpp>
+#include <dssl/train/view_batch.hpp>
+
+namespace dssl {
+
+/// A backbone's forward pass over views of a batch that follow one another, with all its buffers.
+///
+/// Features of the image level are the class tokens, one a sequence; those of the point level the reference tokens, or
+/// reads of the patches' map (`Recipe::Tokens::point_features`). Both are ordered by sequences: view-major, then image.
+template <class Recipe, Backend B>
+class ViewPass {
+ public:
+  using T = typename B::Scalar;
+  using Backbone = typename Recipe::Backbone;
+  using Tokens = typename Recipe::Tokens;
+  using BackboneConfig = typename Backbone::Config;
+  using Inputs = typename Backbone::template Inputs<T>;
+  using Activations = typename Backbone::template Activations<T>;
+  using Parameters = typename Backbone::template Parameters<const T>;
+
+  static constexpr bool reference_tokens =
+      Recipe::Loss::point && Tokens::point_features == PointFeatures::reference_tokens;
+  static constexpr bool sampled = Recipe::Loss::point && Tokens::point_features == PointFeatures::sampled_patches;
+  /// Whether the backbone offers to keep only what enters its blocks.
+  static constexpr bool recomputes = requires(Arena& arena, const TokenLayout& tokens) {
+    Activations::take(arena, Backbone::config, tokens, true, true);
+  };
+
+  ViewPass() = default;
+
+  /// Of `views` views from `first` on, each read at so many points.
+  ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch)
+      : x_first(first), x_points(points) {
+    std::vector<ViewGroup> groups;
+    for (Index v = first; v < first + views; ++v) {
+      const ViewSize& size = shape.views[static_cast<std::size_t>(v)];
+      const GridSize grid{size.height / patch, size.width / patch};
+      if (groups.empty() || !(groups.back().grid == grid)) {
+        groups.push_back({.count = 0, .grid = grid, .references = reference_tokens ? points : 0});
+      }
+      groups.back().count += shape.batch;
+    }
+    x_tokens = TokenLayout(std::move(groups), {.class_token = Recipe::Loss::image,
+                                               .reference = reference_tokens,
+                                               .patch = sampled});
+  }
+
+  /// What lives from step to step. `views`: where all views of the batch lie.
+  void place_lasting(const B& backend, Arena& arena, const BackboneConfig& config,
+                     std::span<const TensorView<T, 4>> views) {
+    x_device = DeviceTokenLayout::place(backend, arena, x_tokens);
+    std::vector<TensorView<T, 4>> images;
+    auto next = static_cast<std::size_t>(x_first);
+    for (const ViewGroup& group : x_tokens.groups()) {
+      const TensorView<T, 4>& view = views[next];
+      images.emplace_back(view.data(), group.count, view.extent(1), view.extent(2), view.extent(3));
+      next += static_cast<std::size_t>(group.count / view.extent(0));
+    }
+    x_inputs = Inputs::place(backend, arena, config, x_tokens, std::move(images));
+    if constexpr (sampled) x_taps = arena.vector<Taps<T>>(x_tokens.sequence_count() * x_points);
+  }
+
+  /// What nothing is needed of after the pass: with `saved`, and its backward pass.
+  void place_passing(Arena& arena, const BackboneConfig& config, bool saved, bool recompute = false) {
+    if constexpr (recomputes) {
+      x_activations = Activations::take(arena, config, x_tokens, saved, recompute);
+    } else {
+      x_activations = Activations::take(arena, config, x_tokens, saved);
+    }
+    if constexpr (sampled) x_sampled = arena.matrix<T>(x_taps.size(), config.width);
+  }
+
+  /// Takes the points of a step, those of each sequence after one another. `staging` has room for them.
+  void set_points(const B& backend, std::span<const Point> points, const BackboneConfig& config,
+                  std::vector<Taps<T>>& staging) {
+    if constexpr (reference_tokens || sampled) {
+      staging.clear();
+      const auto each = static_cast<std::size_t>(x_points);
+      Index first_row = 0;  // points read that sequence's own patches
+      for (std::size_t s = 0; s < x_tokens.sequences().size(); ++s) {
+        const GridSize table = sampled ? x_tokens.grid_of(s) : config.native_grid();
+        for (const Point point : points.subspan(s * each, each)) {
+          staging.push_back(point_read<T>(point, table, first_row));
+        }
+        if (sampled) first_row += x_tokens.sequences()[s].patches;
+      }
+      const VectorView<Taps<T>> to = sampled ? x_taps : x_inputs.point_taps;
+      backend.upload(to.data(), std::span<const Taps<T>>(staging));
+    }
+  }
+
+  void forward(const B& backend, const Parameters& p, const BackboneConfig& config,
+               std::span<const BranchKeep<T>> keep) const {
+    Backbone::template forward<Tokens::relation>(backend, x_activations, x_inputs, p, config, x_tokens, x_device, keep);
+  }
+
+  [[nodiscard]] const TokenLayout& tokens() const { return x_tokens; }
+  [[nodiscard]] const DeviceTokenLayout& device() const { return x_device; }
+  [[nodiscard]] const Inputs& inputs() const { return x_inputs; }
+  [[nodiscard]] const Activations& activations() const { return x_activations; }
+  [[nodiscard]] VectorView<const Taps<T>> taps() const { return x_taps; }
+  /// Has the output rows lie elsewhere than `place_passing` took them.
+  void output_to(MatrixView<T> out) { x_activations.out = out; }
+
+  /// Rows of a kind, of the output or of its gradient.
+  [[nodiscard]] MatrixView<T> class_rows(MatrixView<T> out) const {
+    return out.rows(x_tokens.output_begin(TokenGroup::class_token), x_tokens.sequence_count());
+  }
+  [[nodiscard]] MatrixView<T> reference_rows(MatrixView<T> out) const {
+    return out.rows(x_tokens.output_begin(TokenGroup::reference), x_tokens.reference_count());
+  }
+  [[nodiscard]] MatrixView<T> patch_rows(MatrixView<T> out) const {
+    return out.rows(x_tokens.output_begin(TokenGroup::patch), x_tokens.patch_count());
+  }
+
+  /// After `forward`: what the levels read.
+  [[nodiscard]] MatrixView<const T> image_features() const { return class_rows(x_activations.out); }
+  [[nodiscard]] MatrixView<const T> point_features(const B& backend) const {
+    if constexpr (sampled) {
+      backend.sample_rows_forward(x_sampled, patch_rows(x_activations.out), x_taps);
+      return x_sampled;
+    } else {
+      return reference_rows(x_activations.out);
+    }
+  }
+
+ private:
+  Index x_first = 0;
+  Index x_points = 0;
+  TokenLayout x_tokens;
+  DeviceTokenLayout x_device;
+  Inputs x_inputs;
+  Activations x_activations;
+  VectorView<Taps<T>> x_taps;  // sampled patches only
+  MatrixView<T> x_sampled;     // sampled patches only
+};
+
+}  // namespace dssl
