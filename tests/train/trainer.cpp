@@ -145,6 +145,33 @@ TEST_CASE("a run resumed in the middle of an epoch gives the same bits as one th
   check_resume<Tiny::with_tokens<FeatureMap>::with_points<GridPoints<2>>>("feature map");
 }
 
+TEST_CASE("a run may go on with its views one after the other, in less memory") {
+  using Doubles = BasicCpu<double>;
+  const NoiseImages images(9);
+  const TemporaryFile file("streamed");
+  TrainerOptions options = tiny_options();
+  Trainer<Tiny, Doubles> whole(options, Doubles({.threads = 1}));
+  CHECK(whole.fit(images).finished);
+  const auto expected = state_of(whole);
+
+  options.checkpoint = file.path();
+  Trainer<Tiny, Doubles> first(options, Doubles({.threads = 1}));
+  first.on_step([](const StepReport& report) { return report.step == 2 ? stop : proceed; });
+  CHECK(first.fit(images).steps == 3);
+  options.stream_views = true;
+  Trainer<Tiny, Doubles> second(options, Doubles({.threads = 2}));
+  CHECK(second.memory_plan().total() < first.memory_plan().total());
+  second.resume(file.path());
+  CHECK(second.fit(images).finished);
+  const auto actual = state_of(second);
+  REQUIRE(actual.size() == expected.size());
+  double off = 0;
+  for (std::size_t i = 0; i < actual.size(); ++i) off = std::max(off, std::abs(actual[i] - expected[i]));
+  INFO("off by " << off);
+  CHECK(off < 1e-9);
+  CHECK(off > 0);  // the order of sums is another
+}
+
 TEST_CASE("a run gives the same bits for any number of threads") {
   const NoiseImages images(8, {2, 5});
   std::vector<std::vector<float>> states;
