@@ -132,8 +132,8 @@ class MeasuredStep {
   }
   [[nodiscard]] const Start& start() const { return x_start; }
   [[nodiscard]] const TrainingStep<Recipe, B>& step() const { return x_step; }
-  /// Of the device: the plan, and what products and kernels needed beside it so far.
-  [[nodiscard]] std::size_t bytes() const { return x_step.memory_plan().total() + x_cuda.scratch_bytes(); }
+  /// Of the device: all that the step takes.
+  [[nodiscard]] std::size_t bytes() const { return x_step.memory_plan().total(); }
 
   /// What every result says of itself.
   [[nodiscard]] json describe(const Options& options) const {
@@ -148,8 +148,7 @@ class MeasuredStep {
             {"prototypes", options.prototypes},
             {"workload", {{"arch", options.arch}, {"batch", options.batch}, {"prototypes", options.prototypes}}},
             {"flop", step_flop(Recipe::Backbone::config, Recipe::Head::config, x_workload)},
-            {"memory",
-             {{"plan", x_step.memory_plan().total()}, {"scratch", x_cuda.scratch_bytes()}, {"plan_parts", plan}}},
+            {"memory", {{"plan", bytes()}, {"plan_parts", plan}}},
             {"machine", machine_json()}};
   }
 
@@ -175,7 +174,7 @@ template <class Recipe>
 void measure(const Options& options) {
   const CudaOptions how{.precision = precision_of(options.precision)};
   const Cuda cuda(how);
-  // By a backend of its own, so that the scratch of these products is not counted as the step's.
+  // By a backend of its own, which gives its scratch back.
   const bool alone = !options.serve && options.write_start.empty();
   const DeviceCeilings best = alone ? measure_device(Cuda(how)) : DeviceCeilings{};
   MeasuredStep<Recipe, Cuda> step(options, cuda, cuda);

@@ -11,6 +11,7 @@
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/views/multi_crop.hpp>
 
+#include "cuda/planned_steps.hpp"
 #include "cuda/rig.hpp"
 #include "cuda/view_scenes.hpp"
 #include "thrown.hpp"
@@ -204,4 +205,64 @@ TEST_CASE("a batch of views is at most nine launches, and the third allocates no
   };
   CHECK(contains(failure("cudaMemcpyAsync"), "bytes of views"));
   CHECK(contains(failure("cudaLaunchKernelEx"), "render_views (18)"));
+}
+
+TEST_CASE("a step's memory is taken before its first step", "[cuda]") {
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  for (const Precision precision : {Precision::full, Precision::bf16}) {
+    const Cuda cuda(CudaOptions{.precision = precision});
+    const std::size_t before = device.used();
+    StepOptions options = planned_options();
+    options.stochastic_depth = 0.5;
+    TrainingStep<PlannedDense<private_relation>, Cuda> step(cuda, options);
+    const std::size_t taken = device.used();
+    CHECK(taken > before);
+    device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}, {"cudaMallocHost", cudaErrorMemoryAllocation}};
+    CHECK(thrown_by<CudaError>([&] {
+            draw_into(cuda, step);
+            for (Index number = 0; number < 3; ++number) static_cast<void>(one_step(step, number));
+          }) == "(nothing was thrown)");
+    device.fails.clear();
+    CHECK(device.used() == taken);
+  }
+}
+
+TEST_CASE("a device that is too small for the plan is an error before any step, with the plan", "[cuda]") {
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  using Step = TrainingStep<PlannedDense<private_relation>, Cuda>;
+  const Cuda cuda;
+  const std::size_t before = device.used();
+  // What the step takes: device memory comes in whole pages.
+  std::size_t asked = 0;
+  {
+    const Cuda other;
+    const std::size_t empty = device.used();
+    const Step step(other, planned_options());
+    asked = device.used() - empty;
+  }
+  REQUIRE(device.used() == before);
+  const std::size_t all = std::exchange(device.total_memory, before + asked - 3 * 4096);
+  const std::size_t launches = device.launches;
+  device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}};  // it is not even tried
+  const std::string text = thrown_by<CudaError>([&] { Step(cuda, planned_options()); });
+  device.fails.clear();
+  CHECK(device.used() == before);
+  CHECK(device.launches == launches);
+  CHECK(contains(text, "device 0 is out of memory: "));
+  CHECK(contains(text, " free; lower the batch, the image size or the model's size; planned: "));
+  for (const char* part : {" bytes weights of student and teacher, gradients, ", " bytes optimiser, ",
+                           " bytes views, points and token layouts, ", " bytes centres and targets, ",
+                           " bytes teacher's activations, ", "32.0 MiB scratch of the device"}) {
+    INFO(text);
+    CHECK(contains(text, part));
+  }
+  // With what was asked for, it goes.
+  device.total_memory = before + asked;
+  CHECK(thrown_by<CudaError>([&] { Step(cuda, planned_options()); }) == "(nothing was thrown)");
+  // Where what is free turns out to be in pieces, the plan is said, too.
+  device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}};
+  const std::string pieces = thrown_by<CudaError>([&] { Step(Cuda(cuda), planned_options()); });
+  device.fails.clear();
+  device.total_memory = all;
+  CHECK(contains(pieces, "; planned: "));
 }

@@ -1,6 +1,7 @@
 // The CUDA backend as nvcc compiles it: what backend/cuda.hpp declares.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <memory>
@@ -76,10 +77,10 @@ void BasicCuda<T>::synchronise() const {
 }
 
 template <std::floating_point T>
-Buffer BasicCuda<T>::allocate(std::size_t bytes) const {
+Buffer BasicCuda<T>::x_allocate(std::size_t bytes, const MemoryPlan& plan) const {
   const cuda::Call call(*x_device, "allocate", {static_cast<Index>(bytes)});
   void* data = nullptr;
-  cuda::Block::allocate(&data, bytes, x_device->stream.device());
+  cuda::Block::allocate(&data, bytes, x_device->stream.device(), plan);
   Buffer buffer(static_cast<std::byte*>(data), bytes, [device = x_device](std::byte* p) {
     try {
       const cuda::OnDevice here(device->stream.device());
@@ -89,6 +90,38 @@ Buffer BasicCuda<T>::allocate(std::size_t bytes) const {
   });
   x_device->stream.zero(data, bytes);
   return buffer;
+}
+
+template <std::floating_point T>
+Buffer BasicCuda<T>::allocate(std::size_t bytes) const {
+  return x_allocate(bytes, {});
+}
+
+template <std::floating_point T>
+Buffer BasicCuda<T>::allocate(std::size_t bytes, const MemoryPlan& plan, const WorkingMemory& beside) const {
+  const cuda::Call call(*x_device, "allocate", {static_cast<Index>(bytes)});
+  const int device = x_device->stream.device();
+  const std::size_t asked = bytes + beside.scratch - std::min(beside.scratch, scratch_bytes());
+  std::size_t free = 0;
+  std::size_t total = 0;
+  cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo", "asking device ", device, " for its free memory");
+  if (asked > free) cuda::throw_out_of_memory(asked, device, plan);
+  const std::size_t scratch = beside.scratch - std::min(beside.scratch, cuda::Products::workspace_bytes);
+  x_device->stream.reserve({.scratch = scratch, .staging = beside.staging}, plan);
+  return x_allocate(bytes, plan);
+}
+
+template <std::floating_point T>
+std::shared_ptr<void> BasicCuda<T>::x_rehearsal() const {
+  x_device->stream.rehearse(true);
+  return std::shared_ptr<void>(nullptr, [device = x_device](std::nullptr_t) { device->stream.rehearse(false); });
+}
+
+template <std::floating_point T>
+WorkingMemory BasicCuda<T>::x_rehearsed() const {
+  WorkingMemory needed = x_device->stream.rehearsed();
+  needed.scratch += cuda::Products::workspace_bytes;
+  return needed;
 }
 
 template <std::floating_point T>

@@ -14,6 +14,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/cuda/error.hpp>
 #include <dssl/backend/precision.hpp>
+#include <dssl/backend/rehearsal.hpp>
 #include <dssl/backend/view_work.hpp>
 
 namespace dssl {
@@ -47,8 +48,8 @@ struct CudaOptions {
 /// Calls return before the work is done; `download` waits. No sum is made by atomic additions, so results are
 /// equal from run to run on one kind of device and one version of cuBLASLt. Copies share the stream and its
 /// scratch memory, so only one of them may be in a call at a time; two that work at once are made separately.
-/// Scratch and staging grow in the first call with the largest shapes. The thread's current device is the
-/// same after a call as before.
+/// Scratch and staging grow in the first call with the largest shapes, unless `rehearse` has told what they will
+/// be. The thread's current device is the same after a call as before.
 ///
 /// Throws `CudaError` where a call of CUDA or cuBLASLt fails; a kernel that fails on the device is reported
 /// by the next `download`. Tests: tests/cuda_stand_in, which runs the kernels on the host, and tests/cuda, on
@@ -80,6 +81,17 @@ class BasicCuda {
 
   /// Throws `CudaError` that says how much was asked for and how much is free.
   [[nodiscard]] Buffer allocate(std::size_t bytes) const;
+  /// The same, for the block of a plan and the working memory that `rehearse` told of. Throws `CudaError` that says the
+  /// plan, too, before anything is allocated where more is asked for than is free.
+  [[nodiscard]] Buffer allocate(std::size_t bytes, const MemoryPlan& plan, const WorkingMemory& beside) const;
+  /// What `work` needs (`Rehearses`): of scratch, with the workspace of products, and for uploads. Nothing is given to
+  /// the device meanwhile, not even by other threads, which must not use the backend then.
+  template <class Work>
+  [[nodiscard]] WorkingMemory rehearse(const Work& work) const {
+    const std::shared_ptr<void> rehearsal = x_rehearsal();
+    work();
+    return x_rehearsed();
+  }
   template <class U>
   void upload(U* destination, std::span<const U> source) const {
     x_upload(destination, source.data(), source.size_bytes());
@@ -198,6 +210,10 @@ class BasicCuda {
  private:
   void x_upload(void* destination, const void* source, std::size_t bytes) const;
   void x_download(void* destination, const void* source, std::size_t bytes) const;
+  /// Lasts as long as what is returned.
+  [[nodiscard]] std::shared_ptr<void> x_rehearsal() const;
+  [[nodiscard]] WorkingMemory x_rehearsed() const;
+  [[nodiscard]] Buffer x_allocate(std::size_t bytes, const MemoryPlan& plan) const;
 
   std::shared_ptr<const cuda::Device> x_device;
 };
@@ -208,6 +224,7 @@ using Cuda = BasicCuda<float>;
 static_assert(Backend<BasicCuda<float>> && Backend<BasicCuda<double>>);
 static_assert(FusedPrototypeLoss<BasicCuda<float>> && FusedUpdate<BasicCuda<float>>);
 static_assert(GeluAgain<BasicCuda<float>> && ResidualNorms<BasicCuda<float>>);
+static_assert(Rehearses<BasicCuda<float>> && Rehearses<BasicCuda<double>>);
 static_assert(RendersViews<BasicCuda<float>> && RendersViews<BasicCuda<double>>);
 
 }  // namespace dssl

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/rehearsal.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -83,12 +84,6 @@ class TrainingStep {
       x_point = Level<T>("point", std::move(pairs), x_config.head, x_config.backbone.width, share);
     }
     x_make_token_layouts();
-    Arena measure;
-    x_place(measure);
-    x_plan = measure.plan();
-    x_buffer = backend.allocate(measure.high_water());
-    Arena live(x_buffer);
-    x_place(live);
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
@@ -101,6 +96,10 @@ class TrainingStep {
       for (const ViewSize& view : options.shape.views) largest = std::max(largest, view.height * view.width);
       x_staging.reserve(static_cast<std::size_t>(x_batch() * options.shape.channels * largest));
     }
+    x_buffer = allocate_planned(
+        backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); });
+    Arena live(x_buffer);
+    x_place(live);
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
@@ -269,7 +268,24 @@ class TrainingStep {
         TokenLayout({{.count = 2 * x_batch(), .grid = groups[0].grid, .references = teacher_references}}, reads);
   }
 
-  /// Lays out all memory. Runs twice: measuring, then live.
+  /// One step in the form that needs most: matrices are largest where stochastic depth drops no branch, uploads where
+  /// it drops one, since lists of rows go up then.
+  void x_rehearse() {
+    for (Index v = 0; v < x_views(); ++v) {  // the host's side of an upload is not looked at
+      x_backend.upload(view_input(v).data(), std::span<const T>(view_input(v).flat()));
+    }
+    std::vector<T> keep(x_keep_count(), T{1});
+    for (std::size_t s = 0; s < keep.size(); s += static_cast<std::size_t>(x_views() * x_batch())) keep[s] = T{0};
+    x_depth.set(x_backend, x_student_tokens, keep);
+    std::fill(keep.begin(), keep.end(), T{1});
+    StepReport report;
+    begin();
+    forward_backward(report, ViewBatch::of(x_options.shape, false), 1, keep);
+    update(report, {});
+    inspect(report);
+  }
+
+  /// Lays out all memory. Runs more than once: measuring, for a rehearsal where the backend has one, then live.
   void x_place(Arena& arena) {
     const auto& backbone = x_config.backbone;
     x_student_weights = arena.vector<T>(x_layout.total());
