@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -83,8 +84,7 @@ class TimedBackend {
   {
     return x_backend.allocate(bytes, plan, beside);
   }
-  template <class Work>
-  [[nodiscard]] WorkingMemory rehearse(const Work& work) const
+  [[nodiscard]] WorkingMemory rehearse(const std::function<void()>& work) const
     requires Rehearses<B>
   {
     return x_backend.rehearse(work);

@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <array>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -161,7 +162,7 @@ TEST_CASE("a backend gives back all memory of the device", "[cuda]") {
   CHECK(device.used() == before);
 }
 
-TEST_CASE("a batch of views is at most nine launches, and the third allocates nothing", "[cuda]") {
+TEST_CASE("a batch of views is at most nine launches, and the second allocates nothing on the device", "[cuda]") {
   cuda_stand_in::Device& device = cuda_stand_in::Device::get();
   MultiCropOptions options;
   options.global_size = {20, 24};
@@ -188,8 +189,15 @@ TEST_CASE("a batch of views is at most nine launches, and the third allocates no
     renderer.render(sheet.runs());
     cuda.synchronise();
   };
+  // A device without room for two sheets says so at the first one.
+  const std::size_t all = std::exchange(device.total_memory, device.used() + 4096);
+  const std::string text = thrown_by<CudaError>(batch);
+  device.total_memory = all;
+  CHECK(contains(text, "device 0 is out of memory: "));
+  CHECK(contains(text, " for one of two sheets of views"));
   batch();
-  batch();
+  device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}};
+  CHECK(thrown_by<CudaError>(batch) == "(nothing was thrown)");
   const std::size_t launches = device.launches;
   device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}, {"cudaMallocHost", cudaErrorMemoryAllocation}};
   CHECK(thrown_by<CudaError>(batch) == "(nothing was thrown)");
@@ -198,10 +206,10 @@ TEST_CASE("a batch of views is at most nine launches, and the third allocates no
   // What fails says what it was.
   const auto failure = [&](const char* call) {
     device.fails = {{call, cudaErrorInvalidValue}};
-    std::string text = thrown_by<CudaError>(batch);
+    std::string said = thrown_by<CudaError>(batch);
     device.fails.clear();
     device.recover();
-    return text;
+    return said;
   };
   CHECK(contains(failure("cudaMemcpyAsync"), "bytes of views"));
   CHECK(contains(failure("cudaLaunchKernelEx"), "render_views (18)"));
@@ -265,4 +273,84 @@ TEST_CASE("a device that is too small for the plan is an error before any step, 
   device.fails.clear();
   device.total_memory = all;
   CHECK(contains(pieces, "; planned: "));
+}
+
+TEST_CASE("graphs are recorded once a temperature and spare launches", "[cuda]") {
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  struct Counts {
+    std::size_t launches, recordings, graphs;
+  };
+  const auto counts_of_steps = [&](bool graphs, double stochastic_depth) {
+    const Cuda cuda(CudaOptions{.graphs = graphs});
+    StepOptions options = planned_options();
+    options.stochastic_depth = stochastic_depth;
+    TrainingStep<PlannedDense<private_relation>, Cuda> step(cuda, options);
+    draw_into(cuda, step);
+    std::vector<Counts> out;
+    Index number = 0;
+    for (const double temperature : {0.1, 0.1, 0.1, 0.07, 0.07, 0.07}) {
+      const Counts before{device.launches, device.recordings, device.graph_launches};
+      static_cast<void>(one_step(step, number++, temperature));
+      out.push_back({device.launches - before.launches, device.recordings - before.recordings,
+                     device.graph_launches - before.graphs});
+    }
+    return out;
+  };
+  const auto plain = counts_of_steps(false, 0);
+  for (const Counts& c : plain) {
+    CHECK(c.launches == plain[0].launches);
+    CHECK(c.recordings == 0);
+    CHECK(c.graphs == 0);
+  }
+  const auto with_graphs = counts_of_steps(true, 0);
+  CHECK(with_graphs[0].launches == plain[0].launches);
+  // The second step records both passes; a new temperature is done directly by the student once, then recorded.
+  const std::vector<std::pair<std::size_t, std::size_t>> recorded_launched{{0, 0}, {2, 2}, {0, 2}, {0, 1}, {1, 2}, {0, 2}};
+  for (std::size_t i = 0; i < with_graphs.size(); ++i) {
+    INFO("step " << i);
+    CHECK(std::pair(with_graphs[i].recordings, with_graphs[i].graphs) == recorded_launched[i]);
+  }
+  CHECK(with_graphs[2].launches < plain[0].launches / 5);
+  CHECK(with_graphs[5].launches == with_graphs[2].launches);
+  CHECK(with_graphs[1].launches == with_graphs[2].launches);
+  // Where branches are dropped, the student's pass has other shapes in every step.
+  const auto with_drops = counts_of_steps(true, 0.5);
+  for (std::size_t i = 1; i < with_drops.size(); ++i) CHECK(with_drops[i].graphs == 1);
+}
+
+TEST_CASE("work that a graph cannot hold is an error, and the backend goes on", "[cuda]") {
+  const Cuda cuda(CudaOptions{.graphs = true});
+  const Buffer room = cuda.allocate(std::size_t{1} << 20);
+  auto* const x = reinterpret_cast<float*>(room.data());
+  const std::vector<float> host(10, 2.0F);
+  const auto failure_of = [&](const std::function<void()>& work) {
+    Cuda::Replay slot;
+    cuda.replay(slot, 1, work);  // directly
+    std::string text = thrown_by<CudaError>([&] { cuda.replay(slot, 1, work); });
+    CHECK(thrown_by<CudaError>([&] { cuda.replay(slot, 1, work); }) == "(nothing was thrown)");  // directly again
+    cuda.synchronise();
+    return text;
+  };
+  CHECK(contains(failure_of([&] { cuda.upload(x, std::span<const float>(host)); }), "upload of 40 bytes"));
+  std::vector<float> back(10);
+  CHECK(contains(failure_of([&] { cuda.download(std::span<float>(back), static_cast<const float*>(x)); }),
+                 "cudaErrorStreamCaptureUnsupported"));
+  CHECK(contains(failure_of([&] { cuda.synchronise(); }), "cudaStreamSynchronize"));
+  CHECK(contains(failure_of([&] { static_cast<void>(cuda.allocate(10)); }), "cudaMalloc"));
+  CHECK(failure_of([&] { cuda.fill(VectorView<float>(x, 10), 3); }) == "(nothing was thrown)");
+  cuda.download(std::span<float>(back), static_cast<const float*>(x));
+  CHECK(back == std::vector<float>(10, 3.0F));
+  // What fails while it is recorded says what it was.
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  for (const char* call : {"cudaStreamBeginCapture", "cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphLaunch"}) {
+    Cuda::Replay slot;
+    const auto work = [&] { cuda.fill(VectorView<float>(x, 10), 4); };
+    cuda.replay(slot, 1, work);
+    device.fails = {{call, cudaErrorInvalidValue}};
+    const std::string text = thrown_by<CudaError>([&] { cuda.replay(slot, 1, work); });
+    device.fails.clear();
+    device.recover();
+    CHECK(contains(text, std::string(call) + " failed in "));
+    CHECK(contains(text, "fill (10)"));
+  }
 }

@@ -21,6 +21,8 @@ enum cudaError_t {
   cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 
 namespace cuda_stand_in {
@@ -29,6 +31,9 @@ namespace cuda_stand_in {
 struct Stream {
   std::deque<std::function<void()>> work;
 };
+
+/// What a stream was given while it recorded.
+using Recorded = std::vector<std::function<void()>>;
 
 /// A point in a stream's work that others wait for.
 struct Mark {
@@ -49,7 +54,22 @@ class Device {
   int count = 1;
   std::map<std::string, cudaError_t> fails;          ///< calls that are to fail, by name, and how
   std::map<const void*, int> dynamic_shared_limits;  ///< of kernels that were given more than 48 KiB
-  std::size_t launches = 0;
+  std::size_t launches = 0;        ///< of kernels, one by one
+  std::size_t recordings = 0;      ///< ended well
+  std::size_t graph_launches = 0;
+
+  /// The stream that records what it is given instead of doing it, and whether it was asked for what a recording
+  /// cannot hold.
+  Stream* recorder = nullptr;
+  bool recording_spoilt = false;
+  Recorded recorded;
+
+  /// Of what must not happen while a stream records, not even on another one of the same thread.
+  [[nodiscard]] cudaError_t unless_recording() {
+    if (recorder == nullptr) return cudaSuccess;
+    recording_spoilt = true;
+    return note(cudaErrorStreamCaptureUnsupported);
+  }
 
   /// What a call of that name must return, if it must fail.
   [[nodiscard]] cudaError_t asked_to_fail(const char* call) {
@@ -159,6 +179,10 @@ class Device {
   cudaError_t enqueue(Stream* stream, std::function<void()> work) {
     const std::scoped_lock lock(mutex);
     if (sticky != cudaSuccess) return note(sticky);
+    if (stream != nullptr && stream == recorder) {
+      recorded.push_back(std::move(work));
+      return cudaSuccess;
+    }
     if (stream != nullptr) {
       stream->work.push_back(std::move(work));
       return cudaSuccess;
@@ -204,6 +228,7 @@ class Device {
     sticky = cudaSuccess;
     last = cudaSuccess;
     report.clear();
+    recorder = nullptr;
   }
 
  private:

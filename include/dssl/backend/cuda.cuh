@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 #include <dssl/backend/cuda/batch_norm.cuh>
 #include <dssl/backend/cuda/columns.cuh>
 #include <dssl/backend/cuda/device.cuh>
+#include <dssl/backend/cuda/graph.cuh>
 #include <dssl/backend/cuda/layer_norm.cuh>
 #include <dssl/backend/cuda/linear.cuh>
 #include <dssl/backend/cuda/loss.cuh>
@@ -57,7 +59,7 @@ std::string BasicCuda<T>::describe() const {
                          : precision() == Precision::tf32 ? ", products and attention in TF32"
                                                           : "";
   return join("Cuda (", x_device->description, "; ", std::is_same_v<T, double> ? "float64" : "float32",
-              products, ")");
+              products, x_device->graphs ? ", graphs)" : ")");
 }
 
 template <std::floating_point T>
@@ -101,27 +103,39 @@ template <std::floating_point T>
 Buffer BasicCuda<T>::allocate(std::size_t bytes, const MemoryPlan& plan, const WorkingMemory& beside) const {
   const cuda::Call call(*x_device, "allocate", {static_cast<Index>(bytes)});
   const int device = x_device->stream.device();
-  const std::size_t asked = bytes + beside.scratch - std::min(beside.scratch, scratch_bytes());
+  // The workspace is held already, and so may be scratch.
+  const std::size_t held = std::min(beside.scratch, x_device->stream.scratch_bytes());
+  const std::size_t asked = bytes + beside.scratch - held;
   std::size_t free = 0;
   std::size_t total = 0;
   cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo", "asking device ", device, " for its free memory");
   if (asked > free) cuda::throw_out_of_memory(asked, device, plan);
-  const std::size_t scratch = beside.scratch - std::min(beside.scratch, cuda::Products::workspace_bytes);
-  x_device->stream.reserve({.scratch = scratch, .staging = beside.staging}, plan);
+  x_device->stream.reserve(beside, plan);
   return x_allocate(bytes, plan);
 }
 
 template <std::floating_point T>
-std::shared_ptr<void> BasicCuda<T>::x_rehearsal() const {
-  x_device->stream.rehearse(true);
-  return std::shared_ptr<void>(nullptr, [device = x_device](std::nullptr_t) { device->stream.rehearse(false); });
+WorkingMemory BasicCuda<T>::rehearse(const std::function<void()>& work) const {
+  const cuda::Stream& stream = x_device->stream;
+  stream.rehearse(true);
+  try {
+    work();
+  } catch (...) {
+    stream.rehearse(false);
+    throw;
+  }
+  stream.rehearse(false);
+  WorkingMemory needed = stream.rehearsed();
+  needed.workspace = cuda::Products::workspace_bytes;
+  return needed;
 }
 
 template <std::floating_point T>
-WorkingMemory BasicCuda<T>::x_rehearsed() const {
-  WorkingMemory needed = x_device->stream.rehearsed();
-  needed.scratch += cuda::Products::workspace_bytes;
-  return needed;
+void BasicCuda<T>::replay(Replay& kept, double key, const std::function<void()>& work) const {
+  if (!x_device->graphs || x_device->stream.rehearsing()) return work();
+  const cuda::OnDevice here(x_device->stream.device());
+  if (kept.x_graph == nullptr) kept.x_graph = std::make_shared<cuda::Graph>();
+  kept.x_graph->run(x_device->stream, key, work);
 }
 
 template <std::floating_point T>

@@ -7,6 +7,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,6 +16,7 @@
 #include <dssl/backend/cuda/error.hpp>
 #include <dssl/backend/precision.hpp>
 #include <dssl/backend/rehearsal.hpp>
+#include <dssl/backend/replay.hpp>
 #include <dssl/backend/view_work.hpp>
 
 namespace dssl {
@@ -22,6 +24,7 @@ namespace dssl {
 namespace cuda {
 
 class Device;
+class Graph;
 class ViewSlots;
 
 /// Attention under one relation; defined in cuda.cuh. A relation of one's own takes one line in the source
@@ -41,6 +44,7 @@ struct AttentionUnder {
 struct CudaOptions {
   int device = 0;                         ///< number of the device, as CUDA counts them
   Precision precision = Precision::full;  ///< tf32 and bf16: float backends only
+  bool graphs = false;                    ///< what repeats in a step is launched as one CUDA graph (docs/cuda.md)
 };
 
 /// The CUDA backend: every primitive of backend/concept.hpp on one device, in the order of one stream.
@@ -84,14 +88,8 @@ class BasicCuda {
   /// The same, for the block of a plan and the working memory that `rehearse` told of. Throws `CudaError` that says the
   /// plan, too, before anything is allocated where more is asked for than is free.
   [[nodiscard]] Buffer allocate(std::size_t bytes, const MemoryPlan& plan, const WorkingMemory& beside) const;
-  /// What `work` needs (`Rehearses`): of scratch, with the workspace of products, and for uploads. Nothing is given to
-  /// the device meanwhile, not even by other threads, which must not use the backend then.
-  template <class Work>
-  [[nodiscard]] WorkingMemory rehearse(const Work& work) const {
-    const std::shared_ptr<void> rehearsal = x_rehearsal();
-    work();
-    return x_rehearsed();
-  }
+  /// What `work` needs (`Rehearses`). Nothing is given to the device meanwhile.
+  [[nodiscard]] WorkingMemory rehearse(const std::function<void()>& work) const;
   template <class U>
   void upload(U* destination, std::span<const U> source) const {
     x_upload(destination, source.data(), source.size_bytes());
@@ -183,6 +181,16 @@ class BasicCuda {
   void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
                  Vector teacher, double momentum) const;
 
+  /// What `replay` keeps of one piece of work.
+  class Replay {
+    friend class BasicCuda;
+    std::shared_ptr<cuda::Graph> x_graph;
+  };
+  /// Does `work` (`Replays`). With `CudaOptions::graphs`, what comes a second time with the same key is recorded as a
+  /// CUDA graph, which takes memory of the device beside the plan, and launched from then on. Results are the same to
+  /// the bit. Throws `CudaError` where `work` waits, allocates, uploads or downloads while it is recorded.
+  void replay(Replay& kept, double key, const std::function<void()>& work) const;
+
   /// Renders views on the device (`RendersViews`): sheets are copied from pinned memory by a stream of their own,
   /// beside what the backend's stream does, and rendered in the order of that stream.
   ///
@@ -210,9 +218,6 @@ class BasicCuda {
  private:
   void x_upload(void* destination, const void* source, std::size_t bytes) const;
   void x_download(void* destination, const void* source, std::size_t bytes) const;
-  /// Lasts as long as what is returned.
-  [[nodiscard]] std::shared_ptr<void> x_rehearsal() const;
-  [[nodiscard]] WorkingMemory x_rehearsed() const;
   [[nodiscard]] Buffer x_allocate(std::size_t bytes, const MemoryPlan& plan) const;
 
   std::shared_ptr<const cuda::Device> x_device;
@@ -224,7 +229,7 @@ using Cuda = BasicCuda<float>;
 static_assert(Backend<BasicCuda<float>> && Backend<BasicCuda<double>>);
 static_assert(FusedPrototypeLoss<BasicCuda<float>> && FusedUpdate<BasicCuda<float>>);
 static_assert(GeluAgain<BasicCuda<float>> && ResidualNorms<BasicCuda<float>>);
-static_assert(Rehearses<BasicCuda<float>> && Rehearses<BasicCuda<double>>);
+static_assert(Rehearses<BasicCuda<float>> && Replays<BasicCuda<float>>);
 static_assert(RendersViews<BasicCuda<float>> && RendersViews<BasicCuda<double>>);
 
 }  // namespace dssl

@@ -2,6 +2,7 @@
 // Tests: tests/cuda/memory_plan.cpp.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +13,9 @@ namespace dssl {
 
 /// Bytes that a backend works in beside the buffers that it is given.
 struct WorkingMemory {
-  std::size_t scratch = 0;  ///< of its own memory: what primitives need meanwhile, whichever of them needs most
-  std::size_t staging = 0;  ///< of the host's, for uploads
+  std::size_t scratch = 0;    ///< of its own memory: what primitives need meanwhile, whichever of them needs most
+  std::size_t workspace = 0;  ///< of its own memory: what it holds for products, whoever uses it
+  std::size_t staging = 0;    ///< of the host's, for uploads
 };
 
 /// Optional: tells what work will need, and takes all of it at once.
@@ -35,20 +37,23 @@ concept Rehearses = requires(const B& b, void (*work)(), const MemoryPlan& plan,
 /// Measures what `place(arena)` takes into `plan`, and allocates it.
 ///
 /// Where the backend rehearses, `work` is called over a block that is not there, laid out as the real one will be: what
-/// it needs becomes a part of the plan, and is allocated, too. (Elsewhere scratch grows as work needs it.)
+/// it needs becomes a part of the plan, and is allocated, too, with at least `least_scratch` bytes of scratch. (Elsewhere
+/// scratch grows as work needs it.)
 template <class B, class Place, class Work>
-[[nodiscard]] Buffer allocate_planned(const B& backend, MemoryPlan& plan, const Place& place, const Work& work) {
+[[nodiscard]] Buffer allocate_planned(const B& backend, MemoryPlan& plan, const Place& place, const Work& work,
+                                      std::size_t least_scratch = 0) {
   Arena measure;
   place(measure);
   plan = measure.plan();
   if constexpr (Rehearses<B>) {
     const Buffer pretended(pretended_memory(), measure.high_water(), [](std::byte*) {});
-    const WorkingMemory beside = backend.rehearse([&] {
+    WorkingMemory beside = backend.rehearse([&] {
       Arena arena(pretended);
       place(arena);
       work();
     });
-    plan.entries.push_back({"scratch of the device", beside.scratch});
+    beside.scratch = std::max(beside.scratch, least_scratch);
+    plan.entries.push_back({"scratch of the device", beside.scratch + beside.workspace});
     return backend.allocate(measure.high_water(), plan, beside);
   } else {
     return backend.allocate(measure.high_water());

@@ -14,6 +14,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/rehearsal.hpp>
+#include <dssl/backend/replay.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -36,6 +37,7 @@ struct StepOptions {
   Index prototypes = 0;    ///< 0: the recipe's own
   double stochastic_depth = 0.1;
   bool recompute = false;  ///< keep only what enters each block and compute the rest again going backward
+  std::size_t render_bytes = 0;  ///< of scratch, in which the backend renders the views; 0: they come from the host
   std::uint64_t seed = 0;
   LossOptions loss{};
   OptimiserOptions optimiser{};
@@ -97,7 +99,7 @@ class TrainingStep {
       x_staging.reserve(static_cast<std::size_t>(x_batch() * options.shape.channels * largest));
     }
     x_buffer = allocate_planned(
-        backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); });
+        backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); }, options.render_bytes);
     Arena live(x_buffer);
     x_place(live);
   }
@@ -160,8 +162,10 @@ class TrainingStep {
   void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
-    x_teacher_pass();
-    x_student_pass(teacher_temperature);
+    replay(x_backend, x_teacher_replay, 0, [this] { x_teacher_pass(); });
+    const auto student_pass = [&] { x_student_pass(teacher_temperature); };
+    if (x_depth.branches().empty()) return replay(x_backend, x_student_replay, teacher_temperature, student_pass);
+    student_pass();  // other rows take part in every step
   }
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
@@ -271,7 +275,7 @@ class TrainingStep {
   /// One step in the form that needs most: matrices are largest where stochastic depth drops no branch, uploads where
   /// it drops one, since lists of rows go up then.
   void x_rehearse() {
-    for (Index v = 0; v < x_views(); ++v) {  // the host's side of an upload is not looked at
+    for (Index v = 0; v < x_views() && x_options.render_bytes == 0; ++v) {  // the source of an upload is not looked at
       x_backend.upload(view_input(v).data(), std::span<const T>(view_input(v).flat()));
     }
     std::vector<T> keep(x_keep_count(), T{1});
@@ -509,6 +513,7 @@ class TrainingStep {
   MatrixView<T> x_teacher_features, x_student_features, x_d_features;  // sampled patches only
   StochasticDepth<T> x_depth;
   Level<T> x_image, x_point;
+  ReplaySlot<B> x_teacher_replay, x_student_replay;
 
   std::vector<T> x_keep_host, x_features_host, x_vector_host, x_staging;
   std::vector<Taps<T>> x_taps_host;

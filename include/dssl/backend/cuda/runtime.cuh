@@ -98,6 +98,7 @@ class Block {
     return x_data;
   }
   [[nodiscard]] std::size_t bytes() const { return x_bytes; }
+  [[nodiscard]] const std::byte* data() const { return x_data; }
 
   /// cudaMalloc, with a message that says how much there is, and what `plan` it was for.
   static void allocate(void** data, std::size_t bytes, int device, const MemoryPlan& plan = {}) {
@@ -169,6 +170,8 @@ class Stream {
   }
   /// Bytes of scratch and staging memory that calls so far have needed.
   [[nodiscard]] std::size_t scratch_bytes() const { return x_scratch.bytes(); }
+  /// Where scratch lies now: it moves when it grows.
+  [[nodiscard]] const std::byte* scratch_address() const { return x_scratch.data(); }
   [[nodiscard]] std::size_t staging_bytes() const { return x_staging.bytes(); }
 
   [[nodiscard]] bool rehearsing() const { return x_rehearsing; }
