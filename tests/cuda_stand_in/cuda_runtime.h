@@ -25,6 +25,7 @@ struct cudaStreamStandIn : cuda_stand_in::Stream {};
 using cudaStream_t = cudaStreamStandIn*;
 struct cudaEventStandIn {
   std::shared_ptr<cuda_stand_in::Mark> mark;
+  int device = 0;
 };
 using cudaEvent_t = cudaEventStandIn*;
 struct cudaGraphStandIn {
@@ -35,7 +36,11 @@ struct cudaGraphExecStandIn {
   std::shared_ptr<const cuda_stand_in::Recorded> work;
 };
 using cudaGraphExec_t = cudaGraphExecStandIn*;
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
 
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
@@ -88,6 +93,11 @@ inline cudaError_t begin_call(const char* name) {
   return device.note(asked != cudaSuccess ? asked : device.sticky);
 }
 
+/// Whether a kernel may be given to the stream now.
+inline bool on_current_device(const Stream* stream) {
+  return stream == nullptr || stream->device == current_device();
+}
+
 inline constexpr std::size_t most_shared_memory =
     99 * 1024;  // of compute capability 8.6 and 8.9, the least of those built for
 
@@ -113,6 +123,8 @@ inline const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice:
       return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
     case cudaErrorNotReady:
       return "cudaErrorNotReady";
     case cudaErrorIllegalAddress:
@@ -143,10 +155,11 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
 }
 inline cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= cuda_stand_in::Device::get().count) return cudaErrorInvalidDevice;
+  cuda_stand_in::current_device() = device;
   return cuda_stand_in::begin_call("cudaSetDevice");
 }
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = cuda_stand_in::current_device();
   return cuda_stand_in::begin_call("cudaGetDevice");
 }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
@@ -185,7 +198,7 @@ inline cudaError_t cudaDriverGetVersion(int* version) {
 }
 inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = cuda_stand_in::Device::get().total_memory;
-  *free = *total - cuda_stand_in::Device::get().used();
+  *free = *total - cuda_stand_in::Device::get().used(cuda_stand_in::current_device());
   return cuda_stand_in::begin_call("cudaMemGetInfo");
 }
 
@@ -233,6 +246,7 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   if (const cudaError_t error = cuda_stand_in::begin_call("cudaStreamCreateWithFlags"); error != cudaSuccess)
     return error;
   *stream = new cudaStreamStandIn;
+  (*stream)->device = cuda_stand_in::current_device();
   cuda_stand_in::Device::get().add_stream(*stream);
   return cudaSuccess;
 }
@@ -253,6 +267,7 @@ inline cudaError_t cudaDeviceSynchronize() {
 
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new cudaEventStandIn;
+  (*event)->device = cuda_stand_in::current_device();
   return cuda_stand_in::begin_call("cudaEventCreateWithFlags");
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -261,6 +276,9 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t error = cuda_stand_in::begin_call("cudaEventRecord"); error != cudaSuccess) return error;
+  if (stream != nullptr && event->device != stream->device) {
+    return cuda_stand_in::Device::get().note(cudaErrorInvalidResourceHandle);
+  }
   event->mark = std::make_shared<cuda_stand_in::Mark>();
   event->mark->stream = stream;
   return cuda_stand_in::Device::get().enqueue(stream, [mark = event->mark] { mark->reached = true; });
@@ -374,6 +392,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       grid.x > 0x7fffffffU || grid.y > 65535 || grid.z > 65535) {
     return device.note(cudaErrorInvalidConfiguration);
   }
+  if (!cuda_stand_in::on_current_device(config->stream)) return device.note(cudaErrorInvalidResourceHandle);
   const std::size_t shared = config->dynamicSmemBytes;
   const auto raised = device.dynamic_shared_limits.find(reinterpret_cast<const void*>(kernel));
   if (shared > (raised == device.dynamic_shared_limits.end() ? std::size_t{48} << 10

@@ -351,3 +351,11 @@ TEST_CASE("what a recording cannot hold spoils it", "[cuda_stand_in]") {
   CHECK(numbers.values() == std::vector<float>{1.0F});
   CHECK(cudaFreeHost(pinned) == cudaSuccess);
 }
+
+TEST_CASE("a kernel for a stream of another device is refused", "[cuda_stand_in]") {
+  cuda_stand_in::Device::get().count = 2;
+  const cuda::Stream other(1);
+  const std::string text = failure_of([&] { cuda::launch(other, leaves_early, dim3(1), dim3(32), 0, nullptr); });
+  cuda_stand_in::Device::get().count = 1;
+  CHECK(contains(text, "cudaErrorInvalidResourceHandle"));
+}

@@ -31,8 +31,11 @@ concept Rehearses = requires(const B& b, void (*work)(), const MemoryPlan& plan,
   { b.allocate(std::size_t{}, plan, beside) } -> std::same_as<Buffer>;
 };
 
-/// An address of no memory, aligned for whatever is asked of it: for what is laid out and never touched.
-[[nodiscard]] inline std::byte* pretended_memory() { return reinterpret_cast<std::byte*>(std::uintptr_t{1} << 21); }
+/// An address of no memory, aligned for whatever is asked of it: for what is laid out and never touched. (Null would not
+/// do: views without an address are empty, and mean something else.)
+[[nodiscard]] inline std::byte* pretended_memory() {
+  return reinterpret_cast<std::byte*>(std::uintptr_t{1} << 21);
+}
 
 /// Measures what `place(arena)` takes into `plan`, and allocates it.
 ///

@@ -34,7 +34,8 @@ class Graph {
       return;
     }
     if (x_graph == nullptr) x_record(stream, work);
-    check(cudaGraphLaunch(x_graph, stream.handle()), "cudaGraphLaunch", "launching what ended with ", stream.operation());
+    check(cudaGraphLaunch(x_graph, stream.handle()), "cudaGraphLaunch", "launching what ended with ",
+          stream.operation());
   }
 
  private:
