@@ -164,8 +164,9 @@ class TrainingStep {
     x_upload(batch, keep);
     replay(x_backend, x_teacher_replay, 0, [this] { x_teacher_pass(); });
     const auto student_pass = [&] { x_student_pass(teacher_temperature); };
-    if (x_depth.branches().empty()) return replay(x_backend, x_student_replay, teacher_temperature, student_pass);
-    student_pass();  // other rows take part in every step
+    const bool repeats = keep.empty() && x_options.stochastic_depth == 0;  // else other rows take part in every step
+    if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, student_pass);
+    student_pass();
   }
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
@@ -278,13 +279,14 @@ class TrainingStep {
     for (Index v = 0; v < x_views() && x_options.render_bytes == 0; ++v) {  // the source of an upload is not looked at
       x_backend.upload(view_input(v).data(), std::span<const T>(view_input(v).flat()));
     }
+    const ViewBatch batch = ViewBatch::of(x_options.shape, false);
     std::vector<T> keep(x_keep_count(), T{1});
-    for (std::size_t s = 0; s < keep.size(); s += static_cast<std::size_t>(x_views() * x_batch())) keep[s] = T{0};
-    x_depth.set(x_backend, x_student_tokens, keep);
+    for (std::size_t s = 0; s < keep.size(); s += static_cast<std::size_t>(x_batch())) keep[s] = T{0};
+    x_upload(batch, keep);
     std::fill(keep.begin(), keep.end(), T{1});
     StepReport report;
     begin();
-    forward_backward(report, ViewBatch::of(x_options.shape, false), 1, keep);
+    forward_backward(report, batch, 1, keep);
     update(report, {});
     inspect(report);
   }
