@@ -89,7 +89,6 @@ class TrainingStep {
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
-    x_vector_host.reserve(static_cast<std::size_t>(std::max(x_image.centre().size(), x_point.centre().size())));
     if constexpr (x_reference_tokens || x_sampled) {
       x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
     }
@@ -102,6 +101,7 @@ class TrainingStep {
         backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); }, options.render_bytes);
     Arena live(x_buffer);
     x_place(live);
+    x_vector_host.reserve(static_cast<std::size_t>(std::max(x_image.centre().size(), x_point.centre().size())));
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
