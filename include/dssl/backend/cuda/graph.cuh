@@ -50,15 +50,18 @@ class Graph {
     check(cudaStreamBeginCapture(stream.handle(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture",
           "recording after ", stream.operation());
     cudaGraph_t recorded = nullptr;
+    stream.record(true);
     try {
       work();
     } catch (...) {
+      stream.record(false);
       static_cast<void>(cudaStreamEndCapture(stream.handle(), &recorded));
       if (recorded != nullptr) static_cast<void>(cudaGraphDestroy(recorded));
       static_cast<void>(cudaGetLastError());
       x_known = false;
       throw;
     }
+    stream.record(false);
     check(cudaStreamEndCapture(stream.handle(), &recorded), "cudaStreamEndCapture", "recording up to ",
           stream.operation());
     const cudaError_t status = cudaGraphInstantiate(&x_graph, recorded, 0);

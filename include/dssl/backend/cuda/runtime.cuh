@@ -183,6 +183,8 @@ class Stream {
   }
   /// What the last rehearsal needed.
   [[nodiscard]] const WorkingMemory& rehearsed() const { return x_rehearsed; }
+  /// Says that what is given is recorded from here on, or is not any more.
+  void record(bool begins) const { x_recording = begins; }
   /// Makes scratch and staging at least that large. Waits where they grow.
   void reserve(const WorkingMemory& memory, const MemoryPlan& plan) const {
     static_cast<void>(x_scratch.at_least(memory.scratch, x_device, plan));
@@ -202,6 +204,7 @@ class Stream {
   /// Copies to the device by way of pinned memory; the host's array may change when this returns.
   void upload(void* to, const void* from, std::size_t bytes) const {
     if (bytes == 0) return;
+    x_require_not_recording("upload", bytes);
     const std::size_t room = std::max(2 * bytes, least_staging);
     if (x_rehearsing) {
       x_rehearsed.staging = std::max(x_rehearsed.staging, room);
@@ -221,6 +224,7 @@ class Stream {
   }
   /// Copies to the host, and waits for it.
   void download(void* to, const void* from, std::size_t bytes) const {
+    x_require_not_recording("download", bytes);
     if (bytes != 0 && !x_rehearsing) {
       check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, x_stream), "cudaMemcpyAsync",
             "download of ", bytes, " bytes after ", operation());
@@ -249,6 +253,13 @@ class Stream {
   }
 
  private:
+  /// CUDA would record a copy from staging memory, and find other bytes there when it is launched.
+  void x_require_not_recording(const char* copy, std::size_t bytes) const {
+    if (!x_recording) return;
+    throw CudaError("cudaMemcpyAsync", join(copy, " of ", bytes, " bytes within work that is recorded as a graph, ",
+                                            "after ", operation()));
+  }
+
   static constexpr std::size_t least_staging = std::size_t{4} << 20;
 
   int x_device;
@@ -261,6 +272,7 @@ class Stream {
   mutable std::array<Index, 4> x_sizes{};
   mutable std::size_t x_size_count = 0;
   mutable bool x_rehearsing = false;
+  mutable bool x_recording = false;
   mutable WorkingMemory x_rehearsed;
 };
 
