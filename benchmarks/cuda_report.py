@@ -46,7 +46,7 @@ def gib(x):
 def step_rows(steps):
     order = sorted(steps, key=lambda r: (r["arch"], r["precision"], r["batch"]))
     return [(r["arch"], r["precision"], r["batch"], r["prototypes"], f"{r['images_per_second']:.0f}",
-             f"{1000 * r['seconds']['median']:.1f} ms", gib(r["memory"]["plan"] + r["memory"]["scratch"]),
+             f"{1000 * r['seconds']['median']:.1f} ms", gib(r["memory"]["plan"]),
              f"{r['utilisation']:.0%}") for r in order]
 
 
@@ -85,7 +85,7 @@ def page(results):
         lines += ["## Beside PyTorch", "",
                   "The same step from the same weights and views, after both gave the same losses and gradient norms; one",
                   "after the other on this device, views from the host's memory in every step. Ratio: PyTorch's time over",
-                  "dssl's, and its peak of memory (`max_memory_allocated`) over dssl's plan and scratch.", "",
+                  "dssl's, and its peak of memory (`max_memory_allocated`) over dssl's plan.", "",
                   table(("backbone", "batch", "format", "peer", "dssl images/s", "peer images/s", "ratio",
                          "memory, dssl / peer", "ratio of memory"), pair_rows(results["pairs"], results["no_memory"])), ""]
     for profile in parts:

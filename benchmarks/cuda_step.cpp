@@ -32,6 +32,8 @@ struct Options {
   std::string precision = "bf16";
   Index batch = 64;
   Index prototypes = 65'536;
+  double stochastic_depth = 0.1;
+  bool graphs = false;
   int steps = 20;
   int warm_up = 5;
   bool parts = false;
@@ -100,7 +102,8 @@ class MeasuredStep {
       : x_cuda(cuda),
         x_workload{.batch = options.batch, .prototypes = options.prototypes},
         x_step(backend, StepOptions{.shape = x_workload.shape(Recipe::Backbone::config.channels),
-                                    .prototypes = x_workload.prototypes}),
+                                    .prototypes = x_workload.prototypes,
+                                    .stochastic_depth = options.stochastic_depth}),
         x_start(options.start.empty() ? drawn_start(x_step) : read_start(x_step, options.start)) {
     load_weights(x_step, options.start);
   }
@@ -132,8 +135,8 @@ class MeasuredStep {
   }
   [[nodiscard]] const Start& start() const { return x_start; }
   [[nodiscard]] const TrainingStep<Recipe, B>& step() const { return x_step; }
-  /// Of the device: the plan, and what products and kernels needed beside it so far.
-  [[nodiscard]] std::size_t bytes() const { return x_step.memory_plan().total() + x_cuda.scratch_bytes(); }
+  /// Of the device: all that the step takes.
+  [[nodiscard]] std::size_t bytes() const { return x_step.memory_plan().total(); }
 
   /// What every result says of itself.
   [[nodiscard]] json describe(const Options& options) const {
@@ -148,8 +151,7 @@ class MeasuredStep {
             {"prototypes", options.prototypes},
             {"workload", {{"arch", options.arch}, {"batch", options.batch}, {"prototypes", options.prototypes}}},
             {"flop", step_flop(Recipe::Backbone::config, Recipe::Head::config, x_workload)},
-            {"memory",
-             {{"plan", x_step.memory_plan().total()}, {"scratch", x_cuda.scratch_bytes()}, {"plan_parts", plan}}},
+            {"memory", {{"plan", bytes()}, {"plan_parts", plan}}},
             {"machine", machine_json()}};
   }
 
@@ -173,9 +175,9 @@ std::vector<double> timed_steps(const Options& options, Step& step, double& loss
 
 template <class Recipe>
 void measure(const Options& options) {
-  const CudaOptions how{.precision = precision_of(options.precision)};
+  const CudaOptions how{.precision = precision_of(options.precision), .graphs = options.graphs};
   const Cuda cuda(how);
-  // By a backend of its own, so that the scratch of these products is not counted as the step's.
+  // By a backend of its own, which gives its scratch back.
   const bool alone = !options.serve && options.write_start.empty();
   const DeviceCeilings best = alone ? measure_device(Cuda(how)) : DeviceCeilings{};
   MeasuredStep<Recipe, Cuda> step(options, cuda, cuda);
@@ -203,7 +205,7 @@ void measure(const Options& options) {
 /// The same steps with every primitive waited for: where their time goes.
 template <class Recipe>
 void measure_parts(const Options& options) {
-  const CudaOptions how{.precision = precision_of(options.precision)};
+  const CudaOptions how{.precision = precision_of(options.precision), .graphs = options.graphs};
   const Cuda cuda(how);
   const DeviceCeilings best = measure_device(Cuda(how));
   TimedBackend<Cuda> timed(cuda);
@@ -252,6 +254,10 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   app.add_option("--prototypes", options.prototypes, "P")->capture_default_str()->check(CLI::PositiveNumber);
+  app.add_option("--stochastic-depth", options.stochastic_depth, "rate of the last block")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 0.99));
+  app.add_flag("--graphs", options.graphs, "passes that repeat as CUDA graphs: the teacher's, the student's at rate 0");
   app.add_option("--steps", options.steps, "timed steps")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--warm-up", options.warm_up, "steps before them")
       ->capture_default_str()

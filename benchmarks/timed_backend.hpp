@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -15,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/rehearsal.hpp>
 
 namespace dssl::benchmarks {
 
@@ -77,6 +79,16 @@ class TimedBackend {
   [[nodiscard]] std::string describe() const { return x_backend.describe(); }
   [[nodiscard]] std::size_t scratch_bytes() const { return x_backend.scratch_bytes(); }
   [[nodiscard]] Buffer allocate(std::size_t bytes) const { return x_backend.allocate(bytes); }
+  [[nodiscard]] Buffer allocate(std::size_t bytes, const MemoryPlan& plan, const WorkingMemory& beside) const
+    requires Rehearses<B>
+  {
+    return x_backend.allocate(bytes, plan, beside);
+  }
+  [[nodiscard]] WorkingMemory rehearse(const std::function<void()>& work) const
+    requires Rehearses<B>
+  {
+    return x_backend.rehearse(work);
+  }
 
   template <class U>
   void upload(U* destination, std::span<const U> source) const {

@@ -160,7 +160,7 @@ TEST_CASE("a backend gives back all memory of the device", "[cuda]") {
   CHECK(device.used() == before);
 }
 
-TEST_CASE("a batch of views is at most nine launches, and the third allocates nothing", "[cuda]") {
+TEST_CASE("a batch of views is at most nine launches, and the second allocates nothing on the device", "[cuda]") {
   cuda_stand_in::Device& device = cuda_stand_in::Device::get();
   MultiCropOptions options;
   options.global_size = {20, 24};
@@ -187,8 +187,15 @@ TEST_CASE("a batch of views is at most nine launches, and the third allocates no
     renderer.render(sheet.runs());
     cuda.synchronise();
   };
+  // A device without room for two sheets says so at the first one.
+  const std::size_t all = std::exchange(device.total_memory, device.used() + 4096);
+  const std::string text = thrown_by<CudaError>(batch);
+  device.total_memory = all;
+  CHECK(contains(text, "device 0 is out of memory: "));
+  CHECK(contains(text, " for one of two sheets of views"));
   batch();
-  batch();
+  device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}};
+  CHECK(thrown_by<CudaError>(batch) == "(nothing was thrown)");
   const std::size_t launches = device.launches;
   device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}, {"cudaMallocHost", cudaErrorMemoryAllocation}};
   CHECK(thrown_by<CudaError>(batch) == "(nothing was thrown)");
@@ -197,10 +204,10 @@ TEST_CASE("a batch of views is at most nine launches, and the third allocates no
   // What fails says what it was.
   const auto failure = [&](const char* call) {
     device.fails = {{call, cudaErrorInvalidValue}};
-    std::string text = thrown_by<CudaError>(batch);
+    std::string said = thrown_by<CudaError>(batch);
     device.fails.clear();
     device.recover();
-    return text;
+    return said;
   };
   CHECK(contains(failure("cudaMemcpyAsync"), "bytes of views"));
   CHECK(contains(failure("cudaLaunchKernelEx"), "render_views (18)"));

@@ -135,6 +135,21 @@ TEST_CASE("a run with views of the device stops when it is told to", "[cuda]") {
   CHECK(same_bits(state_of(trainer), run<Tiny>(Cuda(), device_options()).state));
 }
 
+TEST_CASE("the plan of a run with views of the device has the scratch in which they are rendered", "[cuda]") {
+  if (!device_is_there()) return;
+  const auto scratch_of = [](ViewsOn where) {
+    const Cuda cuda;
+    Trainer<Tiny, Cuda> trainer(options_of(where), cuda);
+    const MemoryPlanEntry planned = trainer.memory_plan().entries.back();
+    CHECK(planned.name == "scratch of the device");
+    static_cast<void>(trainer.fit(NoiseImages()));
+    CHECK(cuda.scratch_bytes() == planned.bytes);
+    return planned.bytes;
+  };
+  CHECK(scratch_of(ViewsOn::host) < std::size_t{40} << 20);
+  CHECK(scratch_of(ViewsOn::device) == std::size_t{80} << 20);  // 32 MiB for products, 48 for views
+}
+
 TEST_CASE("views on a device that cannot make them are an error in words", "[cuda]") {
   CHECK(thrown_by<OptionError>([] { Trainer<Tiny, Cpu> trainer(device_options(), Cpu({.threads = 1})); }) ==
         "option 'views_on' is device; expected host: this backend renders no views (Cuda does)");

@@ -276,6 +276,7 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc
                                      void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
   if (cuda_stand_in::Device::get().asked_to_fail("cublasLtMatmul") != cudaSuccess)
     return CUBLAS_STATUS_EXECUTION_FAILED;
+  if (!cuda_stand_in::on_current_device(stream)) return CUBLAS_STATUS_EXECUTION_FAILED;
   if (c != d || c_layout->type != d_layout->type || algo == nullptr) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (!cuda_stand_in::multiplies(*desc, *a_layout, *b_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;
   const void* const operands[] = {a, b, c, d};

@@ -25,8 +25,22 @@ struct cudaStreamStandIn : cuda_stand_in::Stream {};
 using cudaStream_t = cudaStreamStandIn*;
 struct cudaEventStandIn {
   std::shared_ptr<cuda_stand_in::Mark> mark;
+  int device = 0;
 };
 using cudaEvent_t = cudaEventStandIn*;
+struct cudaGraphStandIn {
+  cuda_stand_in::Recorded work;
+};
+using cudaGraph_t = cudaGraphStandIn*;
+struct cudaGraphExecStandIn {
+  std::shared_ptr<const cuda_stand_in::Recorded> work;
+};
+using cudaGraphExec_t = cudaGraphExecStandIn*;
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
 
 enum cudaMemcpyKind {
   cudaMemcpyHostToHost,
@@ -70,8 +84,18 @@ namespace cuda_stand_in {
 /// What a call returns that is asked to fail, or after work has failed.
 inline cudaError_t begin_call(const char* name) {
   Device& device = Device::get();
+  for (const char* const forbidden :
+       {"cudaMalloc", "cudaMallocHost", "cudaStreamCreateWithFlags", "cudaStreamSynchronize", "cudaEventRecord",
+        "cudaEventSynchronize", "cudaStreamWaitEvent", "cudaGraphLaunch"}) {
+    if (std::strcmp(name, forbidden) == 0 && device.unless_recording() != cudaSuccess) return device.last;
+  }
   const cudaError_t asked = device.asked_to_fail(name);
   return device.note(asked != cudaSuccess ? asked : device.sticky);
+}
+
+/// Whether a kernel may be given to the stream now.
+inline bool on_current_device(const Stream* stream) {
+  return stream == nullptr || stream->device == current_device();
 }
 
 inline constexpr std::size_t most_shared_memory =
@@ -99,12 +123,18 @@ inline const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidDevice";
     case cudaErrorNoKernelImageForDevice:
       return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorInvalidResourceHandle:
+      return "cudaErrorInvalidResourceHandle";
     case cudaErrorNotReady:
       return "cudaErrorNotReady";
     case cudaErrorIllegalAddress:
       return "cudaErrorIllegalAddress";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
   }
   return "an unknown error";
 }
@@ -125,10 +155,11 @@ inline cudaError_t cudaGetDeviceCount(int* count) {
 }
 inline cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= cuda_stand_in::Device::get().count) return cudaErrorInvalidDevice;
+  cuda_stand_in::current_device() = device;
   return cuda_stand_in::begin_call("cudaSetDevice");
 }
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = cuda_stand_in::current_device();
   return cuda_stand_in::begin_call("cudaGetDevice");
 }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
@@ -167,7 +198,7 @@ inline cudaError_t cudaDriverGetVersion(int* version) {
 }
 inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = cuda_stand_in::Device::get().total_memory;
-  *free = *total - cuda_stand_in::Device::get().used();
+  *free = *total - cuda_stand_in::Device::get().used(cuda_stand_in::current_device());
   return cuda_stand_in::begin_call("cudaMemGetInfo");
 }
 
@@ -193,6 +224,7 @@ inline cudaError_t cudaMalloc(void** data, std::size_t bytes) {
 }
 inline cudaError_t cudaFree(void* data) {
   cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  if (const cudaError_t error = device.unless_recording(); error != cudaSuccess) return error;
   static_cast<void>(device.finish_all());
   if (data == nullptr) return cudaSuccess;
   return device.note(device.free(data) ? device.sticky : cudaErrorInvalidValue);
@@ -205,6 +237,7 @@ inline cudaError_t cudaMallocHost(void** data, std::size_t bytes) {
 }
 inline cudaError_t cudaFreeHost(void* data) {
   if (data == nullptr) return cudaSuccess;
+  if (const cudaError_t error = cuda_stand_in::Device::get().unless_recording(); error != cudaSuccess) return error;
   static_cast<void>(cuda_stand_in::Device::get().finish_all());
   return cuda_stand_in::Device::get().free_pinned(data) ? cudaSuccess : cudaErrorInvalidValue;
 }
@@ -213,6 +246,7 @@ inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   if (const cudaError_t error = cuda_stand_in::begin_call("cudaStreamCreateWithFlags"); error != cudaSuccess)
     return error;
   *stream = new cudaStreamStandIn;
+  (*stream)->device = cuda_stand_in::current_device();
   cuda_stand_in::Device::get().add_stream(*stream);
   return cudaSuccess;
 }
@@ -223,13 +257,17 @@ inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return error;
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  const cudaError_t error = cuda_stand_in::Device::get().finish(stream);
-  return error != cudaSuccess ? error : cuda_stand_in::begin_call("cudaStreamSynchronize");
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaStreamSynchronize"); error != cudaSuccess) return error;
+  return cuda_stand_in::Device::get().finish(stream);
 }
-inline cudaError_t cudaDeviceSynchronize() { return cuda_stand_in::Device::get().finish_all(); }
+inline cudaError_t cudaDeviceSynchronize() {
+  if (const cudaError_t error = cuda_stand_in::Device::get().unless_recording(); error != cudaSuccess) return error;
+  return cuda_stand_in::Device::get().finish_all();
+}
 
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new cudaEventStandIn;
+  (*event)->device = cuda_stand_in::current_device();
   return cuda_stand_in::begin_call("cudaEventCreateWithFlags");
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
@@ -238,6 +276,9 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (const cudaError_t error = cuda_stand_in::begin_call("cudaEventRecord"); error != cudaSuccess) return error;
+  if (stream != nullptr && event->device != stream->device) {
+    return cuda_stand_in::Device::get().note(cudaErrorInvalidResourceHandle);
+  }
   event->mark = std::make_shared<cuda_stand_in::Mark>();
   event->mark->stream = stream;
   return cuda_stand_in::Device::get().enqueue(stream, [mark = event->mark] { mark->reached = true; });
@@ -268,6 +309,10 @@ inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes
   if (device.holds(to, bytes) != to_device || device.holds(from, bytes) != from_device) {
     return device.note(cudaErrorInvalidValue);
   }
+  // A device would record a copy of pinned memory, and read there what lies there when it is launched.
+  if (kind != cudaMemcpyDeviceToDevice) {
+    if (const cudaError_t error = device.unless_recording(); error != cudaSuccess) return error;
+  }
   if (kind == cudaMemcpyHostToDevice && !device.pinned(from)) {
     const auto* begin = static_cast<const std::byte*>(from);
     return device.enqueue(stream, [to, copy = std::vector<std::byte>(begin, begin + bytes)] {
@@ -286,6 +331,52 @@ inline cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cud
   return Device::get().enqueue(stream, [=] { std::memset(data, value, bytes); });
 }
 
+/// From here on the stream records: nothing of what it is given is done.
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  using cuda_stand_in::Device;
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaStreamBeginCapture"); error != cudaSuccess) return error;
+  if (stream == nullptr || Device::get().recorder != nullptr) return Device::get().note(cudaErrorInvalidValue);
+  Device::get().recorder = stream;
+  Device::get().recording_spoilt = false;
+  Device::get().recorded.clear();
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  *graph = nullptr;
+  if (stream == nullptr || stream != device.recorder) return device.note(cudaErrorInvalidValue);
+  device.recorder = nullptr;
+  if (device.recording_spoilt) return device.note(cudaErrorStreamCaptureInvalidated);
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaStreamEndCapture"); error != cudaSuccess) return error;
+  ++device.recordings;
+  *graph = new cudaGraphStandIn{std::move(device.recorded)};
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaGraphInstantiate"); error != cudaSuccess) return error;
+  *exec = new cudaGraphExecStandIn{std::make_shared<const cuda_stand_in::Recorded>(graph->work)};
+  return cudaSuccess;
+}
+/// What was launched and not done yet goes on without it.
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  using cuda_stand_in::Device;
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaGraphLaunch"); error != cudaSuccess) return error;
+  ++Device::get().graph_launches;
+  return Device::get().enqueue(stream, [work = exec->work] {
+    for (const auto& each : *work) {
+      if (Device::get().sticky == cudaSuccess) each();
+    }
+  });
+}
+
 /// The kernel runs when the stream gets there, with its arguments as they are now.
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
@@ -301,13 +392,14 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       grid.x > 0x7fffffffU || grid.y > 65535 || grid.z > 65535) {
     return device.note(cudaErrorInvalidConfiguration);
   }
+  if (!cuda_stand_in::on_current_device(config->stream)) return device.note(cudaErrorInvalidResourceHandle);
   const std::size_t shared = config->dynamicSmemBytes;
   const auto raised = device.dynamic_shared_limits.find(reinterpret_cast<const void*>(kernel));
   if (shared > (raised == device.dynamic_shared_limits.end() ? std::size_t{48} << 10
                                                              : static_cast<std::size_t>(raised->second))) {
     return device.note(cudaErrorInvalidValue);
   }
-  ++device.launches;
+  if (config->stream == nullptr || config->stream != device.recorder) ++device.launches;
   std::function<void()> call = [kernel, ... values = static_cast<Parameters>(arguments)] {
     kernel(values...);
   };

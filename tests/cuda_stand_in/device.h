@@ -1,6 +1,7 @@
 // Stand-in for a GPU: memory that only kernels and copies may touch, and streams whose work is done later.
 #pragma once
 
+#include <array>
 #include <cstdio>
 #include <deque>
 #include <map>
@@ -18,9 +19,12 @@ enum cudaError_t {
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
   cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorIllegalAddress = 700,
   cudaErrorLaunchFailure = 719,
+  cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 
 namespace cuda_stand_in {
@@ -28,7 +32,17 @@ namespace cuda_stand_in {
 /// Work in the order in which it was given, done when somebody waits for it.
 struct Stream {
   std::deque<std::function<void()>> work;
+  int device = 0;
 };
+
+/// The device that the calling thread's calls are for.
+inline int& current_device() {
+  thread_local int device = 0;
+  return device;
+}
+
+/// What a stream was given while it recorded.
+using Recorded = std::vector<std::function<void()>>;
 
 /// A point in a stream's work that others wait for.
 struct Mark {
@@ -36,7 +50,7 @@ struct Mark {
   bool reached = false;
 };
 
-/// The one device of the process.
+/// The devices of the process: one, unless a test has more, which share everything but their memory.
 class Device {
  public:
   static Device& get() {
@@ -45,11 +59,26 @@ class Device {
   }
 
   std::recursive_mutex mutex;
-  std::size_t total_memory = std::size_t{8} << 30;
+  std::size_t total_memory = std::size_t{8} << 30;  ///< of each
   int count = 1;
   std::map<std::string, cudaError_t> fails;          ///< calls that are to fail, by name, and how
   std::map<const void*, int> dynamic_shared_limits;  ///< of kernels that were given more than 48 KiB
-  std::size_t launches = 0;
+  std::size_t launches = 0;        ///< of kernels, one by one
+  std::size_t recordings = 0;      ///< ended well
+  std::size_t graph_launches = 0;
+
+  /// The stream that records what it is given instead of doing it, and whether it was asked for what a recording
+  /// cannot hold.
+  Stream* recorder = nullptr;
+  bool recording_spoilt = false;
+  Recorded recorded;
+
+  /// Of what must not happen while a stream records, not even on another one of the same thread.
+  [[nodiscard]] cudaError_t unless_recording() {
+    if (recorder == nullptr) return cudaSuccess;
+    recording_spoilt = true;
+    return note(cudaErrorStreamCaptureUnsupported);
+  }
 
   /// What a call of that name must return, if it must fail.
   [[nodiscard]] cudaError_t asked_to_fail(const char* call) {
@@ -68,7 +97,9 @@ class Device {
     return error;
   }
 
-  [[nodiscard]] std::size_t used() const { return x_used; }
+  /// Memory that is taken, of all devices or of one.
+  [[nodiscard]] std::size_t used() const { return x_used[0] + x_used[1]; }
+  [[nodiscard]] std::size_t used(int device) const { return x_used.at(static_cast<std::size_t>(device)); }
   [[nodiscard]] std::size_t allocations() const { return x_blocks.size(); }
 
   /// Pages of their own, which end at one that always faults. Null: not enough.
@@ -77,14 +108,15 @@ class Device {
     constexpr std::size_t alignment = 64;
     const std::size_t room = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
     const std::size_t pages = (room + page - 1) / page * page;
-    if (x_used + pages > total_memory) return nullptr;
+    const int device = current_device();
+    if (used(device) + pages > total_memory) return nullptr;
     void* const mapped =
         ::mmap(nullptr, pages + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) return nullptr;
     auto* const base = static_cast<std::byte*>(mapped);
     std::byte* const data = base + pages - room;
-    x_used += pages;
-    x_blocks[data] = {base, pages};
+    x_used.at(static_cast<std::size_t>(device)) += pages;
+    x_blocks[data] = {base, pages, device};
     if (x_open > 0) x_protect(x_blocks[data], true);
     return data;
   }
@@ -94,7 +126,7 @@ class Device {
     const auto found = x_blocks.find(static_cast<std::byte*>(data));
     if (found == x_blocks.end()) return false;
     ::munmap(found->second.base, found->second.bytes + page);
-    x_used -= found->second.bytes;
+    x_used.at(static_cast<std::size_t>(found->second.device)) -= found->second.bytes;
     x_blocks.erase(found);
     return true;
   }
@@ -159,6 +191,10 @@ class Device {
   cudaError_t enqueue(Stream* stream, std::function<void()> work) {
     const std::scoped_lock lock(mutex);
     if (sticky != cudaSuccess) return note(sticky);
+    if (stream != nullptr && stream == recorder) {
+      recorded.push_back(std::move(work));
+      return cudaSuccess;
+    }
     if (stream != nullptr) {
       stream->work.push_back(std::move(work));
       return cudaSuccess;
@@ -204,6 +240,7 @@ class Device {
     sticky = cudaSuccess;
     last = cudaSuccess;
     report.clear();
+    recorder = nullptr;
   }
 
  private:
@@ -221,6 +258,7 @@ class Device {
   struct Block {
     std::byte* base = nullptr;
     std::size_t bytes = 0;
+    int device = 0;
   };
 
   static void x_protect(const Block& block, bool open) {
@@ -233,7 +271,7 @@ class Device {
   std::map<std::byte*, Block> x_blocks;
   std::map<std::byte*, std::size_t> x_pinned;
   std::vector<Stream*> x_streams;
-  std::size_t x_used = 0;
+  std::array<std::size_t, 2> x_used{};
   int x_open = 0;
 };
 

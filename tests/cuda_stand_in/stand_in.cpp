@@ -300,3 +300,62 @@ TEST_CASE("a device that is too small says how much was asked for", "[cuda_stand
   CHECK(contains(text, "3.0 GiB asked for"));
   CHECK(contains(text, "64.0 MiB free"));
 }
+
+TEST_CASE("what a stream records is done when it is launched, as often as it is", "[cuda_stand_in]") {
+  const cuda::Stream stream(0);
+  const Numbers numbers(stream, {1.0F, 2.0F, 4.0F});
+  stream.synchronise();
+  float* const at = numbers.data();
+  REQUIRE(cudaStreamBeginCapture(stream.handle(), cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+  cuda::launch(stream, writes_at, dim3(1), dim3(1), 0, at, Index{0});
+  stream.copy(at + 1, at + 2, sizeof(float));
+  cudaGraph_t graph = nullptr;
+  REQUIRE(cudaStreamEndCapture(stream.handle(), &graph) == cudaSuccess);
+  cudaGraphExec_t exec = nullptr;
+  REQUIRE(cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess);
+  CHECK(cudaGraphDestroy(graph) == cudaSuccess);
+  CHECK(numbers.values() == std::vector<float>{1.0F, 2.0F, 4.0F});
+  for (const float value : {5.0F, 6.0F}) {
+    stream.upload(at + 2, &value, sizeof(float));
+    REQUIRE(cudaGraphLaunch(exec, stream.handle()) == cudaSuccess);
+    CHECK(numbers.values() == std::vector<float>{1.0F, value, value});
+  }
+  CHECK(cudaGraphExecDestroy(exec) == cudaSuccess);
+}
+
+TEST_CASE("what a recording cannot hold spoils it", "[cuda_stand_in]") {
+  const cuda::Stream stream(0);
+  const Numbers numbers(stream, {1.0F});
+  void* pinned = nullptr;
+  REQUIRE(cudaMallocHost(&pinned, 4) == cudaSuccess);
+  stream.synchronise();
+  const auto spoilt_by = [&](const auto& call) {
+    REQUIRE(cudaStreamBeginCapture(stream.handle(), cudaStreamCaptureModeThreadLocal) == cudaSuccess);
+    const cudaError_t refused = call();
+    cudaGraph_t graph = nullptr;
+    const cudaError_t ended = cudaStreamEndCapture(stream.handle(), &graph);
+    static_cast<void>(cudaGetLastError());
+    return refused == cudaErrorStreamCaptureUnsupported && ended == cudaErrorStreamCaptureInvalidated &&
+           graph == nullptr;
+  };
+  void* data = nullptr;
+  CHECK(spoilt_by([&] { return cudaMalloc(&data, 4); }));
+  CHECK(spoilt_by([&] { return cudaMallocHost(&data, 4); }));
+  CHECK(spoilt_by([&] { return cudaFree(numbers.data()); }));
+  CHECK(spoilt_by([&] { return cudaFreeHost(pinned); }));
+  CHECK(spoilt_by([&] { return cudaStreamSynchronize(stream.handle()); }));
+  CHECK(spoilt_by([&] { return cudaDeviceSynchronize(); }));
+  CHECK(spoilt_by([&] { return cudaMemcpyAsync(numbers.data(), pinned, 4, cudaMemcpyHostToDevice, stream.handle()); }));
+  CHECK(spoilt_by([&] { return cudaMemcpyAsync(pinned, numbers.data(), 4, cudaMemcpyDeviceToHost, stream.handle()); }));
+  CHECK_FALSE(spoilt_by([] { return cudaSuccess; }));
+  CHECK(numbers.values() == std::vector<float>{1.0F});
+  CHECK(cudaFreeHost(pinned) == cudaSuccess);
+}
+
+TEST_CASE("a kernel for a stream of another device is refused", "[cuda_stand_in]") {
+  cuda_stand_in::Device::get().count = 2;
+  const cuda::Stream other(1);
+  const std::string text = failure_of([&] { cuda::launch(other, leaves_early, dim3(1), dim3(32), 0, nullptr); });
+  cuda_stand_in::Device::get().count = 1;
+  CHECK(contains(text, "cudaErrorInvalidResourceHandle"));
+}

@@ -7,6 +7,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,8 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/cuda/error.hpp>
 #include <dssl/backend/precision.hpp>
+#include <dssl/backend/rehearsal.hpp>
+#include <dssl/backend/replay.hpp>
 #include <dssl/backend/view_work.hpp>
 
 namespace dssl {
@@ -21,6 +24,7 @@ namespace dssl {
 namespace cuda {
 
 class Device;
+class Graph;
 class ViewSlots;
 
 /// Attention under one relation; defined in cuda.cuh. A relation of one's own takes one line in the source
@@ -40,6 +44,7 @@ struct AttentionUnder {
 struct CudaOptions {
   int device = 0;                         ///< number of the device, as CUDA counts them
   Precision precision = Precision::full;  ///< tf32 and bf16: float backends only
+  bool graphs = false;                    ///< what repeats in a step is launched as one CUDA graph (docs/cuda.md)
 };
 
 /// The CUDA backend: every primitive of backend/concept.hpp on one device, in the order of one stream.
@@ -47,8 +52,8 @@ struct CudaOptions {
 /// Calls return before the work is done; `download` waits. No sum is made by atomic additions, so results are
 /// equal from run to run on one kind of device and one version of cuBLASLt. Copies share the stream and its
 /// scratch memory, so only one of them may be in a call at a time; two that work at once are made separately.
-/// Scratch and staging grow in the first call with the largest shapes. The thread's current device is the
-/// same after a call as before.
+/// Scratch and staging grow in the first call with the largest shapes, unless `rehearse` has told what they will
+/// be. The thread's current device is the same after a call as before.
 ///
 /// Throws `CudaError` where a call of CUDA or cuBLASLt fails; a kernel that fails on the device is reported
 /// by the next `download`. Tests: tests/cuda_stand_in, which runs the kernels on the host, and tests/cuda, on
@@ -80,6 +85,11 @@ class BasicCuda {
 
   /// Throws `CudaError` that says how much was asked for and how much is free.
   [[nodiscard]] Buffer allocate(std::size_t bytes) const;
+  /// The same, for the block of a plan and the working memory that `rehearse` told of. Throws `CudaError` that says the
+  /// plan, too, before anything is allocated where more is asked for than is free.
+  [[nodiscard]] Buffer allocate(std::size_t bytes, const MemoryPlan& plan, const WorkingMemory& beside) const;
+  /// What `work` needs (`Rehearses`). Nothing is given to the device meanwhile.
+  [[nodiscard]] WorkingMemory rehearse(const std::function<void()>& work) const;
   template <class U>
   void upload(U* destination, std::span<const U> source) const {
     x_upload(destination, source.data(), source.size_bytes());
@@ -171,6 +181,16 @@ class BasicCuda {
   void lars_step(Vector w, Vector m, ConstVector g, Norms norms, Segments segments, const MomentumStep& step,
                  Vector teacher, double momentum) const;
 
+  /// What `replay` keeps of one piece of work.
+  class Replay {
+    friend class BasicCuda;
+    std::shared_ptr<cuda::Graph> x_graph;
+  };
+  /// Does `work` (`Replays`). With `CudaOptions::graphs`, what comes a second time with the same key is recorded as a
+  /// CUDA graph, which takes memory of the device beside the plan, and launched from then on. Results are the same to
+  /// the bit. Throws `CudaError` where `work` waits, allocates, uploads or downloads while it is recorded.
+  void replay(Replay& kept, double key, const std::function<void()>& work) const;
+
   /// Renders views on the device (`RendersViews`): sheets are copied from pinned memory by a stream of their own,
   /// beside what the backend's stream does, and rendered in the order of that stream.
   ///
@@ -198,6 +218,7 @@ class BasicCuda {
  private:
   void x_upload(void* destination, const void* source, std::size_t bytes) const;
   void x_download(void* destination, const void* source, std::size_t bytes) const;
+  [[nodiscard]] Buffer x_allocate(std::size_t bytes, const MemoryPlan& plan) const;
 
   std::shared_ptr<const cuda::Device> x_device;
 };
@@ -208,6 +229,7 @@ using Cuda = BasicCuda<float>;
 static_assert(Backend<BasicCuda<float>> && Backend<BasicCuda<double>>);
 static_assert(FusedPrototypeLoss<BasicCuda<float>> && FusedUpdate<BasicCuda<float>>);
 static_assert(GeluAgain<BasicCuda<float>> && ResidualNorms<BasicCuda<float>>);
+static_assert(Rehearses<BasicCuda<float>> && Replays<BasicCuda<float>>);
 static_assert(RendersViews<BasicCuda<float>> && RendersViews<BasicCuda<double>>);
 
 }  // namespace dssl

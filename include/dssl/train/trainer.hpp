@@ -30,6 +30,7 @@
 #include <dssl/train/report.hpp>
 #include <dssl/train/samples.hpp>
 #include <dssl/train/training_step.hpp>
+#include <dssl/views/view_sheet.hpp>
 
 namespace dssl {
 
@@ -241,6 +242,7 @@ class Trainer {
             .stochastic_depth = x_options.stochastic_depth,
             .recompute = x_options.recompute,
             .stream_views = x_options.stream_views,
+            .render_bytes = x_options.views_on == ViewsOn::device ? ViewSheet::work_bytes : 0,
             .seed = x_options.seed,
             .loss = x_options.loss,
             .optimiser = x_options.optimiser};

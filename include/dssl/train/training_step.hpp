@@ -13,6 +13,8 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/rehearsal.hpp>
+#include <dssl/backend/replay.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -38,6 +40,7 @@ struct StepOptions {
   /// activations of one view are in memory. Nothing of a view is computed twice; the products are smaller. Losses,
   /// gradients and centres are the same but for rounding. Not with batch norm in heads.
   bool stream_views = false;
+  std::size_t render_bytes = 0;  ///< of scratch, in which the backend renders the views; 0: they come from the host
   std::uint64_t seed = 0;
   LossOptions loss{};
   OptimiserOptions optimiser{};
@@ -76,22 +79,20 @@ class TrainingStep {
     x_validate();
     x_make_passes();
     x_make_levels();
-    Arena measure;
-    x_place(measure);
-    x_plan = measure.plan();
-    x_buffer = backend.allocate(measure.high_water());
-    Arena live(x_buffer);
-    x_place(live);
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
-    x_vector_host.reserve(static_cast<std::size_t>(std::max(image_centre().size(), point_centre().size())));
     if constexpr (Loss::point) x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
     if constexpr (!std::is_same_v<T, float>) {
       Index largest = 0;
       for (const ViewSize& view : options.shape.views) largest = std::max(largest, view.height * view.width);
       x_staging.reserve(static_cast<std::size_t>(x_batch() * options.shape.channels * largest));
     }
+    x_buffer = allocate_planned(
+        backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); }, options.render_bytes);
+    Arena live(x_buffer);
+    x_place(live);
+    x_vector_host.reserve(static_cast<std::size_t>(std::max(image_centre().size(), point_centre().size())));
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
@@ -138,8 +139,11 @@ class TrainingStep {
   void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
-    x_run_teacher();
-    x_run_student(teacher_temperature);
+    replay(x_backend, x_teacher_replay, 0, [this] { x_run_teacher(); });
+    const auto run_student = [&] { x_run_student(teacher_temperature); };
+    const bool repeats = keep.empty() && x_options.stochastic_depth == 0;  // else other rows take part in every step
+    if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
+    run_student();
   }
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
@@ -235,7 +239,25 @@ class TrainingStep {
     }
   }
 
-  /// Lays out all memory. Runs twice: measuring, then live.
+  /// One step in the form that needs most: matrices are largest where stochastic depth drops no branch, uploads where
+  /// it drops one, since lists of rows go up then.
+  void x_rehearse() {
+    for (Index v = 0; v < x_views() && x_options.render_bytes == 0; ++v) {  // the source of an upload is not looked at
+      x_backend.upload(view_input(v).data(), std::span<const T>(view_input(v).flat()));
+    }
+    const ViewBatch batch = ViewBatch::of(x_options.shape, false);
+    std::vector<T> keep(x_keep_count(), T{1});
+    for (std::size_t s = 0; s < keep.size(); s += static_cast<std::size_t>(x_batch())) keep[s] = T{0};
+    x_upload(batch, keep);
+    std::fill(keep.begin(), keep.end(), T{1});
+    StepReport report;
+    begin();
+    forward_backward(report, batch, 1, keep);
+    update(report, {});
+    inspect(report);
+  }
+
+  /// Lays out all memory. Runs more than once: measuring, for a rehearsal where the backend has one, then live.
   void x_place(Arena& arena) {
     const auto& backbone = x_config.backbone;
     x_student_weights = arena.vector<T>(x_layout.total());
@@ -356,6 +378,7 @@ class TrainingStep {
   BoundNetworks<Recipe, T> x_networks;
   OptimiserState<T> x_optimiser;
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
+  ReplaySlot<B> x_teacher_replay, x_student_replay;
 
   std::vector<T> x_keep_host, x_features_host, x_vector_host, x_staging;
   std::vector<Taps<T>> x_taps_host;

@@ -17,12 +17,16 @@ namespace dssl::cuda {
 /// A stream, its products, and the device's name.
 class Device {
  public:
-  Device(int index, Precision precision, std::string text)
-      : stream(index), products(stream, precision), description(std::move(text)) {}
+  Device(const CudaOptions& options, std::string text)
+      : stream(options.device),
+        products(stream, options.precision),
+        description(std::move(text)),
+        graphs(options.graphs) {}
 
   Stream stream;
   Products products;
   std::string description;  ///< device, compute capability, versions
+  bool graphs;              ///< whether work that repeats is recorded
 };
 
 /// One primitive's call: its name in messages, and its device current meanwhile.
@@ -99,7 +103,7 @@ template <class T>
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion", "asking for versions");
   const std::size_t library = cublasLtGetVersion();
   return std::make_shared<const Device>(
-      options.device, options.precision,
+      options,
       join("device ", options.device, ": ", properties.name, ", compute capability ", capability, ", ",
            bytes_text(properties.totalGlobalMem), "; driver for CUDA ", version_text(driver), ", runtime ",
            version_text(runtime), ", cuBLASLt ", library / 10000, ".", library / 100 % 100, ".",

@@ -13,6 +13,7 @@
 
 #include <dssl/backend/cuda/error.hpp>
 #include <dssl/backend/cuda/kernel.cuh>
+#include <dssl/backend/rehearsal.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -36,6 +37,20 @@ void check(cudaError_t status, const char* call, const What&... what) {
   if (whole < 10240) return join(whole / 10, ".", whole % 10, " MiB");
   const std::size_t of_gib = (whole + 512) / 1024;
   return join(of_gib / 10, ".", of_gib % 10, " GiB");
+}
+
+/// Throws `CudaError` that says how much was asked for, how much there is, and what for.
+[[noreturn]] inline void throw_out_of_memory(std::size_t bytes, int device, const MemoryPlan& plan) {
+  std::size_t free = 0;
+  std::size_t total = 0;
+  static_cast<void>(cudaMemGetInfo(&free, &total));
+  std::string parts;
+  for (const MemoryPlanEntry& entry : plan.entries) {
+    parts += join(parts.empty() ? "; planned: " : ", ", bytes_text(entry.bytes), " ", entry.name);
+  }
+  throw CudaError("cudaMalloc", join("device ", device, " is out of memory: ", bytes_text(bytes), " asked for, ",
+                                     bytes_text(free), " of ", bytes_text(total),
+                                     " free; lower the batch, the image size or the model's size", parts));
 }
 
 /// Makes a device current, and the one that was before again at its end.
@@ -69,12 +84,12 @@ class Block {
   Block& operator=(const Block&) = delete;
   ~Block() { x_free(); }
 
-  std::byte* at_least(std::size_t bytes, int device) {
+  std::byte* at_least(std::size_t bytes, int device, const MemoryPlan& plan = {}) {
     if (bytes <= x_bytes) return x_data;
     x_free();
     void* data = nullptr;
     if (x_where == Where::device) {
-      allocate(&data, bytes, device);
+      allocate(&data, bytes, device, plan);
     } else {
       check(cudaMallocHost(&data, bytes), "cudaMallocHost", "staging of ", bytes, " bytes");
     }
@@ -83,18 +98,14 @@ class Block {
     return x_data;
   }
   [[nodiscard]] std::size_t bytes() const { return x_bytes; }
+  [[nodiscard]] const std::byte* data() const { return x_data; }
 
-  /// cudaMalloc, with a message that says how much there is.
-  static void allocate(void** data, std::size_t bytes, int device) {
+  /// cudaMalloc, with a message that says how much there is, and what `plan` it was for.
+  static void allocate(void** data, std::size_t bytes, int device, const MemoryPlan& plan = {}) {
     const cudaError_t status = cudaMalloc(data, std::max<std::size_t>(bytes, 1));
     if (status == cudaErrorMemoryAllocation) {
       static_cast<void>(cudaGetLastError());
-      std::size_t free = 0;
-      std::size_t total = 0;
-      static_cast<void>(cudaMemGetInfo(&free, &total));
-      throw CudaError("cudaMalloc", join("device ", device, " is out of memory: ", bytes_text(bytes),
-                                         " asked for, ", bytes_text(free), " of ", bytes_text(total),
-                                         " free; lower the batch, the image size or the model's size"));
+      throw_out_of_memory(bytes, device, plan);
     }
     check(status, "cudaMalloc", "allocation of ", bytes, " bytes on device ", device);
   }
@@ -115,7 +126,7 @@ class Block {
 /// What primitives run on: a stream of one device, and memory that they share.
 ///
 /// One primitive at a time may use `scratch`; the next one may overwrite it, since the stream keeps their
-/// order.
+/// order. During a rehearsal nothing is given to the device: what scratch and staging would be is noted.
 class Stream {
  public:
   explicit Stream(int device) : x_device(device) {
@@ -148,17 +159,44 @@ class Stream {
   }
 
   /// Memory of the device for the primitive that is being called; aligned to 256 bytes, contents undefined.
-  [[nodiscard]] std::byte* scratch(std::size_t bytes) const { return x_scratch.at_least(bytes, x_device); }
+  [[nodiscard]] std::byte* scratch(std::size_t bytes) const {
+    if (!x_rehearsing) return x_scratch.at_least(bytes, x_device);
+    x_rehearsed.scratch = std::max(x_rehearsed.scratch, bytes);
+    return pretended_memory();
+  }
   template <class T>
   [[nodiscard]] T* scratch(Index count) const {
     return reinterpret_cast<T*>(scratch(static_cast<std::size_t>(count) * sizeof(T)));
   }
   /// Bytes of scratch and staging memory that calls so far have needed.
   [[nodiscard]] std::size_t scratch_bytes() const { return x_scratch.bytes(); }
+  /// Where scratch lies now: it moves when it grows.
+  [[nodiscard]] const std::byte* scratch_address() const { return x_scratch.data(); }
   [[nodiscard]] std::size_t staging_bytes() const { return x_staging.bytes(); }
+
+  [[nodiscard]] bool rehearsing() const { return x_rehearsing; }
+  /// Begins a rehearsal, or ends it.
+  void rehearse(bool begins) const {
+    if (begins && x_rehearsing) throw Error("a rehearsal within a rehearsal");
+    x_rehearsing = begins;
+    if (begins) x_rehearsed = {};
+  }
+  /// What the last rehearsal needed.
+  [[nodiscard]] const WorkingMemory& rehearsed() const { return x_rehearsed; }
+  /// Says that what is given is recorded from here on, or is not any more.
+  void record(bool begins) const { x_recording = begins; }
+  /// Makes scratch and staging at least that large. Waits where they grow.
+  void reserve(const WorkingMemory& memory, const MemoryPlan& plan) const {
+    static_cast<void>(x_scratch.at_least(memory.scratch, x_device, plan));
+    if (memory.staging <= x_staging.bytes()) return;
+    synchronise();
+    x_staged = 0;
+    static_cast<void>(x_staging.at_least(memory.staging, x_device));
+  }
 
   /// Waits for all work; a failure of earlier work is thrown here.
   void synchronise() const {
+    if (x_rehearsing) return;
     check(cudaStreamSynchronize(x_stream), "cudaStreamSynchronize", "waiting for ", operation(),
           " and what was given before it");
   }
@@ -166,13 +204,19 @@ class Stream {
   /// Copies to the device by way of pinned memory; the host's array may change when this returns.
   void upload(void* to, const void* from, std::size_t bytes) const {
     if (bytes == 0) return;
+    x_require_not_recording("upload", bytes);
+    const std::size_t room = std::max(2 * bytes, least_staging);
+    if (x_rehearsing) {
+      x_rehearsed.staging = std::max(x_rehearsed.staging, room);
+      return;
+    }
     // The staging memory is a ring with room for two of the largest, so that one is copied into it while the device
     // reads the other: when it is full, all work given so far is waited for.
     if (x_staged + bytes > x_staging.bytes()) {
       synchronise();
       x_staged = 0;
     }
-    std::byte* const staged = x_staging.at_least(std::max(2 * bytes, least_staging), x_device) + x_staged;
+    std::byte* const staged = x_staging.at_least(room, x_device) + x_staged;
     std::memcpy(staged, from, bytes);
     check(cudaMemcpyAsync(to, staged, bytes, cudaMemcpyHostToDevice, x_stream), "cudaMemcpyAsync",
           "upload of ", bytes, " bytes");
@@ -180,19 +224,20 @@ class Stream {
   }
   /// Copies to the host, and waits for it.
   void download(void* to, const void* from, std::size_t bytes) const {
-    if (bytes != 0) {
+    x_require_not_recording("download", bytes);
+    if (bytes != 0 && !x_rehearsing) {
       check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, x_stream), "cudaMemcpyAsync",
             "download of ", bytes, " bytes after ", operation());
     }
     synchronise();
   }
   void copy(void* to, const void* from, std::size_t bytes) const {
-    if (bytes == 0) return;
+    if (bytes == 0 || x_rehearsing) return;
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, x_stream), "cudaMemcpyAsync",
           operation());
   }
   void zero(void* data, std::size_t bytes) const {
-    if (bytes == 0) return;
+    if (bytes == 0 || x_rehearsing) return;
     check(cudaMemsetAsync(data, 0, bytes, x_stream), "cudaMemsetAsync", "clearing ", bytes, " bytes");
   }
 
@@ -208,6 +253,13 @@ class Stream {
   }
 
  private:
+  /// CUDA would record a copy from staging memory, and find other bytes there when it is launched.
+  void x_require_not_recording(const char* copy, std::size_t bytes) const {
+    if (!x_recording) return;
+    throw CudaError("cudaMemcpyAsync", join(copy, " of ", bytes, " bytes within work that is recorded as a graph, ",
+                                            "after ", operation()));
+  }
+
   static constexpr std::size_t least_staging = std::size_t{4} << 20;
 
   int x_device;
@@ -219,9 +271,12 @@ class Stream {
   mutable const char* x_operation = "nothing yet";
   mutable std::array<Index, 4> x_sizes{};
   mutable std::size_t x_size_count = 0;
+  mutable bool x_rehearsing = false;
+  mutable bool x_recording = false;
+  mutable WorkingMemory x_rehearsed;
 };
 
-/// Gives a kernel to the stream; nothing where the grid is empty. Throws `CudaError` that names the
+/// Gives a kernel to the stream; nothing where the grid is empty, or in a rehearsal. Throws `CudaError` that names the
 /// operation.
 ///
 /// By a call instead of <<<>>>, so that any C++ compiler parses the code around it.
@@ -230,7 +285,7 @@ void launch(const Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3
             std::size_t shared_bytes, const Arguments&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments),
                 "launch: one argument a parameter of the kernel");
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || stream.rehearsing()) return;
   stream.allow_shared(kernel, shared_bytes);
   cudaLaunchConfig_t config{};
   config.gridDim = grid;

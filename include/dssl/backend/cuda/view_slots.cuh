@@ -77,6 +77,8 @@ class ViewSlots {
   void send(Index views) {
     Slot& slot = x_slots[x_sent % 2];
     x_copies.begin("sending views", {views});
+    // The first sheet makes room for the next one, too: what a batch needs is known then.
+    if (x_sent == 0) static_cast<void>(x_room(x_slots[1].device, slot.bytes));
     std::byte* const to = x_room(slot.device, slot.bytes);
     slot.rendered.hold(x_copies);
     if (slot.bytes != 0) {
@@ -125,7 +127,10 @@ class ViewSlots {
 
   /// Images differ in size from batch to batch: what grows gets a quarter more than is asked for.
   [[nodiscard]] std::byte* x_room(Block& block, std::size_t bytes) const {
-    return block.at_least(bytes <= block.bytes() ? bytes : bytes + bytes / 4, x_device->stream.device());
+    const int device = x_device->stream.device();
+    if (bytes <= block.bytes()) return block.at_least(bytes, device);
+    const std::size_t wanted = bytes + bytes / 4;
+    return block.at_least(wanted, device, {{{"for one of two sheets of views", wanted}}});
   }
 
   std::shared_ptr<const Device> x_device;
