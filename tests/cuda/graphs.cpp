@@ -51,10 +51,11 @@ std::vector<float> steps_of(const CudaOptions& how, const StepOptions& options) 
 }
 
 template <class Recipe>
-void check_bits(double stochastic_depth, Precision precision) {
+void check_bits(double stochastic_depth, Precision precision, bool stream_views = false) {
   INFO("stochastic depth " << stochastic_depth << ", precision " << static_cast<int>(precision));
   StepOptions options = planned_options();
   options.stochastic_depth = stochastic_depth;
+  options.stream_views = stream_views;
   const auto plain = steps_of<Recipe>({.precision = precision}, options);
   for (int way = 0; way < ways_of_running(); ++way) {
     run_in_way(way);
@@ -73,6 +74,7 @@ TEST_CASE("steps with graphs have the bits of steps without", "[cuda]") {
     check_bits<PlannedDense<private_relation>>(0, precision);
     check_bits<PlannedDense<private_relation>>(0.5, precision);
     check_bits<PlannedSampled>(0, precision);
+    check_bits<PlannedDense<private_relation>>(0, precision, true);
     check_bits<PlannedDino>(0, precision);
   }
 }

@@ -74,6 +74,12 @@ TEST_CASE("what the plan says of scratch is what steps on Cuda need", "[cuda]") 
   SECTION("a class token alone") { check_formats<PlannedDino>(); }
   SECTION("sampled patches") { check_formats<PlannedSampled>(); }
   SECTION("heads with batch norm") { check_formats<PlannedNormed>(); }
+  SECTION("views one after the other") {
+    StepOptions options = planned_options();
+    options.stream_views = true;
+    check_formats<PlannedDense<private_relation>>(options);
+    check_formats<PlannedSampled>(options);
+  }
   SECTION("other ways of keeping and updating") {
     StepOptions options = planned_options();
     options.recompute = true;
