@@ -51,7 +51,7 @@ struct Cut {
     depth = in_groups(group_depth / tile_depth * tile_depth);
     block = std::clamp(
         (passing * number / (3 * enough_tasks) + square_extent - 1) / square_extent * square_extent,
-        (in_slabs ? 1 : 3) * square_extent, (number == 1 ? 4 : 8) * square_extent);
+        (in_slabs ? 1 : 2) * square_extent, (number == 1 ? 4 : 8) * square_extent);
     tasks = (passing + block - 1) / block;
     if (tasks < enough_tasks && k >= 4 * 1024) {
       depth = std::min(depth, in_groups(1024));

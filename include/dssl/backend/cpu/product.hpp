@@ -24,6 +24,7 @@ namespace detail {
 /// where it is too large, each task packs its own block of columns ("by columns"), and if even then there are few
 /// tasks, the depth is shared out as well and the partial results are added in order ("in parts").
 struct Cut {
+  static constexpr Index deepest = 512;      ///< a panel of this depth and a row of tiles stay in L1 and L2
   static constexpr Index largest_block = Index{4} << 20;  ///< packed bytes of one depth, up to which rows are shared out
   static constexpr Index part_depth = 2048;
 
@@ -35,8 +36,6 @@ struct Cut {
   Index parts = 1;
 
   Cut(Index m, Index n, Index k, Index panel, std::size_t element, bool left_by_columns) {
-    // A panel of this depth and a row of tiles stay in L1 and L2; a left block by columns is copied to them too.
-    const Index deepest = left_by_columns ? 384 : 512;
     // Packed right operand that all tasks read between two visits to c. Where the left operand is copied, both stay in
     // every core's L2 (dW of 9648 rows, 192 to 768, one core of a Xeon: 130 GFLOP/s with 4 MiB, 169 with 1 MiB);
     // else visits cost more than what L3 is slower (2412 rows, 1536 to 384, one core of a Zen 5: 218 with 1 MiB, 234
@@ -47,7 +46,7 @@ struct Cut {
     const Index bytes_per_depth = (n + panel - 1) / panel * panel * static_cast<Index>(element);
     by_rows = m >= 192 && depth * bytes_per_depth <= largest_block;
     if (by_rows) {
-      rows = m < 384 ? 24 : left_by_columns ? 96 : 48;  // whole cache lines where the left operand lies by columns
+      rows = m >= 384 ? 48 : 24;  // whole cache lines where the left operand lies by columns
       cols = n;
       group = std::max(Index{1}, shared_bytes / (depth * bytes_per_depth)) * depth;
       return;
