@@ -86,6 +86,18 @@ for arch in tiny16 small16 base16; do
   done
 done
 
+# Other ways to make the same step, and steps that drop nothing with and without graphs.
+if ((!quick)); then
+  for arch in tiny16 small16 base16; do
+    [[ -n ${largest[$arch-bf16]:-} ]] || continue
+    for way in --stream-views --recompute --graphs "--stochastic-depth 0" "--stochastic-depth 0 --graphs"; do
+      say "step of $arch, bf16, batch 64, $way"
+      # shellcheck disable=SC2086  # a way is several words
+      "$step" --arch $arch --precision bf16 --batch 64 --steps $steps $way >"$out/step-$arch-bf16-64${way// /}.json"
+    done
+  done
+fi
+
 # Where the time goes: by primitive, each waited for; and by kernel, where the toolkit's profiler is installed.
 for arch in tiny16 small16 base16; do
   [[ -n ${largest[$arch-bf16]:-} ]] || continue

@@ -13,7 +13,7 @@ import glob
 import json
 import os
 
-from report import NAMES, both, grouped, number, read, table, write
+from report import NAMES, both, grouped, less_memory, number, read, table, write
 
 SHOWN = 3  # parts, and kernels, that are named
 
@@ -43,9 +43,19 @@ def gib(x):
     return f"{x / 2**30:.1f} GiB"
 
 
+def way_of(step):
+    """Number format, and what else a step was made with."""
+    words = [step["precision"], *less_memory(step)]
+    if step["stochastic_depth"] == 0:
+        words.append("no stochastic depth")
+    if step["graphs"]:
+        words.append("graphs")
+    return ", ".join(words)
+
+
 def step_rows(steps):
-    order = sorted(steps, key=lambda r: (r["arch"], r["precision"], r["batch"]))
-    return [(r["arch"], r["precision"], r["batch"], r["prototypes"], f"{r['images_per_second']:.0f}",
+    order = sorted(steps, key=lambda r: (r["arch"], r["precision"], r["batch"], way_of(r)))
+    return [(r["arch"], way_of(r), r["batch"], r["prototypes"], f"{r['images_per_second']:.0f}",
              f"{1000 * r['seconds']['median']:.1f} ms", gib(r["memory"]["plan"]),
              f"{r['utilisation']:.0%}") for r in order]
 

@@ -34,6 +34,8 @@ struct Options {
   Index prototypes = 65'536;
   double stochastic_depth = 0.1;
   bool graphs = false;
+  bool recompute = false;
+  bool stream_views = false;
   int steps = 20;
   int warm_up = 5;
   bool parts = false;
@@ -103,7 +105,9 @@ class MeasuredStep {
         x_workload{.batch = options.batch, .prototypes = options.prototypes},
         x_step(backend, StepOptions{.shape = x_workload.shape(Recipe::Backbone::config.channels),
                                     .prototypes = x_workload.prototypes,
-                                    .stochastic_depth = options.stochastic_depth}),
+                                    .stochastic_depth = options.stochastic_depth,
+                                    .recompute = options.recompute,
+                                    .stream_views = options.stream_views}),
         x_start(options.start.empty() ? drawn_start(x_step) : read_start(x_step, options.start)) {
     load_weights(x_step, options.start);
   }
@@ -149,6 +153,10 @@ class MeasuredStep {
             {"precision", options.precision},
             {"batch", options.batch},
             {"prototypes", options.prototypes},
+            {"stochastic_depth", options.stochastic_depth},
+            {"graphs", options.graphs},
+            {"recompute", options.recompute},
+            {"stream_views", options.stream_views},
             {"workload", {{"arch", options.arch}, {"batch", options.batch}, {"prototypes", options.prototypes}}},
             {"flop", step_flop(Recipe::Backbone::config, Recipe::Head::config, x_workload)},
             {"memory", {{"plan", bytes()}, {"plan_parts", plan}}},
@@ -257,12 +265,16 @@ int main(int argc, char** argv) {
   app.add_option("--stochastic-depth", options.stochastic_depth, "rate of the last block")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 0.99));
-  app.add_flag("--graphs", options.graphs, "passes that repeat as CUDA graphs: the teacher's, the student's at rate 0");
+  auto* const graphs = app.add_flag("--graphs", options.graphs,
+                                    "passes that repeat as CUDA graphs: the teacher's, the student's at rate 0");
+  app.add_flag("--recompute", options.recompute, "keep only what enters each block and compute the rest again");
+  app.add_flag("--stream-views", options.stream_views, "the student's views one after the other");
   app.add_option("--steps", options.steps, "timed steps")->capture_default_str()->check(CLI::PositiveNumber);
   app.add_option("--warm-up", options.warm_up, "steps before them")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  app.add_flag("--parts", options.parts, "time every primitive, each waited for, in place of whole steps");
+  app.add_flag("--parts", options.parts, "time every primitive, each waited for, in place of whole steps")
+      ->excludes(graphs);
   app.add_flag("--serve", options.serve, "make a step for each line 'step' on stdin");
   app.add_option("--start", options.start, "begin from the weights and views of this file");
   app.add_option("--write-start", options.write_start, "write weights and views for --start and for a peer, no more");

@@ -17,7 +17,7 @@ as taken under load, and its times are not to be quoted: threads that wait for e
 share then. What still means something is the ratio of processor time with --threads 1, which is written too.
 
 With --device cuda both use the same GPU, one after the other, so that each has all of its memory; a step is timed
-until the device has done it. Peaks are the device's then: the plan and scratch of dssl, what PyTorch's allocator gave
+until the device has done it. Peaks are the device's then: the plan of dssl, what PyTorch's allocator gave
 out. A program that runs out of the device's memory ends this one with status 3.
 
 Writes JSON, and a Markdown table to stdout. Standard library only.

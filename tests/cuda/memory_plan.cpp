@@ -96,6 +96,7 @@ TEST_CASE("a rehearsal gives the device nothing to do and ends with what it call
   const std::vector<float> host(1'000'000, 3.0F);
   const std::size_t before = cuda.scratch_bytes();
   const auto overwrite = [&] {
+    CHECK(cuda.rehearsing());
     cuda.upload(x, std::span<const float>(host));  // beyond the buffer
     cuda.fill(VectorView<float>(x + 100, 100), 4);
     cuda.layer_norm_backward(MatrixView<float>(x, 10, 10), VectorView<float>(x + 100, 10),
@@ -104,6 +105,7 @@ TEST_CASE("a rehearsal gives the device nothing to do and ends with what it call
                              VectorView<const float>(x + 130, 10), VectorView<const float>(x + 140, 10));
   };
   const WorkingMemory needed = cuda.rehearse(overwrite);
+  CHECK_FALSE(cuda.rehearsing());
   CHECK(needed.scratch > 0);
   CHECK(needed.workspace == before);
   CHECK(needed.staging >= 2 * host.size() * sizeof(float));  // two of the largest upload

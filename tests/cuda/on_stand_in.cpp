@@ -68,8 +68,8 @@ TEST_CASE("a failing call names its operation and shapes", "[cuda]") {
   const Cuda cuda;
   const Buffer room = cuda.allocate(10'000);
   auto* const x = reinterpret_cast<float*>(room.data());
-  const auto failure = [&](const char* call, const auto& work) {
-    device.fails = {{call, cudaErrorInvalidValue}};
+  const auto failure = [&](const char* call, const auto& work, cudaError_t status = cudaErrorInvalidValue) {
+    device.fails = {{call, status}};
     std::string text = thrown_by<CudaError>(work);
     device.fails.clear();
     device.recover();
@@ -80,11 +80,14 @@ TEST_CASE("a failing call names its operation and shapes", "[cuda]") {
   });
   CHECK(contains(launch, "cudaLaunchKernelEx failed in gelu_forward (3 x 5)"));
   CHECK(contains(launch, "cudaErrorInvalidValue"));
-  const std::string product = failure("cublasLtMatmul", [&] {
+  const auto multiply = [&] {
     cuda.linear_backward_input(MatrixView<float>(x, 3, 5), MatrixView<const float>(x + 100, 3, 7),
                                MatrixView<const float>(x + 200, 7, 5));
-  });
+  };
+  const std::string product = failure("cublasLtMatmul", multiply);
   CHECK(contains(product, "cublasLtMatmul failed in linear_backward_input (3 x 5 x 7), 3 x 7 times 7 x 5"));
+  CHECK_FALSE(contains(product, "out of memory"));
+  CHECK(contains(failure("cublasLtMatmul", multiply, cudaErrorMemoryAllocation), ": the device is out of memory"));
   CHECK(contains(thrown_by<ShapeError>([&] {
                    cuda.linear_forward(MatrixView<float>(x, 3, 5), MatrixView<const float>(x + 100, 3, 7),
                                        MatrixView<const float>(x + 200, 5, 6), {});

@@ -62,6 +62,20 @@ TEST_CASE("a step's memory is taken before its first step", "[cuda]") {
   }
 }
 
+TEST_CASE("what a step uploads is staged in memory that was taken before its first step", "[cuda]") {
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  StepOptions options = planned_options();
+  options.shape.views = {{512, 512}, {512, 512}};  // more than what is staged in at least
+  const Cuda cuda;
+  const TrainingStep<PlannedDense<private_relation>, Cuda> step(cuda, options);
+  const TensorView<float, 4> view = step.view_input(0);
+  const std::vector<float> images(static_cast<std::size_t>(view.size()), 1.0F);
+  device.fails = {{"cudaMallocHost", cudaErrorMemoryAllocation}};
+  const std::string thrown = thrown_by<CudaError>([&] { cuda.upload(view.data(), std::span<const float>(images)); });
+  device.fails.clear();
+  CHECK(thrown == "(nothing was thrown)");
+}
+
 TEST_CASE("a device that is too small for the plan is an error before any step, with the plan", "[cuda]") {
   cuda_stand_in::Device& device = cuda_stand_in::Device::get();
   using Step = TrainingStep<PlannedDense<private_relation>, Cuda>;
@@ -76,7 +90,7 @@ TEST_CASE("a device that is too small for the plan is an error before any step, 
     asked = device.used() - empty;
   }
   REQUIRE(device.used() == before);
-  const std::size_t all = std::exchange(device.total_memory, before + asked - 3 * 4096);
+  const std::size_t all = std::exchange(device.total_memory, before + asked + cuda::left_to_driver - 3 * 4096);
   const std::size_t launches = device.launches;
   device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}};  // it is not even tried
   const std::string text = thrown_by<CudaError>([&] { Step(cuda, planned_options()); });
@@ -87,12 +101,12 @@ TEST_CASE("a device that is too small for the plan is an error before any step, 
   CHECK(contains(text, " free; lower the batch, the image size or the model's size; planned: "));
   for (const char* part : {" bytes weights of student and teacher, gradients, ", " bytes optimiser, ",
                            " bytes views, points and token layouts, ", " bytes centres and targets, ",
-                           " bytes teacher's activations, ", "32.0 MiB scratch of the device"}) {
+                           " bytes teacher's activations, ", "32.0 MiB scratch of the device, and 256.0 MiB left to the driver for kernels"}) {
     INFO(text);
     CHECK(contains(text, part));
   }
   // With what was asked for, it goes.
-  device.total_memory = before + asked;
+  device.total_memory = before + asked + cuda::left_to_driver;
   CHECK(thrown_by<CudaError>([&] { Step(cuda, planned_options()); }) == "(nothing was thrown)");
   // Where what is free turns out to be in pieces, the plan is said, too.
   device.fails = {{"cudaMalloc", cudaErrorMemoryAllocation}};
@@ -182,6 +196,8 @@ TEST_CASE("work that a graph cannot hold is an error, and the backend goes on", 
     device.recover();
     CHECK(contains(text, std::string(call) + " failed in "));
     CHECK(contains(text, "fill (10)"));
+    CHECK(thrown_by<CudaError>([&] { cuda.replay(slot, 1, work); }) == "(nothing was thrown)");
+    cuda.synchronise();
   }
 }
 

@@ -12,6 +12,7 @@
 enum cublasStatus_t {
   CUBLAS_STATUS_SUCCESS = 0,
   CUBLAS_STATUS_NOT_INITIALIZED = 1,
+  CUBLAS_STATUS_ALLOC_FAILED = 3,
   CUBLAS_STATUS_INVALID_VALUE = 7,
   CUBLAS_STATUS_EXECUTION_FAILED = 13,
   CUBLAS_STATUS_NOT_SUPPORTED = 15
@@ -80,6 +81,8 @@ inline const char* cublasLtGetStatusName(cublasStatus_t status) {
       return "CUBLAS_STATUS_SUCCESS";
     case CUBLAS_STATUS_NOT_INITIALIZED:
       return "CUBLAS_STATUS_NOT_INITIALIZED";
+    case CUBLAS_STATUS_ALLOC_FAILED:
+      return "CUBLAS_STATUS_ALLOC_FAILED";
     case CUBLAS_STATUS_INVALID_VALUE:
       return "CUBLAS_STATUS_INVALID_VALUE";
     case CUBLAS_STATUS_EXECUTION_FAILED:
@@ -274,8 +277,9 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc
                                      cublasLtMatrixLayout_t c_layout, void* d,
                                      cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algo,
                                      void* workspace, std::size_t workspace_bytes, cudaStream_t stream) {
-  if (cuda_stand_in::Device::get().asked_to_fail("cublasLtMatmul") != cudaSuccess)
-    return CUBLAS_STATUS_EXECUTION_FAILED;
+  const cudaError_t asked = cuda_stand_in::Device::get().asked_to_fail("cublasLtMatmul");
+  if (asked == cudaErrorMemoryAllocation) return CUBLAS_STATUS_ALLOC_FAILED;
+  if (asked != cudaSuccess) return CUBLAS_STATUS_EXECUTION_FAILED;
   if (!cuda_stand_in::on_current_device(stream)) return CUBLAS_STATUS_EXECUTION_FAILED;
   if (c != d || c_layout->type != d_layout->type || algo == nullptr) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (!cuda_stand_in::multiplies(*desc, *a_layout, *b_layout, *d_layout)) return CUBLAS_STATUS_NOT_SUPPORTED;

@@ -109,7 +109,7 @@ Buffer BasicCuda<T>::allocate(std::size_t bytes, const MemoryPlan& plan, const W
   std::size_t free = 0;
   std::size_t total = 0;
   cuda::check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo", "asking device ", device, " for its free memory");
-  if (asked > free) cuda::throw_out_of_memory(asked, device, plan);
+  if (asked + cuda::left_to_driver > free) cuda::throw_out_of_memory(asked, device, plan);
   x_device->stream.reserve(beside, plan);
   return x_allocate(bytes, plan);
 }
@@ -128,6 +128,11 @@ WorkingMemory BasicCuda<T>::rehearse(const std::function<void()>& work) const {
   WorkingMemory needed = stream.rehearsed();
   needed.workspace = cuda::Products::workspace_bytes;
   return needed;
+}
+
+template <std::floating_point T>
+bool BasicCuda<T>::rehearsing() const {
+  return x_device->stream.rehearsing();
 }
 
 template <std::floating_point T>

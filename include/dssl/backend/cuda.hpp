@@ -90,6 +90,8 @@ class BasicCuda {
   [[nodiscard]] Buffer allocate(std::size_t bytes, const MemoryPlan& plan, const WorkingMemory& beside) const;
   /// What `work` needs (`Rehearses`). Nothing is given to the device meanwhile.
   [[nodiscard]] WorkingMemory rehearse(const std::function<void()>& work) const;
+  /// Whether `rehearse` is running: kernels of one's own do nothing then, as addresses may be those of no memory.
+  [[nodiscard]] bool rehearsing() const;
   template <class U>
   void upload(U* destination, std::span<const U> source) const {
     x_upload(destination, source.data(), source.size_bytes());

@@ -46,7 +46,7 @@ class Level {
     for (PairsPart& own : split_pairs(x_pairs, features)) {
       x_Part part;
       const auto read = static_cast<Index>(own.teacher_rows.size());
-      part.teacher_count = read > 0 ? read : x_pairs.teacher_rows;
+      part.teacher_count = read > 0 || own.targets.empty() ? read : x_pairs.teacher_rows;
       part.host_row_loss.resize(own.targets.size());
       part.host_row_entropy.resize(static_cast<std::size_t>(part.teacher_count));
       part.pairs = std::move(own);

@@ -314,7 +314,9 @@ class TrainingStep {
       keep = x_keep_host;
     }
     x_teacher_pass.set_points(x_backend, batch.teacher_points, x_config.backbone, x_taps_host);
-    for (x_Part& part : x_parts) part.set(x_backend, batch, keep, x_config, x_taps_host);
+    for (std::size_t part = 0; part < x_parts.size(); ++part) {
+      if (x_levels.compare(part)) x_parts[part].set(x_backend, batch, keep, x_config, x_taps_host);
+    }
   }
 
   /// 0 with the branch's rate, else 1/(1 - rate); the rate grows linearly over the blocks. Keyed by sample and

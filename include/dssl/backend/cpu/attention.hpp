@@ -155,9 +155,9 @@ struct AttentionScratch {
     for (const TokenRange& seen : span.seen) {
       if (seen.size() == 0) continue;
       if constexpr (Rounded) {
-        bf16::multiply<bf16::Side::right, bf16::Order::by_extent>(engine, out + at, long_stride, rows, seen.size(), left,
-                                          (values ? seen_v : seen_k) + x_words(packed, d), bf16::depth_tiles_of(d),
-                                          Onto::assign);
+        bf16::multiply<bf16::Side::right, bf16::Order::by_extent>(
+            engine, out + at, long_stride, rows, seen.size(), left, (values ? seen_v : seen_k) + x_words(packed, d),
+            bf16::depth_tiles_of(d), Onto::assign);
         packed = x_aligned(packed + seen.size());
       } else {
         multiply<false, T>(out + at, long_stride, rows, padded<T>(seen.size()), {rows_of_left, wide},
@@ -178,9 +178,9 @@ struct AttentionScratch {
       if (seen.size() == 0) continue;
       if constexpr (Rounded) {
         bf16::pack_left<bf16::Order::by_extent>(engine, left, {weights + at, long_stride}, rows, seen.size());
-        bf16::multiply<bf16::Side::right, bf16::Order::by_extent>(engine, out, stride, rows, d, left,
-                                          (backward ? from_k : from_v) + x_words(d, packed),
-                                          bf16::depth_tiles_of(seen.size()), onto);
+        bf16::multiply<bf16::Side::right, bf16::Order::by_extent>(
+            engine, out, stride, rows, d, left, (backward ? from_k : from_v) + x_words(d, packed),
+            bf16::depth_tiles_of(seen.size()), onto);
         packed = x_aligned(packed + seen.size());
       } else {
         multiply<false, T>(out, stride, rows, cols, {weights + at, long_stride},
@@ -201,8 +201,8 @@ struct AttentionScratch {
       if (seen.size() == 0) continue;
       if constexpr (Rounded) {
         bf16::pack_left<bf16::Order::by_depth>(engine, left, {weights + at, long_stride}, seen.size(), rows);
-        bf16::multiply<bf16::Side::right, bf16::Order::by_depth>(engine, out + seen.begin * wide, wide, seen.size(), d, left, right,
-                                          bf16::depth_tiles_of(rows), Onto::sum);
+        bf16::multiply<bf16::Side::right, bf16::Order::by_depth>(
+            engine, out + seen.begin * wide, wide, seen.size(), d, left, right, bf16::depth_tiles_of(rows), Onto::sum);
       } else {
         multiply<true, T>(out + seen.begin * wide, wide, seen.size(), wide, {weights + at, long_stride},
                           {summed, wide, panel_width<T>}, rows, Onto::sum);

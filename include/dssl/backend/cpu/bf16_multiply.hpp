@@ -219,7 +219,7 @@ template <Side Again, Order LeftOrder, int Parts = 1>
 void multiply(Engine engine, float* c, Index c_stride, Index rows, Index cols, const std::uint32_t* left,
               const std::uint32_t* right, Index depth_tiles, Onto onto, const float* bias = nullptr) {
   using detail::Start;
-  alignas(64) std::array<float, square_extent * square_extent> part;  // of c, where tiles are not whole
+  alignas(64) std::array<float, square_extent * square_extent> part{};  // of c, where tiles are not whole
   const Index step = depth_tiles * Parts * tile_words;
   const auto compute = left_lines<LeftOrder>(engine) == Lines::pairs ? detail::square<Parts, Lines::pairs>
                                                                      : detail::square<Parts, Lines::elements>;

@@ -33,7 +33,11 @@ class Graph {
       x_known = true;
       return;
     }
-    if (x_graph == nullptr) x_record(stream, work);
+    if (x_graph == nullptr) {
+      x_known = false;  // where recording fails, the next time is direct again
+      x_record(stream, work);
+      x_known = true;
+    }
     check(cudaGraphLaunch(x_graph, stream.handle()), "cudaGraphLaunch", "launching what ended with ",
           stream.operation());
   }
@@ -58,7 +62,6 @@ class Graph {
       static_cast<void>(cudaStreamEndCapture(stream.handle(), &recorded));
       if (recorded != nullptr) static_cast<void>(cudaGraphDestroy(recorded));
       static_cast<void>(cudaGetLastError());
-      x_known = false;
       throw;
     }
     stream.record(false);

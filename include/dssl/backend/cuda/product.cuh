@@ -21,7 +21,8 @@ template <class... What>
 void check(cublasStatus_t status, const char* call, const What&... what) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw CudaError(call, join(call, " failed in ", what..., ": ", cublasLtGetStatusString(status), " (",
-                             cublasLtGetStatusName(status), ")"));
+                             cublasLtGetStatusName(status), ")",
+                             status == CUBLAS_STATUS_ALLOC_FAILED ? ": the device is out of memory" : ""));
 }
 
 /// An operand of a product as it lies in memory: rows of `width` numbers, `pitch` numbers apart.

@@ -39,6 +39,10 @@ void check(cudaError_t status, const char* call, const What&... what) {
   return join(of_gib / 10, ".", of_gib % 10, " GiB");
 }
 
+/// What a plan leaves of a device's free memory: kernels, those of cuBLASLt too, and recorded graphs take theirs when
+/// they are first used, so after what was planned.
+inline constexpr std::size_t left_to_driver = std::size_t{256} << 20;
+
 /// Throws `CudaError` that says how much was asked for, how much there is, and what for.
 [[noreturn]] inline void throw_out_of_memory(std::size_t bytes, int device, const MemoryPlan& plan) {
   std::size_t free = 0;
@@ -48,6 +52,7 @@ void check(cudaError_t status, const char* call, const What&... what) {
   for (const MemoryPlanEntry& entry : plan.entries) {
     parts += join(parts.empty() ? "; planned: " : ", ", bytes_text(entry.bytes), " ", entry.name);
   }
+  if (!parts.empty()) parts += join(", and ", bytes_text(left_to_driver), " left to the driver for kernels");
   throw CudaError("cudaMalloc", join("device ", device, " is out of memory: ", bytes_text(bytes), " asked for, ",
                                      bytes_text(free), " of ", bytes_text(total),
                                      " free; lower the batch, the image size or the model's size", parts));
