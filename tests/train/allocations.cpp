@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "thrown.hpp"
+#include "train/planned_bytes.hpp"
 #include "train/tiny_model.hpp"
 
 #include <dssl/backend/cpu.hpp>
@@ -102,30 +103,13 @@ class ListingCpu : public BasicCpu<T> {
   std::shared_ptr<std::vector<std::size_t>> x_asked = std::make_shared<std::vector<std::size_t>>();
 };
 
-/// A Cpu backend that only tells what it is asked for.
-class AskedCpu : public Cpu {
- public:
-  struct Asked {
-    std::size_t bytes;
-  };
-
-  AskedCpu() : Cpu({.threads = 1}) {}
-  [[noreturn]] Buffer allocate(std::size_t bytes) const { throw Asked{bytes}; }
-};
-
 /// Bytes of a step with the published views and points, two global and four local views of 224 pixels.
 template <ViTConfig Size>
 std::size_t planned(Index batch, Index prototypes) {
   StepOptions options;
   options.shape = {.batch = batch, .channels = 3, .points = 2, .views = std::vector<ViewSize>(6, {224, 224})};
   options.prototypes = prototypes;
-  try {
-    const TrainingStep<test::TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, Size, HeadConfig{}>, AskedCpu> step(
-        AskedCpu(), options);
-  } catch (const AskedCpu::Asked& asked) {
-    return asked.bytes;
-  }
-  return 0;
+  return test::planned_bytes<Size>(options);
 }
 
 template <class Recipe>

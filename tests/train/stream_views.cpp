@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "thrown.hpp"
+#include "train/planned_bytes.hpp"
 #include "train/tiny_model.hpp"
 
 #include <dssl/backend/cpu.hpp>
@@ -131,19 +132,6 @@ void check_everywhere(const LossOptions& loss) {
   check_same<Recipe>(cpu, options);
 }
 
-/// A Cpu backend that only tells what it is asked for.
-class AskedCpu : public Cpu {
- public:
-  struct Asked {
-    std::size_t bytes;
-  };
-
-  AskedCpu() : Cpu({.threads = 1}) {}
-  [[noreturn]] Buffer allocate(std::size_t bytes) const { throw Asked{bytes}; }
-};
-
-using Published = test::TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, vit_small16, HeadConfig{}>;
-
 StepOptions published(Index batch, Index views) {
   StepOptions options;
   options.shape = {.batch = batch,
@@ -151,15 +139,6 @@ StepOptions published(Index batch, Index views) {
                    .points = 2,
                    .views = std::vector<ViewSize>(static_cast<std::size_t>(views), {224, 224})};
   return options;
-}
-
-std::size_t planned(const StepOptions& options) {
-  try {
-    const TrainingStep<Published, AskedCpu> step(AskedCpu(), options);
-  } catch (const AskedCpu::Asked& asked) {
-    return asked.bytes;
-  }
-  return 0;
 }
 
 /// What a backbone's pass over so many views and its way back take.
@@ -199,9 +178,9 @@ TEST_CASE("with views one after the other, the student's activations are those o
     for (const Index views : {2, 6}) {
       StepOptions options = published(8, views);
       options.recompute = recompute;
-      const std::size_t at_once = planned(options);
+      const std::size_t at_once = test::planned_bytes<vit_small16>(options);
       options.stream_views = true;
-      const std::size_t streamed = planned(options);
+      const std::size_t streamed = test::planned_bytes<vit_small16>(options);
       const std::size_t all = activations(options, views);
       const std::size_t one = activations(options, 1);
       INFO(views << " views, recompute " << recompute << ": " << at_once << " bytes at once, " << streamed
