@@ -216,8 +216,8 @@ class Stream {
       return;
     }
     // The staging memory is a ring with room for two of the largest, so that one is copied into it while the device
-    // reads the other: when it is full, all work given so far is waited for.
-    if (x_staged + bytes > x_staging.bytes()) {
+    // reads the other: when it is full, or will grow, all work given so far is waited for.
+    if (std::max(x_staged + bytes, room) > x_staging.bytes()) {
       synchronise();
       x_staged = 0;
     }
