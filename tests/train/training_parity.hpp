@@ -42,7 +42,7 @@ inline std::vector<Point> points_of(const SafetensorsFile& file, const std::stri
 }
 
 template <AttentionRelation R, class B>
-void check_training(const B& backend, const std::string& name, bool stream_views) {
+void check_training(const B& backend, const std::string& name, bool stream_views = false) {
   using T = typename B::Scalar;
   const auto file = SafetensorsFile::open(fixture_path(name + ".safetensors"));
   const FixtureConfig config(file);
