@@ -11,6 +11,7 @@
 #include <cuda_runtime.h>
 
 #include <dssl/backend/cuda.hpp>
+#include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/train/trainer.hpp>
 
 #include "cuda/planned_steps.hpp"
