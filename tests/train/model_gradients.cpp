@@ -6,6 +6,7 @@
 
 #include "../gradient_check.hpp"
 #include "catch.hpp"
+#include "train/tiny_heads.hpp"
 #include "train/tiny_model.hpp"
 
 #include <dssl/backend/reference.hpp>
@@ -17,13 +18,8 @@ using dssl::test::gradient_difference;
 namespace {
 
 constexpr ViTConfig size{.image = 6, .patch = 2, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 1};
-constexpr HeadConfig head{.layers = 2, .hidden = 8, .bottleneck = 6, .prototypes = 7};
-constexpr HeadConfig head_with_norm{.layers = 3, .hidden = 8, .bottleneck = 6, .prototypes = 7, .learned_norm = true};
-constexpr HeadConfig head_with_batch_norm{
-    .layers = 2, .hidden = 8, .bottleneck = 6, .prototypes = 7, .batch_norm = true};
-constexpr ReferenceConfig learned_reference{.learned = true};
 
-template <class Tokens, class Loss, HeadConfig H = head>
+template <class Tokens, class Loss, HeadConfig H = test::tiny_head>
 using Tiny = test::TinyRecipe<Tokens, Loss, size, H>;
 
 template <class Recipe>
@@ -97,7 +93,7 @@ void check(const LossOptions& loss_options, bool with_keep) {
 }  // namespace
 
 TEST_CASE("reference tokens with both levels: the step's gradients are its slopes") {
-  check<Tiny<ReferenceTokens<private_relation, learned_reference>, ImageAndPointLoss>>({.alpha = 0.3}, true);
+  check<Tiny<ReferenceTokens<private_relation, test::learned_reference>, ImageAndPointLoss>>({.alpha = 0.3}, true);
 }
 
 TEST_CASE("class token with the image level: the step's gradients are its slopes") {
@@ -109,7 +105,7 @@ TEST_CASE("sampled patches with both levels: the step's gradients are its slopes
 }
 
 TEST_CASE("the point level alone: the step's gradients are its slopes") {
-  check<Tiny<ReferenceTokens<>, PointLoss, head_with_norm>>({}, false);
+  check<Tiny<ReferenceTokens<>, PointLoss, test::tiny_head_with_norm>>({}, false);
 }
 
 TEST_CASE("the image level over all views, points over the two global ones: the step's gradients are its slopes") {
@@ -121,6 +117,6 @@ TEST_CASE("references that everyone sees: the step's gradients are its slopes") 
 }
 
 TEST_CASE("heads with batch norm: the step's gradients are its slopes") {
-  check<Tiny<ReferenceTokens<>, ImageAndPointLoss, head_with_batch_norm>>({}, true);
-  check<Tiny<FeatureMap, PointLoss, head_with_batch_norm>>({.point_all_views = false}, false);
+  check<Tiny<ReferenceTokens<>, ImageAndPointLoss, test::tiny_head_with_batch_norm>>({}, true);
+  check<Tiny<FeatureMap, PointLoss, test::tiny_head_with_batch_norm>>({.point_all_views = false}, false);
 }

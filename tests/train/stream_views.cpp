@@ -9,6 +9,7 @@
 #include "catch.hpp"
 #include "thrown.hpp"
 #include "train/planned_bytes.hpp"
+#include "train/tiny_heads.hpp"
 #include "train/tiny_model.hpp"
 
 #include <dssl/backend/cpu.hpp>
@@ -20,13 +21,8 @@ using namespace dssl;
 namespace {
 
 constexpr ViTConfig size{.image = 8, .patch = 2, .width = 8, .depth = 3, .heads = 2, .mlp_ratio = 2, .channels = 2};
-constexpr HeadConfig head{.layers = 2, .hidden = 8, .bottleneck = 6, .prototypes = 7};
-constexpr HeadConfig head_with_norm{.layers = 3, .hidden = 8, .bottleneck = 6, .prototypes = 7, .learned_norm = true};
-constexpr HeadConfig head_with_batch_norm{
-    .layers = 2, .hidden = 8, .bottleneck = 6, .prototypes = 7, .batch_norm = true};
-constexpr ReferenceConfig learned_reference{.learned = true};
 
-template <class Tokens, class Loss, HeadConfig H = head>
+template <class Tokens, class Loss, HeadConfig H = test::tiny_head>
 using Tiny = test::TinyRecipe<Tokens, Loss, size, H>;
 
 StepOptions two_sizes() {
@@ -159,9 +155,10 @@ std::size_t activations(const StepOptions& options, Index views) {
 TEST_CASE("views one after the other give the losses, gradients and centres of all at once") {
   SECTION("reference tokens") {
     check_everywhere<Tiny<ReferenceTokens<>, ImageAndPointLoss>>({.alpha = 0.3});
-    check_everywhere<Tiny<ReferenceTokens<open_relation, learned_reference>, ImageAndPointLoss>>(
+    check_everywhere<Tiny<ReferenceTokens<open_relation, test::learned_reference>, ImageAndPointLoss>>(
         {.image_all_views = true, .point_all_views = false});
-    check_everywhere<Tiny<ReferenceTokens<private_relation, learned_reference>, PointLoss, head_with_norm>>({});
+    check_everywhere<
+        Tiny<ReferenceTokens<private_relation, test::learned_reference>, PointLoss, test::tiny_head_with_norm>>({});
   }
   SECTION("class token") {
     check_everywhere<Tiny<ClassToken, ImageLoss>>({.image_all_views = true});
@@ -204,7 +201,8 @@ TEST_CASE("where heads have batch norm, views cannot be one after the other") {
   StepOptions options = two_sizes();
   options.stream_views = true;
   const std::string message = test::thrown_by<OptionError>([&] {
-    TrainingStep<Tiny<ReferenceTokens<>, ImageAndPointLoss, head_with_batch_norm>, Reference<double>>({}, options);
+    TrainingStep<Tiny<ReferenceTokens<>, ImageAndPointLoss, test::tiny_head_with_batch_norm>, Reference<double>>(
+        {}, options);
   });
   CHECK(test::contains(message, "'stream_views' is true"));
   CHECK(test::contains(message, "batch norm"));
