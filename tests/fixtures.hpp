@@ -11,15 +11,14 @@
 
 namespace dssl::test {
 
+/// The source tree's own fixtures; defined beside the main function, so that no test's object depends on where the
+/// tree lies.
+std::string own_fixture_folder();
+
 /// Path of a fixture: in the folder named by the environment variable DSSL_FIXTURES, else in the source tree.
 inline std::string fixture_path(const std::string& name) {
   const char* const folder = std::getenv("DSSL_FIXTURES");
-#ifdef DSSL_TEST_FIXTURES
-  const std::string fallback = DSSL_TEST_FIXTURES;
-#else
-  const std::string fallback = "tests/fixtures";
-#endif
-  return (folder != nullptr && *folder != '\0' ? std::string(folder) : fallback) + "/" + name;
+  return (folder != nullptr && *folder != '\0' ? std::string(folder) : own_fixture_folder()) + "/" + name;
 }
 
 /// The configuration a fixture was made with: the JSON object in its metadata "config".

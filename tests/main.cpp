@@ -1,4 +1,10 @@
-// The main function of every test program, compiled once.
+// The main function of every test program, compiled once, and where the fixtures lie.
+#include <string>
+
+namespace dssl::test {
+std::string own_fixture_folder() { return DSSL_TEST_FIXTURES; }
+}  // namespace dssl::test
+
 #if __has_include(<catch2/catch_session.hpp>)
 #include <catch2/catch_session.hpp>
 
