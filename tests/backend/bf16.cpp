@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/backend/cpu/definitions.hpp>
 #include <dssl/backend/reference.hpp>
 
 #include "backend/op_cases.hpp"

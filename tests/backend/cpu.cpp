@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/backend/cpu/definitions.hpp>
 #include <dssl/backend/reference.hpp>
 
 #include "backend/fused_cases.hpp"

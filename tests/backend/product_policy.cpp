@@ -4,6 +4,7 @@
 #include <string>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/backend/cpu/definitions.hpp>
 
 #include "backend/product_cases.hpp"
 #include "compare.hpp"

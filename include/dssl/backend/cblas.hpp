@@ -9,6 +9,7 @@
 #include <cblas.h>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/backend/cpu/definitions.hpp>
 #include <dssl/backend/cpu/library_blocks.hpp>
 #include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/product_policy.hpp>

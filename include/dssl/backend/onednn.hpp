@@ -10,6 +10,7 @@
 #include <dnnl.hpp>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/backend/cpu/definitions.hpp>
 #include <dssl/backend/cpu/library_blocks.hpp>
 #include <dssl/backend/cpu/onednn_kernels.hpp>
 #include <dssl/backend/cpu/product.hpp>

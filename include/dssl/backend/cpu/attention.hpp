@@ -9,6 +9,7 @@
 
 #include <dssl/backend/cpu/bf16_multiply.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/spans.hpp>
 #include <dssl/backend/cpu/special.hpp>
@@ -17,7 +18,7 @@
 #include <dssl/core/arena.hpp>
 #include <dssl/core/sequence.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 namespace detail {
 
@@ -436,4 +437,4 @@ void attention_backward(Workers& workers, MatrixView<T> d_qkv, MatrixView<const 
   detail::attention_backward<R, false>(workers, d_qkv, d_out, out, log_sum, qkv, batch, heads, queries, {});
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

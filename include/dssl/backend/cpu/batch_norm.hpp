@@ -7,10 +7,11 @@
 #include <cstddef>
 
 #include <dssl/backend/cpu/column_sum.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// Columns that one task of a batch norm takes, through all rows: no two tasks meet, and a thousand rows of
 /// them stay in the L2 cache from one pass to the next.
@@ -126,4 +127,4 @@ void batch_norm_backward(Workers& workers, MatrixView<T> d_x, VectorView<T> d_we
   });
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

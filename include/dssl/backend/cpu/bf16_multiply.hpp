@@ -8,11 +8,12 @@
 #include <cstdint>
 
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/tile.hpp>
 #include <dssl/core/tensor_view.hpp>
 
-namespace dssl::cpu::bf16 {
+namespace dssl::cpu::inline DSSL_ISA::bf16 {
 
 /// Side of the square that the inner loop computes at once: two tiles by two.
 inline constexpr Index square_extent = 2 * tile_extent;
@@ -257,4 +258,4 @@ void multiply(Engine engine, float* c, Index c_stride, Index rows, Index cols, c
   }
 }
 
-}  // namespace dssl::cpu::bf16
+}  // namespace dssl::cpu::inline DSSL_ISA::bf16

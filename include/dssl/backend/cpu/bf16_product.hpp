@@ -7,11 +7,12 @@
 
 #include <dssl/backend/cpu/bf16_multiply.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/core/tensor_view.hpp>
 
-namespace dssl::cpu::bf16 {
+namespace dssl::cpu::inline DSSL_ISA::bf16 {
 
 namespace detail {
 
@@ -203,4 +204,4 @@ void product(Workers& workers, Mode mode, MatrixView<float> c, Operand a, Operan
   }
 }
 
-}  // namespace dssl::cpu::bf16
+}  // namespace dssl::cpu::inline DSSL_ISA::bf16

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 // First, since it brings the compiler's intrinsics in with g++'s false warnings about them off.
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/tile.hpp>
 
 #if defined(__AVX512BF16__)
@@ -21,6 +22,7 @@
 #define DSSL_CPU_HAS_AMX 1
 #endif
 
+#include <dssl/backend/cpu/bf16_engine.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 // A tile of the left operand holds 16 rows of 32 numbers, a tile of the right one 16 columns of 32; both are
@@ -35,18 +37,14 @@
 // product of two such operands is the sum of six products of parts; the three that are left out are below
 // 2^-25 of |a| |b|, less than float's own rounding.
 
-namespace dssl::cpu::bf16 {
+namespace dssl::cpu::inline DSSL_ISA::bf16 {
 
 inline constexpr Index tile_extent = 16;  ///< rows, or columns, of a tile
 inline constexpr Index tile_depth = 32;
 inline constexpr Index tile_words = tile_extent * tile_depth / 2;  ///< 32-bit words, a pair each
 
-/// How the products are computed.
-enum class Engine {
-  tile_unit,    ///< AMX: 16 x 16 x 32 an instruction
-  dot_product,  ///< AVX-512: 16 pairs an instruction
-  emulated,     ///< rounded to bf16, multiplied in float
-};
+using Engine = Bf16Engine;
+using Mode = Bf16Mode;
 
 /// Tiles of an extent, or of a depth.
 [[nodiscard]] constexpr Index tiles_of(Index extent) { return (extent + tile_extent - 1) / tile_extent; }
@@ -124,12 +122,6 @@ class EngineScope {
 /// parts are taken for 0; those above 3.39e38, and infinite ones, become NaN).
 template <int Parts>
 concept PartCount = Parts == 1 || Parts == 3;
-
-/// How products of float operands are computed, where not in float.
-struct Mode {
-  Engine engine = Engine::emulated;
-  int parts = 1;  ///< of an operand: 1 or 3
-};
 
 /// Parts of the left and of the right operand that are multiplied, in an order in which neighbours share one
 /// of them.
@@ -333,4 +325,4 @@ void pack_right(std::uint32_t* tiles, Operand from, Index extent, Index depth) {
   detail::pack<Lines::pairs, O, Parts>(tiles, from, extent, depth);
 }
 
-}  // namespace dssl::cpu::bf16
+}  // namespace dssl::cpu::inline DSSL_ISA::bf16

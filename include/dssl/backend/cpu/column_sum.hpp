@@ -5,11 +5,12 @@
 #include <array>
 #include <cstddef>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/operands.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// Row i of an index, or i itself where there is no index.
 [[nodiscard]] inline Index row_at(RowIndex index, Index i) { return index.empty() ? i : Index{index(i)}; }
@@ -75,4 +76,4 @@ void add_column_sum(Workers& workers, VectorView<T> sum, MatrixView<const T> x, 
   });
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

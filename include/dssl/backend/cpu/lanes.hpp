@@ -16,13 +16,14 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 // Eigen's own array expressions begin where memory is aligned, so that the order of a sum, and which elements
 // go through scalar code, depend on the address. Loops here begin at element 0 and treat the tail as a full
 // register, so the bits depend on the values alone.
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// As many numbers as one register holds (one, on a machine without vectors).
 template <class T>
@@ -174,4 +175,4 @@ template <class T, class F, class... In>
   return Eigen::internal::predux_max(most);
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

@@ -4,12 +4,13 @@
 #include <algorithm>
 
 #include <dssl/backend/cpu/column_sum.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/norm_rows.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/operands.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// Row of a branch's matrices that row m of the token matrix is, or -1.
 [[nodiscard]] inline Index packed_row(RowIndex packed, Index m) { return packed.empty() ? m : Index{packed(m)}; }
@@ -111,4 +112,4 @@ void layer_norm_backward(Workers& workers, MatrixView<T> d_x, VectorView<T> d_we
   norm_residual_backward<T>(workers, d_x, d_weight, d_bias, {}, {}, d_y, {}, x, mean, inverse_std, weight, {});
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <dssl/backend/cpu/column_sum.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/product_policy.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 template <class T, class Products>
 void linear_forward(Workers& workers, const Products& products, MatrixView<T> y, MatrixView<const T> x,
@@ -46,4 +47,4 @@ void linear_backward_weight(Workers& workers, const Products& products, MatrixVi
                                               .onto = Onto::sum});
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

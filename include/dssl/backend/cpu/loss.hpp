@@ -7,13 +7,14 @@
 #include <cstdint>
 #include <limits>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/rows.hpp>
 #include <dssl/backend/cpu/special.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/operands.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 namespace detail {
 
@@ -161,4 +162,4 @@ void row_entropy(Workers& workers, VectorView<T> out, MatrixView<const T> p) {
   });
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

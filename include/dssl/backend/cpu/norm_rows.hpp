@@ -3,9 +3,10 @@
 
 #include <cmath>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// The two sums of a row that a norm's backward pass needs.
 struct TwoSums {
@@ -104,4 +105,4 @@ inline void norm_row_backward(T* d_x, T* sum_weight, T* sum_bias, const T* d_y, 
   step(i, [&](const T* p) { return load_part(p, rest); }, [&](T* p, const Lanes<T>& v) { store_part(p, v, rest); });
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

@@ -5,12 +5,13 @@
 #include <cmath>
 #include <cstddef>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/pointwise.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/operands.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 namespace detail {
 
@@ -247,4 +248,4 @@ void lars_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<co
   });
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

@@ -4,12 +4,13 @@
 #include <algorithm>
 
 #include <dssl/backend/cpu/column_sum.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/special.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/operands.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// Elements that one task of a pointwise operation takes.
 inline constexpr Index pointwise_piece = 32'768;
@@ -131,4 +132,4 @@ void lerp(Workers& workers, VectorView<T> y, VectorView<const T> x, double m) {
   });
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

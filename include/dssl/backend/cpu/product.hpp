@@ -4,13 +4,14 @@
 #include <algorithm>
 #include <cstddef>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/tile.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/tensor_view.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// How the right operand lies in memory: element (k, j) at data[k * stride + j], or at data[j * stride + k].
 enum class RightOrder { rows, columns };
@@ -215,4 +216,4 @@ void product(Workers& workers, MatrixView<T> c, Left<T> a, const T* b, Index b_s
   }
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

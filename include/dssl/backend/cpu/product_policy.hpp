@@ -4,40 +4,11 @@
 #include <concepts>
 #include <string>
 
+#include <dssl/backend/cpu/matrix_product.hpp>
 #include <dssl/backend/cpu/options.hpp>
-#include <dssl/backend/cpu/tile.hpp>
 #include <dssl/backend/cpu/workers.hpp>
-#include <dssl/core/tensor_view.hpp>
 
 namespace dssl {
-
-namespace cpu {
-
-/// A factor of a product: element (i, j) at data[i * stride + j], or at data[j * stride + i] where it is
-/// transposed.
-template <class T>
-struct Factor {
-  const T* data = nullptr;
-  Index stride = 0;
-  bool transposed = false;
-};
-
-/// c (M,N) = or += a (M,K) b (K,N) [+ bias (N), null for none, only with `assign`].
-///
-/// Of linear layers: forward, b is the weight, transposed; backward to the input, neither is transposed;
-/// backward to the weight, a is the gradient, transposed. Both never are. Any of M, N and K may be 0. Memory
-/// does not overlap.
-template <class T>
-struct MatrixProduct {
-  MatrixView<T> c;
-  Factor<T> a;
-  Factor<T> b;
-  Index depth = 0;  ///< K
-  Onto onto = Onto::assign;
-  const T* bias = nullptr;
-};
-
-}  // namespace cpu
 
 /// Made from the backend's options; throws `OptionError` for a precision that it does not have.
 template <class P>

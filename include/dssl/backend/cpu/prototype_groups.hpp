@@ -8,10 +8,11 @@
 #include <span>
 #include <utility>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/operands.hpp>
 #include <dssl/core/arena.hpp>
 
-namespace dssl::cpu::detail {
+namespace dssl::cpu::inline DSSL_ISA::detail {
 
 /// How the work over P prototypes and M student rows is cut.
 ///
@@ -121,4 +122,4 @@ struct RowGroups {
   }
 };
 
-}  // namespace dssl::cpu::detail
+}  // namespace dssl::cpu::inline DSSL_ISA::detail

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <dssl/backend/cpu/column_sum.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/loss.hpp>
 #include <dssl/backend/cpu/memory.hpp>
@@ -23,7 +24,7 @@
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 namespace detail {
 
@@ -406,4 +407,4 @@ void prototype_loss(Workers& workers, const PrototypeLossResult<T>& result, cons
       .run(workers, result, student, teacher, targets, numbers);
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

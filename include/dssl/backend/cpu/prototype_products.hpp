@@ -1,13 +1,14 @@
 // Cpu backend: products of rows with blocks of prototypes, the only arithmetic of the fused loss that grows with D.
 #pragma once
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/tile.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/tensor_view.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// M rows (M,D) laid out for products with C prototypes at a time; one thread each, all threads read the same rows.
 ///
@@ -91,4 +92,4 @@ T add_through_norm(T* d_v, const T* d_w, const T* v, Index width, T g, T inverse
   return static_cast<T>(dot);
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

@@ -4,11 +4,12 @@
 #include <algorithm>
 
 #include <dssl/backend/cpu/column_sum.hpp>
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/operands.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// How many rows a move touches.
 [[nodiscard]] inline Index row_count(RowIndex dst_rows, RowIndex src_rows, Index src_extent) {
@@ -103,4 +104,4 @@ void sample_rows_backward(Workers& workers, MatrixView<T> d_table, MatrixView<co
   });
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/special.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/tensor_view.hpp>
 
-namespace dssl::cpu::detail {
+namespace dssl::cpu::inline DSSL_ISA::detail {
 
 /// Statistics of one side's softmax, a number for each task and lane.
 template <class T>
@@ -68,4 +69,4 @@ void over_tasks(const SoftmaxParts<T>& parts, Index column, double temperature, 
   }
 }
 
-}  // namespace dssl::cpu::detail
+}  // namespace dssl::cpu::inline DSSL_ISA::detail

@@ -6,9 +6,10 @@
 #include <numbers>
 #include <type_traits>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// exp(x), relative error about 1e-7 in float; NaN stays NaN.
 template <class T>
@@ -104,4 +105,4 @@ template <class T>
           in::pselect(in::pcmp_lt(x, spread(T{0})), below, Lanes<T>(spread(T{1}) - below))};
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

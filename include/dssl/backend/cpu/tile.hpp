@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <utility>
 
+#include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
+#include <dssl/backend/cpu/matrix_product.hpp>
 
-namespace dssl::cpu {
+namespace dssl::cpu::inline DSSL_ISA {
 
 /// Columns of a packed panel of the right operand: two registers.
 template <class T>
@@ -23,9 +25,6 @@ template <class T>
 [[nodiscard]] constexpr Index padded(Index columns) {
   return (columns + lane_count<T> - 1) / lane_count<T> * lane_count<T>;
 }
-
-/// What a product does to what c held: `sum` adds to it, `assign` replaces it (and adds a bias where there is one).
-enum class Onto { sum, assign };
 
 /// The left operand, element (i, k): data[i * stride + k], or data[k * stride + i] where it lies by columns.
 template <class T>
@@ -184,4 +183,4 @@ void copy_block(T* out, Index out_stride, const T* in, Index in_stride, Index ro
   }
 }
 
-}  // namespace dssl::cpu
+}  // namespace dssl::cpu::inline DSSL_ISA

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <memory_resource>
@@ -54,20 +55,36 @@ class Workers {
 
   [[nodiscard]] int threads() const { return static_cast<int>(x_slots.size()); }
 
+  /// These workers for the time of one call.
+  class Call {
+   public:
+    explicit Call(Workers& workers) : x_workers(workers) {
+      if (x_workers.x_in_call.test_and_set(std::memory_order_acquire)) {
+        throw Error("this Cpu backend is in a call on another thread: copies of a backend share threads and memory; "
+                    "make one for each thread that works at the same time");
+      }
+    }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() { x_workers.x_in_call.clear(std::memory_order_release); }
+    [[nodiscard]] Workers& operator*() const { return x_workers; }
+
+   private:
+    Workers& x_workers;
+  };
+  /// Throws `Error` while another call is under way: scratch would be written by both. Ten nanoseconds.
+  [[nodiscard]] Call enter() { return Call(*this); }
+
   /// Calls body(task, slot) for every task in [0, tasks), in any order, and waits for all; no two calls with
   /// the same slot overlap. `work` is about how many nanoseconds one thread would take for all tasks.
+  ///
+  /// A body is compiled once, behind a pointer, and oneTBB's loop once for all bodies: a call of a task costs nothing
+  /// beside a task, and each loop of its own would cost every program half a second of compilation.
   template <class Body>
   void run(Index tasks, Index work, const Body& body) {
-    if (x_observer != nullptr) return x_observed(tasks, work, body);
-    if (tasks <= 1 || threads() == 1 || work < alone_below) {
-      for (Index task = 0; task < tasks; ++task) body(task, std::size_t{0});
-      return;
-    }
-    x_arena.execute([&] {
-      tbb::parallel_for(Index{0}, tasks, [&](Index task) {
-        body(task, static_cast<std::size_t>(tbb::this_task_arena::current_thread_index()));
-      });
-    });
+    x_run(tasks, work, {&body, [](const void* it, Index task, std::size_t slot) {
+                          (*static_cast<const Body*>(it))(task, slot);
+                        }});
   }
 
   /// As `run`, over the elements [0, count) in pieces of `piece`: body(begin, end).
@@ -103,8 +120,27 @@ class Workers {
   }
 
  private:
-  template <class Body>
-  void x_observed(Index tasks, Index work, const Body& body) {
+  /// A loop's body without its type.
+  struct x_Body {
+    const void* it;
+    void (*call)(const void* it, Index task, std::size_t slot);
+    void operator()(Index task, std::size_t slot) const { call(it, task, slot); }
+  };
+
+  void x_run(Index tasks, Index work, x_Body body) {
+    if (x_observer != nullptr) return x_observed(tasks, work, body);
+    if (tasks <= 1 || threads() == 1 || work < alone_below) {
+      for (Index task = 0; task < tasks; ++task) body(task, std::size_t{0});
+      return;
+    }
+    x_arena.execute([&] {
+      tbb::parallel_for(Index{0}, tasks, [&](Index task) {
+        body(task, static_cast<std::size_t>(tbb::this_task_arena::current_thread_index()));
+      });
+    });
+  }
+
+  void x_observed(Index tasks, Index work, x_Body body) {
     using Clock = std::chrono::steady_clock;
     x_seconds.resize(static_cast<std::size_t>(tasks));
     for (Index task = 0; task < tasks; ++task) {
@@ -125,6 +161,7 @@ class Workers {
     buffer = allocate(bytes);
   }
 
+  std::atomic_flag x_in_call;
   std::pmr::memory_resource* x_memory;
   LoopObserver* x_observer;
   std::vector<double> x_seconds;  // of an observed loop's tasks
