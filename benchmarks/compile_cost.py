@@ -17,7 +17,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HEADERS = ("dssl/core/tensor_view.hpp", "dssl/backend/cpu.hpp", "dssl/views/multi_crop.hpp",
-           "dssl/eval/features.hpp", "dssl/dssl.hpp")
+           "dssl/features/features.hpp", "dssl/dssl.hpp")
 
 
 def timed(command):

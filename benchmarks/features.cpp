@@ -10,7 +10,7 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/random.hpp>
-#include <dssl/eval/features.hpp>
+#include <dssl/features/features.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/nn/parameters.hpp>
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include <dssl/core/random.hpp>
-#include <dssl/eval/coreset.hpp>
-#include <dssl/eval/nearest.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/search/coreset.hpp>
+#include <dssl/search/nearest.hpp>
 
 #include "serve.hpp"
 

@@ -16,9 +16,9 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
-#include <dssl/eval/class_map.hpp>
-#include <dssl/eval/feature_pass.hpp>
-#include <dssl/eval/features.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/feature_pass.hpp>
+#include <dssl/features/features.hpp>
 #include <dssl/io/npy.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/version.hpp>

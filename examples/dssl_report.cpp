@@ -21,9 +21,9 @@
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/voc.hpp>
-#include <dssl/eval/overlay.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_file.hpp>
+#include <dssl/pictures/overlay.hpp>
 #include <dssl/version.hpp>
 #include <report/chart.hpp>
 #include <report/page.hpp>

@@ -23,9 +23,33 @@ allowed_rooms() {
     io) echo "core io" ;;
     data) echo "core io data" ;;
     train) echo "core backend nn $policies optim io data train" ;;
-    eval) echo "core backend nn $policies optim io data train eval" ;;
+    features) echo "core backend nn views io data features" ;;
+    search | metrics) echo "core backend nn $1" ;;
+    probe) echo "core backend nn views optim data train features search metrics probe" ;;
+    monitor) echo "core backend nn io data train features search metrics probe monitor" ;;
+    defects) echo "core backend nn views io data features search metrics defects" ;;
+    pictures) echo "core backend nn views points features search pictures" ;;
     *) return 1 ;;
   esac
+}
+
+# Rooms beside training, each with a header that names its parts: features.hpp includes every header of features/.
+named_rooms="features search metrics probe monitor defects pictures"
+
+check_names() {  # room
+  local room=$1 part header
+  [[ -d $include/$room ]] || return 0
+  if [[ ! -f $include/$room.hpp ]]; then
+    complain "$room/: no $room.hpp names its parts"
+    return
+  fi
+  for part in "$include/$room"/*.hpp; do
+    header="dssl/${part#"$include"/}"
+    grep -qxF "#include <$header>" "$include/$room.hpp" || complain "$room.hpp: <$header> is not among its parts"
+  done
+  while IFS= read -r header; do
+    [[ $header == dssl/$room/* ]] || complain "$room.hpp: <$header> is no part of $room/"
+  done < <(sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]+)>.*/\1/p' "$include/$room.hpp")
 }
 
 # Headers outside the rooms, or open to rooms that may not see the rest of theirs.
@@ -94,6 +118,8 @@ while IFS= read -r file; do
   check_header "$file"
   count=$((count + 1))
 done < <(find "$include" -name '*.hpp' -o -name '*.cuh' | sort)
+
+for room in $named_rooms; do check_names "$room"; done
 
 if [[ $count -eq 0 ]]; then
   complain "$include: no headers"

@@ -6,9 +6,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 house=$(mktemp -d)
 trap 'rm -rf "$house"' EXIT
 
-mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,data,io,eval}
-for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png eval/a backend/cblas; do
+mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,data,io,features,search,metrics,probe,monitor,defects,pictures}
+for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png features/a search/a metrics/a probe/a monitor/a defects/a pictures/a backend/cblas; do
   echo '#pragma once' >"$house/$header.hpp"
+done
+for room in features search metrics probe monitor defects pictures; do
+  echo "#include <dssl/$room/a.hpp>" >"$house/$room.hpp"
 done
 
 accepts() {  # header, line
@@ -34,7 +37,11 @@ accepts backend/a.hpp '#include <Eigen/Core>'
 accepts io/png.hpp '#include <png.h>'
 accepts backend/cblas.hpp '#include <cblas.h>'
 accepts train/a.hpp '#include <dssl/tokens/a.hpp>'
-accepts eval/a.hpp '#include <dssl/data/a.hpp>'
+accepts features/a.hpp '#include <dssl/data/a.hpp>'
+accepts probe/a.hpp '#include <dssl/search/a.hpp>'
+accepts monitor/a.hpp '#include <dssl/probe/a.hpp>'
+accepts defects/a.hpp '#include <dssl/metrics/a.hpp>'
+accepts pictures/a.hpp '#include <dssl/features/a.hpp>'
 accepts nn/a.hpp '// std::cout is for programs'
 
 refuses core/a.hpp '#include <dssl/backend/a.hpp>' 'core may not include <dssl/backend/a.hpp>'
@@ -43,7 +50,17 @@ refuses nn/a.hpp '#include <dssl/tokens/a.hpp>' 'nn may not include'
 refuses points/a.hpp '#include <dssl/tokens/a.hpp>' 'points may not include'
 refuses tokens/a.hpp '#include <dssl/train/a.hpp>' 'tokens may not include'
 refuses io/a.hpp '#include <dssl/views/a.hpp>' 'io may not include'
-refuses train/a.hpp '#include <dssl/eval/a.hpp>' 'train may not include'
+for room in features search metrics probe monitor defects pictures; do
+  refuses train/a.hpp "#include <dssl/$room/a.hpp>" "train may not include <dssl/$room/a.hpp>"
+done
+refuses features/a.hpp '#include <dssl/train/a.hpp>' 'features may not include'
+refuses features/a.hpp '#include <dssl/search/a.hpp>' 'features may not include'
+refuses search/a.hpp '#include <dssl/features/a.hpp>' 'search may not include'
+refuses metrics/a.hpp '#include <dssl/search/a.hpp>' 'metrics may not include'
+refuses probe/a.hpp '#include <dssl/monitor/a.hpp>' 'probe may not include'
+refuses defects/a.hpp '#include <dssl/probe/a.hpp>' 'defects may not include'
+refuses pictures/a.hpp '#include <dssl/metrics/a.hpp>' 'pictures may not include'
+refuses probe/a.hpp '#include <dssl/features.hpp>' 'probe may not include <dssl/features.hpp>'
 refuses nn/a.hpp '#include <Eigen/Core>' 'only backend/ may see Eigen'
 refuses nn/a.hpp '#include <cuda_runtime.h>' 'only backend/cuda/*.cuh may see CUDA'
 refuses backend/a.hpp '#include <cublasLt.h>' 'only backend/cuda/*.cuh may see CUDA'
@@ -57,5 +74,10 @@ refuses nn/a.hpp '#include "b.hpp"' 'not spelled in full'
 refuses nn/a.hpp '#include <dssl/nn/b.hpp>' 'does not exist'
 refuses nn/a.hpp '#include <iostream>' 'does not print'
 refuses nn/a.hpp 'inline void f() { std::abort(); }' 'ends the process'
+refuses search/b.hpp '#pragma once' 'search.hpp: <dssl/search/b.hpp> is not among its parts' && rm "$house/search/b.hpp"
+echo '#include <dssl/search/a.hpp>' >>"$house/metrics.hpp"
+refuses nn/a.hpp '#pragma once' 'metrics.hpp: <dssl/search/a.hpp> is no part of metrics/'
+rm "$house/metrics.hpp" && refuses nn/a.hpp '#pragma once' 'metrics/: no metrics.hpp names its parts'
+echo '#include <dssl/metrics/a.hpp>' >"$house/metrics.hpp"
 mkdir "$house/attic" && refuses attic/a.hpp '#pragma once' 'no room of the house'
 echo "each violation is found"

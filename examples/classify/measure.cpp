@@ -13,11 +13,11 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
-#include <dssl/eval/features.hpp>
-#include <dssl/eval/knn.hpp>
-#include <dssl/eval/linear_probe.hpp>
-#include <dssl/eval/row_sample.hpp>
+#include <dssl/features/features.hpp>
 #include <dssl/io/atomic_file.hpp>
+#include <dssl/probe/linear_probe.hpp>
+#include <dssl/search/knn.hpp>
+#include <dssl/search/row_sample.hpp>
 #include <dssl/version.hpp>
 
 #include "classify/labels.hpp"

@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include <dssl/core/error.hpp>
-#include <dssl/eval/fine_tuned_classifier.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/probe/fine_tuned_classifier.hpp>
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"

@@ -17,8 +17,8 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/data/loader.hpp>
-#include <dssl/eval/features.hpp>
-#include <dssl/eval/labelled_input.hpp>
+#include <dssl/features/features.hpp>
+#include <dssl/features/labelled_input.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/parameters.hpp>

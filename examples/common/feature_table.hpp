@@ -13,9 +13,9 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
-#include <dssl/eval/class_map.hpp>
-#include <dssl/eval/feature_pass.hpp>
-#include <dssl/eval/labelled_input.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/feature_pass.hpp>
+#include <dssl/features/labelled_input.hpp>
 
 #include "common/backbone.hpp"
 #include "common/program.hpp"

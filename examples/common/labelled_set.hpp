@@ -17,7 +17,7 @@
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
-#include <dssl/eval/class_map.hpp>
+#include <dssl/features/class_map.hpp>
 
 namespace dssl::programs {
 

@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <dssl/eval/class_map.hpp>
-#include <dssl/eval/confusion.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/metrics/confusion.hpp>
 
 #include "common/labelled_set.hpp"
 #include "common/program.hpp"

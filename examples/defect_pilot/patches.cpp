@@ -10,9 +10,9 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
-#include <dssl/eval/defect_score.hpp>
-#include <dssl/eval/features.hpp>
-#include <dssl/eval/neighbourhood.hpp>
+#include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/neighbourhood.hpp>
+#include <dssl/features/features.hpp>
 
 #include "common/progress.hpp"
 

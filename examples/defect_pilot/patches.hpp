@@ -9,8 +9,8 @@
 
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
-#include <dssl/eval/feature_pass.hpp>
-#include <dssl/eval/labelled_input.hpp>
+#include <dssl/features/feature_pass.hpp>
+#include <dssl/features/labelled_input.hpp>
 #include <dssl/nn/position.hpp>
 
 #include "common/backbone.hpp"

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
-#include <dssl/eval/defect_score.hpp>
-#include <dssl/eval/heat_map.hpp>
-#include <dssl/eval/labelled_input.hpp>
-#include <dssl/eval/overlay.hpp>
+#include <dssl/defects/defect_score.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/pictures/heat_map.hpp>
+#include <dssl/pictures/overlay.hpp>
 #include <dssl/version.hpp>
 
 #include "report/chart.hpp"

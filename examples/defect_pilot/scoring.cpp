@@ -10,10 +10,10 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
-#include <dssl/eval/class_map.hpp>
-#include <dssl/eval/defect_bank.hpp>
-#include <dssl/eval/linear_probe.hpp>
-#include <dssl/eval/row_sample.hpp>
+#include <dssl/defects/defect_bank.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/probe/linear_probe.hpp>
+#include <dssl/search/row_sample.hpp>
 
 namespace dssl::programs {
 

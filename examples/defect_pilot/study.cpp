@@ -14,13 +14,13 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/data/defect_files.hpp>
-#include <dssl/eval/calibration.hpp>
-#include <dssl/eval/class_map.hpp>
-#include <dssl/eval/defect_bank.hpp>
-#include <dssl/eval/defect_score.hpp>
-#include <dssl/eval/difference_probe.hpp>
-#include <dssl/eval/metrics.hpp>
-#include <dssl/eval/row_sample.hpp>
+#include <dssl/defects/defect_bank.hpp>
+#include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/difference_probe.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/metrics/calibration.hpp>
+#include <dssl/metrics/metrics.hpp>
+#include <dssl/search/row_sample.hpp>
 
 #include "common/progress.hpp"
 

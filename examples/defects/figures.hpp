@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include <dssl/eval/metrics.hpp>
-#include <dssl/eval/score_tally.hpp>
+#include <dssl/metrics/metrics.hpp>
+#include <dssl/metrics/score_tally.hpp>
 
 namespace dssl::programs {
 

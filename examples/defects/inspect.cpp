@@ -18,7 +18,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/data/defect_files.hpp>
 #include <dssl/data/image_files.hpp>
-#include <dssl/eval/calibration.hpp>
+#include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
 
 #include "common/program.hpp"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include <dssl/core/tensor_view.hpp>
-#include <dssl/eval/defect_score.hpp>
+#include <dssl/defects/defect_score.hpp>
 
 #include "defects/inspected.hpp"
 #include "defects/settings.hpp"

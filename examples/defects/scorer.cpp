@@ -8,11 +8,11 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/eval/defect_bank_file.hpp>
-#include <dssl/eval/defect_probe.hpp>
-#include <dssl/eval/difference_probe.hpp>
-#include <dssl/eval/features.hpp>
-#include <dssl/eval/template_probe.hpp>
+#include <dssl/defects/defect_bank_file.hpp>
+#include <dssl/defects/defect_probe.hpp>
+#include <dssl/defects/difference_probe.hpp>
+#include <dssl/defects/template_probe.hpp>
+#include <dssl/features/features.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/version.hpp>
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include <dssl/data/skip.hpp>
-#include <dssl/eval/defect_score.hpp>
-#include <dssl/eval/feature_pass.hpp>
+#include <dssl/defects/defect_score.hpp>
+#include <dssl/features/feature_pass.hpp>
 
 #include "defects/inspected.hpp"
 #include "defects/settings.hpp"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include <dssl/eval/feature_monitor.hpp>
+#include <dssl/monitor/feature_monitor.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>

@@ -9,8 +9,8 @@
 #include <utility>
 
 #include <dssl/core/error.hpp>
-#include <dssl/eval/best_weights.hpp>
 #include <dssl/io/atomic_file.hpp>
+#include <dssl/monitor/best_weights.hpp>
 #include <dssl/version.hpp>
 #include <pretrain/held_out.hpp>
 

@@ -7,8 +7,8 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
-#include <dssl/eval/colour_map.hpp>
-#include <dssl/eval/picture.hpp>
+#include <dssl/pictures/colour_map.hpp>
+#include <dssl/pictures/picture.hpp>
 #include <dssl/points/point_key.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/views/geometry.hpp>

@@ -11,11 +11,11 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/eval/cluster_probe.hpp>
-#include <dssl/eval/features.hpp>
-#include <dssl/eval/overlay.hpp>
-#include <dssl/eval/retrieval_probe.hpp>
+#include <dssl/features/features.hpp>
 #include <dssl/io/png.hpp>
+#include <dssl/pictures/overlay.hpp>
+#include <dssl/probe/cluster_probe.hpp>
+#include <dssl/probe/retrieval_probe.hpp>
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"

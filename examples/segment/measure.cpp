@@ -16,10 +16,10 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/eval/features.hpp>
-#include <dssl/eval/overlay.hpp>
-#include <dssl/eval/segmentation_probe.hpp>
+#include <dssl/features/features.hpp>
 #include <dssl/io/png.hpp>
+#include <dssl/pictures/overlay.hpp>
+#include <dssl/probe/segmentation_probe.hpp>
 #include <dssl/version.hpp>
 
 #include "common/architectures.hpp"

@@ -10,9 +10,9 @@
 #include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
-#include <dssl/eval/patch_matches.hpp>
-#include <dssl/eval/token_trace.hpp>
+#include <dssl/features/token_trace.hpp>
 #include <dssl/nn/position.hpp>
+#include <dssl/pictures/patch_matches.hpp>
 
 #include "show/settings.hpp"
 

@@ -18,17 +18,17 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
-#include <dssl/eval/class_map.hpp>
-#include <dssl/eval/drawing.hpp>
-#include <dssl/eval/heat_map.hpp>
-#include <dssl/eval/labelled_input.hpp>
-#include <dssl/eval/overlay.hpp>
-#include <dssl/eval/patch_matches.hpp>
-#include <dssl/eval/picture.hpp>
-#include <dssl/eval/principal_components.hpp>
-#include <dssl/eval/view_pictures.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/labelled_input.hpp>
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/png.hpp>
+#include <dssl/pictures/drawing.hpp>
+#include <dssl/pictures/heat_map.hpp>
+#include <dssl/pictures/overlay.hpp>
+#include <dssl/pictures/patch_matches.hpp>
+#include <dssl/pictures/picture.hpp>
+#include <dssl/pictures/principal_components.hpp>
+#include <dssl/pictures/view_pictures.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/multi_crop.hpp>

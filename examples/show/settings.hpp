@@ -11,7 +11,7 @@
 
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
-#include <dssl/eval/picture.hpp>
+#include <dssl/pictures/picture.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 
 namespace dssl::programs {

@@ -1,5 +1,7 @@
-// What a program that trains needs: recipes, backends, data, training, saving weights. Evaluation lies in
-// <dssl/eval/...>, a header a measure.
+// What a program that trains needs: recipes, backends, data, training, saving weights. What is done with
+// features lies in rooms beside it, each with a header that names its parts: <dssl/features.hpp>,
+// <dssl/search.hpp>, <dssl/metrics.hpp>, <dssl/probe.hpp>, <dssl/monitor.hpp>, <dssl/defects.hpp>,
+// <dssl/pictures.hpp>.
 //
 // Needs Eigen and oneTBB. Cuda is declared only: backend/cuda.hpp says what nvcc compiles besides. Folders of image
 // files need libpng and libjpeg too: the CMake target dssl::codecs brings them and defines DSSL_WITH_CODECS.

@@ -5,10 +5,10 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/cuda.hpp>
-#include <dssl/eval/segmentation_probe.hpp>
+#include <dssl/probe/segmentation_probe.hpp>
 
 #include "cuda/rig.hpp"
-#include "eval/halves.hpp"
+#include "halves.hpp"
 
 using namespace dssl;
 using namespace dssl::test;

@@ -11,24 +11,24 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/cuda.hpp>
 #include <dssl/core/random.hpp>
-#include <dssl/eval/cluster_probe.hpp>
-#include <dssl/eval/defect_bank.hpp>
-#include <dssl/eval/dense_retrieval.hpp>
-#include <dssl/eval/effective_rank.hpp>
-#include <dssl/eval/feature_monitor.hpp>
-#include <dssl/eval/fine_tuned_classifier.hpp>
-#include <dssl/eval/kmeans.hpp>
-#include <dssl/eval/knn.hpp>
-#include <dssl/eval/linear_probe.hpp>
-#include <dssl/eval/nearest.hpp>
-#include <dssl/eval/patch_matches.hpp>
-#include <dssl/eval/retrieval_probe.hpp>
-#include <dssl/eval/template_comparison.hpp>
-#include <dssl/eval/token_trace.hpp>
+#include <dssl/defects/defect_bank.hpp>
+#include <dssl/defects/template_comparison.hpp>
+#include <dssl/features/token_trace.hpp>
+#include <dssl/metrics/effective_rank.hpp>
+#include <dssl/monitor/feature_monitor.hpp>
+#include <dssl/pictures/patch_matches.hpp>
+#include <dssl/probe/cluster_probe.hpp>
+#include <dssl/probe/fine_tuned_classifier.hpp>
+#include <dssl/probe/linear_probe.hpp>
+#include <dssl/probe/retrieval_probe.hpp>
+#include <dssl/search/dense_retrieval.hpp>
+#include <dssl/search/kmeans.hpp>
+#include <dssl/search/knn.hpp>
+#include <dssl/search/nearest.hpp>
 #include <dssl/train/trainer.hpp>
 
 #include "cuda/rig.hpp"
-#include "eval/halves.hpp"
+#include "halves.hpp"
 
 using namespace dssl;
 using namespace dssl::test;

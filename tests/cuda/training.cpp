@@ -10,7 +10,7 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/cuda.hpp>
 #include <dssl/backend/reference.hpp>
-#include <dssl/eval/features.hpp>
+#include <dssl/features/features.hpp>
 #include <dssl/train/trainer.hpp>
 
 #include "cuda/rig.hpp"

@@ -6,8 +6,8 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/data/image_folder.hpp>
-#include <dssl/eval/best_weights.hpp>
-#include <dssl/eval/feature_monitor.hpp>
+#include <dssl/monitor/best_weights.hpp>
+#include <dssl/monitor/feature_monitor.hpp>
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/trainer.hpp>
 

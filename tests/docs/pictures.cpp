@@ -7,14 +7,14 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
-#include <dssl/eval/heat_map.hpp>
-#include <dssl/eval/patch_matches.hpp>
-#include <dssl/eval/picture.hpp>
-#include <dssl/eval/principal_components.hpp>
-#include <dssl/eval/token_trace.hpp>
-#include <dssl/eval/view_pictures.hpp>
+#include <dssl/features/token_trace.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/pictures/heat_map.hpp>
+#include <dssl/pictures/patch_matches.hpp>
+#include <dssl/pictures/picture.hpp>
+#include <dssl/pictures/principal_components.hpp>
+#include <dssl/pictures/view_pictures.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/views/multi_crop.hpp>
 

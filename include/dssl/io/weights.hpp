@@ -86,7 +86,7 @@ struct StoredPart {
 /// Any stored floating type is converted. One table `pos_embed` (1,1+N,D) is split into the class token's row
 /// and the patches' rows. Other tensors of the file are ignored. `prefix`: what stands before the names; by
 /// default `backbone_prefix`. Throws `CheckpointError` naming what is missing or misshapen, with both shapes;
-/// flat is unchanged then. Test: checkpoints.safetensors (tests/eval/features.cpp).
+/// flat is unchanged then. Test: checkpoints.safetensors (tests/features/features.cpp).
 template <std::floating_point T, TensorLayout L>
 LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const SafetensorsFile& file,
                              std::optional<std::string> prefix = std::nullopt) {

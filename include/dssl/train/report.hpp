@@ -50,7 +50,7 @@ struct StepReport {
 
 /// Mean over D of the standard deviation of the rows' unit vectors: 0 when all rows point one way,
 /// about 1/sqrt(D) when they are spread evenly. x (M,D) in host memory is overwritten with the unit vectors.
-/// Test: tests/train/trainer.cpp, tests/eval/feature_monitor.cpp.
+/// Test: tests/train/trainer.cpp, tests/monitor/feature_monitor.cpp.
 template <class T>
 [[nodiscard]] double spread_of(MatrixView<T> x) {
   for (Index m = 0; m < x.rows(); ++m) {

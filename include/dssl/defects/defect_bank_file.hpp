@@ -1,0 +1,88 @@
+// A bank of normal patches in a file, so that images can be scored later without the normal ones.
+#pragma once
+
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/defect_bank.hpp>
+#include <dssl/io/safetensors.hpp>
+
+namespace dssl {
+
+namespace detail {
+
+inline constexpr std::string_view bank_tensor = "bank";
+
+/// The number a metadata entry holds. Throws `CheckpointError` naming the entry.
+[[nodiscard]] inline double metadata_number(const SafetensorsFile& file, const std::string& key) {
+  const auto found = file.metadata().find(key);
+  double value = 0;
+  if (found != file.metadata().end()) {
+    const std::string& text = found->second;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (problem == std::errc{} && end == text.data() + text.size()) return value;
+  }
+  throw CheckpointError(
+      file.path(),
+      join("metadata '", key, "' is ", found == file.metadata().end() ? "missing" : "'" + found->second + "'",
+           "; expected a number, as in a bank of normal patches"));
+}
+
+}  // namespace detail
+
+/// Writes a built bank as a safetensors file: tensor `bank` (n,W), metadata `radius`, `reweighting`, and what
+/// the caller adds (the backbone, the input's size: whatever makes features comparable). Throws `DataError`
+/// where the bank was not built, `FileError`. Test: tests/defects/defect_bank.cpp.
+template <Backend B>
+void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
+                      const std::map<std::string, std::string>& metadata = {}) {
+  using T = typename B::Scalar;
+  const MatrixView<const T> rows = bank.rows();
+  if (rows.empty()) throw DataError("defect bank: it was to be saved before it was built");
+  std::vector<T> host(static_cast<std::size_t>(rows.size()));
+  bank.backend().download(std::span<T>(host), rows.data());
+  SafetensorsWriter writer;
+  writer.add(std::string(detail::bank_tensor), {rows.rows(), rows.cols()}, std::span<const T>(host));
+  char text[40];
+  const auto end = std::to_chars(text, text + sizeof text, bank.radius()).ptr;
+  writer.metadata("radius", std::string(text, end));
+  writer.metadata("reweighting", join(bank.options().reweighting));
+  for (const auto& [key, value] : metadata) writer.metadata(key, value);
+  writer.write(path);
+}
+
+/// The bank of such a file: it gives the same scores to the bit, on the same backend.
+/// Throws `CheckpointError` naming what is missing or misshapen.
+template <Backend B>
+[[nodiscard]] DefectBank<B> load_defect_bank(const B& backend, const SafetensorsFile& file) {
+  using T = typename B::Scalar;
+  const StoredTensor& stored = file.tensor(detail::bank_tensor);
+  if (stored.shape.size() != 2 || stored.size() < 1) {
+    throw CheckpointError(file.path(),
+                          join("tensor 'bank' is ", shape_text(stored.shape), "; expected rows of patches"));
+  }
+  const std::vector<T> rows = file.template read<T>(detail::bank_tensor);
+  for (const T value : rows) {
+    if (!std::isfinite(value))
+      throw CheckpointError(file.path(), "tensor 'bank' holds values that are not finite");
+  }
+  const double reweighting = detail::metadata_number(file, "reweighting");
+  DefectBank<B> bank(
+      backend,
+      {.width = stored.shape[1], .pool = stored.shape[0], .reweighting = static_cast<Index>(reweighting)});
+  bank.restore(MatrixView<const T>(rows.data(), stored.shape[0], stored.shape[1]),
+               detail::metadata_number(file, "radius"));
+  return bank;
+}
+
+}  // namespace dssl

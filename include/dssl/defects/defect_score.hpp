@@ -1,0 +1,117 @@
+// What every way of finding defects gives: a score and a heat map for each image, and their counts.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/features/bilinear.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/feature_pass.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/metrics/detection.hpp>
+#include <dssl/nn/position.hpp>
+#include <dssl/views/blur.hpp>
+#include <dssl/views/planar_image.hpp>
+
+namespace dssl {
+
+/// The two classes of a mask of defects: 0 normal, 1 defect.
+[[nodiscard]] inline ClassMap defect_classes() { return ClassMap({.classes = 2, .void_ids = {}}); }
+
+/// A source whose masks say 1 for every pixel of a defect, whatever the file calls it.
+template <class Source>
+class BinaryMasks {
+ public:
+  explicit BinaryMasks(const Source& source) : x_source(source) {}
+  [[nodiscard]] Index size() const { return x_source.size(); }
+  [[nodiscard]] std::string name(Index i) const { return x_source.name(i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    LabelledImage out = detail::with_mask(x_source.load(i));
+    for (std::uint8_t& id : out.mask.pixels()) id = id != 0 ? 1 : 0;
+    return out;
+  }
+
+ private:
+  const Source& x_source;
+};
+
+/// One scored image, at the size of the input; valid during the callback.
+struct DefectScore {
+  DefectScore(Index place, double value, const LabelledInput& from, std::span<const float> map,
+              const InputOptions& size)
+      : index(place),
+        score(value),
+        defect(std::find(from.labels.begin(), from.labels.end(), std::uint8_t{1}) != from.labels.end()),
+        height(size.height),
+        width(size.width),
+        input(from.image),
+        heat_map(map),
+        truth(from.labels) {}
+
+  Index index = 0;      ///< in the source
+  double score = 0;     ///< of the image
+  bool defect = false;  ///< its mask at the input's size is not all 0
+  Index height = 0;     ///< of input and heat map
+  Index width = 0;
+  std::span<const float> input;         ///< (C,h,w); the probe's `renderer` makes it a picture
+  std::span<const float> heat_map;      ///< (h,w)
+  std::span<const std::uint8_t> truth;  ///< (h,w): 0 normal, 1 defect, `ClassMap::ignored` outside the image
+};
+
+/// The scores of a set, and what they are worth.
+struct DefectResult {
+  DetectionTally tally;
+  std::vector<double> normal_scores{};  ///< of images without a defect, in the source's order
+  std::vector<double> defect_scores{};
+  Index unreadable = 0;  ///< images left out
+
+  /// Counts an image's score, and its heat map against its mask. Throws `NonFiniteError`.
+  void add(const DefectScore& image) {
+    add_image(image.score, image.defect);
+    tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
+  }
+
+  /// Counts an image's score alone. Throws `NonFiniteError`.
+  void add_image(double score, bool defect) {
+    tally.add_image(score, defect);
+    (defect ? defect_scores : normal_scores).push_back(score);
+  }
+};
+
+/// Heat maps (h,w) from the scores (N) of an image's patches: enlarged bilinearly, then blurred.
+/// Test: tests/defects/defect_probe.cpp.
+class HeatMaps {
+ public:
+  /// `smoothing`: standard deviation of the blur in pixels of the map; 0: none.
+  HeatMaps(GridSize grid, Index height, Index width, double smoothing)
+      : x_grid(grid), x_height(height), x_width(width), x_smoothing(smoothing) {}
+
+  /// Valid until the next call. Throws `ShapeError` unless there is a score for each cell of the grid.
+  [[nodiscard]] std::span<const float> of(std::span<const float> scores) {
+    require_shape(static_cast<Index>(scores.size()) == x_grid.size(), "heat map of ", scores.size(),
+                  " scores; expected ", x_grid.height, " x ", x_grid.width);
+    x_heat.reshape(1, x_height, x_width);
+    const std::span<float> pixels(x_heat.plane(0), static_cast<std::size_t>(x_height * x_width));
+    enlarge<float>(pixels, scores, x_grid, x_height, x_width);
+    gaussian_blur(x_heat, x_smoothing, x_blur);
+    return pixels;
+  }
+
+ private:
+  GridSize x_grid;
+  Index x_height;
+  Index x_width;
+  double x_smoothing;
+  PlanarImage<float> x_heat;
+  BlurWorkspace<float> x_blur;
+};
+
+}  // namespace dssl

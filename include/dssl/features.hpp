@@ -1,0 +1,18 @@
+// What a frozen backbone makes of images: class tokens, patch maps, and what its tokens attend to.
+//
+//   class_map       ids of a mask as classes
+//   labelled_input  an image, and its mask, as a network takes them
+//   features        `FeatureExtractor`: class tokens and patch maps of a batch
+//   feature_pass    a whole source through it, loaded ahead
+//   token_trace     one image, its reference tokens and its attention
+//   bilinear        reads between the cells of a patch map
+//
+// A program that needs one part includes that part alone.
+#pragma once
+
+#include <dssl/features/bilinear.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/feature_pass.hpp>
+#include <dssl/features/features.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/features/token_trace.hpp>

@@ -1,0 +1,160 @@
+// A source of images through a frozen backbone, a batch at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <stop_token>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/features/labelled_input.hpp>
+
+namespace dssl {
+
+/// How a pass loads its images.
+struct FeaturePassOptions {
+  Index label_height = 0;  ///< of the labels handed on; 0: the input's
+  Index label_width = 0;
+  LoaderOptions loader{};
+  SkipPolicy skip{};
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    if (label_height < 0) throw OptionError("label_height", label_height, "0 (the input's) or more");
+    if (label_width < 0) throw OptionError("label_width", label_width, "0 (the input's) or more");
+    loader.validate();
+    skip.validate();
+  }
+};
+
+/// One image of a pass; valid during the call.
+template <class T>
+struct PassedImage {
+  Index index = 0;                  ///< in the source
+  const LabelledInput& input;       ///< (C,h,w) and its labels
+  MatrixView<const T> patches;      ///< (N,D) in the backend's memory; empty where not read
+  MatrixView<const T> class_token;  ///< (1,D) likewise
+};
+
+/// What a pass went over.
+struct FeaturePassCount {
+  Index images = 0;
+  Index unreadable = 0;  ///< left out
+};
+
+namespace detail {
+
+/// What a probe of patch tokens renders its images with: the extractor's sizes, the rest from the probe's options.
+/// Throws `OptionError` if the extractor does not read patches.
+template <class Extractor, class Options>
+[[nodiscard]] InputOptions probe_input(const Extractor& extractor, const Options& options) {
+  if (!extractor.options().reads.patch) throw OptionError("reads", "no patches", "an extractor that reads patches");
+  return {.height = extractor.options().height,
+          .width = extractor.options().width,
+          .channels = extractor.options().channels,
+          .fit = options.fit,
+          .interpolation = options.interpolation,
+          .mean = options.mean,
+          .deviation = options.deviation};
+}
+
+[[nodiscard]] inline LabelledImage with_mask(LabelledImage picture) { return picture; }
+[[nodiscard]] inline LabelledImage with_mask(AnyImage image) {
+  Image<std::uint8_t> mask(height(image), width(image), 1);
+  return {std::move(image), std::move(mask)};
+}
+
+}  // namespace detail
+
+/// An image of a pass as it was loaded.
+struct LoadedInput {
+  Index index = 0;  ///< in the source
+  LabelledInput input{};
+  std::vector<SkippedImage> skipped{};
+};
+
+/// Calls on_batch(std::vector<LoadedInput>&) with every readable image of a source, whole, in order, `batch` at
+/// a time (the last may be smaller).
+///
+/// Images come from a `SegmentationSource`, or from an `ImageSource`, which is taken to have a mask of zeros.
+/// They are loaded ahead on oneTBB's threads; memory is bounded by `loader.prefetch` and `batch` inputs.
+/// `on_batch` is called on the caller's thread; a stop request ends the pass with the batch it is in. Throws
+/// `DataError` where too many cannot be read, and what `on_batch` throws.
+/// Test: tests/probe/segmentation_probe.cpp, tests/probe/retrieval_probe.cpp.
+template <class Source, class OnBatch>
+FeaturePassCount pass_inputs(const InputRenderer& renderer, const Source& source, Index batch,
+                             const FeaturePassOptions& options, const SkipCounter::Warn& on_skip,
+                             const std::stop_token& token, const OnBatch& on_batch) {
+  static_assert(SegmentationSource<Source> || ImageSource<Source>,
+                "a pass takes a SegmentationSource or an ImageSource");
+  options.validate();
+  const Index label_height = options.label_height > 0 ? options.label_height : renderer.options().height;
+  const Index label_width = options.label_width > 0 ? options.label_width : renderer.options().width;
+  SkipCounter skips(options.skip, on_skip);
+  OrderedLoader<LoadedInput> loader(
+      source.size(),
+      [&](Index i) -> std::optional<LoadedInput> {
+        LoadedInput out{.index = i};
+        try {
+          out.input = renderer.render(detail::with_mask(source.load(i)), label_height, label_width);
+        } catch (const ImageError& error) {
+          out.skipped.push_back({i, source.name(i), error.what()});
+        }
+        return out;
+      },
+      options.loader, token);
+  const auto limit = static_cast<std::size_t>(batch);
+  std::vector<LoadedInput> loaded;
+  FeaturePassCount count;
+  for (bool more = true; more && !token.stop_requested();) {
+    loaded.clear();
+    while (loaded.size() < limit) {
+      std::optional<LoadedInput> next = loader.next();
+      more = next.has_value();
+      if (!more) break;
+      skips.count(next->skipped);
+      if (!next->input.image.empty()) loaded.push_back(std::move(*next));
+    }
+    if (loaded.empty() || token.stop_requested()) break;
+    count.images += static_cast<Index>(loaded.size());
+    on_batch(loaded);
+  }
+  count.unreadable = skips.unreadable();
+  return count;
+}
+
+/// Calls each(PassedImage) for every readable image of a source, whole, in order, with its features.
+///
+/// As `pass_inputs`, by batches of the extractor's.
+template <class Extractor, class Source, class Each>
+FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& renderer, const Source& source,
+                               const FeaturePassOptions& options, const SkipCounter::Warn& on_skip,
+                               const std::stop_token& token, const Each& each) {
+  using T = typename Extractor::T;
+  const Index limit = extractor.options().batch;
+  std::vector<float> images;
+  images.reserve(static_cast<std::size_t>(limit * extractor.image_size()));
+  return pass_inputs(renderer, source, limit, options, on_skip, token, [&](std::vector<LoadedInput>& batch) {
+    images.clear();
+    for (const LoadedInput& loaded : batch)
+      images.insert(images.end(), loaded.input.image.begin(), loaded.input.image.end());
+    extractor.forward(images);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const MatrixView<const T> class_tokens = extractor.class_tokens();
+      each(PassedImage<T>{.index = batch[i].index,
+                          .input = batch[i].input,
+                          .patches = extractor.patch_map(static_cast<Index>(i)),
+                          .class_token = class_tokens.empty() ? MatrixView<const T>{}
+                                                              : class_tokens.rows(static_cast<Index>(i), 1)});
+    }
+  });
+}
+
+}  // namespace dssl

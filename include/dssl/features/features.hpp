@@ -1,0 +1,356 @@
+// A frozen backbone that turns images into class tokens and patch maps.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/backend/place.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/sequence.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/io/weights.hpp>
+#include <dssl/nn/block.hpp>
+#include <dssl/nn/parameters.hpp>
+#include <dssl/nn/position.hpp>
+#include <dssl/nn/token_layout.hpp>
+
+namespace dssl {
+
+/// Sizes a feature extractor is made for.
+struct FeatureOptions {
+  Index height = 224;  ///< of the images in pixels; a multiple of the backbone's patch
+  Index width = 224;
+  Index batch = 1;                                     ///< images at a time, at most
+  Index channels = 0;                                  ///< 0: the backbone's own number
+  GroupSet reads{.class_token = true, .patch = true};  ///< which tokens are read; no references
+  /// Blocks whose tokens are read, side by side in this order, from 0; negative ones count from the end (-1
+  /// is the last). Empty: the last alone.
+  std::vector<Index> blocks{};
+  bool norm = true;    ///< the backbone's last norm is applied to the tokens of each block
+  bool flips = false;  ///< tokens are the mean of those of the image and of its mirror image, mirrored back
+};
+
+/// A backbone with its weights and buffers for images of one size, in a backend's memory; forward passes
+/// only.
+///
+/// Without reference tokens the four relations in which class and patches see each other are one and the
+/// same, so the default serves a backbone trained under any of them; `all_query_relation` is the exception.
+/// With several blocks a token has W = D x blocks numbers, those of the first block named first; W = D
+/// otherwise. Flips double the cost. Nothing is allocated after construction. Test: checkpoints.safetensors,
+/// and each block's own output (tests/features/features.cpp).
+template <class Backbone, Backend B, AttentionRelation Relation = private_relation>
+class FeatureExtractor {
+ public:
+  using T = typename B::Scalar;
+  using Config = typename Backbone::Config;
+
+  /// Weights are zero until `load`. Throws `OptionError` naming the field.
+  FeatureExtractor(const B& backend, const FeatureOptions& options)
+      : FeatureExtractor(backend, options, {}) {}
+
+  /// An extractor for images of another size, or of other blocks, with the weights of `other`: the two share
+  /// one copy, so that `load` of either changes both. Throws `OptionError`, also for other channels.
+  FeatureExtractor(const FeatureExtractor& other, const FeatureOptions& options)
+      : FeatureExtractor(other.x_backend, options, other.x_weight_buffer) {
+    if (x_config.channels != other.x_config.channels)
+      throw OptionError("channels", x_config.channels,
+                        join("those of the weights, ", other.x_config.channels));
+  }
+
+  [[nodiscard]] const B& backend() const { return x_backend; }
+  [[nodiscard]] const FeatureOptions& options() const { return x_options; }
+  [[nodiscard]] const Config& config() const { return x_config; }
+  /// The backbone's parameters, as `load` takes them.
+  [[nodiscard]] const ParameterLayout& layout() const { return x_layout; }
+  [[nodiscard]] const MemoryPlan& memory_plan() const { return x_plan; }
+  /// Patches down and across.
+  [[nodiscard]] GridSize grid() const {
+    return {x_options.height / x_config.patch, x_options.width / x_config.patch};
+  }
+  /// W: numbers of a token.
+  [[nodiscard]] Index width() const { return x_config.width * static_cast<Index>(x_blocks.size()); }
+  /// Values of one image: C h w.
+  [[nodiscard]] Index image_size() const { return x_config.channels * x_options.height * x_options.width; }
+
+  /// Takes the weights from host memory, laid out by `layout()`. Throws `ShapeError`.
+  void load(std::span<const T> weights) {
+    require_shape(static_cast<Index>(weights.size()) == x_layout.total(), "weights of ", weights.size(),
+                  " elements; the layout has ", x_layout.total());
+    x_backend.upload(x_weights.data(), weights);
+  }
+
+  /// Takes the weights from a file, as `load_backbone`. Throws `CheckpointError`.
+  LoadedBackbone load(const SafetensorsFile& file) {
+    std::vector<T> flat(static_cast<std::size_t>(x_layout.total()));
+    LoadedBackbone loaded = load_backbone(std::span<T>(flat), x_layout, file);
+    load(std::span<const T>(flat));
+    return loaded;
+  }
+
+  /// Computes the tokens of images (n,C,h,w) in host memory, n at most the batch; they are then in
+  /// `class_tokens()` and `patch_map(i)`. Returns n. Throws `ShapeError`.
+  Index forward(std::span<const float> images) {
+    const auto each = static_cast<std::size_t>(image_size());
+    const auto count = static_cast<Index>(images.size() / each);
+    require_shape(images.size() % each == 0 && count >= 1 && count <= x_options.batch, "features of ",
+                  images.size(), " values; expected 1 to ", x_options.batch, " images of ", each);
+    x_compute(images);
+    if (x_options.flips) {
+      x_backend.copy(VectorView<T>(x_mean.data(), x_mean.size()),
+                     VectorView<const T>(x_read_out().data(), x_mean.size()));
+      x_mirror(images);
+      x_compute(x_mirrored_images);
+      x_backend.copy_rows(x_mirrored, RowIndex{}, x_read_out(), x_mirror_rows);
+      x_backend.lerp(VectorView<T>(x_mean.data(), x_mean.size()),
+                     VectorView<const T>(x_mirrored.data(), x_mirrored.size()), 0.5);
+    }
+    return count;
+  }
+
+  /// (B,W) in the backend's memory, of the last `forward`; empty where class tokens are not read.
+  [[nodiscard]] MatrixView<const T> class_tokens() const {
+    if (!x_options.reads.class_token) return {};
+    return x_out().rows(x_tokens.output_begin(TokenGroup::class_token), x_options.batch);
+  }
+
+  /// (N,W) of image i of the last `forward`, in the backend's memory; empty where patches are not read.
+  [[nodiscard]] MatrixView<const T> patch_map(Index i) const {
+    if (!x_options.reads.patch) return {};
+    return x_out().rows(x_tokens.output_begin(TokenGroup::patch) + i * grid().size(), grid().size());
+  }
+
+  /// class_out (n,W) =, patch_out (n,N,W) =: the tokens of n images (n,C,h,w), all in host memory; either may
+  /// be empty. Any n: images are taken a batch at a time. Throws `ShapeError`.
+  void extract(std::span<T> class_out, std::span<T> patch_out, std::span<const float> images) {
+    const auto each = static_cast<std::size_t>(image_size());
+    const auto class_each = static_cast<std::size_t>(width());
+    const auto patch_each = static_cast<std::size_t>(grid().size() * width());
+    const std::size_t n = images.size() / each;
+    require_shape(images.size() == n * each, "extract: ", images.size(), " values; expected images of ",
+                  each);
+    require_shape(class_out.empty() || (x_options.reads.class_token && class_out.size() == n * class_each),
+                  "extract: room for ", class_out.size(), " values of class tokens; expected ",
+                  n * class_each, " and an extractor that reads them");
+    require_shape(patch_out.empty() || (x_options.reads.patch && patch_out.size() == n * patch_each),
+                  "extract: room for ", patch_out.size(), " values of patch maps; expected ", n * patch_each,
+                  " and an extractor that reads them");
+    const auto batch = static_cast<std::size_t>(x_options.batch);
+    for (std::size_t first = 0; first < n; first += batch) {
+      const std::size_t count = std::min(batch, n - first);
+      forward(images.subspan(first * each, count * each));
+      if (!class_out.empty()) {
+        x_backend.download(class_out.subspan(first * class_each, count * class_each), class_tokens().data());
+      }
+      if (!patch_out.empty()) {
+        x_backend.download(patch_out.subspan(first * patch_each, count * patch_each), patch_map(0).data());
+      }
+    }
+  }
+
+ private:
+  FeatureExtractor(const B& backend, const FeatureOptions& options, std::shared_ptr<Buffer> weights)
+      : x_backend(backend),
+        x_options(options),
+        x_config(Backbone::config),
+        x_weight_buffer(std::move(weights)) {
+    if (options.channels != 0) x_config.channels = options.channels;
+    x_options.channels = x_config.channels;
+    x_check();
+    x_resolve_blocks();
+    Backbone::add_parameters(x_layout, x_config, false, "");
+    x_tokens = TokenLayout({{.count = options.batch, .grid = grid(), .references = 0}}, options.reads);
+    const std::size_t weight_bytes = static_cast<std::size_t>(x_layout.total()) * sizeof(T);
+    const bool own_weights = x_weight_buffer == nullptr;
+    if (own_weights) x_weight_buffer = std::make_shared<Buffer>(backend.allocate(weight_bytes));
+    x_weights = VectorView<T>(reinterpret_cast<T*>(x_weight_buffer->data()), x_layout.total());
+    Arena measure;
+    x_place(measure);
+    x_plan = measure.plan();
+    if (own_weights) x_plan.entries.insert(x_plan.entries.begin(), {"weights", weight_bytes});
+    x_buffer = backend.allocate(measure.high_water());
+    Arena live(x_buffer);
+    x_place(live);
+    // Rows of a batch that is not full are computed too: what lies there must be numbers.
+    x_backend.fill(VectorView<T>(x_images().data(), x_images().size()), T{0});
+    const auto image_values = static_cast<std::size_t>(options.batch * image_size());
+    if constexpr (!std::is_same_v<T, float>) x_staging.resize(image_values);
+    if (options.flips) x_mirrored_images.reserve(image_values);
+  }
+
+  void x_resolve_blocks() {
+    for (const Index block : x_options.blocks) {
+      const Index number = block < 0 ? block + x_config.depth : block;
+      if (number < 0 || number >= x_config.depth ||
+          std::count(x_blocks.begin(), x_blocks.end(), number) > 0) {
+        throw OptionError("blocks", block,
+                          join("each block once, -", x_config.depth, " to ", x_config.depth - 1));
+      }
+      x_blocks.push_back(number);
+    }
+    if (x_blocks.empty()) x_blocks.push_back(x_config.depth - 1);
+    // The last block's tokens under the last norm are what the backbone gives anyway.
+    x_taps_blocks = x_blocks.size() > 1 || x_blocks.front() != x_config.depth - 1 || !x_options.norm;
+  }
+
+  /// Tokens of the last pass, in output order.
+  [[nodiscard]] MatrixView<const T> x_read_out() const {
+    return x_taps_blocks ? MatrixView<const T>(x_side_by_side) : MatrixView<const T>(x_activations.out);
+  }
+  [[nodiscard]] MatrixView<const T> x_out() const {
+    return x_options.flips ? MatrixView<const T>(x_mean) : x_read_out();
+  }
+
+  void x_compute(std::span<const float> images) {
+    if constexpr (std::is_same_v<T, float>) {
+      x_backend.upload(x_images().data(), images);
+    } else {
+      std::copy(images.begin(), images.end(), x_staging.begin());
+      x_backend.upload(x_images().data(), std::span<const T>(x_staging).first(images.size()));
+    }
+    if (!x_taps_blocks) {
+      Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens,
+                                           x_device, {});
+      return;
+    }
+    const auto on_block = [this](Index block, MatrixView<const T> x) { x_read_block(block, x); };
+    static_assert(
+        requires {
+          Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config,
+                                               x_tokens, x_device, {}, on_block);
+        },
+        "a backbone whose features are extracted takes a function to call after each block as its last "
+        "argument");
+    Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens,
+                                         x_device, {}, on_block);
+  }
+
+  /// Puts a block's tokens beside those of the others, if it is one of those that are read.
+  void x_read_block(Index block, MatrixView<const T> x) {
+    const auto found = std::find(x_blocks.begin(), x_blocks.end(), block);
+    if (found == x_blocks.end()) return;
+    // Row r of the tokens is row r * blocks + place of the same memory cut into rows of D.
+    const auto count = static_cast<Index>(x_blocks.size());
+    const MatrixView<T> out(x_side_by_side.data(), x_side_by_side.rows() * count, x_config.width);
+    const RowIndex place = x_places[static_cast<std::size_t>(found - x_blocks.begin())];
+    const bool last = block + 1 == x_config.depth;  // holds the rows that are read alone
+    const RowIndex rows = last ? RowIndex{} : x_device.read_rows;
+    if (!x_options.norm) {
+      x_backend.copy_rows(out, place, x, rows);
+      return;
+    }
+    if (!last) {
+      x_backend.copy_rows(x_block, RowIndex{}, x, rows);
+      x = x_block;
+    }
+    // The backbone's own output is not written yet: a place for the normed rows.
+    x_backend.layer_norm_forward(x_activations.out, x_activations.mean, x_activations.inverse_std, x,
+                                 x_bound.norm_weight, x_bound.norm_bias, layer_norm_epsilon);
+    x_backend.copy_rows(out, place, MatrixView<const T>(x_activations.out), RowIndex{});
+  }
+
+  /// Images with their rows reversed.
+  void x_mirror(std::span<const float> images) {
+    x_mirrored_images.assign(images.begin(), images.end());
+    for (auto row = x_mirrored_images.begin(); row != x_mirrored_images.end(); row += x_options.width)
+      std::reverse(row, row + x_options.width);
+  }
+
+  /// For each token that is read, the one that stands at its place in the mirror image.
+  [[nodiscard]] std::vector<std::int32_t> x_mirrored_rows() const {
+    std::vector<std::int32_t> out;
+    const auto add = [&](Index row) { out.push_back(static_cast<std::int32_t>(row)); };
+    if (x_options.reads.class_token) {
+      for (Index i = 0; i < x_options.batch; ++i) add(i);
+    }
+    if (x_options.reads.patch) {
+      const Index begin = x_tokens.output_begin(TokenGroup::patch);
+      for (Index line = 0; line < x_options.batch * grid().height; ++line) {
+        for (Index x = 0; x < grid().width; ++x) add(begin + line * grid().width + grid().width - 1 - x);
+      }
+    }
+    return out;
+  }
+
+  void x_check() const {
+    const auto check_extent = [&](const char* field, Index value) {
+      if (value < x_config.patch || value % x_config.patch != 0) {
+        throw OptionError(field, value, join("a multiple of the patch, ", x_config.patch, " pixels"));
+      }
+    };
+    check_extent("height", x_options.height);
+    check_extent("width", x_options.width);
+    if (x_options.batch < 1) throw OptionError("batch", x_options.batch, "at least 1");
+    if (x_options.channels < 1) throw OptionError("channels", x_options.channels, "at least 1");
+    if (x_options.reads.reference)
+      throw OptionError("reads", "reference tokens", "class token, patches or both");
+    if (!x_options.reads.class_token && !x_options.reads.patch) {
+      throw OptionError("reads", "nothing", "class token, patches or both");
+    }
+  }
+
+  [[nodiscard]] TensorView<T, 4> x_images() const { return x_inputs.images[0]; }
+
+  void x_place(Arena& arena) {
+    x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
+    x_inputs = Backbone::template Inputs<T>::place(x_backend, arena, x_config, x_tokens);
+    arena.name_part("images and token layout");
+    x_activations = Backbone::template Activations<T>::take(arena, x_config, x_tokens, false);
+    arena.name_part("activations");
+    const Index rows = x_tokens.read_count();
+    if (x_taps_blocks) {
+      x_side_by_side = arena.template matrix<T>(rows, width());
+      x_block = arena.template matrix<T>(rows, x_config.width);
+      x_places.clear();
+      const auto count = static_cast<Index>(x_blocks.size());
+      for (Index block = 0; block < count; ++block) {
+        std::vector<std::int32_t> place;
+        for (Index row = 0; row < rows; ++row)
+          place.push_back(static_cast<std::int32_t>(row * count + block));
+        x_places.push_back(place_copy(x_backend, arena, place));
+      }
+      arena.name_part("tokens of blocks");
+    }
+    if (x_options.flips) {
+      x_mean = arena.template matrix<T>(rows, width());
+      x_mirrored = arena.template matrix<T>(rows, width());
+      x_mirror_rows = place_copy(x_backend, arena, x_mirrored_rows());
+      arena.name_part("flips");
+    }
+    ParameterCursor<const T> next(x_layout, x_weights.data());
+    x_bound = Backbone::template Parameters<const T>::bind(next, x_config, false);
+  }
+
+  B x_backend;
+  FeatureOptions x_options;
+  Config x_config;
+  ParameterLayout x_layout;
+  TokenLayout x_tokens;
+  std::vector<Index> x_blocks;  // that are read, from 0
+  bool x_taps_blocks = false;   // the backbone's own output is not what is read
+  MemoryPlan x_plan;
+  std::shared_ptr<Buffer> x_weight_buffer;
+  Buffer x_buffer;
+  VectorView<T> x_weights;
+  DeviceTokenLayout x_device;
+  typename Backbone::template Inputs<T> x_inputs;
+  typename Backbone::template Activations<T> x_activations;
+  typename Backbone::template Parameters<const T> x_bound;
+  std::vector<T> x_staging;
+  std::vector<float> x_mirrored_images;
+  MatrixView<T> x_side_by_side;    // (M',W) tokens of the blocks
+  MatrixView<T> x_block;           // (M',D) of one block
+  std::vector<RowIndex> x_places;  // of each block's tokens among all
+  MatrixView<T> x_mean;            // (M',W) of image and mirror image
+  MatrixView<T> x_mirrored;        // (M',W)
+  RowIndex x_mirror_rows;
+};
+
+}  // namespace dssl

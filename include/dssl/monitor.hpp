@@ -1,0 +1,10 @@
+// What held-out images say of a backbone while it is trained, and which weights are kept for it.
+//
+//   feature_monitor  figures of a backbone, a call an epoch
+//   best_weights     the best weights so far, in a file
+//
+// A program that needs one part includes that part alone.
+#pragma once
+
+#include <dssl/monitor/best_weights.hpp>
+#include <dssl/monitor/feature_monitor.hpp>

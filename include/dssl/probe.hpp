@@ -1,0 +1,26 @@
+// What labels make of features: linear probes, retrieval, clusters, and fine-tuning of the whole backbone.
+//
+//   linear_probe           classification, several learning rates at once
+//   linear_segmenter       a linear classifier of patches
+//   segmentation_probe     its training and evaluation
+//   retrieval_probe        segmentation by looking up, no training
+//   cluster_probe          segmentation by clusters, no labels
+//   fine_tuned_classifier  the whole backbone, for classes
+//   fine_tuned_segmenter   the whole backbone, for masks
+//   tuned_network          what these train
+//   tuning_samples         what these train on
+//   drawn_crop             the part of an image that a sample shows
+//
+// A program that needs one part includes that part alone.
+#pragma once
+
+#include <dssl/probe/cluster_probe.hpp>
+#include <dssl/probe/drawn_crop.hpp>
+#include <dssl/probe/fine_tuned_classifier.hpp>
+#include <dssl/probe/fine_tuned_segmenter.hpp>
+#include <dssl/probe/linear_probe.hpp>
+#include <dssl/probe/linear_segmenter.hpp>
+#include <dssl/probe/retrieval_probe.hpp>
+#include <dssl/probe/segmentation_probe.hpp>
+#include <dssl/probe/tuned_network.hpp>
+#include <dssl/probe/tuning_samples.hpp>

@@ -1,0 +1,196 @@
+// Segmentation by dense retrieval: a bank of labelled patches of one set, looked up for another.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/features/bilinear.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/feature_pass.hpp>
+#include <dssl/features/features.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/metrics/confusion.hpp>
+#include <dssl/probe/segmentation_probe.hpp>
+#include <dssl/search/dense_retrieval.hpp>
+#include <dssl/search/patch_labels.hpp>
+#include <dssl/search/row_sample.hpp>
+
+namespace dssl {
+
+/// Numbers of the probe; the input's size is the feature extractor's.
+struct RetrievalProbeOptions {
+  ClassOptions classes{};
+  Index memory = 1'024'000;  ///< patches in the bank, at most; shared out evenly among the images
+  PatchSampling sampling = PatchSampling::balanced;
+  Index neighbours = 30;
+  double temperature = 0.02;
+  InputFit fit = InputFit::stretch;
+  Interpolation interpolation = Interpolation::bilinear;
+  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> deviation{};
+  Index queries = 256;  ///< as in `NearestOptions`
+  Index block = 4096;
+  std::uint64_t seed = 0;
+  LoaderOptions loader{};
+  SkipPolicy skip{};
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    if (memory < 1) throw OptionError("memory", memory, "at least 1");
+    if (neighbours < 1) throw OptionError("neighbours", neighbours, "at least 1");
+    if (!(temperature > 0)) throw OptionError("temperature", temperature, "above 0");
+    loader.validate();
+    skip.validate();
+  }
+};
+
+/// How well the patch tokens of a frozen backbone find patches of their class: no weights are trained.
+///
+/// `remember` puts patches of each training image into the bank (each its share of `memory`, or all of its
+/// labelled patches if those are fewer); `evaluate` gives every patch of
+/// an image the mean label of its nearest ones, enlarges the label shares bilinearly to the input's size, and
+/// counts the classes with the largest share in one confusion matrix over the whole set. Both stream: memory
+/// is the bank, (D + C) numbers a patch, and a few batches of images. The result depends on weights, images,
+/// options and seed alone, not on the number of threads. Pixels without a class are neither remembered nor
+/// scored (the public open-hummingbird-eval counts them as class 0). Source: as `DenseRetrieval`.
+/// Test: tests/probe/retrieval_probe.cpp.
+template <class Backbone, Backend B>
+class RetrievalProbe {
+ public:
+  using T = typename B::Scalar;
+  using Extractor = FeatureExtractor<Backbone, B>;
+
+  std::function<void(Index)> on_images;  ///< images remembered, or evaluated, so far
+  std::function<void(const ProbePrediction&)> on_prediction;
+  SkipCounter::Warn on_skip;
+
+  /// `extractor` must read patches, hold its weights, and outlive the probe. Throws `OptionError`.
+  RetrievalProbe(Extractor& extractor, const RetrievalProbeOptions& options)
+      : x_extractor(extractor),
+        x_options((options.validate(), options)),
+        x_renderer(detail::probe_input(extractor, options), ClassMap(options.classes)) {
+    const Index n = extractor.grid().size();
+    const Index c = classes().classes();
+    x_shares.resize(static_cast<std::size_t>(n * c));
+    x_room =
+        extractor.backend().allocate(static_cast<std::size_t>(n * extractor.width()) * sizeof(T) +
+                                     Arena::alignment + static_cast<std::size_t>(n) * sizeof(std::int32_t));
+    Arena arena(x_room);
+    x_sampled = arena.template matrix<T>(n, extractor.width());
+    x_sampled_rows = arena.template vector<std::int32_t>(n);
+  }
+
+  [[nodiscard]] const RetrievalProbeOptions& options() const { return x_options; }
+  [[nodiscard]] const InputRenderer& renderer() const { return x_renderer; }
+  [[nodiscard]] const ClassMap& classes() const { return x_renderer.classes(); }
+  /// Patches in the bank.
+  [[nodiscard]] Index remembered() const { return x_bank ? x_bank->size() : 0; }
+
+  /// Fills the bank, in place of what it held, from a source's images. Throws `DataError` where no image has
+  /// a labelled patch. A stop request leaves the bank as far as it got.
+  template <SegmentationSource Source>
+  FeaturePassCount remember(const Source& source, const std::stop_token& token = {}) {
+    const Index count = source.size();
+    if (count < 1) throw DataError("the set to remember holds no images");
+    const GridSize grid = x_extractor.grid();
+    const Index most = std::min(x_options.memory, count * grid.size());
+    x_bank.emplace(x_extractor.backend(), DenseRetrievalOptions{.width = x_extractor.width(),
+                                                                .classes = classes().classes(),
+                                                                .memory = most,
+                                                                .neighbours = x_options.neighbours,
+                                                                .temperature = x_options.temperature,
+                                                                .queries = x_options.queries,
+                                                                .block = x_options.block});
+    Index done = 0;
+    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
+      const MatrixView<float> shares = x_shares_view();
+      patch_label_shares(shares, image.input.labels, x_renderer.options().height, x_renderer.options().width,
+                         grid);
+      const Index quota = row_quota(image.index, count, most);
+      x_remember(image.patches, shares,
+                 sample_patches(shares, quota, x_options.sampling,
+                                {.seed = x_options.seed,
+                                 .sample = static_cast<std::uint64_t>(image.index),
+                                 .view = 2,
+                                 .purpose = Purpose::probe}));
+      if (on_images) on_images(++done);
+    });
+    if (x_bank->size() == 0 && !token.stop_requested())
+      throw DataError("no image to remember can be read and has a labelled pixel");
+    return passed;
+  }
+
+  /// Predicts every image of a source and counts. Unreadable images are left out and reported.
+  /// Throws `DataError` where the bank is empty, or no image can be read, or too many cannot.
+  template <SegmentationSource Source>
+  [[nodiscard]] SegmentationResult evaluate(const Source& source, const std::stop_token& token = {}) {
+    if (remembered() == 0) throw DataError("dense retrieval: nothing was remembered before the evaluation");
+    const Index height = x_renderer.options().height;
+    const Index width = x_renderer.options().width;
+    SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
+    std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
+    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
+      const std::vector<std::uint8_t>& truth = image.input.labels;
+      const MatrixView<float> shares = x_shares_view();
+      x_bank->predict(shares, image.patches);
+      enlarged_classes<float>(predicted, shares, x_extractor.grid(), height, width);
+      result.confusion.add(std::span<const std::uint8_t>(truth), std::span<const std::uint8_t>(predicted));
+      ++result.images;
+      if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted});
+      if (on_images) on_images(result.images);
+    });
+    result.unreadable = passed.unreadable;
+    if (result.images == 0 && !token.stop_requested())
+      throw DataError("no image of the evaluation set can be read");
+    return result;
+  }
+
+ private:
+  template <class Source, class Each>
+  FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
+    return pass_features(x_extractor, x_renderer, source,
+                         {.loader = x_options.loader, .skip = x_options.skip}, on_skip, token, each);
+  }
+
+  [[nodiscard]] MatrixView<float> x_shares_view() {
+    return MatrixView<float>(x_shares.data(), x_extractor.grid().size(), classes().classes());
+  }
+
+  void x_remember(MatrixView<const T> patches, MatrixView<const float> shares,
+                  const std::vector<std::int32_t>& rows) {
+    if (rows.empty()) return;
+    const auto count = static_cast<Index>(rows.size());
+    const B& backend = x_extractor.backend();
+    backend.upload(x_sampled_rows.data(), std::span<const std::int32_t>(rows));
+    backend.copy_rows(x_sampled.rows(0, count), RowIndex{}, patches, RowIndex(x_sampled_rows.data(), count));
+    std::vector<float> values;
+    for (const std::int32_t row : rows)
+      values.insert(values.end(), shares.row(row), shares.row(row) + shares.cols());
+    x_bank->add(x_sampled.rows(0, count), MatrixView<const float>(values.data(), count, shares.cols()));
+  }
+
+  Extractor& x_extractor;
+  RetrievalProbeOptions x_options;
+  InputRenderer x_renderer;
+  std::optional<DenseRetrieval<B>> x_bank;
+  std::vector<float> x_shares;  // (N,C) of one image
+  Buffer x_room;
+  MatrixView<T> x_sampled;  // (N,D): the patches of an image that are remembered
+  VectorView<std::int32_t> x_sampled_rows;
+};
+
+}  // namespace dssl

@@ -1,0 +1,180 @@
+// Patch and image scores against the formulas written out, and means over neighbourhoods.
+#include "catch.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <span>
+#include <vector>
+
+#include <dssl/backend/place.hpp>
+#include <dssl/backend/reference.hpp>
+#if __has_include(<dssl/backend/cpu.hpp>)
+#include <dssl/backend/cpu.hpp>
+#endif
+#include <dssl/defects/defect_bank.hpp>
+#include <dssl/defects/neighbourhood.hpp>
+
+#include "thrown.hpp"
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+double distance(const double* a, const double* b, Index width) {
+  double sum = 0;
+  for (Index d = 0; d < width; ++d) sum += (a[d] - b[d]) * (a[d] - b[d]);
+  return std::sqrt(sum);
+}
+
+template <Backend B>
+void check(const B& backend) {
+  using T = typename B::Scalar;
+  INFO(backend.describe());
+  constexpr Index width = 4;
+  constexpr Index n = 120;
+  constexpr Index m = 30;
+  std::mt19937 random(1);
+  std::normal_distribution<double> normal;
+  std::vector<T> bank(n * width);
+  std::vector<T> test(m * width);
+  for (T& v : bank) v = static_cast<T>(normal(random));
+  for (T& v : test) v = static_cast<T>(1.5 * normal(random));
+  const std::vector<double> rows(bank.begin(), bank.end());
+  const std::vector<double> queries(test.begin(), test.end());
+  for (const Index reweighting : {0, 1, 3, 9, 500}) {
+    DefectBank<B> defects(
+        backend, {.width = width, .pool = 200, .coreset = 1.0, .reweighting = reweighting, .queries = 7});
+    defects.add(MatrixView<const T>(bank.data(), 50, width));
+    defects.add(MatrixView<const T>(bank.data() + 50 * width, n - 50, width));
+    CHECK(defects.added() == n);
+    defects.build();
+    CHECK(defects.size() == n);
+    std::vector<float> scores(m);
+    const double image = defects.score(scores, MatrixView<const T>(test.data(), m, width));
+
+    // Equations 6 and 7.
+    double most = -1;
+    Index most_patch = 0;
+    Index most_row = 0;
+    for (Index q = 0; q < m; ++q) {
+      double least = 1e300;
+      Index nearest = 0;
+      for (Index i = 0; i < n; ++i) {
+        const double d = distance(queries.data() + q * width, rows.data() + i * width, width);
+        if (d < least) {
+          least = d;
+          nearest = i;
+        }
+      }
+      CHECK(scores[static_cast<std::size_t>(q)] == Approx(least).epsilon(1e-5));
+      if (least > most) {
+        most = least;
+        most_patch = q;
+        most_row = nearest;
+      }
+    }
+    double expected = most;
+    if (reweighting > 1) {
+      std::vector<Index> order(n);
+      std::iota(order.begin(), order.end(), Index{0});
+      std::sort(order.begin(), order.end(), [&](Index a, Index b) {
+        return distance(rows.data() + a * width, rows.data() + most_row * width, width) <
+               distance(rows.data() + b * width, rows.data() + most_row * width, width);
+      });
+      order.resize(static_cast<std::size_t>(std::min(reweighting, n)));
+      double sum = 0;
+      for (const Index i : order)
+        sum += std::exp(distance(queries.data() + most_patch * width, rows.data() + i * width, width));
+      expected = (1 - std::exp(most) / sum) * most;
+    }
+    INFO("reweighting " << reweighting);
+    CHECK(image == Approx(expected).epsilon(1e-5).margin(1e-12));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("patch and image scores are PatchCore's") {
+  check(Reference<double>());
+  check(Reference<float>());
+#if __has_include(<dssl/backend/cpu.hpp>)
+  check(Cpu({.threads = 2}));
+#endif
+}
+
+TEST_CASE("a bank keeps the share or the number of rows that was asked for, and what it keeps scores 0") {
+  std::mt19937 random(2);
+  std::normal_distribution<double> normal;
+  std::vector<double> rows(500 * 3);
+  for (double& v : rows) v = normal(random);
+  const MatrixView<const double> view(rows.data(), 500, 3);
+  const auto built = [&](const DefectBankOptions& options) {
+    DefectBank<Reference<double>> bank(Reference<double>(), options);
+    bank.add(view);
+    bank.build();
+    std::vector<float> scores(500);
+    bank.score(scores, view);
+    CHECK(std::count(scores.begin(), scores.end(), 0.0F) == bank.size());
+    CHECK(*std::max_element(scores.begin(), scores.end()) == Approx(bank.radius()).margin(1e-12));
+    return bank.size();
+  };
+  CHECK(built({.width = 3, .pool = 500}) == 50);
+  CHECK(built({.width = 3, .pool = 600, .coreset_size = 77}) == 77);
+  CHECK(built({.width = 3, .pool = 500, .coreset_size = 9999}) == 500);
+  CHECK(built({.width = 3, .pool = 500, .coreset = 1e-9}) == 1);
+}
+
+TEST_CASE("a far patch is scored without overflow, and a bank says what is wrong with its use") {
+  DefectBank<Reference<double>> bank(Reference<double>(), {.width = 1, .pool = 4, .coreset = 1.0});
+  const std::vector<double> rows{0, 1, 2, 3};
+  const std::vector<double> far{1e6};
+  std::vector<float> score(1);
+  const MatrixView<const double> view(rows.data(), 4, 1);
+  CHECK(contains(thrown_by<DataError>([&] { bank.build(); }), "no normal patches"));
+  CHECK(contains(thrown_by<DataError>([&] { bank.score(score, view.rows(0, 1)); }), "before it was built"));
+  bank.add(view);
+  CHECK(contains(thrown_by<ShapeError>([&] { bank.add(view); }), "pool of 4 rows"));
+  bank.build();
+  const double image = bank.score(score, MatrixView<const double>(far.data(), 1, 1));
+  const double expected = 1 - 1 / (1 + std::exp(1.0) + std::exp(2.0) + std::exp(3.0));
+  CHECK(image == Approx(expected * (1e6 - 3)).epsilon(1e-9));
+  CHECK(contains(thrown_by<ShapeError>([&] { bank.score(score, view); }), "1 places"));
+  CHECK(contains(thrown_by<OptionError>([] {
+                   DefectBank<Reference<double>>(Reference<double>(), {.width = 1, .pool = 4, .coreset = 0});
+                 }),
+                 "'coreset' is 0"));
+}
+
+TEST_CASE("means over 3 x 3 cells leave out what lies beyond the edge") {
+  const GridSize grid{3, 4};
+  std::vector<double> cells(12);
+  std::iota(cells.begin(), cells.end(), 1.0);
+  const Reference<double> backend;
+  for (const Index extent : {1, 3}) {
+    const auto taps = neighbourhood_taps<double>(grid, extent);
+    std::vector<double> out(12);
+    backend.sample_rows_forward(MatrixView<double>(out.data(), 12, 1),
+                                MatrixView<const double>(cells.data(), 12, 1),
+                                VectorView<const Taps<double>>(taps.data(), 12));
+    for (Index y = 0; y < 3; ++y) {
+      for (Index x = 0; x < 4; ++x) {
+        double sum = 0;
+        double count = 0;
+        for (Index v = 0; v < 3; ++v) {
+          for (Index u = 0; u < 4; ++u) {
+            if (std::abs(v - y) > extent / 2 || std::abs(u - x) > extent / 2) continue;
+            sum += cells[static_cast<std::size_t>(v * 4 + u)];
+            count += 1;
+          }
+        }
+        CHECK(out[static_cast<std::size_t>(y * 4 + x)] == Approx(sum / count));
+      }
+    }
+  }
+  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(neighbourhood_taps<double>(grid, 5)); }),
+                 "'neighbourhood' is 5"));
+}

@@ -1,0 +1,231 @@
+// Defects found with normal images alone, on pictures that a random backbone can tell apart.
+#include "catch.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dssl/backend/reference.hpp>
+#if __has_include(<dssl/backend/cpu.hpp>)
+#include <dssl/backend/cpu.hpp>
+#endif
+#include <dssl/defects/defect_bank_file.hpp>
+#include <dssl/defects/defect_probe.hpp>
+#include <dssl/metrics/calibration.hpp>
+
+#include "halves.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+/// Stripes with noise; in every second image of a set with defects a bright spot.
+class Stripes {
+ public:
+  Stripes(Index count, std::uint64_t seed, bool defects) : x_count(count), x_seed(seed), x_defects(defects) {}
+
+  [[nodiscard]] Index size() const { return x_count; }
+  [[nodiscard]] std::string name(Index i) const { return join("stripes ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    RandomStream random({.seed = x_seed, .sample = static_cast<std::uint64_t>(i)});
+    Image<std::uint8_t> image(32, 48, 3);
+    LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(32, 48, 1)};
+    const bool defect = x_defects && i % 2 == 1;
+    const Index top = random.below(22);
+    const Index left = random.below(38);
+    for (Index y = 0; y < 32; ++y) {
+      for (Index x = 0; x < 48; ++x) {
+        const bool spot = defect && y >= top && y < top + 10 && x >= left && x < left + 10;
+        out.mask(y, x, 0) = spot ? 200 : 0;
+        for (Index c = 0; c < 3; ++c)
+          image(y, x, c) = static_cast<std::uint8_t>((spot             ? 190
+                                                      : x / 4 % 2 == 0 ? 100
+                                                                       : 60) +
+                                                     random.below(20));
+      }
+    }
+    out.image = std::move(image);
+    return out;
+  }
+
+ private:
+  Index x_count;
+  std::uint64_t x_seed;
+  bool x_defects;
+};
+
+/// Normal stripes a third as wide: the rest of the input is padding.
+class Narrow {
+ public:
+  [[nodiscard]] Index size() const { return 4; }
+  [[nodiscard]] std::string name(Index i) const { return join("narrow ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    const LabelledImage wide = Stripes(4, 9, false).load(i);
+    const auto& from = std::get<Image<std::uint8_t>>(wide.image);
+    Image<std::uint8_t> image(32, 16, 3);
+    for (Index y = 0; y < 32; ++y) {
+      for (Index x = 0; x < 16; ++x) {
+        for (Index c = 0; c < 3; ++c) image(y, x, c) = from(y, x, c);
+      }
+    }
+    return {.image = std::move(image), .mask = Image<std::uint8_t>(32, 16, 1)};
+  }
+};
+
+struct Outcome {
+  double image = 0;
+  double pixel = 0;
+  double aupro = 0;
+  std::vector<double> normal, defect;
+};
+
+template <Backend B>
+Outcome run(const B& backend, const DefectProbeOptions& options, Index batch = 4) {
+  auto features = halves_extractor(backend, batch);
+  DefectProbe<HalvesBackbone, B> probe(features, options);
+  CHECK(probe.learn(ImagesOf<Stripes>(Stripes(10, 1, false))).images == 10);
+  Index seen = 0;
+  probe.on_score = [&](const DefectScore& s) {
+    CHECK(s.index == seen++);
+    CHECK(s.defect == (s.index % 2 == 1));
+    CHECK(s.heat_map.size() == 32 * 48);
+    CHECK(s.truth.size() == 32 * 48);
+  };
+  const DefectResult result = probe.evaluate(Stripes(12, 2, true));
+  CHECK(seen == 12);
+  CHECK(result.tally.region_count() == 6);
+  return {auroc(result.tally.images()), auroc(result.tally.pixels()), result.tally.aupro(),
+          result.normal_scores, result.defect_scores};
+}
+
+}  // namespace
+
+TEST_CASE("defects stand out from what normal images hold, the same for any threads and batches") {
+  const DefectProbeOptions options{.coreset = 0.5, .smoothing = 2, .seed = 3};
+  const Outcome exact = run(Reference<double>(), options);
+  CHECK(exact.image == 1);
+  CHECK(exact.pixel > 0.9);
+  CHECK(exact.aupro > 0.7);
+  CHECK(exact.normal.size() == 6);
+  const Outcome single = run(Reference<double>(), options, 1);
+  CHECK(single.defect == exact.defect);
+  // Without coreset, neighbourhood, reweighting and blur; with little memory; padded.
+  CHECK(run(Reference<double>(), {.coreset = 1.0, .reweighting = 0, .neighbourhood = 1, .smoothing = 0})
+            .image == 1);
+  CHECK(run(Reference<double>(), {.pool = 60, .coreset_size = 20, .projection = 8}).image > 0.9);
+  CHECK(run(Reference<double>(), {.fit = InputFit::pad}).image == 1);
+#if __has_include(<dssl/backend/cpu.hpp>)
+  auto two_loading = options;
+  two_loading.loader = {.prefetch = 3, .threads = 2};
+  const Outcome one = run(Cpu({.threads = 1}), options);
+  const Outcome two = run(Cpu({.threads = 2}), two_loading);
+  CHECK(one.defect == two.defect);
+  CHECK(one.normal == two.normal);
+  CHECK(one.image == 1);
+#endif
+}
+
+TEST_CASE("what lies outside an image takes no part in its score") {
+  auto features = halves_extractor(Reference<double>());
+  DefectProbe<HalvesBackbone, Reference<double>> probe(
+      features, {.coreset = 1.0, .reweighting = 0, .neighbourhood = 1, .smoothing = 0, .fit = InputFit::pad});
+  probe.learn(Stripes(10, 1, false));
+  Index seen = 0;
+  probe.on_score = [&](const DefectScore& s) {
+    ++seen;
+    CHECK(s.truth[0] == ClassMap::ignored);
+    // Padding is unlike anything that was learned, and yet has the lowest score; the image has the highest inside.
+    const auto [least, most] = std::ranges::minmax_element(s.heat_map);
+    CHECK(s.heat_map[0] == Approx(*least).epsilon(1e-6));  // a rounding apart where its neighbours are added otherwise
+    CHECK(s.score == Approx(static_cast<double>(*most)).epsilon(0.2));
+    CHECK(s.score >= static_cast<double>(*most));
+  };
+  CHECK(probe.evaluate(Narrow()).normal_scores.size() == 4);
+  CHECK(seen == 4);
+}
+
+TEST_CASE("a threshold from normal images tells defects from others") {
+  auto features = halves_extractor(Reference<double>());
+  DefectProbe<HalvesBackbone, Reference<double>> probe(features, {.coreset = 0.5});
+  probe.learn(Stripes(10, 1, false));
+  const auto calibration = probe.evaluate(Stripes(19, 5, false));
+  CHECK(calibration.normal_scores.size() == 19);
+  const double threshold = alarm_threshold(calibration.normal_scores, 0.1);
+  const auto result = probe.evaluate(Stripes(12, 2, true));
+  for (const double score : result.defect_scores) CHECK(score >= threshold);
+  Index alarms = 0;
+  for (const double score : result.normal_scores) alarms += score >= threshold ? 1 : 0;
+  CHECK(alarms <= 2);
+}
+
+TEST_CASE("patches with defects in them are not learned; a probe says what is wrong with its use") {
+  auto features = halves_extractor(Reference<double>());
+  DefectProbe<HalvesBackbone, Reference<double>> probe(features, {.coreset = 1.0});
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(probe.evaluate(Stripes(2, 1, false))); }),
+                 "nothing was learned"));
+  probe.learn(Stripes(10, 1, true));
+  CHECK(probe.bank()->size() < 10 * 24);
+  CHECK(probe.bank()->size() >= 10 * 24 - 5 * 9);
+  CHECK(auroc(probe.evaluate(Stripes(12, 2, true)).tally.images()) > 0.9);
+  std::stop_source stop;
+  stop.request_stop();
+  probe.learn(Stripes(10, 1, false), stop.get_token());
+  CHECK_FALSE(probe.bank().has_value());
+  CHECK(contains(thrown_by<OptionError>(
+                     [&] { DefectProbe<HalvesBackbone, Reference<double>>(features, {.coreset = 2}); }),
+                 "'coreset' is 2"));
+  CHECK(contains(thrown_by<OptionError>(
+                     [&] { DefectProbe<HalvesBackbone, Reference<double>>(features, {.neighbourhood = 2}); }),
+                 "'neighbourhood' is 2"));
+}
+
+TEST_CASE("a bank from a file gives the same scores; a file that holds none says so") {
+  const TemporaryFolder folder;
+  auto features = halves_extractor(Reference<float>());
+  DefectProbe<HalvesBackbone, Reference<float>> probe(features, {.coreset = 0.3, .reweighting = 5});
+  probe.learn(Stripes(6, 1, false));
+  save_defect_bank(folder / "bank.safetensors", *probe.bank(), {{"made_by", "a test"}});
+  CHECK(folder.entries() == 1);
+  const auto file = SafetensorsFile::open(folder / "bank.safetensors");
+  CHECK(file.metadata().at("made_by") == "a test");
+
+  DefectProbe<HalvesBackbone, Reference<float>> later(features, {});
+  later.take(load_defect_bank(features.backend(), file));
+  CHECK(later.bank()->radius() == probe.bank()->radius());
+  CHECK(later.bank()->options().reweighting == 5);
+  const DefectResult before = probe.evaluate(Stripes(6, 2, true));
+  const DefectResult after = later.evaluate(Stripes(6, 2, true));
+  CHECK(before.defect_scores == after.defect_scores);
+  CHECK(before.normal_scores == after.normal_scores);
+
+  const std::vector<float> odd{1, 2, std::numeric_limits<float>::infinity(), 4};
+  SafetensorsWriter writer;
+  writer.add("bank", {2, 2}, std::span<const float>(odd));
+  writer.write(folder / "odd.safetensors");
+  const auto reading = [&](const std::string& path) {
+    return thrown_by<CheckpointError>(
+        [&] { static_cast<void>(load_defect_bank(features.backend(), SafetensorsFile::open(path))); });
+  };
+  CHECK(contains(reading(folder / "odd.safetensors"), "not finite"));
+  const std::vector<float> plain{1, 2, 3, 4};
+  SafetensorsWriter numberless;
+  numberless.add("bank", {1, 4}, std::span<const float>(plain));
+  numberless.write(folder / "numberless.safetensors");
+  CHECK(contains(reading(folder / "numberless.safetensors"), "'reweighting' is missing"));
+  SafetensorsWriter other;
+  other.add("weights", {1, 4}, std::span<const float>(plain));
+  other.write(folder / "other.safetensors");
+  CHECK(contains(reading(folder / "other.safetensors"), "no tensor 'bank'"));
+  DefectBank<Reference<float>> narrow(features.backend(), {.width = 4, .pool = 1});
+  narrow.restore(MatrixView<const float>(plain.data(), 1, 4), 0);
+  CHECK(contains(thrown_by<ShapeError>([&] { later.take(std::move(narrow)); }), "width 4"));
+}

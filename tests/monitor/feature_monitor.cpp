@@ -1,0 +1,242 @@
+// Monitors of a run: the numbers of the evaluations called by hand, and the run left as it is.
+#include "catch.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/symmetric_eigen.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/io/weights.hpp>
+#include <dssl/metrics/effective_rank.hpp>
+#include <dssl/monitor/feature_monitor.hpp>
+#include <dssl/probe/retrieval_probe.hpp>
+#include <dssl/search/knn.hpp>
+#include <dssl/train/trainer.hpp>
+
+#include "halves.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+using Tiny = DenseDino::with_backbone<HalvesBackbone>::
+    with_tokens<ReferenceTokens<private_relation, ReferenceConfig{.learned = true}>>::with_head<
+        ProjectionHead<HeadConfig{.hidden = 24, .bottleneck = 8, .prototypes = 32}>>;
+
+/// Bright and dark noise in turn; the label says which.
+class Noise {
+ public:
+  explicit Noise(Index count, Index unreadable = -1) : x_count(count), x_unreadable(unreadable) {}
+  [[nodiscard]] Index size() const { return x_count; }
+  [[nodiscard]] std::string name(Index i) const { return join("noise ", i); }
+  [[nodiscard]] std::vector<std::int64_t> labels() const {
+    std::vector<std::int64_t> out;
+    for (Index i = 0; i < x_count; ++i) out.push_back(i % 3 == 0 ? 2 : 0);
+    return out;
+  }
+  [[nodiscard]] AnyImage load(Index i) const {
+    if (i == x_unreadable) throw ImageError(name(i), "is broken");
+    Image<std::uint8_t> image(20, 30, 3);
+    RandomStream random({.seed = 3, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::user});
+    for (auto& p : image.pixels()) p = static_cast<std::uint8_t>((i % 3 == 0 ? 120 : 60) + random.below(70));
+    return image;
+  }
+
+ private:
+  Index x_count, x_unreadable;
+};
+
+TrainerOptions tiny_options() {
+  TrainerOptions options{.epochs = 4, .batch = 2, .seed = 11};
+  options.views.global_size = {16, 16};
+  options.views.local_size = {16, 16};
+  options.views.locals = 1;
+  options.optimiser.warmup_epochs = 1;
+  options.optimiser.learning_rate = 0.05;
+  return options;
+}
+
+FeatureMonitorOptions monitor_options() {
+  return {.height = 24, .width = 32, .batch = 3, .every = 2, .neighbours = 5};
+}
+
+RetrievalProbeOptions retrieval() {
+  return {.classes = {.classes = 8, .only = {2, 7}}, .memory = 60, .neighbours = 5, .seed = 3};
+}
+
+/// Effective rank of rows (m,d) from the eigenvalues of their second moment, in double.
+double slow_rank(const std::vector<float>& rows, Index m, Index d) {
+  std::vector<double> moment(static_cast<std::size_t>(d * d), 0.0);
+  for (Index r = 0; r < m; ++r) {
+    for (Index i = 0; i < d; ++i) {
+      for (Index j = 0; j < d; ++j) {
+        moment[static_cast<std::size_t>(i * d + j)] +=
+            static_cast<double>(rows[static_cast<std::size_t>(r * d + i)]) *
+            static_cast<double>(rows[static_cast<std::size_t>(r * d + j)]);
+      }
+    }
+  }
+  std::vector<double> values = symmetric_eigen(moment, d, 0).values;
+  for (double& value : values) value = std::sqrt(std::max(0.0, value));
+  return effective_rank(values);
+}
+
+/// The numbers a monitor should find, by calls of the evaluations it is made of.
+std::vector<Figure> by_hand(const BackboneWeights<float>& weights, const std::string& file) {
+  save_backbone(file, weights);
+  FeatureExtractor<HalvesBackbone, Cpu> extractor(Cpu({.threads = 1}),
+                                                  {.height = 24, .width = 32, .batch = 1});
+  extractor.load(SafetensorsFile::open(file));
+  const Noise images(14);
+  const InputRenderer renderer({.height = 24, .width = 32}, ClassMap({.classes = 1}));
+  std::vector<float> tokens(14 * 16);
+  for (std::size_t i = 0; i < 14; ++i) {
+    const AnyImage image = images.load(static_cast<Index>(i));
+    const auto input =
+        renderer.render({image, Image<std::uint8_t>(height(image), width(image), 1)}, 24, 32).image;
+    extractor.extract(std::span(tokens).subspan(16 * i, 16), {}, input);
+  }
+  // Labels 2 0 0 2 0 0 2 ...: the halves by hand.
+  const std::vector<std::size_t> bank{0, 6, 12, 1, 4, 7, 10, 13}, queries{3, 9, 2, 5, 8, 11};
+  const auto labels = images.labels();
+  const auto rows = [&](std::vector<std::size_t> numbers) {
+    std::sort(numbers.begin(), numbers.end());
+    std::pair<std::vector<float>, std::vector<std::int64_t>> out;
+    for (const std::size_t n : numbers) {
+      out.first.insert(out.first.end(), tokens.begin() + static_cast<Index>(16 * n),
+                       tokens.begin() + static_cast<Index>(16 * n + 16));
+      out.second.push_back(labels[n]);
+    }
+    return out;
+  };
+  const auto [bank_rows, bank_labels] = rows(bank);
+  const auto [query_rows, query_labels] = rows(queries);
+  KnnClassifier<Cpu> knn(Cpu({.threads = 1}), MatrixView<const float>(bank_rows.data(), 8, 16), bank_labels,
+                         {.classes = 3});
+  const auto named = knn.predict(MatrixView<const float>(query_rows.data(), 6, 16), 5);
+  double right = 0;
+  for (std::size_t i = 0; i < 6; ++i) right += named[i] == query_labels[i] ? 1 : 0;
+  const double rank = slow_rank(tokens, 14, 16);
+  const double spread = spread_of(MatrixView<float>(tokens.data(), 14, 16));
+
+  RetrievalProbe<HalvesBackbone, Cpu> probe(extractor, retrieval());
+  probe.remember(Halves(8, 1));
+  const double miou = probe.evaluate(Halves(4, 2)).scores().mean_iou;
+  return {{"knn", right / 6}, {"rank", rank}, {"spread", spread}, {"retrieval", miou}};
+}
+
+std::vector<float> state_of(const Trainer<Tiny, Cpu>& trainer) {
+  std::vector<float> out;
+  detail::for_each_state(trainer.step(), [&](const auto&, const auto& values, const auto&) {
+    out.insert(out.end(), values.flat().begin(), values.flat().end());
+  });
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a monitor's figures are those of the evaluations called by hand, and training is left as it is") {
+  const TemporaryFolder folder;
+  const Noise images(9);
+  Trainer<Tiny, Cpu> plain(tiny_options(), Cpu({.threads = 2}));
+  plain.fit(images);
+
+  Trainer<Tiny, Cpu> watched(tiny_options(), Cpu({.threads = 2}));
+  FeatureMonitor<HalvesBackbone, Cpu> monitor(Cpu({.threads = 2}), monitor_options());
+  monitor.watch(Noise(14), Noise(14).labels());
+  monitor.watch(Halves(8, 1), Halves(4, 2), retrieval());
+  std::vector<Index> looked;
+  watched.on_epoch([&](const StepReport& report) {
+    if (!monitor.due(report)) return proceed;
+    looked.push_back(report.epoch);
+    const auto figures = monitor.measure(watched.teacher());
+    const auto expected = by_hand(watched.teacher(), folder / "teacher.safetensors");
+    REQUIRE(figures.size() == expected.size());
+    for (std::size_t i = 0; i < figures.size(); ++i) {
+      CHECK(figures[i].name == expected[i].name);
+      // To the bit, but for the rank, whose square of the features is taken in float.
+      if (figures[i].name != "rank") CHECK(figures[i].value == expected[i].value);
+      if (figures[i].name == "rank") CHECK(figures[i].value == Approx(expected[i].value).epsilon(0.01));
+    }
+    CHECK(figures[0].value > 0.5);  // bright and dark are easily told apart
+    CHECK(figures[2].value > 0);
+    CHECK(monitor.measure(watched.teacher()) == figures);
+    return proceed;
+  });
+  watched.fit(images);
+  CHECK(looked == std::vector<Index>{1, 3});
+  const auto with = state_of(watched);
+  const auto without = state_of(plain);
+  REQUIRE(with.size() == without.size());
+  CHECK(std::memcmp(with.data(), without.data(), with.size() * sizeof(float)) == 0);
+}
+
+TEST_CASE("a monitor looks after every n-th epoch and after the last") {
+  FeatureMonitorOptions options = monitor_options();
+  options.every = 3;
+  const FeatureMonitor<HalvesBackbone, Cpu> monitor(Cpu({.threads = 1}), options);
+  std::vector<Index> due;
+  for (Index step = 0; step < 16; ++step) {
+    if (monitor.due({.step = step, .epoch_steps = 2, .steps = 16})) due.push_back(step);
+  }
+  CHECK(due == std::vector<Index>{5, 11, 15});
+}
+
+TEST_CASE("the halves of labels: every other image of each") {
+  const std::vector<std::int64_t> labels{5, 0, 5, 5, 0, 7};
+  const LabelHalves halves = LabelHalves::of(labels);
+  CHECK(halves.bank == std::vector<Index>{0, 1, 3, 5});
+  CHECK(halves.queries == std::vector<Index>{2, 4});
+}
+
+TEST_CASE("monitors leave unreadable images out, obey a stop, and refuse what they cannot measure") {
+  FeatureMonitor<HalvesBackbone, Cpu> monitor(Cpu({.threads = 1}), monitor_options());
+  CHECK(contains(thrown_by<DataError>([&] {
+                   monitor.watch(Noise(3), {0, 1});
+                 }),
+                 "2 labels for the 3 images"));
+  CHECK(contains(thrown_by<DataError>([&] { monitor.watch(Noise(3), {0, 1, 2}); }), "at least 2 images"));
+  auto wrong = retrieval();
+  wrong.memory = 0;
+  CHECK(contains(thrown_by<OptionError>([&] { monitor.watch(Halves(2, 1), Halves(2, 2), wrong); }),
+                 "'memory' is 0"));
+  CHECK(contains(
+      thrown_by<OptionError>([] { FeatureMonitor<HalvesBackbone, Cpu>(Cpu({.threads = 1}), {.every = 0}); }),
+      "'every' is 0"));
+
+  std::vector<std::string> warned;
+  monitor.on_skip = [&](std::string_view name, std::string_view) { warned.emplace_back(name); };
+  monitor.watch(Noise(14, 4));
+  const Trainer<Tiny, Cpu> trainer(tiny_options(), Cpu({.threads = 1}));
+  const auto figures = monitor.measure(trainer.teacher());
+  REQUIRE(figures.size() == 2);
+  CHECK(figures[0].name == "rank");
+  CHECK(figures[1].name == "spread");
+  CHECK(warned == std::vector<std::string>{"noise 4"});
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(monitor.measure(trainer.teacher(), stop.get_token()).empty());
+
+  using Other =
+      DenseDino::with_backbone<ViT<ViTConfig{.image = 32, .patch = 8, .width = 24, .depth = 1, .heads = 2}>>::
+          with_head<ProjectionHead<HeadConfig{.hidden = 24, .bottleneck = 8, .prototypes = 32}>>;
+  const Trainer<Other, Cpu> other(tiny_options(), Cpu({.threads = 1}));
+  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(monitor.measure(other.teacher())); }),
+                 "a monitor of 'cls_token' with 16 values; the weights have 24"));
+}
