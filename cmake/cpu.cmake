@@ -9,7 +9,7 @@ set(DSSL_CPU_FLAGS "-march=native;-mtune=generic" CACHE STRING
 # dssl_add_cpu(<folder of sources> [<further libraries>])
 function(dssl_add_cpu folder)
   add_library(dssl_cpu STATIC EXCLUDE_FROM_ALL ${folder}/float.cpp ${folder}/double.cpp ${folder}/attention_float.cpp
-    ${folder}/attention_double.cpp)
+    ${folder}/attention_double.cpp ${folder}/recipes.cpp)
   add_library(dssl::cpu ALIAS dssl_cpu)
   target_link_libraries(dssl_cpu PUBLIC dssl::dssl PRIVATE ${ARGN})
   target_compile_definitions(dssl_cpu PUBLIC DSSL_WITH_COMPILED_CPU)

@@ -20,6 +20,7 @@
 #include <dssl/data/synthetic_voc.hpp>
 #include <dssl/data/voc.hpp>
 #endif
+#include <dssl/instances.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/points/grid_points.hpp>
 #include <dssl/points/random_points.hpp>

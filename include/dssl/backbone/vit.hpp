@@ -292,18 +292,10 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
   }
 }
 
-/// The vision transformer as a backbone policy. Copy this page to write another backbone: a config whose sizes
-/// are known at compile time, the buffers it works in, and its forward and backward pass.
-template <ViTConfig C>
-struct ViT {
-  static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1,
-                "every size of a ViT must be at least 1");
-  static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
-  static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
-                "the patch of a ViT must divide its native image size");
-
+/// The vision transformer of any sizes: the buffers it works in, and its forward and backward pass. All that is
+/// compiled depends on this type; the sizes of `ViT<C>` are numbers to it.
+struct ViTFamily {
   using Config = ViTConfig;
-  static constexpr Config config = C;
 
   template <class T>
   using Parameters = ViTParameters<T>;
@@ -337,6 +329,20 @@ struct ViT {
                        const DeviceTokenLayout& device, std::span<const BranchKeep<Scalar<B>>> keep, bool detached) {
     vit_backward<R>(backend, d_p, g, d_out, a, in, p, sizes, layout, device, keep, detached);
   }
+};
+
+/// The vision transformer as a backbone policy. Copy this page to write another backbone: a config whose sizes are known
+/// at compile time, and all that `ViTFamily` has. A backbone without a family of its own compiles a step for each size.
+template <ViTConfig C>
+struct ViT : ViTFamily {
+  static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1,
+                "every size of a ViT must be at least 1");
+  static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
+  static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
+                "the patch of a ViT must divide its native image size");
+
+  using Family = ViTFamily;
+  static constexpr Config config = C;
 };
 
 }  // namespace dssl

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -93,6 +94,26 @@ class ImagesOf {
   Source x_source;
 };
 
-static_assert(ImageSource<MemoryImages>);
+/// A source without its type. The source must outlive it.
+class SourceView {
+ public:
+  template <ImageSource Source>
+    requires(!std::same_as<Source, SourceView>)
+  explicit SourceView(const Source& source)
+      : x_size(source.size()),
+        x_load([&source](Index i) -> AnyImage { return source.load(i); }),
+        x_name([&source](Index i) -> std::string { return source.name(i); }) {}
+
+  [[nodiscard]] Index size() const { return x_size; }
+  [[nodiscard]] std::string name(Index i) const { return x_name(i); }
+  [[nodiscard]] AnyImage load(Index i) const { return x_load(i); }
+
+ private:
+  Index x_size;
+  std::function<AnyImage(Index)> x_load;
+  std::function<std::string(Index)> x_name;
+};
+
+static_assert(ImageSource<MemoryImages> && ImageSource<SourceView>);
 
 }  // namespace dssl

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -358,7 +359,7 @@ class SyntheticScenes {
   [[nodiscard]] std::string name(Index i) const { return join("scene ", i, " of seed ", x_options.seed); }
 
   /// Scene i with both masks; i may be any number from 0 on.
-  [[nodiscard]] Scene scene(Index i) const { return detail::ScenePainter(x_options, i).finish(i); }
+  [[nodiscard]] Scene scene(Index i) const;
 
   /// Scene i as image and class mask.
   [[nodiscard]] LabelledImage load(Index i) const {
@@ -369,6 +370,10 @@ class SyntheticScenes {
  private:
   SyntheticOptions x_options;
 };
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE Scene SyntheticScenes::scene(Index i) const { return detail::ScenePainter(x_options, i).finish(i); }
+#endif
 
 static_assert(SegmentationSource<SyntheticScenes> && ImageSource<ImagesOf<SyntheticScenes>>);
 

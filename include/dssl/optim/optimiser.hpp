@@ -9,6 +9,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/nn/parameters.hpp>
 
@@ -39,27 +40,31 @@ struct OptimiserOptions {
   Index freeze_prototypes_epochs = 1;  ///< epochs at the start in which the prototypes are not updated
 
   /// Throws `OptionError` naming the first field that has an impossible value.
-  void validate() const {
-    const auto not_negative = [](std::string_view name, auto value) {
-      if (!(value >= 0)) throw OptionError(name, value, "at least 0");
-    };
-    const auto decay_rate = [](std::string_view name, double value) {
-      if (!(value >= 0 && value < 1)) throw OptionError(name, value, "at least 0 and below 1");
-    };
-    not_negative("optimiser.learning_rate", learning_rate);
-    not_negative("optimiser.final_learning_rate", final_learning_rate);
-    not_negative("optimiser.warmup_epochs", warmup_epochs);
-    not_negative("optimiser.weight_decay", weight_decay);
-    not_negative("optimiser.final_weight_decay", final_weight_decay);
-    decay_rate("optimiser.beta1", beta1);
-    decay_rate("optimiser.beta2", beta2);
-    decay_rate("optimiser.momentum", momentum);
-    if (!(epsilon > 0)) throw OptionError("optimiser.epsilon", epsilon, "above 0");
-    if (!(trust > 0)) throw OptionError("optimiser.trust", trust, "above 0");
-    not_negative("optimiser.clip", clip);
-    not_negative("optimiser.freeze_prototypes_epochs", freeze_prototypes_epochs);
-  }
+  void validate() const;
 };
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void OptimiserOptions::validate() const {
+  const auto not_negative = [](std::string_view name, auto value) {
+    if (!(value >= 0)) throw OptionError(name, value, "at least 0");
+  };
+  const auto decay_rate = [](std::string_view name, double value) {
+    if (!(value >= 0 && value < 1)) throw OptionError(name, value, "at least 0 and below 1");
+  };
+  not_negative("optimiser.learning_rate", learning_rate);
+  not_negative("optimiser.final_learning_rate", final_learning_rate);
+  not_negative("optimiser.warmup_epochs", warmup_epochs);
+  not_negative("optimiser.weight_decay", weight_decay);
+  not_negative("optimiser.final_weight_decay", final_weight_decay);
+  decay_rate("optimiser.beta1", beta1);
+  decay_rate("optimiser.beta2", beta2);
+  decay_rate("optimiser.momentum", momentum);
+  if (!(epsilon > 0)) throw OptionError("optimiser.epsilon", epsilon, "above 0");
+  if (!(trust > 0)) throw OptionError("optimiser.trust", trust, "above 0");
+  not_negative("optimiser.clip", clip);
+  not_negative("optimiser.freeze_prototypes_epochs", freeze_prototypes_epochs);
+}
+#endif
 
 /// Numbers of one update.
 struct UpdateStep {

@@ -60,7 +60,8 @@ template <class Value>
 
 /// The recipe in words: what a checkpoint must agree with to be resumed.
 template <class Recipe>
-[[nodiscard]] std::string describe_recipe(const NetworkConfig<Recipe>& config, Index points) {
+[[nodiscard]] std::string describe_recipe(const NetworkConfig<typename Recipe::Backbone::Config>& config,
+                                          Index points) {
   const auto& b = config.backbone;
   const auto& h = config.head;
   using Tokens = typename Recipe::Tokens;
@@ -130,8 +131,8 @@ void for_each_state(const Step& step, F&& f) {
 /// One safetensors file: `student.*`, `teacher.*` (published names), `optimiser.first.*`, `optimiser.second.*`,
 /// `center`, `ref_center`; the rest is metadata, with a check sum over all tensors.
 /// Throws `FileError` naming the path; the file that was there before stays then.
-template <class Recipe, Backend B>
-void save_checkpoint(const std::string& path, const TrainingStep<Recipe, B>& step, const TrainerOptions& options,
+template <class Kind, Backend B>
+void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& step, const TrainerOptions& options,
                      const RunPosition& position, std::string_view recipe) {
   using T = typename B::Scalar;
   SafetensorsWriter writer;
@@ -158,8 +159,8 @@ void save_checkpoint(const std::string& path, const TrainingStep<Recipe, B>& ste
 
 /// Puts a checkpoint back. Throws `CheckpointError` that says what does not fit (recipe, option, tensor) or that
 /// the file is damaged; the step is unchanged then.
-template <class Recipe, Backend B>
-[[nodiscard]] RunPosition load_checkpoint(const TrainingStep<Recipe, B>& step, const std::string& path,
+template <class Kind, Backend B>
+[[nodiscard]] RunPosition load_checkpoint(const BasicTrainingStep<Kind, B>& step, const std::string& path,
                                           const TrainerOptions& options, std::string_view recipe) {
   using T = typename B::Scalar;
   const auto file = SafetensorsFile::open(path);

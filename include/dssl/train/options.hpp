@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/objective.hpp>
@@ -54,39 +55,43 @@ struct TrainerOptions {
   [[nodiscard]] Index update_images() const { return batch * accumulate; }
 
   /// Throws `OptionError` naming the first field that has an impossible value.
-  void validate() const {
-    const auto at_least = [](std::string_view name, auto value, auto least) {
-      if (!(value >= least)) throw OptionError(name, value, join("at least ", least));
-    };
-    const auto share = [](std::string_view name, double value) {
-      if (!(value >= 0 && value <= 1)) throw OptionError(name, value, "0 to 1");
-    };
-    const auto positive = [](std::string_view name, double value) {
-      if (!(value > 0)) throw OptionError(name, value, "above 0");
-    };
-    at_least("epochs", epochs, Index{1});
-    at_least("batch", batch, Index{1});
-    at_least("accumulate", accumulate, Index{1});
-    at_least("channels", channels, Index{0});
-    if (prototypes != 0) at_least("prototypes", prototypes, Index{2});
-    if (!(stochastic_depth >= 0 && stochastic_depth < 1)) {
-      throw OptionError("stochastic_depth", stochastic_depth, "at least 0 and below 1");
-    }
-    optimiser.validate();
-    share("teacher.momentum", teacher.momentum);
-    share("teacher.final_momentum", teacher.final_momentum);
-    positive("teacher.temperature", teacher.temperature);
-    positive("teacher.warmup_temperature", teacher.warmup_temperature);
-    at_least("teacher.warmup_temperature_epochs", teacher.warmup_temperature_epochs, Index{0});
-    loss.validate();
-    dssl::validate(views, "views.");
-    at_least("prefetch", prefetch, Index{0});
-    at_least("loader_threads", loader_threads, 0);
-    share("max_unreadable", max_unreadable);
-    at_least("checkpoint_steps", checkpoint_steps, Index{0});
-    at_least("collapse_patience", collapse_patience, Index{1});
-  }
+  void validate() const;
 };
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void TrainerOptions::validate() const {
+  const auto at_least = [](std::string_view name, auto value, auto least) {
+    if (!(value >= least)) throw OptionError(name, value, join("at least ", least));
+  };
+  const auto share = [](std::string_view name, double value) {
+    if (!(value >= 0 && value <= 1)) throw OptionError(name, value, "0 to 1");
+  };
+  const auto positive = [](std::string_view name, double value) {
+    if (!(value > 0)) throw OptionError(name, value, "above 0");
+  };
+  at_least("epochs", epochs, Index{1});
+  at_least("batch", batch, Index{1});
+  at_least("accumulate", accumulate, Index{1});
+  at_least("channels", channels, Index{0});
+  if (prototypes != 0) at_least("prototypes", prototypes, Index{2});
+  if (!(stochastic_depth >= 0 && stochastic_depth < 1)) {
+    throw OptionError("stochastic_depth", stochastic_depth, "at least 0 and below 1");
+  }
+  optimiser.validate();
+  share("teacher.momentum", teacher.momentum);
+  share("teacher.final_momentum", teacher.final_momentum);
+  positive("teacher.temperature", teacher.temperature);
+  positive("teacher.warmup_temperature", teacher.warmup_temperature);
+  at_least("teacher.warmup_temperature_epochs", teacher.warmup_temperature_epochs, Index{0});
+  loss.validate();
+  dssl::validate(views, "views.");
+  at_least("prefetch", prefetch, Index{0});
+  at_least("loader_threads", loader_threads, 0);
+  share("max_unreadable", max_unreadable);
+  at_least("checkpoint_steps", checkpoint_steps, Index{0});
+  at_least("collapse_patience", collapse_patience, Index{1});
+}
+#endif
 
 /// Throws `DataError` where so many images do not make one update. Sooner than the network is laid out, if one likes.
 inline void require_update(const TrainerOptions& options, Index images) {

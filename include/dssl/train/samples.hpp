@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/random.hpp>
@@ -71,6 +73,31 @@ struct SampleViews {
   std::vector<SkippedImage> skipped;  ///< images that could not be read and were passed over
 };
 
+/// Copies a sample into its place b of a batch; without its images where the batch has none.
+DSSL_INLINE void put_sample(ViewBatch& batch, Index b, const SampleViews& sample);
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void put_sample(ViewBatch& batch, Index b, const SampleViews& sample) {
+  const BatchShape& shape = batch.shape;
+  std::span<const float> rest(sample.images);
+  for (std::size_t v = 0; v < batch.images.size(); ++v) {
+    const std::size_t size = batch.images[v].size() / static_cast<std::size_t>(shape.batch);
+    std::copy_n(rest.begin(), size, batch.images[v].begin() + static_cast<std::ptrdiff_t>(size) * b);
+    rest = rest.subspan(size);
+  }
+  batch.samples[static_cast<std::size_t>(b)] = sample.index;
+  if (shape.points == 0) return;
+  // (2,V,K) of a sample into (2,B,V,K), (V,2,K) into (V,B,2,K).
+  const auto copy = [&](std::vector<Point>& to, const std::vector<Point>& from, Index outer, Index inner) {
+    for (Index o = 0; o < outer; ++o) {
+      std::copy_n(from.begin() + o * inner, inner, to.begin() + (o * shape.batch + b) * inner);
+    }
+  };
+  copy(batch.teacher_points, sample.teacher_points, 2, shape.view_count() * shape.points);
+  copy(batch.student_points, sample.student_points, shape.view_count(), 2 * shape.points);
+}
+#endif
+
 /// Makes the views and points of one image.
 ///
 /// A pure function of the image and the key (seed, epoch, sample): the same bits on every thread and after a resume.
@@ -113,28 +140,6 @@ class SampleMaker {
     x_views.normalisation(mean, deviation, x_channels);
     pack_views(out.pack, image, plans, Views::interpolation, mean, deviation);
     if (x_with_points) x_make_points(out, plans, key);
-  }
-
-  /// Copies a sample into its place b of a batch; without its images where the batch has none.
-  void put(ViewBatch& batch, Index b, const SampleViews& sample) const {
-    const BatchShape& shape = batch.shape;
-    std::span<const float> rest(sample.images);
-    for (Index v = 0; v < static_cast<Index>(batch.images.size()); ++v) {
-      const std::size_t size = x_floats(v);
-      std::copy_n(rest.begin(), size,
-                  batch.images[static_cast<std::size_t>(v)].begin() + static_cast<std::ptrdiff_t>(size) * b);
-      rest = rest.subspan(size);
-    }
-    batch.samples[static_cast<std::size_t>(b)] = sample.index;
-    if (!x_with_points) return;
-    // (2,V,K) of a sample into (2,B,V,K), (V,2,K) into (V,B,2,K).
-    const auto copy = [&](std::vector<Point>& to, const std::vector<Point>& from, Index outer, Index inner) {
-      for (Index o = 0; o < outer; ++o) {
-        std::copy_n(from.begin() + o * inner, inner, to.begin() + (o * shape.batch + b) * inner);
-      }
-    };
-    copy(batch.teacher_points, sample.teacher_points, 2, shape.view_count() * shape.points);
-    copy(batch.student_points, sample.student_points, shape.view_count(), 2 * shape.points);
   }
 
  private:
@@ -186,6 +191,34 @@ class Workspaces {
  private:
   std::mutex x_mutex;
   std::vector<std::unique_ptr<Workspace>> x_free;
+};
+
+/// How a run makes its samples: a recipe's views and points without their types, so that the run does not depend on them.
+struct SampleMaking {
+  using Make = std::function<void(SampleViews& out, const AnyImage& image, const RandomKey& key)>;
+
+  BatchShape shape;  ///< of one forward pass
+  Make make;
+  Make make_packed;  ///< for a backend that renders the views; empty where none can
+
+  /// `Rendered`: whether the backend renders views.
+  template <bool Rendered, class Views, class Points>
+  static SampleMaking of(SampleMaker<Views, Points> maker, Index batch) {
+    const auto shared = std::make_shared<const SampleMaker<Views, Points>>(std::move(maker));
+    const auto workspaces = std::make_shared<Workspaces<typename Views::Workspace>>();
+    SampleMaking out{.shape = shared->shape(batch), .make = {}, .make_packed = {}};
+    out.make = [shared, workspaces](SampleViews& sample, const AnyImage& image, const RandomKey& key) {
+      auto workspace = workspaces->take();
+      shared->make(sample, image, key, *workspace);
+      workspaces->give(std::move(workspace));
+    };
+    if constexpr (Rendered && PlansViews<Views>) {
+      out.make_packed = [shared](SampleViews& sample, const AnyImage& image, const RandomKey& key) {
+        shared->make_packed(sample, image, key);
+      };
+    }
+    return out;
+  }
 };
 
 }  // namespace dssl

@@ -20,10 +20,10 @@
 namespace dssl {
 
 /// Both networks' weights and the student's gradients, in their flat buffers.
-template <class Recipe, class T>
+template <class Kind, class T>
 struct BoundNetworks {
-  NetworkParameters<Recipe, const T> student, teacher;
-  NetworkParameters<Recipe, T> gradients;
+  NetworkParameters<Kind, const T> student, teacher;
+  NetworkParameters<Kind, T> gradients;
 };
 
 /// The levels of a recipe's loss; the one it does not have is empty.
@@ -40,13 +40,13 @@ struct Levels {
 /// Losses are sums over student views and gradients add up, so a student's pass may be one part with all views, or
 /// several that run one after the other in the same memory: then only one part's activations are ever there. Where
 /// heads have batch norm, all views must be one part.
-template <class Recipe, Backend B>
+template <class Kind, Backend B>
 class StudentPart {
  public:
   using T = typename B::Scalar;
-  using Backbone = typename Recipe::Backbone;
-  using Pass = ViewPass<Recipe, B>;
-  using Config = NetworkConfig<Recipe>;
+  using Backbone = typename Kind::Backbone;
+  using Pass = ViewPass<Kind, B>;
+  using Config = NetworkConfig<typename Kind::Backbone::Config>;
 
   /// `number`: of the part in the levels. `views` views from `first` on.
   StudentPart(std::size_t number, const BatchShape& shape, Index first, Index views, const Config& config)
@@ -77,10 +77,10 @@ class StudentPart {
     if constexpr (Pass::sampled) x_d_features = arena.matrix<T>(x_pass.taps().size(), backbone.width);
     // One head after the other is through with its backward pass before the backbone's begins.
     const std::size_t heads = arena.mark();
-    if constexpr (Recipe::Loss::image) levels.image.place_student(backend, arena, x_number);
+    if constexpr (Kind::Loss::image) levels.image.place_student(backend, arena, x_number);
     const std::size_t image_end = arena.mark();
     arena.rewind(heads);
-    if constexpr (Recipe::Loss::point) levels.point.place_student(backend, arena, x_number);
+    if constexpr (Kind::Loss::point) levels.point.place_student(backend, arena, x_number);
     const std::size_t heads_end = std::max(image_end, arena.mark());
     arena.rewind(heads);
     x_gradients = Gradients::take(arena, backbone.block(), tokens.rows(), tokens.read_count());
@@ -90,7 +90,7 @@ class StudentPart {
   /// Takes the points of a step and the multipliers of all its sequences, (depth,2,V*B) or none.
   void set(const B& backend, const ViewBatch& batch, std::span<const T> keep, const Config& config,
            std::vector<Taps<T>>& staging) {
-    if constexpr (Recipe::Loss::point) {
+    if constexpr (Kind::Loss::point) {
       const auto each = static_cast<std::size_t>(batch.shape.batch * 2 * batch.shape.points);
       const std::span<const Point> points(batch.student_points);
       x_pass.set_points(backend, points.subspan(static_cast<std::size_t>(x_first) * each,
@@ -101,32 +101,32 @@ class StudentPart {
   }
 
   /// Forward, the levels' losses with the teacher's targets, and backward: `networks.gradients` +=.
-  void run(const B& backend, const BoundNetworks<Recipe, T>& networks, Levels<T>& levels, const Config& config,
+  void run(const B& backend, const BoundNetworks<Kind, T>& networks, Levels<T>& levels, const Config& config,
            const LossOptions& loss, double teacher_temperature) const {
     const auto& student = networks.student;
     const LevelTemperatures temperatures{.student = loss.student_temperature, .teacher = teacher_temperature};
     x_pass.forward(backend, student.backbone, config.backbone, x_depth.branches());
     backend.fill(VectorView<T>(x_d_out.data(), x_d_out.size()), T{0});
-    if constexpr (Recipe::Loss::image) {
+    if constexpr (Kind::Loss::image) {
       levels.image.student(backend, x_number, x_pass.class_rows(x_d_out), networks.gradients.head,
                            x_pass.image_features(), student.head, networks.teacher.head, temperatures,
-                           image_weight<typename Recipe::Loss>(loss));
+                           image_weight<typename Kind::Loss>(loss));
     }
-    if constexpr (Recipe::Loss::point) {
+    if constexpr (Kind::Loss::point) {
       const MatrixView<const T> features = x_pass.point_features(backend);
       const MatrixView<T> d_features = x_d_point_features();
       if constexpr (Pass::sampled) backend.fill(VectorView<T>(d_features.data(), d_features.size()), T{0});
       levels.point.student(backend, x_number, d_features, networks.gradients.reference_head, features,
                            student.reference_head, networks.teacher.reference_head, temperatures,
-                           point_weight<typename Recipe::Loss>(loss));
+                           point_weight<typename Kind::Loss>(loss));
       if constexpr (Pass::sampled) {
         backend.sample_rows_backward(x_pass.patch_rows(x_d_out), d_features, x_pass.taps());
       }
     }
-    Backbone::template backward<Recipe::Tokens::relation>(
+    Backbone::template backward<Kind::Tokens::relation>(
         backend, networks.gradients.backbone, x_gradients, x_d_out, x_pass.activations(), x_pass.inputs(),
         student.backbone, config.backbone, x_pass.tokens(), x_pass.device(), x_depth.branches(),
-        Recipe::Tokens::reference.detached);
+        Kind::Tokens::reference.detached);
   }
 
  private:

@@ -1,53 +1,23 @@
-// The training run: data in, steps, reports, checkpoints.
+// Trains a recipe on a backend.
 // Tests: tests/train/trainer.cpp.
 #pragma once
 
-#include <chrono>
 #include <concepts>
-#include <cstdint>
-#include <functional>
-#include <memory>
-#include <optional>
-#include <span>
 #include <stop_token>
-#include <string>
-#include <string_view>
-#include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/data/loader.hpp>
-#include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
-#include <dssl/io/image_codec.hpp>
-#include <dssl/optim/schedule.hpp>
 #include <dssl/train/checkpoint.hpp>
+#include <dssl/train/network.hpp>
 #include <dssl/train/options.hpp>
 #include <dssl/train/recipe.hpp>
-#include <dssl/train/rendered_views.hpp>
-#include <dssl/train/report.hpp>
 #include <dssl/train/samples.hpp>
-#include <dssl/train/training_step.hpp>
-#include <dssl/views/view_sheet.hpp>
+#include <dssl/train/training_run.hpp>
+#include <dssl/views/view_pack.hpp>
 
 namespace dssl {
-
-/// A backbone's weights on the host, with the layout that gives them their names.
-template <class T>
-struct BackboneWeights {
-  ParameterLayout layout;
-  std::vector<T> values;  ///< laid out by `layout`, gaps included
-};
-
-/// How a run ended.
-struct RunSummary {
-  Index steps = 0;        ///< updates made since the run began, resumed ones included
-  bool finished = false;  ///< false: a callback or a stop token ended it
-  double seconds = 0;     ///< of this call
-  Index unreadable = 0;   ///< times an image was skipped
-};
 
 /// Trains a recipe on a backend.
 ///
@@ -58,7 +28,9 @@ struct RunSummary {
 /// What a run computes depends on the options, the images and the recipe alone: not on the number of threads, nor
 /// on where it was interrupted and resumed. An object is for one thread at a time.
 template <class RecipeT, Backend B>
-class Trainer {
+class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
+  using x_Run = TrainingRun<NetworkKindOf<RecipeT>, B>;
+
  public:
   using Recipe = RecipeT;
   using T = typename B::Scalar;
@@ -81,149 +53,28 @@ class Trainer {
   Trainer(TrainerOptions options, const B& backend, const Points& points, const Views& views)
       : Trainer(x_checked(std::move(options)), backend, points, [&views](const TrainerOptions&) { return views; }) {}
 
-  /// Called after every step; `dssl::stop` ends the run after a checkpoint.
-  void on_step(std::function<Continue(const StepReport&)> callback) { x_on_step = std::move(callback); }
-  /// Called after the last step of every epoch, with that step's report.
-  void on_epoch(std::function<Continue(const StepReport&)> callback) { x_on_epoch = std::move(callback); }
-  /// Called with a sentence for everything worth knowing that is no error: skipped images, signs of collapse.
-  void on_warning(std::function<void(std::string_view)> callback) { x_on_warning = std::move(callback); }
-
-  [[nodiscard]] const TrainerOptions& options() const { return x_options; }
-  [[nodiscard]] const MemoryPlan& memory_plan() const { return x_step.memory_plan(); }
-  /// The recipe in words; checkpoints carry it.
-  [[nodiscard]] const std::string& recipe() const { return x_recipe; }
-  [[nodiscard]] TrainingStep<Recipe, B>& step() { return x_step; }
-  [[nodiscard]] const TrainingStep<Recipe, B>& step() const { return x_step; }
-  /// Updates made so far.
-  [[nodiscard]] Index steps_done() const { return x_position.step; }
-
-  /// Weights of the backbone under their published names.
-  [[nodiscard]] BackboneWeights<T> teacher() const { return x_backbone(x_step.teacher()); }
-  [[nodiscard]] BackboneWeights<T> student() const { return x_backbone(x_step.student()); }
-
-  /// Writes a checkpoint, whole or not at all. Throws `FileError`.
-  void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
-
-  /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
-  void resume(const std::string& path) {
-    x_position = load_checkpoint(x_step, path, x_options, x_recipe);
-    x_sound_steps = x_position.step;
-  }
-
-  /// Trains to the end of the last epoch, or until a callback or the token says stop.
-  ///
-  /// An epoch is as many whole updates as the images give; what is left over is not used in that epoch.
-  /// Before weights leave the trainer, at the end of an epoch and for a checkpoint, the last batch is looked at once
-  /// more with them: weights that an update threw so far that the loss is not finite any more replace nothing.
-  /// Throws `DataError` (too few images, or too many unreadable ones; a checkpoint of the steps made is written),
-  /// `NonFiniteError` (a loss or gradient that is not finite; it changed no weight, and the checkpoint is the one
-  /// before), `FileError` (checkpoint).
+  /// `TrainingRun::fit` on any source of images.
   template <ImageSource Source>
   RunSummary fit(const Source& source, std::stop_token token = {}) {
-    const auto began = x_clock::now();
-    require_update(x_options, source.size());
-    const Index update_images = x_options.update_images();
-    const Index epoch_steps = source.size() / update_images;
-    if (x_position.step > 0 && x_position.dataset_images != source.size()) {
-      throw DataError(join("the run was begun on ", x_position.dataset_images, " images, but the data now has ",
-                           source.size()));
-    }
-    x_position.dataset_images = source.size();
-    const Schedules schedules = x_schedules(epoch_steps);
-    const Index steps = x_options.epochs * epoch_steps;
-
-    SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
-    if (skips.max_bad_share == 0) skips.min_bad = 0;  // none is none
-    SkipCounter skipped(skips, [this](std::string_view name, std::string_view message) {
-      // Messages about files begin with their path already.
-      x_warn(message.starts_with(name) ? join("skipped ", message) : join("skipped ", name, ": ", message));
-    });
-    skipped.resume(x_position.step * update_images + x_position.unreadable, x_position.unreadable);
-    const auto loader = x_loader(source, (steps - x_position.step) * update_images, epoch_steps * update_images,
-                                 x_position.step * update_images, skips, token);
-
-    x_Rendered rendered = x_rendered(*loader);
-    RunSummary summary;
-    Index saved = x_position.step;
-    const auto save_checkpoint_here = [&] {
-      x_require_sound();
-      if (x_options.checkpoint.empty() || saved == x_position.step) return;
-      save(x_options.checkpoint);
-      saved = x_position.step;
-    };
-    while (x_position.step < steps && !token.stop_requested()) {
-      const auto step_began = x_clock::now();
-      const double wait_before = loader->wait_seconds();
-      StepReport report{.epoch = x_position.step / epoch_steps,
-                        .step = x_position.step,
-                        .epoch_steps = epoch_steps,
-                        .steps = steps};
-      const auto pass = [&] { return x_pass(report, *loader, rendered, skipped); };
-      try {
-        if (!x_run_step(report, pass, schedules)) break;
-      } catch (const DataError&) {
-        save_checkpoint_here();
-        throw;
-      }
-      ++x_position.step;
-      x_position.unreadable = skipped.skipped();
-      report.images = x_position.step * update_images;
-      report.seconds = x_seconds_since(step_began);
-      report.data_wait_seconds = loader->wait_seconds() - wait_before;
-      report.images_per_second = static_cast<double>(update_images) / report.seconds;
-      report.unreadable = x_position.unreadable;
-      const bool epoch_ends = x_position.step % epoch_steps == 0;
-      if (epoch_ends) x_require_sound();
-      Continue answer = x_on_step ? x_on_step(report) : proceed;
-      if (epoch_ends && x_on_epoch && x_on_epoch(report) == stop) answer = stop;
-      if (epoch_ends || (x_options.checkpoint_steps > 0 && x_position.step % x_options.checkpoint_steps == 0)) {
-        save_checkpoint_here();
-      }
-      if (answer == stop) break;
-    }
-    // Whenever the stop came; where no step was made, the file that is there is left alone.
-    save_checkpoint_here();
-    summary.steps = x_position.step;
-    summary.finished = x_position.step == steps;
-    summary.seconds = x_seconds_since(began);
-    summary.unreadable = x_position.unreadable;
-    return summary;
+    return x_Run::fit(SourceView(source), std::move(token));
   }
 
  private:
-  using x_clock = std::chrono::steady_clock;
-  using Loader = OrderedLoader<SampleViews>;
-
-  /// Whether the views can be made by the backend, and what makes them where they are.
-  static constexpr bool x_renders = RendersViews<B> && PlansViews<Views>;
-  struct x_none {};
-  using x_Rendered = std::conditional_t<x_renders, std::unique_ptr<RenderedViews<B>>, x_none>;
-
-  struct Schedules {
-    CosineSchedule learning_rate, weight_decay, momentum;
-    EpochWarmup temperature;
-    Index frozen_steps = 0;
-  };
-
   template <class MakeViews>
     requires std::invocable<MakeViews, const TrainerOptions&>
-  Trainer(TrainerOptions checked, const B& backend, const Points& points, const MakeViews& make_views)
-      : x_options(std::move(checked)),
-        x_maker(make_views(x_options), points, x_image_channels(x_options), Recipe::Loss::point),
-        x_step(backend, x_step_options()),
-        x_recipe(describe_recipe<Recipe>(x_step.config(), x_step.options().shape.points)),
-        x_batch(ViewBatch::of(x_step.options().shape, x_options.views_on == ViewsOn::host)) {
-    initialise(backend, x_step.student(), x_step.layout(), x_options.seed);
-    backend.copy(x_step.teacher(), x_step.student());
-  }
-
-  static double x_seconds_since(x_clock::time_point start) {
-    return std::chrono::duration<double>(x_clock::now() - start).count();
-  }
+  Trainer(const TrainerOptions& checked, const B& backend, const Points& points, const MakeViews& make_views)
+      : Trainer(checked, backend,
+                SampleMaking::of<RendersViews<B>>(SampleMaker<Views, Points>(make_views(checked), points, x_image_channels(checked),
+                                                            Recipe::Loss::point),
+                                 checked.batch),
+                network_config<Recipe>(checked.channels, checked.prototypes)) {}
+  Trainer(const TrainerOptions& checked, const B& backend, const SampleMaking& making,
+          const NetworkConfig<typename Recipe::Backbone::Config>& config)
+      : x_Run(checked, backend, making, config, describe_recipe<Recipe>(config, making.shape.points)) {}
 
   static TrainerOptions x_checked(TrainerOptions options) {
     options.validate();
-    if (options.views_on == ViewsOn::device && !x_renders) {
+    if (options.views_on == ViewsOn::device && !(RendersViews<B> && PlansViews<Views>)) {
       throw OptionError("views_on", "device",
                         RendersViews<B> ? "host: the recipe's view generator says what it does by rendering alone"
                                         : "host: this backend renders no views (Cuda does)");
@@ -234,199 +85,6 @@ class Trainer {
   static Index x_image_channels(const TrainerOptions& options) {
     return options.channels > 0 ? options.channels : Recipe::Backbone::config.channels;
   }
-
-  StepOptions x_step_options() const {
-    return {.shape = x_maker.shape(x_options.batch),
-            .accumulate = x_options.accumulate,
-            .prototypes = x_options.prototypes,
-            .stochastic_depth = x_options.stochastic_depth,
-            .recompute = x_options.recompute,
-            .stream_views = x_options.stream_views,
-            .render_bytes = x_options.views_on == ViewsOn::device ? ViewSheet::work_bytes : 0,
-            .seed = x_options.seed,
-            .loss = x_options.loss,
-            .optimiser = x_options.optimiser};
-  }
-
-  Schedules x_schedules(Index epoch_steps) const {
-    const Index steps = x_options.epochs * epoch_steps;
-    const auto& o = x_options.optimiser;
-    const auto& t = x_options.teacher;
-    const double peak = o.learning_rate * static_cast<double>(x_options.update_images()) / 256.0;
-    return {.learning_rate = {.start = peak,
-                              .end = o.final_learning_rate,
-                              .steps = steps,
-                              .warmup_steps = std::min(o.warmup_epochs, x_options.epochs) * epoch_steps},
-            .weight_decay = {.start = o.weight_decay, .end = o.final_weight_decay, .steps = steps},
-            .momentum = {.start = t.momentum, .end = t.final_momentum, .steps = steps},
-            .temperature = {.start = t.warmup_temperature,
-                            .end = t.temperature,
-                            .warmup_epochs = t.warmup_temperature_epochs},
-            .frozen_steps = std::min(o.freeze_prototypes_epochs, x_options.epochs) * epoch_steps};
-  }
-
-  /// Makes views ahead of their use, in the order of the run, from its sample number `first` on.
-  template <ImageSource Source>
-  std::unique_ptr<Loader> x_loader(const Source& source, Index count, Index epoch_images, Index first,
-                                   const SkipPolicy& skips, std::stop_token token) {
-    const auto order = std::make_shared<EpochOrder>(source.size(), x_options.seed);
-    const auto workspaces = std::make_shared<Workspaces<typename Views::Workspace>>();
-    const Index channels = x_step.options().shape.channels;
-    auto produce = [this, &source, order, workspaces, skips, channels, epoch_images,
-                    first](Index i) -> std::optional<SampleViews> {
-      const Index number = first + i;
-      const Index epoch = number / epoch_images;
-      SampleViews out;
-      const Index wanted = (*order)(epoch, number % epoch_images);
-      const auto matching = x_matching<Source>{source, channels};
-      const AnyImage image = load_readable(out.skipped, out.index, matching, wanted, skips);
-      // Keyed by the sample that was asked for: a stand-in seen twice in an epoch gets views of its own.
-      const RandomKey key{.seed = x_options.seed,
-                          .epoch = static_cast<std::uint32_t>(epoch),
-                          .sample = static_cast<std::uint64_t>(wanted)};
-      out.index = wanted;
-      if constexpr (x_renders) {
-        if (x_options.views_on == ViewsOn::device) {
-          x_maker.make_packed(out, image, key);
-          return out;
-        }
-      }
-      auto workspace = workspaces->take();
-      x_maker.make(out, image, key, *workspace);
-      workspaces->give(std::move(workspace));
-      return out;
-    };
-    const LoaderOptions loading{
-        .prefetch = x_options.prefetch > 0 ? x_options.prefetch : 2 * x_options.batch,
-        .threads = x_options.loader_threads};
-    return std::make_unique<Loader>(count, std::move(produce), loading, std::move(token));
-  }
-
-  /// A source whose images have the wanted number of channels, or are unreadable.
-  template <class Source>
-  struct x_matching {
-    const Source& source;
-    Index channels;
-    [[nodiscard]] Index size() const { return source.size(); }
-    [[nodiscard]] std::string name(Index i) const { return source.name(i); }
-    [[nodiscard]] AnyImage load(Index i) const { return with_channels(source.load(i), channels, source.name(i)); }
-  };
-
-  /// What renders the views of a run; nothing where the host makes them.
-  [[nodiscard]] x_Rendered x_rendered([[maybe_unused]] Loader& loader) const {
-    if constexpr (x_renders) {
-      if (x_options.views_on == ViewsOn::host) return nullptr;
-      std::vector<TensorView<T, 4>> inputs;
-      for (Index v = 0; v < x_step.options().shape.view_count(); ++v) inputs.push_back(x_step.view_input(v));
-      return std::make_unique<RenderedViews<B>>(x_step.backend(), std::move(inputs), [&loader] { return loader.next(); });
-    } else {
-      return {};
-    }
-  }
-
-  /// A batch, forward and backward. False when the loader was stopped before it had all its images.
-  bool x_pass(StepReport& report, Loader& loader, [[maybe_unused]] x_Rendered& rendered, SkipCounter& skipped) {
-    const auto put = [&](Index b, const SampleViews& sample) {
-      skipped.count(sample.skipped);
-      x_maker.put(x_batch, b, sample);
-    };
-    if constexpr (x_renders) {
-      if (rendered) {
-        const std::span<const SampleViews> samples = rendered->render();
-        if (samples.empty()) return false;
-        for (std::size_t b = 0; b < samples.size(); ++b) put(static_cast<Index>(b), samples[b]);
-        x_step.start_pass(x_batch, report.teacher_temperature);
-        rendered->take();  // the next batch, while the device works
-        x_step.finish_pass(report);
-        return true;
-      }
-    }
-    for (Index b = 0; b < x_options.batch; ++b) {
-      const auto sample = loader.next();
-      if (!sample) return false;
-      put(b, *sample);
-    }
-    x_step.forward_backward(report, x_batch, report.teacher_temperature);
-    return true;
-  }
-
-  /// Throws `NonFiniteError` where the weights, as the last update left them, give no finite loss on its batch.
-  void x_require_sound() {
-    if (x_sound_steps == x_position.step) return;
-    StepReport look;
-    x_step.begin();
-    try {
-      x_step.forward_backward(look, x_batch, x_teacher_temperature);
-    } catch (const NonFiniteError& error) {
-      throw NonFiniteError(join("the weights after step ", x_position.step, " are of no use, and were not saved: ",
-                                error.what()));
-    }
-    x_sound_steps = x_position.step;
-  }
-
-  /// One update of `accumulate` passes. False when one of them found no images; nothing is changed then.
-  template <class Pass>
-  bool x_run_step(StepReport& report, const Pass& pass, const Schedules& schedules) {
-    const Index step = x_position.step;
-    report.learning_rate = schedules.learning_rate(step);
-    report.weight_decay = schedules.weight_decay(step);
-    report.teacher_momentum = schedules.momentum(step);
-    report.teacher_temperature = schedules.temperature(report.epoch);
-    x_teacher_temperature = report.teacher_temperature;
-    x_batch.epoch = report.epoch;
-    x_step.begin();
-    for (Index done = 0; done < x_options.accumulate; ++done) {
-      if (!pass()) return false;
-    }
-    x_step.update(report, {.optimiser = {.learning_rate = report.learning_rate,
-                                         .weight_decay = report.weight_decay,
-                                         .step = step,
-                                         .frozen_steps = schedules.frozen_steps},
-                           .teacher_momentum = report.teacher_momentum});
-    x_step.inspect(report);
-    x_watch(report);
-    return true;
-  }
-
-  /// Says that a run collapsed once it has looked so for `collapse_patience` steps.
-  void x_watch(StepReport& report) {
-    const Index prototypes = x_step.config().head.prototypes;
-    Collapse seen = Collapse::none;
-    if constexpr (Recipe::Loss::image) seen = collapse_of(report.image, prototypes);
-    if constexpr (Recipe::Loss::point) {
-      if (seen == Collapse::none) seen = collapse_of(report.point, prototypes);
-    }
-    x_position.collapsed_steps = seen == Collapse::none ? 0 : x_position.collapsed_steps + 1;
-    if (x_position.collapsed_steps < x_options.collapse_patience) return;
-    report.collapse = seen;
-    report.advice = advice_for(seen);
-    if (x_position.collapsed_steps == x_options.collapse_patience) x_warn(report.advice);
-  }
-
-  void x_warn(std::string_view message) const {
-    if (x_on_warning) x_on_warning(message);
-  }
-
-  [[nodiscard]] BackboneWeights<T> x_backbone(VectorView<T> flat) const {
-    BackboneWeights<T> out;
-    Recipe::Backbone::add_parameters(out.layout, x_step.config().backbone, Recipe::Tokens::reference.learned, "");
-    out.values.resize(static_cast<std::size_t>(out.layout.total()));
-    // The backbone's parameters are the first of the network's, in the same order.
-    x_step.backend().download(std::span<T>(out.values), static_cast<const T*>(flat.data()));
-    return out;
-  }
-
-  TrainerOptions x_options;
-  SampleMaker<Views, Points> x_maker;
-  TrainingStep<Recipe, B> x_step;
-  std::string x_recipe;
-  ViewBatch x_batch;
-  RunPosition x_position;
-  Index x_sound_steps = 0;           // steps after which the weights were known to give a finite loss
-  double x_teacher_temperature = 1;  // of the last step
-  std::function<Continue(const StepReport&)> x_on_step;
-  std::function<Continue(const StepReport&)> x_on_epoch;
-  std::function<void(std::string_view)> x_on_warning;
 };
 
 }  // namespace dssl

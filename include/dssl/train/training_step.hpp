@@ -57,25 +57,27 @@ struct UpdateNumbers {
 /// A step is `begin`, `accumulate` calls of `forward_backward`, then one `update`. Nothing is allocated after construction.
 /// The result depends on the weights, the batches and the options alone, not on the number of threads.
 /// Tests: fixtures `training_*`; central differences of a whole tiny model (tests/train).
-template <class Recipe, Backend B>
-class TrainingStep {
+template <class Kind, Backend B>
+class BasicTrainingStep {
  public:
   using T = typename B::Scalar;
-  using Backbone = typename Recipe::Backbone;
-  using Tokens = typename Recipe::Tokens;
-  using Loss = typename Recipe::Loss;
+  using Backbone = typename Kind::Backbone;
+  using Tokens = typename Kind::Tokens;
+  using Loss = typename Kind::Loss;
 
   static_assert(Loss::image || Loss::point, "the loss must have an image level, a point level, or both");
   static_assert(!Loss::point || Tokens::point_features != PointFeatures::none,
                 "the loss has a point level but the token scheme has no point features: "
                 "use with_tokens<ReferenceTokens<>> or with_tokens<FeatureMap>, or with_loss<ImageLoss>");
 
-  /// Throws `OptionError` if the batch shape does not fit the recipe.
-  TrainingStep(const B& backend, const StepOptions& options)
+  using Config = NetworkConfig<typename Backbone::Config>;
+
+  /// Throws `OptionError` if the batch shape does not fit the network.
+  BasicTrainingStep(const B& backend, const StepOptions& options, const Config& config)
       : x_backend(backend),
         x_options(options),
-        x_config(NetworkConfig<Recipe>::with(options.shape.channels, options.prototypes)),
-        x_layout(network_layout<Recipe>(x_config)) {
+        x_config(config),
+        x_layout(network_layout<Kind>(x_config)) {
     x_validate();
     x_make_passes();
     x_make_levels();
@@ -97,7 +99,7 @@ class TrainingStep {
 
   [[nodiscard]] const B& backend() const { return x_backend; }
   [[nodiscard]] const StepOptions& options() const { return x_options; }
-  [[nodiscard]] const NetworkConfig<Recipe>& config() const { return x_config; }
+  [[nodiscard]] const Config& config() const { return x_config; }
   [[nodiscard]] const ParameterLayout& layout() const { return x_layout; }
   [[nodiscard]] const MemoryPlan& memory_plan() const { return x_plan; }
 
@@ -185,8 +187,8 @@ class TrainingStep {
   }
 
  private:
-  using x_Pass = ViewPass<Recipe, B>;
-  using x_Part = StudentPart<Recipe, B>;
+  using x_Pass = ViewPass<Kind, B>;
+  using x_Part = StudentPart<Kind, B>;
 
   [[nodiscard]] Index x_views() const { return x_options.shape.view_count(); }
   [[nodiscard]] Index x_batch() const { return x_options.shape.batch; }
@@ -293,9 +295,9 @@ class TrainingStep {
     arena.rewind(end);
     arena.name_part("student's activations and their gradients, beyond what the teacher's left");
 
-    x_networks.student = NetworkParameters<Recipe, const T>::bind(x_layout, x_student_weights.data(), x_config);
-    x_networks.teacher = NetworkParameters<Recipe, const T>::bind(x_layout, x_teacher_weights.data(), x_config);
-    x_networks.gradients = NetworkParameters<Recipe, T>::bind(x_layout, x_gradient_buffer.data(), x_config);
+    x_networks.student = NetworkParameters<Kind, const T>::bind(x_layout, x_student_weights.data(), x_config);
+    x_networks.teacher = NetworkParameters<Kind, const T>::bind(x_layout, x_teacher_weights.data(), x_config);
+    x_networks.gradients = NetworkParameters<Kind, T>::bind(x_layout, x_gradient_buffer.data(), x_config);
   }
 
   void x_upload(const ViewBatch& batch, std::span<const T> keep) {
@@ -368,7 +370,7 @@ class TrainingStep {
 
   B x_backend;
   StepOptions x_options;
-  NetworkConfig<Recipe> x_config;
+  Config x_config;
   ParameterLayout x_layout;
   x_Pass x_teacher_pass;
   std::vector<x_Part> x_parts;  // of the student's pass
@@ -377,7 +379,7 @@ class TrainingStep {
   Buffer x_buffer;
 
   VectorView<T> x_student_weights, x_teacher_weights, x_gradient_buffer;
-  BoundNetworks<Recipe, T> x_networks;
+  BoundNetworks<Kind, T> x_networks;
   OptimiserState<T> x_optimiser;
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;
@@ -385,6 +387,16 @@ class TrainingStep {
   std::vector<T> x_keep_host, x_features_host, x_vector_host, x_staging;
   std::vector<Taps<T>> x_taps_host;
   std::vector<double> x_norms_host;
+};
+
+/// The step of a recipe: that of its kind, with its sizes.
+template <class Recipe, Backend B>
+class TrainingStep : public BasicTrainingStep<NetworkKindOf<Recipe>, B> {
+ public:
+  /// Throws `OptionError` if the batch shape does not fit the recipe.
+  TrainingStep(const B& backend, const StepOptions& options)
+      : BasicTrainingStep<NetworkKindOf<Recipe>, B>(
+            backend, options, network_config<Recipe>(options.shape.channels, options.prototypes)) {}
 };
 
 }  // namespace dssl

@@ -22,24 +22,24 @@ namespace dssl {
 /// A backbone's forward pass over views of a batch that follow one another, with all its buffers.
 ///
 /// Features of the image level are the class tokens, one a sequence; those of the point level the reference tokens, or
-/// reads of the patches' map (`Recipe::Tokens::point_features`). Both are ordered by sequences: view-major, then image.
-template <class Recipe, Backend B>
+/// reads of the patches' map (`Kind::Tokens::point_features`). Both are ordered by sequences: view-major, then image.
+template <class Kind, Backend B>
 class ViewPass {
  public:
   using T = typename B::Scalar;
-  using Backbone = typename Recipe::Backbone;
-  using Tokens = typename Recipe::Tokens;
+  using Backbone = typename Kind::Backbone;
+  using Tokens = typename Kind::Tokens;
   using BackboneConfig = typename Backbone::Config;
   using Inputs = typename Backbone::template Inputs<T>;
   using Activations = typename Backbone::template Activations<T>;
   using Parameters = typename Backbone::template Parameters<const T>;
 
   static constexpr bool reference_tokens =
-      Recipe::Loss::point && Tokens::point_features == PointFeatures::reference_tokens;
-  static constexpr bool sampled = Recipe::Loss::point && Tokens::point_features == PointFeatures::sampled_patches;
+      Kind::Loss::point && Tokens::point_features == PointFeatures::reference_tokens;
+  static constexpr bool sampled = Kind::Loss::point && Tokens::point_features == PointFeatures::sampled_patches;
   /// Whether the backbone offers to keep only what enters its blocks.
   static constexpr bool recomputes = requires(Arena& arena, const TokenLayout& tokens) {
-    Activations::take(arena, Backbone::config, tokens, true, true);
+    Activations::take(arena, BackboneConfig{}, tokens, true, true);
   };
 
   ViewPass() = default;
@@ -56,7 +56,7 @@ class ViewPass {
       }
       groups.back().count += shape.batch;
     }
-    x_tokens = TokenLayout(std::move(groups), {.class_token = Recipe::Loss::image,
+    x_tokens = TokenLayout(std::move(groups), {.class_token = Kind::Loss::image,
                                                .reference = reference_tokens,
                                                .patch = sampled});
   }

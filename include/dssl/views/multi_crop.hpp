@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -60,6 +61,98 @@ class ViewWorkspace {
   Part<float> x_floats;
 };
 
+/// Views that see most of the scene: the first two.
+inline constexpr Index multi_crop_globals = 2;
+
+/// Draws the views of an image of `image_height` x `image_width` pixels: what `MultiCrop::plan` does.
+DSSL_INLINE void plan_multi_crop(std::vector<ViewPlan>& out, const MultiCropOptions& options, Index image_height,
+                                 Index image_width, const RandomKey& base);
+
+/// A view of an image of any type as the network's input: out (C,h,w) =, normalised by the workspace's mean and deviation.
+DSSL_INLINE void render_view(std::span<float> out, const AnyImage& image, const ViewPlan& plan, Interpolation kind,
+                             ViewWorkspace& workspace);
+
+/// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
+template <PixelType T>
+const PlanarImage<work_type<T>>& draw_view(const Image<T>& image, const ViewPlan& plan, Interpolation kind,
+                                           ViewWorkspace& workspace) {
+  auto& part = workspace.template part<work_type<T>>();
+  resample(part.planes, image, plan.map.box, plan.height, plan.width, kind, plan.map.flip, part.resample);
+  apply(part.planes, plan.colour, part.blur);
+  return part.planes;
+}
+
+#if defined(DSSL_WITH_DEFINITIONS)
+namespace detail {
+
+/// Every number is drawn whether it is used or not, so that changing one probability changes nothing else.
+[[nodiscard]] inline ColourPlan plan_colour(const MultiCropOptions& o, Index view, const RandomKey& base) {
+  ColourPlan colour;
+  auto random = view_stream(base, view, Purpose::colour);
+  const auto factor = [&](double strength) {
+    return random.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength);
+  };
+  const bool jitter = random.bernoulli(o.jitter);
+  const auto order = random_order(random);
+  const double brightness = factor(o.brightness);
+  const double contrast = factor(o.contrast);
+  const double saturation = factor(o.saturation);
+  const double hue = random.uniform(-o.hue, o.hue);
+  if (jitter) {
+    colour.order = order;
+    colour.brightness = brightness;
+    colour.contrast = contrast;
+    colour.saturation = saturation;
+    colour.hue = hue;
+  }
+  colour.grey = random.bernoulli(o.grey);
+
+  auto blur = view_stream(base, view, Purpose::blur);
+  const bool blurred = blur.bernoulli(view == 0   ? o.blur_first_global
+                                      : view == 1 ? o.blur_second_global
+                                                  : o.blur_local);
+  const double radius = blur.uniform(o.blur_radius_low, o.blur_radius_high);
+  if (blurred) colour.blur_radius = radius;
+  if (view == 1) {
+    colour.solarise = view_stream(base, view, Purpose::solarise).bernoulli(o.solarise_second_global);
+  }
+  return colour;
+}
+
+}  // namespace detail
+
+DSSL_INLINE void plan_multi_crop(std::vector<ViewPlan>& out, const MultiCropOptions& options, Index image_height,
+                                 Index image_width, const RandomKey& base) {
+  require_shape(image_height >= 1 && image_width >= 1, "views of an image of ", image_height, " x ",
+                image_width, " pixels; expected at least 1 x 1");
+  const Index views = multi_crop_globals + options.locals;
+  out.resize(static_cast<std::size_t>(views));
+  std::array<Box, multi_crop_globals> global_boxes;
+  for (Index v = 0; v < views; ++v) {
+    const bool global = v < multi_crop_globals;
+    const ViewSize& size = global ? options.global_size : options.local_size;
+    const Index earlier = std::min(v, multi_crop_globals);
+    auto random = view_stream(base, v, Purpose::box);
+    const Box box = overlapping_box(
+        image_height, image_width, global ? options.global_area : options.local_area, options.aspect,
+        std::span<const Box>(global_boxes).first(static_cast<std::size_t>(earlier)),
+        global ? options.global_overlap : options.local_overlap, options.redraws, random);
+    if (global) global_boxes[static_cast<std::size_t>(v)] = box;
+    const bool flip = view_stream(base, v, Purpose::flip).bernoulli(options.flip);
+    out[static_cast<std::size_t>(v)] = {{box, flip}, size.height, size.width, detail::plan_colour(options, v, base)};
+  }
+}
+
+DSSL_INLINE void render_view(std::span<float> out, const AnyImage& image, const ViewPlan& plan, Interpolation kind,
+                             ViewWorkspace& workspace) {
+  std::visit(
+      [&](const auto& typed) {
+        normalise(out, draw_view(typed, plan, kind, workspace), workspace.mean, workspace.deviation);
+      },
+      image);
+}
+#endif
+
 /// The view generator of DINO and DenseDINO: views 0 and 1 global, the others local.
 ///
 /// A view is first planned (a few random numbers and the map to the scene), then rendered. Both are pure
@@ -76,7 +169,7 @@ class MultiCrop {
 
   static constexpr std::string_view name = "multi-crop";
   static constexpr MultiCropConfig config = Config;
-  static constexpr Index globals = 2;
+  static constexpr Index globals = multi_crop_globals;
   static constexpr Interpolation interpolation = Config.interpolation;
 
   /// Throws `OptionError` naming the field that has a value it may not have.
@@ -97,22 +190,7 @@ class MultiCrop {
   /// Uses `base.seed`, `base.epoch` and `base.sample`; each view and purpose has its own stream, so a view's
   /// colours do not depend on how often its box was drawn. Throws `ShapeError` for an image without pixels.
   void plan(std::vector<ViewPlan>& out, Index image_height, Index image_width, const RandomKey& base) const {
-    require_shape(image_height >= 1 && image_width >= 1, "views of an image of ", image_height, " x ",
-                  image_width, " pixels; expected at least 1 x 1");
-    out.resize(static_cast<std::size_t>(views()));
-    std::array<Box, globals> global_boxes;
-    for (Index v = 0; v < views(); ++v) {
-      const bool global = v < globals;
-      const Index earlier = std::min(v, globals);
-      auto random = view_stream(base, v, Purpose::box);
-      const Box box = overlapping_box(
-          image_height, image_width, global ? x_options.global_area : x_options.local_area, x_options.aspect,
-          std::span<const Box>(global_boxes).first(static_cast<std::size_t>(earlier)),
-          global ? x_options.global_overlap : x_options.local_overlap, x_options.redraws, random);
-      if (global) global_boxes[static_cast<std::size_t>(v)] = box;
-      const bool flip = view_stream(base, v, Purpose::flip).bernoulli(x_options.flip);
-      out[static_cast<std::size_t>(v)] = {{box, flip}, size(v).height, size(v).width, plan_colour(v, base)};
-    }
+    plan_multi_crop(out, x_options, image_height, image_width, base);
   }
 
   /// The same as a new vector.
@@ -128,11 +206,7 @@ class MultiCrop {
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const Image<T>& image, const ViewPlan& plan,
                                         Workspace& workspace) const {
-    auto& part = workspace.template part<work_type<T>>();
-    resample(part.planes, image, plan.map.box, plan.height, plan.width, Config.interpolation, plan.map.flip,
-             part.resample);
-    apply(part.planes, plan.colour, part.blur);
-    return part.planes;
+    return draw_view(image, plan, Config.interpolation, workspace);
   }
 
   /// What views are normalised by: mean (C) and deviation (C), whatever they held.
@@ -157,45 +231,11 @@ class MultiCrop {
 
   /// The same for an image whose pixel type is known at run time.
   void render(const AnyImage& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
-    std::visit([&](const auto& typed) { render(typed, plan, out, workspace); }, image);
+    normalisation(workspace.mean, workspace.deviation, channels(image));
+    render_view(out, image, plan, Config.interpolation, workspace);
   }
 
  private:
-  /// Every number is drawn whether it is used or not, so that changing one probability changes nothing else.
-  [[nodiscard]] ColourPlan plan_colour(Index view, const RandomKey& base) const {
-    const MultiCropOptions& o = x_options;
-    ColourPlan colour;
-    auto random = view_stream(base, view, Purpose::colour);
-    const auto factor = [&](double strength) {
-      return random.uniform(std::max(0.0, 1.0 - strength), 1.0 + strength);
-    };
-    const bool jitter = random.bernoulli(o.jitter);
-    const auto order = random_order(random);
-    const double brightness = factor(o.brightness);
-    const double contrast = factor(o.contrast);
-    const double saturation = factor(o.saturation);
-    const double hue = random.uniform(-o.hue, o.hue);
-    if (jitter) {
-      colour.order = order;
-      colour.brightness = brightness;
-      colour.contrast = contrast;
-      colour.saturation = saturation;
-      colour.hue = hue;
-    }
-    colour.grey = random.bernoulli(o.grey);
-
-    auto blur = view_stream(base, view, Purpose::blur);
-    const bool blurred = blur.bernoulli(view == 0   ? o.blur_first_global
-                                        : view == 1 ? o.blur_second_global
-                                                    : o.blur_local);
-    const double radius = blur.uniform(o.blur_radius_low, o.blur_radius_high);
-    if (blurred) colour.blur_radius = radius;
-    if (view == 1) {
-      colour.solarise = view_stream(base, view, Purpose::solarise).bernoulli(o.solarise_second_global);
-    }
-    return colour;
-  }
-
   MultiCropOptions x_options;
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/box_search.hpp>
@@ -72,7 +73,10 @@ struct MultiCropOptions {
 }
 
 /// Throws `OptionError` naming the first field that has a value it may not have, after `prefix`.
-inline void validate(const MultiCropOptions& options, const std::string& prefix = {}) {
+DSSL_INLINE void validate(const MultiCropOptions& options, const std::string& prefix = {});
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void validate(const MultiCropOptions& options, const std::string& prefix) {
   const auto require = [&prefix](bool holds, const char* field, const auto& value, const char* expected) {
     if (!holds) throw OptionError(prefix + field, value, expected);
   };
@@ -130,5 +134,6 @@ inline void validate(const MultiCropOptions& options, const std::string& prefix 
             options.deviation[c], "positive values");
   }
 }
+#endif
 
 }  // namespace dssl

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <dssl/backend/view_work.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/blur.hpp>
@@ -219,9 +220,14 @@ void pack_views(ViewPack& out, const Image<T>& image, std::span<const ViewPlan> 
 }
 
 /// The same for an image whose pixel type is known at run time.
-inline void pack_views(ViewPack& out, const AnyImage& image, std::span<const ViewPlan> plans,
-                       Interpolation kind, std::span<const float> mean, std::span<const float> deviation) {
+DSSL_INLINE void pack_views(ViewPack& out, const AnyImage& image, std::span<const ViewPlan> plans,
+                            Interpolation kind, std::span<const float> mean, std::span<const float> deviation);
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void pack_views(ViewPack& out, const AnyImage& image, std::span<const ViewPlan> plans,
+                            Interpolation kind, std::span<const float> mean, std::span<const float> deviation) {
   std::visit([&](const auto& typed) { pack_views(out, typed, plans, kind, mean, deviation); }, image);
 }
+#endif
 
 }  // namespace dssl
