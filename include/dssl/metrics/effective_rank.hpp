@@ -18,7 +18,8 @@ namespace dssl {
 /// exp of the entropy of shares: exp(-sum p log p), p = value / sum of values; between 1 and their number.
 ///
 /// 0 for values that are all 0. Values below 0, as rounding leaves them, count as 0. Throws `ShapeError` for
-/// none. Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007. Test: tests/metrics/effective_rank.cpp.
+/// none. Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007. Test:
+/// tests/metrics/effective_rank.cpp.
 [[nodiscard]] inline double effective_rank(std::span<const double> singular_values) {
   require_shape(!singular_values.empty(), "effective rank of no values; expected at least 1");
   double sum = 0;
