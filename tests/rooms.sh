@@ -87,12 +87,20 @@ check_header() {
           complain "$where: <dssl/$header> does not exist"
         elif [[ $header == backend/onednn.hpp || $header == backend/cblas.hpp || ( $header == backend/cpu/onednn_kernels.hpp && $path != backend/onednn.hpp ) ]]; then
           complain "$where: <dssl/$header> needs a library that not every user has"
+        elif [[ $header == backend/symmetric_eigen.hpp && $room != metrics && $room != pictures ]]; then
+          complain "$where: <dssl/$header> is dear to compile: only metrics/ and pictures/ need it"
         elif [[ -n $room ]] && ! allowed_header "$room" "$header"; then
           other=${header%%/*}
           [[ " $(allowed_rooms "$room") " == *" $other "* ]] || complain "$where: $room may not include <dssl/$header>"
         fi
         ;;
-      Eigen/* | unsupported/Eigen/*) [[ $room == backend ]] || complain "$where: only backend/ may see Eigen" ;;
+      Eigen/* | unsupported/Eigen/*)
+        if [[ $room != backend ]]; then
+          complain "$where: only backend/ may see Eigen"
+        elif [[ $header != Eigen/Core && $path != backend/symmetric_eigen.hpp ]]; then
+          complain "$where: <$header> is dear to compile: only backend/symmetric_eigen.hpp sees more than Eigen/Core"
+        fi
+        ;;
       tbb/* | oneapi/tbb*) [[ $room == backend || $room == data ]] || complain "$where: only backend/ and data/ may see oneTBB" ;;
       cuda* | cub/* | thrust/* | cublas*)
         [[ $path == backend/cuda.cuh || $path == backend/cuda/*.cuh ]] || complain "$where: only backend/cuda/*.cuh may see CUDA"

@@ -7,7 +7,7 @@ house=$(mktemp -d)
 trap 'rm -rf "$house"' EXIT
 
 mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,data,io,features,search,metrics,probe,monitor,defects,pictures}
-for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png features/a search/a metrics/a probe/a monitor/a defects/a pictures/a backend/cblas; do
+for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png features/a search/a metrics/a probe/a monitor/a defects/a pictures/a backend/cblas backend/symmetric_eigen; do
   echo '#pragma once' >"$house/$header.hpp"
 done
 for room in features search metrics probe monitor defects pictures; do
@@ -34,6 +34,8 @@ accepts points/a.hpp '#include <dssl/nn/a.hpp>'
 accepts io/a.hpp '#include <dssl/views/image.hpp>'
 accepts data/a.hpp '#include <tbb/parallel_pipeline.h>'
 accepts backend/a.hpp '#include <Eigen/Core>'
+accepts backend/symmetric_eigen.hpp '#include <Eigen/Eigenvalues>'
+accepts metrics/a.hpp '#include <dssl/backend/symmetric_eigen.hpp>'
 accepts io/png.hpp '#include <png.h>'
 accepts backend/cblas.hpp '#include <cblas.h>'
 accepts train/a.hpp '#include <dssl/tokens/a.hpp>'
@@ -62,6 +64,8 @@ refuses defects/a.hpp '#include <dssl/probe/a.hpp>' 'defects may not include'
 refuses pictures/a.hpp '#include <dssl/metrics/a.hpp>' 'pictures may not include'
 refuses probe/a.hpp '#include <dssl/features.hpp>' 'probe may not include <dssl/features.hpp>'
 refuses nn/a.hpp '#include <Eigen/Core>' 'only backend/ may see Eigen'
+refuses backend/a.hpp '#include <Eigen/Eigenvalues>' 'more than Eigen/Core'
+refuses backend/a.hpp '#include <dssl/backend/symmetric_eigen.hpp>' 'dear to compile'
 refuses nn/a.hpp '#include <cuda_runtime.h>' 'only backend/cuda/*.cuh may see CUDA'
 refuses backend/a.hpp '#include <cublasLt.h>' 'only backend/cuda/*.cuh may see CUDA'
 echo '#include <cuda_runtime.h>' >"$house/backend/cuda/a.cuh" && "$here/rooms.sh" "$house" >/dev/null

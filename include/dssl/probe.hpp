@@ -3,6 +3,8 @@
 //   linear_probe           classification, several learning rates at once
 //   linear_segmenter       a linear classifier of patches
 //   segmentation_probe     its training and evaluation
+//   segmentation_result    what ways of segmenting report
+//   standardise            features of mean 0 and deviation 1 a channel
 //   retrieval_probe        segmentation by looking up, no training
 //   cluster_probe          segmentation by clusters, no labels
 //   fine_tuned_classifier  the whole backbone, for classes
@@ -22,5 +24,7 @@
 #include <dssl/probe/linear_segmenter.hpp>
 #include <dssl/probe/retrieval_probe.hpp>
 #include <dssl/probe/segmentation_probe.hpp>
+#include <dssl/probe/segmentation_result.hpp>
+#include <dssl/probe/standardise.hpp>
 #include <dssl/probe/tuned_network.hpp>
 #include <dssl/probe/tuning_samples.hpp>

@@ -18,7 +18,8 @@ namespace dssl {
 /// exp of the entropy of shares: exp(-sum p log p), p = value / sum of values; between 1 and their number.
 ///
 /// 0 for values that are all 0. Values below 0, as rounding leaves them, count as 0. Throws `ShapeError` for
-/// none. Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007. Test: tests/metrics/effective_rank.cpp.
+/// none. Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007. Test:
+/// tests/metrics/effective_rank.cpp.
 [[nodiscard]] inline double effective_rank(std::span<const double> singular_values) {
   require_shape(!singular_values.empty(), "effective rank of no values; expected at least 1");
   double sum = 0;
@@ -38,7 +39,7 @@ namespace dssl {
 ///
 /// Rows are added a part at a time: the product of `part` rows is summed in the backend's precision, parts in
 /// double. A singular value is exact to about 3e-4 of the largest in float: what is below is lost in the
-/// square. Memory: D^2 numbers twice. Cost: 2 D^2 FLOP a row, then 5 D^3. Bits depend on the rows and their
+/// square. Memory: D^2 numbers twice. Cost: 2 D^2 FLOP a row, then 4/3 D^3. Bits depend on the rows and their
 /// order alone. Source: Garrido et al. (RankMe), ICML 2023, for the effective rank of features (not centred).
 /// Test: rows of known singular values, and a slow one-sided Jacobi (tests/metrics/effective_rank.cpp).
 template <Backend B>

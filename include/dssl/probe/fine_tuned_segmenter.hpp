@@ -23,7 +23,7 @@
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/metrics/confusion.hpp>
-#include <dssl/probe/segmentation_probe.hpp>
+#include <dssl/probe/segmentation_result.hpp>
 #include <dssl/probe/tuned_network.hpp>
 #include <dssl/probe/tuning_samples.hpp>
 

@@ -24,7 +24,7 @@
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/metrics/confusion.hpp>
-#include <dssl/probe/segmentation_probe.hpp>
+#include <dssl/probe/segmentation_result.hpp>
 #include <dssl/search/dense_retrieval.hpp>
 #include <dssl/search/patch_labels.hpp>
 #include <dssl/search/row_sample.hpp>

@@ -24,9 +24,10 @@
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
-#include <dssl/metrics/confusion.hpp>
 #include <dssl/probe/drawn_crop.hpp>
 #include <dssl/probe/linear_segmenter.hpp>
+#include <dssl/probe/segmentation_result.hpp>
+#include <dssl/probe/standardise.hpp>
 #include <dssl/search/row_sample.hpp>
 #include <dssl/views/box_search.hpp>
 
@@ -52,11 +53,11 @@ struct SegmentationProbeOptions {
   std::vector<float> mean{};  ///< as in `InputOptions`
   std::vector<float> deviation{};
   bool cache_features = false;  ///< features of the training set are computed once; needs `augment` off
-  /// Trains on features of mean 0 and deviation 1 a channel (over the training set; needs `cache_features`). The
-  /// classifier stays linear in the features as they are, but features with a large common part, as an untrained or
-  /// little trained backbone gives them, no longer hold its training up.
+  /// Trains on features of mean 0 and deviation 1 a channel (over the training set; needs `cache_features`).
+  /// The classifier stays linear in the features as they are, but features with a large common part, as an
+  /// untrained or little trained backbone gives them, no longer hold its training up.
   bool standardise = false;
-  double cache_limit = 4.0;     ///< GiB that they may take
+  double cache_limit = 4.0;  ///< GiB that they may take
   std::uint64_t seed = 0;
   LoaderOptions loader{};
   SkipPolicy skip{};
@@ -82,34 +83,6 @@ struct SegmentationProbeOptions {
     require(cache_limit >= 0, "cache_limit", cache_limit, "0 or more GiB");
     loader.validate();
     skip.validate();
-  }
-};
-
-/// Where a probe's training is.
-struct ProbeStep {
-  Index epoch = 0;   ///< from 0
-  Index step = 0;    ///< steps done, all epochs together
-  Index steps = 0;   ///< of the whole training
-  Index images = 0;  ///< images seen so far
-  double loss = 0;
-  double learning_rate = 0;
-};
-
-/// One evaluated image, at the size of the input; valid during the callback.
-struct ProbePrediction {
-  Index index = 0;               ///< in the source
-  std::span<const float> input;  ///< (C,h,w) normalised; `SegmentationProbe::renderer` makes it a picture
-  std::span<const std::uint8_t> truth;      ///< (h,w) classes, or `ClassMap::ignored`
-  std::span<const std::uint8_t> predicted;  ///< (h,w) classes
-};
-
-/// What an evaluation found.
-struct SegmentationResult {
-  ConfusionMatrix confusion;
-  Index images = 0;      ///< evaluated
-  Index unreadable = 0;  ///< left out
-  [[nodiscard]] SegmentationScores scores(AbsentClasses rule = AbsentClasses::excluded) const {
-    return confusion.scores(rule);
   }
 };
 
@@ -158,12 +131,15 @@ class SegmentationProbe {
     if (x_options.cache_features) {
       x_fill(cache, source, skips, token);
       if (token.stop_requested()) return;
-      if (x_options.standardise) x_standardise(cache);
+      if (x_options.standardise) {
+        cache.moments = standardise<T>(cache.features, static_cast<std::size_t>(x_extractor.width()));
+        x_restate(cache.moments, true);
+      }
     }
     // However the training ends, the classifier is one of the features as they are.
     struct Restated {
       SegmentationProbe& probe;
-      const std::vector<Moments>& moments;
+      const std::vector<ChannelMoments>& moments;
       ~Restated() {
         if (!moments.empty()) probe.x_restate(moments, false);
       }
@@ -223,18 +199,12 @@ class SegmentationProbe {
     std::vector<SkippedImage> skipped{};
   };
 
-  /// Mean and deviation of a channel of the features.
-  struct Moments {
-    double mean = 0;
-    double deviation = 1;
-  };
-
   /// Features and labels of the training set, a place for each sample; empty where they are not kept.
   struct Cache {
-    std::vector<T> features;           // (n,N,D)
-    std::vector<std::uint8_t> labels;  // (n,label_height,label_width)
-    std::vector<Moments> moments;      // (D) of the features before they were standardised
-    Buffer room;                       // (N,D) in the backend's memory
+    std::vector<T> features;              // (n,N,D)
+    std::vector<std::uint8_t> labels;     // (n,label_height,label_width)
+    std::vector<ChannelMoments> moments;  // (D) of the features before they were standardised
+    Buffer room;                          // (N,D) in the backend's memory
   };
 
   [[nodiscard]] LinearSegmenterOptions x_segmenter_options() const {
@@ -369,47 +339,12 @@ class SegmentationProbe {
     });
   }
 
-  /// Brings the kept features to mean 0 and deviation 1 a channel, and the classifier to what it is for these.
-  void x_standardise(Cache& cache) {
-    const auto width = static_cast<std::size_t>(x_extractor.width());
-    const double count = static_cast<double>(cache.features.size() / width);
-    cache.moments.assign(width, {.mean = 0, .deviation = 0});
-    const auto each = [&](const auto& visit) {
-      for (std::size_t i = 0; i < cache.features.size(); i += width) {
-        for (std::size_t d = 0; d < width; ++d) visit(cache.moments[d], cache.features[i + d]);
-      }
-    };
-    each([](Moments& m, const T& x) { m.mean += static_cast<double>(x); });
-    for (Moments& m : cache.moments) m.mean /= count;
-    each([](Moments& m, const T& x) {
-      m.deviation += (static_cast<double>(x) - m.mean) * (static_cast<double>(x) - m.mean);
-    });
-    // A channel that changes by no more than rounding tells nothing: it is left as it is, near 0 without its mean.
-    for (Moments& m : cache.moments) {
-      m.deviation = std::sqrt(m.deviation / count);
-      if (m.deviation <= 1e-6 * std::abs(m.mean)) m.deviation = 1.0;
-    }
-    each([](const Moments& m, T& x) { x = static_cast<T>((static_cast<double>(x) - m.mean) / m.deviation); });
-    x_restate(cache.moments, true);
-  }
-
-  /// The classifier of features as they are, restated for standardised ones, or the other way: the same logits.
-  void x_restate(const std::vector<Moments>& moments, bool for_standardised) {
-    const auto width = moments.size();
-    std::vector<T> weight(static_cast<std::size_t>(x_segmenter.options().classes) * width);
+  /// The classifier of features as they are, restated for standardised ones, or the other way.
+  void x_restate(const std::vector<ChannelMoments>& moments, bool for_standardised) {
+    std::vector<T> weight(static_cast<std::size_t>(x_segmenter.options().classes) * moments.size());
     std::vector<T> bias(static_cast<std::size_t>(x_segmenter.options().classes));
     x_segmenter.get_weights(weight, bias);
-    for (std::size_t c = 0; c < bias.size(); ++c) {
-      double shift = 0;
-      for (std::size_t d = 0; d < width; ++d) {
-        T& w = weight[c * width + d];
-        const auto [mean, deviation] = moments[d];
-        const double raw = for_standardised ? static_cast<double>(w) : static_cast<double>(w) / deviation;
-        shift += raw * mean;
-        w = static_cast<T>(for_standardised ? raw * deviation : raw);
-      }
-      bias[c] = static_cast<T>(static_cast<double>(bias[c]) + (for_standardised ? shift : -shift));
-    }
+    restate_linear<T>(weight, bias, moments, for_standardised);
     x_segmenter.set_weights(weight, bias);
   }
 

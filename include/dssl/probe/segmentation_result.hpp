@@ -1,0 +1,40 @@
+// What ways of segmenting report: where their training is, an image predicted, and the counts of a set.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/metrics/confusion.hpp>
+
+namespace dssl {
+
+/// Where a probe's training is.
+struct ProbeStep {
+  Index epoch = 0;   ///< from 0
+  Index step = 0;    ///< steps done, all epochs together
+  Index steps = 0;   ///< of the whole training
+  Index images = 0;  ///< images seen so far
+  double loss = 0;
+  double learning_rate = 0;
+};
+
+/// One evaluated image, at the size of the input; valid during the callback.
+struct ProbePrediction {
+  Index index = 0;               ///< in the source
+  std::span<const float> input;  ///< (C,h,w) normalised; `SegmentationProbe::renderer` makes it a picture
+  std::span<const std::uint8_t> truth;      ///< (h,w) classes, or `ClassMap::ignored`
+  std::span<const std::uint8_t> predicted;  ///< (h,w) classes
+};
+
+/// What an evaluation found.
+struct SegmentationResult {
+  ConfusionMatrix confusion;
+  Index images = 0;      ///< evaluated
+  Index unreadable = 0;  ///< left out
+  [[nodiscard]] SegmentationScores scores(AbsentClasses rule = AbsentClasses::excluded) const {
+    return confusion.scores(rule);
+  }
+};
+
+}  // namespace dssl
