@@ -168,4 +168,4 @@ dssl::RunSummary train_mine(const dssl::MemoryImages& images, std::pmr::memory_r
 
 }  // namespace snippets
 
-template class dssl::TrainingStep<snippets::MineWithoutClassTokens, dssl::Reference<float>>;
+template class dssl::BasicTrainingStep<dssl::NetworkKindOf<snippets::MineWithoutClassTokens>, dssl::Reference<float>>;

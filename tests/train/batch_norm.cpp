@@ -99,7 +99,7 @@ TEST_CASE("heads with batch norm train, to the same bits on any number of thread
   INFO("from " << one.losses.front() << " to " << one.losses.back());
   CHECK(one.losses.back() < one.losses.front());
   using Recipe = test::TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, wide, wide_head>;
-  const ParameterLayout layout = network_layout<Recipe>({});
+  const ParameterLayout layout = network_layout<NetworkKindOf<Recipe>>(network_config<Recipe>());
   for (const char* head : {"head.", "ref_head."}) {
     for (const char* norm : {"mlp.1.weight", "mlp.1.bias", "mlp.4.weight", "mlp.4.bias"}) {
       const auto& spec = layout.find(std::string(head) + norm);
@@ -121,7 +121,7 @@ TEST_CASE("heads with batch norm train, to the same bits on any number of thread
 
 TEST_CASE("a run says that its heads have batch norm, and says what it said before where they have none") {
   using Normed = DenseDino::with_head<ProjectionHead<HeadConfig{.batch_norm = true}>>;
-  const std::string plain = describe_recipe<DenseDino>(NetworkConfig<DenseDino>{}, 2);
-  const std::string normed = describe_recipe<Normed>(NetworkConfig<Normed>{}, 2);
+  const std::string plain = describe_recipe<DenseDino>(network_config<DenseDino>(), 2);
+  const std::string normed = describe_recipe<Normed>(network_config<Normed>(), 2);
   CHECK(normed == plain + ", batch norm");
 }
