@@ -171,9 +171,9 @@ void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings&
   missing_up_to(files.size());
 }
 
-template <class Backbone, dssl::Backend B>
+template <dssl::Backend B>
 void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, const B& backend) {
-  using Extractor = dssl::FeatureExtractor<Backbone, B>;
+  using Extractor = dssl::FeatureExtractor<dssl::ViTFamily, B>;
   const Interruption interruption;
   const dssl::GroupSet reads{.class_token = s.reads("class"), .patch = s.reads("patch")};
   std::vector<std::unique_ptr<Extractor>> extractors;  // sharing the weights of the first
@@ -182,7 +182,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
     BackboneSettings own = s.backbone;
     own.size = size;
     const dssl::FeatureOptions options = own.features(reads);
-    extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options)
+    extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options, own.config())
                                             : std::make_unique<Extractor>(*extractors.front(), options));
     const Extractor& made = *extractors.back();
     const Index rows = (reads.class_token ? 1 : 0) + (reads.patch ? made.grid().size() : 0);
@@ -278,8 +278,7 @@ int main(int argc, char** argv) {
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
     s.backbone.validate();
     const dssl::ImageFiles files(s.data, {.folder = s.images, .read = {.channels = s.backbone.channels}});
-    with_backbone(s.backbone,
-                  [&]<class Backbone>(const auto& backend) { write_features<Backbone>(s, files, backend); });
+    with_backend(s.backbone, [&](const auto& backend) { write_features(s, files, backend); });
     return 0;
   });
 }

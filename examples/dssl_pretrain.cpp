@@ -29,11 +29,7 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   for (const std::string& option : line.without_effect()) {
     log.warn(dssl::join(option, " has no effect with --recipe ", job.recipe));
   }
-  const auto run = job.arch == "nano8"    ? pretrain_nano8
-                   : job.arch == "tiny8"  ? pretrain_tiny8
-                   : job.arch == "tiny16" ? pretrain_tiny16
-                                          : pretrain_small16;
-  return log.end(run(job, log));
+  return log.end(dssl::programs::pretrain(job, log));
 }
 
 }  // namespace

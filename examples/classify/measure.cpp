@@ -92,25 +92,24 @@ class Classification {
   template <Backend B>
   void x_read_features(const B& backend, const Labels& train_labels, const Labels& test_labels) {
     const ImageToken token = image_token_of(x_settings.token);
-    with_architecture(x_settings.backbone.arch, [&]<class Backbone>() {
-      FeatureExtractor<Backbone, B> extractor(backend, x_settings.backbone.features(reads_of(token)));
-      const LoadedWeights weights =
-          load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed);
-      extractor.load(weights.flat);
-      prepare_output_folder(x_settings.out);
-      std::printf(
-          "%s; %td training and %td test images of %td classes at %s\n",
-          describe_backbone(extractor, x_settings.backbone.arch, x_settings.backbone.weights, weights.prefix)
-              .c_str(),
-          x_train_files.size(), x_test_files.size(), x_classes.size(), x_settings.backbone.size.c_str());
-      std::fflush(stdout);
-      x_train = x_with_labels(
-          feature_table(extractor, x_settings.backbone, x_train_files, token, "training", x_interruption),
-          train_labels);
-      x_test = x_with_labels(
-          feature_table(extractor, x_settings.backbone, x_test_files, token, "test", x_interruption),
-          test_labels);
-    });
+    FeatureExtractor<ViTFamily, B> extractor(backend, x_settings.backbone.features(reads_of(token)),
+                                             x_settings.backbone.config());
+    const LoadedWeights weights =
+        load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed);
+    extractor.load(weights.flat);
+    prepare_output_folder(x_settings.out);
+    std::printf(
+        "%s; %td training and %td test images of %td classes at %s\n",
+        describe_backbone(extractor, x_settings.backbone.arch, x_settings.backbone.weights, weights.prefix)
+            .c_str(),
+        x_train_files.size(), x_test_files.size(), x_classes.size(), x_settings.backbone.size.c_str());
+    std::fflush(stdout);
+    x_train = x_with_labels(
+        feature_table(extractor, x_settings.backbone, x_train_files, token, "training", x_interruption),
+        train_labels);
+    x_test = x_with_labels(
+        feature_table(extractor, x_settings.backbone, x_test_files, token, "test", x_interruption),
+        test_labels);
   }
 
   static ImageFilesOptions x_options(const ClassifySettings& s) {

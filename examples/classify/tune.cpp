@@ -32,12 +32,11 @@ namespace {
 }
 
 /// The settings' weights as they lie in a `FeatureExtractor`.
-template <class Backbone>
 [[nodiscard]] LoadedWeights backbone_weights(const BackboneSettings& s) {
-  auto config = Backbone::config;
+  ViTConfig config = s.config();
   config.channels = s.channels;
   ParameterLayout layout;
-  Backbone::add_parameters(layout, config, false, "");
+  ViTFamily::add_parameters(layout, config, false, "");
   return load_weights(s.weights, layout, s.seed);
 }
 
@@ -47,11 +46,11 @@ Predictions tune_and_predict(const ClassifySettings& settings, Index classes, co
                              const std::vector<std::int64_t>& labels, const ImageFiles& test,
                              const Interruption& interruption) {
   Predictions out;
-  with_backbone(settings.backbone, [&]<class Backbone, class B>(const B& backend) {
-    FineTunedClassifier<Backbone, B> tuner(
+  with_backend(settings.backbone, [&]<class B>(const B& backend) {
+    FineTunedClassifier<ViTFamily, B> tuner(
         backend, tuning_options(settings, classes),
-        {.fit = settings.backbone.input_fit(), .loader = settings.backbone.loader()});
-    tuner.network().load(backbone_weights<Backbone>(settings.backbone).flat);
+        {.fit = settings.backbone.input_fit(), .loader = settings.backbone.loader()}, settings.backbone.config());
+    tuner.network().load(backbone_weights(settings.backbone).flat);
     prepare_output_folder(settings.out);
     std::stop_source stop;
     Progress progress("training the backbone", settings.tune_steps, "steps");

@@ -1,6 +1,7 @@
 // The architectures that programs know by name.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,32 +11,28 @@
 
 namespace dssl::programs {
 
-/// Calls `visit.template operator()<Backbone>(name)` for every architecture, the smallest first.
-template <class Visit>
-void each_architecture(const Visit& visit) {
-  visit.template operator()<ViT<vit_nano8>>("nano8");
-  visit.template operator()<ViT<vit_tiny8>>("tiny8");
-  visit.template operator()<ViT<vit_tiny16>>("tiny16");
-  visit.template operator()<ViT<vit_small16>>("small16");
-}
+/// An architecture: its name and its sizes. Programs compile `ViTFamily`, which has any sizes, once.
+struct Architecture {
+  std::string_view name;
+  ViTConfig config;
+};
+
+/// All of them, the smallest first.
+inline constexpr std::array<Architecture, 4> architectures{
+    {{"nano8", vit_nano8}, {"tiny8", vit_tiny8}, {"tiny16", vit_tiny16}, {"small16", vit_small16}}};
 
 /// The names, for the help text and for checks of the command line.
 [[nodiscard]] inline std::vector<std::string> architecture_names() {
   std::vector<std::string> names;
-  each_architecture([&]<class Backbone>(std::string_view name) { names.emplace_back(name); });
+  for (const Architecture& known : architectures) names.emplace_back(known.name);
   return names;
 }
 
-/// Calls `visit.template operator()<Backbone>()` for the architecture of that name. Throws `OptionError`.
-template <class Visit>
-void with_architecture(std::string_view name, const Visit& visit) {
-  bool found = false;
-  each_architecture([&]<class Backbone>(std::string_view known) {
-    if (known != name) return;
-    found = true;
-    visit.template operator()<Backbone>();
-  });
-  if (found) return;
+/// The sizes of the architecture of that name. Throws `OptionError`.
+[[nodiscard]] inline const ViTConfig& architecture(std::string_view name) {
+  for (const Architecture& known : architectures) {
+    if (known.name == name) return known.config;
+  }
   std::string expected;
   for (const std::string& known : architecture_names()) expected += (expected.empty() ? "one of " : ", ") + known;
   throw OptionError("arch", name, expected);

@@ -65,6 +65,8 @@ struct BackboneSettings {
   [[nodiscard]] LoaderOptions loader() const {
     return {.prefetch = std::max<Index>(8, 2 * at_once), .threads = threads};
   }
+  /// The sizes of the backbone. Throws `OptionError`.
+  [[nodiscard]] const ViTConfig& config() const { return architecture(arch); }
   /// Throws `OptionError` for a backend that is not there, before anything is opened.
   void validate() const { check_backend(backend, precision); }
 
@@ -149,15 +151,6 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
 template <class Visit>
 decltype(auto) with_backend(const BackboneSettings& s, const Visit& visit) {
   return with_backend(s.backend, s.threads, s.precision, visit);
-}
-
-/// visit.template operator()<Backbone>(backend) with the architecture and the backend that the settings name. Throws
-/// `OptionError`, and `CudaError` without a device.
-template <class Visit>
-void with_backbone(const BackboneSettings& s, const Visit& visit) {
-  with_backend(s, [&](const auto& backend) {
-    with_architecture(s.arch, [&]<class Backbone>() { visit.template operator()<Backbone>(backend); });
-  });
 }
 
 /// A backbone's weights as they were loaded.

@@ -20,12 +20,12 @@ namespace dssl::programs {
 
 namespace {
 
-template <class Backbone, Backend B>
+template <Backend B>
 class ReaderOf final : public PatchReader {
  public:
   ReaderOf(const BackboneSettings& settings, const std::string& weights, const B& backend)
       : x_settings(settings),
-        x_extractor(backend, settings.features({.patch = true})),
+        x_extractor(backend, settings.features({.patch = true}), settings.config()),
         x_renderer(settings.input(), defect_classes()) {
     const LoadedWeights loaded = load_weights(weights, x_extractor.layout(), settings.seed);
     x_extractor.load(loaded.flat);
@@ -77,7 +77,7 @@ class ReaderOf final : public PatchReader {
   }
 
   BackboneSettings x_settings;
-  FeatureExtractor<Backbone, B> x_extractor;
+  FeatureExtractor<ViTFamily, B> x_extractor;
   InputRenderer x_renderer;
   std::string x_description;
   Buffer x_room;
@@ -89,8 +89,8 @@ class ReaderOf final : public PatchReader {
 
 std::unique_ptr<PatchReader> make_patch_reader(const BackboneSettings& settings, const std::string& weights) {
   std::unique_ptr<PatchReader> out;
-  with_backbone(settings, [&]<class Backbone>(const auto& backend) {
-    out = std::make_unique<ReaderOf<Backbone, std::decay_t<decltype(backend)>>>(settings, weights, backend);
+  with_backend(settings, [&](const auto& backend) {
+    out = std::make_unique<ReaderOf<std::decay_t<decltype(backend)>>>(settings, weights, backend);
   });
   return out;
 }

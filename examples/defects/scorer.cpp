@@ -39,21 +39,21 @@ void forward_calls(Probe& probe, Scorer& scorer) {
 }
 
 /// A backbone with its weights.
-template <class Backbone, Backend B>
+template <Backend B>
 struct Loaded {
   Loaded(const BackboneSettings& settings, const B& backend)
-      : extractor(backend, settings.features({.patch = true})) {
+      : extractor(backend, settings.features({.patch = true}), settings.config()) {
     const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed);
     extractor.load(weights.flat);
     fingerprint = weights.fingerprint();
     description = describe_backbone(extractor, settings.arch, settings.weights, weights.prefix);
   }
-  FeatureExtractor<Backbone, B> extractor;
+  FeatureExtractor<ViTFamily, B> extractor;
   std::string fingerprint;
   std::string description;
 };
 
-template <class Backbone, Backend B>
+template <Backend B>
 class BankScorer final : public Scorer {
  public:
   BankScorer(const DefectSettings& s, const B& backend)
@@ -124,11 +124,11 @@ class BankScorer final : public Scorer {
   }
 
   DefectSettings x_settings;
-  Loaded<Backbone, B> x_loaded;
-  DefectProbe<Backbone, B> x_probe;
+  Loaded<B> x_loaded;
+  DefectProbe<ViTFamily, B> x_probe;
 };
 
-template <class Backbone, Backend B>
+template <Backend B>
 class TemplateScorer final : public Scorer {
  public:
   TemplateScorer(const DefectSettings& s, const B& backend)
@@ -150,8 +150,8 @@ class TemplateScorer final : public Scorer {
   [[nodiscard]] Json bank() const override { return nullptr; }
 
  private:
-  Loaded<Backbone, B> x_loaded;
-  TemplateProbe<Backbone, B> x_probe;
+  Loaded<B> x_loaded;
+  TemplateProbe<ViTFamily, B> x_probe;
 };
 
 class DifferenceScorer final : public Scorer {
@@ -186,12 +186,12 @@ class DifferenceScorer final : public Scorer {
 std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
   if (settings.scorer == "difference") return std::make_unique<DifferenceScorer>(settings);
   std::unique_ptr<Scorer> out;
-  with_backbone(settings.backbone, [&]<class Backbone>(const auto& backend) {
+  with_backend(settings.backbone, [&](const auto& backend) {
     using B = std::decay_t<decltype(backend)>;
     if (settings.scorer == "template") {
-      out = std::make_unique<TemplateScorer<Backbone, B>>(settings, backend);
+      out = std::make_unique<TemplateScorer<B>>(settings, backend);
     } else {
-      out = std::make_unique<BankScorer<Backbone, B>>(settings, backend);
+      out = std::make_unique<BankScorer<B>>(settings, backend);
     }
   });
   return out;

@@ -276,12 +276,8 @@ void CommandLine::x_add_monitor_options() {
 
 void CommandLine::x_set_views() {
   MultiCropOptions& views = x_job.options.views;
-  Index native = 0;
-  Index patch = 0;
-  with_architecture(x_job.arch, [&]<class Backbone>() {
-    native = Backbone::config.image;
-    patch = Backbone::config.patch;
-  });
+  const Index native = architecture(x_job.arch).image;
+  const Index patch = architecture(x_job.arch).patch;
   const bool dino = x_job.recipe == "dino";
   if (dino) views = dino_multi_crop_options();
   const Index global = x_global_size != 0 ? x_global_size : native;

@@ -34,11 +34,11 @@ std::vector<std::int64_t> numbered_labels(const ImageFiles& images) {
   return out;
 }
 
-template <class Backbone, Backend B>
+template <Backend B>
 class HeldOutOf final : public HeldOut {
  public:
   HeldOutOf(const Job& job, const B& backend, std::function<void(std::string_view)> warn)
-      : x_monitor(backend, x_options(job)) {
+      : x_monitor(backend, x_options(job), architecture(job.arch)) {
     x_monitor.on_skip = [warn = std::move(warn)](std::string_view, std::string_view message) {
       warn(join("skipped in the monitor: ", message));
     };
@@ -72,9 +72,10 @@ class HeldOutOf final : public HeldOut {
  private:
   static FeatureMonitorOptions x_options(const Job& job) {
     const Index side = job.monitor_size > 0 ? job.monitor_size : job.options.views.global_size.height;
-    if (side % Backbone::config.patch != 0) {
+    const Index patch = architecture(job.arch).patch;
+    if (side % patch != 0) {
       throw OptionError("monitor_size", side,
-                        join("a multiple of the patch, ", Backbone::config.patch, " pixels"));
+                        join("a multiple of the patch, ", patch, " pixels"));
     }
     return {.height = side,
             .width = side,
@@ -120,7 +121,7 @@ class HeldOutOf final : public HeldOut {
     x_monitor.watch(std::move(images), std::move(labels));
   }
 
-  FeatureMonitor<Backbone, B> x_monitor;
+  FeatureMonitor<ViTFamily, B> x_monitor;
   std::string x_what;
   std::vector<std::string> x_figures;
 };
@@ -139,9 +140,7 @@ std::unique_ptr<HeldOut> open_held_out(const Job& job, std::function<void(std::s
   }
   std::unique_ptr<HeldOut> out;
   with_backend(job.backend, job.threads, job.precision, [&](const auto& backend) {
-    with_architecture(job.arch, [&]<class Backbone>() {
-      out = std::make_unique<HeldOutOf<Backbone, std::decay_t<decltype(backend)>>>(job, backend, std::move(warn));
-    });
+    out = std::make_unique<HeldOutOf<std::decay_t<decltype(backend)>>>(job, backend, std::move(warn));
   });
   return out;
 }

@@ -83,10 +83,8 @@ struct Job {
 
 class RunLog;
 
-// One function an architecture, each in a file of its own, so that no compilation takes long or much memory.
-[[nodiscard]] RunSummary pretrain_nano8(const Job& job, RunLog& log);
-[[nodiscard]] RunSummary pretrain_tiny8(const Job& job, RunLog& log);
-[[nodiscard]] RunSummary pretrain_tiny16(const Job& job, RunLog& log);
-[[nodiscard]] RunSummary pretrain_small16(const Job& job, RunLog& log);
+/// Trains. Throws `OptionError` for a recipe or a relation that is not there.
+[[nodiscard]] RunSummary pretrain(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary pretrain_densedino(const Job& job, RunLog& log);
 
 }  // namespace dssl::programs

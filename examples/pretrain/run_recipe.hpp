@@ -3,21 +3,32 @@
 
 #include <string_view>
 
+#include <common/architectures.hpp>
 #include <common/backend.hpp>
 #include <dssl/backend/concept.hpp>
-#include <dssl/core/error.hpp>
+#include <dssl/instances.hpp>
 #include <dssl/io/weights.hpp>
-#include <dssl/train/recipe.hpp>
+#include <dssl/nn/head.hpp>
+#include <dssl/train/network.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
 #include <pretrain/run_log.hpp>
 
 namespace dssl::programs {
 
+/// An architecture with the head that suits it. Throws `OptionError`.
+[[nodiscard]] inline NetworkConfig<ViTConfig> sizes_of(std::string_view arch) {
+  const HeadConfig head = arch == "nano8"     ? HeadConfig{.hidden = 512, .bottleneck = 128, .prototypes = 1024}
+                          : arch == "tiny8"   ? HeadConfig{.hidden = 512, .bottleneck = 128, .prototypes = 4096}
+                          : arch == "tiny16"  ? HeadConfig{.prototypes = 4096}
+                                              : HeadConfig{};
+  return {architecture(arch), head};
+}
+
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source.size());  // before a batch that large is laid out
-  Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points));
+  Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points), sizes_of(job.arch));
   if (!job.resume.empty()) trainer.resume(job.resume);
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),
             trainer.steps_done());
@@ -41,34 +52,6 @@ template <class Recipe>
 [[nodiscard]] RunSummary run_recipe(const Job& job, RunLog& log) {
   return with_backend(job.backend, job.threads, job.precision,
                       [&](const auto& backend) { return run_recipe_on<Recipe>(backend, job, log); });
-}
-
-/// DenseDINO with a relation given by its name. Throws `OptionError`.
-template <class Base, std::size_t I = 0>
-[[nodiscard]] RunSummary run_relation(const Job& job, RunLog& log) {
-  constexpr NamedRelation named = named_relations[I];
-  if (job.relation == named.name || job.relation == named.published_name) {
-    return run_recipe<typename Base::template with_tokens<ReferenceTokens<named.relation>>>(job, log);
-  }
-  if constexpr (I + 1 < named_relations.size()) {
-    return run_relation<Base, I + 1>(job, log);
-  } else {
-    throw OptionError("relation", job.relation, "open, hidden, hidden-no-class, private or all-query");
-  }
-}
-
-/// The job with its architecture's backbone and head, and the recipe it names. Throws `OptionError`.
-template <class Backbone, class Head>
-[[nodiscard]] RunSummary run_architecture(const Job& job, RunLog& log) {
-  using Dense = typename DenseDino::with_backbone<Backbone>::template with_head<Head>;
-  if (job.recipe == "densedino") return run_relation<Dense>(job, log);
-  if (job.recipe == "dino") {
-    return run_recipe<typename Dense::template with_tokens<ClassToken>::template with_loss<ImageLoss>>(job,
-                                                                                                       log);
-  }
-  if (job.recipe == "feature-map")
-    return run_recipe<typename Dense::template with_tokens<FeatureMap>>(job, log);
-  throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
 }
 
 }  // namespace dssl::programs

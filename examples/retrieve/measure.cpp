@@ -29,13 +29,13 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <class Backbone, Backend B>
+template <Backend B>
 class DenseMeasurement {
  public:
   DenseMeasurement(const RetrieveSettings& settings, const LabelledSets& sets, const B& backend)
       : x_settings(settings),
         x_sets(sets),
-        x_extractor(backend, settings.backbone.features({.patch = true})) {}
+        x_extractor(backend, settings.backbone.features({.patch = true}), settings.backbone.config()) {}
 
   void run() {
     const BackboneSettings& b = x_settings.backbone;
@@ -99,7 +99,7 @@ class DenseMeasurement {
     options.sampling = x_settings.sampling == "uniform" ? PatchSampling::uniform : PatchSampling::balanced;
     options.neighbours = x_settings.neighbours;
     options.temperature = x_settings.temperature;
-    RetrievalProbe<Backbone, B> probe(x_extractor, options);
+    RetrievalProbe<ViTFamily, B> probe(x_extractor, options);
     x_with_progress(probe, "remembering", x_sets.train.size(),
                     [&](const std::stop_token& token) { return probe.remember(x_sets.train, token); });
     const Index every =
@@ -135,7 +135,7 @@ class DenseMeasurement {
     options.clusters = count;
     options.patches = x_settings.patches;
     options.iterations = x_settings.iterations;
-    ClusterProbe<Backbone, B> probe(x_extractor, options);
+    ClusterProbe<ViTFamily, B> probe(x_extractor, options);
     x_with_progress(probe, "clustering", x_sets.train.size(), [&](const std::stop_token& token) {
       probe.fit(x_sets.train, token);
       return 0;
@@ -159,7 +159,7 @@ class DenseMeasurement {
   const RetrieveSettings& x_settings;
   const LabelledSets& x_sets;
   Interruption x_interruption;
-  FeatureExtractor<Backbone, B> x_extractor;
+  FeatureExtractor<ViTFamily, B> x_extractor;
 };
 
 }  // namespace
@@ -167,8 +167,8 @@ class DenseMeasurement {
 void retrieve(RetrieveSettings settings) {
   settings.backbone.validate();
   const LabelledSets sets = open_sets(settings.set, settings.backbone.channels, settings.backbone.seed);
-  with_backbone(settings.backbone, [&]<class Backbone>(const auto& backend) {
-    DenseMeasurement<Backbone, std::decay_t<decltype(backend)>>(settings, sets, backend).run();
+  with_backend(settings.backbone, [&](const auto& backend) {
+    DenseMeasurement<std::decay_t<decltype(backend)>>(settings, sets, backend).run();
   });
 }
 

@@ -51,16 +51,16 @@ SegmentationProbeOptions probe_options(const SegmentSettings& s) {
   return options;
 }
 
-template <class Backbone, Backend B>
+template <Backend B>
 class Measurement {
  public:
   Measurement(const SegmentSettings& settings, const LabelledSets& sets, const B& backend)
-      : x_settings(settings), x_sets(sets), x_extractor(backend, x_feature_options(settings)) {}
+      : x_settings(settings), x_sets(sets), x_extractor(backend, x_feature_options(settings), architecture(settings.arch)) {}
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.
     x_load();
-    SegmentationProbe<Backbone, B> probe(x_extractor, probe_options(x_settings));
+    SegmentationProbe<ViTFamily, B> probe(x_extractor, probe_options(x_settings));
     prepare_output_folder(x_settings.out);
     if (x_settings.overlays > 0) prepare_output_folder(x_settings.out + "/overlays");
     x_describe(probe.classes().classes());
@@ -95,7 +95,7 @@ class Measurement {
     std::fflush(stdout);
   }
 
-  void x_warn_through(SegmentationProbe<Backbone, B>& probe, Progress& progress) {
+  void x_warn_through(SegmentationProbe<ViTFamily, B>& probe, Progress& progress) {
     probe.on_skip = [&progress](std::string_view, std::string_view message) {
       progress.warn(one_line(join("skipped: ", message)));
     };
@@ -105,7 +105,7 @@ class Measurement {
     if (x_interruption.requested()) stop.request_stop();
   }
 
-  void x_train(SegmentationProbe<Backbone, B>& probe) {
+  void x_train(SegmentationProbe<ViTFamily, B>& probe) {
     const auto start = Clock::now();
     std::optional<Progress> progress;
     std::stop_source stop;
@@ -138,7 +138,7 @@ class Measurement {
     x_train_seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
 
-  void x_evaluate(SegmentationProbe<Backbone, B>& probe) {
+  void x_evaluate(SegmentationProbe<ViTFamily, B>& probe) {
     const auto start = Clock::now();
     const Index every =
         x_settings.overlays > 0
@@ -187,7 +187,7 @@ class Measurement {
   const SegmentSettings& x_settings;
   const LabelledSets& x_sets;
   Interruption x_interruption;
-  FeatureExtractor<Backbone, B> x_extractor;
+  FeatureExtractor<ViTFamily, B> x_extractor;
   std::string x_prefix;
   double x_last_loss = 0;
   double x_train_seconds = 0;
@@ -197,10 +197,8 @@ class Measurement {
 
 void measure_segmentation(SegmentSettings settings) {
   const LabelledSets sets = open_sets(settings.set, settings.channels, settings.seed);
-  with_architecture(settings.arch, [&]<class Backbone>() {
-    with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
-      Measurement<Backbone, std::decay_t<decltype(backend)>>(settings, sets, backend).run();
-    });
+  with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
+    Measurement<std::decay_t<decltype(backend)>>(settings, sets, backend).run();
   });
 }
 

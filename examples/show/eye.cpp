@@ -39,7 +39,7 @@ bool learned_reference(const std::string& path) {
   return file.contains(backbone_prefix(file) + "ref_learn_token");
 }
 
-template <class Backbone, Backend B>
+template <Backend B>
 class EyeOf final : public Eye {
  public:
   EyeOf(const ShowSettings& s, bool reference, const B& backend)
@@ -48,7 +48,8 @@ class EyeOf final : public Eye {
                  .width = s.input_size().second,
                  .channels = s.channels,
                  .references = reference ? 1 : 0,
-                 .learned_reference = reference && learned_reference(s.weights)}) {
+                 .learned_reference = reference && learned_reference(s.weights)},
+                architecture(s.arch)) {
     const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed);
     x_trace.load(loaded.flat);
     x_text = describe_backbone(x_trace, s.arch, s.weights, loaded.prefix);
@@ -95,7 +96,7 @@ class EyeOf final : public Eye {
     return out;
   }
 
-  TokenTrace<Backbone, B> x_trace;
+  TokenTrace<ViTFamily, B> x_trace;
   std::string x_text;
 };
 
@@ -104,9 +105,7 @@ class EyeOf final : public Eye {
 std::unique_ptr<Eye> open_eye(const ShowSettings& settings, bool reference) {
   std::unique_ptr<Eye> out;
   with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
-    with_architecture(settings.arch, [&]<class Backbone>() {
-      out = std::make_unique<EyeOf<Backbone, std::decay_t<decltype(backend)>>>(settings, reference, backend);
-    });
+    out = std::make_unique<EyeOf<std::decay_t<decltype(backend)>>>(settings, reference, backend);
   });
   return out;
 }

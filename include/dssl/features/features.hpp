@@ -53,13 +53,16 @@ class FeatureExtractor {
   using Config = typename Backbone::Config;
 
   /// Weights are zero until `load`. Throws `OptionError` naming the field.
-  FeatureExtractor(const B& backend, const FeatureOptions& options)
-      : FeatureExtractor(backend, options, {}) {}
+  ///
+  /// `config`: the backbone's sizes, needed where they are no part of its type (`ViTFamily`, which is compiled once for
+  /// all of them).
+  FeatureExtractor(const B& backend, const FeatureOptions& options, const Config& config = Backbone::config)
+      : FeatureExtractor(backend, options, config, nullptr) {}
 
   /// An extractor for images of another size, or of other blocks, with the weights of `other`: the two share
   /// one copy, so that `load` of either changes both. Throws `OptionError`, also for other channels.
   FeatureExtractor(const FeatureExtractor& other, const FeatureOptions& options)
-      : FeatureExtractor(other.x_backend, options, other.x_weight_buffer) {
+      : FeatureExtractor(other.x_backend, options, other.x_config, other.x_weight_buffer) {
     if (x_config.channels != other.x_config.channels)
       throw OptionError("channels", x_config.channels,
                         join("those of the weights, ", other.x_config.channels));
@@ -156,10 +159,10 @@ class FeatureExtractor {
   }
 
  private:
-  FeatureExtractor(const B& backend, const FeatureOptions& options, std::shared_ptr<Buffer> weights)
+  FeatureExtractor(const B& backend, const FeatureOptions& options, const Config& config, std::shared_ptr<Buffer> weights)
       : x_backend(backend),
         x_options(options),
-        x_config(Backbone::config),
+        x_config(config),
         x_weight_buffer(std::move(weights)) {
     if (options.channels != 0) x_config.channels = options.channels;
     x_options.channels = x_config.channels;

@@ -58,8 +58,9 @@ class TokenTrace {
       "its activations' blocks[i].qkv (M,3D)");
 
   /// Weights are zero until `load`. Throws `OptionError` naming the field.
-  TokenTrace(const B& backend, const TokenTraceOptions& options)
-      : x_backend(backend), x_options(options), x_config(Backbone::config) {
+  /// `config`: as in `FeatureExtractor`.
+  TokenTrace(const B& backend, const TokenTraceOptions& options, const Config& config = Backbone::config)
+      : x_backend(backend), x_options(options), x_config(config) {
     if (options.channels != 0) x_config.channels = options.channels;
     x_options.channels = x_config.channels;
     x_check();

@@ -103,13 +103,15 @@ class FeatureMonitor {
   SkipCounter::Warn on_skip;
 
   /// Throws `OptionError`.
-  FeatureMonitor(const B& backend, const FeatureMonitorOptions& options)
+  /// `config`: as in `FeatureExtractor`.
+  FeatureMonitor(const B& backend, const FeatureMonitorOptions& options,
+                 const typename Backbone::Config& config = Backbone::config)
       : x_options((options.validate(), options)),
         x_extractor(backend, {.height = options.height,
                               .width = options.width,
                               .batch = options.batch,
                               .channels = options.channels,
-                              .reads = {.class_token = true, .patch = true}}) {}
+                              .reads = {.class_token = true, .patch = true}}, config) {}
   FeatureMonitor(const FeatureMonitor&) = delete;
   FeatureMonitor& operator=(const FeatureMonitor&) = delete;
   ~FeatureMonitor() = default;

@@ -38,8 +38,9 @@ class FineTunedClassifier {
   SkipCounter::Warn on_skip;
 
   /// Throws `OptionError`.
-  FineTunedClassifier(const B& backend, const TuningOptions& options, const TuningSampleOptions& samples = {})
-      : x_network(backend, options, {.class_token = true}),
+  FineTunedClassifier(const B& backend, const TuningOptions& options, const TuningSampleOptions& samples = {},
+                      const typename Backbone::Config& config = Backbone::config)
+      : x_network(backend, options, {.class_token = true}, config),
         x_samples((samples.validate(), samples)),
         x_renderer(tuning_input(x_network.options(), samples), ClassMap({.classes = 1, .void_ids = {}})) {
     Arena measure;

@@ -49,8 +49,8 @@ class FineTunedSegmenter {
   /// `options.classes` is set to the number of classes. Throws `OptionError`.
   FineTunedSegmenter(const B& backend, TuningOptions options, const ClassOptions& classes,
                      const TuningSampleOptions& samples = {}, Index label_extent = 100,
-                     std::vector<double> weights = {})
-      : x_network(backend, x_with_classes(options, classes), {.patch = true}),
+                     std::vector<double> weights = {}, const typename Backbone::Config& config = Backbone::config)
+      : x_network(backend, x_with_classes(options, classes), {.patch = true}, config),
         x_samples((samples.validate(), samples)),
         x_renderer(tuning_input(x_network.options(), samples), ClassMap(classes)),
         x_weights(std::move(weights)) {

@@ -94,8 +94,9 @@ class TunedNetwork {
       private_relation;  // without references, all that see both are one
 
   /// Weights are zero until `load`. Throws `OptionError`.
-  TunedNetwork(const B& backend, const TuningOptions& options, GroupSet reads)
-      : x_backend(backend), x_options((options.validate(), options)), x_config(Backbone::config) {
+  /// `config`: as in `FeatureExtractor`.
+  TunedNetwork(const B& backend, const TuningOptions& options, GroupSet reads, const Config& config = Backbone::config)
+      : x_backend(backend), x_options((options.validate(), options)), x_config(config) {
     if (options.channels != 0) x_config.channels = options.channels;
     x_options.channels = x_config.channels;
     const auto check_extent = [&](const char* field, Index value) {

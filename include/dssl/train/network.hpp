@@ -44,6 +44,14 @@ template <class BackboneConfig>
 struct NetworkConfig {
   BackboneConfig backbone{};
   HeadConfig head{};
+
+  /// The same with other channels of images and other prototypes; 0: as they are.
+  [[nodiscard]] constexpr NetworkConfig with(Index channels, Index prototypes) const {
+    NetworkConfig out = *this;
+    if (channels > 0) out.backbone.channels = channels;
+    if (prototypes > 0) out.head.prototypes = prototypes;
+    return out;
+  }
 };
 
 /// Sizes of a recipe's network, after the run-time options had their say. `channels` and `prototypes`: 0 for the
@@ -51,10 +59,8 @@ struct NetworkConfig {
 template <class Recipe>
 [[nodiscard]] constexpr NetworkConfig<typename Recipe::Backbone::Config> network_config(Index channels = 0,
                                                                                         Index prototypes = 0) {
-  NetworkConfig<typename Recipe::Backbone::Config> out{Recipe::Backbone::config, Recipe::Head::config};
-  if (channels > 0) out.backbone.channels = channels;
-  if (prototypes > 0) out.head.prototypes = prototypes;
-  return out;
+  return NetworkConfig<typename Recipe::Backbone::Config>{Recipe::Backbone::config, Recipe::Head::config}.with(
+      channels, prototypes);
 }
 
 /// The layout of a network's parameters: backbone, then the head of the class token (`head.`) and that of the

@@ -37,21 +37,32 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
   using Views = typename Recipe::Views;
   using Points = typename Recipe::Points;
 
+  /// Sizes of the network, of types that the recipe gives.
+  using Sizes = NetworkConfig<typename Recipe::Backbone::Config>;
+
   /// Allocates everything the run needs and draws the initial weights.
   ///
   /// `points` and `views`: samplers and view generators with run-time numbers of their own; left out, views are made
-  /// from `options.views` where the recipe's generator takes `MultiCropOptions`.
+  /// from `options.views` where the recipe's generator takes `MultiCropOptions`. `sizes`: in the place of the recipe's
+  /// own; `options.channels` and `options.prototypes` have the last word.
   /// Throws `OptionError` naming the field.
   explicit Trainer(TrainerOptions options = {}, const B& backend = B{}, const Points& points = Points{})
-      : Trainer(x_checked(std::move(options)), backend, points, [](const TrainerOptions& checked) {
-          if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
-            return Views(checked.views);
-          } else {
-            return Views{};
-          }
-        }) {}
+      : Trainer(std::move(options), backend, points, network_config<Recipe>()) {}
+  Trainer(TrainerOptions options, const B& backend, const Points& points, const Sizes& sizes)
+      : Trainer(
+            x_checked(std::move(options)), backend, points,
+            [](const TrainerOptions& checked) {
+              if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
+                return Views(checked.views);
+              } else {
+                return Views{};
+              }
+            },
+            sizes) {}
   Trainer(TrainerOptions options, const B& backend, const Points& points, const Views& views)
-      : Trainer(x_checked(std::move(options)), backend, points, [&views](const TrainerOptions&) { return views; }) {}
+      : Trainer(
+            x_checked(std::move(options)), backend, points, [&views](const TrainerOptions&) { return views; },
+            network_config<Recipe>()) {}
 
   /// `TrainingRun::fit` on any source of images.
   template <ImageSource Source>
@@ -61,16 +72,16 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
 
  private:
   template <class MakeViews>
-    requires std::invocable<MakeViews, const TrainerOptions&>
-  Trainer(const TrainerOptions& checked, const B& backend, const Points& points, const MakeViews& make_views)
+  Trainer(const TrainerOptions& checked, const B& backend, const Points& points, const MakeViews& make_views,
+          Sizes sizes)
       : Trainer(checked, backend,
-                SampleMaking::of<RendersViews<B>>(SampleMaker<Views, Points>(make_views(checked), points, x_image_channels(checked),
-                                                            Recipe::Loss::point),
-                                 checked.batch),
-                network_config<Recipe>(checked.channels, checked.prototypes)) {}
-  Trainer(const TrainerOptions& checked, const B& backend, const SampleMaking& making,
-          const NetworkConfig<typename Recipe::Backbone::Config>& config)
-      : x_Run(checked, backend, making, config, describe_recipe<Recipe>(config, making.shape.points)) {}
+                SampleMaking::of<RendersViews<B>>(
+                    SampleMaker<Views, Points>(make_views(checked), points, sizes.with(checked.channels, 0).backbone.channels,
+                                               Recipe::Loss::point),
+                    checked.batch),
+                sizes.with(checked.channels, checked.prototypes)) {}
+  Trainer(const TrainerOptions& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
+      : x_Run(checked, backend, making, sizes, describe_recipe<Recipe>(sizes, making.shape.points)) {}
 
   static TrainerOptions x_checked(TrainerOptions options) {
     options.validate();
@@ -80,10 +91,6 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
                                         : "host: this backend renders no views (Cuda does)");
     }
     return options;
-  }
-
-  static Index x_image_channels(const TrainerOptions& options) {
-    return options.channels > 0 ? options.channels : Recipe::Backbone::config.channels;
   }
 };
 
