@@ -128,6 +128,7 @@ std::vector<Contestant> contestants(int threads) {
 #ifdef DSSL_WITH_CBLAS
   all.push_back(contestant<CblasCpu>("CBLAS, f32", f32));
 #endif
+  if (!Cpu::multiplies_bf16()) return all;
   all.push_back(contestant<Cpu>("own, bf16", bf16));
 #ifdef DSSL_WITH_ONEDNN
   try {

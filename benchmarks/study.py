@@ -18,7 +18,7 @@ from report import write
 
 METHODS = ["random", "dino", "densedino", "feature-map"]
 ARCH = ["--arch", "nano8"]
-FEW = ["--threads", "1", "--precision", "bf16"]
+FEW = ["--threads", "1", "--precision", "auto"]
 NUMBERS = [*ARCH, *FEW, "--batch", "2", "--accumulate", "2", "--prototypes", "512", "--lr", "0.0128", "--weight-decay-end",
            "0.1", "--momentum", "0.996", "--stochastic-depth", "0", "--teacher-temp", "0.02", "--warmup-teacher-temp", "0.02",
            "--image-all-views", "--locals", "4"]

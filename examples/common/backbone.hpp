@@ -91,7 +91,7 @@ struct BackboneSettings {
   [[nodiscard]] nlohmann::ordered_json json() const {
     return {{"weights", weights},     {"arch", arch},     {"size", size},     {"fit", fit},
             {"channels", channels},   {"blocks", blocks}, {"norm", !no_norm}, {"flips", flips},
-            {"backend", backend},     {"precision", precision}, {"seed", seed}};
+            {"backend", backend},     {"precision", precision_on(backend, precision)}, {"seed", seed}};
   }
 };
 
@@ -138,7 +138,7 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
       ->capture_default_str()
       ->group(group);
   app.add_option("--precision", s.precision, precision_help)
-      ->check(CLI::IsMember({"f32", "bf16", "tf32"}))
+      ->check(CLI::IsMember({"f32", "bf16", "auto", "tf32"}))
       ->capture_default_str()
       ->group(group);
   app.add_option("--seed", s.seed, "Seed of random weights and of everything that is drawn")

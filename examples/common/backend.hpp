@@ -1,6 +1,8 @@
 // The backends that programs know by name.
 #pragma once
 
+#include <cstdio>
+#include <string>
 #include <string_view>
 
 #include <common/cpu.hpp>
@@ -15,11 +17,17 @@ namespace dssl::programs {
 /// What `--backend` does, for the help texts.
 inline constexpr const char* backend_help = "Where to compute: cpu, or cuda for the first GPU";
 
+/// The precision that "auto" stands for on a backend; any other name stands for itself.
+[[nodiscard]] inline std::string precision_on(std::string_view backend, std::string_view precision) {
+  if (precision != "auto") return std::string(precision);
+  return backend == "cuda" || cpu_multiplies_bf16() ? "bf16" : "f32";
+}
+
 /// Throws `OptionError` where a backend is unknown, not in this program, or does not have the precision.
 inline void check_backend(std::string_view name, std::string_view precision) {
-  const Precision asked = precision_of(precision);
+  const Precision asked = precision_of(precision_on(name, precision));
   if (name == "cpu") {
-    if (asked == Precision::tf32) throw OptionError("precision", precision, "f32 or bf16 on the CPU");
+    if (asked == Precision::tf32) throw OptionError("precision", precision, "f32, bf16 or auto on the CPU");
     return;
   }
 #ifdef DSSL_WITH_CUDA
@@ -33,14 +41,26 @@ inline void check_backend(std::string_view name, std::string_view precision) {
 #endif
 }
 
+/// Says once, on stderr, that the processor has no instructions for a precision that was asked for.
+inline void warn_of_float_products() {
+  [[maybe_unused]] static const bool said = [] {
+    std::fflush(stdout);
+    std::fprintf(stderr, "warning: --precision bf16: this processor (or the flags this program was compiled with) has "
+                         "no instructions for bf16; products and attention are in f32\n");
+    return true;
+  }();
+}
+
 /// visit(backend) with the backend that a command line names. Throws `OptionError`, and `CudaError` without a device.
 template <class Visit>
 decltype(auto) with_backend(std::string_view name, int threads, std::string_view precision, const Visit& visit) {
   check_backend(name, precision);
 #ifdef DSSL_WITH_CUDA
-  if (name == "cuda") return visit(Cuda(CudaOptions{.precision = precision_of(precision)}));
+  if (name == "cuda") return visit(Cuda(CudaOptions{.precision = precision_of(precision_on(name, precision))}));
 #endif
-  return visit(Cpu(CpuOptions{.threads = threads, .precision = precision_of(precision)}));
+  const Cpu backend(CpuOptions{.threads = threads, .precision = precision_of(precision_on(name, precision))});
+  if (precision == "bf16" && backend.precision() != Precision::bf16) warn_of_float_products();
+  return visit(backend);
 }
 
 }  // namespace dssl::programs

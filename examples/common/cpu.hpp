@@ -18,4 +18,13 @@ using Cpu = CblasCpu;
 using Cpu = dssl::Cpu;
 #endif
 
+/// Whether products in bf16 are sooner than in float on this backend.
+[[nodiscard]] inline bool cpu_multiplies_bf16() {
+#if defined(DSSL_PRODUCTS_CBLAS)
+  return false;
+#else
+  return Cpu::multiplies_bf16();
+#endif
+}
+
 }  // namespace dssl::programs

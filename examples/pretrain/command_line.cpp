@@ -299,6 +299,7 @@ Job CommandLine::job() {
   }
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
+  job.precision = precision_on(job.backend, job.precision);
   x_set_views();
   auto& optimiser = job.options.optimiser;
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd

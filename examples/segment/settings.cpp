@@ -23,7 +23,7 @@ nlohmann::ordered_json SegmentSettings::json() const {
                  {"augment", !no_augment && !cache_features},
                  {"standardise", standardise},
                  {"backend", backend},
-                 {"precision", precision},
+                 {"precision", precision_on(backend, precision)},
                  {"seed", seed}});
   return object;
 }
@@ -82,7 +82,7 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->capture_default_str()
       ->group("Training");
   app.add_option("--precision", s.precision, precision_help)
-      ->check(CLI::IsMember({"f32", "bf16", "tf32"}))
+      ->check(CLI::IsMember({"f32", "bf16", "auto", "tf32"}))
       ->capture_default_str()
       ->group("Training");
   app.add_option("--seed", s.seed, "Seed of random weights, crops, and generated scenes")

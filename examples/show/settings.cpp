@@ -93,7 +93,7 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->group(backbone);
   app.add_option("--backend", s.backend, backend_help)->capture_default_str()->group(backbone);
   app.add_option("--precision", s.precision, precision_help)
-      ->check(CLI::IsMember({"f32", "bf16", "tf32"}))
+      ->check(CLI::IsMember({"f32", "bf16", "auto", "tf32"}))
       ->capture_default_str()
       ->group(backbone);
   app.add_option("--threads", s.threads, "Threads; 0 takes all processors")

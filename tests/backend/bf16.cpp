@@ -238,8 +238,8 @@ namespace {
 struct NearOracle {
   double tolerance;  // of the norm
   Reference<double> oracle{};
-  Cpu one{CpuOptions{.threads = 1, .precision = Precision::bf16}};
-  Cpu two{CpuOptions{.threads = 2, .precision = Precision::bf16}};
+  Cpu one{CpuOptions{.threads = 1, .precision = Precision::bf16, .emulate_bf16 = true}};
+  Cpu two{CpuOptions{.threads = 2, .precision = Precision::bf16, .emulate_bf16 = true}};
   std::uint64_t seed = 1;
 
   template <class Call>
@@ -269,7 +269,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a backend in bf16 says so, and one in double refuses it") {
-  const Cpu backend(CpuOptions{.precision = Precision::bf16});
+  const Cpu backend(CpuOptions{.precision = Precision::bf16, .emulate_bf16 = true});
   CHECK(contains(backend.describe(), "bf16"));
   CHECK(backend.precision() == Precision::bf16);
   CHECK(Cpu().precision() == Precision::full);
@@ -279,4 +279,43 @@ TEST_CASE("a backend in bf16 says so, and one in double refuses it") {
                  "'precision'"));
   CHECK(contains(thrown_by<OptionError>([] { Cpu(CpuOptions{.precision = Precision::tf32}); }),
                  "'precision' is tf32; expected full or bf16"));
+}
+
+namespace {
+
+/// Holds one call of a backend that was asked for bf16 to the bits of one in float, or to others.
+struct BesideFloat {
+  bool same;
+  bool differed = false;
+  Cpu full{CpuOptions{.threads = 1, .split_products = false}};
+  Cpu asked{CpuOptions{.threads = 1, .precision = Precision::bf16}};
+  std::uint64_t seed = 1;
+
+  template <class Call>
+  void operator()(const std::string& name, const Call& call) {
+    INFO(name);
+    const auto want = outcome(full, call, ++seed);
+    const auto got = outcome(asked, call, seed);
+    for (std::size_t o = 0; o < want.size(); ++o) {
+      if (same) CHECK(got[o].bytes == want[o].bytes);
+      differed = differed || got[o].bytes != want[o].bytes;
+    }
+  }
+};
+
+}  // namespace
+
+TEST_CASE("bf16 is float where nothing multiplies it, and a backend says so") {
+  const bool multiplied = Cpu::multiplies_bf16();
+  BesideFloat linear{.same = !multiplied};
+  linear_cases(linear);
+  CHECK(linear.differed == multiplied);
+  BesideFloat attention{.same = !multiplied};
+  attention_cases(attention);
+  CHECK(attention.differed == multiplied);
+  CHECK(multiplied == (bf16::best_engine() != bf16::Engine::emulated));
+  CHECK(linear.asked.precision() == (multiplied ? Precision::bf16 : Precision::full));
+  CHECK(contains(linear.asked.describe(), "float32 in place of bf16") == !multiplied);
+  const CpuOptions emulated{.precision = Precision::bf16, .emulate_bf16 = true};
+  CHECK(contains(Cpu(emulated).describe(), "emulated") == !multiplied);
 }

@@ -203,6 +203,9 @@ TEST_CASE("Cpu options are checked and described", "[backend][cpu]") {
   CHECK(two.describe().find("2 threads") != std::string::npos);
   CHECK(two.describe().find("float32") != std::string::npos);
   CHECK(BasicCpu<double>().describe().find("float64") != std::string::npos);
+#if defined(__AVX2__) && defined(__FMA__)
+  CHECK(two.describe().find("FMA, AVX2, AVX, SSE") != std::string::npos);
+#endif
 }
 
 TEST_CASE("an observer of Cpu is told of every loop and changes no bit", "[backend][cpu]") {

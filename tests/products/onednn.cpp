@@ -21,7 +21,7 @@ namespace {
 
 bool has_bf16() {
   try {
-    OneDnnProducts({.precision = Precision::bf16});
+    OneDnnProducts({.precision = Precision::bf16, .emulate_bf16 = true});
     return true;
   } catch (const OptionError&) {
     return false;
@@ -35,7 +35,7 @@ TEST_CASE("products by oneDNN in bf16 stay near the oracle, with the same bits f
     WARN("oneDNN has no products in bf16 for this processor");
     return;
   }
-  test::check_products<float, OneDnnProducts>({.precision = Precision::bf16}, 5e-3);
+  test::check_products<float, OneDnnProducts>({.precision = Precision::bf16, .emulate_bf16 = true}, 5e-3);
 }
 
 TEST_CASE("whole training steps with products by oneDNN give the published numbers") {

@@ -31,7 +31,7 @@ each() {
 
 for program in pretrain segment retrieve classify features show defects defect-pilot; do
   fails 2 '--backend is vulkan; expected cpu' each $program --backend vulkan
-  fails 2 '--precision is tf32; expected f32 or bf16 on the CPU' each $program --precision tf32
+  fails 2 '--precision is tf32; expected f32, bf16 or auto on the CPU' each $program --precision tf32
   succeeds "$programs/dssl-$program" --help
   grep -q -- '--backend' out.txt || fail "$program does not tell of --backend"
   # Built without CUDA is an argument that makes no sense; a GPU that is not there is work that fails.
@@ -54,5 +54,20 @@ mv o.npy named.npy
 succeeds each features --threads 1
 cmp o.npy named.npy || fail "--backend cpu is not what goes without saying"
 [[ $(value o.npy.json settings backend) == '"cpu"' ]] || fail "the settings do not name the backend"
+
+# auto is bf16 where the processor multiplies it; bf16 on another is float, and a line says so.
+succeeds each features --precision auto --threads 1
+auto=$(value o.npy.json settings precision)
+[[ $auto == '"bf16"' || $auto == '"f32"' ]] || fail "the settings do not name the precision that auto stands for"
+cp o.npy auto.npy
+each features --precision bf16 --threads 1 >out.txt 2>err.txt || fail "features in bf16"
+cmp o.npy auto.npy || fail "--precision auto is not the precision that it names"
+lines=$(grep -c 'warning: --precision bf16: this processor .* has no instructions for bf16' err.txt || true)
+if [[ $auto == '"bf16"' ]]; then
+  [[ ! -s err.txt ]] || fail "a warning though bf16 is multiplied"
+else
+  [[ $lines -eq 1 && $(wc -l <err.txt) -eq 1 ]] || fail "not one line of warning where bf16 is not multiplied"
+  cmp o.npy named.npy || fail "bf16 that is not multiplied is not float"
+fi
 
 echo "backend: all as it should be"

@@ -88,8 +88,8 @@ fails 2 '--nonsense' pretrain "${scenes[@]}" --nonsense --out o
 fails 2 '--data' pretrain --out o
 fails 2 '--threads' pretrain "${scenes[@]}" --threads -2 --out o
 fails 2 '--backend is vulkan; expected cpu' pretrain "${scenes[@]}" --backend vulkan --out o
-fails 2 '--precision is tf32; expected f32 or bf16 on the CPU' pretrain "${scenes[@]}" --precision tf32 --out o
-fails 2 '--precision is f16; expected f32, bf16 or tf32' pretrain "${scenes[@]}" --precision f16 --out o
+fails 2 '--precision is tf32; expected f32, bf16 or auto on the CPU' pretrain "${scenes[@]}" --precision tf32 --out o
+fails 2 '--precision is f16; expected f32, bf16, auto or tf32' pretrain "${scenes[@]}" --precision f16 --out o
 fails 2 '--views-on is device; expected host: this backend renders no views' \
   pretrain "${scenes[@]}" --views-on device --out o
 

@@ -77,6 +77,9 @@ class BasicCpu {
 
   /// One line: libraries, vector instructions, threads, number format.
   [[nodiscard]] std::string describe() const;
+  /// Whether this processor, in a program compiled as this one, has instructions for precision bf16.
+  [[nodiscard]] static bool multiplies_bf16();
+  /// What products and attention are computed in: full where bf16 was asked for and nothing multiplies it.
   [[nodiscard]] Precision precision() const { return x_rounding ? Precision::bf16 : Precision::full; }
   [[nodiscard]] int threads() const { return x_workers->threads(); }
   /// Scratch memory that calls so far have needed, in bytes.

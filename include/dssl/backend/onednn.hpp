@@ -15,6 +15,7 @@
 #include <dssl/backend/cpu/onednn_kernels.hpp>
 #include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/product_policy.hpp>
+#include <dssl/backend/cpu/rounding.hpp>
 #include <dssl/core/error.hpp>
 
 namespace dssl {
@@ -30,7 +31,8 @@ class OneDnnProducts {
  public:
   /// Throws `OptionError` where `precision` is bf16 and oneDNN has no such products for this processor.
   explicit OneDnnProducts(const CpuOptions& options)
-      : x_kernels(std::make_shared<cpu::onednn::Kernels>()), x_bf16(options.precision == Precision::bf16) {
+      : x_kernels(std::make_shared<cpu::onednn::Kernels>()), x_bf16(cpu::bf16::rounding_of(options).has_value()) {
+    x_in_place_of_bf16 = options.precision == Precision::bf16 && !x_bf16;
     if (!x_bf16) return;
     try {
       (void)x_kernels->find(
@@ -53,7 +55,8 @@ class OneDnnProducts {
   [[nodiscard]] std::string describe() const {
     const dnnl_version_t& version = *dnnl_version();
     return join(x_bf16 ? ", products in bf16, of linear layers by oneDNN " : ", linear layers by oneDNN ",
-                version.major, ".", version.minor, ".", version.patch);
+                version.major, ".", version.minor, ".", version.patch,
+                x_in_place_of_bf16 ? cpu::bf16::not_multiplied : "");
   }
 
  private:
@@ -132,6 +135,7 @@ class OneDnnProducts {
 
   std::shared_ptr<cpu::onednn::Kernels> x_kernels;
   bool x_bf16;
+  bool x_in_place_of_bf16 = false;
 };
 
 /// The CPU backend in float with products by oneDNN.

@@ -13,6 +13,7 @@
 #include <dssl/backend/cpu/attention.hpp>
 #include <dssl/backend/cpu/batch_norm.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/instruction_sets.hpp>
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/layer_norm.hpp>
@@ -22,6 +23,7 @@
 #include <dssl/backend/cpu/own_multiply.hpp>
 #include <dssl/backend/cpu/pointwise.hpp>
 #include <dssl/backend/cpu/prototype_loss.hpp>
+#include <dssl/backend/cpu/rounding.hpp>
 #include <dssl/backend/cpu/rows.hpp>
 #include <dssl/core/error.hpp>
 
@@ -58,13 +60,16 @@ const CpuOptions& BasicCpu<T, Products>::x_checked(const CpuOptions& options) {
 template <std::floating_point T, class Products>
 BasicCpu<T, Products>::BasicCpu(const CpuOptions& options)
     : x_workers(std::make_shared<cpu::Workers>(x_checked(options).threads, options.memory, options.observer)),
-      x_products(options) {
-  if (options.precision == Precision::bf16) x_rounding = cpu::bf16::best_engine();
+      x_products(options),
+      x_rounding(cpu::bf16::rounding_of(options)) {}
+template <std::floating_point T, class Products>
+bool BasicCpu<T, Products>::multiplies_bf16() {
+  return cpu::bf16::multiplies();
 }
 template <std::floating_point T, class Products>
 std::string BasicCpu<T, Products>::describe() const {
   return join("Cpu (Eigen ", EIGEN_WORLD_VERSION, ".", EIGEN_MAJOR_VERSION, ".", EIGEN_MINOR_VERSION,
-              " with ", Eigen::SimdInstructionSetsInUse(), "; oneTBB ", TBB_VERSION_MAJOR, ".",
+              " with ", cpu::instruction_sets(), "; oneTBB ", TBB_VERSION_MAJOR, ".",
               TBB_VERSION_MINOR, ", ", threads(), threads() == 1 ? " thread; " : " threads; ",
               std::is_same_v<T, double> ? "float64" : "float32", x_products.describe(), ")");
 }

@@ -9,6 +9,7 @@
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/own_products.hpp>
 #include <dssl/backend/cpu/product.hpp>
+#include <dssl/backend/cpu/rounding.hpp>
 
 namespace dssl::inline DSSL_CPU_KERNELS {
 
@@ -17,7 +18,8 @@ OwnProducts<T>::OwnProducts(const CpuOptions& options) {
   using cpu::bf16::Engine;
   if (!std::is_same_v<T, float>) return;
   if (options.precision == Precision::bf16) {
-    x_mode = {.engine = cpu::bf16::best_engine(), .parts = 1};
+    if (const auto engine = cpu::bf16::rounding_of(options)) x_mode = {.engine = *engine, .parts = 1};
+    x_in_place_of_bf16 = !x_mode;
   } else if (options.split_products && cpu::bf16::best_engine() == Engine::tile_unit) {
     x_mode = {.engine = Engine::tile_unit, .parts = 3};
   }
@@ -47,7 +49,7 @@ void OwnProducts<T>::multiply(cpu::Workers& workers, const cpu::MatrixProduct<T>
 
 template <std::floating_point T>
 std::string OwnProducts<T>::describe() const {
-  if (!x_mode) return "";
+  if (!x_mode) return x_in_place_of_bf16 ? cpu::bf16::not_multiplied : "";
   if (x_mode->parts == 3) return ", linear layers by AMX with three bf16 numbers for a float";
   switch (x_mode->engine) {
     case cpu::bf16::Engine::tile_unit:

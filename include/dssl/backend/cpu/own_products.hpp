@@ -32,6 +32,7 @@ class OwnProducts {
 
  private:
   std::optional<cpu::Bf16Mode> x_mode;
+  bool x_in_place_of_bf16 = false;
 };
 
 }  // namespace dssl::inline DSSL_CPU_KERNELS
