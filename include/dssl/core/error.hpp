@@ -59,6 +59,13 @@ class ImageError : public FileError {
   using FileError::FileError;
 };
 
+/// The mask or label that belongs to an image cannot be used; the image itself can.
+/// Loaders pass over the pair as over an unreadable image, and count it apart.
+class LabelError : public ImageError {
+ public:
+  using ImageError::ImageError;
+};
+
 /// A data set as a whole cannot be used: empty, too many unreadable images, a mask that does not fit.
 class DataError : public Error {
  public:

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,29 +27,78 @@ struct ReadOptions {
   Index channels = 0;
   /// Keeps transparency as the last channel; by default it is dropped.
   bool keep_alpha = false;
+  /// Turns pictures and masks as their EXIF orientation says, as every viewer shows them.
+  bool orient = true;
+  /// The value of 16-bit images that is white, such as 4095 for cameras of 12 bits; what is above it is white
+  /// too. 0: 65535.
+  Index white = 0;
   /// Largest height x width that is decoded, so that a small file cannot ask for all memory.
-  Index largest_pixels = Index{1} << 28;
+  Index largest_pixels = Index{1} << 27;
+  /// Most bytes of a file, and of its pixels when decoded.
+  Index largest_bytes = Index{1} << 30;
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    if (channels < 0) throw OptionError("channels", channels, "0 (the file's) or more");
+    if (white < 0 || white > 65535) throw OptionError("white", white, "0 (65535) to 65535");
+    if (largest_pixels < 1) throw OptionError("largest_pixels", largest_pixels, "at least 1");
+    if (largest_bytes < 1) throw OptionError("largest_bytes", largest_bytes, "at least 1");
+  }
 };
 
 namespace detail {
 
-/// Throws `ImageError` if an image of this size is empty or larger than the options allow.
+/// Throws `ImageError` if an image of this size, with so many bytes a pixel, is empty or larger than the options
+/// allow.
 inline void check_image_size(std::string_view path, std::uint64_t height, std::uint64_t width,
-                             const ReadOptions& options) {
+                             std::uint64_t pixel_bytes, const ReadOptions& options) {
   if (height == 0 || width == 0) throw ImageError(path, join("has ", height, " x ", width, " pixels"));
   if (height > static_cast<std::uint64_t>(options.largest_pixels) / width) {
-    throw ImageError(
-        path, join("has ", height, " x ", width, " pixels; expected at most ", options.largest_pixels));
+    throw ImageError(path, join("has ", height, " x ", width, " pixels; expected at most ", options.largest_pixels,
+                                " (option 'largest_pixels')"));
+  }
+  if (height * width > static_cast<std::uint64_t>(options.largest_bytes) / pixel_bytes) {
+    throw ImageError(path, join("has ", height, " x ", width, " pixels of ", pixel_bytes,
+                                " bytes; expected at most ", options.largest_bytes, " bytes (option 'largest_bytes')"));
   }
 }
 
-/// All bytes of an image file; one that cannot be read is an unreadable image like any other.
-[[nodiscard]] inline std::vector<std::byte> read_image_bytes(const std::string& path) {
+/// All bytes of an image file; one that cannot be read, or is too large, is an unreadable image like any other.
+[[nodiscard]] inline std::vector<std::byte> read_image_bytes(const std::string& path, const ReadOptions& options) {
   try {
+    std::size_t size = 0;
+    static_cast<void>(open_to_read(size, path));
+    if (size > static_cast<std::size_t>(options.largest_bytes)) {
+      throw ImageError(path, join("has ", size, " bytes; expected at most ", options.largest_bytes,
+                                  " bytes (option 'largest_bytes')"));
+    }
     return read_bytes(path);
+  } catch (const ImageError&) {
+    throw;
   } catch (const FileError& error) {
     // Drops the path that both messages start with.
     throw ImageError(path, std::string_view(error.what()).substr(path.size() + 2));
+  } catch (const std::bad_alloc&) {
+    throw ImageError(path, "does not fit into memory");
+  }
+}
+
+/// What `decode` gives; where it runs out of memory this one image is unreadable, and the run goes on.
+template <class Decode>
+[[nodiscard]] auto within_memory(std::string_view path, const Decode& decode) {
+  try {
+    return decode();
+  } catch (const std::bad_alloc&) {
+    throw ImageError(path, "does not fit into memory");
+  }
+}
+
+/// 16-bit values with `white` as white: value x 65535 / white, rounded, at most 65535.
+inline void stretch_to_white(Image<std::uint16_t>& image, Index white) {
+  if (white == 0 || white == 65535) return;
+  const auto top = static_cast<std::uint32_t>(white);
+  for (std::uint16_t& value : image.pixels()) {
+    value = value >= top ? std::uint16_t{65535} : static_cast<std::uint16_t>((value * 65535U + top / 2) / top);
   }
 }
 

@@ -58,7 +58,7 @@ namespace detail {
 /// used: the file is missing, truncated, damaged, of another kind, too large, or its channels cannot be
 /// converted. Test: tests/io/image_file.cpp.
 [[nodiscard]] inline AnyImage read_image(const std::string& path, const ReadOptions& options = {}) {
-  return decode_image(detail::read_image_bytes(path), path, options);
+  return decode_image(detail::read_image_bytes(path, options), path, options);
 }
 
 }  // namespace dssl

@@ -23,6 +23,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_codec.hpp>
+#include <dssl/io/orientation.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
@@ -85,8 +86,18 @@ class JpegReader {
   [[nodiscard]] int channels() const {
     return x_codec.num_components == 1 ? 1 : x_codec.num_components == 4 ? 4 : 3;
   }
-  /// Adobe's programs store CMYK as 255 minus the ink.
-  [[nodiscard]] bool inverted_ink() const { return x_codec.saw_Adobe_marker != 0; }
+  /// As the file's EXIF data says; to be asked before `read_rows`, which forgets it.
+  [[nodiscard]] Orientation orientation() const {
+    for (const jpeg_marker_struct* marker = x_codec.marker_list; marker != nullptr; marker = marker->next) {
+      const std::span<const std::byte> data(reinterpret_cast<const std::byte*>(marker->data), marker->data_length);
+      constexpr std::string_view head("Exif\0", 5);  // other data, such as XMP, shares the marker
+      if (marker->marker == JPEG_APP0 + 1 && data.size() > head.size() &&
+          std::memcmp(data.data(), head.data(), head.size()) == 0) {
+        return exif_orientation(data);
+      }
+    }
+    return Orientation::as_stored;
+  }
 
   void read_rows(std::uint8_t* pixels) {
     check(try_rows(pixels, static_cast<std::size_t>(width()) * static_cast<std::size_t>(channels())));
@@ -102,6 +113,7 @@ class JpegReader {
   [[nodiscard]] bool try_header(const unsigned char* bytes, unsigned long count) {
     if (setjmp(x_errors.leave) != 0) return false;
     jpeg_mem_src(&x_codec, bytes, count);
+    jpeg_save_markers(&x_codec, JPEG_APP0 + 1, 0xFFFF);
     jpeg_read_header(&x_codec, TRUE);
     return true;
   }
@@ -188,17 +200,15 @@ class JpegWriter {
   unsigned long x_size = 0;
 };
 
-/// RGB of CMYK ink: each channel is the paper's light times what the ink and the black let through.
-[[nodiscard]] inline Image<std::uint8_t> rgb_from_cmyk(const Image<std::uint8_t>& ink, bool inverted) {
+/// RGB of CMYK as JPEG files store it, 255 minus the ink: each channel is the paper's light times what the ink
+/// and the black let through. Files without Adobe's marker are taken so too, as the field's readers do (Pillow).
+[[nodiscard]] inline Image<std::uint8_t> rgb_from_cmyk(const Image<std::uint8_t>& ink) {
   Image<std::uint8_t> rgb(ink.height(), ink.width(), 3);
-  const unsigned flip = inverted ? 0 : 255;
   const std::span<const std::uint8_t> from = ink.pixels();
   const std::span<std::uint8_t> to = rgb.pixels();
   for (std::size_t i = 0; i < to.size() / 3; ++i) {
-    const unsigned black = from[4 * i + 3] ^ flip;
-    for (std::size_t c = 0; c < 3; ++c) {
-      to[3 * i + c] = static_cast<std::uint8_t>(((from[4 * i + c] ^ flip) * black + 127) / 255);
-    }
+    const unsigned black = from[4 * i + 3];
+    for (std::size_t c = 0; c < 3; ++c) to[3 * i + c] = static_cast<std::uint8_t>((from[4 * i + c] * black + 127) / 255);
   }
   return rgb;
 }
@@ -208,23 +218,28 @@ class JpegWriter {
 /// Decodes a JPEG from memory; `path` is named in errors.
 ///
 /// Grey files give one channel, all others three: YCbCr is converted to RGB by libjpeg, CMYK and YCCK by
-/// R = (1 - C)(1 - K). The orientation tag of cameras is not applied. Throws `ImageError` for truncated and
-/// damaged files too, where libjpeg would only warn and fill in grey.
+/// R = (1 - C)(1 - K). The orientation tag of cameras is applied unless `options.orient` is off. Throws
+/// `ImageError` for truncated and damaged files too, where libjpeg would only warn and fill in grey.
 [[nodiscard]] inline AnyImage decode_jpeg(std::span<const std::byte> bytes, const std::string& path,
                                           const ReadOptions& options = {}) {
   if (bytes.empty()) throw ImageError(path, "is empty");
-  detail::JpegReader reader(path);
-  reader.read_header(bytes);
-  detail::check_image_size(path, reader.height(), reader.width(), options);
-  Image<std::uint8_t> image(reader.height(), reader.width(), reader.channels());
-  reader.read_rows(image.pixels().data());
-  if (image.channels() == 4) image = detail::rgb_from_cmyk(image, reader.inverted_ink());
-  return with_channels(std::move(image), options.channels, path);
+  return detail::within_memory(path, [&] {
+    detail::JpegReader reader(path);
+    reader.read_header(bytes);
+    const Orientation orientation = reader.orientation();
+    detail::check_image_size(path, reader.height(), reader.width(),
+                             static_cast<std::uint64_t>(reader.channels()), options);
+    Image<std::uint8_t> image(reader.height(), reader.width(), reader.channels());
+    reader.read_rows(image.pixels().data());
+    if (image.channels() == 4) image = detail::rgb_from_cmyk(image);
+    if (options.orient) image = oriented(std::move(image), orientation);
+    return with_channels(std::move(image), options.channels, path);
+  });
 }
 
 /// Reads a JPEG file; see `decode_jpeg`. A file that cannot be opened is an `ImageError` too.
 [[nodiscard]] inline AnyImage read_jpeg(const std::string& path, const ReadOptions& options = {}) {
-  return decode_jpeg(detail::read_image_bytes(path), path, options);
+  return decode_jpeg(detail::read_image_bytes(path, options), path, options);
 }
 
 /// A grey or RGB image as a JPEG in memory; quality 1 (worst) to 100.

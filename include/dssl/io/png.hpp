@@ -22,6 +22,7 @@
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/io/mapped_file.hpp>
+#include <dssl/io/orientation.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
@@ -80,7 +81,28 @@ class PngReader {
   [[nodiscard]] int depth() const { return png_get_bit_depth(x_png, x_info); }
   [[nodiscard]] int colour_type() const { return png_get_color_type(x_png, x_info); }
   [[nodiscard]] int channels() const { return png_get_channels(x_png, x_info); }
+  /// Bytes of a pixel when it is decoded: a palette's colours have three.
+  [[nodiscard]] std::uint64_t pixel_bytes() const {
+    const int values = colour_type() == PNG_COLOR_TYPE_PALETTE ? 4 : channels();
+    return static_cast<std::uint64_t>(values * (depth() == 16 ? 2 : 1));
+  }
+  /// Whether pixels are indices of a palette, or greys of at most 8 bits.
+  [[nodiscard]] bool holds_indices() const {
+    return (colour_type() == PNG_COLOR_TYPE_PALETTE || colour_type() == PNG_COLOR_TYPE_GRAY) && depth() <= 8;
+  }
   [[nodiscard]] std::size_t row_bytes() const { return png_get_rowbytes(x_png, x_info); }
+
+  /// As the file's EXIF data says, where it lies before the pixels.
+  [[nodiscard]] Orientation orientation() const {
+#ifdef PNG_eXIf_SUPPORTED
+    png_uint_32 count = 0;
+    png_bytep data = nullptr;
+    if (png_get_eXIf_1(x_png, x_info, &count, &data) != 0) {
+      return exif_orientation({reinterpret_cast<const std::byte*>(data), count});
+    }
+#endif
+    return Orientation::as_stored;
+  }
 
   [[nodiscard]] Palette palette() const {
     png_colorp colours = nullptr;
@@ -218,51 +240,63 @@ class PngWriter {
 
 /// Decodes a PNG from memory; `path` is named in errors.
 ///
-/// 16-bit files give 16-bit images, all others 8-bit: 1-, 2- and 4-bit greys are spread over 0..255 and
-/// palettes are expanded to RGB. Transparency is dropped unless `options.keep_alpha`. Throws `ImageError`.
+/// 16-bit files give 16-bit images, with `options.white` as white; all others 8-bit: 1-, 2- and 4-bit greys are
+/// spread over 0..255 and palettes are expanded to RGB. Transparency is dropped unless `options.keep_alpha`; the
+/// orientation of EXIF data is applied unless `options.orient` is off. Throws `ImageError`.
 [[nodiscard]] inline AnyImage decode_png(std::span<const std::byte> bytes, const std::string& path,
                                          const ReadOptions& options = {}) {
-  detail::PngReader reader(bytes, path);
-  reader.read_header();
-  detail::check_image_size(path, reader.height(), reader.width(), options);
-  reader.set_up(true, options.keep_alpha);
-  const auto read = [&]<class T>(Image<T> image) -> AnyImage {
-    reader.read_rows(reinterpret_cast<std::uint8_t*>(image.pixels().data()));
-    return with_channels(std::move(image), options.channels, path);
-  };
-  const Index height = reader.height();
-  const Index width = reader.width();
-  if (reader.depth() == 16) return read(Image<std::uint16_t>(height, width, reader.channels()));
-  return read(Image<std::uint8_t>(height, width, reader.channels()));
+  return detail::within_memory(path, [&] {
+    detail::PngReader reader(bytes, path);
+    reader.read_header();
+    detail::check_image_size(path, reader.height(), reader.width(), reader.pixel_bytes(), options);
+    reader.set_up(true, options.keep_alpha);
+    const auto read = [&]<class T>(Image<T> image) -> AnyImage {
+      reader.read_rows(reinterpret_cast<std::uint8_t*>(image.pixels().data()));
+      if constexpr (std::is_same_v<T, std::uint16_t>) detail::stretch_to_white(image, options.white);
+      if (options.orient) image = oriented(std::move(image), reader.orientation());
+      return with_channels(std::move(image), options.channels, path);
+    };
+    const Index height = reader.height();
+    const Index width = reader.width();
+    if (reader.depth() == 16) return read(Image<std::uint16_t>(height, width, reader.channels()));
+    return read(Image<std::uint8_t>(height, width, reader.channels()));
+  });
 }
 
 /// Reads a PNG file; see `decode_png`. A file that cannot be opened is an `ImageError` too.
 [[nodiscard]] inline AnyImage read_png(const std::string& path, const ReadOptions& options = {}) {
-  return decode_png(detail::read_image_bytes(path), path, options);
+  return decode_png(detail::read_image_bytes(path, options), path, options);
 }
 
-/// Reads a mask: one index a pixel, (H,W,1), from a palette PNG or a grey PNG of at most 8 bits, never
-/// expanded. Throws `ImageError` for damaged files and for colour or 16-bit images.
+/// Decodes a mask: one index a pixel, (H,W,1), from a palette PNG or a grey PNG of at most 8 bits, never
+/// expanded; turned by its EXIF data where it has any. Throws `ImageError` for damaged files and for colour or
+/// 16-bit images.
+[[nodiscard]] inline Image<std::uint8_t> decode_png_indices(std::span<const std::byte> bytes, const std::string& path,
+                                                            const ReadOptions& options = {}) {
+  return detail::within_memory(path, [&] {
+    detail::PngReader reader(bytes, path);
+    reader.read_header();
+    detail::check_image_size(path, reader.height(), reader.width(), 1, options);
+    if (!reader.holds_indices()) {
+      throw ImageError(path, join("is a ", reader.depth(), "-bit image of ", reader.channels(),
+                                  " channels; expected a mask: a palette or grey PNG of at most 8 bits"));
+    }
+    reader.set_up(false, false);
+    Image<std::uint8_t> mask(reader.height(), reader.width(), 1);
+    reader.read_rows(mask.pixels().data());
+    return options.orient ? oriented(std::move(mask), reader.orientation()) : std::move(mask);
+  });
+}
+
+/// Reads a mask; see `decode_png_indices`. `read_mask` understands masks of other kinds too.
 [[nodiscard]] inline Image<std::uint8_t> read_png_indices(const std::string& path,
                                                           const ReadOptions& options = {}) {
-  const std::vector<std::byte> bytes = detail::read_image_bytes(path);
-  detail::PngReader reader(bytes, path);
-  reader.read_header();
-  detail::check_image_size(path, reader.height(), reader.width(), options);
-  const int type = reader.colour_type();
-  if ((type != PNG_COLOR_TYPE_PALETTE && type != PNG_COLOR_TYPE_GRAY) || reader.depth() > 8) {
-    throw ImageError(path, join("is a ", reader.depth(), "-bit image of ", reader.channels(),
-                                " channels; expected a mask: a palette or grey PNG of at most 8 bits"));
-  }
-  reader.set_up(false, false);
-  Image<std::uint8_t> mask(reader.height(), reader.width(), 1);
-  reader.read_rows(mask.pixels().data());
-  return mask;
+  return decode_png_indices(detail::read_image_bytes(path, options), path, options);
 }
 
 /// The palette of a PNG file; empty if it has none. Throws `ImageError`.
 [[nodiscard]] inline Palette read_png_palette(const std::string& path) {
-  const std::vector<std::byte> bytes = detail::read_image_bytes(path);
+  const std::vector<std::byte> bytes = detail::read_image_bytes(path, {});
   detail::PngReader reader(bytes, path);
   reader.read_header();
   return reader.palette();

@@ -1,0 +1,130 @@
+// Masks of every kind that labelling programs write, and what cannot be told from them.
+#include "catch.hpp"
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <dssl/io/mask_file.hpp>
+
+#include "image_samples.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+using Bytes8 = Image<std::uint8_t>;
+using Words16 = Image<std::uint16_t>;
+
+template <PixelType T>
+Image<T> image_of(Index channels, const std::vector<T>& values, Index width = 3) {
+  Image<T> image(static_cast<Index>(values.size()) / (width * channels), width, channels);
+  std::copy(values.begin(), values.end(), image.pixels().begin());
+  return image;
+}
+
+std::vector<int> values_of(const Bytes8& mask) { return {mask.pixels().begin(), mask.pixels().end()}; }
+
+struct Masks {
+  TemporaryFolder folder;
+
+  template <PixelType T>
+  [[nodiscard]] std::vector<int> ids(const Image<T>& image) const {
+    write_png(folder / "m.png", image);
+    return values_of(read_mask(folder / "m.png"));
+  }
+  template <PixelType T>
+  [[nodiscard]] std::string refused(const Image<T>& image) const {
+    write_png(folder / "m.png", image);
+    return thrown_by<LabelError>([&] { static_cast<void>(read_mask(folder / "m.png")); });
+  }
+  template <PixelType T>
+  [[nodiscard]] MarkedMask marked(const Image<T>& image, std::optional<int> threshold = std::nullopt) const {
+    write_png(folder / "m.png", image);
+    return read_marked_mask(folder / "m.png", {}, threshold);
+  }
+};
+
+using Ids = std::vector<int>;
+
+}  // namespace
+
+TEST_CASE("ids come out of palettes, greys, 16 bits, like channels, colours of VOC and idle transparency") {
+  const Masks masks;
+  const Bytes8 grey = image_of<std::uint8_t>(1, {0, 7, 255});
+  CHECK(masks.ids(grey) == Ids{0, 7, 255});
+  write_png_indices(masks.folder / "p.png", grey);
+  CHECK(values_of(read_mask(masks.folder / "p.png")) == Ids{0, 7, 255});
+  CHECK(masks.ids(image_of<std::uint16_t>(1, {0, 7, 255})) == Ids{0, 7, 255});
+  CHECK(masks.ids(image_of<std::uint16_t>(1, {0, 257, 65535})) == Ids{0, 1, 255});
+  CHECK(masks.ids(image_of<std::uint8_t>(3, {0, 0, 0, 1, 1, 1, 255, 255, 255})) == Ids{0, 1, 255});
+  // (128, 0, 0) is VOC's 1, (0, 128, 0) its 2, (224, 224, 192) its 255.
+  CHECK(masks.ids(image_of<std::uint8_t>(3, {128, 0, 0, 0, 128, 0, 224, 224, 192})) == Ids{1, 2, 255});
+  CHECK(masks.ids(image_of<std::uint8_t>(2, {0, 255, 3, 255, 9, 255})) == Ids{0, 3, 9});
+  CHECK(masks.ids(image_of<std::uint8_t>(4, {0, 0, 0, 0, 128, 0, 0, 255, 0, 0, 0, 0})) == Ids{0, 1, 0});
+  CHECK(masks.ids(image_of<std::uint16_t>(2, {0, 65535, 1, 65535, 2, 65535})) == Ids{0, 1, 2});
+}
+
+TEST_CASE("ids that cannot be told are a label's error, in words") {
+  const Masks masks;
+  CHECK(contains(masks.refused(image_of<std::uint8_t>(3, {0, 0, 0, 255, 0, 0, 0, 0, 0})),
+                 "m.png: is a mask of colours, such as (255, 0, 0)"));
+  CHECK(contains(masks.refused(image_of<std::uint8_t>(3, {0, 0, 0, 128, 128, 128, 0, 0, 0})), "cannot be told"));
+  CHECK(contains(masks.refused(image_of<std::uint16_t>(1, {0, 300, 1})), "values up to 300"));
+  CHECK(contains(masks.refused(image_of<std::uint8_t>(2, {255, 0, 255, 255, 255, 0})), "transparency hides"));
+  write_jpeg(masks.folder / "m.jpg", smooth_picture(8, 8, 1));
+  CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(read_mask(masks.folder / "m.jpg")); }),
+                 "is a JPEG, which does not keep ids"));
+  CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(read_mask(masks.folder / "none.png")); }),
+                 "none.png: cannot open"));
+  write_text(masks.folder / "text.png", std::string_view("no picture"));
+  CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(read_marked_mask(masks.folder / "text.png")); }),
+                 "text.png: not a PNG or JPEG"));
+}
+
+TEST_CASE("what is marked is what is not 0, whatever colour or depth it is drawn in") {
+  const Masks masks;
+  CHECK(values_of(masks.marked(image_of<std::uint8_t>(1, {0, 1, 255})).mask) == Ids{0, 1, 1});
+  CHECK(values_of(masks.marked(image_of<std::uint8_t>(3, {0, 0, 0, 255, 0, 0, 0, 0, 9})).mask) == Ids{0, 1, 1});
+  CHECK(values_of(masks.marked(image_of<std::uint8_t>(4, {0, 0, 0, 255, 0, 255, 0, 255, 0, 0, 0, 255})).mask) ==
+        Ids{0, 1, 0});
+  CHECK(values_of(masks.marked(image_of<std::uint8_t>(2, {0, 255, 255, 255, 0, 255})).mask) == Ids{0, 1, 0});
+  CHECK(values_of(masks.marked(image_of<std::uint16_t>(1, {0, 1, 65535})).mask) == Ids{0, 1, 1});
+  CHECK_FALSE(masks.marked(image_of<std::uint8_t>(1, {0, 1, 255})).between);
+  // Kinds of defects are few values.
+  const MarkedMask kinds = masks.marked(image_of<std::uint8_t>(1, {0, 1, 2, 3, 4, 5, 6, 7, 8}));
+  CHECK(values_of(kinds.mask) == Ids{0, 1, 1, 1, 1, 1, 1, 1, 1});
+  CHECK_FALSE(kinds.between);
+}
+
+TEST_CASE("a mask of many values is parted in the middle, and says so") {
+  const Masks masks;
+  const Bytes8 noisy = image_of<std::uint8_t>(1, {0, 1, 2, 3, 4, 5, 100, 127, 128, 250, 254, 255});
+  const MarkedMask read = masks.marked(noisy);
+  CHECK(values_of(read.mask) == Ids{0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1});
+  CHECK(read.between);
+  CHECK(read.values == 12);
+  CHECK(values_of(masks.marked(noisy, 2).mask) == Ids{0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1});
+  CHECK(values_of(masks.marked(image_of<std::uint16_t>(1, {0, 2 * 257, 60000}), 2).mask) == Ids{0, 0, 1});
+
+  // The ringing of JPEG around a square is no defect, in the JPEG and in a PNG made of it.
+  Bytes8 square(32, 32, 1);
+  for (Index y = 9; y < 22; ++y) {
+    for (Index x = 11; x < 21; ++x) square(y, x, 0) = 255;
+  }
+  Bytes8 expected = square;
+  for (std::uint8_t& v : expected.pixels()) v = v != 0 ? 1 : 0;
+  write_jpeg(masks.folder / "m.jpg", square, 80);
+  const MarkedMask jpeg = read_marked_mask(masks.folder / "m.jpg");
+  CHECK(jpeg.mask == expected);
+  CHECK(jpeg.between);
+  CHECK(masks.marked(std::get<Bytes8>(read_image(masks.folder / "m.jpg"))).mask == expected);
+  write_jpeg(masks.folder / "m.jpg", Bytes8(16, 16, 1));
+  const MarkedMask black = read_marked_mask(masks.folder / "m.jpg");
+  CHECK(black.mask == Bytes8(16, 16, 1));
+  CHECK_FALSE(black.between);
+}
