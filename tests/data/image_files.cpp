@@ -90,9 +90,9 @@ TEST_CASE("folders and lists give ids and labels") {
   CHECK(contains(thrown_by<DataError>([&] { ImageFiles(folder / "lists/empty.txt"); }), "names no images"));
   CHECK(contains(thrown_by<DataError>([&] { ImageFiles(std::vector<std::string>{}); }), "no folder"));
   CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(both.part(4, 2)); }), "4 to 5 of 5"));
-  write_text(folder / "lists/lost.txt", "lost\n");
+  write_text(folder / "lists/lost.txt", "7_test\nlost\n");
   const ImageFiles lost(folder / "lists/lost.txt");
-  CHECK(contains(thrown_by<ImageError>([&] { static_cast<void>(lost.load(0)); }), "lists/lost"));
+  CHECK(contains(thrown_by<ImageError>([&] { static_cast<void>(lost.load(1)); }), "lists/lost: cannot open"));
 }
 
 TEST_CASE("masks are found by id, and say 1 for every defect's pixel") {

@@ -68,6 +68,21 @@ TEST_CASE("a folder is listed in byte order, nested, endings in any case") {
   REQUIRE(dssl::channels(grey.load(0)) == 1);
 }
 
+TEST_CASE("pictures of other kinds are counted by ending, and .jfif is a JPEG") {
+  const TemporaryFolder root;
+  dssl::write_jpeg(root / "a.jfif", Image<std::uint8_t>(2, 3, 3));
+  for (const char* const name : {"b.bmp", "c.BMP", "deep/d.tif", "e.webp", "notes.txt", "mask.json", ".bmp"})
+    write_text(root / name, std::string_view("x"));
+  const ImageFolder folder(root.path());
+  REQUIRE(names_below(folder, root.path()) == std::vector<std::string>{"a.jfif"});
+  REQUIRE(dssl::width(folder.load(0)) == 3);
+  REQUIRE(folder.left_aside() == dssl::LeftAside{{".bmp", 2}, {".tif", 1}, {".webp", 1}});
+  REQUIRE(dssl::left_aside_text(folder.left_aside()) == "2 .bmp, 1 .tif, 1 .webp");
+  std::filesystem::remove(root / "a.jfif");
+  REQUIRE(contains(thrown_by<DataError>([&] { ImageFolder{root.path()}; }),
+                   "; of kinds that cannot be read: 2 .bmp, 1 .tif, 1 .webp"));
+}
+
 TEST_CASE("links are followed, circles are not") {
   const TemporaryFolder root;
   put_image(root / "real/a.png", 1);
@@ -82,7 +97,7 @@ TEST_CASE("a folder without images, a missing folder and a file are errors that 
   std::filesystem::create_directory(root / "empty");
   write_text(root / "file.png", std::string_view("x"));
   REQUIRE(thrown_by<DataError>([&] { ImageFolder{root / "empty"}; }) ==
-          (root / "empty: the folder holds no images (.jpg, .jpeg, .png)"));
+          (root / "empty: the folder holds no images (.jpg, .jpeg, .jfif, .jpe, .png)"));
   REQUIRE(thrown_by<DataError>([&] { ImageFolder{root / "none"}; }) ==
           (root / "none: No such file or directory"));
   REQUIRE(contains(thrown_by<DataError>([&] { ImageFolder{root / "file.png"}; }), "expected a folder"));
@@ -133,6 +148,18 @@ TEST_CASE("a list names images relative to itself") {
   REQUIRE(first_value(list.load(0)) == 2);
   REQUIRE(list.name(3) == (root / "data/a.png"));
   for (Index i = 1; i < 4; ++i) REQUIRE(first_value(list.load(i)) == 1);
+}
+
+TEST_CASE("a list of any name, with labels, comments and names without ending, lists images") {
+  const TemporaryFolder root;
+  put_image(root / "a b.png", 1);
+  put_image(root / "c.png", 2);
+  write_text(root / "all.lst", std::string_view("\xef\xbb\xbf" "a b.png 0\r\nc 1 # second\r\n"));
+  const ImageList list(root / "all.lst");
+  REQUIRE(list.size() == 2);
+  REQUIRE(list.name(0) == (root / "a b.png"));
+  REQUIRE(list.name(1) == (root / "c.png"));
+  REQUIRE(first_value(list.load(1)) == 2);
 }
 
 TEST_CASE("a missing and an empty list are errors that name it") {

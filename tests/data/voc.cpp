@@ -76,7 +76,7 @@ TEST_CASE("a missing split names the splits there are") {
                    }),
                    "the folder of splits is missing"));
   write_text(voc.root / "ImageSets/Segmentation/empty.txt", std::string_view("\n"));
-  REQUIRE(contains(thrown_by<DataError>([&] { VocFolder{voc.root.path(), "empty"}; }), "lists no images"));
+  REQUIRE(contains(thrown_by<DataError>([&] { VocFolder{voc.root.path(), "empty"}; }), "names no images"));
 }
 
 TEST_CASE("a mask of another size names both files and both sizes") {

@@ -1,7 +1,6 @@
 // Image files with a name and a label each: of folders, or of lists.
 #pragma once
 
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <span>
@@ -11,11 +10,11 @@
 #include <vector>
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/image_folder.hpp>
+#include <dssl/data/list_file.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
 
@@ -31,21 +30,6 @@ namespace detail {
     text.remove_prefix(at + 2);
   }
   return out += text;
-}
-
-/// The file `stem`, or the one that a usual ending makes of it; `stem` where there is none.
-[[nodiscard]] inline std::string image_path(std::string stem) {
-  const auto is_file = [](const std::string& path) {
-    struct stat status {};
-    return ::stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
-  };
-  if (is_file(stem)) return stem;
-  constexpr std::array<std::string_view, 6> endings{".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG"};
-  for (const std::string_view ending : endings) {
-    std::string path = join(stem, ending);
-    if (is_file(path)) return path;
-  }
-  return stem;
 }
 
 /// What follows the last '/' of a path, without it.
@@ -67,9 +51,9 @@ struct ImageFilesOptions {
 ///
 /// Of a folder: all images below it in the byte order of their paths; the id is the path below the folder
 /// without its ending, the label the first folder of that path, or the folder's own name for images that lie
-/// in it directly. Of a text file: an image a line, "name" or "name label" (a name holds no blanks), with or
-/// without ending; the id is the name without ending, the label the list's name where the line has none.
-/// Blank lines and lines that start with # are left out. Only names are held in memory.
+/// in it directly. Of a text file: an image a line, "name" or "name label" by the rule of `read_list`, with or
+/// without ending; the id is the name without ending, the label the list's name where the line has none. Only
+/// names are held in memory.
 /// Test: tests/data/image_files.cpp.
 class ImageFiles {
  public:
@@ -90,6 +74,9 @@ class ImageFiles {
   [[nodiscard]] const std::string& label(Index i) const { return x_at(i).label; }
   /// Reads image i. Throws `ImageError`.
   [[nodiscard]] AnyImage load(Index i) const { return read_image(name(i), x_read); }
+
+  /// Pictures in the folders that are not among the images, by ending.
+  [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
 
   /// Images first .. first + count - 1 alone, in their order. Throws `DataError` where there are none.
   [[nodiscard]] ImageFiles part(Index first, Index count) const {
@@ -119,12 +106,6 @@ class ImageFiles {
 
   [[nodiscard]] const File& x_at(Index i) const { return x_files[static_cast<std::size_t>(i)]; }
 
-  [[nodiscard]] static std::string x_without_ending(std::string_view name) {
-    const ImageFolderOptions known;
-    if (detail::has_extension(name, known.extensions)) name = name.substr(0, name.rfind('.'));
-    return std::string(name);
-  }
-
   void x_add(const std::string& path, const ImageFilesOptions& options) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) throw DataError(join(path, ": ", detail::system_message(errno)));
@@ -137,41 +118,37 @@ class ImageFiles {
 
   void x_add_folder(const std::string& path) {
     const ImageFolder folder(path);
+    for (const auto& [ending, count] : folder.left_aside()) x_left[ending] += count;
     for (Index i = 0; i < folder.size(); ++i) {
       const std::string file = folder.name(i);
       const std::string_view below = std::string_view(file).substr(path.size() + 1);
       const std::size_t slash = below.find('/');
       x_files.push_back(
-          {file, x_without_ending(below),
+          {file, detail::without_ending(below),
            std::string(slash == std::string_view::npos ? detail::last_part(path) : below.substr(0, slash))});
     }
   }
 
   void x_add_list(const std::string& path, const ImageFilesOptions& options) {
-    std::vector<std::string> lines;
-    try {
-      lines = detail::read_lines(path);
-    } catch (const FileError& error) {
-      throw DataError(error.what());
-    }
-    if (lines.empty()) throw DataError(join(path, ": the list names no images"));
     const std::size_t slash = path.rfind('/');
     const std::string beside = slash == std::string::npos ? "" : path.substr(0, slash + 1);
     const std::string folder = options.folder.empty() ? beside : options.folder + "/";
     std::string list(detail::last_part(path));
     list = list.substr(0, list.rfind('.'));
-    for (const std::string& line : lines) {
-      const std::size_t end = line.find_first_of(" \t");
-      const std::string name = line.substr(0, end);
-      const std::string label =
-          end == std::string::npos ? list : line.substr(line.find_first_not_of(" \t", end));
+    const auto file_of = [&](const std::string& name) {
       const std::string file = detail::filled_in(options.file, name);
-      x_files.push_back({name.front() == '/' ? file : folder + file, x_without_ending(name), label});
+      return name.front() == '/' ? file : folder + file;
+    };
+    const auto entries =
+        read_list(path, [&](const std::string& name) { return detail::found_image(file_of(name)); });
+    for (const ListEntry& entry : entries) {
+      x_files.push_back({file_of(entry.name), detail::without_ending(entry.name), entry.label.empty() ? list : entry.label});
     }
   }
 
   ReadOptions x_read;
   std::vector<File> x_files;
+  LeftAside x_left;
 };
 
 static_assert(ImageSource<ImageFiles>);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -18,6 +20,7 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/data/list_file.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/mapped_file.hpp>
@@ -28,9 +31,20 @@ namespace dssl {
 struct ImageFolderOptions {
   bool nested = true;  ///< looks into folders inside the folder too
   /// Endings in lower case; files match in any case.
-  std::vector<std::string> extensions = {".jpg", ".jpeg", ".png"};
+  std::vector<std::string> extensions = {".jpg", ".jpeg", ".jfif", ".jpe", ".png"};
   ReadOptions read = {};
 };
+
+/// Pictures of a folder that were left aside as no codec here reads them: how many of each ending (in lower
+/// case, with its dot).
+using LeftAside = std::map<std::string, Index>;
+
+/// "4 .bmp, 12 .tif"; empty where nothing was left aside.
+[[nodiscard]] inline std::string left_aside_text(const LeftAside& left) {
+  std::string text;
+  for (const auto& [ending, count] : left) text += join(text.empty() ? "" : ", ", count, " ", ending);
+  return text;
+}
 
 namespace detail {
 
@@ -77,6 +91,44 @@ class NameList {
   });
 }
 
+/// The ending of a name in lower case where it is one of pictures that no codec here reads; empty for others.
+[[nodiscard]] inline std::string unread_ending(std::string_view name) {
+  constexpr std::array<std::string_view, 27> known{
+      ".arw",  ".avif", ".bmp",  ".cr2", ".cr3", ".dcm", ".dib", ".dng",  ".exr",
+      ".gif",  ".hdr",  ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".nef",  ".pbm",
+      ".pgm",  ".pnm",  ".ppm",  ".raw", ".svg", ".tga", ".tif", ".tiff", ".webp"};
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos || dot == 0) return {};
+  std::string ending(name.substr(dot));
+  std::transform(ending.begin(), ending.end(), ending.begin(), lower_case);
+  return std::find(known.begin(), known.end(), ending) != known.end() ? ending : std::string();
+}
+
+/// The file `stem`, or the one that a usual ending makes of it; empty where there is none.
+[[nodiscard]] inline std::string found_image(const std::string& stem) {
+  if (is_file(stem)) return stem;
+  constexpr std::array<std::string_view, 10> endings{".jpg", ".png", ".jpeg", ".jfif", ".jpe",
+                                                     ".JPG", ".PNG", ".JPEG", ".JFIF", ".JPE"};
+  for (const std::string_view ending : endings) {
+    std::string path = join(stem, ending);
+    if (is_file(path)) return path;
+  }
+  return {};
+}
+
+/// The same, but `stem` where there is no such file: to be named in the error of whoever opens it.
+[[nodiscard]] inline std::string image_path(std::string stem) {
+  std::string found = found_image(stem);
+  return found.empty() ? stem : found;
+}
+
+/// A name without the ending of an image that can be read.
+[[nodiscard]] inline std::string without_ending(std::string_view name) {
+  const ImageFolderOptions known;
+  if (has_extension(name, known.extensions)) name = name.substr(0, name.rfind('.'));
+  return std::string(name);
+}
+
 struct CloseFolder {
   void operator()(DIR* folder) const { ::closedir(folder); }
 };
@@ -86,6 +138,9 @@ class FolderListing {
  public:
   FolderListing(NameList& names, std::string root, const ImageFolderOptions& options)
       : x_names(names), x_root(std::move(root)), x_options(options) {}
+
+  /// Pictures of other endings that were met.
+  [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
 
   /// Lists one folder, given by its path below the root ("" or "a/b/"). Throws `DataError`.
   void list(const std::string& below) {
@@ -120,6 +175,8 @@ class FolderListing {
         if (x_options.nested) inner.push_back(join(below, name, "/"));
       } else if (image) {
         x_names.add(below.empty() ? std::string(name) : below + std::string(name));
+      } else if (const std::string ending = unread_ending(name); !ending.empty()) {
+        ++x_left[ending];
       }
     }
     for (const std::string& next : inner) list(next);
@@ -129,42 +186,30 @@ class FolderListing {
   NameList& x_names;
   std::string x_root;
   const ImageFolderOptions& x_options;
+  LeftAside x_left;
   std::set<std::pair<std::uint64_t, std::uint64_t>> x_entered;
 };
-
-/// The lines of a text file without white space around them; blank lines and lines that start with # are left
-/// out.
-[[nodiscard]] inline std::vector<std::string> read_lines(const std::string& path) {
-  const std::vector<std::byte> bytes = read_bytes(path);
-  std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  std::vector<std::string> lines;
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    const std::size_t first = line.find_first_not_of(" \t\r");
-    if (first == std::string_view::npos || line[first] == '#') continue;
-    lines.emplace_back(line.substr(first, line.find_last_not_of(" \t\r") - first + 1));
-  }
-  return lines;
-}
 
 }  // namespace detail
 
 /// All images of a folder, in the byte order of their paths below it.
 ///
-/// Only names are held in memory; files and folders whose names start with a dot are passed over.
+/// Only names are held in memory; files and folders whose names start with a dot are passed over. Pictures of
+/// other endings than the options' are counted (`left_aside`), so that whoever opens the folder can say so.
 /// Test: tests/data/image_folder.cpp.
 class ImageFolder {
  public:
   /// Lists the folder. Throws `DataError` naming it if it is missing, not a folder, or holds no image.
   explicit ImageFolder(std::string path, ImageFolderOptions options = {})
       : x_path(std::move(path)), x_options(std::move(options)) {
-    detail::FolderListing(x_names, x_path, x_options).list("");
+    detail::FolderListing listing(x_names, x_path, x_options);
+    listing.list("");
+    x_left = listing.left_aside();
     if (x_names.size() == 0) {
       std::string endings;
       for (const std::string& e : x_options.extensions) endings += (endings.empty() ? "" : ", ") + e;
-      throw DataError(join(x_path, ": the folder holds no images (", endings, ")"));
+      throw DataError(join(x_path, ": the folder holds no images (", endings, ")",
+                           x_left.empty() ? "" : "; of kinds that cannot be read: ", left_aside_text(x_left)));
     }
     x_names.sort();
   }
@@ -179,30 +224,36 @@ class ImageFolder {
   /// Reads image i. Throws `ImageError`.
   [[nodiscard]] AnyImage load(Index i) const { return read_image(name(i), x_options.read); }
 
+  /// Pictures in the folder that are not among its images, by ending.
+  [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
+
  private:
   std::string x_path;
   ImageFolderOptions x_options;
   detail::NameList x_names;
+  LeftAside x_left;
 };
 
-/// The images that a text file lists: one path a line, relative to the folder of the list unless it starts
-/// with '/'.
+/// The images that a text file lists, by the rule of `read_list`: one path a line, with or without ending,
+/// relative to the folder of the list unless it starts with '/'. A label behind it is passed over.
 ///
-/// Order and repetitions are kept; blank lines and lines that start with # are left out.
+/// Order and repetitions are kept.
 class ImageList {
  public:
-  /// Reads the list. Throws `DataError` naming it if it is missing or lists nothing.
+  /// Reads the list. Throws `DataError` naming it if it is missing, or names nothing, or no file.
   explicit ImageList(const std::string& path, ReadOptions options = {}) : x_options(options) {
     const std::size_t slash = path.rfind('/');
     if (slash != std::string::npos) x_folder = path.substr(0, slash + 1);
-    std::vector<std::string> lines;
-    try {
-      lines = detail::read_lines(path);
-    } catch (const FileError& error) {
-      throw DataError(error.what());
+    const auto below = [&](const std::string& name) { return name.front() == '/' ? name : x_folder + name; };
+    for (const ListEntry& entry :
+         read_list(path, [&](const std::string& name) { return detail::found_image(below(name)); })) {
+      const std::string_view file = entry.path;
+      // Without the folder that all share: a million names take tens of megabytes.
+      x_names.add(file.empty() ? std::string_view(entry.name)
+                  : !x_folder.empty() && file.starts_with(x_folder) && entry.name.front() != '/'
+                      ? file.substr(x_folder.size())
+                      : file);
     }
-    if (lines.empty()) throw DataError(join(path, ": the list names no images"));
-    for (const std::string& line : lines) x_names.add(line);
   }
 
   [[nodiscard]] Index size() const { return static_cast<Index>(x_names.size()); }

@@ -1,7 +1,6 @@
 // Data sets in the layout of PASCAL VOC: images, index masks, and lists of names a split.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/image_folder.hpp>
+#include <dssl/data/list_file.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
 
@@ -27,13 +27,14 @@ struct VocOptions {
 };
 
 /// The images and masks of one split: `<images>/<id>.jpg` (or .jpeg, .png), `<masks>/<id>.png`, ids in
-/// `<splits>/<split>.txt`.
+/// `<splits>/<split>.txt` by the rule of `read_list`, where the images are the files that ids stand for.
 ///
 /// A mask's pixel is the index stored in its PNG (palette or 8-bit grey), never a colour; what an id means,
 /// and which ids are void, is the evaluation's choice. Test: tests/data/voc.cpp.
 class VocFolder {
  public:
-  /// Reads the list of the split. Throws `DataError` if it is missing (naming the splits there are) or empty.
+  /// Reads the list of the split. Throws `DataError` if it is missing (naming the splits there are), empty, or
+  /// names no image that is there.
   VocFolder(std::string root, const std::string& split, VocOptions options = {})
       : x_root(std::move(root)), x_options(std::move(options)) {
     const std::string folder = x_root + "/" + x_options.splits;
@@ -41,23 +42,16 @@ class VocFolder {
     if (::access(list.c_str(), R_OK) != 0) {
       throw DataError(join(list, ": cannot read the split '", split, "'; ", available(folder)));
     }
-    for (const std::string& line : detail::read_lines(list)) {
-      x_ids.push_back(line.substr(0, line.find_first_of(" \t")));
-    }
-    if (x_ids.empty()) throw DataError(join(list, ": the split lists no images"));
+    const auto find = [this](const std::string& id) { return detail::found_image(x_stem(id)); };
+    for (ListEntry& entry : read_list(list, find)) x_ids.push_back(detail::without_ending(entry.name));
   }
 
   [[nodiscard]] Index size() const { return static_cast<Index>(x_ids.size()); }
 
   /// Path of image i.
   [[nodiscard]] std::string name(Index i) const {
-    const std::string stem = join(x_root, "/", x_options.images, "/", x_ids[static_cast<std::size_t>(i)]);
-    constexpr std::array<std::string_view, 6> endings{".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG"};
-    for (const std::string_view ending : endings) {
-      std::string path = join(stem, ending);
-      if (::access(path.c_str(), F_OK) == 0) return path;
-    }
-    return stem + ".jpg";
+    std::string found = detail::found_image(x_stem(id(i)));
+    return found.empty() ? x_stem(id(i)) + ".jpg" : found;
   }
 
   /// Path of mask i.
@@ -84,6 +78,10 @@ class VocFolder {
   }
 
  private:
+  [[nodiscard]] std::string x_stem(const std::string& id) const {
+    return join(x_root, "/", x_options.images, "/", id);
+  }
+
   /// What to say of a missing split: the names that would have worked.
   [[nodiscard]] static std::string available(const std::string& folder) {
     detail::NameList names;
