@@ -176,6 +176,43 @@ TEST_CASE("a joint position table is split, and saved weights come back") {
                  "'prefix' is trunk."));
 }
 
+TEST_CASE("tensors within the backbone's own names that the architecture lacks are named, and nothing is changed") {
+  const ParameterLayout layout = vit_layout(small);
+  const Folder folder;
+  const std::string path = folder.file("extra.safetensors");
+  // What load_backbone says of the backbone's tensors under a prefix with one more beside them.
+  const auto with = [&](const std::string& prefix, const std::string& extra) {
+    SafetensorsWriter writer;
+    std::vector<std::vector<float>> values;
+    for (const auto& spec : layout.specs()) {
+      values.emplace_back(static_cast<std::size_t>(spec.size), 1.0F);
+      writer.add(prefix + std::string(spec.name.view()), spec.shape(), std::span<const float>(values.back()));
+    }
+    const std::vector<float> more(24, 2.0F);
+    writer.add(extra, {24}, std::span<const float>(more));
+    writer.write(path);
+    std::vector<float> flat(static_cast<std::size_t>(layout.total()), 5.0F);
+    const auto message = thrown_by<CheckpointError>(
+        [&] { load_backbone(std::span<float>(flat), layout, SafetensorsFile::open(path)); });
+    const bool unchanged = std::all_of(flat.begin(), flat.end(), [](float v) { return v == 5.0F; });
+    CHECK(unchanged == (message != "(nothing was thrown)"));
+    return message;
+  };
+  const std::string nothing = "(nothing was thrown)";
+  for (const std::string prefix : {"", "backbone.", "teacher.", "teacher.backbone."}) {
+    CAPTURE(prefix);
+    for (const std::string extra : {"blocks.0.ls1.gamma", "blocks.2.norm1.weight", "register_tokens", "norm.extra"}) {
+      CHECK(contains(with(prefix, prefix + extra), "this architecture has no tensor '" + prefix + extra + "' [24]"));
+    }
+    for (const std::string extra : {"head.weight", "mask_token", "ref_learn_token", "fc_norm.weight"})
+      CHECK(with(prefix, prefix + extra) == nothing);
+    CHECK(with(prefix, "optimizer.blocks.0.ls1.gamma") == nothing);
+  }
+  CHECK(contains(with("backbone.", "backbone.adapter.weight"), "'backbone.adapter.weight'"));
+  CHECK(with("", "adapter.weight") == nothing);
+  CHECK(with("teacher.backbone.", "student.backbone.blocks.0.ls1.gamma") == nothing);
+}
+
 TEST_CASE("weights that do not fit are named, and nothing is changed") {
   const auto file = SafetensorsFile::open(fixture_path("checkpoints.safetensors"));
   const Folder folder;

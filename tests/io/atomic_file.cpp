@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <dssl/io/atomic_file.hpp>
 
@@ -134,4 +136,73 @@ TEST_CASE("two writers of one file do not mix") {
   one.commit();
   REQUIRE(read_text(folder / "out.txt") == "one");
   REQUIRE(folder.entries() == 1);
+}
+
+TEST_CASE("what killed processes left of a file is removed, and nothing else") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "checkpoint.safetensors";
+  // A process that is killed while it writes.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    AtomicFile file(path);
+    file.write(std::string(100000, 'x'));
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFSIGNALED(status));
+  const std::string left = path + ".tmp-" + std::to_string(child);
+  REQUIRE(std::filesystem::exists(left));
+  // One of this process's number, as processes in containers have it again and again.
+  write_text(path + ".tmp-" + std::to_string(::getpid()), std::string_view("dead"));
+  write_text(path + ".tmp-17-3", std::string_view("dead"));
+  const std::vector<std::string> others{"checkpoint.safetensors.tmp-", "checkpoint.safetensors.tmp-1a",
+                                        "checkpoint.safetensors.tmp-1-", "teacher.safetensors.tmp-17",
+                                        "checkpoint.safetensors.tmp-1.bak", "my.checkpoint.safetensors.tmp-1"};
+  for (const std::string& name : others) write_text(folder / name, std::string_view("somebody's"));
+  AtomicFile writing(path);
+  writing.write("alive");
+  REQUIRE(dssl::remove_abandoned(path) == 3);
+  REQUIRE_FALSE(std::filesystem::exists(left));
+  for (const std::string& name : others) REQUIRE(std::filesystem::exists(folder / name));
+  writing.commit();
+  REQUIRE(read_text(path) == "alive");
+  REQUIRE(folder.entries() == static_cast<std::ptrdiff_t>(others.size()) + 1);
+  REQUIRE(dssl::remove_abandoned(folder / "none/there") == 0);
+}
+
+TEST_CASE("a folder is claimed by one process at a time, and a dead one's claim is no obstacle") {
+  const TemporaryFolder folder;
+  int ready[2] = {}, go[2] = {};
+  REQUIRE(::pipe(ready) == 0);
+  REQUIRE(::pipe(go) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const dssl::FolderClaim claim(folder.path());
+    static_cast<void>(!::write(ready[1], "x", 1));
+    char wait = 0;
+    static_cast<void>(!::read(go[0], &wait, 1));
+    ::_exit(0);
+  }
+  char got = 0;
+  REQUIRE(::read(ready[0], &got, 1) == 1);
+  const auto refused = [&] { return thrown_by<FileError>([&] { dssl::FolderClaim{folder.path()}; }); };
+  REQUIRE(contains(refused(), folder.path() + ": is in use by another run (process " + std::to_string(child) + ")"));
+  ::kill(child, SIGKILL);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(std::filesystem::exists(folder / ".lock"));  // left by the dead
+  {
+    const dssl::FolderClaim claim(folder.path());
+    REQUIRE(contains(refused(), "(process " + std::to_string(::getpid()) + ")"));
+    REQUIRE_THROWS_AS(dssl::FolderClaim(folder / "."), FileError);  // the same folder by another name
+  }
+  REQUIRE(folder.entries() == 0);
+  dssl::FolderClaim moved;
+  moved = dssl::FolderClaim(folder.path());
+  REQUIRE(contains(refused(), "is in use"));
+  moved = {};
+  REQUIRE(refused() == "(nothing was thrown)");
+  REQUIRE_THROWS_AS(dssl::FolderClaim(folder / "none"), FileError);
+  for (const int end : {ready[0], ready[1], go[0], go[1]}) ::close(end);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <map>
@@ -55,6 +56,30 @@ inline constexpr std::string_view joint_table = "pos_embed";
 inline constexpr std::string_view class_table = "cls_pos_embed";
 inline constexpr std::string_view patch_table = "patch_pos_embed";
 
+/// The first part of a published name: "blocks" of "blocks.0.ls1.gamma".
+[[nodiscard]] inline std::string_view first_part(std::string_view name) { return name.substr(0, name.find('.')); }
+
+/// Whether a tensor under the backbone's prefix, by its name behind it, would change what the backbone computes if it
+/// were there; `own`: first parts of the layout's names.
+///
+/// Heads and state of a training do not. Where the prefix is a backbone's alone everything else does; else only
+/// what stands within the backbone's parts, or is a token of a kind that some backbones have.
+[[nodiscard]] inline bool belongs_to_network(std::string_view name, std::string_view prefix,
+                                             const std::vector<std::string_view>& own) {
+  const std::string_view part = first_part(name);
+  const auto is_one_of = [&](const auto& names) { return std::find(names.begin(), names.end(), part) != names.end(); };
+  // What is masked in other methods, references that a frozen backbone does not see, and a table beside its two halves.
+  constexpr std::array<std::string_view, 3> unused{"mask_token", "ref_learn_token", "pos_embed"};
+  constexpr std::array<std::string_view, 7> tokens{"register_tokens", "reg_token",  "storage_tokens", "dist_token",
+                                                   "norm_pre",        "rope_embed", "pre_norm"};
+  if (is_one_of(unused)) return false;
+  if (is_one_of(own) || is_one_of(tokens)) return true;
+  if (!prefix.ends_with("backbone.")) return false;
+  constexpr std::array<std::string_view, 6> heads{"head", "fc", "classifier", "project", "prototype", "optim"};
+  return std::none_of(heads.begin(), heads.end(),
+                      [&](std::string_view word) { return part.find(word) != std::string_view::npos; });
+}
+
 /// The tensor of the file that a tensor of the layout is read from, and which of its elements.
 struct StoredPart {
   std::string name;
@@ -84,9 +109,10 @@ struct StoredPart {
 /// Reads a backbone's tensors into flat (layout.total()) =, gaps between tensors zero.
 ///
 /// Any stored floating type is converted. One table `pos_embed` (1,1+N,D) is split into the class token's row
-/// and the patches' rows. Other tensors of the file are ignored. `prefix`: what stands before the names; by
-/// default `backbone_prefix`. Throws `CheckpointError` naming what is missing or misshapen, with both shapes;
-/// flat is unchanged then. Test: checkpoints.safetensors (tests/features/features.cpp).
+/// and the patches' rows. Other tensors of the file (heads, optimisers, other networks) are ignored, but none of the
+/// backbone's own: a file with layer scale, register tokens or more blocks holds another network. `prefix`: what
+/// stands before the names; by default `backbone_prefix`. Throws `CheckpointError` naming what is missing,
+/// misshapen (with both shapes) or of another network; flat is unchanged then. Test: checkpoints.safetensors (tests/features/features.cpp).
 template <std::floating_point T, TensorLayout L>
 LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const SafetensorsFile& file,
                              std::optional<std::string> prefix = std::nullopt) {
@@ -129,6 +155,18 @@ LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const Safetenso
   };
   refuse(misshapen, "does not fit this architecture: ");
   refuse(missing, "lacks the tensor ");
+  std::vector<std::string_view> own;
+  for (const auto& spec : layout.specs()) own.push_back(detail::first_part(spec.name.view()));
+  std::vector<std::string> foreign;
+  for (const auto& tensor : file.tensors()) {
+    const std::string_view name = tensor.name;
+    if (!name.starts_with(loaded.prefix)) continue;
+    const auto used = [&](const detail::StoredPart& part) { return part.name == name; };
+    if (std::any_of(parts.begin(), parts.end(), used)) continue;
+    if (detail::belongs_to_network(name.substr(loaded.prefix.size()), loaded.prefix, own))
+      foreign.push_back(join("'", name, "' ", shape_text(file.shape(name))));
+  }
+  refuse(foreign, "is of another network: this architecture has no tensor ");
 
   const std::vector<T> table = joint ? file.read<T>(joint_name) : std::vector<T>();
   std::fill(flat.begin(), flat.end(), T{0});
