@@ -104,13 +104,14 @@ TEST_CASE("masks are found by id, and say 1 for every defect's pixel") {
   put_image(folder / "truth/2.png", 0, {0}, 1);
   const DefectFiles files(ImageFiles(folder / "test"), {.masks = folder / "truth"});
   CHECK(files.has_truth());
-  CHECK(files.mask_name(0).empty());
+  CHECK(files.truth_names(0).empty());
   CHECK(marked(files.load(0)).empty());
   CHECK(marked(files.load(1)) == std::vector<int>{3, 7});
   CHECK(marked(files.load(2)) == std::vector<int>{0});
 
   put_image(folder / "truth/good/1.png", 0, {}, 0, 3);
-  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(files.load(0)); }), "3 x 5 pixels"));
+  const DefectFiles again(ImageFiles(folder / "test"), {.masks = folder / "truth"});
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(again.load(0)); }), "3 x 5 pixels"));
   CHECK_FALSE(DefectFiles(ImageFiles(folder / "test"), {}).has_truth());
   CHECK(
       contains(thrown_by<DataError>([&] { DefectFiles(ImageFiles(folder / "test"), {.masks = "no/where"}); }),

@@ -99,9 +99,42 @@ TEST_CASE("too many unreadable images end the run with the count and the last fi
   REQUIRE(outcome == run(source, 100, 4));
 }
 
-TEST_CASE("a few unreadable images among few are borne") {
+TEST_CASE("a few unreadable images among few are borne, but none with a share of 0") {
   const Numbered source{12, {1, 5}};
   REQUIRE(run(source, 12, 2).used.size() == 12);
+  REQUIRE(contains(run(source, 12, 2, {.max_bad_share = 0}).error, "1 of "));
+  REQUIRE(run(Numbered{12, {}}, 12, 2, {.max_bad_share = 0}).used.size() == 12);
+}
+
+TEST_CASE("masks that cannot be read are counted apart from images that cannot") {
+  struct Pairs : Numbered {
+    std::set<Index> masks;
+    [[nodiscard]] AnyImage load(Index i) const {
+      if (masks.contains(i)) throw dssl::LabelError(name(i), "a mask of colours");
+      return Numbered::load(i);
+    }
+  };
+  Pairs source;
+  source.count = 20;
+  source.bad.insert(3);
+  source.masks = {4, 9};
+  dssl::SampleLoader<Pairs> loader(source, 20, {});
+  while (loader.next()) {
+  }
+  REQUIRE(loader.skips().unreadable() == 3);
+  REQUIRE(loader.skips().unreadable_labels() == 2);
+  source.masks = {4, 9};
+  dssl::SampleLoader<Pairs> strict(source, 20, {}, {.max_bad_share = 0.05, .min_bad = 2});
+  REQUIRE(contains(thrown_by<dssl::DataError>([&] {
+                     while (strict.next()) {
+                     }
+                   }),
+                   "3 of "));
+  for (Index i = 0; i < 20; ++i) source.masks.insert(i);
+  source.bad.clear();
+  dssl::SampleLoader<Pairs> none(source, 20, {});
+  REQUIRE(contains(thrown_by<dssl::DataError>([&] { (void)none.next(); }),
+                   "20 images in a row cannot be read, out of 20 (all for their masks or labels)"));
 }
 
 TEST_CASE("a source without a readable image ends the run at once") {

@@ -13,6 +13,7 @@ namespace {
 
 using dssl::DataError;
 using dssl::Image;
+using dssl::Index;
 using dssl::VocFolder;
 using dssl::test::contains;
 using dssl::test::TemporaryFolder;
@@ -90,13 +91,30 @@ TEST_CASE("a mask of another size names both files and both sizes") {
   REQUIRE(contains(error, "4 x 6"));
 }
 
-TEST_CASE("a missing image or mask, or a colour mask, is an unreadable image") {
+TEST_CASE("ids hold blanks where an image does, and masks of like channels are ids") {
+  const SmallVoc voc;
+  dssl::write_png(voc.root / "JPEGImages/img 1.png", Bytes8(2, 2, 3));
+  Bytes8 mask(2, 2, 3);
+  for (Index c = 0; c < 3; ++c) mask(1, 0, c) = 3;
+  dssl::write_png(voc.root / "SegmentationClass/img 1.png", mask);
+  write_text(voc.root / "ImageSets/Segmentation/odd.txt", std::string_view("\xef\xbb\xbfimg 1\r\none.jpg\r\n"));
+  const VocFolder odd(voc.root.path(), "odd");
+  REQUIRE(odd.id(0) == "img 1");
+  REQUIRE(odd.id(1) == "one");
+  REQUIRE(odd.load(0).mask(1, 0, 0) == 3);
+  write_text(voc.root / "ImageSets/Segmentation/lost.txt", std::string_view("img 2\n"));
+  REQUIRE(contains(thrown_by<DataError>([&] { VocFolder{voc.root.path(), "lost"}; }), "none of its 1 line names a file"));
+}
+
+TEST_CASE("a missing image is unreadable; a missing mask, or one of colours, is the label's error") {
   const SmallVoc voc;
   const VocFolder train(voc.root.path(), "train");
-  dssl::write_png(voc.root / "SegmentationClass/one.png", Bytes8(4, 6, 3));
-  REQUIRE(contains(thrown_by<dssl::ImageError>([&] { (void)train.load(0); }), "expected a mask"));
+  Bytes8 colours(4, 6, 3);
+  colours(0, 0, 0) = 255;
+  dssl::write_png(voc.root / "SegmentationClass/one.png", colours);
+  REQUIRE(contains(thrown_by<dssl::LabelError>([&] { (void)train.load(0); }), "is a mask of colours"));
   std::filesystem::remove(voc.root / "SegmentationClass/one.png");
-  REQUIRE(contains(thrown_by<dssl::ImageError>([&] { (void)train.load(0); }), "SegmentationClass/one.png"));
+  REQUIRE(contains(thrown_by<dssl::LabelError>([&] { (void)train.load(0); }), "SegmentationClass/one.png"));
   std::filesystem::remove(voc.root / "JPEGImages/one.jpg");
   REQUIRE(contains(thrown_by<dssl::ImageError>([&] { (void)train.load(0); }), "JPEGImages/one.jpg"));
 }

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -19,39 +23,98 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/image_files.hpp>
+#include <dssl/data/list_file.hpp>
+#include <dssl/data/name_pairs.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
-#include <dssl/io/png.hpp>
+#include <dssl/io/mask_file.hpp>
 
 namespace dssl {
 
 /// Where the truth about an image's defects lies; all empty: nothing is known of them.
 struct DefectFilesOptions {
-  /// Folder of masks: `<id>.png`, `<id>_mask.png`, or either of these for the last part of the id. A pixel
-  /// that is not 0 is a defect's; an image without a mask has none.
+  /// Folder of masks, PNG or JPEG, that belong to images by `pair_by_name`: `<id>.png`, `<id>_mask.png`, or the files
+  /// of a folder `<id>`, whose defects are taken together. What is marked (`read_marked_mask`) is a defect's.
   std::string masks{};
   /// Folder of boxes: `<id>.txt`, a line "x1 y1 x2 y2 ..." each, in pixels, the right and lower edges
   /// outside. Where there is a template, only pixels inside that differ from it are a defect's.
   std::string boxes{};
   std::string templates{};           ///< folder of templates
   std::string template_file = "{}";  ///< an image's template in it: "{}" stands for the id
-  ReadOptions read{};                ///< of templates, and the limits for masks
+  /// Values of a mask above this, on the scale 0..255, are a defect's; none: as `read_marked_mask` chooses.
+  std::optional<int> mask_threshold{};
+  std::vector<std::string> good{"good"};  ///< labels of normal images, where labels tell
+  bool missing_is_normal = false;         ///< images whose label tells of a defect need no mask, and count as normal
+  ReadOptions read{};                     ///< of templates, and the limits for masks
+};
+
+/// Which images have their truth in a file, and which truth no image.
+struct TruthSurvey {
+  Index images = 0;
+  Index found = 0;           ///< images with a mask, or boxes
+  Index good_without = 0;    ///< none, as their label says too
+  Index defect_without = 0;  ///< none, though their label tells of a defect
+  Index others_without = 0;  ///< none, and labels tell nothing
+  Index unused = 0;          ///< files of no image
+  std::string first_unused{};
+
+  /// "8 of 16 images have a mask, 8 have none and count as normal; 2 masks belong to no image, the first ...".
+  [[nodiscard]] std::string text(std::string_view what) const {
+    const auto have = [](Index n) { return n == 1 ? " has " : " have "; };
+    const Index without = images - found;
+    std::string out = join(found, " of ", images, " images", have(found), what == "mask" ? "a mask" : "boxes");
+    if (without > 0) out += join(", ", without, have(without), "none and ", without == 1 ? "counts" : "count", " as normal");
+    if (unused > 0)
+      out += join("; ", unused, " ", what, unused == 1 ? " belongs" : "s belong", " to no image, the first ", first_unused);
+    return out;
+  }
+};
+
+/// What showed when masks were read: images, each counted once.
+struct TruthFindings {
+  Index marked_good = 0;    ///< with a defect in their truth, though their label says normal
+  Index empty_defects = 0;  ///< without one, though their label tells of a defect
+  Index between = 0;        ///< with a mask of many values, which was parted in the middle
+  std::string first{};      ///< an image of the first kind, else of the second
+
+  /// A sentence for each kind that there is.
+  [[nodiscard]] std::vector<std::string> texts() const {
+    std::vector<std::string> out;
+    if (marked_good > 0)
+      out.push_back(join(marked_good, " images have a defect in their mask though their label says normal, such as ", first));
+    if (empty_defects > 0)
+      out.push_back(join(empty_defects, " images have no defect in their mask though their label tells of one",
+                         marked_good > 0 ? "" : ", such as ", marked_good > 0 ? "" : first));
+    if (between > 0)
+      out.push_back(join(between, " masks hold many values, as after JPEG or resizing; what is above half of the largest "
+                                  "counts as a defect (option 'mask_threshold')"));
+    return out;
+  }
 };
 
 /// Image files, each with a mask of its defects (1; 0 elsewhere) and, where there are any, its template.
-/// Test: tests/data/image_files.cpp.
+///
+/// That a mask or box file is not there is no knowledge of its own: an image without one counts as normal only where
+/// others have theirs and no label tells of a defect. Labels tell where one of them is among `good`.
+/// Test: tests/data/defect_files.cpp, tests/data/image_files.cpp.
 class DefectFiles {
  public:
-  /// Throws `OptionError` where both masks and boxes are named, `DataError` where a folder is missing.
+  /// Throws `OptionError` where both masks and boxes are named; `DataError` where a folder is missing, no image has a
+  /// mask, or none where its label tells of a defect, and where names leave a choice.
   DefectFiles(ImageFiles files, DefectFilesOptions options)
-      : x_files(std::move(files)), x_options(std::move(options)) {
+      : x_files(std::move(files)),
+        x_options(std::move(options)),
+        x_met(std::make_shared<std::vector<std::atomic<std::uint8_t>>>(static_cast<std::size_t>(x_files.size()))) {
     if (!x_options.masks.empty() && !x_options.boxes.empty()) {
       throw OptionError("boxes", x_options.boxes, "masks or boxes, not both");
     }
+    if (x_options.mask_threshold && (*x_options.mask_threshold < 0 || *x_options.mask_threshold > 254))
+      throw OptionError("mask_threshold", *x_options.mask_threshold, "0 to 254");
     for (const std::string& folder : {x_options.masks, x_options.boxes, x_options.templates}) {
       if (!folder.empty() && ::access((folder + "/.").c_str(), R_OK) != 0)
         throw DataError(join(folder, ": ", detail::system_message(errno)));
     }
+    if (has_truth()) x_pair();
   }
 
   [[nodiscard]] const ImageFiles& files() const { return x_files; }
@@ -60,17 +123,36 @@ class DefectFiles {
   [[nodiscard]] bool has_truth() const { return !x_options.masks.empty() || !x_options.boxes.empty(); }
   [[nodiscard]] bool has_templates() const { return !x_options.templates.empty(); }
 
-  /// Path of the mask of image i; empty where it has none.
-  [[nodiscard]] std::string mask_name(Index i) const {
-    if (x_options.masks.empty()) return {};
-    const std::string& id = x_files.id(i);
-    for (const std::string_view stem : {std::string_view(id), detail::last_part(id)}) {
-      for (const std::string_view ending : {".png", "_mask.png"}) {
-        std::string path = join(x_options.masks, "/", stem, ending);
-        if (::access(path.c_str(), F_OK) == 0) return path;
-      }
+  /// Paths of the masks, or of the box file, of image i; none where it has none.
+  [[nodiscard]] std::vector<std::string> truth_names(Index i) const {
+    std::vector<std::string> out;
+    if (!has_truth()) return out;
+    for (const std::size_t file : x_pairs.files[static_cast<std::size_t>(i)])
+      out.push_back(join(x_folder(), "/", x_truth[file]));
+    return out;
+  }
+
+  /// Who has truth, and what of it is nobody's.
+  [[nodiscard]] const TruthSurvey& survey() const { return x_survey; }
+  /// "mask" or "box file".
+  [[nodiscard]] std::string_view truth_kind() const { return x_options.masks.empty() ? "box file" : "mask"; }
+  /// Whether labels tell normal images from others.
+  [[nodiscard]] bool labels_tell() const { return x_labels_tell; }
+
+  /// What showed in the images that were loaded so far, by this object or a copy.
+  [[nodiscard]] TruthFindings findings() const {
+    TruthFindings out;
+    Index first_empty = -1;
+    for (Index i = 0; i < size(); ++i) {
+      const unsigned met = (*x_met)[static_cast<std::size_t>(i)];
+      if ((met & x_between) != 0) ++out.between;
+      if (!x_labels_tell || (met & x_loaded) == 0) continue;
+      const bool marked = (met & x_marked) != 0;
+      if (marked && x_is_good(i) && out.marked_good++ == 0) out.first = name(i);
+      if (!marked && !x_is_good(i) && out.empty_defects++ == 0) first_empty = i;
     }
-    return {};
+    if (out.marked_good == 0 && first_empty >= 0) out.first = name(first_empty);
+    return out;
   }
 
   /// Path of the template of image i.
@@ -82,28 +164,97 @@ class DefectFiles {
   /// The template of image i. Throws `ImageError`.
   [[nodiscard]] AnyImage load_template(Index i) const { return read_image(template_name(i), x_options.read); }
 
-  /// Image i and its mask. Throws `ImageError` where a file cannot be read, `DataError` naming both where
-  /// sizes differ, and for boxes that are no numbers.
+  /// Image i and its mask. Throws `ImageError` where the image cannot be read, `LabelError` where its mask cannot,
+  /// `DataError` naming both where sizes differ, and for boxes that are no numbers.
   [[nodiscard]] LabelledImage load(Index i) const {
     LabelledImage out{.image = x_files.load(i), .mask = {}};
     const Index rows = height(out.image);
     const Index columns = width(out.image);
-    const std::string mask = mask_name(i);
-    if (mask.empty()) {
-      out.mask = Image<std::uint8_t>(rows, columns, 1);
-      if (!x_options.boxes.empty()) x_mark_boxes(out, i);
-      return out;
+    out.mask = Image<std::uint8_t>(rows, columns, 1);
+    unsigned met = x_loaded;
+    for (const std::string& path : truth_names(i)) {
+      if (!x_options.boxes.empty()) {
+        x_mark_boxes(out, path, i);
+        continue;
+      }
+      const MarkedMask read = read_marked_mask(path, x_options.read, x_options.mask_threshold);
+      if (read.mask.height() != rows || read.mask.width() != columns) {
+        throw DataError(join(path, ": the mask has ", read.mask.height(), " x ", read.mask.width(),
+                             " pixels, its image ", name(i), " has ", rows, " x ", columns));
+      }
+      if (read.between) met |= x_between;
+      const auto from = read.mask.pixels();
+      for (std::size_t p = 0; p < from.size(); ++p) out.mask.pixels()[p] |= from[p];
     }
-    out.mask = read_png_indices(mask, x_options.read);
-    if (out.mask.height() != rows || out.mask.width() != columns) {
-      throw DataError(join(mask, ": the mask has ", out.mask.height(), " x ", out.mask.width(),
-                           " pixels, its image ", name(i), " has ", rows, " x ", columns));
-    }
-    for (std::uint8_t& id : out.mask.pixels()) id = id != 0 ? 1 : 0;
+    const auto pixels = out.mask.pixels();
+    if (std::find(pixels.begin(), pixels.end(), std::uint8_t{1}) != pixels.end()) met |= x_marked;
+    if (has_truth()) (*x_met)[static_cast<std::size_t>(i)].store(static_cast<std::uint8_t>(met));
     return out;
   }
 
  private:
+  // What is known of an image once it was loaded.
+  static constexpr unsigned x_loaded = 1, x_marked = 2, x_between = 4;
+
+  [[nodiscard]] const std::string& x_folder() const {
+    return x_options.masks.empty() ? x_options.boxes : x_options.masks;
+  }
+
+  [[nodiscard]] bool x_is_good(Index i) const {
+    return std::find(x_options.good.begin(), x_options.good.end(), x_files.label(i)) != x_options.good.end();
+  }
+
+  /// Finds each image's truth.
+  void x_pair() {
+    std::set<std::string> images;
+    std::vector<std::string> ids;
+    for (Index i = 0; i < size(); ++i) {
+      ids.push_back(x_files.id(i));
+      images.insert(name(i));
+      x_labels_tell = x_labels_tell || x_is_good(i);
+    }
+    // Also pictures that cannot be read: that a mask is a BMP shall be said, not that there is none.
+    ImageFolderOptions kinds{.extensions = {".txt"}};
+    if (!x_options.masks.empty())
+      kinds.extensions = {".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif"};
+    detail::NameList listed;
+    detail::FolderListing(listed, x_folder(), kinds).list("");
+    listed.sort();
+    std::vector<std::string> stems;
+    for (std::size_t f = 0; f < listed.size(); ++f) {
+      const std::string_view file = listed[f];
+      if (images.contains(join(x_folder(), "/", file))) continue;  // masks beside the images
+      x_truth.emplace_back(file);
+      stems.emplace_back(file.substr(0, file.rfind('.')));
+    }
+    x_pairs = pair_by_name(ids, stems, truth_kind());
+    x_survey.images = size();
+    Index first_missing = -1;
+    for (Index i = 0; i < size(); ++i) {
+      if (!x_pairs.files[static_cast<std::size_t>(i)].empty()) {
+        ++x_survey.found;
+      } else if (!x_labels_tell) {
+        ++x_survey.others_without;
+      } else if (x_is_good(i)) {
+        ++x_survey.good_without;
+      } else if (x_survey.defect_without++ == 0) {
+        first_missing = i;
+      }
+    }
+    x_survey.unused = static_cast<Index>(x_pairs.unused.size());
+    if (x_survey.unused > 0) x_survey.first_unused = join(x_folder(), "/", x_truth[x_pairs.unused.front()]);
+    if (x_options.missing_is_normal) return;
+    if (x_survey.defect_without > 0) {
+      throw DataError(join(x_survey.defect_without, " of ", x_survey.defect_without + x_survey.found,
+                           " images whose label tells of a defect have no ", truth_kind(), " in ", x_folder(),
+                           ", the first ", name(first_missing), " (", x_survey.text(truth_kind()), ")"));
+    }
+    if (x_survey.found == 0 && x_survey.good_without < size()) {
+      throw DataError(join("none of ", size(), " images has a ", truth_kind(), " in ", x_folder(), ", such as ",
+                           x_files.id(0), x_options.masks.empty() ? ".txt" : ".png or _mask.png", " for ", name(0)));
+    }
+  }
+
   /// The numbers at the beginning of a line. Throws `DataError`.
   [[nodiscard]] static std::vector<Index> x_box(const std::string& path, std::string_view line) {
     std::vector<Index> box;
@@ -120,9 +271,7 @@ class DefectFiles {
     return box;
   }
 
-  void x_mark_boxes(LabelledImage& out, Index i) const {
-    const std::string path = join(x_options.boxes, "/", x_files.id(i), ".txt");
-    if (::access(path.c_str(), F_OK) != 0) return;
+  void x_mark_boxes(LabelledImage& out, const std::string& path, Index i) const {
     std::vector<std::uint8_t> differs;
     if (has_templates()) differs = x_differences(out.image, load_template(i), i);
     const Index rows = out.mask.height();
@@ -168,6 +317,11 @@ class DefectFiles {
 
   ImageFiles x_files;
   DefectFilesOptions x_options;
+  std::vector<std::string> x_truth;  // files below the folder of masks or boxes
+  NamePairs x_pairs;
+  TruthSurvey x_survey;
+  bool x_labels_tell = false;
+  std::shared_ptr<std::vector<std::atomic<std::uint8_t>>> x_met;  // of each image, by threads that load
 };
 
 static_assert(SegmentationSource<DefectFiles>);

@@ -21,11 +21,17 @@
 namespace dssl {
 
 /// How many unreadable images a run bears. It ends when more than `min_bad` of those asked for so far, and
-/// more than the share `max_bad_share` of them, were unreadable.
+/// more than the share `max_bad_share` of them, were unreadable; a share of 0 bears none.
 struct SkipPolicy {
   double max_bad_share = 0.1;  ///< 0 to 1
-  Index min_bad = 10;          ///< this many never end the run
+  Index min_bad = 10;          ///< this many never end the run, unless the share is 0
   Index max_tries = 64;        ///< images in a row that are tried in place of an unreadable one
+
+  /// Whether a run goes on with so many unreadable ones of those that were asked for.
+  [[nodiscard]] bool bears(Index bad, Index asked) const {
+    if (max_bad_share == 0) return bad == 0;
+    return bad <= min_bad || static_cast<double>(bad) <= max_bad_share * static_cast<double>(asked);
+  }
 
   /// Throws `OptionError` naming the field.
   void validate() const {
@@ -41,7 +47,24 @@ struct SkippedImage {
   Index index = 0;
   std::string name;
   std::string message;
+  bool label = false;  ///< the image can be read, but not its mask or label (`LabelError`)
 };
+
+/// An image that was passed over for this error.
+[[nodiscard]] inline SkippedImage skipped_image(Index index, std::string name, const ImageError& error) {
+  return {index, std::move(name), error.what(), dynamic_cast<const LabelError*>(&error) != nullptr};
+}
+
+namespace detail {
+
+/// "", " (all for their masks or labels)" or " (3 of them for their masks or labels)".
+[[nodiscard]] inline std::string label_share_text(Index labels, Index all) {
+  if (labels == 0) return {};
+  return labels == all ? std::string(" (all for their masks or labels)")
+                       : join(" (", labels, " of them for their masks or labels)");
+}
+
+}  // namespace detail
 
 /// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size.
 ///
@@ -54,16 +77,18 @@ template <NamedSamples Source>
                                  Index i, const SkipPolicy& policy = {}) {
   const Index size = source.size();
   const Index tries = std::min(policy.max_tries, size);
+  Index labels = 0;
   for (Index t = 0; t < tries; ++t) {
     used = (i + t) % size;
     try {
       return source.load(used);
     } catch (const ImageError& error) {
-      skipped.push_back({used, source.name(used), error.what()});
+      skipped.push_back(skipped_image(used, source.name(used), error));
+      labels += skipped.back().label ? 1 : 0;
     }
   }
-  throw DataError(
-      join(tries, " images in a row cannot be read, out of ", size, "; the last: ", skipped.back().message));
+  throw DataError(join(tries, " images in a row cannot be read, out of ", size,
+                       detail::label_share_text(labels, tries), "; the last: ", skipped.back().message));
 }
 
 /// Counts skipped images in the order of use, reports each file once, and ends the run when they are too
@@ -94,13 +119,15 @@ class SkipCounter {
     for (const SkippedImage& image : skipped) {
       ++x_asked;
       ++x_skipped;
-      if (x_met.insert(image.index).second && x_warn) x_warn(image.name, image.message);
+      x_skipped_labels += image.label ? 1 : 0;
+      if (!x_met.insert(image.index).second) continue;
+      x_labels += image.label ? 1 : 0;
+      if (x_warn) x_warn(image.name, image.message);
     }
-    if (skipped.empty() || x_skipped <= x_policy.min_bad) return;
-    if (static_cast<double>(x_skipped) > x_policy.max_bad_share * static_cast<double>(x_asked)) {
-      throw DataError(join(x_skipped, " of ", x_asked, " images cannot be read; expected at most ",
-                           100 * x_policy.max_bad_share, " %; the last: ", skipped.back().message));
-    }
+    if (skipped.empty() || x_policy.bears(x_skipped, x_asked)) return;
+    throw DataError(join(x_skipped, " of ", x_asked, " images cannot be read",
+                         detail::label_share_text(x_skipped_labels, x_skipped), "; expected at most ",
+                         100 * x_policy.max_bad_share, " %; the last: ", skipped.back().message));
   }
 
   /// Times an unreadable image was passed over; a file met again in a later epoch counts again.
@@ -108,13 +135,17 @@ class SkipCounter {
 
   /// Different unreadable images met.
   [[nodiscard]] Index unreadable() const { return static_cast<Index>(x_met.size()); }
+  /// Those of them whose mask or label alone cannot be read.
+  [[nodiscard]] Index unreadable_labels() const { return x_labels; }
 
  private:
   SkipPolicy x_policy;
   Warn x_warn;
   std::set<Index> x_met;
+  Index x_labels = 0;
   Index x_asked = 0;
   Index x_skipped = 0;
+  Index x_skipped_labels = 0;
 };
 
 /// Loads samples of a source ahead of their use, in a given order, passing over unreadable ones.

@@ -15,6 +15,7 @@
 #include <dssl/data/list_file.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
+#include <dssl/io/mask_file.hpp>
 
 namespace dssl {
 
@@ -29,8 +30,8 @@ struct VocOptions {
 /// The images and masks of one split: `<images>/<id>.jpg` (or .jpeg, .png), `<masks>/<id>.png`, ids in
 /// `<splits>/<split>.txt` by the rule of `read_list`, where the images are the files that ids stand for.
 ///
-/// A mask's pixel is the index stored in its PNG (palette or 8-bit grey), never a colour; what an id means,
-/// and which ids are void, is the evaluation's choice. Test: tests/data/voc.cpp.
+/// A mask is read by `read_mask`: the index stored in its PNG (palette or 8-bit grey), or what cannot mean anything
+/// else; what an id means, and which ids are void, is the evaluation's choice. Test: tests/data/voc.cpp.
 class VocFolder {
  public:
   /// Reads the list of the split. Throws `DataError` if it is missing (naming the splits there are), empty, or
@@ -66,9 +67,9 @@ class VocFolder {
   [[nodiscard]] AnyImage load_image(Index i) const { return read_image(name(i), x_options.read); }
 
   /// Image i and its mask.
-  /// Throws `ImageError` if one cannot be read, `DataError` naming both files if their sizes differ.
+  /// Throws `ImageError` if the image cannot be read, `LabelError` if its mask cannot, `DataError` naming both files if their sizes differ.
   [[nodiscard]] LabelledImage load(Index i) const {
-    LabelledImage pair{load_image(i), read_png_indices(mask_name(i), x_options.read)};
+    LabelledImage pair{load_image(i), read_mask(mask_name(i), x_options.read)};
     if (height(pair.image) != pair.mask.height() || width(pair.image) != pair.mask.width()) {
       throw DataError(join(mask_name(i), ": the mask has ", pair.mask.height(), " x ", pair.mask.width(),
                            " pixels, its image ", name(i), " has ", height(pair.image), " x ",

@@ -1,0 +1,45 @@
+// 16-bit images whose values use few bits: nearly black to a network, unless their white level is known.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/views/image.hpp>
+
+namespace dssl {
+
+/// What to warn of where 16-bit images use few bits; empty where they do not, or there are none.
+///
+/// Looks at up to `count` images spread over the source, and warns where the largest value of all 16-bit ones is
+/// below 2^14: cameras give 10, 12 or 14 bits. Images that cannot be read are passed over. Cost: reading them.
+/// Test: tests/data/few_bits.cpp.
+template <ImageSource Source>
+[[nodiscard]] std::string few_bits_warning(const Source& source, Index count = 4) {
+  const Index looks = std::min(count, static_cast<Index>(source.size()));
+  Index deep = 0;
+  std::uint16_t largest = 0;
+  for (Index n = 0; n < looks; ++n) {
+    try {
+      const AnyImage image = source.load(n * source.size() / looks);
+      const auto* const words = std::get_if<Image<std::uint16_t>>(&image);
+      if (words == nullptr || words->empty()) continue;
+      ++deep;
+      largest = std::max(largest, *std::max_element(words->pixels().begin(), words->pixels().end()));
+    } catch (const ImageError&) {
+      continue;
+    }
+  }
+  if (deep == 0 || largest >= 1U << 14U || largest == 0) return {};
+  const int bits = std::max(8, static_cast<int>(std::bit_width(static_cast<unsigned>(largest))));
+  return join("16-bit images use few bits: of ", deep, " looked at the largest value is ", largest,
+              " of 65535, nearly black to a network; if their white is that of ", bits, " bits, say so (option 'white', ",
+              (1 << bits) - 1, ")");
+}
+
+}  // namespace dssl
