@@ -14,5 +14,6 @@
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
+#include <dssl/features/label_census.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/features/token_trace.hpp>

@@ -15,8 +15,10 @@ namespace dssl {
 /// What ids of a mask mean.
 struct ClassOptions {
   Index classes = 21;              ///< ids 0 .. classes-1 are classes, all others are ignored
-  std::vector<int> void_ids{255};  ///< ids that are ignored though they may be below `classes`
-  std::vector<int> only{};         ///< not empty: these ids alone are classes, all others are ignored
+  std::vector<int> void_ids{255};  ///< ids that are ignored though they may be below `classes`; empty: none is
+  /// Not empty: these ids alone are classes, whatever `classes` is, and all others are ignored: {0, 255} for
+  /// masks of black and white.
+  std::vector<int> only{};
 };
 
 /// The map from mask ids (0..255) to the C classes that are learned and scored, numbered 0..C-1 in the order
@@ -30,11 +32,13 @@ class ClassMap {
     if (options.classes < 1 || options.classes > 256)
       throw OptionError("classes", options.classes, "1 to 256");
     std::array<bool, 256> scored{};
+    // Who names the ids that count leaves the others out knowingly.
+    for (std::size_t id = 0; id < scored.size(); ++id)
+      x_unclaimed[id] = options.only.empty() && static_cast<Index>(id) >= options.classes;
     for (Index id = 0; id < options.classes; ++id)
       scored[static_cast<std::size_t>(id)] = options.only.empty();
     for (const int id : options.only) {
-      if (id < 0 || id >= options.classes)
-        throw OptionError("only", id, join("ids from 0 to ", options.classes - 1));
+      if (id < 0 || id > 255) throw OptionError("only", id, "ids from 0 to 255");
       if (scored[static_cast<std::size_t>(id)]) throw OptionError("only", id, "each id once");
       scored[static_cast<std::size_t>(id)] = true;
     }
@@ -44,6 +48,7 @@ class ClassMap {
         throw OptionError("only", id, "ids that are not void");
       }
       scored[static_cast<std::size_t>(id)] = false;
+      x_unclaimed[static_cast<std::size_t>(id)] = false;
     }
     for (std::size_t id = 0; id < scored.size(); ++id) {
       x_class[id] = ignored;
@@ -62,12 +67,15 @@ class ClassMap {
   [[nodiscard]] Index classes() const { return static_cast<Index>(x_ids.size()); }
   /// The class of a mask id, or `ignored`.
   [[nodiscard]] std::uint8_t class_of(std::uint8_t id) const { return x_class[id]; }
+  /// Whether an id is ignored though nobody said so: it is neither a class, nor void, nor left out by `only`.
+  [[nodiscard]] bool is_unclaimed(std::uint8_t id) const { return x_unclaimed[id]; }
   /// The mask id of each class, ascending.
   [[nodiscard]] std::span<const std::uint8_t> ids() const { return x_ids; }
   [[nodiscard]] std::uint8_t id_of(Index c) const { return x_ids[static_cast<std::size_t>(c)]; }
 
  private:
   std::array<std::uint8_t, 256> x_class{};
+  std::array<bool, 256> x_unclaimed{};
   std::vector<std::uint8_t> x_ids;
 };
 

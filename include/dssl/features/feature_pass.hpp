@@ -14,6 +14,7 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/features/label_census.hpp>
 #include <dssl/features/labelled_input.hpp>
 
 namespace dssl {
@@ -46,7 +47,9 @@ struct PassedImage {
 /// What a pass went over.
 struct FeaturePassCount {
   Index images = 0;
-  Index unreadable = 0;  ///< left out
+  Index unreadable = 0;         ///< left out
+  Index unreadable_labels = 0;  ///< those of them whose mask alone could not be read
+  LabelCensus census{};         ///< of the labels handed on
 };
 
 namespace detail {
@@ -105,7 +108,7 @@ FeaturePassCount pass_inputs(const InputRenderer& renderer, const Source& source
         try {
           out.input = renderer.render(detail::with_mask(source.load(i)), label_height, label_width);
         } catch (const ImageError& error) {
-          out.skipped.push_back({i, source.name(i), error.what()});
+          out.skipped.push_back(skipped_image(i, source.name(i), error));
         }
         return out;
       },
@@ -120,13 +123,16 @@ FeaturePassCount pass_inputs(const InputRenderer& renderer, const Source& source
       more = next.has_value();
       if (!more) break;
       skips.count(next->skipped);
-      if (!next->input.image.empty()) loaded.push_back(std::move(*next));
+      if (next->input.image.empty()) continue;
+      count.census += next->input.census;
+      loaded.push_back(std::move(*next));
     }
     if (loaded.empty() || token.stop_requested()) break;
     count.images += static_cast<Index>(loaded.size());
     on_batch(loaded);
   }
   count.unreadable = skips.unreadable();
+  count.unreadable_labels = skips.unreadable_labels();
   return count;
 }
 

@@ -16,6 +16,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/features/class_map.hpp>
+#include <dssl/features/label_census.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/image.hpp>
 #include <dssl/views/photometric.hpp>
@@ -63,6 +64,7 @@ struct InputOptions {
 struct LabelledInput {
   std::vector<float> image;          ///< (C,h,w) normalised
   std::vector<std::uint8_t> labels;  ///< (label_height, label_width): classes, or `ClassMap::ignored`
+  LabelCensus census{};              ///< ids of the mask's pixels that the labels were taken from
 };
 
 /// Renders labelled images. Pure functions of their arguments: one object serves any number of threads.
@@ -100,7 +102,7 @@ class InputRenderer {
     out.image.resize(static_cast<std::size_t>(x_options.channels * x_options.height * x_options.width));
     std::visit([&](const auto& image) { x_render_image(out.image, image, map, place); }, picture.image);
     out.labels.resize(static_cast<std::size_t>(label_height * label_width));
-    x_render_labels(out.labels, picture.mask, map, place, label_height, label_width);
+    x_render_labels(out, picture.mask, map, place, label_height, label_width);
     return out;
   }
 
@@ -165,16 +167,22 @@ class InputRenderer {
     }
   }
 
-  void x_render_labels(std::span<std::uint8_t> out, const Image<std::uint8_t>& mask, const CropMap& map,
+  void x_render_labels(LabelledInput& out, const Image<std::uint8_t>& mask, const CropMap& map,
                        const Box& place, Index label_height, Index label_width) const {
     const std::vector<Index> columns =
         x_sources(label_width, x_options.width, place.x, place.width, map.box.x, map.box.width, map.flip);
     const std::vector<Index> rows =
         x_sources(label_height, x_options.height, place.y, place.height, map.box.y, map.box.height, false);
-    auto to = out.begin();
+    auto to = out.labels.begin();
     for (const Index y : rows) {
       for (const Index x : columns) {
-        *to++ = y < 0 || x < 0 ? ClassMap::ignored : x_classes.class_of(mask(y, x, 0));
+        *to = ClassMap::ignored;
+        if (y >= 0 && x >= 0) {
+          const std::uint8_t id = mask(y, x, 0);
+          *to = x_classes.class_of(id);
+          ++out.census.pixels[id];
+        }
+        ++to;
       }
     }
   }

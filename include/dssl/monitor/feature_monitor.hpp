@@ -25,6 +25,7 @@
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
+#include <dssl/features/label_census.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/metrics/effective_rank.hpp>
 #include <dssl/probe/retrieval_probe.hpp>
@@ -149,7 +150,8 @@ class FeatureMonitor {
   }
 
   /// Watches labelled images by their patches: figure "retrieval", the mean IoU that a `RetrievalProbe`
-  /// reaches on `queries` with `remembered` in its bank. The probe's inputs are the monitor's.
+  /// reaches on `queries` with `remembered` in its bank. The probe's inputs are the monitor's. Throws `DataError`
+  /// where the masks of a few of `remembered` tell no classes apart (`require_classes_seen`).
   template <SegmentationSource Remembered, SegmentationSource Queries>
   void watch(Remembered remembered, Queries queries, RetrievalProbeOptions options) {
     options.fit = x_options.fit;
@@ -159,6 +161,7 @@ class FeatureMonitor {
     options.loader = x_options.loader;
     options.skip = x_options.skip;
     static_cast<void>(RetrievalProbe<Backbone, B>(x_extractor, options));  // what is wrong shows now
+    require_classes_seen(sampled_census(remembered, 16), ClassMap(options.classes), "a few of the images to remember");
     const auto bank = std::make_shared<const Remembered>(std::move(remembered));
     const auto asked = std::make_shared<const Queries>(std::move(queries));
     x_sets.push_back([this, bank, asked, options](std::vector<Figure>& out, const std::stop_token& token) {

@@ -57,6 +57,8 @@ struct ClusterProbeResult {
   ClusterCounts counts;
   Index images = 0;
   Index unreadable = 0;
+  Index unreadable_labels = 0;  ///< those of them whose mask alone could not be read
+  LabelCensus census{};         ///< of the ids in the masks
 
   /// One cluster a class, matched so that most pixels agree; for as many clusters as classes.
   [[nodiscard]] SegmentationScores hungarian(AbsentClasses rule = AbsentClasses::excluded) const {
@@ -142,6 +144,8 @@ class ClusterProbe {
         });
     out.images = passed.images;
     out.unreadable = passed.unreadable;
+    out.unreadable_labels = passed.unreadable_labels;
+    out.census = passed.census;
     if (out.images == 0 && !token.stop_requested())
       throw DataError("no image of the evaluation set can be read");
     return out;

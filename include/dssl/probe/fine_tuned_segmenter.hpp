@@ -147,7 +147,7 @@ class FineTunedSegmenter {
     const Index width = x_network.options().width;
     SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
-    result.unreadable = predict(source, token, [&](const LoadedInput& image, MatrixView<const T> logits) {
+    const FeaturePassCount passed = predict(source, token, [&](const LoadedInput& image, MatrixView<const T> logits) {
                           enlarged_classes<T>(predicted, logits, x_network.grid(), height, width);
                           result.confusion.add(std::span<const std::uint8_t>(image.input.labels),
                                                std::span<const std::uint8_t>(predicted));
@@ -155,7 +155,10 @@ class FineTunedSegmenter {
                           if (on_prediction)
                             on_prediction({image.index, image.input.image, image.input.labels, predicted});
                           if (on_images) on_images(result.images);
-                        }).unreadable;
+                        });
+    result.unreadable = passed.unreadable;
+    result.unreadable_labels = passed.unreadable_labels;
+    result.census = passed.census;
     if (result.images == 0 && !token.stop_requested())
       throw DataError("no image of the evaluation set can be read");
     return result;

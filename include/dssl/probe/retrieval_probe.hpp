@@ -101,7 +101,7 @@ class RetrievalProbe {
   [[nodiscard]] Index remembered() const { return x_bank ? x_bank->size() : 0; }
 
   /// Fills the bank, in place of what it held, from a source's images. Throws `DataError` where no image has
-  /// a labelled patch. A stop request leaves the bank as far as it got.
+  /// a labelled patch, and where `require_classes_seen` does. A stop request leaves the bank as far as it got.
   template <SegmentationSource Source>
   FeaturePassCount remember(const Source& source, const std::stop_token& token = {}) {
     const Index count = source.size();
@@ -131,6 +131,7 @@ class RetrievalProbe {
     });
     if (x_bank->size() == 0 && !token.stop_requested())
       throw DataError("no image to remember can be read and has a labelled pixel");
+    if (!token.stop_requested()) require_classes_seen(passed.census, classes(), "the images to remember");
     return passed;
   }
 
@@ -154,6 +155,8 @@ class RetrievalProbe {
       if (on_images) on_images(result.images);
     });
     result.unreadable = passed.unreadable;
+    result.unreadable_labels = passed.unreadable_labels;
+    result.census = passed.census;
     if (result.images == 0 && !token.stop_requested())
       throw DataError("no image of the evaluation set can be read");
     return result;

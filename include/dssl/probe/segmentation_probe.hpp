@@ -118,19 +118,24 @@ class SegmentationProbe {
   [[nodiscard]] const InputRenderer& renderer() const { return x_renderer; }
   [[nodiscard]] const ClassMap& classes() const { return x_renderer.classes(); }
   [[nodiscard]] LinearSegmenter<B>& segmenter() { return x_segmenter; }
+  /// Ids in the masks of the last training's first epoch, as far as its crops show them.
+  [[nodiscard]] const LabelCensus& trained_on() const { return x_trained_on; }
 
   /// Trains the classifier from where it is. A stop request ends it after the step it is in.
-  /// Throws `DataError`, `NonFiniteError`, `OptionError` where cached features would take more than
+  /// Throws `DataError` (after the first epoch also where `require_classes_seen` does), `NonFiniteError`,
+  /// `OptionError` where cached features would take more than
   /// `cache_limit`.
   template <SegmentationSource Source>
   void train(const Source& source, std::stop_token token = {}) {
     const Index count = source.size();
     if (count < 1) throw DataError("the training set holds no images");
     SkipCounter skips(x_options.skip, on_skip);
+    x_trained_on = {};
     Cache cache = x_make_cache(count);
     if (x_options.cache_features) {
       x_fill(cache, source, skips, token);
       if (token.stop_requested()) return;
+      require_classes_seen(x_trained_on, classes(), x_training_images);
       if (x_options.standardise) {
         cache.moments = standardise<T>(cache.features, static_cast<std::size_t>(x_extractor.width()));
         x_restate(cache.moments, true);
@@ -161,6 +166,7 @@ class SegmentationProbe {
         x_train_cached(cache, order, seen, token);
       } else {
         x_train_loaded(source, order, at.epoch, skips, seen, token);
+        if (at.epoch == 0 && !token.stop_requested()) require_classes_seen(x_trained_on, classes(), x_training_images);
       }
       if (in_batch > 0 && !token.stop_requested()) x_step(at, in_batch);
     }
@@ -186,12 +192,16 @@ class SegmentationProbe {
                         if (on_images) on_images(result.images);
                       });
     result.unreadable = count.unreadable;
+    result.unreadable_labels = count.unreadable_labels;
+    result.census = count.census;
     if (result.images == 0 && !token.stop_requested())
       throw DataError("no image of the evaluation set can be read");
     return result;
   }
 
  private:
+  static constexpr const char* x_training_images = "the training images";
+
   struct Loaded {
     Index index = 0;     ///< in the source
     Index position = 0;  ///< the sample that was asked for
@@ -319,6 +329,7 @@ class SegmentationProbe {
                       const Seen& seen, const std::stop_token& token) {
     x_each_sample(source, order, epoch, skips, token, [&](const Loaded& sample, MatrixView<const T> patches) {
       x_segmenter.accumulate(patches, sample.input.labels);
+      if (epoch == 0) x_trained_on += sample.input.census;
       seen();
     });
   }
@@ -335,6 +346,7 @@ class SegmentationProbe {
                                      patches.data());
       std::copy(sample.input.labels.begin(), sample.input.labels.end(),
                 cache.labels.begin() + sample.position * x_label_size());
+      x_trained_on += sample.input.census;
       if (on_features) on_features(++done);
     });
   }
@@ -381,6 +393,7 @@ class SegmentationProbe {
   SegmentationProbeOptions x_options;
   InputRenderer x_renderer;
   LinearSegmenter<B> x_segmenter;
+  LabelCensus x_trained_on;
 };
 
 }  // namespace dssl

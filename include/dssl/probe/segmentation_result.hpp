@@ -5,6 +5,7 @@
 #include <span>
 
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/features/label_census.hpp>
 #include <dssl/metrics/confusion.hpp>
 
 namespace dssl {
@@ -31,7 +32,9 @@ struct ProbePrediction {
 struct SegmentationResult {
   ConfusionMatrix confusion;
   Index images = 0;      ///< evaluated
-  Index unreadable = 0;  ///< left out
+  Index unreadable = 0;         ///< left out
+  Index unreadable_labels = 0;  ///< those of them whose mask alone could not be read
+  LabelCensus census{};         ///< of the ids in the masks, void ones and unclaimed ones among them
   [[nodiscard]] SegmentationScores scores(AbsentClasses rule = AbsentClasses::excluded) const {
     return confusion.scores(rule);
   }
