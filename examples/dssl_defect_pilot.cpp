@@ -15,6 +15,8 @@
 #include <CLI/CLI.hpp>
 
 #include <dssl/core/error.hpp>
+#include <dssl/data/few_bits.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/version.hpp>
 
@@ -71,8 +73,15 @@ std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
                                  s.backbone.precision,
                                  "--seed",
                                  join(s.backbone.seed),
+                                 "--white",
+                                 join(s.backbone.read.white),
+                                 "--largest-pixels",
+                                 join(s.backbone.read.largest_pixels),
+                                 "--largest-bytes",
+                                 join(s.backbone.read.largest_bytes),
                                  "--out",
                                  folder};
+  if (!s.backbone.read.orient) words.emplace_back("--no-orient");
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -107,7 +116,9 @@ int main(int argc, char** argv) {
     // Whatever can be wrong with settings and images shows before hours of pretraining.
     const PilotSets sets = open_pilot_sets(s);
     require_usable(s);
-    prepare_output_folder(s.out);
+    const dssl::FolderClaim claim = claim_output_folder(s.out);
+    if (const std::string few = dssl::few_bits_warning(dssl::ImagesOf(sets.normal)); !few.empty())
+      print_error("dssl-defect-pilot", "warning: " + few);
     const std::string weights = s.pretrain_epochs > 0 ? pretrained(s, sets) : s.backbone.weights;
     const Interruption interruption;
     const Study study = run_study(s, sets, weights, interruption);
@@ -115,6 +126,9 @@ int main(int argc, char** argv) {
     result["settings"] = s.json();
     result["version"] = dssl::version_string;
     write_json(s.out + "/result.json", result);
+    for (const Inspected* set : {&sets.defects, &sets.test_defects}) {
+      for (const std::string& text : set->files().findings().texts()) print_error("dssl-defect-pilot", "warning: " + text);
+    }
     const std::string html = pilot_report(s, sets, study);
     dssl::write_bytes(s.out + "/report.html", std::as_bytes(std::span(html)));
     std::printf("%s/report.html\n", s.out.c_str());

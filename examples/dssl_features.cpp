@@ -15,6 +15,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/data/few_bits.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
@@ -277,7 +278,10 @@ int main(int argc, char** argv) {
     if (!s.as_npy() && !s.out.ends_with(".safetensors"))
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
     s.backbone.validate();
-    const dssl::ImageFiles files(s.data, {.folder = s.images, .read = {.channels = s.backbone.channels}});
+    const dssl::ImageFiles files(s.data, {.folder = s.images, .read = s.backbone.reading()});
+    print_left_aside(files.left_aside());
+    if (const std::string few = dssl::few_bits_warning(files); !few.empty())
+      print_error("dssl-features", "warning: " + few);
     with_backend(s.backbone, [&](const auto& backend) { write_features(s, files, backend); });
     return 0;
   });

@@ -5,6 +5,8 @@
 
 #include <common/program.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/data/few_bits.hpp>
+#include <dssl/io/atomic_file.hpp>
 #include <pretrain/command_line.hpp>
 #include <pretrain/job.hpp>
 #include <pretrain/run_log.hpp>
@@ -15,7 +17,7 @@ using namespace dssl::programs;
 
 int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   const Job job = line.job();
-  prepare_output_folder(job.out);
+  const dssl::FolderClaim claim = claim_output_folder(job.out);
   if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.checkpoint_path())) {
     throw dssl::FileError(
         job.checkpoint_path(),
@@ -25,7 +27,10 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
     throw dssl::FileError(job.best_path(),
                           "holds the best weights of an earlier run; --overwrite begins anew");
   }
+  // What a run that was killed left half written here.
+  for (const std::string& path : job.written_paths()) dssl::remove_abandoned(path);
   RunLog log(job, command);
+  if (const std::string few = dssl::few_bits_warning(job.source); !few.empty()) log.warn(few);
   for (const std::string& option : line.without_effect()) {
     log.warn(dssl::join(option, " has no effect with --recipe ", job.recipe));
   }

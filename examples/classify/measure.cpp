@@ -12,6 +12,8 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/data/apart.hpp>
+#include <dssl/data/few_bits.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/io/atomic_file.hpp>
@@ -69,6 +71,12 @@ class Classification {
     const Labels train_labels = x_classes.of(x_train_files);
     const Labels test_labels = x_classes.of(x_test_files);
     Json report{{"classes", x_classes.names()}};
+    const std::string same = same_or_apart(x_train_files, "the training images", x_test_files, "the test images");
+    for (const std::string& warning : {same, few_bits_warning(x_train_files)}) {
+      if (!warning.empty()) print_error("dssl-classify", "warning: " + warning);
+    }
+    print_left_aside(x_train_files.left_aside());
+    print_left_aside(x_test_files.left_aside());
     if (x_settings.measures("knn") || x_settings.measures("linear")) {
       x_read_features(backend, train_labels, test_labels);
       report.update({{"training_images", x_train.labels.size()},
@@ -78,6 +86,7 @@ class Classification {
     }
     if (x_settings.measures("knn")) report["knn"] = x_by_neighbours(backend);
     if (x_settings.measures("linear")) report["linear"] = x_by_linear(backend);
+    if (!x_settings.measures("knn") && !x_settings.measures("linear")) x_claim = claim_output_folder(x_settings.out);
     if (x_settings.measures("tune")) report["tune"] = x_by_tuning(train_labels, test_labels);
     report["confusion"] = x_confusion();
     report["settings"] = x_settings.json();
@@ -97,7 +106,7 @@ class Classification {
     const LoadedWeights weights =
         load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed);
     extractor.load(weights.flat);
-    prepare_output_folder(x_settings.out);
+    x_claim = claim_output_folder(x_settings.out);
     std::printf(
         "%s; %td training and %td test images of %td classes at %s\n",
         describe_backbone(extractor, x_settings.backbone.arch, x_settings.backbone.weights, weights.prefix)
@@ -113,7 +122,7 @@ class Classification {
   }
 
   static ImageFilesOptions x_options(const ClassifySettings& s) {
-    return {.folder = s.images, .read = {.channels = s.backbone.channels}};
+    return {.folder = s.images, .read = s.backbone.reading()};
   }
 
   /// The images that are learned from: `labels` of each class, drawn by the seed, in the order of the files.
@@ -282,6 +291,7 @@ class Classification {
 
   const ClassifySettings& x_settings;
   Interruption x_interruption;
+  FolderClaim x_claim;
   ImageFiles x_train_files, x_test_files;
   ClassNames x_classes;
   LabelledFeatures x_train, x_test;

@@ -26,6 +26,7 @@
 #include "common/architectures.hpp"
 #include "common/backend.hpp"
 #include "common/program.hpp"
+#include "common/read_options.hpp"
 
 namespace dssl::programs {
 
@@ -59,7 +60,10 @@ struct BackboneSettings {
   int threads = 0;
   std::string precision = "f32";
   std::uint64_t seed = 0;
+  ReadOptions read{};
 
+  /// How image files are read for this backbone.
+  [[nodiscard]] ReadOptions reading() const { return with_channels_of(read, channels); }
   [[nodiscard]] bool random_weights() const { return weights == "random"; }
   [[nodiscard]] InputFit input_fit() const { return fit == "pad" ? InputFit::pad : InputFit::stretch; }
   [[nodiscard]] LoaderOptions loader() const {
@@ -91,7 +95,8 @@ struct BackboneSettings {
   [[nodiscard]] nlohmann::ordered_json json() const {
     return {{"weights", weights},     {"arch", arch},     {"size", size},     {"fit", fit},
             {"channels", channels},   {"blocks", blocks}, {"norm", !no_norm}, {"flips", flips},
-            {"backend", backend},     {"precision", precision_on(backend, precision)}, {"seed", seed}};
+            {"backend", backend},     {"precision", precision_on(backend, precision)}, {"seed", seed},
+            {"read", read_json(read)}};
   }
 };
 
@@ -145,6 +150,7 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
       ->check(not_negative)
       ->capture_default_str()
       ->group(group);
+  add_read_options(app, s.read);
 }
 
 /// visit(backend) on the backend that the settings name. Throws as the other `with_backend`.

@@ -1,10 +1,13 @@
 // Labelled sets of programs that measure segmentation: their options, and the sets behind one type.
 #pragma once
 
+#include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include <unistd.h>
@@ -13,11 +16,14 @@
 #include <nlohmann/json.hpp>
 
 #include <dssl/core/error.hpp>
-#include <dssl/data/image_folder.hpp>
+#include <dssl/data/apart.hpp>
+#include <dssl/data/few_bits.hpp>
+#include <dssl/data/list_file.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
 #include <dssl/features/class_map.hpp>
+#include <dssl/io/image_codec.hpp>
 
 namespace dssl::programs {
 
@@ -28,6 +34,7 @@ struct LabelledData {
   std::string val = "val";
   Index classes = 0;  // 0: as many as classes.txt names, or the generated scenes have
   std::vector<int> void_ids{255};
+  bool void_given = false;  // an id of `only` is not void unless somebody said so
   std::vector<int> only;
   bool absent_zero = false;
   Index scenes = 400;
@@ -37,11 +44,17 @@ struct LabelledData {
 
   [[nodiscard]] bool synthetic() const { return data == "synthetic"; }
   [[nodiscard]] ClassOptions class_options() const {
-    return {.classes = classes, .void_ids = void_ids, .only = only};
+    return {.classes = classes, .void_ids = voids(), .only = only};
+  }
+  /// The ids that are void.
+  [[nodiscard]] std::vector<int> voids() const {
+    std::vector<int> out = void_ids;
+    if (!void_given) std::erase_if(out, [&](int id) { return std::find(only.begin(), only.end(), id) != only.end(); });
+    return out;
   }
 
   [[nodiscard]] nlohmann::ordered_json json() const {
-    nlohmann::ordered_json object{{"data", data}, {"classes", classes}, {"void", void_ids}, {"only", only}};
+    nlohmann::ordered_json object{{"data", data}, {"classes", classes}, {"void", voids()}, {"only", only}};
     if (synthetic()) {
       object.update({{"scenes", scenes}, {"val_scenes", val_scenes}, {"scene_size", scene_size}});
     } else {
@@ -62,12 +75,26 @@ inline void add_labelled_data_options(CLI::App& app, LabelledData& s, const std:
   app.add_option("--classes", s.classes, "Classes: mask ids 0 to N-1 (default: as many as classes.txt names)")
       ->check(CLI::Range(Index{1}, Index{256}))
       ->group(classes);
-  app.add_option("--void", s.void_ids, "Mask ids that are ignored, joined by commas")
+  app.add_option_function<std::vector<std::string>>(
+         "--void",
+         [&s](const std::vector<std::string>& texts) {
+           s.void_ids.clear();
+           s.void_given = true;
+           for (const std::string& text : texts) {
+             if (text == "none" && texts.size() == 1) return;
+             int id = 0;
+             const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), id);
+             if (problem != std::errc{} || end != text.data() + text.size())
+               throw CLI::ValidationError("--void", join(text, ": expected mask ids joined by commas, or none"));
+             s.void_ids.push_back(id);
+           }
+         },
+         "Mask ids that are ignored, joined by commas, or 'none' (default: 255)")
       ->delimiter(',')
-      ->capture_default_str()
       ->group(classes);
   app.add_option("--only", s.only,
-                 "Mask ids that are learned and scored, joined by commas; all others are ignored")
+                 "Mask ids that are learned and scored, joined by commas, and not void unless --void says so; all "
+                 "others are ignored. 0,255 for masks of black and white")
       ->delimiter(',')
       ->group(classes);
   app.add_flag(
@@ -114,6 +141,7 @@ static_assert(SegmentationSource<LabelledSet>);
 struct LabelledSets {
   LabelledSet train, val;
   std::vector<std::string> class_names;  ///< by id; empty where nobody names them
+  std::vector<std::string> warnings{};   ///< worth knowing before the work begins
 
   [[nodiscard]] std::string class_name(std::uint8_t id) const {
     return id < class_names.size() ? class_names[id] : join("class ", int{id});
@@ -122,7 +150,7 @@ struct LabelledSets {
 
 /// Opens both splits, and fills in the number of classes where it was not given.
 /// Throws `DataError`, `OptionError`.
-[[nodiscard]] inline LabelledSets open_sets(LabelledData& s, Index channels, std::uint64_t seed) {
+[[nodiscard]] inline LabelledSets open_sets(LabelledData& s, const ReadOptions& read, std::uint64_t seed) {
   LabelledSets sets;
   if (s.synthetic()) {
     const auto generate = [&](Index count, std::uint64_t own_seed) -> LabelledSet {
@@ -131,7 +159,7 @@ struct LabelledSets {
                                                                    .count = count,
                                                                    .height = s.scene_size,
                                                                    .width = s.scene_size,
-                                                                   .channels = channels,
+                                                                   .channels = read.channels,
                                                                    .classes = s.scene_classes});
       return {.count = count,
               .name_of = [scenes](Index i) { return scenes->name(i); },
@@ -148,7 +176,8 @@ struct LabelledSets {
   }
   const auto open_split = [&](const std::string& split) -> LabelledSet {
     const auto folder =
-        std::make_shared<const VocFolder>(s.data, split, VocOptions{.read = {.channels = channels}});
+        std::make_shared<const VocFolder>(s.data, split, VocOptions{.read = read});
+    if (const std::string few = few_bits_warning(ImagesOf(*folder)); !few.empty()) sets.warnings.push_back(few);
     return {.count = folder->size(),
             .name_of = [folder](Index i) { return folder->name(i); },
             .short_name_of = [folder](Index i) { return folder->id(i); },
@@ -156,9 +185,15 @@ struct LabelledSets {
   };
   sets.train = open_split(s.train);
   sets.val = open_split(s.val);
+  if (const std::string same = same_or_apart(sets.train, "the training images (" + s.train + ")", sets.val,
+                                             "the images of the evaluation (" + s.val + ")");
+      !same.empty()) {
+    sets.warnings.push_back(same);
+  }
   const std::string names = s.data + "/classes.txt";
   if (::access(names.c_str(), R_OK) == 0) sets.class_names = dssl::detail::read_lines(names);
   if (s.classes == 0) s.classes = static_cast<Index>(sets.class_names.size());
+  if (s.classes == 0 && !s.only.empty()) s.classes = 1 + *std::max_element(s.only.begin(), s.only.end());
   if (s.classes == 0)
     throw OptionError("classes", "not given", join("a number of classes, as there is no ", names));
   return sets;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -63,7 +65,9 @@ template <class Body>
   }
   try {
     const int status = body();
-    if (std::fflush(stdout) != 0) throw FileError("standard output", "cannot be written");
+    errno = 0;
+    // Who no longer listens (SIGPIPE was ignored, see `Interruption`) does not make the work fail.
+    if (std::fflush(stdout) != 0 && errno != EPIPE) throw FileError("standard output", "cannot be written");
     return status;
   } catch (const OptionError& error) {
     print_error(name, in_options_of(app, error.what(), error.field()));
@@ -81,32 +85,42 @@ template <class Body>
   return text.starts_with('-') ? text + ": expected 0 or more" : std::string();
 }
 
-/// Lets Ctrl-C and a termination request be noticed between steps instead of ending the process at once; a second
-/// one ends it. One object a program.
+/// Lets requests to end be noticed between steps instead of ending the process at once; a second one ends it.
+///
+/// Requests are Ctrl-C, a termination request, the end of a terminal (unless it was to be ignored, as by nohup), USR1,
+/// by which batch systems announce an end, and a file that reached its limit. That nobody reads the output any more
+/// is none: writing it fails quietly, and the work goes on. One object a program.
 class Interruption {
  public:
   Interruption() {
-    std::signal(SIGINT, &Interruption::note);
-    std::signal(SIGTERM, &Interruption::note);
+    for (const int signal : requests) {
+      if (std::signal(signal, &Interruption::note) == SIG_IGN && signal == SIGHUP) std::signal(signal, SIG_IGN);
+    }
+    std::signal(SIGPIPE, SIG_IGN);
   }
   Interruption(const Interruption&) = delete;
   Interruption& operator=(const Interruption&) = delete;
   ~Interruption() {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
+    for (const int signal : requests) {
+      if (std::signal(signal, SIG_DFL) == SIG_IGN && signal == SIGHUP) std::signal(signal, SIG_IGN);
+    }
+    // SIGPIPE stays ignored: the last lines may find nobody either.
   }
 
   /// True once the process was asked to stop.
   [[nodiscard]] bool requested() const { return flag() != 0; }
 
  private:
+  static constexpr std::array<int, 5> requests{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ};
+
   static volatile std::sig_atomic_t& flag() {
     static volatile std::sig_atomic_t value = 0;
     return value;
   }
   static void note(int signal) {
     flag() = 1;
-    std::signal(signal, SIG_DFL);
+    // A full file is met again by the next write, which fails in words.
+    std::signal(signal, signal == SIGXFSZ ? SIG_IGN : SIG_DFL);
   }
 };
 
@@ -118,6 +132,12 @@ inline void prepare_output_folder(const std::string& path) {
   if (problem) throw FileError(path, "cannot make the output folder: " + problem.message());
   if (!std::filesystem::is_directory(path)) throw FileError(path, "is a file; expected a folder for the output");
   const AtomicFile trial(path + "/writable");  // never committed: leaves nothing behind
+}
+
+/// The same, and claims the folder for this process: a second run into it is refused. Throws `FileError`.
+[[nodiscard]] inline FolderClaim claim_output_folder(const std::string& path) {
+  prepare_output_folder(path);
+  return FolderClaim(path);
 }
 
 /// A name as part of a file name.

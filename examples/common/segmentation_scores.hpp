@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <dssl/features/class_map.hpp>
+#include <dssl/features/label_census.hpp>
 #include <dssl/metrics/confusion.hpp>
 
 #include "common/labelled_set.hpp"
@@ -34,6 +35,29 @@ namespace dssl::programs {
           {"excluded", excluded}};
 }
 
+/// {"void_share", "unclaimed_share", "unclaimed_ids"} of the pixels of masks.
+[[nodiscard]] inline nlohmann::ordered_json labels_json(const LabelCensus& census, const ClassMap& classes) {
+  const LabelShares shares = LabelShares::of(census, classes);
+  return {{"void_share", shares.void_share},
+          {"unclaimed_share", shares.unclaimed_share},
+          {"unclaimed_ids", shares.unclaimed_ids}};
+}
+
+/// Says how many pixels were left out, where there are any.
+inline void print_labels(const char* what, const LabelCensus& census, const ClassMap& classes) {
+  const std::string text = LabelShares::of(census, classes).text();
+  if (!text.empty()) std::printf("%s: %s\n", what, text.c_str());
+}
+
+/// Warns on stderr of ids that nobody named, which is seldom meant.
+inline void warn_of_unclaimed(const char* program, const LabelCensus& census, const ClassMap& classes) {
+  const LabelShares shares = LabelShares::of(census, classes);
+  if (shares.unclaimed_share > 0) {
+    print_error(program, join("warning: ", shares.text(), ": neither learned nor scored; --classes, --only or --void say "
+                                                          "what these ids are"));
+  }
+}
+
 /// Prints the IoU of each class, pixel accuracy and mean IoU, of how many of the images where some were unreadable.
 template <class Result>
 void print_scores(const Result& result, const SegmentationScores& scores, const ClassMap& classes,
@@ -52,8 +76,11 @@ void print_scores(const Result& result, const SegmentationScores& scores, const 
     left_out = join(" (", scores.absent, " absent classes ", absent_zero ? "count 0)" : "left out)");
   std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy, "mean IoU",
               100 * scores.mean_iou, left_out.c_str());
-  if (result.unreadable > 0)
-    std::printf("%td of %td images could not be read\n", result.unreadable, result.images + result.unreadable);
+  const Index all = result.images + result.unreadable;
+  const Index images = result.unreadable - result.unreadable_labels;
+  if (images > 0) std::printf("%td of %td images could not be read\n", images, all);
+  if (result.unreadable_labels > 0) std::printf("%td of %td masks could not be read\n", result.unreadable_labels, all);
+  print_labels("labels of the evaluation", result.census, classes);
 }
 
 /// A row for each true class, a column for each predicted one.

@@ -49,8 +49,13 @@ void add_options(CLI::App& app, PilotSettings& s) {
       ->group(data);
   app.add_option("--defects", s.defects, "Images with defects, likewise")->required()->group(data);
   app.add_option("--masks", s.masks,
-                 "Folder of their masks, NAME.png or NAME_mask.png; what is not 0 is a defect")
+                 "Folder of their masks, NAME.png, NAME_mask.png or a folder NAME of them; what is not 0 is a defect")
       ->required()
+      ->group(data);
+  app.add_option("--mask-threshold", s.mask_threshold,
+                 "Values of masks above this are a defect's, 0 to 254 (default: 0, or of masks with many values half of "
+                 "the largest)")
+      ->check(CLI::Range(0, 254))
       ->group(data);
   app.add_option("--images", s.images, "Folder that names in lists are relative to (default: the list's own)")
       ->group(data);

@@ -1,6 +1,7 @@
 // The command line of dssl-defect-pilot.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct PilotSettings {
   std::string images, masks;
   std::string out;
   std::string title = "Finding defects with few labels";
+  std::optional<int> mask_threshold;
   double test_share = 0.4;
   double false_alarms = 0.05;
   Index pretrain_epochs = 0;

@@ -33,7 +33,10 @@ using Clock = std::chrono::steady_clock;
 
 Inspected inspected(const PilotSettings& s, ImageFiles files, bool with_masks) {
   return {DefectFiles(std::move(files),
-                      {.masks = with_masks ? s.masks : "", .read = {.channels = s.backbone.channels}}),
+                      {.masks = with_masks ? s.masks : "",
+                       .mask_threshold = s.mask_threshold,
+                       .good = {},
+                       .read = s.backbone.reading()}),
           {}};
 }
 
@@ -307,7 +310,7 @@ Json worth_json(const Worth& w) {
 
 void require_masks(const PilotSettings& s, const Inspected& defects) {
   Index without = 0;
-  for (Index i = 0; i < defects.size(); ++i) without += defects.files().mask_name(i).empty() ? 1 : 0;
+  for (Index i = 0; i < defects.size(); ++i) without += defects.files().truth_names(i).empty() ? 1 : 0;
   if (without > 0) {
     throw DataError(join(without, " of ", defects.size(), " images with defects have no mask in ", s.masks));
   }
@@ -334,7 +337,7 @@ void require_disjoint(const PilotSets& sets) {
 
 PilotSets open_pilot_sets(const PilotSettings& s) {
   const auto open = [&](const std::vector<std::string>& paths) {
-    return ImageFiles(paths, {.folder = s.images, .read = {.channels = s.backbone.channels}});
+    return ImageFiles(paths, {.folder = s.images, .read = s.backbone.reading()});
   };
   /// The last `share` of the images apart.
   const auto split = [](const ImageFiles& all, double share, const char* what, const char* purpose) {

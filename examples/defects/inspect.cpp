@@ -16,7 +16,9 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/data/apart.hpp>
 #include <dssl/data/defect_files.hpp>
+#include <dssl/data/few_bits.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
@@ -48,7 +50,7 @@ class Inspection {
       throw OptionError("false-alarms", x_settings.false_alarms, "above 0, below 1");
     x_open();
     x_scorer = make_scorer(x_settings);
-    prepare_output_folder(x_settings.out);
+    const FolderClaim claim = claim_output_folder(x_settings.out);
     if (x_settings.maps) prepare_output_folder(x_settings.out + "/maps");
     x_describe();
     if (x_normal && x_settings.bank.empty()) x_learn();
@@ -73,7 +75,7 @@ class Inspection {
   [[nodiscard]] ImageFiles x_files(const std::vector<std::string>& paths) const {
     return ImageFiles(paths, {.folder = x_settings.images,
                               .file = x_settings.image_file,
-                              .read = {.channels = x_settings.backbone.channels}});
+                              .read = x_settings.backbone.reading()});
   }
 
   [[nodiscard]] Inspected x_inspected(ImageFiles files, bool with_truth) const {
@@ -81,7 +83,10 @@ class Inspection {
                                            .boxes = with_truth ? x_settings.boxes : "",
                                            .templates = x_settings.templates,
                                            .template_file = x_settings.template_file,
-                                           .read = {.channels = x_settings.backbone.channels}}),
+                                           .mask_threshold = x_settings.mask_threshold,
+                                           .good = x_settings.good,
+                                           .missing_is_normal = x_settings.missing_is_normal,
+                                           .read = x_settings.backbone.reading()}),
             with_truth ? x_settings.good : std::vector<std::string>{}};
   }
 
@@ -91,8 +96,12 @@ class Inspection {
       x_held_out.emplace(x_inspected(x_files(x_settings.calibrate), false));
       x_require_enough(x_held_out->size());
     }
+    if (x_normal && x_held_out) require_apart(*x_normal, x_learned_from, *x_held_out, x_calibrated_with);
     if (x_settings.test.empty()) return;
     x_test.emplace(x_inspected(x_files(x_settings.test), true));
+    constexpr std::string_view scored = "the images to score (--test)";
+    if (x_normal) require_apart(*x_normal, x_learned_from, *x_test, scored);
+    if (x_held_out) require_apart(*x_held_out, x_calibrated_with, *x_test, scored);
     std::set<std::string> ids, maps;
     for (Index i = 0; i < x_test->size(); ++i) {
       const std::string& id = x_test->id(i);
@@ -130,6 +139,11 @@ class Inspection {
   }
 
   void x_describe() const {
+    for (const auto* const set : {&x_normal, &x_held_out, &x_test}) {
+      if (!*set) continue;
+      print_left_aside((*set)->files().files().left_aside());
+      if (const std::string few = few_bits_warning(ImagesOf(**set)); !few.empty()) x_warn(few);
+    }
     std::printf("%s; %td normal images to learn from, %td to calibrate with, %td to score, at %s\n",
                 x_scorer->describe().c_str(), x_normal ? x_normal->size() : Index{0},
                 x_held_out ? x_held_out->size() : Index{0}, x_test ? x_test->size() : Index{0},
@@ -138,8 +152,17 @@ class Inspection {
       std::printf("no threshold: at least %td normal images are needed that nothing was learned from\n",
                   x_enough());
     }
+    if (x_test && x_test->has_masks()) {
+      const DefectFiles& files = x_test->files();
+      std::printf("%s\n", files.survey().text(files.truth_kind()).c_str());
+      if (files.survey().defect_without > 0)
+        x_warn(join(files.survey().defect_without, " images whose label tells of a defect have no ", files.truth_kind(),
+                    " and count as normal (--missing-is-normal)"));
+    }
     std::fflush(stdout);
   }
+
+  static void x_warn(const std::string& text) { print_error("dssl-defects", "warning: " + text); }
 
   /// Runs a pass over images with its progress; returns its seconds.
   template <class Pass>
@@ -156,6 +179,7 @@ class Inspection {
     };
     const FeaturePassCount count = pass(stop.get_token());
     x_unreadable += count.unreadable;
+    x_unreadable_masks += count.unreadable_labels;
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
@@ -214,6 +238,9 @@ class Inspection {
     const Json report = x_report(result, scored, seconds);
     write_json(x_settings.out + "/result.json", report);
     x_print(report);
+    if (x_unreadable_masks > 0)
+      x_warn(join(x_unreadable_masks, " images were not scored, as their masks cannot be read"));
+    for (const std::string& text : x_test->files().findings().texts()) x_warn(text);
   }
 
   /// The figures of each label that has defects, against all normal images.
@@ -272,6 +299,8 @@ class Inspection {
     const auto count = static_cast<double>(std::max<std::size_t>(1, scored.size()));
     return {{"scored", scored.size()},
             {"unreadable", x_unreadable},
+            {"unreadable_masks", x_unreadable_masks},
+            {"truth", x_truth()},
             {"images", std::move(images)},
             {"pixels", std::move(pixels)},
             {"aupro_30", std::move(aupro)},
@@ -283,6 +312,17 @@ class Inspection {
             {"seconds", {{"learning", x_learn_seconds}, {"scoring", seconds}}},
             {"settings", x_settings.json()},
             {"version", version_string}};
+  }
+
+  /// Which images have masks, and where these and labels disagree.
+  [[nodiscard]] Json x_truth() const {
+    if (!x_test->has_masks()) return nullptr;
+    const TruthSurvey& survey = x_test->files().survey();
+    const TruthFindings found = x_test->files().findings();
+    return {{"images", survey.images},           {"found", survey.found},
+            {"missing", survey.defect_without},  {"unused", survey.unused},
+            {"marked_good", found.marked_good},  {"empty_defects", found.empty_defects},
+            {"many_values", found.between}};
   }
 
   static void x_print(const Json& report) {
@@ -309,6 +349,9 @@ class Inspection {
     std::printf("%.2f ms an image\n", report.at("milliseconds_an_image").get<double>());
   }
 
+  static constexpr std::string_view x_learned_from = "the normal images to learn from (--normal)";
+  static constexpr std::string_view x_calibrated_with = "the normal images to calibrate with";
+
   DefectSettings& x_settings;
   Interruption x_interruption;
   std::unique_ptr<Scorer> x_scorer;
@@ -316,6 +359,7 @@ class Inspection {
   std::optional<double> x_threshold;
   Index x_calibrated = 0;
   Index x_unreadable = 0;
+  Index x_unreadable_masks = 0;
   double x_learn_seconds = 0;
 };
 

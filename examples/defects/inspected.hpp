@@ -54,6 +54,7 @@ class Inspected {
     }
     return out;
   }
+  [[nodiscard]] AnyImage load_image(Index i) const { return x_files.load_image(i); }
   [[nodiscard]] AnyImage load_template(Index i) const { return x_files.load_template(i); }
 
  private:

@@ -95,6 +95,8 @@ class BankScorer final : public Scorer {
         {"norm", !b.no_norm},
         {"flips", b.flips},
         {"seed", b.seed},
+        {"white", b.read.white},
+        {"orient", b.read.orient},
         {"neighbourhood", x_settings.neighbourhood},
         {"smoothing",
          x_settings.smoothing}}.dump();
@@ -212,6 +214,8 @@ std::optional<double> adopt_bank_settings(DefectSettings& s) {
     s.backbone.no_norm = !settings.at("norm").get<bool>();
     settings.at("flips").get_to(s.backbone.flips);
     settings.at("seed").get_to(s.backbone.seed);
+    s.backbone.read.white = settings.value("white", Index{0});
+    s.backbone.read.orient = settings.value("orient", false);  // banks of before that were made of pictures as stored
     settings.at("neighbourhood").get_to(s.neighbourhood);
     settings.at("smoothing").get_to(s.smoothing);
   } catch (const Json::exception& error) {

@@ -29,7 +29,10 @@ void DefectSettings::validate() const {
 nlohmann::ordered_json DefectSettings::json() const {
   nlohmann::ordered_json object{{"scorer", scorer}};
   if (scorer == "difference") {
-    object.update({{"size", backbone.size}, {"fit", backbone.fit}, {"channels", backbone.channels}});
+    object.update({{"size", backbone.size},
+                   {"fit", backbone.fit},
+                   {"channels", backbone.channels},
+                   {"read", read_json(backbone.read)}});
   } else {
     object.update(backbone.json());
   }
@@ -46,6 +49,8 @@ nlohmann::ordered_json DefectSettings::json() const {
                  {"image_file", image_file},
                  {"template_file", template_file},
                  {"good", good},
+                 {"mask_threshold", mask_threshold ? nlohmann::ordered_json(*mask_threshold) : nlohmann::ordered_json(nullptr)},
+                 {"missing_is_normal", missing_is_normal},
                  {"smoothing", smoothing}});
   if (scorer == "bank") {
     object.update({{"pool", pool},
@@ -93,12 +98,20 @@ void add_options(CLI::App& app, DefectSettings& s) {
       ->capture_default_str()
       ->group(data);
   app.add_option("--masks", s.masks,
-                 "Folder of masks, NAME.png or NAME_mask.png; what is not 0 is a defect, images without one "
-                 "are normal")
+                 "Folder of masks, PNG or JPEG: NAME.png, NAME_mask.png, NAME_GT.png, or a folder NAME of them; what is "
+                 "not 0 is a defect. Where labels tell (--good) every other image has one")
+      ->group(data);
+  app.add_option("--mask-threshold", s.mask_threshold,
+                 "Values of masks above this are a defect's, 0 to 254 (default: 0, or of masks with many values half of "
+                 "the largest)")
+      ->check(CLI::Range(0, 254))
+      ->group(data);
+  app.add_flag("--missing-is-normal", s.missing_is_normal,
+               "Images without a mask count as normal, whatever their label says")
       ->group(data);
   app.add_option("--boxes", s.boxes, "Folder of boxes, NAME.txt with \"x1 y1 x2 y2\" a line")->group(data);
   app.add_option("--good", s.good,
-                 "Without masks: labels of normal images (the first folder of an image's path, or its word "
+                 "Labels of normal images (the first folder of an image's path, or its word "
                  "in a list)")
       ->delimiter(',')
       ->capture_default_str()

@@ -29,6 +29,8 @@ struct DefectSettings {
   std::string images, masks, boxes, templates;
   std::string image_file = "{}", template_file = "{}";
   std::vector<std::string> good{"good"};
+  std::optional<int> mask_threshold;
+  bool missing_is_normal = false;
 
   Index pool = 100'000;
   double coreset = 0.1;

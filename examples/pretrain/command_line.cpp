@@ -6,6 +6,7 @@
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
 #include <common/program.hpp>
+#include <common/read_options.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
@@ -17,9 +18,9 @@ namespace dssl::programs {
 namespace {
 
 /// The images that `--data` and `--split` name.
-AnySource open_source(const Job& job) {
+AnySource open_source(Job& job) {
   namespace fs = std::filesystem;
-  const ReadOptions read{.channels = job.options.channels > 0 ? job.options.channels : 3};
+  const ReadOptions read = job.reading();
   if (job.data != "synthetic" && fs::is_directory(job.data + "/JPEGImages") && !job.split.empty()) {
     return AnySource(ImagesOf(VocFolder(job.data, job.split, {.read = read})));
   }
@@ -33,10 +34,12 @@ AnySource open_source(const Job& job) {
                                                .width = job.synthetic_size,
                                                .channels = read.channels})));
   }
-  if (job.data.ends_with(".txt") && !fs::is_directory(job.data)) return AnySource(ImageList(job.data, read));
+  if (fs::is_regular_file(job.data)) return AnySource(ImageList(job.data, read));
   // Of a VOC folder only the images, never the masks.
   const bool voc = fs::is_directory(job.data + "/JPEGImages");
-  return AnySource(ImageFolder(voc ? job.data + "/JPEGImages" : job.data, {.read = read}));
+  ImageFolder folder(voc ? job.data + "/JPEGImages" : job.data, {.read = read});
+  job.left_aside = left_aside_text(folder.left_aside());
+  return AnySource(std::move(folder));
 }
 
 /// Which option sets which field, where it does not have the field's name.
@@ -101,13 +104,14 @@ CommandLine::CommandLine()
       "Other heads, grid points, the learned reference vector and detached positions are compile-time parts "
       "of a \n"
       "recipe: a program of a few lines has them (dssl/train/recipe.hpp).\n"
-      "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted (a checkpoint was written).");
+      "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted by Ctrl-C, a termination \n"
+      "request, the end of the terminal, USR1 or a limit on files (a checkpoint was written).");
 }
 
 void CommandLine::x_add_data_options() {
   x_app
       .add_option("--data", x_job.data,
-                  "Images (required): a folder, a VOC folder, a .txt file of paths, or 'synthetic' for "
+                  "Images (required): a folder, a VOC folder, a text file of paths, or 'synthetic' for "
                   "generated scenes")
       ->required()
       ->option_text("PATH|synthetic");
@@ -122,6 +126,7 @@ void CommandLine::x_add_data_options() {
                    "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
   x_app.add_option("--max-unreadable", x_job.options.max_unreadable,
                    "Share of unreadable images that ends the run, once there are more than ten; 0: none is borne");
+  add_read_options(x_app, x_job.read);
 }
 
 void CommandLine::x_add_recipe_options() {

@@ -38,7 +38,7 @@ template <Backend B>
 class HeldOutOf final : public HeldOut {
  public:
   HeldOutOf(const Job& job, const B& backend, std::function<void(std::string_view)> warn)
-      : x_monitor(backend, x_options(job), architecture(job.arch)) {
+      : x_reading(job.read), x_monitor(backend, x_options(job), architecture(job.arch)) {
     x_monitor.on_skip = [warn = std::move(warn)](std::string_view, std::string_view message) {
       warn(join("skipped in the monitor: ", message));
     };
@@ -87,7 +87,11 @@ class HeldOutOf final : public HeldOut {
   }
 
   /// Channels as the network sees them.
-  [[nodiscard]] ReadOptions x_read() const { return {.channels = x_monitor.extractor().options().channels}; }
+  [[nodiscard]] ReadOptions x_read() const {
+    ReadOptions out = x_reading;
+    out.channels = x_monitor.extractor().options().channels;
+    return out;
+  }
 
   void x_watch_voc(const Job& job) {
     VocFolder train(job.monitor, "train", {.read = x_read()});
@@ -121,6 +125,7 @@ class HeldOutOf final : public HeldOut {
     x_monitor.watch(std::move(images), std::move(labels));
   }
 
+  ReadOptions x_reading;
   FeatureMonitor<ViTFamily, B> x_monitor;
   std::string x_what;
   std::vector<std::string> x_figures;

@@ -5,8 +5,10 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/io/image_codec.hpp>
 #include <dssl/train/options.hpp>
 #include <dssl/train/trainer.hpp>
 #include <dssl/views/image.hpp>
@@ -52,6 +54,7 @@ struct Job {
   std::string recipe = "densedino";
   std::string arch = "tiny16";
   std::string relation = "private";
+  std::string left_aside;  ///< pictures of the data folder that cannot be read, by ending
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   bool overwrite = false;  ///< a new run may replace the one in `out`
@@ -69,12 +72,25 @@ struct Job {
   bool keep_best = false;
   Index synthetic_count = 1000;
   Index synthetic_size = 128;
+  ReadOptions read;
   TrainerOptions options;
   AnySource source;
+
+  /// How image files are read for the network.
+  [[nodiscard]] ReadOptions reading() const {
+    ReadOptions for_network = read;
+    for_network.channels = options.channels > 0 ? options.channels : 3;
+    return for_network;
+  }
 
   [[nodiscard]] std::string checkpoint_path() const { return out + "/checkpoint.safetensors"; }
   [[nodiscard]] std::string teacher_path() const { return out + "/teacher.safetensors"; }
   [[nodiscard]] std::string best_path() const { return out + "/best.safetensors"; }
+  /// Everything that a run writes anew beside what was there.
+  [[nodiscard]] std::vector<std::string> written_paths() const {
+    return {checkpoint_path(),       teacher_path(),     best_path(), out + "/options.json",
+            out + "/metrics.jsonl", out + "/writable"};
+  }
   /// What weights say of themselves.
   [[nodiscard]] std::map<std::string, std::string> weights_metadata(Index steps) const {
     return {{"arch", arch}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};

@@ -58,7 +58,9 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   x_first_step = steps_done;
   x_line(join("backend: ", backend));
   x_line(join("recipe: ", recipe));
-  x_line(join("data: ", x_job.data, ", ", x_job.source.size(), " images; ", x_job.options.epochs,
+  x_line(join("data: ", x_job.data, ", ", x_job.source.size(), " images",
+              x_job.left_aside.empty() ? "" : " (left aside, as such files cannot be read: ", x_job.left_aside,
+              x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
               " epochs of ", x_job.source.size() / update, " steps of ", update, " images"));
   x_line(
       join("parameters: ", static_cast<double>(parameters) / 1e6, " million, each of student and teacher"));
@@ -76,6 +78,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["precision"] = x_job.precision;
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points;
+  options["read"] = {{"white", x_job.read.white}, {"orient", x_job.read.orient}};
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
   if (!x_job.monitor.empty()) {
     options["monitor"] = x_job.monitor;
@@ -141,7 +144,9 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
   // Flushed line by line: whoever watches the file sees every step, and a full disk is noticed at once.
   if (std::fwrite(text.data(), 1, text.size(), x_metrics.get()) != text.size() ||
       std::fflush(x_metrics.get()) != 0) {
-    throw FileError(x_metrics_path(), join("cannot write: ", std::strerror(errno)));
+    // The run ends, but what was trained is not lost with the lines that tell of it.
+    x_problem = join("cannot write: ", std::strerror(errno));
+    return stop;
   }
   char note[128];
   if (x_job.recipe == "dino") {
@@ -173,6 +178,10 @@ void RunLog::warn(std::string_view message) {
 
 int RunLog::end(const RunSummary& summary) {
   x_progress.reset();
+  if (!x_problem.empty()) {
+    x_metrics.reset();
+    throw FileError(x_metrics_path(), join(x_problem, "; a checkpoint of ", summary.steps, " steps was written"));
+  }
   if (x_metrics && std::fclose(x_metrics.release()) != 0) {
     throw FileError(x_metrics_path(), join("cannot write: ", std::strerror(errno)));
   }

@@ -73,6 +73,7 @@ class RunLog {
 
   const Job& x_job;
   std::vector<std::string> x_command;
+  std::string x_problem;  // why metrics cannot be written any more
   std::optional<Interruption> x_interruption;  // from the first step on: before it a signal ends the program
   Json x_options;
   std::unique_ptr<std::FILE, CloseFile> x_metrics;

@@ -41,7 +41,8 @@ class DenseMeasurement {
     const BackboneSettings& b = x_settings.backbone;
     const LoadedWeights weights = load_weights(b.weights, x_extractor.layout(), b.seed);
     x_extractor.load(weights.flat);
-    prepare_output_folder(x_settings.out);
+    const FolderClaim claim = claim_output_folder(x_settings.out);
+    for (const std::string& warning : x_sets.warnings) print_error("dssl-retrieve", "warning: " + warning);
     if (x_settings.measures("retrieval") && x_settings.overlays > 0)
       prepare_output_folder(x_settings.out + "/overlays");
     std::printf("%s; %td training and %td evaluation images at %s\n",
@@ -100,8 +101,11 @@ class DenseMeasurement {
     options.neighbours = x_settings.neighbours;
     options.temperature = x_settings.temperature;
     RetrievalProbe<ViTFamily, B> probe(x_extractor, options);
-    x_with_progress(probe, "remembering", x_sets.train.size(),
-                    [&](const std::stop_token& token) { return probe.remember(x_sets.train, token); });
+    const FeaturePassCount passed =
+        x_with_progress(probe, "remembering", x_sets.train.size(),
+                        [&](const std::stop_token& token) { return probe.remember(x_sets.train, token); });
+    print_labels("labels of what is remembered", passed.census, probe.classes());
+    warn_of_unclaimed("dssl-retrieve", passed.census, probe.classes());
     const Index every =
         x_settings.overlays > 0
             ? std::max<Index>(1, (x_sets.val.size() + x_settings.overlays - 1) / x_settings.overlays)
@@ -125,6 +129,8 @@ class DenseMeasurement {
     out.update({{"remembered", probe.remembered()},
                 {"images", result.images},
                 {"unreadable", result.unreadable},
+                {"unreadable_masks", result.unreadable_labels},
+                {"labels", labels_json(result.census, probe.classes())},
                 {"seconds", seconds},
                 {"confusion", confusion_json(result.confusion)}});
     return out;
@@ -152,7 +158,8 @@ class DenseMeasurement {
     print_scores(result, scores, classes, x_sets, x_settings.set.absent_zero);
     Json out{{"clusters", clusters}, {"matching", one_to_one ? "hungarian" : "majority"}};
     out.update(scores_json(scores, classes, x_sets));
-    out.update({{"images", result.images}, {"unreadable", result.unreadable}});
+    out.update({{"images", result.images}, {"unreadable", result.unreadable},
+                {"unreadable_masks", result.unreadable_labels}});
     return out;
   }
 
@@ -166,7 +173,7 @@ class DenseMeasurement {
 
 void retrieve(RetrieveSettings settings) {
   settings.backbone.validate();
-  const LabelledSets sets = open_sets(settings.set, settings.backbone.channels, settings.backbone.seed);
+  const LabelledSets sets = open_sets(settings.set, settings.backbone.reading(), settings.backbone.seed);
   with_backend(settings.backbone, [&](const auto& backend) {
     DenseMeasurement<std::decay_t<decltype(backend)>>(settings, sets, backend).run();
   });

@@ -28,6 +28,7 @@
 #include "common/labelled_set.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/read_options.hpp"
 #include "common/segmentation_scores.hpp"
 
 namespace dssl::programs {
@@ -61,9 +62,10 @@ class Measurement {
     // Whatever can be wrong with the arguments shows before the work begins.
     x_load();
     SegmentationProbe<ViTFamily, B> probe(x_extractor, probe_options(x_settings));
-    prepare_output_folder(x_settings.out);
+    const FolderClaim claim = claim_output_folder(x_settings.out);
     if (x_settings.overlays > 0) prepare_output_folder(x_settings.out + "/overlays");
     x_describe(probe.classes().classes());
+    for (const std::string& warning : x_sets.warnings) print_error("dssl-segment", "warning: " + warning);
     x_train(probe);
     x_evaluate(probe);
   }
@@ -135,6 +137,10 @@ class Measurement {
     };
     probe.train(x_sets.train, stop.get_token());
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+    progress.reset();
+    x_trained_on = probe.trained_on();
+    print_labels("labels of the training", x_trained_on, probe.classes());
+    warn_of_unclaimed("dssl-segment", x_trained_on, probe.classes());
     x_train_seconds = std::chrono::duration<double>(Clock::now() - start).count();
   }
 
@@ -174,6 +180,9 @@ class Measurement {
     Json report = scores_json(scores, classes, x_sets);
     report.update({{"images", result.images},
                    {"unreadable", result.unreadable},
+                   {"unreadable_masks", result.unreadable_labels},
+                   {"labels",
+                    {{"training", labels_json(x_trained_on, classes)}, {"evaluation", labels_json(result.census, classes)}}},
                    {"final_loss", x_last_loss},
                    {"seconds", {{"training", x_train_seconds}, {"evaluation", seconds}}},
                    {"confusion", confusion_json(result.confusion)},
@@ -189,6 +198,7 @@ class Measurement {
   Interruption x_interruption;
   FeatureExtractor<ViTFamily, B> x_extractor;
   std::string x_prefix;
+  LabelCensus x_trained_on;
   double x_last_loss = 0;
   double x_train_seconds = 0;
 };
@@ -196,7 +206,7 @@ class Measurement {
 }  // namespace
 
 void measure_segmentation(SegmentSettings settings) {
-  const LabelledSets sets = open_sets(settings.set, settings.channels, settings.seed);
+  const LabelledSets sets = open_sets(settings.set, with_channels_of(settings.read, settings.channels), settings.seed);
   with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
     Measurement<std::decay_t<decltype(backend)>>(settings, sets, backend).run();
   });

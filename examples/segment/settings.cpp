@@ -6,6 +6,7 @@
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
+#include "common/read_options.hpp"
 
 namespace dssl::programs {
 
@@ -24,7 +25,8 @@ nlohmann::ordered_json SegmentSettings::json() const {
                  {"standardise", standardise},
                  {"backend", backend},
                  {"precision", precision_on(backend, precision)},
-                 {"seed", seed}});
+                 {"seed", seed},
+                 {"read", read_json(read)}});
   return object;
 }
 
@@ -93,6 +95,7 @@ void add_options(CLI::App& app, SegmentSettings& s) {
                  "Pictures of image, truth and prediction to write, spread over the split")
       ->check(CLI::Range(Index{0}, Index{1000000}))
       ->capture_default_str();
+  add_read_options(app, s.read);
 }
 
 }  // namespace dssl::programs

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/io/image_codec.hpp>
 
 #include "common/labelled_set.hpp"
 
@@ -34,6 +35,7 @@ struct SegmentSettings {
   std::string precision = "f32";
   std::uint64_t seed = 0;
   Index overlays = 8;
+  ReadOptions read{};
 
   /// Height and width of the input from `size`. Throws `OptionError`.
   [[nodiscard]] std::pair<Index, Index> input_size() const;

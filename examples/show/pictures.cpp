@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,6 +20,7 @@
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/image_file.hpp>
+#include <dssl/io/mask_file.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/pictures/drawing.hpp>
 #include <dssl/pictures/heat_map.hpp>
@@ -306,12 +306,8 @@ class Sheet {
   [[nodiscard]] Picture x_overlay() const {
     const bool masks = !x_settings.masks.empty();
     const std::vector<std::string>& paths = masks ? x_settings.masks : x_settings.heat;
-    x_require_pairs(paths, masks ? " masks for " : " heat maps for ");
-    const auto files = image_files(paths, x_settings.count);
-    if (files.size() != x_scenes.size()) {
-      throw DataError(join(files.size(), masks ? " masks for " : " heat maps for ", x_scenes.size(),
-                           " images; expected one each"));
-    }
+    const std::vector<std::string> files =
+        files_of_scenes(x_scenes, x_settings.images, paths, masks ? "mask" : "heat map");
     std::vector<CaptionedPicture> out;
     for (std::size_t i = 0; i < files.size(); ++i) {
       const Picture plain = rgb_picture(x_scenes[i].image);
@@ -319,7 +315,7 @@ class Sheet {
       out.push_back({picture, x_scenes[i].name});
       const std::string name = std::filesystem::path(files[i]).stem().string();
       if (masks) {
-        const Image<std::uint8_t> mask = read_png_indices(files[i]);
+        const Image<std::uint8_t> mask = read_mask(files[i], x_settings.read);
         x_require_size(files[i], mask, plain);
         out.push_back(
             {x_zoomed(overlay(plain, mask.pixels(), ClassMap({.classes = 255}), x_settings.alpha)), name});
@@ -333,23 +329,6 @@ class Sheet {
       out.push_back({colour_scale(picture.height(), range, x_settings.letters)});
     }
     return x_finish(out, masks ? 2 : 3);
-  }
-
-  /// Images and maps are paired by their places, and of folders only some are shown: places agree where both
-  /// hold the same number before.
-  void x_require_pairs(const std::vector<std::string>& paths, const char* what) const {
-    if (x_settings.images.front() == "synthetic") return;
-    const std::vector<Index> maps = file_counts(paths);
-    const std::vector<Index> images = file_counts(x_settings.images);
-    const Index all_maps = std::accumulate(maps.begin(), maps.end(), Index{0});
-    const Index all_images = std::accumulate(images.begin(), images.end(), Index{0});
-    const auto thinned = [&](Index n) { return n > x_settings.count; };
-    const bool some_left_out =
-        std::any_of(maps.begin(), maps.end(), thinned) || std::any_of(images.begin(), images.end(), thinned);
-    if (all_maps != all_images || (some_left_out && maps != images)) {
-      throw DataError(join(all_maps, what, all_images, " images; expected one each",
-                           all_maps == all_images ? ", and in each folder as many" : ""));
-    }
   }
 
   template <class Map>

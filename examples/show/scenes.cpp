@@ -1,34 +1,72 @@
 #include "show/scenes.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
+#include <dssl/data/name_pairs.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/io/image_file.hpp>
 
+#include "common/read_options.hpp"
+
 namespace dssl::programs {
 
-std::vector<Index> file_counts(const std::vector<std::string>& paths) {
-  std::vector<Index> out;
-  for (const std::string& path : paths)
-    out.push_back(std::filesystem::is_directory(path) ? ImageFolder(path).size() : Index{1});
-  return out;
-}
-
-std::vector<std::string> image_files(const std::vector<std::string>& paths, Index count) {
-  std::vector<std::string> out;
+std::vector<NamedFile> image_files(const std::vector<std::string>& paths, Index count) {
+  std::vector<NamedFile> out;
   for (const std::string& path : paths) {
     if (!std::filesystem::is_directory(path)) {
-      out.push_back(path);
+      out.push_back({path, std::filesystem::path(path).stem().string()});
       continue;
     }
     const ImageFolder folder(path);
-    const Index taken = std::min(count, folder.size());
-    for (Index i = 0; i < taken; ++i) out.push_back(folder.name(i * folder.size() / taken));
+    const Index taken = count > 0 ? std::min(count, folder.size()) : folder.size();
+    for (Index i = 0; i < taken; ++i) {
+      const std::string file = folder.name(i * folder.size() / taken);
+      out.push_back({file, file.substr(path.size() + 1, file.rfind('.') - path.size() - 1)});
+    }
   }
   return out;
+}
+
+std::vector<std::string> files_of_scenes(const std::vector<Scene>& scenes, const std::vector<std::string>& images,
+                                         const std::vector<std::string>& paths, std::string_view what) {
+  const std::vector<NamedFile> files = image_files(paths, 0);
+  const auto is_folder = [](const std::string& path) { return path == "synthetic" || std::filesystem::is_directory(path); };
+  const bool single = std::none_of(images.begin(), images.end(), is_folder) &&
+                      std::none_of(paths.begin(), paths.end(), is_folder) && files.size() == scenes.size();
+  std::vector<std::string> ids, stems;
+  for (const Scene& scene : scenes) ids.push_back(scene.id);
+  for (const NamedFile& file : files) stems.push_back(file.id);
+  std::vector<std::string> out;
+  Index without = 0;
+  std::string first;
+  try {
+    const NamePairs pairs = pair_by_name(ids, stems, what);
+    for (std::size_t i = 0; i < scenes.size(); ++i) {
+      if (pairs.files[i].size() == 1) {
+        out.push_back(files[pairs.files[i].front()].path);
+      } else if (without++ == 0) {
+        first = scenes[i].id;
+      }
+    }
+  } catch (const DataError&) {
+    if (!single) throw;
+    without = static_cast<Index>(scenes.size());
+  }
+  if (without == 0) return out;
+  // Synthetic scenes have no names of their own.
+  const bool nameless = images.size() == 1 && images.front() == "synthetic" && files.size() == scenes.size();
+  if ((single && without == static_cast<Index>(scenes.size())) || nameless) {
+    out.clear();
+    for (const NamedFile& file : files) out.push_back(file.path);
+    std::printf("no %.*s is named after its image: paired in their order\n", static_cast<int>(what.size()), what.data());
+    return out;
+  }
+  throw DataError(join(without, " of ", scenes.size(), " images have no ", what, " of their name among ", files.size(),
+                       ", the first ", first, "; expected ", first, ".png or ", first, "_mask.png"));
 }
 
 std::vector<Scene> open_scenes(const ShowSettings& settings) {
@@ -40,12 +78,12 @@ std::vector<Scene> open_scenes(const ShowSettings& settings) {
                                                   .height = height,
                                                   .width = width,
                                                   .channels = settings.channels});
-    for (Index i = 0; i < settings.count; ++i) out.push_back({join("scene ", i), scenes.load(i).image});
+    for (Index i = 0; i < settings.count; ++i) out.push_back({join("scene ", i), scenes.load(i).image, join("scene ", i)});
     return out;
   }
-  for (const std::string& file : image_files(settings.images, settings.count)) {
-    out.push_back(
-        {std::filesystem::path(file).stem().string(), read_image(file, {.channels = settings.channels})});
+  for (const NamedFile& file : image_files(settings.images, settings.count)) {
+    out.push_back({std::filesystem::path(file.path).stem().string(),
+                   read_image(file.path, with_channels_of(settings.read, settings.channels)), file.id});
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
+#include "common/read_options.hpp"
 
 namespace dssl::programs {
 
@@ -149,8 +150,8 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->option_text("LO HI")
       ->group(look);
   app.add_option("--masks", s.masks,
-                 "overlay: masks (palette or grey PNG), one for each image in their order, or folders "
-                 "with as many files as the images' folders")
+                 "overlay: masks (palette or grey PNG), paired with images by name: NAME.png, NAME_mask.png; single files "
+                 "of other names, one for each image, in their order")
       ->group(look);
   app.add_option("--heat", s.heat,
                  "overlay: grey PNG images of 8 or 16 bits whose values are drawn as heat; likewise")
@@ -174,6 +175,7 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->check(CLI::Range(Index{1}, Index{16}))
       ->capture_default_str()
       ->group(look);
+  add_read_options(app, s.read);
 }
 
 }  // namespace dssl::programs

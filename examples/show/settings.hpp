@@ -11,6 +11,7 @@
 
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/io/image_codec.hpp>
 #include <dssl/pictures/picture.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 
@@ -31,6 +32,7 @@ struct ShowSettings {
   std::string precision = "f32";
   int threads = 0;
   std::uint64_t seed = 0;
+  ReadOptions read{};
 
   std::vector<double> point;  // x, y in [0, 1]
   std::string query;          // empty: the kind's own

@@ -61,5 +61,6 @@ TEST_CASE("a choice between names is refused, naming both") {
                  "000: is the mask of good/000 and of scratch/000 alike"));
   CHECK(contains(refused({"000"}, {"scratch/000_mask", "hole/000_mask"}),
                  "000: more than one mask fits its name: scratch/000_mask and hole/000_mask"));
+  CHECK(contains(refused({"0", "0"}, {"0"}), "0: is the mask of 0 and of 0 alike"));
   CHECK(contains(refused({"a"}, {"a_mask", "a_gt"}), "a: more than one mask fits its name: a_mask and a_gt"));
 }

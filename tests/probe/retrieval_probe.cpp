@@ -89,3 +89,12 @@ TEST_CASE("retrieval leaves unreadable images out, obeys a stop, and says where 
                  }),
                  "'memory' is 0"));
 }
+
+TEST_CASE("nothing is remembered of masks whose other ids no class claims") {
+  auto features = halves_extractor(Reference<double>(), 4);
+  auto options = quick();
+  options.classes = {.classes = 3};
+  RetrievalProbe<HalvesBackbone, Reference<double>> probe(features, options);
+  CHECK(contains(thrown_by<DataError>([&] { probe.remember(Halves(12, 1)); }),
+                 "in the images to remember only the class of id 2 has a labelled pixel"));
+}

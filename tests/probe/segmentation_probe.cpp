@@ -189,3 +189,18 @@ TEST_CASE("void pixels are not counted, unreadable images are left out, and a st
                  }),
                  "'epochs' is 0"));
 }
+
+TEST_CASE("masks whose other ids no class claims end the training with what is wrong") {
+  auto features = halves_extractor(Reference<double>(), 4);
+  for (const bool cached : {true, false}) {
+    auto options = quick();
+    options.classes = {.classes = 3};  // the masks hold ids 2 and 7
+    options.augment = !cached;
+    options.cache_features = cached;
+    SegmentationProbe<Backbone, Reference<double>> probe(features, options);
+    const std::string message = thrown_by<DataError>([&] { probe.train(Halves(12, 1)); });
+    CHECK(contains(message, "in the training images only the class of id 2 has a labelled pixel"));
+    CHECK(contains(message, "of ids that no class claims (7)"));
+    CHECK(probe.trained_on().pixels[7] > 0);
+  }
+}

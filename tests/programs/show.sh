@@ -79,17 +79,33 @@ fails 2 "'images' is 3; expected one image" \
   show voc/JPEGImages --count 3 --kind correspondence --weights random --out no.png
 fails 1 'nowhere.jpg: ' show nowhere.jpg --kind pca --weights random --out no.png
 fails 1 'nowhere.safetensors' show "${images[@]}" --kind pca --weights nowhere.safetensors --out no.png
-fails 1 '1 masks for 2 images' show "${images[@]}" --kind overlay --masks voc/SegmentationClass/000000.png --out no.png
-# Folders are paired by places only where they hold as many: an image without a mask would shift all after it.
+# Masks and heat maps are an image's by their names, whatever the order and the number of files.
+fails 1 '1 of 2 images have no mask of their name among 1, the first 000001' \
+  show "${images[@]}" --kind overlay --masks voc/SegmentationClass/000000.png --out no.png
 mkdir some
 cp voc/SegmentationClass/00000{1,2,3,4,5,6}.png some
-fails 1 '6 masks for 8 images; expected one each' \
+fails 1 '1 of 3 images have no mask of their name among 6, the first 000000' \
   show voc/JPEGImages --count 3 --kind overlay --masks some --out no.png
-fails 1 '8 heat maps for 9 images; expected one each' \
-  show voc/JPEGImages "${images[0]}" --count 3 --kind overlay --heat voc/JPEGImages --out no.png
-fails 1 '8 masks for 8 images; expected one each, and in each folder as many' \
-  show voc/JPEGImages --count 3 --kind overlay --masks some voc/SegmentationClass/00000{0,7}.png --out no.png
-succeeds show voc/JPEGImages --count 3 --kind overlay --masks voc/SegmentationClass --out folders.png
+succeeds show voc/JPEGImages --count 3 --kind overlay --masks some voc/SegmentationClass/00000{0,7}.png --out folders.png
+succeeds show voc/JPEGImages --count 3 --kind overlay --masks voc/SegmentationClass --out all.png
+cmp folders.png all.png || fail "where masks lie changes which image they belong to"
+succeeds show "${images[@]}" --kind overlay --masks voc/SegmentationClass/00000{1,0}.png --out turned.png
+succeeds show "${images[@]}" --kind overlay --masks voc/SegmentationClass/00000{0,1}.png --out straight.png
+cmp turned.png straight.png || fail "the order of masks changes which image they belong to"
+# img1, img10, img2 sort otherwise than their masks.
+mkdir odd odd-masks
+for pair in 1:0 10:1 2:2; do
+  cp "voc/JPEGImages/00000${pair#*:}.jpg" "odd/img${pair%:*}.jpg"
+  cp "voc/SegmentationClass/00000${pair#*:}.png" "odd-masks/img${pair%:*}_mask.png"
+done
+succeeds show odd --count 3 --kind overlay --masks odd-masks --out odd.png
+succeeds show odd --count 3 --kind overlay --masks odd-masks/img{1,10,2}_mask.png --out named.png
+cmp odd.png named.png || fail "masks of folders are paired by order"
+# Names that do not fit leave the order of single files, which is said.
+cp voc/SegmentationClass/000000.png x.png
+cp voc/SegmentationClass/000001.png y.png
+succeeds show "${images[@]}" --kind overlay --masks x.png y.png --out order.png
+grep -q 'no mask is named after its image: paired in their order' out.txt || fail "pairing by order is not said"
 fails 1 'has 40 x 50 pixels, its image 32 x 32' show "${images[0]}" --kind overlay --heat one.png --out no.png
 fails 2 "one of --masks and --heat" show "${images[@]}" --kind overlay --out no.png
 [[ ! -e no.png ]] || fail "a picture was written in spite of an error"

@@ -164,6 +164,9 @@ class DefectFiles {
   /// The template of image i. Throws `ImageError`.
   [[nodiscard]] AnyImage load_template(Index i) const { return read_image(template_name(i), x_options.read); }
 
+  /// Image i alone. Throws `ImageError`.
+  [[nodiscard]] AnyImage load_image(Index i) const { return x_files.load(i); }
+
   /// Image i and its mask. Throws `ImageError` where the image cannot be read, `LabelError` where its mask cannot,
   /// `DataError` naming both where sizes differ, and for boxes that are no numbers.
   [[nodiscard]] LabelledImage load(Index i) const {

@@ -94,6 +94,10 @@ struct NamedAfter {
   std::vector<std::size_t> owner(files.size(), images.size());
   const auto take = [&](std::size_t image, const std::vector<const NamedAfter*>& best) {
     for (const NamedAfter* const named : best) {
+      if (owner[named->file] < images.size()) {
+        throw DataError(join(files[named->file], ": is the ", what, " of ", images[owner[named->file]], " and of ",
+                             images[image], " alike, by their names; expected ", what, "s in folders like the images'"));
+      }
       out.files[image].push_back(named->file);
       owner[named->file] = image;
     }
@@ -113,11 +117,6 @@ struct NamedAfter {
     for (const NamedAfter* const named : best) {
       if (named->form < 2 ? named != best.front() : named->key != best.front()->key)
         refuse_choice(images[i], best.front()->file, named->file);
-      if (owner[named->file] < images.size()) {
-        throw DataError(join(files[named->file], ": is the ", what, " of ", images[owner[named->file]], " and of ",
-                             images[i], " alike, by the end of their names; expected ", what,
-                             "s in folders like the images'"));
-      }
     }
     take(i, best);
   }

@@ -97,12 +97,12 @@ struct LabelShares {
   }
 };
 
-/// Throws `DataError` where labels cannot tell classes apart because they were left out: of two classes or more at
-/// most one has a pixel in `what`, and other pixels are void or of ids that no class claims.
+/// Throws `DataError` where labels tell nothing because they were left out: no class has a pixel in `what`, or of two
+/// classes or more only one, and other pixels are void or of ids that no class claims.
 inline void require_classes_seen(const LabelCensus& census, const ClassMap& classes, const std::string& what) {
   const LabelShares shares = LabelShares::of(census, classes);
   const std::string left_out = shares.text();
-  if (classes.classes() < 2 || shares.seen_classes > 1 || left_out.empty()) return;
+  if (left_out.empty() || (shares.seen_classes > 0 && (classes.classes() < 2 || shares.seen_classes > 1))) return;
   std::string ids;
   for (std::size_t id = 0; id < census.pixels.size(); ++id) {
     if (census.pixels[id] > 0) ids += join(ids.empty() ? "" : ",", id);
