@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
     // Whatever can be wrong with settings and images shows before hours of pretraining.
     const PilotSets sets = open_pilot_sets(s);
     require_usable(s);
-    const dssl::FolderClaim claim = claim_output_folder(s.out);
+    const dssl::FolderClaim claim = claim_output_folder(s.out, {"result.json", "report.html", "pretraining.txt"});
     if (const std::string few = dssl::few_bits_warning(dssl::ImagesOf(sets.normal)); !few.empty())
       print_error("dssl-defect-pilot", "warning: " + few);
     const std::string weights = s.pretrain_epochs > 0 ? pretrained(s, sets) : s.backbone.weights;

@@ -17,7 +17,9 @@ using namespace dssl::programs;
 
 int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   const Job job = line.job();
-  const dssl::FolderClaim claim = claim_output_folder(job.out);
+  const dssl::FolderClaim claim =
+      claim_output_folder(job.out, {"checkpoint.safetensors", "teacher.safetensors", "best.safetensors", "options.json",
+                                    "metrics.jsonl"});
   if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.checkpoint_path())) {
     throw dssl::FileError(
         job.checkpoint_path(),
@@ -27,8 +29,6 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
     throw dssl::FileError(job.best_path(),
                           "holds the best weights of an earlier run; --overwrite begins anew");
   }
-  // What a run that was killed left half written here.
-  for (const std::string& path : job.written_paths()) dssl::remove_abandoned(path);
   RunLog log(job, command);
   if (const std::string few = dssl::few_bits_warning(job.source); !few.empty()) log.warn(few);
   for (const std::string& option : line.without_effect()) {

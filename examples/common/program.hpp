@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <initializer_list>
 #include <new>
 #include <string>
 #include <string_view>
@@ -134,10 +135,15 @@ inline void prepare_output_folder(const std::string& path) {
   const AtomicFile trial(path + "/writable");  // never committed: leaves nothing behind
 }
 
-/// The same, and claims the folder for this process: a second run into it is refused. Throws `FileError`.
-[[nodiscard]] inline FolderClaim claim_output_folder(const std::string& path) {
+/// The same, and claims the folder for this process: a second run into it is refused. What a killed run left half
+/// written of `files` is removed. Throws `FileError`.
+[[nodiscard]] inline FolderClaim claim_output_folder(const std::string& path,
+                                                     std::initializer_list<const char*> files = {"result.json"}) {
   prepare_output_folder(path);
-  return FolderClaim(path);
+  FolderClaim claim(path);
+  remove_abandoned(path + "/writable");
+  for (const char* const file : files) remove_abandoned(path + "/" + file);
+  return claim;
 }
 
 /// A name as part of a file name.

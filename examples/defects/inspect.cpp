@@ -50,7 +50,7 @@ class Inspection {
       throw OptionError("false-alarms", x_settings.false_alarms, "above 0, below 1");
     x_open();
     x_scorer = make_scorer(x_settings);
-    const FolderClaim claim = claim_output_folder(x_settings.out);
+    const FolderClaim claim = claim_output_folder(x_settings.out, {"result.json", "scores.jsonl", "scores.csv", "bank.safetensors"});
     if (x_settings.maps) prepare_output_folder(x_settings.out + "/maps");
     x_describe();
     if (x_normal && x_settings.bank.empty()) x_learn();

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/image_codec.hpp>
@@ -86,11 +85,6 @@ struct Job {
   [[nodiscard]] std::string checkpoint_path() const { return out + "/checkpoint.safetensors"; }
   [[nodiscard]] std::string teacher_path() const { return out + "/teacher.safetensors"; }
   [[nodiscard]] std::string best_path() const { return out + "/best.safetensors"; }
-  /// Everything that a run writes anew beside what was there.
-  [[nodiscard]] std::vector<std::string> written_paths() const {
-    return {checkpoint_path(),       teacher_path(),     best_path(), out + "/options.json",
-            out + "/metrics.jsonl", out + "/writable"};
-  }
   /// What weights say of themselves.
   [[nodiscard]] std::map<std::string, std::string> weights_metadata(Index steps) const {
     return {{"arch", arch}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};

@@ -27,11 +27,13 @@ std::string warning(std::vector<AnyImage> images) { return few_bits_warning(Memo
 }  // namespace
 
 TEST_CASE("16-bit images of few bits are told with their largest value and a white level") {
-  CHECK(contains(warning({of_value<std::uint16_t>(4000), of_value<std::uint16_t>(4095)}), "the largest value is 4095 of 65535"));
+  CHECK(contains(warning({of_value<std::uint16_t>(4000), of_value<std::uint16_t>(4095)}), "2 of 2 looked at have no value above 4095 of 65535"));
   CHECK(contains(warning({of_value<std::uint16_t>(4095)}), "12 bits, say so (option 'white', 4095)"));
   CHECK(contains(warning({of_value<std::uint16_t>(16383)}), "(option 'white', 16383)"));
   CHECK(contains(warning({of_value<std::uint16_t>(9)}), "(option 'white', 255)"));
   CHECK(warning({of_value<std::uint16_t>(4095), of_value<std::uint16_t>(65535)}).empty());
+  CHECK(contains(warning({of_value<std::uint16_t>(4095), of_value<std::uint16_t>(65535), of_value<std::uint16_t>(90)}),
+                 "2 of 3 looked at have no value above 4095"));
   CHECK(warning({of_value<std::uint16_t>(16384)}).empty());
   CHECK(warning({of_value<std::uint8_t>(9), of_value<float>(0.01F)}).empty());
   CHECK(warning({of_value<std::uint16_t>(0)}).empty());

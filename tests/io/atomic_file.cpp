@@ -206,3 +206,18 @@ TEST_CASE("a folder is claimed by one process at a time, and a dead one's claim 
   REQUIRE_THROWS_AS(dssl::FolderClaim(folder / "none"), FileError);
   for (const int end : {ready[0], ready[1], go[0], go[1]}) ::close(end);
 }
+
+TEST_CASE("whether a file can be written shows before there is anything to write") {
+  const TemporaryFolder folder;
+  dssl::require_writable(folder / "new.bin");
+  REQUIRE(folder.entries() == 0);
+  write_text(folder / "old.bin", std::string_view("old"));
+  write_text(folder / "old.bin.tmp-7", std::string_view("a dead writer's"));
+  dssl::require_writable(folder / "old.bin");
+  REQUIRE(read_text(folder / "old.bin") == "old");
+  REQUIRE(folder.entries() == 1);
+  std::filesystem::create_directory(folder / "in");
+  REQUIRE(contains(thrown_by<FileError>([&] { dssl::require_writable(folder / "in"); }), "in: is a folder"));
+  REQUIRE(contains(thrown_by<FileError>([&] { dssl::require_writable(folder / "none/o.bin"); }),
+                   "none/o.bin: cannot open to write"));
+}

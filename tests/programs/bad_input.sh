@@ -34,6 +34,27 @@ pretrain --data some --epochs 1 --max-unreadable 0 --out none >out.txt 2>err.txt
 mkdir nothing
 fails 1 'nothing: the folder holds no images' pretrain --data nothing --out o
 fails 1 'nowhere: No such file' pretrain --data nowhere --out o
+mkdir others
+cp $images/00000{0..3}.jpg others
+mv others/000003.jpg others/d.jfif
+echo BM >others/a.bmp
+echo II >others/b.tif
+echo II >others/c.TIF
+succeeds pretrain --data others --epochs 1 --out others-out
+grep -q 'others, 4 images (left aside, as such files cannot be read: 1 .bmp, 2 .tif);' out.txt || fail "what is left aside is not said"
+rm others/*.j*
+fails 1 'others: the folder holds no images .*; of kinds that cannot be read: 1 .bmp, 2 .tif' pretrain --data others --out o
+# Lists as editors and shells write them, by one rule for all programs.
+(cd some && ls 0*.jpg >names.txt)
+{ printf '\xef\xbb\xbf'; sed 's/$/ 7\r/' some/names.txt; echo '# all'; } >some/bom.lst
+iconv -f utf8 -t utf16 some/bom.lst >some/utf16.txt
+for list in bom.lst utf16.txt; do
+  succeeds pretrain --data some/$list --epochs 1 --out "list-$list"
+  grep -q ' 20 images;' out.txt || fail "$list does not list 20 images"
+done
+echo '~/a.jpg' >list.txt
+fails 1 "list.txt: none of its 1 line names a file; the first is '~/a.jpg'" pretrain --data list.txt --out o
+fails 1 'is no list: line 1 holds a byte 0' pretrain --data some/000000.jpg --out o
 echo '# no lines' >list.txt
 fails 1 'list.txt: the list names no images' pretrain --data list.txt --out o
 fails 1 "cannot read the split 'tset'; available: train, val" pretrain --data voc --split tset --out o
@@ -49,6 +70,10 @@ mkdir sizes
 cp $images/000000.jpg sizes
 succeeds pretrain --data sizes --epochs 1 --out sizes-out
 
+# An image that is too large is passed over like one that cannot be read.
+warns 2 'large.png: has 10000 x 10000 pixels; expected at most 1000000|an unreadable image was passed over' \
+  pretrain --data sizes --epochs 1 --largest-pixels 1000000 --out limited
+
 # Batches and points that nothing could hold are refused before anything is laid out.
 fails 1 'has 8 images, but an update takes' "$programs/dssl-pretrain" "${scenes[@]}" --arch nano8 --batch 100000000 --out o
 fails 2 'fewer images or points: the views would have .* tokens' pretrain "${scenes[@]}" --points 1000000000 --out o
@@ -60,11 +85,23 @@ fails 1 'SegmentationClass/000001.png: the mask has 31 x 32 pixels, its image .*
   segment --data mismatch --weights random --classes 3 --out o
 cp -r voc torn
 head -c 60 voc/SegmentationClass/000041.png >torn/SegmentationClass/000041.png
-warns 1 'skipped: .*000041.png' segment --data torn --weights random --classes 3 --out torn-out
-grep -q '1 of 4 images could not be read' out.txt || fail "an evaluation over fewer images does not say so"
-[[ $(value torn-out/result.json unreadable) == 1 ]] || fail "an unreadable mask is not counted"
+warns 1 'skipped: .*SegmentationClass/000041.png' segment --data torn --weights random --classes 3 --out torn-out
+grep -q '1 of 4 masks could not be read' out.txt || fail "an evaluation over fewer images does not say so"
+[[ $(value torn-out/result.json unreadable) == 1 && $(value torn-out/result.json unreadable_masks) == 1 ]] || fail "an unreadable mask is not counted"
 fails 2 '--size is 63; expected' "$programs/dssl-segment" --arch nano8 --data voc --weights random --classes 3 --size 63 --out o
-fails 2 '--only is 7; expected' segment --data voc --weights random --classes 3 --only 7 --out o
+fails 1 'no class has a labelled pixel, and 100.0 % of pixels void \(0, 1, 2\)' \
+  segment --data voc --weights random --classes 3 --only 7 --out o
+fails 2 '--void' segment --data voc --weights random --classes 3 --void nothing --out o
+# Ids that no class claims are said; a split that is also the evaluation's is said, one that overlaps is refused.
+warns 1 'of pixels of ids that no class claims \(2\): neither learned nor scored' \
+  segment --data voc --weights random --classes 2 --out unclaimed
+above "$(value unclaimed/result.json labels evaluation unclaimed_share)" 0.001 "share of ids that no class claims"
+warns 1 'the training images \(val\) and the images of the evaluation \(val\) are the same files' \
+  segment --data voc --weights random --classes 3 --train val --out same
+cp -r voc overlapping
+echo 000000 >>overlapping/ImageSets/Segmentation/val.txt
+fails 1 'JPEGImages/000000.jpg: is among the training images \(train\) and the images of the evaluation \(val\) \(1 of 5 are\)' \
+  segment --data overlapping --weights random --classes 3 --out o
 echo 'a file' >plain
 fails 1 'plain' segment --data voc --weights random --classes 3 --out plain/out
 
@@ -100,6 +137,13 @@ fails 1 'file: ' pretrain "${scenes[@]}" --out file
 ! grep -q images/s out.txt || fail "training began though the output cannot be written"
 full() { pretrain "${scenes[@]}" --epochs 1 --out full >/dev/full; }
 [[ ! -w /dev/full ]] || fails 1 'standard output: cannot be written' full
+
+# What a killed run left half written is removed, and nothing else.
+mkdir left
+for name in checkpoint.safetensors.tmp-1 teacher.safetensors.tmp-77-1 notes.tmp-1; do echo half >left/$name; done
+succeeds pretrain "${scenes[@]}" --epochs 1 --out left
+[[ $(ls -A left | tr '\n' ' ') == 'checkpoint.safetensors metrics.jsonl notes.tmp-1 options.json teacher.safetensors ' ]] ||
+  fail "what a killed run left is not removed, or more than that: $(ls -A left)"
 
 # A run that is there already is not begun anew, nor does a damaged or foreign checkpoint cost it anything.
 succeeds pretrain "${scenes[@]}" --epochs 2 --max-steps 5 --out run

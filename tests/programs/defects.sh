@@ -34,10 +34,14 @@ again() { "$programs/dssl-defects" --weights random --bank run/bank.safetensors 
 fails 2 "--false-alarms is 0.2; expected 0.1, for which the threshold of run/bank.safetensors" again --false-alarms 0.2 --out o
 succeeds again --false-alarms 0.1 --out same
 [[ $(value same/result.json calibrated) == "$(value again/result.json calibrated)" ]] || fail "the bank's own rate gives another threshold"
-succeeds again --calibrate set/test/good --false-alarms 0.2 --out rate
+# Normal images that neither the bank nor the test holds.
+"$tools/dssl_make_inspection" more 30 24 1
+mkdir later
+cp more/test/good/{12..23}.png later
+succeeds again --calibrate later --false-alarms 0.2 --out rate
 [[ $(value rate/result.json calibrated promised_false_alarms) == 0.2 ]] || fail "the rate that was given does not win"
 [[ $(value rate/result.json settings false_alarms) == 0.2 ]] || fail "the settings name another rate"
-succeeds again --calibrate set/test/good --out banks
+succeeds again --calibrate later --out banks
 [[ $(value banks/result.json calibrated promised_false_alarms) == 0.1 ]] || fail "without one the rate is not the bank's"
 succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --out other
 fails 1 'bank.safetensors: was made with other weights' \
@@ -94,7 +98,49 @@ mkdir short
 "$make_image" short/00.png 3 3 1
 mkdir -p wrong/spot
 cp short/00.png wrong/spot
-fails 1 'the mask has 3 x 3 pixels' defects "${bank[@]}" --normal set/normal --test set/test --masks wrong --out o
+fails 1 'the mask has 3 x 3 pixels' \
+  defects "${bank[@]}" --normal set/normal --test set/test --masks wrong --missing-is-normal --out o
+
+# Sets that must have no image in common.
+fails 1 'set/normal/00.png: is among the normal images to learn from \(--normal\) and the normal images to calibrate with' \
+  defects "${bank[@]}" --normal set/normal --calibrate set/normal --test set/test --out o
+fails 1 'good/00.png: is among the normal images to calibrate with and the images to score' \
+  again --calibrate set/test/good --out o
+mkdir linked
+ln -s ../set/normal/07.png linked/a.png
+fails 1 'linked/a.png: is among the normal images to learn from' defects "${bank[@]}" --normal set/normal --test linked --out o
+
+# Masks under other names and endings are found; those that are missing are an error where labels tell of a defect.
+figures() { value "$1/result.json" pixels; }
+succeeds defects "${bank[@]}" --normal set/normal "${test[@]}" --out plain-masks
+mkdir -p odd/spot
+for i in 00 01 02 03; do cp set/masks/spot/$i.png odd/spot/${i}_GT.PNG; done
+for i in 04 05 06; do mkdir odd/spot/$i; cp set/masks/spot/$i.png odd/spot/$i/000.png; done
+cp set/masks/spot/07.png odd/spot/07-mask.png
+succeeds defects "${bank[@]}" --normal set/normal --test set/test --masks odd --out odd-masks
+grep -q '8 of 20 images have a mask, 12 have none and count as normal' out.txt || fail "who has a mask is not said"
+[[ $(figures odd-masks) == "$(figures plain-masks)" ]] || fail "other names of masks give other figures"
+(cd set && find test -name '*.png' | sort >list.txt)
+succeeds defects "${bank[@]}" --normal set/normal --test set/list.txt --masks set/masks --out listed
+[[ $(figures listed) == "$(figures plain-masks)" ]] || fail "a list from further up finds other masks"
+rm odd/spot/03_GT.PNG
+fails 1 '1 of 8 images whose label tells of a defect have no mask in odd, the first set/test/spot/03.png' \
+  defects "${bank[@]}" --normal set/normal --test set/test --masks odd --out o
+warns 1 '1 images whose label tells of a defect have no mask and count as normal' \
+  defects "${bank[@]}" --normal set/normal --test set/test --masks odd --missing-is-normal --out borne
+mkdir empty-masks
+fails 1 '8 of 8 images whose label tells of a defect have no mask' \
+  defects "${bank[@]}" --normal set/normal --test set/test --masks empty-masks --out o
+
+# A mask that cannot be read is said to be that, and counted apart; pictures that cannot be read are counted.
+cp -r set/masks torn-masks
+echo 'no picture' >torn-masks/spot/02.png
+cp -r set/test with-others
+echo 'BM' >with-others/good/50.bmp
+warns 2 'skipped: .*torn-masks/spot/02.png: not a PNG|1 images were not scored, as their masks cannot be read' \
+  defects "${bank[@]}" --normal set/normal --test with-others --masks torn-masks --out torn
+grep -q 'left aside, as such files cannot be read: 1 .bmp' out.txt || fail "a picture that is left aside is not said"
+[[ $(value torn/result.json unreadable_masks) == 1 && $(value torn/result.json scored) == 19 ]] || fail "an unreadable mask is not counted"
 echo 'no picture' >set/test/good/text.png
 status=0
 defects "${bank[@]}" --normal set/normal "${test[@]}" --out skipped >out.txt 2>err.txt || status=$?

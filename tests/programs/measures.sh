@@ -56,7 +56,8 @@ fails 2 '--layer-decay' few --layer-decay 2 --out o
 # A folder a class, one way, one rate without held-out images.
 mkdir folders
 cp -r set/test folders/train
-succeeds classify --train folders/train --test folders/train --by linear --rates 0.1 --hold-out 0 --epochs 5 --out folder
+warns 1 'the training images and the test images are the same files' \
+  classify --train folders/train --test folders/train --by linear --rates 0.1 --hold-out 0 --epochs 5 --out folder
 [[ $(value folder/result.json training_images) == 48 && $(value folder/result.json | grep -c knn) -eq 0 ]] ||
   fail "not the images, or more ways than were asked for"
 
@@ -87,6 +88,11 @@ succeeds retrieve --data synthetic --scenes 4 --val-scenes 2 --scene-size 32 --s
 fails 1 "available: train, val" retrieve --data voc --train tset --classes 3 --out o
 fails 2 'classes' retrieve --data voc --out o
 fails 1 'clusters|patches' retrieve --data voc --classes 3 --by clusters --clusters 1000 --out o
+
+# Overlap of training and test is refused.
+head -n 3 test.txt | cat train.txt - >overlapping.txt
+fails 1 'is among the training images and the test images \(3 of 24 are\)' \
+  classify --train overlapping.txt --test test.txt --by knn --out o
 
 # Features: the same numbers in both formats, several sizes and blocks, unreadable images.
 features() { "$programs/dssl-features" --arch nano8 --channels 1 --weights random --data test.txt --images set/test --threads 1 "$@"; }

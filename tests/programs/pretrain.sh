@@ -49,6 +49,43 @@ steps=$(wc -l <stopped/metrics.jsonl)
 succeeds pretrain "${scenes[@]}" --epochs 100000 --max-steps 2 --out stopped --resume
 [[ $(wc -l <stopped/metrics.jsonl) -eq $((steps + 2)) ]] || fail "the stopped run does not go on where it stopped"
 
+# The end of a terminal and USR1 likewise; a second run into the folder is refused while the first lives, not after.
+for signal in HUP USR1; do
+  "$programs/dssl-pretrain" "${tiny[@]}" "${scenes[@]}" --epochs 100000 --out "ended-$signal" >out.txt 2>err.txt &
+  process=$!
+  for _ in $(seq 200); do
+    [[ $(cat ended-$signal/metrics.jsonl 2>/dev/null | wc -l) -ge 2 ]] && break
+    sleep 0.05
+  done
+  status=0
+  pretrain "${scenes[@]}" --epochs 1 --overwrite --out ended-$signal >second.txt 2>&1 || status=$?
+  [[ $status -eq 1 ]] || fail "status $status of a second run into a folder that is in use"
+  grep -q "ended-$signal: is in use by another run (process $process)" second.txt || fail "a folder in use is not named"
+  kill -$signal $process
+  status=0
+  wait $process || status=$?
+  [[ $status -eq 130 ]] || fail "status $status after $signal"
+  [[ -s ended-$signal/checkpoint.safetensors ]] || fail "no checkpoint after $signal"
+done
+"$programs/dssl-pretrain" "${tiny[@]}" "${scenes[@]}" --epochs 100000 --out killed >out.txt 2>err.txt &
+process=$!
+for _ in $(seq 200); do
+  [[ $(cat killed/metrics.jsonl 2>/dev/null | wc -l) -ge 2 ]] && break
+  sleep 0.05
+done
+kill -KILL $process
+wait $process 2>/dev/null || true
+[[ -e killed/.lock ]] || fail "a killed run leaves no lock to be an obstacle"
+succeeds pretrain "${scenes[@]}" --epochs 1 --overwrite --out killed
+
+# Nobody reads the progress any more: the run goes on to its end.
+pretrain "${scenes[@]}" --epochs 30 --out unread 2>err.txt | head -n 1 >out.txt
+[[ $(wc -l <unread/metrics.jsonl) -eq 120 && -s unread/teacher.safetensors ]] || fail "a run ends as nobody reads its progress"
+
+# A limit on files ends a run with one line that names the file.
+small() { (ulimit -f 4; pretrain "$@"); }
+fails 1 'limited/.*: cannot write: File too large' small "${scenes[@]}" --epochs 100 --out limited
+
 # From a VOC folder to a report.
 succeeds "$programs/dssl-scenes" --out voc --train 8 --val 4 --size 32 --classes 3
 succeeds pretrain --data voc --split train --recipe dino --epochs 1 --out dino

@@ -504,5 +504,11 @@ TEST_CASE("a checkpoint that cannot be written is an error that names the file")
   TrainerOptions options = tiny_options();
   options.checkpoint = "/proc/no-such-folder/checkpoint.safetensors";
   Trainer<Tiny, Cpu> trainer(options);
+  int steps = 0;
+  trainer.on_step([&](const StepReport&) {
+    ++steps;
+    return proceed;
+  });
   CHECK_THAT(message_of([&] { trainer.fit(NoiseImages(8)); }), Catch::Contains("/proc/no-such-folder"));
+  CHECK(steps == 0);  // before an epoch is spent on what cannot be kept
 }

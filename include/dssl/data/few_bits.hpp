@@ -16,13 +16,14 @@ namespace dssl {
 
 /// What to warn of where 16-bit images use few bits; empty where they do not, or there are none.
 ///
-/// Looks at up to `count` images spread over the source, and warns where the largest value of all 16-bit ones is
-/// below 2^14: cameras give 10, 12 or 14 bits. Images that cannot be read are passed over. Cost: reading them.
+/// Looks at up to `count` images spread over the source, and warns where most of the 16-bit ones have no value from
+/// 2^14 on: cameras give 10, 12 or 14 bits, while a single image may just be dark. Images that cannot be read are passed over. Cost: reading them.
 /// Test: tests/data/few_bits.cpp.
 template <ImageSource Source>
 [[nodiscard]] std::string few_bits_warning(const Source& source, Index count = 4) {
   const Index looks = std::min(count, static_cast<Index>(source.size()));
   Index deep = 0;
+  Index few = 0;
   std::uint16_t largest = 0;
   for (Index n = 0; n < looks; ++n) {
     try {
@@ -30,16 +31,19 @@ template <ImageSource Source>
       const auto* const words = std::get_if<Image<std::uint16_t>>(&image);
       if (words == nullptr || words->empty()) continue;
       ++deep;
-      largest = std::max(largest, *std::max_element(words->pixels().begin(), words->pixels().end()));
+      const std::uint16_t own = *std::max_element(words->pixels().begin(), words->pixels().end());
+      if (own >= 1U << 14U) continue;
+      ++few;
+      largest = std::max(largest, own);
     } catch (const ImageError&) {
       continue;
     }
   }
-  if (deep == 0 || largest >= 1U << 14U || largest == 0) return {};
+  if (2 * few <= deep || largest == 0) return {};
   const int bits = std::max(8, static_cast<int>(std::bit_width(static_cast<unsigned>(largest))));
-  return join("16-bit images use few bits: of ", deep, " looked at the largest value is ", largest,
-              " of 65535, nearly black to a network; if their white is that of ", bits, " bits, say so (option 'white', ",
-              (1 << bits) - 1, ")");
+  return join("16-bit images use few bits: ", few, " of ", deep, " looked at have no value above ", largest,
+              " of 65535, nearly black to a network; if their white is that of ", bits,
+              " bits, say so (option 'white', ", (1 << bits) - 1, ")");
 }
 
 }  // namespace dssl

@@ -67,7 +67,8 @@ class VocFolder {
   [[nodiscard]] AnyImage load_image(Index i) const { return read_image(name(i), x_options.read); }
 
   /// Image i and its mask.
-  /// Throws `ImageError` if the image cannot be read, `LabelError` if its mask cannot, `DataError` naming both files if their sizes differ.
+  /// Throws `ImageError` if the image cannot be read, `LabelError` if its mask cannot, `DataError` naming both
+  /// files if their sizes differ.
   [[nodiscard]] LabelledImage load(Index i) const {
     LabelledImage pair{load_image(i), read_mask(mask_name(i), x_options.read)};
     if (height(pair.image) != pair.mask.height() || width(pair.image) != pair.mask.width()) {

@@ -149,8 +149,8 @@ inline void write_bytes(const std::string& path, std::span<const std::byte> byte
   file.commit();
 }
 
-/// Removes what killed processes left of `AtomicFile`s of this path: `<path>.tmp-<digits>`, `<path>.tmp-<digits>-<digits>`.
-/// A file that is still being written is locked by its process, on this machine or another, and stays; so does
+/// Removes what killed processes left of `AtomicFile`s of this path: `<path>.tmp-<digits>`, or with another
+/// `-<digits>` behind it. A file that is still being written is locked by its process, on this machine or another, and stays; so does
 /// every file of another name. Returns how many were removed. Test: tests/io/atomic_file.cpp.
 inline int remove_abandoned(const std::string& path) {
   const std::string folder = detail::folder_of(path);
@@ -180,6 +180,17 @@ inline int remove_abandoned(const std::string& path) {
     if (detail::lock_file(open.get()) && ::unlink(file.c_str()) == 0) ++removed;
   }
   return removed;
+}
+
+/// Throws `FileError` where an `AtomicFile` of this path could not be committed: its folder is missing or may not be
+/// written, or a folder lies at the path. What killed processes left of it is removed first. Nothing at the path
+/// changes. Test: tests/io/atomic_file.cpp.
+inline void require_writable(const std::string& path) {
+  remove_abandoned(path);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
+    throw FileError(path, "is a folder; expected the name of a file to write");
+  const AtomicFile trial(path);  // never committed: leaves nothing behind
 }
 
 /// Claims a folder for this process: another that tries is refused in words. The claim ends with the object, and

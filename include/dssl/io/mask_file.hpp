@@ -28,8 +28,9 @@ namespace dssl {
 /// What is marked in an image: 1, and 0 elsewhere (H,W,1).
 struct MarkedMask {
   Image<std::uint8_t> mask;
-  Index values = 0;     ///< different values in the file
-  bool between = false; ///< it holds many, as a mask does that was a JPEG or was resized: half of the largest parts them
+  Index values = 0;  ///< different values in the file
+  /// It holds many, as a mask does that was a JPEG or was resized: half of the largest parts them.
+  bool between = false;
 };
 
 namespace detail {

@@ -36,7 +36,8 @@ enum class Orientation : std::uint8_t {
 [[nodiscard]] inline Orientation exif_orientation(std::span<const std::byte> data) {
   constexpr std::string_view head("Exif\0\0", 6);
   if (data.size() >= head.size() &&
-      std::equal(head.begin(), head.end(), data.begin(), [](char c, std::byte b) { return static_cast<std::byte>(c) == b; })) {
+      std::equal(head.begin(), head.end(), data.begin(),
+                 [](char c, std::byte b) { return static_cast<std::byte>(c) == b; })) {
     data = data.subspan(head.size());
   }
   const auto at = [&](std::size_t i) { return std::to_integer<std::uint32_t>(data[i]); };

@@ -112,7 +112,8 @@ struct StoredPart {
 /// and the patches' rows. Other tensors of the file (heads, optimisers, other networks) are ignored, but none of the
 /// backbone's own: a file with layer scale, register tokens or more blocks holds another network. `prefix`: what
 /// stands before the names; by default `backbone_prefix`. Throws `CheckpointError` naming what is missing,
-/// misshapen (with both shapes) or of another network; flat is unchanged then. Test: checkpoints.safetensors (tests/features/features.cpp).
+/// misshapen (with both shapes) or of another network; flat is unchanged then. Test:
+/// checkpoints.safetensors (tests/features/features.cpp).
 template <std::floating_point T, TensorLayout L>
 LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const SafetensorsFile& file,
                              std::optional<std::string> prefix = std::nullopt) {

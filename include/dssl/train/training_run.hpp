@@ -20,6 +20,7 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/optim/schedule.hpp>
 #include <dssl/train/checkpoint.hpp>
@@ -104,7 +105,7 @@ class TrainingRun {
   /// more with them: weights that an update threw so far that the loss is not finite any more replace nothing.
   /// Throws `DataError` (too few images, or too many unreadable ones; a checkpoint of the steps made is written),
   /// `NonFiniteError` (a loss or gradient that is not finite; it changed no weight, and the checkpoint is the one
-  /// before), `FileError` (checkpoint).
+  /// before), `FileError` (a checkpoint that cannot be written: before the first step where that shows then).
   RunSummary fit(const SourceView& source, std::stop_token token = {}) {
     if (x_recipe.empty()) throw Error("fit: this trainer was moved from and has nothing left to train");
     const auto began = x_clock::now();
@@ -115,12 +116,13 @@ class TrainingRun {
       throw DataError(join("the run was begun on ", x_position.dataset_images, " images, but the data now has ",
                            source.size()));
     }
+    // Not after an epoch.
+    if (!x_options.checkpoint.empty()) require_writable(x_options.checkpoint);
     x_position.dataset_images = source.size();
     const Schedules schedules = x_schedules(epoch_steps);
     const Index steps = x_options.epochs * epoch_steps;
 
-    SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
-    if (skips.max_bad_share == 0) skips.min_bad = 0;  // none is none
+    const SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
     SkipCounter skipped(skips, [this](std::string_view name, std::string_view message) {
       // Messages about files begin with their path already.
       x_warn(message.starts_with(name) ? join("skipped ", message) : join("skipped ", name, ": ", message));
