@@ -185,6 +185,8 @@ struct LabelledSets {
   };
   sets.train = open_split(s.train);
   sets.val = open_split(s.val);
+  // What holds for both splits is told once.
+  sets.warnings.erase(std::unique(sets.warnings.begin(), sets.warnings.end()), sets.warnings.end());
   if (const std::string same = same_or_apart(sets.train, "the training images (" + s.train + ")", sets.val,
                                              "the images of the evaluation (" + s.val + ")");
       !same.empty()) {
