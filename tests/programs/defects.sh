@@ -99,7 +99,7 @@ mkdir short
 mkdir -p wrong/spot
 cp short/00.png wrong/spot
 fails 1 'the mask has 3 x 3 pixels' \
-  defects "${bank[@]}" --normal set/normal --test set/test --masks wrong --missing-is-normal --out o
+  defects "${bank[@]}" --normal set/normal --test set/test --masks wrong --good none --out o
 
 # Sets that must have no image in common.
 fails 1 'set/normal/00.png: is among the normal images to learn from \(--normal\) and the normal images to calibrate with' \

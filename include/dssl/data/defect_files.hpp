@@ -149,7 +149,8 @@ class DefectFiles {
       if (!x_labels_tell || (met & x_loaded) == 0) continue;
       const bool marked = (met & x_marked) != 0;
       if (marked && x_is_good(i) && out.marked_good++ == 0) out.first = name(i);
-      if (!marked && !x_is_good(i) && out.empty_defects++ == 0) first_empty = i;
+      const bool has_truth_of_its_own = !x_pairs.files[static_cast<std::size_t>(i)].empty();
+      if (!marked && has_truth_of_its_own && !x_is_good(i) && out.empty_defects++ == 0) first_empty = i;
     }
     if (out.marked_good == 0 && first_empty >= 0) out.first = name(first_empty);
     return out;
