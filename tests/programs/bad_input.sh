@@ -47,7 +47,7 @@ fails 1 'others: the folder holds no images .*; of kinds that cannot be read: 1 
 # Lists as editors and shells write them, by one rule for all programs.
 (cd some && ls 0*.jpg >names.txt)
 { printf '\xef\xbb\xbf'; sed 's/$/ 7\r/' some/names.txt; echo '# all'; } >some/bom.lst
-iconv -f utf8 -t utf16 some/bom.lst >some/utf16.txt
+iconv -f utf8 -t utf16 some/names.txt >some/utf16.txt
 for list in bom.lst utf16.txt; do
   succeeds pretrain --data some/$list --epochs 1 --out "list-$list"
   grep -q ' 20 images;' out.txt || fail "$list does not list 20 images"
