@@ -44,6 +44,20 @@ concept SegmentationSource = NamedSamples<S> && requires(const S& source, Index 
   { source.load(i) } -> std::same_as<LabelledImage>;
 };
 
+/// True; where a type is no `ImageSource`, a sentence says why.
+template <class S>
+inline constexpr bool gives_images = [] {
+  static_assert(NamedSamples<S>,
+                "a source of images needs size() const and name(i) const, see ImageSource in dssl/data/source.hpp");
+  static_assert(!SegmentationSource<S>,
+                "this source gives images with masks; to train on its images say dssl::ImagesOf{source}");
+  static_assert(requires(const S& source, Index i) { source.load(i); } || !requires(S& source, Index i) { source.load(i); },
+                "load(i) of a source must be const: loaders call it from several threads at once");
+  static_assert(SegmentationSource<S> || ImageSource<S>,
+                "load(i) const of a source of images must give a dssl::AnyImage, see ImageSource in dssl/data/source.hpp");
+  return true;
+}();
+
 /// Images that are in memory already.
 class MemoryImages {
  public:

@@ -19,6 +19,19 @@
 
 namespace dssl {
 
+namespace detail {
+
+/// The second argument of a trainer, or a sentence.
+template <class B>
+struct BackendOfTrainer {
+  static_assert(Backend<B>,
+                "Trainer<Recipe, Backend>: the second argument is no backend; say dssl::Cpu, dssl::Cuda or "
+                "dssl::Reference<double>, or see Backend in dssl/backend/concept.hpp");
+  using type = B;
+};
+
+}  // namespace detail
+
 /// Trains a recipe on a backend.
 ///
 ///   dssl::Trainer<dssl::DenseDino, dssl::Cpu> trainer{{.epochs = 100, .batch = 64}};
@@ -27,8 +40,8 @@ namespace dssl {
 ///
 /// What a run computes depends on the options, the images and the recipe alone: not on the number of threads, nor
 /// on where it was interrupted and resumed. An object is for one thread at a time.
-template <class RecipeT, Backend B>
-class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
+template <class RecipeT, class B>
+class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::BackendOfTrainer<B>::type> {
   using x_Run = TrainingRun<NetworkKindOf<RecipeT>, B>;
 
  public:
@@ -65,8 +78,9 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
             network_config<Recipe>()) {}
 
   /// `TrainingRun::fit` on any source of images.
-  template <ImageSource Source>
+  template <class Source>
   RunSummary fit(const Source& source, std::stop_token token = {}) {
+    static_assert(gives_images<Source>);
     return x_Run::fit(SourceView(source), std::move(token));
   }
 

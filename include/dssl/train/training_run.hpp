@@ -1,8 +1,9 @@
 // The training run of a kind of network: samples in, steps, reports, checkpoints.
-// Tests: tests/train/trainer.cpp.
+// Tests: tests/train/trainer.cpp, tests/train/moved_from.cpp.
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -72,6 +73,19 @@ class TrainingRun {
   void on_step(std::function<Continue(const StepReport&)> callback) { x_on_step = std::move(callback); }
   /// Called after the last step of every epoch, with that step's report.
   void on_epoch(std::function<Continue(const StepReport&)> callback) { x_on_epoch = std::move(callback); }
+  /// For functions that cannot be called so: says what is wanted.
+  template <class Callback>
+    requires(!std::constructible_from<std::function<Continue(const StepReport&)>, Callback>)
+  void on_step(const Callback& /*callback*/) {
+    static_assert(std::constructible_from<std::function<Continue(const StepReport&)>, Callback>,
+                  "on_step: the function must take a const dssl::StepReport& and return dssl::proceed or dssl::stop");
+  }
+  template <class Callback>
+    requires(!std::constructible_from<std::function<Continue(const StepReport&)>, Callback>)
+  void on_epoch(const Callback& /*callback*/) {
+    static_assert(std::constructible_from<std::function<Continue(const StepReport&)>, Callback>,
+                  "on_epoch: the function must take a const dssl::StepReport& and return dssl::proceed or dssl::stop");
+  }
   /// Called with a sentence for everything worth knowing that is no error: skipped images, signs of collapse.
   void on_warning(std::function<void(std::string_view)> callback) { x_on_warning = std::move(callback); }
 
