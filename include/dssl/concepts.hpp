@@ -110,7 +110,7 @@ concept TokenScheme = requires {
 /// `PlansViews` (dssl/views/view_pack.hpp) can have its views rendered by the backend.
 template <class X>
 concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plans, Index i, const RandomKey& key,
-                                 const AnyImage& image, std::span<float> out, typename X::Workspace& workspace) {
+                                 const AnyImageView& image, std::span<float> out, typename X::Workspace& workspace) {
   typename X::Plan;
   typename X::Workspace;
   plans.front().map;  // a ViewMap (dssl/views/geometry.hpp): points follow the view through it

@@ -252,13 +252,13 @@ class TrainingRun {
       SampleViews out;
       const Index wanted = (*order)(epoch, number % epoch_images);
       const auto matching = x_matching{source, x_making.shape.channels};
-      const AnyImage image = load_readable(out.skipped, out.index, matching, wanted, skips);
+      const HeldImage image = load_readable(out.skipped, out.index, matching, wanted, skips);
       // Keyed by the sample that was asked for: a stand-in seen twice in an epoch gets views of its own.
       const RandomKey key{.seed = x_options.seed,
                           .epoch = static_cast<std::uint32_t>(epoch),
                           .sample = static_cast<std::uint64_t>(wanted)};
       out.index = wanted;
-      (packed ? x_making.make_packed : x_making.make)(out, image, key);
+      (packed ? x_making.make_packed : x_making.make)(out, image.view(), key);
       return out;
     };
     const LoaderOptions loading{
@@ -273,7 +273,7 @@ class TrainingRun {
     Index channels;
     [[nodiscard]] Index size() const { return source.size(); }
     [[nodiscard]] std::string name(Index i) const { return source.name(i); }
-    [[nodiscard]] AnyImage load(Index i) const { return with_channels(source.load(i), channels, source.name(i)); }
+    [[nodiscard]] HeldImage load(Index i) const { return with_channels(source.hold(i), channels, source.name(i)); }
   };
 
   /// What renders the views of a run; nothing where the host makes them.
