@@ -1,4 +1,5 @@
-// A trainer that was moved from.
+// What a run of a step or two tells: its summary, and what a trainer that was moved from says.
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -18,8 +19,8 @@ constexpr ViTConfig size{.image = 16, .patch = 8, .width = 16, .depth = 1, .head
 constexpr HeadConfig head{.hidden = 16, .bottleneck = 8, .prototypes = 8};
 using Small = Trainer<DenseDino::with_backbone<ViT<size>>::with_head<ProjectionHead<head>>, Cpu>;
 
-Small small_trainer() {
-  TrainerOptions options{.epochs = 1, .batch = 2, .stochastic_depth = 0};
+Small small_trainer(Index epochs = 1) {
+  TrainerOptions options{.epochs = epochs, .batch = 2, .stochastic_depth = 0};
   options.views.locals = 1;
   options.views.global_size = options.views.local_size = {16, 16};
   options.optimiser.warmup_epochs = 0;
@@ -36,4 +37,19 @@ TEST_CASE("A trainer that was moved from refuses to fit, and the one it was move
   const RunSummary summary = second.fit(images);
   CHECK(summary.finished);
   CHECK(summary.steps == 1);
+}
+
+TEST_CASE("A run's summary holds the loss of its last step", "[trainer]") {
+  const MemoryImages images({Image<float>(20, 20, 3), Image<float>(24, 20, 3)});
+  Small trainer = small_trainer(2);
+  double last = 0;
+  trainer.on_step([&](const StepReport& report) {
+    last = report.loss;
+    return proceed;
+  });
+  const RunSummary summary = trainer.fit(images);
+  CHECK(summary.steps == 2);
+  CHECK(last > 0);
+  CHECK(summary.loss == last);
+  CHECK(std::isnan(trainer.fit(images).loss));  // nothing was left to do
 }

@@ -55,23 +55,17 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
 
   /// Allocates everything the run needs and draws the initial weights.
   ///
-  /// `points` and `views`: samplers and view generators with run-time numbers of their own; left out, views are made
-  /// from `options.views` where the recipe's generator takes `MultiCropOptions`. `sizes`: in the place of the recipe's
-  /// own; `options.channels` and `options.prototypes` have the last word.
+  /// `points`: a sampler with run-time numbers of its own. Views are made by a generator that is made from
+  /// `options.views` where the recipe's takes `MultiCropOptions`, and without arguments otherwise.
   /// Throws `OptionError` naming the field.
   explicit Trainer(TrainerOptions options = {}, const B& backend = B{}, const Points& points = Points{})
       : Trainer(std::move(options), backend, points, network_config<Recipe>()) {}
+  /// The same with sizes in the place of the recipe's own; `options.channels` and `options.prototypes` have the last
+  /// word.
   Trainer(TrainerOptions options, const B& backend, const Points& points, const Sizes& sizes)
-      : Trainer(
-            x_checked(std::move(options)), backend, points,
-            [](const TrainerOptions& checked) {
-              if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
-                return Views(checked.views);
-              } else {
-                return Views{};
-              }
-            },
-            sizes) {}
+      : Trainer(x_checked(std::move(options)), backend, points, x_views_of, sizes) {}
+  /// The same with a view generator of your own making: `options.views` has no say then, and a checkpoint knows of it
+  /// the member `name` alone, so that a resumed run gets the same one is yours to see to.
   Trainer(TrainerOptions options, const B& backend, const Points& points, const Views& views)
       : Trainer(
             x_checked(std::move(options)), backend, points, [&views](const TrainerOptions&) { return views; },
@@ -96,6 +90,14 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
                 sizes.with(checked.channels, checked.prototypes)) {}
   Trainer(const TrainerOptions& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
       : x_Run(checked, backend, making, sizes, describe_recipe<Recipe>(sizes, making.shape.points)) {}
+
+  static Views x_views_of(const TrainerOptions& checked) {
+    if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
+      return Views(checked.views);
+    } else {
+      return Views{};
+    }
+  }
 
   static TrainerOptions x_checked(TrainerOptions options) {
     options.validate();

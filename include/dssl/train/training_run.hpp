@@ -1,11 +1,12 @@
 // The training run of a kind of network: samples in, steps, reports, checkpoints.
-// Tests: tests/train/trainer.cpp, tests/train/moved_from.cpp.
+// Tests: tests/train/trainer.cpp, tests/train/short_runs.cpp.
 #pragma once
 
 #include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -45,6 +46,8 @@ struct RunSummary {
   Index steps = 0;        ///< updates made since the run began, resumed ones included
   bool finished = false;  ///< false: a callback or a stop token ended it
   double seconds = 0;     ///< of this call
+  /// Of the last step of this call; not a number where it made none.
+  double loss = std::numeric_limits<double>::quiet_NaN();
   Index unreadable = 0;   ///< times an image was skipped
 };
 
@@ -173,6 +176,7 @@ class TrainingRun {
       report.data_wait_seconds = loader->wait_seconds() - wait_before;
       report.images_per_second = static_cast<double>(update_images) / report.seconds;
       report.unreadable = x_position.unreadable;
+      summary.loss = report.loss;
       const bool epoch_ends = x_position.step % epoch_steps == 0;
       if (epoch_ends) x_require_sound();
       Continue answer = x_on_step ? x_on_step(report) : proceed;
