@@ -2,6 +2,7 @@
 #include <cmath>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/data/source.hpp>
@@ -9,6 +10,7 @@
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/trainer.hpp>
 #include "catch.hpp"
+#include "temporary_folder.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -52,4 +54,48 @@ TEST_CASE("A run's summary holds the loss of its last step", "[trainer]") {
   CHECK(last > 0);
   CHECK(summary.loss == last);
   CHECK(std::isnan(trainer.fit(images).loss));  // nothing was left to do
+}
+
+TEST_CASE("A finished run is extended, with the schedules of the longer run from there on", "[trainer]") {
+  const test::TemporaryFolder folder;
+  const std::string finished = folder / "finished.safetensors";
+  const std::string halfway = folder / "halfway.safetensors";
+  const MemoryImages images({Image<float>(20, 20, 3), Image<float>(24, 20, 3)});  // one step an epoch
+  const auto rates_of = [&images](Small& trainer, Index stop_after = 100) {
+    std::vector<double> rates;
+    trainer.on_step([&](const StepReport& report) {
+      rates.push_back(report.learning_rate);
+      rates.push_back(report.teacher_momentum);
+      return report.step + 1 == stop_after ? stop : proceed;
+    });
+    trainer.fit(images);
+    return rates;
+  };
+  Small whole = small_trainer(4);
+  const std::vector<double> of_whole = rates_of(whole);
+  Small first = small_trainer(2);
+  CHECK(rates_of(first).size() == 4);
+  first.save(finished);
+
+  Small extended = small_trainer(4);
+  CHECK(test::contains(test::thrown_by<CheckpointError>([&] { extended.resume(finished); }), "option 'epochs' 2"));
+  extended.extend(finished);
+  CHECK(extended.steps_done() == 2);
+  CHECK(rates_of(extended) == std::vector<double>(of_whole.begin() + 4, of_whole.end()));
+  CHECK(extended.steps_done() == 4);
+
+  // An extension that is interrupted is resumed to the same bits.
+  Small part = small_trainer(4);
+  part.extend(finished);
+  rates_of(part, 3);
+  part.save(halfway);
+  Small rest = small_trainer(4);
+  rest.resume(halfway);
+  rates_of(rest);
+  CHECK(rest.teacher().values == extended.teacher().values);
+  CHECK(rest.teacher().values != whole.teacher().values);  // whose first steps had another learning rate
+
+  Small shorter = small_trainer(1);
+  CHECK(test::contains(test::thrown_by<CheckpointError>([&] { shorter.extend(finished); }),
+                       "was made with 2 epochs; expected at most those it is extended to, 1"));
 }

@@ -114,6 +114,19 @@ class TrainingRun {
     x_sound_steps = x_position.step;
   }
 
+  /// Goes on from a checkpoint of a run of fewer epochs, a finished one too; all other options must be the same.
+  ///
+  /// From its next step on, learning rate, weight decay and the teacher's momentum are those that a run of all the
+  /// epochs has at that step: after a finished run the learning rate, which had fallen to its end, rises again to where
+  /// the longer cosine stands, and the momentum falls back from its end likewise. So the extended run is not the run that
+  /// had so many epochs from its beginning; it is determined by the checkpoint and the options all the same, and its own
+  /// checkpoints are resumed as usual. Warm-ups are counted in epochs and are not repeated. Throws `CheckpointError`.
+  /// Test: tests/train/short_runs.cpp.
+  void extend(const std::string& path) {
+    x_position = load_checkpoint(x_step, path, x_options, x_recipe, true);
+    x_sound_steps = x_position.step;
+  }
+
   /// Trains to the end of the last epoch, or until a callback or the token says stop.
   ///
   /// An epoch is as many whole updates as the images give; what is left over is not used in that epoch.
