@@ -18,6 +18,7 @@ packages=(
 )
 optional=(
   libdnnl-dev       # tests of matrix products by oneDNN, which nothing needs
+  doxygen           # the API reference, and a test that it can be made, which nothing needs
   libopenblas-dev   # tests of matrix products by a CBLAS, which nothing needs
 )
 

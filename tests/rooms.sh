@@ -85,7 +85,7 @@ check_header() {
         header=${header#dssl/}
         if [[ ! -f $include/$header ]]; then
           complain "$where: <dssl/$header> does not exist"
-        elif [[ $header == backend/onednn.hpp || $header == backend/cblas.hpp || ( $header == backend/cpu/onednn_kernels.hpp && $path != backend/onednn.hpp ) ]]; then
+        elif [[ $header == backend/onednn.hpp || $header == backend/cblas.hpp || $header == io/opencv.hpp || ( $header == backend/cpu/onednn_kernels.hpp && $path != backend/onednn.hpp ) ]]; then
           complain "$where: <dssl/$header> needs a library that not every user has"
         elif [[ $header == backend/symmetric_eigen.hpp && $room != metrics && $room != pictures ]]; then
           complain "$where: <dssl/$header> is dear to compile: only metrics/ and pictures/ need it"
@@ -111,6 +111,7 @@ check_header() {
       cblas* | openblas* | mkl*) [[ $path == backend/cblas.hpp ]] || complain "$where: only backend/cblas.hpp may see a BLAS" ;;
       png.h) [[ $path == io/png.hpp ]] || complain "$where: only io/png.hpp may see libpng" ;;
       jpeglib.h | jerror.h | turbojpeg.h) [[ $path == io/jpeg.hpp ]] || complain "$where: only io/jpeg.hpp may see libjpeg" ;;
+      opencv2/*) [[ $path == io/opencv.hpp ]] || complain "$where: only io/opencv.hpp may see OpenCV" ;;
       iostream) complain "$where: a library does not print" ;;
       nlohmann/* | CLI/*) complain "$where: <$header> is for programs" ;;
     esac

@@ -229,6 +229,15 @@ void CommandLine::x_add_run_options() {
                  ->expected(0, 1)
                  ->option_text("[FILE]")
                  ->group(group);
+  x_app
+      .add_option("--extend-to", x_job.extend_to,
+                  "With --resume: goes on, from a finished run too, to so many epochs; from there on the schedules are those "
+                  "of a run of so many epochs")
+      ->option_text("EPOCHS")
+      ->check(CLI::PositiveNumber)
+      ->needs(x_resume)
+      ->excludes("--epochs")
+      ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--backend", x_job.backend, backend_help)->group(group);
   x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
@@ -314,6 +323,7 @@ Job CommandLine::job() {
   job.options.loader_threads = job.threads;
   job.options.checkpoint = job.checkpoint_path();
   if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();
+  if (job.extend_to > 0) job.options.epochs = job.extend_to;
   job.options.validate();
   job.source = open_source(job);
   return job;

@@ -91,6 +91,10 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
                {"split", x_job.split},       {"images", x_job.source.size()}, {"arch", x_job.arch},
                {"recipe", x_job.recipe},     {"relation", x_job.relation},    {"recipe_in_words", recipe},
                {"parameters", parameters},   {"memory_bytes", plan.total()},  {"options", options}};
+  if (x_job.extend_to > 0) {
+    x_line(join("extended to ", x_job.extend_to, " epochs: from here learning rate, weight decay and the teacher's momentum "
+                "are those that a run of ", x_job.extend_to, " epochs has at this step"));
+  }
   if (steps_done > 0) x_line(join("going on after step ", steps_done, " of ", steps));
   x_interruption.emplace();
   x_progress.emplace("pretrain", steps * update, "images");

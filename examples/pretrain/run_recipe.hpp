@@ -29,7 +29,13 @@ template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source.size());  // before a batch that large is laid out
   Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points), sizes_of(job.arch));
-  if (!job.resume.empty()) trainer.resume(job.resume);
+  if (!job.resume.empty()) {
+    if (job.extend_to > 0) {
+      trainer.extend(job.resume);
+    } else {
+      trainer.resume(job.resume);
+    }
+  }
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),
             trainer.steps_done());
   const auto save_teacher = [&](Index steps) {

@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -19,6 +20,12 @@
 
 namespace dssl {
 
+class ParameterLayout;     // dssl/nn/parameters.hpp
+class TokenLayout;         // dssl/nn/token_layout.hpp
+struct DeviceTokenLayout;  // the same
+template <class T>
+struct BranchKeep;  // dssl/nn/stochastic_depth.hpp
+
 /// Sizes known at compile time, as a structural type with `==`.
 template <class X>
 concept HasConfig = requires {
@@ -26,16 +33,60 @@ concept HasConfig = requires {
   requires std::equality_comparable<std::remove_cvref_t<decltype(X::config)>>;
 };
 
-/// A backbone: tokens in, features out, with a backward pass. Do-nothing example: none is possible; copy
-/// `ViT` (dssl/backbone/vit.hpp), whose last forty lines are the whole interface.
+/// Config: the sizes as a type; `X::config`, or a run-time copy with other channels, is one.
 template <class X>
-concept BackbonePolicy = HasConfig<X> && requires {
-  typename X::Config;
-  typename X::template Parameters<float>;
-  typename X::template Inputs<float>;
-  typename X::template Activations<float>;
-  typename X::template Gradients<float>;
+concept NamesConfig = requires { typename X::Config; };
+
+/// Parameters<T>: views of all parameters (or their gradients) in a flat buffer.
+template <class X>
+concept NamesParameters = requires { typename X::template Parameters<float>; };
+
+/// Inputs<T>: the images, and where its tables are read.
+template <class X>
+concept NamesInputs = requires { typename X::template Inputs<float>; };
+
+/// Activations<T>: what a forward pass computes; the tokens that are read are its `out`.
+template <class X>
+concept NamesActivations = requires { typename X::template Activations<float>; };
+
+/// Gradients<T>: the buffers of a backward pass.
+template <class X>
+concept NamesGradients = requires { typename X::template Gradients<float>; };
+
+/// add_parameters(layout, sizes, learned_reference, prefix): appends the parameters, under their published names.
+template <class X>
+concept AddsParameters = requires(ParameterLayout& layout, const typename X::Config& sizes, std::string_view prefix) {
+  X::add_parameters(layout, sizes, false, prefix);
 };
+
+/// A backbone: tokens in, features out, with a backward pass. Do-nothing example: none is possible; copy
+/// `ViT` (dssl/backbone/vit.hpp), whose last forty lines are the whole interface. That it also runs on the backend, its
+/// functions `forward` and `backward`, is asked where the backend is known: `GoesForward` and `GoesBackward` below.
+template <class X>
+concept BackbonePolicy = HasConfig<X> && NamesConfig<X> && NamesParameters<X> && NamesInputs<X> && NamesActivations<X> &&
+                         NamesGradients<X> && AddsParameters<X>;
+
+/// forward<Relation>(backend, activations, inputs, parameters, sizes, layout, device layout, keep): images to the rows
+/// that are read. One whose features are extracted takes a function that is called after each block, besides.
+template <class X, class B, class T = typename B::Scalar>
+concept GoesForward =
+    requires(const B& backend, const typename X::template Activations<T>& a, const typename X::template Inputs<T>& in,
+             const typename X::template Parameters<const T>& p, const typename X::Config& sizes, const TokenLayout& layout,
+             const DeviceTokenLayout& device, std::span<const BranchKeep<T>> keep) {
+      X::template forward<private_relation>(backend, a, in, p, sizes, layout, device, keep);
+    };
+
+/// backward<Relation>(backend, d_parameters +=, gradients, d_out, activations, inputs, parameters, sizes, layout, device
+/// layout, keep, detached): the gradient of the rows that are read to those of the parameters.
+template <class X, class B, class T = typename B::Scalar>
+concept GoesBackward =
+    requires(const B& backend, const typename X::template Parameters<T>& d_p, const typename X::template Gradients<T>& g,
+             MatrixView<const T> d_out, const typename X::template Activations<T>& a,
+             const typename X::template Inputs<T>& in, const typename X::template Parameters<const T>& p,
+             const typename X::Config& sizes, const TokenLayout& layout, const DeviceTokenLayout& device,
+             std::span<const BranchKeep<T>> keep) {
+      X::template backward<private_relation>(backend, d_p, g, d_out, a, in, p, sizes, layout, device, keep, false);
+    };
 
 /// A token scheme: who attends to whom, where point features come from. Which output rows are read follows from
 /// that and from the loss.
@@ -59,7 +110,7 @@ concept TokenScheme = requires {
 /// `PlansViews` (dssl/views/view_pack.hpp) can have its views rendered by the backend.
 template <class X>
 concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plans, Index i, const RandomKey& key,
-                                 const AnyImage& image, std::span<float> out, typename X::Workspace& workspace) {
+                                 const AnyImageView& image, std::span<float> out, typename X::Workspace& workspace) {
   typename X::Plan;
   typename X::Workspace;
   plans.front().map;  // a ViewMap (dssl/views/geometry.hpp): points follow the view through it

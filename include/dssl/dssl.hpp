@@ -19,6 +19,12 @@
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/synthetic_voc.hpp>
 #include <dssl/data/voc.hpp>
+#else
+namespace dssl {  // declared alone, for the sentence that compilers then show
+class ImageFolder;  // reads PNG and JPEG: link dssl::codecs, which defines DSSL_WITH_CODECS
+class ImageList;    // reads PNG and JPEG: link dssl::codecs, which defines DSSL_WITH_CODECS
+class VocFolder;    // reads PNG and JPEG: link dssl::codecs, which defines DSSL_WITH_CODECS
+}  // namespace dssl
 #endif
 #include <dssl/instances.hpp>
 #include <dssl/io/weights.hpp>

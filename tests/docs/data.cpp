@@ -66,6 +66,23 @@ dssl::MemoryImages two_images() {
 }
 // [memory images end]
 
+// [image views]
+dssl::Image<float> taken_over(std::vector<float> pixels) {  // (480,640,3), moved and not copied
+  return {480, 640, 3, std::move(pixels)};
+}
+
+/// 8-bit grey frames of a camera where they lie, one after the other, their rows `stride` bytes apart.
+dssl::MemoryImages frames_in_place(std::span<const std::uint8_t> memory, dssl::Index height, dssl::Index width,
+                                   dssl::Index stride) {
+  std::vector<dssl::AnyImageView> frames;
+  const auto each = static_cast<std::size_t>(height * stride);
+  for (; memory.size() >= each; memory = memory.subspan(each)) {
+    frames.emplace_back(dssl::ImageView<std::uint8_t>(memory.data(), height, width, 1, stride));
+  }
+  return dssl::MemoryImages::of_views(std::move(frames));  // the memory must stay for as long as it is used
+}
+// [image views end]
+
 // [synthetic]
 dssl::SyntheticScenes scenes_with_defects() {
   return dssl::SyntheticScenes({.seed = 3, .count = 2000, .height = 96, .width = 96, .defects = true});

@@ -1,7 +1,9 @@
 // What a trained backbone is worth; needs dssl::codecs for files.
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,7 +34,6 @@
 #include <dssl/probe/segmentation_probe.hpp>
 #include <dssl/search/knn.hpp>
 #include <dssl/search/nearest.hpp>
-#include <dssl/views/multi_crop.hpp>
 
 namespace snippets {
 
@@ -40,27 +41,15 @@ using Backbone = dssl::ViT<dssl::vit_nano8>;
 using Extractor = dssl::FeatureExtractor<Backbone, dssl::Cpu>;
 
 // [features]
-/// Class token (D) and patch map (N,D) of one image.
-struct Features {
-  std::vector<float> class_token, patches;
-};
-
-Features features_of(Extractor& extractor, const dssl::AnyImage& image) {
-  const auto& size = extractor.options();
-  // The whole image, resized and normalised as in training.
-  const dssl::ViewPlan whole{.map = {.box = {0, 0, dssl::height(image), dssl::width(image)}},
-                             .height = size.height,
-                             .width = size.width,
-                             .colour = {}};
-  std::vector<float> input(static_cast<std::size_t>(extractor.image_size()));
-  dssl::ViewWorkspace workspace;
-  dssl::MultiCrop<>().render(image, whole, input, workspace);
-
-  Features out;
-  out.class_token.resize(static_cast<std::size_t>(extractor.width()));
-  out.patches.resize(static_cast<std::size_t>(extractor.grid().size() * extractor.width()));
-  extractor.extract(out.class_token, out.patches, input);
-  return out;
+/// Cosine of two images' class tokens.
+double likeness(Extractor& extractor, const dssl::AnyImageView& first, const dssl::AnyImageView& second) {
+  const auto a = extractor.features(first);  // any size and pixel type: resized and normalised as in training
+  const auto b = extractor.features(second);
+  const auto dot = [](const std::vector<float>& x, const std::vector<float>& y) {
+    return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
+  };
+  return dot(a.class_token, b.class_token) /
+         std::sqrt(dot(a.class_token, a.class_token) * dot(b.class_token, b.class_token));
 }
 
 Extractor extractor_of(const std::string& weights) {

@@ -1,9 +1,7 @@
 // [program]
 #include <cstdio>
-#include <span>
 
 #include <dssl/dssl.hpp>
-#include <dssl/io/weights.hpp>
 
 using Recipe = dssl::DenseDino                   // the published method ...
     ::with_backbone<dssl::ViT<dssl::vit_nano8>>  // ... with a backbone and a head that suit a CPU
@@ -24,8 +22,7 @@ int main() try {
   });
   trainer.fit(dssl::ImagesOf{dssl::SyntheticScenes{{.count = 500}}});  // or dssl::ImageFolder{"photos"}
 
-  const auto teacher = trainer.teacher();
-  dssl::save_backbone("teacher.safetensors", std::span<const float>(teacher.values), teacher.layout);
+  dssl::save_backbone("teacher.safetensors", trainer.teacher());
 } catch (const dssl::Error& error) {
   std::fprintf(stderr, "%s\n", error.what());
   return 1;

@@ -75,7 +75,7 @@ class WholeImage {
     out.assign(2, {.map = whole, .height = size(0).height, .width = size(0).width, .colour = {}});
   }
   /// Pixels of one view, (C,h,w), normalised.
-  void render(const dssl::AnyImage& image, const Plan& plan, std::span<float> out,
+  void render(const dssl::AnyImageView& image, const Plan& plan, std::span<float> out,
               Workspace& workspace) const {
     x_crops.render(image, plan, out, workspace);
   }

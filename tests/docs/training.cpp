@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <future>
-#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -11,7 +10,6 @@
 #include <vector>
 
 #include <dssl/dssl.hpp>
-#include <dssl/io/weights.hpp>
 
 namespace snippets {
 
@@ -100,9 +98,7 @@ void print_plan(const Trainer& trainer) {
 
 // [weights]
 void save_weights(const Trainer& trainer) {
-  const dssl::BackboneWeights<float> teacher = trainer.teacher();
-  dssl::save_backbone("teacher.safetensors", std::span<const float>(teacher.values), teacher.layout,
-                      {{"arch", "nano8"}});
+  dssl::save_backbone("teacher.safetensors", trainer.teacher(), {{"arch", "nano8"}});
 }
 // [weights end]
 

@@ -26,6 +26,14 @@ cmp parts/teacher.safetensors whole-densedino/teacher.safetensors || fail "the r
 losses() { grep -o '"step":[0-9]*\|"loss":[^,}]*' "$1"; }
 [[ $(losses parts/metrics.jsonl) == "$(losses whole-densedino/metrics.jsonl)" ]] || fail "the resumed losses differ"
 
+# A finished run is extended, and in words; without --resume, and to fewer epochs, it is not.
+cp -r whole-densedino longer
+succeeds pretrain "${scenes[@]}" --out longer --resume --extend-to 3
+grep -q "extended to 3 epochs: from here learning rate" out.txt || fail "what an extension does is not said"
+[[ $(wc -l <longer/metrics.jsonl) -eq 12 ]] || fail "no 12 lines after the extension"
+fails 1 "expected at most those it is extended to, 2" pretrain "${scenes[@]}" --out longer --resume --extend-to 2
+fails 2 "requires --resume" pretrain "${scenes[@]}" --out longer --extend-to 4
+
 # The number of threads changes no bit.
 for threads in 1 3; do
   succeeds pretrain "${scenes[@]}" --epochs 2 --threads $threads --out threads-$threads

@@ -1,4 +1,4 @@
-// What a backend is: memory and about thirty primitives, each with its contract.
+// What a backend is: memory and 32 primitives beside, each with its contract.
 #pragma once
 
 #include <concepts>

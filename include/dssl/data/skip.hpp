@@ -9,6 +9,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -150,12 +151,12 @@ class SkipCounter {
 
 /// Loads samples of a source ahead of their use, in a given order, passing over unreadable ones.
 ///
-/// `Sample` is what the source's `load` gives: an `AnyImage` or a `LabelledImage`.
+/// `Sample` is what the source's `load` gives: an `AnyImage`, an `AnyImageView` or a `LabelledImage`.
 /// Test: tests/data/skip.cpp.
 template <NamedSamples Source>
 class SampleLoader {
  public:
-  using Sample = decltype(std::declval<const Source&>().load(Index{}));
+  using Sample = std::remove_cvref_t<decltype(std::declval<const Source&>().load(Index{}))>;
 
   struct Loaded {
     Index index = 0;  ///< of the sample that was used; not the one asked for where that was unreadable

@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -29,13 +31,14 @@ concept NamedSamples = requires(const S& source, Index i) {
   { source.name(i) } -> std::convertible_to<std::string>;
 };
 
-/// Unlabelled images: `load(i)` for i in [0, size()) gives image i, the same at every call.
+/// Unlabelled images: `load(i)` for i in [0, size()) gives image i, the same at every call: an `AnyImage`, or, so that
+/// nothing is copied, a reference to one or an `AnyImageView` of pixels that stay where they are.
 ///
 /// `load` is called by several threads at once. It throws `ImageError` for an image that cannot be used
 /// (reported and skipped by loaders); any other exception ends the run.
 template <class S>
 concept ImageSource = NamedSamples<S> && requires(const S& source, Index i) {
-  { source.load(i) } -> std::convertible_to<AnyImage>;
+  { source.load(i) } -> std::convertible_to<AnyImageView>;
 };
 
 /// Images with masks: as `ImageSource`, but `load(i)` gives a `LabelledImage`.
@@ -44,27 +47,71 @@ concept SegmentationSource = NamedSamples<S> && requires(const S& source, Index 
   { source.load(i) } -> std::same_as<LabelledImage>;
 };
 
-/// Images that are in memory already.
+/// True; where a type is no `ImageSource`, a sentence says why.
+template <class S>
+inline constexpr bool gives_images = [] {
+  static_assert(NamedSamples<S>,
+                "a source of images needs size() const and name(i) const, see ImageSource in dssl/data/source.hpp");
+  static_assert(!SegmentationSource<S>,
+                "this source gives images with masks; to train on its images say dssl::ImagesOf{source}");
+  static_assert(requires(const S& source, Index i) { source.load(i); } || !requires(S& source, Index i) { source.load(i); },
+                "load(i) of a source must be const: loaders call it from several threads at once");
+  static_assert(SegmentationSource<S> || ImageSource<S>,
+                "load(i) const of a source of images must give a dssl::AnyImage or a view of one, see ImageSource in dssl/data/source.hpp");
+  return true;
+}();
+
+/// Image i of a source, held for as long as it is used: not copied where the source gives a reference or a view.
+template <ImageSource Source>
+[[nodiscard]] HeldImage hold_image(const Source& source, Index i) {
+  using Loaded = decltype(source.load(i));
+  if constexpr (std::is_reference_v<Loaded> || !std::convertible_to<Loaded, AnyImage>) {
+    return HeldImage(AnyImageView(source.load(i)));
+  } else {
+    return HeldImage(AnyImage(source.load(i)));
+  }
+}
+
+/// Images that are in memory already. Copies of this object, each trainer's pass among them, share one set of pixels.
+/// Test: tests/data/memory_images.cpp.
 class MemoryImages {
  public:
   /// Names default to "image 0", "image 1", ... Throws `DataError` if there are no images, or other than one
   /// name each.
-  explicit MemoryImages(std::vector<AnyImage> images, std::vector<std::string> names = {})
-      : x_images(std::move(images)), x_names(std::move(names)) {
-    if (x_images.empty()) throw DataError("no images were given");
-    if (!x_names.empty() && x_names.size() != x_images.size()) {
-      throw DataError(join(x_names.size(), " names were given for ", x_images.size(), " images"));
-    }
+  explicit MemoryImages(std::vector<AnyImage> images, std::vector<std::string> names = {}) : x_names(std::move(names)) {
+    auto owned = std::make_shared<const std::vector<AnyImage>>(std::move(images));
+    x_views.assign(owned->begin(), owned->end());
+    x_owned = std::move(owned);
+    x_check();
+  }
+  /// Of pixels that lie elsewhere and stay there for as long as this is used. Throws likewise.
+  [[nodiscard]] static MemoryImages of_views(std::vector<AnyImageView> images, std::vector<std::string> names = {}) {
+    return {std::move(images), std::move(names), x_OfViews{}};
   }
 
-  [[nodiscard]] Index size() const { return static_cast<Index>(x_images.size()); }
-  [[nodiscard]] AnyImage load(Index i) const { return x_images[static_cast<std::size_t>(i)]; }
+  [[nodiscard]] Index size() const { return static_cast<Index>(x_views.size()); }
+  /// A view: valid as long as this object or a copy of it.
+  [[nodiscard]] AnyImageView load(Index i) const { return x_views[static_cast<std::size_t>(i)]; }
   [[nodiscard]] std::string name(Index i) const {
     return x_names.empty() ? join("image ", i) : x_names[static_cast<std::size_t>(i)];
   }
 
  private:
-  std::vector<AnyImage> x_images;
+  struct x_OfViews {};
+  MemoryImages(std::vector<AnyImageView> views, std::vector<std::string> names, x_OfViews /*tag*/)
+      : x_views(std::move(views)), x_names(std::move(names)) {
+    x_check();
+  }
+
+  void x_check() const {
+    if (x_views.empty()) throw DataError("no images were given");
+    if (!x_names.empty() && x_names.size() != x_views.size()) {
+      throw DataError(join(x_names.size(), " names were given for ", x_views.size(), " images"));
+    }
+  }
+
+  std::shared_ptr<const std::vector<AnyImage>> x_owned;  // what the views show, or null
+  std::vector<AnyImageView> x_views;
   std::vector<std::string> x_names;
 };
 
@@ -101,16 +148,19 @@ class SourceView {
     requires(!std::same_as<Source, SourceView>)
   explicit SourceView(const Source& source)
       : x_size(source.size()),
-        x_load([&source](Index i) -> AnyImage { return source.load(i); }),
+        x_load([&source](Index i) { return hold_image(source, i); }),
         x_name([&source](Index i) -> std::string { return source.name(i); }) {}
 
   [[nodiscard]] Index size() const { return x_size; }
   [[nodiscard]] std::string name(Index i) const { return x_name(i); }
-  [[nodiscard]] AnyImage load(Index i) const { return x_load(i); }
+  /// Image i, not copied where the source has it in memory.
+  [[nodiscard]] HeldImage hold(Index i) const { return x_load(i); }
+  /// A copy of it.
+  [[nodiscard]] AnyImage load(Index i) const { return x_load(i).take(); }
 
  private:
   Index x_size;
-  std::function<AnyImage(Index)> x_load;
+  std::function<HeldImage(Index)> x_load;
   std::function<std::string(Index)> x_name;
 };
 

@@ -1,6 +1,7 @@
 // A source of images through a frozen backbone, a batch at a time.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -68,10 +69,21 @@ template <class Extractor, class Options>
           .deviation = options.deviation};
 }
 
-[[nodiscard]] inline LabelledImage with_mask(LabelledImage picture) { return picture; }
-[[nodiscard]] inline LabelledImage with_mask(AnyImage image) {
-  Image<std::uint8_t> mask(height(image), width(image), 1);
-  return {std::move(image), std::move(mask)};
+/// What a source loaded, with a mask of zeros where it gave none.
+template <class Loaded>
+[[nodiscard]] LabelledImage with_mask(Loaded&& loaded) {
+  if constexpr (std::convertible_to<Loaded, LabelledImage>) {
+    return std::forward<Loaded>(loaded);
+  } else {
+    LabelledImage out;
+    if constexpr (std::convertible_to<Loaded, AnyImage>) {
+      out.image = std::forward<Loaded>(loaded);
+    } else {
+      out.image = AnyImageView(loaded).copy();
+    }
+    out.mask = Image<std::uint8_t>(height(out.image), width(out.image), 1);
+    return out;
+  }
 }
 
 }  // namespace detail
@@ -106,7 +118,14 @@ FeaturePassCount pass_inputs(const InputRenderer& renderer, const Source& source
       [&](Index i) -> std::optional<LoadedInput> {
         LoadedInput out{.index = i};
         try {
-          out.input = renderer.render(detail::with_mask(source.load(i)), label_height, label_width);
+          if constexpr (SegmentationSource<Source>) {
+            out.input = renderer.render(source.load(i), label_height, label_width);
+          } else {
+            const HeldImage held = hold_image(source, i);
+            const AnyImageView image = held.view();
+            const Image<std::uint8_t> mask(height(image), width(image), 1);
+            out.input = renderer.render(image, mask, {.box = {0, 0, mask.height(), mask.width()}}, label_height, label_width);
+          }
         } catch (const ImageError& error) {
           out.skipped.push_back(skipped_image(i, source.name(i), error));
         }

@@ -12,15 +12,19 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
+#include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/io/image_codec.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/block.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/nn/token_layout.hpp>
+#include <dssl/views/image.hpp>
+#include <dssl/views/multi_crop.hpp>
 
 namespace dssl {
 
@@ -36,6 +40,26 @@ struct FeatureOptions {
   std::vector<Index> blocks{};
   bool norm = true;    ///< the backbone's last norm is applied to the tokens of each block
   bool flips = false;  ///< tokens are the mean of those of the image and of its mirror image, mirrored back
+  /// How `features(image)` makes an input of an image: resized by this, normalised by mean and deviation (a value a
+  /// channel, on the scale 0..1). Both empty: those of training, (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) for
+  /// three channels, 0.5 and 0.25 for any other number.
+  Interpolation interpolation = Interpolation::bicubic;
+  std::vector<float> mean{};
+  std::vector<float> deviation{};
+};
+
+/// The tokens of one image, in host memory.
+template <class T>
+struct ImageFeatures {
+  GridSize grid{};             ///< patches down and across
+  std::vector<T> class_token;  ///< (W); empty where it is not read
+  std::vector<T> patches;      ///< (N,W), row after row of the grid; empty where they are not read
+
+  /// (W) of the patch in row y, column x.
+  [[nodiscard]] std::span<const T> patch(Index y, Index x) const {
+    const std::size_t width = patches.size() / static_cast<std::size_t>(grid.size());
+    return std::span<const T>(patches).subspan(static_cast<std::size_t>(y * grid.width + x) * width, width);
+  }
 };
 
 /// A backbone with its weights and buffers for images of one size, in a backend's memory; forward passes
@@ -44,13 +68,16 @@ struct FeatureOptions {
 /// Without reference tokens the four relations in which class and patches see each other are one and the
 /// same, so the default serves a backbone trained under any of them; `all_query_relation` is the exception.
 /// With several blocks a token has W = D x blocks numbers, those of the first block named first; W = D
-/// otherwise. Flips double the cost. Nothing is allocated after construction. Test: checkpoints.safetensors,
+/// otherwise. Flips double the cost. Nothing is allocated after construction, but by `features`. Test: checkpoints.safetensors,
 /// and each block's own output (tests/features/features.cpp).
 template <class Backbone, Backend B, AttentionRelation Relation = private_relation>
 class FeatureExtractor {
  public:
   using T = typename B::Scalar;
   using Config = typename Backbone::Config;
+
+  static_assert(GoesForward<Backbone, B>,
+                "the backbone has no forward() for this backend, see GoesForward in dssl/concepts.hpp");
 
   /// Weights are zero until `load`. Throws `OptionError` naming the field.
   ///
@@ -156,6 +183,29 @@ class FeatureExtractor {
         x_backend.download(patch_out.subspan(first * patch_each, count * patch_each), patch_map(0).data());
       }
     }
+  }
+
+  /// Class token and patch map of one image of any size and pixel type, in host memory: the whole image, resized and
+  /// normalised as the options say. One channel is repeated to fill more, three become grey for one.
+  ///
+  /// Costs as much as a whole batch: for many images `pass_features` (dssl/features/feature_pass.hpp). Throws
+  /// `ImageError` for any other number of channels. Test: tests/features/image_features.cpp.
+  [[nodiscard]] ImageFeatures<T> features(const AnyImageView& image) {
+    const HeldImage held = with_channels(HeldImage(image), x_config.channels, "the image");
+    const ViewPlan whole{.map = {.box = {0, 0, dssl::height(image), dssl::width(image)}},
+                         .height = x_options.height,
+                         .width = x_options.width,
+                         .colour = {}};
+    x_view_workspace.mean = x_options.mean;
+    x_view_workspace.deviation = x_options.deviation;
+    default_normalisation(x_view_workspace.mean, x_view_workspace.deviation, x_config.channels);
+    x_input.resize(static_cast<std::size_t>(image_size()));
+    render_view(x_input, held.view(), whole, x_options.interpolation, x_view_workspace);
+    ImageFeatures<T> out{.grid = grid(), .class_token = {}, .patches = {}};
+    if (x_options.reads.class_token) out.class_token.resize(static_cast<std::size_t>(width()));
+    if (x_options.reads.patch) out.patches.resize(static_cast<std::size_t>(grid().size() * width()));
+    extract(out.class_token, out.patches, x_input);
+    return out;
   }
 
  private:
@@ -297,6 +347,15 @@ class FeatureExtractor {
     if (!x_options.reads.class_token && !x_options.reads.patch) {
       throw OptionError("reads", "nothing", "class token, patches or both");
     }
+    if (!x_options.mean.empty() && static_cast<Index>(x_options.mean.size()) != x_options.channels) {
+      throw OptionError("mean", join(x_options.mean.size(), " values"), join("one a channel, ", x_options.channels));
+    }
+    if (x_options.deviation.size() != x_options.mean.size()) {
+      throw OptionError("deviation", join(x_options.deviation.size(), " values"), "as many as 'mean'");
+    }
+    for (const float d : x_options.deviation) {
+      if (!(d > 0)) throw OptionError("deviation", d, "positive values");
+    }
   }
 
   [[nodiscard]] TensorView<T, 4> x_images() const { return x_inputs.images[0]; }
@@ -347,6 +406,8 @@ class FeatureExtractor {
   typename Backbone::template Activations<T> x_activations;
   typename Backbone::template Parameters<const T> x_bound;
   std::vector<T> x_staging;
+  ViewWorkspace x_view_workspace;
+  std::vector<float> x_input;  // of `features`
   std::vector<float> x_mirrored_images;
   MatrixView<T> x_side_by_side;    // (M',W) tokens of the blocks
   MatrixView<T> x_block;           // (M',D) of one block

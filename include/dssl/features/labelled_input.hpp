@@ -87,23 +87,18 @@ class InputRenderer {
   /// Label (i, j) is that of the mask's pixel under the middle of cell (i, j) of the input.
   /// Throws `ShapeError` if mask and image differ in size, the box lies outside, or the channels are not the
   /// options'.
+  [[nodiscard]] LabelledInput render(const AnyImageView& image, const Image<std::uint8_t>& mask, const CropMap& map,
+                                     Index label_height, Index label_width) const {
+    require_shape(height(image) == mask.height() && width(image) == mask.width(), "an image of ", height(image), " x ",
+                  width(image), " pixels with a mask of ", mask.height(), " x ", mask.width());
+    LabelledInput out{.image = render_image(image, map), .labels = {}, .census = {}};
+    out.labels.resize(static_cast<std::size_t>(label_height * label_width));
+    x_render_labels(out, mask, map, x_place(map.box), label_height, label_width);
+    return out;
+  }
   [[nodiscard]] LabelledInput render(const LabelledImage& picture, const CropMap& map, Index label_height,
                                      Index label_width) const {
-    require_shape(
-        height(picture.image) == picture.mask.height() && width(picture.image) == picture.mask.width(),
-        "an image of ", height(picture.image), " x ", width(picture.image), " pixels with a mask of ",
-        picture.mask.height(), " x ", picture.mask.width());
-    require_shape(channels(picture.image) == x_options.channels, "an image of ", channels(picture.image),
-                  " channels; expected ", x_options.channels);
-    require_shape(inside(map.box, picture.mask.height(), picture.mask.width()),
-                  "the box of an input is not inside its image");
-    const Box place = x_place(map.box);
-    LabelledInput out;
-    out.image.resize(static_cast<std::size_t>(x_options.channels * x_options.height * x_options.width));
-    std::visit([&](const auto& image) { x_render_image(out.image, image, map, place); }, picture.image);
-    out.labels.resize(static_cast<std::size_t>(label_height * label_width));
-    x_render_labels(out, picture.mask, map, place, label_height, label_width);
-    return out;
+    return render(picture.image, picture.mask, map, label_height, label_width);
   }
 
   /// The whole picture.
@@ -111,6 +106,21 @@ class InputRenderer {
                                      Index label_width) const {
     const CropMap whole{.box = {0, 0, picture.mask.height(), picture.mask.width()}};
     return render(picture, whole, label_height, label_width);
+  }
+
+  /// The part of an image that `map` shows, without labels: (C,h,w). Throws `ShapeError` likewise.
+  [[nodiscard]] std::vector<float> render_image(const AnyImageView& image, const CropMap& map) const {
+    require_shape(channels(image) == x_options.channels, "an image of ", channels(image), " channels; expected ",
+                  x_options.channels);
+    require_shape(inside(map.box, height(image), width(image)), "the box of an input is not inside its image");
+    std::vector<float> out(static_cast<std::size_t>(x_options.channels * x_options.height * x_options.width));
+    const Box place = x_place(map.box);
+    std::visit([&](const auto& typed) { x_render_image(out, typed, map, place); }, image);
+    return out;
+  }
+  /// The whole image.
+  [[nodiscard]] std::vector<float> render_image(const AnyImageView& image) const {
+    return render_image(image, {.box = {0, 0, height(image), width(image)}});
   }
 
   /// An input as an 8-bit RGB picture again: the first three channels, or the first as grey.
@@ -146,7 +156,7 @@ class InputRenderer {
   }
 
   template <PixelType P>
-  void x_render_image(std::span<float> out, const Image<P>& image, const CropMap& map,
+  void x_render_image(std::span<float> out, const ImageView<P>& image, const CropMap& map,
                       const Box& place) const {
     ResampleWorkspace<work_type<P>> workspace;
     PlanarImage<work_type<P>> planes;

@@ -2,6 +2,7 @@
 // Tests: tests/io/image_file.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -106,30 +107,32 @@ inline void stretch_to_white(Image<std::uint16_t>& image, Index white) {
 
 /// The image with `wanted` channels by the rule of `ReadOptions::channels`; `path` is named in the
 /// `ImageError`.
-[[nodiscard]] inline AnyImage with_channels(AnyImage image, Index wanted, std::string_view path) {
-  const Index has = channels(image);
+[[nodiscard]] inline HeldImage with_channels(HeldImage image, Index wanted, std::string_view path) {
+  const Index has = channels(image.view());
   if (wanted == 0 || wanted == has) return image;
-  return std::visit(
-      [&]<class T>(const Image<T>& from) -> AnyImage {
+  return HeldImage(std::visit(
+      [&]<class T>(const ImageView<T>& from) -> AnyImage {
         if (has != 1 && !(has == 3 && wanted == 1)) {
           throw ImageError(path, join("has ", has, " channels; expected ", wanted));
         }
         Image<T> to(from.height(), from.width(), wanted);
-        const std::span<const T> source = from.pixels();
-        const std::span<T> target = to.pixels();
-        const auto step = static_cast<std::size_t>(wanted);
-        if (has == 1) {
-          for (std::size_t i = 0; i < source.size(); ++i) {
-            for (std::size_t c = 0; c < step; ++c) target[i * step + c] = source[i];
-          }
-        } else {
-          for (std::size_t i = 0; i < target.size(); ++i) {
-            target[i] = luma(source[i * 3], source[i * 3 + 1], source[i * 3 + 2]);
+        for (Index y = 0; y < from.height(); ++y) {
+          const T* const source = from.row(y);
+          T* const target = to.row(y);
+          if (has == 1) {
+            for (Index x = 0; x < from.width(); ++x) std::fill_n(target + x * wanted, wanted, source[x]);
+          } else {
+            for (Index x = 0; x < from.width(); ++x) {
+              target[x] = luma(source[x * 3], source[x * 3 + 1], source[x * 3 + 2]);
+            }
           }
         }
         return to;
       },
-      image);
+      image.view()));
+}
+[[nodiscard]] inline AnyImage with_channels(AnyImage image, Index wanted, std::string_view path) {
+  return with_channels(HeldImage(std::move(image)), wanted, path).take();
 }
 
 }  // namespace dssl

@@ -158,10 +158,10 @@ void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& 
 }
 
 /// Puts a checkpoint back. Throws `CheckpointError` that says what does not fit (recipe, option, tensor) or that
-/// the file is damaged; the step is unchanged then.
+/// the file is damaged; the step is unchanged then. `extends`: the checkpoint's run may have fewer epochs.
 template <class Kind, Backend B>
 [[nodiscard]] RunPosition load_checkpoint(const BasicTrainingStep<Kind, B>& step, const std::string& path,
-                                          const TrainerOptions& options, std::string_view recipe) {
+                                          const TrainerOptions& options, std::string_view recipe, bool extends = false) {
   using T = typename B::Scalar;
   const auto file = SafetensorsFile::open(path);
   const auto text = [&](const std::string& key) {
@@ -186,6 +186,14 @@ template <class Kind, Backend B>
   }
   for_each_option(options, [&](std::string_view name, const auto& value) {
     const std::string stored = text(join("option.", name));
+    if (extends && name == "epochs") {
+      const Index epochs = number("option.epochs");
+      if (epochs > options.epochs) {
+        throw CheckpointError(path, join("was made with ", epochs, " epochs; expected at most those it is extended to, ",
+                                         options.epochs));
+      }
+      return;
+    }
     if (stored != detail::exact_text(value)) {
       throw CheckpointError(path, join("was made with option '", name, "' ", stored, "; this run has ",
                                        detail::exact_text(value)));

@@ -63,8 +63,8 @@ template <class Recipe>
       channels, prototypes);
 }
 
-/// The layout of a network's parameters: backbone, then the head of the class token (`head.`) and that of the
-/// points (`ref_head.`), each only where the loss has its level. Can be computed at compile time.
+/// The layout of a network's parameters: backbone, then the head of the class token and that of the points (named
+/// after `head` and `ref_head`), each only where the loss has its level. Can be computed at compile time.
 template <class Kind>
 [[nodiscard]] constexpr ParameterLayout network_layout(const NetworkConfig<typename Kind::Backbone::Config>& config) {
   ParameterLayout layout;

@@ -115,7 +115,7 @@ class SampleMaker {
   }
 
   /// Views and points of an image whose channels are right.
-  void make(SampleViews& out, const AnyImage& image, const RandomKey& key, typename Views::Workspace& workspace) const {
+  void make(SampleViews& out, const AnyImageView& image, const RandomKey& key, typename Views::Workspace& workspace) const {
     std::vector<typename Views::Plan> plans;
     x_views.plan(plans, height(image), width(image), key);
     std::size_t floats = 0;
@@ -130,7 +130,7 @@ class SampleMaker {
   }
 
   /// The same with the image packed for a backend that renders its views.
-  void make_packed(SampleViews& out, const AnyImage& image, const RandomKey& key) const
+  void make_packed(SampleViews& out, const AnyImageView& image, const RandomKey& key) const
     requires PlansViews<Views>
   {
     std::vector<ViewPlan> plans;
@@ -195,7 +195,7 @@ class Workspaces {
 
 /// How a run makes its samples: a recipe's views and points without their types, so that the run does not depend on them.
 struct SampleMaking {
-  using Make = std::function<void(SampleViews& out, const AnyImage& image, const RandomKey& key)>;
+  using Make = std::function<void(SampleViews& out, const AnyImageView& image, const RandomKey& key)>;
 
   BatchShape shape;  ///< of one forward pass
   Make make;
@@ -207,13 +207,13 @@ struct SampleMaking {
     const auto shared = std::make_shared<const SampleMaker<Views, Points>>(std::move(maker));
     const auto workspaces = std::make_shared<Workspaces<typename Views::Workspace>>();
     SampleMaking out{.shape = shared->shape(batch), .make = {}, .make_packed = {}};
-    out.make = [shared, workspaces](SampleViews& sample, const AnyImage& image, const RandomKey& key) {
+    out.make = [shared, workspaces](SampleViews& sample, const AnyImageView& image, const RandomKey& key) {
       auto workspace = workspaces->take();
       shared->make(sample, image, key, *workspace);
       workspaces->give(std::move(workspace));
     };
     if constexpr (Rendered && PlansViews<Views>) {
-      out.make_packed = [shared](SampleViews& sample, const AnyImage& image, const RandomKey& key) {
+      out.make_packed = [shared](SampleViews& sample, const AnyImageView& image, const RandomKey& key) {
         shared->make_packed(sample, image, key);
       };
     }

@@ -19,6 +19,19 @@
 
 namespace dssl {
 
+namespace detail {
+
+/// The second argument of a trainer, or a sentence.
+template <class B>
+struct BackendOfTrainer {
+  static_assert(Backend<B>,
+                "Trainer<Recipe, Backend>: the second argument is no backend; say dssl::Cpu, dssl::Cuda or "
+                "dssl::Reference<double>, or see Backend in dssl/backend/concept.hpp");
+  using type = B;
+};
+
+}  // namespace detail
+
 /// Trains a recipe on a backend.
 ///
 ///   dssl::Trainer<dssl::DenseDino, dssl::Cpu> trainer{{.epochs = 100, .batch = 64}};
@@ -27,8 +40,8 @@ namespace dssl {
 ///
 /// What a run computes depends on the options, the images and the recipe alone: not on the number of threads, nor
 /// on where it was interrupted and resumed. An object is for one thread at a time.
-template <class RecipeT, Backend B>
-class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
+template <class RecipeT, class B>
+class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::BackendOfTrainer<B>::type> {
   using x_Run = TrainingRun<NetworkKindOf<RecipeT>, B>;
 
  public:
@@ -42,31 +55,26 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
 
   /// Allocates everything the run needs and draws the initial weights.
   ///
-  /// `points` and `views`: samplers and view generators with run-time numbers of their own; left out, views are made
-  /// from `options.views` where the recipe's generator takes `MultiCropOptions`. `sizes`: in the place of the recipe's
-  /// own; `options.channels` and `options.prototypes` have the last word.
+  /// `points`: a sampler with run-time numbers of its own. Views are made by a generator that is made from
+  /// `options.views` where the recipe's takes `MultiCropOptions`, and without arguments otherwise.
   /// Throws `OptionError` naming the field.
   explicit Trainer(TrainerOptions options = {}, const B& backend = B{}, const Points& points = Points{})
       : Trainer(std::move(options), backend, points, network_config<Recipe>()) {}
+  /// The same with sizes in the place of the recipe's own; `options.channels` and `options.prototypes` have the last
+  /// word.
   Trainer(TrainerOptions options, const B& backend, const Points& points, const Sizes& sizes)
-      : Trainer(
-            x_checked(std::move(options)), backend, points,
-            [](const TrainerOptions& checked) {
-              if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
-                return Views(checked.views);
-              } else {
-                return Views{};
-              }
-            },
-            sizes) {}
+      : Trainer(x_checked(std::move(options)), backend, points, x_views_of, sizes) {}
+  /// The same with a view generator of your own making: `options.views` has no say then, and a checkpoint knows of it
+  /// the member `name` alone, so that a resumed run gets the same one is yours to see to.
   Trainer(TrainerOptions options, const B& backend, const Points& points, const Views& views)
       : Trainer(
             x_checked(std::move(options)), backend, points, [&views](const TrainerOptions&) { return views; },
             network_config<Recipe>()) {}
 
   /// `TrainingRun::fit` on any source of images.
-  template <ImageSource Source>
+  template <class Source>
   RunSummary fit(const Source& source, std::stop_token token = {}) {
+    static_assert(gives_images<Source>);
     return x_Run::fit(SourceView(source), std::move(token));
   }
 
@@ -82,6 +90,14 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, B> {
                 sizes.with(checked.channels, checked.prototypes)) {}
   Trainer(const TrainerOptions& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
       : x_Run(checked, backend, making, sizes, describe_recipe<Recipe>(sizes, making.shape.points)) {}
+
+  static Views x_views_of(const TrainerOptions& checked) {
+    if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
+      return Views(checked.views);
+    } else {
+      return Views{};
+    }
+  }
 
   static TrainerOptions x_checked(TrainerOptions options) {
     options.validate();

@@ -1,10 +1,12 @@
 // The training run of a kind of network: samples in, steps, reports, checkpoints.
-// Tests: tests/train/trainer.cpp.
+// Tests: tests/train/trainer.cpp, tests/train/short_runs.cpp.
 #pragma once
 
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -45,6 +47,8 @@ struct RunSummary {
   Index steps = 0;        ///< updates made since the run began, resumed ones included
   bool finished = false;  ///< false: a callback or a stop token ended it
   double seconds = 0;     ///< of this call
+  /// Of the last step of this call; not a number where it made none.
+  double loss = std::numeric_limits<double>::quiet_NaN();
   Index unreadable = 0;   ///< times an image was skipped
 };
 
@@ -73,6 +77,19 @@ class TrainingRun {
   void on_step(std::function<Continue(const StepReport&)> callback) { x_on_step = std::move(callback); }
   /// Called after the last step of every epoch, with that step's report.
   void on_epoch(std::function<Continue(const StepReport&)> callback) { x_on_epoch = std::move(callback); }
+  /// For functions that cannot be called so: says what is wanted.
+  template <class Callback>
+    requires(!std::constructible_from<std::function<Continue(const StepReport&)>, Callback>)
+  void on_step(const Callback& /*callback*/) {
+    static_assert(std::constructible_from<std::function<Continue(const StepReport&)>, Callback>,
+                  "on_step: the function must take a const dssl::StepReport& and return dssl::proceed or dssl::stop");
+  }
+  template <class Callback>
+    requires(!std::constructible_from<std::function<Continue(const StepReport&)>, Callback>)
+  void on_epoch(const Callback& /*callback*/) {
+    static_assert(std::constructible_from<std::function<Continue(const StepReport&)>, Callback>,
+                  "on_epoch: the function must take a const dssl::StepReport& and return dssl::proceed or dssl::stop");
+  }
   /// Called with a sentence for everything worth knowing that is no error: skipped images, signs of collapse.
   void on_warning(std::function<void(std::string_view)> callback) { x_on_warning = std::move(callback); }
 
@@ -95,6 +112,19 @@ class TrainingRun {
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
   void resume(const std::string& path) {
     x_position = load_checkpoint(x_step, path, x_options, x_recipe);
+    x_sound_steps = x_position.step;
+  }
+
+  /// Goes on from a checkpoint of a run of fewer epochs, a finished one too; all other options must be the same.
+  ///
+  /// From its next step on, learning rate, weight decay and the teacher's momentum are those that a run of all the
+  /// epochs has at that step: after a finished run the learning rate, which had fallen to its end, rises again to where
+  /// the longer cosine stands, and the momentum falls back from its end likewise. So the extended run is not the run that
+  /// had so many epochs from its beginning; it is determined by the checkpoint and the options all the same, and its own
+  /// checkpoints are resumed as usual. Warm-ups are counted in epochs and are not repeated. Throws `CheckpointError`.
+  /// Test: tests/train/short_runs.cpp.
+  void extend(const std::string& path) {
+    x_position = load_checkpoint(x_step, path, x_options, x_recipe, true);
     x_sound_steps = x_position.step;
   }
 
@@ -161,6 +191,7 @@ class TrainingRun {
       report.data_wait_seconds = loader->wait_seconds() - wait_before;
       report.images_per_second = static_cast<double>(update_images) / report.seconds;
       report.unreadable = x_position.unreadable;
+      summary.loss = report.loss;
       const bool epoch_ends = x_position.step % epoch_steps == 0;
       if (epoch_ends) x_require_sound();
       Continue answer = x_on_step ? x_on_step(report) : proceed;
@@ -240,13 +271,13 @@ class TrainingRun {
       SampleViews out;
       const Index wanted = (*order)(epoch, number % epoch_images);
       const auto matching = x_matching{source, x_making.shape.channels};
-      const AnyImage image = load_readable(out.skipped, out.index, matching, wanted, skips);
+      const HeldImage image = load_readable(out.skipped, out.index, matching, wanted, skips);
       // Keyed by the sample that was asked for: a stand-in seen twice in an epoch gets views of its own.
       const RandomKey key{.seed = x_options.seed,
                           .epoch = static_cast<std::uint32_t>(epoch),
                           .sample = static_cast<std::uint64_t>(wanted)};
       out.index = wanted;
-      (packed ? x_making.make_packed : x_making.make)(out, image, key);
+      (packed ? x_making.make_packed : x_making.make)(out, image.view(), key);
       return out;
     };
     const LoaderOptions loading{
@@ -261,7 +292,7 @@ class TrainingRun {
     Index channels;
     [[nodiscard]] Index size() const { return source.size(); }
     [[nodiscard]] std::string name(Index i) const { return source.name(i); }
-    [[nodiscard]] AnyImage load(Index i) const { return with_channels(source.load(i), channels, source.name(i)); }
+    [[nodiscard]] HeldImage load(Index i) const { return with_channels(source.hold(i), channels, source.name(i)); }
   };
 
   /// What renders the views of a run; nothing where the host makes them.

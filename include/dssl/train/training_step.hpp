@@ -15,6 +15,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/rehearsal.hpp>
 #include <dssl/backend/replay.hpp>
+#include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -69,6 +70,10 @@ class BasicTrainingStep {
   static_assert(!Loss::point || Tokens::point_features != PointFeatures::none,
                 "the loss has a point level but the token scheme has no point features: "
                 "use with_tokens<ReferenceTokens<>> or with_tokens<FeatureMap>, or with_loss<ImageLoss>");
+  static_assert(GoesForward<Backbone, B>,
+                "with_backbone: the backbone has no forward() for this backend, see GoesForward in dssl/concepts.hpp");
+  static_assert(GoesBackward<Backbone, B>,
+                "with_backbone: the backbone has no backward() for this backend, see GoesBackward in dssl/concepts.hpp");
 
   using Config = NetworkConfig<typename Backbone::Config>;
 

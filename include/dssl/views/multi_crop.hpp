@@ -69,12 +69,12 @@ DSSL_INLINE void plan_multi_crop(std::vector<ViewPlan>& out, const MultiCropOpti
                                  Index image_width, const RandomKey& base);
 
 /// A view of an image of any type as the network's input: out (C,h,w) =, normalised by the workspace's mean and deviation.
-DSSL_INLINE void render_view(std::span<float> out, const AnyImage& image, const ViewPlan& plan, Interpolation kind,
+DSSL_INLINE void render_view(std::span<float> out, const AnyImageView& image, const ViewPlan& plan, Interpolation kind,
                              ViewWorkspace& workspace);
 
 /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
 template <PixelType T>
-const PlanarImage<work_type<T>>& draw_view(const Image<T>& image, const ViewPlan& plan, Interpolation kind,
+const PlanarImage<work_type<T>>& draw_view(const ImageView<T>& image, const ViewPlan& plan, Interpolation kind,
                                            ViewWorkspace& workspace) {
   auto& part = workspace.template part<work_type<T>>();
   resample(part.planes, image, plan.map.box, plan.height, plan.width, kind, plan.map.flip, part.resample);
@@ -143,7 +143,7 @@ DSSL_INLINE void plan_multi_crop(std::vector<ViewPlan>& out, const MultiCropOpti
   }
 }
 
-DSSL_INLINE void render_view(std::span<float> out, const AnyImage& image, const ViewPlan& plan, Interpolation kind,
+DSSL_INLINE void render_view(std::span<float> out, const AnyImageView& image, const ViewPlan& plan, Interpolation kind,
                              ViewWorkspace& workspace) {
   std::visit(
       [&](const auto& typed) {
@@ -204,9 +204,12 @@ class MultiCrop {
   /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
   /// Throws `ShapeError` if the plan's box is not inside the image.
   template <PixelType T>
-  const PlanarImage<work_type<T>>& draw(const Image<T>& image, const ViewPlan& plan,
-                                        Workspace& workspace) const {
+  const PlanarImage<work_type<T>>& draw(const ImageView<T>& image, const ViewPlan& plan, Workspace& workspace) const {
     return draw_view(image, plan, Config.interpolation, workspace);
+  }
+  template <PixelType T>
+  const PlanarImage<work_type<T>>& draw(const Image<T>& image, const ViewPlan& plan, Workspace& workspace) const {
+    return draw(ImageView<T>(image), plan, workspace);
   }
 
   /// What views are normalised by: mean (C) and deviation (C), whatever they held.
@@ -223,14 +226,7 @@ class MultiCrop {
   /// The view as the network's input: out (C,h,w), normalised. Allocates only to grow the workspace.
   /// Throws `ShapeError` if `out` has another size, the box is not inside the image, or the options give
   /// means for another number of channels.
-  template <PixelType T>
-  void render(const Image<T>& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
-    normalisation(workspace.mean, workspace.deviation, image.channels());
-    normalise(out, draw(image, plan, workspace), workspace.mean, workspace.deviation);
-  }
-
-  /// The same for an image whose pixel type is known at run time.
-  void render(const AnyImage& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
+  void render(const AnyImageView& image, const ViewPlan& plan, std::span<float> out, Workspace& workspace) const {
     normalisation(workspace.mean, workspace.deviation, channels(image));
     render_view(out, image, plan, Config.interpolation, workspace);
   }

@@ -82,14 +82,20 @@ template <PixelType T>
 
 /// The planes of an interleaved image.
 template <PixelType T>
-void to_planes(PlanarImage<work_type<T>>& out, const Image<T>& image) {
+void to_planes(PlanarImage<work_type<T>>& out, const ImageView<T>& image) {
   out.reshape(image.channels(), image.height(), image.width());
   const Index channels = image.channels();
-  const T* in = image.pixels().data();
   for (Index c = 0; c < channels; ++c) {
-    work_type<T>* to = out.plane(c);
-    for (Index i = 0; i < out.plane_size(); ++i) to[i] = detail::to_work(in[i * channels + c]);
+    for (Index y = 0; y < image.height(); ++y) {
+      work_type<T>* const to = out.row(c, y);
+      const T* const in = image.row(y);
+      for (Index x = 0; x < image.width(); ++x) to[x] = detail::to_work(in[x * channels + c]);
+    }
   }
+}
+template <PixelType T>
+void to_planes(PlanarImage<work_type<T>>& out, const Image<T>& image) {
+  to_planes(out, ImageView<T>(image));
 }
 
 /// The interleaved image of planes, of the pixel type asked for.

@@ -107,7 +107,7 @@ inline void weigh(W* __restrict to, const W* __restrict from, Index step,
 
 /// The horizontal pass: rows [first, first + count) of the box, to `workspace.narrowed`.
 template <PixelType T>
-void resample_across(ResampleWorkspace<work_type<T>>& workspace, const Image<T>& image, const Box& box,
+void resample_across(ResampleWorkspace<work_type<T>>& workspace, const ImageView<T>& image, const Box& box,
                      Index first, Index count) {
   using W = work_type<T>;
   const Index channels = image.channels();
@@ -177,7 +177,7 @@ void resample_down(PlanarImage<W>& out, const ResampleWorkspace<W>& workspace, I
 /// vertical pass first for some shapes; the reference pictures, and this, never do). Test:
 /// augment.safetensors (tests/views/resample.cpp).
 template <PixelType T>
-void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& box, Index height,
+void resample(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const Box& box, Index height,
               Index width, Interpolation kind, bool flip, ResampleWorkspace<work_type<T>>& workspace) {
   require_shape(inside(box, image.height(), image.width()), "resample: box of ", box.height, " x ", box.width,
                 " pixels at row ", box.y, ", column ", box.x, " is not inside the image of ", image.height(),
@@ -209,22 +209,38 @@ void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& 
   detail::resample_down(out, workspace, first);
 }
 
+template <PixelType T>
+void resample(PlanarImage<work_type<T>>& out, const Image<T>& image, const Box& box, Index height, Index width,
+              Interpolation kind, bool flip, ResampleWorkspace<work_type<T>>& workspace) {
+  resample(out, ImageView<T>(image), box, height, width, kind, flip, workspace);
+}
+
 /// The box of `image` resized to `height` x `width`, as an image of the same type. Allocates; for single
 /// pictures.
 template <PixelType T>
-[[nodiscard]] Image<T> resize(const Image<T>& image, const Box& box, Index height, Index width,
+[[nodiscard]] Image<T> resize(const ImageView<T>& image, const Box& box, Index height, Index width,
                               Interpolation kind = Interpolation::bicubic, bool flip = false) {
   ResampleWorkspace<work_type<T>> workspace;
   PlanarImage<work_type<T>> planes;
   resample(planes, image, box, height, width, kind, flip, workspace);
   return to_image<T>(planes);
 }
+template <PixelType T>
+[[nodiscard]] Image<T> resize(const Image<T>& image, const Box& box, Index height, Index width,
+                              Interpolation kind = Interpolation::bicubic, bool flip = false) {
+  return resize(ImageView<T>(image), box, height, width, kind, flip);
+}
 
 /// The whole image resized.
 template <PixelType T>
-[[nodiscard]] Image<T> resize(const Image<T>& image, Index height, Index width,
+[[nodiscard]] Image<T> resize(const ImageView<T>& image, Index height, Index width,
                               Interpolation kind = Interpolation::bicubic) {
   return resize(image, Box{0, 0, image.height(), image.width()}, height, width, kind);
+}
+template <PixelType T>
+[[nodiscard]] Image<T> resize(const Image<T>& image, Index height, Index width,
+                              Interpolation kind = Interpolation::bicubic) {
+  return resize(ImageView<T>(image), height, width, kind);
 }
 
 }  // namespace dssl

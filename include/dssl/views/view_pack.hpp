@@ -153,7 +153,7 @@ template <WorkType W>
 /// `mean` (C), `deviation` (C). Throws `ShapeError` if a box is not inside the image, a size is not positive,
 /// a length does not fit, or a view has 2^30 values or more. Allocates. Test: tests/cuda/views.cpp.
 template <PixelType T>
-void pack_views(ViewPack& out, const Image<T>& image, std::span<const ViewPlan> plans, Interpolation kind,
+void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewPlan> plans, Interpolation kind,
                 std::span<const float> mean, std::span<const float> deviation) {
   using W = work_type<T>;
   const Index channels = image.channels();
@@ -211,20 +211,23 @@ void pack_views(ViewPack& out, const Image<T>& image, std::span<const ViewPlan> 
     bottom = std::max(bottom, box.y + last);
   }
   if (plans.empty()) return;
-  const std::int64_t rows =
-      bytes.append(image.row(top), static_cast<std::size_t>((bottom - top) * image.width() * channels));
+  const std::size_t row_bytes = static_cast<std::size_t>(image.width() * channels) * sizeof(T);
+  const std::size_t rows = bytes.room(static_cast<std::size_t>(bottom - top) * row_bytes);
+  for (Index y = top; y < bottom; ++y) {
+    std::memcpy(out.bytes.data() + rows + static_cast<std::size_t>(y - top) * row_bytes, image.row(y), row_bytes);
+  }
   for (std::size_t v = 0; v < out.views.size(); ++v) {
     ViewWork& work = out.views[v];
-    work.pixels += rows + (first_rows[v] - top) * work.row_values * static_cast<std::int64_t>(sizeof(T));
+    work.pixels += static_cast<std::int64_t>(rows) + (first_rows[v] - top) * work.row_values * static_cast<std::int64_t>(sizeof(T));
   }
 }
 
 /// The same for an image whose pixel type is known at run time.
-DSSL_INLINE void pack_views(ViewPack& out, const AnyImage& image, std::span<const ViewPlan> plans,
+DSSL_INLINE void pack_views(ViewPack& out, const AnyImageView& image, std::span<const ViewPlan> plans,
                             Interpolation kind, std::span<const float> mean, std::span<const float> deviation);
 
 #if defined(DSSL_WITH_DEFINITIONS)
-DSSL_INLINE void pack_views(ViewPack& out, const AnyImage& image, std::span<const ViewPlan> plans,
+DSSL_INLINE void pack_views(ViewPack& out, const AnyImageView& image, std::span<const ViewPlan> plans,
                             Interpolation kind, std::span<const float> mean, std::span<const float> deviation) {
   std::visit([&](const auto& typed) { pack_views(out, typed, plans, kind, mean, deviation); }, image);
 }

@@ -73,6 +73,7 @@ class Workers {
     Workers& x_workers;
   };
   /// Throws `Error` while another call is under way: scratch would be written by both. Ten nanoseconds.
+  /// Test: tests/backend/cpu_shared.cpp.
   [[nodiscard]] Call enter() { return Call(*this); }
 
   /// Calls body(task, slot) for every task in [0, tasks), in any order, and waits for all; no two calls with

@@ -1,0 +1,91 @@
+// Images in memory: what a source has there is viewed, not copied.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/io/image_codec.hpp>
+#include "catch.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using test::contains;
+using test::thrown_by;
+
+namespace {
+
+using Bytes = Image<std::uint8_t>;
+
+const std::uint8_t* place_of(const AnyImageView& view) { return std::get<ImageView<std::uint8_t>>(view).row(0); }
+
+/// Gives a reference to its image.
+struct OneImage {
+  AnyImage image;
+  [[nodiscard]] Index size() const { return 1; }
+  [[nodiscard]] std::string name(Index /*i*/) const { return "one"; }
+  [[nodiscard]] const AnyImage& load(Index /*i*/) const { return image; }
+};
+
+/// Makes its image anew each time.
+struct MadeImage {
+  [[nodiscard]] Index size() const { return 1; }
+  [[nodiscard]] std::string name(Index /*i*/) const { return "made"; }
+  [[nodiscard]] Bytes load(Index /*i*/) const { return Bytes(1, 2, 1, {3, 4}); }
+};
+
+}  // namespace
+
+TEST_CASE("Images in memory are moved in, shared by copies and loaded as views", "[source]") {
+  Bytes image(2, 2, 1, {1, 2, 3, 4});
+  const std::uint8_t* const place = image.row(0);
+  std::vector<AnyImage> images;
+  images.emplace_back(std::move(image));
+  auto source = std::make_unique<MemoryImages>(std::move(images));
+  const MemoryImages copy = *source;
+  CHECK(place_of(source->load(0)) == place);
+  source.reset();
+  CHECK(place_of(copy.load(0)) == place);  // the copy keeps them
+  CHECK(copy.load(0).copy() == AnyImage(Bytes(2, 2, 1, {1, 2, 3, 4})));
+}
+
+TEST_CASE("A source of views shows pixels of somebody else", "[source]") {
+  const std::vector<std::uint8_t> pixels{1, 2, 99, 3, 4, 99};
+  const auto source = MemoryImages::of_views({ImageView<std::uint8_t>(pixels.data(), 2, 2, 1, 3)}, {"mine"});
+  CHECK(source.size() == 1);
+  CHECK(source.name(0) == "mine");
+  CHECK(place_of(source.load(0)) == pixels.data());
+  CHECK(source.load(0).copy() == AnyImage(Bytes(2, 2, 1, {1, 2, 3, 4})));
+  CHECK(contains(thrown_by<DataError>([] { static_cast<void>(MemoryImages::of_views({})); }), "no images were given"));
+}
+
+TEST_CASE("A source without its type copies nothing that it need not", "[source]") {
+  const OneImage one{Bytes(1, 2, 1, {1, 2})};
+  const SourceView view(one);
+  const HeldImage held = view.hold(0);
+  CHECK(place_of(held.view()) == std::get<Bytes>(one.image).row(0));
+  CHECK(view.load(0) == one.image);
+  const MadeImage made;
+  CHECK(SourceView(made).hold(0).take() == AnyImage(Bytes(1, 2, 1, {3, 4})));
+
+  // The number of channels is changed in a copy, and only where it has to be.
+  CHECK(place_of(with_channels(view.hold(0), 1, "one").view()) == std::get<Bytes>(one.image).row(0));
+  CHECK(with_channels(view.hold(0), 3, "one").take() == AnyImage(Bytes(1, 2, 3, {1, 1, 1, 2, 2, 2})));
+  CHECK(contains(thrown_by<ImageError>([&] { static_cast<void>(with_channels(AnyImage(Bytes(1, 1, 2)), 3, "two")); }),
+                 "two: has 2 channels; expected 3"));
+}
+
+TEST_CASE("A loader hands on views of a source in memory, and images of one that gives references", "[source]") {
+  const std::vector<std::uint8_t> pixels{1, 2};
+  const auto views = MemoryImages::of_views({ImageView<std::uint8_t>(pixels.data(), 1, 2, 1)});
+  SampleLoader loader(views, 1, {});
+  const auto loaded = loader.next();
+  REQUIRE(loaded);
+  CHECK(place_of(loaded->sample) == pixels.data());
+  const OneImage one{Bytes(1, 2, 1, {1, 2})};
+  SampleLoader copies(one, 1, {});
+  CHECK(copies.next()->sample == one.image);
+}
