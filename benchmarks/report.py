@@ -211,16 +211,29 @@ CASE_HEAD = ("case", "time", "rate")
 
 
 def cost_rows(costs):
-    rows = [(f"`#include <{name}>`", number(c["seconds"]), megabytes(c["peak"]), "")
-            for name, c in costs.get("headers", {}).items()]
+    base = costs.get("base")
+
+    def row(what, c, size=""):
+        times = f"{c['least'] / base['least']:.1f}" if base else ""
+        return (what, number(c["seconds"]), times, megabytes(c["peak"]), size)
+
+    rows = [row("`#include <Eigen/Core>`, `<tbb/parallel_for.h>`", base)] if base else []
+    for key, how in (("headers", "header-only"), ("headers_compiled", "with `dssl::cpu`")):
+        rows += [row(f"`#include <{name}>`, {how}", c) for name, c in costs.get(key, {}).items()]
     if "minimal" in costs:
         c = costs["minimal"]
-        rows.append(("`examples/minimal.cpp`, a whole training program", number(c["seconds"]), megabytes(c["peak"]),
-                     f"{c['stripped_bytes'] / 1e3:.0f}"))
+        rows.append(row("`examples/minimal.cpp`, a whole training program, header-only", c,
+                        f"{c['stripped_bytes'] / 1e3:.0f}"))
+    for key, how in (("minimal_compiled", "with `dssl::cpu`"), ("minimal_compiled_O0", "with `dssl::cpu`, -O0")):
+        if key in costs:
+            rows.append(row(f"the same, {how}", costs[key]))
+    for count, c in costs.get("recipes", {}).items():
+        rows.append(row(f"a program with {count} recipes, header-only", c["header_only"]))
+        rows.append(row(f"a program with {count} recipes, with `dssl::cpu`", c["compiled"]))
     return rows
 
 
-COST_HEAD = ("what is compiled", "processor s", "compiler's peak MB", "stripped kB")
+COST_HEAD = ("what is compiled", "processor s", "times Eigen and oneTBB", "compiler's peak MB", "stripped kB")
 
 
 def first_rows(first):

@@ -83,7 +83,7 @@ say "parts"
 say "time to the first feature"
 "$root/benchmarks/first_feature.py" --build "$programs" --runs $runs --out "$out/first.json" > /dev/null
 say "compile time and size"
-"$root/benchmarks/compile_cost.py" --repeats $repeats --out "$out/costs.json" > /dev/null
+"$root/benchmarks/compile_cost.py" --recipes --repeats $repeats --out "$out/costs.json" > /dev/null
 
 if [[ -n $python ]]; then
   "$python" "$root/benchmarks/peers/densedino.py" --check "$root/tests/fixtures" >&2

@@ -25,6 +25,11 @@ void* counted(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace
 
+// Inlining one of a pair and not the other, g++ takes them for strangers.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 // The whole program counts; only differences around the calls below are looked at.
 void* operator new(std::size_t bytes) { return counted(bytes, 0); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
