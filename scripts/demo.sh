@@ -7,9 +7,10 @@ cd "$(dirname "$0")/.."
 
 out=${1:-build/demo}
 scripts/setup.sh
-cmake --preset release
-cmake --build --preset release --parallel "$(nproc)" --target dssl-pretrain dssl-segment dssl-report dssl-scenes
-bin=build/release/examples
+# A build of its own, of what the demo runs and no more: without tests and without the kernels of CUDA.
+cmake --preset release -B build/programs -DDSSL_BUILD_TESTS=OFF -DDSSL_CUDA=OFF
+cmake --build build/programs --parallel "$(nproc)" --target dssl-pretrain dssl-segment dssl-report dssl-scenes
+bin=build/programs/examples
 began=$SECONDS
 
 mkdir -p "$out"
