@@ -97,6 +97,27 @@ TEST_CASE("Cpu optimisers hold to the oracle", "[backend][cpu]") {
   dssl::test::optimiser_cases(HeldToOracle{});
 }
 
+TEST_CASE("Cpu exponential is exact to rounding", "[backend][cpu]") {
+  std::vector<float> x;
+  for (int i = -873'000; i <= 883'000; ++i) x.push_back(static_cast<float>(i) * 1e-4F);
+  const std::size_t within = x.size();
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  x.insert(x.end(), {-infinity, -1e30F, -100.0F, infinity, 89.0F, std::numeric_limits<float>::quiet_NaN()});
+  std::vector<float> y(x.size());
+  dssl::cpu::map(
+      y.data(), static_cast<Index>(x.size()), [](const auto& v) { return dssl::cpu::exponential<float>(v); }, x.data());
+  double worst = 0;
+  for (std::size_t i = 0; i < within; ++i) {
+    const double exact = std::exp(static_cast<double>(x[i]));
+    worst = std::max(worst, std::abs(static_cast<double>(y[i]) / exact - 1));
+  }
+  CHECK(worst <= 2e-7);
+  CHECK(y[static_cast<std::size_t>(873'000)] == 1.0F);
+  for (std::size_t i = within; i < within + 3; ++i) CHECK((y[i] >= 0 && y[i] <= 1.3e-38F));
+  for (std::size_t i = within + 3; i < within + 5; ++i) CHECK(y[i] >= 2e38F);
+  CHECK(std::isnan(y.back()));
+}
+
 TEST_CASE("Cpu normal distribution function is exact to rounding", "[backend][cpu]") {
   double worst = 0;
   double worst_share = 0;
