@@ -27,11 +27,15 @@ template <ImageSource Source>
   std::uint16_t largest = 0;
   for (Index n = 0; n < looks; ++n) {
     try {
-      const AnyImage image = source.load(n * source.size() / looks);
-      const auto* const words = std::get_if<Image<std::uint16_t>>(&image);
-      if (words == nullptr || words->empty()) continue;
+      const HeldImage held(source.load(n * source.size() / looks));
+      const AnyImageView image = held.view();
+      const auto* const words = std::get_if<ImageView<std::uint16_t>>(&image);
+      if (words == nullptr || words->height() == 0 || words->width() == 0) continue;
       ++deep;
-      const std::uint16_t own = *std::max_element(words->pixels().begin(), words->pixels().end());
+      std::uint16_t own = 0;
+      for (Index y = 0; y < words->height(); ++y) {
+        own = std::max(own, *std::max_element(words->row(y), words->row(y) + words->width() * words->channels()));
+      }
       if (own >= 1U << 14U) continue;
       ++few;
       largest = std::max(largest, own);
