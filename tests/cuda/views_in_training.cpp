@@ -52,7 +52,7 @@ struct PlainViews {
   [[nodiscard]] Index views() const { return 2; }
   [[nodiscard]] ViewSize size(Index) const { return {16, 16}; }
   void plan(std::vector<ViewPlan>& out, Index, Index, const RandomKey&) const { out.resize(2); }
-  void render(const AnyImage&, const ViewPlan&, std::span<float>, Workspace&) const {}
+  void render(const AnyImageView&, const ViewPlan&, std::span<float>, Workspace&) const {}
 };
 
 }  // namespace
