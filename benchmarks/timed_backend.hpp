@@ -31,6 +31,9 @@ struct Part {
 /// Parts by the name of the primitive and, for products, the shape of the weight.
 using Ledger = std::map<std::pair<std::string, std::string>, Part>;
 
+/// Calls of primitives in their order, each by its name, the shape of its weight, and the bytes of its operands.
+using Trace = std::vector<std::string>;
+
 /// Parts of one of `steps` steps in the order of their time, each with what the machine would need for it at `flops`
 /// FLOP/s and `bytes` bytes/s.
 [[nodiscard]] inline nlohmann::json parts_json(const Ledger& ledger, int steps, double flops, double bytes) {
@@ -75,6 +78,8 @@ class TimedBackend {
 
   [[nodiscard]] const Ledger& ledger() const { return *x_ledger; }
   void clear() { x_ledger->clear(); }
+  /// From here on calls are also written to `trace`, which outlives them; null: no more.
+  void write_to(Trace* trace) { *x_trace = trace; }
 
   [[nodiscard]] std::string describe() const { return x_backend.describe(); }
   [[nodiscard]] std::size_t scratch_bytes() const { return x_backend.scratch_bytes(); }
@@ -370,6 +375,9 @@ class TimedBackend {
   void x_time(std::string_view name, double flops, std::size_t moved, const Call& call,
               std::string detail = {}) const {
     using Clock = std::chrono::steady_clock;
+    if (*x_trace != nullptr) {
+      (*x_trace)->push_back(std::string(name) + ' ' + detail + ' ' + std::to_string(moved) + ' ' + std::to_string(flops));
+    }
     const auto begin = Clock::now();
     call();
     if constexpr (requires { x_backend.synchronise(); }) x_backend.synchronise();
@@ -383,6 +391,7 @@ class TimedBackend {
 
   B x_backend;
   std::shared_ptr<Ledger> x_ledger = std::make_shared<Ledger>();
+  std::shared_ptr<Trace*> x_trace = std::make_shared<Trace*>(nullptr);
 };
 
 }  // namespace dssl::benchmarks

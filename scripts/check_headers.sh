@@ -10,7 +10,7 @@ fi
 export clangxx=$1 folders=$2
 
 check() {
-  printf '#include <%s>\n' "$1" |
+  printf '#include <%s>\n' "$1" "$1" |
     "$clangxx" -x c++ -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror \
       "@$folders" - || { echo "$1: does not compile alone" >&2; return 1; }
 }

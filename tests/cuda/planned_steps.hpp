@@ -6,6 +6,7 @@
 
 #include <dssl/train/training_step.hpp>
 
+#include "cuda/kinds.hpp"
 #include "train/tiny_model.hpp"
 
 namespace dssl::test {

@@ -3,6 +3,8 @@
 
 #include "catch.hpp"
 
+#include "cuda/kinds.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

@@ -18,6 +18,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/instances.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/metrics/effective_rank.hpp>

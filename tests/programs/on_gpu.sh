@@ -5,7 +5,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "${3:-$programs/dssl-scenes}" --out voc --train 4 --val 2 --size 32 --classes 3 >out.txt
 "$tools/dssl_make_inspection" set 12 4 4
-printf 'good/00 good\ngood/01 good\nspot/00 spot\nspot/01 spot\n' >list.txt
+printf 'good/00 good\ngood/01 good\nspot/00 spot\nspot/01 spot\n' >train.txt
+printf 'good/02 good\ngood/03 good\nspot/02 spot\nspot/03 spot\n' >test.txt
 
 near() { awk "BEGIN { d = $1 - ($2); exit !(d <= $3 && d >= -$3) }" || fail "$4: $1 on the CPU, $2 on the GPU"; }
 # both NAME COMMAND...: runs it with each backend; output goes to NAME.cpu and NAME.cuda, what is printed beside it.
@@ -47,7 +48,7 @@ near "$(value retrieved.cpu/result.json retrieval miou)" "$(value retrieved.cuda
   "mean IoU of retrieval"
 [[ $(value retrieved.cuda/result.json settings backend) == '"cuda"' ]] || fail "the settings do not name the backend"
 
-both classified "$programs/dssl-classify" "${of_set[@]}" --images set/test --train list.txt --test list.txt --k 1,3 \
+both classified "$programs/dssl-classify" "${of_set[@]}" --images set/test --train train.txt --test test.txt --k 1,3 \
   --rates 0.1 --epochs 10
 cmp classified.cpu/predictions.csv classified.cuda/predictions.csv || fail "classes differ"
 

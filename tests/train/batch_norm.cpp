@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "train/instances.hpp"
 #include "train/tiny_model.hpp"
 
 #include <dssl/backend/cpu.hpp>

@@ -12,6 +12,7 @@
 
 #include "catch.hpp"
 #include "thrown.hpp"
+#include "train/instances.hpp"
 #include "train/tiny_model.hpp"
 
 #include <dssl/backend/cpu.hpp>

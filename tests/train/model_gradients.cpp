@@ -6,6 +6,7 @@
 
 #include "../gradient_check.hpp"
 #include "catch.hpp"
+#include "train/instances.hpp"
 #include "train/tiny_heads.hpp"
 #include "train/tiny_model.hpp"
 

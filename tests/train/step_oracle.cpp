@@ -9,6 +9,7 @@
 #include "../gradient_check.hpp"
 #include "backbone/vit_runner.hpp"
 #include "catch.hpp"
+#include "train/instances.hpp"
 #include "train/tiny_model.hpp"
 
 #include <dssl/backend/reference.hpp>

@@ -8,6 +8,7 @@
 
 #include "catch.hpp"
 #include "thrown.hpp"
+#include "train/instances.hpp"
 #include "train/planned_bytes.hpp"
 #include "train/tiny_heads.hpp"
 #include "train/tiny_model.hpp"

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "train/instances.hpp"
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>

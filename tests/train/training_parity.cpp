@@ -4,6 +4,7 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
 
+#include "train/instances.hpp"
 #include "training_parity.hpp"
 
 using namespace dssl;
