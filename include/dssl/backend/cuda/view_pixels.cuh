@@ -98,13 +98,16 @@ __device__ __forceinline__ float stored_value(std::uint16_t value) {
 struct RoundedFloats {
   [[nodiscard]] static __device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
   [[nodiscard]] static __device__ __forceinline__ float sum(float a, float b) { return __fadd_rn(a, b); }
-  [[nodiscard]] static __device__ __forceinline__ float rest(float a, float b) { return sum(1.0F, -product(a, b)); }
+  [[nodiscard]] static __device__ __forceinline__ float rest(float a, float b) {
+    return sum(1.0F, -product(a, b));
+  }
 };
 
 __device__ __forceinline__ void turn_hue(std::uint8_t& red, std::uint8_t& green, std::uint8_t& blue,
                                          float steps) {
-  dssl::detail::set_bytes<RoundedFloats>(red, green, blue,
-                                   dssl::detail::turned_bytes(red, green, blue, static_cast<int>(steps)));
+  const dssl::detail::TurnedBytes colour =
+      dssl::detail::turned_bytes(red, green, blue, static_cast<int>(steps));
+  dssl::detail::set_bytes<RoundedFloats>(red, green, blue, colour);
 }
 
 __device__ __forceinline__ void turn_hue(float& red, float& green, float& blue, float shift) {
