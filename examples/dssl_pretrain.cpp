@@ -9,6 +9,7 @@
 #include <dssl/io/atomic_file.hpp>
 #include <pretrain/command_line.hpp>
 #include <pretrain/job.hpp>
+#include <pretrain/recipes.hpp>
 #include <pretrain/run_log.hpp>
 
 namespace {
@@ -30,11 +31,11 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
                           "holds the best weights of an earlier run; --overwrite begins anew");
   }
   RunLog log(job, command);
-  if (const std::string few = dssl::few_bits_warning(job.source); !few.empty()) log.warn(few);
+  if (const std::string few = dssl::few_bits_warning(*job.source); !few.empty()) log.warn(few);
   for (const std::string& option : line.without_effect()) {
     log.warn(dssl::join(option, " has no effect with --recipe ", job.recipe));
   }
-  return log.end(dssl::programs::pretrain(job, log));
+  return log.end(recipe_of(job).run(job, log));
 }
 
 }  // namespace

@@ -27,6 +27,7 @@
 #include "common/backend.hpp"
 #include "common/program.hpp"
 #include "common/read_options.hpp"
+#include "common/relations.hpp"
 
 namespace dssl::programs {
 
@@ -153,12 +154,6 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
   add_read_options(app, s.read);
 }
 
-/// visit(backend) on the backend that the settings name. Throws as the other `with_backend`.
-template <class Visit>
-decltype(auto) with_backend(const BackboneSettings& s, const Visit& visit) {
-  return with_backend(s.backend, s.threads, s.precision, visit);
-}
-
 /// A backbone's weights as they were loaded.
 struct LoadedWeights {
   std::vector<float> flat;
@@ -185,8 +180,7 @@ struct LoadedWeights {
   }
   const auto file = SafetensorsFile::open(name);
   const auto relation = file.metadata().find("relation");
-  if (relation != file.metadata().end() &&
-      (relation->second == "all-query" || relation->second == "all_query")) {
+  if (relation != file.metadata().end() && names_relation(relation->second, "all-query")) {
     // The features are read as in every other relation, where patches see the class token.
     throw CheckpointError(
         name,

@@ -1,6 +1,7 @@
 // The backends that programs know by name.
 #pragma once
 
+#include <concepts>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -51,14 +52,24 @@ inline void warn_of_float_products() {
   }();
 }
 
-/// visit(backend) with the backend that a command line names. Throws `OptionError`, and `CudaError` without a device.
-template <class Visit>
-decltype(auto) with_backend(std::string_view name, int threads, std::string_view precision, const Visit& visit) {
+/// Settings that name a backend.
+template <class S>
+concept NamesBackend = requires(const S& settings) {
+  { settings.backend } -> std::convertible_to<std::string_view>;
+  { settings.threads } -> std::convertible_to<int>;
+  { settings.precision } -> std::convertible_to<std::string_view>;
+};
+
+/// visit(backend) with the backend that settings name. Throws `OptionError`, and `CudaError` without a device.
+template <NamesBackend Settings, class Visit>
+decltype(auto) with_backend(const Settings& settings, const Visit& visit) {
+  const std::string_view name = settings.backend;
+  const std::string_view precision = settings.precision;
   check_backend(name, precision);
 #ifdef DSSL_WITH_CUDA
   if (name == "cuda") return visit(Cuda(CudaOptions{.precision = precision_of(precision_on(name, precision))}));
 #endif
-  const Cpu backend(CpuOptions{.threads = threads, .precision = precision_of(precision_on(name, precision))});
+  const Cpu backend(CpuOptions{.threads = settings.threads, .precision = precision_of(precision_on(name, precision))});
   if (precision == "bf16" && backend.precision() != Precision::bf16) warn_of_float_products();
   return visit(backend);
 }

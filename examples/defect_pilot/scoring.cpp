@@ -101,6 +101,37 @@ struct Rows {
   }
 };
 
+template <Backend B>
+class HeadTrainerOn final : public HeadTrainer {
+ public:
+  explicit HeadTrainerOn(const B& backend) : x_backend(backend) {}
+
+ private:
+  [[nodiscard]] DefectHead x_train(MatrixView<const float> rows, const std::vector<std::int64_t>& labels,
+                                   std::uint64_t seed) const override {
+    const Index width = rows.cols();
+    LinearProbe<B> probe(x_backend, {.width = width,
+                                     .classes = 2,
+                                     .learning_rates = {0.1},
+                                     .epochs = 10,
+                                     .batch = 512,
+                                     .weight_decay = 1e-3,
+                                     .standardise = true,
+                                     .seed = seed});
+    probe.train(rows, labels);
+    std::vector<float> weight(static_cast<std::size_t>(2 * width));
+    std::vector<float> bias(2);
+    probe.get_weights(weight, bias, 0);
+    DefectHead head;
+    for (Index d = 0; d < width; ++d)
+      head.weight.push_back(weight[static_cast<std::size_t>(width + d)] - weight[static_cast<std::size_t>(d)]);
+    head.bias = bias[1] - bias[0];
+    return head;
+  }
+
+  B x_backend;
+};
+
 }  // namespace
 
 std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal, Index pool,
@@ -112,8 +143,16 @@ std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, c
   return out;
 }
 
-DefectHead::DefectHead(const BackboneSettings& settings, const PatchSet& normal, const PatchSet& defects,
-                       const std::vector<Index>& labelled, Index patch, std::uint64_t seed) {
+std::unique_ptr<HeadTrainer> make_head_trainer(const BackboneSettings& settings) {
+  std::unique_ptr<HeadTrainer> out;
+  with_backend(settings, [&](const auto& backend) {
+    out = std::make_unique<HeadTrainerOn<std::decay_t<decltype(backend)>>>(backend);
+  });
+  return out;
+}
+
+DefectHead HeadTrainer::train(const PatchSet& normal, const PatchSet& defects, const std::vector<Index>& labelled,
+                              Index patch, std::uint64_t seed) const {
   constexpr Index most_normal = 20'000;
   const Index width = defects.width;
   std::vector<const float*> positive;
@@ -142,28 +181,7 @@ DefectHead::DefectHead(const BackboneSettings& settings, const PatchSet& normal,
   const auto normals = rows.labels.size();
   for (std::size_t n = 0; n < normals; ++n) rows.add(positive[n % positive.size()], width, 1);
   const MatrixView<const float> values(rows.values.data(), static_cast<Index>(rows.labels.size()), width);
-  with_backend(settings, [&](const auto& backend) { x_train(backend, values, rows.labels, seed); });
-}
-
-template <class B>
-void DefectHead::x_train(const B& backend, MatrixView<const float> rows, const std::vector<std::int64_t>& labels,
-                         std::uint64_t seed) {
-  const Index width = rows.cols();
-  LinearProbe<B> probe(backend, {.width = width,
-                                 .classes = 2,
-                                 .learning_rates = {0.1},
-                                 .epochs = 10,
-                                 .batch = 512,
-                                 .weight_decay = 1e-3,
-                                 .standardise = true,
-                                 .seed = seed});
-  probe.train(rows, labels);
-  std::vector<float> weight(static_cast<std::size_t>(2 * width));
-  std::vector<float> bias(2);
-  probe.get_weights(weight, bias, 0);
-  for (Index d = 0; d < width; ++d)
-    x_weight.push_back(weight[static_cast<std::size_t>(width + d)] - weight[static_cast<std::size_t>(d)]);
-  x_bias = bias[1] - bias[0];
+  return x_train(values, rows.labels, seed);
 }
 
 SetScores DefectHead::score(const PatchSet& set) const {
@@ -171,10 +189,10 @@ SetScores DefectHead::score(const PatchSet& set) const {
   for (const PatchImage& image : set.images) {
     std::vector<float> scores;
     for (Index n = 0; n < set.grid.size(); ++n) {
-      double sum = static_cast<double>(x_bias);
-      for (std::size_t d = 0; d < x_weight.size(); ++d)
-        sum += static_cast<double>(x_weight[d]) *
-               static_cast<double>(image.patches[static_cast<std::size_t>(n) * x_weight.size() + d]);
+      double sum = static_cast<double>(bias);
+      for (std::size_t d = 0; d < weight.size(); ++d)
+        sum += static_cast<double>(weight[d]) *
+               static_cast<double>(image.patches[static_cast<std::size_t>(n) * weight.size() + d]);
       scores.push_back(static_cast<float>(sum));
     }
     out.images.push_back(static_cast<double>(*std::max_element(scores.begin(), scores.end())));

@@ -34,25 +34,35 @@ class NormalBank {
 [[nodiscard]] std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal,
                                                            Index pool, double coreset);
 
-/// A linear classifier of patches, trained on the masks of a few images and on normal images.
-class DefectHead {
- public:
-  /// Trained on the backend that `settings` name. `labelled`: images of `defects` whose masks are used. Throws
-  /// `DataError` where no patch of the labelled images shows a defect.
-  DefectHead(const BackboneSettings& settings, const PatchSet& normal, const PatchSet& defects,
-             const std::vector<Index>& labelled, Index patch, std::uint64_t seed);
+/// A linear classifier of patches.
+struct DefectHead {
+  std::vector<float> weight;  // (D)
+  float bias = 0;
 
   /// Patch score: logit of a defect; image score: the largest.
   [[nodiscard]] SetScores score(const PatchSet& set) const;
+};
+
+/// Trains classifiers of patches, all on one backend that is known at run time.
+class HeadTrainer {
+ public:
+  HeadTrainer() = default;
+  HeadTrainer(const HeadTrainer&) = delete;
+  HeadTrainer& operator=(const HeadTrainer&) = delete;
+  virtual ~HeadTrainer() = default;
+
+  /// One trained on the masks of a few images and on normal images. `labelled`: images of `defects` whose masks are
+  /// used. Throws `DataError` where no patch of the labelled images shows a defect.
+  [[nodiscard]] DefectHead train(const PatchSet& normal, const PatchSet& defects, const std::vector<Index>& labelled,
+                                 Index patch, std::uint64_t seed) const;
 
  private:
-  template <class B>
-  void x_train(const B& backend, MatrixView<const float> rows, const std::vector<std::int64_t>& labels,
-               std::uint64_t seed);
-
-  std::vector<float> x_weight;
-  float x_bias = 0;
+  [[nodiscard]] virtual DefectHead x_train(MatrixView<const float> rows, const std::vector<std::int64_t>& labels,
+                                           std::uint64_t seed) const = 0;
 };
+
+/// The trainer on the backend that the settings name. Throws `OptionError`.
+[[nodiscard]] std::unique_ptr<HeadTrainer> make_head_trainer(const BackboneSettings& settings);
 
 /// The mean of two ways' scores, each less its mean and over its deviation on normal images of `first_normal`
 /// and `second_normal`.

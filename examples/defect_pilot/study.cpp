@@ -138,7 +138,7 @@ class BackboneStudy {
   }
 
   /// The bank alone, then heads on draws of labelled images, and both together.
-  void add_curves(Study& study) const {
+  void add_curves(Study& study, const HeadTrainer& heads) const {
     study.ways.push_back({x_name, 0, {x_judge(x_of_test_normal, x_of_test_defects, x_of_held_out.images)}});
     const auto all = static_cast<Index>(x_defects.images.size());
     std::vector<Index> counts(x_settings.labels);
@@ -157,9 +157,10 @@ class BackboneStudy {
                                     .view = 12,
                                     .purpose = Purpose::probe});
         order.resize(static_cast<std::size_t>(count));
-        const DefectHead head(x_settings.backbone, x_normal, x_defects, order,
-                              extents_of("size", x_settings.backbone.size).first / x_normal.grid.height,
-                              x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
+        const DefectHead head = heads.train(x_normal, x_defects, order,
+                                               extents_of("size", x_settings.backbone.size).first /
+                                                   x_normal.grid.height,
+                                               x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
         const SetScores normal = head.score(x_held_out);
         const SetScores test_normal = head.score(x_test_normal);
         const SetScores test_defects = head.score(x_test_defects);
@@ -379,9 +380,10 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
   study.weights = weights;
   const std::vector<Exposure> tried = exposures();
   std::vector<std::pair<std::string, std::vector<Worth>>> under;
+  const std::unique_ptr<HeadTrainer> heads = make_head_trainer(s.backbone);
   const auto run = [&](const std::string& of, const std::string& name, bool main) {
     BackboneStudy own(s, sets, of, name, interruption);
-    own.add_curves(study);
+    own.add_curves(study, *heads);
     if (main) {
       own.describe(study);
       own.add_cases(study);

@@ -2,44 +2,62 @@
 
 #include <array>
 #include <filesystem>
+#include <memory>
+#include <utility>
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
+#include <common/names.hpp>
 #include <common/program.hpp>
 #include <common/read_options.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/sequence.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
 #include <dssl/version.hpp>
+#include <pretrain/recipes.hpp>
 
 namespace dssl::programs {
 namespace {
 
+template <class Source>
+SourceView held(Source source) {
+  return SourceView(std::make_shared<const Source>(std::move(source)));
+}
+
 /// The images that `--data` and `--split` name.
-AnySource open_source(Job& job) {
+SourceView open_source(Job& job) {
   namespace fs = std::filesystem;
   const ReadOptions read = job.reading();
   if (job.data != "synthetic" && fs::is_directory(job.data + "/JPEGImages") && !job.split.empty()) {
-    return AnySource(ImagesOf(VocFolder(job.data, job.split, {.read = read})));
+    return held(ImagesOf(VocFolder(job.data, job.split, {.read = read})));
   }
   if (!job.split.empty()) {
     throw OptionError("split", job.split, "a data folder that has JPEGImages and ImageSets/Segmentation");
   }
   if (job.data == "synthetic") {
-    return AnySource(ImagesOf(SyntheticScenes({.seed = job.options.seed,
-                                               .count = job.synthetic_count,
-                                               .height = job.synthetic_size,
-                                               .width = job.synthetic_size,
-                                               .channels = read.channels})));
+    return held(ImagesOf(SyntheticScenes({.seed = job.options.seed,
+                                          .count = job.synthetic_count,
+                                          .height = job.synthetic_size,
+                                          .width = job.synthetic_size,
+                                          .channels = read.channels})));
   }
-  if (fs::is_regular_file(job.data)) return AnySource(ImageList(job.data, read));
+  if (fs::is_regular_file(job.data)) return held(ImageList(job.data, read));
   // Of a VOC folder only the images, never the masks.
   const bool voc = fs::is_directory(job.data + "/JPEGImages");
   ImageFolder folder(voc ? job.data + "/JPEGImages" : job.data, {.read = read});
   job.left_aside = left_aside_text(folder.left_aside());
-  return AnySource(std::move(folder));
+  return held(std::move(folder));
+}
+
+/// The prototypes of each architecture's head, where the command line names no number.
+std::string prototypes_text() {
+  std::string out;
+  for (const Architecture& known : architectures)
+    out += join(out.empty() ? "" : ", ", known.name, " ", known.head.prototypes);
+  return out;
 }
 
 /// Which option sets which field, where it does not have the field's name.
@@ -131,12 +149,11 @@ void CommandLine::x_add_data_options() {
 
 void CommandLine::x_add_recipe_options() {
   const std::string group = "Recipe";
-  x_app.add_option("--recipe", x_job.recipe, "densedino, dino, or feature-map")->group(group);
-  x_app.add_option("--arch", x_job.arch, "nano8, tiny8, tiny16, or small16")->group(group);
+  x_app.add_option("--recipe", x_job.recipe, names_of(recipes))->group(group);
+  x_app.add_option("--arch", x_job.arch, names_of(architectures))->group(group);
   x_relation = x_app
                    .add_option("--relation", x_job.relation,
-                               "Of reference tokens: open, hidden, hidden-no-class, private, all-query, or the "
-                               "published names")
+                               "Of reference tokens: " + names_of(named_relations) + ", or a published name")
                    ->group(group);
   x_point_options = {x_app.add_option("--points", x_job.points, "Points a view pair, K")->group(group),
                      x_app
@@ -145,7 +162,7 @@ void CommandLine::x_add_recipe_options() {
                          ->group(group)};
   x_app
       .add_option("--prototypes", x_job.options.prototypes,
-                  "Of each head; 0: small16 65536, tiny 4096, nano8 1024")
+                  "Of each head; 0: " + prototypes_text())
       ->group(group);
   x_image_all_views =
       x_app
@@ -292,7 +309,7 @@ void CommandLine::x_set_views() {
   MultiCropOptions& views = x_job.options.views;
   const Index native = architecture(x_job.arch).image;
   const Index patch = architecture(x_job.arch).patch;
-  const bool dino = x_job.recipe == "dino";
+  const bool dino = recipe_of(x_job).dino_views;
   if (dino) views = dino_multi_crop_options();
   const Index global = x_global_size != 0 ? x_global_size : native;
   // DINO's small views keep their share of the large ones, in whole patches.
@@ -308,11 +325,9 @@ void CommandLine::x_set_views() {
 
 Job CommandLine::job() {
   Job& job = x_job;
-  if (job.recipe != "densedino" && job.recipe != "dino" && job.recipe != "feature-map") {
-    throw OptionError("recipe", job.recipe, "densedino, dino or feature-map");
-  }
+  static_cast<void>(recipe_of(job));  // an unknown one is an error before anything is opened
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
-  check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
+  check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
   x_set_views();
   auto& optimiser = job.options.optimiser;
@@ -331,12 +346,12 @@ Job CommandLine::job() {
 
 std::vector<std::string> CommandLine::without_effect() const {
   std::vector<std::string> names;
-  if (x_job.recipe == "dino") {
+  if (!recipe_of(x_job).points) {
     for (const CLI::Option* option : x_point_options) {
       if (option->count() > 0) names.push_back(option->get_name());
     }
   }
-  if (x_job.recipe != "densedino" && x_relation->count() > 0) names.push_back(x_relation->get_name());
+  if (!recipe_of(x_job).references && x_relation->count() > 0) names.push_back(x_relation->get_name());
   return names;
 }
 

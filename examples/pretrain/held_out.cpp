@@ -12,11 +12,13 @@
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
+#include <common/relations.hpp>
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/voc.hpp>
+#include <pretrain/recipes.hpp>
 
 namespace dssl::programs {
 namespace {
@@ -139,12 +141,12 @@ std::unique_ptr<HeldOut> open_held_out(const Job& job, std::function<void(std::s
       throw OptionError("keep_best", "given", "--monitor FOLDER with it, whose figure says what is best");
     return nullptr;
   }
-  if (job.recipe == "densedino" && (job.relation == "all-query" || job.relation == "all_query")) {
+  if (recipe_of(job).references && names_relation(job.relation, "all-query")) {
     throw OptionError("monitor", job.monitor,
                       "another relation than all-query, whose patches see other tokens");
   }
   std::unique_ptr<HeldOut> out;
-  with_backend(job.backend, job.threads, job.precision, [&](const auto& backend) {
+  with_backend(job, [&](const auto& backend) {
     out = std::make_unique<HeldOutOf<std::decay_t<decltype(backend)>>>(job, backend, std::move(warn));
   });
   return out;

@@ -1,51 +1,16 @@
-// One pretraining job: everything the command line says, and who runs it.
+// One pretraining job: everything the command line says.
 #pragma once
 
 #include <map>
-#include <memory>
+#include <optional>
 #include <string>
-#include <utility>
 
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/train/options.hpp>
-#include <dssl/train/trainer.hpp>
-#include <dssl/views/image.hpp>
 
 namespace dssl::programs {
-
-/// Where images come from, whatever its kind: so that a trainer is compiled once for all of them.
-class AnySource {
- public:
-  AnySource() = default;
-  template <ImageSource Source>
-  explicit AnySource(Source source) : x_held(std::make_shared<const Held<Source>>(std::move(source))) {}
-
-  [[nodiscard]] Index size() const { return x_held->size(); }
-  [[nodiscard]] std::string name(Index i) const { return x_held->name(i); }
-  [[nodiscard]] AnyImage load(Index i) const { return x_held->load(i); }
-
- private:
-  struct Holder {
-    Holder() = default;
-    Holder(const Holder&) = delete;
-    Holder& operator=(const Holder&) = delete;
-    virtual ~Holder() = default;
-    [[nodiscard]] virtual Index size() const = 0;
-    [[nodiscard]] virtual std::string name(Index i) const = 0;
-    [[nodiscard]] virtual AnyImage load(Index i) const = 0;
-  };
-  template <class Source>
-  struct Held final : Holder {
-    explicit Held(Source source) : x_source(std::move(source)) {}
-    [[nodiscard]] Index size() const override { return x_source.size(); }
-    [[nodiscard]] std::string name(Index i) const override { return x_source.name(i); }
-    [[nodiscard]] AnyImage load(Index i) const override { return x_source.load(i); }
-    Source x_source;
-  };
-
-  std::shared_ptr<const Holder> x_held;
-};
 
 /// What the command line says.
 struct Job {
@@ -74,7 +39,7 @@ struct Job {
   Index synthetic_size = 128;
   ReadOptions read;
   TrainerOptions options;
-  AnySource source;
+  std::optional<SourceView> source;  ///< set by the command line
 
   /// How image files are read for the network.
   [[nodiscard]] ReadOptions reading() const {
@@ -91,11 +56,5 @@ struct Job {
     return {{"arch", arch}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};
   }
 };
-
-class RunLog;
-
-/// Trains. Throws `OptionError` for a recipe or a relation that is not there.
-[[nodiscard]] RunSummary pretrain(const Job& job, RunLog& log);
-[[nodiscard]] RunSummary pretrain_densedino(const Job& job, RunLog& log);
 
 }  // namespace dssl::programs

@@ -13,6 +13,7 @@
 #include <dssl/monitor/best_weights.hpp>
 #include <dssl/version.hpp>
 #include <pretrain/held_out.hpp>
+#include <pretrain/recipes.hpp>
 
 namespace dssl::programs {
 namespace {
@@ -46,7 +47,7 @@ Index step_of(const std::string& line) {
 }  // namespace
 
 RunLog::RunLog(const Job& job, std::vector<std::string> command)
-    : x_job(job), x_command(std::move(command)) {}
+    : x_job(job), x_points(recipe_of(job).points), x_command(std::move(command)) {}
 
 RunLog::~RunLog() = default;
 
@@ -54,14 +55,14 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
                    Index parameters, Index steps_done) {
   x_require_space(parameters);
   const Index update = x_job.options.update_images();
-  const Index steps = x_job.options.epochs * (x_job.source.size() / update);
+  const Index steps = x_job.options.epochs * (x_job.source->size() / update);
   x_first_step = steps_done;
   x_line(join("backend: ", backend));
   x_line(join("recipe: ", recipe));
-  x_line(join("data: ", x_job.data, ", ", x_job.source.size(), " images",
+  x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",
               x_job.left_aside.empty() ? "" : " (left aside, as such files cannot be read: ", x_job.left_aside,
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
-              " epochs of ", x_job.source.size() / update, " steps of ", update, " images"));
+              " epochs of ", x_job.source->size() / update, " steps of ", update, " images"));
   x_line(
       join("parameters: ", static_cast<double>(parameters) / 1e6, " million, each of student and teacher"));
   x_line("memory:");
@@ -88,7 +89,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   }
   x_options = {{"program", "dssl-pretrain"}, {"version", version_string},     {"compiler", __VERSION__},
                {"backend", backend},         {"command", x_command},          {"data", x_job.data},
-               {"split", x_job.split},       {"images", x_job.source.size()}, {"arch", x_job.arch},
+               {"split", x_job.split},       {"images", x_job.source->size()}, {"arch", x_job.arch},
                {"recipe", x_job.recipe},     {"relation", x_job.relation},    {"recipe_in_words", recipe},
                {"parameters", parameters},   {"memory_bytes", plan.total()},  {"options", options}};
   if (x_job.extend_to > 0) {
@@ -131,7 +132,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
   Json line = {
       {"step", report.step}, {"epoch", report.epoch}, {"images", report.images}, {"loss", report.loss}};
   line["image"] = level_json(report.image);
-  if (x_job.recipe != "dino") line["point"] = level_json(report.point);
+  if (x_points) line["point"] = level_json(report.point);
   line["gradient_norm"] = report.gradient_norm;
   line["feature_spread"] = report.feature_spread;
   line["learning_rate"] = report.learning_rate;
@@ -153,7 +154,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
     return stop;
   }
   char note[128];
-  if (x_job.recipe == "dino") {
+  if (!x_points) {
     std::snprintf(note, sizeof note, "epoch %ld, loss %.4f", static_cast<long>(report.epoch + 1),
                   report.loss);
   } else {

@@ -72,6 +72,7 @@ class RunLog {
   void x_line(const std::string& text) const;
 
   const Job& x_job;
+  const bool x_points;  // whether the recipe has a point level
   std::vector<std::string> x_command;
   std::string x_problem;  // why metrics cannot be written any more
   std::optional<Interruption> x_interruption;  // from the first step on: before it a signal ends the program

@@ -8,7 +8,6 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/instances.hpp>
 #include <dssl/io/weights.hpp>
-#include <dssl/nn/head.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
@@ -16,19 +15,12 @@
 
 namespace dssl::programs {
 
-/// An architecture with the head that suits it. Throws `OptionError`.
-[[nodiscard]] inline NetworkConfig<ViTConfig> sizes_of(std::string_view arch) {
-  const HeadConfig head = arch == "nano8"     ? HeadConfig{.hidden = 512, .bottleneck = 128, .prototypes = 1024}
-                          : arch == "tiny8"   ? HeadConfig{.hidden = 512, .bottleneck = 128, .prototypes = 4096}
-                          : arch == "tiny16"  ? HeadConfig{.prototypes = 4096}
-                                              : HeadConfig{};
-  return {architecture(arch), head};
-}
-
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
-  require_update(job.options, job.source.size());  // before a batch that large is laid out
-  Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points), sizes_of(job.arch));
+  require_update(job.options, job.source->size());  // before a batch that large is laid out
+  const Architecture& sizes = named(architectures, "arch", job.arch);
+  Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points),
+                             NetworkConfig<ViTConfig>{sizes.config, sizes.head});
   if (!job.resume.empty()) {
     if (job.extend_to > 0) {
       trainer.extend(job.resume);
@@ -48,7 +40,7 @@ template <class Recipe, Backend B>
     return proceed;
   });
   trainer.on_warning([&](std::string_view message) { log.warn(message); });
-  const RunSummary summary = trainer.fit(job.source);
+  const RunSummary summary = trainer.fit(*job.source);
   save_teacher(summary.steps);
   return summary;
 }
@@ -56,8 +48,7 @@ template <class Recipe, Backend B>
 /// On the backend that the job names.
 template <class Recipe>
 [[nodiscard]] RunSummary run_recipe(const Job& job, RunLog& log) {
-  return with_backend(job.backend, job.threads, job.precision,
-                      [&](const auto& backend) { return run_recipe_on<Recipe>(backend, job, log); });
+  return with_backend(job, [&](const auto& backend) { return run_recipe_on<Recipe>(backend, job, log); });
 }
 
 }  // namespace dssl::programs

@@ -207,7 +207,7 @@ class Measurement {
 
 void measure_segmentation(SegmentSettings settings) {
   const LabelledSets sets = open_sets(settings.set, with_channels_of(settings.read, settings.channels), settings.seed);
-  with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
+  with_backend(settings, [&](const auto& backend) {
     Measurement<std::decay_t<decltype(backend)>>(settings, sets, backend).run();
   });
 }

@@ -11,6 +11,7 @@
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
+#include "common/relations.hpp"
 
 namespace dssl::programs {
 
@@ -32,7 +33,7 @@ bool learned_reference(const std::string& path) {
     throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino");
   }
   const std::string relation = text("relation");
-  if (!relation.empty() && relation != "private" && relation != "all2pos_pos2cls_eye") {
+  if (!relation.empty() && !names_relation(relation, "private")) {
     throw CheckpointError(path, join("was trained with relation ", relation,
                                      "; reference tokens are shown under the relation private alone"));
   }
@@ -104,7 +105,7 @@ class EyeOf final : public Eye {
 
 std::unique_ptr<Eye> open_eye(const ShowSettings& settings, bool reference) {
   std::unique_ptr<Eye> out;
-  with_backend(settings.backend, settings.threads, settings.precision, [&](const auto& backend) {
+  with_backend(settings, [&](const auto& backend) {
     out = std::make_unique<EyeOf<std::decay_t<decltype(backend)>>>(settings, reference, backend);
   });
   return out;

@@ -78,6 +78,20 @@ TEST_CASE("A source without its type copies nothing that it need not", "[source]
                  "two: has 2 channels; expected 3"));
 }
 
+TEST_CASE("A source without its type may hold it", "[source]") {
+  auto one = std::make_shared<const OneImage>(OneImage{Bytes(1, 2, 1, {1, 2})});
+  const std::uint8_t* const place = std::get<Bytes>(one->image).row(0);
+  auto view = std::make_unique<const SourceView>(one);
+  const SourceView copy(*view);
+  CHECK(place_of(copy.hold(0).view()) == place);
+  const std::weak_ptr<const OneImage> watched = one;
+  one.reset();
+  view.reset();
+  CHECK_FALSE(watched.expired());  // the copy keeps it
+  CHECK(copy.size() == 1);
+  CHECK(copy.load(0) == AnyImage(Bytes(1, 2, 1, {1, 2})));
+}
+
 TEST_CASE("A loader hands on views of a source in memory, and images of one that gives references", "[source]") {
   const std::vector<std::uint8_t> pixels{1, 2};
   const auto views = MemoryImages::of_views({ImageView<std::uint8_t>(pixels.data(), 1, 2, 1)});

@@ -113,7 +113,7 @@ fails 2 '--points is 0; expected at least 1' pretrain "${scenes[@]}" --points 0 
 fails 2 '--views-global or --views-local is 20 x 20; expected multiples of the patch' \
   "$programs/dssl-pretrain" "${scenes[@]}" --arch nano8 --batch 2 --views-global 20 --out o
 fails 2 '--locals is -5; expected 0 to 32766' "$programs/dssl-pretrain" "${scenes[@]}" --locals -5 --out o
-fails 2 "--arch is huge99; expected one of nano8" "$programs/dssl-pretrain" "${scenes[@]}" --arch huge99 --out o
+fails 2 "--arch is huge99; expected nano8, tiny8, tiny16 or small16" "$programs/dssl-pretrain" "${scenes[@]}" --arch huge99 --out o
 fails 2 '--recipe is moco; expected densedino' pretrain "${scenes[@]}" --recipe moco --out o
 fails 2 '--relation is sideways; expected open' pretrain "${scenes[@]}" --relation sideways --out o
 fails 2 '--lr' pretrain "${scenes[@]}" --lr much --out o

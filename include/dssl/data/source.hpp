@@ -141,16 +141,16 @@ class ImagesOf {
   Source x_source;
 };
 
-/// A source without its type. The source must outlive it.
+/// A source without its type, so that what goes through it is compiled once. Test: tests/data/memory_images.cpp.
 class SourceView {
  public:
+  /// The source must outlive it.
   template <ImageSource Source>
     requires(!std::same_as<Source, SourceView>)
-  explicit SourceView(const Source& source)
-      : x_size(source.size()),
-        x_load([&source](Index i) { return hold_image(source, i); }),
-        x_name([&source](Index i) -> std::string { return source.name(i); }) {}
-
+  explicit SourceView(const Source& source) : SourceView(&source, x_Pointer{}) {}
+  /// Holds the source together with its other owners.
+  template <ImageSource Source>
+  explicit SourceView(std::shared_ptr<Source> source) : SourceView(std::move(source), x_Pointer{}) {}
   [[nodiscard]] Index size() const { return x_size; }
   [[nodiscard]] std::string name(Index i) const { return x_name(i); }
   /// Image i, not copied where the source has it in memory.
@@ -159,6 +159,13 @@ class SourceView {
   [[nodiscard]] AnyImage load(Index i) const { return x_load(i).take(); }
 
  private:
+  struct x_Pointer {};
+  template <class Pointer>
+  SourceView(Pointer source, x_Pointer /*tag*/)
+      : x_size(source->size()),
+        x_load([source](Index i) { return hold_image(*source, i); }),
+        x_name([source](Index i) -> std::string { return source->name(i); }) {}
+
   Index x_size;
   std::function<HeldImage(Index)> x_load;
   std::function<std::string(Index)> x_name;

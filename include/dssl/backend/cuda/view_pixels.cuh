@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <dssl/backend/cuda/kernel.cuh>
+#include <dssl/backend/view_hue.hpp>
 #include <dssl/backend/view_work.hpp>
 
 namespace dssl::cuda {
@@ -93,76 +94,24 @@ __device__ __forceinline__ float stored_value(std::uint16_t value) {
   return static_cast<float>(value) * (1.0F / 65535.0F);
 }
 
-/// Hue of an 8-bit colour on the scale 0..255, and saturation; the mix of float and double is that of the
-/// CPU.
-__device__ __forceinline__ int hue_of_bytes(int r, int g, int b, int largest, int smallest) {
-  const int first = r == largest ? b : g == largest ? r : g;
-  const int second = r == largest ? g : g == largest ? b : r;
-  const double sector = r == largest ? 0.0 : g == largest ? 2.0 : 4.0;
-  const float spread = static_cast<float>(largest == smallest ? 1 : largest - smallest);
-  const float ahead = static_cast<float>(largest - first) / spread;
-  const float behind = static_cast<float>(largest - second) / spread;
-  const float sectors = static_cast<float>(sector + static_cast<double>(ahead) - static_cast<double>(behind));
-  const double turn = static_cast<double>(sectors) / 6.0 + 1.0;
-  const float hue = static_cast<float>(turn - (turn >= 1.0 ? 1.0 : 0.0));
-  return static_cast<int>(static_cast<double>(hue) * 255.0);
-}
-__device__ __forceinline__ int saturation_of_bytes(int largest, int smallest) {
-  const float share = static_cast<float>(largest - smallest) / static_cast<float>(largest == 0 ? 1 : largest);
-  return static_cast<int>(static_cast<double>(share) * 255.0);
-}
-
-/// One channel of a colour from its hue in sixths of a turn, saturation and value; `shift` is 5, 3, 1 for
-/// red, green, blue.
-__device__ __forceinline__ float channel_of_hue(float sectors, float saturation, float value, float shift) {
-  const float turned = __fadd_rn(sectors, shift);
-  const float k = turned >= 6.0F ? turned - 6.0F : turned;
-  const float ramp = k < 4.0F - k ? k : 4.0F - k;
-  const float depth = ramp < 0.0F ? 0.0F : ramp > 1.0F ? 1.0F : ramp;
-  return __fmul_rn(value, __fadd_rn(1.0F, -__fmul_rn(saturation, depth)));
-}
-
-__device__ __forceinline__ std::uint8_t nearest_level(float value) {
-  return static_cast<std::uint8_t>(static_cast<int>(__fadd_rn(value, 0.5F)));
-}
+/// Floats whose products are rounded before they are summed.
+struct RoundedFloats {
+  [[nodiscard]] static __device__ __forceinline__ float product(float a, float b) { return __fmul_rn(a, b); }
+  [[nodiscard]] static __device__ __forceinline__ float sum(float a, float b) { return __fadd_rn(a, b); }
+  [[nodiscard]] static __device__ __forceinline__ float rest(float a, float b) {
+    return sum(1.0F, -product(a, b));
+  }
+};
 
 __device__ __forceinline__ void turn_hue(std::uint8_t& red, std::uint8_t& green, std::uint8_t& blue,
                                          float steps) {
-  const int r = red;
-  const int g = green;
-  const int b = blue;
-  const int largest = r > g ? (r > b ? r : b) : (g > b ? g : b);
-  const int smallest = r < g ? (r < b ? r : b) : (g < b ? g : b);
-  const int hue = (hue_of_bytes(r, g, b, largest, smallest) + static_cast<int>(steps)) & 255;
-  const float saturation = static_cast<float>(saturation_of_bytes(largest, smallest)) * (1.0F / 255.0F);
-  const float sectors = __fmul_rn(static_cast<float>(hue * 6), 1.0F / 255.0F);
-  const float value = static_cast<float>(largest);
-  red = nearest_level(channel_of_hue(sectors, saturation, value, 5.0F));
-  green = nearest_level(channel_of_hue(sectors, saturation, value, 3.0F));
-  blue = nearest_level(channel_of_hue(sectors, saturation, value, 1.0F));
+  const dssl::detail::TurnedBytes colour =
+      dssl::detail::turned_bytes(red, green, blue, static_cast<int>(steps));
+  dssl::detail::set_bytes<RoundedFloats>(red, green, blue, colour);
 }
 
 __device__ __forceinline__ void turn_hue(float& red, float& green, float& blue, float shift) {
-  const float r = red;
-  const float g = green;
-  const float b = blue;
-  const float largest = r > g ? (r > b ? r : b) : (g > b ? g : b);
-  const float smallest = r < g ? (r < b ? r : b) : (g < b ? g : b);
-  const float spread = largest - smallest;
-  const float divisor = spread > 0.0F ? spread : 1.0F;
-  const float sectors = (r == largest   ? g - b
-                         : g == largest ? b - r
-                                        : r - g) /
-                            divisor +
-                        (r == largest   ? 0.0F
-                         : g == largest ? 2.0F
-                                        : 4.0F);
-  const float turned = sectors + shift;
-  const float hue = turned < 0.0F ? turned + 6.0F : turned >= 6.0F ? turned - 6.0F : turned;
-  const float saturation = largest > 0.0F ? spread / largest : 0.0F;
-  red = channel_of_hue(hue, saturation, largest, 5.0F);
-  green = channel_of_hue(hue, saturation, largest, 3.0F);
-  blue = channel_of_hue(hue, saturation, largest, 1.0F);
+  dssl::detail::turn_pixel<RoundedFloats>(red, green, blue, shift);
 }
 
 /// One pixel of planes: channel c lies at `first[c * plane]`.
