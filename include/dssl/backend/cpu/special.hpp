@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <numbers>
 #include <type_traits>
 
@@ -27,24 +28,27 @@ inline constexpr float whole_numbers_from = 12'582'912.0F;
 
 /// 2^(rest + n), rest in [-1/2, 1/2], shifted = n + `whole_numbers_from`. 2^rest is a polynomial (least largest
 /// relative error: 9e-8), 2^n is n added to its exponent.
-template <class Whole = WholeNumbers<float>>
-[[nodiscard]] inline Lanes<float> power_in_parts(const Lanes<float>& rest, const Lanes<float>& shifted) {
+///
+/// A template, as `power_of_two` is, for builds without registers (EIGEN_DONT_VECTORIZE), which have no whole numbers.
+template <std::same_as<float> T>
+[[nodiscard]] inline Lanes<T> power_in_parts(const Lanes<T>& rest, const Lanes<T>& shifted) {
   namespace in = Eigen::internal;
+  using Whole = WholeNumbers<T>;
   constexpr std::array<float, 6> fraction{1.0F,           0.693146977F,   0.240222420F,
                                           0.0555073393F, 0.00967151658F, 0.00132646682F};
   const Whole exponent = in::plogical_shift_left<23>(in::preinterpret<Whole>(shifted));
-  return in::preinterpret<Lanes<float>>(in::padd(in::preinterpret<Whole>(polynomial<float>(rest, fraction)), exponent));
+  return in::preinterpret<Lanes<T>>(in::padd(in::preinterpret<Whole>(polynomial<T>(rest, fraction)), exponent));
 }
 
 /// 2^t for |t| below 120, relative error below 2e-7; NaN stays NaN.
-[[nodiscard]] inline Lanes<float> power_of_two(const Lanes<float>& t) {
-  namespace in = Eigen::internal;
-  if constexpr (HasWholeNumbers<float>) {
-    const Lanes<float> magic = spread(whole_numbers_from);
-    const Lanes<float> shifted = t + magic;
-    return power_in_parts(t - (shifted - magic), shifted);
+template <std::same_as<float> T>
+[[nodiscard]] inline Lanes<T> power_of_two(const Lanes<T>& t) {
+  if constexpr (HasWholeNumbers<T>) {
+    const Lanes<T> magic = spread(whole_numbers_from);
+    const Lanes<T> shifted = t + magic;
+    return power_in_parts<T>(t - (shifted - magic), shifted);
   } else {
-    return in::pexp(Lanes<float>(t * spread(std::numbers::ln2_v<float>)));
+    return Eigen::internal::pexp(Lanes<T>(t * spread(std::numbers::ln2_v<T>)));
   }
 }
 
@@ -64,7 +68,7 @@ template <class T>
     const Lanes<T> magic = spread(whole_numbers_from);
     const Lanes<T> shifted = multiply_add(within, log2_e, magic);
     const Lanes<T> rest = multiply_add(within, log2_e, Lanes<T>(magic - shifted));
-    return power_in_parts(multiply_add(within, spread(beyond), rest), shifted);
+    return power_in_parts<T>(multiply_add(within, spread(beyond), rest), shifted);
   }
 #endif
   return Eigen::internal::pexp(x);
@@ -81,7 +85,7 @@ template <class T>
   if constexpr (std::is_same_v<T, float>) {
     constexpr std::array<float, 8> logarithm{-1.15110807F,     -0.459174547F,    -0.0526227359F,  0.00727763948F,
                                              -0.000321443965F, -0.000102954673F, 2.08226088e-05F, -1.23715102e-06F};
-    return power_of_two(multiply_add(polynomial<T>(s, logarithm), s, spread(-1.0F)));
+    return power_of_two<T>(multiply_add(polynomial<T>(s, logarithm), s, spread(-1.0F)));
   } else {
     alignas(64) std::array<T, lane_count<T>> values;
     store(values.data(), s);
