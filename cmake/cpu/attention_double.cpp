@@ -2,8 +2,5 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/cpu/definitions.hpp>
 
-template struct dssl::cpu::AttentionUnder<double, dssl::open_relation>;
-template struct dssl::cpu::AttentionUnder<double, dssl::hidden_relation>;
-template struct dssl::cpu::AttentionUnder<double, dssl::hidden_no_class_relation>;
-template struct dssl::cpu::AttentionUnder<double, dssl::private_relation>;
-template struct dssl::cpu::AttentionUnder<double, dssl::all_query_relation>;
+#define DSSL_UNDER(relation) template struct dssl::cpu::AttentionUnder<double, relation>;
+#include <dssl/core/published_relations.hpp>

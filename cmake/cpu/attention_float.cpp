@@ -2,8 +2,5 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/cpu/definitions.hpp>
 
-template struct dssl::cpu::AttentionUnder<float, dssl::open_relation>;
-template struct dssl::cpu::AttentionUnder<float, dssl::hidden_relation>;
-template struct dssl::cpu::AttentionUnder<float, dssl::hidden_no_class_relation>;
-template struct dssl::cpu::AttentionUnder<float, dssl::private_relation>;
-template struct dssl::cpu::AttentionUnder<float, dssl::all_query_relation>;
+#define DSSL_UNDER(relation) template struct dssl::cpu::AttentionUnder<float, relation>;
+#include <dssl/core/published_relations.hpp>

@@ -17,6 +17,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/features/feature_options.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/block.hpp>
@@ -27,40 +28,6 @@
 #include <dssl/views/multi_crop.hpp>
 
 namespace dssl {
-
-/// Sizes a feature extractor is made for.
-struct FeatureOptions {
-  Index height = 224;  ///< of the images in pixels; a multiple of the backbone's patch
-  Index width = 224;
-  Index batch = 1;                                     ///< images at a time, at most
-  Index channels = 0;                                  ///< 0: the backbone's own number
-  GroupSet reads{.class_token = true, .patch = true};  ///< which tokens are read; no references
-  /// Blocks whose tokens are read, side by side in this order, from 0; negative ones count from the end (-1
-  /// is the last). Empty: the last alone.
-  std::vector<Index> blocks{};
-  bool norm = true;    ///< the backbone's last norm is applied to the tokens of each block
-  bool flips = false;  ///< tokens are the mean of those of the image and of its mirror image, mirrored back
-  /// How `features(image)` makes an input of an image: resized by this, normalised by mean and deviation (a value a
-  /// channel, on the scale 0..1). Both empty: those of training, (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) for
-  /// three channels, 0.5 and 0.25 for any other number.
-  Interpolation interpolation = Interpolation::bicubic;
-  std::vector<float> mean{};
-  std::vector<float> deviation{};
-};
-
-/// The tokens of one image, in host memory.
-template <class T>
-struct ImageFeatures {
-  GridSize grid{};             ///< patches down and across
-  std::vector<T> class_token;  ///< (W); empty where it is not read
-  std::vector<T> patches;      ///< (N,W), row after row of the grid; empty where they are not read
-
-  /// (W) of the patch in row y, column x.
-  [[nodiscard]] std::span<const T> patch(Index y, Index x) const {
-    const std::size_t width = patches.size() / static_cast<std::size_t>(grid.size());
-    return std::span<const T>(patches).subspan(static_cast<std::size_t>(y * grid.width + x) * width, width);
-  }
-};
 
 /// A backbone with its weights and buffers for images of one size, in a backend's memory; forward passes
 /// only.
@@ -216,7 +183,7 @@ class FeatureExtractor {
         x_weight_buffer(std::move(weights)) {
     if (options.channels != 0) x_config.channels = options.channels;
     x_options.channels = x_config.channels;
-    x_check();
+    x_options.validate(x_config.patch);
     x_resolve_blocks();
     Backbone::add_parameters(x_layout, x_config, false, "");
     x_tokens = TokenLayout({{.count = options.batch, .grid = grid(), .references = 0}}, options.reads);
@@ -330,32 +297,6 @@ class FeatureExtractor {
       }
     }
     return out;
-  }
-
-  void x_check() const {
-    const auto check_extent = [&](const char* field, Index value) {
-      if (value < x_config.patch || value % x_config.patch != 0) {
-        throw OptionError(field, value, join("a multiple of the patch, ", x_config.patch, " pixels"));
-      }
-    };
-    check_extent("height", x_options.height);
-    check_extent("width", x_options.width);
-    if (x_options.batch < 1) throw OptionError("batch", x_options.batch, "at least 1");
-    if (x_options.channels < 1) throw OptionError("channels", x_options.channels, "at least 1");
-    if (x_options.reads.reference)
-      throw OptionError("reads", "reference tokens", "class token, patches or both");
-    if (!x_options.reads.class_token && !x_options.reads.patch) {
-      throw OptionError("reads", "nothing", "class token, patches or both");
-    }
-    if (!x_options.mean.empty() && static_cast<Index>(x_options.mean.size()) != x_options.channels) {
-      throw OptionError("mean", join(x_options.mean.size(), " values"), join("one a channel, ", x_options.channels));
-    }
-    if (x_options.deviation.size() != x_options.mean.size()) {
-      throw OptionError("deviation", join(x_options.deviation.size(), " values"), "as many as 'mean'");
-    }
-    for (const float d : x_options.deviation) {
-      if (!(d > 0)) throw OptionError("deviation", d, "positive values");
-    }
   }
 
   [[nodiscard]] TensorView<T, 4> x_images() const { return x_inputs.images[0]; }

@@ -1,7 +1,8 @@
-// What a training step tells: loss terms, signs of collapse, speed.
+// What a training step tells: loss terms, signs of collapse, speed; and how a run ended.
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include <dssl/core/tensor_view.hpp>
@@ -46,6 +47,16 @@ struct StepReport {
   Index unreadable = 0;           ///< images skipped so far
   Collapse collapse = Collapse::none;
   std::string advice{};  ///< what a collapse means and what to try; empty when there is none
+};
+
+/// How a run ended.
+struct RunSummary {
+  Index steps = 0;        ///< updates made since the run began, resumed ones included
+  bool finished = false;  ///< false: a callback or a stop token ended it
+  double seconds = 0;     ///< of this call
+  /// Of the last step of this call; not a number where it made none.
+  double loss = std::numeric_limits<double>::quiet_NaN();
+  Index unreadable = 0;   ///< times an image was skipped
 };
 
 /// Mean over D of the standard deviation of the rows' unit vectors: 0 when all rows point one way,

@@ -6,7 +6,6 @@
 #include <concepts>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,11 +23,11 @@
 #include <dssl/data/source.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_codec.hpp>
-#include <dssl/optim/schedule.hpp>
 #include <dssl/train/checkpoint.hpp>
 #include <dssl/train/options.hpp>
 #include <dssl/train/rendered_views.hpp>
 #include <dssl/train/report.hpp>
+#include <dssl/train/run_schedules.hpp>
 #include <dssl/train/samples.hpp>
 #include <dssl/train/training_step.hpp>
 #include <dssl/views/view_sheet.hpp>
@@ -40,16 +39,6 @@ template <class T>
 struct BackboneWeights {
   ParameterLayout layout;
   std::vector<T> values;  ///< laid out by `layout`, gaps included
-};
-
-/// How a run ended.
-struct RunSummary {
-  Index steps = 0;        ///< updates made since the run began, resumed ones included
-  bool finished = false;  ///< false: a callback or a stop token ended it
-  double seconds = 0;     ///< of this call
-  /// Of the last step of this call; not a number where it made none.
-  double loss = std::numeric_limits<double>::quiet_NaN();
-  Index unreadable = 0;   ///< times an image was skipped
 };
 
 /// A run, whatever the recipe's sizes, views and points: `Trainer` is made of it. Kinds that are published are compiled
@@ -149,7 +138,7 @@ class TrainingRun {
     // Not after an epoch.
     if (!x_options.checkpoint.empty()) require_writable(x_options.checkpoint);
     x_position.dataset_images = source.size();
-    const Schedules schedules = x_schedules(epoch_steps);
+    const RunSchedules schedules = run_schedules(x_options, epoch_steps);
     const Index steps = x_options.epochs * epoch_steps;
 
     const SkipPolicy skips{.max_bad_share = x_options.max_unreadable};
@@ -219,12 +208,6 @@ class TrainingRun {
   struct x_none {};
   using x_Rendered = std::conditional_t<x_renders, std::unique_ptr<RenderedViews<B>>, x_none>;
 
-  struct Schedules {
-    CosineSchedule learning_rate, weight_decay, momentum;
-    EpochWarmup temperature;
-    Index frozen_steps = 0;
-  };
-
   static double x_seconds_since(x_clock::time_point start) {
     return std::chrono::duration<double>(x_clock::now() - start).count();
   }
@@ -240,23 +223,6 @@ class TrainingRun {
             .seed = x_options.seed,
             .loss = x_options.loss,
             .optimiser = x_options.optimiser};
-  }
-
-  Schedules x_schedules(Index epoch_steps) const {
-    const Index steps = x_options.epochs * epoch_steps;
-    const auto& o = x_options.optimiser;
-    const auto& t = x_options.teacher;
-    const double peak = o.learning_rate * static_cast<double>(x_options.update_images()) / 256.0;
-    return {.learning_rate = {.start = peak,
-                              .end = o.final_learning_rate,
-                              .steps = steps,
-                              .warmup_steps = std::min(o.warmup_epochs, x_options.epochs) * epoch_steps},
-            .weight_decay = {.start = o.weight_decay, .end = o.final_weight_decay, .steps = steps},
-            .momentum = {.start = t.momentum, .end = t.final_momentum, .steps = steps},
-            .temperature = {.start = t.warmup_temperature,
-                            .end = t.temperature,
-                            .warmup_epochs = t.warmup_temperature_epochs},
-            .frozen_steps = std::min(o.freeze_prototypes_epochs, x_options.epochs) * epoch_steps};
   }
 
   /// Makes views ahead of their use, in the order of the run, from its sample number `first` on.
@@ -349,7 +315,7 @@ class TrainingRun {
 
   /// One update of `accumulate` passes. False when one of them found no images; nothing is changed then.
   template <class Pass>
-  bool x_run_step(StepReport& report, const Pass& pass, const Schedules& schedules) {
+  bool x_run_step(StepReport& report, const Pass& pass, const RunSchedules& schedules) {
     const Index step = x_position.step;
     report.learning_rate = schedules.learning_rate(step);
     report.weight_decay = schedules.weight_decay(step);
