@@ -2,8 +2,9 @@
 #pragma once
 
 #include "catch.hpp"
-
 #include "cuda/kinds.hpp"
+#include "noise_images.hpp"
+#include "train/tiny_run.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -17,33 +18,6 @@
 #include <dssl/train/trainer.hpp>
 
 namespace dssl::test {
-
-using Tiny =
-    DenseDino::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 16, .depth = 2, .heads = 2}>>::
-        with_head<ProjectionHead<HeadConfig{.hidden = 24, .bottleneck = 8, .prototypes = 32}>>;
-
-/// Images of noise.
-class NoiseImages {
- public:
-  [[nodiscard]] Index size() const { return 9; }
-  [[nodiscard]] std::string name(Index i) const { return "noise " + std::to_string(i); }
-  [[nodiscard]] AnyImage load(Index i) const {
-    Image<std::uint8_t> image(24 + i % 5, 30, 3);
-    RandomStream random({.seed = 3, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::user});
-    for (auto& p : image.pixels()) p = static_cast<std::uint8_t>(random.bits() & 255U);
-    return image;
-  }
-};
-
-inline TrainerOptions tiny_options() {
-  TrainerOptions options{.epochs = 3, .batch = 2, .accumulate = 2, .seed = 11};
-  options.views.global_size = {16, 16};
-  options.views.local_size = {8, 12};
-  options.views.locals = 1;
-  options.optimiser.warmup_epochs = 1;
-  options.optimiser.learning_rate = 0.05;
-  return options;
-}
 
 /// Every lasting number of a run, part after part.
 template <class R, class B>
@@ -98,7 +72,7 @@ Run run(const B& backend, const TrainerOptions& options, const std::string& resu
     out.losses.push_back(report.loss);
     return report.step + 1 == cut ? stop : proceed;
   });
-  static_cast<void>(trainer.fit(NoiseImages()));
+  static_cast<void>(trainer.fit(NoiseImages(9)));
   out.state = state_of(trainer);
   return out;
 }

@@ -15,6 +15,7 @@
 
 #include "cuda/rig.hpp"
 #include "cuda/view_scenes.hpp"
+#include "noise_images.hpp"
 #include "thrown.hpp"
 #include "views/pictures.hpp"
 
@@ -154,9 +155,9 @@ TEST_CASE("8-bit values are rounded on Cuda as on the CPU", "[cuda]") {
   if (!device_is_there()) return;
   // All levels in any company; and dark ones, of which a sum that was contracted cuts some to another level.
   for (const unsigned levels : {255U, 15U}) {
-    Image<std::uint8_t> image(96, 96, 3);
-    RandomStream random({.seed = 9, .purpose = Purpose::user});
-    for (auto& p : image.pixels()) p = static_cast<std::uint8_t>(random.bits() & levels);
+    const Image<std::uint8_t> image =
+        noise_image(96, 96, 3, {.seed = 9, .purpose = Purpose::user},
+                    [&](RandomStream& random) { return random.bits() & levels; });
     for (const ColourPlan& colour :
          {ColourPlan{.hue = 0.033}, ColourPlan{.hue = -0.21}, ColourPlan{.brightness = 0.7},
           ColourPlan{.contrast = 0.6}, ColourPlan{.saturation = 0.6}, ColourPlan{.saturation = 1.1},

@@ -17,6 +17,7 @@
 #include <dssl/defects/template_probe.hpp>
 
 #include "halves.hpp"
+#include "noise_images.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -45,10 +46,10 @@ class Tiles {
 
  private:
   [[nodiscard]] static LabelledImage x_make(Index i, bool defect) {
-    RandomStream random({.seed = 4, .sample = static_cast<std::uint64_t>(i)});
-    Image<std::uint8_t> image(32, 48, 3);
+    Image<std::uint8_t> image =
+        test::noise_image(32, 48, 3, {.seed = 4, .sample = static_cast<std::uint64_t>(i)},
+                          [](RandomStream& random) { return 60 + random.below(120); });
     LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(32, 48, 1)};
-    for (std::uint8_t& p : image.pixels()) p = static_cast<std::uint8_t>(60 + random.below(120));
     for (Index y = 8; defect && y < 16; ++y) {
       for (Index x = 24; x < 32; ++x) {
         out.mask(y, x, 0) = 9;

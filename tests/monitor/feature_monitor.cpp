@@ -28,6 +28,7 @@
 #include <dssl/train/trainer.hpp>
 
 #include "halves.hpp"
+#include "noise_images.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 
@@ -53,10 +54,9 @@ class Noise {
   }
   [[nodiscard]] AnyImage load(Index i) const {
     if (i == x_unreadable) throw ImageError(name(i), "is broken");
-    Image<std::uint8_t> image(20, 30, 3);
-    RandomStream random({.seed = 3, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::user});
-    for (auto& p : image.pixels()) p = static_cast<std::uint8_t>((i % 3 == 0 ? 120 : 60) + random.below(70));
-    return image;
+    return test::noise_image(20, 30, 3,
+                             {.seed = 3, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::user},
+                             [&](RandomStream& random) { return (i % 3 == 0 ? 120 : 60) + random.below(70); });
   }
 
  private:

@@ -21,6 +21,7 @@
 
 #include "gradient_check.hpp"
 #include "halves.hpp"
+#include "noise_images.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -75,11 +76,8 @@ class Squares {
   [[nodiscard]] std::string name(Index i) const { return join("square ", i); }
   [[nodiscard]] AnyImage load(Index i) const {
     if (i == unreadable) throw ImageError(name(i), "is broken");
-    RandomStream random({.seed = x_seed, .sample = static_cast<std::uint64_t>(i)});
-    Image<std::uint8_t> image(20, 24, 3);
-    for (std::uint8_t& p : image.pixels())
-      p = static_cast<std::uint8_t>((i % 2 == 1 ? 120 : 90) + static_cast<int>(random.below(60)));
-    return image;
+    return test::noise_image(20, 24, 3, {.seed = x_seed, .sample = static_cast<std::uint64_t>(i)},
+                             [&](RandomStream& random) { return (i % 2 == 1 ? 120 : 90) + random.below(60); });
   }
   [[nodiscard]] std::vector<std::int64_t> labels() const {
     std::vector<std::int64_t> out;

@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "noise_images.hpp"
 #include "train/instances.hpp"
+#include "train/tiny_run.hpp"
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
@@ -22,46 +24,11 @@
 #include <dssl/train/trainer.hpp>
 
 using namespace dssl;
+using test::NoiseImages;
+using test::Tiny;
+using test::tiny_options;
 
 namespace {
-
-using Tiny =
-    DenseDino::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 16, .depth = 2, .heads = 2}>>::
-        with_head<ProjectionHead<HeadConfig{.hidden = 24, .bottleneck = 8, .prototypes = 32}>>;
-
-/// Noise images, some of which cannot be read.
-class NoiseImages {
- public:
-  explicit NoiseImages(Index count, std::vector<Index> unreadable = {}, Index image_channels = 3)
-      : x_count(count), x_unreadable(std::move(unreadable)), x_channels(image_channels) {}
-
-  [[nodiscard]] Index size() const { return x_count; }
-  [[nodiscard]] std::string name(Index i) const { return "noise " + std::to_string(i); }
-  [[nodiscard]] AnyImage load(Index i) const {
-    if (std::find(x_unreadable.begin(), x_unreadable.end(), i) != x_unreadable.end()) {
-      throw ImageError(name(i), "is damaged");
-    }
-    Image<std::uint8_t> image(24 + i % 5, 30, x_channels);
-    RandomStream random({.seed = 3, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::user});
-    for (auto& p : image.pixels()) p = static_cast<std::uint8_t>(random.bits() & 255U);
-    return image;
-  }
-
- private:
-  Index x_count;
-  std::vector<Index> x_unreadable;
-  Index x_channels;
-};
-
-TrainerOptions tiny_options() {
-  TrainerOptions options{.epochs = 3, .batch = 2, .accumulate = 2, .seed = 11};
-  options.views.global_size = {16, 16};
-  options.views.local_size = {8, 12};
-  options.views.locals = 1;
-  options.optimiser.warmup_epochs = 1;
-  options.optimiser.learning_rate = 0.05;
-  return options;
-}
 
 /// A file name in the test's own folder, removed at the end.
 class TemporaryFile {
