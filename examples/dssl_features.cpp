@@ -278,6 +278,7 @@ int main(int argc, char** argv) {
     if (!s.as_npy() && !s.out.ends_with(".safetensors"))
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
     s.backbone.validate();
+    dssl::require_writable(s.out);  // not after all images
     const dssl::ImageFiles files(s.data, {.folder = s.images, .read = s.backbone.reading()});
     print_left_aside(files.left_aside());
     if (const std::string few = dssl::few_bits_warning(files); !few.empty())

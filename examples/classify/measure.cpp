@@ -86,7 +86,7 @@ class Classification {
     }
     if (x_settings.measures("knn")) report["knn"] = x_by_neighbours(backend);
     if (x_settings.measures("linear")) report["linear"] = x_by_linear(backend);
-    if (!x_settings.measures("knn") && !x_settings.measures("linear")) x_claim = claim_output_folder(x_settings.out);
+    if (!x_settings.measures("knn") && !x_settings.measures("linear")) x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv"});
     if (x_settings.measures("tune")) report["tune"] = x_by_tuning(train_labels, test_labels);
     report["confusion"] = x_confusion();
     report["settings"] = x_settings.json();
@@ -106,7 +106,7 @@ class Classification {
     const LoadedWeights weights =
         load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed);
     extractor.load(weights.flat);
-    x_claim = claim_output_folder(x_settings.out);
+    x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv"});
     std::printf(
         "%s; %td training and %td test images of %td classes at %s\n",
         describe_backbone(extractor, x_settings.backbone.arch, x_settings.backbone.weights, weights.prefix)

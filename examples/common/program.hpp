@@ -136,13 +136,14 @@ inline void prepare_output_folder(const std::string& path) {
 }
 
 /// The same, and claims the folder for this process: a second run into it is refused. What a killed run left half
-/// written of `files` is removed. Throws `FileError`.
+/// written of `files` is removed; where a folder lies in the place of one of them, that is said now and not when the
+/// work is done. Throws `FileError`.
 [[nodiscard]] inline FolderClaim claim_output_folder(const std::string& path,
                                                      std::initializer_list<const char*> files = {"result.json"}) {
   prepare_output_folder(path);
   FolderClaim claim(path);
   remove_abandoned(path + "/writable");
-  for (const char* const file : files) remove_abandoned(path + "/" + file);
+  for (const char* const file : files) require_writable(path + "/" + file);
   return claim;
 }
 

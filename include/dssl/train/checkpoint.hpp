@@ -18,6 +18,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/train/lasting_state.hpp>
 #include <dssl/train/options.hpp>
 #include <dssl/train/training_step.hpp>
 
@@ -103,34 +104,14 @@ namespace detail {
   return sum;
 }
 
-/// Calls `f(name, view)` for every lasting buffer of a step: flat ones by parameter, then the centres.
-template <class Step, class F>
-void for_each_state(const Step& step, F&& f) {
-  using T = typename Step::T;
-  const auto flat = [&](std::string_view prefix, VectorView<T> buffer) {
-    if (buffer.empty()) return;
-    for (const auto& spec : step.layout().specs()) {
-      f(join(prefix, spec.name.view()), VectorView<T>(buffer.data() + spec.offset, spec.size), spec.shape());
-    }
-  };
-  flat("student.", step.student());
-  flat("teacher.", step.teacher());
-  flat("optimiser.first.", step.optimiser_state().first());
-  flat("optimiser.second.", step.optimiser_state().second());
-  const auto centre = [&](std::string_view name, VectorView<T> buffer) {
-    if (!buffer.empty()) f(std::string(name), buffer, std::vector<Index>{buffer.size()});
-  };
-  centre("center", step.image_centre());
-  centre("ref_center", step.point_centre());
-}
-
 }  // namespace detail
 
 /// Writes everything a run needs to go on, whole or not at all.
 ///
 /// One safetensors file: `student.*`, `teacher.*` (published names), `optimiser.first.*`, `optimiser.second.*`,
 /// `center`, `ref_center`; the rest is metadata, with a check sum over all tensors.
-/// Throws `FileError` naming the path; the file that was there before stays then.
+/// Throws `NonFiniteError` naming the first tensor that holds what is not finite, `FileError` naming the path; the file
+/// that was there before stays then.
 template <class Kind, Backend B>
 void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& step, const TrainerOptions& options,
                      const RunPosition& position, std::string_view recipe) {
@@ -141,6 +122,9 @@ void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& 
   detail::for_each_state(step, [&](const std::string& name, VectorView<T> values, const std::vector<Index>& shape) {
     auto& copy = host.emplace_back(static_cast<std::size_t>(values.size()));
     step.backend().download(std::span<T>(copy), static_cast<const T*>(values.data()));
+    if (!detail::all_finite(std::span<const T>(copy))) {
+      throw NonFiniteError(join(path, ": was not written: ", name, " is not finite"));
+    }
     sum = detail::check_sum(sum, std::as_bytes(std::span(copy)));
     writer.add(name, shape, std::span<const T>(copy));
   });
@@ -157,8 +141,8 @@ void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& 
   writer.write(path);
 }
 
-/// Puts a checkpoint back. Throws `CheckpointError` that says what does not fit (recipe, option, tensor) or that
-/// the file is damaged; the step is unchanged then. `extends`: the checkpoint's run may have fewer epochs.
+/// Puts a checkpoint back. Throws `CheckpointError` that says what does not fit (recipe, option, tensor, a tensor that is
+/// not finite) or that the file is damaged; the step is unchanged then. `extends`: the checkpoint's run may have fewer epochs.
 template <class Kind, Backend B>
 [[nodiscard]] RunPosition load_checkpoint(const BasicTrainingStep<Kind, B>& step, const std::string& path,
                                           const TrainerOptions& options, std::string_view recipe, bool extends = false) {
@@ -206,6 +190,7 @@ template <class Kind, Backend B>
   // All tensors are read and checked before the first one is put in place.
   std::vector<std::vector<T>> host;
   std::uint64_t sum = 0;
+  std::string unsound;
   detail::for_each_state(step, [&](const std::string& name, VectorView<T> values, const std::vector<Index>& shape) {
     if (!file.contains(name)) throw CheckpointError(path, join("has no tensor '", name, "'"));
     if (file.shape(name) != shape) throw CheckpointError(path, join("tensor '", name, "' has another shape"));
@@ -214,10 +199,12 @@ template <class Kind, Backend B>
     }
     sum = detail::check_sum(sum, file.bytes(name));
     host.push_back(file.read<T>(name));
+    if (unsound.empty() && !detail::all_finite(std::span<const T>(host.back()))) unsound = name;
   });
   if (std::to_string(sum) != text("check_sum")) {
     throw CheckpointError(path, "is damaged: its tensors do not agree with its check sum");
   }
+  if (!unsound.empty()) throw CheckpointError(path, join("tensor '", unsound, "' is not finite; expected a run that can go on"));
   std::size_t next = 0;
   detail::for_each_state(step, [&](const std::string&, VectorView<T> values, const std::vector<Index>&) {
     step.backend().upload(values.data(), std::span<const T>(host[next++]));

@@ -24,6 +24,7 @@
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/train/checkpoint.hpp>
+#include <dssl/train/lasting_state.hpp>
 #include <dssl/train/options.hpp>
 #include <dssl/train/rendered_views.hpp>
 #include <dssl/train/report.hpp>
@@ -120,11 +121,12 @@ class TrainingRun {
   /// Trains to the end of the last epoch, or until a callback or the token says stop.
   ///
   /// An epoch is as many whole updates as the images give; what is left over is not used in that epoch.
-  /// Before weights leave the trainer, at the end of an epoch and for a checkpoint, the last batch is looked at once
-  /// more with them: weights that an update threw so far that the loss is not finite any more replace nothing.
-  /// Throws `DataError` (too few images, or too many unreadable ones; a checkpoint of the steps made is written),
-  /// `NonFiniteError` (a loss or gradient that is not finite; it changed no weight, and the checkpoint is the one
-  /// before), `FileError` (a checkpoint that cannot be written: before the first step where that shows then).
+  /// Before weights leave the trainer, at the end of an epoch and for a checkpoint, all that lasts is looked at, and the
+  /// last batch once more with it: weights that an update threw so far that the loss is not finite any more replace
+  /// nothing. Throws `DataError` (too few images, or too many unreadable ones; a checkpoint of the steps made is
+  /// written), `NonFiniteError` (a loss, gradient or centre that is not finite, or at those looks a tensor; names the
+  /// tensor, or the image of a view, that holds it, and the checkpoint is the one before), `FileError` (a checkpoint that
+  /// cannot be written: before the first step where that shows then). Test: tests/train/not_finite.cpp.
   RunSummary fit(const SourceView& source, std::stop_token token = {}) {
     if (x_recipe.empty()) throw Error("fit: this trainer was moved from and has nothing left to train");
     const auto began = x_clock::now();
@@ -154,7 +156,7 @@ class TrainingRun {
     RunSummary summary;
     Index saved = x_position.step;
     const auto save_checkpoint_here = [&] {
-      x_require_sound();
+      x_require_sound(source);
       if (x_options.checkpoint.empty() || saved == x_position.step) return;
       save(x_options.checkpoint);
       saved = x_position.step;
@@ -172,6 +174,8 @@ class TrainingRun {
       } catch (const DataError&) {
         save_checkpoint_here();
         throw;
+      } catch (const NonFiniteError& error) {
+        throw NonFiniteError(x_with_cause(error, source));
       }
       ++x_position.step;
       x_position.unreadable = skipped.skipped();
@@ -182,7 +186,7 @@ class TrainingRun {
       report.unreadable = x_position.unreadable;
       summary.loss = report.loss;
       const bool epoch_ends = x_position.step % epoch_steps == 0;
-      if (epoch_ends) x_require_sound();
+      if (epoch_ends) x_require_sound(source);
       Continue answer = x_on_step ? x_on_step(report) : proceed;
       if (epoch_ends && x_on_epoch && x_on_epoch(report) == stop) answer = stop;
       if (epoch_ends || (x_options.checkpoint_steps > 0 && x_position.step % x_options.checkpoint_steps == 0)) {
@@ -299,18 +303,57 @@ class TrainingRun {
     return true;
   }
 
-  /// Throws `NonFiniteError` where the weights, as the last update left them, give no finite loss on its batch.
-  void x_require_sound() {
+  /// Throws `NonFiniteError` where what lasts, as the last update left it, is not finite or gives no finite loss on its
+  /// batch.
+  void x_require_sound(const SourceView& source) {
     if (x_sound_steps == x_position.step) return;
+    const auto of_no_use = [&](const std::string& why) {
+      return NonFiniteError(join("the weights after step ", x_position.step, " are of no use, and were not saved: ", why));
+    };
+    if (const std::string tensor = non_finite_tensor(x_step); !tensor.empty()) throw of_no_use(tensor + " is not finite");
     StepReport look;
     x_step.begin();
     try {
       x_step.forward_backward(look, x_batch, x_teacher_temperature);
     } catch (const NonFiniteError& error) {
-      throw NonFiniteError(join("the weights after step ", x_position.step, " are of no use, and were not saved: ",
-                                error.what()));
+      throw of_no_use(x_with_cause(error, source));
     }
     x_sound_steps = x_position.step;
+  }
+
+  /// The words of an error of a step, and where they can be told the view or the tensor that it came from.
+  [[nodiscard]] std::string x_with_cause(const NonFiniteError& error, const SourceView& source) const {
+    std::string cause = x_non_finite_view(source);
+    if (cause.empty()) cause = non_finite_tensor(x_step);
+    return cause.empty() ? error.what() : join(error.what(), "; found not finite: ", cause);
+  }
+
+  /// "view 1 of <image>": the first view of the last batch with a pixel that is not finite; empty where there is none.
+  [[nodiscard]] std::string x_non_finite_view(const SourceView& source) const {
+    std::vector<T> pixels;
+    for (Index v = 0; v < x_step.options().shape.view_count(); ++v) {
+      const TensorView<T, 4> views = x_step.view_input(v);
+      pixels.resize(static_cast<std::size_t>(views.size() / x_options.batch));
+      for (Index b = 0; b < x_options.batch; ++b) {
+        x_step.backend().download(std::span<T>(pixels),
+                                  static_cast<const T*>(views.data()) + b * static_cast<Index>(pixels.size()));
+        if (detail::all_finite(std::span<const T>(pixels))) continue;
+        return join("view ", v, " of ", x_name_of_used(source, x_batch.samples[static_cast<std::size_t>(b)]));
+      }
+    }
+    return {};
+  }
+
+  /// The name of an image, or of the one that stood in for it where it cannot be read.
+  [[nodiscard]] std::string x_name_of_used(const SourceView& source, Index wanted) const {
+    std::vector<SkippedImage> skipped;
+    Index used = wanted;
+    try {
+      static_cast<void>(load_readable(skipped, used, x_matching{source, x_making.shape.channels}, wanted));
+    } catch (const Error&) {  // it could be read before, and cannot be any more
+      used = wanted;
+    }
+    return source.name(used);
   }
 
   /// One update of `accumulate` passes. False when one of them found no images; nothing is changed then.

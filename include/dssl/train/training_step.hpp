@@ -8,6 +8,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -181,14 +182,15 @@ class BasicTrainingStep {
     if constexpr (Loss::point) x_levels.point.update_centre(x_backend, x_options.loss.centre_momentum);
   }
 
-  /// Diagnostics that need a look at features and centres; after the last `forward_backward` of a step.
+  /// Diagnostics that need a look at features and centres; after the last `forward_backward` of a step. Throws
+  /// `NonFiniteError` where a centre is not finite.
   void inspect(StepReport& report) {
     const Index width = x_config.backbone.width;
     const Index rows = x_spread_rows();
     x_backend.download(std::span<T>(x_features_host), static_cast<const T*>(x_teacher_pass.activations().out.data()));
     report.feature_spread = spread_of(MatrixView<T>(x_features_host.data(), rows, width));
-    if constexpr (Loss::image) report.image.centre_norm = x_norm_of(x_levels.image.centre());
-    if constexpr (Loss::point) report.point.centre_norm = x_norm_of(x_levels.point.centre());
+    if constexpr (Loss::image) report.image.centre_norm = x_norm_of(x_levels.image.centre(), "image");
+    if constexpr (Loss::point) report.point.centre_norm = x_norm_of(x_levels.point.centre(), "point");
   }
 
  private:
@@ -365,11 +367,12 @@ class BasicTrainingStep {
     }
   }
 
-  double x_norm_of(VectorView<T> x) {
-    x_vector_host.resize(static_cast<std::size_t>(x.size()));
-    x_backend.download(std::span<T>(x_vector_host), static_cast<const T*>(x.data()));
+  double x_norm_of(VectorView<T> centre, std::string_view level) {
+    x_vector_host.resize(static_cast<std::size_t>(centre.size()));
+    x_backend.download(std::span<T>(x_vector_host), static_cast<const T*>(centre.data()));
     double squares = 0;
     for (const T v : x_vector_host) squares += static_cast<double>(v) * static_cast<double>(v);
+    if (!std::isfinite(squares)) throw NonFiniteError(join("the ", level, " level's centre is not finite"));
     return std::sqrt(squares);
   }
 

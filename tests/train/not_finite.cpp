@@ -1,0 +1,251 @@
+// NaN and infinity put into each kind of tensor of a run: it stops in words, and the last good checkpoint stays.
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/instances.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/train/recipe.hpp>
+#include <dssl/train/trainer.hpp>
+#include "catch.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using test::contains;
+
+namespace {
+
+constexpr ViTConfig size{.image = 16, .patch = 8, .width = 16, .depth = 2, .heads = 2};
+constexpr HeadConfig head{.hidden = 16, .bottleneck = 8, .prototypes = 8};
+using Recipe = DenseDino::with_backbone<ViT<size>>::with_head<ProjectionHead<head>>;
+using Run = TrainingRun<NetworkKindOf<Recipe>, Cpu>;
+
+/// Eight images of noise, of which those of these numbers cannot be read.
+class Noise {
+ public:
+  explicit Noise(std::vector<Index> unreadable = {}) : x_unreadable(std::move(unreadable)) {}
+  [[nodiscard]] Index size() const { return 8; }
+  [[nodiscard]] std::string name(Index i) const { return join("noise ", i); }
+  [[nodiscard]] AnyImage load(Index i) const {
+    for (const Index bad : x_unreadable) {
+      if (i == bad) throw ImageError(name(i), "is damaged");
+    }
+    Image<float> image(20, 20, 3);
+    RandomStream random({.seed = 3, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::user});
+    for (float& pixel : image.pixels()) pixel = static_cast<float>(random.uniform(0, 1));
+    return image;
+  }
+
+ private:
+  std::vector<Index> x_unreadable;
+};
+
+/// Four steps an epoch, three epochs.
+TrainerOptions options_of(const std::string& checkpoint, Index checkpoint_steps) {
+  TrainerOptions options{.epochs = 3, .batch = 1, .accumulate = 2, .seed = 11, .stochastic_depth = 0};
+  options.views.locals = 1;
+  options.views.global_size = options.views.local_size = {16, 16};
+  options.optimiser.warmup_epochs = 0;
+  options.optimiser.freeze_prototypes_epochs = 0;
+  options.max_unreadable = 1;
+  options.checkpoint = checkpoint;
+  options.checkpoint_steps = checkpoint_steps;
+  return options;
+}
+
+/// How the recipe makes samples, but for a pixel of view 1 of every image of an epoch: the 5th of it becomes `value`.
+SampleMaking making_of(const TrainerOptions& options, std::uint32_t epoch, float value) {
+  SampleMaking making = SampleMaking::of<false>(
+      SampleMaker<Recipe::Views, Recipe::Points>(Recipe::Views(options.views), Recipe::Points(), 3, true), options.batch);
+  making.make = [inner = making.make, epoch, value](SampleViews& out, const AnyImageView& image, const RandomKey& key) {
+    inner(out, image, key);
+    if (key.epoch == epoch && key.sample == 5) out.images[std::size_t{3} * 16 * 16 + 4] = value;
+  };
+  return making;
+}
+
+constexpr std::uint32_t never = 1000;
+
+Run run_of(const TrainerOptions& options, SampleMaking making) {
+  return Run(options, Cpu({.threads = 1}), std::move(making), network_config<Recipe>(3), "a recipe of tests");
+}
+Run run_of(const TrainerOptions& options) { return run_of(options, making_of(options, never, 0)); }
+
+/// A lasting tensor by its name in checkpoints.
+VectorView<float> tensor_of(const Run& run, const std::string& wanted) {
+  VectorView<float> found;
+  detail::for_each_state(run.step(), [&](const std::string& name, VectorView<float> values, const auto&) {
+    if (name == wanted) found = values;
+  });
+  REQUIRE_FALSE(found.empty());
+  return found;
+}
+
+/// Resumes from a checkpoint and goes on to the end of the run: the teacher's bits.
+std::vector<float> finished_from(const std::string& path, const Noise& images) {
+  Run run = run_of(options_of("", 0));
+  run.resume(path);
+  CHECK(run.fit(SourceView(images)).finished);
+  return run.teacher().values;
+}
+
+std::vector<float> undisturbed(const Noise& images) {
+  Run run = run_of(options_of("", 0));
+  CHECK(run.fit(SourceView(images)).finished);
+  return run.teacher().values;
+}
+
+const float values[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                        -std::numeric_limits<float>::infinity()};
+
+}  // namespace
+
+TEST_CASE("A tensor that is not finite stops the run by its name and leaves a checkpoint to go on from", "[not-finite]") {
+  const Noise images;
+  const std::vector<float> whole = undisturbed(images);
+  // Of every kind: what is multiplied, added, scaled by; what only the teacher has; the optimiser's; the centres; and
+  // what no step ever reads.
+  for (const char* const name :
+       {"student.backbone.patch_embed.proj.weight", "student.backbone.blocks.1.norm2.weight",
+        "student.backbone.blocks.0.attn.qkv.bias", "student.head.last_layer.weight_v", "student.ref_head.mlp.0.weight",
+        "teacher.backbone.cls_token", "teacher.ref_head.last_layer.weight_v",
+        "optimiser.first.backbone.blocks.0.mlp.fc1.weight", "optimiser.second.backbone.blocks.0.mlp.fc1.weight",
+        "optimiser.second.head.last_layer.weight_g", "center", "ref_center"}) {
+    for (const float value : values) {
+      // Put in within an epoch, so that it meets a step first; the same where it meets a save first; and between the look
+      // at an epoch's end and the save there.
+      for (const auto& [at, checkpoint_steps] : {std::pair<Index, Index>{5, 0}, {5, 1}, {7, 0}}) {
+        INFO(name << " is " << value << " after step " << at << ", a checkpoint every " << checkpoint_steps << " steps");
+        const test::TemporaryFolder folder;
+        const std::string path = folder / "checkpoint.safetensors";
+        Run run = run_of(options_of(path, checkpoint_steps));
+        Index last = -1;
+        std::string good;
+        run.on_step([&, here = at](const StepReport& report) {
+          last = report.step;
+          if (report.step == here) {
+            good = test::read_text(path);
+            const VectorView<float> tensor = tensor_of(run, name);
+            tensor.data()[tensor.size() / 2] = value;
+          }
+          return proceed;
+        });
+        const std::string message = test::thrown_by<NonFiniteError>([&] { run.fit(SourceView(images)); });
+        INFO(message);
+        CHECK(!contains(message, "\n"));
+        if (checkpoint_steps == 1) {
+          CHECK(contains(message, join("step 6 are of no use, and were not saved: ", name, " is not finite")));
+        } else if (at == 7) {
+          CHECK(contains(message, join(path, ": was not written: ", name, " is not finite")));
+        } else {
+          // By its own name, or where an update spread it before a loss met it, by that of a tensor that it came to.
+          CHECK((contains(message, name) || contains(message, ": student.") || contains(message, ": teacher.")));
+        }
+        CHECK(last < 8);  // no later than its epoch's end
+        REQUIRE_FALSE(good.empty());
+        CHECK(test::read_text(path) == good);
+        CHECK(folder.entries() == 1);
+        if (checkpoint_steps == 0) {
+          CHECK(finished_from(path, images) == whole);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("A gradient that is not finite stops the run by its name and changes no weight", "[not-finite]") {
+  // An unreadable image is told of between the two passes of an update, which add up in the same gradients.
+  const Index in_third_update = EpochOrder(8, 11)(0, 5);
+  const Noise images({in_third_update});
+  const std::vector<float> whole = undisturbed(images);
+  for (const float value : values) {
+    for (const char* const name : {"backbone.blocks.0.attn.proj.weight", "head.last_layer.weight_v", "backbone.norm.bias"}) {
+      INFO(name << " is " << value);
+      const test::TemporaryFolder folder;
+      const std::string path = folder / "checkpoint.safetensors";
+      Run run = run_of(options_of(path, 1));
+      std::vector<float> before;
+      std::string good;
+      bool told = false;
+      run.on_warning([&](std::string_view) {
+        told = true;
+        before = run.student().values;
+        good = test::read_text(path);
+        const auto& spec = run.step().layout().find(name);
+        run.step().gradients().data()[spec.offset + spec.size / 2] = value;
+      });
+      const std::string message = test::thrown_by<NonFiniteError>([&] { run.fit(SourceView(images)); });
+      REQUIRE(told);
+      CHECK(contains(message, join("the gradient of ", name, " is not finite")));
+      CHECK(run.student().values == before);
+      CHECK(run.steps_done() == 2);
+      REQUIRE_FALSE(good.empty());
+      CHECK(test::read_text(path) == good);
+      CHECK(finished_from(path, images) == whole);
+    }
+  }
+}
+
+TEST_CASE("A view with a pixel that is not finite stops the run by the name of its image", "[not-finite]") {
+  const Noise images;
+  const std::vector<float> whole = undisturbed(images);
+  for (const float value : values) {
+    INFO(value);
+    const test::TemporaryFolder folder;
+    const std::string path = folder / "checkpoint.safetensors";
+    const TrainerOptions options = options_of(path, 1);
+    Run run = run_of(options, making_of(options, 1, value));
+    std::string last;
+    run.on_step([&](const StepReport&) {
+      last = test::read_text(path);
+      return proceed;
+    });
+    const std::string message = test::thrown_by<NonFiniteError>([&] { run.fit(SourceView(images)); });
+    CHECK(contains(message, "level loss is"));
+    CHECK(contains(message, "found not finite: view 1 of noise 5"));
+    REQUIRE(run.steps_done() >= 4);
+    CHECK(run.steps_done() < 8);
+    CHECK(finished_from(path, images) == whole);
+  }
+}
+
+TEST_CASE("A checkpoint that holds what is not finite is refused by the tensor's name", "[not-finite]") {
+  const Noise images;
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "checkpoint.safetensors";
+  Run run = run_of(options_of("", 0));
+  run.save(path);
+  const std::string good = test::read_text(path);
+  tensor_of(run, "teacher.backbone.norm.bias").data()[3] = values[1];
+  CHECK(contains(test::thrown_by<NonFiniteError>([&] { run.save(path); }),
+                 "checkpoint.safetensors: was not written: teacher.backbone.norm.bias is not finite"));
+  CHECK(test::read_text(path) == good);
+  CHECK(folder.entries() == 1);
+
+  // One from elsewhere, whole by its check sum.
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  SafetensorsWriter writer;
+  std::vector<std::vector<float>> host;
+  std::uint64_t sum = 0;
+  detail::for_each_state(run.step(), [&](const std::string& name, const auto&, const std::vector<Index>& shape) {
+    std::vector<float>& copy = host.emplace_back(file.read<float>(name));
+    if (name == "optimiser.second.backbone.cls_token") copy[2] = values[0];
+    sum = detail::check_sum(sum, std::as_bytes(std::span(copy)));
+    writer.add(name, shape, std::span<const float>(copy));
+  });
+  for (const auto& [key, value] : file.metadata()) writer.metadata(key, key == "check_sum" ? std::to_string(sum) : value);
+  const std::string other = folder / "other.safetensors";
+  writer.write(other);
+  Run again = run_of(options_of("", 0));
+  CHECK(contains(test::thrown_by<CheckpointError>([&] { again.resume(other); }),
+                 "tensor 'optimiser.second.backbone.cls_token' is not finite"));
+  again.resume(path);
+}
