@@ -10,6 +10,7 @@
 #include <common/names.hpp>
 #include <common/program.hpp>
 #include <common/read_options.hpp>
+#include <common/recipes.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/data/image_folder.hpp>
@@ -170,12 +171,10 @@ void CommandLine::x_add_recipe_options() {
                     "Image level over all student views, or over the two global ones; default: all for dino")
           ->group(group);
   x_app
-      .add_option("--views-global", x_global_size,
-                  "Height and width of the two global views; 0: the architecture's")
+      .add_option("--views-global", x_view_sizes.global, views_global_help)
       ->group(group);
-  x_app.add_option("--views-local", x_local_size, "Height and width of local views; 0: the recipe's")
-      ->group(group);
-  x_app.add_option("--locals", x_locals, "Number of local views; -1: the recipe's")->group(group);
+  x_app.add_option("--views-local", x_view_sizes.local, views_local_help)->group(group);
+  x_app.add_option("--locals", x_view_sizes.locals, locals_help)->group(group);
   x_app
       .add_option("--global-scale", x_global_scale,
                   "Share of the image that a global view shows, from LO to HI")
@@ -307,20 +306,10 @@ void CommandLine::x_add_monitor_options() {
 
 void CommandLine::x_set_views() {
   MultiCropOptions& views = x_job.options.views;
-  const Index native = architecture(x_job.arch).image;
-  const Index patch = architecture(x_job.arch).patch;
-  const bool dino = recipe_of(x_job).dino_views;
-  if (dino) views = dino_multi_crop_options();
-  const Index global = x_global_size != 0 ? x_global_size : native;
-  // DINO's small views keep their share of the large ones, in whole patches.
-  const Index small = views.local_size.height * native / views.global_size.height / patch * patch;
-  const Index local = x_local_size != 0 ? x_local_size : dino ? small : global;
-  views.global_size = {global, global};
-  views.local_size = {local, local};
-  if (x_locals != -1) views.locals = x_locals;
+  views = views_of(recipe_of(x_job), x_job.arch, x_view_sizes);
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
-  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = dino;
+  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).dino_views;
 }
 
 Job CommandLine::job() {
