@@ -12,7 +12,7 @@ compares() {
   ! grep -vqE '^(compare [0-9]+/[0-9]+ steps|a step on Reference)' err.txt || fail "something but progress on stderr"
   [[ $(value o.json program) == '"dssl-compare"' ]] || fail "no JSON"
 }
-rows() { grep -c '^| [a-z]* | [a-z]* | [a-z]*[0-9]* | [a-z0-9]* |' out.txt; }
+rows() { grep -c '^| [a-z]* | [a-z]* | [a-z]*[0-9][0-9]* | [a-z0-9]* |' out.txt; }
 # row I FIELD...: a value of row I.
 row() { value o.json rows "$@"; }
 # holds TEXT EXPRESSION: of numbers, with x for the first argument.
