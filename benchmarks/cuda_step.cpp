@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <common/measured_step.hpp>
 #include <dssl/backend/cuda.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/train/training_step.hpp>
@@ -98,54 +98,43 @@ DeviceCeilings measure_device(const Cuda& cuda) {
 
 /// A step on a device with what it begins from; B is `Cuda`, or `TimedBackend<Cuda>`.
 template <class Recipe, class B>
-class MeasuredStep {
+class DeviceStep {
  public:
-  MeasuredStep(const Options& options, const Cuda& cuda, const B& backend)
+  DeviceStep(const Options& options, const Cuda& cuda, const B& backend)
       : x_cuda(cuda),
         x_workload{.batch = options.batch, .prototypes = options.prototypes},
-        x_step(backend, StepOptions{.shape = x_workload.shape(Recipe::Backbone::config.channels),
-                                    .prototypes = x_workload.prototypes,
-                                    .stochastic_depth = options.stochastic_depth,
-                                    .recompute = options.recompute,
-                                    .stream_views = options.stream_views}),
-        x_start(options.start.empty() ? drawn_start(x_step) : read_start(x_step, options.start)) {
-    load_weights(x_step, options.start);
+        x_measured(backend, StepOptions{.shape = x_workload.shape(Recipe::Backbone::config.channels),
+                                        .prototypes = x_workload.prototypes,
+                                        .stochastic_depth = options.stochastic_depth,
+                                        .recompute = options.recompute,
+                                        .stream_views = options.stream_views}) {
+    if (!options.start.empty()) x_measured.begin_with(read_start(step(), options.start));
+    load_weights(step(), options.start);
   }
 
-  /// A step until the device has done it, with stochastic depth drawn anew, or with these multipliers.
-  StepReport run(std::span<const float> keep = {}) {
-    for (std::size_t b = 0; b < x_start.batch.samples.size(); ++b)
-      x_start.batch.samples[b] = x_done * x_workload.batch + static_cast<Index>(b);
-    StepReport report;
-    x_step.begin();
-    x_step.forward_backward(report, x_start.batch, numbers().temperature, keep);
-    x_step.update(report, {.optimiser = {.learning_rate = numbers().learning_rate,
-                                         .weight_decay = numbers().weight_decay,
-                                         .step = x_done},
-                           .teacher_momentum = numbers().momentum});
-    ++x_done;
+  /// A step until the device has done it.
+  StepReport run() {
+    const StepReport report = x_measured.run();
     x_cuda.synchronise();
     return report;
   }
-
   /// Losses and gradient norm of a step with the start's own multipliers.
   std::vector<double> check() {
-    const StepReport r = run(x_start.keep);
-    return {r.loss, r.image.loss, r.point.loss, r.gradient_norm};
+    std::vector<double> found = x_measured.check();
+    x_cuda.synchronise();
+    return found;
   }
 
-  [[nodiscard]] Numbers numbers() const {
-    return {.learning_rate = 5e-4 * static_cast<double>(x_workload.batch) / 256.0};
-  }
-  [[nodiscard]] const Start& start() const { return x_start; }
-  [[nodiscard]] const TrainingStep<Recipe, B>& step() const { return x_step; }
+  [[nodiscard]] Numbers numbers() const { return x_measured.numbers(); }
+  [[nodiscard]] const Start& start() const { return x_measured.start(); }
+  [[nodiscard]] const TrainingStep<Recipe, B>& step() const { return x_measured.step(); }
   /// Of the device: all that the step takes.
-  [[nodiscard]] std::size_t bytes() const { return x_step.memory_plan().total(); }
+  [[nodiscard]] std::size_t bytes() const { return step().memory_plan().total(); }
 
   /// What every result says of itself.
   [[nodiscard]] json describe(const Options& options) const {
     json plan = json::array();
-    for (const auto& entry : x_step.memory_plan().entries)
+    for (const auto& entry : step().memory_plan().entries)
       plan.push_back({{"name", entry.name}, {"bytes", entry.bytes}});
     return {{"program", "dssl-cuda-step"},
             {"backend", x_cuda.describe()},
@@ -166,9 +155,7 @@ class MeasuredStep {
  private:
   Cuda x_cuda;
   Workload x_workload;
-  TrainingStep<Recipe, B> x_step;
-  Start x_start;
-  Index x_done = 0;
+  programs::MeasuredStep<TrainingStep<Recipe, B>> x_measured;
 };
 
 /// Seconds of each of the timed steps, after those of the warm-up.
@@ -188,7 +175,7 @@ void measure(const Options& options) {
   // By a backend of its own, which gives its scratch back.
   const bool alone = !options.serve && options.write_start.empty();
   const DeviceCeilings best = alone ? measure_device(Cuda(how)) : DeviceCeilings{};
-  MeasuredStep<Recipe, Cuda> step(options, cuda, cuda);
+  DeviceStep<Recipe, Cuda> step(options, cuda, cuda);
   if (!options.write_start.empty()) return write_start(step.step(), step.start(), step.numbers(), options.write_start);
   if (options.serve) {
     serve(
@@ -217,7 +204,7 @@ void measure_parts(const Options& options) {
   const Cuda cuda(how);
   const DeviceCeilings best = measure_device(Cuda(how));
   TimedBackend<Cuda> timed(cuda);
-  MeasuredStep<Recipe, TimedBackend<Cuda>> step(options, cuda, timed);
+  DeviceStep<Recipe, TimedBackend<Cuda>> step(options, cuda, timed);
   double loss = 0;
   const std::vector<double> seconds = timed_steps(options, step, loss, [&] { timed.clear(); });
   double mean = 0;

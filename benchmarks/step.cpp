@@ -1,11 +1,11 @@
 // dssl-step: times the whole training step of a published workload, alone or in turn with a peer.
 #include <algorithm>
 #include <ctime>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <common/measured_step.hpp>
 #include <dssl/train/training_step.hpp>
 
 #include "scaling.hpp"
@@ -47,33 +47,13 @@ void measure(const Options& options, Workload workload, std::string_view name, B
                            .prototypes = workload.prototypes,
                            .recompute = options.recompute,
                            .stream_views = options.stream_views};
-  TrainingStep<Recipe, B> step(backend, step_options);
-  const Numbers numbers{.learning_rate = 5e-4 * static_cast<double>(workload.batch) / 256.0};
-
-  Start start = options.start.empty() ? drawn_start(step) : read_start(step, options.start);
+  programs::MeasuredStep<TrainingStep<Recipe, B>> measured(backend, step_options);
+  const auto& step = measured.step();
+  if (!options.start.empty()) measured.begin_with(read_start(step, options.start));
   load_weights(step, options.start);
-  if (!options.write_start.empty()) return write_start(step, start, numbers, options.write_start);
-
-  Index done = 0;
-  const auto run = [&](std::span<const float> keep) {
-    // Other samples each time, so that stochastic depth draws anew.
-    for (std::size_t b = 0; b < start.batch.samples.size(); ++b) {
-      start.batch.samples[b] = done * workload.batch + static_cast<Index>(b);
-    }
-    StepReport report;
-    step.begin();
-    step.forward_backward(report, start.batch, numbers.temperature, keep);
-    step.update(report, {.optimiser = {.learning_rate = numbers.learning_rate,
-                                       .weight_decay = numbers.weight_decay,
-                                       .step = done},
-                         .teacher_momentum = numbers.momentum});
-    ++done;
-    return report;
-  };
-  const auto check = [&] {
-    const StepReport r = run(start.keep);
-    return std::vector<double>{r.loss, r.image.loss, r.point.loss, r.gradient_norm};
-  };
+  if (!options.write_start.empty()) {
+    return write_start(step, measured.start(), measured.numbers(), options.write_start);
+  }
 
   const double flop = step_flop(Recipe::Backbone::config, Recipe::Head::config, workload);
   json out{{"program", "dssl-step"},
@@ -97,20 +77,20 @@ void measure(const Options& options, Workload workload, std::string_view name, B
     plan.push_back({{"name", entry.name}, {"bytes", entry.bytes}});
   if (options.serve) {
     serve(
-        out, at_start, [&] { run({}); }, check);
+        out, at_start, [&] { measured.run(); }, [&] { return measured.check(); });
     return;
   }
 
   const int threads = options.threads > 0 ? options.threads : processors();
   const Ceilings ceilings = measure_ceilings(threads);
-  for (int i = 0; i < options.warm_up; ++i) run({});
+  for (int i = 0; i < options.warm_up; ++i) measured.run();
   reset_peak_memory();
   if constexpr (requires { backend.ledger(); }) backend.clear();
   if (scaling != nullptr) scaling->clear();
   const LoadWatch watch;
   const std::clock_t processor = std::clock();
   std::vector<double> seconds;
-  for (int i = 0; i < options.steps; ++i) seconds.push_back(seconds_of([&] { run({}); }));
+  for (int i = 0; i < options.steps; ++i) seconds.push_back(seconds_of([&] { measured.run(); }));
 
   const double others = watch.others();
   const double processor_seconds =

@@ -2,34 +2,22 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include <dssl/core/random.hpp>
+#include <common/measured_step.hpp>
+#include <dssl/core/point.hpp>
 #include <dssl/io/safetensors.hpp>
-#include <dssl/nn/parameters.hpp>
-#include <dssl/train/training_step.hpp>
+#include <dssl/train/view_batch.hpp>
 
 namespace dssl::benchmarks {
 
-/// Numbers of the update. The learning rate is the published peak for the batch; the others are the first
-/// step's.
-struct Numbers {
-  double learning_rate = 0;
-  double weight_decay = 0.04;
-  double momentum = 0.996;
-  double temperature = 0.04;
-};
-
-/// Where a step begins, beside its weights: a batch, and multipliers of stochastic depth for `check`.
-struct Start {
-  ViewBatch batch;
-  std::vector<float> keep;  // (depth,2,V*B)
-};
+using programs::drawn_start;
+using programs::Numbers;
+using programs::Start;
 
 [[nodiscard]] inline std::vector<float> floats_of(const std::vector<Point>& points) {
   std::vector<float> out;
@@ -60,47 +48,19 @@ struct Start {
   return out;
 }
 
-/// Drawn views, points and multipliers, the same each time.
-template <class Step>
-[[nodiscard]] Start drawn_start(const Step& step) {
-  const BatchShape& shape = step.options().shape;
-  Start start{.batch = ViewBatch::of(shape), .keep = std::vector<float>(step.keep_size())};
-  for (std::size_t v = 0; v < start.batch.images.size(); ++v) {
-    RandomStream random({.seed = 2, .view = static_cast<std::uint32_t>(v)});
-    for (float& x : start.batch.images[v]) x = static_cast<float>(random.normal());
-  }
-  RandomStream random({.seed = 2, .purpose = Purpose::points});
-  std::vector<float> xy(2 * start.batch.teacher_points.size());
-  for (float& x : xy) x = static_cast<float>(random.uniform(-1, 1));
-  start.batch.teacher_points = points_of(xy);
-  for (float& x : xy) x = static_cast<float>(random.uniform(-1, 1));
-  start.batch.student_points = points_of(xy);
-  // As the step draws them: the rate grows linearly over the blocks.
-  RandomStream depth({.seed = 2, .purpose = Purpose::stochastic_depth});
-  const Index blocks = step.config().backbone.depth;
-  const auto each = static_cast<Index>(start.keep.size()) / blocks;
-  for (Index i = 0; i < static_cast<Index>(start.keep.size()); ++i) {
-    const double rate =
-        step.options().stochastic_depth * static_cast<double>(i / each) / static_cast<double>(blocks - 1);
-    start.keep[static_cast<std::size_t>(i)] =
-        depth.bernoulli(rate) ? 0.0F : static_cast<float>(1.0 / (1.0 - rate));
-  }
-  return start;
-}
-
 /// The weights that student and teacher begin with: of a file, or drawn where there is none. The file is opened anew for
 /// each tensor, and no copy of all weights made: what lies in memory here would count as the step's. Throws
 /// `FileError`, `CheckpointError`.
 template <class Step>
 void load_weights(const Step& step, const std::string& path) {
   if (path.empty()) {
-    initialise(step.backend(), step.student(), step.layout(), 1);
-  } else {
-    for (const auto& spec : step.layout().specs()) {
-      std::vector<float> values(static_cast<std::size_t>(spec.size));
-      SafetensorsFile::open(path).read_into(std::span<float>(values), "weight." + std::string(spec.name.view()));
-      step.backend().upload(step.student().data() + spec.offset, std::span<const float>(values));
-    }
+    programs::draw_weights(step);
+    return;
+  }
+  for (const auto& spec : step.layout().specs()) {
+    std::vector<float> values(static_cast<std::size_t>(spec.size));
+    SafetensorsFile::open(path).read_into(std::span<float>(values), "weight." + std::string(spec.name.view()));
+    step.backend().upload(step.student().data() + spec.offset, std::span<const float>(values));
   }
   step.backend().copy(step.teacher(), step.student());
 }

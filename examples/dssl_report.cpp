@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +15,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <common/machine.hpp>
 #include <common/program.hpp>
 #include <common/progress.hpp>
 #include <dssl/core/error.hpp>
@@ -262,11 +262,8 @@ std::string segmentations(const std::vector<ProbeRun>& probes, Index shown) {
 std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
 std::string processor() {
-  std::ifstream lines("/proc/cpuinfo");
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown processor";
+  const std::string name = proc_field("/proc/cpuinfo", "model name");
+  return name.empty() ? "unknown processor" : name;
 }
 
 std::string settings_tables(const std::vector<PretrainRun>& runs, const std::vector<ProbeRun>& probes) {
@@ -372,7 +369,7 @@ int main(int argc, char** argv) {
                  "Output folders of dssl-segment; one of the same name belongs to the pretraining run")
       ->required()
       ->option_text("NAME=DIR ...");
-  app.add_option("--data", settings.data, "VOC folder whose images' views are shown; none: no views");
+  app.add_option("--data", settings.data, "VOC folder whose images' views are shown; default: no views");
   app.add_option("--split", settings.split, "Split they are taken from");
   app.add_option("--scenes", settings.scenes, "Number of images whose views are shown")
       ->check(CLI::Range(0, 100));

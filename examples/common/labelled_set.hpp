@@ -75,6 +75,8 @@ inline void add_labelled_data_options(CLI::App& app, LabelledData& s, const std:
   app.add_option("--classes", s.classes, "Classes: mask ids 0 to N-1 (default: as many as classes.txt names)")
       ->check(CLI::Range(Index{1}, Index{256}))
       ->group(classes);
+  std::string voids;
+  for (const int id : s.void_ids) voids += join(voids.empty() ? "" : ",", id);
   app.add_option_function<std::vector<std::string>>(
          "--void",
          [&s](const std::vector<std::string>& texts) {
@@ -89,7 +91,7 @@ inline void add_labelled_data_options(CLI::App& app, LabelledData& s, const std:
              s.void_ids.push_back(id);
            }
          },
-         "Mask ids that are ignored, joined by commas, or 'none' (default: 255)")
+         join("Mask ids that are ignored, joined by commas, or 'none' (default: ", voids, ")"))
       ->delimiter(',')
       ->group(classes);
   app.add_option("--only", s.only,
@@ -99,8 +101,8 @@ inline void add_labelled_data_options(CLI::App& app, LabelledData& s, const std:
       ->group(classes);
   app.add_flag(
          "--absent-zero", s.absent_zero,
-         "Classes without a pixel in truth and predictions count as IoU 0, as published; by default they are "
-         "left out of the mean")
+         "Classes without a pixel in truth and predictions count as IoU 0, as published; without it "
+         "they are left out of the mean")
       ->group(classes);
   const std::string data = "Data";
   app.add_option("--train", s.train, trained)->capture_default_str()->group(data);

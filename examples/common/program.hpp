@@ -21,6 +21,8 @@
 #include <dssl/core/error.hpp>
 #include <dssl/io/atomic_file.hpp>
 
+#include <common/options_page.hpp>
+
 namespace dssl::programs {
 
 /// `text` on one line: line breaks become spaces.
@@ -57,12 +59,19 @@ template <class Body>
 [[nodiscard]] int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
   const std::string name = app.get_name();
   try {
+    if (argc == 2 && argv[1] == options_page_flag) {
+      std::fputs(options_page(app).c_str(), stdout);
+      return std::fflush(stdout) == 0 ? 0 : 1;
+    }
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     print_error(name, std::string(error.what()) + " (--help lists the options)");
     return 2;
+  } catch (const Error& error) {
+    print_error(name, error.what());
+    return 1;
   }
   try {
     const int status = body();

@@ -24,18 +24,19 @@ namespace dssl::programs {
   return join(whole / 3600, " h ", whole % 3600 / 60 < 10 ? "0" : "", whole % 3600 / 60, " min");
 }
 
-/// Prints the progress of one piece of work to stdout, with rate and time left.
+/// Prints the progress of one piece of work to stdout, or where results go there to stderr, with rate and time left.
 ///
 /// On a terminal one line is drawn over itself, ten times a second at most. Elsewhere a line is printed at each tenth
 /// of the work, and once a minute at least.
 class Progress {
  public:
   /// `unit`: what is counted, in the plural ("images", "steps").
-  Progress(std::string label, Index total, std::string unit)
+  Progress(std::string label, Index total, std::string unit, std::FILE* to = stdout)
       : x_label(std::move(label)),
         x_unit(std::move(unit)),
         x_total(std::max<Index>(total, 1)),
-        x_terminal(::isatty(STDOUT_FILENO) == 1),
+        x_to(to),
+        x_terminal(::isatty(::fileno(to)) == 1),
         x_start(Clock::now()),
         x_shown(x_start) {}
 
@@ -61,12 +62,12 @@ class Progress {
     x_tenth = tenth;
     const std::string text = x_text(note);
     if (x_terminal) {
-      std::printf("\r\033[K%s", text.c_str());
-      std::fflush(stdout);
+      std::fprintf(x_to, "\r\033[K%s", text.c_str());
+      std::fflush(x_to);
       x_drawn = true;
     } else {
-      std::printf("%s\n", text.c_str());
-      std::fflush(stdout);
+      std::fprintf(x_to, "%s\n", text.c_str());
+      std::fflush(x_to);
     }
   }
 
@@ -111,13 +112,14 @@ class Progress {
   void x_clear() {
     if (!x_drawn) return;
     // What stands there stays when the work is done, and makes room for other lines before.
-    std::fputs(x_done >= x_total ? "\n" : "\r\033[K", stdout);
-    std::fflush(stdout);
+    std::fputs(x_done >= x_total ? "\n" : "\r\033[K", x_to);
+    std::fflush(x_to);
     x_drawn = false;
   }
 
   std::string x_label, x_unit;
   Index x_total;
+  std::FILE* x_to;
   bool x_terminal;
   Clock::time_point x_start, x_shown;
   Index x_first = 0;

@@ -129,7 +129,7 @@ class Inspection {
     Index kept_back = 0;
     if (x_settings.calibrate.empty()) {
       kept_back = static_cast<Index>(
-          std::llround(x_settings.hold_out.value_or(0.2) * static_cast<double>(all.size())));
+          std::llround(x_settings.hold_out.value_or(DefectSettings::usual_hold_out) * static_cast<double>(all.size())));
       if (x_settings.hold_out && *x_settings.hold_out > 0) x_require_enough(kept_back);
       if (kept_back < x_enough()) kept_back = 0;
     }

@@ -88,7 +88,8 @@ void add_options(CLI::App& app, DefectSettings& s) {
       ->group(data);
   app.add_option(
          "--hold-out", s.hold_out,
-         "Or the share of --normal, from its end, that is kept for it (default: 0.2, where that is enough)")
+         join("Or the share of --normal, from its end, that is kept for it (default: ", DefectSettings::usual_hold_out,
+              ", where that is enough)"))
       ->check(CLI::Range(0.0, 0.9))
       ->group(data);
   app.add_option("--test", s.test, "Images to score")->group(data);

@@ -22,7 +22,8 @@ struct DefectSettings {
   std::vector<std::string> normal;
   std::string bank;  // a bank of an earlier run
   std::vector<std::string> calibrate;
-  std::optional<double> hold_out;            // absent: a fifth, where that is enough
+  static constexpr double usual_hold_out = 0.2;
+  std::optional<double> hold_out;            // absent: the usual share, where that is enough
   std::optional<double> asked_false_alarms;  // --false-alarms, where it was given
   double false_alarms = 0.05;                // the rate that holds: asked for, of the bank, or this
   std::vector<std::string> test;

@@ -10,6 +10,7 @@
 #include <common/names.hpp>
 #include <common/program.hpp>
 #include <common/read_options.hpp>
+#include <common/recipes.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/data/image_folder.hpp>
@@ -170,19 +171,17 @@ void CommandLine::x_add_recipe_options() {
                     "Image level over all student views, or over the two global ones; default: all for dino")
           ->group(group);
   x_app
-      .add_option("--views-global", x_global_size,
-                  "Height and width of the two global views; 0: the architecture's")
+      .add_option("--views-global", x_view_sizes.global, views_global_help)
       ->group(group);
-  x_app.add_option("--views-local", x_local_size, "Height and width of local views; 0: the recipe's")
-      ->group(group);
-  x_app.add_option("--locals", x_locals, "Number of local views; -1: the recipe's")->group(group);
+  x_app.add_option("--views-local", x_view_sizes.local, views_local_help)->group(group);
+  x_app.add_option("--locals", x_view_sizes.locals, locals_help)->group(group);
   x_app
       .add_option("--global-scale", x_global_scale,
-                  "Share of the image that a global view shows, from LO to HI")
+                  "Share of the image that a global view shows, from LO to HI; default: the recipe's")
       ->expected(2)
       ->option_text("LO HI")
       ->group(group);
-  x_app.add_option("--local-scale", x_local_scale, "The same for a local view")
+  x_app.add_option("--local-scale", x_local_scale, "The same for a local view; default: the recipe's")
       ->expected(2)
       ->option_text("LO HI")
       ->group(group);
@@ -204,15 +203,15 @@ void CommandLine::x_add_training_options() {
   x_app.add_option("--min-lr", o.optimiser.final_learning_rate, "Learning rate at the end, not scaled")
       ->group(group);
   x_app.add_option("--warmup-epochs", o.optimiser.warmup_epochs, "Epochs of linear warm-up")->group(group);
-  x_app.add_option("--weight-decay", o.optimiser.weight_decay, "At the start")->group(group);
-  x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "At the end")->group(group);
+  x_app.add_option("--weight-decay", o.optimiser.weight_decay, "Weight decay at the start")->group(group);
+  x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "Weight decay at the end")->group(group);
   x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a tensor's gradient; 0: no limit")
       ->group(group);
   x_app
       .add_option("--freeze-prototypes", o.optimiser.freeze_prototypes_epochs,
                   "Epochs at the start in which the prototypes stay as they are")
       ->group(group);
-  x_app.add_option("--stochastic-depth", o.stochastic_depth, "Rate of the last block")->group(group);
+  x_app.add_option("--stochastic-depth", o.stochastic_depth, "Stochastic depth: rate of the last block")->group(group);
   x_app
       .add_flag("--recompute", o.recompute,
                 "Keep only what enters each block and compute the rest again: less memory, more time")
@@ -221,17 +220,17 @@ void CommandLine::x_add_training_options() {
       .add_flag("--stream-views", o.stream_views,
                 "The student's views one after the other: activations of one view are in memory")
       ->group(group);
-  x_app.add_option("--momentum", o.teacher.momentum, "Of the teacher, at the start")->group(group);
-  x_app.add_option("--momentum-end", o.teacher.final_momentum, "Of the teacher, at the end")->group(group);
-  x_app.add_option("--teacher-temp", o.teacher.temperature, "After the warm-up")->group(group);
+  x_app.add_option("--momentum", o.teacher.momentum, "Momentum of the teacher at the start")->group(group);
+  x_app.add_option("--momentum-end", o.teacher.final_momentum, "Momentum of the teacher at the end")->group(group);
+  x_app.add_option("--teacher-temp", o.teacher.temperature, "Temperature of the teacher after the warm-up")->group(group);
   x_app
-      .add_option("--warmup-teacher-temp", o.teacher.warmup_temperature, "In the first epoch of the warm-up")
+      .add_option("--warmup-teacher-temp", o.teacher.warmup_temperature, "Temperature of the teacher in the first epoch of the warm-up")
       ->group(group);
   x_app
       .add_option("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
-                  "Length of the warm-up")
+                  "Epochs of the warm-up of the teacher's temperature")
       ->group(group);
-  x_app.add_option("--seed", o.seed, "Of every random number")->check(not_negative)->group(group);
+  x_app.add_option("--seed", o.seed, "Seed of every random number")->check(not_negative)->group(group);
 }
 
 void CommandLine::x_add_run_options() {
@@ -242,14 +241,15 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_resume = x_app
                  .add_option("--resume", x_job.resume,
-                             "Goes on from a checkpoint, with the options it was made with; default: DIR's")
+                             "Goes on from a checkpoint, that of DIR where no FILE is named, with the options it was made with; "
+                             "default: a new run")
                  ->expected(0, 1)
                  ->option_text("[FILE]")
                  ->group(group);
   x_app
       .add_option("--extend-to", x_job.extend_to,
                   "With --resume: goes on, from a finished run too, to so many epochs; from there on the schedules are those "
-                  "of a run of so many epochs")
+                  "of a run of so many epochs; default: as many as it has")
       ->option_text("EPOCHS")
       ->check(CLI::PositiveNumber)
       ->needs(x_resume)
@@ -257,7 +257,7 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--backend", x_job.backend, backend_help)->group(group);
-  x_app.add_option("--threads", x_job.threads, "0: all")->group(group);
+  x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors")->group(group);
   x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app.add_option("--views-on", x_views_on, "Where views are made: host, or device (--backend cuda)")
       ->check(CLI::IsMember({"host", "device"}))
@@ -307,20 +307,10 @@ void CommandLine::x_add_monitor_options() {
 
 void CommandLine::x_set_views() {
   MultiCropOptions& views = x_job.options.views;
-  const Index native = architecture(x_job.arch).image;
-  const Index patch = architecture(x_job.arch).patch;
-  const bool dino = recipe_of(x_job).dino_views;
-  if (dino) views = dino_multi_crop_options();
-  const Index global = x_global_size != 0 ? x_global_size : native;
-  // DINO's small views keep their share of the large ones, in whole patches.
-  const Index small = views.local_size.height * native / views.global_size.height / patch * patch;
-  const Index local = x_local_size != 0 ? x_local_size : dino ? small : global;
-  views.global_size = {global, global};
-  views.local_size = {local, local};
-  if (x_locals != -1) views.locals = x_locals;
+  views = views_of(recipe_of(x_job), x_job.arch, x_view_sizes);
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
-  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = dino;
+  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).dino_views;
 }
 
 Job CommandLine::job() {

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <common/recipes.hpp>
 #include <pretrain/job.hpp>
 
 namespace dssl::programs {
@@ -39,7 +40,7 @@ class CommandLine {
 
   CLI::App x_app;
   Job x_job;
-  Index x_global_size = 0, x_local_size = 0, x_locals = -1;
+  ViewSizes x_view_sizes;
   std::vector<double> x_global_scale, x_local_scale;
   std::string x_optimiser = "adamw";
   std::string x_views_on = "host";

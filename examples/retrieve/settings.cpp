@@ -69,7 +69,7 @@ void add_options(CLI::App& app, RetrieveSettings& s) {
       ->check(CLI::Range(Index{1}, Index{1} << 40))
       ->capture_default_str()
       ->group(clusters);
-  app.add_option("--iterations", s.iterations, "Of k-means, at most")
+  app.add_option("--iterations", s.iterations, "Iterations of k-means, at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group(clusters);

@@ -11,6 +11,12 @@
 
 namespace dssl::programs {
 
+namespace {
+
+std::string text_of(const AreaRange& area) { return join(area.low, " ", area.high); }
+
+}  // namespace
+
 std::pair<Index, Index> ShowSettings::input_size() const { return extents_of("size", size); }
 
 std::optional<Point> ShowSettings::chosen() const {
@@ -113,9 +119,8 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->option_text("X Y")
       ->group(look);
   app.add_option("--query", s.query,
-                 "attention: class, reference (default with --point), or patch; similarity: patch (default) "
-                 "or reference: "
-                 "the token at --point")
+                 "attention: class, or the reference or patch token at --point; similarity: patch or reference; default: "
+                 "attention class, with --point reference; similarity patch")
       ->check(CLI::IsMember({"class", "reference", "patch"}))
       ->group(look);
   app.add_option("--block", s.block, "attention: block, from 0, or from the end with -1 the last")
@@ -141,11 +146,12 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->capture_default_str()
       ->group(look);
   app.add_option("--global-scale", s.global_scale,
-                 "Share of the image that a global view shows; default 0.25 1")
+                 "Share of the image that a global view shows; default: " + text_of(MultiCropOptions{}.global_area))
       ->expected(2)
       ->option_text("LO HI")
       ->group(look);
-  app.add_option("--local-scale", s.local_scale, "The same for a local view")
+  app.add_option("--local-scale", s.local_scale,
+                 "The same for a local view; default: " + text_of(MultiCropOptions{}.local_area))
       ->expected(2)
       ->option_text("LO HI")
       ->group(look);
@@ -156,7 +162,7 @@ void add_options(CLI::App& app, ShowSettings& s) {
   app.add_option("--heat", s.heat,
                  "overlay: grey PNG images of 8 or 16 bits whose values are drawn as heat; likewise")
       ->group(look);
-  app.add_option("--enlarge", s.enlarge, "How patches become pixels: nearest (squares) or bilinear")
+  app.add_option("--enlarge", s.enlarge, "How patches become pixels: nearest (squares) or bilinear; default: by the kind")
       ->check(CLI::IsMember({"nearest", "bilinear"}))
       ->group(look);
   app.add_option("--alpha", s.alpha, "Weight of the colours over the image")
