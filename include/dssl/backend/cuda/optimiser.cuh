@@ -123,6 +123,19 @@ struct LarsTerms {
   }
 };
 
+/// N numbers that are summed at once.
+template <class T, int N>
+struct Numbers {
+  T value[N];
+};
+struct AddNumbers {
+  template <class T, int N>
+  __device__ __forceinline__ Numbers<T, N> operator()(Numbers<T, N> a, const Numbers<T, N>& b) const {
+    for (int n = 0; n < N; ++n) a.value[n] += b.value[n];
+    return a;
+  }
+};
+
 /// sums (pieces, N): sums of a tensor's terms over each piece, a thread's own in T, the threads' in double.
 template <class T, class Terms>
 __global__ void __launch_bounds__(Pieces::threads) piece_sums(double* sums, Pieces pieces, Terms terms) {
@@ -137,11 +150,12 @@ __global__ void __launch_bounds__(Pieces::threads) piece_sums(double* sums, Piec
     terms(i, segment, part.segment, value);
     for (int n = 0; n < Terms::count; ++n) own[n] += value[n];
   }
-  double all[Terms::count];
-  for (int n = 0; n < Terms::count; ++n) all[n] = static_cast<double>(own[n]);
-  block_sums(all);
+  using Reduce = cub::BlockReduce<Numbers<double, Terms::count>, Pieces::threads>;
+  Numbers<double, Terms::count> all;
+  for (int n = 0; n < Terms::count; ++n) all.value[n] = static_cast<double>(own[n]);
+  all = Reduce(storage_of_block<Reduce>()).Reduce(all, AddNumbers{});
   if (thread_number() != 0) return;
-  for (int n = 0; n < Terms::count; ++n) sums[part.number * Terms::count + n] = all[n];
+  for (int n = 0; n < Terms::count; ++n) sums[part.number * Terms::count + n] = all.value[n];
 }
 
 /// out (segments, N): the sums of each tensor's pieces. A warp a tensor.

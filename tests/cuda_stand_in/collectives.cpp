@@ -1,0 +1,141 @@
+// The stand-ins for CUB's collectives: plain sums and orders, and mistakes of those who use them.
+#include "../catch.hpp"
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <cub/block/block_reduce.cuh>
+#include <cub/warp/warp_reduce.cuh>
+#include <dssl/backend/cuda/runtime.cuh>
+
+#include "../thrown.hpp"
+
+namespace {
+
+using cuda_stand_in::Order;
+using dssl::Index;
+using dssl::test::contains;
+namespace cuda = dssl::cuda;
+
+constexpr int threads = 96;
+
+/// What a kernel of one block writes into `count` numbers, in each order of threads: the same bits.
+template <class T, class Kernel>
+std::vector<T> written(std::size_t count, Kernel* kernel) {
+  const cuda::Stream stream(0);
+  std::vector<T> first;
+  for (const Order order : {Order::forward, Order::backward, Order::shuffled}) {
+    cuda_stand_in::schedule() = order;
+    cuda::Block room(cuda::Block::Where::device);
+    T* const out = reinterpret_cast<T*>(room.at_least(count * sizeof(T), 0));
+    cuda::launch(stream, kernel, dim3(1), dim3(threads), 0, out);
+    std::vector<T> got(count);
+    stream.download(got.data(), out, count * sizeof(T));
+    if (first.empty()) first = got;
+    CHECK(std::memcmp(got.data(), first.data(), count * sizeof(T)) == 0);
+  }
+  cuda_stand_in::schedule() = Order::forward;
+  return first;
+}
+
+/// How a kernel of one block fails.
+template <class Kernel>
+std::string failure(Kernel* kernel) {
+  const cuda::Stream stream(0);
+  cuda::Block room(cuda::Block::Where::device);
+  float* const out = reinterpret_cast<float*>(room.at_least(threads * sizeof(float), 0));
+  const std::string text = dssl::test::thrown_by<dssl::CudaError>([&] {
+    cuda::launch(stream, kernel, dim3(1), dim3(threads), 0, out);
+    stream.synchronise();
+  });
+  cuda_stand_in::Device::get().recover();
+  return text;
+}
+
+struct Larger {
+  double operator()(double a, double b) const { return a < b ? b : a; }
+};
+
+/// A number of thread t that is no sum of others'.
+double number(int t) { return std::sqrt(static_cast<double>(7 * t + 3)) - 4; }
+
+/// out (2, threads): sums and largest values of warps.
+__global__ void over_warps(double* out) {
+  using Reduce = cub::WarpReduce<double>;
+  __shared__ Reduce::TempStorage storage[threads / 32];
+  const int t = cuda::thread_number();
+  out[t] = Reduce(storage[t / 32]).Sum(number(t));
+  __syncwarp();
+  out[threads + t] = Reduce(storage[t / 32]).Reduce(-number(t), Larger());
+}
+
+struct Pair {
+  float low, high;
+};
+struct AddPairs {
+  Pair operator()(const Pair& a, const Pair& b) const { return {a.low + b.low, a.high + b.high}; }
+};
+
+/// out (4): sums of two numbers over a block in thread 0, and what thread 1 is given.
+__global__ void over_block(float* out) {
+  using Reduce = cub::BlockReduce<Pair, threads>;
+  __shared__ Reduce::TempStorage storage;
+  const int t = cuda::thread_number();
+  const Pair all = Reduce(storage).Reduce({static_cast<float>(t), 1.0F}, AddPairs());
+  if (t > 1) return;
+  out[2 * t] = all.low;
+  out[2 * t + 1] = all.high;
+}
+
+template <bool Meets>
+__global__ void used_twice(float* out) {
+  using Reduce = cub::BlockReduce<float, threads>;
+  __shared__ Reduce::TempStorage storage;
+  const float once = Reduce(storage).Sum(1.0F);
+  if constexpr (Meets) __syncthreads();
+  const float twice = Reduce(storage).Sum(1.0F);
+  if (cuda::thread_number() == 0) out[0] = once + twice;
+}
+
+__global__ void of_another_size(float* out) {
+  using Reduce = cub::BlockReduce<float, 64>;
+  __shared__ Reduce::TempStorage storage;
+  out[cuda::thread_number()] = Reduce(storage).Sum(1.0F);
+}
+
+}  // namespace
+
+TEST_CASE("reductions over warps are in lane 0 alone", "[cuda_stand_in]") {
+  const std::vector<double> got = written<double>(2 * threads, over_warps);
+  for (int t = 0; t < threads; ++t) {
+    const auto at = static_cast<std::size_t>(t);
+    if (t % 32 != 0) {
+      CHECK(std::isnan(got[at]));
+      CHECK(std::isnan(got[threads + at]));
+      continue;
+    }
+    double sum = 0;
+    for (int i = t; i < t + 32; ++i) sum += number(i);
+    CHECK(got[at] == Approx(sum).epsilon(1e-14));
+    CHECK(got[threads + at] == -number(t));
+  }
+}
+
+TEST_CASE("reductions over blocks take numbers of any kind, and are in thread 0 alone", "[cuda_stand_in]") {
+  const std::vector<float> got = written<float>(4, over_block);
+  CHECK(got[0] == threads * (threads - 1) / 2);
+  CHECK(got[1] == threads);
+  CHECK((std::isnan(got[2]) && std::isnan(got[3])));
+}
+
+TEST_CASE("storage of a collective that is used again before a barrier is a failure", "[cuda_stand_in]") {
+  CHECK(failure(used_twice<true>) == "(nothing was thrown)");
+  CHECK(written<float>(1, used_twice<true>)[0] == 2 * threads);
+  const std::string text = failure(used_twice<false>);
+  CHECK(contains(text, "temporary storage is used again before a barrier"));
+  CHECK(contains(text, "collectives.cpp:"));
+  CHECK(contains(failure(of_another_size), "a collective of 64 threads in a block of 96"));
+}
