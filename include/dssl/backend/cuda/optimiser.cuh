@@ -5,6 +5,9 @@
 #include <cmath>
 #include <cstddef>
 
+#include <cub/thread/thread_search.cuh>
+#include <cub/warp/warp_scan.cuh>
+
 #include <dssl/backend/cuda/pointwise.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/backend/operands.hpp>
@@ -12,6 +15,7 @@
 namespace dssl::cuda {
 
 /// Parameter tensors cut into pieces of a fixed size, which never span two tensors; one block each.
+/// (cub::DeviceSegmentedReduce gives a tensor to one block, however large: the prototypes are most of a small network.)
 ///
 /// The tensors are listed in the device's memory, so the host knows only how many pieces there are at most.
 struct Pieces {
@@ -34,35 +38,28 @@ struct Pieces {
   __device__ bool own(Part& part) const {
     const Index number = static_cast<Index>(blockIdx.x);
     if (number >= first[count]) return false;
-    Index low = 0;  // the last tensor whose first piece is not after this one
-    Index high = count;
-    while (high - low > 1) {
-      const Index middle = (low + high) / 2;
-      if (first[middle] <= number)
-        low = middle;
-      else
-        high = middle;
-    }
-    const Segment& s = segments[low];
-    const Index begin = (number - first[low]) * piece;
-    part = {low, s.offset + begin, s.offset + (begin + piece < s.size ? begin + piece : s.size), number};
+    // The last tensor whose first piece is not after this one.
+    const Index tensor = cub::UpperBound(first, count, number) - 1;
+    const Segment& s = segments[tensor];
+    const Index begin = (number - first[tensor]) * piece;
+    part = {tensor, s.offset + begin, s.offset + (begin + piece < s.size ? begin + piece : s.size), number};
     return true;
   }
 };
 
 /// first[s] = number of the pieces of all tensors before s. One warp.
 inline __device__ void count_pieces_of(Index* first, const Segment* segments, Index count) {
+  using Scan = cub::WarpScan<Index>;
   Index before = 0;
   for (Index base = 0; base < count; base += warp_size) {
     const Index s = base + lane_number();
     const Index own = s < count ? (segments[s].size + Pieces::piece - 1) / Pieces::piece : Index{0};
-    Index up_to = own;
-    for (unsigned by = 1; by < warp_size; by *= 2) {
-      const Index below = __shfl_up_sync(whole_warp, up_to, by);
-      if (lane_number() >= static_cast<int>(by)) up_to += below;
-    }
-    if (s < count) first[s] = before + up_to - own;
-    before += __shfl_sync(whole_warp, up_to, warp_size - 1);
+    Index below = 0;
+    Index all = 0;
+    Scan(storage_of_warp<Scan>()).ExclusiveSum(own, below, all);
+    if (s < count) first[s] = before + below;
+    before += all;
+    __syncwarp();
   }
   if (lane_number() == 0) first[count] = before;
 }
