@@ -3,12 +3,16 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <vector>
 
+#include <cub/block/block_radix_sort.cuh>
 #include <cub/block/block_reduce.cuh>
+#include <cub/thread/thread_search.cuh>
 #include <cub/warp/warp_reduce.cuh>
+#include <cub/warp/warp_scan.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 
 #include "../thrown.hpp"
@@ -138,4 +142,82 @@ TEST_CASE("storage of a collective that is used again before a barrier is a fail
   CHECK(contains(text, "temporary storage is used again before a barrier"));
   CHECK(contains(text, "collectives.cpp:"));
   CHECK(contains(failure(of_another_size), "a collective of 64 threads in a block of 96"));
+}
+
+namespace {
+
+constexpr int items = 3;
+
+/// Keys with many equals, zeros of both signs and infinities.
+double key(int i) {
+  const int kind = i * i * 7 % 23;
+  if (kind == 0) return -0.0;
+  return kind == 1 ? std::numeric_limits<double>::infinity() : static_cast<double>(kind % 6) - 2;
+}
+
+/// out (2, threads items): sorted keys, and where they stood.
+__global__ void sorts(double* out) {
+  using Sort = cub::BlockRadixSort<double, threads, items, int>;
+  __shared__ Sort::TempStorage storage;
+  double keys[items];
+  int places[items];
+  const int first = cuda::thread_number() * items;
+  for (int i = 0; i < items; ++i) {
+    keys[i] = key(first + i);
+    places[i] = first + i;
+  }
+  Sort(storage).SortDescending(keys, places);
+  for (int i = 0; i < items; ++i) {
+    out[first + i] = keys[i];
+    out[threads * items + first + i] = places[i];
+  }
+}
+
+/// out (2, threads): sums of the lanes below, and of the warp.
+__global__ void scans(Index* out) {
+  using Scan = cub::WarpScan<Index>;
+  __shared__ Scan::TempStorage storage[threads / 32];
+  const int t = cuda::thread_number();
+  Scan(storage[t / 32]).ExclusiveSum(Index{t} * t, out[t], out[threads + t]);
+}
+
+}  // namespace
+
+TEST_CASE("numbers of a block are sorted, equal ones in their order", "[cuda_stand_in]") {
+  constexpr std::size_t count = threads * items;
+  const std::vector<double> got = written<double>(2 * count, sorts);
+  for (std::size_t i = 0; i < count; ++i) {
+    std::size_t before = 0;  // how many come before key i: its place
+    for (std::size_t j = 0; j < count; ++j) {
+      const double own = key(static_cast<int>(i));
+      const double other = key(static_cast<int>(j));
+      before += other > own || (other == own && j < i) ? 1 : 0;
+    }
+    CHECK(got[before] == key(static_cast<int>(i)));
+    CHECK(got[count + before] == static_cast<double>(i));
+  }
+}
+
+TEST_CASE("running sums of a warp leave the own number out", "[cuda_stand_in]") {
+  const std::vector<Index> got = written<Index>(2 * threads, scans);
+  for (int t = 0; t < threads; ++t) {
+    Index below = 0;
+    Index all = 0;
+    for (int i = t / 32 * 32; i < t / 32 * 32 + 32; ++i) {
+      if (i < t) below += Index{i} * i;
+      all += Index{i} * i;
+    }
+    CHECK(got[static_cast<std::size_t>(t)] == below);
+    CHECK(got[static_cast<std::size_t>(threads + t)] == all);
+  }
+}
+
+TEST_CASE("a search tells how many numbers are not above a value", "[cuda_stand_in]") {
+  const std::vector<Index> list{0, 2, 2, 5};
+  const auto at = [&](Index value) { return cub::UpperBound(list.data(), static_cast<Index>(list.size()), value); };
+  CHECK(at(-1) == 0);
+  CHECK(at(0) == 1);
+  CHECK(at(2) == 3);
+  CHECK(at(4) == 3);
+  CHECK(at(5) == 4);
 }

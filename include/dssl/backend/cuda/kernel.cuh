@@ -122,6 +122,12 @@ struct WarpTeam {
   }
   static __device__ __forceinline__ int rank() { return lane_number(); }
   static __device__ __forceinline__ int size() { return warp_size; }
+  /// op over the team, of any struct of a few numbers; in the thread of rank 0 alone.
+  template <class T, class Op>
+  static __device__ __forceinline__ T reduce(T value, Op op) {
+    using Reduce = cub::WarpReduce<T>;
+    return Reduce(storage_of_warp<Reduce>()).Reduce(value, op);
+  }
   template <class T>
   static __device__ __forceinline__ T sum(T value) {
     return warp_sum(value);
@@ -139,6 +145,11 @@ struct BlockTeam {
   static __device__ __forceinline__ Index row() { return static_cast<Index>(blockIdx.x); }
   static __device__ __forceinline__ int rank() { return thread_number(); }
   static __device__ __forceinline__ int size() { return threads; }
+  template <class T, class Op>
+  static __device__ __forceinline__ T reduce(T value, Op op) {
+    using Reduce = cub::BlockReduce<T, threads>;
+    return Reduce(storage_of_block<Reduce>()).Reduce(value, op);
+  }
   template <class T>
   static __device__ __forceinline__ T sum(T value) {
     return block_sum<threads>(value);
