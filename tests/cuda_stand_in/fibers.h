@@ -169,6 +169,11 @@ class Grid {
   [[nodiscard]] const std::string& failure() const { return x_failure; }
   [[nodiscard]] Thread& thread() { return x_threads()[x_current]; }
   [[nodiscard]] std::byte* shared() const { return x_shared(); }
+  /// Number of the calling thread in its block.
+  [[nodiscard]] std::size_t thread_number() const { return x_current; }
+  [[nodiscard]] std::size_t threads() const { return x_count; }
+  /// How many barriers of whole blocks this host thread has seen let its threads on, and blocks begin.
+  [[nodiscard]] std::uint64_t block_barriers() const { return x_kept().block_barriers; }
 
   /// The calling thread waits until the others have come here too.
   void wait(State barrier, const Place& place) {
@@ -181,11 +186,23 @@ class Grid {
   /// Offers a value to the warp and takes that of another lane, once all have offered theirs.
   template <class T>
   T exchange(T value, unsigned from_lane, const Place& place) {
+    offer(value, place);
+    return offered_by<T>(from_lane, place);
+  }
+  /// Offers a value to the warp; returns once all have offered theirs.
+  template <class T>
+  void offer(T value, const Place& place) {
     static_assert(sizeof(T) <= 16 && std::is_trivially_copyable_v<T>);
     Thread& own = thread();
     const std::uint32_t slot = own.exchanges++ % 2;
     std::memcpy(own.offered[slot], &value, sizeof(T));
     wait(State::at_warp_barrier, place);
+  }
+  /// What a lane offered last, until the calling thread offers again.
+  template <class T>
+  T offered_by(unsigned from_lane, const Place& place) {
+    const Thread& own = thread();
+    const std::uint32_t slot = (own.exchanges - 1) % 2;
     const std::size_t at = x_current / lanes_of_warp * lanes_of_warp + from_lane;
     if (at >= x_count || x_gone_at(at, own.exchanges)) {
       fail([&] {
@@ -238,6 +255,7 @@ class Grid {
     std::vector<Thread> threads{1024};
     std::byte* shared = nullptr;
     std::size_t shared_bytes = 0;
+    std::uint64_t block_barriers = 0;
     Context scheduler;
   };
   static constexpr std::size_t most_shared = std::size_t{256} << 10;
@@ -278,6 +296,7 @@ class Grid {
   void x_run_block(std::minstd_rand& random) {
     x_count = std::size_t{x_block.x} * x_block.y * x_block.z;
     Kept& kept = x_kept();
+    ++kept.block_barriers;
     std::memset(x_shared(), 0xff, (x_shared_bytes + 15) / 16 * 16);  // not a number, whatever it is read as
     std::vector<std::size_t>& order = x_order;
     order.resize(x_count);
@@ -310,6 +329,7 @@ class Grid {
       any_ready |= x_release_group(first, std::min(x_count, first + lanes_of_warp), State::at_warp_barrier);
     }
     if (any_ready) return true;
+    ++x_kept().block_barriers;
     return x_release_group(0, x_count, State::at_block_barrier) || x_report_stuck();
   }
 

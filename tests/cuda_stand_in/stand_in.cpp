@@ -55,21 +55,25 @@ std::vector<float> counted(std::size_t count) {
   return values;
 }
 
+constexpr int reducing_threads = 192;
+
 __global__ void reductions(float* out, const float* in, Index width) {
-  float sums[2] = {0, 0};
+  float sum = 0;
+  float squares = 0;
   float most = -1e30F;
   const float* row = in + static_cast<Index>(blockIdx.x) * width;
   for (Index i = cuda::thread_number(); i < width; i += cuda::threads_of_block()) {
-    sums[0] += row[i];
-    sums[1] += row[i] * row[i];
+    sum += row[i];
+    squares += row[i] * row[i];
     most = most < row[i] ? row[i] : most;
   }
-  cuda::block_sums(sums);
-  most = cuda::block_max(most);
-  const float again = cuda::block_sum(1.0F);
-  if (cuda::thread_number() == 0) {
-    out[4 * blockIdx.x] = sums[0];
-    out[4 * blockIdx.x + 1] = sums[1];
+  sum = cuda::block_sum<reducing_threads>(sum);
+  squares = cuda::block_sum<reducing_threads>(squares);
+  most = cuda::block_max<reducing_threads>(most);
+  const float again = cuda::block_sum<reducing_threads>(1.0F);
+  if (cuda::thread_number() == reducing_threads - 1) {
+    out[4 * blockIdx.x] = sum;
+    out[4 * blockIdx.x + 1] = squares;
     out[4 * blockIdx.x + 2] = most;
     out[4 * blockIdx.x + 3] = again;
   }
@@ -142,7 +146,8 @@ TEST_CASE("block reductions give the same bits in every order of threads and blo
   for (const Order order : {Order::forward, Order::backward, Order::shuffled}) {
     cuda_stand_in::schedule() = order;
     const Numbers out(stream, std::vector<float>(20, std::numeric_limits<float>::quiet_NaN()));
-    cuda::launch(stream, reductions, dim3(5), dim3(192), 0, out.data(), in.data(), Index{width});
+    cuda::launch(stream, reductions, dim3(5), dim3(reducing_threads), 0, out.data(), in.data(),
+                 Index{width});
     const std::vector<float> got = out.values();
     if (first.empty()) first = got;
     CHECK(std::memcmp(got.data(), first.data(), got.size() * sizeof(float)) == 0);

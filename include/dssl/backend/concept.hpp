@@ -227,6 +227,17 @@ concept ResidualNorms = requires(const B& b, MatrixView<T> y, MatrixView<const T
   b.norm_residual_backward(y, v, v, y, v, x, rows, x, w, w, w, branch);
 };
 
+/// Optional: chooses among numbers where they lie, so that the host reads no more than what was chosen.
+/// largest_of_rows(values (M,K) =, columns (M,K) =, x (M,N)): the K largest numbers of each row of x and their columns,
+///   largest first, the lower column first among equals; NaN counts as -infinity, and is told as that. K from 1 to N and
+///   at most `most_largest`. Throws `ShapeError`. Test: tests/cuda/largest.cpp.
+template <class B, class T = typename B::Scalar>
+concept SelectsLargest = requires(const B& b, MatrixView<T> values, MatrixView<std::int32_t> columns,
+                                  MatrixView<const T> x) {
+  { B::most_largest } -> std::convertible_to<Index>;
+  b.largest_of_rows(values, columns, x);
+};
+
 /// Optional: renders views of images from sheets (dssl/backend/view_work.hpp; dssl/views/view_sheet.hpp writes them).
 /// stage(bytes): memory of the host for the next sheet, at most two of which are under way.  send(views): the sheet
 /// is written; its copy may begin.  render(runs): the views of the first sheet that was sent and not rendered, =, at the

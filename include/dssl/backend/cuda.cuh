@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include <dssl/backend/cuda.hpp>
@@ -11,6 +12,7 @@
 #include <dssl/backend/cuda/batch_norm.cuh>
 #include <dssl/backend/cuda/columns.cuh>
 #include <dssl/backend/cuda/device.cuh>
+#include <dssl/backend/cuda/largest.cuh>
 #include <dssl/backend/cuda/layer_norm.cuh>
 #include <dssl/backend/cuda/linear.cuh>
 #include <dssl/backend/cuda/loss.cuh>
@@ -49,6 +51,13 @@ template <std::floating_point T>
 std::size_t BasicCuda<T>::prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
                                                    Index prototypes, Index width) const {
   return cuda::prototype_loss_workspace<T>(targets, teacher_rows, prototypes, width, precision());
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::largest_of_rows(Matrix values, MatrixView<std::int32_t> columns, ConstMatrix x) const {
+  static_assert(most_largest == cuda::LargestTile::most);
+  const cuda::Call call(*x_device, "largest_of_rows", {x.rows(), x.cols(), values.cols()});
+  cuda::largest_of_rows(x_device->stream, values, columns, x);
 }
 
 template <std::floating_point T>

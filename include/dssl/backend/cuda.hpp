@@ -163,6 +163,10 @@ class BasicCuda {
   void row_entropy(Vector out, ConstMatrix p) const;
   void add_column_sum(Vector sum, ConstMatrix x, RowIndex rows, double scale) const;
 
+  /// See `SelectsLargest`; more are chosen by whoever wants them.
+  static constexpr Index most_largest = 1024;
+  void largest_of_rows(Matrix values, MatrixView<std::int32_t> columns, ConstMatrix x) const;
+
   [[nodiscard]] std::size_t prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
                                                      Index prototypes, Index width) const;
   void prototype_loss(const PrototypeLossResult<T>& result, const PrototypeRows<T>& student,
@@ -232,6 +236,7 @@ static_assert(Backend<BasicCuda<float>> && Backend<BasicCuda<double>>);
 static_assert(FusedPrototypeLoss<BasicCuda<float>> && FusedUpdate<BasicCuda<float>>);
 static_assert(GeluAgain<BasicCuda<float>> && ResidualNorms<BasicCuda<float>>);
 static_assert(Rehearses<BasicCuda<float>> && Replays<BasicCuda<float>>);
+static_assert(SelectsLargest<BasicCuda<float>> && SelectsLargest<BasicCuda<double>>);
 static_assert(RendersViews<BasicCuda<float>> && RendersViews<BasicCuda<double>>);
 
 }  // namespace dssl

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <span>
 #include <stop_token>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
@@ -69,6 +70,7 @@ class KMeans {
     Arena live(x_buffer);
     x_place(live);
     x_similar_host.resize(static_cast<std::size_t>(x_similar.size()));
+    x_best.resize(static_cast<std::size_t>(options.rows_at_once));
     x_minus_half.resize(static_cast<std::size_t>(options.clusters));
   }
 
@@ -117,6 +119,10 @@ class KMeans {
     x_similar = arena.template matrix<T>(x_options.rows_at_once, k);
     x_index = arena.template vector<std::int32_t>(x_options.rows_at_once);
     x_gathered = arena.template matrix<T>(x_options.rows_at_once, x_options.width);
+    if constexpr (SelectsLargest<B>) {
+      x_chosen = arena.template matrix<T>(x_options.rows_at_once, 1);
+      x_chosen_columns = arena.template matrix<std::int32_t>(x_options.rows_at_once, 1);
+    }
   }
 
   /// |x|^2 of each row, in double on the host.
@@ -227,19 +233,37 @@ class KMeans {
       const MatrixView<T> similar(x_similar.data(), count, k);
       x_backend.linear_forward(similar, rows.rows(first, count), MatrixView<const T>(x_centres),
                                VectorView<const T>(x_bias));
-      x_backend.download(std::span<T>(x_similar_host).first(static_cast<std::size_t>(similar.size())),
-                         static_cast<const T*>(similar.data()));
+      x_choose_best(similar);
       for (Index i = 0; i < count; ++i) {
-        const T* const from = x_similar_host.data() + i * k;
-        const T* const best = std::max_element(from, from + k);
         const auto at = static_cast<std::size_t>(first + i);
-        const auto number = static_cast<std::int32_t>(best - from);
+        const auto& [value, number] = x_best[static_cast<std::size_t>(i)];
         changed += cluster[at] != number ? 1 : 0;
         cluster[at] = number;
-        if (!squared.empty()) squared[at] = std::max(0.0, lengths[at] - 2 * static_cast<double>(*best));
+        if (!squared.empty()) squared[at] = std::max(0.0, lengths[at] - 2 * static_cast<double>(value));
       }
     }
     return changed;
+  }
+
+  /// x_best =: the largest of each row of similarities, the first among equals.
+  void x_choose_best(MatrixView<const T> similar) {
+    if constexpr (SelectsLargest<B>) {
+      const MatrixView<T> values = x_chosen.rows(0, similar.rows());
+      const MatrixView<std::int32_t> columns = x_chosen_columns.rows(0, similar.rows());
+      x_backend.largest_of_rows(values, columns, similar);
+      std::vector<std::int32_t> numbers(static_cast<std::size_t>(columns.size()));
+      const auto host = std::span<T>(x_similar_host).first(numbers.size());
+      x_backend.download(host, static_cast<const T*>(values.data()));
+      x_backend.download(std::span<std::int32_t>(numbers), static_cast<const std::int32_t*>(columns.data()));
+      for (std::size_t i = 0; i < numbers.size(); ++i) x_best[i] = {host[i], numbers[i]};
+    } else {
+      x_backend.download(std::span<T>(x_similar_host).first(static_cast<std::size_t>(similar.size())), similar.data());
+      for (Index i = 0; i < similar.rows(); ++i) {
+        const T* const from = x_similar_host.data() + i * similar.cols();
+        const T* const best = std::max_element(from, from + similar.cols());
+        x_best[static_cast<std::size_t>(i)] = {*best, static_cast<std::int32_t>(best - from)};
+      }
+    }
   }
 
   /// Centres = means of their rows.
@@ -284,6 +308,9 @@ class KMeans {
   MatrixView<T> x_similar;           // (rows_at_once,K)
   MatrixView<T> x_gathered;          // (rows_at_once,D)
   VectorView<std::int32_t> x_index;  // (rows_at_once)
+  MatrixView<T> x_chosen;            // (rows_at_once,1) where the backend chooses
+  MatrixView<std::int32_t> x_chosen_columns;
+  std::vector<std::pair<T, std::int32_t>> x_best;  // of each row at once: similarity and number of the nearest
   std::vector<T> x_similar_host, x_minus_half;
 };
 

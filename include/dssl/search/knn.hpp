@@ -60,8 +60,6 @@ class KnnClassifier {
       const Index count = std::min(options.queries, x_count() - first);
       x_normalise(x_train.rows(first, count), features.rows(first, count));
     }
-    x_cosines_host.resize(static_cast<std::size_t>(options.queries * x_count()));
-    x_order.resize(x_labels.size());
   }
 
   /// votes (m,C) = of queries (m,D), both in host memory. Throws `ShapeError`, `OptionError` for k
@@ -79,12 +77,14 @@ class KnnClassifier {
       const MatrixView<T> cosines = x_cosines.rows(0, count);
       x_normalise(batch, queries.rows(first, count));
       x_backend.linear_forward(cosines, batch, x_train, VectorView<const T>());
-      x_backend.download(std::span<T>(x_cosines_host).first(static_cast<std::size_t>(cosines.size())),
-                         static_cast<const T*>(cosines.data()));
-      for (Index i = 0; i < count; ++i) {
-        x_vote(std::span<double>(out.row(first + i), static_cast<std::size_t>(out.cols())),
-               x_cosines_host.data() + i * x_count(), k);
+      const MatrixView<double> of_batch = out.rows(first, count);
+      if constexpr (SelectsLargest<B>) {
+        if (k <= x_chosen.cols()) {
+          x_vote_chosen(of_batch, cosines, k);
+          continue;
+        }
       }
+      x_vote_all(of_batch, cosines, k);
     }
   }
 
@@ -109,6 +109,11 @@ class KnnClassifier {
     x_queries = arena.template matrix<T>(x_options.queries, x_width);
     x_cosines = arena.template matrix<T>(x_options.queries, x_count());
     x_norms = arena.template vector<T>(x_options.queries);
+    if constexpr (SelectsLargest<B>) {
+      const Index most = std::min(x_count(), Index{B::most_largest});
+      x_chosen = arena.template matrix<T>(x_options.queries, most);
+      x_chosen_columns = arena.template matrix<std::int32_t>(x_options.queries, most);
+    }
   }
 
   /// out =: rows of host memory at unit length, in the backend's memory.
@@ -118,20 +123,47 @@ class KnnClassifier {
     x_backend.l2_normalise_forward(out, VectorView<T>(x_norms.data(), host.rows()), raw, 1e-12);
   }
 
-  void x_vote(std::span<double> out, const T* cosines, Index k) {
-    std::fill(out.begin(), out.end(), 0.0);
-    std::iota(x_order.begin(), x_order.end(), std::size_t{0});
-    const auto nearer = [&](std::size_t a, std::size_t b) {
-      return cosines[a] != cosines[b] ? cosines[a] > cosines[b] : a < b;
-    };
-    std::nth_element(x_order.begin(), x_order.begin() + (k - 1), x_order.end(), nearer);
-    // Votes add up from the nearest on, so that their rounding does not depend on how the k were found.
-    std::sort(x_order.begin(), x_order.begin() + k, nearer);
-    for (Index n = 0; n < k; ++n) {
-      const std::size_t i = x_order[static_cast<std::size_t>(n)];
-      out[static_cast<std::size_t>(x_labels[i])] +=
-          std::exp(static_cast<double>(cosines[i]) / x_options.temperature);
+  /// The backend has chosen the nearest.
+  void x_vote_chosen(MatrixView<double> out, MatrixView<const T> cosines, Index k)
+    requires SelectsLargest<B>
+  {
+    const MatrixView<T> values(x_chosen.data(), cosines.rows(), k);
+    const MatrixView<std::int32_t> columns(x_chosen_columns.data(), cosines.rows(), k);
+    x_backend.largest_of_rows(values, columns, cosines);
+    x_cosines_host.resize(static_cast<std::size_t>(values.size()));
+    x_order.resize(x_cosines_host.size());
+    x_backend.download(std::span<T>(x_cosines_host), static_cast<const T*>(values.data()));
+    x_backend.download(std::span<std::int32_t>(x_order), static_cast<const std::int32_t*>(columns.data()));
+    std::fill(out.data(), out.data() + out.size(), 0.0);
+    for (std::size_t n = 0; n < x_order.size(); ++n) {
+      x_add_vote(out.row(static_cast<Index>(n) / k), x_order[n], x_cosines_host[n]);
     }
+  }
+
+  void x_vote_all(MatrixView<double> out, MatrixView<const T> cosines, Index k) {
+    x_cosines_host.resize(static_cast<std::size_t>(cosines.size()));
+    x_backend.download(std::span<T>(x_cosines_host), cosines.data());
+    std::fill(out.data(), out.data() + out.size(), 0.0);
+    x_order.resize(x_labels.size());
+    for (Index i = 0; i < out.rows(); ++i) {
+      const T* const of_row = x_cosines_host.data() + i * x_count();
+      std::iota(x_order.begin(), x_order.end(), std::int32_t{0});
+      const auto nearer = [&](std::int32_t a, std::int32_t b) {
+        return of_row[a] != of_row[b] ? of_row[a] > of_row[b] : a < b;
+      };
+      std::nth_element(x_order.begin(), x_order.begin() + (k - 1), x_order.end(), nearer);
+      std::sort(x_order.begin(), x_order.begin() + k, nearer);
+      for (Index n = 0; n < k; ++n) {
+        const std::int32_t at = x_order[static_cast<std::size_t>(n)];
+        x_add_vote(out.row(i), at, of_row[at]);
+      }
+    }
+  }
+
+  /// Votes add up from the nearest on, so that their rounding does not depend on how the k were found.
+  void x_add_vote(double* votes, std::int32_t feature, T cosine) const {
+    votes[x_labels[static_cast<std::size_t>(feature)]] +=
+        std::exp(static_cast<double>(cosine) / x_options.temperature);
   }
 
   B x_backend;
@@ -142,7 +174,9 @@ class KnnClassifier {
   MatrixView<T> x_train, x_raw, x_queries, x_cosines;
   VectorView<T> x_norms;
   std::vector<T> x_cosines_host;
-  std::vector<std::size_t> x_order;
+  MatrixView<T> x_chosen;  // (queries, the most that a backend chooses)
+  MatrixView<std::int32_t> x_chosen_columns;
+  std::vector<std::int32_t> x_order;
 };
 
 }  // namespace dssl

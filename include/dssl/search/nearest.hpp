@@ -68,6 +68,12 @@ class Largest {
     }
   }
 
+  /// Values of the sequence, largest first, and where they stand beyond `first`; none that stands after an equal one
+  /// comes before it.
+  void offer_sorted(const T* values, const std::int32_t* places, Index count, Index first) {
+    for (Index i = 0; i < count; ++i) x_offer(values[i], first + places[i]);
+  }
+
   struct Place {
     T value;
     Index at;
@@ -105,7 +111,8 @@ class Largest {
 /// A bank of rows (n,D) in a backend's memory, and the k of them that are nearest to queries.
 ///
 /// Similarities are one `linear_forward` for each block of the bank and of the queries: x . y for cosines,
-/// x . y - |y|^2 / 2 (the bias) for distances; the k best of each block are merged on the host. Distances of
+/// x . y - |y|^2 / 2 (the bias) for distances; the k best of each block, which a backend that `SelectsLargest` has
+/// chosen by then, are merged on the host. Distances of
 /// the rows so found are then computed again in double from the differences, so that they are exact to the
 /// rounding of the rows. Among equals the lower row is nearer. Cost: 2 D FLOP for each pair. Memory: the
 /// bank, and queries x (block + D (neighbours + 2)) numbers, whatever the number of queries. Bits depend on
@@ -124,7 +131,6 @@ class NearestRows {
     x_buffer = backend.allocate(measure.high_water());
     Arena live(x_buffer);
     x_place(live);
-    x_similar_host.resize(static_cast<std::size_t>(x_similar.size()));
     x_best.resize(static_cast<std::size_t>(x_options.queries));
   }
 
@@ -204,6 +210,11 @@ class NearestRows {
     x_bank = arena.template matrix<T>(x_options.capacity, x_options.width);
     x_norms = arena.template vector<T>(m);
     x_similar = arena.template matrix<T>(m, x_options.block);
+    if constexpr (SelectsLargest<B>) {
+      const Index most = std::min(x_options.neighbours, Index{B::most_largest});
+      x_chosen = arena.template matrix<T>(m, most);
+      x_chosen_columns = arena.template matrix<std::int32_t>(m, most);
+    }
     if (x_options.by == Nearness::cosine) {
       x_unit = arena.template matrix<T>(m, x_options.width);
     } else {
@@ -239,11 +250,37 @@ class NearestRows {
                                x_options.by == Nearness::cosine
                                    ? VectorView<const T>()
                                    : VectorView<const T>(x_minus_half.data() + first, rows));
+      if constexpr (SelectsLargest<B>) {
+        if (k <= x_chosen.cols()) {
+          x_offer_chosen(similar, first, std::min(k, rows));
+          continue;
+        }
+      }
+      x_similar_host.resize(static_cast<std::size_t>(x_similar.size()));
       x_backend.download(std::span<T>(x_similar_host).first(static_cast<std::size_t>(similar.size())),
                          static_cast<const T*>(similar.data()));
       for (Index i = 0; i < batch.rows(); ++i) {
         x_best[static_cast<std::size_t>(i)].offer(x_similar_host.data() + i * rows, rows, first);
       }
+    }
+  }
+
+  /// Offers the best of each row of similarities with rows first, first + 1, ... of the bank.
+  void x_offer_chosen(MatrixView<const T> similar, Index first, Index count)
+    requires SelectsLargest<B>
+  {
+    const MatrixView<T> values(x_chosen.data(), similar.rows(), count);
+    const MatrixView<std::int32_t> columns(x_chosen_columns.data(), similar.rows(), count);
+    x_backend.largest_of_rows(values, columns, similar);
+    x_similar_host.resize(static_cast<std::size_t>(x_chosen.size()));
+    x_columns_host.resize(static_cast<std::size_t>(x_chosen.size()));
+    const auto size = static_cast<std::size_t>(values.size());
+    x_backend.download(std::span<T>(x_similar_host).first(size), static_cast<const T*>(values.data()));
+    x_backend.download(std::span<std::int32_t>(x_columns_host).first(size),
+                       static_cast<const std::int32_t*>(columns.data()));
+    for (Index i = 0; i < similar.rows(); ++i) {
+      x_best[static_cast<std::size_t>(i)].offer_sorted(x_similar_host.data() + i * count,
+                                                       x_columns_host.data() + i * count, count, first);
     }
   }
 
@@ -285,12 +322,15 @@ class NearestRows {
   Buffer x_buffer;
   MatrixView<T> x_bank;        // (capacity,D)
   MatrixView<T> x_similar;     // (queries,block)
+  MatrixView<T> x_chosen;      // (queries,neighbours) of them, where the backend chooses
+  MatrixView<std::int32_t> x_chosen_columns;
   MatrixView<T> x_unit;        // (queries,D) for cosines
   MatrixView<T> x_found;       // (queries neighbours,D) for distances
   VectorView<T> x_minus_half;  // (capacity) minus half the squared length of each row, for distances
   VectorView<T> x_norms;       // (queries)
   VectorView<std::int32_t> x_found_rows;
   std::vector<T> x_similar_host, x_found_host, x_queries_host;
+  std::vector<std::int32_t> x_columns_host;
   std::vector<detail::Largest<T>> x_best;
 };
 

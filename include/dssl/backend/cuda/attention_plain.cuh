@@ -42,7 +42,8 @@ __device__ void over_own_columns(int width, const F& f) {
   }
 }
 
-/// Largest, or sum, over the four threads of a row.
+/// Largest, or sum, over the four threads of a row, in each of them: cub::WarpReduce of four would give it to one, and
+/// a third shuffle to the rest.
 template <class T>
 [[nodiscard]] __device__ T largest_of_row(T x) {
   for (int with = 1; with < 4; with *= 2) {

@@ -1,4 +1,7 @@
 // Cuda backend: sums down the columns of a matrix, in two stages of fixed order.
+//
+// No reduction of CUB's: those go across the threads of a warp, and here each lane has a column of its own, so that a
+// warp reads neighbours.
 #pragma once
 
 #include <algorithm>

@@ -1,13 +1,16 @@
 // What kernels of the Cuda backend are written in: sums over warps and blocks, teams, wide loads.
 //
 // All sums run in an order that depends on shapes alone, and nothing is added atomically, so results are
-// equal from run to run. Kernels use whole warps, __syncthreads, __syncwarp, shuffles of whole warps, and no
-// class of the standard library but through pointers (their member functions would ask for a flag of nvcc).
+// equal from run to run. Reductions over warps and blocks are CUB's, whose order is that of lanes and warps.
+// Kernels use whole warps, __syncthreads, __syncwarp, shuffles of whole warps, and no class of the standard
+// library but through pointers (their member functions would ask for a flag of nvcc).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
+#include <cub/block/block_reduce.cuh>
+#include <cub/warp/warp_reduce.cuh>
 #include <cuda_runtime.h>
 
 #include <dssl/core/tensor_view.hpp>
@@ -47,62 +50,67 @@ __device__ __forceinline__ Index grid_threads() {
   return static_cast<Index>(gridDim.x) * static_cast<Index>(blockDim.x);
 }
 
+/// The larger of two numbers; NaN where one of them is.
+struct Larger {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return a < b || b != b ? b : a;
+  }
+};
+
+/// Where the calling thread's warp keeps what a collective of CUB works in.
+template <class Collective>
+__device__ __forceinline__ typename Collective::TempStorage& storage_of_warp() {
+  __shared__ typename Collective::TempStorage of_warp[warp_size];
+  return of_warp[warp_number()];
+}
+/// The same of a block.
+template <class Collective>
+__device__ __forceinline__ typename Collective::TempStorage& storage_of_block() {
+  __shared__ typename Collective::TempStorage of_block;
+  return of_block;
+}
+
+/// The value of a warp's first lane in every lane. All meet here, so storage may be used again.
+template <class T>
+__device__ __forceinline__ T from_first_lane(T value) {
+  return __shfl_sync(whole_warp, value, 0);
+}
+/// The value of a block's first thread, which it has from a reduction over the block, in every thread.
+///
+/// It has it when all threads have come to that reduction, so nobody reads what an earlier call left here.
+template <class T>
+__device__ __forceinline__ T from_first_thread(T value) {
+  __shared__ T first;
+  if (thread_number() == 0) first = value;
+  __syncthreads();
+  return first;
+}
+
 /// The sum over a warp, in every lane the same bits.
 template <class T>
 __device__ __forceinline__ T warp_sum(T value) {
-  for (int with = warp_size / 2; with > 0; with /= 2) value += __shfl_xor_sync(whole_warp, value, with);
-  return value;
+  using Reduce = cub::WarpReduce<T>;
+  return from_first_lane(Reduce(storage_of_warp<Reduce>()).Sum(value));
 }
-
 /// The largest value of a warp, in every lane; NaN where one of them is.
 template <class T>
 __device__ __forceinline__ T warp_max(T value) {
-  for (int with = warp_size / 2; with > 0; with /= 2) {
-    const T other = __shfl_xor_sync(whole_warp, value, with);
-    value = value < other || other != other ? other : value;
-  }
-  return value;
+  using Reduce = cub::WarpReduce<T>;
+  return from_first_lane(Reduce(storage_of_warp<Reduce>()).Reduce(value, Larger{}));
 }
 
-/// Sums over a block of one dimension and whole warps, in every thread the same bits. All threads must call
-/// it.
-template <class T, int N>
-__device__ __forceinline__ void block_sums(T (&values)[N]) {
-  __shared__ T of_warp[N][warp_size];
-  for (int n = 0; n < N; ++n) values[n] = warp_sum(values[n]);
-  __syncthreads();  // an earlier call's sums have been read
-  if (lane_number() == 0) {
-    for (int n = 0; n < N; ++n) of_warp[n][warp_number()] = values[n];
-  }
-  __syncthreads();
-  for (int n = 0; n < N; ++n) {
-    T sum = of_warp[n][0];
-    for (int w = 1; w < threads_of_block() / warp_size; ++w) sum += of_warp[n][w];
-    values[n] = sum;
-  }
-}
-
-template <class T>
+/// The sum over a block of one dimension, in every thread the same bits. All threads must call it.
+template <int Threads, class T>
 __device__ __forceinline__ T block_sum(T value) {
-  T values[1] = {value};
-  block_sums(values);
-  return values[0];
+  using Reduce = cub::BlockReduce<T, Threads>;
+  return from_first_thread(Reduce(storage_of_block<Reduce>()).Sum(value));
 }
-
 /// The largest value of a block, in every thread; NaN where one of them is. All threads must call it.
-template <class T>
+template <int Threads, class T>
 __device__ __forceinline__ T block_max(T value) {
-  __shared__ T of_warp[warp_size];
-  value = warp_max(value);
-  __syncthreads();
-  if (lane_number() == 0) of_warp[warp_number()] = value;
-  __syncthreads();
-  T most = of_warp[0];
-  for (int w = 1; w < threads_of_block() / warp_size; ++w) {
-    const T other = of_warp[w];
-    most = most < other || other != other ? other : most;
-  }
-  return most;
+  using Reduce = cub::BlockReduce<T, Threads>;
+  return from_first_thread(Reduce(storage_of_block<Reduce>()).Reduce(value, Larger{}));
 }
 
 /// A warp that works on a row of its own; a block holds several. Whole warps may leave a kernel early.
@@ -114,6 +122,12 @@ struct WarpTeam {
   }
   static __device__ __forceinline__ int rank() { return lane_number(); }
   static __device__ __forceinline__ int size() { return warp_size; }
+  /// op over the team, of any struct of a few numbers; in the thread of rank 0 alone.
+  template <class T, class Op>
+  static __device__ __forceinline__ T reduce(T value, Op op) {
+    using Reduce = cub::WarpReduce<T>;
+    return Reduce(storage_of_warp<Reduce>()).Reduce(value, op);
+  }
   template <class T>
   static __device__ __forceinline__ T sum(T value) {
     return warp_sum(value);
@@ -130,14 +144,19 @@ struct BlockTeam {
   static constexpr int rows = 1;
   static __device__ __forceinline__ Index row() { return static_cast<Index>(blockIdx.x); }
   static __device__ __forceinline__ int rank() { return thread_number(); }
-  static __device__ __forceinline__ int size() { return threads_of_block(); }
+  static __device__ __forceinline__ int size() { return threads; }
+  template <class T, class Op>
+  static __device__ __forceinline__ T reduce(T value, Op op) {
+    using Reduce = cub::BlockReduce<T, threads>;
+    return Reduce(storage_of_block<Reduce>()).Reduce(value, op);
+  }
   template <class T>
   static __device__ __forceinline__ T sum(T value) {
-    return block_sum(value);
+    return block_sum<threads>(value);
   }
   template <class T>
   static __device__ __forceinline__ T max(T value) {
-    return block_max(value);
+    return block_max<threads>(value);
   }
 };
 

@@ -5,6 +5,9 @@
 #include <cmath>
 #include <cstddef>
 
+#include <cub/thread/thread_search.cuh>
+#include <cub/warp/warp_scan.cuh>
+
 #include <dssl/backend/cuda/pointwise.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/backend/operands.hpp>
@@ -12,6 +15,7 @@
 namespace dssl::cuda {
 
 /// Parameter tensors cut into pieces of a fixed size, which never span two tensors; one block each.
+/// (cub::DeviceSegmentedReduce gives a tensor to one block, however large: the prototypes are most of a small network.)
 ///
 /// The tensors are listed in the device's memory, so the host knows only how many pieces there are at most.
 struct Pieces {
@@ -34,35 +38,28 @@ struct Pieces {
   __device__ bool own(Part& part) const {
     const Index number = static_cast<Index>(blockIdx.x);
     if (number >= first[count]) return false;
-    Index low = 0;  // the last tensor whose first piece is not after this one
-    Index high = count;
-    while (high - low > 1) {
-      const Index middle = (low + high) / 2;
-      if (first[middle] <= number)
-        low = middle;
-      else
-        high = middle;
-    }
-    const Segment& s = segments[low];
-    const Index begin = (number - first[low]) * piece;
-    part = {low, s.offset + begin, s.offset + (begin + piece < s.size ? begin + piece : s.size), number};
+    // The last tensor whose first piece is not after this one.
+    const Index tensor = cub::UpperBound(first, count, number) - 1;
+    const Segment& s = segments[tensor];
+    const Index begin = (number - first[tensor]) * piece;
+    part = {tensor, s.offset + begin, s.offset + (begin + piece < s.size ? begin + piece : s.size), number};
     return true;
   }
 };
 
 /// first[s] = number of the pieces of all tensors before s. One warp.
 inline __device__ void count_pieces_of(Index* first, const Segment* segments, Index count) {
+  using Scan = cub::WarpScan<Index>;
   Index before = 0;
   for (Index base = 0; base < count; base += warp_size) {
     const Index s = base + lane_number();
     const Index own = s < count ? (segments[s].size + Pieces::piece - 1) / Pieces::piece : Index{0};
-    Index up_to = own;
-    for (unsigned by = 1; by < warp_size; by *= 2) {
-      const Index below = __shfl_up_sync(whole_warp, up_to, by);
-      if (lane_number() >= static_cast<int>(by)) up_to += below;
-    }
-    if (s < count) first[s] = before + up_to - own;
-    before += __shfl_sync(whole_warp, up_to, warp_size - 1);
+    Index below = 0;
+    Index all = 0;
+    Scan(storage_of_warp<Scan>()).ExclusiveSum(own, below, all);
+    if (s < count) first[s] = before + below;
+    before += all;
+    __syncwarp();
   }
   if (lane_number() == 0) first[count] = before;
 }
@@ -123,6 +120,19 @@ struct LarsTerms {
   }
 };
 
+/// N numbers that are summed at once.
+template <class T, int N>
+struct Numbers {
+  T value[N];
+};
+struct AddNumbers {
+  template <class T, int N>
+  __device__ __forceinline__ Numbers<T, N> operator()(Numbers<T, N> a, const Numbers<T, N>& b) const {
+    for (int n = 0; n < N; ++n) a.value[n] += b.value[n];
+    return a;
+  }
+};
+
 /// sums (pieces, N): sums of a tensor's terms over each piece, a thread's own in T, the threads' in double.
 template <class T, class Terms>
 __global__ void __launch_bounds__(Pieces::threads) piece_sums(double* sums, Pieces pieces, Terms terms) {
@@ -137,11 +147,12 @@ __global__ void __launch_bounds__(Pieces::threads) piece_sums(double* sums, Piec
     terms(i, segment, part.segment, value);
     for (int n = 0; n < Terms::count; ++n) own[n] += value[n];
   }
-  double all[Terms::count];
-  for (int n = 0; n < Terms::count; ++n) all[n] = static_cast<double>(own[n]);
-  block_sums(all);
+  using Reduce = cub::BlockReduce<Numbers<double, Terms::count>, Pieces::threads>;
+  Numbers<double, Terms::count> all;
+  for (int n = 0; n < Terms::count; ++n) all.value[n] = static_cast<double>(own[n]);
+  all = Reduce(storage_of_block<Reduce>()).Reduce(all, AddNumbers{});
   if (thread_number() != 0) return;
-  for (int n = 0; n < Terms::count; ++n) sums[part.number * Terms::count + n] = all[n];
+  for (int n = 0; n < Terms::count; ++n) sums[part.number * Terms::count + n] = all.value[n];
 }
 
 /// out (segments, N): the sums of each tensor's pieces. A warp a tensor.

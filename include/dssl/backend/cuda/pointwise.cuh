@@ -1,4 +1,7 @@
 // Cuda backend: operations on single elements, sixteen bytes a thread where addresses allow.
+//
+// Not thrust::transform: it waits for the device unless told otherwise, its failures name no operation, and a rehearsal
+// would have to go round it.
 #pragma once
 
 #include <cstdint>

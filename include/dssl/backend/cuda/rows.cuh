@@ -2,6 +2,7 @@
 //
 // What adds rows that may repeat gives each row of the result to one warp, which looks for itself in the list
 // of rows and adds in the order of the list: no two warps write the same row, and nothing has to be sorted.
+// (A sort by rows and a sum by key, as CUB has them, would write the list and the sums once more each.)
 #pragma once
 
 #include <cstddef>

@@ -125,7 +125,7 @@ struct ResizeDown {
       if (contrast) sum += static_cast<Sum>(pixel.grey());
     });
     if (!contrast) return;  // the whole block
-    const double total = block_sum(static_cast<double>(sum));
+    const double total = block_sum<view_threads>(static_cast<double>(sum));
     if (thread_number() == 0) memory.work<double>(view.partial_sums)[blockIdx.x] = total;
   }
 };
