@@ -21,9 +21,27 @@ Json parse_file(const std::string& path) {
   return value;
 }
 
+/// A value for a message: its beginning where it is long.
+std::string shown(const Json& value) {
+  if (value.is_object()) return "an object";
+  if (value.is_array()) return "an array";
+  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  constexpr std::size_t longest = 40;
+  return text.size() <= longest ? text : text.substr(0, longest) + "...";
+}
+
 void require_fields(const Json& value, const std::string& path, std::initializer_list<const char*> fields) {
   for (const char* const field : fields) {
     if (!value.contains(field)) throw FileError(path, join("has no field '", field, "'"));
+  }
+}
+
+/// Of a file, or of what of it `where` says ("line 3").
+void require_numbers(const Json& value, const std::string& path, const std::string& where,
+                     std::initializer_list<const char*> fields) {
+  for (const char* const field : fields) {
+    if (!value[field].is_number())
+      throw FileError(path, join(where, " has '", field, "' ", shown(value[field]), "; expected a number"));
   }
 }
 
@@ -49,6 +67,7 @@ PretrainRun PretrainRun::read(const NamedFolder& folder) {
     if (!step.is_object())
       throw FileError(metrics_path, join("line ", run.metrics.size() + 1, " is no JSON object"));
     require_fields(step, metrics_path, {"step", "images", "loss", "image", "seconds"});
+    require_numbers(step, metrics_path, join("line ", run.metrics.size() + 1), {"step", "images", "loss", "seconds"});
     run.seconds += step["seconds"].get<double>();
     run.metrics.push_back(std::move(step));
   }

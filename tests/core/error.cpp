@@ -38,3 +38,11 @@ TEST_CASE("require_shape throws its parts joined, and only when it must", "[erro
     CHECK(error.what() == std::string{"product of (2,3) and (4,5)"});
   }
 }
+
+TEST_CASE("a message stays one line, whatever the names in it", "[error]") {
+  const dssl::CheckpointError error{"a\nb.safetensors", "tensor 'x\r\n\t\x1b[2J\x7f\x01\xc3\xa4' is listed twice"};
+  CHECK(error.what() == std::string{"a\\nb.safetensors: tensor 'x\\r\\n\\t\\x1b[2J\\x7f\\x01\xc3\xa4' is listed twice"});
+  CHECK(error.path() == "a\nb.safetensors");
+  CHECK(error.problem() == "tensor 'x\\r\\n\\t\\x1b[2J\\x7f\\x01\xc3\xa4' is listed twice");
+  CHECK(dssl::DataError(std::string("a\0b", 3)).what() == std::string{"a\\x00b"});
+}

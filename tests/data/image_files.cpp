@@ -142,6 +142,8 @@ TEST_CASE("boxes mark what differs from the template, or all they hold") {
 
   write_text(folder / "boxes/7.txt", "1 1 four 2\n");
   CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(boxes.load(0)); }), "'1 1 four 2' is no box"));
+  write_text(folder / "boxes/7.txt", std::string_view("1 1 4 2\n\0", 9));
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(boxes.load(0)); }), "line 2 holds a byte 0"));
   write_text(folder / "boxes/7.txt", "1 1 4 2\n");
   put_image(folder / "images/7_temp.png", 200, {}, 0, 3);
   CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(pairs.load(0)); }),

@@ -87,3 +87,23 @@ TEST_CASE("a list that names nothing, no file, or is no text is refused in words
                  "list.txt: none of its 2 lines names a file; the first is '~/a.png' (line 2)"));
   CHECK(contains(refused(std::string("a.png\nb\0c.png\n", 14)), "list.txt: is no list: line 2 holds a byte 0"));
 }
+
+TEST_CASE("a line of very many words is read in time, and its message stays short") {
+  const TemporaryFolder folder;
+  std::string line = "a.png";
+  for (int n = 0; n < 100'000; ++n) line += " a";
+  write_text(folder / "list.txt", std::string_view(line));
+  int asked = 0;
+  const auto entries = read_list(folder / "list.txt", [&](const std::string& name) {
+    ++asked;
+    return name == "a.png" ? std::string("found") : std::string();
+  });
+  CHECK(asked <= 4096);
+  REQUIRE(entries.size() == 1);
+  CHECK(entries[0].name == "a.png");
+  CHECK(entries[0].label.size() == 2 * 100'000 - 1);
+  const std::string error =
+      thrown_by<DataError>([&] { (void)read_list(folder / "list.txt", [](const std::string&) { return std::string(); }); });
+  CHECK(error.ends_with(" a a ...' (line 1)"));
+  CHECK(error.size() < 400);
+}

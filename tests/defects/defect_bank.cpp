@@ -15,8 +15,10 @@
 #include <dssl/backend/cpu.hpp>
 #endif
 #include <dssl/defects/defect_bank.hpp>
+#include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/neighbourhood.hpp>
 
+#include "temporary_folder.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -147,6 +149,29 @@ TEST_CASE("a far patch is scored without overflow, and a bank says what is wrong
                    DefectBank<Reference<double>>(Reference<double>(), {.width = 1, .pool = 4, .coreset = 0});
                  }),
                  "'coreset' is 0"));
+}
+
+TEST_CASE("a bank file whose numbers cannot be those of a bank is damaged") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "bank.safetensors";
+  DefectBank<Reference<float>> bank(Reference<float>(), {.width = 1, .pool = 2, .coreset = 1.0, .reweighting = 1});
+  const std::vector<float> rows{0, 1};
+  bank.add(MatrixView<const float>(rows.data(), 2, 1));
+  bank.build();
+  const auto problem = [&](const char* key, const char* value) {
+    save_defect_bank(path, bank, {{key, value}});
+    return thrown_by<CheckpointError>(
+        [&] { static_cast<void>(load_defect_bank(Reference<float>(), SafetensorsFile::open(path))); });
+  };
+  for (const char* const value : {"-1", "nan", "inf", "1e300", "1.5"}) {
+    CAPTURE(value);
+    CHECK(contains(problem("reweighting", value), "metadata 'reweighting' is "));
+  }
+  for (const char* const value : {"-1", "nan", "inf"}) {
+    CAPTURE(value);
+    CHECK(contains(problem("radius", value), "metadata 'radius' is "));
+  }
+  CHECK(contains(problem("reweighting", "0"), "nothing was thrown"));
 }
 
 TEST_CASE("means over 3 x 3 cells leave out what lies beyond the edge") {

@@ -66,6 +66,35 @@ std::vector<std::byte> ink_jpeg(J_COLOR_SPACE stored, bool adobe, const std::vec
   return bytes;
 }
 
+/// A JPEG of one grey whose coefficients come in several scans: those but the first say nothing.
+std::vector<std::byte> progressive_jpeg(Index height, Index width) {
+  const Bytes8 image(height, width, 1);
+  jpeg_compress_struct codec{};
+  jpeg_error_mgr errors{};
+  codec.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&codec);
+  unsigned char* buffer = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&codec, &buffer, &size);
+  codec.image_height = static_cast<JDIMENSION>(height);
+  codec.image_width = static_cast<JDIMENSION>(width);
+  codec.input_components = 1;
+  codec.in_color_space = JCS_GRAYSCALE;
+  jpeg_set_defaults(&codec);
+  jpeg_simple_progression(&codec);
+  jpeg_start_compress(&codec, TRUE);
+  while (codec.next_scanline < codec.image_height) {
+    JSAMPROW row = const_cast<JSAMPROW>(image.row(static_cast<Index>(codec.next_scanline)));
+    jpeg_write_scanlines(&codec, &row, 1);
+  }
+  jpeg_finish_compress(&codec);
+  jpeg_destroy_compress(&codec);
+  const auto* const first = reinterpret_cast<const std::byte*>(buffer);
+  std::vector<std::byte> bytes(first, first + size);
+  std::free(buffer);
+  return bytes;
+}
+
 }  // namespace
 
 TEST_CASE("a colour and a grey JPEG come back close to what was written") {
@@ -160,4 +189,31 @@ TEST_CASE("a JPEG of impossible size is refused before memory is taken") {
   }
   const std::string error = thrown_by<ImageError>([&] { (void)dssl::decode_jpeg(jpeg, "bomb.jpg"); });
   REQUIRE(contains(error, "bomb.jpg: has 61680 x 61680 pixels; expected at most"));
+}
+
+TEST_CASE("a JPEG whose size cannot follow is refused before memory is taken") {
+  std::vector<std::byte> jpeg = dssl::encode_jpeg(smooth_picture(16, 16, 1));
+  for (std::size_t at = 0; at + 8 < jpeg.size(); ++at) {
+    if (jpeg[at] == std::byte{0xFF} && jpeg[at + 1] == std::byte{0xC0}) {
+      for (const std::size_t i : {5, 7}) jpeg[at + i] = std::byte{0x20};
+      break;
+    }
+  }
+  const std::string error = thrown_by<ImageError>([&] { (void)dssl::decode_jpeg(jpeg, "bomb.jpg"); });
+  REQUIRE(contains(error, "bomb.jpg: is truncated or damaged: 8208 x 8208 pixels cannot lie in "));
+
+  // The emptiest there is: all pixels alike.
+  REQUIRE(dssl::width(dssl::decode_jpeg(dssl::encode_jpeg(Bytes8(3000, 3000, 1), 1), "plain.jpg")) == 3000);
+}
+
+TEST_CASE("a JPEG of very many scans is refused before they take hours") {
+  std::vector<std::byte> jpeg = progressive_jpeg(64, 64);
+  // The last scan again and again; each goes over all blocks.
+  std::size_t scan = jpeg.size() - 2;
+  while (!(jpeg[scan] == std::byte{0xFF} && jpeg[scan + 1] == std::byte{0xDA})) --scan;
+  const std::vector<std::byte> last(jpeg.begin() + static_cast<std::ptrdiff_t>(scan), jpeg.end() - 2);
+  REQUIRE(dssl::width(dssl::decode_jpeg(jpeg, "few.jpg")) == 64);
+  for (int n = 0; n < 600; ++n) jpeg.insert(jpeg.end() - 2, last.begin(), last.end());
+  REQUIRE(thrown_by<ImageError>([&] { (void)dssl::decode_jpeg(jpeg, "many.jpg"); }) ==
+          "many.jpg: damaged or unsupported JPEG: more than 500 scans");
 }

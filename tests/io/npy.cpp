@@ -66,3 +66,16 @@ TEST_CASE("an array file of too many or too few elements is an error, and leaves
   CHECK(folder.entries() == 0);
   CHECK(contains(thrown_by<FileError>([&] { NpyWriter(folder / "no/a.npy", {1}); }), "cannot open"));
 }
+
+TEST_CASE("an array of more extents or elements than NumPy counts is refused before there is a file") {
+  const TemporaryFolder folder;
+  const Index half = Index{1} << 40;
+  CHECK(contains(thrown_by<ShapeError>([&] { NpyWriter(folder / "a.npy", {half, 0, half}); }),
+                 "a.npy: an array of more bytes than can be counted, at the extent 1099511627776"));
+  CHECK(contains(thrown_by<ShapeError>([&] { NpyWriter(folder / "a.npy", {Index{1} << 61}); }), "at the extent"));
+  CHECK(contains(thrown_by<ShapeError>([&] { NpyWriter(folder / "a.npy", std::vector<Index>(33, 1)); }),
+                 "an array of 33 extents; expected at most 32"));
+  CHECK(contains(thrown_by<ShapeError>([&] { NpyWriter(folder / "a.npy", {2, -3}); }), "an extent is -3"));
+  CHECK_NOTHROW(NpyWriter(folder / "a.npy", std::vector<Index>(32, 1)));
+  CHECK(folder.entries() == 0);
+}

@@ -183,6 +183,29 @@ TEST_CASE("a small file cannot ask for all memory") {
   REQUIRE(dssl::width(dssl::decode_png(bomb, "bomb.png", {.largest_pixels = 9'000'000})) == 3000);
 }
 
+TEST_CASE("a size or a chunk that a small file only names gets no memory") {
+  // 16 MB of pixels after which the file ends.
+  std::vector<std::byte> bytes = dssl::encode_png(Bytes8(4000, 4000, 1));
+  REQUIRE(bytes.size() > 16'000'000 / 1032);
+  REQUIRE(dssl::width(dssl::decode_png(bytes, "whole.png")) == 4000);
+  bytes.resize(100);
+  const std::string error = thrown_by<ImageError>([&] { (void)dssl::decode_png(bytes, "cut.png"); });
+  REQUIRE(error == "cut.png: is truncated or damaged: 4000 x 4000 pixels cannot lie in 100 bytes");
+  REQUIRE(thrown_by<ImageError>([&] { (void)dssl::decode_png_indices(bytes, "cut.png"); }) == error);
+
+  // EXIF data of 1.8 GB, of which libpng would take the memory.
+  std::vector<std::byte> exif = dssl::encode_png(Bytes8(2, 2, 1));
+  const std::string name("\x6e\x00\x2f\x30" "eXIf", 8);
+  const auto chunk = as_bytes(name);
+  constexpr std::size_t header = 8 + 25;
+  exif.insert(exif.begin() + header, chunk.begin(), chunk.end());
+  exif.resize(header + 30);
+  REQUIRE(thrown_by<ImageError>([&] { (void)dssl::decode_png(exif, "exif.png"); }) ==
+          "exif.png: damaged PNG: truncated, or a chunk of 1845505840 bytes in a file of 63");
+  exif.resize(header + 8);  // of the chunk its length and name alone
+  REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::decode_png(exif, "exif.png"); }), "a chunk of 1845505840 bytes"));
+}
+
 TEST_CASE("a PNG that cannot be written leaves the old file") {
   const TemporaryFolder folder;
   const Bytes8 image(2, 2, 1);

@@ -93,6 +93,11 @@ TEST_CASE("best weights: other figures, other files, and a folder that is gone")
   CHECK(contains(thrown_by<CheckpointError>([&] { none.resume(); }), "has no 'best.figure'"));
   save_backbone(plain, weights_of(2), {{"best.figure", "knn"}, {"best.value", "high"}, {"best.step", "3"}});
   CHECK(contains(thrown_by<CheckpointError>([&] { none.resume(); }), "'best.value' is 'high'"));
+  save_backbone(plain, weights_of(2), {{"best.figure", "knn"}, {"best.value", "nan"}, {"best.step", "3"}});
+  CHECK(contains(thrown_by<CheckpointError>([&] { none.resume(); }), "'best.value' is 'nan'"));
+  save_backbone(plain, weights_of(2), {{"best.figure", "knn"}, {"best.value", "1"}, {"best.step", "-3"}});
+  CHECK(contains(thrown_by<CheckpointError>([&] { none.resume(); }), "'best.step' is '-3'"));
+  CHECK_FALSE(none.record());
 
   BestWeights lost(folder / "gone/best.safetensors", "knn");
   CHECK(contains(thrown_by<FileError>([&] { lost.offer(0.1, 1, weights_of(1)); }), "gone/best.safetensors"));

@@ -301,6 +301,14 @@ TEST_CASE("a cursor hands out tensors in the order of the layout, as matrices an
   CHECK(token.data() == flat.data());
   CHECK(kernel.data() == flat.data() + layout.find("kernel").offset);
   CHECK(table.data() == flat.data() + layout.find("table").offset);
+
+  // Buffers are measured before there are any: nothing is computed with a null pointer then.
+  ParameterCursor<float> measuring(layout, nullptr);
+  CHECK(measuring.matrix().data() == nullptr);
+  CHECK(measuring.matrix().data() == nullptr);
+  const auto unplaced = measuring.vector();
+  CHECK(unplaced.data() == nullptr);
+  CHECK(unplaced.size() == 4);
 }
 
 TEST_CASE("a name that is too long is refused instead of cut") {

@@ -435,7 +435,7 @@ TEST_CASE("a stop while images are waited for saves the steps that were made, an
   /// Asks for a stop while it loads its n-th image.
   class StoppingImages {
    public:
-    StoppingImages(std::stop_source& stop, Index last) : x_stop(stop), x_last(last) {}
+    StoppingImages(std::stop_source& source, Index last) : x_stop(source), x_last(last) {}
     [[nodiscard]] Index size() const { return 8; }
     [[nodiscard]] std::string name(Index i) const { return NoiseImages(8).name(i); }
     [[nodiscard]] AnyImage load(Index i) const {

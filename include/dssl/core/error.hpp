@@ -2,6 +2,7 @@
 // Tests: tests/core/error.cpp.
 #pragma once
 
+#include <cstddef>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -10,12 +11,6 @@
 
 namespace dssl {
 
-/// Base of everything dssl throws. The message is one line of plain English.
-class Error : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
-
 /// Joins its arguments through `operator<<` into one string; used to build messages.
 template <class... Parts>
 [[nodiscard]] std::string join(const Parts&... parts) {
@@ -23,6 +18,38 @@ template <class... Parts>
   (out << ... << parts);
   return out.str();
 }
+
+namespace detail {
+
+/// `text` with control characters as escapes (\n, \x1b): messages quote names out of files, which must neither break
+/// their line nor steer a terminal.
+[[nodiscard]] inline std::string one_line(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code >= 0x20 && code != 0x7F) {
+      out += c;
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else {
+      out += "\\x";
+      out += digits[code >> 4U];
+      out += digits[code & 15U];
+    }
+  }
+  return out;
+}
+
+}  // namespace detail
+
+/// Base of everything dssl throws. The message is one line of plain English; control characters of names that it quotes
+/// are escapes.
+class Error : public std::runtime_error {
+ public:
+  explicit Error(std::string_view message) : std::runtime_error(detail::one_line(message)) {}
+};
 
 /// A run-time option has a value it may not have.
 class OptionError : public Error {
@@ -44,12 +71,15 @@ class FileError : public Error {
  public:
   /// Message: "photos/a.jpg: not a JPEG file".
   FileError(std::string_view path, std::string_view problem)
-      : Error(join(path, ": ", problem)), x_path(path) {}
+      : Error(join(path, ": ", problem)), x_path(path), x_begin(detail::one_line(path).size() + 2) {}
 
   [[nodiscard]] const std::string& path() const noexcept { return x_path; }
+  /// The message without the path.
+  [[nodiscard]] std::string_view problem() const noexcept { return std::string_view(what()).substr(x_begin); }
 
  private:
   std::string x_path;
+  std::size_t x_begin;
 };
 
 /// An image cannot be decoded (truncated, corrupt, unsupported, of an impossible size).

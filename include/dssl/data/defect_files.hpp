@@ -169,7 +169,7 @@ class DefectFiles {
   [[nodiscard]] AnyImage load_image(Index i) const { return x_files.load(i); }
 
   /// Image i and its mask. Throws `ImageError` where the image cannot be read, `LabelError` where its mask cannot,
-  /// `DataError` naming both where sizes differ, and for boxes that are no numbers.
+  /// `DataError` naming both where sizes differ, and for boxes that cannot be read or are no numbers.
   [[nodiscard]] LabelledImage load(Index i) const {
     LabelledImage out{.image = x_files.load(i), .mask = {}};
     const Index rows = height(out.image);
@@ -280,7 +280,13 @@ class DefectFiles {
     if (has_templates()) differs = x_differences(out.image, load_template(i), i);
     const Index rows = out.mask.height();
     const Index columns = out.mask.width();
-    for (const std::string& line : detail::read_lines(path)) {
+    std::vector<std::string> lines;
+    try {
+      lines = detail::read_lines(path);
+    } catch (const FileError& error) {
+      throw DataError(error.what());
+    }
+    for (const std::string& line : lines) {
       const std::vector<Index> box = x_box(path, line);
       for (Index y = std::max<Index>(0, box[1]); y < std::min(rows, box[3]); ++y) {
         for (Index x = std::max<Index>(0, box[0]); x < std::min(columns, box[2]); ++x) {

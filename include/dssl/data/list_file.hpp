@@ -156,9 +156,11 @@ template <class Find>
   const auto entry = [&](std::string name, std::string_view rest, std::string path) {
     return ListEntry{std::move(name), label_of(rest), std::move(path), numbered.number};
   };
-  // The longest beginning that is a file: names hold blanks, and a # too.
-  for (std::size_t end = line.size(); end != std::string_view::npos && end > 0;
-       end = line.find_last_of(" \t", end - 1)) {
+  // The longest beginning that is a file: names hold blanks, and a # too. One that no path is as long as is not asked
+  // for: a line of very many words would take hours.
+  constexpr std::size_t longest_path = 4096;
+  const std::size_t longest = line.size() <= longest_path ? line.size() : line.find_last_of(" \t", longest_path);
+  for (std::size_t end = longest; end != std::string_view::npos && end > 0; end = line.find_last_of(" \t", end - 1)) {
     const std::string_view name = line.substr(0, line.find_last_not_of(" \t", end - 1) + 1);
     if (name.empty()) break;
     if (std::string path = find(std::string(name)); !path.empty())
@@ -210,8 +212,11 @@ template <class Find>
     any = any || !out.back().path.empty();
   }
   if (!any) {
+    constexpr std::size_t longest_shown = 200;
+    const std::string& first = lines.front().text;
     throw DataError(join(path, ": none of its ", lines.size(), lines.size() == 1 ? " line" : " lines",
-                         " names a file; the first is '", lines.front().text, "' (line ", lines.front().number, ")"));
+                         " names a file; the first is '", first.substr(0, longest_shown),
+                         first.size() > longest_shown ? "..." : "", "' (line ", lines.front().number, ")"));
   }
   return out;
 }

@@ -77,11 +77,17 @@ template <Backend B>
       throw CheckpointError(file.path(), "tensor 'bank' holds values that are not finite");
   }
   const double reweighting = detail::metadata_number(file, "reweighting");
+  // Up to 2^53 every whole number is a double.
+  if (!(reweighting >= 0 && reweighting <= 0x1p53 && reweighting == std::floor(reweighting)))
+    throw CheckpointError(file.path(), join("metadata 'reweighting' is ", reweighting, "; expected a number of neighbours"));
+  const double radius = detail::metadata_number(file, "radius");
+  if (!(radius >= 0 && std::isfinite(radius)))
+    throw CheckpointError(file.path(), join("metadata 'radius' is ", radius, "; expected a distance"));
   DefectBank<B> bank(
       backend,
       {.width = stored.shape[1], .pool = stored.shape[0], .reweighting = static_cast<Index>(reweighting)});
   bank.restore(MatrixView<const T>(rows.data(), stored.shape[0], stored.shape[1]),
-               detail::metadata_number(file, "radius"));
+               radius);
   return bank;
 }
 

@@ -64,6 +64,16 @@ inline void check_image_size(std::string_view path, std::uint64_t height, std::u
   }
 }
 
+/// Throws `ImageError` if a file of so many bytes cannot hold an image of this size, of which a byte holds at most so
+/// many pixels: a few bytes that name a size get no memory for pixels that cannot follow.
+inline void check_pixels_follow(std::string_view path, std::uint64_t height, std::uint64_t width,
+                                std::uint64_t pixels_a_byte, std::size_t bytes) {
+  if (height * width / pixels_a_byte > bytes) {
+    throw ImageError(path, join("is truncated or damaged: ", height, " x ", width, " pixels cannot lie in ", bytes,
+                                " bytes"));
+  }
+}
+
 /// All bytes of an image file; one that cannot be read, or is too large, is an unreadable image like any other.
 [[nodiscard]] inline std::vector<std::byte> read_image_bytes(const std::string& path, const ReadOptions& options) {
   try {
@@ -77,8 +87,7 @@ inline void check_image_size(std::string_view path, std::uint64_t height, std::u
   } catch (const ImageError&) {
     throw;
   } catch (const FileError& error) {
-    // Drops the path that both messages start with.
-    throw ImageError(path, std::string_view(error.what()).substr(path.size() + 2));
+    throw ImageError(path, error.problem());
   } catch (const std::bad_alloc&) {
     throw ImageError(path, "does not fit into memory");
   }

@@ -44,6 +44,16 @@ struct JpegErrors {
     return &manager;
   }
 
+  /// libjpeg calls it while it decodes. A scan of a few bytes goes over the whole picture, so that many of them in a
+  /// small file take hours; those of cameras and programs have about ten.
+  static void count_scans(j_common_ptr codec) {
+    constexpr int most_scans = 500;
+    if (reinterpret_cast<j_decompress_ptr>(codec)->input_scan_number <= most_scans) return;
+    auto* const self = reinterpret_cast<JpegErrors*>(codec->err);
+    std::snprintf(self->text.data(), self->text.size(), "more than %d scans", most_scans);
+    std::longjmp(self->leave, 1);
+  }
+
  private:
   [[noreturn]] static void error(j_common_ptr codec) {
     auto* const self = reinterpret_cast<JpegErrors*>(codec->err);
@@ -86,6 +96,9 @@ class JpegReader {
   [[nodiscard]] int channels() const {
     return x_codec.num_components == 1 ? 1 : x_codec.num_components == 4 ? 4 : 3;
   }
+  /// Whether blocks may take less than a bit. In all other files each takes one or more; with the oddest sampling, four
+  /// by one in one channel and one by four in another, eight blocks stand for 1024 pixels.
+  [[nodiscard]] bool is_arithmetic() const { return x_codec.arith_code != 0; }
   /// As the file's EXIF data says; to be asked before `read_rows`, which forgets it.
   [[nodiscard]] Orientation orientation() const {
     for (const jpeg_marker_struct* marker = x_codec.marker_list; marker != nullptr; marker = marker->next) {
@@ -107,6 +120,8 @@ class JpegReader {
   [[nodiscard]] bool try_create() {
     if (setjmp(x_errors.leave) != 0) return false;
     jpeg_create_decompress(&x_codec);
+    x_progress.progress_monitor = &JpegErrors::count_scans;
+    x_codec.progress = &x_progress;
     return true;
   }
 
@@ -140,6 +155,7 @@ class JpegReader {
 
   std::string_view x_path;
   JpegErrors x_errors;
+  jpeg_progress_mgr x_progress{};
   jpeg_decompress_struct x_codec{};
 };
 
@@ -229,6 +245,7 @@ class JpegWriter {
     const Orientation orientation = reader.orientation();
     detail::check_image_size(path, reader.height(), reader.width(),
                              static_cast<std::uint64_t>(reader.channels()), options);
+    if (!reader.is_arithmetic()) detail::check_pixels_follow(path, reader.height(), reader.width(), 1024, bytes.size());
     Image<std::uint8_t> image(reader.height(), reader.width(), reader.channels());
     reader.read_rows(image.pixels().data());
     if (image.channels() == 4) image = detail::rgb_from_cmyk(image);

@@ -50,7 +50,7 @@ template <class Read>
   } catch (const LabelError&) {
     throw;
   } catch (const ImageError& error) {
-    throw LabelError(path, std::string_view(error.what()).substr(path.size() + 2));
+    throw LabelError(path, error.problem());
   }
 }
 

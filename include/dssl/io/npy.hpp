@@ -1,9 +1,11 @@
 // Arrays as NumPy reads them.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,13 +25,22 @@ class NpyWriter {
  public:
   static_assert(std::endian::native == std::endian::little, "arrays are written as they lie in memory");
 
-  /// Throws `FileError` if the file cannot be made, `ShapeError` for a negative extent.
+  /// Throws `FileError` if the file cannot be made, `ShapeError` for a negative extent, and for more extents or elements
+  /// than an array has in NumPy: 32, and bytes that a signed number of 64 bits counts.
   NpyWriter(std::string path, std::vector<Index> shape) : x_file(std::move(path)) {
+    constexpr std::size_t most_extents = 32;
+    require_shape(shape.size() <= most_extents, x_file.path(), ": an array of ", shape.size(),
+                  " extents; expected at most ", most_extents);
     std::string extents;
     x_left = 1;
+    Index bytes = sizeof(float);  // as if no extent were 0, as NumPy counts them
     for (const Index e : shape) {
-      require_shape(e >= 0, "array file: an extent is ", e);
+      require_shape(e >= 0, x_file.path(), ": an extent is ", e, "; expected at least 0");
       extents += join(extents.empty() ? "" : ", ", e);
+      const Index factor = std::max<Index>(1, e);
+      require_shape(bytes <= std::numeric_limits<Index>::max() / factor, x_file.path(),
+                    ": an array of more bytes than can be counted, at the extent ", e);
+      bytes *= factor;
       x_left *= e;
     }
     if (shape.size() == 1) extents += ",";

@@ -74,7 +74,10 @@ class PngReader {
   PngReader& operator=(const PngReader&) = delete;
   ~PngReader() { png_destroy_read_struct(&x_png, &x_info, nullptr); }
 
-  void read_header() { check(try_header()); }
+  void read_header() {
+    require_whole_chunks();
+    check(try_header());
+  }
 
   [[nodiscard]] std::uint32_t height() const { return png_get_image_height(x_png, x_info); }
   [[nodiscard]] std::uint32_t width() const { return png_get_image_width(x_png, x_info); }
@@ -85,6 +88,11 @@ class PngReader {
   [[nodiscard]] std::uint64_t pixel_bytes() const {
     const int values = colour_type() == PNG_COLOR_TYPE_PALETTE ? 4 : channels();
     return static_cast<std::uint64_t>(values * (depth() == 16 ? 2 : 1));
+  }
+  /// Pixels that a byte of the file holds at most: deflate makes no byte of more than 1032.
+  [[nodiscard]] std::uint64_t pixels_a_byte() const {
+    const int bits = depth() * channels();
+    return 1032 * 8 / static_cast<std::uint64_t>(bits);
   }
   /// Whether pixels are indices of a palette, or greys of at most 8 bits.
   [[nodiscard]] bool holds_indices() const {
@@ -124,6 +132,21 @@ class PngReader {
   }
 
  private:
+  /// Throws `ImageError` where a chunk before the pixels is longer than the file: libpng asks for its memory first, up to
+  /// 2 GiB for EXIF data, and finds that the file has ended then.
+  void require_whole_chunks() const {
+    const auto byte = [&](std::size_t i) { return std::to_integer<std::uint32_t>(x_rest[i]); };
+    constexpr std::size_t magic = 8;
+    constexpr std::size_t frame = 12;  // length, name, and the check sum behind the data
+    for (std::size_t at = magic; at + 8 <= x_rest.size();) {
+      const std::size_t length = byte(at) << 24U | byte(at + 1) << 16U | byte(at + 2) << 8U | byte(at + 3);
+      if (std::memcmp(x_rest.data() + at + 4, "IDAT", 4) == 0) return;
+      if (length + frame > x_rest.size() - at)
+        throw ImageError(x_path, join("damaged PNG: truncated, or a chunk of ", length, " bytes in a file of ", x_rest.size()));
+      at += frame + length;
+    }
+  }
+
   static void give(png_structp png, png_bytep out, std::size_t count) {
     auto* const self = static_cast<PngReader*>(png_get_io_ptr(png));
     if (count > self->x_rest.size()) png_error(png, "the file is truncated");
@@ -249,6 +272,7 @@ class PngWriter {
     detail::PngReader reader(bytes, path);
     reader.read_header();
     detail::check_image_size(path, reader.height(), reader.width(), reader.pixel_bytes(), options);
+    detail::check_pixels_follow(path, reader.height(), reader.width(), reader.pixels_a_byte(), bytes.size());
     reader.set_up(true, options.keep_alpha);
     const auto read = [&]<class T>(Image<T> image) -> AnyImage {
       reader.read_rows(reinterpret_cast<std::uint8_t*>(image.pixels().data()));
@@ -277,6 +301,7 @@ class PngWriter {
     detail::PngReader reader(bytes, path);
     reader.read_header();
     detail::check_image_size(path, reader.height(), reader.width(), 1, options);
+    detail::check_pixels_follow(path, reader.height(), reader.width(), reader.pixels_a_byte(), bytes.size());
     if (!reader.holds_indices()) {
       throw ImageError(path, join("is a ", reader.depth(), "-bit image of ", reader.channels(),
                                   " channels; expected a mask: a palette or grey PNG of at most 8 bits"));

@@ -49,7 +49,12 @@ class BestWeights {
     if (figure != x_figure)
       throw CheckpointError(
           x_path, join("holds the best weights by '", figure, "'; this run keeps them by '", x_figure, "'"));
-    x_record = Record{x_number<double>(file, "best.value"), x_number<Index>(file, "best.step")};
+    const Record record{x_number<double>(file, "best.value"), x_number<Index>(file, "best.step")};
+    // No value is larger than one that is no number: such a record would stand for ever.
+    if (std::isnan(record.value)) throw CheckpointError(x_path, "'best.value' is 'nan'; expected a number");
+    if (record.step < 0)
+      throw CheckpointError(x_path, join("'best.step' is '", record.step, "'; expected a number of at least 0"));
+    x_record = record;
   }
 
   /// Writes the weights if `value` is larger than that of the record; says whether it is. Throws `FileError`;

@@ -215,19 +215,21 @@ class ParameterCursor {
 
   [[nodiscard]] VectorView<T> vector() {
     const auto& spec = x_take();
-    return VectorView<T>(x_base + spec.offset, spec.size);
+    return VectorView<T>(x_at(spec), spec.size);
   }
   /// The tensor as a matrix of its first extent by all the others; leading extents of 1 are dropped.
   [[nodiscard]] MatrixView<T> matrix() {
     const auto& spec = x_take();
     std::size_t first = 0;
     while (first + 2 < spec.rank && spec.extents[first] == 1) ++first;
-    return MatrixView<T>(x_base + spec.offset, spec.extents[first], spec.size / spec.extents[first]);
+    return MatrixView<T>(x_at(spec), spec.extents[first], spec.size / spec.extents[first]);
   }
   [[nodiscard]] std::size_t position() const { return x_next; }
 
  private:
   const ParameterSpec& x_take() { return x_layout->specs().at(x_next++); }
+  /// Where a tensor lies; nowhere while buffers are measured, as a null pointer may not be moved.
+  T* x_at(const ParameterSpec& spec) const { return x_base == nullptr ? nullptr : x_base + spec.offset; }
 
   const ParameterLayout* x_layout;
   T* x_base;
