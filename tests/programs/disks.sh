@@ -14,7 +14,8 @@ if [[ ${1:-} != --apart ]]; then
 fi
 shift
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-trap 'umount "$work/disk" 2>/dev/null || true; rm -rf "$work"' EXIT
+process=
+trap '[[ -z $process ]] || kill -KILL $process 2>/dev/null; umount -l "$work/disk" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 # disk MIB: an empty disk of that size at disk/.
 mkdir disk
@@ -31,20 +32,28 @@ leave() {
 }
 # What is on the disk, but for the hog and what is `changing` (a pattern of grep -E): those figures name times.
 changing='result\.json|metrics\.jsonl|options\.json'
-kept() { find disk -type f ! -name hog ! -name .lock -exec md5sum {} + | { grep -Ev "$changing" || true; } | sort -k 2; }
+kept() { find disk -type f ! -name hog ! -name .lock -exec md5sum {} + | { grep -Ev "$changing" || true; } | sort; }
 # clean: no file that was to be renamed, and no claim.
 clean() {
   [[ -z $(find disk \( -name '*.tmp-*' -o -name .lock \)) ]] || fail "left behind: $(find disk -name '*.tmp-*' -o -name .lock)"
 }
-# refused WORDS COMMAND...: status 1, one line with these words, nothing left behind, nothing good lost.
-refused() {
-  local before
+# refuses WORDS COMMAND...: false where the command succeeds; else status 1, one line with these words, nothing left behind,
+# nothing good lost.
+refuses() {
+  local words=$1 status=0 before
+  shift
   before=$(kept)
-  fails 1 "$@"
+  "$@" >out.txt 2>err.txt || status=$?
+  [[ $status -ne 0 ]] || return 1
+  [[ $status -eq 1 && $(wc -l <err.txt) -eq 1 ]] || fail "status $status, not 1 and one line, of: $*"
+  grep -Eq -- "$words" err.txt || fail "stderr does not say '$words': $*"
   clean
-  [[ $(kept) == "$before" ]] || fail "something good was lost: $(diff <(echo "$before") <(kept))"
-  if [[ -e disk/out/result.json && ! -d disk/out/result.json ]]; then value disk/out/result.json version >out.txt || fail "a result is cut off"; fi
+  local lost
+  lost=$(comm -23 <(echo "$before") <(kept))
+  [[ -z $lost ]] || fail "something good was lost: $lost"
+  [[ ! -f disk/out/result.json ]] || value disk/out/result.json version >out.txt || fail "a result is cut off"
 }
+refused() { refuses "$@" || fail "no obstacle to: $*"; }
 # tried OUTPUTS COMMAND...: a program, which writes these files (joined by commas), with a disk that is full or gets full at
 # a later one of them, one that may not be written, and a folder in the place of each file.
 tried() {
@@ -56,20 +65,18 @@ tried() {
   succeeds "$@"
   for room in 0 4 16 64; do
     leave $room
-    "$@" >/dev/null 2>&1 && break
-    refused 'disk/[^ ]*: [^:]*: No space left' "$@"
+    refuses 'disk/[^ ]*: [^:]*: No space left' "$@" || break
   done
-  [[ $room != 0 ]] || fail "a full disk is no obstacle to: $*"
+  [[ $room -ne 0 ]] || fail "a full disk is no obstacle to: $*"
   rm disk/hog
-  mount -o remount,ro disk
+  mount -o remount,bind,ro disk
   refused 'disk/[^ ]*: .*Read-only file system' "$@"
-  mount -o remount,rw disk
+  mount -o remount,bind,rw disk
   for file in $outputs; do
     rm -r "disk/$file"
     mkdir "disk/$file"
     refused "disk/$file: .*[Ii]s a (directory|folder)" "$@"
     rmdir "disk/$file"
-    succeeds "$@"
   done
   echo "- $name"
 }
@@ -80,13 +87,15 @@ endless=(--epochs 100000 --checkpoint-steps 1)
 # running CHANGE: a run without an end, to which CHANGE (a command) happens after some steps; its answer in err.txt.
 running() {
   "$programs/dssl-pretrain" "${tiny[@]}" "${scenes[@]}" "${endless[@]}" --threads 1 --out disk/out >out.txt 2>err.txt &
-  local process=$! status=0
+  local status=0
+  process=$!
   for _ in $(seq 400); do
     [[ $(cat disk/out/metrics.jsonl 2>/dev/null | wc -l) -ge 6 ]] && break
     sleep 0.05
   done
   "$@" $process
   wait $process || status=$?
+  process=
   [[ $status -eq 1 && $(wc -l <err.txt) -eq 1 ]] || fail "status $status, not 1 and one line, after: $*"
 }
 # goes_on: the checkpoint is that of a run that nothing happened to, and is gone on from.
@@ -113,16 +122,16 @@ leave 20000
 before=$(kept)
 fails 1 'disk/out: the disk has 20\.[0-9] MB left; checkpoint and teacher need' run "${endless[@]}" --out disk/out --resume
 rm disk/hog
-mount -o remount,ro disk
+mount -o remount,bind,ro disk
 fails 1 'disk/out/[^ ]*: .*Read-only file system' run "${endless[@]}" --out disk/out --resume
-mount -o remount,rw disk
+mount -o remount,bind,rw disk
 [[ $(kept) == "$before" ]] || fail "a run that could not begin changed something"
 for file in checkpoint.safetensors teacher.safetensors options.json metrics.jsonl; do
-  rm disk/out/$file
-  mkdir disk/out/$file
+  rm "disk/out/$file"
+  mkdir "disk/out/$file"
   fails 1 "disk/out/$file: is a folder; expected the name of a file to write" run --epochs 1 --out disk/out --overwrite
   clean
-  rmdir disk/out/$file
+  rmdir "disk/out/$file"
   succeeds run --epochs 1 --out disk/out --overwrite
 done
 mkdir disk/folder.safetensors
@@ -130,9 +139,9 @@ fails 1 'disk/folder.safetensors: not a regular file' run --epochs 2 --out disk/
 
 # Its folder goes away, or a folder takes the place of its checkpoint, while it runs.
 disk 100
-gone() { rm -r disk/out; }
+gone() { until rm -rf disk/out 2>/dev/null; do :; done; }  # the run may put a file there meanwhile
 running gone
-grep -Eq 'disk/out/[a-z]*.safetensors: cannot open to write: No such file or directory' err.txt || fail "a folder that went away is not named"
+grep -Eq 'disk/out/[a-z]*.safetensors: cannot (open to write|rename into place): No such file or directory' err.txt || fail "a folder that went away is not named"
 [[ -z $(ls disk) ]] || fail "something is left where the folder was"
 for file in checkpoint teacher; do
   disk 100
