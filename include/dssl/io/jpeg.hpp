@@ -45,7 +45,7 @@ struct JpegErrors {
   }
 
   /// libjpeg calls it while it decodes. A scan of a few bytes goes over the whole picture, so that many of them in a
-  /// small file take hours; those of cameras and programs have about ten.
+  /// small file take minutes; those of cameras and programs have about ten.
   static void count_scans(j_common_ptr codec) {
     constexpr int most_scans = 500;
     if (reinterpret_cast<j_decompress_ptr>(codec)->input_scan_number <= most_scans) return;

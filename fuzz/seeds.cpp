@@ -1,0 +1,173 @@
+// Writes small valid inputs for every fuzz target, made by the library itself: what fuzzing starts from.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dssl/backend/reference.hpp>
+#include <dssl/defects/defect_bank_file.hpp>
+#include <dssl/io/jpeg.hpp>
+#include <dssl/io/png.hpp>
+#include <dssl/io/weights.hpp>
+#include <dssl/nn/parameters.hpp>
+
+#include "../tests/io/image_samples.hpp"
+#include "../tests/temporary_folder.hpp"
+#include "tiny_run.hpp"
+
+using namespace dssl;
+
+namespace {
+
+std::string root;
+
+std::string place(std::string_view target, std::string_view name) {
+  std::filesystem::create_directories(root + "/" + std::string(target));
+  return join(root, "/", target, "/", name);
+}
+
+template <class Bytes>
+void seed(std::string_view target, std::string_view name, const Bytes& bytes) {
+  test::write_text(place(target, name), bytes);
+}
+
+void tensors() {
+  SafetensorsWriter writer;
+  const std::vector<float> floats{1, -2, 3e9F, 0};
+  const std::vector<std::int8_t> small{-1, 2, 3};
+  const std::array<std::byte, 4> halves{};
+  writer.add("a", {2, 2}, std::span<const float>(floats));
+  writer.add("b.c", {3}, std::span<const std::int8_t>(small));
+  writer.add_bytes("half", ElementType::f16, {2, 1}, halves);
+  writer.add_bytes("empty", ElementType::bf16, {0, 5}, {});
+  writer.metadata("key", "a \"quoted\"\nvalue");
+  writer.write(place("safetensors", "some"));
+  SafetensorsWriter().write(place("safetensors", "none"));
+
+  const ParameterLayout layout = vit_layout(fuzz::tiny_backbone);
+  std::vector<float> flat(static_cast<std::size_t>(layout.total()));
+  initialise(std::span<float>(flat), layout, 1);
+  save_backbone(place("weights", "backbone"), std::span<const float>(flat), layout,
+                {{"best.figure", "knn"}, {"best.value", "0.5"}, {"best.step", "7"}});
+
+  using B = Reference<float>;
+  const std::vector<float> rows{0, 0, 1, 0, 0, 1, 2, 2, 5, 5, 1, 1};
+  DefectBank<B> bank(B(), {.width = 2, .pool = 6, .coreset = 0.5, .reweighting = 2});
+  bank.add(MatrixView<const float>(rows.data(), 6, 2));
+  bank.build();
+  save_defect_bank(place("bank", "bank"), bank);
+}
+
+std::vector<std::byte> jpeg(const Image<std::uint8_t>& image) { return encode_jpeg(image, 60); }
+
+/// A JPEG of a kind that the library reads and does not write.
+std::string other_jpeg(const Image<std::uint8_t>& image, J_COLOR_SPACE space, bool progressive, bool arithmetic) {
+  jpeg_error_mgr errors{};
+  jpeg_compress_struct codec{};
+  codec.err = jpeg_std_error(&errors);
+  jpeg_create_compress(&codec);
+  unsigned char* buffer = nullptr;
+  unsigned long size = 0;
+  jpeg_mem_dest(&codec, &buffer, &size);
+  codec.image_height = static_cast<JDIMENSION>(image.height());
+  codec.image_width = static_cast<JDIMENSION>(image.width());
+  codec.input_components = static_cast<int>(image.channels());
+  codec.in_color_space = space;
+  jpeg_set_defaults(&codec);
+  if (space == JCS_CMYK) jpeg_set_colorspace(&codec, JCS_YCCK);
+  if (progressive) jpeg_simple_progression(&codec);
+  codec.arith_code = arithmetic ? TRUE : FALSE;
+  codec.restart_interval = progressive ? 0 : 1;
+  jpeg_start_compress(&codec, TRUE);
+  while (codec.next_scanline < codec.image_height) {
+    JSAMPROW row = const_cast<JSAMPROW>(image.row(static_cast<Index>(codec.next_scanline)));
+    jpeg_write_scanlines(&codec, &row, 1);
+  }
+  jpeg_finish_compress(&codec);
+  jpeg_destroy_compress(&codec);
+  std::string out(reinterpret_cast<const char*>(buffer), size);
+  std::free(buffer);
+  return out;
+}
+
+void images() {
+  for (const Index channels : {1, 2, 3, 4}) {
+    const std::string name = join("channels", channels);
+    seed("png", name, encode_png(test::scrambled<std::uint8_t>(3, 5, channels)));
+    seed("png", name + "deep", encode_png(test::scrambled<std::uint16_t>(3, 2, channels)));
+    seed("mask", name, encode_png(Image<std::uint8_t>(3, 5, channels)));
+  }
+  for (const int depth : {1, 2, 4}) {
+    const std::string name = join("bits", depth);
+    const test::PngLayout layout{.depth = depth, .colour_type = PNG_COLOR_TYPE_PALETTE, .interlaced = true, .packed = true};
+    seed("png", name, test::make_png(layout, 5, 3, std::vector<std::uint8_t>(15, 1)));
+  }
+  Image<std::uint8_t> mask(4, 4, 1);
+  mask(1, 2, 0) = 15;
+  seed("png", "indices", encode_png_indices(mask, Palette(16)));
+  seed("mask", "indices", encode_png_indices(mask, Palette(16)));
+  mask(1, 2, 0) = 255;
+  seed("mask", "grey", encode_png(mask));
+  seed("mask", "jpeg", jpeg(mask));
+  seed("jpeg", "grey", jpeg(test::smooth_picture(9, 7, 1)));
+  seed("jpeg", "cmyk", other_jpeg(test::scrambled<std::uint8_t>(9, 9, 4), JCS_CMYK, false, false));
+  seed("jpeg", "progressive", other_jpeg(test::smooth_picture(17, 9, 3), JCS_RGB, true, false));
+  seed("jpeg", "arithmetic", other_jpeg(test::smooth_picture(9, 9, 3), JCS_RGB, true, true));
+  seed("jpeg", "colour", jpeg(test::smooth_picture(17, 9, 3)));
+  // The orientation of EXIF, alone and within a file.
+  const std::string exif("Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0", 32);
+  seed("exif", "big_endian", exif);
+  seed("exif", "bare", exif.substr(6));
+  seed("exif", "little_endian", std::string("II\x2a\0\x08\0\0\0\x02\0\x00\x01\x03\0\x01\0\0\0\x02\0\0\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0", 34));
+  const auto plain = jpeg(test::smooth_picture(2, 3, 3));
+  std::string turned(reinterpret_cast<const char*>(plain.data()), plain.size());
+  const std::string length{'\0', static_cast<char>(exif.size() + 2)};
+  turned.insert(2, "\xff\xe1" + length + exif);
+  seed("jpeg", "turned", turned);
+}
+
+void texts() {
+  using namespace std::string_view_literals;
+  seed("list", "names", "a.png\nb.jpg good\n# all\n\nb c.png\tbad # why\n'd#1.png' x\nmissing_mask\n"sv);
+  seed("list", "marked", "\xef\xbb\xbf\xc3\xa4.png\r\ns\\e.jpeg label\r"sv);
+  seed("list", "utf16", "\xff\xfe" "a\0.\0p\0n\0g\0\r\0\n\0\x3d\xd8\x00\xde"sv);
+  seed("boxes", "boxes", "0 1 3 4 crack\n 2,2, 7,5\n# none\n-5 -5 100 100\n"sv);
+  seed("npy", "matrix", "\x02\x02\x01\0\0\x80\x3f\0\0\0\x40"sv);
+  seed("npy", "vector", "\x01\x02\0\0\x80\x3f\0\0\0\x40"sv);
+  seed("npy", "scalar", "\x00\0\0\x80\x3f"sv);
+  seed("checkpoint", "same", "\n"sv);
+  seed("checkpoint", "numbers", "step=12\ncollapsed_steps=2\noption.epochs=50\n"sv);
+  seed("checkpoint", "tensors", "-center\n*student.backbone.cls_token\n^teacher.backbone.cls_token\ncheck_sum=1"sv);
+  seed("options", "run",
+       "{\"options\":{\"batch\":4,\"seed\":1},\"arch\":\"tiny16\",\"recipe\":\"dino\",\"backend\":\"cpu\",\"compiler\":\"c\","
+       "\"version\":\"0\"}\n.\n"
+       "{\"step\":1,\"images\":4,\"loss\":2.5,\"image\":{\"loss\":2.5},\"point\":{\"loss\":1},\"seconds\":0.5}\n"sv);
+  seed("options", "probe", "{\"miou\":0.5,\"pixel_accuracy\":0.5,\"per_class\":[{\"id\":1,\"name\":\"a\",\"iou\":null}],\"settings\":{}}"sv);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+    return 2;
+  }
+  root = argv[1];
+  try {
+    tensors();
+    images();
+    texts();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
