@@ -224,7 +224,7 @@ TEST_CASE("a backend works on its own device and leaves the thread's as it was",
       CHECK(device.used(0) == first_before);
       return proceed;
     });
-    static_cast<void>(trainer.fit(NoiseImages()));
+    static_cast<void>(trainer.fit(NoiseImages(9)));
     CHECK(same_bits(state_of(trainer), of_first.state));
     // What fails leaves the device as it was, too.
     const std::size_t all = std::exchange(device.total_memory, device.used(1));
