@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <limits>
@@ -20,6 +19,7 @@
 #include <dssl/nn/parameters.hpp>
 
 #include "../tests/io/image_samples.hpp"
+#include "../tests/io/jpeg_samples.hpp"
 #include "../tests/temporary_folder.hpp"
 #include "tiny_run.hpp"
 
@@ -69,33 +69,13 @@ void tensors() {
 std::vector<std::byte> jpeg(const Image<std::uint8_t>& image) { return encode_jpeg(image, 60); }
 
 /// A JPEG of a kind that the library reads and does not write.
-std::string other_jpeg(const Image<std::uint8_t>& image, J_COLOR_SPACE space, bool progressive, bool arithmetic) {
-  jpeg_error_mgr errors{};
-  jpeg_compress_struct codec{};
-  codec.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&codec);
-  unsigned char* buffer = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&codec, &buffer, &size);
-  codec.image_height = static_cast<JDIMENSION>(image.height());
-  codec.image_width = static_cast<JDIMENSION>(image.width());
-  codec.input_components = static_cast<int>(image.channels());
-  codec.in_color_space = space;
-  jpeg_set_defaults(&codec);
-  if (space == JCS_CMYK) jpeg_set_colorspace(&codec, JCS_YCCK);
-  if (progressive) jpeg_simple_progression(&codec);
-  codec.arith_code = arithmetic ? TRUE : FALSE;
-  codec.restart_interval = progressive ? 0 : 1;
-  jpeg_start_compress(&codec, TRUE);
-  while (codec.next_scanline < codec.image_height) {
-    JSAMPROW row = const_cast<JSAMPROW>(image.row(static_cast<Index>(codec.next_scanline)));
-    jpeg_write_scanlines(&codec, &row, 1);
-  }
-  jpeg_finish_compress(&codec);
-  jpeg_destroy_compress(&codec);
-  std::string out(reinterpret_cast<const char*>(buffer), size);
-  std::free(buffer);
-  return out;
+std::vector<std::byte> other_jpeg(const Image<std::uint8_t>& image, J_COLOR_SPACE space, bool progressive, bool arithmetic) {
+  return test::make_jpeg(image, space, [&](jpeg_compress_struct& codec) {
+    if (space == JCS_CMYK) jpeg_set_colorspace(&codec, JCS_YCCK);
+    if (progressive) jpeg_simple_progression(&codec);
+    codec.arith_code = arithmetic ? TRUE : FALSE;
+    codec.restart_interval = progressive ? 0 : 1;
+  });
 }
 
 void images() {

@@ -14,6 +14,7 @@
 #include <dssl/io/jpeg.hpp>
 
 #include "image_samples.hpp"
+#include "jpeg_samples.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 
@@ -23,6 +24,7 @@ using dssl::Image;
 using dssl::ImageError;
 using dssl::Index;
 using dssl::test::contains;
+using dssl::test::make_jpeg;
 using dssl::test::smooth_picture;
 using dssl::test::TemporaryFolder;
 using dssl::test::thrown_by;
@@ -38,61 +40,19 @@ int largest_difference(const Bytes8& a, const Bytes8& b) {
 
 /// A JPEG of four inks (CMYK, or YCCK as Adobe's programs write it), all pixels alike.
 std::vector<std::byte> ink_jpeg(J_COLOR_SPACE stored, bool adobe, const std::vector<std::uint8_t>& ink) {
-  jpeg_compress_struct codec{};
-  jpeg_error_mgr errors{};
-  codec.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&codec);
-  unsigned char* buffer = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&codec, &buffer, &size);
-  codec.image_width = 16;
-  codec.image_height = 16;
-  codec.input_components = 4;
-  codec.in_color_space = JCS_CMYK;
-  jpeg_set_defaults(&codec);
-  jpeg_set_colorspace(&codec, stored);
-  codec.write_Adobe_marker = adobe ? TRUE : FALSE;
-  jpeg_set_quality(&codec, 100, TRUE);
-  jpeg_start_compress(&codec, TRUE);
-  std::vector<std::uint8_t> row;
-  for (int x = 0; x < 16; ++x) row.insert(row.end(), ink.begin(), ink.end());
-  JSAMPROW pointer = row.data();
-  while (codec.next_scanline < 16) jpeg_write_scanlines(&codec, &pointer, 1);
-  jpeg_finish_compress(&codec);
-  jpeg_destroy_compress(&codec);
-  const auto* const first = reinterpret_cast<const std::byte*>(buffer);
-  std::vector<std::byte> bytes(first, first + size);
-  std::free(buffer);
-  return bytes;
+  Bytes8 image(16, 16, 4);
+  for (std::size_t i = 0; i < image.pixels().size(); ++i) image.pixels()[i] = ink[i % 4];
+  return make_jpeg(image, JCS_CMYK, [&](jpeg_compress_struct& codec) {
+    jpeg_set_colorspace(&codec, stored);
+    codec.write_Adobe_marker = adobe ? TRUE : FALSE;
+    jpeg_set_quality(&codec, 100, TRUE);
+  });
 }
 
 /// A JPEG of one grey whose coefficients come in several scans: those but the first say nothing.
 std::vector<std::byte> progressive_jpeg(Index height, Index width) {
-  const Bytes8 image(height, width, 1);
-  jpeg_compress_struct codec{};
-  jpeg_error_mgr errors{};
-  codec.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&codec);
-  unsigned char* buffer = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&codec, &buffer, &size);
-  codec.image_height = static_cast<JDIMENSION>(height);
-  codec.image_width = static_cast<JDIMENSION>(width);
-  codec.input_components = 1;
-  codec.in_color_space = JCS_GRAYSCALE;
-  jpeg_set_defaults(&codec);
-  jpeg_simple_progression(&codec);
-  jpeg_start_compress(&codec, TRUE);
-  while (codec.next_scanline < codec.image_height) {
-    JSAMPROW row = const_cast<JSAMPROW>(image.row(static_cast<Index>(codec.next_scanline)));
-    jpeg_write_scanlines(&codec, &row, 1);
-  }
-  jpeg_finish_compress(&codec);
-  jpeg_destroy_compress(&codec);
-  const auto* const first = reinterpret_cast<const std::byte*>(buffer);
-  std::vector<std::byte> bytes(first, first + size);
-  std::free(buffer);
-  return bytes;
+  return make_jpeg(Bytes8(height, width, 1), JCS_GRAYSCALE,
+                   [](jpeg_compress_struct& codec) { jpeg_simple_progression(&codec); });
 }
 
 }  // namespace
