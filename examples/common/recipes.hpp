@@ -5,22 +5,39 @@
 #include <string_view>
 
 #include <dssl/views/multi_crop_options.hpp>
+#include <dssl/views/two_views.hpp>
 
 #include "common/architectures.hpp"
 
 namespace dssl::programs {
 
+/// Views that a recipe takes where nothing else is said.
+enum class RecipeViews {
+  published,  ///< DenseDINO's
+  dino,       ///< DINO's, all compared at the image level
+  byol,       ///< pairs
+  simclr,
+  moco
+};
+
 /// A recipe: its name, and what it makes of the options.
 struct RecipeFacts {
   std::string_view name;
-  bool points;      ///< compares points: has a point level
-  bool references;  ///< has reference tokens, which a relation rules
-  bool dino_views;  ///< DINO's views, all compared at the image level, where nothing else was said
+  bool points = false;      ///< compares points
+  bool references = false;  ///< has reference tokens, which a relation rules
+  RecipeViews views = RecipeViews::published;
+  bool published_loss = true;  ///< its loss's numbers are `LossOptions`
+  bool prototypes = true;      ///< its heads end in prototypes
+  bool teacher = true;         ///< has a moving average of the student
+
+  [[nodiscard]] constexpr bool dino_views() const { return views == RecipeViews::dino; }
+  /// Whether it sees two views alone.
+  [[nodiscard]] constexpr bool pairs() const { return views != RecipeViews::published && !dino_views(); }
 };
 
-inline constexpr RecipeFacts densedino_facts{"densedino", true, true, false};
-inline constexpr RecipeFacts dino_facts{"dino", false, false, true};
-inline constexpr RecipeFacts feature_map_facts{"feature-map", true, false, false};
+inline constexpr RecipeFacts densedino_facts{.name = "densedino", .points = true, .references = true};
+inline constexpr RecipeFacts dino_facts{.name = "dino", .views = RecipeViews::dino};
+inline constexpr RecipeFacts feature_map_facts{.name = "feature-map", .points = true};
 inline constexpr std::array known_recipes{densedino_facts, dino_facts, feature_map_facts};
 
 /// Number and sizes of views as a command line gives them.
@@ -35,15 +52,26 @@ inline constexpr const char* views_global_help = "Height and width of the two gl
 inline constexpr const char* views_local_help = "Height and width of local views; 0: the recipe's";
 inline constexpr const char* locals_help = "Number of local views; -1: the recipe's";
 
-/// The published views, or DINO's, for an architecture, of these sizes where they are given. Throws `OptionError`.
+/// The options of a recipe's views at their own sizes.
+[[nodiscard]] inline MultiCropOptions options_of(RecipeViews views) {
+  switch (views) {
+    case RecipeViews::dino: return dino_multi_crop_options();
+    case RecipeViews::byol: return byol_view_options();
+    case RecipeViews::simclr: return simclr_view_options();
+    case RecipeViews::moco: return moco_view_options();
+    default: return {};
+  }
+}
+
+/// A recipe's views for an architecture, of these sizes where they are given. Throws `OptionError`.
 [[nodiscard]] inline MultiCropOptions views_of(const RecipeFacts& recipe, std::string_view arch, const ViewSizes& sizes) {
-  MultiCropOptions views = recipe.dino_views ? dino_multi_crop_options() : MultiCropOptions{};
+  MultiCropOptions views = options_of(recipe.views);
   const Index native = architecture(arch).image;
   const Index patch = architecture(arch).patch;
   const Index global = sizes.global != 0 ? sizes.global : native;
   // DINO's small views keep their share of the large ones, in whole patches.
   const Index small = views.local_size.height * native / views.global_size.height / patch * patch;
-  const Index local = sizes.local != 0 ? sizes.local : recipe.dino_views ? small : global;
+  const Index local = sizes.local != 0 ? sizes.local : recipe.dino_views() ? small : global;
   views.global_size = {global, global};
   views.local_size = {local, local};
   if (sizes.locals != -1) views.locals = sizes.locals;

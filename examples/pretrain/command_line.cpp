@@ -310,7 +310,7 @@ void CommandLine::x_set_views() {
   views = views_of(recipe_of(x_job), x_job.arch, x_view_sizes);
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
-  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).dino_views;
+  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).dino_views();
 }
 
 Job CommandLine::job() {

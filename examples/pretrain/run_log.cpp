@@ -30,11 +30,28 @@ std::string_view name_of(Collapse collapse) {
   return collapse == Collapse::none ? "none" : collapse == Collapse::uniform ? "uniform" : "peaked";
 }
 
-Json level_json(const LevelReport& level) {
-  return {{"loss", level.loss},
-          {"teacher_entropy", level.teacher_entropy},
-          {"divergence", level.divergence},
-          {"centre_norm", level.centre_norm}};
+/// Its loss, and the figures that the term has.
+Json term_json(const TermReport& term) {
+  Json out = {{"loss", term.loss}};
+  const auto figure = [&out](const char* name, double value) {
+    if (std::isfinite(value)) out[name] = value;
+  };
+  figure("teacher_entropy", term.teacher_entropy);
+  figure("divergence", term.divergence);
+  figure("centre_norm", term.centre_norm);
+  return out;
+}
+
+/// Where there are several terms: " (image 5.1234, point 5.0123)".
+std::string terms_note(const StepReport& report) {
+  if (report.term_count < 2) return {};
+  std::string out;
+  for (const TermReport& term : report.each_term()) {
+    char text[64];
+    std::snprintf(text, sizeof text, " %.4f", term.loss);
+    out += join(out.empty() ? " (" : ", ", term.name, text);
+  }
+  return out + ")";
 }
 
 /// The step that a line of metrics.jsonl is about, or -1 where it is no such line (cut off in a crash).
@@ -47,12 +64,12 @@ Index step_of(const std::string& line) {
 }  // namespace
 
 RunLog::RunLog(const Job& job, std::vector<std::string> command)
-    : x_job(job), x_points(recipe_of(job).points), x_command(std::move(command)) {}
+    : x_job(job), x_command(std::move(command)) {}
 
 RunLog::~RunLog() = default;
 
 void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan,
-                   Index parameters, Index steps_done) {
+                   Index parameters, Index steps_done, Json options) {
   x_require_space(parameters);
   const Index update = x_job.options.update_images();
   const Index steps = x_job.options.epochs * (x_job.source->size() / update);
@@ -71,9 +88,6 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   }
   x_line(join("  ", megabytes(static_cast<double>(plan.total())), "  together"));
   x_open_monitor(!x_job.resume.empty());
-  Json options = Json::object();
-  for_each_option(x_job.options,
-                  [&](std::string_view name, const auto& value) { options[std::string(name)] = value; });
   options["backend"] = x_job.backend;
   options["threads"] = x_job.threads;
   options["precision"] = x_job.precision;
@@ -131,8 +145,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
   if (!x_metrics) x_open_files();
   Json line = {
       {"step", report.step}, {"epoch", report.epoch}, {"images", report.images}, {"loss", report.loss}};
-  line["image"] = level_json(report.image);
-  if (x_points) line["point"] = level_json(report.point);
+  for (const TermReport& term : report.each_term()) line[std::string(term.name)] = term_json(term);
   line["gradient_norm"] = report.gradient_norm;
   line["feature_spread"] = report.feature_spread;
   line["learning_rate"] = report.learning_rate;
@@ -153,15 +166,9 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
     x_problem = join("cannot write: ", std::strerror(errno));
     return stop;
   }
-  char note[128];
-  if (!x_points) {
-    std::snprintf(note, sizeof note, "epoch %ld, loss %.4f", static_cast<long>(report.epoch + 1),
-                  report.loss);
-  } else {
-    std::snprintf(note, sizeof note, "epoch %ld, loss %.4f (image %.4f, point %.4f)",
-                  static_cast<long>(report.epoch + 1), report.loss, report.image.loss, report.point.loss);
-  }
-  x_progress->at(report.images, note + x_monitor_note);
+  char note[64];
+  std::snprintf(note, sizeof note, "epoch %ld, loss %.4f", static_cast<long>(report.epoch + 1), report.loss);
+  x_progress->at(report.images, note + terms_note(report) + x_monitor_note);
   if (x_interruption->requested()) return stop;
   if (report.step + 1 == report.steps) return proceed;
   if (x_job.max_steps > 0 && report.step + 1 - x_first_step >= x_job.max_steps) {

@@ -41,9 +41,9 @@ class RunLog {
 
   /// Says what is about to run, and makes sure that there is room for it. No file is changed before the first
   /// step is done: until then a resume may turn out to be impossible. `steps_done`: 0, or where a resumed run
-  /// stands. Opens the monitor. Throws `FileError`, `OptionError`, `DataError`, `CheckpointError`.
+  /// stands. `options`: the numbers of the run by name. Opens the monitor. Throws `FileError`, `OptionError`, `DataError`, `CheckpointError`.
   void begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan, Index parameters,
-             Index steps_done);
+             Index steps_done, Json options);
 
   /// Keeps the figures of a step, and those of the teacher on held-out images where it is time to look; keeps
   /// the best weights. Before the first step, writes options.json and cuts metrics.jsonl back to where the
@@ -72,7 +72,6 @@ class RunLog {
   void x_line(const std::string& text) const;
 
   const Job& x_job;
-  const bool x_points;  // whether the recipe has a point level
   std::vector<std::string> x_command;
   std::string x_problem;  // why metrics cannot be written any more
   std::optional<Interruption> x_interruption;  // from the first step on: before it a signal ends the program

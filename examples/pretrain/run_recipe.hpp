@@ -1,7 +1,10 @@
 // Runs a job with a recipe: the only part of the program that is compiled for each of them.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
@@ -15,11 +18,21 @@
 
 namespace dssl::programs {
 
+/// The job's options; the published numbers of the loss where the command line has none of its kind.
+template <class Recipe>
+[[nodiscard]] TrainerOptionsOf<Recipe> options_of_run(const Job& job) {
+  if constexpr (std::is_same_v<TrainerOptionsOf<Recipe>, TrainerOptions>) {
+    return job.options;
+  } else {
+    return job.options.with_loss(typename Recipe::Loss::Options{});
+  }
+}
+
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source->size());  // before a batch that large is laid out
   const Architecture& sizes = named(architectures, "arch", job.arch);
-  Trainer<Recipe, B> trainer(job.options, backend, typename Recipe::Points(job.points),
+  Trainer<Recipe, B> trainer(options_of_run<Recipe>(job), backend, typename Recipe::Points(job.points),
                              NetworkConfig<ViTConfig>{sizes.config, sizes.head});
   if (!job.resume.empty()) {
     if (job.extend_to > 0) {
@@ -28,8 +41,10 @@ template <class Recipe, Backend B>
       trainer.resume(job.resume);
     }
   }
+  RunLog::Json numbers = RunLog::Json::object();
+  for_each_option(trainer.options(), [&](std::string_view name, const auto& value) { numbers[std::string(name)] = value; });
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),
-            trainer.steps_done());
+            trainer.steps_done(), std::move(numbers));
   const auto save_teacher = [&](Index steps) {
     save_backbone(job.teacher_path(), trainer.teacher(), job.weights_metadata(steps));
   };

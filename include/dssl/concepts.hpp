@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstddef>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -133,13 +134,46 @@ concept PointSampler = requires(const X& x, std::span<Point> out, RandomStream& 
   x.sample(out, random);
 };
 
-/// A loss: which levels the objective has.
-///
-///   struct MyLoss { static constexpr bool image = true, point = false; };
+/// name, reads, whole: how a term is told in reports, what it reads of each network, and the least of the student's pass
+/// that must be there at once (dssl/loss/term.hpp).
 template <class X>
-concept LossPolicy = requires {
-  { X::image } -> std::convertible_to<bool>;
-  { X::point } -> std::convertible_to<bool>;
+concept SaysWhatItReads = requires {
+  { X::name } -> std::convertible_to<std::string_view>;
+  X::reads.student.class_level;
+  X::reads.teacher.class_level;
+  X::whole;
+};
+
+/// Teacher: Ema, StopGradient or NoTeacher.
+template <class X>
+concept NamesItsTeacher = requires {
+  { X::Teacher::weights } -> std::convertible_to<bool>;
+  { X::Teacher::pass } -> std::convertible_to<bool>;
+};
+
+/// Options: an aggregate with validate(prefix), and for_each(prefix, f), which calls f(name, value) for each number.
+template <class X>
+concept HasTermOptions = requires(const typename X::Options& o, std::string_view prefix) {
+  requires std::default_initializable<typename X::Options>;
+  o.validate(prefix);
+  o.for_each(prefix, [](const auto&, const auto&) {});
+};
+
+/// A term of an objective. What it does in a step is its `Run<B>`, made from (TermSetting, Options): derive from `TermRun`
+/// (dssl/loss/term.hpp), which says when each function is called, and copy `PrototypeRun` (dssl/loss/prototype_level.hpp).
+template <class X>
+concept LossTerm = SaysWhatItReads<X> && NamesItsTeacher<X> && HasTermOptions<X>;
+
+/// A loss: a list of terms with their weights and options; `WeightedSum<Terms...>` is one (dssl/loss/objective.hpp).
+template <class X>
+concept Objective = requires(const typename X::Options& o) {
+  typename X::Terms;
+  X::reads.points;
+  { X::teacher_pass } -> std::convertible_to<bool>;
+  { X::describe() } -> std::convertible_to<std::string>;
+  requires std::default_initializable<typename X::Options>;
+  o.validate();
+  o.for_each([](const auto&, const auto&) {});
 };
 
 /// A head: the sizes of a projection head.

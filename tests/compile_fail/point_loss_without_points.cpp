@@ -1,4 +1,4 @@
-// expect: the loss has a point level but the token scheme has no point features
+// expect: the loss reads points but the token scheme has no point features
 #include <dssl/backend/reference.hpp>
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/training_step.hpp>

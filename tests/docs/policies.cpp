@@ -86,10 +86,14 @@ class WholeImage {
 // [views end]
 
 // [loss]
-struct PointsAlone {
-  static constexpr bool image = false;  // compare class tokens?
-  static constexpr bool point = true;   // compare points?
-};
+using MostlyPoints = dssl::WeightedSum<dssl::ImageLevel, dssl::PointLevel>;
+
+inline dssl::TrainerOptionsOf<dssl::DenseDino::with_loss<MostlyPoints>> mostly_points() {
+  MostlyPoints::Options loss;
+  loss.of<dssl::ImageLevel>().weight = 0.2;
+  loss.of<dssl::PointLevel>().options.student_temperature = 0.2;
+  return {.epochs = 2, .batch = 4, .loss = loss};
+}
 // [loss end]
 
 // [head]
@@ -151,7 +155,7 @@ using Mine = dssl::DenseDino                  // backbone, tokens, views, points
     ::with_backbone<MyBackbone>               // any of them exchanged,
     ::with_tokens<ReferencesThatSeeTheClass>  // in any order
     ::with_views<WholeImage>::with_points<JitteredGrid>::with_head<SmallHead>;
-using MineWithoutClassTokens = Mine::with_loss<PointsAlone>;
+using MineWithoutClassTokens = Mine::with_loss<dssl::PointLoss>;
 // [recipe end]
 
 static_assert(dssl::PointSampler<CentrePoint>);

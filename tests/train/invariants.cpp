@@ -12,6 +12,7 @@
 
 #include "catch.hpp"
 #include "thrown.hpp"
+#include "train/figures.hpp"
 #include "train/instances.hpp"
 #include "train/tiny_model.hpp"
 
@@ -83,8 +84,8 @@ void check_accumulation() {
   draw(halves);
   for (Index i = 0; i < 2; ++i) {
     INFO("update " << i);
-    const auto image_centre = copy_of(halves.image_centre());
-    const auto point_centre = copy_of(halves.point_centre());
+    const auto image_centre = copy_of(halves.term_state("center"));
+    const auto point_centre = copy_of(halves.term_state("ref_center"));
     StepReport report;
     StepReport half_report;
     whole.begin();
@@ -92,17 +93,19 @@ void check_accumulation() {
     whole.forward_backward(report, test::drawn_batch(whole_options.shape, 5, 4 * i), 0.2);
     for (Index half = 0; half < 2; ++half) {
       halves.forward_backward(half_report, test::drawn_batch(half_options.shape, 5, 4 * i + 2 * half), 0.2);
-      CHECK(copy_of(halves.image_centre()) == image_centre);
-      CHECK(copy_of(halves.point_centre()) == point_centre);
+      CHECK(copy_of(halves.term_state("center")) == image_centre);
+      CHECK(copy_of(halves.term_state("ref_center")) == point_centre);
     }
     const auto gradients = copy_of(whole.gradients());
     CHECK(std::any_of(gradients.begin(), gradients.end(), [](double g) { return std::abs(g) > 1e-3; }));
     CHECK(largest_difference(gradients, copy_of(halves.gradients())) < 1e-10);
     CHECK(half_report.loss == Approx(report.loss).epsilon(1e-10));
-    CHECK(half_report.image.loss == Approx(report.image.loss).epsilon(1e-10));
-    CHECK(half_report.point.loss == Approx(report.point.loss).epsilon(1e-10));
-    CHECK(half_report.image.teacher_entropy == Approx(report.image.teacher_entropy).epsilon(1e-10));
-    CHECK(half_report.point.divergence == Approx(report.point.divergence).epsilon(1e-10));
+    CHECK(test::loss_of(half_report, "image") == Approx(test::loss_of(report, "image")).epsilon(1e-10));
+    CHECK(test::loss_of(half_report, "point") == Approx(test::loss_of(report, "point")).epsilon(1e-10));
+    for (const TermReport& term : report.each_term()) {
+      CHECK(half_report.term(term.name).teacher_entropy == Approx(term.teacher_entropy).epsilon(1e-10));
+      CHECK(half_report.term(term.name).divergence == Approx(term.divergence).epsilon(1e-10));
+    }
 
     const UpdateNumbers numbers{.optimiser = {.learning_rate = 0.1, .weight_decay = 0.04, .step = i},
                                 .teacher_momentum = 0.9};
@@ -111,9 +114,9 @@ void check_accumulation() {
     CHECK(half_report.gradient_norm == Approx(report.gradient_norm).epsilon(1e-10));
     CHECK(largest_difference(copy_of(whole.student()), copy_of(halves.student())) < 1e-10);
     CHECK(largest_difference(copy_of(whole.teacher()), copy_of(halves.teacher())) < 1e-10);
-    CHECK(largest_difference(copy_of(whole.image_centre()), copy_of(halves.image_centre())) < 1e-10);
-    CHECK(largest_difference(copy_of(whole.point_centre()), copy_of(halves.point_centre())) < 1e-10);
-    const bool moved = copy_of(halves.image_centre()) != image_centre || copy_of(halves.point_centre()) != point_centre;
+    CHECK(largest_difference(copy_of(whole.term_state("center")), copy_of(halves.term_state("center"))) < 1e-10);
+    CHECK(largest_difference(copy_of(whole.term_state("ref_center")), copy_of(halves.term_state("ref_center"))) < 1e-10);
+    const bool moved = copy_of(halves.term_state("center")) != image_centre || copy_of(halves.term_state("ref_center")) != point_centre;
     CHECK(moved);
   }
 }
@@ -141,7 +144,7 @@ std::vector<float> after_three_steps(int threads, OptimiserKind kind, bool recom
     bits.push_back(static_cast<float>(report.loss));
     bits.push_back(static_cast<float>(report.gradient_norm));
   }
-  for (const auto part : {step.student(), step.teacher(), step.image_centre(), step.point_centre()}) {
+  for (const auto part : {step.student(), step.teacher(), step.term_state("center"), step.term_state("ref_center")}) {
     bits.insert(bits.end(), part.flat().begin(), part.flat().end());
   }
   CHECK(std::all_of(bits.begin(), bits.end(), [](float v) { return std::isfinite(v); }));
@@ -173,7 +176,7 @@ void check_not_finite(const B& backend, const std::string& what, const Damage& d
   damage(step, batch);
   const auto bits = [&] {
     std::vector<std::uint64_t> all;
-    for (const auto part : {step.student(), step.teacher(), step.image_centre(), step.point_centre()}) {
+    for (const auto part : {step.student(), step.teacher(), step.term_state("center"), step.term_state("ref_center")}) {
       for (const auto value : part.flat()) {
         // Bits, since a NaN is not equal to itself.
         all.push_back(std::bit_cast<std::uint64_t>(static_cast<double>(value)));
@@ -335,8 +338,8 @@ TEST_CASE("a step that begins anew knows nothing of a pass that was given up") {
   }
   CHECK(copy_of(step.student()) == copy_of(other.student()));
   CHECK(copy_of(step.teacher()) == copy_of(other.teacher()));
-  CHECK(copy_of(step.image_centre()) == copy_of(other.image_centre()));
-  CHECK(copy_of(step.point_centre()) == copy_of(other.point_centre()));
+  CHECK(copy_of(step.term_state("center")) == copy_of(other.term_state("center")));
+  CHECK(copy_of(step.term_state("ref_center")) == copy_of(other.term_state("ref_center")));
 }
 
 TEST_CASE("a batch of another shape is refused") {

@@ -81,19 +81,21 @@ void check_with(const B& backend, const SafetensorsFile& file, const test::Fixtu
   const auto expected = file.read<double>("loss");
   double image = 0;
   double point = 0;
-  if constexpr (Loss::image) {
+  if constexpr (has_term<Loss, ImageLevel>) {
     image = check_level(backend, file, image_pairs(views, batch, options.image_all_views), "class", "center",
-                        image_weight<Loss>(options), temperature, options);
+                        Loss::template weight<ImageLevel>(options), temperature, options);
   }
-  if constexpr (Loss::point) {
+  if constexpr (has_term<Loss, PointLevel>) {
     point = check_level(backend, file,
                         point_pairs(views, batch, config.get<Index>("points"), options.point_all_views), "reference",
-                        "ref_center", point_weight<Loss>(options), temperature, options);
+                        "ref_center", Loss::template weight<PointLevel>(options), temperature, options);
   }
   CHECK(image == Approx(expected[1]).epsilon(1e-5));
   CHECK(point == Approx(expected[2]).epsilon(1e-5));
-  CHECK(image_weight<Loss>(options) * image + point_weight<Loss>(options) * point ==
-        Approx(expected[0]).epsilon(1e-5));
+  double total = 0;
+  if constexpr (has_term<Loss, ImageLevel>) total += Loss::template weight<ImageLevel>(options) * image;
+  if constexpr (has_term<Loss, PointLevel>) total += Loss::template weight<PointLevel>(options) * point;
+  CHECK(total == Approx(expected[0]).epsilon(1e-5));
 }
 
 template <class B>

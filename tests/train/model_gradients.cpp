@@ -6,6 +6,7 @@
 
 #include "../gradient_check.hpp"
 #include "catch.hpp"
+#include "train/figures.hpp"
 #include "train/instances.hpp"
 #include "train/tiny_heads.hpp"
 #include "train/tiny_model.hpp"
@@ -35,8 +36,8 @@ void check(const LossOptions& loss_options, bool with_keep) {
   const std::vector<double> teacher = test::drawn_weights<double>(step.layout(), 2);
   std::copy(student.begin(), student.end(), step.student().data());
   std::copy(teacher.begin(), teacher.end(), step.teacher().data());
-  if (!step.image_centre().empty()) test::fill_normal(step.image_centre().flat(), 3, 0.2);
-  if (!step.point_centre().empty()) test::fill_normal(step.point_centre().flat(), 4, 0.2);
+  if (!step.term_state("center").empty()) test::fill_normal(step.term_state("center").flat(), 3, 0.2);
+  if (!step.term_state("ref_center").empty()) test::fill_normal(step.term_state("ref_center").flat(), 4, 0.2);
   const ViewBatch batch = test::drawn_batch(options.shape, 5);
   std::vector<double> keep;
   if (with_keep) {
@@ -46,8 +47,8 @@ void check(const LossOptions& loss_options, bool with_keep) {
   StepReport first;
   step.forward_backward(first, batch, 0.4, keep);
   CHECK(first.loss > 0.1);
-  CHECK((first.image.loss > 0) == Recipe::Loss::image);
-  CHECK((first.point.loss > 0) == Recipe::Loss::point);
+  CHECK((test::loss_of(first, "image") > 0) == has_term<typename Recipe::Loss, ImageLevel>);
+  CHECK((test::loss_of(first, "point") > 0) == has_term<typename Recipe::Loss, PointLevel>);
   const std::vector<double> gradients(step.gradients().flat().begin(), step.gradients().flat().end());
   // A second pass adds the same again.
   StepReport second;

@@ -9,6 +9,7 @@
 #include "../gradient_check.hpp"
 #include "backbone/vit_runner.hpp"
 #include "catch.hpp"
+#include "train/figures.hpp"
 #include "train/instances.hpp"
 #include "train/tiny_model.hpp"
 
@@ -139,8 +140,8 @@ void check(const LossOptions& loss_options) {
   std::copy(teacher_weights.begin(), teacher_weights.end(), step.teacher().data());
   const Row image_centre = test::normal_values(static_cast<std::size_t>(head.prototypes), 3, 0.1);
   const Row point_centre = test::normal_values(static_cast<std::size_t>(head.prototypes), 4, 0.1);
-  if (Recipe::Loss::image) std::copy(image_centre.begin(), image_centre.end(), step.image_centre().data());
-  if (Recipe::Loss::point) std::copy(point_centre.begin(), point_centre.end(), step.point_centre().data());
+  if (has_term<typename Recipe::Loss, ImageLevel>) std::copy(image_centre.begin(), image_centre.end(), step.term_state("center").data());
+  if (has_term<typename Recipe::Loss, PointLevel>) std::copy(point_centre.begin(), point_centre.end(), step.term_state("ref_center").data());
   const ViewBatch batch = test::drawn_batch(options.shape, 5);
 
   const Index batch_size = options.shape.batch;
@@ -170,7 +171,7 @@ void check(const LossOptions& loss_options) {
                                          std::span(batch.student_points).subspan(first, static_cast<std::size_t>(2 * points)));
       for (Index q = 0; q < 2; ++q) {
         const auto& target = taught[static_cast<std::size_t>(q)];
-        if constexpr (Recipe::Loss::image) {
+        if constexpr (has_term<typename Recipe::Loss, ImageLevel>) {
           const Row t = teacher.logits("head.", target.image);
           if (q != v && (v < 2 || options.loss.image_all_views)) {
             image += cross_entropy(t, image_centre, student.logits("head.", seen.image));
@@ -179,7 +180,7 @@ void check(const LossOptions& loss_options) {
             for (std::size_t p = 0; p < t.size(); ++p) image_mean[p] += t[p] / static_cast<double>(2 * batch_size);
           }
         }
-        if constexpr (Recipe::Loss::point) {
+        if constexpr (has_term<typename Recipe::Loss, PointLevel>) {
           for (Index k = 0; k < points; ++k) {
             const Row t = teacher.logits("ref_head.", target.points[static_cast<std::size_t>(v * points + k)]);
             if (q != v && (v < 2 || options.loss.point_all_views)) {
@@ -197,13 +198,13 @@ void check(const LossOptions& loss_options) {
   const auto pairs = [&](bool all) { return static_cast<double>(all ? 2 * views - 2 : 2) + 1e-5; };
   image /= static_cast<double>(batch_size) * pairs(options.loss.image_all_views);
   point /= static_cast<double>(batch_size * points) * pairs(options.loss.point_all_views);
-  const double alpha = !Recipe::Loss::point ? 1.0 : Recipe::Loss::image ? options.loss.alpha : 0.0;
+  const double alpha = !has_term<typename Recipe::Loss, PointLevel> ? 1.0 : has_term<typename Recipe::Loss, ImageLevel> ? options.loss.alpha : 0.0;
 
   StepReport report;
   step.begin();
   step.forward_backward(report, batch, teacher_temperature);
-  CHECK(report.image.loss == Approx(image).epsilon(1e-11));
-  CHECK(report.point.loss == Approx(point).epsilon(1e-11));
+  CHECK(test::loss_of(report, "image") == Approx(image).epsilon(1e-11));
+  CHECK(test::loss_of(report, "point") == Approx(point).epsilon(1e-11));
   CHECK(report.loss == Approx(alpha * image + (1 - alpha) * point).epsilon(1e-11));
 
   step.update(report, {.optimiser = {.learning_rate = 0.01}, .teacher_momentum = 0.9});
@@ -212,8 +213,8 @@ void check(const LossOptions& loss_options) {
       CHECK(centre(static_cast<Index>(p)) == Approx(0.9 * before[p] + 0.1 * mean[p]).epsilon(1e-11));
     }
   };
-  if (Recipe::Loss::image) check_centre(step.image_centre(), image_centre, image_mean);
-  if (Recipe::Loss::point) check_centre(step.point_centre(), point_centre, point_mean);
+  if (has_term<typename Recipe::Loss, ImageLevel>) check_centre(step.term_state("center"), image_centre, image_mean);
+  if (has_term<typename Recipe::Loss, PointLevel>) check_centre(step.term_state("ref_center"), point_centre, point_mean);
 }
 
 template <class Tokens, class Loss>

@@ -14,6 +14,7 @@
 
 #include "catch.hpp"
 #include "noise_images.hpp"
+#include "train/figures.hpp"
 #include "train/instances.hpp"
 #include "train/tiny_run.hpp"
 
@@ -191,8 +192,9 @@ TEST_CASE("reports hold what was asked for") {
   CHECK(reports[1].learning_rate == Approx(0.05 * 4 / 256));
   CHECK(reports[5].images == 24);
   for (const StepReport& r : reports) {
-    CHECK(r.loss == Approx(0.5 * r.image.loss + 0.5 * r.point.loss));
-    for (const LevelReport& level : {r.image, r.point}) {
+    CHECK(r.loss == Approx(0.5 * test::loss_of(r, "image") + 0.5 * test::loss_of(r, "point")));
+    REQUIRE(r.each_term().size() == 2);
+    for (const TermReport& level : r.each_term()) {
       CHECK(level.divergence == Approx(level.loss - level.teacher_entropy).margin(1e-9));
       CHECK(level.divergence > -1e-3);
       CHECK(level.teacher_entropy > 0);

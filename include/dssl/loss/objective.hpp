@@ -1,14 +1,148 @@
-// The objective: self-distillation at the image level, at the point level, or both.
-// Tests: tests/train/loss_parity.cpp.
+// Objectives: sums of terms, and the three published ones.
+// Tests: tests/loss/objective.cpp, tests/train/loss_parity.cpp.
 #pragma once
 
-#include <concepts>
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <type_traits>
 
+#include <dssl/concepts.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/loss/prototype_level.hpp>
+#include <dssl/loss/term.hpp>
 
 namespace dssl {
 
-/// Numbers of the objective; defaults are the published ones.
+/// Types, in order.
+template <class... Ts>
+struct TypeList {
+  static constexpr std::size_t size = sizeof...(Ts);
+};
+
+/// What is known of the terms of an objective at compile time.
+template <class... Ts>
+struct TermList {
+  using Terms = TypeList<Ts...>;
+
+  /// What any of them reads of either network.
+  static constexpr FeatureKinds reads = (Ts::reads.student | ...) | (Ts::reads.teacher | ...);
+  /// Whether a second set of weights follows the student.
+  static constexpr bool teacher_weights = (Ts::Teacher::weights || ...);
+  /// Whether the global views go through a teacher.
+  static constexpr bool teacher_pass = (Ts::Teacher::pass || ...);
+  /// The least that must be there at once for all of them.
+  static constexpr Whole whole = std::max({Ts::whole...});
+
+  template <class Term>
+  static constexpr bool has = (std::is_same_v<Term, Ts> || ...);
+  /// Kinds that terms before this one put gradients to.
+  template <class Term>
+  static constexpr FeatureKinds read_before = [] {
+    FeatureKinds out;
+    bool before = true;
+    ((before = before && !std::is_same_v<Term, Ts>, out = before ? out | Ts::reads.student : out), ...);
+    return out;
+  }();
+  /// Whether no term after this one reads points.
+  template <class Term>
+  static constexpr bool last_of_points = [] {
+    bool last = false;
+    ((last = Ts::reads.student.points ? std::is_same_v<Term, Ts> : last), ...);
+    return last;
+  }();
+};
+
+/// Whether no two terms go by one name.
+template <class... Ts>
+inline constexpr bool names_differ = [] {
+  const std::array<std::string_view, sizeof...(Ts)> names{Ts::name...};
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (names[i] == names[j]) return false;
+    }
+  }
+  return true;
+}();
+
+/// Whether an objective has a term.
+template <class Loss, class Term>
+inline constexpr bool has_term = Loss::template has<Term>;
+
+/// A term of a sum: its weight and its own numbers.
+template <class Term>
+struct Slot {
+  double weight = 1;
+  typename Term::Options options{};
+};
+
+/// Options of a sum: `options.loss.of<KoLeo>().weight = 0.1`.
+template <class... Ts>
+struct TermOptions : Slot<Ts>... {
+  template <class Term>
+  [[nodiscard]] constexpr Slot<Term>& of() {
+    return *this;
+  }
+  template <class Term>
+  [[nodiscard]] constexpr const Slot<Term>& of() const {
+    return *this;
+  }
+
+  /// Throws `OptionError` naming the first field that has an impossible value.
+  void validate() const { (x_validate<Ts>(), ...); }
+  /// Calls `f(name, value)` for each number of each term, in order.
+  template <class F>
+  void for_each(F&& f) const {
+    (x_for_each<Ts>(f), ...);
+  }
+
+ private:
+  template <class Term>
+  void x_validate() const {
+    const std::string prefix = join("loss.", Term::name, ".");
+    if (!(of<Term>().weight >= 0)) throw OptionError(prefix + "weight", of<Term>().weight, "at least 0");
+    of<Term>().options.validate(prefix);
+  }
+  template <class Term, class F>
+  void x_for_each(F& f) const {
+    const std::string prefix = join("loss.", Term::name, ".");
+    f(prefix + "weight", of<Term>().weight);
+    of<Term>().options.for_each(prefix, f);
+  }
+};
+
+/// A sum of terms, each with a weight: total = sum weight_t loss_t. Their gradients add up in the order of the terms, so
+/// the bits do not depend on threads.
+template <class... Ts>
+struct WeightedSum : TermList<Ts...> {
+  static_assert(sizeof...(Ts) > 0, "WeightedSum: a sum of no terms trains nothing");
+  static_assert((LossTerm<Ts> && ...), "WeightedSum: not a term, see LossTerm in dssl/concepts.hpp");
+  static_assert(names_differ<Ts...>, "WeightedSum: two terms of one name; each is told by its name in reports and checkpoints");
+
+  using Options = TermOptions<Ts...>;
+  /// The same with further terms.
+  template <class... More>
+  using plus = WeightedSum<Ts..., More...>;
+
+  template <class Term>
+  [[nodiscard]] static constexpr double weight(const Options& options) {
+    return options.template of<Term>().weight;
+  }
+  template <class Term>
+  [[nodiscard]] static constexpr const typename Term::Options& options_of(const Options& options) {
+    return options.template of<Term>().options;
+  }
+  /// In words, for checkpoints.
+  [[nodiscard]] static std::string describe() {
+    std::string out;
+    ((out += join(out.empty() ? "" : " + ", Ts::name)), ...);
+    return out;
+  }
+};
+
+/// Numbers of the published objectives; defaults are the published ones.
 struct LossOptions {
   double alpha = 0.5;                ///< weight of the image level where both levels are on
   double student_temperature = 0.1;
@@ -19,39 +153,46 @@ struct LossOptions {
   /// Throws `OptionError` naming the first field that has an impossible value.
   void validate() const {
     if (!(alpha >= 0 && alpha <= 1)) throw OptionError("loss.alpha", alpha, "0 to 1");
-    if (!(student_temperature > 0)) throw OptionError("loss.student_temperature", student_temperature, "above 0");
-    if (!(centre_momentum >= 0 && centre_momentum < 1)) {
-      throw OptionError("loss.centre_momentum", centre_momentum, "at least 0 and below 1");
-    }
+    LevelOptions{student_temperature, centre_momentum, image_all_views}.validate("loss.");
+  }
+  /// Calls `f(name, value)` for each.
+  template <class F>
+  void for_each(F&& f) const {
+    f("loss.alpha", alpha);
+    f("loss.student_temperature", student_temperature);
+    f("loss.centre_momentum", centre_momentum);
+    f("loss.image_all_views", image_all_views);
+    f("loss.point_all_views", point_all_views);
+  }
+};
+
+/// One or both published levels: total = alpha image + (1 - alpha) point where there are both. Numbers that both have
+/// are said once, in `LossOptions`.
+template <class... Levels>
+struct PublishedLoss : TermList<Levels...> {
+  using Options = LossOptions;
+
+  template <class Level>
+  [[nodiscard]] static constexpr double weight(const LossOptions& options) {
+    if constexpr (sizeof...(Levels) == 1) return 1.0;
+    return std::is_same_v<Level, ImageLevel> ? options.alpha : 1.0 - options.alpha;
+  }
+  template <class Level>
+  [[nodiscard]] static constexpr LevelOptions options_of(const LossOptions& options) {
+    return {options.student_temperature, options.centre_momentum,
+            std::is_same_v<Level, ImageLevel> ? options.image_all_views : options.point_all_views};
+  }
+  [[nodiscard]] static std::string describe() {
+    return join("image ", (std::is_same_v<Levels, ImageLevel> || ...), ", point ",
+                (std::is_same_v<Levels, PointLevel> || ...));
   }
 };
 
 /// Image and point level: total = alpha image + (1 - alpha) point.
-struct ImageAndPointLoss {
-  static constexpr bool image = true;
-  static constexpr bool point = true;
-};
-
+struct ImageAndPointLoss : PublishedLoss<ImageLevel, PointLevel> {};
 /// Class tokens only: total = image.
-struct ImageLoss {
-  static constexpr bool image = true;
-  static constexpr bool point = false;
-};
-
+struct ImageLoss : PublishedLoss<ImageLevel> {};
 /// Points only: total = point.
-struct PointLoss {
-  static constexpr bool image = false;
-  static constexpr bool point = true;
-};
-
-/// Weights of the two levels in the total.
-template <class L>
-[[nodiscard]] constexpr double image_weight(const LossOptions& options) {
-  return !L::image ? 0.0 : L::point ? options.alpha : 1.0;
-}
-template <class L>
-[[nodiscard]] constexpr double point_weight(const LossOptions& options) {
-  return !L::point ? 0.0 : L::image ? 1.0 - options.alpha : 1.0;
-}
+struct PointLoss : PublishedLoss<PointLevel> {};
 
 }  // namespace dssl

@@ -107,7 +107,8 @@ class OptimiserState {
   /// teacher = momentum teacher + (1 - momentum) weights.
   ///
   /// Clipping acts on each tensor. During the first `frozen_steps` updates prototypes are skipped whole: no
-  /// decay, no moments; their AdamW bias correction counts from their own first update. The teacher follows all tensors.
+  /// decay, no moments; their AdamW bias correction counts from their own first update. The teacher follows all tensors;
+  /// an empty one is none.
   /// Cost: one pass over weights, moments, gradients and teacher where the backend can (AdamW: 36 bytes a parameter
   /// in float), else another pass for the teacher (40 bytes).
   /// Test: fixtures `training_*`.
@@ -115,6 +116,7 @@ class OptimiserState {
   void update(const B& backend, VectorView<T> weights, VectorView<T> teacher, VectorView<const T> gradients,
               const OptimiserOptions& options, const UpdateStep& now, double momentum) const {
     const auto segments = now.step < now.frozen_steps ? x_frozen_segments : x_segments;
+    if (teacher.empty()) return x_step(backend, weights, gradients, segments, options, now);
     if constexpr (FusedUpdate<B>) {
       x_step(backend, weights, gradients, segments, options, now, teacher, momentum);
     } else {

@@ -77,7 +77,8 @@ template <class Recipe>
               b.heads, ", MLP ratio ", b.mlp_ratio, ", channels ", b.channels, "; tokens: ", features, ", relation ",
               relation, ", learned ", Tokens::reference.learned, ", detached ", Tokens::reference.detached,
               "; points: ", detail::policy_name<typename Recipe::Points>(), " ", points,
-              "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: image ", Recipe::Loss::image, ", point ", Recipe::Loss::point,
+              "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: ",
+              Recipe::Loss::describe(),
               "; head: layers ", h.layers, ", hidden ", h.hidden, ", bottleneck ", h.bottleneck, ", prototypes ",
               h.prototypes, ", learned norm ", h.learned_norm,
               // Said only where there is one: runs from before there could be are resumed as they were.
@@ -113,7 +114,7 @@ namespace detail {
 /// Throws `NonFiniteError` naming the first tensor that holds what is not finite, `FileError` naming the path; the file
 /// that was there before stays then.
 template <class Kind, Backend B>
-void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& step, const TrainerOptions& options,
+void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& step, const BasicTrainerOptions<typename Kind::Loss::Options>& options,
                      const RunPosition& position, std::string_view recipe) {
   using T = typename B::Scalar;
   SafetensorsWriter writer;
@@ -145,7 +146,7 @@ void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& 
 /// not finite) or that the file is damaged; the step is unchanged then. `extends`: the checkpoint's run may have fewer epochs.
 template <class Kind, Backend B>
 [[nodiscard]] RunPosition load_checkpoint(const BasicTrainingStep<Kind, B>& step, const std::string& path,
-                                          const TrainerOptions& options, std::string_view recipe, bool extends = false) {
+                                          const BasicTrainerOptions<typename Kind::Loss::Options>& options, std::string_view recipe, bool extends = false) {
   using T = typename B::Scalar;
   const auto file = SafetensorsFile::open(path);
   const auto text = [&](const std::string& key) {

@@ -29,19 +29,13 @@ template <class Step>
 [[nodiscard]] auto flat_states(const Step& step) {
   using Named = std::pair<std::string_view, VectorView<typename Step::T>>;
   return std::array<Named, 4>{{{"student.", step.student()},
-                               {"teacher.", step.teacher()},
+                               {"teacher.", step.teacher().data() == step.student().data() ? VectorView<typename Step::T>{} : step.teacher()},
                                {"optimiser.first.", step.optimiser_state().first()},
                                {"optimiser.second.", step.optimiser_state().second()}}};
 }
 
-/// The centres of a step's levels, under their names in a checkpoint.
-template <class Step>
-[[nodiscard]] auto centre_states(const Step& step) {
-  using Named = std::pair<std::string_view, VectorView<typename Step::T>>;
-  return std::array<Named, 2>{{{"center", step.image_centre()}, {"ref_center", step.point_centre()}}};
-}
-
-/// Calls `f(name, view, shape)` for every lasting tensor of a step: flat buffers by parameter, then the centres.
+/// Calls `f(name, view, shape)` for every lasting tensor of a step: flat buffers by parameter, then what the loss's terms
+/// keep, as centres.
 template <class Step, class F>
 void for_each_state(const Step& step, F&& f) {
   using T = typename Step::T;
@@ -51,9 +45,9 @@ void for_each_state(const Step& step, F&& f) {
       f(join(prefix, spec.name.view()), VectorView<T>(buffer.data() + spec.offset, spec.size), spec.shape());
     }
   }
-  for (const auto& [name, centre] : centre_states(step)) {
-    if (!centre.empty()) f(std::string(name), centre, std::vector<Index>{centre.size()});
-  }
+  step.for_each_term_state([&](std::string_view name, VectorView<T> state, const std::vector<Index>& shape) {
+    f(std::string(name), state, shape);
+  });
 }
 
 }  // namespace detail
@@ -85,10 +79,11 @@ template <class Step>
       return join(prefix, spec.name.view());
     }
   }
-  for (const auto& [name, centre] : detail::centre_states(step)) {
-    if (!centre.empty() && !finite(centre.data(), centre.size())) return std::string(name);
-  }
-  return {};
+  std::string unsound;
+  step.for_each_term_state([&](std::string_view name, VectorView<T> state, const std::vector<Index>&) {
+    if (unsound.empty() && !finite(state.data(), state.size())) unsound = name;
+  });
+  return unsound;
 }
 
 }  // namespace dssl

@@ -2,8 +2,10 @@
 // Tests: tests/train/model_gradients.cpp.
 #pragma once
 
-#include <optional>
+#include <tuple>
+#include <type_traits>
 
+#include <dssl/loss/objective.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/tokens/schemes.hpp>
@@ -63,31 +65,76 @@ template <class Recipe>
       channels, prototypes);
 }
 
-/// The layout of a network's parameters: backbone, then the head of the class token and that of the points (named
-/// after `head` and `ref_head`), each only where the loss has its level. Can be computed at compile time.
+namespace detail {
+
+template <class List, class T>
+struct ParametersOfTerms;
+template <class... Terms, class T>
+struct ParametersOfTerms<TypeList<Terms...>, T> {
+  using type = std::tuple<TermParameters<Terms, T>...>;
+
+  /// Heads first, then what is the student's alone, each in the order of the terms.
+  static type bind(ParameterCursor<T>& next, const HeadConfig& head) {
+    type out;
+    const auto bind_head = [&]<class Term>(TermParameters<Term, T>& p) {
+      if constexpr (requires { Term::template bind<T>(next, head); }) p.head = Term::template bind<T>(next, head);
+    };
+    const auto bind_predictor = [&]<class Term>(TermParameters<Term, T>& p) {
+      if constexpr (requires { Term::template bind_student<T>(next, head); }) {
+        p.predictor = Term::template bind_student<T>(next, head);
+      }
+    };
+    (bind_head(std::get<TermParameters<Terms, T>>(out)), ...);
+    (bind_predictor(std::get<TermParameters<Terms, T>>(out)), ...);
+    return out;
+  }
+
+  static constexpr void add(ParameterLayout& layout, const HeadConfig& head, Index width) {
+    const auto add_head = [&]<class Term>(std::type_identity<Term>) {
+      if constexpr (requires { Term::add_parameters(layout, head, width); }) Term::add_parameters(layout, head, width);
+    };
+    const auto add_predictor = [&]<class Term>(std::type_identity<Term>) {
+      if constexpr (requires { Term::add_student_parameters(layout, head, width); }) {
+        Term::add_student_parameters(layout, head, width);
+      }
+    };
+    (add_head(std::type_identity<Terms>{}), ...);
+    (add_predictor(std::type_identity<Terms>{}), ...);
+  }
+};
+
+}  // namespace detail
+
+/// The layout of a network's parameters: backbone, then the heads of the loss's terms in their order (`head`, `ref_head`
+/// of the published levels), then what of them only the student has, as predictors. Can be computed at compile time.
 template <class Kind>
 [[nodiscard]] constexpr ParameterLayout network_layout(const NetworkConfig<typename Kind::Backbone::Config>& config) {
   ParameterLayout layout;
   Kind::Backbone::add_parameters(layout, config.backbone, Kind::Tokens::reference.learned, "backbone.");
-  if constexpr (Kind::Loss::image) add_head_parameters(layout, config.head, config.backbone.width, "head.");
-  if constexpr (Kind::Loss::point) add_head_parameters(layout, config.head, config.backbone.width, "ref_head.");
+  detail::ParametersOfTerms<typename Kind::Loss::Terms, float>::add(layout, config.head, config.backbone.width);
   return layout;
 }
 
 /// Views of a network's parameters (or gradients) in a flat buffer.
 template <class Kind, class T>
 struct NetworkParameters {
+  using Terms = detail::ParametersOfTerms<typename Kind::Loss::Terms, T>;
+
   typename Kind::Backbone::template Parameters<T> backbone;
-  HeadParameters<T> head;            // empty without an image level
-  HeadParameters<T> reference_head;  // empty without a point level
+  typename Terms::type terms;
+
+  /// Those of a term.
+  template <class Term>
+  [[nodiscard]] const TermParameters<Term, T>& of() const {
+    return std::get<TermParameters<Term, T>>(terms);
+  }
 
   static NetworkParameters bind(const ParameterLayout& layout, T* base, const NetworkConfig<typename Kind::Backbone::Config>& config) {
     ParameterCursor<T> next(layout, base);
     NetworkParameters p;
     p.backbone = Kind::Backbone::template Parameters<T>::bind(next, config.backbone,
                                                                 Kind::Tokens::reference.learned);
-    if constexpr (Kind::Loss::image) p.head = HeadParameters<T>::bind(next, config.head);
-    if constexpr (Kind::Loss::point) p.reference_head = HeadParameters<T>::bind(next, config.head);
+    p.terms = Terms::bind(next, config.head);
     return p;
   }
 };

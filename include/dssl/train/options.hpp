@@ -6,6 +6,7 @@
 #include <ios>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
@@ -28,8 +29,9 @@ struct TeacherOptions {
 /// Where views are made of images: on the host by the loader's threads, or by the step's backend, where it can.
 enum class ViewsOn : std::uint8_t { host, device };
 
-/// Everything a `Trainer` can be told at run time.
-struct TrainerOptions {
+/// Everything a `Trainer` can be told at run time. `LossNumbers`: the options of the recipe's loss.
+template <class LossNumbers>
+struct BasicTrainerOptions {
   Index epochs = 100;
   Index batch = 64;               ///< images a forward pass
   Index accumulate = 1;           ///< forward passes an update; gradients and centres average over all of them
@@ -41,7 +43,7 @@ struct TrainerOptions {
   bool stream_views = false;      ///< the student's views one after the other: activations of one view are in memory
   OptimiserOptions optimiser{};
   TeacherOptions teacher{};
-  LossOptions loss{};
+  LossNumbers loss{};
   MultiCropOptions views{};
   ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md)
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
@@ -54,12 +56,25 @@ struct TrainerOptions {
   /// Images an update takes.
   [[nodiscard]] Index update_images() const { return batch * accumulate; }
 
+  /// The same with the numbers of another loss.
+  template <class Other>
+  [[nodiscard]] BasicTrainerOptions<Other> with_loss(Other numbers) const {
+    return {epochs,   batch,     accumulate,           seed,       channels,     prototypes, stochastic_depth,
+            recompute, stream_views, optimiser, teacher, std::move(numbers), views, views_on, prefetch,
+            loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience};
+  }
+
   /// Throws `OptionError` naming the first field that has an impossible value.
   void validate() const;
 };
+/// Those of the published recipes.
+using TrainerOptions = BasicTrainerOptions<LossOptions>;
+/// Those of a recipe.
+template <class Recipe>
+using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options>;
 
-#if defined(DSSL_WITH_DEFINITIONS)
-DSSL_INLINE void TrainerOptions::validate() const {
+template <class LossNumbers>
+void BasicTrainerOptions<LossNumbers>::validate() const {
   const auto at_least = [](std::string_view name, auto value, auto least) {
     if (!(value >= least)) throw OptionError(name, value, join("at least ", least));
   };
@@ -91,10 +106,10 @@ DSSL_INLINE void TrainerOptions::validate() const {
   at_least("checkpoint_steps", checkpoint_steps, Index{0});
   at_least("collapse_patience", collapse_patience, Index{1});
 }
-#endif
 
 /// Throws `DataError` where so many images do not make one update. Sooner than the network is laid out, if one likes.
-inline void require_update(const TrainerOptions& options, Index images) {
+template <class LossNumbers>
+void require_update(const BasicTrainerOptions<LossNumbers>& options, Index images) {
   if (options.batch <= images && options.accumulate <= images / options.batch) return;
   throw DataError(join("the data has ", images, " images, but an update takes batch * accumulate = ", options.batch,
                        " * ", options.accumulate, "; use a smaller batch"));
@@ -104,8 +119,8 @@ inline void require_update(const TrainerOptions& options, Index images) {
 ///
 /// Options that only decide how it is carried out (threads, prefetch, where views are made, which activations are in
 /// memory, files) are left out: a run may be resumed with others.
-template <class F>
-void for_each_option(const TrainerOptions& o, F&& f) {
+template <class LossNumbers, class F>
+void for_each_option(const BasicTrainerOptions<LossNumbers>& o, F&& f) {
   f("epochs", o.epochs);
   f("batch", o.batch);
   f("accumulate", o.accumulate);
@@ -129,11 +144,7 @@ void for_each_option(const TrainerOptions& o, F&& f) {
   f("teacher.temperature", o.teacher.temperature);
   f("teacher.warmup_temperature", o.teacher.warmup_temperature);
   f("teacher.warmup_temperature_epochs", o.teacher.warmup_temperature_epochs);
-  f("loss.alpha", o.loss.alpha);
-  f("loss.student_temperature", o.loss.student_temperature);
-  f("loss.centre_momentum", o.loss.centre_momentum);
-  f("loss.image_all_views", o.loss.image_all_views);
-  f("loss.point_all_views", o.loss.point_all_views);
+  o.loss.for_each(f);
   f("views.locals", o.views.locals);
   f("views.global_size.height", o.views.global_size.height);
   f("views.global_size.width", o.views.global_size.width);

@@ -28,7 +28,7 @@ struct Recipe {
   static_assert(TokenScheme<TokensT>, "with_tokens: not a token scheme, see TokenScheme in dssl/concepts.hpp");
   static_assert(ViewGenerator<ViewsT>, "with_views: not a view generator, see ViewGenerator in dssl/concepts.hpp");
   static_assert(PointSampler<PointsT>, "with_points: not a point sampler, see PointSampler in dssl/concepts.hpp");
-  static_assert(LossPolicy<LossT>, "with_loss: not a loss, see LossPolicy in dssl/concepts.hpp");
+  static_assert(Objective<LossT>, "with_loss: not an objective, see Objective in dssl/concepts.hpp; a term alone is WeightedSum<Term>");
   static_assert(HeadPolicy<HeadT>, "with_head: not a head, see HeadPolicy in dssl/concepts.hpp");
 
   using Backbone = BackboneT;

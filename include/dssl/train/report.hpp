@@ -1,21 +1,23 @@
 // What a training step tells: loss terms, signs of collapse, speed; and how a run ended.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <limits>
+#include <span>
 #include <string>
+#include <string_view>
 
+#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/loss/term.hpp>
 
 namespace dssl {
 
-/// Figures of one level (image or point) in one step. Entropies and losses in nats.
-struct LevelReport {
-  double loss = 0;             ///< cross-entropy, averaged as the objective says
-  double teacher_entropy = 0;  ///< mean entropy of the teacher's rows that the loss reads
-  double divergence = 0;       ///< mean KL(teacher, student): cross-entropy less entropy
-  double centre_norm = 0;      ///< Euclidean norm of the centre
-};
+/// Terms that an objective may have.
+inline constexpr std::size_t most_terms = 8;
 
 /// Signs that training is not learning.
 enum class Collapse {
@@ -32,8 +34,8 @@ struct StepReport {
   Index steps = 0;         ///< steps of the whole run
   Index images = 0;        ///< images seen since the run began
   double loss = 0;
-  LevelReport image{};
-  LevelReport point{};
+  std::array<TermReport, most_terms> terms{};  ///< the first `term_count`, in the order of the objective
+  std::size_t term_count = 0;
   double gradient_norm = 0;   ///< over all parameters, before clipping
   double feature_spread = 0;  ///< mean standard deviation of the unit class features; 1/sqrt(D) when spread evenly
   double learning_rate = 0;
@@ -47,6 +49,21 @@ struct StepReport {
   Index unreadable = 0;           ///< images skipped so far
   Collapse collapse = Collapse::none;
   std::string advice{};  ///< what a collapse means and what to try; empty when there is none
+
+  /// The terms that there are.
+  [[nodiscard]] std::span<const TermReport> each_term() const { return std::span(terms).first(term_count); }
+  /// A term by its name, or null.
+  [[nodiscard]] const TermReport* find(std::string_view name) const {
+    const auto all = each_term();
+    const auto found = std::ranges::find(all, name, &TermReport::name);
+    return found == all.end() ? nullptr : &*found;
+  }
+  /// A term by its name. Throws `Error` where the objective has none of that name.
+  [[nodiscard]] const TermReport& term(std::string_view name) const {
+    const TermReport* const found = find(name);
+    if (found == nullptr) throw Error(join("the objective has no term '", name, "'"));
+    return *found;
+  }
 };
 
 /// How a run ended.
@@ -84,12 +101,14 @@ template <class T>
   return spread / static_cast<double>(x.cols());
 }
 
-/// Whether the figures of a level with P prototypes show a collapse.
+/// Whether the figures of a term with P prototypes show a collapse. One without prototypes never does: see
+/// `feature_spread`.
 ///
 /// Uniform: the loss lies within 0.1 % of ln P and so does the teacher's entropy. Peaked: the teacher's entropy is
 /// below 0.1 % of ln P and the loss below 1 % of it (a confident teacher that the student cannot yet follow is no
 /// collapse).
-[[nodiscard]] inline Collapse collapse_of(const LevelReport& level, Index prototypes) {
+[[nodiscard]] inline Collapse collapse_of(const TermReport& level, Index prototypes) {
+  if (!std::isfinite(level.teacher_entropy)) return Collapse::none;
   const double flat = std::log(static_cast<double>(prototypes));
   if (level.teacher_entropy > 0.999 * flat && std::abs(level.loss - flat) < 0.001 * flat) return Collapse::uniform;
   if (level.teacher_entropy < 0.001 * flat && level.loss < 0.01 * flat) return Collapse::peaked;

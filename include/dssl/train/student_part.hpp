@@ -5,15 +5,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/objective.hpp>
+#include <dssl/loss/term.hpp>
 #include <dssl/nn/stochastic_depth.hpp>
-#include <dssl/train/level.hpp>
 #include <dssl/train/network.hpp>
+#include <dssl/train/term_runs.hpp>
 #include <dssl/train/view_batch.hpp>
 #include <dssl/train/view_pass.hpp>
 
@@ -26,29 +28,22 @@ struct BoundNetworks {
   NetworkParameters<Kind, T> gradients;
 };
 
-/// The levels of a recipe's loss; the one it does not have is empty.
-template <class T>
-struct Levels {
-  Level<T> image, point;
-
-  /// Whether a part has features that a level compares. One that has none changes no loss and no gradient.
-  [[nodiscard]] bool compare(std::size_t part) const { return image.compares(part) || point.compares(part); }
-};
-
-/// Views that follow one another, forward, through the loss of both levels, and backward.
+/// Views that follow one another, forward, through the loss's terms, and backward.
 ///
 /// Losses are sums over student views and gradients add up, so a student's pass may be one part with all views, or
-/// several that run one after the other in the same memory: then only one part's activations are ever there. Where
-/// heads have batch norm, all views must be one part.
+/// several that run one after the other in the same memory: then only one part's activations are ever there. Where heads
+/// have batch norm, or a term needs the batch whole, all views must be one part.
 template <class Kind, Backend B>
 class StudentPart {
  public:
   using T = typename B::Scalar;
   using Backbone = typename Kind::Backbone;
   using Pass = ViewPass<Kind, B>;
+  using Loss = typename Kind::Loss;
+  using Runs = TermRuns<Loss, B>;
   using Config = NetworkConfig<typename Kind::Backbone::Config>;
 
-  /// `number`: of the part in the levels. `views` views from `first` on.
+  /// `number`: of the part among those of the pass. `views` views from `first` on.
   StudentPart(std::size_t number, const BatchShape& shape, Index first, Index views, const Config& config)
       : x_number(number),
         x_first(first),
@@ -58,9 +53,9 @@ class StudentPart {
     if (views < shape.view_count()) x_keep_host.resize(each * x_pass.tokens().sequences().size());
   }
 
-  /// Features that it has of a level.
-  [[nodiscard]] Index image_features() const { return x_pass.tokens().sequence_count(); }
-  [[nodiscard]] Index point_features(const BatchShape& shape) const { return image_features() * 2 * shape.points; }
+  [[nodiscard]] PartViews views() const { return {x_first, x_views}; }
+  /// After `run`, until another part runs.
+  [[nodiscard]] const Pass& pass() const { return x_pass; }
 
   /// What lives from step to step. `views`: where all views of the batch lie.
   void place_lasting(const B& backend, Arena& arena, const Config& config, std::span<const TensorView<T, 4>> views) {
@@ -69,7 +64,7 @@ class StudentPart {
   }
 
   /// What nothing is needed of after `run`.
-  void place_passing(const B& backend, Arena& arena, const Config& config, Levels<T>& levels, bool recompute) {
+  void place_passing(const B& backend, Arena& arena, const Config& config, Runs& terms, bool recompute) {
     const auto& backbone = config.backbone;
     const TokenLayout& tokens = x_pass.tokens();
     x_pass.place_passing(arena, backbone, true, recompute);
@@ -77,12 +72,12 @@ class StudentPart {
     if constexpr (Pass::sampled) x_d_features = arena.matrix<T>(x_pass.taps().size(), backbone.width);
     // One head after the other is through with its backward pass before the backbone's begins.
     const std::size_t heads = arena.mark();
-    if constexpr (Kind::Loss::image) levels.image.place_student(backend, arena, x_number);
-    const std::size_t image_end = arena.mark();
-    arena.rewind(heads);
-    if constexpr (Kind::Loss::point) levels.point.place_student(backend, arena, x_number);
-    const std::size_t heads_end = std::max(image_end, arena.mark());
-    arena.rewind(heads);
+    std::size_t heads_end = heads;
+    terms.each([&](auto, auto& run, std::size_t) {
+      run.place_student(backend, arena, x_number);
+      heads_end = std::max(heads_end, arena.mark());
+      arena.rewind(heads);
+    });
     x_gradients = Gradients::take(arena, backbone.block(), tokens.rows(), tokens.read_count());
     arena.rewind(std::max(arena.mark(), heads_end));
   }
@@ -90,7 +85,7 @@ class StudentPart {
   /// Takes the points of a step and the multipliers of all its sequences, (depth,2,V*B) or none.
   void set(const B& backend, const ViewBatch& batch, std::span<const T> keep, const Config& config,
            std::vector<Taps<T>>& staging) {
-    if constexpr (Kind::Loss::point) {
+    if constexpr (Loss::reads.points) {
       const auto each = static_cast<std::size_t>(batch.shape.batch * 2 * batch.shape.points);
       const std::span<const Point> points(batch.student_points);
       x_pass.set_points(backend, points.subspan(static_cast<std::size_t>(x_first) * each,
@@ -100,29 +95,30 @@ class StudentPart {
     x_depth.set(backend, x_pass.tokens(), x_own(keep, batch.shape));
   }
 
-  /// Forward, the levels' losses with the teacher's targets, and backward: `networks.gradients` +=.
-  void run(const B& backend, const BoundNetworks<Kind, T>& networks, Levels<T>& levels, const Config& config,
-           const LossOptions& loss, double teacher_temperature) const {
+  /// Forward, the terms' losses with the teacher's targets, and backward: `networks.gradients` +=.
+  void run(const B& backend, const BoundNetworks<Kind, T>& networks, Runs& terms, const Config& config,
+           const PassNumbers& numbers) const {
     const auto& student = networks.student;
-    const LevelTemperatures temperatures{.student = loss.student_temperature, .teacher = teacher_temperature};
     x_pass.forward(backend, student.backbone, config.backbone, x_depth.branches());
     backend.fill(VectorView<T>(x_d_out.data(), x_d_out.size()), T{0});
-    if constexpr (Kind::Loss::image) {
-      levels.image.student(backend, x_number, x_pass.class_rows(x_d_out), networks.gradients.head,
-                           x_pass.image_features(), student.head, networks.teacher.head, temperatures,
-                           image_weight<typename Kind::Loss>(loss));
-    }
-    if constexpr (Kind::Loss::point) {
-      const MatrixView<const T> features = x_pass.point_features(backend);
-      const MatrixView<T> d_features = x_d_point_features();
-      if constexpr (Pass::sampled) backend.fill(VectorView<T>(d_features.data(), d_features.size()), T{0});
-      levels.point.student(backend, x_number, d_features, networks.gradients.reference_head, features,
-                           student.reference_head, networks.teacher.reference_head, temperatures,
-                           point_weight<typename Kind::Loss>(loss));
-      if constexpr (Pass::sampled) {
-        backend.sample_rows_backward(x_pass.patch_rows(x_d_out), d_features, x_pass.taps());
+    terms.each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t i) {
+      constexpr bool first_of_points = Term::reads.student.points && !Loss::template read_before<Term>.points;
+      if constexpr (Pass::sampled && first_of_points) {
+        x_pass.sample(backend);
+        backend.fill(VectorView<T>(x_d_features.data(), x_d_features.size()), T{0});
       }
-    }
+      run.student(backend, StudentPass<Term, T>{.part = x_number,
+                                                .d_features = x_d_read<Term>(),
+                                                .d_parameters = networks.gradients.template of<Term>(),
+                                                .features = x_pass.features(Term::reads.student),
+                                                .parameters = student.template of<Term>(),
+                                                .teacher = networks.teacher.template of<Term>(),
+                                                .numbers = numbers,
+                                                .weight = terms.weight(i)});
+      if constexpr (Pass::sampled && Loss::template last_of_points<Term>) {
+        backend.sample_rows_backward(x_pass.patch_rows(x_d_out), x_d_features, x_pass.taps());
+      }
+    });
     Backbone::template backward<Kind::Tokens::relation>(
         backend, networks.gradients.backbone, x_gradients, x_d_out, x_pass.activations(), x_pass.inputs(),
         student.backbone, config.backbone, x_pass.tokens(), x_pass.device(), x_depth.branches(),
@@ -132,12 +128,18 @@ class StudentPart {
  private:
   using Gradients = typename Backbone::template Gradients<T>;
 
-  [[nodiscard]] MatrixView<T> x_d_point_features() const {
-    if constexpr (Pass::sampled) {
-      return x_d_features;
-    } else {
-      return x_pass.reference_rows(x_d_out);
-    }
+  /// Where a term's gradients go. Points that are read of the map have rows of their own, which go to the map once all
+  /// terms have added to them.
+  template <class Term>
+  [[nodiscard]] FeatureGradients<T> x_d_read() const {
+    constexpr FeatureKinds reads = Term::reads.student;
+    FeatureGradients<T> out{.adds = Loss::template read_before<Term>};
+    if constexpr (reads.class_level) out.class_level = x_pass.class_rows(x_d_out);
+    if constexpr (reads.points && Pass::sampled) out.points = x_d_features;
+    if constexpr (reads.points && !Pass::sampled) out.points = x_pass.reference_rows(x_d_out);
+    if constexpr (reads.map) out.map = x_pass.patch_rows(x_d_out);
+    if constexpr (Pass::sampled) out.adds.map = out.adds.map || out.adds.points;
+    return out;
   }
 
   /// This part's share of the multipliers of all sequences.

@@ -50,6 +50,8 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
   using Views = typename Recipe::Views;
   using Points = typename Recipe::Points;
 
+  using Options = TrainerOptionsOf<Recipe>;
+
   /// Sizes of the network, of types that the recipe gives.
   using Sizes = NetworkConfig<typename Recipe::Backbone::Config>;
 
@@ -58,17 +60,17 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
   /// `points`: a sampler with run-time numbers of its own. Views are made by a generator that is made from
   /// `options.views` where the recipe's takes `MultiCropOptions`, and without arguments otherwise.
   /// Throws `OptionError` naming the field.
-  explicit Trainer(TrainerOptions options = {}, const B& backend = B{}, const Points& points = Points{})
+  explicit Trainer(Options options = {}, const B& backend = B{}, const Points& points = Points{})
       : Trainer(std::move(options), backend, points, network_config<Recipe>()) {}
   /// The same with sizes in the place of the recipe's own; `options.channels` and `options.prototypes` have the last
   /// word.
-  Trainer(TrainerOptions options, const B& backend, const Points& points, const Sizes& sizes)
+  Trainer(Options options, const B& backend, const Points& points, const Sizes& sizes)
       : Trainer(x_checked(std::move(options)), backend, points, x_views_of, sizes) {}
   /// The same with a view generator of your own making: `options.views` has no say then, and a checkpoint knows of it
   /// the member `name` alone, so that a resumed run gets the same one is yours to see to.
-  Trainer(TrainerOptions options, const B& backend, const Points& points, const Views& views)
+  Trainer(Options options, const B& backend, const Points& points, const Views& views)
       : Trainer(
-            x_checked(std::move(options)), backend, points, [&views](const TrainerOptions&) { return views; },
+            x_checked(std::move(options)), backend, points, [&views](const Options&) { return views; },
             network_config<Recipe>()) {}
 
   /// `TrainingRun::fit` on any source of images.
@@ -80,18 +82,18 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
 
  private:
   template <class MakeViews>
-  Trainer(const TrainerOptions& checked, const B& backend, const Points& points, const MakeViews& make_views,
+  Trainer(const Options& checked, const B& backend, const Points& points, const MakeViews& make_views,
           Sizes sizes)
       : Trainer(checked, backend,
                 SampleMaking::of<RendersViews<B>>(
                     SampleMaker<Views, Points>(make_views(checked), points, sizes.with(checked.channels, 0).backbone.channels,
-                                               Recipe::Loss::point),
+                                               Recipe::Loss::reads.points),
                     checked.batch),
                 sizes.with(checked.channels, checked.prototypes)) {}
-  Trainer(const TrainerOptions& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
+  Trainer(const Options& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
       : x_Run(checked, backend, making, sizes, describe_recipe<Recipe>(sizes, making.shape.points)) {}
 
-  static Views x_views_of(const TrainerOptions& checked) {
+  static Views x_views_of(const Options& checked) {
     if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
       return Views(checked.views);
     } else {
@@ -99,7 +101,7 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
     }
   }
 
-  static TrainerOptions x_checked(TrainerOptions options) {
+  static Options x_checked(Options options) {
     options.validate();
     if (options.views_on == ViewsOn::device && !(RendersViews<B> && PlansViews<Views>)) {
       throw OptionError("views_on", "device",

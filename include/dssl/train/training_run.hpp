@@ -49,10 +49,11 @@ class TrainingRun {
  public:
   using T = typename B::Scalar;
   using Step = BasicTrainingStep<Kind, B>;
+  using Options = BasicTrainerOptions<typename Kind::Loss::Options>;
 
   /// Allocates everything the run needs and draws the initial weights. `options` are valid, `recipe` is what checkpoints
   /// must agree with.
-  TrainingRun(TrainerOptions options, const B& backend, SampleMaking making, const typename Step::Config& config,
+  TrainingRun(Options options, const B& backend, SampleMaking making, const typename Step::Config& config,
               std::string recipe)
       : x_options(std::move(options)),
         x_making(std::move(making)),
@@ -60,7 +61,7 @@ class TrainingRun {
         x_recipe(std::move(recipe)),
         x_batch(ViewBatch::of(x_step.options().shape, x_options.views_on == ViewsOn::host)) {
     initialise(backend, x_step.student(), x_step.layout(), x_options.seed);
-    backend.copy(x_step.teacher(), x_step.student());
+    if constexpr (Kind::Loss::teacher_weights) backend.copy(x_step.teacher(), x_step.student());
   }
 
   /// Called after every step; `dssl::stop` ends the run after a checkpoint.
@@ -83,7 +84,7 @@ class TrainingRun {
   /// Called with a sentence for everything worth knowing that is no error: skipped images, signs of collapse.
   void on_warning(std::function<void(std::string_view)> callback) { x_on_warning = std::move(callback); }
 
-  [[nodiscard]] const TrainerOptions& options() const { return x_options; }
+  [[nodiscard]] const Options& options() const { return x_options; }
   [[nodiscard]] const MemoryPlan& memory_plan() const { return x_step.memory_plan(); }
   /// The recipe in words; checkpoints carry it.
   [[nodiscard]] const std::string& recipe() const { return x_recipe; }
@@ -216,7 +217,7 @@ class TrainingRun {
     return std::chrono::duration<double>(x_clock::now() - start).count();
   }
 
-  [[nodiscard]] StepOptions x_step_options() const {
+  [[nodiscard]] typename Step::Options x_step_options() const {
     return {.shape = x_making.shape,
             .accumulate = x_options.accumulate,
             .prototypes = x_options.prototypes,
@@ -384,9 +385,8 @@ class TrainingRun {
   void x_watch(StepReport& report) {
     const Index prototypes = x_step.config().head.prototypes;
     Collapse seen = Collapse::none;
-    if constexpr (Kind::Loss::image) seen = collapse_of(report.image, prototypes);
-    if constexpr (Kind::Loss::point) {
-      if (seen == Collapse::none) seen = collapse_of(report.point, prototypes);
+    for (const TermReport& term : report.each_term()) {
+      if (seen == Collapse::none) seen = collapse_of(term, prototypes);
     }
     x_position.collapsed_steps = seen == Collapse::none ? 0 : x_position.collapsed_steps + 1;
     if (x_position.collapsed_steps < x_options.collapse_patience) return;
@@ -408,7 +408,7 @@ class TrainingRun {
     return out;
   }
 
-  TrainerOptions x_options;
+  Options x_options;
   SampleMaking x_making;
   Step x_step;
   std::string x_recipe;

@@ -1,11 +1,11 @@
-// One training step: teacher and student forward, both levels of the loss, backward, update.
+// One training step: teacher and student forward, the terms of the loss, backward, update.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,17 +22,18 @@
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
-#include <dssl/train/level.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/student_part.hpp>
+#include <dssl/train/term_runs.hpp>
 #include <dssl/train/view_batch.hpp>
 #include <dssl/train/view_pass.hpp>
 
 namespace dssl {
 
-/// Numbers that a training step takes from the run's options.
-struct StepOptions {
+/// Numbers that a training step takes from the run's options. `LossNumbers`: the objective's options.
+template <class LossNumbers>
+struct BasicStepOptions {
   BatchShape shape{};      ///< of one forward pass
   Index accumulate = 1;    ///< forward passes an update
   Index prototypes = 0;    ///< 0: the recipe's own
@@ -40,13 +41,16 @@ struct StepOptions {
   bool recompute = false;  ///< keep only what enters each block and compute the rest again going backward
   /// The student's views go forward, through the loss and backward one after the other, not all at once: the
   /// activations of one view are in memory. Nothing of a view is computed twice; the products are smaller. Losses,
-  /// gradients and centres are the same but for rounding. Not with batch norm in heads.
+  /// gradients and centres are the same but for rounding. Not with batch norm in heads, nor with terms that need the
+  /// batch whole.
   bool stream_views = false;
   std::size_t render_bytes = 0;  ///< of scratch, in which the backend renders the views; 0: they come from the host
   std::uint64_t seed = 0;
-  LossOptions loss{};
+  LossNumbers loss{};
   OptimiserOptions optimiser{};
 };
+/// Those of the published objectives.
+using StepOptions = BasicStepOptions<LossOptions>;
 
 /// Numbers of one update that change from step to step.
 struct UpdateNumbers {
@@ -67,9 +71,8 @@ class BasicTrainingStep {
   using Tokens = typename Kind::Tokens;
   using Loss = typename Kind::Loss;
 
-  static_assert(Loss::image || Loss::point, "the loss must have an image level, a point level, or both");
-  static_assert(!Loss::point || Tokens::point_features != PointFeatures::none,
-                "the loss has a point level but the token scheme has no point features: "
+  static_assert(!Loss::reads.points || Tokens::point_features != PointFeatures::none,
+                "the loss reads points but the token scheme has no point features: "
                 "use with_tokens<ReferenceTokens<>> or with_tokens<FeatureMap>, or with_loss<ImageLoss>");
   static_assert(GoesForward<Backbone, B>,
                 "with_backbone: the backbone has no forward() for this backend, see GoesForward in dssl/concepts.hpp");
@@ -77,20 +80,21 @@ class BasicTrainingStep {
                 "with_backbone: the backbone has no backward() for this backend, see GoesBackward in dssl/concepts.hpp");
 
   using Config = NetworkConfig<typename Backbone::Config>;
+  using Options = BasicStepOptions<typename Loss::Options>;
 
   /// Throws `OptionError` if the batch shape does not fit the network.
-  BasicTrainingStep(const B& backend, const StepOptions& options, const Config& config)
+  BasicTrainingStep(const B& backend, const Options& options, const Config& config)
       : x_backend(backend),
         x_options(options),
         x_config(config),
         x_layout(network_layout<Kind>(x_config)) {
     x_validate();
     x_make_passes();
-    x_make_levels();
+    x_terms.emplace(x_setting(), options.loss);
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
-    if constexpr (Loss::point) x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
+    if constexpr (Loss::reads.points) x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
     if constexpr (!std::is_same_v<T, float>) {
       Index largest = 0;
       for (const ViewSize& view : options.shape.views) largest = std::max(largest, view.height * view.width);
@@ -100,22 +104,33 @@ class BasicTrainingStep {
         backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); }, options.render_bytes);
     Arena live(x_buffer);
     x_place(live);
-    x_vector_host.reserve(static_cast<std::size_t>(std::max(image_centre().size(), point_centre().size())));
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
-  [[nodiscard]] const StepOptions& options() const { return x_options; }
+  [[nodiscard]] const Options& options() const { return x_options; }
   [[nodiscard]] const Config& config() const { return x_config; }
   [[nodiscard]] const ParameterLayout& layout() const { return x_layout; }
   [[nodiscard]] const MemoryPlan& memory_plan() const { return x_plan; }
 
-  /// Flat buffers in the backend's memory, laid out by `layout()`.
+  /// Flat buffers in the backend's memory, laid out by `layout()`. Where no term has a teacher with weights of its own,
+  /// `teacher` is `student`.
   [[nodiscard]] VectorView<T> student() const { return x_student_weights; }
   [[nodiscard]] VectorView<T> teacher() const { return x_teacher_weights; }
   [[nodiscard]] VectorView<T> gradients() const { return x_gradient_buffer; }
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
-  [[nodiscard]] VectorView<T> image_centre() const { return x_levels.image.centre(); }
-  [[nodiscard]] VectorView<T> point_centre() const { return x_levels.point.centre(); }
+  /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
+  template <class F>
+  void for_each_term_state(F&& f) const {
+    x_terms->each([&](auto, const auto& run, std::size_t) { run.for_each_state(f); });
+  }
+  /// One of them by its name in checkpoints; empty where there is none.
+  [[nodiscard]] VectorView<T> term_state(std::string_view name) const {
+    VectorView<T> out;
+    for_each_term_state([&](std::string_view known, VectorView<T> state, const std::vector<Index>&) {
+      if (known == name) out = state;
+    });
+    return out;
+  }
 
   /// Where the step reads view v of a batch: (B,C,h,w) in the backend's memory.
   [[nodiscard]] TensorView<T, 4> view_input(Index view) const { return x_inputs[static_cast<std::size_t>(view)]; }
@@ -126,8 +141,7 @@ class BasicTrainingStep {
   /// Forgets what earlier passes added up: after a pass that was not followed by `update`.
   void begin() {
     x_backend.fill(x_gradient_buffer, T{0});
-    if constexpr (Loss::image) x_backend.fill(x_levels.image.centre_sum(), T{0});
-    if constexpr (Loss::point) x_backend.fill(x_levels.point.centre_sum(), T{0});
+    x_terms->each([&](auto, auto& run, std::size_t) { run.begin(x_backend); });
   }
 
   /// Teacher and student forward, backward; gradients and centre means add up.
@@ -147,7 +161,7 @@ class BasicTrainingStep {
   void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
-    replay(x_backend, x_teacher_replay, 0, [this] { x_run_teacher(); });
+    if constexpr (Loss::teacher_pass) replay(x_backend, x_teacher_replay, 0, [this] { x_run_teacher(); });
     const auto run_student = [&] { x_run_student(teacher_temperature); };
     const bool repeats = keep.empty() && x_options.stochastic_depth == 0;  // else other rows take part in every step
     if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
@@ -156,10 +170,12 @@ class BasicTrainingStep {
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
   void finish_pass(StepReport& report) {
-    if constexpr (Loss::image) x_levels.image.add_to(x_backend, report.image);
-    if constexpr (Loss::point) x_levels.point.add_to(x_backend, report.point);
-    report.loss = image_weight<Loss>(x_options.loss) * report.image.loss +
-                  point_weight<Loss>(x_options.loss) * report.point.loss;
+    if (report.term_count == 0) x_terms->start(report);
+    report.loss = 0;
+    x_terms->each([&](auto, auto& run, std::size_t i) {
+      run.add_to(x_backend, report.terms[i]);
+      report.loss += x_terms->weight(i) * report.terms[i].loss;
+    });
   }
 
   /// Optimiser, teacher, centres. Throws `NonFiniteError` naming the first parameter whose
@@ -176,10 +192,9 @@ class BasicTrainingStep {
       squares += x_norms_host[i];
     }
     report.gradient_norm = std::sqrt(squares);
-    x_optimiser.update(x_backend, x_student_weights, x_teacher_weights, x_gradient_buffer, x_options.optimiser,
+    x_optimiser.update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
                        now.optimiser, now.teacher_momentum);
-    if constexpr (Loss::image) x_levels.image.update_centre(x_backend, x_options.loss.centre_momentum);
-    if constexpr (Loss::point) x_levels.point.update_centre(x_backend, x_options.loss.centre_momentum);
+    x_terms->each([&](auto, auto& run, std::size_t) { run.update(x_backend); });
   }
 
   /// Diagnostics that need a look at features and centres; after the last `forward_backward` of a step. Throws
@@ -187,10 +202,9 @@ class BasicTrainingStep {
   void inspect(StepReport& report) {
     const Index width = x_config.backbone.width;
     const Index rows = x_spread_rows();
-    x_backend.download(std::span<T>(x_features_host), static_cast<const T*>(x_teacher_pass.activations().out.data()));
+    x_backend.download(std::span<T>(x_features_host), static_cast<const T*>(x_watched().activations().out.data()));
     report.feature_spread = spread_of(MatrixView<T>(x_features_host.data(), rows, width));
-    if constexpr (Loss::image) report.image.centre_norm = x_norm_of(x_levels.image.centre(), "image");
-    if constexpr (Loss::point) report.point.centre_norm = x_norm_of(x_levels.point.centre(), "point");
+    x_terms->each([&](auto, auto& run, std::size_t i) { run.inspect(x_backend, report.terms[i]); });
   }
 
  private:
@@ -203,9 +217,15 @@ class BasicTrainingStep {
   [[nodiscard]] std::size_t x_keep_count() const {
     return static_cast<std::size_t>(2 * x_config.backbone.depth * x_views() * x_batch());
   }
-  /// Teacher rows whose spread is watched: the class tokens, or where there are none whatever comes first.
-  [[nodiscard]] Index x_spread_rows() const {
-    return std::min(2 * x_batch(), x_teacher_pass.tokens().read_count());
+  /// The pass whose features' spread is watched: the teacher's, or where there is none the student's last part.
+  [[nodiscard]] const x_Pass& x_watched() const {
+    return Loss::teacher_pass ? x_teacher_pass : x_parts.back().pass();
+  }
+  /// Rows of it that are watched: the class tokens, or where there are none whatever comes first.
+  [[nodiscard]] Index x_spread_rows() const { return std::min(2 * x_batch(), x_watched().tokens().read_count()); }
+  /// Weights that follow the student's; empty where none do.
+  [[nodiscard]] VectorView<T> x_followers() const {
+    return Loss::teacher_weights ? x_teacher_weights : VectorView<T>{};
   }
 
   void x_validate() const {
@@ -214,7 +234,12 @@ class BasicTrainingStep {
       throw OptionError("stream_views", "true",
                         "false where heads have batch norm: its statistics are those of all views' rows at once");
     }
-    x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::point);
+    if constexpr (Loss::whole == Whole::batch) {
+      if (x_options.stream_views) {
+        throw OptionError("stream_views", "true", "false: a term of the loss compares all views of the batch at once");
+      }
+    }
+    x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::reads.points);
   }
 
   void x_make_passes() {
@@ -226,26 +251,17 @@ class BasicTrainingStep {
     }
   }
 
-  void x_make_levels() {
-    const LossOptions& loss = x_options.loss;
-    const double share = 1.0 / static_cast<double>(x_options.accumulate);
-    const auto level = [&](const char* name, LevelPairs pairs, std::span<const Index> features) {
-      const Index all = std::accumulate(features.begin(), features.end(), Index{0});
-      if (x_config.head.batch_norm) add_uncompared_rows(pairs, all);
-      return Level<T>(name, std::move(pairs), features, x_config.head, x_config.backbone.width, share);
-    };
-    std::vector<Index> image_features, point_features;
-    for (const x_Part& part : x_parts) {
-      image_features.push_back(part.image_features());
-      point_features.push_back(part.point_features(x_options.shape));
-    }
-    if constexpr (Loss::image) {
-      x_levels.image = level("image", image_pairs(x_views(), x_batch(), loss.image_all_views), image_features);
-    }
-    if constexpr (Loss::point) {
-      x_levels.point =
-          level("point", point_pairs(x_views(), x_batch(), x_points(), loss.point_all_views), point_features);
-    }
+  [[nodiscard]] TermSetting x_setting() const {
+    TermSetting out{.batch = x_batch(),
+                    .views = x_views(),
+                    .points = x_points(),
+                    .head = x_config.head,
+                    .width = x_config.backbone.width,
+                    .share = 1.0 / static_cast<double>(x_options.accumulate)};
+    const Index patch = x_config.backbone.patch;
+    for (const ViewSize& view : x_options.shape.views) out.grids.push_back({view.height / patch, view.width / patch});
+    for (const x_Part& part : x_parts) out.parts.push_back(part.views());
+    return out;
   }
 
   /// One step in the form that needs most: matrices are largest where stochastic depth drops no branch, uploads where
@@ -270,33 +286,36 @@ class BasicTrainingStep {
   void x_place(Arena& arena) {
     const auto& backbone = x_config.backbone;
     x_student_weights = arena.vector<T>(x_layout.total());
-    x_teacher_weights = arena.vector<T>(x_layout.total());
+    x_teacher_weights = Loss::teacher_weights ? arena.vector<T>(x_layout.total()) : x_student_weights;
     x_gradient_buffer = arena.vector<T>(x_layout.total());
     arena.name_part("weights of student and teacher, gradients");
     x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser.kind);
     arena.name_part("optimiser");
     x_inputs = place_views<T>(arena, x_options.shape);
-    x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
+    if constexpr (Loss::teacher_pass) x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
     for (x_Part& part : x_parts) part.place_lasting(x_backend, arena, x_config, x_inputs);
     arena.name_part("views, points and token layouts");
-    if constexpr (Loss::image) x_levels.image.place_lasting(x_backend, arena);
-    if constexpr (Loss::point) x_levels.point.place_lasting(x_backend, arena);
+    x_terms->each([&](auto, auto& run, std::size_t) { run.place_lasting(x_backend, arena); });
     arena.name_part("centres and targets");
 
     // Once the heads' unit vectors are known, nothing else of the teacher's pass is needed: the student's overwrites
     // it. Its output rows stay, since the feature spread is read from them.
-    const MatrixView<T> teacher_out = arena.matrix<T>(x_teacher_pass.tokens().read_count(), backbone.width);
-    const std::size_t shared = arena.mark();
-    x_teacher_pass.place_passing(arena, backbone, false);
-    x_teacher_pass.output_to(teacher_out);
-    if constexpr (Loss::image) x_levels.image.place_teacher(arena);
-    if constexpr (Loss::point) x_levels.point.place_teacher(arena);
-    arena.name_part("teacher's activations");
+    std::size_t shared = arena.mark();
+    if constexpr (Loss::teacher_pass) {
+      const MatrixView<T> teacher_out = arena.matrix<T>(x_teacher_pass.tokens().read_count(), backbone.width);
+      shared = arena.mark();
+      x_teacher_pass.place_passing(arena, backbone, false);
+      x_teacher_pass.output_to(teacher_out);
+      x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
+        if constexpr (Term::Teacher::pass) run.place_teacher(x_backend, arena);
+      });
+      arena.name_part("teacher's activations");
+    }
     std::size_t end = arena.mark();
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
-      if (!x_levels.compare(part)) continue;
+      if (!x_terms->read_part(part)) continue;
       arena.rewind(shared);
-      x_parts[part].place_passing(x_backend, arena, x_config, x_levels, x_options.recompute);
+      x_parts[part].place_passing(x_backend, arena, x_config, *x_terms, x_options.recompute);
       end = std::max(end, arena.mark());
     }
     arena.rewind(end);
@@ -322,9 +341,11 @@ class BasicTrainingStep {
       x_draw_keep(batch);
       keep = x_keep_host;
     }
-    x_teacher_pass.set_points(x_backend, batch.teacher_points, x_config.backbone, x_taps_host);
+    if constexpr (Loss::teacher_pass) {
+      x_teacher_pass.set_points(x_backend, batch.teacher_points, x_config.backbone, x_taps_host);
+    }
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
-      if (x_levels.compare(part)) x_parts[part].set(x_backend, batch, keep, x_config, x_taps_host);
+      if (x_terms->read_part(part)) x_parts[part].set(x_backend, batch, keep, x_config, x_taps_host);
     }
   }
 
@@ -352,28 +373,21 @@ class BasicTrainingStep {
 
   void x_run_teacher() {
     x_teacher_pass.forward(x_backend, x_networks.teacher.backbone, x_config.backbone, {});
-    if constexpr (Loss::image) {
-      x_levels.image.teacher(x_backend, x_teacher_pass.image_features(), x_networks.teacher.head);
-    }
-    if constexpr (Loss::point) {
-      x_levels.point.teacher(x_backend, x_teacher_pass.point_features(x_backend), x_networks.teacher.reference_head);
-    }
+    bool sampled = false;
+    x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
+      if constexpr (Term::Teacher::pass) {
+        if (Term::reads.teacher.points && !std::exchange(sampled, true)) x_teacher_pass.sample(x_backend);
+        run.teacher(x_backend, TeacherPass<Term, T>{x_teacher_pass.features(Term::reads.teacher),
+                                                    x_networks.teacher.template of<Term>()});
+      }
+    });
   }
 
   void x_run_student(double teacher_temperature) {
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
-      if (!x_levels.compare(part)) continue;
-      x_parts[part].run(x_backend, x_networks, x_levels, x_config, x_options.loss, teacher_temperature);
+      if (!x_terms->read_part(part)) continue;
+      x_parts[part].run(x_backend, x_networks, *x_terms, x_config, {.teacher_temperature = teacher_temperature});
     }
-  }
-
-  double x_norm_of(VectorView<T> centre, std::string_view level) {
-    x_vector_host.resize(static_cast<std::size_t>(centre.size()));
-    x_backend.download(std::span<T>(x_vector_host), static_cast<const T*>(centre.data()));
-    double squares = 0;
-    for (const T v : x_vector_host) squares += static_cast<double>(v) * static_cast<double>(v);
-    if (!std::isfinite(squares)) throw NonFiniteError(join("the ", level, " level's centre is not finite"));
-    return std::sqrt(squares);
   }
 
   B x_backend;
@@ -382,7 +396,7 @@ class BasicTrainingStep {
   ParameterLayout x_layout;
   x_Pass x_teacher_pass;
   std::vector<x_Part> x_parts;  // of the student's pass
-  Levels<T> x_levels;
+  std::optional<TermRuns<Loss, B>> x_terms;  // made once the parts are
   MemoryPlan x_plan;
   Buffer x_buffer;
 
@@ -392,7 +406,7 @@ class BasicTrainingStep {
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;
 
-  std::vector<T> x_keep_host, x_features_host, x_vector_host, x_staging;
+  std::vector<T> x_keep_host, x_features_host, x_staging;
   std::vector<Taps<T>> x_taps_host;
   std::vector<double> x_norms_host;
 };
@@ -402,7 +416,7 @@ template <class Recipe, Backend B>
 class TrainingStep : public BasicTrainingStep<NetworkKindOf<Recipe>, B> {
  public:
   /// Throws `OptionError` if the batch shape does not fit the recipe.
-  TrainingStep(const B& backend, const StepOptions& options)
+  TrainingStep(const B& backend, const BasicStepOptions<typename Recipe::Loss::Options>& options)
       : BasicTrainingStep<NetworkKindOf<Recipe>, B>(
             backend, options, network_config<Recipe>(options.shape.channels, options.prototypes)) {}
 };

@@ -11,6 +11,7 @@
 #include <dssl/core/arena.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/loss/term.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/nn/stochastic_depth.hpp>
 #include <dssl/nn/token_layout.hpp>
@@ -21,8 +22,9 @@ namespace dssl {
 
 /// A backbone's forward pass over views of a batch that follow one another, with all its buffers.
 ///
-/// Features of the image level are the class tokens, one a sequence; those of the point level the reference tokens, or
-/// reads of the patches' map (`Kind::Tokens::point_features`). Both are ordered by sequences: view-major, then image.
+/// Features of class level are the class tokens, one a sequence; those of points the reference tokens, or reads of the
+/// patches' map (`Kind::Tokens::point_features`); those of the map the patches. All are ordered by sequences: view-major,
+/// then image.
 template <class Kind, Backend B>
 class ViewPass {
  public:
@@ -35,8 +37,9 @@ class ViewPass {
   using Parameters = typename Backbone::template Parameters<const T>;
 
   static constexpr bool reference_tokens =
-      Kind::Loss::point && Tokens::point_features == PointFeatures::reference_tokens;
-  static constexpr bool sampled = Kind::Loss::point && Tokens::point_features == PointFeatures::sampled_patches;
+      Kind::Loss::reads.points && Tokens::point_features == PointFeatures::reference_tokens;
+  static constexpr bool sampled =
+      Kind::Loss::reads.points && Tokens::point_features == PointFeatures::sampled_patches;
   /// Whether the backbone offers to keep only what enters its blocks.
   static constexpr bool recomputes = requires(Arena& arena, const TokenLayout& tokens) {
     Activations::take(arena, BackboneConfig{}, tokens, true, true);
@@ -56,9 +59,9 @@ class ViewPass {
       }
       groups.back().count += shape.batch;
     }
-    x_tokens = TokenLayout(std::move(groups), {.class_token = Kind::Loss::image,
+    x_tokens = TokenLayout(std::move(groups), {.class_token = Kind::Loss::reads.class_level,
                                                .reference = reference_tokens,
-                                               .patch = sampled});
+                                               .patch = sampled || Kind::Loss::reads.map});
   }
 
   /// What lives from step to step. `views`: where all views of the batch lie.
@@ -129,15 +132,16 @@ class ViewPass {
     return out.rows(x_tokens.output_begin(TokenGroup::patch), x_tokens.patch_count());
   }
 
-  /// After `forward`: what the levels read.
-  [[nodiscard]] MatrixView<const T> image_features() const { return class_rows(x_activations.out); }
-  [[nodiscard]] MatrixView<const T> point_features(const B& backend) const {
-    if constexpr (sampled) {
-      backend.sample_rows_forward(x_sampled, patch_rows(x_activations.out), x_taps);
-      return x_sampled;
-    } else {
-      return reference_rows(x_activations.out);
-    }
+  /// After `forward`: what a term reads. Points that are read of the map are, once `sample` was called.
+  [[nodiscard]] Features<const T> features(FeatureKinds kinds) const {
+    Features<const T> out;
+    if (kinds.class_level) out.class_level = class_rows(x_activations.out);
+    if (kinds.points) out.points = sampled ? x_sampled : reference_rows(x_activations.out);
+    if (kinds.map) out.map = patch_rows(x_activations.out);
+    return out;
+  }
+  void sample(const B& backend) const {
+    if constexpr (sampled) backend.sample_rows_forward(x_sampled, patch_rows(x_activations.out), x_taps);
   }
 
  private:

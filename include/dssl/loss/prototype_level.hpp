@@ -1,4 +1,4 @@
-// One level of the objective: two heads, a centre, and the cross-entropy between them.
+// Terms with prototypes: two heads, a centre, and the cross-entropy between them, at the image's level and the points'.
 // Tests: tests/train/loss_parity.cpp.
 #pragma once
 
@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -14,35 +14,60 @@
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/loss/term.hpp>
 #include <dssl/loss/view_pairs.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/nn/prototype_loss.hpp>
-#include <dssl/train/report.hpp>
 
 namespace dssl {
 
-/// Temperatures of the two softmaxes of a step.
-struct LevelTemperatures {
-  double student = 0.1;
-  double teacher = 0.04;
+/// Numbers of a level; defaults are the published ones.
+struct LevelOptions {
+  double student_temperature = 0.1;
+  double centre_momentum = 0.9;
+  bool all_views = true;  ///< student views that are compared: all, or the two global ones
+
+  /// Throws `OptionError` naming the first field that has an impossible value.
+  void validate(std::string_view prefix) const {
+    if (!(student_temperature > 0)) throw OptionError(join(prefix, "student_temperature"), student_temperature, "above 0");
+    if (!(centre_momentum >= 0 && centre_momentum < 1)) {
+      throw OptionError(join(prefix, "centre_momentum"), centre_momentum, "at least 0 and below 1");
+    }
+  }
+  /// Calls `f(name, value)` for each.
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    f(join(prefix, "student_temperature"), student_temperature);
+    f(join(prefix, "centre_momentum"), centre_momentum);
+    f(join(prefix, "all_views"), all_views);
+  }
 };
 
-/// Heads, centre and cross-entropy of one level (image or point), with all their buffers.
+/// Heads, centre and cross-entropy of one level (`ImageLevel` or `PointLevel`), with all their buffers.
 ///
 /// In a step: `teacher` for the teacher's features, then `student` for those of each part of the student's pass,
 /// forward and backward; over all forward passes of an update the centre's mean is gathered, and `update_centre` moves
 /// the centre once. What a part is compared with, how much its terms weigh and what the centre is the mean of are the
 /// whole level's: the parts' losses, gradients and centre sums add up to those of one part with all features.
-template <class T>
-class Level {
+template <class Term, Backend B>
+class PrototypeRun : public TermRun<B> {
  public:
-  Level() = default;
+  using T = typename B::Scalar;
 
-  /// `features`: how many of the student's each part has. `share`: part of an update that one forward pass is
-  /// (1 / accumulate).
-  Level(std::string name, LevelPairs pairs, std::span<const Index> features, const HeadConfig& head, Index width,
-        double share)
-      : x_name(std::move(name)), x_pairs(std::move(pairs)), x_head(head), x_width(width), x_share(share) {
+  PrototypeRun(const TermSetting& setting, const LevelOptions& options)
+      : x_options(options),
+        x_pairs(Term::pairs(setting, options)),
+        x_head(setting.head),
+        x_width(setting.width),
+        x_share(setting.share) {
+    std::vector<Index> features;
+    Index all = 0;
+    for (const PartViews& part : setting.parts) {
+      features.push_back(Term::student_rows(setting, part.views));
+      all += features.back();
+    }
+    if (x_head.batch_norm) add_uncompared_rows(x_pairs, all);
+    x_host_centre.reserve(static_cast<std::size_t>(x_head.prototypes));
     for (PairsPart& own : split_pairs(x_pairs, features)) {
       x_Part part;
       const auto read = static_cast<Index>(own.teacher_rows.size());
@@ -55,7 +80,6 @@ class Level {
   }
 
   /// Buffers that live from step to step, and the teacher's unit vectors, from which its targets come.
-  template <Backend B>
   void place_lasting(const B& backend, Arena& arena) {
     for (x_Part& part : x_parts) {
       part.student_rows = place_copy(backend, arena, part.pairs.student_rows);
@@ -71,13 +95,14 @@ class Level {
   }
 
   /// Buffers of the teacher's head, which may be overwritten once its unit vectors are known.
-  void place_teacher(Arena& arena) { x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_teacher_unit); }
+  void place_teacher(const B& /*backend*/, Arena& arena) {
+    x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_teacher_unit);
+  }
 
   /// Buffers of the student's head, of the loss and of their backward pass, which may be overwritten after `student` of
   /// that part.
-  template <Backend B>
   void place_student(const B& backend, Arena& arena, std::size_t number) {
-    if (!compares(number)) return;
+    if (!reads_part(number)) return;
     x_Part& part = x_parts[number];
     const auto rows = static_cast<Index>(part.pairs.student_rows.size());
     part.head = HeadActivations<T>::take(arena, x_head, x_width, arena.matrix<T>(rows, x_head.bottleneck));
@@ -88,34 +113,28 @@ class Level {
         backend, part.pairs.targets, part.teacher_count, x_head.prototypes, x_head.bottleneck)));
   }
 
-  [[nodiscard]] const LevelPairs& pairs() const { return x_pairs; }
-  [[nodiscard]] VectorView<T> centre() const { return x_centre; }
-  /// What the forward passes of the running update have added up for the centre.
-  [[nodiscard]] VectorView<T> centre_sum() const { return x_centre_sum; }
   /// Whether a part has features that are compared with the teacher's.
-  [[nodiscard]] bool compares(std::size_t number) const {
+  [[nodiscard]] bool reads_part(std::size_t number) const {
     return number < x_parts.size() && x_parts[number].compared() > 0;
   }
 
+  void begin(const B& backend) { backend.fill(x_centre_sum, T{0}); }
+
   /// Teacher features (rows as in LevelPairs) -> unit vectors.
-  template <Backend B>
-  void teacher(const B& backend, MatrixView<const T> features, const HeadParameters<const T>& p) {
-    backend.copy_rows(x_teacher.x, {}, features, {});
-    head_forward(backend, x_teacher, p);
+  void teacher(const B& backend, const TeacherPass<Term, T>& in) {
+    backend.copy_rows(x_teacher.x, {}, Term::of(in.features), {});
+    head_forward(backend, x_teacher, in.parameters.head);
   }
 
-  /// A part's student features -> cross-entropy with the teacher's targets, and its gradients times `weight` and this
+  /// A part's student features -> cross-entropy with the teacher's targets, and its gradients times the weight and this
   /// pass's share of the update; adds the part's share of the centre's mean.
-  ///
-  /// d_p +=; the gradients of the features that were read are written to their rows of `d_features`, which must hold
-  /// zeros elsewhere.
-  template <Backend B>
-  void student(const B& backend, std::size_t number, MatrixView<T> d_features, const HeadParameters<T>& d_p,
-               MatrixView<const T> features, const HeadParameters<const T>& p, const HeadParameters<const T>& teacher,
-               const LevelTemperatures& temperatures, double weight) const {
-    if (!compares(number)) return;
-    const x_Part& part = x_parts[number];
-    backend.copy_rows(part.head.x, {}, features, part.student_rows);
+  void student(const B& backend, const StudentPass<Term, T>& in) const {
+    if (!reads_part(in.part)) return;
+    const x_Part& part = x_parts[in.part];
+    const HeadParameters<T>& d_p = in.d_parameters.head;
+    const HeadParameters<const T>& p = in.parameters.head;
+    const HeadParameters<const T>& teacher = in.teacher.head;
+    backend.copy_rows(part.head.x, {}, Term::of(in.features), part.student_rows);
     head_forward(backend, part.head, p);
     const Index compared = part.compared();
     const MatrixView<T> d_unit = part.gradients.d_unit.rows(0, compared);
@@ -137,18 +156,19 @@ class Level {
                    PrototypeRows<T>{part.head.unit.rows(0, compared), p.prototypes, p.prototype_norm},
                    PrototypeRows<T>{part.teacher_unit, teacher.prototypes, teacher.prototype_norm},
                    PrototypeTargets<T>{x_centre, part.targets, part.centre_rows},
-                   PrototypeLossNumbers{.teacher_temperature = temperatures.teacher,
-                                        .student_temperature = temperatures.student,
-                                        .scale = weight * x_share * x_pairs.scale,
+                   PrototypeLossNumbers{.teacher_temperature = in.numbers.teacher_temperature,
+                                        .student_temperature = x_options.student_temperature,
+                                        .scale = in.weight * x_share * x_pairs.scale,
                                         .centre_share = averaged},
                    part.workspace);
     head_backward(backend, part.gradients, d_p, part.head, p);
-    backend.copy_rows(d_features, part.student_rows, part.gradients.d_x, {});
+    put_gradients(backend, Term::of(in.d_features), part.student_rows, part.gradients.d_x, Term::of_kind(in.d_features.adds));
   }
 
+  void start(TermReport& report) const { report.teacher_entropy = report.divergence = report.centre_norm = 0; }
+
   /// Adds this pass's share of the level's figures to a report.
-  template <Backend B>
-  void add_to(const B& backend, LevelReport& report) {
+  void add_to(const B& backend, TermReport& report) {
     double loss = 0;
     double entropy = 0;
     for (x_Part& part : x_parts) {
@@ -166,15 +186,27 @@ class Level {
     report.teacher_entropy += x_share * x_pairs.scale * entropy;
     report.divergence = report.loss - report.teacher_entropy;
     if (!std::isfinite(report.loss)) {
-      throw NonFiniteError(join("the ", x_name, "-level loss is ", report.loss,
+      throw NonFiniteError(join("the ", Term::name, "-level loss is ", report.loss,
                                 "; lower the learning rate, clip gradients, or look for images without any contrast"));
     }
   }
 
   /// centre = m centre + (1 - m) mean of the update's teacher rows.
-  template <Backend B>
-  void update_centre(const B& backend, double momentum) {
-    backend.lerp(x_centre, x_centre_sum, momentum);
+  void update(const B& backend) { backend.lerp(x_centre, x_centre_sum, x_options.centre_momentum); }
+
+  /// The centre's norm. Throws `NonFiniteError`.
+  void inspect(const B& backend, TermReport& report) {
+    x_host_centre.resize(static_cast<std::size_t>(x_centre.size()));
+    backend.download(std::span<T>(x_host_centre), static_cast<const T*>(x_centre.data()));
+    double squares = 0;
+    for (const T v : x_host_centre) squares += static_cast<double>(v) * static_cast<double>(v);
+    if (!std::isfinite(squares)) throw NonFiniteError(join("the ", Term::name, " level's centre is not finite"));
+    report.centre_norm = std::sqrt(squares);
+  }
+
+  template <class F>
+  void for_each_state(F&& f) const {
+    f(Term::centre_name, x_centre, std::vector<Index>{x_centre.size()});
   }
 
  private:
@@ -199,7 +231,7 @@ class Level {
     [[nodiscard]] Index compared() const { return static_cast<Index>(pairs.targets.size()); }
   };
 
-  std::string x_name;
+  LevelOptions x_options;
   LevelPairs x_pairs;
   HeadConfig x_head;
   Index x_width = 0;
@@ -209,6 +241,65 @@ class Level {
   VectorView<T> x_centre_sum;
   MatrixView<T> x_teacher_unit;  // (teacher rows,256)
   HeadActivations<T> x_teacher;
+  std::vector<T> x_host_centre;
+};
+
+/// What both levels have in common: the recipe's head, named anew for each, and an EMA teacher.
+template <class Term>
+struct PrototypeLevel {
+  static constexpr Whole whole = Whole::row;
+  using Teacher = Ema;
+  using Options = LevelOptions;
+  template <class T>
+  using Parameters = HeadParameters<T>;
+  template <Backend B>
+  using Run = PrototypeRun<Term, B>;
+
+  static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
+    add_head_parameters(layout, head, width, Term::head_name);
+  }
+  template <class T>
+  static HeadParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head) {
+    return HeadParameters<T>::bind(next, head);
+  }
+};
+
+/// DINO's term: the class tokens of every pair of a global teacher view and another student view, through the head
+/// `head.`; the centre is `center` in checkpoints. Source: DINO.
+struct ImageLevel : PrototypeLevel<ImageLevel> {
+  static constexpr std::string_view name = "image";
+  static constexpr std::string_view head_name = "head.";
+  static constexpr std::string_view centre_name = "center";
+  static constexpr Reads reads{{.class_level = true}, {.class_level = true}};
+
+  static LevelPairs pairs(const TermSetting& s, const LevelOptions& o) { return image_pairs(s.views, s.batch, o.all_views); }
+  /// Student rows of so many views.
+  static Index student_rows(const TermSetting& s, Index views) { return views * s.batch; }
+  template <class X>
+  static auto of(const X& features) {
+    return features.class_level;
+  }
+  static constexpr bool of_kind(FeatureKinds kinds) { return kinds.class_level; }
+};
+
+/// DenseDINO's term: the features of shared points, through the head `ref_head.`; the centre is `ref_center` in
+/// checkpoints. Source: DenseDINO.
+struct PointLevel : PrototypeLevel<PointLevel> {
+  static constexpr std::string_view name = "point";
+  static constexpr std::string_view head_name = "ref_head.";
+  static constexpr std::string_view centre_name = "ref_center";
+  static constexpr Reads reads{{.points = true}, {.points = true}};
+
+  static LevelPairs pairs(const TermSetting& s, const LevelOptions& o) {
+    return point_pairs(s.views, s.batch, s.points, o.all_views);
+  }
+  /// Student rows of so many views.
+  static Index student_rows(const TermSetting& s, Index views) { return views * s.batch * 2 * s.points; }
+  template <class X>
+  static auto of(const X& features) {
+    return features.points;
+  }
+  static constexpr bool of_kind(FeatureKinds kinds) { return kinds.points; }
 };
 
 }  // namespace dssl

@@ -1,0 +1,212 @@
+// What a term of an objective says of itself, and what a step gives it.
+// Tests: tests/loss/objective.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/nn/head.hpp>
+#include <dssl/nn/position.hpp>
+
+namespace dssl {
+
+/// Kinds of feature that a backbone's pass gives.
+struct FeatureKinds {
+  bool class_level = false;  ///< one row a sequence: the class token
+  bool points = false;       ///< a row a point: reference tokens, or reads of the map
+  bool map = false;          ///< a row a patch
+
+  [[nodiscard]] constexpr bool any() const { return class_level || points || map; }
+  [[nodiscard]] constexpr bool operator==(const FeatureKinds&) const = default;
+};
+
+[[nodiscard]] constexpr FeatureKinds operator|(FeatureKinds a, FeatureKinds b) {
+  return {a.class_level || b.class_level, a.points || b.points, a.map || b.map};
+}
+
+/// What a term reads of each network's pass.
+struct Reads {
+  FeatureKinds student{};
+  FeatureKinds teacher{};
+};
+
+/// The least of the student's pass that must be there at once for a term's gradients.
+enum class Whole : std::uint8_t {
+  row,       ///< one row after the other
+  sequence,  ///< all rows of one view of one image
+  view,      ///< a view of all images
+  batch      ///< everything
+};
+
+/// A moving average of the student, on the two global views.
+struct Ema {
+  static constexpr bool weights = true;  ///< a second set of weights
+  static constexpr bool pass = true;     ///< a forward pass of its own
+};
+/// The student itself, whose features serve as targets without gradient: no second set of weights, no second pass.
+struct StopGradient {
+  static constexpr bool weights = false;
+  static constexpr bool pass = false;
+};
+/// None: the term compares the student's features with each other.
+struct NoTeacher {
+  static constexpr bool weights = false;
+  static constexpr bool pass = false;
+};
+
+/// Some views of the student's pass that follow one another: a part.
+struct PartViews {
+  Index first = 0;
+  Index views = 0;
+};
+
+/// What a term is made for: the same for every step.
+///
+/// Rows of features: of class level (view, image); of points, the student's (view, image, partner, point) with the two
+/// global views as partners, the teacher's with all V views; of the map (view, image, patch).
+struct TermSetting {
+  Index batch = 0;                 ///< B images a pass
+  Index views = 0;                 ///< V views of each, the first two of them global
+  Index points = 0;                ///< K points a pair of views
+  std::vector<GridSize> grids{};   ///< (V) patches a view
+  std::vector<PartViews> parts{};  ///< of the student's pass, one after the other
+  HeadConfig head{};               ///< the recipe's
+  Index width = 0;                 ///< D of the backbone's features
+  double share = 1;                ///< part of an update that a pass is: 1 / accumulate
+};
+
+/// Rows of each kind of feature that a term reads; the others are empty.
+template <class T>
+struct Features {
+  MatrixView<T> class_level{}, points{}, map{};
+};
+
+/// Where a term's gradients go. Rows that no earlier term reads hold zeros; `adds` says which do not.
+template <class T>
+struct FeatureGradients {
+  MatrixView<T> class_level{}, points{}, map{};
+  FeatureKinds adds{};
+};
+
+/// Gradients of the rows of a kind that a term has read, to where they go: written, or added where another term was
+/// before. Rows that are not named keep what they hold.
+template <Backend B, class T = typename B::Scalar>
+void put_gradients(const B& backend, MatrixView<T> to, RowIndex rows, MatrixView<const std::type_identity_t<T>> from,
+                   bool adds) {
+  if (adds) {
+    backend.add_rows(to, rows, from, {});
+  } else {
+    backend.copy_rows(to, rows, from, {});
+  }
+}
+
+/// Numbers of a pass that change over a run.
+struct PassNumbers {
+  double teacher_temperature = 0.04;
+};
+
+/// Figures of one term in one step. Losses and entropies in nats where they are cross-entropies.
+struct TermReport {
+  std::string_view name{};  ///< the term's, of static storage
+  double weight = 1;        ///< in the total
+  double loss = 0;          ///< before its weight
+  /// Of terms with prototypes, else not a number: mean entropy of the teacher's rows that the loss reads; mean
+  /// KL(teacher, student), which is cross-entropy less entropy; Euclidean norm of the centre.
+  double teacher_entropy = std::numeric_limits<double>::quiet_NaN();
+  double divergence = std::numeric_limits<double>::quiet_NaN();
+  double centre_norm = std::numeric_limits<double>::quiet_NaN();
+};
+
+/// Parameters of a term that has none.
+struct NoParameters {};
+
+namespace detail {
+
+template <class Term, class T>
+struct SharedParameters {
+  using type = NoParameters;
+};
+template <class Term, class T>
+  requires requires { typename Term::template Parameters<T>; }
+struct SharedParameters<Term, T> {
+  using type = typename Term::template Parameters<T>;
+};
+template <class Term, class T>
+struct OwnParameters {
+  using type = NoParameters;
+};
+template <class Term, class T>
+  requires requires { typename Term::template StudentParameters<T>; }
+struct OwnParameters<Term, T> {
+  using type = typename Term::template StudentParameters<T>;
+};
+
+}  // namespace detail
+
+/// A term's parameters (or their gradients), as views into a network's flat buffer: a head, which the teacher has too,
+/// and what only the student's are read of, as a predictor.
+template <class Term, class T>
+struct TermParameters {
+  typename detail::SharedParameters<Term, T>::type head;
+  typename detail::OwnParameters<Term, T>::type predictor;
+};
+
+/// What a term gets of the teacher's pass.
+template <class Term, class T>
+struct TeacherPass {
+  Features<const T> features;
+  const TermParameters<Term, const T>& parameters;
+};
+
+/// What a term gets of a part of the student's pass, and where its gradients go: `d_features` as said there,
+/// `d_parameters` +=.
+template <class Term, class T>
+struct StudentPass {
+  std::size_t part = 0;
+  FeatureGradients<T> d_features;
+  const TermParameters<Term, T>& d_parameters;
+  Features<const T> features;
+  const TermParameters<Term, const T>& parameters;
+  const TermParameters<Term, const T>& teacher;  ///< the teacher's, or the student's where there is none
+  PassNumbers numbers;
+  double weight = 1;  ///< of the term in the total
+};
+
+/// A term's run that keeps nothing and has nothing to do between passes; what one does, it says anew.
+///
+/// Life: `place_lasting`, `place_teacher`, `place_student` for each part, more than once, in arenas that measure and in one
+/// that is live; then in every update `begin`, for each pass `teacher` and `student` for each part, `add_to`, and last
+/// `update`, the only place where what lasts may move.
+template <Backend B>
+struct TermRun {
+  using T = typename B::Scalar;
+
+  /// Buffers that live from step to step, and those that must outlive the teacher's pass.
+  void place_lasting(const B& /*backend*/, Arena& /*arena*/) {}
+  /// Buffers that the student's may overwrite.
+  void place_teacher(const B& /*backend*/, Arena& /*arena*/) {}
+  /// Whether a part of the student's pass has anything that the term reads.
+  [[nodiscard]] bool reads_part(std::size_t /*part*/) const { return true; }
+  /// Forgets what passes have gathered for an update.
+  void begin(const B& /*backend*/) {}
+  /// After a pass's losses are known: state moves.
+  void update(const B& /*backend*/) {}
+  /// Sets the figures that the term has of those that are not a number else to 0.
+  void start(TermReport& /*report*/) const {}
+  /// Figures that need a look at what lasts. Throws `NonFiniteError`.
+  void inspect(const B& /*backend*/, TermReport& /*report*/) {}
+  /// Calls `f(name, view, shape)` for every lasting tensor, by its name in checkpoints.
+  template <class F>
+  void for_each_state(F&& /*f*/) const {}
+};
+
+}  // namespace dssl
