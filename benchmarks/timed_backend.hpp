@@ -197,6 +197,43 @@ class TimedBackend {
     x_time("lerp", 0, bytes(y, y, x), [&] { x_backend.lerp(y, x, m); });
   }
 
+  void relu_forward(Matrix y, ConstMatrix x) const {
+    x_time("relu_forward", 0, bytes(y, x), [&] { x_backend.relu_forward(y, x); });
+  }
+  void relu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
+    x_time("relu_backward", 0, bytes(d_x, d_y, x), [&] { x_backend.relu_backward(d_x, d_y, x); });
+  }
+  void batch_norm_update(Vector running_mean, Vector running_variance, ConstVector mean, ConstVector inverse_std,
+                         Index rows, double momentum, double epsilon) const {
+    x_time("batch_norm_update", 0,
+           bytes(running_mean, running_mean, running_variance, running_variance, mean, inverse_std), [&] {
+             x_backend.batch_norm_update(running_mean, running_variance, mean, inverse_std, rows, momentum, epsilon);
+           });
+  }
+  void batch_norm_evaluate_forward(Matrix y, ConstMatrix x, ConstVector running_mean, ConstVector running_variance,
+                                   ConstVector weight, ConstVector bias, double epsilon) const {
+    x_time("batch_norm_evaluate_forward", 0, bytes(y, x), [&] {
+      x_backend.batch_norm_evaluate_forward(y, x, running_mean, running_variance, weight, bias, epsilon);
+    });
+  }
+  void batch_norm_evaluate_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
+                                    ConstVector running_mean, ConstVector running_variance, ConstVector weight,
+                                    double epsilon) const {
+    x_time("batch_norm_evaluate_backward", 0, bytes(d_x, d_y, x), [&] {
+      x_backend.batch_norm_evaluate_backward(d_x, d_weight, d_bias, d_y, x, running_mean, running_variance, weight,
+                                             epsilon);
+    });
+  }
+  void add_scaled(Vector y, ConstVector x, double scale) const {
+    x_time("add_scaled", 0, bytes(y, y, x), [&] { x_backend.add_scaled(y, x, scale); });
+  }
+  void row_dots(Vector out, ConstMatrix a, ConstMatrix b) const {
+    x_time("row_dots", 0, bytes(out, a, b), [&] { x_backend.row_dots(out, a, b); });
+  }
+  void add_weighted_rows(Matrix y, ConstMatrix x, ConstVector weight) const {
+    x_time("add_weighted_rows", 0, bytes(y, y, x), [&] { x_backend.add_weighted_rows(y, x, weight); });
+  }
+
   template <AttentionRelation R>
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {

@@ -92,6 +92,14 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
       cpu.layer_norm_backward(narrow_, b_, c_, x_, x_, mean_, mean_, b_);
       cpu.batch_norm_forward(d_qkv_, c_, b_, qkv_, b_, b_, 1e-5);
       cpu.batch_norm_backward(d_qkv_, b_, c_, d_qkv_, qkv_, b_, b_, b_);
+      cpu.batch_norm_evaluate_forward(d_qkv_, qkv_, b_, c_, {}, {}, 1e-5);
+      cpu.batch_norm_evaluate_backward(d_qkv_, b_, c_, d_qkv_, qkv_, b_, c_, b_, 1e-5);
+      cpu.batch_norm_update(b_, c_, b_, c_, rows, 0.1, 1e-5);
+      cpu.relu_forward(y_, y_);
+      cpu.relu_backward(y_, y_, y_);
+      cpu.row_dots(mean_, x_, x_);
+      cpu.add_weighted_rows(narrow_, x_, mean_);
+      cpu.add_scaled(b_, c_, 0.5);
       cpu.gelu_forward(y_, y_);
       cpu.gelu_backward(y_, y_, y_);
       cpu.gelu_again_backward(d_qkv_, qkv_, VectorView<float>(b.data(), 3 * width), qkv_, d_qkv_);

@@ -5,6 +5,7 @@
 #include <dssl/views/multi_crop.hpp>
 
 #include "backend/fused_cases.hpp"
+#include "backend/mlp_cases.hpp"
 #include "backend/op_cases.hpp"
 #include "cuda/held_to_oracle.hpp"
 #include "cuda/relation_cases.hpp"
@@ -21,6 +22,7 @@ TEST_CASE("Cuda in double holds to the oracle to rounding", "[cuda]") {
   HeldToOracle held(cuda, 1e-12);
   linear_cases(held);
   dense_cases(held);
+  mlp_cases(held);
   fused_cases(held);
   attention_cases(held);
   for (const Index width : {Index{3}, Index{40}}) {

@@ -4,6 +4,7 @@
 #include <dssl/backend/cuda.hpp>
 
 #include "backend/fused_cases.hpp"
+#include "backend/mlp_cases.hpp"
 #include "backend/op_cases.hpp"
 #include "cuda/held_to_oracle.hpp"
 
@@ -26,6 +27,9 @@ TEST_CASE("Cuda linear layers hold to the oracle", "[cuda]") {
 }
 TEST_CASE("Cuda dense primitives hold to the oracle", "[cuda]") {
   hold([](auto&& held) { dense_cases(held); });
+}
+TEST_CASE("Cuda primitives of projectors and predictors hold to the oracle", "[cuda]") {
+  hold([](auto&& held) { mlp_cases(held); });
 }
 TEST_CASE("Cuda optional operations hold to the primitives they stand for", "[cuda]") {
   hold([](auto&& held) { fused_cases(held); });

@@ -1,4 +1,4 @@
-// What a backend is: memory and 32 primitives beside, each with its contract.
+// What a backend is: memory and 40 primitives beside, each with its contract.
 #pragma once
 
 #include <concepts>
@@ -56,11 +56,12 @@ concept LayerNormPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<c
   b.layer_norm_backward(y, v, v, x, x, w, w, w);
 };
 
-/// batch_norm_forward(y (M,D) =, mean (D) =, inverse_std (D) =, x, weight (D), bias (D), epsilon), M at least 1:
+/// batch_norm_forward(y (M,D) =, mean (D) =, inverse_std (D) =, x, weight (D) or empty, bias (D) or empty, epsilon), M at
+///   least 1:
 ///   y = (x - mean) / sqrt(var + epsilon) * weight + bias, biased variance a column, of the rows of this call alone.
-///   A column of one value gives its bias, whatever the value.
-/// batch_norm_backward(d_x (M,D) =, d_weight (D) +=, d_bias (D) +=, d_y, x, mean, inverse_std, weight): the mean and the
-///   variance are functions of x, as in the forward pass; d_x may be d_y.
+///   Empty weight: 1; empty bias: 0. A column of one value gives its bias, whatever the value.
+/// batch_norm_backward(d_x (M,D) =, d_weight (D) += or empty, d_bias (D) += or empty, d_y, x, mean, inverse_std, weight or
+///   empty): the mean and the variance are functions of x, as in the forward pass; d_x may be d_y.
 template <class B, class T = typename B::Scalar>
 concept BatchNormPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
                                        VectorView<const T> w) {
@@ -82,6 +83,34 @@ concept PointwisePrimitives = requires(const B& b, MatrixView<T> y, MatrixView<c
   b.residual_backward(y, x, w, rows);
   b.accumulate(v, w);
   b.lerp(v, w, 0.9);
+};
+
+/// relu_forward(y =, x): y = max(x, 0), NaN of NaN; y may be x.
+/// relu_backward(d_x =, d_y, x): d_x = d_y where x > 0, else 0; x may be relu_forward's y, which has the same sign;
+///   d_x may be d_y.
+/// batch_norm_update(running_mean (D), running_variance (D), mean (D), inverse_std (D), rows, momentum, epsilon): the
+///   statistics that batch_norm_forward gave for that many rows go into the running ones: running_mean = (1 - momentum)
+///   running_mean + momentum mean, and so the variance, of which the unbiased one is kept: (1 / inverse_std^2 - epsilon)
+///   rows / (rows - 1). `ShapeError` where rows is below 2. Source: PyTorch's BatchNorm1d.
+/// batch_norm_evaluate_forward(y (M,D) =, x, running_mean (D), running_variance (D), weight (D) or empty, bias (D) or
+///   empty, epsilon): y = (x - running_mean) / sqrt(running_variance + epsilon) * weight + bias; y may be x.
+/// batch_norm_evaluate_backward(d_x (M,D) =, d_weight (D) += or empty, d_bias (D) += or empty, d_y, x, running_mean,
+///   running_variance, weight or empty, epsilon): the statistics are constants; d_x may be d_y.
+/// add_scaled(y (n) +=, x (n), scale): y += scale x.
+/// row_dots(out (M) =, a (M,D), b (M,D)): out[m] = a[m] . b[m]; a may be b.
+/// add_weighted_rows(y (M,D) +=, x (M,D), weight (M)): y[m] += weight[m] x[m].
+/// Tests: tests/backend/mlp_cases.hpp, tests/backend/mlp_gradients.cpp.
+template <class B, class T = typename B::Scalar>
+concept MlpPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                 VectorView<const T> w) {
+  b.relu_forward(y, x);
+  b.relu_backward(y, x, x);
+  b.batch_norm_update(v, v, w, w, Index{2}, 0.1, 1e-5);
+  b.batch_norm_evaluate_forward(y, x, w, w, w, w, 1e-5);
+  b.batch_norm_evaluate_backward(y, v, v, x, x, w, w, w, 1e-5);
+  b.add_scaled(v, w, 0.5);
+  b.row_dots(v, x, x);
+  b.add_weighted_rows(y, x, w);
 };
 
 /// attention_forward<relation>(out (M,D) =, log_sum (M,H) =, qkv (M,3D), batch, heads, queries):
@@ -196,8 +225,8 @@ concept Backend = requires(const B& b) {
   requires std::floating_point<typename B::Scalar>;
   { b.describe() } -> std::convertible_to<std::string>;
 } && MemoryPrimitives<B> && LinearPrimitives<B> && LayerNormPrimitives<B> && BatchNormPrimitives<B> &&
-                  PointwisePrimitives<B> && AttentionPrimitives<B> && RowPrimitives<B> && NormalisePrimitives<B> &&
-                  LossPrimitives<B> && OptimiserPrimitives<B>;
+                  PointwisePrimitives<B> && MlpPrimitives<B> && AttentionPrimitives<B> && RowPrimitives<B> &&
+                  NormalisePrimitives<B> && LossPrimitives<B> && OptimiserPrimitives<B>;
 
 // Optional operations: what several primitives do, in fewer passes over memory, or without work that changes nothing.
 // Layers find them by `if constexpr`; a backend has all of a concept's or none.

@@ -129,6 +129,19 @@ class BasicCpu {
   void accumulate(Vector y, ConstVector x) const;
   void lerp(Vector y, ConstVector x, double m) const;
 
+  void relu_forward(Matrix y, ConstMatrix x) const;
+  void relu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const;
+  void batch_norm_update(Vector running_mean, Vector running_variance, ConstVector mean, ConstVector inverse_std,
+                         Index rows, double momentum, double epsilon) const;
+  void batch_norm_evaluate_forward(Matrix y, ConstMatrix x, ConstVector running_mean, ConstVector running_variance,
+                                   ConstVector weight, ConstVector bias, double epsilon) const;
+  void batch_norm_evaluate_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x,
+                                    ConstVector running_mean, ConstVector running_variance, ConstVector weight,
+                                    double epsilon) const;
+  void add_scaled(Vector y, ConstVector x, double scale) const;
+  void row_dots(Vector out, ConstMatrix a, ConstMatrix b) const;
+  void add_weighted_rows(Matrix y, ConstMatrix x, ConstVector weight) const;
+
   template <AttentionRelation R>
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {

@@ -16,6 +16,7 @@
 #include <dssl/backend/cuda/layer_norm.cuh>
 #include <dssl/backend/cuda/linear.cuh>
 #include <dssl/backend/cuda/loss.cuh>
+#include <dssl/backend/cuda/mlp.cuh>
 #include <dssl/backend/cuda/normalise.cuh>
 #include <dssl/backend/cuda/optimiser.cuh>
 #include <dssl/backend/cuda/pointwise.cuh>
@@ -181,6 +182,63 @@ template <std::floating_point T>
 void BasicCuda<T>::lerp(Vector y, ConstVector x, double m) const {
   const cuda::Call call(*x_device, "lerp", {y.size()});
   cuda::lerp(x_device->stream, y, x, m);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::relu_forward(Matrix y, ConstMatrix x) const {
+  const cuda::Call call(*x_device, "relu_forward", {x.rows(), x.cols()});
+  cuda::relu_forward(x_device->stream, y, x);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::relu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
+  const cuda::Call call(*x_device, "relu_backward", {x.rows(), x.cols()});
+  cuda::relu_backward(x_device->stream, d_x, d_y, x);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::batch_norm_update(Vector running_mean, Vector running_variance, ConstVector mean,
+                                     ConstVector inverse_std, Index rows, double momentum, double epsilon) const {
+  const cuda::Call call(*x_device, "batch_norm_update", {rows, mean.size()});
+  cuda::batch_norm_update(x_device->stream, running_mean, running_variance, mean, inverse_std, rows,
+                          momentum, epsilon);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::batch_norm_evaluate_forward(Matrix y, ConstMatrix x, ConstVector running_mean,
+                                               ConstVector running_variance, ConstVector weight, ConstVector bias,
+                                               double epsilon) const {
+  const cuda::Call call(*x_device, "batch_norm_evaluate_forward", {x.rows(), x.cols()});
+  cuda::batch_norm_evaluate_forward(x_device->stream, y, x, running_mean, running_variance, weight, bias,
+                                    epsilon);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::batch_norm_evaluate_backward(Matrix d_x, Vector d_weight, Vector d_bias, ConstMatrix d_y,
+                                                ConstMatrix x, ConstVector running_mean,
+                                                ConstVector running_variance, ConstVector weight,
+                                                double epsilon) const {
+  const cuda::Call call(*x_device, "batch_norm_evaluate_backward", {x.rows(), x.cols()});
+  cuda::batch_norm_evaluate_backward(x_device->stream, d_x, d_weight, d_bias, d_y, x, running_mean,
+                                     running_variance, weight, epsilon);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::add_scaled(Vector y, ConstVector x, double scale) const {
+  const cuda::Call call(*x_device, "add_scaled", {y.size()});
+  cuda::add_scaled(x_device->stream, y, x, scale);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::row_dots(Vector out, ConstMatrix a, ConstMatrix b) const {
+  const cuda::Call call(*x_device, "row_dots", {a.rows(), a.cols()});
+  cuda::row_dots(x_device->stream, out, a, b);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::add_weighted_rows(Matrix y, ConstMatrix x, ConstVector weight) const {
+  const cuda::Call call(*x_device, "add_weighted_rows", {x.rows(), x.cols()});
+  cuda::add_weighted_rows(x_device->stream, y, x, weight);
 }
 
 template <std::floating_point T>

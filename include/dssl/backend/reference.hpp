@@ -8,6 +8,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/reference/attention.hpp>
 #include <dssl/backend/reference/dense.hpp>
+#include <dssl/backend/reference/mlp.hpp>
 #include <dssl/backend/reference/optimiser.hpp>
 #include <dssl/backend/reference/rows.hpp>
 
@@ -20,6 +21,7 @@ namespace dssl {
 template <std::floating_point T = double>
 class Reference : public reference::HostMemory,
                   public reference::Dense<T>,
+                  public reference::Mlp<T>,
                   public reference::Attention<T>,
                   public reference::Rows<T>,
                   public reference::Loss<T>,

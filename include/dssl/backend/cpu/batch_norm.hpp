@@ -41,6 +41,54 @@ template <class T, std::size_t N, class AddRow>
   return whole;
 }
 
+/// The same number in each column.
+template <class T>
+[[nodiscard]] ColumnLine<T> line_of(T number) {
+  ColumnLine<T> line;
+  line.value.fill(number);
+  return line;
+}
+
+/// The columns from `begin` on of a vector, or a line in its place where it is empty.
+template <class T>
+[[nodiscard]] const T* columns_or(VectorView<const T> vector, Index begin, const ColumnLine<T>& otherwise) {
+  return vector.empty() ? otherwise.data() : vector.data() + begin;
+}
+
+/// y = (x - mean) scale * weight + bias, a row of `width` columns.
+template <class T>
+void norm_columns(T* y, Index width, const T* x, const T* mean, const T* scale, const T* weight, const T* bias) {
+  map(
+      y, width,
+      [](const auto& v, const auto& mu, const auto& s, const auto& w, const auto& b) {
+        return multiply_add(Lanes<T>((v - mu) * s), Lanes<T>(w), Lanes<T>(b));
+      },
+      x, mean, scale, weight, bias);
+}
+
+/// The sums of d_y (x - mean) scale and of d_y down the columns [begin, begin + width).
+template <class T>
+[[nodiscard]] std::array<ColumnLine<double>, 2> sum_norm_terms(MatrixView<const T> d_y, MatrixView<const T> x,
+                                                               const T* mean, const T* scale, Index begin,
+                                                               Index width) {
+  return sum_rows<T, 2>(x.rows(), [&](auto& part, Index m) {
+    map_two(
+        part[0].data(), part[1].data(), width,
+        [](const auto& with_n, const auto& alone, const auto& g, const auto& v, const auto& mu, const auto& s) {
+          const Lanes<T> n = (v - mu) * s;
+          return TwoLanes<T>{multiply_add(Lanes<T>(g), n, Lanes<T>(with_n)), alone + g};
+        },
+        part[0].data(), part[1].data(), d_y.row(m) + begin, x.row(m) + begin, mean, scale);
+  });
+}
+
+/// sum (D) += a line of sums, from column `begin` on; nothing where it is empty.
+template <class T>
+void add_columns(VectorView<T> sum, Index begin, Index width, const ColumnLine<double>& line) {
+  if (sum.empty()) return;
+  for (Index c = 0; c < width; ++c) sum(begin + c) += static_cast<T>(line.value[static_cast<std::size_t>(c)]);
+}
+
 /// See `BatchNormPrimitives` in backend/concept.hpp. Sums are taken of differences, from the first row and
 /// then from the mean: a column of one value has no variance, and a large mean costs the variance no digits.
 template <class T>
@@ -73,13 +121,11 @@ void batch_norm_forward(Workers& workers, MatrixView<T> y, VectorView<T> mean, V
     for (Index c = 0; c < width; ++c) {
       inverse_std(begin + c) = static_cast<T>(1.0 / std::sqrt(sums[0][c] / count + epsilon));
     }
+    const ColumnLine<T> ones = line_of(T{1});
+    const ColumnLine<T> zeros{};
     for (Index m = 0; m < rows; ++m) {
-      map(
-          y.row(m) + begin, width,
-          [](const auto& v, const auto& mu, const auto& scale, const auto& w, const auto& b) {
-            return multiply_add(Lanes<T>((v - mu) * scale), Lanes<T>(w), Lanes<T>(b));
-          },
-          x.row(m) + begin, centre, inverse_std.data() + begin, weight.data() + begin, bias.data() + begin);
+      norm_columns(y.row(m) + begin, width, x.row(m) + begin, centre, inverse_std.data() + begin,
+                   columns_or(weight, begin, ones), columns_or(bias, begin, zeros));
     }
   });
 }
@@ -96,24 +142,15 @@ void batch_norm_backward(Workers& workers, MatrixView<T> d_x, VectorView<T> d_we
     const Index width = end - begin;
     const T* const centre = mean.data() + begin;
     const T* const scale = inverse_std.data() + begin;
-    auto sums = sum_rows<T, 2>(rows, [&](auto& part, Index m) {
-      map_two(
-          part[0].data(), part[1].data(), width,
-          [](const auto& with_n, const auto& alone, const auto& g, const auto& v, const auto& mu,
-             const auto& s) {
-            const Lanes<T> n = (v - mu) * s;
-            return TwoLanes<T>{multiply_add(Lanes<T>(g), n, Lanes<T>(with_n)), alone + g};
-          },
-          part[0].data(), part[1].data(), d_y.row(m) + begin, x.row(m) + begin, centre, scale);
-    });
+    auto sums = sum_norm_terms(d_y, x, centre, scale, begin, width);
     ColumnLine<T> slope, shift, factor;
     for (Index c = 0; c < width; ++c) {
       slope[c] = static_cast<T>(sums[0][c] / count);
       shift[c] = static_cast<T>(sums[1][c] / count);
-      factor[c] = scale[c] * weight(begin + c);
-      d_weight(begin + c) += static_cast<T>(sums[0][c]);
-      d_bias(begin + c) += static_cast<T>(sums[1][c]);
+      factor[c] = weight.empty() ? scale[c] : scale[c] * weight(begin + c);
     }
+    add_columns(d_weight, begin, width, sums[0]);
+    add_columns(d_bias, begin, width, sums[1]);
     for (Index m = 0; m < rows; ++m) {
       map(
           d_x.row(m) + begin, width,

@@ -19,6 +19,7 @@
 #include <dssl/backend/cpu/layer_norm.hpp>
 #include <dssl/backend/cpu/linear.hpp>
 #include <dssl/backend/cpu/loss.hpp>
+#include <dssl/backend/cpu/mlp.hpp>
 #include <dssl/backend/cpu/optimiser.hpp>
 #include <dssl/backend/cpu/own_multiply.hpp>
 #include <dssl/backend/cpu/pointwise.hpp>
@@ -181,6 +182,56 @@ void BasicCpu<T, Products>::accumulate(Vector y, ConstVector x) const {
 template <std::floating_point T, class Products>
 void BasicCpu<T, Products>::lerp(Vector y, ConstVector x, double m) const {
   cpu::lerp(*x_workers->enter(), y, x, m);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::relu_forward(Matrix y, ConstMatrix x) const {
+  cpu::relu_forward(*x_workers->enter(), y, x);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::relu_backward(Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
+  cpu::relu_backward(*x_workers->enter(), d_x, d_y, x);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::batch_norm_update(Vector running_mean, Vector running_variance, ConstVector mean,
+                                              ConstVector inverse_std, Index rows, double momentum,
+                                              double epsilon) const {
+  const cpu::Workers::Call call = x_workers->enter();
+  cpu::batch_norm_update(running_mean, running_variance, mean, inverse_std, rows, momentum, epsilon);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::batch_norm_evaluate_forward(Matrix y, ConstMatrix x, ConstVector running_mean,
+                                                        ConstVector running_variance, ConstVector weight,
+                                                        ConstVector bias, double epsilon) const {
+  cpu::batch_norm_evaluate_forward(*x_workers->enter(), y, x, running_mean, running_variance, weight, bias,
+                                   epsilon);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::batch_norm_evaluate_backward(Matrix d_x, Vector d_weight, Vector d_bias,
+                                                         ConstMatrix d_y, ConstMatrix x,
+                                                         ConstVector running_mean, ConstVector running_variance,
+                                                         ConstVector weight, double epsilon) const {
+  cpu::batch_norm_evaluate_backward(*x_workers->enter(), d_x, d_weight, d_bias, d_y, x, running_mean,
+                                    running_variance, weight, epsilon);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::add_scaled(Vector y, ConstVector x, double scale) const {
+  cpu::add_scaled(*x_workers->enter(), y, x, scale);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::row_dots(Vector out, ConstMatrix a, ConstMatrix b) const {
+  cpu::row_dots(*x_workers->enter(), out, a, b);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::add_weighted_rows(Matrix y, ConstMatrix x, ConstVector weight) const {
+  cpu::add_weighted_rows(*x_workers->enter(), y, x, weight);
 }
 
 template <std::floating_point T, class Products>

@@ -59,7 +59,17 @@ __global__ void inverse_stds_of_parts(T* inverse_std, const T* parts, Index coun
   inverse_std[d] = static_cast<T>(1.0 / sqrt(sum / static_cast<double>(rows) + epsilon));
 }
 
-/// d_weight += and d_bias += the sums of the parts; means (2, width) = the sums / rows.
+/// The weight or the bias of a column where there is one.
+template <class T>
+__device__ __forceinline__ T gain_of(const T* weight, Index d) {
+  return weight == nullptr ? T{1} : weight[d];
+}
+template <class T>
+__device__ __forceinline__ T shift_of(const T* bias, Index d) {
+  return bias == nullptr ? T{0} : bias[d];
+}
+
+/// d_weight += and d_bias += the sums of the parts, where they are there; means (2, width) = the sums / rows.
 template <class T>
 __global__ void batch_norm_sums(T* d_weight, T* d_bias, T* means, const T* parts, Index count, Index rows,
                                 Index width) {
@@ -67,8 +77,8 @@ __global__ void batch_norm_sums(T* d_weight, T* d_bias, T* means, const T* parts
   if (d >= width) return;
   const double of_weight = parts_total<T, 2>(parts, count, width, 0, d);
   const double of_bias = parts_total<T, 2>(parts, count, width, 1, d);
-  d_weight[d] += static_cast<T>(of_weight);
-  d_bias[d] += static_cast<T>(of_bias);
+  if (d_weight != nullptr) d_weight[d] += static_cast<T>(of_weight);
+  if (d_bias != nullptr) d_bias[d] += static_cast<T>(of_bias);
   means[d] = static_cast<T>(of_weight / static_cast<double>(rows));
   means[width + d] = static_cast<T>(of_bias / static_cast<double>(rows));
 }
@@ -80,7 +90,7 @@ __global__ void __launch_bounds__(Team::threads)
   const Index m = Team::row();
   if (m >= rows) return;
   for (Index d = Team::rank(); d < width; d += Team::size()) {
-    y[m * width + d] = (x[m * width + d] - mean[d]) * inverse_std[d] * weight[d] + bias[d];
+    y[m * width + d] = (x[m * width + d] - mean[d]) * inverse_std[d] * gain_of(weight, d) + shift_of(bias, d);
   }
 }
 
@@ -94,7 +104,7 @@ __global__ void __launch_bounds__(Team::threads)
   for (Index d = Team::rank(); d < width; d += Team::size()) {
     const T n = (x[m * width + d] - mean[d]) * inverse_std[d];
     const T off = d_y[m * width + d] - means[width + d] - n * means[d];
-    d_x[m * width + d] = inverse_std[d] * weight[d] * off;
+    d_x[m * width + d] = inverse_std[d] * gain_of(weight, d) * off;
   }
 }
 

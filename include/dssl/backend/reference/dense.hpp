@@ -156,9 +156,11 @@ class Dense {
       const double scale = 1.0 / std::sqrt(squares / rows + epsilon);
       mean(d) = static_cast<T>(mu);
       inverse_std(d) = static_cast<T>(scale);
+      const double gain = weight.empty() ? 1.0 : static_cast<double>(weight(d));
+      const double shift = bias.empty() ? 0.0 : static_cast<double>(bias(d));
       for (Index m = 0; m < x.rows(); ++m) {
         const double normal = (static_cast<double>(x(m, d)) - mu) * scale;
-        y(m, d) = static_cast<T>(normal * static_cast<double>(weight(d)) + static_cast<double>(bias(d)));
+        y(m, d) = static_cast<T>(normal * gain + shift);
       }
     }
   }
@@ -178,13 +180,14 @@ class Dense {
         sum_bias += static_cast<double>(d_y(m, d));
       }
       // d_x = inverse_std weight (d_y - mean(d_y) - normal mean(d_y normal)).
-      const double scale = static_cast<double>(inverse_std(d)) * static_cast<double>(weight(d));
+      const double gain = weight.empty() ? 1.0 : static_cast<double>(weight(d));
+      const double scale = static_cast<double>(inverse_std(d)) * gain;
       for (Index m = 0; m < x.rows(); ++m) {
         d_x(m, d) = static_cast<T>(
             scale * (static_cast<double>(d_y(m, d)) - sum_bias / rows - normal(m) * sum_weight / rows));
       }
-      d_weight(d) += static_cast<T>(sum_weight);
-      d_bias(d) += static_cast<T>(sum_bias);
+      if (!d_weight.empty()) d_weight(d) += static_cast<T>(sum_weight);
+      if (!d_bias.empty()) d_bias(d) += static_cast<T>(sum_bias);
     }
   }
 
