@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -19,6 +20,13 @@ std::string own_fixture_folder();
 inline std::string fixture_path(const std::string& name) {
   const char* const folder = std::getenv("DSSL_FIXTURES");
   return (folder != nullptr && *folder != '\0' ? std::string(folder) : own_fixture_folder()) + "/" + name;
+}
+
+/// Path of a fixture of another objective, or of a layer of one: in `objectives/` of that folder, or in the folder itself
+/// where it holds these alone.
+inline std::string objective_path(const std::string& name) {
+  const std::string path = fixture_path("objectives/" + name);
+  return std::filesystem::exists(path) ? path : fixture_path(name);
 }
 
 /// The configuration a fixture was made with: the JSON object in its metadata "config".
