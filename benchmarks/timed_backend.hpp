@@ -308,6 +308,31 @@ class TimedBackend {
            bytes(sum, sum) + static_cast<std::size_t>(rows.size() * x.cols()) * sizeof(T),
            [&] { x_backend.add_column_sum(sum, x, rows, scale); });
   }
+  void label_cross_entropy(Vector loss, Matrix d_logits, Vector d_positive, const LabelledLogits<T>& logits,
+                           double temperature, double scale) const {
+    x_time("label_cross_entropy", 0, bytes(d_logits, logits.columns), [&] { x_backend.label_cross_entropy(loss, d_logits, d_positive, logits, temperature, scale); });
+  }
+  void compare_rows(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, Comparison comparison,
+                    double scale) const {
+    x_time("compare_rows", 0, bytes(d_x, x, target), [&] { x_backend.compare_rows(loss, d_x, x, target, comparison, scale); });
+  }
+  void log_distance(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, double epsilon,
+                    double scale) const {
+    x_time("log_distance", 0, bytes(d_x, x, target), [&] { x_backend.log_distance(loss, d_x, x, target, epsilon, scale); });
+  }
+  void correlation_loss(Vector diagonal, Vector rest, Matrix d_x, ConstMatrix x,
+                        const CorrelationNumbers& numbers) const {
+    x_time("correlation_loss", 0, bytes(d_x, x), [&] { x_backend.correlation_loss(diagonal, rest, d_x, x, numbers); });
+  }
+  void largest_columns(MatrixView<std::int32_t> out, ConstMatrix x, RowIndex excluded) const {
+    x_time("largest_columns", 0, bytes(out, x), [&] { x_backend.largest_columns(out, x, excluded); });
+  }
+  void row_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const {
+    x_time("row_log_sum", 0, bytes(x), [&] { x_backend.row_log_sum(out, x, shift, temperature); });
+  }
+  void column_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const {
+    x_time("column_log_sum", 0, bytes(x), [&] { x_backend.column_log_sum(out, x, shift, temperature); });
+  }
 
   [[nodiscard]] std::size_t prototype_loss_workspace(std::span<const TargetRows> targets, Index teacher_rows,
                                                      Index prototypes, Index width) const

@@ -87,6 +87,11 @@ class Board {
         size);
   }
 
+  /// An output of whole numbers, filled with these.
+  VectorView<std::int32_t> whole_numbers(const std::vector<std::int32_t>& content) {
+    return VectorView<std::int32_t>(x_guarded(content), static_cast<Index>(content.size()));
+  }
+
   /// Structures or row numbers.
   template <class U>
   VectorView<const U> list(const std::vector<U>& values) {
@@ -166,7 +171,7 @@ class Board {
   }
   template <class U>
   U* x_guarded(const std::vector<U>& content) {
-    constexpr U word{1234.5};
+    constexpr U word = static_cast<U>(1234.5);
     std::vector<U> all(guard, word);
     all.insert(all.end(), content.begin(), content.end());
     all.insert(all.end(), guard, word);

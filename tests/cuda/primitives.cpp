@@ -6,6 +6,7 @@
 #include "backend/fused_cases.hpp"
 #include "backend/mlp_cases.hpp"
 #include "backend/op_cases.hpp"
+#include "backend/term_cases.hpp"
 #include "cuda/held_to_oracle.hpp"
 
 using namespace dssl;
@@ -45,6 +46,9 @@ TEST_CASE("Cuda norms and losses hold to the oracle", "[cuda]") {
 }
 TEST_CASE("Cuda loss over prototypes holds to the oracle", "[cuda]") {
   hold([](auto&& held) { prototype_loss_cases(held); });
+}
+TEST_CASE("Cuda terms of losses hold to the oracle", "[cuda]") {
+  hold([](auto&& held) { term_cases(held); });
 }
 TEST_CASE("Cuda optimisers hold to the oracle", "[cuda]") {
   hold([](auto&& held) { optimiser_cases(held); });

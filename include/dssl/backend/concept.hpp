@@ -1,4 +1,4 @@
-// What a backend is: memory and 40 primitives beside, each with its contract.
+// What a backend is: memory and 47 primitives beside, each with its contract.
 #pragma once
 
 #include <concepts>
@@ -173,6 +173,40 @@ concept LossPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const 
   b.add_column_sum(v, x, rows, 1.0);
 };
 
+/// What losses on matrices of features are made of (loss/*.hpp); a loss a row, not summed, and `scale` times its gradient.
+///
+/// label_cross_entropy(loss (M) =, d_logits (M,N) =, d_positive (M) = or empty, logits, temperature, scale): of the logits
+///   that row m sees, its columns but the excluded one, and logits.positive[m] where that is given,
+///   loss[m] = -log softmax(seen / temperature)[label]; an excluded column has gradient 0. d_logits may be logits.columns,
+///   d_positive may be logits.positive, which are both given or both empty. Every row sees its label.
+/// compare_rows(loss (M) =, d_x (M,N) =, x, target (M,N), comparison, scale): loss[m] = sum_n f(x[m,n], target[m,n]), f by
+///   `comparison`, with the slope 0 where a clamped number is below 0. d_x may be x.
+/// log_distance(loss (M) =, d_x (M,D) =, x, target (M,D), epsilon, scale): loss[m] = -log(r + epsilon),
+///   r = |x[m] - target[m] + epsilon|, epsilon added to each number; where r is 0 the gradient is 0. d_x may be x. The
+///   gradient of target is -d_x.
+/// correlation_loss(diagonal (N) =, rest (N) =, d_x (N,N) =, x (N,N), numbers): with c = factor x, diagonal[n] of c[n,n]
+///   as `Diagonal` says, rest[n] = sum over j != n of c[n,j]^2; d_x has the gradients of both sums, each times its scale.
+///   d_x may be x.
+/// largest_columns(out (K,M) int32 =, x (M,N), excluded (M) or empty): out[k,m] is the column of the k-th largest number
+///   of row m, the lower column first among equals; a row's excluded column (-1: none) is passed over. NaN counts as
+///   -infinity. K at most the number of columns that each row sees.
+/// row_log_sum(out (M) =, x (M,N), shift (N) or empty, temperature): out[m] = temperature log sum_n exp((x[m,n] -
+///   shift[n]) / temperature).
+/// column_log_sum(out (N) =, x (M,N), shift (M) or empty, temperature): the same down the columns, less shift[m].
+/// Tests: tests/backend/term_cases.hpp, tests/backend/terms.cpp.
+template <class B, class T = typename B::Scalar>
+concept TermPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
+                                  VectorView<const T> w, const LabelledLogits<T>& logits, RowIndex rows,
+                                  MatrixView<std::int32_t> columns) {
+  b.label_cross_entropy(v, y, v, logits, 0.1, 1.0);
+  b.compare_rows(v, y, x, x, Comparison::squared, 1.0);
+  b.log_distance(v, y, x, x, 1e-8, 1.0);
+  b.correlation_loss(v, v, y, x, CorrelationNumbers{});
+  b.largest_columns(columns, x, rows);
+  b.row_log_sum(v, x, w, 0.05);
+  b.column_log_sum(v, x, w, 0.05);
+};
+
 /// squared_norms(norms (segments) =, flat, segments): sum of squares of each parameter tensor.
 /// The optimisers take the gradients' squared norms, and scale each tensor's gradient by
 /// min(1, clip / (norm + 1e-6)) as they go; g itself is not changed. Segments with updated false are skipped.
@@ -226,7 +260,7 @@ concept Backend = requires(const B& b) {
   { b.describe() } -> std::convertible_to<std::string>;
 } && MemoryPrimitives<B> && LinearPrimitives<B> && LayerNormPrimitives<B> && BatchNormPrimitives<B> &&
                   PointwisePrimitives<B> && MlpPrimitives<B> && AttentionPrimitives<B> && RowPrimitives<B> &&
-                  NormalisePrimitives<B> && LossPrimitives<B> && OptimiserPrimitives<B>;
+                  NormalisePrimitives<B> && LossPrimitives<B> && TermPrimitives<B> && OptimiserPrimitives<B>;
 
 // Optional operations: what several primitives do, in fewer passes over memory, or without work that changes nothing.
 // Layers find them by `if constexpr`; a backend has all of a concept's or none.

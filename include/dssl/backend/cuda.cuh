@@ -22,6 +22,7 @@
 #include <dssl/backend/cuda/pointwise.cuh>
 #include <dssl/backend/cuda/prototype_loss.cuh>
 #include <dssl/backend/cuda/rows.cuh>
+#include <dssl/backend/cuda/terms.cuh>
 #include <dssl/backend/cuda/view_slots.cuh>
 
 namespace dssl {
@@ -322,6 +323,52 @@ template <std::floating_point T>
 void BasicCuda<T>::add_column_sum(Vector sum, ConstMatrix x, RowIndex rows, double scale) const {
   const cuda::Call call(*x_device, "add_column_sum", {x.rows(), x.cols()});
   cuda::add_column_sum(x_device->stream, sum, x, rows, scale);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::label_cross_entropy(Vector loss, Matrix d_logits, Vector d_positive, const LabelledLogits<T>& logits,
+                                       double temperature, double scale) const {
+  const cuda::Call call(*x_device, "label_cross_entropy", {logits.columns.rows(), logits.columns.cols()});
+  cuda::label_cross_entropy(x_device->stream, loss, d_logits, d_positive, logits, temperature, scale);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::compare_rows(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, Comparison comparison,
+                                double scale) const {
+  const cuda::Call call(*x_device, "compare_rows", {x.rows(), x.cols()});
+  cuda::compare_rows(x_device->stream, loss, d_x, x, target, comparison, scale);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::log_distance(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, double epsilon,
+                                double scale) const {
+  const cuda::Call call(*x_device, "log_distance", {x.rows(), x.cols()});
+  cuda::log_distance(x_device->stream, loss, d_x, x, target, epsilon, scale);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::correlation_loss(Vector diagonal, Vector rest, Matrix d_x, ConstMatrix x,
+                                    const CorrelationNumbers& numbers) const {
+  const cuda::Call call(*x_device, "correlation_loss", {x.rows(), x.cols()});
+  cuda::correlation_loss(x_device->stream, diagonal, rest, d_x, x, numbers);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::largest_columns(MatrixView<std::int32_t> out, ConstMatrix x, RowIndex excluded) const {
+  const cuda::Call call(*x_device, "largest_columns", {x.rows(), x.cols(), out.rows()});
+  cuda::largest_columns(x_device->stream, out, x, excluded);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::row_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const {
+  const cuda::Call call(*x_device, "row_log_sum", {x.rows(), x.cols()});
+  cuda::row_log_sum(x_device->stream, out, x, shift, temperature);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::column_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const {
+  const cuda::Call call(*x_device, "column_log_sum", {x.rows(), x.cols()});
+  cuda::column_log_sum(x_device->stream, out, x, shift, temperature);
 }
 
 template <std::floating_point T>

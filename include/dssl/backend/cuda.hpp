@@ -7,6 +7,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -175,6 +176,18 @@ class BasicCuda {
                      VectorView<const TargetRows> target_rows, double temperature, double scale) const;
   void row_entropy(Vector out, ConstMatrix p) const;
   void add_column_sum(Vector sum, ConstMatrix x, RowIndex rows, double scale) const;
+
+  void label_cross_entropy(Vector loss, Matrix d_logits, Vector d_positive, const LabelledLogits<T>& logits,
+                           double temperature, double scale) const;
+  void compare_rows(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, Comparison comparison,
+                    double scale) const;
+  void log_distance(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, double epsilon,
+                    double scale) const;
+  void correlation_loss(Vector diagonal, Vector rest, Matrix d_x, ConstMatrix x,
+                        const CorrelationNumbers& numbers) const;
+  void largest_columns(MatrixView<std::int32_t> out, ConstMatrix x, RowIndex excluded) const;
+  void row_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const;
+  void column_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const;
 
   /// See `SelectsLargest`; more are chosen by whoever wants them.
   static constexpr Index most_largest = 1024;

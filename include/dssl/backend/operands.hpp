@@ -108,4 +108,37 @@ struct PrototypeLossNumbers {
   double centre_share = 1;  ///< what the sum of the centre's rows is multiplied with
 };
 
+/// Rows of logits, each with the one that its label has: a column of its own row, or a number beside it.
+template <class T>
+struct LabelledLogits {
+  MatrixView<const T> columns{};    ///< (M,N)
+  VectorView<const T> positive{};   ///< (M) the label's logit, which is no column; empty: it is one
+  RowIndex labels{};                ///< (M) that column, looked at where `positive` is empty; empty: column m in row m
+  RowIndex excluded{};              ///< (M) a column that the row does not see, or -1; empty: it sees all
+};
+
+/// How a number x of a row is compared with the number t of its target.
+enum class Comparison : std::uint8_t {
+  squared,              ///< (x - t)^2
+  smooth_l1,            ///< (x - t)^2 / 2 where |x - t| < 1, else |x - t| - 1/2
+  negative_dot,         ///< -x t
+  positive_squared,     ///< (max(x, 0) - max(t, 0))^2
+  squared_to_positive,  ///< (x - max(t, 0))^2
+};
+
+/// What a correlation matrix's diagonal is held to.
+enum class Diagonal : std::uint8_t {
+  one,            ///< (c - 1)^2
+  least_std_one,  ///< max(0, 1 - sqrt(c + epsilon)): a standard deviation below 1 costs
+};
+
+/// Numbers of the loss on a correlation or covariance matrix c = factor x.
+struct CorrelationNumbers {
+  Diagonal diagonal = Diagonal::one;
+  double factor = 1;          ///< what x is multiplied with to be the matrix
+  double epsilon = 0;         ///< below the root
+  double diagonal_scale = 1;  ///< of the diagonal's gradient
+  double rest_scale = 1;      ///< of the gradient of what is not on the diagonal
+};
+
 }  // namespace dssl

@@ -11,6 +11,7 @@
 #include <dssl/backend/reference/mlp.hpp>
 #include <dssl/backend/reference/optimiser.hpp>
 #include <dssl/backend/reference/rows.hpp>
+#include <dssl/backend/reference/terms.hpp>
 
 namespace dssl {
 
@@ -25,6 +26,7 @@ class Reference : public reference::HostMemory,
                   public reference::Attention<T>,
                   public reference::Rows<T>,
                   public reference::Loss<T>,
+                  public reference::Terms<T>,
                   public reference::Optimiser<T> {
  public:
   using Scalar = T;

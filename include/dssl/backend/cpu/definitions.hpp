@@ -26,6 +26,7 @@
 #include <dssl/backend/cpu/prototype_loss.hpp>
 #include <dssl/backend/cpu/rounding.hpp>
 #include <dssl/backend/cpu/rows.hpp>
+#include <dssl/backend/cpu/terms.hpp>
 #include <dssl/core/error.hpp>
 
 namespace dssl::cpu::inline DSSL_CPU_KERNELS {
@@ -306,6 +307,45 @@ void BasicCpu<T, Products>::row_entropy(Vector out, ConstMatrix p) const {
 template <std::floating_point T, class Products>
 void BasicCpu<T, Products>::add_column_sum(Vector sum, ConstMatrix x, RowIndex rows, double scale) const {
   cpu::add_column_sum(*x_workers->enter(), sum, x, rows, scale);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::label_cross_entropy(Vector loss, Matrix d_logits, Vector d_positive, const LabelledLogits<T>& logits,
+                                                double temperature, double scale) const {
+  cpu::label_cross_entropy(*x_workers->enter(), loss, d_logits, d_positive, logits, temperature, scale);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::compare_rows(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, Comparison comparison,
+                                         double scale) const {
+  cpu::compare_rows(*x_workers->enter(), loss, d_x, x, target, comparison, scale);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::log_distance(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, double epsilon,
+                                         double scale) const {
+  cpu::log_distance(*x_workers->enter(), loss, d_x, x, target, epsilon, scale);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::correlation_loss(Vector diagonal, Vector rest, Matrix d_x, ConstMatrix x,
+                                             const CorrelationNumbers& numbers) const {
+  cpu::correlation_loss(*x_workers->enter(), diagonal, rest, d_x, x, numbers);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::largest_columns(MatrixView<std::int32_t> out, ConstMatrix x, RowIndex excluded) const {
+  cpu::largest_columns(*x_workers->enter(), out, x, excluded);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::row_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const {
+  cpu::row_log_sum(*x_workers->enter(), out, x, shift, temperature);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::column_log_sum(Vector out, ConstMatrix x, ConstVector shift, double temperature) const {
+  cpu::column_log_sum(*x_workers->enter(), out, x, shift, temperature);
 }
 
 template <std::floating_point T, class Products>
