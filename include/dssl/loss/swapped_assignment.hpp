@@ -1,0 +1,90 @@
+// Each view predicts the prototypes that the other views are assigned to: SwAV.
+// Tests: tests/loss/swapped_assignment.cpp (fixture swav).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/loss/pieces.hpp>
+#include <dssl/loss/sinkhorn.hpp>
+
+namespace dssl {
+
+/// Numbers of SwAV; defaults are the published ones.
+struct SwappedAssignmentNumbers {
+  double temperature = 0.1;
+  double epsilon = 0.05;  ///< of Sinkhorn-Knopp
+  Index iterations = 3;
+};
+
+/// Buffers for views of B images each, P prototypes, and Q rows of a queue (0: none).
+template <class T>
+struct SwappedAssignmentBuffers {
+  MatrixView<T> assigned;     // (Q + B,P) scores of the queue, then of the assigning view
+  MatrixView<T> assignments;  // (Q + B,P)
+  MatrixView<T> scores;       // (B,P) of one view, then their gradients
+  MatrixView<T> d_unit;       // (B,D) of that view
+  VectorView<T> centre;       // (P)
+  VectorView<T> row_sums;     // (Q + B)
+  VectorView<T> loss;         // (B)
+  VectorView<TargetRows> targets;  // (B) row Q + i of the assignments
+
+  static SwappedAssignmentBuffers take(Arena& arena, Index images, Index prototypes, Index width, Index queue) {
+    return {arena.matrix<T>(queue + images, prototypes), arena.matrix<T>(queue + images, prototypes),
+            arena.matrix<T>(images, prototypes),         arena.matrix<T>(images, width),
+            arena.vector<T>(prototypes),                 arena.vector<T>(queue + images),
+            arena.vector<T>(images),                     arena.vector<TargetRows>(images)};
+  }
+  /// Writes what does not change from step to step.
+  template <Backend B>
+  void begin(const B& backend) const {
+    if (targets.data() == nullptr) return;
+    const Index queue = assigned.rows() - targets.size();
+    std::vector<TargetRows> rows;
+    for (Index i = 0; i < targets.size(); ++i) rows.push_back({static_cast<std::int32_t>(queue + i), -1});
+    backend.upload(targets.data(), std::span<const TargetRows>(rows));
+  }
+};
+
+/// One assigning view's part: with q = Sinkhorn-Knopp's assignments of the scores of `queue` and of view `assigning`, of
+/// which the last B are kept, value (1) += share * the mean over the other views v and images of
+/// -q log softmax(scores_v / temperature); d_unit (V B,D) and d_prototypes (P,D) += weight times its gradients. `share`
+/// is 1 / the number of assigning views.
+///
+/// unit (V B,D): unit vectors, view by view; prototypes (P,D): rows of length 1, which the caller sees to before each step;
+/// queue (Q,D): unit vectors of earlier steps, newest first, or empty. Scores are products of the two; q is a constant.
+/// Source: Caron et al. 2020, eq. 2; facebookresearch/swav main_swav.py train(). There a queue whose last row is 0 is not
+/// used, and rows go into it, in front, after scores were taken of it.
+template <Backend B, class T = typename B::Scalar>
+void swapped_assignment_loss(const B& backend, const SwappedAssignmentBuffers<T>& buffers, VectorOf<B> value,
+                             MatrixOf<B> d_unit, MatrixOf<B> d_prototypes, ConstMatrixOf<B> unit,
+                             ConstMatrixOf<B> prototypes, ConstMatrixOf<B> queue, Index assigning,
+                             const SwappedAssignmentNumbers& numbers, double share, double weight = 1) {
+  const Index images = buffers.targets.size();
+  const Index views = unit.rows() / images;
+  const Index queued = queue.empty() ? 0 : queue.rows();
+  const Index rows = queued + images;
+  require_shape(unit.rows() == views * images && views > 1 && rows == buffers.assigned.rows(),
+                "swapped_assignment_loss: ", unit.rows(), " rows of ", images, " images, a queue of ", queued,
+                " rows; buffers are for ", buffers.assigned.rows() - images, " rows in the queue");
+  if (queued > 0) backend.linear_forward(buffers.assigned.rows(0, queued), queue, prototypes, {});
+  backend.linear_forward(buffers.assigned.rows(queued, images), unit.rows(assigning * images, images), prototypes, {});
+  sinkhorn_assign(backend, buffers.assignments, buffers.centre, buffers.row_sums, buffers.assigned, numbers.epsilon,
+                  numbers.iterations);
+  const double mean = share / static_cast<double>((views - 1) * images);
+  for (Index view = 0; view < views; ++view) {
+    if (view == assigning) continue;
+    const ConstMatrixOf<B> x = unit.rows(view * images, images);
+    backend.linear_forward(buffers.scores, x, prototypes, {});
+    backend.cross_entropy(buffers.loss, buffers.scores, buffers.scores, buffers.assignments, buffers.targets,
+                          numbers.temperature, weight * mean);
+    add_total(backend, value, buffers.loss, mean);
+    backend.linear_backward_weight(d_prototypes, {}, buffers.scores, x);
+    backend.linear_backward_input(buffers.d_unit, buffers.scores, prototypes);
+    backend.accumulate(numbers_of(d_unit.rows(view * images, images)), numbers_of(buffers.d_unit));
+  }
+}
+
+}  // namespace dssl
