@@ -1,0 +1,89 @@
+// PixPro's loss against its public code's numbers, and gradients against central differences.
+#include <vector>
+
+#include "catch.hpp"
+#include "loss/term_check.hpp"
+
+#include <dssl/loss/pixel_consistency.hpp>
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+/// A map (B,C,H,W) as rows of patches (B H W,C), or back.
+template <class T>
+std::vector<T> transposed(const std::vector<T>& x, Index images, Index from, Index to) {
+  std::vector<T> out(x.size());
+  for (Index b = 0; b < images; ++b) {
+    for (Index i = 0; i < from; ++i) {
+      for (Index j = 0; j < to; ++j) {
+        out[static_cast<std::size_t>((b * to + j) * from + i)] = x[static_cast<std::size_t>((b * from + i) * to + j)];
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("PixPro's loss is the published one", "[loss]") {
+  on_backends([](const auto& backend) {
+    using B = std::decay_t<decltype(backend)>;
+    using T = typename B::Scalar;
+    const ObjectiveFixture fixture("pixpro");
+    const auto& config = fixture.config();
+    const auto size = [&](const char* name) { return config.template get<Index>(name); };
+    const Index images = size("batch"), dim = size("dim"), patches = size("height") * size("width");
+    const auto first = fixture.file().template read<double>("box.1"), second = fixture.file().template read<double>("box.2");
+    for (const bool near : {true, false}) {
+      Memory<B> memory(backend);
+      std::vector<T> weights(static_cast<std::size_t>(images * patches * patches));
+      for (Index b = 0; b < images; ++b) {
+        const auto grid = [&](const std::vector<double>& box, double off) {
+          const double* at = box.data() + 4 * b;
+          return PatchGrid{at[0] + off, at[1] + off, at[2] + off, at[3] + off, size("height"), size("width"), false};
+        };
+        // Without overlap: the other view is somewhere else altogether.
+        near_patches(std::span<T>(weights).subspan(static_cast<std::size_t>(b * patches * patches),
+                                                   static_cast<std::size_t>(patches * patches)),
+                     grid(first, 0), grid(second, near ? 0 : 5), config.template get<double>("pos_ratio"));
+      }
+      const auto rows = [&](const char* map) {
+        return memory.matrix(transposed(fixture.file().template read<T>(map), images, dim, patches), dim);
+      };
+      const auto buffers =
+          memory.buffers([&](Arena& arena) { return PixelConsistencyBuffers<T>::take(arena, patches, patches, dim); });
+      const auto value = memory.zeros(1);
+      const auto d = memory.zeros(images * patches, dim);
+      pixel_consistency_loss(backend, buffers, value, d, rows("loss.query"), rows("loss.key"), memory.matrix(weights, patches));
+      fixture.expect(near ? "loss.near" : "loss.none", memory.read(value));
+      fixture.expect(near ? "loss.near.d_query" : "loss.none.d_query", transposed(memory.read(d), images, patches, dim));
+    }
+  });
+}
+
+TEST_CASE("patches of a flipped view lie where its image has them", "[loss]") {
+  std::vector<double> weights(4);
+  const PatchGrid plain{0, 0, 1, 1, 1, 2, false};
+  const PatchGrid flipped{0, 0, 1, 1, 1, 2, true};
+  near_patches(std::span<double>(weights), plain, flipped, 0.1);
+  CHECK(weights[0] == 0);
+  CHECK(std::abs(weights[1] - 0.5) < 1e-6);
+  CHECK(std::abs(weights[2] - 0.5) < 1e-6);
+  CHECK(weights[3] == 0);
+  CHECK_THROWS_AS(near_patches(std::span<double>(weights).first(3), plain, flipped), ShapeError);
+}
+
+TEST_CASE("gradients of PixPro's loss, with views of different grids", "[loss][gradients]") {
+  const auto key = normal_values(42, 2);
+  std::vector<double> weights(24);
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = i % 3 == 0 ? 0.25 : 0.0;
+  check_term_gradients({normal_values(56, 1)}, 7, 1, 0.6,
+                       [&](const auto& backend, auto& memory, auto value, const auto& d, const auto& x) {
+                         const auto buffers = memory.buffers(
+                             [](Arena& arena) { return PixelConsistencyBuffers<double>::take(arena, 4, 3, 7); });
+                         pixel_consistency_loss(backend, buffers, value, d[0], x[0], memory.matrix(key, 7),
+                                                memory.matrix(weights, 3), 0.6);
+                       });
+}
