@@ -26,9 +26,10 @@ struct RecipeFacts {
   bool points = false;      ///< compares points
   bool references = false;  ///< has reference tokens, which a relation rules
   RecipeViews views = RecipeViews::published;
-  bool published_loss = true;  ///< its loss's numbers are `LossOptions`
-  bool prototypes = true;      ///< its heads end in prototypes
-  bool teacher = true;         ///< has a moving average of the student
+  bool prototypes = true;   ///< its heads end in prototypes
+  bool teacher = true;      ///< has a moving average of the student
+  bool temperature = false; ///< its loss has one temperature
+  bool queue = false;       ///< keeps keys of earlier batches
 
   [[nodiscard]] constexpr bool dino_views() const { return views == RecipeViews::dino; }
   /// Whether it sees two views alone.
@@ -38,6 +39,20 @@ struct RecipeFacts {
 inline constexpr RecipeFacts densedino_facts{.name = "densedino", .points = true, .references = true};
 inline constexpr RecipeFacts dino_facts{.name = "dino", .views = RecipeViews::dino};
 inline constexpr RecipeFacts feature_map_facts{.name = "feature-map", .points = true};
+inline constexpr RecipeFacts byol_facts{.name = "byol", .views = RecipeViews::byol, .prototypes = false};
+inline constexpr RecipeFacts simsiam_facts{
+    .name = "simsiam", .views = RecipeViews::moco, .prototypes = false, .teacher = false};
+inline constexpr RecipeFacts simclr_facts{
+    .name = "simclr", .views = RecipeViews::simclr, .prototypes = false, .teacher = false, .temperature = true};
+inline constexpr RecipeFacts moco_v2_facts{
+    .name = "moco-v2", .views = RecipeViews::moco, .prototypes = false, .temperature = true, .queue = true};
+inline constexpr RecipeFacts moco_v3_facts{
+    .name = "moco-v3", .views = RecipeViews::byol, .prototypes = false, .temperature = true};
+inline constexpr RecipeFacts barlow_facts{
+    .name = "barlow-twins", .views = RecipeViews::byol, .prototypes = false, .teacher = false};
+inline constexpr RecipeFacts vicreg_facts{
+    .name = "vicreg", .views = RecipeViews::byol, .prototypes = false, .teacher = false};
+/// Those that every program knows what to do with.
 inline constexpr std::array known_recipes{densedino_facts, dino_facts, feature_map_facts};
 
 /// Number and sizes of views as a command line gives them.

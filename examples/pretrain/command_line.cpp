@@ -89,8 +89,8 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
 
 CommandLine::CommandLine()
     : x_app(
-          "Pretrains a vision transformer on unlabelled images by DenseDINO, DINO or the feature-map "
-          "ablation.",
+          "Pretrains a vision transformer on unlabelled images by DenseDINO, DINO, the feature-map ablation, or a "
+          "method that compares two views: BYOL, SimSiam, SimCLR, MoCo, Barlow Twins, VICReg.",
           "dssl-pretrain") {
   x_app.set_version_flag("--version", std::string(version_string));
   x_app.get_formatter()->column_width(44);
@@ -114,7 +114,9 @@ CommandLine::CommandLine()
       "0.25 to 1 \n"
       "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and "
       "compares all of \n"
-      "them at the image level. The size is 224 (nano8: 96), of DINO's small views 96 (nano8: 40).\n"
+      "them at the image level; byol, moco-v3, barlow-twins and vicreg take BYOL's two views of scale 0.08 to 1, simclr its "
+      "own, \n"
+      "moco-v2 and simsiam two of scale 0.2 to 1. The size is 224 (nano8: 96), of DINO's small views 96 (nano8: 40).\n"
       "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, "
       "128), as \n"
       "the published one has four times the parameters of the nano8 backbone. On few images use few "
@@ -161,9 +163,25 @@ void CommandLine::x_add_recipe_options() {
                          .add_option("--alpha", x_job.options.loss.alpha,
                                      "Weight of the image level; the point level has the rest")
                          ->group(group)};
+  x_prototype_options = {
+      x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: " + prototypes_text())->group(group)};
+  x_temperature = x_app
+                      .add_option("--temperature", x_job.temperature,
+                                  "Of the contrastive loss of simclr, moco-v2, moco-v3; 0: as published (0.5, 0.07, 0.2)")
+                      ->check(CLI::NonNegativeNumber)
+                      ->group(group);
+  x_queue = x_app
+                .add_option("--queue", x_job.queue, "Keys of earlier batches that moco-v2 keeps; 0: as published (65536)")
+                ->check(CLI::NonNegativeNumber)
+                ->group(group);
   x_app
-      .add_option("--prototypes", x_job.options.prototypes,
-                  "Of each head; 0: " + prototypes_text())
+      .add_option("--projector-hidden", x_job.projector_hidden,
+                  "Width between the layers of heads, projectors and predictors; 0: the architecture's")
+      ->check(CLI::NonNegativeNumber)
+      ->group(group);
+  x_app
+      .add_option("--projector-out", x_job.projector_out, "Width after their last layer; 0: the architecture's")
+      ->check(CLI::NonNegativeNumber)
       ->group(group);
   x_image_all_views =
       x_app
@@ -173,18 +191,19 @@ void CommandLine::x_add_recipe_options() {
   x_app
       .add_option("--views-global", x_view_sizes.global, views_global_help)
       ->group(group);
-  x_app.add_option("--views-local", x_view_sizes.local, views_local_help)->group(group);
-  x_app.add_option("--locals", x_view_sizes.locals, locals_help)->group(group);
+  x_local_options = {x_app.add_option("--views-local", x_view_sizes.local, views_local_help)->group(group),
+                     x_app.add_option("--locals", x_view_sizes.locals, locals_help)->group(group)};
   x_app
       .add_option("--global-scale", x_global_scale,
                   "Share of the image that a global view shows, from LO to HI; default: the recipe's")
       ->expected(2)
       ->option_text("LO HI")
       ->group(group);
-  x_app.add_option("--local-scale", x_local_scale, "The same for a local view; default: the recipe's")
-      ->expected(2)
-      ->option_text("LO HI")
-      ->group(group);
+  x_local_options.push_back(
+      x_app.add_option("--local-scale", x_local_scale, "The same for a local view; default: the recipe's")
+          ->expected(2)
+          ->option_text("LO HI")
+          ->group(group));
 }
 
 void CommandLine::x_add_training_options() {
@@ -207,10 +226,10 @@ void CommandLine::x_add_training_options() {
   x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "Weight decay at the end")->group(group);
   x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a tensor's gradient; 0: no limit")
       ->group(group);
-  x_app
-      .add_option("--freeze-prototypes", o.optimiser.freeze_prototypes_epochs,
-                  "Epochs at the start in which the prototypes stay as they are")
-      ->group(group);
+  x_prototype_options.push_back(x_app
+                                    .add_option("--freeze-prototypes", o.optimiser.freeze_prototypes_epochs,
+                                                "Epochs at the start in which the prototypes stay as they are")
+                                    ->group(group));
   x_app.add_option("--stochastic-depth", o.stochastic_depth, "Stochastic depth: rate of the last block")->group(group);
   x_app
       .add_flag("--recompute", o.recompute,
@@ -220,16 +239,17 @@ void CommandLine::x_add_training_options() {
       .add_flag("--stream-views", o.stream_views,
                 "The student's views one after the other: activations of one view are in memory")
       ->group(group);
-  x_app.add_option("--momentum", o.teacher.momentum, "Momentum of the teacher at the start")->group(group);
-  x_app.add_option("--momentum-end", o.teacher.final_momentum, "Momentum of the teacher at the end")->group(group);
-  x_app.add_option("--teacher-temp", o.teacher.temperature, "Temperature of the teacher after the warm-up")->group(group);
-  x_app
-      .add_option("--warmup-teacher-temp", o.teacher.warmup_temperature, "Temperature of the teacher in the first epoch of the warm-up")
-      ->group(group);
-  x_app
-      .add_option("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
-                  "Epochs of the warm-up of the teacher's temperature")
-      ->group(group);
+  x_teacher_options = {
+      x_app.add_option("--momentum", o.teacher.momentum, "Momentum of the teacher at the start")->group(group),
+      x_app.add_option("--momentum-end", o.teacher.final_momentum, "Momentum of the teacher at the end")->group(group)};
+  const auto of_prototypes = [&](const char* name, auto& value, const char* help) {
+    x_prototype_options.push_back(x_app.add_option(name, value, help)->group(group));
+  };
+  of_prototypes("--teacher-temp", o.teacher.temperature, "Temperature of the teacher after the warm-up");
+  of_prototypes("--warmup-teacher-temp", o.teacher.warmup_temperature,
+                "Temperature of the teacher in the first epoch of the warm-up");
+  of_prototypes("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
+                "Epochs of the warm-up of the teacher's temperature");
   x_app.add_option("--seed", o.seed, "Seed of every random number")->check(not_negative)->group(group);
 }
 
@@ -335,13 +355,21 @@ Job CommandLine::job() {
 }
 
 std::vector<std::string> CommandLine::without_effect() const {
+  const RecipeFacts& recipe = recipe_of(x_job);
   std::vector<std::string> names;
-  if (!recipe_of(x_job).points) {
-    for (const CLI::Option* option : x_point_options) {
-      if (option->count() > 0) names.push_back(option->get_name());
+  const auto unless = [&names](bool holds, const std::vector<CLI::Option*>& options) {
+    for (const CLI::Option* option : options) {
+      if (!holds && option->count() > 0) names.push_back(option->get_name());
     }
-  }
-  if (!recipe_of(x_job).references && x_relation->count() > 0) names.push_back(x_relation->get_name());
+  };
+  unless(recipe.points, x_point_options);
+  unless(recipe.references, {x_relation});
+  unless(recipe.prototypes, x_prototype_options);
+  unless(recipe.prototypes, {x_image_all_views});
+  unless(recipe.teacher, x_teacher_options);
+  unless(recipe.temperature, {x_temperature});
+  unless(recipe.queue, {x_queue});
+  unless(!recipe.pairs(), x_local_options);
   return names;
 }
 

@@ -47,7 +47,9 @@ class CommandLine {
   CLI::Option* x_resume = nullptr;
   CLI::Option* x_image_all_views = nullptr;
   CLI::Option* x_relation = nullptr;
-  std::vector<CLI::Option*> x_point_options;
+  CLI::Option* x_temperature = nullptr;
+  CLI::Option* x_queue = nullptr;
+  std::vector<CLI::Option*> x_point_options, x_prototype_options, x_teacher_options, x_local_options;
 };
 
 }  // namespace dssl::programs

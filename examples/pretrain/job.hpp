@@ -24,6 +24,9 @@ struct Job {
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K
+  double temperature = 0;  ///< of a contrastive loss; 0: the recipe's
+  Index queue = 0;         ///< keys of a contrastive loss's queue; 0: the recipe's
+  Index projector_hidden = 0, projector_out = 0;  ///< widths of heads; 0: the architecture's
   std::string backend = "cpu";
   int threads = 0;
   std::string precision = "f32";

@@ -27,7 +27,12 @@ std::string megabytes(double bytes) {
 }
 
 std::string_view name_of(Collapse collapse) {
-  return collapse == Collapse::none ? "none" : collapse == Collapse::uniform ? "uniform" : "peaked";
+  switch (collapse) {
+    case Collapse::uniform: return "uniform";
+    case Collapse::peaked: return "peaked";
+    case Collapse::together: return "together";
+    default: return "none";
+  }
 }
 
 /// Its loss, and the figures that the term has.

@@ -18,22 +18,49 @@
 
 namespace dssl::programs {
 
-/// The job's options; the published numbers of the loss where the command line has none of its kind.
+/// What the command line says of a term's numbers; the others are as published.
+template <class Term>
+void set_numbers(Slot<Term>& slot, const Job& job) {
+  if constexpr (requires { slot.options.temperature; }) {
+    if (job.temperature > 0) slot.options.temperature = job.temperature;
+  }
+  if constexpr (requires { slot.options.keys; }) {
+    if (job.queue > 0) slot.options.keys = job.queue;
+  }
+}
+
+template <class... Terms>
+[[nodiscard]] TermOptions<Terms...> numbers_of(std::type_identity<TermOptions<Terms...>> /*options*/, const Job& job) {
+  TermOptions<Terms...> out;
+  (set_numbers(out.template of<Terms>(), job), ...);
+  return out;
+}
+
+/// The job's options with the numbers of the recipe's loss.
 template <class Recipe>
 [[nodiscard]] TrainerOptionsOf<Recipe> options_of_run(const Job& job) {
-  if constexpr (std::is_same_v<TrainerOptionsOf<Recipe>, TrainerOptions>) {
+  using Numbers = typename Recipe::Loss::Options;
+  if constexpr (std::is_same_v<Numbers, LossOptions>) {
     return job.options;
   } else {
-    return job.options.with_loss(typename Recipe::Loss::Options{});
+    return job.options.with_loss(numbers_of(std::type_identity<Numbers>{}, job));
   }
+}
+
+/// The architecture's network, with the widths of heads that the job names.
+[[nodiscard]] inline NetworkConfig<ViTConfig> network_of_run(const Job& job) {
+  const Architecture& sizes = named(architectures, "arch", job.arch);
+  NetworkConfig<ViTConfig> out{sizes.config, sizes.head};
+  if (job.projector_hidden > 0) out.head.hidden = job.projector_hidden;
+  if (job.projector_out > 0) out.head.bottleneck = job.projector_out;
+  return out;
 }
 
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source->size());  // before a batch that large is laid out
-  const Architecture& sizes = named(architectures, "arch", job.arch);
   Trainer<Recipe, B> trainer(options_of_run<Recipe>(job), backend, typename Recipe::Points(job.points),
-                             NetworkConfig<ViTConfig>{sizes.config, sizes.head});
+                             network_of_run(job));
   if (!job.resume.empty()) {
     if (job.extend_to > 0) {
       trainer.extend(job.resume);

@@ -14,6 +14,7 @@
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/loss/sinkhorn.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/loss/view_pairs.hpp>
 #include <dssl/nn/head.hpp>
@@ -53,6 +54,8 @@ template <class Term, Backend B>
 class PrototypeRun : public TermRun<B> {
  public:
   using T = typename B::Scalar;
+  /// Whether the teacher's rows are assigned to prototypes by Sinkhorn-Knopp, which is a centre of each pass's own.
+  static constexpr bool assigns = requires { Term::sinkhorn_rounds; };
 
   PrototypeRun(const TermSetting& setting, const LevelOptions& options)
       : x_options(options),
@@ -96,6 +99,11 @@ class PrototypeRun : public TermRun<B> {
 
   /// Buffers of the teacher's head, which may be overwritten once its unit vectors are known.
   void place_teacher(const B& /*backend*/, Arena& arena) {
+    if constexpr (assigns) {
+      x_scores = arena.matrix<T>(x_pairs.teacher_rows, x_head.prototypes);
+      x_row_sums = arena.vector<T>(x_pairs.teacher_rows);
+      x_normalised = NormalisedPrototypes<T>::take(arena, x_head.prototypes, x_head.bottleneck);
+    }
     x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_teacher_unit);
   }
 
@@ -123,7 +131,12 @@ class PrototypeRun : public TermRun<B> {
   /// Teacher features (rows as in LevelPairs) -> unit vectors.
   void teacher(const B& backend, const TeacherPass<Term, T>& in) {
     backend.copy_rows(x_teacher.x, {}, Term::of(in.features), {});
-    head_forward(backend, x_teacher, in.parameters.head);
+    const HeadParameters<const T>& p = in.parameters.head;
+    head_forward(backend, x_teacher, p);
+    if constexpr (assigns) {
+      prototype_logits(backend, x_scores, x_normalised, PrototypeRows<T>{x_teacher_unit, p.prototypes, p.prototype_norm});
+      sinkhorn_centre(backend, x_centre, x_row_sums, x_scores, in.numbers.teacher_temperature, Term::sinkhorn_rounds);
+    }
   }
 
   /// A part's student features -> cross-entropy with the teacher's targets, and its gradients times the weight and this
@@ -191,8 +204,10 @@ class PrototypeRun : public TermRun<B> {
     }
   }
 
-  /// centre = m centre + (1 - m) mean of the update's teacher rows.
-  void update(const B& backend) { backend.lerp(x_centre, x_centre_sum, x_options.centre_momentum); }
+  /// centre = m centre + (1 - m) mean of the update's teacher rows; one that is assigned anew in each pass does not last.
+  void update(const B& backend) {
+    if constexpr (!assigns) backend.lerp(x_centre, x_centre_sum, x_options.centre_momentum);
+  }
 
   /// The centre's norm. Throws `NonFiniteError`.
   void inspect(const B& backend, TermReport& report) {
@@ -206,7 +221,7 @@ class PrototypeRun : public TermRun<B> {
 
   template <class F>
   void for_each_state(F&& f) const {
-    f(Term::centre_name, x_centre, std::vector<Index>{x_centre.size()});
+    if constexpr (!assigns) f(Term::centre_name, x_centre, std::vector<Index>{x_centre.size()});
   }
 
  private:
@@ -241,6 +256,9 @@ class PrototypeRun : public TermRun<B> {
   VectorView<T> x_centre_sum;
   MatrixView<T> x_teacher_unit;  // (teacher rows,256)
   HeadActivations<T> x_teacher;
+  MatrixView<T> x_scores;    // (teacher rows,P) where they are assigned
+  VectorView<T> x_row_sums;
+  NormalisedPrototypes<T> x_normalised;
   std::vector<T> x_host_centre;
 };
 
@@ -264,10 +282,9 @@ struct PrototypeLevel {
   }
 };
 
-/// DINO's term: the class tokens of every pair of a global teacher view and another student view, through the head
-/// `head.`; the centre is `center` in checkpoints. Source: DINO.
-struct ImageLevel : PrototypeLevel<ImageLevel> {
-  static constexpr std::string_view name = "image";
+/// The class tokens of every pair of a global teacher view and another student view, through the head `head.`.
+template <class Term>
+struct ClassTokenLevel : PrototypeLevel<Term> {
   static constexpr std::string_view head_name = "head.";
   static constexpr std::string_view centre_name = "center";
   static constexpr Reads reads{{.class_level = true}, {.class_level = true}};
@@ -280,6 +297,21 @@ struct ImageLevel : PrototypeLevel<ImageLevel> {
     return features.class_level;
   }
   static constexpr bool of_kind(FeatureKinds kinds) { return kinds.class_level; }
+};
+
+/// DINO's term, with a moving centre, which is `center` in checkpoints. Source: DINO.
+struct ImageLevel : ClassTokenLevel<ImageLevel> {
+  static constexpr std::string_view name = "image";
+};
+
+/// DINOv2's: the teacher's rows of a pass are assigned to the prototypes so that all get the same share
+/// (`sinkhorn_centre`, at the teacher's temperature, all rows of both global views at once). The published temperature is
+/// 0.04 to 0.07. Memory: (2B,P) scores of the teacher. `centre_momentum` has no say. Source: DINOv2, section 4.
+template <Index Rounds = 3>
+struct SinkhornImageLevel : ClassTokenLevel<SinkhornImageLevel<Rounds>> {
+  static_assert(Rounds >= 1, "SinkhornImageLevel: at least one round");
+  static constexpr std::string_view name = "image-sinkhorn";
+  static constexpr Index sinkhorn_rounds = Rounds;
 };
 
 /// DenseDINO's term: the features of shared points, through the head `ref_head.`; the centre is `ref_center` in

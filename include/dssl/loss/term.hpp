@@ -2,7 +2,7 @@
 // Tests: tests/loss/objective.cpp.
 #pragma once
 
-#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -82,6 +82,7 @@ struct TermSetting {
   HeadConfig head{};               ///< the recipe's
   Index width = 0;                 ///< D of the backbone's features
   double share = 1;                ///< part of an update that a pass is: 1 / accumulate
+  std::uint64_t seed = 0;          ///< of the run
 };
 
 /// Rows of each kind of feature that a term reads; the others are empty.
@@ -126,6 +127,20 @@ struct TermReport {
   double centre_norm = std::numeric_limits<double>::quiet_NaN();
 };
 
+/// Throws `NonFiniteError` where a term's loss is not finite.
+inline void require_finite_loss(const TermReport& report) {
+  if (std::isfinite(report.loss)) return;
+  throw NonFiniteError(join("the loss of the term '", report.name, "' is ", report.loss,
+                            "; lower the learning rate, clip gradients, or look for images without any contrast"));
+}
+
+/// Options of a term that has no numbers of its own.
+struct NoOptions {
+  void validate(std::string_view /*prefix*/) const {}
+  template <class F>
+  void for_each(std::string_view /*prefix*/, F&& /*f*/) const {}
+};
+
 /// Parameters of a term that has none.
 struct NoParameters {};
 
@@ -165,6 +180,7 @@ template <class Term, class T>
 struct TeacherPass {
   Features<const T> features;
   const TermParameters<Term, const T>& parameters;
+  PassNumbers numbers{};
 };
 
 /// What a term gets of a part of the student's pass, and where its gradients go: `d_features` as said there,

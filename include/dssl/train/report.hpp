@@ -23,7 +23,8 @@ inline constexpr std::size_t most_terms = 8;
 enum class Collapse {
   none,
   uniform,  ///< loss at ln P with a flat teacher: every image looks alike
-  peaked    ///< teacher entropy near zero: all mass on one prototype
+  peaked,   ///< teacher entropy near zero: all mass on one prototype
+  together  ///< without prototypes: the features of all images point one way
 };
 
 /// Figures of one step.
@@ -115,6 +116,12 @@ template <class T>
   return Collapse::none;
 }
 
+/// Whether features of width D that spread so much (`StepReport::feature_spread`) show a collapse: less than a fiftieth of
+/// an even spread, 1/sqrt(D). For objectives without prototypes; a network that has not learned yet looks so too.
+[[nodiscard]] inline Collapse collapse_of_spread(double spread, Index width) {
+  return spread * std::sqrt(static_cast<double>(width)) < 0.02 ? Collapse::together : Collapse::none;
+}
+
 /// What to tell the user about a collapse.
 [[nodiscard]] inline std::string advice_for(Collapse collapse) {
   switch (collapse) {
@@ -124,6 +131,9 @@ template <class T>
     case Collapse::peaked:
       return "collapse: the teacher's entropy is near zero, so all images fall on one prototype; try a higher teacher "
              "temperature or a lower centre momentum, and freeze the prototypes for longer";
+    case Collapse::together:
+      return "collapse: the features of all images point one way; try a lower learning rate, a larger batch, more varied "
+             "views, or a term that keeps images apart";
     default: return {};
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -385,9 +386,12 @@ class TrainingRun {
   void x_watch(StepReport& report) {
     const Index prototypes = x_step.config().head.prototypes;
     Collapse seen = Collapse::none;
+    bool any_prototypes = false;
     for (const TermReport& term : report.each_term()) {
+      any_prototypes = any_prototypes || std::isfinite(term.teacher_entropy);
       if (seen == Collapse::none) seen = collapse_of(term, prototypes);
     }
+    if (!any_prototypes) seen = collapse_of_spread(report.feature_spread, x_step.config().backbone.width);
     x_position.collapsed_steps = seen == Collapse::none ? 0 : x_position.collapsed_steps + 1;
     if (x_position.collapsed_steps < x_options.collapse_patience) return;
     report.collapse = seen;

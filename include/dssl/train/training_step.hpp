@@ -161,7 +161,9 @@ class BasicTrainingStep {
   void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
-    if constexpr (Loss::teacher_pass) replay(x_backend, x_teacher_replay, 0, [this] { x_run_teacher(); });
+    if constexpr (Loss::teacher_pass) {
+      replay(x_backend, x_teacher_replay, teacher_temperature, [&] { x_run_teacher({teacher_temperature}); });
+    }
     const auto run_student = [&] { x_run_student(teacher_temperature); };
     const bool repeats = keep.empty() && x_options.stochastic_depth == 0;  // else other rows take part in every step
     if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
@@ -257,7 +259,8 @@ class BasicTrainingStep {
                     .points = x_points(),
                     .head = x_config.head,
                     .width = x_config.backbone.width,
-                    .share = 1.0 / static_cast<double>(x_options.accumulate)};
+                    .share = 1.0 / static_cast<double>(x_options.accumulate),
+                    .seed = x_options.seed};
     const Index patch = x_config.backbone.patch;
     for (const ViewSize& view : x_options.shape.views) out.grids.push_back({view.height / patch, view.width / patch});
     for (const x_Part& part : x_parts) out.parts.push_back(part.views());
@@ -371,14 +374,14 @@ class BasicTrainingStep {
     }
   }
 
-  void x_run_teacher() {
+  void x_run_teacher(const PassNumbers& numbers) {
     x_teacher_pass.forward(x_backend, x_networks.teacher.backbone, x_config.backbone, {});
     bool sampled = false;
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
       if constexpr (Term::Teacher::pass) {
         if (Term::reads.teacher.points && !std::exchange(sampled, true)) x_teacher_pass.sample(x_backend);
         run.teacher(x_backend, TeacherPass<Term, T>{x_teacher_pass.features(Term::reads.teacher),
-                                                    x_networks.teacher.template of<Term>()});
+                                                    x_networks.teacher.template of<Term>(), numbers});
       }
     });
   }
@@ -391,7 +394,7 @@ class BasicTrainingStep {
   }
 
   B x_backend;
-  StepOptions x_options;
+  Options x_options;
   Config x_config;
   ParameterLayout x_layout;
   x_Pass x_teacher_pass;

@@ -1,0 +1,279 @@
+// Terms that compare the class tokens of both global views behind a projector: what a step does for each of them.
+// Tests: tests/train/two_view_terms.cpp, tests/train/two_view_parity.cpp.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/loss/pieces.hpp>
+#include <dssl/loss/term.hpp>
+#include <dssl/nn/mlp.hpp>
+
+namespace dssl {
+
+/// An MLP whose widths of 0 are those of the recipe's head: `hidden` between layers, `bottleneck` at the end.
+[[nodiscard]] constexpr MlpConfig sized_by(const HeadConfig& head, MlpConfig config) {
+  if (config.hidden == 0) config.hidden = head.hidden;
+  if (config.out == 0) config.out = head.bottleneck;
+  return config;
+}
+
+/// No MLP: a term without a predictor.
+inline constexpr MlpConfig no_mlp{.layers = 0};
+
+/// An MLP in a training step: its buffers, and running statistics that outlive them.
+template <class T>
+class StepMlp {
+ public:
+  StepMlp() = default;
+  StepMlp(const MlpConfig& config, Index groups) : x_config(config), x_groups(groups) {}
+
+  [[nodiscard]] bool there() const { return x_config.layers > 0; }
+  [[nodiscard]] Index width() const { return x_config.out; }
+  [[nodiscard]] MatrixView<T> out() const { return x_activations.out; }
+
+  /// Running statistics, and those of the last pass, which are read once its other buffers may be overwritten.
+  template <Backend B>
+  void place_lasting(const B& backend, Arena& arena) {
+    x_running = MlpStatistics<T>::take(arena, x_config);
+    if (!x_running.norms.empty() && x_running.norms.front().mean.data() != nullptr) x_running.reset(backend);
+    x_mean.clear();
+    x_inverse_std.clear();
+    for (Index i = 0; i < x_config.layers; ++i) {
+      const bool normed = x_config.norm_of(i) != BatchNorm::none;
+      x_mean.push_back(normed ? arena.matrix<T>(x_groups, x_config.width_of(i)) : MatrixView<T>{});
+      x_inverse_std.push_back(normed ? arena.matrix<T>(x_groups, x_config.width_of(i)) : MatrixView<T>{});
+    }
+  }
+  /// Buffers of a pass of the rows of `x` to `out`, which lie where the caller wants them.
+  void place(Arena& arena, MatrixView<const T> x, MatrixView<T> out) {
+    x_activations = MlpActivations<T>::take(arena, x_config, x, out, x_groups);
+    for (std::size_t i = 0; i < x_activations.layers.size(); ++i) {
+      if (x_mean[i].cols() == 0) continue;
+      x_activations.layers[i].mean = x_mean[i];
+      x_activations.layers[i].inverse_std = x_inverse_std[i];
+    }
+  }
+  /// Those of the way back.
+  void place_back(Arena& arena, MatrixView<T> d_out, MatrixView<T> d_x) {
+    x_gradients = MlpGradients<T>::take(arena, x_config, d_out, d_x);
+  }
+
+  template <Backend B>
+  void forward(const B& backend, const MlpParameters<const T>& p) const {
+    mlp_forward(backend, x_activations, p, x_config);
+  }
+  template <Backend B>
+  void backward(const B& backend, const MlpParameters<T>& d_p, const MlpParameters<const T>& p) const {
+    mlp_backward(backend, x_gradients, d_p, x_activations, p, x_config);
+  }
+  template <Backend B>
+  void update(const B& backend) const {
+    if (there()) mlp_update_statistics(backend, x_running, x_activations);
+  }
+  /// f(name, view, shape) for each running mean and variance.
+  template <class F>
+  void for_each_state(std::string_view prefix, F&& f) const {
+    x_running.for_each(prefix, [&](const std::string& name, VectorView<T> values) {
+      f(name, values, std::vector<Index>{values.size()});
+    });
+  }
+
+ private:
+  MlpConfig x_config = no_mlp;
+  Index x_groups = 1;
+  MlpStatistics<T> x_running;
+  std::vector<MatrixView<T>> x_mean, x_inverse_std;
+  MlpActivations<T> x_activations;
+  MlpGradients<T> x_gradients;
+};
+
+/// What the comparison of a term is made for.
+struct CompareSize {
+  Index batch = 0;  ///< B
+  Index width = 0;  ///< of the rows that are compared
+  std::uint64_t seed = 0;
+};
+
+/// A comparison that keeps nothing from step to step.
+struct KeepsNothing {
+  template <Backend B, class Options>
+  void place_lasting(const B& /*backend*/, Arena& /*arena*/, const CompareSize& /*size*/, const Options& /*options*/) {}
+  template <Backend B>
+  void update(const B& /*backend*/, MatrixView<const typename B::Scalar> /*targets*/) {}
+  template <class F>
+  void for_each_state(F&& /*f*/) const {}
+};
+
+/// Class tokens of the two global views, (2B,D) view-major, through a projector, and through a predictor where the term
+/// has one, to the term's comparison; and the way back.
+///
+/// Targets are the projections of the teacher (`Ema`), the student's own without gradient (`StopGradient`), or none. Batch
+/// norms see each view by itself, or both as one (`Term::views_together`); their running statistics move in `update`
+/// alone, by the last pass of an update.
+template <class Term, Backend B>
+class ProjectedRun : public TermRun<B> {
+ public:
+  using T = typename B::Scalar;
+  using Compare = typename Term::template Compare<T>;
+  static constexpr bool teaches = Term::Teacher::pass;
+  static constexpr bool own_targets = std::is_same_v<typename Term::Teacher, StopGradient>;
+
+  /// Throws `OptionError` for a batch of one image.
+  ProjectedRun(const TermSetting& setting, const typename Term::Options& options)
+      : x_options(options),
+        x_rows(2 * setting.batch),
+        x_width(setting.width),
+        x_share(setting.share),
+        x_projector(sized_by(setting.head, Term::projector), Term::views_together ? 1 : 2),
+        x_predictor(Term::predictor.layers > 0 ? sized_by(setting.head, Term::predictor) : no_mlp,
+                    Term::views_together ? 1 : 2),
+        x_teacher(sized_by(setting.head, Term::projector), Term::views_together ? 1 : 2),
+        x_size{setting.batch, x_projector.width(), setting.seed} {
+    if (setting.batch < 2) {
+      throw OptionError("batch", setting.batch,
+                        join("at least 2: the term '", Term::name, "' compares the images of a batch"));
+    }
+  }
+
+  void place_lasting(const B& backend, Arena& arena) {
+    x_projector.place_lasting(backend, arena);
+    x_predictor.place_lasting(backend, arena);
+    if constexpr (teaches) {
+      x_teacher.place_lasting(backend, arena);
+      x_targets = arena.matrix<T>(x_rows, x_projector.width());
+    }
+    x_value = arena.vector<T>(Term::values);
+    x_compare.place_lasting(backend, arena, x_size, x_options);
+  }
+  void place_teacher(const B& /*backend*/, Arena& arena) {
+    x_teacher_features = arena.matrix<T>(x_rows, x_width);
+    x_teacher.place(arena, x_teacher_features, x_targets);
+  }
+  void place_student(const B& backend, Arena& arena, std::size_t part) {
+    if (!reads_part(part)) return;
+    const Index out = x_projector.width();
+    x_features = arena.matrix<T>(x_rows, x_width);
+    x_d_features = arena.matrix<T>(x_rows, x_width);
+    x_d_out = arena.matrix<T>(x_rows, out);
+    x_projector.place(arena, x_features, arena.matrix<T>(x_rows, out));
+    if (x_predictor.there()) {
+      x_predictor.place(arena, x_projector.out(), arena.matrix<T>(x_rows, out));
+      const MatrixView<T> d_projected = arena.matrix<T>(x_rows, out);
+      x_predictor.place_back(arena, x_d_out, d_projected);
+      x_projector.place_back(arena, d_projected, x_d_features);
+    } else {
+      x_projector.place_back(arena, x_d_out, x_d_features);
+    }
+    x_compare.place(backend, arena, x_size, x_options);
+  }
+
+  /// All views are one part.
+  [[nodiscard]] bool reads_part(std::size_t part) const { return part == 0; }
+
+  void teacher(const B& backend, const TeacherPass<Term, T>& in) {
+    backend.copy_rows(x_teacher_features, {}, in.features.class_level, {});
+    x_teacher.forward(backend, in.parameters.head);
+  }
+
+  void student(const B& backend, const StudentPass<Term, T>& in) const {
+    if (!reads_part(in.part)) return;
+    backend.copy_rows(x_features, {}, in.features.class_level.rows(0, x_rows), {});
+    x_projector.forward(backend, in.parameters.head);
+    if (x_predictor.there()) x_predictor.forward(backend, in.parameters.predictor);
+    backend.fill(numbers_of(x_d_out), T{0});
+    backend.fill(x_value, T{0});
+    MatrixView<const T> targets;
+    if constexpr (teaches) targets = x_targets;
+    if constexpr (own_targets) targets = x_projector.out();
+    x_compare.run(backend, x_value, x_d_out, x_predictor.there() ? x_predictor.out() : x_projector.out(), targets,
+                  x_options, in.weight * x_share);
+    if (x_predictor.there()) x_predictor.backward(backend, in.d_parameters.predictor, in.parameters.predictor);
+    x_projector.backward(backend, in.d_parameters.head, in.parameters.head);
+    put_gradients(backend, in.d_features.class_level.rows(0, x_rows), {}, x_d_features, in.d_features.adds.class_level);
+  }
+
+  /// Adds this pass's share of the loss to a report.
+  void add_to(const B& backend, TermReport& report) {
+    std::array<T, Term::values> host{};
+    backend.download(std::span<T>(host), static_cast<const T*>(x_value.data()));
+    for (const T value : host) report.loss += x_share * static_cast<double>(value);
+    require_finite_loss(report);
+  }
+
+  void update(const B& backend) {
+    x_projector.update(backend);
+    x_predictor.update(backend);
+    if constexpr (teaches) {
+      x_teacher.update(backend);
+      x_compare.update(backend, x_targets);
+    }
+  }
+
+  template <class F>
+  void for_each_state(F&& f) const {
+    x_projector.for_each_state("statistics.projector.", f);
+    x_predictor.for_each_state("statistics.predictor.", f);
+    if constexpr (teaches) x_teacher.for_each_state("teacher_statistics.projector.", f);
+    x_compare.for_each_state(f);
+  }
+
+ private:
+  typename Term::Options x_options;
+  Index x_rows, x_width;
+  double x_share;
+  StepMlp<T> x_projector, x_predictor, x_teacher;
+  CompareSize x_size;
+  Compare x_compare;
+  MatrixView<T> x_features, x_d_features, x_teacher_features;  // (2B,D)
+  MatrixView<T> x_d_out, x_targets;        // (2B,O)
+  VectorView<T> x_value;
+};
+
+/// What such terms have in common. `Projector` and `Predictor`: an `MlpConfig` each, `no_mlp` for none.
+template <class Self, class TeacherT, MlpConfig Projector, MlpConfig Predictor = no_mlp>
+struct ProjectedTerm {
+  static constexpr Reads reads{{.class_level = true}, {.class_level = TeacherT::pass}};
+  static constexpr Whole whole = Whole::batch;
+  static constexpr MlpConfig projector = Projector;
+  static constexpr MlpConfig predictor = Predictor;
+  static constexpr bool views_together = false;
+  static constexpr std::size_t values = 1;  ///< numbers that the loss is the sum of
+  using Teacher = TeacherT;
+  template <class T>
+  using Parameters = MlpParameters<T>;
+  template <class T>
+  using StudentParameters = MlpParameters<T>;
+  template <Backend B>
+  using Run = ProjectedRun<Self, B>;
+
+  static_assert(Projector.layers > 0, "a term that compares projections needs a projector");
+
+  static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
+    add_mlp_parameters(layout, sized_by(head, Projector), width, "projector.");
+  }
+  static constexpr void add_student_parameters(ParameterLayout& layout, const HeadConfig& head, Index /*width*/) {
+    if (Predictor.layers == 0) return;
+    add_mlp_parameters(layout, sized_by(head, Predictor), sized_by(head, Projector).out, "predictor.");
+  }
+  template <class T>
+  static MlpParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head) {
+    return MlpParameters<T>::bind(next, sized_by(head, Projector));
+  }
+  template <class T>
+  static MlpParameters<T> bind_student(ParameterCursor<T>& next, const HeadConfig& head) {
+    return Predictor.layers == 0 ? MlpParameters<T>{} : MlpParameters<T>::bind(next, sized_by(head, Predictor));
+  }
+};
+
+}  // namespace dssl

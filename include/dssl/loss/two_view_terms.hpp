@@ -1,0 +1,305 @@
+// The terms of methods that compare two views: BYOL, SimSiam, SimCLR, MoCo, Barlow Twins, VICReg.
+// Tests: tests/train/two_view_terms.cpp, tests/train/two_view_parity.cpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/random.hpp>
+#include <dssl/loss/contrastive.hpp>
+#include <dssl/loss/cosine.hpp>
+#include <dssl/loss/cross_correlation.hpp>
+#include <dssl/loss/key_queue.hpp>
+#include <dssl/loss/projected_term.hpp>
+#include <dssl/loss/variance_covariance.hpp>
+
+namespace dssl {
+
+/// Rows of one of the two views among those of both, view-major.
+template <class T>
+[[nodiscard]] MatrixView<T> view_rows(MatrixView<T> rows, Index view) {
+  return rows.rows(view * (rows.rows() / 2), rows.rows() / 2);
+}
+
+/// The numbers of a contrastive term.
+struct TemperatureOptions {
+  double temperature = 0.2;
+
+  /// Throws `OptionError`.
+  void validate(std::string_view prefix) const {
+    if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
+  }
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    f(join(prefix, "temperature"), temperature);
+  }
+};
+
+// ------------------------------------------------------------------------------------------------ cosine
+
+/// Each view's prediction held to the other view's target: BYOL with `Ema` and `byol_cosine`, SimSiam with `StopGradient`
+/// and `simsiam_cosine`. The options have no numbers. Formula and source: `cosine_loss`.
+template <class TeacherT, MlpConfig Projector, MlpConfig Predictor>
+struct Cosine : ProjectedTerm<Cosine<TeacherT, Projector, Predictor>, TeacherT, Projector, Predictor> {
+  static_assert(TeacherT::pass || std::is_same_v<TeacherT, StopGradient>,
+                "Cosine: without targets there is nothing to be held to; use Ema or StopGradient");
+  static_assert(Predictor.layers > 0, "Cosine: without a predictor all features become one; name its MlpConfig");
+
+  static constexpr std::string_view name = "cosine";
+  using Options = NoOptions;
+
+  template <class T>
+  class Compare : public KeepsNothing {
+   public:
+    template <Backend B>
+    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
+      x_buffers = CosineBuffers<T>::take(arena, size.batch, size.width);
+    }
+    template <Backend B>
+    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
+             MatrixView<const T> targets, const Options& /*options*/, double weight) const {
+      constexpr CosineNumbers numbers = TeacherT::pass ? byol_cosine : simsiam_cosine;
+      for (const Index view : {Index{0}, Index{1}}) {
+        cosine_loss(backend, x_buffers, value, view_rows(d_out, view), view_rows(out, view),
+                    view_rows(targets, 1 - view), numbers, weight);
+      }
+    }
+
+   private:
+    CosineBuffers<T> x_buffers;
+  };
+};
+
+// ------------------------------------------------------------------------------------------------ contrastive
+
+/// NT-Xent among the projections of both views: SimCLR. Source: `nt_xent_loss`.
+template <MlpConfig Projector>
+struct NtXent : ProjectedTerm<NtXent<Projector>, NoTeacher, Projector> {
+  static constexpr std::string_view name = "nt-xent";
+  static constexpr bool views_together = true;
+  struct Options : TemperatureOptions {
+    constexpr Options() : TemperatureOptions{0.5} {}
+  };
+
+  template <class T>
+  class Compare : public KeepsNothing {
+   public:
+    template <Backend B>
+    void place_lasting(const B& backend, Arena& arena, const CompareSize& size, const Options& /*options*/) {
+      x_labels = arena.vector<std::int32_t>(2 * size.batch);
+      x_own = arena.vector<std::int32_t>(2 * size.batch);
+      number_rows(backend, x_labels, size.batch, 2 * size.batch);
+      number_rows(backend, x_own, 0, 2 * size.batch);
+    }
+    template <Backend B>
+    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
+      x_buffers = NtXentBuffers<T>::take(arena, size.batch, size.width);
+      // These two are written once and outlive the pass.
+      x_buffers.labels = x_labels;
+      x_buffers.own = x_own;
+    }
+    template <Backend B>
+    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
+             MatrixView<const T> /*targets*/, const Options& options, double weight) const {
+      nt_xent_loss(backend, x_buffers, value, d_out, out, options.temperature, weight);
+    }
+
+   private:
+    VectorView<std::int32_t> x_labels, x_own;
+    NtXentBuffers<T> x_buffers;
+  };
+};
+
+/// Each view's prediction picks the other view's projection by the teacher among those of the batch: MoCo v3. Source:
+/// `info_nce_loss`.
+template <MlpConfig Projector, MlpConfig Predictor>
+struct InfoNce : ProjectedTerm<InfoNce<Projector, Predictor>, Ema, Projector, Predictor> {
+  static constexpr std::string_view name = "info-nce";
+  using Options = TemperatureOptions;
+
+  template <class T>
+  class Compare : public KeepsNothing {
+   public:
+    template <Backend B>
+    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
+      x_buffers = InfoNceBuffers<T>::take(arena, size.batch, size.batch, size.width);
+    }
+    template <Backend B>
+    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
+             MatrixView<const T> targets, const Options& options, double weight) const {
+      for (const Index view : {Index{0}, Index{1}}) {
+        info_nce_loss(backend, x_buffers, value, view_rows(d_out, view), view_rows(out, view),
+                      view_rows(targets, 1 - view), {}, options.temperature, weight);
+      }
+    }
+
+   private:
+    InfoNceBuffers<T> x_buffers;
+  };
+};
+
+/// The first view's projection picks the second view's by the teacher among K of earlier batches: MoCo v2. Source:
+/// `queue_contrast_loss`.
+///
+/// The queue begins with random unit vectors (drawn from the run's seed) and takes the keys of an update's last pass, in
+/// the update: what a pass reads is as it was before its batch. Published code moves the teacher before the keys are
+/// made; here it has moved at the end of the step before, which is the same but for the first step, where both are equal.
+/// State: `queue` (K,O), `queue_ptr`. Throws `OptionError` where a batch has more images than the queue has room for.
+template <MlpConfig Projector>
+struct QueueContrast : ProjectedTerm<QueueContrast<Projector>, Ema, Projector> {
+  static constexpr std::string_view name = "queue-contrast";
+  struct Options {
+    double temperature = 0.07;
+    Index keys = 65536;  ///< K
+
+    void validate(std::string_view prefix) const {
+      TemperatureOptions{temperature}.validate(prefix);
+      if (keys < 1) throw OptionError(join(prefix, "keys"), keys, "at least 1");
+    }
+    template <class F>
+    void for_each(std::string_view prefix, F&& f) const {
+      f(join(prefix, "temperature"), temperature);
+      f(join(prefix, "keys"), keys);
+    }
+  };
+
+  template <class T>
+  class Compare {
+   public:
+    template <Backend B>
+    void place_lasting(const B& backend, Arena& arena, const CompareSize& size, const Options& options) {
+      if (size.batch > options.keys) {
+        throw OptionError("batch", size.batch, join("at most the keys of the queue, ", options.keys));
+      }
+      x_queue = KeyQueue<T>::take(arena, options.keys, size.width);
+      x_pointer = arena.vector<T>(1);
+      x_keys = UnitRows<T>::take(arena, size.batch, size.width);
+      RandomStream random({.seed = size.seed, .sample = 0x6b657973, .purpose = Purpose::initialise});
+      x_queue.begin(backend, random);
+    }
+    template <Backend B>
+    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& options) {
+      x_buffers = QueueContrastBuffers<T>::take(arena, size.batch, options.keys, size.width);
+    }
+    template <Backend B>
+    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
+             MatrixView<const T> targets, const Options& options, double weight) const {
+      x_keys.forward(backend, view_rows(targets, 1), unit_epsilon);
+      queue_contrast_loss(backend, x_buffers, value, view_rows(d_out, 0), view_rows(out, 0), x_keys.unit, x_queue.rows,
+                          options.temperature, weight);
+    }
+    template <Backend B>
+    void update(const B& backend, MatrixView<const T> /*targets*/) {
+      // Where the state came from a checkpoint, the pointer did too.
+      T pointer = 0;
+      backend.download(std::span<T>(&pointer, 1), static_cast<const T*>(x_pointer.data()));
+      x_queue.pointer = static_cast<Index>(pointer);
+      x_queue.enqueue(backend, x_keys.unit);
+      pointer = static_cast<T>(x_queue.pointer);
+      backend.upload(x_pointer.data(), std::span<const T>(&pointer, 1));
+    }
+    template <class F>
+    void for_each_state(F&& f) const {
+      f("queue", numbers_of(x_queue.rows), std::vector<Index>{x_queue.rows.rows(), x_queue.rows.cols()});
+      f("queue_ptr", x_pointer, std::vector<Index>{1});
+    }
+
+   private:
+    KeyQueue<T> x_queue;
+    VectorView<T> x_pointer;
+    UnitRows<T> x_keys;
+    QueueContrastBuffers<T> x_buffers;
+  };
+};
+
+// ------------------------------------------------------------------------------------------------ without negatives
+
+/// The correlation of both views' projections held to the identity: Barlow Twins. Source: `cross_correlation_loss`.
+template <MlpConfig Projector>
+struct CrossCorrelation : ProjectedTerm<CrossCorrelation<Projector>, NoTeacher, Projector> {
+  static constexpr std::string_view name = "cross-correlation";
+  static constexpr std::size_t values = 2;
+  struct Options {
+    double redundancy = 0.0051;
+
+    void validate(std::string_view prefix) const {
+      if (!(redundancy >= 0)) throw OptionError(join(prefix, "redundancy"), redundancy, "at least 0");
+    }
+    template <class F>
+    void for_each(std::string_view prefix, F&& f) const {
+      f(join(prefix, "redundancy"), redundancy);
+    }
+  };
+
+  template <class T>
+  class Compare : public KeepsNothing {
+   public:
+    template <Backend B>
+    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
+      x_buffers = CrossCorrelationBuffers<T>::take(arena, size.batch, size.width);
+    }
+    template <Backend B>
+    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
+             MatrixView<const T> /*targets*/, const Options& options, double weight) const {
+      cross_correlation_loss(backend, x_buffers, value, view_rows(d_out, 0), view_rows(d_out, 1), view_rows(out, 0),
+                             view_rows(out, 1), {.redundancy = options.redundancy}, weight);
+    }
+
+   private:
+    CrossCorrelationBuffers<T> x_buffers;
+  };
+};
+
+/// Both views' projections alike, of a variance of at least 1, no two columns alike: VICReg. Source:
+/// `variance_covariance_loss`.
+template <MlpConfig Projector>
+struct VarianceCovariance : ProjectedTerm<VarianceCovariance<Projector>, NoTeacher, Projector> {
+  static constexpr std::string_view name = "variance-covariance";
+  static constexpr std::size_t values = 3;
+  struct Options {
+    double invariance = 25;
+    double variance = 25;
+    double covariance = 1;
+
+    void validate(std::string_view prefix) const {
+      const auto not_negative = [&](std::string_view field, double value) {
+        if (!(value >= 0)) throw OptionError(join(prefix, field), value, "at least 0");
+      };
+      not_negative("invariance", invariance);
+      not_negative("variance", variance);
+      not_negative("covariance", covariance);
+    }
+    template <class F>
+    void for_each(std::string_view prefix, F&& f) const {
+      f(join(prefix, "invariance"), invariance);
+      f(join(prefix, "variance"), variance);
+      f(join(prefix, "covariance"), covariance);
+    }
+  };
+
+  template <class T>
+  class Compare : public KeepsNothing {
+   public:
+    template <Backend B>
+    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
+      x_buffers = VarianceCovarianceBuffers<T>::take(arena, size.batch, size.width);
+    }
+    template <Backend B>
+    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
+             MatrixView<const T> /*targets*/, const Options& options, double weight) const {
+      variance_covariance_loss(
+          backend, x_buffers, value, view_rows(d_out, 0), view_rows(d_out, 1), view_rows(out, 0), view_rows(out, 1),
+          {.invariance = options.invariance, .variance = options.variance, .covariance = options.covariance}, weight);
+    }
+
+   private:
+    VarianceCovarianceBuffers<T> x_buffers;
+  };
+};
+
+}  // namespace dssl

@@ -1,0 +1,48 @@
+// Methods that compare two views, as recipes: each differs from DINO by its views, its loss and the widths of its MLPs.
+// Tests: tests/train/two_view_terms.cpp, tests/train/two_view_parity.cpp.
+#pragma once
+
+#include <dssl/loss/two_view_terms.hpp>
+#include <dssl/nn/mlp.hpp>
+#include <dssl/train/recipe.hpp>
+#include <dssl/views/two_views.hpp>
+
+namespace dssl {
+
+/// A published MLP whose widths are those of the recipe's head, so that `with_head` and programs can change them.
+[[nodiscard]] constexpr MlpConfig by_head(MlpConfig config) {
+  config.hidden = 0;
+  config.out = 0;
+  return config;
+}
+
+/// The two views of a method, its loss, and the widths of its MLPs: `hidden` between layers, `out` at the end.
+template <class Loss, Index Hidden, Index Out>
+using TwoViewRecipe = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points, WeightedSum<Loss>,
+                             ProjectionHead<HeadConfig{.hidden = Hidden, .bottleneck = Out}>>;
+
+/// BYOL (Grill et al. 2020): a predictor's outputs held to an EMA teacher's projections of the other view.
+using Byol = TwoViewRecipe<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>, 4096, 256>;
+
+/// SimSiam (Chen and He 2021): the same without a teacher, targets without gradient.
+using SimSiam = TwoViewRecipe<
+    Cosine<StopGradient, by_head(simsiam_projector),
+           MlpConfig{.hidden = 512, .out = 0, .hidden_bias = Bias::none, .last_bias = Bias::learned}>,
+    2048, 2048>;
+
+/// SimCLR (Chen et al. 2020): the other view of an image among all views of the batch. `simclr_view_options` has its views.
+using SimClr = TwoViewRecipe<NtXent<by_head(simclr_projector)>, 2048, 128>;
+
+/// MoCo v2 (Chen et al. 2020): among keys of earlier batches. `moco_view_options` has its views.
+using MocoV2 = TwoViewRecipe<QueueContrast<by_head(moco_v2_projector)>, 2048, 128>;
+
+/// MoCo v3 (Chen et al. 2021): among the teacher's projections of the batch, behind a predictor.
+using MocoV3 = TwoViewRecipe<InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>, 4096, 256>;
+
+/// Barlow Twins (Zbontar et al. 2021): the correlation of both views' features held to the identity.
+using BarlowTwins = TwoViewRecipe<CrossCorrelation<by_head(barlow_projector)>, 8192, 8192>;
+
+/// VICReg (Bardes et al. 2022): features alike, of some variance, no two of them alike.
+using VicReg = TwoViewRecipe<VarianceCovariance<by_head(vicreg_expander)>, 8192, 8192>;
+
+}  // namespace dssl

@@ -1,0 +1,313 @@
+// Every term of two views in a whole training step of a small model: slopes, state that moves in updates alone, threads,
+// accumulation, resumed runs.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../gradient_check.hpp"
+#include "catch.hpp"
+#include "train/tiny_model.hpp"
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/reference.hpp>
+#include <dssl/loss/spread_terms.hpp>
+#include <dssl/train/recipes.hpp>
+#include <dssl/train/training_step.hpp>
+
+using namespace dssl;
+using dssl::test::gradient_difference;
+
+namespace {
+
+constexpr ViTConfig size{.image = 6, .patch = 2, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 1};
+constexpr HeadConfig widths{.layers = 2, .hidden = 7, .bottleneck = 5, .prototypes = 6};
+
+constexpr MlpConfig simsiam_predictor_of_widths{
+    .hidden = 4, .out = 0, .hidden_bias = Bias::none, .last_bias = Bias::learned};
+
+using ByolLoss = WeightedSum<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>>;
+using SimSiamLoss = WeightedSum<Cosine<StopGradient, by_head(simsiam_projector), simsiam_predictor_of_widths>>;
+using SimClrLoss = WeightedSum<NtXent<by_head(simclr_projector)>>;
+using MocoV2Term = QueueContrast<by_head(moco_v2_projector)>;
+using MocoV2Loss = WeightedSum<MocoV2Term>;
+using MocoV3Loss = WeightedSum<InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>>;
+using BarlowLoss = WeightedSum<CrossCorrelation<by_head(barlow_projector)>>;
+using VicRegLoss = WeightedSum<VarianceCovariance<by_head(vicreg_expander)>>;
+using DinoAndKoLeo = WeightedSum<ImageLevel, KoLeo>;
+using DinoV2Image = WeightedSum<SinkhornImageLevel<>, KoLeo>;
+using Both = WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, KoLeo>;
+
+template <class Loss>
+using Tiny = test::TinyRecipe<ClassToken, Loss, size, widths>;
+
+template <class Loss>
+BasicStepOptions<typename Loss::Options> options_of(Index batch = 4) {
+  BasicStepOptions<typename Loss::Options> options;
+  options.shape = {.batch = batch, .channels = 1, .points = 0, .views = {{6, 6}, {6, 6}}};
+  options.stochastic_depth = 0;
+  if constexpr (has_term<Loss, MocoV2Term>) options.loss.template of<MocoV2Term>().options.keys = 7;
+  if constexpr (has_term<Loss, KoLeo>) options.loss.template of<KoLeo>().weight = 0.3;
+  return options;
+}
+
+template <class Step>
+void draw(const Step& step) {
+  using T = typename Step::T;
+  const auto student = test::drawn_weights<T>(step.layout(), 1);
+  step.backend().upload(step.student().data(), std::span<const T>(student));
+  if (step.teacher().data() == step.student().data()) return;
+  const auto teacher = test::drawn_weights<T>(step.layout(), 2);
+  step.backend().upload(step.teacher().data(), std::span<const T>(teacher));
+}
+
+/// All that lasts in the terms, by name.
+template <class Step>
+std::vector<std::pair<std::string, std::vector<typename Step::T>>> states_of(const Step& step) {
+  std::vector<std::pair<std::string, std::vector<typename Step::T>>> out;
+  step.for_each_term_state([&](std::string_view name, auto values, const auto&) {
+    out.emplace_back(name, std::vector<typename Step::T>(values.flat().begin(), values.flat().end()));
+  });
+  return out;
+}
+
+/// `unfelt`: tensors whose gradient is 0 by the batch norm behind them.
+template <class Loss>
+void check_slopes(const std::vector<std::string>& unfelt = {}) {
+  const auto options = options_of<Loss>();
+  TrainingStep<Tiny<Loss>, Reference<double>> step({}, options);
+  draw(step);
+  const ViewBatch batch = test::drawn_batch(options.shape, 5);
+  const auto before = states_of(step);
+  StepReport report;
+  step.begin();
+  step.forward_backward(report, batch, 0.4);
+  CHECK(std::isfinite(report.loss));
+  CHECK(states_of(step) == before);  // passes move nothing
+  const std::vector<double> gradients(step.gradients().flat().begin(), step.gradients().flat().end());
+  const auto loss = [&] {
+    StepReport again;
+    step.forward_backward(again, batch, 0.4);
+    return again.loss;
+  };
+  CHECK(loss() == report.loss);
+  std::uint64_t seed = 100;
+  for (const auto& spec : step.layout().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto d_x = test::tensor_of<const double>(gradients, spec);
+    const auto found = gradient_difference(test::tensor_of(step.student().flat(), spec), d_x, loss, seed++, 0);
+    INFO("norm " << found.norm << ", difference " << found.difference);
+    if (!spec.trained) {
+      CHECK(std::all_of(d_x.begin(), d_x.end(), [](double v) { return v == 0; }));
+      continue;
+    }
+    if (std::find(unfelt.begin(), unfelt.end(), spec.name.view()) != unfelt.end()) {
+      CHECK(found.norm < 1e-10);
+    } else {
+      CHECK(found.norm > 1e-6);
+    }
+    CHECK(found.small());
+  }
+}
+
+}  // namespace
+
+TEST_CASE("two views: slopes of each term") {
+  SECTION("BYOL") {
+    check_slopes<ByolLoss>({"backbone.norm.bias", "projector.0.bias", "predictor.0.bias", "projector.3.bias"});
+  }
+  SECTION("SimCLR") { check_slopes<SimClrLoss>({"backbone.norm.bias"}); }
+  SECTION("MoCo v2") { check_slopes<MocoV2Loss>(); }
+  SECTION("MoCo v3") { check_slopes<MocoV3Loss>({"backbone.norm.bias"}); }
+  SECTION("Barlow Twins") { check_slopes<BarlowLoss>({"backbone.norm.bias"}); }
+  SECTION("VICReg") { check_slopes<VicRegLoss>({"backbone.norm.bias", "projector.0.bias", "projector.3.bias"}); }
+  SECTION("DINO and KoLeo, who reads the rows after it") { check_slopes<DinoAndKoLeo>(); }
+  SECTION("prototypes assigned by Sinkhorn-Knopp") { check_slopes<DinoV2Image>(); }
+  SECTION("three terms, each adding to the rows of the one before") { check_slopes<Both>(); }
+}
+
+TEST_CASE("SimSiam is BYOL's comparison with the student for a teacher, at a quarter of its scale") {
+  using Twin = WeightedSum<Cosine<Ema, by_head(simsiam_projector), simsiam_predictor_of_widths>>;
+  TrainingStep<Tiny<SimSiamLoss>, Reference<double>> step({}, options_of<SimSiamLoss>());
+  TrainingStep<Tiny<Twin>, Reference<double>> twin({}, options_of<Twin>());
+  REQUIRE(step.layout().total() == twin.layout().total());
+  CHECK(step.teacher().data() == step.student().data());
+  draw(step);
+  draw(twin);
+  std::copy(twin.student().flat().begin(), twin.student().flat().end(), twin.teacher().data());
+  const ViewBatch batch = test::drawn_batch(step.options().shape, 5);
+  StepReport report;
+  StepReport of_twin;
+  step.begin();
+  twin.begin();
+  step.forward_backward(report, batch, 0.4);
+  twin.forward_backward(of_twin, batch, 0.4);
+  // 2 - 2 cos each way, added, against half of -cos each way.
+  CHECK(report.loss == Approx((of_twin.loss - 4) / 4).epsilon(1e-9));
+  double off = 0;
+  double largest = 0;
+  for (Index i = 0; i < step.layout().total(); ++i) {
+    off = std::max(off, std::abs(step.gradients()(i) - twin.gradients()(i) / 4));
+    largest = std::max(largest, std::abs(step.gradients()(i)));
+  }
+  CHECK(largest > 1e-3);
+  CHECK(off < 1e-9 * largest);
+}
+
+TEST_CASE("prototypes assigned by Sinkhorn-Knopp have a centre in each pass, and keep none") {
+  auto options = options_of<DinoV2Image>(6);
+  TrainingStep<Tiny<DinoV2Image>, Reference<double>> step({}, options);
+  TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>> centred({}, options_of<DinoAndKoLeo>(6));
+  draw(step);
+  draw(centred);
+  const ViewBatch batch = test::drawn_batch(options.shape, 5);
+  StepReport report;
+  StepReport of_centred;
+  step.begin();
+  step.forward_backward(report, batch, 0.5);
+  step.inspect(report);
+  centred.begin();
+  centred.forward_backward(of_centred, batch, 0.5);
+  // The centre was 0 in the step with a moving one; the assigned one is not, and is no lasting state.
+  CHECK(report.term("image-sinkhorn").centre_norm > 1e-3);
+  CHECK(report.term("image-sinkhorn").loss != Approx(of_centred.term("image").loss));
+  CHECK(states_of(step).empty());
+  CHECK(states_of(centred).size() == 1);
+}
+
+TEST_CASE("two views: state moves in updates, and only there") {
+  TrainingStep<Tiny<MocoV2Loss>, Reference<double>> step({}, options_of<MocoV2Loss>());
+  draw(step);
+  const auto queue = [&] { return states_of(step).at(0).second; };
+  const auto first = queue();
+  REQUIRE(states_of(step).at(0).first == "queue");
+  REQUIRE(states_of(step).at(1).first == "queue_ptr");
+  REQUIRE(first.size() == 7U * 5U);
+  for (Index k = 0; k < 7; ++k) {
+    double squares = 0;
+    for (Index d = 0; d < 5; ++d) squares += std::pow(first[static_cast<std::size_t>(k * 5 + d)], 2);
+    CHECK(squares == Approx(1));
+  }
+  const ViewBatch batch = test::drawn_batch(step.options().shape, 5);
+  for (const double pointer : {4.0, 1.0, 5.0}) {  // four keys an update, seven rows
+    const auto before = queue();
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, batch, 0.4);
+    CHECK(queue() == before);
+    step.update(report, {.optimiser = {.learning_rate = 0.01}, .teacher_momentum = 0.9});
+    CHECK(queue() != before);
+    CHECK(states_of(step).at(1).second == std::vector<double>{pointer});
+  }
+
+  TrainingStep<Tiny<ByolLoss>, Reference<double>> byol({}, options_of<ByolLoss>());
+  draw(byol);
+  StepReport report;
+  byol.begin();
+  byol.forward_backward(report, batch, 0.4);
+  const auto before = states_of(byol);
+  std::vector<std::string> names;
+  for (const auto& [name, values] : before) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"statistics.projector.1.running_mean", "statistics.projector.1.running_var",
+                                          "statistics.predictor.1.running_mean", "statistics.predictor.1.running_var",
+                                          "teacher_statistics.projector.1.running_mean",
+                                          "teacher_statistics.projector.1.running_var"});
+  CHECK(before[0].second == std::vector<double>(7, 0.0));
+  CHECK(before[1].second == std::vector<double>(7, 1.0));
+  byol.update(report, {.optimiser = {.learning_rate = 0.01}, .teacher_momentum = 0.9});
+  const auto after = states_of(byol);
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    INFO(after[i].first);
+    CHECK(after[i].second != before[i].second);
+  }
+}
+
+namespace {
+
+template <class Loss>
+std::vector<float> bits_of(int threads) {
+  const auto options = options_of<Loss>(6);
+  TrainingStep<Tiny<Loss>, Cpu> step(Cpu({.threads = threads}), options);
+  draw(step);
+  for (Index i = 0; i < 3; ++i) {
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, test::drawn_batch(options.shape, 7, 6 * i), 0.04);
+    step.update(report, {.optimiser = {.learning_rate = 1e-3, .weight_decay = 0.04, .step = i}, .teacher_momentum = 0.99});
+  }
+  std::vector<float> bits(step.student().flat().begin(), step.student().flat().end());
+  bits.insert(bits.end(), step.teacher().flat().begin(), step.teacher().flat().end());
+  for (const auto& [name, values] : states_of(step)) bits.insert(bits.end(), values.begin(), values.end());
+  return bits;
+}
+
+template <class Loss>
+void check_threads() {
+  const auto one = bits_of<Loss>(1);
+  CHECK(std::all_of(one.begin(), one.end(), [](float v) { return std::isfinite(v); }));
+  CHECK(bits_of<Loss>(2) == one);
+  CHECK(bits_of<Loss>(4) == one);
+}
+
+}  // namespace
+
+TEST_CASE("two views: the same bits for any number of threads") {
+  check_threads<ByolLoss>();
+  check_threads<MocoV2Loss>();
+  check_threads<VicRegLoss>();
+  check_threads<Both>();
+  check_threads<DinoV2Image>();
+}
+
+TEST_CASE("two views: what needs the batch whole is not streamed, and wants two images") {
+  auto streamed = options_of<SimClrLoss>();
+  streamed.stream_views = true;
+  CHECK_THROWS_AS((TrainingStep<Tiny<SimClrLoss>, Reference<double>>({}, streamed)), OptionError);
+  CHECK_THROWS_AS((TrainingStep<Tiny<ByolLoss>, Reference<double>>({}, options_of<ByolLoss>(1))), OptionError);
+  CHECK_THROWS_AS((TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>>({}, options_of<DinoAndKoLeo>(1))), OptionError);
+  auto short_queue = options_of<MocoV2Loss>();
+  short_queue.loss.of<MocoV2Term>().options.keys = 3;
+  CHECK_THROWS_AS((TrainingStep<Tiny<MocoV2Loss>, Reference<double>>({}, short_queue)), OptionError);
+
+  // A term that needs a view whole goes with it.
+  auto options = options_of<DinoAndKoLeo>();
+  options.shape.views.push_back({4, 4});
+  TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>> at_once({}, options);
+  options.stream_views = true;
+  TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>> one_by_one({}, options);
+  draw(at_once);
+  draw(one_by_one);
+  const ViewBatch batch = test::drawn_batch(options.shape, 5);
+  StepReport a;
+  StepReport b;
+  at_once.begin();
+  at_once.forward_backward(a, batch, 0.4);
+  one_by_one.begin();
+  one_by_one.forward_backward(b, batch, 0.4);
+  CHECK(b.loss == Approx(a.loss).epsilon(1e-12));
+  CHECK(b.term("koleo").loss == Approx(a.term("koleo").loss).epsilon(1e-12));
+  double off = 0;
+  for (Index i = 0; i < at_once.layout().total(); ++i) {
+    off = std::max(off, std::abs(at_once.gradients()(i) - one_by_one.gradients()(i)));
+  }
+  CHECK(off < 1e-12);
+}
+
+TEST_CASE("recipes of two views have their published widths, and those of another head") {
+  constexpr auto byol = network_layout<NetworkKindOf<Byol>>;
+  const ParameterLayout layout = byol(network_config<Byol>());
+  CHECK(layout.find("projector.0.weight").shape() == std::vector<Index>{4096, 384});
+  CHECK(layout.find("projector.3.weight").shape() == std::vector<Index>{256, 4096});
+  CHECK(layout.find("predictor.0.weight").shape() == std::vector<Index>{4096, 256});
+  CHECK(layout.find("predictor.3.weight").shape() == std::vector<Index>{256, 4096});
+  auto config = network_config<SimSiam>();
+  config.head.bottleneck = 64;
+  const ParameterLayout small = network_layout<NetworkKindOf<SimSiam>>(config);
+  CHECK(small.find("predictor.3.weight").shape() == std::vector<Index>{64, 512});
+  CHECK_FALSE(small.find("projector.6.bias").trained);
+  CHECK(network_layout<NetworkKindOf<BarlowTwins>>(network_config<BarlowTwins>()).find("projector.6.weight").shape() ==
+        std::vector<Index>{8192, 8192});
+}
