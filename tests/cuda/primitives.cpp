@@ -54,6 +54,12 @@ TEST_CASE("Cuda optimisers hold to the oracle", "[cuda]") {
   hold([](auto&& held) { optimiser_cases(held); });
 }
 
+TEST_CASE("Cuda refuses running statistics of one row", "[cuda]") {
+  if (!device_is_there()) return;
+  const Cuda cuda;
+  CHECK_THROWS_WITH(cuda.batch_norm_update({}, {}, {}, {}, 1, 0.1, 1e-5), Catch::Contains("1 rows; expected at least 2"));
+}
+
 TEST_CASE("Cuda products and attention with rounded operands stay near the oracle", "[cuda]") {
   if (!device_is_there()) return;
   for (const Precision precision : {Precision::tf32, Precision::bf16}) {
