@@ -310,19 +310,23 @@ class TimedBackend {
   }
   void label_cross_entropy(Vector loss, Matrix d_logits, Vector d_positive, const LabelledLogits<T>& logits,
                            double temperature, double scale) const {
-    x_time("label_cross_entropy", 0, bytes(d_logits, logits.columns), [&] { x_backend.label_cross_entropy(loss, d_logits, d_positive, logits, temperature, scale); });
+    x_time("label_cross_entropy", 0, bytes(d_logits, logits.columns),
+           [&] { x_backend.label_cross_entropy(loss, d_logits, d_positive, logits, temperature, scale); });
   }
   void compare_rows(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, Comparison comparison,
                     double scale) const {
-    x_time("compare_rows", 0, bytes(d_x, x, target), [&] { x_backend.compare_rows(loss, d_x, x, target, comparison, scale); });
+    x_time("compare_rows", 0, bytes(d_x, x, target),
+           [&] { x_backend.compare_rows(loss, d_x, x, target, comparison, scale); });
   }
   void log_distance(Vector loss, Matrix d_x, ConstMatrix x, ConstMatrix target, double epsilon,
                     double scale) const {
-    x_time("log_distance", 0, bytes(d_x, x, target), [&] { x_backend.log_distance(loss, d_x, x, target, epsilon, scale); });
+    x_time("log_distance", 0, bytes(d_x, x, target),
+           [&] { x_backend.log_distance(loss, d_x, x, target, epsilon, scale); });
   }
   void correlation_loss(Vector diagonal, Vector rest, Matrix d_x, ConstMatrix x,
                         const CorrelationNumbers& numbers) const {
-    x_time("correlation_loss", 0, bytes(d_x, x), [&] { x_backend.correlation_loss(diagonal, rest, d_x, x, numbers); });
+    x_time("correlation_loss", 0, bytes(d_x, x),
+           [&] { x_backend.correlation_loss(diagonal, rest, d_x, x, numbers); });
   }
   void largest_columns(MatrixView<std::int32_t> out, ConstMatrix x, RowIndex excluded) const {
     x_time("largest_columns", 0, bytes(out, x), [&] { x_backend.largest_columns(out, x, excluded); });

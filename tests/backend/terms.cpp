@@ -133,3 +133,38 @@ TEST_CASE("the largest columns of rows are the first of equals", "[backend]") {
                          RowIndex(excluded.data(), 3));
   CHECK(out == std::vector<std::int32_t>{1, 1, 2, 2, 3, 3, 3, 0, 1});
 }
+
+TEST_CASE("losses of rows that hold no number are none", "[backend]") {
+  const auto check = [](const auto& backend) {
+    using T = typename std::decay_t<decltype(backend)>::Scalar;
+    const Index n = 9;
+    std::vector<T> x(81, T{0.5}), d(81), target(81, T{0.25}), loss(9), rest(9);
+    x[40] = std::numeric_limits<T>::quiet_NaN();
+    const MatrixView<const T> in(x.data(), n, n), to(target.data(), n, n);
+    const MatrixView<T> gradient(d.data(), n, n);
+    const VectorView<T> out(loss.data(), n), others(rest.data(), n);
+    const auto none_of = [&](const char* what) {
+      INFO(what);
+      for (std::size_t m = 0; m < 9; ++m) CHECK(std::isnan(loss[m]) == (m == 4));
+    };
+    for (const Comparison comparison : {Comparison::squared, Comparison::smooth_l1, Comparison::negative_dot,
+                                        Comparison::positive_squared, Comparison::squared_to_positive}) {
+      backend.compare_rows(out, gradient, in, to, comparison, 1.0);
+      none_of("compare_rows");
+    }
+    backend.log_distance(out, gradient, in, to, 1e-8, 1.0);
+    none_of("log_distance");
+    for (const Diagonal diagonal : {Diagonal::one, Diagonal::least_std_one}) {
+      backend.correlation_loss(out, others, gradient, in, {.diagonal = diagonal});
+      none_of("correlation_loss");
+    }
+    backend.label_cross_entropy(out, gradient, {}, {.columns = in}, 0.1, 1.0);
+    none_of("label_cross_entropy");
+    backend.row_log_sum(out, in, {}, 0.1);
+    none_of("row_log_sum");
+    backend.column_log_sum(out, in, {}, 0.1);
+    none_of("column_log_sum");
+  };
+  check(oracle);
+  check(Cpu({.threads = 1}));
+}

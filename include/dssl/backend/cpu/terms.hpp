@@ -184,7 +184,7 @@ void correlation_loss(Workers& workers, VectorView<T> diagonal, VectorView<T> re
       double loss = (c - 1) * (c - 1);
       if (numbers.diagonal == Diagonal::least_std_one) {
         const double std = std::sqrt(c + numbers.epsilon);
-        loss = std::max(0.0, 1 - std);
+        loss = std::max(1 - std, 0.0);  // NaN of NaN
         slope = std < 1 ? -0.5 / std : 0.0;
       }
       map(d_x.row(n), width, [&](const auto& v) { return Lanes<T>(scale * v); }, in);

@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(Team::threads)
   T slope = T{2} * (c - T{1});
   if (of_std) {
     const T std = std::sqrt(c + epsilon);
-    loss = std < T{1} ? T{1} - std : T{0};
+    loss = std >= T{1} ? T{0} : T{1} - std;  // NaN of NaN
     slope = std < T{1} ? T{-0.5} / std : T{0};
   }
   diagonal[row] = loss;

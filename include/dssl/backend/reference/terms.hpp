@@ -104,7 +104,7 @@ class Terms {
         double loss = (c - 1) * (c - 1);
         if (numbers.diagonal == Diagonal::least_std_one) {
           const double std = std::sqrt(c + numbers.epsilon);
-          loss = std::max(0.0, 1 - std);
+          loss = std::max(1 - std, 0.0);  // NaN of NaN
           slope = std < 1 ? -0.5 / std : 0.0;
         }
         diagonal(n) = static_cast<T>(loss);
