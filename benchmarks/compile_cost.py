@@ -7,7 +7,8 @@
 Processor seconds of the compiler, header-only and with the compiled target dssl::cpu, from the project's root: single
 headers, the smallest whole program (examples/minimal.cpp), and with --recipes programs that train 1, 2, 3 and 6 recipes.
 Prints JSON. --hold compares the ratios to a file that includes Eigen/Core and tbb/parallel_for.h, measured in the same
-run, with the limits below, times the slack, and fails where one is passed. Standard library only.
+run, with the limits below, times the slack, and so the compiler's memory, whose slack is its own, and what one more recipe in
+a program costs; it fails where one is passed. Standard library only.
 """
 
 import argparse
@@ -25,7 +26,11 @@ HEADERS = ("dssl/core/tensor_view.hpp", "dssl/backend/cpu.hpp", "dssl/views/mult
 COMPILED = "-DDSSL_WITH_COMPILED_CPU"
 # Processor seconds over those of BASE. The aims are 2.5 for the header, 8 for the smallest program header-only and 4 with
 # dssl::cpu; what is held is what a quiet machine showed (docs/performance-avx2.md).
-LIMITS = {"header": 3.2, "minimal": 15.0, "minimal_compiled": 6.4}
+LIMITS = {"header": 3.2, "minimal_compiled": 6.4, "minimal": 15.0}
+# Of a recipe beside others with dssl::cpu, also in times of BASE: the aim is 5 s where that takes 3.1 s.
+RECIPE_LIMIT = 1.6
+# Bytes of the compiler, for the smallest program header-only (aim: 800 MB). They do not depend on what else runs.
+PEAK_LIMIT, PEAK_SLACK = 900e6, 1.1
 RECIPES = (
     "DenseDino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
     "Dino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
@@ -84,9 +89,7 @@ def measure(compiler, options):
         out["headers"] = {header: compiler.cost_of(f"#include <{header}>\n") for header in HEADERS}
         out["headers_compiled"] = {header: compiler.cost_of(f"#include <{header}>\n", COMPILED) for header in HEADERS}
         out["minimal_compiled_O0"] = compiler.cost(minimal, COMPILED, "-O0")
-    out["header"] = compiler.cost_of("#include <dssl/dssl.hpp>\n")
-    out["minimal_compiled"] = compiler.cost(minimal, COMPILED)
-    out["minimal"] = compiler.cost(minimal)
+    out |= {name: held_cost(compiler, name) for name in LIMITS}  # the last one's object is linked below
     if options.hold is None:
         program = os.path.join(compiler.folder, "minimal")
         subprocess.run([options.compiler, os.path.join(compiler.folder, "one.o"), "-o", program, "-ltbb"], check=True)
@@ -97,8 +100,46 @@ def measure(compiler, options):
         out["recipes"] = {count: {"header_only": compiler.cost_of(recipes_program(count)),
                                   "compiled": compiler.cost_of(recipes_program(count), COMPILED)}
                           for count in (1, 2, 3, 6)}
-    out["ratios"] = {name: out[name]["least"] / out["base"]["least"] for name in LIMITS}
+    if options.hold is not None:
+        out["recipe"] = held_cost(compiler, "recipe")
+        # A ratio that is passed is measured once more: the least counts, as other work makes nothing quicker.
+        for name in passed_ratios(out, options.hold):
+            out[name]["least"] = min(out[name]["least"], held_cost(compiler, name)["least"])
+    out["ratios"] = ratios(out)
     return out
+
+
+def held_cost(compiler, name):
+    """The cost of what LIMITS names; of a recipe: what a program of 6 takes beyond one of 1, a fifth of it."""
+    if name == "header":
+        return compiler.cost_of("#include <dssl/dssl.hpp>\n")
+    if name == "recipe":
+        one, six = (compiler.cost_of(recipes_program(count), COMPILED) for count in (1, 6))
+        return {"least": (six["least"] - one["least"]) / 5}
+    minimal = os.path.join(ROOT, "examples", "minimal.cpp")
+    return compiler.cost(minimal, COMPILED) if name == "minimal_compiled" else compiler.cost(minimal)
+
+
+def ratios(out):
+    return {name: out[name]["least"] / out["base"]["least"] for name in (*LIMITS, "recipe") if name in out}
+
+
+def limit_of(name):
+    return RECIPE_LIMIT if name == "recipe" else LIMITS[name]
+
+
+def passed_ratios(out, slack):
+    return [name for name, ratio in ratios(out).items() if ratio > limit_of(name) * slack]
+
+
+def passed_limits(out, slack):
+    """One line for each limit that is passed."""
+    lines = [f"{name}: {out['ratios'][name]:.1f} times the file with Eigen and oneTBB; expected at most "
+             f"{limit_of(name)} x {slack}" for name in passed_ratios(out, slack)]
+    if out["minimal"]["peak"] > PEAK_LIMIT * PEAK_SLACK:
+        lines.append(f"minimal: the compiler takes {out['minimal']['peak'] / 1e6:.0f} MB; expected at most "
+                     f"{PEAK_LIMIT / 1e6:.0f} x {PEAK_SLACK}")
+    return lines
 
 
 def main():
@@ -121,9 +162,7 @@ def main():
             file.write(text + "\n")
     print(text)
     if options.hold is not None:
-        late = [f"{name}: {out['ratios'][name]:.1f} times the file with Eigen and oneTBB; expected at most "
-                f"{limit} x {options.hold}" for name, limit in LIMITS.items()
-                if out["ratios"][name] > limit * options.hold]
+        late = passed_limits(out, options.hold)
         if late:
             sys.exit("\n".join(late))
 

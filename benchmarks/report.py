@@ -52,8 +52,11 @@ def collect(folder):
         "first": read(os.path.join(folder, "first.json")) or [],
         "costs": read(os.path.join(folder, "costs.json")) or {},
     }
+    earlier = read(os.path.join(folder, "results.json")) or {}
     if not any(out.values()):
-        return read(os.path.join(folder, "results.json")) or out
+        return earlier or out
+    if "compile_history" in earlier:  # no measurement of this tree: what compiling cost in earlier ones
+        out["compile_history"] = earlier["compile_history"]
     # The build's folder of the machine that measured is nobody's business; its name and processor are enough.
     context = out["parts"].get("context", {})
     for field in ("host_name", "executable"):
@@ -65,6 +68,9 @@ def collect(folder):
 
 
 def table(head, rows):
+    """A table in Markdown; nothing where there are no rows."""
+    if not rows:
+        return ""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return "\n".join(lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows])
 
@@ -370,9 +376,12 @@ def page(results, plots, name, folder, title, note):
              f"Made by `benchmarks/report.py` from `{folder}/results.json`: change the measurements, not this page."
              + (f" {note}" if note else ""),
              "## Machine and conditions", machine_lines(results), load_line(results)]
-    if results["parts"]:
-        parts.append(section("Ceilings", "Multiply-adds in registers and bytes through memory; every percentage below is of these.",
-                             table(CASE_HEAD, case_rows(results["parts"], lambda n: n.startswith("ceiling_")))))
+    ceilings = case_rows(results["parts"], lambda n: n.startswith("ceiling_"))
+    if ceilings:
+        bandwidth = any("`ceiling_triad" in row[0] for row in ceilings)
+        parts.append(section("Ceilings", "Multiply-adds in registers and bytes through memory; every percentage below is of these."
+                             if bandwidth else "Multiply-adds in registers. Bytes through memory were measured beside each "
+                             "profile, and are named there.", table(CASE_HEAD, ceilings)))
     step_pairs = [p for p in results["pairs"] if p["task"] == "step"]
     feature_pairs = [p for p in results["pairs"] if p["task"] == "features"]
     if step_pairs:
@@ -407,7 +416,8 @@ def page(results, plots, name, folder, title, note):
         parts.append(section(
             f"Where a step's time goes: {NAMES[arch]}, {precision}, threads: {profile['threads']}",
             f"A step of {number(profile['seconds']['median'])} s{loaded(profile['others_load'])}. Floor: FLOP at the "
-            "ceiling or bytes through memory, whichever takes longer. What lies in a cache can be faster than that.",
+            f"ceiling, {profile['ceiling']['flops'] / 1e9:.0f} GFLOP/s, or bytes through memory, "
+            f"{number(profile['ceiling']['bytes'] / 1e9)} GB/s, whichever takes longer. What lies in a cache can be faster than that.",
             image(f"parts-{arch}-{precision}.svg", "A step by primitive"),
             table(PROFILE_HEAD, profile_rows(profile, least=0.001)),
             "Primitives that take less than a thousandth of the step are left out."))
@@ -435,11 +445,19 @@ def page(results, plots, name, folder, title, note):
     if results["first"]:
         parts.append(section("From the start of a process to its first feature", table(FIRST_HEAD, first_rows(results["first"]))))
     if results["parts"]:
-        images = ("densedino_", "dino_", "decode_", "load_", "open_", "bicubic_crop", "plan_only")
-        parts.append(section("Images, views and loading", table(CASE_HEAD, case_rows(results["parts"], lambda n: n.startswith(images)))))
+        images = case_rows(results["parts"], lambda n: n.startswith(
+            ("densedino_", "dino_", "decode_", "load_", "open_", "bicubic_crop", "plan_only")))
+        if images:
+            parts.append(section("Images, views and loading", table(CASE_HEAD, images)))
         products = case_rows(results["parts"], lambda n: "/linear_" in n or "/attention_" in n or "/block/" in n or "/head/" in n)
         if products:
             parts.append(section("Products and layers", table(CASE_HEAD, products)))
+    history = results.get("compile_history")
+    if history:
+        rows = [(row["what"], row["before"], row["after"], row["aim"], {True: "yes", False: "**no**", None: ""}[row["reached"]])
+                for row in history["rows"]]
+        parts.append(section("Compile costs before and after", history["note"],
+                             table(("what", "before", "after", "aim", "reached"), rows)))
     if results["costs"]:
         parts.append(section("Compile time and size", f"`{results['costs']['compiler']}`, `{results['costs']['flags']}`.",
                              table(COST_HEAD, cost_rows(results["costs"]))))

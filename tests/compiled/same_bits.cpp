@@ -1,8 +1,11 @@
-// dssl::cpu against the header-only library, and translation units for different instruction sets in one program.
+// dssl::cpu against the header-only library, with a part that it does not hold, and translation units for different
+// instruction sets in one program.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 #include "catch.hpp"
+#include "own_scheme.hpp"
 #include "ways.hpp"
 
 namespace {
@@ -26,6 +29,14 @@ TEST_CASE("Compiled once or header-only, kernels give the same bits", "[compiled
   CHECK(header_only.kernels != compiled.kernels);
   CHECK(std::all_of(compiled.numbers.begin(), compiled.numbers.end(), [](float x) { return std::isfinite(x); }));
   CHECK(header_only.numbers == compiled.numbers);
+}
+
+TEST_CASE("A program that links dssl::cpu trains with a token scheme of its own", "[compiled]") {
+  const auto run = dssl::test::train_with_own_scheme();
+  REQUIRE(run.cpu.size() == 3);
+  REQUIRE(run.reference.size() == 3);
+  CHECK(run.cpu.front() != run.cpu.back());
+  for (std::size_t i = 0; i < 3; ++i) CHECK(std::abs(run.cpu[i] - run.reference[i]) < 1e-3 * run.reference[i]);
 }
 
 #if defined(DSSL_TEST_INSTRUCTION_SETS)
