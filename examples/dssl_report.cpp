@@ -160,41 +160,58 @@ std::string monitor_charts(const std::vector<PretrainRun>& runs) {
   return html;
 }
 
-std::string charts(const std::vector<PretrainRun>& runs) {
-  Chart image{.title = "Image level: loss",
-              .note = "Cross-entropy of the student's class token with the teacher's.",
-              .x_label = "images seen",
-              .y_label = "nats",
-              .series = {}};
-  Chart point{.title = "Point level: loss",
-              .note = "The same for reference tokens at one physical point of two views.",
-              .x_label = "images seen",
-              .y_label = "nats",
-              .series = {}};
-  Chart divergence{
-      .title = "Image level: divergence",
-      .note = "KL(teacher, student): the loss less the teacher's entropy, what is left to learn.",
-      .x_label = "images seen",
-      .y_label = "nats",
-      .series = {}};
-  Chart spread{
-      .title = "Spread of class features",
-      .note = "Standard deviation of unit class tokens over a batch; near 0 all images would look alike.",
-      .x_label = "images seen",
-      .y_label = "spread",
-      .series = {}};
+/// The terms of the runs' losses, in their order: what has a loss of its own in the metrics.
+std::vector<std::string> terms_of(const std::vector<PretrainRun>& runs) {
+  std::vector<std::string> names;
   for (const PretrainRun& run : runs) {
-    image.series.push_back(series_of(runs, run, "image", "loss"));
-    divergence.series.push_back(series_of(runs, run, "image", "divergence"));
-    spread.series.push_back(series_of(runs, run, "", "feature_spread"));
-    if (run.has_points()) point.series.push_back(series_of(runs, run, "point", "loss"));
+    for (const auto& [name, value] : run.metrics.front().items()) {
+      if (!value.is_object() || !value.contains("loss")) continue;
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
   }
-  std::string html = image.html();
-  if (!point.series.empty()) html += point.html();
+  return names;
+}
+
+/// What a chart of a term's loss is called, says, and counts in.
+std::array<std::string, 3> words_of(const std::string& term) {
+  if (term == "image") {
+    return {"Image level: loss", "Cross-entropy of the student's class token with the teacher's.", "nats"};
+  }
+  if (term == "point") {
+    return {"Point level: loss", "The same for reference tokens at one physical point of two views.", "nats"};
+  }
+  return {join("Term '", term, "': loss"), "Before its weight in the total.", "loss"};
+}
+
+std::string charts(const std::vector<PretrainRun>& runs) {
+  std::string html;
+  const auto add = [&](Chart chart, const std::string& level, const std::string& field) {
+    for (const PretrainRun& run : runs) {
+      Series series = series_of(runs, run, level, field);
+      if (!series.values.empty()) chart.series.push_back(std::move(series));
+    }
+    if (!chart.series.empty()) html += chart.html();
+  };
+  for (const std::string& term : terms_of(runs)) {
+    const auto [title, note, unit] = words_of(term);
+    add({.title = title, .note = note, .x_label = "images seen", .y_label = unit, .series = {}}, term, "loss");
+  }
+  add({.title = "Image level: divergence",
+       .note = "KL(teacher, student): the loss less the teacher's entropy, what is left to learn.",
+       .x_label = "images seen",
+       .y_label = "nats",
+       .series = {}},
+      "image", "divergence");
+  add({.title = "Spread of class features",
+       .note = "Standard deviation of unit class tokens over a batch; near 0 all images would look alike.",
+       .x_label = "images seen",
+       .y_label = "spread",
+       .series = {}},
+      "", "feature_spread");
   return join(
       "<h2>Training</h2>\n<p class=\"soft\">Faint: every step. Strong: running mean.</p>\n<div "
       "class=\"charts\">\n",
-      html, divergence.html(), spread.html(), monitor_charts(runs), "</div>\n");
+      html, monitor_charts(runs), "</div>\n");
 }
 
 std::string views(const ReportSettings& settings, const std::vector<PretrainRun>& runs) {

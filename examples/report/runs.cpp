@@ -66,7 +66,7 @@ PretrainRun PretrainRun::read(const NamedFolder& folder) {
     Json step = Json::parse(line, nullptr, false);
     if (!step.is_object())
       throw FileError(metrics_path, join("line ", run.metrics.size() + 1, " is no JSON object"));
-    require_fields(step, metrics_path, {"step", "images", "loss", "image", "seconds"});
+    require_fields(step, metrics_path, {"step", "images", "loss", "seconds"});
     require_numbers(step, metrics_path, join("line ", run.metrics.size() + 1), {"step", "images", "loss", "seconds"});
     run.seconds += step["seconds"].get<double>();
     run.metrics.push_back(std::move(step));

@@ -11,6 +11,27 @@ for recipe in densedino dino feature-map; do
   done
 done
 
+# Every recipe of two views, to the same bits when stopped in the middle of an epoch and resumed: queues and running
+# statistics are in the checkpoint. The report takes any of them.
+pair() { "$programs/dssl-pretrain" --arch nano8 --batch 2 --views-global 16 "${scenes[@]}" --projector-hidden 24 --projector-out 16 "$@"; }
+runs=()
+for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg; do
+  own=()
+  [[ $recipe != moco-v2 ]] || own=(--queue 6)
+  succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --out "pair-$recipe"
+  [[ $(wc -l <"pair-$recipe/metrics.jsonl") -eq 8 ]] || fail "$recipe: metrics.jsonl has no line a step"
+  succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --max-steps 3 --out "pair-$recipe-parts"
+  succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --out "pair-$recipe-parts" --resume
+  cmp "pair-$recipe-parts/checkpoint.safetensors" "pair-$recipe/checkpoint.safetensors" || fail "$recipe: the resumed run differs"
+  runs+=("$recipe=pair-$recipe")
+done
+grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics do not list the term by its name"
+grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"
+succeeds "$programs/dssl-report" --title pairs --pretrain "${runs[@]}" --out pairs.html
+grep -q "Term &#39;nt-xent&#39;: loss\|Term 'nt-xent': loss" pairs.html || fail "the report has no chart of a term"
+warns 3 'has no effect with --recipe vicreg' pair --recipe vicreg --epochs 1 --points 3 --momentum 0.9 --queue 5 --out no-effect
+fails 2 "term 'info-nce' compares the images of a batch" pair --recipe moco-v3 --batch 1 --epochs 1 --out one-image
+
 # The other relations and optimisers run too.
 succeeds pretrain "${scenes[@]}" --relation all_query --optimizer lars --accumulate 2 --epochs 1 --out relation
 [[ $(wc -l <relation/metrics.jsonl) -eq 2 ]] || fail "accumulation does not make half the steps"

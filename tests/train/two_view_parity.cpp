@@ -62,6 +62,13 @@ void check(const B& backend, const std::string& file_name, const Run& run, const
     if (!run.teacher.empty()) backend.upload(step.teacher().data() + spec.offset, std::span<const T>(values));
   }
 
+  // Running statistics begin with the reference's, teacher's and student's alike.
+  step.for_each_term_state([&](std::string_view name, VectorView<T> values, const std::vector<Index>&) {
+    const auto drawn = file.read<T>("initial." + std::string(name.substr(name.find('.') + 1)));
+    REQUIRE(static_cast<Index>(drawn.size()) == values.size());
+    backend.upload(values.data(), std::span<const T>(drawn));
+  });
+
   const auto steps = index("steps");
   for (Index s = 0; s < steps; ++s) {
     const std::string at = std::to_string(s) + ".";
