@@ -13,7 +13,6 @@ struct Alignment {
   static constexpr Whole whole = Whole::batch;              // both views at once
   using Teacher = NoTeacher;
   using Options = NoOptions;
-
   template <Backend B>
   struct Run : TermRun<B> {
     using T = typename B::Scalar;

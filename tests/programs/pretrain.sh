@@ -32,6 +32,10 @@ grep -q "Term &#39;nt-xent&#39;: loss\|Term 'nt-xent': loss" pairs.html || fail 
 warns 3 'has no effect with --recipe vicreg' pair --recipe vicreg --epochs 1 --points 3 --momentum 0.9 --queue 5 --out no-effect
 fails 2 "term 'info-nce' compares the images of a batch" pair --recipe moco-v3 --batch 1 --epochs 1 --out one-image
 
+# The objective of one's own trains.
+succeeds "$programs/dssl-own-objective"
+[[ $(grep -c '^alignment [0-9.]*, koleo -\?[0-9.]*$' out.txt) -eq 12 ]] || fail "dssl-own-objective does not tell its terms"
+
 # The other relations and optimisers run too.
 succeeds pretrain "${scenes[@]}" --relation all_query --optimizer lars --accumulate 2 --epochs 1 --out relation
 [[ $(wc -l <relation/metrics.jsonl) -eq 2 ]] || fail "accumulation does not make half the steps"
