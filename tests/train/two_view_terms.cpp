@@ -8,23 +8,18 @@
 #include <string>
 #include <vector>
 
-#include "../gradient_check.hpp"
 #include "catch.hpp"
-#include "train/tiny_model.hpp"
-
-#include <dssl/backend/cpu.hpp>
-#include <dssl/backend/reference.hpp>
-#include <dssl/loss/spread_terms.hpp>
-#include <dssl/train/recipes.hpp>
-#include <dssl/train/training_step.hpp>
+#include "train/term_steps.hpp"
 
 using namespace dssl;
-using dssl::test::gradient_difference;
+using dssl::test::check_slopes;
+using dssl::test::check_threads;
+using dssl::test::draw;
+using dssl::test::options_of;
+using dssl::test::states_of;
+using dssl::test::Tiny;
 
 namespace {
-
-constexpr ViTConfig size{.image = 6, .patch = 2, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 1};
-constexpr HeadConfig widths{.layers = 2, .hidden = 7, .bottleneck = 5, .prototypes = 6};
 
 constexpr MlpConfig simsiam_predictor_of_widths{
     .hidden = 4, .out = 0, .hidden_bias = Bias::none, .last_bias = Bias::learned};
@@ -40,78 +35,6 @@ using VicRegLoss = WeightedSum<VarianceCovariance<by_head(vicreg_expander)>>;
 using DinoAndKoLeo = WeightedSum<ImageLevel, KoLeo>;
 using DinoV2Image = WeightedSum<SinkhornImageLevel<>, KoLeo>;
 using Both = WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, KoLeo>;
-
-template <class Loss>
-using Tiny = test::TinyRecipe<ClassToken, Loss, size, widths>;
-
-template <class Loss>
-BasicStepOptions<typename Loss::Options> options_of(Index batch = 4) {
-  BasicStepOptions<typename Loss::Options> options;
-  options.shape = {.batch = batch, .channels = 1, .points = 0, .views = {{6, 6}, {6, 6}}};
-  options.stochastic_depth = 0;
-  if constexpr (has_term<Loss, MocoV2Term>) options.loss.template of<MocoV2Term>().options.keys = 7;
-  if constexpr (has_term<Loss, KoLeo>) options.loss.template of<KoLeo>().weight = 0.3;
-  return options;
-}
-
-template <class Step>
-void draw(const Step& step) {
-  using T = typename Step::T;
-  const auto student = test::drawn_weights<T>(step.layout(), 1);
-  step.backend().upload(step.student().data(), std::span<const T>(student));
-  if (step.teacher().data() == step.student().data()) return;
-  const auto teacher = test::drawn_weights<T>(step.layout(), 2);
-  step.backend().upload(step.teacher().data(), std::span<const T>(teacher));
-}
-
-/// All that lasts in the terms, by name.
-template <class Step>
-std::vector<std::pair<std::string, std::vector<typename Step::T>>> states_of(const Step& step) {
-  std::vector<std::pair<std::string, std::vector<typename Step::T>>> out;
-  step.for_each_term_state([&](std::string_view name, auto values, const auto&) {
-    out.emplace_back(name, std::vector<typename Step::T>(values.flat().begin(), values.flat().end()));
-  });
-  return out;
-}
-
-/// `unfelt`: tensors whose gradient is 0 by the batch norm behind them.
-template <class Loss>
-void check_slopes(const std::vector<std::string>& unfelt = {}) {
-  const auto options = options_of<Loss>();
-  TrainingStep<Tiny<Loss>, Reference<double>> step({}, options);
-  draw(step);
-  const ViewBatch batch = test::drawn_batch(options.shape, 5);
-  const auto before = states_of(step);
-  StepReport report;
-  step.begin();
-  step.forward_backward(report, batch, 0.4);
-  CHECK(std::isfinite(report.loss));
-  CHECK(states_of(step) == before);  // passes move nothing
-  const std::vector<double> gradients(step.gradients().flat().begin(), step.gradients().flat().end());
-  const auto loss = [&] {
-    StepReport again;
-    step.forward_backward(again, batch, 0.4);
-    return again.loss;
-  };
-  CHECK(loss() == report.loss);
-  std::uint64_t seed = 100;
-  for (const auto& spec : step.layout().specs()) {
-    INFO("gradient of " << spec.name.view());
-    const auto d_x = test::tensor_of<const double>(gradients, spec);
-    const auto found = gradient_difference(test::tensor_of(step.student().flat(), spec), d_x, loss, seed++, 0);
-    INFO("norm " << found.norm << ", difference " << found.difference);
-    if (!spec.trained) {
-      CHECK(std::all_of(d_x.begin(), d_x.end(), [](double v) { return v == 0; }));
-      continue;
-    }
-    if (std::find(unfelt.begin(), unfelt.end(), spec.name.view()) != unfelt.end()) {
-      CHECK(found.norm < 1e-10);
-    } else {
-      CHECK(found.norm > 1e-6);
-    }
-    CHECK(found.small());
-  }
-}
 
 }  // namespace
 
@@ -224,35 +147,6 @@ TEST_CASE("two views: state moves in updates, and only there") {
     CHECK(after[i].second != before[i].second);
   }
 }
-
-namespace {
-
-template <class Loss>
-std::vector<float> bits_of(int threads) {
-  const auto options = options_of<Loss>(6);
-  TrainingStep<Tiny<Loss>, Cpu> step(Cpu({.threads = threads}), options);
-  draw(step);
-  for (Index i = 0; i < 3; ++i) {
-    StepReport report;
-    step.begin();
-    step.forward_backward(report, test::drawn_batch(options.shape, 7, 6 * i), 0.04);
-    step.update(report, {.optimiser = {.learning_rate = 1e-3, .weight_decay = 0.04, .step = i}, .teacher_momentum = 0.99});
-  }
-  std::vector<float> bits(step.student().flat().begin(), step.student().flat().end());
-  bits.insert(bits.end(), step.teacher().flat().begin(), step.teacher().flat().end());
-  for (const auto& [name, values] : states_of(step)) bits.insert(bits.end(), values.begin(), values.end());
-  return bits;
-}
-
-template <class Loss>
-void check_threads() {
-  const auto one = bits_of<Loss>(1);
-  CHECK(std::all_of(one.begin(), one.end(), [](float v) { return std::isfinite(v); }));
-  CHECK(bits_of<Loss>(2) == one);
-  CHECK(bits_of<Loss>(4) == one);
-}
-
-}  // namespace
 
 TEST_CASE("two views: the same bits for any number of threads") {
   check_threads<ByolLoss>();

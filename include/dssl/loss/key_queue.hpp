@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
@@ -57,6 +59,63 @@ struct KeyQueue {
     const Index rest = keys.rows() - before_end;
     if (rest > 0) backend.copy_rows(rows.rows(0, rest), {}, keys.rows(before_end, rest), {});
     pointer = (pointer + keys.rows()) % rows.rows();
+  }
+};
+
+/// A queue in a training step: lasting state with its pointer, which begins with random unit vectors of the run's seed.
+template <class T>
+class StepQueue {
+ public:
+  /// `stream`: tells the queues of one run apart. Throws `OptionError` where a batch has more images than there are keys.
+  template <Backend B>
+  void place_lasting(const B& backend, Arena& arena, Index keys, Index width, Index batch, std::uint64_t seed,
+                     std::uint64_t stream) {
+    if (batch > keys) throw OptionError("batch", batch, join("at most the keys of the queue, ", keys));
+    x_queue = KeyQueue<T>::take(arena, keys, width);
+    x_pointer = arena.vector<T>(1);
+    RandomStream random({.seed = seed, .sample = stream, .purpose = Purpose::initialise});
+    x_queue.begin(backend, random);
+  }
+  [[nodiscard]] MatrixView<const T> rows() const { return x_queue.rows; }
+
+  /// Enqueues the keys of an update: after its last pass, and nowhere else.
+  template <Backend B>
+  void update(const B& backend, MatrixView<const T> keys) {
+    // Where the state came from a checkpoint, the pointer did too.
+    T pointer = 0;
+    backend.download(std::span<T>(&pointer, 1), static_cast<const T*>(x_pointer.data()));
+    x_queue.pointer = static_cast<Index>(pointer);
+    x_queue.enqueue(backend, keys);
+    pointer = static_cast<T>(x_queue.pointer);
+    backend.upload(x_pointer.data(), std::span<const T>(&pointer, 1));
+  }
+  /// `queue` (K,D) and `queue_ptr` (1), after `prefix`.
+  template <class F>
+  void for_each_state(std::string_view prefix, F&& f) const {
+    f(join(prefix, "queue"), VectorView<T>(x_queue.rows.data(), x_queue.rows.size()),
+      std::vector<Index>{x_queue.rows.rows(), x_queue.rows.cols()});
+    f(join(prefix, "queue_ptr"), x_pointer, std::vector<Index>{1});
+  }
+
+ private:
+  KeyQueue<T> x_queue;
+  VectorView<T> x_pointer;
+};
+
+/// Numbers of a contrast with a queue.
+struct QueueOptions {
+  double temperature = 0.07;
+  Index keys = 65536;  ///< K
+
+  /// Throws `OptionError`.
+  void validate(std::string_view prefix) const {
+    if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
+    if (keys < 1) throw OptionError(join(prefix, "keys"), keys, "at least 1");
+  }
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    f(join(prefix, "temperature"), temperature);
+    f(join(prefix, "keys"), keys);
   }
 };
 

@@ -5,12 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/core/random.hpp>
 #include <dssl/loss/contrastive.hpp>
 #include <dssl/loss/cosine.hpp>
 #include <dssl/loss/cross_correlation.hpp>
@@ -153,34 +151,15 @@ struct InfoNce : ProjectedTerm<InfoNce<Projector, Predictor>, Ema, Projector, Pr
 template <MlpConfig Projector>
 struct QueueContrast : ProjectedTerm<QueueContrast<Projector>, Ema, Projector> {
   static constexpr std::string_view name = "queue-contrast";
-  struct Options {
-    double temperature = 0.07;
-    Index keys = 65536;  ///< K
-
-    void validate(std::string_view prefix) const {
-      TemperatureOptions{temperature}.validate(prefix);
-      if (keys < 1) throw OptionError(join(prefix, "keys"), keys, "at least 1");
-    }
-    template <class F>
-    void for_each(std::string_view prefix, F&& f) const {
-      f(join(prefix, "temperature"), temperature);
-      f(join(prefix, "keys"), keys);
-    }
-  };
+  using Options = QueueOptions;
 
   template <class T>
   class Compare {
    public:
     template <Backend B>
     void place_lasting(const B& backend, Arena& arena, const CompareSize& size, const Options& options) {
-      if (size.batch > options.keys) {
-        throw OptionError("batch", size.batch, join("at most the keys of the queue, ", options.keys));
-      }
-      x_queue = KeyQueue<T>::take(arena, options.keys, size.width);
-      x_pointer = arena.vector<T>(1);
+      x_queue.place_lasting(backend, arena, options.keys, size.width, size.batch, size.seed, 0x6b657973);
       x_keys = UnitRows<T>::take(arena, size.batch, size.width);
-      RandomStream random({.seed = size.seed, .sample = 0x6b657973, .purpose = Purpose::initialise});
-      x_queue.begin(backend, random);
     }
     template <Backend B>
     void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& options) {
@@ -190,28 +169,20 @@ struct QueueContrast : ProjectedTerm<QueueContrast<Projector>, Ema, Projector> {
     void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
              MatrixView<const T> targets, const Options& options, double weight) const {
       x_keys.forward(backend, view_rows(targets, 1), unit_epsilon);
-      queue_contrast_loss(backend, x_buffers, value, view_rows(d_out, 0), view_rows(out, 0), x_keys.unit, x_queue.rows,
+      queue_contrast_loss(backend, x_buffers, value, view_rows(d_out, 0), view_rows(out, 0), x_keys.unit, x_queue.rows(),
                           options.temperature, weight);
     }
     template <Backend B>
     void update(const B& backend, MatrixView<const T> /*targets*/) {
-      // Where the state came from a checkpoint, the pointer did too.
-      T pointer = 0;
-      backend.download(std::span<T>(&pointer, 1), static_cast<const T*>(x_pointer.data()));
-      x_queue.pointer = static_cast<Index>(pointer);
-      x_queue.enqueue(backend, x_keys.unit);
-      pointer = static_cast<T>(x_queue.pointer);
-      backend.upload(x_pointer.data(), std::span<const T>(&pointer, 1));
+      x_queue.update(backend, x_keys.unit);
     }
     template <class F>
     void for_each_state(F&& f) const {
-      f("queue", numbers_of(x_queue.rows), std::vector<Index>{x_queue.rows.rows(), x_queue.rows.cols()});
-      f("queue_ptr", x_pointer, std::vector<Index>{1});
+      x_queue.for_each_state("", f);
     }
 
    private:
-    KeyQueue<T> x_queue;
-    VectorView<T> x_pointer;
+    StepQueue<T> x_queue;
     UnitRows<T> x_keys;
     QueueContrastBuffers<T> x_buffers;
   };

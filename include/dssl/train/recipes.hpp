@@ -2,6 +2,7 @@
 // Tests: tests/train/two_view_terms.cpp, tests/train/two_view_parity.cpp.
 #pragma once
 
+#include <dssl/loss/dense_terms.hpp>
 #include <dssl/loss/two_view_terms.hpp>
 #include <dssl/nn/mlp.hpp>
 #include <dssl/train/recipe.hpp>
@@ -44,5 +45,10 @@ using BarlowTwins = TwoViewRecipe<CrossCorrelation<by_head(barlow_projector)>, 8
 
 /// VICReg (Bardes et al. 2022): features alike, of some variance, no two of them alike.
 using VicReg = TwoViewRecipe<VarianceCovariance<by_head(vicreg_expander)>, 8192, 8192>;
+
+/// DenseCL (Wang et al. 2021): MoCo v2, and its patches among keys of earlier images. Published: both terms weigh 0.5.
+using DenseCl = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points,
+                       WeightedSum<QueueContrast<by_head(moco_v2_projector)>, DenseContrast<by_head(moco_v2_projector)>>,
+                       ProjectionHead<HeadConfig{.hidden = 2048, .bottleneck = 128}>>;
 
 }  // namespace dssl

@@ -1,0 +1,138 @@
+// Small steps of any objective, for tests of its terms: slopes, bits, state.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../catch.hpp"
+#include "../gradient_check.hpp"
+#include "tiny_model.hpp"
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/reference.hpp>
+#include <dssl/loss/spread_terms.hpp>
+#include <dssl/loss/two_view_terms.hpp>
+#include <dssl/train/recipes.hpp>
+#include <dssl/train/training_step.hpp>
+
+namespace dssl::test {
+
+inline constexpr ViTConfig term_size{
+    .image = 6, .patch = 2, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 1};
+inline constexpr HeadConfig term_widths{.layers = 2, .hidden = 7, .bottleneck = 5, .prototypes = 6};
+
+template <class Loss, class Tokens = ClassToken>
+using Tiny = TinyRecipe<Tokens, Loss, term_size, term_widths>;
+
+/// Short queues, and weights that are not 1.
+template <class... Terms>
+void set_short(TermOptions<Terms...>& options) {
+  const auto set = [](auto& slot, double weight) {
+    slot.weight = weight;
+    if constexpr (requires { slot.options.keys; }) slot.options.keys = 7;
+  };
+  double weight = 1;
+  (set(options.template of<Terms>(), std::exchange(weight, weight * 0.6)), ...);
+}
+
+template <class Loss>
+BasicStepOptions<typename Loss::Options> options_of(Index batch = 4) {
+  BasicStepOptions<typename Loss::Options> options;
+  options.shape = {.batch = batch, .channels = 1, .points = Loss::reads.points ? 2 : 0, .views = {{6, 6}, {6, 6}}};
+  options.stochastic_depth = 0;
+  set_short(options.loss);
+  return options;
+}
+
+template <class Step>
+void draw(const Step& step) {
+  using T = typename Step::T;
+  const auto student = drawn_weights<T>(step.layout(), 1);
+  step.backend().upload(step.student().data(), std::span<const T>(student));
+  if (step.teacher().data() == step.student().data()) return;
+  const auto teacher = drawn_weights<T>(step.layout(), 2);
+  step.backend().upload(step.teacher().data(), std::span<const T>(teacher));
+}
+
+/// All that lasts in the terms, by name.
+template <class Step>
+std::vector<std::pair<std::string, std::vector<typename Step::T>>> states_of(const Step& step) {
+  std::vector<std::pair<std::string, std::vector<typename Step::T>>> out;
+  step.for_each_term_state([&](std::string_view name, auto values, const auto&) {
+    auto& host = out.emplace_back(name, std::vector<typename Step::T>(static_cast<std::size_t>(values.size()))).second;
+    step.backend().download(std::span<typename Step::T>(host), static_cast<const typename Step::T*>(values.data()));
+  });
+  return out;
+}
+
+/// `unfelt`: tensors whose gradient is 0 by the batch norm behind them.
+template <class Loss, class Tokens = ClassToken>
+void check_slopes(const std::vector<std::string>& unfelt = {}) {
+  const auto options = options_of<Loss>();
+  TrainingStep<Tiny<Loss, Tokens>, Reference<double>> step({}, options);
+  draw(step);
+  const ViewBatch batch = drawn_batch(options.shape, 5);
+  const auto before = states_of(step);
+  StepReport report;
+  step.begin();
+  step.forward_backward(report, batch, 0.4);
+  CHECK(std::isfinite(report.loss));
+  CHECK(states_of(step) == before);  // passes move nothing
+  const std::vector<double> gradients(step.gradients().flat().begin(), step.gradients().flat().end());
+  const auto loss = [&] {
+    StepReport again;
+    step.forward_backward(again, batch, 0.4);
+    return again.loss;
+  };
+  CHECK(loss() == report.loss);
+  std::uint64_t seed = 100;
+  for (const auto& spec : step.layout().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto d_x = tensor_of<const double>(gradients, spec);
+    const auto found = gradient_difference(tensor_of(step.student().flat(), spec), d_x, loss, seed++, 0);
+    INFO("norm " << found.norm << ", difference " << found.difference);
+    if (!spec.trained) {
+      CHECK(std::all_of(d_x.begin(), d_x.end(), [](double v) { return v == 0; }));
+      continue;
+    }
+    if (std::find(unfelt.begin(), unfelt.end(), spec.name.view()) != unfelt.end()) {
+      CHECK(found.norm < 1e-10);
+    } else {
+      CHECK(found.norm > 1e-6);
+    }
+    CHECK(found.small());
+  }
+}
+
+template <class Loss>
+std::vector<float> bits_of(int threads) {
+  const auto options = options_of<Loss>(6);
+  TrainingStep<Tiny<Loss>, Cpu> step(Cpu({.threads = threads}), options);
+  draw(step);
+  for (Index i = 0; i < 3; ++i) {
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, drawn_batch(options.shape, 7, 6 * i), 0.04);
+    step.update(report, {.optimiser = {.learning_rate = 1e-3, .weight_decay = 0.04, .step = i}, .teacher_momentum = 0.99});
+  }
+  std::vector<float> bits(step.student().flat().begin(), step.student().flat().end());
+  bits.insert(bits.end(), step.teacher().flat().begin(), step.teacher().flat().end());
+  for (const auto& [name, values] : states_of(step)) bits.insert(bits.end(), values.begin(), values.end());
+  return bits;
+}
+
+template <class Loss>
+void check_threads() {
+  const auto one = bits_of<Loss>(1);
+  CHECK(std::all_of(one.begin(), one.end(), [](float v) { return std::isfinite(v); }));
+  CHECK(bits_of<Loss>(2) == one);
+  CHECK(bits_of<Loss>(4) == one);
+}
+
+}  // namespace dssl::test
