@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Holds the house's include edges: which room may include which, and who may see which library.
-# Usage: rooms.sh INCLUDE_FOLDER   (the folder that holds core/, backend/, ...)
+# Holds the house's include edges: which room may include which, and who may see which library; and that the page of the
+# design names every header of a room, and the same edges.
+# Usage: rooms.sh INCLUDE_FOLDER DESIGN   (the folder that holds core/, backend/, ..., and docs/design.md)
 set -euo pipefail
 
-include=${1:?usage: rooms.sh INCLUDE_FOLDER}
+include=${1:?usage: rooms.sh INCLUDE_FOLDER DESIGN}
+design=${2:?usage: rooms.sh INCLUDE_FOLDER DESIGN}
 violations=0
 
 complain() {
@@ -50,6 +52,30 @@ check_names() {  # room
   while IFS= read -r header; do
     [[ $header == dssl/$room/* ]] || complain "$room.hpp: <$header> is no part of $room/"
   done < <(sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*<([^>]+)>.*/\1/p' "$include/$room.hpp")
+}
+
+# The design's list of a room: its line in the block of rooms, and those that go on from it.
+listed() {  # room
+  awk -v room="  $1/" '/^include\/dssl\/$/ { inside = 1; next } /^```/ { inside = 0 }
+    inside && /^  [a-z]/ { own = index($0, room) == 1 } inside && own' "$design"
+}
+# The design's table of edges: the rooms that a room may include beside its own.
+tabled() {  # room
+  awk -F'|' -v room="$1" '$1 == "" && $2 ~ "(^|[ ,])" room "([ ,]|$)" && NF == 4 { gsub(",", " ", $3); print $3 }' "$design"
+}
+
+check_design() {  # room
+  local room=$1 header list wanted said
+  [[ -d $include/$room ]] || return 0
+  list=" $(listed "$room" | tr -cs 'a-z0-9_' ' ') "
+  for header in "$include/$room"/*.hpp; do
+    header=${header##*/}
+    header=${header%.hpp}
+    [[ $list == *" $header "* ]] || complain "${design##*/}: the list of $room/ does not name $header"
+  done
+  wanted=$(allowed_rooms "$room" | tr ' ' '\n' | sed "/^$room\$/d" | sort | tr '\n' ' ')
+  said=$(tabled "$room" | tr ' ' '\n' | sed '/^$/d; /^nothing$/d' | sort | tr '\n' ' ')
+  [[ $wanted == "$said" ]] || complain "${design##*/}: by its table $room may include: $said; here: $wanted"
 }
 
 # Headers outside the rooms, or open to rooms that may not see the rest of theirs.
@@ -129,6 +155,9 @@ while IFS= read -r file; do
 done < <(find "$include" -name '*.hpp' -o -name '*.cuh' | sort)
 
 for room in $named_rooms; do check_names "$room"; done
+for room in core backend nn $policies optim io data train features search metrics probe monitor defects pictures; do
+  check_design "$room"
+done
 
 if [[ $count -eq 0 ]]; then
   complain "$include: no headers"

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Shows that rooms.sh accepts a sound house and finds each kind of violation, one at a time.
+# Usage: rooms_finds_violations.sh DESIGN   (docs/design.md, whose table of edges the house's design has)
 set -euo pipefail
+
+table=$(grep '^| ' "${1:?usage: rooms_finds_violations.sh DESIGN}")
 
 here=$(cd "$(dirname "$0")" && pwd)
 house=$(mktemp -d)
@@ -14,14 +17,22 @@ for room in features search metrics probe monitor defects pictures; do
   echo "#include <dssl/$room/a.hpp>" >"$house/$room.hpp"
 done
 
+{
+  echo 'include/dssl/'
+  for room in "$house"/*/; do
+    echo "  $(basename "$room")/ $(find "$room" -maxdepth 1 -name '*.hpp' -exec basename {} .hpp \; | tr '\n' ' ')"
+  done
+  printf '%s\n' '```' "$table"
+} >"$house/design.md"
+
 accepts() {  # header, line
   echo "$2" >"$house/$1"
-  "$here/rooms.sh" "$house" >/dev/null 2>&1 || { echo "refused: $1: $2" >&2; exit 1; }
+  "$here/rooms.sh" "$house" "$house/design.md" >/dev/null 2>&1 || { echo "refused: $1: $2" >&2; exit 1; }
   echo '#pragma once' >"$house/$1"
 }
 refuses() {  # header, line, part of the message
   echo "$2" >"$house/$1"
-  if "$here/rooms.sh" "$house" >"$house/output" 2>&1; then
+  if "$here/rooms.sh" "$house" "$house/design.md" >"$house/output" 2>&1; then
     echo "not found: $1: $2" >&2
     exit 1
   fi
@@ -68,7 +79,7 @@ refuses backend/a.hpp '#include <Eigen/Eigenvalues>' 'more than Eigen/Core'
 refuses backend/a.hpp '#include <dssl/backend/symmetric_eigen.hpp>' 'dear to compile'
 refuses nn/a.hpp '#include <cuda_runtime.h>' 'only backend/cuda/*.cuh may see CUDA'
 refuses backend/a.hpp '#include <cublasLt.h>' 'only backend/cuda/*.cuh may see CUDA'
-echo '#include <cuda_runtime.h>' >"$house/backend/cuda/a.cuh" && "$here/rooms.sh" "$house" >/dev/null
+echo '#include <cuda_runtime.h>' >"$house/backend/cuda/a.cuh" && "$here/rooms.sh" "$house" "$house/design.md" >/dev/null
 refuses train/a.hpp '#include <tbb/parallel_for.h>' 'may see oneTBB'
 refuses backend/a.hpp '#include <dnnl.hpp>' 'may see oneDNN'
 refuses backend/a.hpp '#include <cblas.h>' 'may see a BLAS'
@@ -84,4 +95,9 @@ refuses nn/a.hpp '#pragma once' 'metrics.hpp: <dssl/search/a.hpp> is no part of 
 rm "$house/metrics.hpp" && refuses nn/a.hpp '#pragma once' 'metrics/: no metrics.hpp names its parts'
 echo '#include <dssl/metrics/a.hpp>' >"$house/metrics.hpp"
 mkdir "$house/attic" && refuses attic/a.hpp '#pragma once' 'no room of the house'
+
+# The page of the design.
+refuses nn/b.hpp '#pragma once' 'design.md: the list of nn/ does not name b' && rm "$house/nn/b.hpp"
+sed -i 's/^| nn | core, /| nn | io, core, /' "$house/design.md"
+refuses nn/a.hpp '#pragma once' 'design.md: by its table nn may include: backend core io'
 echo "each violation is found"

@@ -2,15 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <vector>
-
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -18,24 +14,20 @@
 #include <dssl/core/error.hpp>
 #include <dssl/data/apart.hpp>
 #include <dssl/data/few_bits.hpp>
-#include <dssl/data/list_file.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
-#include <dssl/features/class_map.hpp>
 #include <dssl/io/image_codec.hpp>
+
+#include "common/mask_classes.hpp"
 
 namespace dssl::programs {
 
 /// Which images with masks, and what their ids mean.
-struct LabelledData {
+struct LabelledData : MaskClasses {
   std::string data;
   std::string train = "train";
   std::string val = "val";
-  Index classes = 0;  // 0: as many as classes.txt names, or the generated scenes have
-  std::vector<int> void_ids{255};
-  bool void_given = false;  // an id of `only` is not void unless somebody said so
-  std::vector<int> only;
   bool absent_zero = false;
   Index scenes = 400;
   Index val_scenes = 100;
@@ -43,15 +35,6 @@ struct LabelledData {
   Index scene_classes = 7;
 
   [[nodiscard]] bool synthetic() const { return data == "synthetic"; }
-  [[nodiscard]] ClassOptions class_options() const {
-    return {.classes = classes, .void_ids = voids(), .only = only};
-  }
-  /// The ids that are void.
-  [[nodiscard]] std::vector<int> voids() const {
-    std::vector<int> out = void_ids;
-    if (!void_given) std::erase_if(out, [&](int id) { return std::find(only.begin(), only.end(), id) != only.end(); });
-    return out;
-  }
 
   [[nodiscard]] nlohmann::ordered_json json() const {
     nlohmann::ordered_json object{{"data", data}, {"classes", classes}, {"void", voids()}, {"only", only}};
@@ -72,33 +55,7 @@ inline void add_labelled_data_options(CLI::App& app, LabelledData& s, const std:
                  "'synthetic' for generated scenes")
       ->required();
   const std::string classes = "Classes";
-  app.add_option("--classes", s.classes, "Classes: mask ids 0 to N-1 (default: as many as classes.txt names)")
-      ->check(CLI::Range(Index{1}, Index{256}))
-      ->group(classes);
-  std::string voids;
-  for (const int id : s.void_ids) voids += join(voids.empty() ? "" : ",", id);
-  app.add_option_function<std::vector<std::string>>(
-         "--void",
-         [&s](const std::vector<std::string>& texts) {
-           s.void_ids.clear();
-           s.void_given = true;
-           for (const std::string& text : texts) {
-             if (text == "none" && texts.size() == 1) return;
-             int id = 0;
-             const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), id);
-             if (problem != std::errc{} || end != text.data() + text.size())
-               throw CLI::ValidationError("--void", join(text, ": expected mask ids joined by commas, or none"));
-             s.void_ids.push_back(id);
-           }
-         },
-         join("Mask ids that are ignored, joined by commas, or 'none' (default: ", voids, ")"))
-      ->delimiter(',')
-      ->group(classes);
-  app.add_option("--only", s.only,
-                 "Mask ids that are learned and scored, joined by commas, and not void unless --void says so; all "
-                 "others are ignored. 0,255 for masks of black and white")
-      ->delimiter(',')
-      ->group(classes);
+  add_mask_class_options(app, s, classes);
   app.add_flag(
          "--absent-zero", s.absent_zero,
          "Classes without a pixel in truth and predictions count as IoU 0, as published; without it "
@@ -194,12 +151,7 @@ struct LabelledSets {
       !same.empty()) {
     sets.warnings.push_back(same);
   }
-  const std::string names = s.data + "/classes.txt";
-  if (::access(names.c_str(), R_OK) == 0) sets.class_names = dssl::detail::read_lines(names);
-  if (s.classes == 0) s.classes = static_cast<Index>(sets.class_names.size());
-  if (s.classes == 0 && !s.only.empty()) s.classes = 1 + *std::max_element(s.only.begin(), s.only.end());
-  if (s.classes == 0)
-    throw OptionError("classes", "not given", join("a number of classes, as there is no ", names));
+  sets.class_names = settle_classes(s, s.data);
   return sets;
 }
 

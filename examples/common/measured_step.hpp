@@ -1,6 +1,7 @@
 // A training step that is measured: on drawn views, with the first numbers of a run, the same each time.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -55,8 +56,8 @@ template <class Step>
   const Index blocks = step.config().backbone.depth;
   const auto each = static_cast<Index>(start.keep.size()) / blocks;
   for (Index i = 0; i < static_cast<Index>(start.keep.size()); ++i) {
-    const double rate =
-        step.options().stochastic_depth * static_cast<double>(i / each) / static_cast<double>(blocks - 1);
+    const double rate = step.options().stochastic_depth * static_cast<double>(i / each) /
+                        static_cast<double>(std::max(Index{1}, blocks - 1));
     start.keep[static_cast<std::size_t>(i)] =
         depth.bernoulli(rate) ? 0.0F : static_cast<float>(1.0 / (1.0 - rate));
   }

@@ -83,6 +83,9 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"local_area.low", "--local-scale"},
     {"local_area.high", "--local-scale"},
     {"every", "--monitor-every"},
+    {"classes", "--monitor-classes"},
+    {"only", "--monitor-only"},
+    {"void", "--monitor-void"},
 });
 
 }  // namespace
@@ -314,11 +317,7 @@ void CommandLine::x_add_monitor_options() {
                   "Height and width of the images; 0: of the global views")
       ->check(CLI::NonNegativeNumber)
       ->group(group);
-  x_app
-      .add_option("--monitor-classes", x_job.monitor_classes,
-                  "Classes of a VOC folder, ids 0 to N-1; 0: as many as its classes.txt names")
-      ->check(CLI::Range(Index{0}, Index{256}))
-      ->group(group);
+  add_mask_class_options(x_app, x_job.monitor_classes, group, "monitor-");  // of a VOC folder
   x_app
       .add_flag("--keep-best", x_job.keep_best,
                 "Keeps the teacher with the largest figure in best.safetensors")

@@ -8,16 +8,18 @@
 #include <type_traits>
 #include <utility>
 
-#include <unistd.h>
-
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
+#include <common/mask_classes.hpp>
 #include <common/relations.hpp>
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/data/apart.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/voc.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/label_census.hpp>
 #include <pretrain/recipes.hpp>
 
 namespace dssl::programs {
@@ -39,13 +41,13 @@ std::vector<std::int64_t> numbered_labels(const ImageFiles& images) {
 template <Backend B>
 class HeldOutOf final : public HeldOut {
  public:
-  HeldOutOf(const Job& job, const B& backend, std::function<void(std::string_view)> warn)
+  HeldOutOf(const Job& job, const B& backend, const std::function<void(std::string_view)>& warn)
       : x_reading(job.read), x_monitor(backend, x_options(job), architecture(job.arch)) {
-    x_monitor.on_skip = [warn = std::move(warn)](std::string_view, std::string_view message) {
+    x_monitor.on_skip = [warn](std::string_view, std::string_view message) {
       warn(join("skipped in the monitor: ", message));
     };
     if (std::filesystem::is_directory(job.monitor + "/JPEGImages")) {
-      x_watch_voc(job);
+      x_watch_voc(job, warn);
     } else {
       x_watch_folder(job);
     }
@@ -95,24 +97,40 @@ class HeldOutOf final : public HeldOut {
     return out;
   }
 
-  void x_watch_voc(const Job& job) {
+  void x_watch_voc(const Job& job, const std::function<void(std::string_view)>& warn) {
     VocFolder train(job.monitor, "train", {.read = x_read()});
     VocFolder val(job.monitor, "val", {.read = x_read()});
-    Index classes = job.monitor_classes;
-    const std::string names = job.monitor + "/classes.txt";
-    if (classes == 0 && ::access(names.c_str(), R_OK) == 0) {
-      classes = static_cast<Index>(dssl::detail::read_lines(names).size());
-    }
-    if (classes == 0) {
-      throw OptionError("monitor_classes", "not given", join("a number of classes, as there is no ", names));
-    }
-    x_what =
-        join(job.monitor, ", ", val.size(), " images, ", train.size(), " to look up, ", classes, " classes");
+    const std::string same = same_or_apart(train, "the monitor's images to look up (train)", val,
+                                           "those that it measures (val)");
+    if (!same.empty()) warn(same);
+    MaskClasses own = job.monitor_classes;
+    static_cast<void>(settle_classes(own, job.monitor, "monitor_classes"));
+    const ClassMap classes(own.class_options());
+    x_look_at_masks(train, val, classes, warn);
+    x_what = join(job.monitor, ", ", val.size(), " images, ", train.size(), " to look up, ", classes.classes(),
+                  " classes");
     x_figures = {"retrieval", "rank", "spread"};
     ImagesOf images(val);
-    x_monitor.watch(std::move(train), std::move(val),
-                    {.classes = {.classes = classes}, .seed = job.options.seed});
+    x_monitor.watch(std::move(train), std::move(val), {.classes = own.class_options(), .seed = job.options.seed});
     x_monitor.watch(std::move(images));
+  }
+
+  /// Refuses masks that tell no classes apart, and warns of ids that nobody named.
+  static void x_look_at_masks(const VocFolder& train, const VocFolder& val, const ClassMap& classes,
+                              const std::function<void(std::string_view)>& warn) {
+    constexpr Index few = 16;
+    LabelCensus census = sampled_census(train, few);
+    try {
+      require_classes_seen(census, classes, "a few of the monitor's images to look up");
+    } catch (const DataError& error) {
+      throw DataError(join(error.what(), ": here --monitor-only and --monitor-void"));
+    }
+    census += sampled_census(val, few);
+    const LabelShares shares = LabelShares::of(census, classes);
+    if (shares.unclaimed_share > 0) {
+      warn(join("a few of the monitor's masks: ", shares.text(), ": neither looked up nor scored; --monitor-classes, "
+                "--monitor-only or --monitor-void say what these ids are"));
+    }
   }
 
   void x_watch_folder(const Job& job) {
@@ -135,7 +153,8 @@ class HeldOutOf final : public HeldOut {
 
 }  // namespace
 
-std::unique_ptr<HeldOut> open_held_out(const Job& job, std::function<void(std::string_view)> warn) {
+std::unique_ptr<HeldOut> open_held_out(const Job& job,
+                                       const std::function<void(std::string_view)>& warn) {
   if (job.monitor.empty()) {
     if (job.keep_best)
       throw OptionError("keep_best", "given", "--monitor FOLDER with it, whose figure says what is best");
@@ -147,7 +166,7 @@ std::unique_ptr<HeldOut> open_held_out(const Job& job, std::function<void(std::s
   }
   std::unique_ptr<HeldOut> out;
   with_backend(job, [&](const auto& backend) {
-    out = std::make_unique<HeldOutOf<std::decay_t<decltype(backend)>>>(job, backend, std::move(warn));
+    out = std::make_unique<HeldOutOf<std::decay_t<decltype(backend)>>>(job, backend, warn);
   });
   return out;
 }

@@ -31,9 +31,9 @@ class HeldOut {
   std::string metric;
 };
 
-/// The folder that `--monitor` names; nothing where it names none. Opens every list, reads no image. Throws
-/// `OptionError`, `DataError`. `warn` hears of each image that cannot be read.
+/// The folder that `--monitor` names; nothing where it names none. Opens every list, and of labelled images a few. Throws
+/// `OptionError`, `DataError`. `warn` hears of each image that cannot be read, and of ids that nobody named.
 [[nodiscard]] std::unique_ptr<HeldOut> open_held_out(const Job& job,
-                                                     std::function<void(std::string_view)> warn);
+                                                     const std::function<void(std::string_view)>& warn);
 
 }  // namespace dssl::programs

@@ -10,6 +10,8 @@
 #include <dssl/io/image_codec.hpp>
 #include <dssl/train/options.hpp>
 
+#include <common/mask_classes.hpp>
+
 namespace dssl::programs {
 
 /// What the command line says.
@@ -35,7 +37,7 @@ struct Job {
   std::string monitor;         ///< folder of held-out images; empty: none
   Index monitor_every = 1;     ///< epochs
   Index monitor_size = 0;      ///< 0: the global views'
-  Index monitor_classes = 0;   ///< 0: as many as classes.txt names
+  MaskClasses monitor_classes;  ///< of a monitor in VOC layout
   std::string monitor_metric;  ///< empty: the first that the folder gives
   bool keep_best = false;
   Index synthetic_count = 1000;

@@ -1,4 +1,4 @@
-// Writes a PNG of a given size: make_image FILE HEIGHT WIDTH CHANNELS.
+// Writes a PNG of a given size: make_image FILE HEIGHT WIDTH CHANNELS [VALUE...]. With values, that many upright stripes.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -9,15 +9,17 @@
 #include <dssl/views/image.hpp>
 
 int main(int argc, char** argv) try {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: %s FILE HEIGHT WIDTH CHANNELS\n", argv[0]);
+  if (argc < 5) {
+    std::fprintf(stderr, "usage: %s FILE HEIGHT WIDTH CHANNELS [VALUE...]\n", argv[0]);
     return 2;
   }
   dssl::Image<std::uint8_t> image(std::stol(argv[2]), std::stol(argv[3]), std::stol(argv[4]));
+  const dssl::Index stripes = argc - 5;
   // A ramp a row: something to see that compresses well.
   for (dssl::Index y = 0; y < image.height(); ++y) {
     for (dssl::Index i = 0; i < image.width() * image.channels(); ++i) {
-      image.row(y)[i] = static_cast<std::uint8_t>(i / image.channels());
+      const dssl::Index x = i / image.channels();
+      image.row(y)[i] = static_cast<std::uint8_t>(stripes == 0 ? x : std::stol(argv[5 + x * stripes / image.width()]));
     }
   }
   dssl::write_png(argv[1], image);

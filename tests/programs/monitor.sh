@@ -68,6 +68,33 @@ fails 2 '--monitor-every is 0; expected at least 1' pretrain "${scenes[@]}" --mo
 fails 2 '--monitor is plain; expected another relation than all-query' \
   pretrain "${scenes[@]}" --relation all-query --monitor plain --out o
 fails 1 'nowhere: No such file' pretrain "${scenes[@]}" --monitor nowhere --out o
+
+# What ids mean: masks of black and white, ids that nobody named, and images that are looked up and measured alike.
+cp -r voc white
+for mask in white/SegmentationClass/*.png; do "$make_image" "$mask" 32 32 1 0 255; done
+fails 1 'only the class of id 0 has a labelled pixel.*: here --monitor-only and --monitor-void' \
+  pretrain "${scenes[@]}" --monitor white --monitor-classes 2 --out o
+succeeds pretrain "${scenes[@]}" --epochs 1 --monitor white --monitor-only 0,255 --out white-run
+grep -q 'monitor: white, 6 images, 8 to look up, 2 classes' out.txt || fail "the classes that were named do not count"
+succeeds pretrain "${scenes[@]}" --epochs 1 --monitor voc --monitor-classes 3 --monitor-void 2 --out void-run
+grep -q '8 to look up, 2 classes' out.txt || fail "an id that is void is a class"
+fails 2 '--monitor-void: x: expected mask ids' pretrain "${scenes[@]}" --monitor white --monitor-void x --out o
+fails 2 '--monitor-only is 300; expected ids from 0 to 255' \
+  pretrain "${scenes[@]}" --monitor white --monitor-only 0,300 --out o
+warns 1 'warning: a few of the monitor.s masks: .* of ids that no class claims \(2\)' \
+  pretrain "${scenes[@]}" --epochs 1 --monitor voc --monitor-classes 2 --out unclaimed-run
+printf 'one\ntwo\nthree\n' >voc/classes.txt
+succeeds pretrain "${scenes[@]}" --epochs 1 --monitor voc --out named-run
+grep -q '8 to look up, 3 classes' out.txt || fail "classes.txt is not read"
+rm voc/classes.txt
+splits=white/ImageSets/Segmentation
+cp $splits/train.txt $splits/val.txt
+warns 1 'are the same files: figures are of what was learned from' \
+  pretrain "${scenes[@]}" --epochs 1 --monitor white --monitor-only 0,255 --out same-run
+head -n 2 voc/ImageSets/Segmentation/val.txt >>$splits/train.txt
+fails 1 'JPEGImages/000000.jpg: is among the monitor.s images to look up .* \(8 of 8 are\)' \
+  pretrain "${scenes[@]}" --monitor white --monitor-only 0,255 --out o
+
 echo 'no picture' >plain/text.jpg
 warns 1 'warning: skipped in the monitor: .*text.jpg' \
   pretrain "${scenes[@]}" --epochs 2 --monitor plain --out unreadable

@@ -64,6 +64,12 @@ size=32x48 succeeds show one.png four.png --channels 1 --kind attention --weight
 is_png grey.png $((4 + 6 * 100)) $((4 + 2 * (8 + 68)))
 succeeds show one.png four.png --channels 1 --kind views --out grey-views.png
 
+# The example of two pictures: in a picture and itself, each of 12 x 12 patches is its own nearest.
+succeeds "$programs/dssl-nearest-two" run/teacher.safetensors "${images[0]}" "${images[0]}"
+[[ $(wc -l <out.txt) -eq 144 ]] || fail "not a line a patch"
+awk '$2 != $6 || $4 != $8 { exit 1 }' <(sed 's/[:,]//g' out.txt) || fail "a patch is not its own nearest"
+fails 1 'nowhere.png: ' "$programs/dssl-nearest-two" run/teacher.safetensors "${images[0]}" nowhere.png
+
 # Bad input: one line each, and no picture.
 fails 2 "--point is not given; expected X Y for --kind similarity" \
   show "${images[@]}" --kind similarity --weights random --out no.png

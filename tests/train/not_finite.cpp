@@ -15,6 +15,7 @@
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/trainer.hpp>
 #include "catch.hpp"
+#include "noise_images.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 
@@ -27,26 +28,6 @@ constexpr ViTConfig size{.image = 16, .patch = 8, .width = 16, .depth = 2, .head
 constexpr HeadConfig head{.hidden = 16, .bottleneck = 8, .prototypes = 8};
 using Recipe = DenseDino::with_backbone<ViT<size>>::with_head<ProjectionHead<head>>;
 using Run = TrainingRun<NetworkKindOf<Recipe>, Cpu>;
-
-/// Eight images of noise, of which those of these numbers cannot be read.
-class Noise {
- public:
-  explicit Noise(std::vector<Index> unreadable = {}) : x_unreadable(std::move(unreadable)) {}
-  [[nodiscard]] Index size() const { return 8; }
-  [[nodiscard]] std::string name(Index i) const { return join("noise ", i); }
-  [[nodiscard]] AnyImage load(Index i) const {
-    for (const Index bad : x_unreadable) {
-      if (i == bad) throw ImageError(name(i), "is damaged");
-    }
-    Image<float> image(20, 20, 3);
-    RandomStream random({.seed = 3, .sample = static_cast<std::uint64_t>(i), .purpose = Purpose::user});
-    for (float& pixel : image.pixels()) pixel = static_cast<float>(random.uniform(0, 1));
-    return image;
-  }
-
- private:
-  std::vector<Index> x_unreadable;
-};
 
 /// Four steps an epoch, three epochs.
 TrainerOptions options_of(const std::string& checkpoint, Index checkpoint_steps) {
@@ -90,14 +71,14 @@ VectorView<float> tensor_of(const Run& run, const std::string& wanted) {
 }
 
 /// Resumes from a checkpoint and goes on to the end of the run: the teacher's bits.
-std::vector<float> finished_from(const std::string& path, const Noise& images) {
+std::vector<float> finished_from(const std::string& path, const test::NoiseImages& images) {
   Run run = run_of(options_of("", 0));
   run.resume(path);
   CHECK(run.fit(SourceView(images)).finished);
   return run.teacher().values;
 }
 
-std::vector<float> undisturbed(const Noise& images) {
+std::vector<float> undisturbed(const test::NoiseImages& images) {
   Run run = run_of(options_of("", 0));
   CHECK(run.fit(SourceView(images)).finished);
   return run.teacher().values;
@@ -109,7 +90,7 @@ const float values[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_li
 }  // namespace
 
 TEST_CASE("A tensor that is not finite stops the run by its name and leaves a checkpoint to go on from", "[not-finite]") {
-  const Noise images;
+  const test::NoiseImages images(8);
   const std::vector<float> whole = undisturbed(images);
   // Of every kind: what is multiplied, added, scaled by; what only the teacher has; the optimiser's; the centres; and
   // what no step ever reads.
@@ -164,7 +145,7 @@ TEST_CASE("A tensor that is not finite stops the run by its name and leaves a ch
 TEST_CASE("A gradient that is not finite stops the run by its name and changes no weight", "[not-finite]") {
   // An unreadable image is told of between the two passes of an update, which add up in the same gradients.
   const Index in_third_update = EpochOrder(8, 11)(0, 5);
-  const Noise images({in_third_update});
+  const test::NoiseImages images(8, {in_third_update});
   const std::vector<float> whole = undisturbed(images);
   for (const float value : values) {
     for (const char* const name : {"backbone.blocks.0.attn.proj.weight", "head.last_layer.weight_v", "backbone.norm.bias"}) {
@@ -195,7 +176,7 @@ TEST_CASE("A gradient that is not finite stops the run by its name and changes n
 }
 
 TEST_CASE("A view with a pixel that is not finite stops the run by the name of its image", "[not-finite]") {
-  const Noise images;
+  const test::NoiseImages images(8);
   const std::vector<float> whole = undisturbed(images);
   for (const float value : values) {
     INFO(value);
@@ -218,7 +199,7 @@ TEST_CASE("A view with a pixel that is not finite stops the run by the name of i
 }
 
 TEST_CASE("A checkpoint that holds what is not finite is refused by the tensor's name", "[not-finite]") {
-  const Noise images;
+  const test::NoiseImages images(8);
   const test::TemporaryFolder folder;
   const std::string path = folder / "checkpoint.safetensors";
   Run run = run_of(options_of("", 0));

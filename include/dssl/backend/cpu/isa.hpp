@@ -5,7 +5,11 @@
 // The same template compiled for two instruction sets in one program would be one function to the linker, which keeps
 // either. So everything whose meaning depends on it lies in an inline namespace of this name, and two translation units
 // that disagree have two backends: each trains as it would alone, and a backend handed from one to the other is a symbol
-// that does not exist, whose name says why. Test: tests/odr/instruction_sets.
+// that does not exist, whose name says why. Test: tests/compiled/same_bits.cpp.
+//
+// Functions that are no kernels (inline ones of the host, Eigen's own in symmetric_eigen.hpp) have one name for all, and the
+// linker keeps either: they compute the same, but may hold instructions of the wider set, so that the program runs only on
+// processors that have it.
 
 #if defined(EIGEN_DONT_VECTORIZE)
 #define DSSL_ISA_VECTORS no_vectors
