@@ -26,6 +26,12 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
         job.checkpoint_path(),
         "is the checkpoint of an earlier run; --resume goes on with it, --overwrite begins anew");
   }
+  std::error_code ignored;
+  if (!job.resume.empty() && !job.overwrite && std::filesystem::exists(job.checkpoint_path()) &&
+      !std::filesystem::equivalent(job.resume, job.checkpoint_path(), ignored)) {
+    throw dssl::FileError(job.checkpoint_path(), dssl::join("is the checkpoint of another run than ", job.resume,
+                                                            "; --overwrite replaces that run, or use another --out"));
+  }
   if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.best_path())) {
     throw dssl::FileError(job.best_path(),
                           "holds the best weights of an earlier run; --overwrite begins anew");

@@ -63,6 +63,13 @@ template <class Body>
       std::fputs(options_page(app).c_str(), stdout);
       return std::fflush(stdout) == 0 ? 0 : 1;
     }
+    // What a shell makes of a variable that is not set: the parser would take it for 0, or for an option not given.
+    for (int i = 1; i < argc; ++i) {
+      if (*argv[i] != '\0') continue;
+      print_error(name, join("argument ", i, i > 1 ? join(", after '", argv[i - 1], "',") : std::string(),
+                             " is empty; expected a value (--help lists the options)"));
+      return 2;
+    }
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
     return app.exit(success);

@@ -350,6 +350,12 @@ Job CommandLine::job() {
   if (job.extend_to > 0) job.options.epochs = job.extend_to;
   job.options.validate();
   job.source = open_source(job);
+  // Images and steps of a run are counted in 64 bits, and told as numbers of JSON, which are exact below 2^53.
+  constexpr Index most_images = Index{1} << 53;
+  if (job.options.epochs > most_images / std::max(job.source->size(), Index{1})) {
+    throw OptionError("epochs", job.options.epochs, join("at most ", most_images / std::max(job.source->size(), Index{1}),
+                                                         " with ", job.source->size(), " images"));
+  }
   return job;
 }
 

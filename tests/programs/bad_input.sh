@@ -119,6 +119,20 @@ fails 2 '--relation is sideways; expected open' pretrain "${scenes[@]}" --relati
 fails 2 '--lr' pretrain "${scenes[@]}" --lr much --out o
 fails 2 '--seed: -1: expected 0 or more' pretrain "${scenes[@]}" --seed -1 --out o
 fails 2 '--minutes is nan; expected 0' pretrain "${scenes[@]}" --minutes nan --out o
+# What a variable of the shell that is not set leaves: no number, and no option that was not given.
+fails 2 "argument [0-9]+, after '--lr', is empty" pretrain "${scenes[@]}" --epochs 1 --lr "" --out empty-value
+fails 2 "argument [0-9]+, after '--monitor', is empty" pretrain "${scenes[@]}" --epochs 1 --monitor "" --out empty-value
+[[ ! -e empty-value ]] || fail "something was written for an empty value"
+
+# More epochs than can be counted; a resumed run that would replace another one.
+fails 2 "'epochs'|--epochs" pretrain "${scenes[@]}" --epochs 9223372036854775807 --max-steps 1 --out endless
+succeeds pretrain "${scenes[@]}" --epochs 1 --seed 1 --out first-run
+succeeds pretrain "${scenes[@]}" --epochs 1 --seed 2 --max-steps 3 --out second-run
+cp first-run/teacher.safetensors first-teacher
+fails 1 "is the checkpoint of another run than second-run/checkpoint.safetensors" \
+  pretrain "${scenes[@]}" --epochs 1 --seed 2 --resume second-run/checkpoint.safetensors --out first-run
+cmp first-run/teacher.safetensors first-teacher || fail "a run was replaced by another one's resume"
+
 warns 1 '--relation has no effect with --recipe dino' \
   pretrain "${scenes[@]}" --epochs 1 --recipe dino --relation open --out no-effect
 fails 2 '--nonsense' pretrain "${scenes[@]}" --nonsense --out o
@@ -157,7 +171,7 @@ unchanged 'a truncated checkpoint'
 cp run/checkpoint.safetensors bent.safetensors
 size=$(stat -c %s bent.safetensors)
 printf 'xxxx' | dd of=bent.safetensors bs=1 seek=$((size - 5000)) conv=notrunc status=none
-fails 1 'bent.safetensors: is damaged' pretrain "${scenes[@]}" --epochs 2 --out run --resume bent.safetensors
+fails 1 'bent.safetensors: is damaged' pretrain "${scenes[@]}" --epochs 2 --out run --overwrite --resume bent.safetensors
 unchanged 'a damaged checkpoint'
 fails 1 'was made with another recipe' pretrain "${scenes[@]}" --epochs 2 --recipe dino --out run --resume
 unchanged 'another recipe'
