@@ -170,7 +170,7 @@ void CommandLine::x_add_recipe_options() {
       x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: " + prototypes_text())->group(group)};
   x_temperature = x_app
                       .add_option("--temperature", x_job.temperature,
-                                  "Of the contrastive loss of simclr, moco-v2, moco-v3; 0: as published (0.5, 0.07, 0.2)")
+                                  "Of the contrastive loss of simclr, moco-v2, moco-v3; 0: as published (0.5, 0.2, 0.2)")
                       ->check(CLI::NonNegativeNumber)
                       ->group(group);
   x_queue = x_app

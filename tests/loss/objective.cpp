@@ -72,6 +72,7 @@ TEST_CASE("options of a sum are by term") {
   CHECK(Three::options_of<Within>(options).number == 4);
   CHECK(Three::options_of<Targets>(options).number == 3);
   CHECK(Three::describe() == "image + within + targets");
+  CHECK(WeightedSum<SinkhornImageLevel<2>>::describe() == "image-sinkhorn (2 rounds)");
   CHECK(names_of(options) == std::vector<std::string>{"loss.image.weight", "loss.image.student_temperature",
                                                       "loss.image.centre_momentum", "loss.image.all_views",
                                                       "loss.within.weight", "loss.within.number",

@@ -1,5 +1,5 @@
 // Every term of two views in a whole training step of a small model: slopes, state that moves in updates alone, threads,
-// accumulation, resumed runs.
+// accumulation, what is refused.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -188,6 +188,88 @@ TEST_CASE("two views: what needs the batch whole is not streamed, and wants two 
     off = std::max(off, std::abs(at_once.gradients()(i) - one_by_one.gradients()(i)));
   }
   CHECK(off < 1e-12);
+}
+
+namespace {
+
+/// Two passes of an update are the mean of each alone, in losses and gradients; what lasts is of the last one.
+template <class Loss>
+void check_accumulation() {
+  auto options = options_of<Loss>();
+  TrainingStep<Tiny<Loss>, Reference<double>> single({}, options);
+  options.accumulate = 2;
+  TrainingStep<Tiny<Loss>, Reference<double>> both({}, options);
+  draw(single);
+  draw(both);
+  const UpdateNumbers numbers{.optimiser = {.learning_rate = 0}, .teacher_momentum = 1};
+  std::vector<double> mean(static_cast<std::size_t>(single.layout().total()), 0.0);
+  double loss = 0;
+  StepReport report;
+  both.begin();
+  for (const Index pass : {0, 1}) {
+    const ViewBatch batch = test::drawn_batch(options.shape, 5, 4 * pass);
+    StepReport alone;
+    single.begin();
+    single.forward_backward(alone, batch, 0.4);
+    if (pass == 1) single.update(alone, numbers);
+    loss += alone.loss / 2;
+    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += single.gradients().flat()[i] / 2;
+    both.forward_backward(report, batch, 0.4);
+  }
+  CHECK(report.loss == Approx(loss).epsilon(1e-12));
+  double off = 0;
+  for (std::size_t i = 0; i < mean.size(); ++i) off = std::max(off, std::abs(both.gradients().flat()[i] - mean[i]));
+  CHECK(off < 1e-12);
+  if (Loss::template has<ImageLevel>) return;  // its centre is the mean of both
+  both.update(report, numbers);
+  CHECK(states_of(both) == states_of(single));
+}
+
+}  // namespace
+
+TEST_CASE("two views: passes of an update add up, and the last one is kept") {
+  check_accumulation<ByolLoss>();
+  check_accumulation<SimClrLoss>();
+  check_accumulation<MocoV2Loss>();
+  check_accumulation<VicRegLoss>();
+  check_accumulation<DinoAndKoLeo>();
+}
+
+TEST_CASE("two views: heads of one name are refused, and a run says what it is") {
+  using Clash = WeightedSum<NtXent<by_head(simclr_projector)>, CrossCorrelation<by_head(barlow_projector)>>;
+  CHECK_THROWS_WITH((TrainingStep<Tiny<Clash>, Reference<double>>({}, options_of<Clash>())),
+                    Catch::Contains("projector.0.weight") && Catch::Contains("names of their own"));
+  CHECK(ByolLoss::describe() != SimSiamLoss::describe());
+  CHECK(WeightedSum<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>>::describe() !=
+        WeightedSum<Cosine<StopGradient, by_head(byol_mlp), by_head(byol_mlp)>>::describe());
+  CHECK(SimClrLoss::describe() != WeightedSum<NtXent<by_head(moco_v2_projector)>>::describe());
+
+  // Without a teacher, what is watched is a part that ran: the last view has no global view for KoLeo.
+  using Alone = WeightedSum<KoLeo>;
+  auto options = options_of<Alone>();
+  options.shape.views.push_back({4, 4});
+  options.stream_views = true;
+  TrainingStep<Tiny<Alone>, Reference<double>> step({}, options);
+  draw(step);
+  StepReport report;
+  step.begin();
+  step.forward_backward(report, test::drawn_batch(options.shape, 5), 0.4);
+  step.inspect(report);
+  CHECK(report.feature_spread > 0);
+}
+
+TEST_CASE("two views: a queue's pointer outside of it is refused") {
+  TrainingStep<Tiny<MocoV2Loss>, Reference<double>> step({}, options_of<MocoV2Loss>());
+  draw(step);
+  for (const double pointer : {7.0, -1.0, 1e30}) {
+    step.for_each_term_state([&](std::string_view name, VectorView<double> values, const auto&) {
+      if (name == "queue_ptr") values(0) = pointer;
+    });
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, test::drawn_batch(step.options().shape, 5), 0.4);
+    CHECK_THROWS_WITH(step.update(report, {}), Catch::Contains("queue_ptr"));
+  }
 }
 
 TEST_CASE("recipes of two views have their published widths, and those of another head") {

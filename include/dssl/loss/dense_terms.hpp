@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -40,6 +41,9 @@ struct DenseContrast {
   using Parameters = MlpParameters<T>;
 
   static_assert(Projector.layers > 0, "DenseContrast: patches are compared behind a projector");
+
+  /// In words, for checkpoints.
+  static std::string words() { return join("projector ", describe(Projector)); }
 
   static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
     add_mlp_parameters(layout, sized_by(head, Projector), width, "dense_projector.");

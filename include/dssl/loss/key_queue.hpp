@@ -78,12 +78,16 @@ class StepQueue {
   }
   [[nodiscard]] MatrixView<const T> rows() const { return x_queue.rows; }
 
-  /// Enqueues the keys of an update: after its last pass, and nowhere else.
+  /// Enqueues the keys of an update: after its last pass, and nowhere else. Throws `Error` where a checkpoint has put the
+  /// pointer outside the queue.
   template <Backend B>
   void update(const B& backend, MatrixView<const T> keys) {
     // Where the state came from a checkpoint, the pointer did too.
     T pointer = 0;
     backend.download(std::span<T>(&pointer, 1), static_cast<const T*>(x_pointer.data()));
+    if (!(pointer >= 0 && pointer < static_cast<T>(x_queue.rows.rows()))) {
+      throw Error(join("the pointer of the queue, 'queue_ptr', is ", pointer, "; expected 0 to ", x_queue.rows.rows() - 1));
+    }
     x_queue.pointer = static_cast<Index>(pointer);
     x_queue.enqueue(backend, keys);
     pointer = static_cast<T>(x_queue.pointer);
@@ -104,7 +108,7 @@ class StepQueue {
 
 /// Numbers of a contrast with a queue.
 struct QueueOptions {
-  double temperature = 0.07;
+  double temperature = 0.2;
   Index keys = 65536;  ///< K
 
   /// Throws `OptionError`.

@@ -134,10 +134,14 @@ struct WeightedSum : TermList<Ts...> {
   [[nodiscard]] static constexpr const typename Term::Options& options_of(const Options& options) {
     return options.template of<Term>().options;
   }
-  /// In words, for checkpoints.
+  /// In words, for checkpoints: each term's name, and what else it says of its parts (`words`).
   [[nodiscard]] static std::string describe() {
     std::string out;
-    ((out += join(out.empty() ? "" : " + ", Ts::name)), ...);
+    const auto add = [&out]<class Term>(std::type_identity<Term>) {
+      out += join(out.empty() ? "" : " + ", Term::name);
+      if constexpr (requires { Term::words(); }) out += join(" (", Term::words(), ")");
+    };
+    (add(std::type_identity<Ts>{}), ...);
     return out;
   }
 };

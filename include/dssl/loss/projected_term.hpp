@@ -28,6 +28,13 @@ namespace dssl {
   return config;
 }
 
+/// The parts of an MLP in words; its widths show in its tensors.
+[[nodiscard]] inline std::string describe(const MlpConfig& c) {
+  return join(c.layers, " layers, bias ", static_cast<int>(c.hidden_bias), static_cast<int>(c.last_bias), ", norm ",
+              static_cast<int>(c.hidden_norm), static_cast<int>(c.last_norm), ", activation ",
+              static_cast<int>(c.activation));
+}
+
 /// No MLP: a term without a predictor.
 inline constexpr MlpConfig no_mlp{.layers = 0};
 
@@ -258,6 +265,14 @@ struct ProjectedTerm {
   using Run = ProjectedRun<Self, B>;
 
   static_assert(Projector.layers > 0, "a term that compares projections needs a projector");
+
+  /// In words, for checkpoints: a run is not resumed with another teacher, projector or predictor.
+  static std::string words() {
+    std::string out = join(TeacherT::weights ? "teacher" : std::is_same_v<TeacherT, StopGradient> ? "own targets" : "no targets",
+                           "; projector ", describe(Projector));
+    if (Predictor.layers > 0) out += join("; predictor ", describe(Predictor));
+    return out;
+  }
 
   static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
     add_mlp_parameters(layout, sized_by(head, Projector), width, "projector.");

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -312,6 +313,8 @@ struct SinkhornImageLevel : ClassTokenLevel<SinkhornImageLevel<Rounds>> {
   static_assert(Rounds >= 1, "SinkhornImageLevel: at least one round");
   static constexpr std::string_view name = "image-sinkhorn";
   static constexpr Index sinkhorn_rounds = Rounds;
+
+  static std::string words() { return join(Rounds, " rounds"); }
 };
 
 /// DenseDINO's term: the features of shared points, through the head `ref_head.`; the centre is `ref_center` in

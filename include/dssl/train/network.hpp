@@ -106,7 +106,7 @@ struct ParametersOfTerms<TypeList<Terms...>, T> {
 }  // namespace detail
 
 /// The layout of a network's parameters: backbone, then the heads of the loss's terms in their order (`head`, `ref_head`
-/// of the published levels), then what of them only the student has, as predictors. Can be computed at compile time.
+/// of the published levels), then what of them only the student reads, as predictors (the teacher's copy follows like all else and is not read). Can be computed at compile time.
 template <class Kind>
 [[nodiscard]] constexpr ParameterLayout network_layout(const NetworkConfig<typename Kind::Backbone::Config>& config) {
   ParameterLayout layout;

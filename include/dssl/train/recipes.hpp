@@ -17,6 +17,9 @@ namespace dssl {
   return config;
 }
 
+// A trainer makes its views from `options.views`, whose defaults are DenseDINO's: set it to the method's own
+// (`byol_view_options`, `simclr_view_options`, `moco_view_options`), as dssl-pretrain does.
+
 /// The two views of a method, its loss, and the widths of its MLPs: `hidden` between layers, `out` at the end.
 template <class Loss, Index Hidden, Index Out>
 using TwoViewRecipe = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points, WeightedSum<Loss>,
@@ -46,7 +49,8 @@ using BarlowTwins = TwoViewRecipe<CrossCorrelation<by_head(barlow_projector)>, 8
 /// VICReg (Bardes et al. 2022): features alike, of some variance, no two of them alike.
 using VicReg = TwoViewRecipe<VarianceCovariance<by_head(vicreg_expander)>, 8192, 8192>;
 
-/// DenseCL (Wang et al. 2021): MoCo v2, and its patches among keys of earlier images. Published: both terms weigh 0.5.
+/// DenseCL (Wang et al. 2021): MoCo v2, and its patches among keys of earlier images. Published: both terms weigh 0.5;
+/// weights are 1 unless the options say otherwise.
 using DenseCl = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points,
                        WeightedSum<QueueContrast<by_head(moco_v2_projector)>, DenseContrast<by_head(moco_v2_projector)>>,
                        ProjectionHead<HeadConfig{.hidden = 2048, .bottleneck = 128}>>;

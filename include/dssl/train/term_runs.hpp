@@ -1,5 +1,5 @@
 // The runs of an objective's terms, in their order.
-// Tests: tests/train/objective.cpp.
+// Tests: tests/train/two_view_terms.cpp, gate.cpp.
 #pragma once
 
 #include <array>

@@ -219,9 +219,12 @@ class BasicTrainingStep {
   [[nodiscard]] std::size_t x_keep_count() const {
     return static_cast<std::size_t>(2 * x_config.backbone.depth * x_views() * x_batch());
   }
-  /// The pass whose features' spread is watched: the teacher's, or where there is none the student's last part.
+  /// The pass whose features' spread is watched: the teacher's, or where there is none the student's last part that ran.
   [[nodiscard]] const x_Pass& x_watched() const {
-    return Loss::teacher_pass ? x_teacher_pass : x_parts.back().pass();
+    if constexpr (Loss::teacher_pass) return x_teacher_pass;
+    std::size_t part = x_parts.size() - 1;
+    while (part > 0 && !x_terms->read_part(part)) --part;
+    return x_parts[part].pass();
   }
   /// Rows of it that are watched: the class tokens, or where there are none whatever comes first.
   [[nodiscard]] Index x_spread_rows() const { return std::min(2 * x_batch(), x_watched().tokens().read_count()); }
@@ -240,6 +243,12 @@ class BasicTrainingStep {
       if (x_options.stream_views) {
         throw OptionError("stream_views", "true", "false: a term of the loss compares all views of the batch at once");
       }
+    }
+    std::vector<std::string_view> names;
+    for (const auto& spec : x_layout.specs()) names.push_back(spec.name.view());
+    std::ranges::sort(names);
+    if (const auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
+      throw OptionError("loss", join("with two parameters '", *twice, "'"), "terms whose heads have names of their own");
     }
     x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::reads.points);
   }
