@@ -283,7 +283,7 @@ struct PrototypeLevel {
   }
 };
 
-/// The class tokens of every pair of a global teacher view and another student view, through the head `head.`.
+/// The class tokens of every pair of a global teacher view and another student view, through a head named `head`.
 template <class Term>
 struct ClassTokenLevel : PrototypeLevel<Term> {
   static constexpr std::string_view head_name = "head.";
@@ -317,7 +317,7 @@ struct SinkhornImageLevel : ClassTokenLevel<SinkhornImageLevel<Rounds>> {
   static std::string words() { return join(Rounds, " rounds"); }
 };
 
-/// DenseDINO's term: the features of shared points, through the head `ref_head.`; the centre is `ref_center` in
+/// The features of shared points, through a head named `ref_head`, with a moving centre, which is `ref_center` in
 /// checkpoints. Source: DenseDINO.
 struct PointLevel : PrototypeLevel<PointLevel> {
   static constexpr std::string_view name = "point";
