@@ -4,30 +4,13 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "loss/map_rows.hpp"
 #include "loss/term_check.hpp"
 
 #include <dssl/loss/dense_contrastive.hpp>
 
 using namespace dssl;
 using namespace dssl::test;
-
-namespace {
-
-/// A map (B,C,H,W) as rows of patches (B H W,C), or back.
-template <class T>
-std::vector<T> transposed(const std::vector<T>& x, Index images, Index from, Index to) {
-  std::vector<T> out(x.size());
-  for (Index b = 0; b < images; ++b) {
-    for (Index i = 0; i < from; ++i) {
-      for (Index j = 0; j < to; ++j) {
-        out[static_cast<std::size_t>((b * to + j) * from + i)] = x[static_cast<std::size_t>((b * from + i) * to + j)];
-      }
-    }
-  }
-  return out;
-}
-
-}  // namespace
 
 TEST_CASE("DenseCL's matches, losses and queues over several steps are the published ones", "[loss]") {
   on_backends([](const auto& backend) {

@@ -11,6 +11,7 @@
 
 #include "../gradient_check.hpp"
 #include "catch.hpp"
+#include "nn/mlp_in_memory.hpp"
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
@@ -50,32 +51,17 @@ constexpr MlpConfig small(MlpConfig config) {
   return config;
 }
 
-/// An MLP over memory that begins as infinity: what a pass reads, it must have written.
+/// An MLP with drawn weights and inputs, whose gradients begin as drawn numbers.
 template <class B>
-class Run {
+class Run : public test::MlpInMemory<B> {
+  using x_Mlp = test::MlpInMemory<B>;
+
  public:
   using T = typename B::Scalar;
+  using x_Mlp::a, x_Mlp::g, x_Mlp::gradients, x_Mlp::layout, x_Mlp::statistics, x_Mlp::tensor, x_Mlp::weights, x_Mlp::x;
 
   Run(const B& backend, const MlpConfig& sizes, Index rows, Index groups, Index width = 5)
-      : config(sizes), x_backend(backend) {
-    add_mlp_parameters(layout, config, width, "");
-    const auto place = [&](Arena& arena) {
-      weights = arena.vector<T>(layout.total());
-      gradients = arena.vector<T>(layout.total());
-      statistics = MlpStatistics<T>::take(arena, config);
-      x = arena.matrix<T>(rows, width);
-      a = MlpActivations<T>::take(arena, config, x, arena.matrix<T>(rows, config.out), groups);
-      const MatrixView<T> d_out = arena.matrix<T>(rows, config.out);
-      g = MlpGradients<T>::take(arena, config, d_out, arena.matrix<T>(rows, width));
-    };
-    Arena measure;
-    place(measure);
-    x_memory = backend.allocate(measure.high_water());
-    std::fill_n(reinterpret_cast<T*>(x_memory.data()), x_memory.bytes() / sizeof(T),
-                std::numeric_limits<T>::infinity());
-    Arena live(x_memory);
-    place(live);
-    std::fill_n(weights.data(), weights.size(), T{0});
+      : x_Mlp(backend, sizes, rows, groups, width) {
     std::uint64_t seed = 100;
     for (const auto& spec : layout.specs()) {
       draw(tensor(weights, spec), seed++, 0.4, spec.initial == InitialValues::one ? 1.0 : 0.0);
@@ -84,15 +70,8 @@ class Run {
     x_before = normal_values(static_cast<std::size_t>(layout.total()), 2);
     std::copy(x_before.begin(), x_before.end(), gradients.data());
     statistics.reset(backend);
-    ParameterCursor<const T> weight_cursor(layout, weights.data());
-    ParameterCursor<T> gradient_cursor(layout, gradients.data());
-    p = MlpParameters<const T>::bind(weight_cursor, config);
-    d_p = MlpParameters<T>::bind(gradient_cursor, config);
   }
 
-  static std::span<T> tensor(VectorView<T> flat, const ParameterSpec& spec) {
-    return flat.flat().subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
-  }
   static void draw(std::span<T> out, std::uint64_t seed, double scale = 1.0, double centre = 0.0) {
     const std::vector<double> values = normal_values(out.size(), seed, scale);
     std::transform(values.begin(), values.end(), out.begin(),
@@ -107,12 +86,6 @@ class Run {
     return out;
   }
 
-  void forward() const { mlp_forward(x_backend, a, p, config); }
-  void backward() const { mlp_backward(x_backend, g, d_p, a, p, config); }
-  void update() const { mlp_update_statistics(x_backend, statistics, a); }
-  void evaluate() const { mlp_evaluate(x_backend, a, p, statistics, config); }
-  void evaluate_backward() const { mlp_evaluate_backward(x_backend, g, d_p, a, p, statistics, config); }
-
   /// All that a training pass and an update leave behind.
   [[nodiscard]] std::vector<T> results() const {
     std::vector<T> all;
@@ -124,19 +97,7 @@ class Run {
     return all;
   }
 
-  MlpConfig config;
-  ParameterLayout layout;
-  VectorView<T> weights, gradients;
-  MatrixView<T> x;
-  MlpStatistics<T> statistics;
-  MlpActivations<T> a;
-  MlpGradients<T> g;
-  MlpParameters<const T> p;
-  MlpParameters<T> d_p;
-
  private:
-  const B& x_backend;
-  Buffer x_memory;
   std::vector<double> x_before;
 };
 

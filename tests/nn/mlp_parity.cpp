@@ -12,6 +12,7 @@
 #include "../compare.hpp"
 #include "../fixtures.hpp"
 #include "catch.hpp"
+#include "nn/mlp_in_memory.hpp"
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
@@ -132,47 +133,25 @@ void check_batch_norm(const B& backend, const std::string& run) {
   }
 }
 
-/// An MLP with the weights and running statistics of a file, and the memory of its passes.
+/// An MLP with the weights and running statistics of a file.
 template <class B>
-class Held {
+class Held : public test::MlpInMemory<B> {
+  using x_Mlp = test::MlpInMemory<B>;
+
  public:
   using T = typename B::Scalar;
+  using x_Mlp::gradients, x_Mlp::layout, x_Mlp::statistics, x_Mlp::tensor, x_Mlp::weights;
 
   /// `before`: what stands before the names in the file.
   Held(const B& backend, const SafetensorsFile& file, const std::string& before, const MlpConfig& sizes, Index width,
        Index rows, Index groups)
-      : config(sizes), x_backend(backend) {
-    add_mlp_parameters(layout, config, width, "");
-    const auto place = [&](Arena& arena) {
-      weights = arena.vector<T>(layout.total());
-      gradients = arena.vector<T>(layout.total());
-      statistics = MlpStatistics<T>::take(arena, config);
-      x = arena.matrix<T>(rows, width);
-      a = MlpActivations<T>::take(arena, config, x, arena.matrix<T>(rows, config.out), groups);
-      const MatrixView<T> d_out = arena.matrix<T>(rows, config.out);
-      g = MlpGradients<T>::take(arena, config, d_out, arena.matrix<T>(rows, width));
-    };
-    Arena measure;
-    place(measure);
-    x_memory = backend.allocate(measure.high_water());
-    Arena live(x_memory);
-    place(live);
+      : x_Mlp(backend, sizes, rows, groups, width) {
     for (const auto& spec : layout.specs()) {
       file.read_into(tensor(weights, spec), before + std::string(spec.name.view()));
     }
     statistics.for_each(before, [&](const std::string& name, VectorView<T> v) { file.read_into(v.flat(), name); });
-    ParameterCursor<const T> weight_cursor(layout, weights.data());
-    ParameterCursor<T> gradient_cursor(layout, gradients.data());
-    p = MlpParameters<const T>::bind(weight_cursor, config);
-    d_p = MlpParameters<T>::bind(gradient_cursor, config);
+    this->clear_gradients();
   }
-
-  void forward() const { mlp_forward(x_backend, a, p, config); }
-  void backward() const { mlp_backward(x_backend, g, d_p, a, p, config); }
-  void update(double momentum) const { mlp_update_statistics(x_backend, statistics, a, momentum); }
-  void evaluate() const { mlp_evaluate(x_backend, a, p, statistics, config); }
-  void evaluate_backward() const { mlp_evaluate_backward(x_backend, g, d_p, a, p, statistics, config); }
-  void clear_gradients() const { x_backend.fill(gradients, T{0}); }
 
   /// Gradients, those that the file has; what it leaves out has none.
   void check_gradients(const Expected<T>& held, const std::string& before) const {
@@ -190,20 +169,6 @@ class Held {
   void check_statistics(const Expected<T>& held, const std::string& before) const {
     statistics.for_each(before, [&](const std::string& name, VectorView<T> v) { held.check(name, v.flat()); });
   }
-
-  MlpConfig config;
-  ParameterLayout layout;
-  VectorView<T> weights, gradients;
-  MatrixView<T> x;
-  MlpStatistics<T> statistics;
-  MlpActivations<T> a;
-  MlpGradients<T> g;
-  MlpParameters<const T> p;
-  MlpParameters<T> d_p;
-
- private:
-  const B& x_backend;
-  Buffer x_memory;
 };
 
 template <class B>
