@@ -57,6 +57,7 @@ class PrototypeRun : public TermRun<B> {
   using T = typename B::Scalar;
   /// Whether the teacher's rows are assigned to prototypes by Sinkhorn-Knopp, which is a centre of each pass's own.
   static constexpr bool assigns = requires { Term::sinkhorn_rounds; };
+  static constexpr bool teacher_reads_numbers = assigns;
 
   PrototypeRun(const TermSetting& setting, const LevelOptions& options)
       : x_options(options),

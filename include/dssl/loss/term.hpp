@@ -205,6 +205,8 @@ struct StudentPass {
 template <Backend B>
 struct TermRun {
   using T = typename B::Scalar;
+  /// Whether `teacher` reads numbers of a pass, which else may be played back as it was recorded with others.
+  static constexpr bool teacher_reads_numbers = false;
 
   /// Buffers that live from step to step, and those that must outlive the teacher's pass.
   void place_lasting(const B& /*backend*/, Arena& /*arena*/) {}

@@ -23,6 +23,7 @@ template <class Loss, Backend B, class... Terms>
 class TermRuns<Loss, B, TypeList<Terms...>> {
  public:
   static_assert(sizeof...(Terms) <= most_terms, "an objective has at most dssl::most_terms terms");
+  static constexpr bool teacher_reads_numbers = (Terms::template Run<B>::teacher_reads_numbers || ...);
 
   TermRuns(const TermSetting& setting, const typename Loss::Options& options)
       : x_runs(typename Terms::template Run<B>(setting, Loss::template options_of<Terms>(options))...),

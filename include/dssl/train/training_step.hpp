@@ -162,7 +162,8 @@ class BasicTrainingStep {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
     if constexpr (Loss::teacher_pass) {
-      replay(x_backend, x_teacher_replay, teacher_temperature, [&] { x_run_teacher({teacher_temperature}); });
+      const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
+      replay(x_backend, x_teacher_replay, key, [&] { x_run_teacher({teacher_temperature}); });
     }
     const auto run_student = [&] { x_run_student(teacher_temperature); };
     const bool repeats = keep.empty() && x_options.stochastic_depth == 0;  // else other rows take part in every step
