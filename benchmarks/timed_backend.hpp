@@ -295,9 +295,10 @@ class TimedBackend {
     x_time("centred_softmax", 0, bytes(p, t), [&] { x_backend.centred_softmax(p, t, centre, temperature); });
   }
   void cross_entropy(Vector loss, Matrix d_logits, ConstMatrix logits, ConstMatrix targets,
-                     VectorView<const TargetRows> target_rows, double temperature, double scale) const {
+                     VectorView<const TargetRows> target_rows, double temperature, double scale,
+                     ConstVector weights = {}) const {
     x_time("cross_entropy", 0, bytes(d_logits, logits, targets), [&] {
-      x_backend.cross_entropy(loss, d_logits, logits, targets, target_rows, temperature, scale);
+      x_backend.cross_entropy(loss, d_logits, logits, targets, target_rows, temperature, scale, weights);
     });
   }
   void row_entropy(Vector out, ConstMatrix p) const {

@@ -308,6 +308,7 @@ void check_prototype_loss(const B& backend, const std::vector<dssl::TargetRows>&
   const Index n = 3, d = 4, p = prototypes;
   auto unit = random_numbers(m * d, 1, 0.4), v = random_numbers(p * d, 2), g = random_numbers(p, 3);
   const auto t_unit = random_numbers(n * d, 4, 0.4), t_v = random_numbers(p * d, 5), centre = random_numbers(p, 6);
+  const auto weights = random_numbers(m, 7, 0.5);
   std::vector<double> loss(rows.size()), entropy(3), sum(static_cast<std::size_t>(p));
   const std::size_t bytes = dssl::prototype_loss_workspace(backend, std::span<const dssl::TargetRows>(rows), n, p, d);
   const dssl::Buffer workspace = backend.allocate(bytes);
@@ -320,10 +321,11 @@ void check_prototype_loss(const B& backend, const std::vector<dssl::TargetRows>&
         dssl::PrototypeRows<double>{matrix(std::as_const(unit), m, d), matrix(std::as_const(v), p, d),
                                     vector(std::as_const(g))},
         dssl::PrototypeRows<double>{matrix(t_unit, n, d), matrix(t_v, p, d), {}},
-        dssl::PrototypeTargets<double>{vector(centre), VectorView<const dssl::TargetRows>(rows.data(), m), {}}, numbers,
+        dssl::PrototypeTargets<double>{vector(centre), VectorView<const dssl::TargetRows>(rows.data(), m), {}, vector(weights)},
+        numbers,
         VectorView<std::byte>(workspace.data(), static_cast<Index>(bytes)));
     double total = 0;
-    for (const double l : loss) total += numbers.scale * l;
+    for (std::size_t i = 0; i < loss.size(); ++i) total += numbers.scale * weights[i] * loss[i];
     return total;
   };
   auto d_unit = infinities(unit.size());

@@ -375,6 +375,12 @@ void loss_cases(Visit&& visit) {
         const auto d_logits = board.sum(s.m, s.d, 0.2);
         b.cross_entropy(loss, d_logits, d_logits, board.distributions(3, s.d), board.list(rows), 0.1, 0.25);
       });
+      visit(join("cross_entropy, rows weighted, of ", seen, shape), [s, rows](const auto& b, auto& board) {
+        const auto loss = board.output(s.m);
+        const auto d_logits = board.output(s.m, s.d);
+        b.cross_entropy(loss, d_logits, board.matrix(s.m, s.d, 0.2), board.distributions(3, s.d), board.list(rows),
+                        0.1, 0.25, board.vector(s.m, 0.4, 1.0));
+      });
     }
     visit("row_entropy" + shape, [s](const auto& b, auto& board) {
       const auto out = board.output(s.m);
@@ -417,9 +423,10 @@ void prototype_loss_cases(Visit&& visit) {
       }
     }
     for (const bool learned : {true, false}) {
+      const bool weighted = learned == (s.m % 2 == 0);
       const std::string name = join("prototype_loss ", s.m, " and ", s.n, " rows on ", s.p, " x ", s.d,
-                                    learned ? ", learned norm" : "");
-      visit(name, [s, rows, learned](const auto& b, auto& board) {
+                                    learned ? ", learned norm" : "", weighted ? ", rows weighted" : "");
+      visit(name, [s, rows, learned, weighted](const auto& b, auto& board) {
         using T = typename std::decay_t<decltype(b)>::Scalar;
         PrototypeLossResult<T> out;
         out.loss = board.output(s.m);
@@ -437,7 +444,8 @@ void prototype_loss_cases(Visit&& visit) {
         const PrototypeRows<T> teacher = side(s.n);
         const PrototypeTargets<T> targets{
             board.vector(s.p, 0.1), board.list(rows),
-            learned ? board.rows(stepped(20, 0, 7, static_cast<std::int32_t>(s.n))) : RowIndex{}};
+            learned ? board.rows(stepped(20, 0, 7, static_cast<std::int32_t>(s.n))) : RowIndex{},
+            weighted ? board.vector(s.m, 0.4, 1.0) : VectorView<const T>{}};
         const std::size_t bytes =
             prototype_loss_workspace(b, std::span<const TargetRows>(rows), s.n, s.p, s.d);
         const Buffer workspace = b.allocate(bytes);

@@ -159,9 +159,10 @@ concept NormalisePrimitives = requires(const B& b, MatrixView<T> y, MatrixView<c
 
 /// centred_softmax(p (M,P) =, t (M,P), centre (P), temperature): p = softmax((t - centre) / temperature).
 ///   p may be t.
-/// cross_entropy(loss (M) =, d_logits (M,P) =, logits (M,P), targets (N,P), target_rows (M), temperature, scale):
+/// cross_entropy(loss (M) =, d_logits (M,P) =, logits (M,P), targets (N,P), target_rows (M), temperature, scale,
+///   weights (M), or empty and left out for 1):
 ///   loss[i] = -sum_j sum_c targets[target_rows[i][j]][c] log softmax(logits[i] / temperature)[c];
-///   d_logits = scale * d loss / d logits. d_logits may be logits.
+///   d_logits[i] = scale weights[i] d loss[i] / d logits[i]. d_logits may be logits.
 /// row_entropy(out (M) =, p (M,P)): -sum p log p, 0 log 0 = 0.
 /// add_column_sum(sum (P) +=, x (M,P), rows, scale): sum += scale * sum of the rows named.
 template <class B, class T = typename B::Scalar>
@@ -169,6 +170,7 @@ concept LossPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const 
                                   VectorView<const T> w, RowIndex rows, VectorView<const TargetRows> targets) {
   b.centred_softmax(y, x, w, 0.04);
   b.cross_entropy(v, y, x, x, targets, 0.1, 1.0);
+  b.cross_entropy(v, y, x, x, targets, 0.1, 1.0, w);
   b.row_entropy(v, x);
   b.add_column_sum(v, x, rows, 1.0);
 };
@@ -228,7 +230,8 @@ concept OptimiserPrimitives = requires(const B& b, VectorView<T> w, VectorView<c
 /// Fused, optional (nn/prototype_loss.hpp does the same with the primitives above where a backend lacks it): the end
 /// of a head, from unit vectors to the loss and back, without the logits of all rows in memory.
 /// prototype_loss(result, student (M rows), teacher (N rows), targets, numbers, workspace): with t and s the logits
-///   of the teacher's and the student's rows, p = centred_softmax(t), and d_s of cross_entropy(s, p),
+///   of the teacher's and the student's rows, p = centred_softmax(t), and d_s of cross_entropy(s, p) with the targets'
+///   weights,
 ///   loss, entropy: of cross_entropy and row_entropy; the entropies of rows that are no targets hold anything;
 ///   centre_sum += centre_share * sum of the rows of t that are named;
 ///   d_unit = d_s w, and d_v, d_g += weight_norm_backward(d_s^T unit), w = g v / |v|, of the student.

@@ -171,7 +171,8 @@ class BasicCpu {
 
   void centred_softmax(Matrix p, ConstMatrix t, ConstVector centre, double temperature) const;
   void cross_entropy(Vector loss, Matrix d_logits, ConstMatrix logits, ConstMatrix targets,
-                     VectorView<const TargetRows> target_rows, double temperature, double scale) const;
+                     VectorView<const TargetRows> target_rows, double temperature, double scale,
+                     ConstVector weights = {}) const;
   void row_entropy(Vector out, ConstMatrix p) const;
   void add_column_sum(Vector sum, ConstMatrix x, RowIndex rows, double scale) const;
 

@@ -308,9 +308,9 @@ void BasicCuda<T>::centred_softmax(Matrix p, ConstMatrix t, ConstVector centre, 
 template <std::floating_point T>
 void BasicCuda<T>::cross_entropy(Vector loss, Matrix d_logits, ConstMatrix logits, ConstMatrix targets,
                                  VectorView<const TargetRows> target_rows, double temperature,
-                                 double scale) const {
+                                 double scale, ConstVector weights) const {
   const cuda::Call call(*x_device, "cross_entropy", {logits.rows(), logits.cols()});
-  cuda::cross_entropy(x_device->stream, loss, d_logits, logits, targets, target_rows, temperature, scale);
+  cuda::cross_entropy(x_device->stream, loss, d_logits, logits, targets, target_rows, temperature, scale, weights);
 }
 
 template <std::floating_point T>

@@ -87,6 +87,7 @@ struct PrototypeTargets {
   VectorView<const T> centre;          // (P)
   VectorView<const TargetRows> rows;   // (M)
   RowIndex centre_rows;                // empty: all N
+  VectorView<const T> weights{};       // (M) what a row's gradients are multiplied with beside the scale; empty: 1
 };
 
 /// Where the loss over prototypes puts its results.

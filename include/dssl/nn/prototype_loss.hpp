@@ -64,7 +64,7 @@ class PlainPrototypeLoss {
     backend.row_entropy(result.entropy, x_probabilities);
     prototype_logits(backend, x_logits, x_normalised, student);
     backend.cross_entropy(result.loss, x_logits, x_logits, x_probabilities, targets.rows, numbers.student_temperature,
-                          numbers.scale);
+                          numbers.scale, targets.weights);
     prototype_logits_backward(backend, result.d_unit, result.d_v, result.d_g, x_d_w, x_logits, x_normalised, student);
   }
 

@@ -295,8 +295,8 @@ void BasicCpu<T, Products>::centred_softmax(Matrix p, ConstMatrix t, ConstVector
 template <std::floating_point T, class Products>
 void BasicCpu<T, Products>::cross_entropy(Vector loss, Matrix d_logits, ConstMatrix logits,
                                           ConstMatrix targets, VectorView<const TargetRows> target_rows,
-                                          double temperature, double scale) const {
-  cpu::cross_entropy(*x_workers->enter(), loss, d_logits, logits, targets, target_rows, temperature, scale);
+                                          double temperature, double scale, ConstVector weights) const {
+  cpu::cross_entropy(*x_workers->enter(), loss, d_logits, logits, targets, target_rows, temperature, scale, weights);
 }
 
 template <std::floating_point T, class Products>

@@ -110,14 +110,15 @@ void centred_softmax(Workers& workers, MatrixView<T> p, MatrixView<const T> t, V
 template <class T>
 void cross_entropy(Workers& workers, VectorView<T> loss, MatrixView<T> d_logits, MatrixView<const T> logits,
                    MatrixView<const T> targets, VectorView<const TargetRows> target_rows, double temperature,
-                   double scale) {
+                   double scale, VectorView<const T> weights) {
   const Index width = logits.cols();
   const auto inverse = spread(static_cast<T>(1.0 / temperature));
-  const auto factor = spread(static_cast<T>(scale / temperature));
   workers.run_pieces(logits.rows(), rows_per_task(width), logits.size() * 2, [&](Index begin, Index end) {
     for (Index m = begin; m < end; ++m) {
       const T* in = logits.row(m);
       T* out = d_logits.row(m);
+      const double weight = weights.empty() ? scale : scale * static_cast<double>(weights(m));
+      const auto factor = spread(static_cast<T>(weight / temperature));
       const auto most = spread(largest<T>(width, [](const auto& v) { return v; }, in));
       const double total =
           sum<T>(width, [&](const auto& v) { return exponential<T>((v - most) * inverse); }, in);

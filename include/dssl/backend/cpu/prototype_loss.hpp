@@ -67,7 +67,7 @@ class PrototypeLoss {
       workers.run(x_cut.tasks, work * (x_student.lanes() + x_teacher.lanes()), [&](Index task, std::size_t slot) {
         x_first_sweep(task, workers.scratch(slot), out, student, teacher, targets, numbers);
       });
-      x_combine(out, numbers);
+      x_combine(out, targets.weights, numbers);
       workers.run(x_cut.tasks, work * 2 * x_student.lanes(), [&](Index task, std::size_t slot) {
         x_second_sweep(task, workers.scratch(slot), out, student);
       });
@@ -235,7 +235,7 @@ class PrototypeLoss {
   }
 
   /// Sums of all tasks -> loss and entropy, and what e is multiplied with to give the gradients of the logits.
-  void x_combine(const PrototypeLossResult<T>& out, const PrototypeLossNumbers& numbers) {
+  void x_combine(const PrototypeLossResult<T>& out, VectorView<const T> weights, const PrototypeLossNumbers& numbers) {
     for (Index c = 0; c < x_groups.columns.columns; ++c) {
       double total = 0;
       double dot = 0;
@@ -252,7 +252,6 @@ class PrototypeLoss {
       out.entropy(x_groups.columns.teacher_rows[static_cast<std::size_t>(c)]) =
           static_cast<T>(std::log(total) - dot / total / numbers.teacher_temperature);
     }
-    const double scale = numbers.scale / numbers.student_temperature;
     for (std::size_t slot = 0; slot < static_cast<std::size_t>(x_groups.columns.slots); ++slot) {
       std::fill_n(x_target_weight[slot].data(), x_target_weight[slot].size(), T{0});
     }
@@ -261,6 +260,8 @@ class PrototypeLoss {
       double total = 0;
       double shared = 0;  // sum over targets and prototypes of p (z - largest)
       Index seen = 0;
+      double scale = numbers.scale / numbers.student_temperature;
+      if (!weights.empty()) scale *= static_cast<double>(weights(x_students[static_cast<std::size_t>(i)]));
       for (const auto& column : x_groups.columns.of_student) seen += column[static_cast<std::size_t>(i)] >= 0 ? 1 : 0;
       over_tasks(x_student_parts, i, numbers.student_temperature, [&](Index task, double factor, double below) {
         total += factor * static_cast<double>(x_student_parts.total(task, i));
@@ -394,10 +395,12 @@ void prototype_loss(Workers& workers, const PrototypeLossResult<T>& result, cons
   const Index prototypes = student.v.rows();
   const Index width = student.v.cols();
   require_shape(student.unit.cols() == width && teacher.unit.cols() == width && teacher.v.rows() == prototypes &&
-                    teacher.v.cols() == width && targets.rows.size() == rows && targets.centre.size() == prototypes,
+                    teacher.v.cols() == width && targets.rows.size() == rows && targets.centre.size() == prototypes &&
+                    (targets.weights.empty() || targets.weights.size() == rows),
                 "prototype_loss: student ", rows, " x ", student.unit.cols(), " on ", prototypes, " x ", width,
                 ", teacher ", teacher.unit.rows(), " x ", teacher.unit.cols(), " on ", teacher.v.rows(), " x ",
-                teacher.v.cols(), ", ", targets.rows.size(), " targets, centre ", targets.centre.size());
+                teacher.v.cols(), ", ", targets.rows.size(), " targets, ", targets.weights.size(), " weights, centre ",
+                targets.centre.size());
   const detail::PrototypeCut cut(prototypes, rows);
   const Buffer bytes(workspace.data(), static_cast<std::size_t>(workspace.size()), [](std::byte*) {});
   Arena arena(bytes);

@@ -87,9 +87,10 @@ struct CrossEntropyTerm {
 template <class Team, class T>
 __global__ void __launch_bounds__(Team::threads)
     cross_entropy_rows(T* loss, T* d_logits, const T* logits, const T* targets, const TargetPair* pairs,
-                       Index rows, Index width, T inverse, T factor) {
+                       const T* weights, Index rows, Index width, T inverse, T factor) {
   const Index row = Team::row();
   if (row >= rows) return;
+  if (weights != nullptr) factor *= weights[row];
   const T* const in = logits + row * width;
   T* const out = d_logits + row * width;
   SoftmaxSum<T> own;
@@ -143,16 +144,18 @@ void centred_softmax(const Stream& stream, MatrixView<T> p, MatrixView<const T> 
 template <class T>
 void cross_entropy(const Stream& stream, VectorView<T> loss, MatrixView<T> d_logits,
                    MatrixView<const T> logits, MatrixView<const T> targets,
-                   VectorView<const TargetRows> target_rows, double temperature, double scale) {
+                   VectorView<const TargetRows> target_rows, double temperature, double scale,
+                   VectorView<const T> weights) {
   stream.begin("cross_entropy", {logits.rows(), logits.cols(), targets.rows()});
   require_shape(d_logits.rows() == logits.rows() && d_logits.cols() == logits.cols() &&
-                    targets.cols() == logits.cols() && target_rows.size() == logits.rows(),
+                    targets.cols() == logits.cols() && target_rows.size() == logits.rows() &&
+                    (weights.empty() || weights.size() == logits.rows()),
                 "cross_entropy: logits ", logits.rows(), " x ", logits.cols(), ", d_logits ", d_logits.rows(),
                 " x ", d_logits.cols(), ", targets ", targets.rows(), " x ", targets.cols(), ", ",
-                target_rows.size(), " target rows");
+                target_rows.size(), " target rows, ", weights.size(), " weights");
   launch_rows(stream, cross_entropy_rows<WarpTeam, T>, cross_entropy_rows<BlockTeam, T>, logits.rows(),
               logits.cols(), loss.data(), d_logits.data(), logits.data(), targets.data(),
-              reinterpret_cast<const TargetPair*>(target_rows.data()), logits.rows(), logits.cols(),
+              reinterpret_cast<const TargetPair*>(target_rows.data()), weights.data(), logits.rows(), logits.cols(),
               static_cast<T>(1.0 / temperature), static_cast<T>(scale / temperature));
 }
 

@@ -75,14 +75,15 @@ __device__ __forceinline__ void assign(T& to, T x) {
 }
 __device__ __forceinline__ void assign(__nv_bfloat16& to, float x) { to = __float2bfloat16_rn(x); }
 
-/// d_logits (rows, pitch) = `factor` times the gradients of the student's logits, in whose place they may
+/// d_logits (rows, pitch) = `factor` (and the row's weight, where there are any) times the gradients of the student's logits, in whose place they may
 /// lie; loss = (first chunk) or += theirs.
 template <class Team, class T, class D>
 __global__ void __launch_bounds__(Team::threads)
     chunk_gradients(LogitChunk<T> chunk, D* d_logits, Index pitch, T* loss, const T* targets,
-                    const TargetPair* pairs, T factor) {
+                    const TargetPair* pairs, const T* weights, T factor) {
   const Index row = Team::row();
   if (row >= chunk.rows) return;
+  if (weights != nullptr) factor *= weights[row];
   const SoftmaxSum<T> whole = chunk.sums[row];
   const T log_total = std::log(whole.total);
   const TargetPair pair = pairs[row];
@@ -227,7 +228,7 @@ class PrototypeSweeps {
   void x_student_gradients(D* d_logits, Index pitch) const {
     launch_rows(x_stream, chunk_gradients<WarpTeam, T, D>, chunk_gradients<BlockTeam, T, D>,
                 x_of_student.rows, x_of_student.width, x_of_student, d_logits, pitch, x_result.loss.data(),
-                x_of_teacher.x, reinterpret_cast<const TargetPair*>(x_targets.rows.data()),
+                x_of_teacher.x, reinterpret_cast<const TargetPair*>(x_targets.rows.data()), x_targets.weights.data(),
                 static_cast<T>(x_numbers.scale / x_numbers.student_temperature));
   }
   /// Through the prototypes [first, ...) to d_v, d_g and d_unit.
@@ -293,10 +294,12 @@ void prototype_loss(const Stream& stream, const Products& products, const Protot
   stream.begin("prototype_loss", {rows, teacher.unit.rows(), prototypes, width});
   require_shape(
       student.unit.cols() == width && teacher.unit.cols() == width && teacher.v.rows() == prototypes &&
-          teacher.v.cols() == width && targets.rows.size() == rows && targets.centre.size() == prototypes,
+          teacher.v.cols() == width && targets.rows.size() == rows && targets.centre.size() == prototypes &&
+          (targets.weights.empty() || targets.weights.size() == rows),
       "prototype_loss: student ", rows, " x ", student.unit.cols(), " on ", prototypes, " x ", width,
       ", teacher ", teacher.unit.rows(), " x ", teacher.unit.cols(), " on ", teacher.v.rows(), " x ",
-      teacher.v.cols(), ", ", targets.rows.size(), " targets, centre ", targets.centre.size());
+      teacher.v.cols(), ", ", targets.rows.size(), " targets, ", targets.weights.size(), " weights, centre ",
+      targets.centre.size());
   const Buffer bytes(workspace.data(), static_cast<std::size_t>(workspace.size()), [](std::byte*) {});
   Arena arena(bytes);
   const PrototypeRoom<T> room(arena, rows, teacher.unit.rows(), width, chunk, products.precision());

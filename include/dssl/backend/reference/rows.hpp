@@ -136,7 +136,7 @@ class Loss {
 
   void cross_entropy(VectorView<T> loss, MatrixView<T> d_logits, MatrixView<const T> logits,
                      MatrixView<const T> targets, VectorView<const TargetRows> target_rows, double temperature,
-                     double scale) const {
+                     double scale, VectorView<const T> weights = {}) const {
     for (Index m = 0; m < logits.rows(); ++m) {
       const auto z = [&](Index c) { return static_cast<double>(logits(m, c)) / temperature; };
       double largest = z(0);
@@ -144,6 +144,7 @@ class Loss {
       double total = 0;
       for (Index c = 0; c < logits.cols(); ++c) total += std::exp(z(c) - largest);
       const double log_total = largest + std::log(total);
+      const double weight = weights.empty() ? scale : scale * static_cast<double>(weights(m));
       double row_loss = 0;
       for (Index c = 0; c < logits.cols(); ++c) {
         const double log_q = z(c) - log_total;
@@ -154,7 +155,7 @@ class Loss {
           row_loss -= p * log_q;
           gradient += std::exp(log_q) - p;
         }
-        d_logits(m, c) = static_cast<T>(scale * gradient / temperature);
+        d_logits(m, c) = static_cast<T>(weight * gradient / temperature);
       }
       loss(m) = static_cast<T>(row_loss);
     }
