@@ -54,10 +54,10 @@ concept NamesActivations = requires { typename X::template Activations<float>; }
 template <class X>
 concept NamesGradients = requires { typename X::template Gradients<float>; };
 
-/// add_parameters(layout, sizes, learned_reference, prefix): appends the parameters, under their published names.
+/// add_parameters(layout, sizes, learned tokens, prefix): appends the parameters, under their published names.
 template <class X>
 concept AddsParameters = requires(ParameterLayout& layout, const typename X::Config& sizes, std::string_view prefix) {
-  X::add_parameters(layout, sizes, false, prefix);
+  X::add_parameters(layout, sizes, LearnedTokens{}, prefix);
 };
 
 /// A backbone: tokens in, features out, with a backward pass. Do-nothing example: none is possible; copy
@@ -120,6 +120,12 @@ concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plan
   { x.size(i).width } -> std::convertible_to<Index>;
   x.plan(plans, i, i, key);
   x.render(image, plans.front(), out, workspace);
+};
+
+/// masks(): which patches of the global views of a batch the student does not see (`Masked`, dssl/views/masks.hpp).
+template <class X>
+concept MasksPatches = requires(const X& x) {
+  { x.masks().words() } -> std::convertible_to<std::string>;
 };
 
 /// A point sampler: K points of the overlap of two views, relative to it, in [0, 1]^2.

@@ -123,6 +123,50 @@ TEST_CASE("a ViT's gradients are its slopes") {
   }
 }
 
+TEST_CASE("registers and masked patches: slopes, and who sees what") {
+  ViTConfig with_registers = config;
+  with_registers.registers = 2;
+  std::vector<ViewGroup> groups = two_sizes;
+  for (ViewGroup& group : groups) group.registers = 2;
+  const GroupSet reads{.class_token = true, .patch = true};
+  groups[1].patches_read = false;
+  Runner runner({}, with_registers, LearnedTokens{.mask = true}, groups, reads);
+  CHECK(runner.tokens().patch_count() == 2 * 12 + 10);
+  CHECK(runner.tokens().read_count() == 3 + 2 * 12);
+  CHECK(runner.tokens().rows() == 2 * (1 + 2 + 12 + 3) + 1 + 2 + 10 + 2);
+  draw(runner);
+  const std::vector<std::int32_t> masked{1, 2, 7, 12, 25};
+  runner.mask(masked);
+  const auto size = static_cast<std::size_t>(runner.tokens().read_count() * config.width);
+  const std::vector<double> upstream = normal_values(size, 7);
+  const auto loss = [&] { return test::dot(runner.forward<private_relation>().flat(), upstream); };
+  const double first = loss();
+  runner.backward<private_relation>(MatrixView<const double>(upstream.data(), runner.tokens().read_count(), config.width));
+  std::uint64_t seed = 400;
+  for (const auto& spec : runner.parameters().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto d_x = tensor(runner.gradients(), spec);
+    const auto found = gradient_difference(tensor(runner.weights(), spec), d_x, loss, seed++);
+    CHECK(found.small());
+    CHECK(found.norm > 1e-3);
+  }
+  // What lies under a masked patch is not seen: patch 7 is row 1, column 3 of the first image's 3 x 4, 2 x 2 pixels each.
+  const auto pixel = static_cast<std::size_t>(2 * 8 + 6);
+  runner.image(0)[pixel] += 1;
+  CHECK(loss() == first);
+  // One that is not masked (patch 8, row 2, column 0) is.
+  runner.image(0)[static_cast<std::size_t>(4 * 8)] += 1;
+  CHECK(loss() != first);
+  // Nothing masked: the token has no gradient, and all pixels are seen.
+  runner.mask({});
+  const double unmasked = loss();
+  runner.image(0)[pixel] += 1;
+  CHECK(loss() != unmasked);
+  runner.backward<private_relation>(MatrixView<const double>(upstream.data(), runner.tokens().read_count(), config.width));
+  const auto token = tensor(runner.gradients(), runner.parameters().find("mask_token"));
+  CHECK(std::all_of(token.begin(), token.end(), [](double v) { return v == 0; }));
+}
+
 TEST_CASE("a detached point read stops the gradient there and nowhere else") {
   // One reference: what a change of the table does to it, its learned vector can undo.
   Runner runner({}, config, true, {{.count = 1, .grid = {3, 4}, .references = 1}}, all_groups);

@@ -37,11 +37,14 @@ class VitRunner {
 
   VitRunner(const B& backend, const ViTConfig& config, bool learned_reference, const std::vector<ViewGroup>& groups,
             GroupSet reads, bool saved = true, bool recompute = false)
+      : VitRunner(backend, config, LearnedTokens{.reference = learned_reference}, groups, reads, saved, recompute) {}
+  VitRunner(const B& backend, const ViTConfig& config, LearnedTokens learned, const std::vector<ViewGroup>& groups,
+            GroupSet reads, bool saved = true, bool recompute = false)
       : x_backend(backend),
         x_config(config),
-        x_parameters(vit_layout(config, learned_reference)),
+        x_parameters(vit_layout(config, learned)),
         x_tokens(groups, reads),
-        x_learned(learned_reference) {
+        x_learned(learned) {
     Arena measure;
     x_place(measure, saved, recompute);
     x_buffer = backend.allocate(measure.high_water());
@@ -63,6 +66,12 @@ class VitRunner {
       x_inputs.point_taps.data()[i] = point_read<T>(
           {static_cast<double>(xy[2 * i]), static_cast<double>(xy[2 * i + 1])}, x_config.native_grid());
     }
+  }
+
+  /// Masks these patches, by their numbers.
+  void mask(const std::vector<std::int32_t>& patches) {
+    x_backend.upload(x_masked.data(), std::span<const std::int32_t>(patches));
+    x_inputs.masked_patches = RowIndex(x_masked.data(), static_cast<Index>(patches.size()));
   }
 
   /// Multipliers (depth,2,S) as a training step sets them.
@@ -94,7 +103,8 @@ class VitRunner {
     x_weights = arena.template vector<T>(x_parameters.total());
     x_gradients = arena.template vector<T>(x_parameters.total());
     x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
-    x_inputs = ViTInputs<T>::place(x_backend, arena, x_config, x_tokens);
+    x_inputs = ViTInputs<T>::place(x_backend, arena, x_config, x_tokens, {}, x_learned.mask ? x_tokens.patch_count() : 0);
+    if (x_learned.mask) x_masked = arena.template vector<std::int32_t>(x_tokens.patch_count());
     x_activations = ViTActivations<T>::take(arena, x_config, x_tokens, saved, recompute);
     x_depth = StochasticDepth<T>::place(x_backend, arena, x_tokens, x_config.depth);
     x_block_gradients = BlockGradients<T>::take(arena, x_config.block(), x_tokens.rows(), x_tokens.read_count());
@@ -104,9 +114,10 @@ class VitRunner {
   ViTConfig x_config;
   ParameterLayout x_parameters;
   TokenLayout x_tokens;
-  bool x_learned;
+  LearnedTokens x_learned;
   Buffer x_buffer;
   VectorView<T> x_weights, x_gradients;
+  VectorView<std::int32_t> x_masked;
   DeviceTokenLayout x_device;
   ViTInputs<T> x_inputs;
   ViTActivations<T> x_activations;

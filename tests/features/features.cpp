@@ -163,7 +163,7 @@ TEST_CASE("a joint position table is split, and saved weights come back") {
 
   // From a whole network only what has the prefix is written, without it.
   ParameterLayout network;
-  add_vit_parameters(network, small, false, "backbone.");
+  add_vit_parameters(network, small, {}, "backbone.");
   network.add("head.weight", {2, 24}, {});
   std::vector<float> whole(static_cast<std::size_t>(network.total()), 1.0F);
   std::copy(flat.begin(), flat.end(), whole.begin());

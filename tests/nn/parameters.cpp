@@ -47,7 +47,7 @@ constexpr Index laid_out_head_parameters(const HeadConfig& c, Index width) {
 static_assert(vit_tiny16.depth == 12);
 static_assert(vit_layout(vit_tiny16).parameter_count() == vit_parameters(vit_tiny16));
 static_assert(vit_layout(vit_small16).parameter_count() == vit_parameters(vit_small16));
-static_assert(vit_layout(vit_nano8, true).parameter_count() == vit_parameters(vit_nano8) + vit_nano8.width);
+static_assert(vit_layout(vit_nano8, {.reference = true}).parameter_count() == vit_parameters(vit_nano8) + vit_nano8.width);
 static_assert(laid_out_head_parameters(HeadConfig{}, 384) == head_parameters(HeadConfig{}, 384));
 static_assert(vit_layout(vit_tiny16).total() % 16 == 0);
 
@@ -61,7 +61,7 @@ std::vector<std::string> names_of(const ParameterLayout& layout) {
 
 TEST_CASE("a backbone has the published names, in order") {
   const ViTConfig config{.image = 16, .patch = 8, .width = 8, .depth = 11, .heads = 2};
-  const auto names = names_of(vit_layout(config, true));
+  const auto names = names_of(vit_layout(config, {.reference = true}));
   const std::vector<std::string> first{"cls_token",
                                        "cls_pos_embed",
                                        "patch_pos_embed",
@@ -87,7 +87,7 @@ TEST_CASE("a backbone has the published names, in order") {
   CHECK(names[names.size() - 2] == "norm.weight");
   CHECK(names.back() == "norm.bias");
   CHECK(std::set<std::string>(names.begin(), names.end()).size() == names.size());
-  const auto plain = names_of(vit_layout(config, false));
+  const auto plain = names_of(vit_layout(config));
   CHECK(plain.size() + 1 == names.size());
   CHECK(std::find(plain.begin(), plain.end(), "ref_learn_token") == plain.end());
 }
@@ -152,7 +152,7 @@ TEST_CASE("names and shapes are those of published weights") {
                      .heads = json.get<Index>(vit + "heads"),
                      .mlp_ratio = static_cast<Index>(std::lround(json.get<double>(vit + "ratio"))),
                      .channels = json.get<Index>(vit + "channels")};
-    add_vit_parameters(layout, config, false, training ? "backbone." : "");
+    add_vit_parameters(layout, config, {}, training ? "backbone." : "");
     if (training) {
       const auto& prototypes = file.shape("initial.head.last_layer.weight_v");
       const HeadConfig head{.hidden = file.shape("initial.head.mlp.0.bias")[0],
@@ -175,7 +175,7 @@ TEST_CASE("names and shapes are those of published weights") {
 }
 
 TEST_CASE("tensors are aligned and do not overlap") {
-  const ParameterLayout layout = vit_layout({.image = 12, .patch = 4, .width = 10, .depth = 2, .heads = 2}, true);
+  const ParameterLayout layout = vit_layout({.image = 12, .patch = 4, .width = 10, .depth = 2, .heads = 2}, {.reference = true});
   Index end = 0;
   for (const auto& spec : layout.specs()) {
     INFO(spec.name.view());
@@ -199,7 +199,7 @@ TEST_CASE("a tensor is found by its name") {
 }
 
 TEST_CASE("matrices and scalar vectors are told apart for decay, adaptation and freezing") {
-  ParameterLayout layout = vit_layout({.image = 16, .patch = 8, .width = 8, .depth = 1, .heads = 2}, true);
+  ParameterLayout layout = vit_layout({.image = 16, .patch = 8, .width = 8, .depth = 1, .heads = 2}, {.reference = true});
   const std::size_t backbone = layout.size();
   add_head_parameters(layout, {.hidden = 6, .bottleneck = 5, .prototypes = 9}, 8, "head.");
   for (const bool freeze : {false, true}) {

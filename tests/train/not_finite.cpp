@@ -45,7 +45,7 @@ TrainerOptions options_of(const std::string& checkpoint, Index checkpoint_steps)
 /// How the recipe makes samples, but for a pixel of view 1 of every image of an epoch: the 5th of it becomes `value`.
 SampleMaking making_of(const TrainerOptions& options, std::uint32_t epoch, float value) {
   SampleMaking making = SampleMaking::of<false>(
-      SampleMaker<Recipe::Views, Recipe::Points>(Recipe::Views(options.views), Recipe::Points(), 3, true), options.batch);
+      SampleMaker<Recipe::Views, Recipe::Points>(Recipe::Views(options.views), Recipe::Points(), 3, true), options.batch, 8);
   making.make = [inner = making.make, epoch, value](SampleViews& out, const AnyImageView& image, const RandomKey& key) {
     inner(out, image, key);
     if (key.epoch == epoch && key.sample == 5) out.images[std::size_t{3} * 16 * 16 + 4] = value;

@@ -44,7 +44,8 @@ void set_short(TermOptions<Terms...>& options) {
 template <class Loss>
 BasicStepOptions<typename Loss::Options> options_of(Index batch = 4) {
   BasicStepOptions<typename Loss::Options> options;
-  options.shape = {.batch = batch, .channels = 1, .points = Loss::reads.points ? 2 : 0, .views = {{6, 6}, {6, 6}}};
+  options.shape = {.batch = batch, .channels = 1, .points = Loss::reads.points ? 2 : 0, .views = {{6, 6}, {6, 6}},
+                   .masked = Loss::reads.masked ? 2 * batch * 9 : 0};
   options.stochastic_depth = 0;
   set_short(options.loss);
   return options;

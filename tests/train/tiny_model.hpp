@@ -41,7 +41,21 @@ std::vector<T> drawn_weights(const ParameterLayout& layout, std::uint64_t seed, 
   return out;
 }
 
-/// Views and points of random numbers. Those of image b depend on the seed and on `first_sample` + b alone, so
+/// Masks some patches of an image's global views, where the shape has room to mask all of them; none of view 1 of image 1.
+inline void mask_some(ViewBatch& batch, std::uint64_t seed, Index b, std::uint64_t sample) {
+  if (batch.shape.masked == 0) return;
+  batch.masks.resize(static_cast<std::size_t>(batch.shape.masked));
+  const Index patches = batch.shape.masked / (2 * batch.shape.batch);
+  for (Index v = 0; v < 2; ++v) {
+    RandomStream random({.seed = seed, .sample = sample, .view = static_cast<std::uint32_t>(v), .purpose = Purpose::masks});
+    for (Index n = 0; n < patches; ++n) {
+      const bool masked = random.bernoulli(0.4) && !(v == 1 && sample == 1);
+      batch.masks[static_cast<std::size_t>((v * batch.shape.batch + b) * patches + n)] = masked ? 1 : 0;
+    }
+  }
+}
+
+/// Views, points and masks of random numbers. Those of image b depend on the seed and on `first_sample` + b alone, so
 /// that two batches of 2 hold the same images as one batch of 4.
 inline ViewBatch drawn_batch(const BatchShape& shape, std::uint64_t seed, Index first_sample = 0) {
   ViewBatch batch = ViewBatch::of(shape);
@@ -55,6 +69,7 @@ inline ViewBatch drawn_batch(const BatchShape& shape, std::uint64_t seed, Index 
       const Index size = static_cast<Index>(images.size()) / shape.batch;
       for (Index i = 0; i < size; ++i) images[static_cast<std::size_t>(b * size + i)] = static_cast<float>(random.normal());
     }
+    mask_some(batch, seed, b, sample);
     RandomStream random({.seed = seed, .sample = sample, .purpose = Purpose::points});
     for (Index q = 0; q < 2; ++q) {
       for (Index v = 0; v < views; ++v) {

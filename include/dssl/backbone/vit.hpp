@@ -26,6 +26,7 @@ struct ViTConfig {
   Index heads = 6;      ///< H; must divide the width
   Index mlp_ratio = 4;  ///< hidden width of the MLP over D
   Index channels = 3;   ///< of the images; programs may set another number at run time
+  Index registers = 0;  ///< register tokens, behind the class token. Source: Darcet et al. 2024
 
   [[nodiscard]] constexpr BlockSize block() const {
     return {.width = width, .heads = heads, .hidden = mlp_ratio * width};
@@ -46,18 +47,22 @@ struct ViTParameters {
   MatrixView<T> class_token;      // (1,D)
   MatrixView<T> class_position;   // (1,D)
   MatrixView<T> patch_position;   // (g*g,D)
+  MatrixView<T> register_tokens;  // (registers,D), empty where there are none
   MatrixView<T> reference_token;  // (1,D), empty unless learned
+  MatrixView<T> mask_token;       // (1,D), empty unless patches are masked
   MatrixView<T> patch_weight;     // (D,C*p*p)
   VectorView<T> patch_bias;
   std::vector<BlockParameters<T>> blocks;
   VectorView<T> norm_weight, norm_bias;
 
-  static ViTParameters bind(ParameterCursor<T>& next, const ViTConfig& config, bool learned_reference) {
+  static ViTParameters bind(ParameterCursor<T>& next, const ViTConfig& config, LearnedTokens learned) {
     ViTParameters p;
     p.class_token = next.matrix();
     p.class_position = next.matrix();
     p.patch_position = next.matrix();
-    if (learned_reference) p.reference_token = next.matrix();
+    if (config.registers > 0) p.register_tokens = next.matrix();
+    if (learned.reference) p.reference_token = next.matrix();
+    if (learned.mask) p.mask_token = next.matrix();
     p.patch_weight = next.matrix();
     p.patch_bias = next.vector();
     for (Index i = 0; i < config.depth; ++i) p.blocks.push_back(BlockParameters<T>::bind(next));
@@ -68,7 +73,7 @@ struct ViTParameters {
 };
 
 /// Appends a ViT's parameters to a layout under their published names, after `prefix`.
-constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, bool learned_reference,
+constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, LearnedTokens learned,
                                   std::string_view prefix) {
   constexpr ParameterLayout::Options drawn{.initial = InitialValues::truncated_normal};
   const Index fan_in = c.channels * c.patch * c.patch;
@@ -77,7 +82,9 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, b
   layout.add("cls_token", {1, 1, c.width}, drawn);
   layout.add("cls_pos_embed", {1, 1, c.width}, drawn);
   layout.add("patch_pos_embed", {1, c.native_grid().size(), c.width}, drawn);
-  if (learned_reference) layout.add("ref_learn_token", {1, 1, c.width}, drawn);
+  if (c.registers > 0) layout.add("register_tokens", {1, c.registers, c.width}, drawn);
+  if (learned.reference) layout.add("ref_learn_token", {1, 1, c.width}, drawn);
+  if (learned.mask) layout.add("mask_token", {1, c.width}, drawn);
   layout.add("patch_embed.proj.weight", {c.width, c.channels, c.patch, c.patch}, convolution);
   layout.add("patch_embed.proj.bias", {c.width}, convolution);
   for (Index i = 0; i < c.depth; ++i) {
@@ -91,9 +98,9 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, b
 }
 
 /// The layout of a backbone alone, as it is saved for others.
-[[nodiscard]] constexpr ParameterLayout vit_layout(const ViTConfig& config, bool learned_reference = false) {
+[[nodiscard]] constexpr ParameterLayout vit_layout(const ViTConfig& config, LearnedTokens learned = {}) {
   ParameterLayout layout;
-  add_vit_parameters(layout, config, learned_reference, "");
+  add_vit_parameters(layout, config, learned, "");
   return layout;
 }
 
@@ -103,13 +110,15 @@ struct ViTInputs {
   std::vector<TensorView<T, 4>> images;  // a group each: (count,C,H,W)
   VectorView<const Taps<T>> grid_taps;   // (cells) set once
   VectorView<Taps<T>> point_taps;        // (R total) set by the caller in each step
-  RowIndex zeros;                        // as many 0 as there are sequences or references
+  RowIndex zeros;                        // as many 0 as there are sequences, references or masked patches
+  RowIndex masked_patches;               // numbers of the patches that are masked, set by the caller in each step
 
   /// Takes the buffers from the arena and, if that is live, fills in the grid reads.
   /// `images`: views that lie elsewhere already (the teacher sees the student's); empty: taken here.
   template <Backend B>
+  /// `masked`: patches that may be masked in a step, at most.
   static ViTInputs place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
-                         std::vector<TensorView<T, 4>> images = {}) {
+                         std::vector<TensorView<T, 4>> images = {}, Index masked = 0) {
     ViTInputs in;
     in.images = std::move(images);
     const bool own_images = in.images.empty();
@@ -126,7 +135,7 @@ struct ViTInputs {
     in.grid_taps = place_copy(backend, arena, taps);
     in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
     in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(
-        static_cast<std::size_t>(std::max(layout.sequence_count(), layout.reference_count())), 0));
+        static_cast<std::size_t>(std::max({layout.sequence_count(), layout.reference_count(), masked})), 0));
     return in;
   }
 };
@@ -212,6 +221,9 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
   }
   const MatrixView<T> embedded = a.branch.rows(0, layout.patch_count());
   backend.linear_forward(embedded, a.patches, p.patch_weight, p.patch_bias);
+  if (!in.masked_patches.empty()) {
+    backend.copy_rows(embedded, in.masked_patches, p.mask_token, RowIndex(in.zeros.data(), in.masked_patches.size()));
+  }
   backend.sample_rows_forward(a.grid_position, p.patch_position, in.grid_taps);
   backend.copy_rows(a.x, device.patch_rows, embedded, {});
   backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
@@ -221,6 +233,9 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
   backend.copy_rows(a.x, device.class_rows, a.class_sum,
                     RowIndex(in.zeros.data(), layout.sequence_count()));
 
+  if (!device.register_rows.empty()) {
+    backend.copy_rows(a.x, device.register_rows, p.register_tokens, device.register_numbers);
+  }
   if (layout.reference_count() > 0) {
     backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
     if (!p.reference_token.empty()) {
@@ -273,6 +288,13 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
 
   const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());
   backend.copy_rows(d_embedded, {}, g.d_x, device.patch_rows);
+  if (!in.masked_patches.empty()) {
+    const RowIndex zeros(in.zeros.data(), in.masked_patches.size());
+    backend.add_rows(d_p.mask_token, zeros, d_embedded, in.masked_patches);
+    // What was embedded there had no part in anything. The class token's sum is not needed any more: its buffer is zero.
+    backend.fill(VectorView<T>(a.class_sum.data(), a.class_sum.size()), T{0});
+    backend.copy_rows(d_embedded, in.masked_patches, a.class_sum, zeros);
+  }
   backend.linear_backward_weight(d_p.patch_weight, d_p.patch_bias, d_embedded, a.patches);
   // The forward values of the position reads are not needed any more: their buffers hold the gradients.
   backend.fill(VectorView<T>(a.grid_position.data(), a.grid_position.size()), T{0});
@@ -283,6 +305,9 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
   backend.add_rows(d_p.class_token, class_zeros, g.d_x, device.class_rows);
   backend.add_rows(d_p.class_position, class_zeros, g.d_x, device.class_rows);
 
+  if (!device.register_rows.empty()) {
+    backend.add_rows(d_p.register_tokens, device.register_numbers, g.d_x, device.register_rows);
+  }
   if (layout.reference_count() > 0) {
     backend.copy_rows(a.reference, {}, g.d_x, device.reference_rows);
     if (!detached) backend.sample_rows_backward(d_p.patch_position, a.reference, in.point_taps);
@@ -306,9 +331,9 @@ struct ViTFamily {
   template <class T>
   using Gradients = BlockGradients<T>;
 
-  static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, bool learned_reference,
+  static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, LearnedTokens learned,
                                        std::string_view prefix) {
-    add_vit_parameters(layout, sizes, learned_reference, prefix);
+    add_vit_parameters(layout, sizes, learned, prefix);
   }
 
   template <class B>
@@ -335,7 +360,7 @@ struct ViTFamily {
 /// at compile time, and all that `ViTFamily` has. A backbone without a family of its own compiles a step for each size.
 template <ViTConfig C>
 struct ViT : ViTFamily {
-  static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1,
+  static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1 && C.registers >= 0,
                 "every size of a ViT must be at least 1");
   static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
   static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,

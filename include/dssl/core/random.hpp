@@ -22,6 +22,7 @@ enum class Purpose : std::uint8_t {
   synthetic = 9,
   probe = 10,
   user = 11,
+  masks = 12,
 };
 
 /// Names one stream of random numbers.

@@ -30,16 +30,28 @@ struct GroupSet {
   [[nodiscard]] constexpr bool operator==(const GroupSet&) const = default;
 };
 
+/// Learned vectors of a network beside a backbone's own: the reference tokens' (`ref_learn_token`), and the one that
+/// stands in the place of a patch that is masked (`mask_token`).
+struct LearnedTokens {
+  bool reference = false;
+  bool mask = false;
+
+  [[nodiscard]] constexpr bool operator==(const LearnedTokens&) const = default;
+};
+
 inline constexpr GroupSet all_groups{.class_token = true, .reference = true, .patch = true};
 
 /// The tokens of one view of one image: consecutive rows of a packed token matrix, in the order
-/// class (1 row), patches (row-major over the view), references.
+/// class (1 row), registers and patches (row-major over the view), references.
+///
+/// Registers (tokens that every image has, without a place) see and are seen as patches are: to a relation and to kernels
+/// they are patches, so that they cost no code of their own; `TokenLayout` knows them apart.
 ///
 /// Class and patches come first because in every relation with hidden references they are the only keys
 /// that another token may see: one contiguous range.
 struct Sequence {
   Index first = 0;  ///< row of the class token in the packed matrix
-  Index patches = 0;
+  Index patches = 0;  ///< and registers
   Index references = 0;
 
   [[nodiscard]] constexpr Index tokens() const { return 1 + patches + references; }

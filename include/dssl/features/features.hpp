@@ -185,8 +185,8 @@ class FeatureExtractor {
     x_options.channels = x_config.channels;
     x_options.validate(x_config.patch);
     x_resolve_blocks();
-    Backbone::add_parameters(x_layout, x_config, false, "");
-    x_tokens = TokenLayout({{.count = options.batch, .grid = grid(), .references = 0}}, options.reads);
+    Backbone::add_parameters(x_layout, x_config, LearnedTokens{}, "");
+    x_tokens = TokenLayout({{.count = options.batch, .grid = grid(), .registers = registers_of(x_config)}}, options.reads);
     const std::size_t weight_bytes = static_cast<std::size_t>(x_layout.total()) * sizeof(T);
     const bool own_weights = x_weight_buffer == nullptr;
     if (own_weights) x_weight_buffer = std::make_shared<Buffer>(backend.allocate(weight_bytes));
@@ -328,7 +328,7 @@ class FeatureExtractor {
       arena.name_part("flips");
     }
     ParameterCursor<const T> next(x_layout, x_weights.data());
-    x_bound = Backbone::template Parameters<const T>::bind(next, x_config, false);
+    x_bound = Backbone::template Parameters<const T>::bind(next, x_config, LearnedTokens{});
   }
 
   B x_backend;

@@ -64,8 +64,8 @@ class TokenTrace {
     if (options.channels != 0) x_config.channels = options.channels;
     x_options.channels = x_config.channels;
     x_check();
-    Backbone::add_parameters(x_layout, x_config, options.learned_reference, "");
-    x_tokens = TokenLayout({{.count = 1, .grid = grid(), .references = options.references}},
+    Backbone::add_parameters(x_layout, x_config, {.reference = options.learned_reference}, "");
+    x_tokens = TokenLayout({{.count = 1, .grid = grid(), .references = options.references, .registers = registers_of(x_config)}},
                            {.class_token = true, .reference = options.references > 0, .patch = true});
     Arena measure;
     x_place(measure);
@@ -149,7 +149,8 @@ class TokenTrace {
     const MatrixView<const T> qkv(host.data(), device.rows(), device.cols());
 
     const Index size = x_config.width / x_config.heads;
-    const Index query = sequence.begin(group) + number;
+    const Index registers = registers_of(x_config);
+    const Index query = sequence.begin(group) + number + (group == TokenGroup::patch ? registers : 0);
     const T* const q = qkv.row(query) + head * size;
     std::vector<double> shares(static_cast<std::size_t>(sequence.tokens()), 0.0);
     std::vector<Index> seen;
@@ -177,7 +178,7 @@ class TokenTrace {
     for (double& share : shares) share /= total;
     const auto of = [&](TokenGroup g) { return shares.begin() + sequence.begin(g); };
     return {.class_token = shares[0],
-            .patches = {of(TokenGroup::patch), of(TokenGroup::patch) + sequence.patches},
+            .patches = {of(TokenGroup::patch) + registers, of(TokenGroup::patch) + sequence.patches},
             .references = {of(TokenGroup::reference), of(TokenGroup::reference) + sequence.references}};
   }
 
@@ -204,7 +205,7 @@ class TokenTrace {
     x_inputs = Backbone::template Inputs<T>::place(x_backend, arena, x_config, x_tokens);
     x_activations = Backbone::template Activations<T>::take(arena, x_config, x_tokens, true);
     ParameterCursor<const T> next(x_layout, x_weights.data());
-    x_bound = Backbone::template Parameters<const T>::bind(next, x_config, x_options.learned_reference);
+    x_bound = Backbone::template Parameters<const T>::bind(next, x_config, {.reference = x_options.learned_reference});
   }
 
   B x_backend;

@@ -53,6 +53,13 @@ struct TermList {
     ((last = Ts::reads.student.points ? std::is_same_v<Term, Ts> : last), ...);
     return last;
   }();
+  /// The same of masked patches.
+  template <class Term>
+  static constexpr bool last_of_masked = [] {
+    bool last = false;
+    ((last = Ts::reads.student.masked ? std::is_same_v<Term, Ts> : last), ...);
+    return last;
+  }();
 };
 
 /// Whether no two terms go by one name.

@@ -45,12 +45,15 @@ struct LevelOptions {
   }
 };
 
-/// Heads, centre and cross-entropy of one level (`ImageLevel` or `PointLevel`), with all their buffers.
+/// Heads, centre and cross-entropy of one level (`ImageLevel`, `PointLevel` or `MaskedLevel`), with all their buffers.
 ///
 /// In a step: `teacher` for the teacher's features, then `student` for those of each part of the student's pass,
 /// forward and backward; over all forward passes of an update the centre's mean is gathered, and `update_centre` moves
 /// the centre once. What a part is compared with, how much its terms weigh and what the centre is the mean of are the
 /// whole level's: the parts' losses, gradients and centre sums add up to those of one part with all features.
+///
+/// Where masked patches are compared, their number changes from pass to pass, and `set` says which they are. Buffers are
+/// made for as many as there may be, rows beyond them have no target, and each row has a weight.
 template <class Term, Backend B>
 class PrototypeRun : public TermRun<B> {
  public:
@@ -58,6 +61,8 @@ class PrototypeRun : public TermRun<B> {
   /// Whether the teacher's rows are assigned to prototypes by Sinkhorn-Knopp, which is a centre of each pass's own.
   static constexpr bool assigns = requires { Term::sinkhorn_rounds; };
   static constexpr bool teacher_reads_numbers = assigns;
+  /// Whether the rows that are compared change from pass to pass.
+  static constexpr bool masked = Term::reads.student.masked;
 
   PrototypeRun(const TermSetting& setting, const LevelOptions& options)
       : x_options(options),
@@ -65,30 +70,42 @@ class PrototypeRun : public TermRun<B> {
         x_head(setting.head),
         x_width(setting.width),
         x_share(setting.share) {
-    std::vector<Index> features;
-    Index all = 0;
-    for (const PartViews& part : setting.parts) {
-      features.push_back(Term::student_rows(setting, part.views));
-      all += features.back();
-    }
-    if (x_head.batch_norm) add_uncompared_rows(x_pairs, all);
     x_host_centre.reserve(static_cast<std::size_t>(x_head.prototypes));
-    for (PairsPart& own : split_pairs(x_pairs, features)) {
-      x_Part part;
-      const auto read = static_cast<Index>(own.teacher_rows.size());
-      part.teacher_count = read > 0 || own.targets.empty() ? read : x_pairs.teacher_rows;
-      part.host_row_loss.resize(own.targets.size());
-      part.host_row_entropy.resize(static_cast<std::size_t>(part.teacher_count));
-      part.pairs = std::move(own);
-      x_parts.push_back(std::move(part));
+    x_centre_count = static_cast<Index>(x_pairs.centre_rows.size());
+    if constexpr (masked) {
+      x_make_masked(setting);
+    } else {
+      std::vector<Index> features;
+      Index all = 0;
+      for (const PartViews& part : setting.parts) {
+        features.push_back(Term::student_rows(setting, part.views));
+        all += features.back();
+      }
+      if (x_head.batch_norm) add_uncompared_rows(x_pairs, all);
+      for (PairsPart& own : split_pairs(x_pairs, features)) {
+        x_Part part;
+        const auto read = static_cast<Index>(own.teacher_rows.size());
+        part.teacher_count = read > 0 || own.targets.empty() ? read : x_pairs.teacher_rows;
+        part.host_row_loss.resize(own.targets.size());
+        part.host_row_entropy.resize(static_cast<std::size_t>(part.teacher_count));
+        part.pairs = std::move(own);
+        x_parts.push_back(std::move(part));
+      }
     }
   }
 
   /// Buffers that live from step to step, and the teacher's unit vectors, from which its targets come.
   void place_lasting(const B& backend, Arena& arena) {
+    if constexpr (masked) x_all_rows = place_copy(backend, arena, x_pairs.centre_rows);
     for (x_Part& part : x_parts) {
       part.student_rows = place_copy(backend, arena, part.pairs.student_rows);
-      part.targets = place_copy(backend, arena, part.pairs.targets);
+      if constexpr (masked) {
+        part.set_targets = arena.vector<TargetRows>(part.compared());
+        part.targets = part.set_targets;
+        part.weights = arena.vector<T>(part.compared());
+      } else {
+        part.targets = place_copy(backend, arena, part.pairs.targets);
+      }
       part.centre_rows = place_copy(backend, arena, part.pairs.centre_rows);
       part.teacher_rows = place_copy(backend, arena, part.pairs.teacher_rows);
       part.row_loss = arena.vector<T>(part.compared());
@@ -120,7 +137,7 @@ class PrototypeRun : public TermRun<B> {
     part.teacher_unit = part.pairs.teacher_rows.empty() ? x_teacher_unit
                                                         : arena.matrix<T>(part.teacher_count, x_head.bottleneck);
     part.workspace = arena.vector<std::byte>(static_cast<Index>(prototype_loss_workspace(
-        backend, part.pairs.targets, part.teacher_count, x_head.prototypes, x_head.bottleneck)));
+        backend, masked ? x_pairs.targets : part.pairs.targets, part.teacher_count, x_head.prototypes, x_head.bottleneck)));
   }
 
   /// Whether a part has features that are compared with the teacher's.
@@ -130,14 +147,44 @@ class PrototypeRun : public TermRun<B> {
 
   void begin(const B& backend) { backend.fill(x_centre_sum, T{0}); }
 
+  /// The patches that are masked in the pass that comes. Of the centre's mean a part adds its own patches' share; where
+  /// it is that of all patches, the first part adds it.
+  void set(const B& backend, std::size_t number, const MaskedRows& rows)
+    requires masked
+  {
+    if (!reads_part(number)) return;
+    x_Part& part = x_parts[number];
+    constexpr bool all_patches = Term::reads.teacher.map;
+    const auto count = static_cast<Index>(rows.patches.size());
+    const Index offset = all_patches ? part.first_view * (x_pairs.teacher_rows / 2) : rows.first;
+    for (std::size_t i = 0; i < part.pairs.targets.size(); ++i) {
+      const bool there = i < rows.patches.size();
+      const Index row = offset + (there && all_patches ? rows.patches[i] : static_cast<Index>(i));
+      part.pairs.targets[i] = {there ? static_cast<std::int32_t>(row) : -1, -1};
+      part.host_weights[i] = there ? static_cast<T>(1.0 / static_cast<double>(rows.each[i])) : T{0};
+    }
+    backend.upload(part.set_targets.data(), std::span<const TargetRows>(part.pairs.targets));
+    backend.upload(part.weights.data(), std::span<const T>(part.host_weights));
+    x_teacher_count = all_patches ? x_pairs.teacher_rows : rows.all;
+    x_centre_count = x_teacher_count;
+    const bool first = part.first_view == 0;
+    part.centre_rows = all_patches ? RowIndex(x_all_rows.data(), first ? x_teacher_count : 0)
+                                   : RowIndex(x_all_rows.data() + rows.first, count);
+  }
+
   /// Teacher features (rows as in LevelPairs) -> unit vectors.
   void teacher(const B& backend, const TeacherPass<Term, T>& in) {
-    backend.copy_rows(x_teacher.x, {}, Term::of(in.features), {});
+    backend.copy_rows(x_teacher.x, {}, Term::of_teacher(in.features), {});
     const HeadParameters<const T>& p = in.parameters.head;
     head_forward(backend, x_teacher, p);
     if constexpr (assigns) {
-      prototype_logits(backend, x_scores, x_normalised, PrototypeRows<T>{x_teacher_unit, p.prototypes, p.prototype_norm});
-      sinkhorn_centre(backend, x_centre, x_row_sums, x_scores, in.numbers.teacher_temperature, Term::sinkhorn_rounds);
+      const Index rows = masked ? x_teacher_count : x_pairs.teacher_rows;
+      if (rows == 0) return;
+      const MatrixView<T> scores = x_scores.rows(0, rows);
+      prototype_logits(backend, scores, x_normalised,
+                       PrototypeRows<T>{x_teacher_unit.rows(0, rows), p.prototypes, p.prototype_norm});
+      sinkhorn_centre(backend, x_centre, VectorView<T>(x_row_sums.data(), rows), scores, in.numbers.teacher_temperature,
+                      Term::sinkhorn_rounds);
     }
   }
 
@@ -159,7 +206,10 @@ class PrototypeRun : public TermRun<B> {
     }
     if (!part.teacher_rows.empty()) backend.copy_rows(part.teacher_unit, {}, x_teacher_unit, part.teacher_rows);
     // No rows would be all of them: a part without any has no share.
-    const double averaged = part.centre_rows.empty() ? 0 : x_share / static_cast<double>(x_pairs.centre_rows.size());
+    const double averaged = part.centre_rows.empty() ? 0 : x_share / static_cast<double>(x_centre_count);
+    if constexpr (masked && !assigns) {  // a pass without masks has no say in the mean, and leaves the centre where it is
+      if (x_centre_count == 0 && part.first_view == 0) backend.add_scaled(x_centre_sum, x_centre, x_share);
+    }
     const VectorView<T> d_norm = x_head.learned_norm ? d_p.prototype_norm : VectorView<T>{};
     prototype_loss(backend,
                    PrototypeLossResult<T>{.loss = part.row_loss,
@@ -170,7 +220,7 @@ class PrototypeRun : public TermRun<B> {
                                           .centre_sum = x_centre_sum},
                    PrototypeRows<T>{part.head.unit.rows(0, compared), p.prototypes, p.prototype_norm},
                    PrototypeRows<T>{part.teacher_unit, teacher.prototypes, teacher.prototype_norm},
-                   PrototypeTargets<T>{x_centre, part.targets, part.centre_rows},
+                   PrototypeTargets<T>{x_centre, part.targets, part.centre_rows, part.weights},
                    PrototypeLossNumbers{.teacher_temperature = in.numbers.teacher_temperature,
                                         .student_temperature = x_options.student_temperature,
                                         .scale = in.weight * x_share * x_pairs.scale,
@@ -191,9 +241,10 @@ class PrototypeRun : public TermRun<B> {
       backend.download(std::span<T>(part.host_row_loss), static_cast<const T*>(part.row_loss.data()));
       backend.download(std::span<T>(part.host_row_entropy), static_cast<const T*>(part.row_entropy.data()));
       for (std::size_t i = 0; i < part.host_row_loss.size(); ++i) {
-        loss += static_cast<double>(part.host_row_loss[i]);
+        const double weight = masked ? static_cast<double>(part.host_weights[i]) : 1.0;
+        loss += weight * static_cast<double>(part.host_row_loss[i]);
         for (const std::int32_t target : part.pairs.targets[i]) {
-          if (target >= 0) entropy += static_cast<double>(part.host_row_entropy[static_cast<std::size_t>(target)]);
+          if (target >= 0) entropy += weight * static_cast<double>(part.host_row_entropy[static_cast<std::size_t>(target)]);
         }
       }
     }
@@ -230,6 +281,7 @@ class PrototypeRun : public TermRun<B> {
   /// What belongs to one part of the student's pass.
   struct x_Part {
     PairsPart pairs;
+    Index first_view = 0;
     Index teacher_count = 0;  // rows of the teacher that it reads
     RowIndex student_rows;
     VectorView<const TargetRows> targets;
@@ -239,6 +291,9 @@ class PrototypeRun : public TermRun<B> {
     VectorView<T> row_entropy;
     std::vector<T> host_row_loss;
     std::vector<T> host_row_entropy;
+    VectorView<TargetRows> set_targets;  // masked patches only: `targets`
+    VectorView<T> weights;               // masked patches only
+    std::vector<T> host_weights;
     HeadActivations<T> head;
     HeadGradients<T> gradients;
     MatrixView<T> teacher_unit;  // (rows that it reads,256)
@@ -248,11 +303,31 @@ class PrototypeRun : public TermRun<B> {
     [[nodiscard]] Index compared() const { return static_cast<Index>(pairs.targets.size()); }
   };
 
+  /// Parts with global views, each with room for all patches that may be masked.
+  void x_make_masked(const TermSetting& setting) {
+    if (x_head.batch_norm) {
+      throw OptionError("head.batch_norm", "true", "false for masked patches, whose number is another one in each pass");
+    }
+    for (const PartViews& views : setting.parts) {
+      x_Part& part = x_parts.emplace_back();
+      part.first_view = views.first;
+      if (views.first >= 2) continue;
+      part.pairs = {x_pairs.student_rows, std::vector<TargetRows>(x_pairs.targets.size(), {-1, -1}), {}, {}};
+      part.teacher_count = x_pairs.teacher_rows;
+      part.host_row_loss.resize(x_pairs.targets.size());
+      part.host_row_entropy.resize(static_cast<std::size_t>(part.teacher_count));
+      part.host_weights.resize(x_pairs.targets.size());
+    }
+  }
+
   LevelOptions x_options;
   LevelPairs x_pairs;
   HeadConfig x_head;
   Index x_width = 0;
   double x_share = 1;
+  Index x_centre_count = 0;   // rows of a pass that the centre is the mean of
+  Index x_teacher_count = 0;  // masked patches only: rows of a pass that are there
+  RowIndex x_all_rows;        // masked patches only
   std::vector<x_Part> x_parts;
   VectorView<T> x_centre;
   VectorView<T> x_centre_sum;
@@ -264,7 +339,7 @@ class PrototypeRun : public TermRun<B> {
   std::vector<T> x_host_centre;
 };
 
-/// What both levels have in common: the recipe's head, named anew for each, and an EMA teacher.
+/// What all levels have in common: the recipe's head, named anew for each, and an EMA teacher.
 template <class Term>
 struct PrototypeLevel {
   static constexpr Whole whole = Whole::row;
@@ -281,6 +356,11 @@ struct PrototypeLevel {
   template <class T>
   static HeadParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head) {
     return HeadParameters<T>::bind(next, head);
+  }
+  /// The rows of the teacher that go through its head.
+  template <class X>
+  static auto of_teacher(const X& features) {
+    return Term::of(features);
   }
 };
 
@@ -336,6 +416,66 @@ struct PointLevel : PrototypeLevel<PointLevel> {
     return features.points;
   }
   static constexpr bool of_kind(FeatureKinds kinds) { return kinds.points; }
+};
+
+/// The patches of the global views that the student does not see, compared with what the teacher makes of them, through a
+/// head named `patch_head`.
+///
+///   loss = mean over the 2B global views of (1 / max(masked of the view, 1)) sum over its masked patches of
+///          cross-entropy(teacher's patch, student's patch)
+///
+/// Views without masks count as 0. Patches are masked by the view generator (`Masked`). `LevelOptions::all_views` has no
+/// say. Memory: buffers for as many patches as may be masked. Source: iBOT, equation 2, as DINOv2 weighs it
+/// (loss/ibot_patch_loss.py). Tests: tests/train/masked.cpp, fixture `ibot_patch`.
+template <class Term>
+struct MaskedPatchLevel : PrototypeLevel<Term> {
+  static constexpr std::string_view head_name = "patch_head.";
+  static constexpr std::string_view centre_name = "patch_center";
+  static constexpr Reads reads{{.masked = true}, {.masked = true}};
+
+  static LevelPairs pairs(const TermSetting& s, const LevelOptions& /*options*/) {
+    LevelPairs out;
+    out.teacher_rows = Term::reads.teacher.map ? 2 * s.batch * s.grids[0].size() : s.masked;
+    for (Index i = 0; i < s.masked; ++i) {
+      out.student_rows.push_back(static_cast<std::int32_t>(i));
+      out.targets.push_back({static_cast<std::int32_t>(i), -1});
+    }
+    for (Index i = 0; i < out.teacher_rows; ++i) out.centre_rows.push_back(static_cast<std::int32_t>(i));
+    out.scale = 1.0 / static_cast<double>(2 * s.batch);
+    return out;
+  }
+  template <class X>
+  static auto of(const X& features) {
+    return features.masked;
+  }
+  static constexpr bool of_kind(FeatureKinds kinds) { return kinds.masked; }
+};
+
+/// With a moving centre, the mean of the masked patches, which is `patch_center` in checkpoints. Source: DINOv2 with
+/// centring.
+struct MaskedLevel : MaskedPatchLevel<MaskedLevel> {
+  static constexpr std::string_view name = "masked";
+};
+
+/// With the centre that iBOT has: the mean of all patches of the global views. The teacher's head sees all of them.
+struct IbotLevel : MaskedPatchLevel<IbotLevel> {
+  static constexpr std::string_view name = "masked-ibot";
+  static constexpr Reads reads{{.masked = true}, {.map = true}};
+
+  template <class X>
+  static auto of_teacher(const X& features) {
+    return features.map;
+  }
+};
+
+/// DINOv2's: the teacher's masked patches of a pass are assigned to the prototypes so that all get the same share.
+template <Index Rounds = 3>
+struct SinkhornMaskedLevel : MaskedPatchLevel<SinkhornMaskedLevel<Rounds>> {
+  static_assert(Rounds >= 1, "SinkhornMaskedLevel: at least one round");
+  static constexpr std::string_view name = "masked-sinkhorn";
+  static constexpr Index sinkhorn_rounds = Rounds;
+
+  static std::string words() { return join(Rounds, " rounds"); }
 };
 
 }  // namespace dssl

@@ -24,13 +24,14 @@ struct FeatureKinds {
   bool class_level = false;  ///< one row a sequence: the class token
   bool points = false;       ///< a row a point: reference tokens, or reads of the map
   bool map = false;          ///< a row a patch
+  bool masked = false;       ///< a row a patch of the global views that is masked in this step's student
 
-  [[nodiscard]] constexpr bool any() const { return class_level || points || map; }
+  [[nodiscard]] constexpr bool any() const { return class_level || points || map || masked; }
   [[nodiscard]] constexpr bool operator==(const FeatureKinds&) const = default;
 };
 
 [[nodiscard]] constexpr FeatureKinds operator|(FeatureKinds a, FeatureKinds b) {
-  return {a.class_level || b.class_level, a.points || b.points, a.map || b.map};
+  return {a.class_level || b.class_level, a.points || b.points, a.map || b.map, a.masked || b.masked};
 }
 
 /// What a term reads of each network's pass.
@@ -72,7 +73,9 @@ struct PartViews {
 /// What a term is made for: the same for every step.
 ///
 /// Rows of features: of class level (view, image); of points, the student's (view, image, partner, point) with the two
-/// global views as partners, the teacher's with all V views; of the map (view, image, patch).
+/// global views as partners, the teacher's with all V views; of the map (view, image, patch), where the loss reads masked
+/// patches and no map of the student those of the global views; masked patches in the same order, and as many rows as may be
+/// masked, of which those behind the last one are 0.
 struct TermSetting {
   Index batch = 0;                 ///< B images a pass
   Index views = 0;                 ///< V views of each, the first two of them global
@@ -83,18 +86,27 @@ struct TermSetting {
   Index width = 0;                 ///< D of the backbone's features
   double share = 1;                ///< part of an update that a pass is: 1 / accumulate
   std::uint64_t seed = 0;          ///< of the run
+  Index masked = 0;                ///< patches that may be masked in a pass
+};
+
+/// The patches that are masked in a pass, of the global views that a part of the student's pass has, in their order.
+struct MaskedRows {
+  std::vector<std::int32_t> patches{};  ///< their numbers among the map's rows of the part
+  std::vector<std::int32_t> each{};     ///< how many are masked of the view of an image that each lies in
+  Index first = 0;                      ///< number of the first of them among those of the whole pass, as the teacher's rows
+  Index all = 0;                        ///< those of the whole pass
 };
 
 /// Rows of each kind of feature that a term reads; the others are empty.
 template <class T>
 struct Features {
-  MatrixView<T> class_level{}, points{}, map{};
+  MatrixView<T> class_level{}, points{}, map{}, masked{};
 };
 
 /// Where a term's gradients go. Rows that no earlier term reads hold zeros; `adds` says which do not.
 template <class T>
 struct FeatureGradients {
-  MatrixView<T> class_level{}, points{}, map{};
+  MatrixView<T> class_level{}, points{}, map{}, masked{};
   FeatureKinds adds{};
 };
 
@@ -200,7 +212,7 @@ struct StudentPass {
 /// A term's run that keeps nothing and has nothing to do between passes; what one does, it says anew.
 ///
 /// Life: `place_lasting`, `place_teacher`, `place_student` for each part, more than once, in arenas that measure and in one
-/// that is live; then in every update `begin`, for each pass `teacher` and `student` for each part, `add_to`, and last
+/// that is live; then in every update `begin`, for each pass `set` for each part, `teacher`, and `student` for each part, `add_to`, and last
 /// `update`, the only place where what lasts may move.
 template <Backend B>
 struct TermRun {
@@ -214,6 +226,8 @@ struct TermRun {
   void place_teacher(const B& /*backend*/, Arena& /*arena*/) {}
   /// Whether a part of the student's pass has anything that the term reads.
   [[nodiscard]] bool reads_part(std::size_t /*part*/) const { return true; }
+  /// Before each pass, where the term reads masked patches: which these are.
+  void set(const B& /*backend*/, std::size_t /*part*/, const MaskedRows& /*rows*/) {}
   /// Forgets what passes have gathered for an update.
   void begin(const B& /*backend*/) {}
   /// After a pass's losses are known: state moves.

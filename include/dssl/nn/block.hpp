@@ -368,9 +368,11 @@ void block_backward(const B& backend, const BlockGradients<T>& g, const BlockPar
     backend.linear_backward_input(d_attended, attention.d_branch, p.proj_weight);
   }
   if (last) {
-    // Rows that nobody read have no gradient: zero on the residual path, not looked at by attention.
+    // Rows that nobody read have no gradient: zero on the residual path, not looked at by attention, or zero where others
+    // of their group are read.
     backend.fill(VectorView<T>(g.d_x.data(), g.d_x.size()), T{0});
     backend.copy_rows(g.d_x, layout.read_rows, d_tail, {});
+    if (layout.reads_in_part) backend.fill(VectorView<T>(g.d_branch.data(), g.d_branch.size()), T{0});
     if (rows.read_count > 0) backend.copy_rows(g.d_branch, rows.read_rows, d_attended, {});
   }
   const MatrixView<T> d_normal1 = a.normal1.rows(0, rows.attention_count);

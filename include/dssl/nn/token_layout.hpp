@@ -16,11 +16,23 @@
 
 namespace dssl {
 
+/// Register tokens of a backbone of those sizes: none where the sizes do not know of them.
+template <class Config>
+[[nodiscard]] constexpr Index registers_of(const Config& config) {
+  if constexpr (requires { config.registers; }) {
+    return config.registers;
+  } else {
+    return 0;
+  }
+}
+
 /// Some views of one size: `count` images, each with the same number of reference tokens.
 struct ViewGroup {
   Index count = 0;
-  GridSize grid;         ///< patches a view
-  Index references = 0;  ///< reference tokens a view
+  GridSize grid;            ///< patches a view
+  Index references = 0;     ///< reference tokens a view
+  Index registers = 0;      ///< register tokens a view
+  bool patches_read = true; ///< whether its patches are among those that somebody reads
 
   [[nodiscard]] constexpr bool operator==(const ViewGroup&) const = default;
 };
@@ -29,7 +41,7 @@ struct ViewGroup {
 /// somebody reads. Host side; the same for every step, so it is made once.
 ///
 /// Output rows (what the backbone returns) come in the order: class rows of all sequences, reference rows,
-/// patch rows; each only where `reads` has the group.
+/// patch rows (of the groups whose patches are read); each only where `reads` has the group.
 class TokenLayout {
  public:
   TokenLayout() = default;
@@ -38,10 +50,18 @@ class TokenLayout {
     for (std::size_t g = 0; g < x_groups.size(); ++g) {
       const ViewGroup& group = x_groups[g];
       for (Index i = 0; i < group.count; ++i) {
-        const Sequence s{.first = x_rows, .patches = group.grid.size(), .references = group.references};
+        const Sequence s{.first = x_rows,
+                         .patches = group.registers + group.grid.size(),
+                         .references = group.references};
+        const Index first_patch = s.first + 1 + group.registers;
         const auto number = static_cast<std::int32_t>(x_sequences.size());
-        for (Index t = 0; t < s.patches; ++t) {
-          x_patch_rows.push_back(static_cast<std::int32_t>(s.first + 1 + t));
+        for (Index r = 0; r < group.registers; ++r) {
+          x_register_rows.push_back(static_cast<std::int32_t>(s.first + 1 + r));
+          x_register_numbers.push_back(static_cast<std::int32_t>(r));
+        }
+        for (Index t = 0; t < group.grid.size(); ++t) {
+          x_patch_rows.push_back(static_cast<std::int32_t>(first_patch + t));
+          if (group.patches_read) x_read_patch_rows.push_back(x_patch_rows.back());
           x_patch_cells.push_back(static_cast<std::int32_t>(x_cells + t));
         }
         for (Index r = 0; r < s.references; ++r) {
@@ -64,7 +84,7 @@ class TokenLayout {
     };
     if (reads.class_token) read(x_class_rows);
     if (reads.reference) read(x_reference_rows);
-    if (reads.patch) read(x_patch_rows);
+    if (reads.patch) read(x_read_patch_rows);
   }
 
   [[nodiscard]] const std::vector<ViewGroup>& groups() const { return x_groups; }
@@ -78,6 +98,8 @@ class TokenLayout {
   /// Cells of the position grids of all groups together: each group has one grid.
   [[nodiscard]] Index cells() const { return x_cells; }
   [[nodiscard]] Index patch_count() const { return static_cast<Index>(x_patch_rows.size()); }
+  /// Patches of the groups whose patches are read.
+  [[nodiscard]] Index read_patch_count() const { return static_cast<Index>(x_read_patch_rows.size()); }
   [[nodiscard]] Index reference_count() const { return static_cast<Index>(x_reference_rows.size()); }
   [[nodiscard]] Index read_count() const { return static_cast<Index>(x_read_rows.size()); }
 
@@ -93,6 +115,9 @@ class TokenLayout {
   [[nodiscard]] std::span<const std::int32_t> class_rows() const { return x_class_rows; }
   [[nodiscard]] std::span<const std::int32_t> patch_rows() const { return x_patch_rows; }
   [[nodiscard]] std::span<const std::int32_t> patch_cells() const { return x_patch_cells; }
+  [[nodiscard]] std::span<const std::int32_t> register_rows() const { return x_register_rows; }
+  /// Of each of these rows, which register of its sequence it is.
+  [[nodiscard]] std::span<const std::int32_t> register_numbers() const { return x_register_numbers; }
   [[nodiscard]] std::span<const std::int32_t> reference_rows() const { return x_reference_rows; }
   [[nodiscard]] std::span<const std::int32_t> read_rows() const { return x_read_rows; }
   [[nodiscard]] std::span<const std::int32_t> sequence_of_row() const { return x_sequence_of_row; }
@@ -105,7 +130,10 @@ class TokenLayout {
   std::vector<std::size_t> x_group_of_sequence;
   std::vector<std::int32_t> x_class_rows;
   std::vector<std::int32_t> x_patch_rows;
+  std::vector<std::int32_t> x_read_patch_rows;
   std::vector<std::int32_t> x_patch_cells;
+  std::vector<std::int32_t> x_register_rows;
+  std::vector<std::int32_t> x_register_numbers;
   std::vector<std::int32_t> x_reference_rows;
   std::vector<std::int32_t> x_read_rows;
   std::vector<std::int32_t> x_sequence_of_row;
@@ -121,10 +149,13 @@ struct DeviceTokenLayout {
   RowIndex class_rows;
   RowIndex patch_rows;
   RowIndex patch_cells;
+  RowIndex register_rows;
+  RowIndex register_numbers;
   RowIndex reference_rows;
   RowIndex read_rows;
   RowIndex sequence_of_row;
   RowIndex sequence_of_read_row;
+  bool reads_in_part = false;  ///< of some groups only some rows are read
 
   /// Takes the memory from `arena` and, if that is live, uploads.
   template <Backend B>
@@ -136,10 +167,13 @@ struct DeviceTokenLayout {
     out.class_rows = place_copy(backend, arena, layout.class_rows());
     out.patch_rows = place_copy(backend, arena, layout.patch_rows());
     out.patch_cells = place_copy(backend, arena, layout.patch_cells());
+    out.register_rows = place_copy(backend, arena, layout.register_rows());
+    out.register_numbers = place_copy(backend, arena, layout.register_numbers());
     out.reference_rows = place_copy(backend, arena, layout.reference_rows());
     out.read_rows = place_copy(backend, arena, layout.read_rows());
     out.sequence_of_row = place_copy(backend, arena, layout.sequence_of_row());
     out.sequence_of_read_row = place_copy(backend, arena, layout.sequence_of_read_row());
+    out.reads_in_part = layout.reads().patch && layout.read_patch_count() < layout.patch_count();
     return out;
   }
 };

@@ -105,12 +105,12 @@ class TunedNetwork {
     };
     check_extent("height", options.height);
     check_extent("width", options.width);
-    Backbone::add_parameters(x_layout, x_config, false, "");
+    Backbone::add_parameters(x_layout, x_config, LearnedTokens{}, "");
     x_backbone_size = x_layout.total();
     x_layout.add("head.weight", {options.classes, x_config.width},
                  {.initial = InitialValues::truncated_normal});
     x_layout.add("head.bias", {options.classes}, {});
-    x_tokens = TokenLayout({{.count = options.batch, .grid = grid(), .references = 0}}, reads);
+    x_tokens = TokenLayout({{.count = options.batch, .grid = grid(), .registers = registers_of(x_config)}}, reads);
     Arena measure;
     x_place(measure);
     x_plan = measure.plan();
@@ -256,9 +256,9 @@ class TunedNetwork {
                                                               x_tokens.read_count());
     arena.name_part("activations and their gradients");
     ParameterCursor<const T> weights(x_layout, x_parameters.data());
-    x_bound = Backbone::template Parameters<const T>::bind(weights, x_config, false);
+    x_bound = Backbone::template Parameters<const T>::bind(weights, x_config, LearnedTokens{});
     ParameterCursor<T> slopes(x_layout, x_gradients.data());
-    x_gradient_bound = Backbone::template Parameters<T>::bind(slopes, x_config, false);
+    x_gradient_bound = Backbone::template Parameters<T>::bind(slopes, x_config, LearnedTokens{});
   }
 
   B x_backend;

@@ -74,7 +74,7 @@ template <class Recipe>
                                     : Tokens::point_features == PointFeatures::reference_tokens ? "reference tokens"
                                                                                                 : "sampled patches";
   return join("backbone: image ", b.image, ", patch ", b.patch, ", width ", b.width, ", depth ", b.depth, ", heads ",
-              b.heads, ", MLP ratio ", b.mlp_ratio, ", channels ", b.channels, "; tokens: ", features, ", relation ",
+              b.heads, ", MLP ratio ", b.mlp_ratio, ", channels ", b.channels, registers_of(b) > 0 ? join(", registers ", registers_of(b)) : "", "; tokens: ", features, ", relation ",
               relation, ", learned ", Tokens::reference.learned, ", detached ", Tokens::reference.detached,
               "; points: ", detail::policy_name<typename Recipe::Points>(), " ", points,
               "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: ",

@@ -41,6 +41,11 @@ template <class Recipe>
 using NetworkKindOf = NetworkKind<typename detail::FamilyOf<typename Recipe::Backbone>::type, typename Recipe::Tokens,
                                   typename Recipe::Loss>;
 
+/// Learned vectors that a network of a kind has: a scheme's reference token, and the mask token where a term of the loss
+/// reads masked patches.
+template <class Kind>
+inline constexpr LearnedTokens learned_tokens{.reference = Kind::Tokens::reference.learned, .mask = Kind::Loss::reads.masked};
+
 /// Sizes of a network.
 template <class BackboneConfig>
 struct NetworkConfig {
@@ -110,7 +115,7 @@ struct ParametersOfTerms<TypeList<Terms...>, T> {
 template <class Kind>
 [[nodiscard]] constexpr ParameterLayout network_layout(const NetworkConfig<typename Kind::Backbone::Config>& config) {
   ParameterLayout layout;
-  Kind::Backbone::add_parameters(layout, config.backbone, Kind::Tokens::reference.learned, "backbone.");
+  Kind::Backbone::add_parameters(layout, config.backbone, learned_tokens<Kind>, "backbone.");
   detail::ParametersOfTerms<typename Kind::Loss::Terms, float>::add(layout, config.head, config.backbone.width);
   return layout;
 }
@@ -132,8 +137,7 @@ struct NetworkParameters {
   static NetworkParameters bind(const ParameterLayout& layout, T* base, const NetworkConfig<typename Kind::Backbone::Config>& config) {
     ParameterCursor<T> next(layout, base);
     NetworkParameters p;
-    p.backbone = Kind::Backbone::template Parameters<T>::bind(next, config.backbone,
-                                                                Kind::Tokens::reference.learned);
+    p.backbone = Kind::Backbone::template Parameters<T>::bind(next, config.backbone, learned_tokens<Kind>);
     p.terms = Terms::bind(next, config.head);
     return p;
   }

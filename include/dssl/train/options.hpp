@@ -13,6 +13,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
+#include <dssl/views/masks.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 
 namespace dssl {
@@ -45,6 +46,7 @@ struct BasicTrainerOptions {
   TeacherOptions teacher{};
   LossNumbers loss{};
   MultiCropOptions views{};
+  MaskOptions masks{};               ///< where the recipe's views are masked; part of its words, not of the options below
   ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md)
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
   int loader_threads = 0;         ///< workers that prepare views; 0: all
@@ -60,7 +62,7 @@ struct BasicTrainerOptions {
   template <class Other>
   [[nodiscard]] BasicTrainerOptions<Other> with_loss(Other numbers) const {
     return {epochs,   batch,     accumulate,           seed,       channels,     prototypes, stochastic_depth,
-            recompute, stream_views, optimiser, teacher, std::move(numbers), views, views_on, prefetch,
+            recompute, stream_views, optimiser, teacher, std::move(numbers), views, masks, views_on, prefetch,
             loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience};
   }
 
@@ -100,6 +102,7 @@ void BasicTrainerOptions<LossNumbers>::validate() const {
   at_least("teacher.warmup_temperature_epochs", teacher.warmup_temperature_epochs, Index{0});
   loss.validate();
   dssl::validate(views, "views.");
+  masks.validate("masks.");
   at_least("prefetch", prefetch, Index{0});
   at_least("loader_threads", loader_threads, 0);
   share("max_unreadable", max_unreadable);

@@ -107,6 +107,8 @@ class SampleMaker {
   SampleMaker(const Views& views, const Points& points, Index image_channels, bool with_points)
       : x_views(views), x_points(points), x_channels(image_channels), x_with_points(with_points) {}
 
+  [[nodiscard]] const Views& views() const { return x_views; }
+
   /// Sizes of a batch of B such samples.
   [[nodiscard]] BatchShape shape(Index batch) const {
     BatchShape out{.batch = batch, .channels = x_channels, .points = x_with_points ? Index{x_points.count()} : 0, .views = {}};
@@ -193,6 +195,14 @@ class Workspaces {
   std::vector<std::unique_ptr<Workspace>> x_free;
 };
 
+/// Which patches of a batch are masked: a generator without its type.
+struct MaskDrawing {
+  Index most = 0;  ///< patches that may be masked in a batch
+  /// draw(masks (2,B,N), random); empty where nothing is masked.
+  std::function<void(std::vector<std::uint8_t>& masks, RandomStream& random)> draw{};
+  std::string words{};
+};
+
 /// How a run makes its samples: a recipe's views and points without their types, so that the run does not depend on them.
 struct SampleMaking {
   using Make = std::function<void(SampleViews& out, const AnyImageView& image, const RandomKey& key)>;
@@ -200,13 +210,25 @@ struct SampleMaking {
   BatchShape shape;  ///< of one forward pass
   Make make;
   Make make_packed;  ///< for a backend that renders the views; empty where none can
+  MaskDrawing masks{};
 
-  /// `Rendered`: whether the backend renders views.
+  /// `Rendered`: whether the backend renders views. `patch`: of the network, for views that are masked.
   template <bool Rendered, class Views, class Points>
-  static SampleMaking of(SampleMaker<Views, Points> maker, Index batch) {
+  static SampleMaking of(SampleMaker<Views, Points> maker, Index batch, Index patch) {
     const auto shared = std::make_shared<const SampleMaker<Views, Points>>(std::move(maker));
     const auto workspaces = std::make_shared<Workspaces<typename Views::Workspace>>();
     SampleMaking out{.shape = shared->shape(batch), .make = {}, .make_packed = {}};
+    if constexpr (MasksPatches<Views>) {
+      const GridSize grid{out.shape.views[0].height / patch, out.shape.views[0].width / patch};
+      const auto& masks = shared->views().masks();
+      out.masks = {.most = masks.most(2 * batch, grid),
+                   .draw = [masks, batch, grid](std::vector<std::uint8_t>& to, RandomStream& random) {
+                     to.resize(static_cast<std::size_t>(2 * batch * grid.size()));
+                     masks.draw(to, 2 * batch, grid, random);
+                   },
+                   .words = masks.words()};
+      out.shape.masked = out.masks.most;
+    }
     out.make = [shared, workspaces](SampleViews& sample, const AnyImageView& image, const RandomKey& key) {
       auto workspace = workspaces->take();
       shared->make(sample, image, key, *workspace);

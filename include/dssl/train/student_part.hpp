@@ -48,7 +48,7 @@ class StudentPart {
       : x_number(number),
         x_first(first),
         x_views(views),
-        x_pass(shape, first, views, 2 * shape.points, config.backbone.patch) {
+        x_pass(shape, first, views, 2 * shape.points, config.backbone.patch, registers_of(config.backbone)) {
     const auto each = static_cast<std::size_t>(2 * config.backbone.depth);
     if (views < shape.view_count()) x_keep_host.resize(each * x_pass.tokens().sequences().size());
   }
@@ -69,6 +69,7 @@ class StudentPart {
     const TokenLayout& tokens = x_pass.tokens();
     x_pass.place_passing(arena, backbone, true, recompute);
     x_d_out = arena.matrix<T>(tokens.read_count(), backbone.width);
+    if constexpr (Pass::masked) x_d_masked = arena.matrix<T>(x_pass.most_masked(), backbone.width);
     if constexpr (Pass::sampled) x_d_features = arena.matrix<T>(x_pass.taps().size(), backbone.width);
     // One head after the other is through with its backward pass before the backbone's begins.
     const std::size_t heads = arena.mark();
@@ -82,9 +83,15 @@ class StudentPart {
     arena.rewind(std::max(arena.mark(), heads_end));
   }
 
-  /// Takes the points of a step and the multipliers of all its sequences, (depth,2,V*B) or none.
-  void set(const B& backend, const ViewBatch& batch, std::span<const T> keep, const Config& config,
+  /// Takes the points and masks of a step and the multipliers of all its sequences, (depth,2,V*B) or none.
+  void set(const B& backend, const ViewBatch& batch, std::span<const T> keep, const Config& config, Runs& terms,
            std::vector<Taps<T>>& staging) {
+    if constexpr (Pass::masked) {
+      x_pass.set_masks(backend, batch.masks, false, x_masked_rows);
+      terms.each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
+        if constexpr (Term::reads.student.masked) run.set(backend, x_number, x_masked_rows);
+      });
+    }
     if constexpr (Loss::reads.points) {
       const auto each = static_cast<std::size_t>(batch.shape.batch * 2 * batch.shape.points);
       const std::span<const Point> points(batch.student_points);
@@ -107,6 +114,10 @@ class StudentPart {
         x_pass.sample(backend);
         backend.fill(VectorView<T>(x_d_features.data(), x_d_features.size()), T{0});
       }
+      if constexpr (Term::reads.student.masked && !Loss::template read_before<Term>.masked) {
+        x_pass.gather_masked(backend);
+        backend.fill(VectorView<T>(x_d_masked.data(), x_d_masked.size()), T{0});
+      }
       run.student(backend, StudentPass<Term, T>{.part = x_number,
                                                 .d_features = x_d_read<Term>(),
                                                 .d_parameters = networks.gradients.template of<Term>(),
@@ -118,6 +129,7 @@ class StudentPart {
       if constexpr (Pass::sampled && Loss::template last_of_points<Term>) {
         backend.sample_rows_backward(x_pass.patch_rows(x_d_out), x_d_features, x_pass.taps());
       }
+      if constexpr (Loss::template last_of_masked<Term>) x_pass.scatter_masked(backend, x_d_out, x_d_masked);
     });
     Backbone::template backward<Kind::Tokens::relation>(
         backend, networks.gradients.backbone, x_gradients, x_d_out, x_pass.activations(), x_pass.inputs(),
@@ -138,7 +150,9 @@ class StudentPart {
     if constexpr (reads.points && Pass::sampled) out.points = x_d_features;
     if constexpr (reads.points && !Pass::sampled) out.points = x_pass.reference_rows(x_d_out);
     if constexpr (reads.map) out.map = x_pass.patch_rows(x_d_out);
+    if constexpr (reads.masked) out.masked = x_d_masked;
     if constexpr (Pass::sampled) out.adds.map = out.adds.map || out.adds.points;
+    out.adds.map = out.adds.map || out.adds.masked;
     return out;
   }
 
@@ -161,7 +175,9 @@ class StudentPart {
   StochasticDepth<T> x_depth;
   MatrixView<T> x_d_out;       // (rows that are read,D)
   MatrixView<T> x_d_features;  // sampled patches only
+  MatrixView<T> x_d_masked;    // masked patches only
   Gradients x_gradients;
+  MaskedRows x_masked_rows;
   std::vector<T> x_keep_host;  // where there are other parts
 };
 

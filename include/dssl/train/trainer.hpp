@@ -50,6 +50,9 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
   using Views = typename Recipe::Views;
   using Points = typename Recipe::Points;
 
+  static_assert(!Recipe::Loss::reads.masked || MasksPatches<Views>,
+                "the loss reads masked patches, but the recipe's views mask none: with_views<Masked<MultiCrop<>>>");
+
   using Options = TrainerOptionsOf<Recipe>;
 
   /// Sizes of the network, of types that the recipe gives.
@@ -88,13 +91,20 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
                 SampleMaking::of<RendersViews<B>>(
                     SampleMaker<Views, Points>(make_views(checked), points, sizes.with(checked.channels, 0).backbone.channels,
                                                Recipe::Loss::reads.points),
-                    checked.batch),
+                    checked.batch, sizes.backbone.patch),
                 sizes.with(checked.channels, checked.prototypes)) {}
   Trainer(const Options& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
-      : x_Run(checked, backend, making, sizes, describe_recipe<Recipe>(sizes, making.shape.points)) {}
+      : x_Run(checked, backend, making, sizes, x_words(sizes, making)) {}
+
+  static std::string x_words(const Sizes& sizes, const SampleMaking& making) {
+    std::string out = describe_recipe<Recipe>(sizes, making.shape.points);
+    return making.masks.words.empty() ? out : join(out, "; masks: ", making.masks.words);
+  }
 
   static Views x_views_of(const Options& checked) {
-    if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
+    if constexpr (std::constructible_from<Views, const MultiCropOptions&, const MaskOptions&>) {
+      return Views(checked.views, checked.masks);
+    } else if constexpr (std::constructible_from<Views, const MultiCropOptions&>) {
       return Views(checked.views);
     } else {
       return Views{};

@@ -281,6 +281,15 @@ class TrainingRun {
 
   /// A batch, forward and backward. False when the loader was stopped before it had all its images.
   bool x_pass(StepReport& report, Loader& loader, [[maybe_unused]] x_Rendered& rendered, SkipCounter& skipped) {
+    // Keyed by the first image of the batch, which an epoch has once.
+    const auto draw_masks = [&] {
+      if (!x_making.masks.draw) return;
+      RandomStream random({.seed = x_options.seed,
+                           .epoch = static_cast<std::uint32_t>(report.epoch),
+                           .sample = static_cast<std::uint64_t>(x_batch.samples[0]),
+                           .purpose = Purpose::masks});
+      x_making.masks.draw(x_batch.masks, random);
+    };
     const auto put = [&](Index b, const SampleViews& sample) {
       skipped.count(sample.skipped);
       put_sample(x_batch, b, sample);
@@ -290,6 +299,7 @@ class TrainingRun {
         const std::span<const SampleViews> samples = rendered->render();
         if (samples.empty()) return false;
         for (std::size_t b = 0; b < samples.size(); ++b) put(static_cast<Index>(b), samples[b]);
+        draw_masks();
         x_step.start_pass(x_batch, report.teacher_temperature);
         rendered->take();  // the next batch, while the device works
         x_step.finish_pass(report);
@@ -301,6 +311,7 @@ class TrainingRun {
       if (!sample) return false;
       put(b, *sample);
     }
+    draw_masks();
     x_step.forward_backward(report, x_batch, report.teacher_temperature);
     return true;
   }
@@ -405,7 +416,7 @@ class TrainingRun {
 
   [[nodiscard]] BackboneWeights<T> x_backbone(VectorView<T> flat) const {
     BackboneWeights<T> out;
-    Kind::Backbone::add_parameters(out.layout, x_step.config().backbone, Kind::Tokens::reference.learned, "");
+    Kind::Backbone::add_parameters(out.layout, x_step.config().backbone, learned_tokens<Kind>, "");
     out.values.resize(static_cast<std::size_t>(out.layout.total()));
     // The backbone's parameters are the first of the network's, in the same order.
     x_step.backend().download(std::span<T>(out.values), static_cast<const T*>(flat.data()));

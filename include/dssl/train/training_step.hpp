@@ -163,10 +163,16 @@ class BasicTrainingStep {
     x_upload(batch, keep);
     if constexpr (Loss::teacher_pass) {
       const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
-      replay(x_backend, x_teacher_replay, key, [&] { x_run_teacher({teacher_temperature}); });
+      const auto run_teacher = [&] { x_run_teacher({teacher_temperature}); };
+      if constexpr (Loss::reads.masked) {
+        run_teacher();  // other rows are read in every step
+      } else {
+        replay(x_backend, x_teacher_replay, key, run_teacher);
+      }
     }
     const auto run_student = [&] { x_run_student(teacher_temperature); };
-    const bool repeats = keep.empty() && x_options.stochastic_depth == 0;  // else other rows take part in every step
+    // Else other rows take part in every step.
+    const bool repeats = keep.empty() && x_options.stochastic_depth == 0 && !Loss::reads.masked;
     if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
     run_student();
   }
@@ -251,12 +257,12 @@ class BasicTrainingStep {
     if (const auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
       throw OptionError("loss", join("with two parameters '", *twice, "'"), "terms whose heads have names of their own");
     }
-    x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::reads.points);
+    x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::reads.points, Loss::reads.masked);
   }
 
   void x_make_passes() {
     const BatchShape& shape = x_options.shape;
-    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch);
+    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, registers_of(x_config.backbone));
     const Index views = x_options.stream_views ? 1 : x_views();
     for (Index first = 0; first < x_views(); first += views) {
       x_parts.emplace_back(x_parts.size(), shape, first, views, x_config);
@@ -270,7 +276,8 @@ class BasicTrainingStep {
                     .head = x_config.head,
                     .width = x_config.backbone.width,
                     .share = 1.0 / static_cast<double>(x_options.accumulate),
-                    .seed = x_options.seed};
+                    .seed = x_options.seed,
+                    .masked = x_options.shape.masked};
     const Index patch = x_config.backbone.patch;
     for (const ViewSize& view : x_options.shape.views) out.grids.push_back({view.height / patch, view.width / patch});
     for (const x_Part& part : x_parts) out.parts.push_back(part.views());
@@ -283,7 +290,11 @@ class BasicTrainingStep {
     for (Index v = 0; v < x_views() && x_options.render_bytes == 0; ++v) {  // the source of an upload is not looked at
       x_backend.upload(view_input(v).data(), std::span<const T>(view_input(v).flat()));
     }
-    const ViewBatch batch = ViewBatch::of(x_options.shape, false);
+    ViewBatch batch = ViewBatch::of(x_options.shape, false);
+    if constexpr (Loss::reads.masked) {
+      batch.masks.resize(static_cast<std::size_t>(2 * x_batch() * x_setting().grids[0].size()));
+      std::fill_n(batch.masks.begin(), std::min(x_options.shape.masked, static_cast<Index>(batch.masks.size())), 1);
+    }
     std::vector<T> keep(x_keep_count(), T{1});
     for (std::size_t s = 0; s < keep.size(); s += static_cast<std::size_t>(x_batch())) keep[s] = T{0};
     x_upload(batch, keep);
@@ -356,9 +367,10 @@ class BasicTrainingStep {
     }
     if constexpr (Loss::teacher_pass) {
       x_teacher_pass.set_points(x_backend, batch.teacher_points, x_config.backbone, x_taps_host);
+      if constexpr (Loss::reads.masked) x_teacher_pass.set_masks(x_backend, batch.masks, true, x_masked_rows);
     }
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
-      if (x_terms->read_part(part)) x_parts[part].set(x_backend, batch, keep, x_config, x_taps_host);
+      if (x_terms->read_part(part)) x_parts[part].set(x_backend, batch, keep, x_config, *x_terms, x_taps_host);
     }
   }
 
@@ -387,9 +399,13 @@ class BasicTrainingStep {
   void x_run_teacher(const PassNumbers& numbers) {
     x_teacher_pass.forward(x_backend, x_networks.teacher.backbone, x_config.backbone, {});
     bool sampled = false;
+    [[maybe_unused]] bool gathered = false;
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
       if constexpr (Term::Teacher::pass) {
         if (Term::reads.teacher.points && !std::exchange(sampled, true)) x_teacher_pass.sample(x_backend);
+        if constexpr (Term::reads.teacher.masked) {
+          if (!std::exchange(gathered, true)) x_teacher_pass.gather_masked(x_backend);
+        }
         run.teacher(x_backend, TeacherPass<Term, T>{x_teacher_pass.features(Term::reads.teacher),
                                                     x_networks.teacher.template of<Term>(), numbers});
       }
@@ -421,6 +437,7 @@ class BasicTrainingStep {
 
   std::vector<T> x_keep_host, x_features_host, x_staging;
   std::vector<Taps<T>> x_taps_host;
+  MaskedRows x_masked_rows;
   std::vector<double> x_norms_host;
 };
 

@@ -15,18 +15,20 @@
 
 namespace dssl {
 
-/// Sizes of a batch: B images, V views of each (the first two are the global ones), K points a view pair.
+/// Sizes of a batch: B images, V views of each (the first two are the global ones), K points a view pair, and so many
+/// patches of the global views that may be masked in one batch.
 struct BatchShape {
   Index batch = 0;
   Index channels = 0;
   Index points = 0;
   std::vector<ViewSize> views{};
+  Index masked = 0;
 
   [[nodiscard]] Index view_count() const { return static_cast<Index>(views.size()); }
   [[nodiscard]] bool operator==(const BatchShape&) const = default;
 
   /// Throws `OptionError` where a network of so many channels and pixels a patch cannot be trained on such batches.
-  void validate(Index network_channels, Index patch, bool point_level) const {
+  void validate(Index network_channels, Index patch, bool point_level, bool masks = false) const {
     if (batch < 1) throw OptionError("batch", batch, "at least 1");
     if (view_count() < 2) throw OptionError("views", view_count(), "at least the two global views");
     if (!(views[0] == views[1])) throw OptionError("views", "of two sizes", "global views of one size");
@@ -34,6 +36,9 @@ struct BatchShape {
       throw OptionError("channels", channels, join(network_channels, ", the backbone's number"));
     }
     if (point_level && points < 1) throw OptionError("points", points, "at least 1 for a point loss");
+    if (masks && masked < 1) {
+      throw OptionError("views", "without masks", "a generator that masks patches, as Masked<...>, for a loss that reads them");
+    }
     double tokens = 0;  // of all student views: numbered by 32 bits
     for (const ViewSize& view : views) {
       tokens += static_cast<double>(batch) * (static_cast<double>(view.height / patch * (view.width / patch)) +
@@ -75,6 +80,7 @@ struct ViewBatch {
   std::vector<std::vector<float>> images;  ///< a view each: (B,C,h,w), normalised; none: they are in the step's inputs
   std::vector<Point> teacher_points;       ///< (2,B,V,K): points of teacher view q shared with student view v
   std::vector<Point> student_points;       ///< (V,B,2,K): the same points in student view v
+  std::vector<std::uint8_t> masks;         ///< (2,B,N): 1 where the student does not see a global view's patch; or none
   std::vector<std::int64_t> samples;       ///< (B) numbers of the images in the data set
   Index epoch = 0;
 

@@ -2,7 +2,9 @@
 // Tests: tests/train/training_parity.cpp, step_oracle.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <utility>
 #include <vector>
@@ -40,6 +42,8 @@ class ViewPass {
       Kind::Loss::reads.points && Tokens::point_features == PointFeatures::reference_tokens;
   static constexpr bool sampled =
       Kind::Loss::reads.points && Tokens::point_features == PointFeatures::sampled_patches;
+  /// Whether patches are masked, and read where they are.
+  static constexpr bool masked = Kind::Loss::reads.masked;
   /// Whether the backbone offers to keep only what enters its blocks.
   static constexpr bool recomputes = requires(Arena& arena, const TokenLayout& tokens) {
     Activations::take(arena, BackboneConfig{}, tokens, true, true);
@@ -48,20 +52,27 @@ class ViewPass {
   ViewPass() = default;
 
   /// Of `views` views from `first` on, each read at so many points.
-  ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch)
-      : x_first(first), x_points(points) {
+  /// `registers`: tokens of the backbone's own.
+  ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch, Index registers = 0)
+      : x_first(first), x_points(points), x_most_masked(masked ? shape.masked : 0) {
+    constexpr bool reads_map = sampled || Kind::Loss::reads.map;
     std::vector<ViewGroup> groups;
     for (Index v = first; v < first + views; ++v) {
       const ViewSize& size = shape.views[static_cast<std::size_t>(v)];
       const GridSize grid{size.height / patch, size.width / patch};
-      if (groups.empty() || !(groups.back().grid == grid)) {
-        groups.push_back({.count = 0, .grid = grid, .references = reference_tokens ? points : 0});
+      const bool patches_read = reads_map || (masked && v < 2);
+      if (groups.empty() || !(groups.back().grid == grid) || groups.back().patches_read != patches_read) {
+        groups.push_back({.count = 0,
+                          .grid = grid,
+                          .references = reference_tokens ? points : 0,
+                          .registers = registers,
+                          .patches_read = patches_read});
       }
       groups.back().count += shape.batch;
     }
     x_tokens = TokenLayout(std::move(groups), {.class_token = Kind::Loss::reads.class_level,
                                                .reference = reference_tokens,
-                                               .patch = sampled || Kind::Loss::reads.map});
+                                               .patch = reads_map || masked});
   }
 
   /// What lives from step to step. `views`: where all views of the batch lie.
@@ -75,7 +86,12 @@ class ViewPass {
       images.emplace_back(view.data(), group.count, view.extent(1), view.extent(2), view.extent(3));
       next += static_cast<std::size_t>(group.count / view.extent(0));
     }
-    x_inputs = Inputs::place(backend, arena, config, x_tokens, std::move(images));
+    if constexpr (masked) {
+      x_inputs = Inputs::place(backend, arena, config, x_tokens, std::move(images), x_most_masked);
+      x_masked_rows = arena.vector<std::int32_t>(x_most_masked);
+    } else {
+      x_inputs = Inputs::place(backend, arena, config, x_tokens, std::move(images));
+    }
     if constexpr (sampled) x_taps = arena.vector<Taps<T>>(x_tokens.sequence_count() * x_points);
   }
 
@@ -87,6 +103,7 @@ class ViewPass {
       x_activations = Activations::take(arena, config, x_tokens, saved);
     }
     if constexpr (sampled) x_sampled = arena.matrix<T>(x_taps.size(), config.width);
+    if constexpr (masked) x_masked = arena.matrix<T>(x_most_masked, config.width);
   }
 
   /// Takes the points of a step, those of each sequence after one another. `staging` has room for them.
@@ -101,10 +118,39 @@ class ViewPass {
         for (const Point point : points.subspan(s * each, each)) {
           staging.push_back(point_read<T>(point, table, first_row));
         }
-        if (sampled) first_row += x_tokens.sequences()[s].patches;
+        if (sampled) first_row += x_tokens.grid_of(s).size();
       }
       const VectorView<Taps<T>> to = sampled ? x_taps : x_inputs.point_taps;
       backend.upload(to.data(), std::span<const Taps<T>>(staging));
+    }
+  }
+
+  /// Takes the masks of a step, (2,B,N) of the global views, and says which patches they are. `seen`: the patches are
+  /// read, but not masked, as the teacher's. `rows` is overwritten.
+  void set_masks(const B& backend, std::span<const std::uint8_t> masks, bool seen, MaskedRows& rows) {
+    if constexpr (masked) {
+      const auto views = static_cast<std::size_t>(x_tokens.sequence_count());  // of one image each
+      const auto each = masks.size() == 0 ? 0 : static_cast<std::size_t>(x_tokens.grid_of(0).size());
+      const std::size_t before = std::min(masks.size(), static_cast<std::size_t>(x_first) * (masks.size() / 2));
+      rows.patches.clear();
+      rows.each.clear();
+      rows.first = static_cast<Index>(std::count(masks.begin(), masks.begin() + static_cast<std::ptrdiff_t>(before), 1));
+      rows.all = static_cast<Index>(std::count(masks.begin(), masks.end(), 1));
+      const std::span<const std::uint8_t> own = masks.subspan(before);
+      for (std::size_t s = 0; s < views && (s + 1) * each <= own.size() && each > 0; ++s) {
+        const std::span<const std::uint8_t> mask = own.subspan(s * each, each);
+        const auto count = static_cast<std::int32_t>(std::count(mask.begin(), mask.end(), 1));
+        for (std::size_t n = 0; n < each; ++n) {
+          if (mask[n] != 1) continue;
+          rows.patches.push_back(static_cast<std::int32_t>(s * each + n));
+          rows.each.push_back(count);
+        }
+      }
+      const auto count = static_cast<Index>(rows.patches.size());
+      require_shape(count <= x_most_masked, count, " masked patches; at most ", x_most_masked, " were planned for");
+      backend.upload(x_masked_rows.data(), std::span<const std::int32_t>(rows.patches));
+      x_masked_count = count;
+      x_inputs.masked_patches = seen ? RowIndex{} : x_masked_patches();
     }
   }
 
@@ -129,7 +175,7 @@ class ViewPass {
     return out.rows(x_tokens.output_begin(TokenGroup::reference), x_tokens.reference_count());
   }
   [[nodiscard]] MatrixView<T> patch_rows(MatrixView<T> out) const {
-    return out.rows(x_tokens.output_begin(TokenGroup::patch), x_tokens.patch_count());
+    return out.rows(x_tokens.output_begin(TokenGroup::patch), x_tokens.read_patch_count());
   }
 
   /// After `forward`: what a term reads. Points that are read of the map are, once `sample` was called.
@@ -138,21 +184,41 @@ class ViewPass {
     if (kinds.class_level) out.class_level = class_rows(x_activations.out);
     if (kinds.points) out.points = sampled ? x_sampled : reference_rows(x_activations.out);
     if (kinds.map) out.map = patch_rows(x_activations.out);
+    if (kinds.masked) out.masked = x_masked;
     return out;
   }
   void sample(const B& backend) const {
     if constexpr (sampled) backend.sample_rows_forward(x_sampled, patch_rows(x_activations.out), x_taps);
   }
 
+  /// The masked patches' rows, where `features` has them; rows beyond them are 0.
+  void gather_masked(const B& backend) const {
+    backend.fill(VectorView<T>(x_masked.data(), x_masked.size()), T{0});
+    if (x_masked_count == 0) return;
+    backend.copy_rows(x_masked.rows(0, x_masked_count), {}, patch_rows(x_activations.out), x_masked_patches());
+  }
+  /// d_out += the gradients of the masked patches' rows.
+  void scatter_masked(const B& backend, MatrixView<T> d_out, MatrixView<const T> d_masked) const {
+    if (x_masked_count == 0) return;
+    backend.add_rows(patch_rows(d_out), x_masked_patches(), d_masked.rows(0, x_masked_count), {});
+  }
+  [[nodiscard]] Index most_masked() const { return x_most_masked; }
+
  private:
+  [[nodiscard]] RowIndex x_masked_patches() const { return RowIndex(x_masked_rows.data(), x_masked_count); }
+
   Index x_first = 0;
   Index x_points = 0;
+  Index x_most_masked = 0;
+  Index x_masked_count = 0;
   TokenLayout x_tokens;
   DeviceTokenLayout x_device;
   Inputs x_inputs;
   Activations x_activations;
   VectorView<Taps<T>> x_taps;  // sampled patches only
   MatrixView<T> x_sampled;     // sampled patches only
+  VectorView<std::int32_t> x_masked_rows;  // masked patches only: their numbers
+  MatrixView<T> x_masked;                  // masked patches only
 };
 
 }  // namespace dssl
