@@ -1,11 +1,14 @@
-// Methods that compare two views, as recipes: each differs from DINO by its views, its loss and the widths of its MLPs.
-// Tests: tests/train/two_view_terms.cpp, tests/train/two_view_parity.cpp.
+// Methods beside DenseDINO as recipes: each differs from DINO by its views, its loss and the widths of its MLPs.
+// Tests: tests/train/two_view_terms.cpp, two_view_parity.cpp, masked_training.cpp.
 #pragma once
 
 #include <dssl/loss/dense_terms.hpp>
+#include <dssl/loss/spread_terms.hpp>
 #include <dssl/loss/two_view_terms.hpp>
 #include <dssl/nn/mlp.hpp>
 #include <dssl/train/recipe.hpp>
+#include <dssl/views/masks.hpp>
+#include <dssl/views/multi_crop.hpp>
 #include <dssl/views/two_views.hpp>
 
 namespace dssl {
@@ -54,5 +57,18 @@ using VicReg = TwoViewRecipe<VarianceCovariance<by_head(vicreg_expander)>, 8192,
 using DenseCl = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points,
                        WeightedSum<QueueContrast<by_head(moco_v2_projector)>, DenseContrast<by_head(moco_v2_projector)>>,
                        ProjectionHead<HeadConfig{.hidden = 2048, .bottleneck = 128}>>;
+
+/// DINO's views with some patches of the global ones masked for the student, as DINOv2 masks them.
+template <class Loss>
+using MaskedRecipe = Dino::with_views<Masked<MultiCrop<>>>::with_loss<Loss>;
+
+/// iBOT (Zhou et al. 2022): DINO, and masked patches held to what the teacher makes of them. Both levels have heads of their
+/// own (the published code shares one unless told otherwise), and masks are DINOv2's blocks.
+using Ibot = MaskedRecipe<WeightedSum<ImageLevel, IbotLevel>>;
+
+/// DINOv2 (Oquab et al. 2024): prototypes of class tokens and masked patches assigned by Sinkhorn-Knopp, and class tokens
+/// kept apart; published: KoLeo weighs 0.1. Heads are separate, as published for larger models. Its backbone's LayerScale,
+/// and rates by layer, are not in it.
+using DinoV2 = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>>;
 
 }  // namespace dssl
