@@ -89,6 +89,10 @@ concept GoesBackward =
       X::template backward<private_relation>(backend, d_p, g, d_out, a, in, p, sizes, layout, device, keep, false);
     };
 
+/// Inputs<T>::masked_patches: the patches in whose place the backbone puts its mask token.
+template <class X>
+concept MasksTokens = requires(typename X::template Inputs<float> in) { in.masked_patches; };
+
 /// A token scheme: who attends to whom, where point features come from. Which output rows are read follows from
 /// that and from the loss.
 ///

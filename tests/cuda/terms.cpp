@@ -96,7 +96,9 @@ TEST_CASE("objectives with a teacher on Cuda hold to the oracle", "[cuda]") {
   check<WeightedSum<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>>>();
   check<WeightedSum<InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>>>();
   check<WeightedSum<QueueContrast<moco_projector>, DenseContrast<moco_projector>>>();
-  check<WeightedSum<SinkhornImageLevel<>, KoLeo>>();
+  check<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>>();
+  check<WeightedSum<MaskedLevel>>();
+  check<WeightedSum<IbotLevel>>();
 }
 
 TEST_CASE("objectives without a teacher on Cuda hold to the oracle", "[cuda]") {

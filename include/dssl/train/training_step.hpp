@@ -79,6 +79,9 @@ class BasicTrainingStep {
   static_assert(GoesBackward<Backbone, B>,
                 "with_backbone: the backbone has no backward() for this backend, see GoesBackward in dssl/concepts.hpp");
 
+  static_assert(!Loss::reads.masked || MasksTokens<Backbone>,
+                "the loss reads masked patches, but the backbone masks none, see MasksTokens in dssl/concepts.hpp");
+
   using Config = NetworkConfig<typename Backbone::Config>;
   using Options = BasicStepOptions<typename Loss::Options>;
 
