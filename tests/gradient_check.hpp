@@ -1,14 +1,13 @@
 // Gradients against central differences, in double.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include <dssl/core/random.hpp>
+#include <dssl/testing/gradients.hpp>
 
 namespace dssl::test {
 
@@ -31,51 +30,7 @@ inline double dot(std::span<const double> a, std::span<const double> b) {
   return sum;
 }
 
-/// How far a tensor's gradient is from central differences.
-struct GradientDifference {
-  double difference = 0;  ///< the largest that was seen
-  double norm = 0;        ///< of the gradient
-
-  /// Within 1e-6 of the norm, or within what rounding makes of a gradient of zero.
-  [[nodiscard]] bool small() const { return difference <= 1e-6 * norm + 1e-9; }
-};
-
-/// Compares the gradient `d_x` of loss() with central differences: along one random direction, in which every
-/// entry has its part, in the entry with the largest gradient and in `entries` entries drawn at random.
-/// `loss` reads `x`, which is left as it was. A gradient that is not finite differs by infinity.
-template <class Loss>
-GradientDifference gradient_difference(std::span<double> x, std::span<const double> d_x, const Loss& loss,
-                                       std::uint64_t seed, int entries = 1) {
-  constexpr double step = 1e-5;
-  GradientDifference result;
-  result.norm = std::sqrt(dot(d_x, d_x));
-  if (!std::isfinite(result.norm) || x.size() != d_x.size()) return {.difference = HUGE_VAL, .norm = 0};
-  const std::vector<double> before(x.begin(), x.end());
-  const auto along = [&](std::span<const double> direction) {
-    const auto at = [&](double distance) {
-      for (std::size_t i = 0; i < x.size(); ++i) x[i] = before[i] + distance * direction[i];
-      return loss();
-    };
-    const double slope = (at(step) - at(-step)) / (2 * step);
-    std::copy(before.begin(), before.end(), x.begin());
-    result.difference = std::max(result.difference, std::abs(slope - dot(d_x, direction)));
-  };
-  std::vector<double> direction = normal_values(x.size(), seed);
-  const double length = std::sqrt(dot(direction, direction));
-  for (double& value : direction) value /= length;
-  along(direction);
-  RandomStream random({.seed = seed, .sample = 1});
-  std::size_t entry = 0;
-  for (std::size_t i = 0; i < d_x.size(); ++i) {
-    if (std::abs(d_x[i]) > std::abs(d_x[entry])) entry = i;
-  }
-  for (int i = 0; i <= entries; ++i) {
-    std::fill(direction.begin(), direction.end(), 0.0);
-    direction[entry] = 1.0;
-    along(direction);
-    entry = random.below(static_cast<std::uint32_t>(x.size()));
-  }
-  return result;
-}
+using dssl::GradientDifference;
+using dssl::gradient_difference;
 
 }  // namespace dssl::test

@@ -25,6 +25,7 @@ allowed_rooms() {
     io) echo "core io" ;;
     data) echo "core io data" ;;
     train) echo "core backend nn $policies optim io data train" ;;
+    testing) echo "core backend nn $policies optim io data train testing" ;;
     features) echo "core backend nn views io data features" ;;
     search | metrics) echo "core backend nn $1" ;;
     probe) echo "core backend nn views optim data train features search metrics probe" ;;

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <dssl/core/point.hpp>
@@ -21,9 +22,12 @@
 
 namespace dssl {
 
+class Arena;               // dssl/core/arena.hpp
 class ParameterLayout;     // dssl/nn/parameters.hpp
 class TokenLayout;         // dssl/nn/token_layout.hpp
 struct DeviceTokenLayout;  // the same
+template <class T>
+class ParameterCursor;     // dssl/nn/parameters.hpp
 template <class T>
 struct BranchKeep;  // dssl/nn/stochastic_depth.hpp
 
@@ -54,18 +58,63 @@ concept NamesActivations = requires { typename X::template Activations<float>; }
 template <class X>
 concept NamesGradients = requires { typename X::template Gradients<float>; };
 
+/// Activations<T>::take(arena, sizes, layout, saved): `saved`, where a backward pass follows. One that offers to keep little
+/// takes another bool, `recompute`.
+template <class X>
+concept TakesActivations = requires(Arena& arena, const typename X::Config& sizes, const TokenLayout& layout) {
+  X::template Activations<float>::take(arena, sizes, layout, true);
+};
+
+/// Parameters<T>::bind(cursor, sizes, learned tokens): the views, in the order of `add_parameters`.
+template <class X>
+concept BindsParameters = requires(ParameterCursor<float>& next, const typename X::Config& sizes) {
+  X::template Parameters<float>::bind(next, sizes, LearnedTokens{});
+};
+
+/// Gradients<T>::take(arena, sizes, layout).
+template <class X>
+concept TakesGradients = requires(Arena& arena, const typename X::Config& sizes, const TokenLayout& layout) {
+  X::template Gradients<float>::take(arena, sizes, layout);
+};
+
+/// patch, width, channels: pixels a side of what a row of the map stands for, numbers a row, channels of the images.
+template <class X>
+concept SizesOfFeatures = requires(const typename X::Config& sizes) {
+  { sizes.patch } -> std::convertible_to<Index>;
+  { sizes.width } -> std::convertible_to<Index>;
+  { sizes.channels } -> std::convertible_to<Index>;
+};
+
+/// describe(sizes): in words, which a checkpoint must agree with to be resumed.
+template <class X>
+concept DescribesItself = requires(const typename X::Config& sizes) {
+  { X::describe(sizes) } -> std::convertible_to<std::string>;
+};
+
 /// add_parameters(layout, sizes, learned tokens, prefix): appends the parameters, under their published names.
 template <class X>
 concept AddsParameters = requires(ParameterLayout& layout, const typename X::Config& sizes, std::string_view prefix) {
   X::add_parameters(layout, sizes, LearnedTokens{}, prefix);
 };
 
-/// A backbone: tokens in, features out, with a backward pass. Do-nothing example: none is possible; copy
-/// `ViT` (dssl/backbone/vit.hpp), whose last forty lines are the whole interface. That it also runs on the backend, its
+/// A backbone: images in, features out, with a backward pass: a row for each view (the class token, or a pooled map) and a
+/// row for each patch of it, in the order of a `TokenLayout`. Do-nothing example: none is possible; copy `ViT`
+/// (dssl/backbone/vit.hpp), whose last forty lines are the whole interface, or the small convolutional one of
+/// tests/backbone/convolution.hpp. Optional: sizes with `depth` (stochastic depth drops residual branches), `registers`,
+/// `native_grid()`; `PlacesPoints` for reference tokens, `MasksTokens` for masked patches. That it also runs on the backend, its
 /// functions `forward` and `backward`, is asked where the backend is known: `GoesForward` and `GoesBackward` below.
 template <class X>
 concept BackbonePolicy = HasConfig<X> && NamesConfig<X> && NamesParameters<X> && NamesInputs<X> && NamesActivations<X> &&
-                         NamesGradients<X> && AddsParameters<X>;
+                         NamesGradients<X> && AddsParameters<X> && BindsParameters<X> && TakesActivations<X> && TakesGradients<X> &&
+                         SizesOfFeatures<X> && DescribesItself<X>;
+
+/// Inputs<T>::place(backend, arena, sizes, layout, images of each group): more than once, as everything that is placed. One
+/// that masks takes the number of patches that may be masked besides.
+template <class X, class B, class T = typename B::Scalar>
+concept PlacesInputs = requires(const B& backend, Arena& arena, const typename X::Config& sizes, const TokenLayout& layout,
+                                std::vector<TensorView<T, 4>> images) {
+  X::template Inputs<T>::place(backend, arena, sizes, layout, std::move(images));
+};
 
 /// forward<Relation>(backend, activations, inputs, parameters, sizes, layout, device layout, keep): images to the rows
 /// that are read. One whose features are extracted takes a function that is called after each block, besides.
@@ -88,6 +137,13 @@ concept GoesBackward =
              std::span<const BranchKeep<T>> keep) {
       X::template backward<private_relation>(backend, d_p, g, d_out, a, in, p, sizes, layout, device, keep, false);
     };
+
+/// Inputs<T>::point_taps: where the position table is read for reference tokens; then the sizes have `native_grid()`.
+template <class X>
+concept PlacesPoints = requires(typename X::template Inputs<float> in, const typename X::Config& sizes) {
+  in.point_taps;
+  sizes.native_grid();
+};
 
 /// Inputs<T>::masked_patches: the patches in whose place the backbone puts its mask token.
 template <class X>

@@ -20,8 +20,8 @@ using dssl::test::Tiny;
 
 namespace {
 
-using Ibot = WeightedSum<ImageLevel, IbotLevel>;
-using DinoV2 = WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>;
+using IbotLoss = WeightedSum<ImageLevel, IbotLevel>;
+using DinoV2Loss = WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>;
 using Alone = WeightedSum<MaskedLevel>;
 
 struct Done {
@@ -53,11 +53,11 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
 }  // namespace
 
 TEST_CASE("masked patches: slopes") {
-  SECTION("iBOT, beside the image level") { check_slopes<Ibot>(); }
-  SECTION("DINOv2") { check_slopes<DinoV2>(); }
+  SECTION("iBOT, beside the image level") { check_slopes<IbotLoss>(); }
+  SECTION("DINOv2") { check_slopes<DinoV2Loss>(); }
 }
 
-TEST_CASE("masked patches: the same bits for any number of threads") { check_threads<DinoV2>(); }
+TEST_CASE("masked patches: the same bits for any number of threads") { check_threads<DinoV2Loss>(); }
 
 TEST_CASE("masked patches: views one after the other are all at once, and the centre is the mean of what was masked") {
   auto options = options_of<Alone>();

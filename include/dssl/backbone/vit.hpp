@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -196,6 +197,14 @@ struct ViTActivations {
   }
 };
 
+/// Buffers of a ViT's backward pass.
+template <class T>
+struct ViTGradients : BlockGradients<T> {
+  static ViTGradients take(Arena& arena, const ViTConfig& c, const TokenLayout& layout) {
+    return {BlockGradients<T>::take(arena, c.block(), layout.rows(), layout.read_count())};
+  }
+};
+
 /// For a forward pass whose blocks nobody looks into.
 struct IgnoreBlocks {
   template <class Matrix>
@@ -329,7 +338,15 @@ struct ViTFamily {
   template <class T>
   using Activations = ViTActivations<T>;
   template <class T>
-  using Gradients = BlockGradients<T>;
+  using Gradients = ViTGradients<T>;
+
+  /// The sizes in words, for checkpoints.
+  [[nodiscard]] static std::string describe(const Config& c) {
+    return join("image ", c.image, ", patch ", c.patch, ", width ", c.width, ", depth ", c.depth, ", heads ", c.heads,
+                ", MLP ratio ", c.mlp_ratio, ", channels ", c.channels,
+                // Said only where there are any: runs from before there could be are resumed as they were.
+                c.registers > 0 ? join(", registers ", c.registers) : "");
+  }
 
   static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, LearnedTokens learned,
                                        std::string_view prefix) {

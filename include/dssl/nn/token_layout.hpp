@@ -26,6 +26,17 @@ template <class Config>
   }
 }
 
+/// Residual blocks of a backbone of those sizes, whose branches stochastic depth drops: none where the sizes do not know
+/// of them.
+template <class Config>
+[[nodiscard]] constexpr Index depth_of(const Config& config) {
+  if constexpr (requires { config.depth; }) {
+    return config.depth;
+  } else {
+    return 0;
+  }
+}
+
 /// Some views of one size: `count` images, each with the same number of reference tokens.
 struct ViewGroup {
   Index count = 0;

@@ -252,8 +252,7 @@ class TunedNetwork {
     x_activations = Backbone::template Activations<T>::take(arena, x_config, x_tokens, true);
     x_logits = arena.template matrix<T>(x_tokens.read_count(), x_options.classes);
     x_d_out = arena.template matrix<T>(x_tokens.read_count(), x_config.width);
-    x_block_gradients = Backbone::template Gradients<T>::take(arena, x_config.block(), x_tokens.rows(),
-                                                              x_tokens.read_count());
+    x_block_gradients = Backbone::template Gradients<T>::take(arena, x_config, x_tokens);
     arena.name_part("activations and their gradients");
     ParameterCursor<const T> weights(x_layout, x_parameters.data());
     x_bound = Backbone::template Parameters<const T>::bind(weights, x_config, LearnedTokens{});

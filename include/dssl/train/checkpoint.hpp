@@ -63,7 +63,6 @@ template <class Value>
 template <class Recipe>
 [[nodiscard]] std::string describe_recipe(const NetworkConfig<typename Recipe::Backbone::Config>& config,
                                           Index points) {
-  const auto& b = config.backbone;
   const auto& h = config.head;
   using Tokens = typename Recipe::Tokens;
   std::string relation = join("code ", Tokens::relation.code);
@@ -73,8 +72,7 @@ template <class Recipe>
   const std::string_view features = Tokens::point_features == PointFeatures::none               ? "none"
                                     : Tokens::point_features == PointFeatures::reference_tokens ? "reference tokens"
                                                                                                 : "sampled patches";
-  return join("backbone: image ", b.image, ", patch ", b.patch, ", width ", b.width, ", depth ", b.depth, ", heads ",
-              b.heads, ", MLP ratio ", b.mlp_ratio, ", channels ", b.channels, registers_of(b) > 0 ? join(", registers ", registers_of(b)) : "", "; tokens: ", features, ", relation ",
+  return join("backbone: ", Recipe::Backbone::describe(config.backbone), "; tokens: ", features, ", relation ",
               relation, ", learned ", Tokens::reference.learned, ", detached ", Tokens::reference.detached,
               "; points: ", detail::policy_name<typename Recipe::Points>(), " ", points,
               "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: ",

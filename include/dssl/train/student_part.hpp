@@ -49,7 +49,7 @@ class StudentPart {
         x_first(first),
         x_views(views),
         x_pass(shape, first, views, 2 * shape.points, config.backbone.patch, registers_of(config.backbone)) {
-    const auto each = static_cast<std::size_t>(2 * config.backbone.depth);
+    const auto each = static_cast<std::size_t>(2 * depth_of(config.backbone));
     if (views < shape.view_count()) x_keep_host.resize(each * x_pass.tokens().sequences().size());
   }
 
@@ -60,7 +60,7 @@ class StudentPart {
   /// What lives from step to step. `views`: where all views of the batch lie.
   void place_lasting(const B& backend, Arena& arena, const Config& config, std::span<const TensorView<T, 4>> views) {
     x_pass.place_lasting(backend, arena, config.backbone, views);
-    x_depth = StochasticDepth<T>::place(backend, arena, x_pass.tokens(), config.backbone.depth);
+    x_depth = StochasticDepth<T>::place(backend, arena, x_pass.tokens(), depth_of(config.backbone));
   }
 
   /// What nothing is needed of after `run`.
@@ -79,7 +79,7 @@ class StudentPart {
       heads_end = std::max(heads_end, arena.mark());
       arena.rewind(heads);
     });
-    x_gradients = Gradients::take(arena, backbone.block(), tokens.rows(), tokens.read_count());
+    x_gradients = Gradients::take(arena, backbone, tokens);
     arena.rewind(std::max(arena.mark(), heads_end));
   }
 

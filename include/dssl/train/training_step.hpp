@@ -74,11 +74,16 @@ class BasicTrainingStep {
   static_assert(!Loss::reads.points || Tokens::point_features != PointFeatures::none,
                 "the loss reads points but the token scheme has no point features: "
                 "use with_tokens<ReferenceTokens<>> or with_tokens<FeatureMap>, or with_loss<ImageLoss>");
+  static_assert(PlacesInputs<Backbone, B>,
+                "with_backbone: the backbone's inputs have no place() for this backend, see PlacesInputs in dssl/concepts.hpp");
   static_assert(GoesForward<Backbone, B>,
                 "with_backbone: the backbone has no forward() for this backend, see GoesForward in dssl/concepts.hpp");
   static_assert(GoesBackward<Backbone, B>,
                 "with_backbone: the backbone has no backward() for this backend, see GoesBackward in dssl/concepts.hpp");
 
+  static_assert(!Loss::reads.points || Tokens::point_features != PointFeatures::reference_tokens || PlacesPoints<Backbone>,
+                "the token scheme has reference tokens, but the backbone places none, see PlacesPoints in dssl/concepts.hpp: "
+                "use with_tokens<FeatureMap>");
   static_assert(!Loss::reads.masked || MasksTokens<Backbone>,
                 "the loss reads masked patches, but the backbone masks none, see MasksTokens in dssl/concepts.hpp");
 
@@ -227,7 +232,7 @@ class BasicTrainingStep {
   [[nodiscard]] Index x_batch() const { return x_options.shape.batch; }
   [[nodiscard]] Index x_points() const { return x_options.shape.points; }
   [[nodiscard]] std::size_t x_keep_count() const {
-    return static_cast<std::size_t>(2 * x_config.backbone.depth * x_views() * x_batch());
+    return static_cast<std::size_t>(2 * depth_of(x_config.backbone) * x_views() * x_batch());
   }
   /// The pass whose features' spread is watched: the teacher's, or where there is none the student's last part that ran.
   [[nodiscard]] const x_Pass& x_watched() const {
@@ -380,7 +385,7 @@ class BasicTrainingStep {
   /// 0 with the branch's rate, else 1/(1 - rate); the rate grows linearly over the blocks. Keyed by sample and
   /// view, so a sample's draws do not depend on the batch it is in.
   void x_draw_keep(const ViewBatch& batch) {
-    const Index depth = x_config.backbone.depth;
+    const Index depth = depth_of(x_config.backbone);
     const Index sequences = x_views() * x_batch();
     for (Index s = 0; s < sequences; ++s) {
       const auto sample = batch.samples[static_cast<std::size_t>(s % x_batch())];

@@ -114,13 +114,14 @@ class ViewPass {
       const auto each = static_cast<std::size_t>(x_points);
       Index first_row = 0;  // points read that sequence's own patches
       for (std::size_t s = 0; s < x_tokens.sequences().size(); ++s) {
-        const GridSize table = sampled ? x_tokens.grid_of(s) : config.native_grid();
+        const GridSize table = x_table(s, config);
         for (const Point point : points.subspan(s * each, each)) {
           staging.push_back(point_read<T>(point, table, first_row));
         }
         if (sampled) first_row += x_tokens.grid_of(s).size();
       }
-      const VectorView<Taps<T>> to = sampled ? x_taps : x_inputs.point_taps;
+      VectorView<Taps<T>> to = x_taps;
+      if constexpr (reference_tokens) to = x_inputs.point_taps;
       backend.upload(to.data(), std::span<const Taps<T>>(staging));
     }
   }
@@ -205,6 +206,14 @@ class ViewPass {
   [[nodiscard]] Index most_masked() const { return x_most_masked; }
 
  private:
+  /// What the points of a sequence are read of: its own patches, or the position table.
+  [[nodiscard]] GridSize x_table(std::size_t sequence, [[maybe_unused]] const BackboneConfig& config) const {
+    if constexpr (reference_tokens) {
+      return config.native_grid();
+    } else {
+      return x_tokens.grid_of(sequence);
+    }
+  }
   [[nodiscard]] RowIndex x_masked_patches() const { return RowIndex(x_masked_rows.data(), x_masked_count); }
 
   Index x_first = 0;
