@@ -42,7 +42,7 @@ constexpr Index parameters_of(const MlpConfig& config, Index width) {
 }
 // All of it can be known to the compiler.
 static_assert(parameters_of(byol_mlp, 384) == 384 * 4096 + 3 * 4096 + 4096 * 256);
-static_assert(Mlp<moco_v3_predictor>::config.width_of(1) == 256);
+static_assert(moco_v3_predictor.width_of(1) == 256);
 
 /// A published MLP, small.
 constexpr MlpConfig small(MlpConfig config) {

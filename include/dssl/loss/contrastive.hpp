@@ -3,11 +3,43 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
+#include <dssl/core/error.hpp>
 #include <dssl/loss/key_queue.hpp>
 #include <dssl/loss/pieces.hpp>
 
 namespace dssl {
+
+/// The numbers of a contrastive term.
+struct TemperatureOptions {
+  double temperature = 0.2;
+
+  /// Throws `OptionError`.
+  void validate(std::string_view prefix) const {
+    if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
+  }
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    f(join(prefix, "temperature"), temperature);
+  }
+};
+
+/// Those of a contrast with a queue.
+struct QueueOptions : TemperatureOptions {
+  Index keys = 65536;  ///< K
+
+  /// Throws `OptionError`.
+  void validate(std::string_view prefix) const {
+    TemperatureOptions::validate(prefix);
+    if (keys < 1) throw OptionError(join(prefix, "keys"), keys, "at least 1");
+  }
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    TemperatureOptions::for_each(prefix, f);
+    f(join(prefix, "keys"), keys);
+  }
+};
 
 /// Buffers of `nt_xent_loss` for N images: 2N rows.
 template <class T>
@@ -19,10 +51,14 @@ struct NtXentBuffers {
   VectorView<std::int32_t> labels, own;  // (2N) the other view's row, the row itself
 
   static NtXentBuffers take(Arena& arena, Index images, Index width) {
-    const Index rows = 2 * images;
-    return {UnitRows<T>::take(arena, rows, width),    arena.matrix<T>(rows, width),
-            arena.matrix<T>(rows, rows),              arena.vector<T>(rows),
-            arena.vector<std::int32_t>(rows), arena.vector<std::int32_t>(rows)};
+    const auto labels = arena.vector<std::int32_t>(2 * images);
+    return take(arena, labels, arena.vector<std::int32_t>(2 * images), width);
+  }
+  /// The same with labels and own columns that lie elsewhere, as they are written once.
+  static NtXentBuffers take(Arena& arena, VectorView<std::int32_t> labels, VectorView<std::int32_t> own, Index width) {
+    const Index rows = labels.size();
+    return {UnitRows<T>::take(arena, rows, width), arena.matrix<T>(rows, width), arena.matrix<T>(rows, rows),
+            arena.vector<T>(rows), labels, own};
   }
   /// Writes what does not change from step to step.
   template <Backend B>

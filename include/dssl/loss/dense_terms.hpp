@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +17,7 @@
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/projected_term.hpp>
 #include <dssl/loss/term.hpp>
+#include <dssl/loss/term_loss.hpp>
 #include <dssl/nn/mlp.hpp>
 
 namespace dssl {
@@ -79,7 +79,7 @@ struct DenseContrast {
       x_pooled = arena.matrix<T>(x_batch, out);
       x_keys = UnitRows<T>::take(arena, x_batch, out);
       x_queue.place_lasting(backend, arena, x_options.keys, out, x_batch, x_seed, 0x64656e73);
-      x_value = arena.vector<T>(1);
+      x_loss.place(arena);
     }
     void place_teacher(const B& /*backend*/, Arena& arena) {
       x_teacher.place(arena, x_teacher_features, x_teacher_projected);
@@ -124,19 +124,14 @@ struct DenseContrast {
       match_patches(backend, x_matching, x_match, x_features, x_teacher_features);
       gather_matched(backend, x_matched, x_teacher_unit.unit, x_match);
       backend.fill(numbers_of(x_d_out), T{0});
-      backend.fill(x_value, T{0});
-      queue_contrast_loss(backend, x_contrast, x_value, x_d_out, x_projector.out(), x_matched, x_queue.rows(),
+      x_loss.clear(backend);
+      queue_contrast_loss(backend, x_contrast, x_loss.value(), x_d_out, x_projector.out(), x_matched, x_queue.rows(),
                           x_options.temperature, in.weight * x_share);
       x_projector.backward(backend, in.d_parameters.head, in.parameters.head);
       put_gradients(backend, in.d_features.map.rows(0, rows), {}, x_d_features, in.d_features.adds.map);
     }
 
-    void add_to(const B& backend, TermReport& report) {
-      T value{};
-      backend.download(std::span<T>(&value, 1), static_cast<const T*>(x_value.data()));
-      report.loss += x_share * static_cast<double>(value);
-      require_finite_loss(report);
-    }
+    void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
     void update(const B& backend) {
       x_projector.update(backend);
       x_teacher.update(backend);
@@ -160,7 +155,7 @@ struct DenseContrast {
     MatrixView<T> x_pooled;                                 // (B,O)
     UnitRows<T> x_keys;                                     // (B,O)
     StepQueue<T> x_queue;
-    VectorView<T> x_value;
+    TermLoss<T> x_loss;
     MatrixView<T> x_features, x_d_features;  // (B N,D) of the first view
     MatrixView<T> x_d_out, x_matched;        // (B N,O)
     MatrixView<std::int32_t> x_match;        // (B,N)

@@ -106,21 +106,4 @@ class StepQueue {
   VectorView<T> x_pointer;
 };
 
-/// Numbers of a contrast with a queue.
-struct QueueOptions {
-  double temperature = 0.2;
-  Index keys = 65536;  ///< K
-
-  /// Throws `OptionError`.
-  void validate(std::string_view prefix) const {
-    if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
-    if (keys < 1) throw OptionError(join(prefix, "keys"), keys, "at least 1");
-  }
-  template <class F>
-  void for_each(std::string_view prefix, F&& f) const {
-    f(join(prefix, "temperature"), temperature);
-    f(join(prefix, "keys"), keys);
-  }
-};
-
 }  // namespace dssl

@@ -24,13 +24,18 @@ struct KoLeoBuffers {
   MatrixView<std::int32_t> nearest;         // (K,M)
 
   static KoLeoBuffers take(Arena& arena, Index rows, Index width, Index neighbours = 1) {
+    return take(arena, arena.vector<std::int32_t>(rows), width, neighbours);
+  }
+  /// The same with own columns that lie elsewhere, as they are written once.
+  static KoLeoBuffers take(Arena& arena, VectorView<std::int32_t> own, Index width, Index neighbours = 1) {
+    const Index rows = own.size();
     return {UnitRows<T>::take(arena, rows, width),
             arena.matrix<T>(rows, rows),
             arena.matrix<T>(rows, width),
             arena.matrix<T>(rows, width),
             arena.matrix<T>(rows, width),
             arena.vector<T>(rows),
-            arena.vector<std::int32_t>(rows),
+            own,
             arena.matrix<std::int32_t>(neighbours, rows)};
   }
   /// Writes what does not change from step to step.

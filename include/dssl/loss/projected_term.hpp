@@ -2,11 +2,8 @@
 // Tests: tests/train/two_view_terms.cpp, tests/train/two_view_parity.cpp.
 #pragma once
 
-#include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -17,6 +14,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/term.hpp>
+#include <dssl/loss/term_loss.hpp>
 #include <dssl/nn/mlp.hpp>
 
 namespace dssl {
@@ -160,7 +158,7 @@ class ProjectedRun : public TermRun<B> {
       x_teacher.place_lasting(backend, arena);
       x_targets = arena.matrix<T>(x_rows, x_projector.width());
     }
-    x_value = arena.vector<T>(Term::values);
+    x_loss.place(arena);
     x_compare.place_lasting(backend, arena, x_size, x_options);
   }
   void place_teacher(const B& /*backend*/, Arena& arena) {
@@ -199,24 +197,18 @@ class ProjectedRun : public TermRun<B> {
     x_projector.forward(backend, in.parameters.head);
     if (x_predictor.there()) x_predictor.forward(backend, in.parameters.predictor);
     backend.fill(numbers_of(x_d_out), T{0});
-    backend.fill(x_value, T{0});
+    x_loss.clear(backend);
     MatrixView<const T> targets;
     if constexpr (teaches) targets = x_targets;
     if constexpr (own_targets) targets = x_projector.out();
-    x_compare.run(backend, x_value, x_d_out, x_predictor.there() ? x_predictor.out() : x_projector.out(), targets,
+    x_compare.run(backend, x_loss.value(), x_d_out, x_predictor.there() ? x_predictor.out() : x_projector.out(), targets,
                   x_options, in.weight * x_share);
     if (x_predictor.there()) x_predictor.backward(backend, in.d_parameters.predictor, in.parameters.predictor);
     x_projector.backward(backend, in.d_parameters.head, in.parameters.head);
     put_gradients(backend, in.d_features.class_level.rows(0, x_rows), {}, x_d_features, in.d_features.adds.class_level);
   }
 
-  /// Adds this pass's share of the loss to a report.
-  void add_to(const B& backend, TermReport& report) {
-    std::array<T, Term::values> host{};
-    backend.download(std::span<T>(host), static_cast<const T*>(x_value.data()));
-    for (const T value : host) report.loss += x_share * static_cast<double>(value);
-    require_finite_loss(report);
-  }
+  void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
 
   void update(const B& backend) {
     x_projector.update(backend);
@@ -244,7 +236,7 @@ class ProjectedRun : public TermRun<B> {
   Compare x_compare;
   MatrixView<T> x_features, x_d_features, x_teacher_features;  // (2B,D)
   MatrixView<T> x_d_out, x_targets;        // (2B,O)
-  VectorView<T> x_value;
+  TermLoss<T, Term::values> x_loss;
 };
 
 /// What such terms have in common. `Projector` and `Predictor`: an `MlpConfig` each, `no_mlp` for none.

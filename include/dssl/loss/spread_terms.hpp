@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -14,15 +13,17 @@
 #include <dssl/core/error.hpp>
 #include <dssl/loss/koleo.hpp>
 #include <dssl/loss/term.hpp>
+#include <dssl/loss/term_loss.hpp>
 
 namespace dssl {
 
-/// KoLeo of the backbone's class tokens, of each global view by itself, the two added. Weight in DINOv2: 0.1. Source:
-/// `koleo_loss`.
+/// KoLeo of the backbone's class tokens, of each global view by itself, the two added, at DINOv2's weight where nothing
+/// else is said. Source: `koleo_loss`.
 struct KoLeo {
   static constexpr std::string_view name = "koleo";
   static constexpr Reads reads{{.class_level = true}, {}};
   static constexpr Whole whole = Whole::view;
+  static constexpr double published_weight = 0.1;
   using Teacher = NoTeacher;
   using Options = NoOptions;
 
@@ -43,13 +44,12 @@ struct KoLeo {
     void place_lasting(const B& backend, Arena& arena) {
       x_own = arena.vector<std::int32_t>(x_batch);
       number_rows(backend, x_own, 0, x_batch);
-      x_value = arena.vector<T>(1);
+      x_loss.place(arena);
     }
     void place_student(const B& /*backend*/, Arena& arena, std::size_t part) {
       if (!reads_part(part)) return;
       x_Part& own = x_parts[part];
-      own.buffers = KoLeoBuffers<T>::take(arena, x_batch, x_width);
-      own.buffers.own = x_own;
+      own.buffers = KoLeoBuffers<T>::take(arena, x_own, x_width);
       own.d = arena.matrix<T>(own.globals * x_batch, x_width);
     }
     [[nodiscard]] bool reads_part(std::size_t part) const { return x_parts[part].globals > 0; }
@@ -58,21 +58,16 @@ struct KoLeo {
       if (!reads_part(in.part)) return;
       const x_Part& part = x_parts[in.part];
       // A pass is one part, or its first part has the first view.
-      if (in.part == 0) backend.fill(x_value, T{0});
+      if (in.part == 0) x_loss.clear(backend);
       backend.fill(numbers_of(part.d), T{0});
       for (Index v = 0; v < part.globals; ++v) {
-        koleo_loss(backend, part.buffers, x_value, part.d.rows(v * x_batch, x_batch),
+        koleo_loss(backend, part.buffers, x_loss.value(), part.d.rows(v * x_batch, x_batch),
                    in.features.class_level.rows(v * x_batch, x_batch), {}, in.weight * x_share);
       }
       put_gradients(backend, in.d_features.class_level.rows(0, part.d.rows()), {}, part.d, in.d_features.adds.class_level);
     }
 
-    void add_to(const B& backend, TermReport& report) {
-      T value{};
-      backend.download(std::span<T>(&value, 1), static_cast<const T*>(x_value.data()));
-      report.loss += x_share * static_cast<double>(value);
-      require_finite_loss(report);
-    }
+    void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
 
    private:
     /// What belongs to one part of the student's pass.
@@ -86,7 +81,7 @@ struct KoLeo {
     double x_share;
     std::vector<x_Part> x_parts;
     VectorView<std::int32_t> x_own;
-    VectorView<T> x_value;
+    TermLoss<T> x_loss;
   };
 };
 

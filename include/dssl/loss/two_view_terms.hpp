@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
@@ -23,20 +24,6 @@ template <class T>
 [[nodiscard]] MatrixView<T> view_rows(MatrixView<T> rows, Index view) {
   return rows.rows(view * (rows.rows() / 2), rows.rows() / 2);
 }
-
-/// The numbers of a contrastive term.
-struct TemperatureOptions {
-  double temperature = 0.2;
-
-  /// Throws `OptionError`.
-  void validate(std::string_view prefix) const {
-    if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
-  }
-  template <class F>
-  void for_each(std::string_view prefix, F&& f) const {
-    f(join(prefix, "temperature"), temperature);
-  }
-};
 
 // ------------------------------------------------------------------------------------------------ cosine
 
@@ -96,10 +83,7 @@ struct NtXent : ProjectedTerm<NtXent<Projector>, NoTeacher, Projector> {
     }
     template <Backend B>
     void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
-      x_buffers = NtXentBuffers<T>::take(arena, size.batch, size.width);
-      // These two are written once and outlive the pass.
-      x_buffers.labels = x_labels;
-      x_buffers.own = x_own;
+      x_buffers = NtXentBuffers<T>::take(arena, x_labels, x_own, size.width);
     }
     template <Backend B>
     void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,

@@ -79,6 +79,12 @@ inline constexpr MlpConfig moco_v3_predictor{.hidden_bias = Bias::none, .last_no
 /// SimCLR's projector. Source: lightly's, whose last batch norm has a bias; the authors' has none.
 inline constexpr MlpConfig simclr_projector{
     .hidden = 2048, .out = 128, .hidden_bias = Bias::none, .last_norm = BatchNorm::affine};
+/// PixPro's projector of patches, and what it does to values before they are passed on. Source: the authors' `PixPro.py`.
+inline constexpr MlpConfig pixpro_projector{.last_bias = Bias::learned};
+inline constexpr MlpConfig pixpro_transform{
+    .layers = 1, .last_bias = Bias::learned, .hidden_norm = BatchNorm::none};
+/// SwAV's projector. Source: the authors' `resnet50.py`.
+inline constexpr MlpConfig swav_projector{.hidden = 2048, .out = 128, .last_bias = Bias::learned};
 /// Barlow Twins' projector. Source: the authors' `main.py`, where one more batch norm belongs to the loss.
 inline constexpr MlpConfig barlow_projector{.layers = 3, .hidden = 8192, .out = 8192, .hidden_bias = Bias::none};
 /// VICReg's expander. Source: the authors' `main_vicreg.py`.
@@ -394,13 +400,5 @@ void mlp_evaluate_backward(const B& backend, const MlpGradients<T>& g, const Mlp
                                              batch_norm_epsilon);
       });
 }
-
-/// An MLP as a policy.
-template <MlpConfig C>
-struct Mlp {
-  static_assert(C.layers >= 1 && C.hidden >= 1 && C.out >= 1, "every size of an MLP must be at least 1");
-
-  static constexpr MlpConfig config = C;
-};
 
 }  // namespace dssl
