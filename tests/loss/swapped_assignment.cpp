@@ -32,9 +32,9 @@ TEST_CASE("SwAV's loss is the published one, with a queue and without", "[loss]"
       prototypes.forward(backend, before, unit_epsilon);
       fixture.expect(run + ".prototypes.normalised", memory.read(prototypes.unit));
       const auto buffers = memory.buffers([&](Arena& arena) {
-        return SwappedAssignmentBuffers<T>::take(arena, images, before.rows(), width, queued);
+        return SwappedAssignmentBuffers<T>::take(arena, arena.vector<TargetRows>(images), before.rows(), width, queued);
       });
-      buffers.begin(backend);
+      number_targets(backend, buffers.targets, queued);
       const auto value = memory.zeros(1);
       const auto d_unit = memory.zeros(x.rows(), width), d_x = memory.zeros(x.rows(), width);
       const auto d_prototypes = memory.zeros(before.rows(), width);
@@ -57,9 +57,10 @@ TEST_CASE("gradients of SwAV's loss, assignments being constants", "[loss][gradi
   const auto prototypes = normal_values(63, 2, 0.4), assigning = normal_values(35, 3, 0.4), queue = normal_values(28, 4, 0.4);
   check_term_gradients({normal_values(70, 1)}, 7, 1, 0.6,
                        [&](const auto& backend, auto& memory, auto value, const auto& d, const auto& x) {
-                         const auto buffers = memory.buffers(
-                             [](Arena& arena) { return SwappedAssignmentBuffers<double>::take(arena, 5, 9, 7, 4); });
-                         buffers.begin(backend);
+                         const auto buffers = memory.buffers([](Arena& arena) {
+                           return SwappedAssignmentBuffers<double>::take(arena, arena.vector<TargetRows>(5), 9, 7, 4);
+                         });
+                         number_targets(backend, buffers.targets, 4);
                          const auto all = memory.zeros(15, 7), d_all = memory.zeros(15, 7), d_prototypes = memory.zeros(9, 7);
                          backend.copy_rows(all.rows(0, 5), {}, memory.matrix(assigning, 7), {});
                          backend.copy_rows(all.rows(5, 10), {}, x[0], {});

@@ -9,31 +9,26 @@
 #include <dssl/loss/dense_terms.hpp>
 
 using namespace dssl;
-using dssl::test::check_slopes;
-using dssl::test::check_threads;
-using dssl::test::draw;
-using dssl::test::options_of;
-using dssl::test::states_of;
-using dssl::test::Tiny;
+using namespace dssl::test;
 
 namespace {
 
 constexpr MlpConfig projector = by_head(moco_v2_projector);
 using DenseTerm = DenseContrast<projector>;
-using DenseClLoss = WeightedSum<QueueContrast<projector>, DenseTerm>;
+using DenseClSum = WeightedSum<QueueContrast<projector>, DenseTerm>;
 using Twice = WeightedSum<DenseTerm, PointLevel>;
 using PointsFirst = WeightedSum<PointLevel, DenseTerm>;
 
 }  // namespace
 
 TEST_CASE("dense terms: slopes") {
-  SECTION("DenseCL") { check_slopes<DenseClLoss>(); }
+  SECTION("DenseCL") { check_slopes<DenseClSum>(); }
   SECTION("before points that are read of the same map") { check_slopes<Twice, FeatureMap>(); }
   SECTION("after points that are read of the same map") { check_slopes<PointsFirst, FeatureMap>(); }
   SECTION("beside reference tokens") { check_slopes<PointsFirst, ReferenceTokens<>>(); }
 }
 
-TEST_CASE("dense terms: the same bits for any number of threads") { check_threads<DenseClLoss>(); }
+TEST_CASE("dense terms: the same bits for any number of threads") { check_threads<DenseClSum>(); }
 
 TEST_CASE("dense terms: what is summed does not depend on the order of the terms") {
   TrainingStep<Tiny<Twice, FeatureMap>, Reference<double>> a({}, options_of<Twice>());
@@ -48,7 +43,7 @@ TEST_CASE("dense terms: what is summed does not depend on the order of the terms
     std::copy_n(a.student().data() + from.offset, spec.size, b.student().data() + spec.offset);
     std::copy_n(a.teacher().data() + from.offset, spec.size, b.teacher().data() + spec.offset);
   }
-  const ViewBatch batch = test::drawn_batch(other.shape, 5);
+  const ViewBatch batch = drawn_batch(other.shape, 5);
   StepReport of_a;
   StepReport of_b;
   a.begin();
@@ -68,11 +63,11 @@ TEST_CASE("dense terms: what is summed does not depend on the order of the terms
 }
 
 TEST_CASE("dense terms: streamed views, and a queue that moves in updates alone") {
-  auto options = options_of<DenseClLoss>();
+  auto options = options_of<DenseClSum>();
   options.shape.views.push_back({4, 4});
   options.stream_views = true;
   // Its other half needs both views at once; alone it does not.
-  CHECK_THROWS_AS((TrainingStep<Tiny<DenseClLoss>, Reference<double>>({}, options)), OptionError);
+  CHECK_THROWS_AS((TrainingStep<Tiny<DenseClSum>, Reference<double>>({}, options)), OptionError);
   using Alone = WeightedSum<DenseTerm>;
   auto own = options_of<Alone>();
   own.shape.views.push_back({4, 4});
@@ -81,7 +76,7 @@ TEST_CASE("dense terms: streamed views, and a queue that moves in updates alone"
   TrainingStep<Tiny<Alone>, Reference<double>> one_by_one({}, own);
   draw(at_once);
   draw(one_by_one);
-  const ViewBatch batch = test::drawn_batch(own.shape, 5);
+  const ViewBatch batch = drawn_batch(own.shape, 5);
   for (const double pointer : {4.0, 1.0}) {
     StepReport a;
     StepReport b;

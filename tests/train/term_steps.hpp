@@ -41,11 +41,13 @@ void set_short(TermOptions<Terms...>& options) {
   (set(options.template of<Terms>(), std::exchange(weight, weight * 0.6)), ...);
 }
 
+/// `more`: sizes of views after the two global ones.
 template <class Loss>
-BasicStepOptions<typename Loss::Options> options_of(Index batch = 4) {
+BasicStepOptions<typename Loss::Options> options_of(Index batch = 4, const std::vector<ViewSize>& more = {}) {
   BasicStepOptions<typename Loss::Options> options;
   options.shape = {.batch = batch, .channels = 1, .points = Loss::reads.points ? 2 : 0, .views = {{6, 6}, {6, 6}},
                    .masked = Loss::reads.masked ? 2 * batch * 9 : 0};
+  options.shape.views.insert(options.shape.views.end(), more.begin(), more.end());
   options.stochastic_depth = 0;
   set_short(options.loss);
   return options;
@@ -74,8 +76,8 @@ std::vector<std::pair<std::string, std::vector<typename Step::T>>> states_of(con
 
 /// `unfelt`: tensors whose gradient is 0 by the batch norm behind them.
 template <class Loss, class Tokens = ClassToken>
-void check_slopes(const std::vector<std::string>& unfelt = {}) {
-  const auto options = options_of<Loss>();
+void check_slopes(const std::vector<std::string>& unfelt = {}, const std::vector<ViewSize>& more = {}) {
+  const auto options = options_of<Loss>(4, more);
   TrainingStep<Tiny<Loss, Tokens>, Reference<double>> step({}, options);
   draw(step);
   const ViewBatch batch = drawn_batch(options.shape, 5);
@@ -96,8 +98,8 @@ void check_slopes(const std::vector<std::string>& unfelt = {}) {
 }
 
 template <class Loss>
-std::vector<float> bits_of(int threads) {
-  const auto options = options_of<Loss>(6);
+std::vector<float> bits_of(int threads, const std::vector<ViewSize>& more) {
+  const auto options = options_of<Loss>(6, more);
   TrainingStep<Tiny<Loss>, Cpu> step(Cpu({.threads = threads}), options);
   draw(step);
   for (Index i = 0; i < 3; ++i) {
@@ -113,11 +115,44 @@ std::vector<float> bits_of(int threads) {
 }
 
 template <class Loss>
-void check_threads() {
-  const auto one = bits_of<Loss>(1);
+void check_threads(const std::vector<ViewSize>& more = {}) {
+  const auto one = bits_of<Loss>(1, more);
   CHECK(std::all_of(one.begin(), one.end(), [](float v) { return std::isfinite(v); }));
-  CHECK(bits_of<Loss>(2) == one);
-  CHECK(bits_of<Loss>(4) == one);
+  CHECK(bits_of<Loss>(2, more) == one);
+  CHECK(bits_of<Loss>(4, more) == one);
+}
+
+/// Two passes of an update are the mean of each alone, in losses and gradients; what lasts is of the last one.
+template <class Loss>
+void check_accumulation() {
+  auto options = options_of<Loss>();
+  TrainingStep<Tiny<Loss>, Reference<double>> single({}, options);
+  options.accumulate = 2;
+  TrainingStep<Tiny<Loss>, Reference<double>> both({}, options);
+  draw(single);
+  draw(both);
+  const UpdateNumbers numbers{.optimiser = {.learning_rate = 0}, .teacher_momentum = 1};
+  std::vector<double> mean(static_cast<std::size_t>(single.layout().total()), 0.0);
+  double loss = 0;
+  StepReport report;
+  both.begin();
+  for (const Index pass : {0, 1}) {
+    const ViewBatch batch = test::drawn_batch(options.shape, 5, 4 * pass);
+    StepReport alone;
+    single.begin();
+    single.forward_backward(alone, batch, 0.4);
+    if (pass == 1) single.update(alone, numbers);
+    loss += alone.loss / 2;
+    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += single.gradients().flat()[i] / 2;
+    both.forward_backward(report, batch, 0.4);
+  }
+  CHECK(report.loss == Approx(loss).epsilon(1e-12));
+  double off = 0;
+  for (std::size_t i = 0; i < mean.size(); ++i) off = std::max(off, std::abs(both.gradients().flat()[i] - mean[i]));
+  CHECK(off < 1e-12);
+  if (Loss::template has<ImageLevel>) return;  // its centre is the mean of both
+  both.update(report, numbers);
+  CHECK(states_of(both) == states_of(single));
 }
 
 }  // namespace dssl::test

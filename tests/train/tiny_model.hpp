@@ -70,6 +70,12 @@ inline ViewBatch drawn_batch(const BatchShape& shape, std::uint64_t seed, Index 
       for (Index i = 0; i < size; ++i) images[static_cast<std::size_t>(b * size + i)] = static_cast<float>(random.normal());
     }
     mask_some(batch, seed, b, sample);
+    for (Index v = 0; v < views; ++v) {
+      RandomStream box({.seed = seed, .sample = sample, .view = static_cast<std::uint32_t>(v), .purpose = Purpose::box});
+      const Point corner{box.uniform(0, 0.3), box.uniform(0, 0.3)};
+      const double size = box.uniform(0.5, 1);
+      batch.frames[static_cast<std::size_t>(v * shape.batch + b)] = {corner, {corner.x + size, corner.y + size}};
+    }
     RandomStream random({.seed = seed, .sample = sample, .purpose = Purpose::points});
     for (Index q = 0; q < 2; ++q) {
       for (Index v = 0; v < views; ++v) {

@@ -12,12 +12,7 @@
 #include "train/term_steps.hpp"
 
 using namespace dssl;
-using dssl::test::check_slopes;
-using dssl::test::check_threads;
-using dssl::test::draw;
-using dssl::test::options_of;
-using dssl::test::states_of;
-using dssl::test::Tiny;
+using namespace dssl::test;
 
 namespace {
 
@@ -61,7 +56,7 @@ TEST_CASE("SimSiam is BYOL's comparison with the student for a teacher, at a qua
   draw(step);
   draw(twin);
   std::copy(twin.student().flat().begin(), twin.student().flat().end(), twin.teacher().data());
-  const ViewBatch batch = test::drawn_batch(step.options().shape, 5);
+  const ViewBatch batch = drawn_batch(step.options().shape, 5);
   StepReport report;
   StepReport of_twin;
   step.begin();
@@ -86,7 +81,7 @@ TEST_CASE("prototypes assigned by Sinkhorn-Knopp have a centre in each pass, and
   TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>> centred({}, options_of<DinoAndKoLeo>(6));
   draw(step);
   draw(centred);
-  const ViewBatch batch = test::drawn_batch(options.shape, 5);
+  const ViewBatch batch = drawn_batch(options.shape, 5);
   StepReport report;
   StepReport of_centred;
   step.begin();
@@ -114,7 +109,7 @@ TEST_CASE("two views: state moves in updates, and only there") {
     for (Index d = 0; d < 5; ++d) squares += std::pow(first[static_cast<std::size_t>(k * 5 + d)], 2);
     CHECK(squares == Approx(1));
   }
-  const ViewBatch batch = test::drawn_batch(step.options().shape, 5);
+  const ViewBatch batch = drawn_batch(step.options().shape, 5);
   for (const double pointer : {4.0, 1.0, 5.0}) {  // four keys an update, seven rows
     const auto before = queue();
     StepReport report;
@@ -174,7 +169,7 @@ TEST_CASE("two views: what needs the batch whole is not streamed, and wants two 
   TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>> one_by_one({}, options);
   draw(at_once);
   draw(one_by_one);
-  const ViewBatch batch = test::drawn_batch(options.shape, 5);
+  const ViewBatch batch = drawn_batch(options.shape, 5);
   StepReport a;
   StepReport b;
   at_once.begin();
@@ -189,43 +184,6 @@ TEST_CASE("two views: what needs the batch whole is not streamed, and wants two 
   }
   CHECK(off < 1e-12);
 }
-
-namespace {
-
-/// Two passes of an update are the mean of each alone, in losses and gradients; what lasts is of the last one.
-template <class Loss>
-void check_accumulation() {
-  auto options = options_of<Loss>();
-  TrainingStep<Tiny<Loss>, Reference<double>> single({}, options);
-  options.accumulate = 2;
-  TrainingStep<Tiny<Loss>, Reference<double>> both({}, options);
-  draw(single);
-  draw(both);
-  const UpdateNumbers numbers{.optimiser = {.learning_rate = 0}, .teacher_momentum = 1};
-  std::vector<double> mean(static_cast<std::size_t>(single.layout().total()), 0.0);
-  double loss = 0;
-  StepReport report;
-  both.begin();
-  for (const Index pass : {0, 1}) {
-    const ViewBatch batch = test::drawn_batch(options.shape, 5, 4 * pass);
-    StepReport alone;
-    single.begin();
-    single.forward_backward(alone, batch, 0.4);
-    if (pass == 1) single.update(alone, numbers);
-    loss += alone.loss / 2;
-    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += single.gradients().flat()[i] / 2;
-    both.forward_backward(report, batch, 0.4);
-  }
-  CHECK(report.loss == Approx(loss).epsilon(1e-12));
-  double off = 0;
-  for (std::size_t i = 0; i < mean.size(); ++i) off = std::max(off, std::abs(both.gradients().flat()[i] - mean[i]));
-  CHECK(off < 1e-12);
-  if (Loss::template has<ImageLevel>) return;  // its centre is the mean of both
-  both.update(report, numbers);
-  CHECK(states_of(both) == states_of(single));
-}
-
-}  // namespace
 
 TEST_CASE("two views: passes of an update add up, and the last one is kept") {
   check_accumulation<ByolLoss>();
@@ -253,7 +211,7 @@ TEST_CASE("two views: heads of one name are refused, and a run says what it is")
   draw(step);
   StepReport report;
   step.begin();
-  step.forward_backward(report, test::drawn_batch(options.shape, 5), 0.4);
+  step.forward_backward(report, drawn_batch(options.shape, 5), 0.4);
   step.inspect(report);
   CHECK(report.feature_spread > 0);
 }
@@ -267,7 +225,7 @@ TEST_CASE("two views: a queue's pointer outside of it is refused") {
     });
     StepReport report;
     step.begin();
-    step.forward_backward(report, test::drawn_batch(step.options().shape, 5), 0.4);
+    step.forward_backward(report, drawn_batch(step.options().shape, 5), 0.4);
     CHECK_THROWS_WITH(step.update(report, {}), Catch::Contains("queue_ptr"));
   }
 }

@@ -4,12 +4,14 @@
 #include "catch.hpp"
 
 #include <dssl/core/error.hpp>
+#include <dssl/views/swav_views.hpp>
 #include <dssl/views/two_views.hpp>
 #include <dssl/views/view_pack.hpp>
 
 using namespace dssl;
 
 static_assert(PlansViews<TwoViews>);
+static_assert(PlansViews<SimClrViews> && PlansViews<MocoViews> && PlansViews<SwavViews>);
 
 TEST_CASE("two views are the global ones of the same options, and no others") {
   MultiCropOptions options = byol_view_options();
@@ -62,4 +64,23 @@ TEST_CASE("the pairs differ as published") {
   CHECK(moco.least > 0.18);
   CHECK(moco.least < 0.25);
   CHECK(moco.second_solarised == 0);
+}
+
+TEST_CASE("a generator begins with the method's numbers") {
+  CHECK(TwoViews().options() == byol_view_options());
+  CHECK(SimClrViews().options() == simclr_view_options());
+  CHECK(MocoViews().options() == moco_view_options());
+  const SwavViews swav;
+  CHECK(swav.options() == swav_view_options());
+  REQUIRE(swav.views() == 8);
+  CHECK(swav.size(0) == ViewSize{224, 224});
+  CHECK(swav.size(7) == ViewSize{96, 96});
+  for (std::uint64_t sample = 0; sample < 50; ++sample) {
+    const auto plans = swav.plan(200, 200, {.seed = 3, .sample = sample});
+    for (std::size_t v = 0; v < plans.size(); ++v) {
+      const double share = static_cast<double>(plans[v].map.box.area()) / 4e4;
+      CHECK(share > (v < 2 ? 0.13 : 0.045));
+      CHECK(share < (v < 2 ? 1.001 : 0.15));
+    }
+  }
 }

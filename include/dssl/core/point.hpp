@@ -12,4 +12,13 @@ struct Point {
   [[nodiscard]] constexpr bool operator==(const Point&) const = default;
 };
 
+/// Where a view lies in its scene: the scene's positions of the view's upper left and lower right corners, in a unit that
+/// all views of an image share. The left corner of a mirrored view lies on the right.
+struct ViewFrame {
+  Point first{};
+  Point last{};
+
+  [[nodiscard]] constexpr bool operator==(const ViewFrame&) const = default;
+};
+
 }  // namespace dssl

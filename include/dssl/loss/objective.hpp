@@ -78,10 +78,17 @@ inline constexpr bool names_differ = [] {
 template <class Loss, class Term>
 inline constexpr bool has_term = Loss::template has<Term>;
 
+/// A term's weight where nothing else is said: `Term::published_weight`, or 1.
+template <class Term>
+[[nodiscard]] constexpr double published_weight() {
+  if constexpr (requires { Term::published_weight; }) return Term::published_weight;
+  return 1;
+}
+
 /// A term of a sum: its weight and its own numbers.
 template <class Term>
 struct Slot {
-  double weight = 1;
+  double weight = published_weight<Term>();
   typename Term::Options options{};
 };
 

@@ -11,7 +11,8 @@
 
 namespace dssl {
 
-/// Where a view lies in its image, in any unit that both views share; a grid of rows x cols patches fills it.
+/// Where a view lies in its image, in any unit that both views share; a grid of rows x cols patches fills it. `left` may be
+/// the larger of the two, as in the frame of a mirrored view, which needs no `flipped` then.
 struct PatchGrid {
   double left = 0, top = 0, right = 1, bottom = 1;
   Index rows = 1, cols = 1;

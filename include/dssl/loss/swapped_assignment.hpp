@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include <dssl/core/error.hpp>
@@ -17,6 +18,19 @@ struct SwappedAssignmentNumbers {
   double temperature = 0.1;
   double epsilon = 0.05;  ///< of Sinkhorn-Knopp
   Index iterations = 3;
+
+  /// Throws `OptionError`.
+  void validate(std::string_view prefix) const {
+    if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
+    if (!(epsilon > 0)) throw OptionError(join(prefix, "epsilon"), epsilon, "above 0");
+    if (iterations < 1) throw OptionError(join(prefix, "iterations"), iterations, "at least 1");
+  }
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    f(join(prefix, "temperature"), temperature);
+    f(join(prefix, "epsilon"), epsilon);
+    f(join(prefix, "iterations"), iterations);
+  }
 };
 
 /// Buffers for views of B images each, P prototypes, and Q rows of a queue (0: none).
@@ -31,48 +45,55 @@ struct SwappedAssignmentBuffers {
   VectorView<T> loss;         // (B)
   VectorView<TargetRows> targets;  // (B) row Q + i of the assignments
 
-  static SwappedAssignmentBuffers take(Arena& arena, Index images, Index prototypes, Index width, Index queue) {
+  /// `targets`: where they lie, as they outlive the other buffers; `number_targets` writes them.
+  static SwappedAssignmentBuffers take(Arena& arena, VectorView<TargetRows> targets, Index prototypes, Index width,
+                                       Index queue) {
+    const Index images = targets.size();
     return {arena.matrix<T>(queue + images, prototypes), arena.matrix<T>(queue + images, prototypes),
             arena.matrix<T>(images, prototypes),         arena.matrix<T>(images, width),
             arena.vector<T>(prototypes),                 arena.vector<T>(queue + images),
-            arena.vector<T>(images),                     arena.vector<TargetRows>(images)};
-  }
-  /// Writes what does not change from step to step.
-  template <Backend B>
-  void begin(const B& backend) const {
-    if (targets.data() == nullptr) return;
-    const Index queue = assigned.rows() - targets.size();
-    std::vector<TargetRows> rows;
-    for (Index i = 0; i < targets.size(); ++i) rows.push_back({static_cast<std::int32_t>(queue + i), -1});
-    backend.upload(targets.data(), std::span<const TargetRows>(rows));
+            arena.vector<T>(images),                     targets};
   }
 };
 
-/// One assigning view's part: with q = Sinkhorn-Knopp's assignments of the scores of `queue` and of view `assigning`, of
-/// which the last B are kept, value (1) += share * the mean over the other views v and images of
-/// -q log softmax(scores_v / temperature); d_unit (V B,D) and d_prototypes (P,D) += weight times its gradients. `share`
-/// is 1 / the number of assigning views.
+/// targets (B) = the assignments that images have: row Q + i. Uploads; nothing where the arena only measured.
+template <Backend B>
+void number_targets(const B& backend, VectorView<TargetRows> targets, Index queue) {
+  if (targets.data() == nullptr) return;
+  std::vector<TargetRows> rows;
+  for (Index i = 0; i < targets.size(); ++i) rows.push_back({static_cast<std::int32_t>(queue + i), -1});
+  backend.upload(targets.data(), std::span<const TargetRows>(rows));
+}
+
+/// buffers.assignments (Q + B,P) = Sinkhorn-Knopp's of the scores of `queue` (Q,D), or empty, and then of `unit` (B,D).
 ///
-/// unit (V B,D): unit vectors, view by view; prototypes (P,D): rows of length 1, which the caller sees to before each step;
-/// queue (Q,D): unit vectors of earlier steps, newest first, or empty. Scores are products of the two; q is a constant.
-/// Source: Caron et al. 2020, eq. 2; facebookresearch/swav main_swav.py train(). There a queue whose last row is 0 is not
-/// used, and rows go into it, in front, after scores were taken of it.
+/// unit: unit vectors of the assigning view; prototypes (P,D): rows of length 1; scores are products of the two.
 template <Backend B, class T = typename B::Scalar>
-void swapped_assignment_loss(const B& backend, const SwappedAssignmentBuffers<T>& buffers, VectorOf<B> value,
-                             MatrixOf<B> d_unit, MatrixOf<B> d_prototypes, ConstMatrixOf<B> unit,
-                             ConstMatrixOf<B> prototypes, ConstMatrixOf<B> queue, Index assigning,
-                             const SwappedAssignmentNumbers& numbers, double share, double weight = 1) {
-  const Index images = buffers.targets.size();
-  const Index views = unit.rows() / images;
+void assign_view(const B& backend, const SwappedAssignmentBuffers<T>& buffers, ConstMatrixOf<B> unit,
+                 ConstMatrixOf<B> prototypes, ConstMatrixOf<B> queue, const SwappedAssignmentNumbers& numbers) {
   const Index queued = queue.empty() ? 0 : queue.rows();
-  const Index rows = queued + images;
-  require_shape(unit.rows() == views * images && views > 1 && rows == buffers.assigned.rows(),
-                "swapped_assignment_loss: ", unit.rows(), " rows of ", images, " images, a queue of ", queued,
-                " rows; buffers are for ", buffers.assigned.rows() - images, " rows in the queue");
+  const Index images = buffers.targets.size();
+  require_shape(unit.rows() == images && queued + images == buffers.assigned.rows(), "assign_view: ", unit.rows(),
+                " rows and a queue of ", queued, "; buffers are for ", images, " rows and a queue of ",
+                buffers.assigned.rows() - images);
   if (queued > 0) backend.linear_forward(buffers.assigned.rows(0, queued), queue, prototypes, {});
-  backend.linear_forward(buffers.assigned.rows(queued, images), unit.rows(assigning * images, images), prototypes, {});
+  backend.linear_forward(buffers.assigned.rows(queued, images), unit, prototypes, {});
   sinkhorn_assign(backend, buffers.assignments, buffers.centre, buffers.row_sums, buffers.assigned, numbers.epsilon,
                   numbers.iterations);
+}
+
+/// What the other views predict of view `assigning`, whose assignments q are in `buffers`: value (1) += share * the mean
+/// over the other views v and images of -q log softmax(scores_v / temperature); d_unit (V B,D) and d_prototypes (P,D) +=
+/// weight times its gradients, q being a constant. unit (V B,D): unit vectors, view by view.
+template <Backend B, class T = typename B::Scalar>
+void predict_assignments(const B& backend, const SwappedAssignmentBuffers<T>& buffers, VectorOf<B> value,
+                         MatrixOf<B> d_unit, MatrixOf<B> d_prototypes, ConstMatrixOf<B> unit,
+                         ConstMatrixOf<B> prototypes, Index assigning, const SwappedAssignmentNumbers& numbers,
+                         double share, double weight = 1) {
+  const Index images = buffers.targets.size();
+  const Index views = unit.rows() / images;
+  require_shape(unit.rows() == views * images && views > 1, "predict_assignments: ", unit.rows(), " rows of ", images,
+                " images; expected two views at least");
   const double mean = share / static_cast<double>((views - 1) * images);
   for (Index view = 0; view < views; ++view) {
     if (view == assigning) continue;
@@ -85,6 +106,24 @@ void swapped_assignment_loss(const B& backend, const SwappedAssignmentBuffers<T>
     backend.linear_backward_input(buffers.d_unit, buffers.scores, prototypes);
     backend.accumulate(numbers_of(d_unit.rows(view * images, images)), numbers_of(buffers.d_unit));
   }
+}
+
+/// One assigning view's part, of the views' own features: `assign_view` of view `assigning` with `queue`, then
+/// `predict_assignments`. `share` is 1 / the number of assigning views.
+///
+/// prototypes (P,D): rows of length 1, which the caller sees to before each step; queue (Q,D): unit vectors of earlier
+/// steps, newest first, or empty. Source: Caron et al. 2020, eq. 2; facebookresearch/swav main_swav.py train(). There a
+/// queue whose last row is 0 is not used, and rows go into it, in front, after scores were taken of it.
+template <Backend B, class T = typename B::Scalar>
+void swapped_assignment_loss(const B& backend, const SwappedAssignmentBuffers<T>& buffers, VectorOf<B> value,
+                             MatrixOf<B> d_unit, MatrixOf<B> d_prototypes, ConstMatrixOf<B> unit,
+                             ConstMatrixOf<B> prototypes, ConstMatrixOf<B> queue, Index assigning,
+                             const SwappedAssignmentNumbers& numbers, double share, double weight = 1) {
+  const Index images = buffers.targets.size();
+  require_shape(unit.rows() >= (assigning + 1) * images, "swapped_assignment_loss: ", unit.rows(), " rows of ", images,
+                " images have no view ", assigning);
+  assign_view(backend, buffers, unit.rows(assigning * images, images), prototypes, queue, numbers);
+  predict_assignments(backend, buffers, value, d_unit, d_prototypes, unit, prototypes, assigning, numbers, share, weight);
 }
 
 }  // namespace dssl

@@ -13,6 +13,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/nn/position.hpp>
@@ -212,7 +213,8 @@ struct StudentPass {
 /// A term's run that keeps nothing and has nothing to do between passes; what one does, it says anew.
 ///
 /// Life: `place_lasting`, `place_teacher`, `place_student` for each part, more than once, in arenas that measure and in one
-/// that is live; then in every update `begin`, for each pass `set` for each part, `teacher`, and `student` for each part, `add_to`, and last
+/// that is live; then in every update `begin`, for each pass `set_frames`, `set` for each part, `teacher`, and `student`
+/// for each part, `add_to`, and last
 /// `update`, the only place where what lasts may move.
 template <Backend B>
 struct TermRun {
@@ -228,6 +230,8 @@ struct TermRun {
   [[nodiscard]] bool reads_part(std::size_t /*part*/) const { return true; }
   /// Before each pass, where the term reads masked patches: which these are.
   void set(const B& /*backend*/, std::size_t /*part*/, const MaskedRows& /*rows*/) {}
+  /// Before each pass: where its views lie, (V,B).
+  void set_frames(const B& /*backend*/, std::span<const ViewFrame> /*frames*/) {}
   /// Forgets what passes have gathered for an update.
   void begin(const B& /*backend*/) {}
   /// After a pass's losses are known: state moves.

@@ -6,7 +6,9 @@
 #include <ios>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
@@ -30,9 +32,45 @@ struct TeacherOptions {
 /// Where views are made of images: on the host by the loader's threads, or by the step's backend, where it can.
 enum class ViewsOn : std::uint8_t { host, device };
 
-/// Everything a `Trainer` can be told at run time. `LossNumbers`: the options of the recipe's loss.
+/// Defaults of options that say nothing of a recipe: DenseDINO's views, and the loss's numbers as their type has them.
 template <class LossNumbers>
+struct PlainDefaults {
+  static MultiCropOptions views() { return {}; }
+  static LossNumbers loss() { return {}; }
+};
+
+/// Those of a recipe: a view generator has its published options as `Views::published()`, a sum of terms whose published
+/// weights are not those of its terms `Loss::published()`.
+template <class Views, class Loss>
+struct PublishedDefaults {
+  static MultiCropOptions views() {
+    if constexpr (requires { Views::published(); }) return Views::published();
+    return {};
+  }
+  static typename Loss::Options loss() {
+    if constexpr (requires { Loss::published(); }) return Loss::published();
+    return {};
+  }
+};
+
+namespace detail {
+
+/// Recipes that publish nothing share a type of options.
+template <class Views, class Loss>
+inline constexpr bool publishes = requires { Views::published(); } || requires { Loss::published(); };
+template <class Recipe>
+using DefaultsOf = std::conditional_t<publishes<typename Recipe::Views, typename Recipe::Loss>,
+                                      PublishedDefaults<typename Recipe::Views, typename Recipe::Loss>,
+                                      PlainDefaults<typename Recipe::Loss::Options>>;
+
+}  // namespace detail
+
+/// Everything a `Trainer` can be told at run time. `LossNumbers`: the options of the recipe's loss; `Defaults`: what
+/// `views` and `loss` begin with.
+template <class LossNumbers, class DefaultsT = PlainDefaults<LossNumbers>>
 struct BasicTrainerOptions {
+  using Defaults = DefaultsT;
+
   Index epochs = 100;
   Index batch = 64;               ///< images a forward pass
   Index accumulate = 1;           ///< forward passes an update; gradients and centres average over all of them
@@ -44,8 +82,8 @@ struct BasicTrainerOptions {
   bool stream_views = false;      ///< the student's views one after the other: activations of one view are in memory
   OptimiserOptions optimiser{};
   TeacherOptions teacher{};
-  LossNumbers loss{};
-  MultiCropOptions views{};
+  LossNumbers loss = Defaults::loss();
+  MultiCropOptions views = Defaults::views();
   MaskOptions masks{};               ///< where the recipe's views are masked; part of its words, not of the options below
   ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md)
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
@@ -58,25 +96,28 @@ struct BasicTrainerOptions {
   /// Images an update takes.
   [[nodiscard]] Index update_images() const { return batch * accumulate; }
 
-  /// The same with the numbers of another loss.
-  template <class Other>
-  [[nodiscard]] BasicTrainerOptions<Other> with_loss(Other numbers) const {
+  /// The same with the numbers of another loss. `OtherDefaults` are part of the type alone.
+  template <class Other, class OtherDefaults = PlainDefaults<Other>>
+  [[nodiscard]] BasicTrainerOptions<Other, OtherDefaults> with_loss(Other numbers) const {
     return {epochs,   batch,     accumulate,           seed,       channels,     prototypes, stochastic_depth,
             recompute, stream_views, optimiser, teacher, std::move(numbers), views, masks, views_on, prefetch,
             loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience};
   }
+
+  /// The same numbers without a recipe's defaults: what a run of any recipe of that loss takes.
+  [[nodiscard]] BasicTrainerOptions<LossNumbers> plain() const { return with_loss(loss); }
 
   /// Throws `OptionError` naming the first field that has an impossible value.
   void validate() const;
 };
 /// Those of the published recipes.
 using TrainerOptions = BasicTrainerOptions<LossOptions>;
-/// Those of a recipe.
+/// Those of a recipe, whose `views` and `loss` begin with its published numbers.
 template <class Recipe>
-using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options>;
+using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options, detail::DefaultsOf<Recipe>>;
 
-template <class LossNumbers>
-void BasicTrainerOptions<LossNumbers>::validate() const {
+template <class LossNumbers, class DefaultsT>
+void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
   const auto at_least = [](std::string_view name, auto value, auto least) {
     if (!(value >= least)) throw OptionError(name, value, join("at least ", least));
   };
@@ -111,8 +152,8 @@ void BasicTrainerOptions<LossNumbers>::validate() const {
 }
 
 /// Throws `DataError` where so many images do not make one update. Sooner than the network is laid out, if one likes.
-template <class LossNumbers>
-void require_update(const BasicTrainerOptions<LossNumbers>& options, Index images) {
+template <class LossNumbers, class Defaults>
+void require_update(const BasicTrainerOptions<LossNumbers, Defaults>& options, Index images) {
   if (options.batch <= images && options.accumulate <= images / options.batch) return;
   throw DataError(join("the data has ", images, " images, but an update takes batch * accumulate = ", options.batch,
                        " * ", options.accumulate, "; use a smaller batch"));
@@ -122,8 +163,8 @@ void require_update(const BasicTrainerOptions<LossNumbers>& options, Index image
 ///
 /// Options that only decide how it is carried out (threads, prefetch, where views are made, which activations are in
 /// memory, files) are left out: a run may be resumed with others.
-template <class LossNumbers, class F>
-void for_each_option(const BasicTrainerOptions<LossNumbers>& o, F&& f) {
+template <class LossNumbers, class Defaults, class F>
+void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f) {
   f("epochs", o.epochs);
   f("batch", o.batch);
   f("accumulate", o.accumulate);

@@ -1,14 +1,17 @@
 // Methods beside DenseDINO as recipes: each differs from DINO by its views, its loss and the widths of its MLPs.
-// Tests: tests/train/two_view_terms.cpp, two_view_parity.cpp, masked_training.cpp.
+// Tests: tests/train/two_view_terms.cpp, two_view_parity.cpp, masked_training.cpp, published_defaults.cpp.
 #pragma once
 
 #include <dssl/loss/dense_terms.hpp>
+#include <dssl/loss/pixel_term.hpp>
 #include <dssl/loss/spread_terms.hpp>
+#include <dssl/loss/swapped_term.hpp>
 #include <dssl/loss/two_view_terms.hpp>
 #include <dssl/nn/mlp.hpp>
 #include <dssl/train/recipe.hpp>
 #include <dssl/views/masks.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/swav_views.hpp>
 #include <dssl/views/two_views.hpp>
 
 namespace dssl {
@@ -20,12 +23,11 @@ namespace dssl {
   return config;
 }
 
-// A trainer makes its views from `options.views`, whose defaults are DenseDINO's: set it to the method's own
-// (`byol_view_options`, `simclr_view_options`, `moco_view_options`), as dssl-pretrain does.
+// The options of a recipe's trainer, `TrainerOptionsOf<Recipe>`, begin with the published views and weights of its terms.
 
 /// The two views of a method, its loss, and the widths of its MLPs: `hidden` between layers, `out` at the end.
-template <class Loss, Index Hidden, Index Out>
-using TwoViewRecipe = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points, WeightedSum<Loss>,
+template <class Loss, Index Hidden, Index Out, class Views = TwoViews>
+using TwoViewRecipe = Recipe<Dino::Backbone, Dino::Tokens, Views, Dino::Points, WeightedSum<Loss>,
                              ProjectionHead<HeadConfig{.hidden = Hidden, .bottleneck = Out}>>;
 
 /// BYOL (Grill et al. 2020): a predictor's outputs held to an EMA teacher's projections of the other view.
@@ -35,13 +37,13 @@ using Byol = TwoViewRecipe<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>, 40
 using SimSiam = TwoViewRecipe<
     Cosine<StopGradient, by_head(simsiam_projector),
            MlpConfig{.hidden = 512, .out = 0, .hidden_bias = Bias::none, .last_bias = Bias::learned}>,
-    2048, 2048>;
+    2048, 2048, MocoViews>;
 
-/// SimCLR (Chen et al. 2020): the other view of an image among all views of the batch. `simclr_view_options` has its views.
-using SimClr = TwoViewRecipe<NtXent<by_head(simclr_projector)>, 2048, 128>;
+/// SimCLR (Chen et al. 2020): the other view of an image among all views of the batch.
+using SimClr = TwoViewRecipe<NtXent<by_head(simclr_projector)>, 2048, 128, SimClrViews>;
 
-/// MoCo v2 (Chen et al. 2020): among keys of earlier batches. `moco_view_options` has its views.
-using MocoV2 = TwoViewRecipe<QueueContrast<by_head(moco_v2_projector)>, 2048, 128>;
+/// MoCo v2 (Chen et al. 2020): among keys of earlier batches.
+using MocoV2 = TwoViewRecipe<QueueContrast<by_head(moco_v2_projector)>, 2048, 128, MocoViews>;
 
 /// MoCo v3 (Chen et al. 2021): among the teacher's projections of the batch, behind a predictor.
 using MocoV3 = TwoViewRecipe<InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>, 4096, 256>;
@@ -52,11 +54,29 @@ using BarlowTwins = TwoViewRecipe<CrossCorrelation<by_head(barlow_projector)>, 8
 /// VICReg (Bardes et al. 2022): features alike, of some variance, no two of them alike.
 using VicReg = TwoViewRecipe<VarianceCovariance<by_head(vicreg_expander)>, 8192, 8192>;
 
-/// DenseCL (Wang et al. 2021): MoCo v2, and its patches among keys of earlier images. Published: both terms weigh 0.5;
-/// weights are 1 unless the options say otherwise.
-using DenseCl = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points,
-                       WeightedSum<QueueContrast<by_head(moco_v2_projector)>, DenseContrast<by_head(moco_v2_projector)>>,
+/// DenseCL's loss: MoCo v2's, and that of patches, each at half its weight.
+struct DenseClLoss : WeightedSum<QueueContrast<by_head(moco_v2_projector)>, DenseContrast<by_head(moco_v2_projector)>> {
+  static Options published() {
+    Options options;
+    options.of<QueueContrast<by_head(moco_v2_projector)>>().weight = 0.5;
+    options.of<DenseContrast<by_head(moco_v2_projector)>>().weight = 0.5;
+    return options;
+  }
+};
+
+/// DenseCL (Wang et al. 2021): MoCo v2, and its patches among keys of earlier images.
+using DenseCl = Recipe<Dino::Backbone, Dino::Tokens, MocoViews, Dino::Points, DenseClLoss,
                        ProjectionHead<HeadConfig{.hidden = 2048, .bottleneck = 128}>>;
+
+/// SwAV (Caron et al. 2020): all views predict the prototypes that the two global ones are assigned to.
+using Swav = Recipe<Dino::Backbone, Dino::Tokens, SwavViews, Dino::Points,
+                    WeightedSum<SwappedAssignment<StopGradient, by_head(swav_projector)>>,
+                    ProjectionHead<HeadConfig{.hidden = 2048, .bottleneck = 128, .prototypes = 3000}>>;
+
+/// PixPro (Xie et al. 2021), without its instance branch: patches held to those that lie near them in the other view.
+using PixPro = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points,
+                      WeightedSum<PixelConsistency<by_head(pixpro_projector), by_head(pixpro_transform)>>,
+                      ProjectionHead<HeadConfig{.hidden = 4096, .bottleneck = 256}>>;
 
 /// DINO's views with some patches of the global ones masked for the student, as DINOv2 masks them.
 template <class Loss>
@@ -67,7 +87,7 @@ using MaskedRecipe = Dino::with_views<Masked<MultiCrop<>>>::with_loss<Loss>;
 using Ibot = MaskedRecipe<WeightedSum<ImageLevel, IbotLevel>>;
 
 /// DINOv2 (Oquab et al. 2024): prototypes of class tokens and masked patches assigned by Sinkhorn-Knopp, and class tokens
-/// kept apart; published: KoLeo weighs 0.1. Heads are separate, as published for larger models. Its backbone's LayerScale,
+/// kept apart. Heads are separate, as published for larger models. Its backbone's LayerScale,
 /// and rates by layer, are not in it.
 using DinoV2 = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>>;
 

@@ -70,6 +70,7 @@ struct SampleViews {
   ViewPack pack;                      ///< the image and what its views need, where a backend renders them
   std::vector<Point> teacher_points;  ///< (2,V,K)
   std::vector<Point> student_points;  ///< (V,2,K)
+  std::vector<ViewFrame> frames;      ///< (V)
   std::vector<SkippedImage> skipped;  ///< images that could not be read and were passed over
 };
 
@@ -86,6 +87,9 @@ DSSL_INLINE void put_sample(ViewBatch& batch, Index b, const SampleViews& sample
     rest = rest.subspan(size);
   }
   batch.samples[static_cast<std::size_t>(b)] = sample.index;
+  for (std::size_t v = 0; v < sample.frames.size(); ++v) {
+    batch.frames[v * static_cast<std::size_t>(shape.batch) + static_cast<std::size_t>(b)] = sample.frames[v];
+  }
   if (shape.points == 0) return;
   // (2,V,K) of a sample into (2,B,V,K), (V,2,K) into (V,B,2,K).
   const auto copy = [&](std::vector<Point>& to, const std::vector<Point>& from, Index outer, Index inner) {
@@ -128,6 +132,7 @@ class SampleMaker {
       x_views.render(image, plans[static_cast<std::size_t>(v)], rest.first(x_floats(v)), workspace);
       rest = rest.subspan(x_floats(v));
     }
+    x_make_frames(out, plans);
     if (x_with_points) x_make_points(out, plans, key);
   }
 
@@ -141,12 +146,22 @@ class SampleMaker {
     std::vector<float> deviation;
     x_views.normalisation(mean, deviation, x_channels);
     pack_views(out.pack, image, plans, Views::interpolation, mean, deviation);
+    x_make_frames(out, plans);
     if (x_with_points) x_make_points(out, plans, key);
   }
 
  private:
   [[nodiscard]] std::size_t x_floats(Index view) const {
     return static_cast<std::size_t>(x_channels * x_views.size(view).height * x_views.size(view).width);
+  }
+
+  static void x_make_frames(SampleViews& out, const std::vector<typename Views::Plan>& plans) {
+    out.frames.clear();
+    for (const auto& plan : plans) {
+      const ScenePoint first = plan.map.to_scene(Point{-1, -1});
+      const ScenePoint last = plan.map.to_scene(Point{1, 1});
+      out.frames.push_back({{first.x, first.y}, {last.x, last.y}});
+    }
   }
 
   void x_make_points(SampleViews& out, const std::vector<typename Views::Plan>& plans, const RandomKey& key) const {

@@ -94,7 +94,7 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
                     checked.batch, sizes.backbone.patch),
                 sizes.with(checked.channels, checked.prototypes)) {}
   Trainer(const Options& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
-      : x_Run(checked, backend, making, sizes, x_words(sizes, making)) {}
+      : x_Run(checked.plain(), backend, making, sizes, x_words(sizes, making)) {}
 
   static std::string x_words(const Sizes& sizes, const SampleMaking& making) {
     std::string out = describe_recipe<Recipe>(sizes, making.shape.points);

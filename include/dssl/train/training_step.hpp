@@ -377,6 +377,7 @@ class BasicTrainingStep {
       x_teacher_pass.set_points(x_backend, batch.teacher_points, x_config.backbone, x_taps_host);
       if constexpr (Loss::reads.masked) x_teacher_pass.set_masks(x_backend, batch.masks, true, x_masked_rows);
     }
+    x_terms->each([&](auto, auto& run, std::size_t) { run.set_frames(x_backend, batch.frames); });
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (x_terms->read_part(part)) x_parts[part].set(x_backend, batch, keep, x_config, *x_terms, x_taps_host);
     }

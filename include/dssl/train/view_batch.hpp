@@ -81,6 +81,7 @@ struct ViewBatch {
   std::vector<Point> teacher_points;       ///< (2,B,V,K): points of teacher view q shared with student view v
   std::vector<Point> student_points;       ///< (V,B,2,K): the same points in student view v
   std::vector<std::uint8_t> masks;         ///< (2,B,N): 1 where the student does not see a global view's patch; or none
+  std::vector<ViewFrame> frames;           ///< (V,B): where the views lie
   std::vector<std::int64_t> samples;       ///< (B) numbers of the images in the data set
   Index epoch = 0;
 
@@ -95,6 +96,7 @@ struct ViewBatch {
     const auto pairs = static_cast<std::size_t>(2 * shape.batch * shape.view_count() * shape.points);
     out.teacher_points.resize(pairs);
     out.student_points.resize(pairs);
+    out.frames.resize(static_cast<std::size_t>(shape.view_count() * shape.batch));
     out.samples.resize(static_cast<std::size_t>(shape.batch));
     return out;
   }

@@ -47,8 +47,11 @@ class TwoViews : public MultiCrop<> {
  public:
   static constexpr std::string_view name = "two-views";
 
+  /// What a trainer's options begin with.
+  static MultiCropOptions published() { return byol_view_options(); }
+
   /// Throws `OptionError` naming the field that has a value it may not have.
-  explicit TwoViews(MultiCropOptions options = byol_view_options()) : MultiCrop<>(x_without_locals(std::move(options))) {}
+  explicit TwoViews(MultiCropOptions options = published()) : MultiCrop<>(x_without_locals(std::move(options))) {}
 
  private:
   static MultiCropOptions x_without_locals(MultiCropOptions options) {
@@ -56,6 +59,20 @@ class TwoViews : public MultiCrop<> {
     options.locals = 0;
     return options;
   }
+};
+
+/// Two views whose numbers begin with SimCLR's.
+class SimClrViews : public TwoViews {
+ public:
+  static MultiCropOptions published() { return simclr_view_options(); }
+  explicit SimClrViews(MultiCropOptions options = published()) : TwoViews(std::move(options)) {}
+};
+
+/// Two views whose numbers begin with those of MoCo v2 and SimSiam.
+class MocoViews : public TwoViews {
+ public:
+  static MultiCropOptions published() { return moco_view_options(); }
+  explicit MocoViews(MultiCropOptions options = published()) : TwoViews(std::move(options)) {}
 };
 
 }  // namespace dssl

@@ -1,0 +1,191 @@
+// The term of methods that predict prototype assignments of other views: SwAV's.
+// Tests: tests/train/swapped_term.cpp.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/loss/pieces.hpp>
+#include <dssl/loss/projected_term.hpp>
+#include <dssl/loss/swapped_assignment.hpp>
+#include <dssl/loss/term.hpp>
+#include <dssl/loss/term_loss.hpp>
+#include <dssl/nn/head.hpp>
+#include <dssl/nn/mlp.hpp>
+#include <dssl/nn/parameters.hpp>
+
+namespace dssl {
+
+/// A projector and prototypes behind it (or their gradients), as views into the flat buffer.
+template <class T>
+struct ProjectedPrototypes {
+  MlpParameters<T> projector;
+  MatrixView<T> prototypes;  // (P,O)
+};
+
+/// Every view predicts the prototypes that the two global views are assigned to: SwAV with `StopGradient`, whose
+/// assignments are of the student's own features; with `Ema`, of the teacher's, by the teacher's prototypes. Source:
+/// `assign_view`, `predict_assignments`.
+///
+/// loss = mean over the assigning views a in {0, 1} of the mean over all other views v, B images each, of
+/// -q_a log softmax(z_v c^T / temperature), z unit rows of the projections (V B,O), c unit rows of `prototypes.weight`
+/// (P,O), q Sinkhorn-Knopp's of a view's scores, without gradient. The batch norms of the projector see the rows of all
+/// views at once, a teacher's those of both global views. Class tokens of every view are read: multi-crop.
+///
+/// Prototypes stay as they are in the first epoch, as published, by `optimiser.freeze_prototypes_epochs`. They are made
+/// unit rows in each pass, whose gradient is told through; the published code writes the unit rows over the weights
+/// before each step, so here the weights' lengths, which no score depends on, scale the step of a row instead. There is no
+/// queue: published runs of large batches have none.
+///
+/// State: running statistics where the projector has batch norm. Throws `OptionError` for a batch of one image.
+template <class TeacherT, MlpConfig Projector>
+struct SwappedAssignment {
+  static constexpr std::string_view name = "swapped-assignment";
+  static constexpr Reads reads{{.class_level = true}, {.class_level = TeacherT::pass}};
+  static constexpr Whole whole = Whole::batch;
+  using Teacher = TeacherT;
+  using Options = SwappedAssignmentNumbers;
+  template <class T>
+  using Parameters = ProjectedPrototypes<T>;
+
+  static_assert(TeacherT::pass || std::is_same_v<TeacherT, StopGradient>,
+                "SwappedAssignment: without targets there is nothing to predict; use StopGradient or Ema");
+  static_assert(Projector.layers > 0, "SwappedAssignment: prototypes stand behind a projector");
+
+  /// In words, for checkpoints.
+  static std::string words() {
+    return join(TeacherT::weights ? "teacher" : "own targets", "; projector ", describe(Projector));
+  }
+
+  static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
+    const MlpConfig sizes = sized_by(head, Projector);
+    add_mlp_parameters(layout, sizes, width, "projector.");
+    layout.add("prototypes.weight", {head.prototypes, sizes.out},
+               {.initial = InitialValues::uniform, .fan_in = sizes.out, .prototype = true});
+  }
+  template <class T>
+  static ProjectedPrototypes<T> bind(ParameterCursor<T>& next, const HeadConfig& head) {
+    ProjectedPrototypes<T> out;
+    out.projector = MlpParameters<T>::bind(next, sized_by(head, Projector));
+    out.prototypes = next.matrix();
+    return out;
+  }
+
+  template <Backend B>
+  class Run : public TermRun<B> {
+   public:
+    using T = typename B::Scalar;
+    static constexpr bool teaches = TeacherT::pass;
+
+    Run(const TermSetting& setting, const Options& options)
+        : x_options(options),
+          x_batch(setting.batch),
+          x_rows(setting.views * setting.batch),
+          x_width(setting.width),
+          x_prototypes(setting.head.prototypes),
+          x_share(setting.share),
+          x_projector(sized_by(setting.head, Projector), 1),
+          x_teacher(sized_by(setting.head, Projector), 1) {
+      if (x_batch < 2) {
+        throw OptionError("batch", x_batch, join("at least 2: the term '", name, "' assigns the images of a batch"));
+      }
+    }
+
+    void place_lasting(const B& backend, Arena& arena) {
+      x_projector.place_lasting(backend, arena);
+      if constexpr (teaches) {
+        x_teacher.place_lasting(backend, arena);
+        x_targets = UnitRows<T>::take(arena, 2 * x_batch, x_projector.width());
+      }
+      x_rows_of_images = arena.vector<TargetRows>(x_batch);
+      number_targets(backend, x_rows_of_images, 0);
+      x_loss.place(arena);
+    }
+    void place_teacher(const B& /*backend*/, Arena& arena) {
+      x_teacher_features = arena.matrix<T>(2 * x_batch, x_width);
+      x_teacher.place(arena, x_teacher_features, arena.matrix<T>(2 * x_batch, x_projector.width()));
+    }
+    void place_student(const B& /*backend*/, Arena& arena, std::size_t part) {
+      if (!reads_part(part)) return;
+      const Index out = x_projector.width();
+      x_features = arena.matrix<T>(x_rows, x_width);
+      x_d_features = arena.matrix<T>(x_rows, x_width);
+      x_d_out = arena.matrix<T>(x_rows, out);
+      x_projector.place(arena, x_features, arena.matrix<T>(x_rows, out));
+      x_projector.place_back(arena, x_d_out, x_d_features);
+      x_unit = UnitRows<T>::take(arena, x_rows, out);
+      x_d_unit = arena.matrix<T>(x_rows, out);
+      x_unit_prototypes = UnitRows<T>::take(arena, x_prototypes, out);
+      x_d_unit_prototypes = arena.matrix<T>(x_prototypes, out);
+      if constexpr (teaches) x_teacher_prototypes = UnitRows<T>::take(arena, x_prototypes, out);
+      x_buffers = SwappedAssignmentBuffers<T>::take(arena, x_rows_of_images, x_prototypes, out, 0);
+    }
+
+    /// All views are one part.
+    [[nodiscard]] bool reads_part(std::size_t part) const { return part == 0; }
+
+    void teacher(const B& backend, const TeacherPass<SwappedAssignment, T>& in) {
+      backend.copy_rows(x_teacher_features, {}, in.features.class_level, {});
+      x_teacher.forward(backend, in.parameters.head.projector);
+      x_targets.forward(backend, x_teacher.out(), unit_epsilon);
+    }
+
+    void student(const B& backend, const StudentPass<SwappedAssignment, T>& in) const {
+      if (!reads_part(in.part)) return;
+      backend.copy_rows(x_features, {}, in.features.class_level, {});
+      x_projector.forward(backend, in.parameters.head.projector);
+      x_unit.forward(backend, x_projector.out(), unit_epsilon);
+      x_unit_prototypes.forward(backend, in.parameters.head.prototypes, unit_epsilon);
+      if constexpr (teaches) x_teacher_prototypes.forward(backend, in.teacher.head.prototypes, unit_epsilon);
+      const UnitRows<T>& targets = teaches ? x_targets : x_unit;
+      const UnitRows<T>& by = teaches ? x_teacher_prototypes : x_unit_prototypes;
+
+      x_loss.clear(backend);
+      backend.fill(numbers_of(x_d_unit), T{0});
+      backend.fill(numbers_of(x_d_unit_prototypes), T{0});
+      for (const Index assigning : {Index{0}, Index{1}}) {
+        assign_view(backend, x_buffers, targets.unit.rows(assigning * x_batch, x_batch), by.unit, {}, x_options);
+        predict_assignments(backend, x_buffers, x_loss.value(), x_d_unit, x_d_unit_prototypes, x_unit.unit,
+                            x_unit_prototypes.unit, assigning, x_options, 0.5, in.weight * x_share);
+      }
+      x_unit_prototypes.backward(backend, in.d_parameters.head.prototypes, x_d_unit_prototypes, unit_epsilon);
+      backend.fill(numbers_of(x_d_out), T{0});
+      x_unit.backward(backend, x_d_out, x_d_unit, unit_epsilon);
+      x_projector.backward(backend, in.d_parameters.head.projector, in.parameters.head.projector);
+      put_gradients(backend, in.d_features.class_level, {}, x_d_features, in.d_features.adds.class_level);
+    }
+
+    void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
+    void update(const B& backend) const {
+      x_projector.update(backend);
+      if constexpr (teaches) x_teacher.update(backend);
+    }
+    template <class F>
+    void for_each_state(F&& f) const {
+      x_projector.for_each_state("statistics.projector.", f);
+      if constexpr (teaches) x_teacher.for_each_state("teacher_statistics.projector.", f);
+    }
+
+   private:
+    Options x_options;
+    Index x_batch, x_rows, x_width, x_prototypes;
+    double x_share;
+    StepMlp<T> x_projector, x_teacher;
+    TermLoss<T> x_loss;
+    VectorView<TargetRows> x_rows_of_images;                          // (B)
+    UnitRows<T> x_targets;                                            // (2B,O) the teacher's
+    MatrixView<T> x_teacher_features;                                 // (2B,D)
+    MatrixView<T> x_features, x_d_features;                           // (V B,D)
+    MatrixView<T> x_d_out, x_d_unit;                                  // (V B,O)
+    UnitRows<T> x_unit;                                               // (V B,O)
+    UnitRows<T> x_unit_prototypes, x_teacher_prototypes;              // (P,O)
+    MatrixView<T> x_d_unit_prototypes;                                // (P,O)
+    SwappedAssignmentBuffers<T> x_buffers;
+  };
+};
+
+}  // namespace dssl
