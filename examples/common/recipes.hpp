@@ -1,9 +1,18 @@
 // The recipes that programs know by name, and the sizes of their views.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <concepts>
 #include <string_view>
+#include <type_traits>
 
+#include <dssl/loss/objective.hpp>
+#include <dssl/nn/parameters.hpp>
+#include <dssl/tokens/schemes.hpp>
+#include <dssl/train/network.hpp>
+#include <dssl/train/options.hpp>
+#include <dssl/train/recipe.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 #include <dssl/views/two_views.hpp>
 
@@ -11,49 +20,59 @@
 
 namespace dssl::programs {
 
-/// Views that a recipe takes where nothing else is said.
-enum class RecipeViews {
-  published,  ///< DenseDINO's
-  dino,       ///< DINO's, all compared at the image level
-  byol,       ///< pairs
-  simclr,
-  moco
-};
-
-/// A recipe: its name, and what it makes of the options.
+/// A recipe: its name, and what it makes of the options. `facts_of` tells most of it from the recipe's type.
 struct RecipeFacts {
   std::string_view name;
-  bool points = false;      ///< compares points
-  bool references = false;  ///< has reference tokens, which a relation rules
-  RecipeViews views = RecipeViews::published;
-  bool prototypes = true;   ///< its heads end in prototypes
-  bool teacher = true;      ///< has a moving average of the student
-  bool temperature = false; ///< its loss has one temperature
-  bool queue = false;       ///< keeps keys of earlier batches
-
-  [[nodiscard]] constexpr bool dino_views() const { return views == RecipeViews::dino; }
-  /// Whether it sees two views alone.
-  [[nodiscard]] constexpr bool pairs() const { return views != RecipeViews::published && !dino_views(); }
+  MultiCropOptions (*views)() = nullptr;  ///< the published ones, at their own sizes
+  bool image_all_views = false;  ///< published: all student views are compared at the image level
+  bool points = false;           ///< compares points
+  bool references = false;       ///< has reference tokens, which a relation rules
+  bool pairs = false;            ///< sees two views alone
+  bool levels = false;           ///< its loss is of the published levels, with a teacher's temperature
+  bool prototypes = false;       ///< has prototypes
+  bool teacher = false;          ///< has a moving average of the student
+  bool temperature = false;      ///< its loss has one temperature
+  bool queue = false;            ///< keeps keys of earlier batches
 };
 
-inline constexpr RecipeFacts densedino_facts{.name = "densedino", .points = true, .references = true};
-inline constexpr RecipeFacts dino_facts{.name = "dino", .views = RecipeViews::dino};
-inline constexpr RecipeFacts feature_map_facts{.name = "feature-map", .points = true};
-inline constexpr RecipeFacts byol_facts{.name = "byol", .views = RecipeViews::byol, .prototypes = false};
-inline constexpr RecipeFacts simsiam_facts{
-    .name = "simsiam", .views = RecipeViews::moco, .prototypes = false, .teacher = false};
-inline constexpr RecipeFacts simclr_facts{
-    .name = "simclr", .views = RecipeViews::simclr, .prototypes = false, .teacher = false, .temperature = true};
-inline constexpr RecipeFacts moco_v2_facts{
-    .name = "moco-v2", .views = RecipeViews::moco, .prototypes = false, .temperature = true, .queue = true};
-inline constexpr RecipeFacts moco_v3_facts{
-    .name = "moco-v3", .views = RecipeViews::byol, .prototypes = false, .temperature = true};
-inline constexpr RecipeFacts barlow_facts{
-    .name = "barlow-twins", .views = RecipeViews::byol, .prototypes = false, .teacher = false};
-inline constexpr RecipeFacts vicreg_facts{
-    .name = "vicreg", .views = RecipeViews::byol, .prototypes = false, .teacher = false};
+/// Whether the numbers of any term of a sum have what `Has` asks for; the published losses are no sums of that kind.
+template <class Has, class Options>
+[[nodiscard]] constexpr bool any_term(std::type_identity<Options> /*published*/, Has /*has*/) {
+  return false;
+}
+template <class Has, class... Terms>
+[[nodiscard]] constexpr bool any_term(std::type_identity<TermOptions<Terms...>> /*sum*/, Has has) {
+  return (has(std::type_identity<typename Terms::Options>{}) || ...);
+}
+
+/// What the type of a recipe says of it.
+template <class Recipe>
+[[nodiscard]] RecipeFacts facts_of(std::string_view name) {
+  using Loss = typename Recipe::Loss;
+  constexpr std::type_identity<typename Loss::Options> numbers;
+  RecipeFacts facts{.name = name, .views = [] { return TrainerOptionsOf<Recipe>{}.views; }};
+  facts.points = Loss::reads.points;
+  facts.references = facts.points && Recipe::Tokens::point_features == PointFeatures::reference_tokens;
+  facts.pairs = std::derived_from<typename Recipe::Views, TwoViews>;
+  facts.levels = std::is_same_v<typename Loss::Options, LossOptions>;
+  const ParameterLayout layout = network_layout<NetworkKindOf<Recipe>>(network_config<Recipe>());
+  facts.prototypes = std::ranges::any_of(layout.specs(), &ParameterSpec::prototype);
+  facts.teacher = Loss::teacher_weights;
+  facts.temperature = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.temperature; }; });
+  facts.queue = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.keys; }; });
+  return facts;
+}
+
+/// DINO with its own views, where the library's recipe has DenseDINO's.
+[[nodiscard]] inline RecipeFacts dino_facts() {
+  RecipeFacts facts = facts_of<Dino>("dino");
+  facts.views = dino_multi_crop_options;
+  facts.image_all_views = true;
+  return facts;
+}
+
 /// Those that every program knows what to do with.
-inline constexpr std::array known_recipes{densedino_facts, dino_facts, feature_map_facts};
+inline const std::array known_recipes{facts_of<DenseDino>("densedino"), dino_facts(), facts_of<FeatureMapDino>("feature-map")};
 
 /// Number and sizes of views as a command line gives them.
 struct ViewSizes {
@@ -67,26 +86,16 @@ inline constexpr const char* views_global_help = "Height and width of the two gl
 inline constexpr const char* views_local_help = "Height and width of local views; 0: the recipe's";
 inline constexpr const char* locals_help = "Number of local views; -1: the recipe's";
 
-/// The options of a recipe's views at their own sizes.
-[[nodiscard]] inline MultiCropOptions options_of(RecipeViews views) {
-  switch (views) {
-    case RecipeViews::dino: return dino_multi_crop_options();
-    case RecipeViews::byol: return byol_view_options();
-    case RecipeViews::simclr: return simclr_view_options();
-    case RecipeViews::moco: return moco_view_options();
-    default: return {};
-  }
-}
-
 /// A recipe's views for an architecture, of these sizes where they are given. Throws `OptionError`.
 [[nodiscard]] inline MultiCropOptions views_of(const RecipeFacts& recipe, std::string_view arch, const ViewSizes& sizes) {
-  MultiCropOptions views = options_of(recipe.views);
+  MultiCropOptions views = recipe.views();
   const Index native = architecture(arch).image;
   const Index patch = architecture(arch).patch;
   const Index global = sizes.global != 0 ? sizes.global : native;
-  // DINO's small views keep their share of the large ones, in whole patches.
-  const Index small = views.local_size.height * native / views.global_size.height / patch * patch;
-  const Index local = sizes.local != 0 ? sizes.local : recipe.dino_views() ? small : global;
+  // Views that are published small keep their share of the large ones, in whole patches.
+  const bool small = views.local_size.height < views.global_size.height;
+  const Index share = views.local_size.height * native / views.global_size.height / patch * patch;
+  const Index local = sizes.local != 0 ? sizes.local : small ? share : global;
   views.global_size = {global, global};
   views.local_size = {local, local};
   if (sizes.locals != -1) views.locals = sizes.locals;

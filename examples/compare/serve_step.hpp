@@ -44,9 +44,9 @@ void serve_step_of(const CompareSettings& s, const B& backend) {
 /// Serves the step of the settings' recipe on this backend until nobody asks any more.
 template <Backend B>
 void serve_step(const CompareSettings& s, const B& backend) {
-  if (s.recipe == dino_facts.name) return serve_step_of<Dino>(s, backend);
-  if (s.recipe == feature_map_facts.name) return serve_step_of<FeatureMapDino>(s, backend);
-  if (s.recipe == densedino_facts.name) return serve_step_of<DenseDino>(s, backend);
+  if (s.recipe == "dino") return serve_step_of<Dino>(s, backend);
+  if (s.recipe == "feature-map") return serve_step_of<FeatureMapDino>(s, backend);
+  if (s.recipe == "densedino") return serve_step_of<DenseDino>(s, backend);
   throw OptionError("recipe", s.recipe, join("one whose step is compiled here: ", densedino_facts.name, ", ", dino_facts.name,
                                              ", ", feature_map_facts.name));
 }

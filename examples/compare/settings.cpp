@@ -28,7 +28,7 @@ StepOptions CompareSettings::step() const {
                    .loss = options.loss,
                    .optimiser = options.optimiser};
   for (Index v = 0; v < sizes.locals; ++v) made.shape.views.push_back(sizes.local_size);
-  made.loss.image_all_views = facts().dino_views();
+  made.loss.image_all_views = facts().image_all_views;
   return made;
 }
 

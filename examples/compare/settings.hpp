@@ -25,7 +25,7 @@ struct Combination {
 struct CompareSettings {
   CompareSettings() { options.batch = 2; }
 
-  std::string recipe{densedino_facts.name};
+  std::string recipe = "densedino";
   std::string arch = "tiny16";
   Index points = 2;  ///< K
   ViewSizes views;

@@ -93,7 +93,8 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
 CommandLine::CommandLine()
     : x_app(
           "Pretrains a vision transformer on unlabelled images by DenseDINO, DINO, the feature-map ablation, or a "
-          "method that compares two views: BYOL, SimSiam, SimCLR, MoCo, Barlow Twins, VICReg.",
+          "method that compares two views: BYOL, SimSiam, SimCLR, MoCo, Barlow Twins, VICReg, DenseCL, PixPro, or many: "
+          "SwAV.",
           "dssl-pretrain") {
   x_app.set_version_flag("--version", std::string(version_string));
   x_app.get_formatter()->column_width(44);
@@ -117,9 +118,10 @@ CommandLine::CommandLine()
       "0.25 to 1 \n"
       "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and "
       "compares all of \n"
-      "them at the image level; byol, moco-v3, barlow-twins and vicreg take BYOL's two views of scale 0.08 to 1, simclr its "
+      "them at the image level; byol, moco-v3, barlow-twins, vicreg and pixpro take BYOL's two views of scale 0.08 to 1, simclr its "
       "own, \n"
-      "moco-v2 and simsiam two of scale 0.2 to 1. The size is 224 (nano8: 96), of DINO's small views 96 (nano8: 40).\n"
+      "moco-v2, densecl and simsiam two of scale 0.2 to 1; swav its 2 views of scale 0.14 to 1 and 6 small ones of 0.05 to 0.14.\n"
+      "The size is 224 (nano8: 96), of the small views of dino and swav 96 (nano8: 40).\n"
       "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, "
       "128), as \n"
       "the published one has four times the parameters of the nano8 backbone. On few images use few "
@@ -170,11 +172,11 @@ void CommandLine::x_add_recipe_options() {
       x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: " + prototypes_text())->group(group)};
   x_temperature = x_app
                       .add_option("--temperature", x_job.temperature,
-                                  "Of the contrastive loss of simclr, moco-v2, moco-v3; 0: as published (0.5, 0.2, 0.2)")
+                                  "Of the loss of simclr, moco-v2, moco-v3, densecl, swav; 0: as published (0.5, 0.2, 0.2, 0.2, 0.1)")
                       ->check(CLI::NonNegativeNumber)
                       ->group(group);
   x_queue = x_app
-                .add_option("--queue", x_job.queue, "Keys of earlier batches that moco-v2 keeps; 0: as published (65536)")
+                .add_option("--queue", x_job.queue, "Keys of earlier batches that moco-v2 and densecl keep; 0: as published (65536)")
                 ->check(CLI::NonNegativeNumber)
                 ->group(group);
   x_app
@@ -245,13 +247,13 @@ void CommandLine::x_add_training_options() {
   x_teacher_options = {
       x_app.add_option("--momentum", o.teacher.momentum, "Momentum of the teacher at the start")->group(group),
       x_app.add_option("--momentum-end", o.teacher.final_momentum, "Momentum of the teacher at the end")->group(group)};
-  const auto of_prototypes = [&](const char* name, auto& value, const char* help) {
-    x_prototype_options.push_back(x_app.add_option(name, value, help)->group(group));
+  const auto of_levels = [&](const char* name, auto& value, const char* help) {
+    x_level_options.push_back(x_app.add_option(name, value, help)->group(group));
   };
-  of_prototypes("--teacher-temp", o.teacher.temperature, "Temperature of the teacher after the warm-up");
-  of_prototypes("--warmup-teacher-temp", o.teacher.warmup_temperature,
+  of_levels("--teacher-temp", o.teacher.temperature, "Temperature of the teacher after the warm-up");
+  of_levels("--warmup-teacher-temp", o.teacher.warmup_temperature,
                 "Temperature of the teacher in the first epoch of the warm-up");
-  of_prototypes("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
+  of_levels("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
                 "Epochs of the warm-up of the teacher's temperature");
   x_app.add_option("--seed", o.seed, "Seed of every random number")->check(not_negative)->group(group);
 }
@@ -329,7 +331,7 @@ void CommandLine::x_set_views() {
   views = views_of(recipe_of(x_job), x_job.arch, x_view_sizes);
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
-  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).dino_views();
+  if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).image_all_views;
 }
 
 Job CommandLine::job() {
@@ -370,11 +372,12 @@ std::vector<std::string> CommandLine::without_effect() const {
   unless(recipe.points, x_point_options);
   unless(recipe.references, {x_relation});
   unless(recipe.prototypes, x_prototype_options);
-  unless(recipe.prototypes, {x_image_all_views});
+  unless(recipe.levels, x_level_options);
+  unless(recipe.levels, {x_image_all_views});
   unless(recipe.teacher, x_teacher_options);
   unless(recipe.temperature, {x_temperature});
   unless(recipe.queue, {x_queue});
-  unless(!recipe.pairs(), x_local_options);
+  unless(!recipe.pairs, x_local_options);
   return names;
 }
 

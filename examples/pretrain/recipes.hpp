@@ -2,9 +2,11 @@
 #pragma once
 
 #include <array>
+#include <string_view>
 
 #include <common/names.hpp>
 #include <common/recipes.hpp>
+#include <dssl/train/recipes.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
 
@@ -23,22 +25,33 @@ class RunLog;
 [[nodiscard]] RunSummary run_moco_v3(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_barlow_twins(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_vicreg(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_swav(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_densecl(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_pixpro(const Job& job, RunLog& log);
 
 /// A recipe and who runs it.
 struct NamedRecipe : RecipeFacts {
   RunSummary (*run)(const Job&, RunLog&);
 };
 
-inline constexpr std::array<NamedRecipe, 10> recipes{{{densedino_facts, run_densedino},
-                                                      {dino_facts, run_dino},
-                                                      {feature_map_facts, run_feature_map},
-                                                      {byol_facts, run_byol},
-                                                      {simsiam_facts, run_simsiam},
-                                                      {simclr_facts, run_simclr},
-                                                      {moco_v2_facts, run_moco_v2},
-                                                      {moco_v3_facts, run_moco_v3},
-                                                      {barlow_facts, run_barlow_twins},
-                                                      {vicreg_facts, run_vicreg}}};
+template <class Recipe>
+[[nodiscard]] NamedRecipe named_recipe(std::string_view name, RunSummary (*run)(const Job&, RunLog&)) {
+  return {facts_of<Recipe>(name), run};
+}
+
+inline const std::array recipes{named_recipe<DenseDino>("densedino", run_densedino),
+                                NamedRecipe{dino_facts(), run_dino},
+                                named_recipe<FeatureMapDino>("feature-map", run_feature_map),
+                                named_recipe<Byol>("byol", run_byol),
+                                named_recipe<SimSiam>("simsiam", run_simsiam),
+                                named_recipe<SimClr>("simclr", run_simclr),
+                                named_recipe<MocoV2>("moco-v2", run_moco_v2),
+                                named_recipe<MocoV3>("moco-v3", run_moco_v3),
+                                named_recipe<BarlowTwins>("barlow-twins", run_barlow_twins),
+                                named_recipe<VicReg>("vicreg", run_vicreg),
+                                named_recipe<Swav>("swav", run_swav),
+                                named_recipe<DenseCl>("densecl", run_densecl),
+                                named_recipe<PixPro>("pixpro", run_pixpro)};
 
 /// The job's. Throws `OptionError`.
 [[nodiscard]] inline const NamedRecipe& recipe_of(const Job& job) { return named(recipes, "recipe", job.recipe); }

@@ -30,20 +30,20 @@ void set_numbers(Slot<Term>& slot, const Job& job) {
 }
 
 template <class... Terms>
-[[nodiscard]] TermOptions<Terms...> numbers_of(std::type_identity<TermOptions<Terms...>> /*options*/, const Job& job) {
-  TermOptions<Terms...> out;
-  (set_numbers(out.template of<Terms>(), job), ...);
-  return out;
+[[nodiscard]] TermOptions<Terms...> with_numbers(TermOptions<Terms...> published, const Job& job) {
+  (set_numbers(published.template of<Terms>(), job), ...);
+  return published;
 }
 
 /// The job's options with the numbers of the recipe's loss.
 template <class Recipe>
 [[nodiscard]] TrainerOptionsOf<Recipe> options_of_run(const Job& job) {
+  using Options = TrainerOptionsOf<Recipe>;
   using Numbers = typename Recipe::Loss::Options;
   if constexpr (std::is_same_v<Numbers, LossOptions>) {
-    return job.options;
+    return job.options.with_loss<Numbers, typename Options::Defaults>(job.options.loss);
   } else {
-    return job.options.with_loss(numbers_of(std::type_identity<Numbers>{}, job));
+    return job.options.with_loss<Numbers, typename Options::Defaults>(with_numbers(Options{}.loss, job));
   }
 }
 
