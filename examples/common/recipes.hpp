@@ -28,7 +28,9 @@ struct RecipeFacts {
   bool points = false;           ///< compares points
   bool references = false;       ///< has reference tokens, which a relation rules
   bool pairs = false;            ///< sees two views alone
-  bool levels = false;           ///< its loss is of the published levels, with a teacher's temperature
+  bool levels = false;           ///< its loss compares prototypes at a teacher's temperature
+  bool published_levels = false; ///< and is one of the published losses
+  bool masks = false;            ///< masks patches of the global views
   bool prototypes = false;       ///< has prototypes
   bool teacher = false;          ///< has a moving average of the student
   bool temperature = false;      ///< its loss has one temperature
@@ -54,7 +56,10 @@ template <class Recipe>
   facts.points = Loss::reads.points;
   facts.references = facts.points && Recipe::Tokens::point_features == PointFeatures::reference_tokens;
   facts.pairs = std::derived_from<typename Recipe::Views, TwoViews>;
-  facts.levels = std::is_same_v<typename Loss::Options, LossOptions>;
+  facts.published_levels = std::is_same_v<typename Loss::Options, LossOptions>;
+  facts.levels = facts.published_levels ||
+                 any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.student_temperature; }; });
+  facts.masks = Loss::reads.masked;
   const ParameterLayout layout = network_layout<NetworkKindOf<Recipe>>(network_config<Recipe>());
   facts.prototypes = std::ranges::any_of(layout.specs(), &ParameterSpec::prototype);
   facts.teacher = Loss::teacher_weights;

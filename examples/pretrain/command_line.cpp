@@ -82,6 +82,9 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"global_area.high", "--global-scale"},
     {"local_area.low", "--local-scale"},
     {"local_area.high", "--local-scale"},
+    {"masks.views", "--masked-views"},
+    {"masks.low", "--masked-low"},
+    {"masks.high", "--masked-high"},
     {"every", "--monitor-every"},
     {"classes", "--monitor-classes"},
     {"only", "--monitor-only"},
@@ -94,7 +97,7 @@ CommandLine::CommandLine()
     : x_app(
           "Pretrains a vision transformer on unlabelled images by DenseDINO, DINO, the feature-map ablation, or a "
           "method that compares two views: BYOL, SimSiam, SimCLR, MoCo, Barlow Twins, VICReg, DenseCL, PixPro, or many: "
-          "SwAV.",
+          "SwAV, iBOT, DINOv2.",
           "dssl-pretrain") {
   x_app.set_version_flag("--version", std::string(version_string));
   x_app.get_formatter()->column_width(44);
@@ -120,8 +123,9 @@ CommandLine::CommandLine()
       "compares all of \n"
       "them at the image level; byol, moco-v3, barlow-twins, vicreg and pixpro take BYOL's two views of scale 0.08 to 1, simclr its "
       "own, \n"
-      "moco-v2, densecl and simsiam two of scale 0.2 to 1; swav its 2 views of scale 0.14 to 1 and 6 small ones of 0.05 to 0.14.\n"
-      "The size is 224 (nano8: 96), of the small views of dino and swav 96 (nano8: 40).\n"
+      "moco-v2, densecl and simsiam two of scale 0.2 to 1; swav its 2 views of scale 0.14 to 1 and 6 small ones of 0.05 to 0.14;\n"
+      "ibot and dinov2 DINO's, some patches of the global ones masked.\n"
+      "The size is 224 (nano8: 96), of the small views of dino, ibot, dinov2 and swav 96 (nano8: 40).\n"
       "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, "
       "128), as \n"
       "the published one has four times the parameters of the nano8 backbone. On few images use few "
@@ -179,6 +183,10 @@ void CommandLine::x_add_recipe_options() {
                 .add_option("--queue", x_job.queue, "Keys of earlier batches that moco-v2 and densecl keep; 0: as published (65536)")
                 ->check(CLI::NonNegativeNumber)
                 ->group(group);
+  x_mask_options = {
+      x_app.add_option("--masked-views", x_job.options.masks.views, "Share of the global views that ibot and dinov2 mask")->group(group),
+      x_app.add_option("--masked-low", x_job.options.masks.low, "Share of a masked view's patches that are masked, at least")->group(group),
+      x_app.add_option("--masked-high", x_job.options.masks.high, "The same, at most")->group(group)};
   x_app
       .add_option("--projector-hidden", x_job.projector_hidden,
                   "Width between the layers of heads, projectors and predictors; 0: the architecture's")
@@ -373,7 +381,8 @@ std::vector<std::string> CommandLine::without_effect() const {
   unless(recipe.references, {x_relation});
   unless(recipe.prototypes, x_prototype_options);
   unless(recipe.levels, x_level_options);
-  unless(recipe.levels, {x_image_all_views});
+  unless(recipe.published_levels, {x_image_all_views});
+  unless(recipe.masks, x_mask_options);
   unless(recipe.teacher, x_teacher_options);
   unless(recipe.temperature, {x_temperature});
   unless(recipe.queue, {x_queue});

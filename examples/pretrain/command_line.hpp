@@ -49,7 +49,7 @@ class CommandLine {
   CLI::Option* x_relation = nullptr;
   CLI::Option* x_temperature = nullptr;
   CLI::Option* x_queue = nullptr;
-  std::vector<CLI::Option*> x_point_options, x_level_options, x_prototype_options, x_teacher_options, x_local_options;
+  std::vector<CLI::Option*> x_point_options, x_level_options, x_mask_options, x_prototype_options, x_teacher_options, x_local_options;
 };
 
 }  // namespace dssl::programs

@@ -28,6 +28,8 @@ class RunLog;
 [[nodiscard]] RunSummary run_swav(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_densecl(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_pixpro(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_ibot(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_dinov2(const Job& job, RunLog& log);
 
 /// A recipe and who runs it.
 struct NamedRecipe : RecipeFacts {
@@ -51,7 +53,9 @@ inline const std::array recipes{named_recipe<DenseDino>("densedino", run_densedi
                                 named_recipe<VicReg>("vicreg", run_vicreg),
                                 named_recipe<Swav>("swav", run_swav),
                                 named_recipe<DenseCl>("densecl", run_densecl),
-                                named_recipe<PixPro>("pixpro", run_pixpro)};
+                                named_recipe<PixPro>("pixpro", run_pixpro),
+                                named_recipe<Ibot>("ibot", run_ibot),
+                                named_recipe<DinoV2>("dinov2", run_dinov2)};
 
 /// The job's. Throws `OptionError`.
 [[nodiscard]] inline const NamedRecipe& recipe_of(const Job& job) { return named(recipes, "recipe", job.recipe); }

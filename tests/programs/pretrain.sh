@@ -11,13 +11,16 @@ for recipe in densedino dino feature-map; do
   done
 done
 
-# Every recipe of two views, to the same bits when stopped in the middle of an epoch and resumed: queues and running
+# Every other recipe, to the same bits when stopped in the middle of an epoch and resumed: queues and running
 # statistics are in the checkpoint. The report takes any of them.
 pair() { "$programs/dssl-pretrain" --arch nano8 --batch 2 --views-global 16 "${scenes[@]}" --projector-hidden 24 --projector-out 16 "$@"; }
 runs=()
-for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg; do
-  own=()
-  [[ $recipe != moco-v2 ]] || own=(--queue 6)
+for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg densecl pixpro swav ibot dinov2; do
+  case $recipe in
+    moco-v2 | densecl) own=(--queue 6) ;;
+    swav | ibot | dinov2) own=(--prototypes 16 --views-local 8 --locals 1) ;;
+    *) own=() ;;
+  esac
   succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --out "pair-$recipe"
   [[ $(wc -l <"pair-$recipe/metrics.jsonl") -eq 8 ]] || fail "$recipe: metrics.jsonl has no line a step"
   succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --max-steps 3 --out "pair-$recipe-parts"
@@ -27,6 +30,9 @@ for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg; do
 done
 grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics do not list the term by its name"
 grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"
+grep -q 'masks: blocks in 0.5 of the views' pair-dinov2/options.json || fail "options.json does not tell the masks"
+fails 2 "--masked-high is 1" pair --recipe ibot --epochs 1 --masked-high 1 --out no-masks
+warns 1 'has no effect with --recipe swav' pair --recipe swav --prototypes 16 --views-local 8 --locals 1 --epochs 1 --masked-high 0.3 --out no-masks
 warns 3 'has no effect with --recipe vicreg' pair --recipe vicreg --epochs 1 --points 3 --momentum 0.9 --queue 5 --out no-effect
 fails 2 "term 'info-nce' compares the images of a batch" \
   "$programs/dssl-pretrain" --arch nano8 --batch 1 --views-global 16 "${scenes[@]}" --recipe moco-v3 --epochs 1 --out one-image

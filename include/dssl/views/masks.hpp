@@ -146,6 +146,15 @@ class BlockMasks {
 template <class Views, class Masks = BlockMasks>
 class Masked : public Views {
  public:
+  /// The view options of methods that mask: those of `Views`, or where it has none of its own DINO's.
+  [[nodiscard]] static MultiCropOptions published() {
+    if constexpr (requires { Views::published(); }) {
+      return Views::published();
+    } else {
+      return dino_multi_crop_options();
+    }
+  }
+
   /// Throws `OptionError` naming the field that has a value it may not have.
   explicit Masked(const MultiCropOptions& views = {}, const typename Masks::Options& masks = {}) : Views(views), x_masks(masks) {}
 
