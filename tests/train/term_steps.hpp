@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <span>
@@ -97,10 +98,10 @@ void check_slopes(const std::vector<std::string>& unfelt = {}, const std::vector
   }
 }
 
-template <class Loss>
+template <class Loss, class Tokens>
 std::vector<float> bits_of(int threads, const std::vector<ViewSize>& more) {
   const auto options = options_of<Loss>(6, more);
-  TrainingStep<Tiny<Loss>, Cpu> step(Cpu({.threads = threads}), options);
+  TrainingStep<Tiny<Loss, Tokens>, Cpu> step(Cpu({.threads = threads}), options);
   draw(step);
   for (Index i = 0; i < 3; ++i) {
     StepReport report;
@@ -114,21 +115,21 @@ std::vector<float> bits_of(int threads, const std::vector<ViewSize>& more) {
   return bits;
 }
 
-template <class Loss>
+template <class Loss, class Tokens = ClassToken>
 void check_threads(const std::vector<ViewSize>& more = {}) {
-  const auto one = bits_of<Loss>(1, more);
+  const auto one = bits_of<Loss, Tokens>(1, more);
   CHECK(std::all_of(one.begin(), one.end(), [](float v) { return std::isfinite(v); }));
-  CHECK(bits_of<Loss>(2, more) == one);
-  CHECK(bits_of<Loss>(4, more) == one);
+  CHECK(bits_of<Loss, Tokens>(2, more) == one);
+  CHECK(bits_of<Loss, Tokens>(4, more) == one);
 }
 
 /// Two passes of an update are the mean of each alone, in losses and gradients; what lasts is of the last one.
-template <class Loss>
+template <class Loss, class Tokens = ClassToken>
 void check_accumulation() {
   auto options = options_of<Loss>();
-  TrainingStep<Tiny<Loss>, Reference<double>> single({}, options);
+  TrainingStep<Tiny<Loss, Tokens>, Reference<double>> single({}, options);
   options.accumulate = 2;
-  TrainingStep<Tiny<Loss>, Reference<double>> both({}, options);
+  TrainingStep<Tiny<Loss, Tokens>, Reference<double>> both({}, options);
   draw(single);
   draw(both);
   const UpdateNumbers numbers{.optimiser = {.learning_rate = 0}, .teacher_momentum = 1};
@@ -153,6 +154,44 @@ void check_accumulation() {
   if (Loss::template has<ImageLevel>) return;  // its centre is the mean of both
   both.update(report, numbers);
   CHECK(states_of(both) == states_of(single));
+}
+
+/// Views one after the other give the losses and gradients of all at once; a term that needs the batch whole refuses.
+template <class Loss, class Tokens = ClassToken>
+void check_streamed() {
+  using Step = TrainingStep<Tiny<Loss, Tokens>, Reference<double>>;
+  auto options = options_of<Loss>(4, {{4, 4}});
+  Step at_once({}, options);
+  options.stream_views = true;
+  if (Loss::whole == Whole::batch) {
+    CHECK_THROWS_AS(Step({}, options), OptionError);
+    return;
+  }
+  Step streamed({}, options);
+  const ViewBatch batch = drawn_batch(options.shape, 5);
+  std::array<StepReport, 2> reports;
+  for (Step* step : {&at_once, &streamed}) {
+    draw(*step);
+    step->begin();
+    step->forward_backward(reports[step == &streamed ? 1 : 0], batch, 0.4);
+  }
+  CHECK(reports[1].loss == Approx(reports[0].loss).epsilon(1e-12));
+  double off = 0, largest = 0;
+  for (Index i = 0; i < at_once.layout().total(); ++i) {
+    off = std::max(off, std::abs(streamed.gradients()(i) - at_once.gradients()(i)));
+    largest = std::max(largest, std::abs(at_once.gradients()(i)));
+  }
+  CHECK(largest > 1e-6);
+  CHECK(off <= 1e-12 * std::max(1.0, largest));
+}
+
+/// All that every term is held to: slopes, bits, accumulated and streamed equality.
+template <class Loss, class Tokens = ClassToken>
+void check_term() {
+  check_slopes<Loss, Tokens>();
+  check_threads<Loss, Tokens>();
+  check_accumulation<Loss, Tokens>();
+  check_streamed<Loss, Tokens>();
 }
 
 }  // namespace dssl::test
