@@ -140,8 +140,24 @@ TEST_CASE("boxes mark what differs from the template, or all they hold") {
   CHECK(marked(pairs.load(0)) == std::vector<int>{6});  // 8 is the template's too, 19 outside the boxes
   CHECK(first_value(pairs.load_template(0)) == 200);
 
-  write_text(folder / "boxes/7.txt", "1 1 four 2\n");
-  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(boxes.load(0)); }), "'1 1 four 2' is no box"));
+  CHECK(boxes.findings().clipped == 1);
+  CHECK(contains(boxes.findings().texts().front(), "1 image has a box that reaches outside it; what lies inside counts: "));
+  const auto refused = [&](const std::string& text) {
+    write_text(folder / "boxes/7.txt", text);
+    return thrown_by<DataError>([&] { static_cast<void>(boxes.load(0)); });
+  };
+  CHECK(contains(refused("\n0 0 1 1\n1 1 four 2\n"),
+                 "boxes/7.txt: line 3: the box '1 1 four 2' is no box; expected \"x1 y1 x2 y2\" in whole pixels"));
+  for (const std::string junk : {"1 1 4", "1.5 1 4 2", "1 1 4 2pixels", "1 1 99999999999999999999 2", "person 1 1 4 2"})
+    CHECK(contains(refused(junk), "line 1: the box '" + junk + "' is no box"));
+  CHECK(refused(std::string(5000, 'x')).size() < 300);
+  for (const std::string empty : {"4 1 1 2", "1 2 4 1", "1 1 1 2", "0 3 5 3"})
+    CHECK(contains(refused(empty), "line 1: the box '" + empty + "' has no area; expected \"x1 y1 x2 y2\" with x1 < x2"));
+  for (const std::string outside : {"5 0 9 2", "0 4 5 9", "-4 0 0 2", "0 -4 2 0"}) {
+    const std::string message = refused(outside);
+    CHECK(contains(message, "line 1: the box '" + outside + "' lies outside the image "));
+    CHECK(contains(message, "7_test.png of 5 x 4 pixels"));
+  }
   write_text(folder / "boxes/7.txt", std::string_view("1 1 4 2\n\0", 9));
   CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(boxes.load(0)); }), "line 2 holds a byte 0"));
   write_text(folder / "boxes/7.txt", "1 1 4 2\n");

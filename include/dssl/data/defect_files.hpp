@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
@@ -37,7 +38,8 @@ struct DefectFilesOptions {
   /// of a folder `<id>`, whose defects are taken together. What is marked (`read_marked_mask`) is a defect's.
   std::string masks{};
   /// Folder of boxes: `<id>.txt`, a line "x1 y1 x2 y2 ..." each, in pixels, the right and lower edges
-  /// outside. Where there is a template, only pixels inside that differ from it are a defect's.
+  /// outside. What of a box lies outside the image is left off; one that lies outside altogether, or has no area, is an
+  /// error. Where there is a template, only pixels inside that differ from it are a defect's.
   std::string boxes{};
   std::string templates{};           ///< folder of templates
   std::string template_file = "{}";  ///< an image's template in it: "{}" stands for the id
@@ -75,7 +77,9 @@ struct TruthFindings {
   Index marked_good = 0;    ///< with a defect in their truth, though their label says normal
   Index empty_defects = 0;  ///< without one, though their label tells of a defect
   Index between = 0;        ///< with a mask of many values, which was parted in the middle
+  Index clipped = 0;        ///< with a box that reaches outside the image
   std::string first{};      ///< an image of the first kind, else of the second
+  std::string first_clipped{};
 
   /// A sentence for each kind that there is.
   [[nodiscard]] std::vector<std::string> texts() const {
@@ -88,6 +92,9 @@ struct TruthFindings {
     if (between > 0)
       out.push_back(join(between, " masks hold many values, as after JPEG or resizing; what is above half of the largest "
                                   "counts as a defect (option 'mask_threshold')"));
+    if (clipped > 0)
+      out.push_back(join(clipped, clipped == 1 ? " image has a box that reaches" : " images have a box that reaches",
+                         " outside it; what lies inside counts", clipped == 1 ? ": " : ", such as in ", first_clipped));
     return out;
   }
 };
@@ -146,6 +153,7 @@ class DefectFiles {
     for (Index i = 0; i < size(); ++i) {
       const unsigned met = (*x_met)[static_cast<std::size_t>(i)];
       if ((met & x_between) != 0) ++out.between;
+      if ((met & x_clipped) != 0 && out.clipped++ == 0) out.first_clipped = name(i);
       if (!x_labels_tell || (met & x_loaded) == 0) continue;
       const bool marked = (met & x_marked) != 0;
       if (marked && x_is_good(i) && out.marked_good++ == 0) out.first = name(i);
@@ -169,7 +177,8 @@ class DefectFiles {
   [[nodiscard]] AnyImage load_image(Index i) const { return x_files.load(i); }
 
   /// Image i and its mask. Throws `ImageError` where the image cannot be read, `LabelError` where its mask cannot,
-  /// `DataError` naming both where sizes differ, and for boxes that cannot be read or are no numbers.
+  /// `DataError` naming both where sizes differ, and for boxes that cannot be read, are no numbers, have no area or lie
+  /// outside the image.
   [[nodiscard]] LabelledImage load(Index i) const {
     LabelledImage out{.image = x_files.load(i), .mask = {}};
     const Index rows = height(out.image);
@@ -178,7 +187,7 @@ class DefectFiles {
     unsigned met = x_loaded;
     for (const std::string& path : truth_names(i)) {
       if (!x_options.boxes.empty()) {
-        x_mark_boxes(out, path, i);
+        if (x_mark_boxes(out, path, i)) met |= x_clipped;
         continue;
       }
       const MarkedMask read = read_marked_mask(path, x_options.read, x_options.mask_threshold);
@@ -198,7 +207,7 @@ class DefectFiles {
 
  private:
   // What is known of an image once it was loaded.
-  static constexpr unsigned x_loaded = 1, x_marked = 2, x_between = 4;
+  static constexpr unsigned x_loaded = 1, x_marked = 2, x_between = 4, x_clipped = 8;
 
   [[nodiscard]] const std::string& x_folder() const {
     return x_options.masks.empty() ? x_options.boxes : x_options.masks;
@@ -259,35 +268,46 @@ class DefectFiles {
     }
   }
 
-  /// The numbers at the beginning of a line. Throws `DataError`.
-  [[nodiscard]] static std::vector<Index> x_box(const std::string& path, std::string_view line) {
-    std::vector<Index> box;
-    std::string_view rest = line;
-    for (int n = 0; n < 4; ++n) {
-      rest.remove_prefix(std::min(rest.find_first_not_of(" \t,"), rest.size()));
-      Index value = 0;
-      const auto [end, problem] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-      if (problem != std::errc{})
-        throw DataError(join(path, ": '", line, "' is no box; expected \"x1 y1 x2 y2\" in pixels"));
-      rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-      box.push_back(value);
+  /// The numbers at the beginning of a line, whole words each. Throws `DataError`.
+  [[nodiscard]] static std::array<Index, 4> x_box(const std::string& path, const detail::NumberedLine& line) {
+    std::array<Index, 4> box{};
+    std::string_view rest = line.text;
+    constexpr std::string_view between = " \t,";
+    for (Index& value : box) {
+      rest.remove_prefix(std::min(rest.find_first_not_of(between), rest.size()));
+      const std::string_view word = rest.substr(0, rest.find_first_of(between));
+      const auto [end, problem] = std::from_chars(word.data(), word.data() + word.size(), value);
+      if (problem != std::errc{} || end != word.data() + word.size())
+        x_refuse(path, line, "is no box; expected \"x1 y1 x2 y2\" in whole pixels");
+      rest.remove_prefix(word.size());
     }
+    if (box[0] >= box[2] || box[1] >= box[3]) x_refuse(path, line, "has no area; expected \"x1 y1 x2 y2\" with x1 < x2 and y1 < y2");
     return box;
   }
+  [[noreturn]] static void x_refuse(const std::string& path, const detail::NumberedLine& line, std::string_view problem) {
+    constexpr std::size_t most = 80;  // characters of a line that are shown
+    const std::string shown = line.text.size() > most ? line.text.substr(0, most) + "..." : line.text;
+    throw DataError(join(path, ": line ", line.number, ": the box '", shown, "' ", problem));
+  }
 
-  void x_mark_boxes(LabelledImage& out, const std::string& path, Index i) const {
+  /// Whether a box reaches outside the image.
+  bool x_mark_boxes(LabelledImage& out, const std::string& path, Index i) const {
     std::vector<std::uint8_t> differs;
     if (has_templates()) differs = x_differences(out.image, load_template(i), i);
     const Index rows = out.mask.height();
     const Index columns = out.mask.width();
-    std::vector<std::string> lines;
+    std::vector<detail::NumberedLine> lines;
     try {
-      lines = detail::read_lines(path);
+      lines = detail::numbered_lines(path);
     } catch (const FileError& error) {
       throw DataError(error.what());
     }
-    for (const std::string& line : lines) {
-      const std::vector<Index> box = x_box(path, line);
+    bool clipped = false;
+    for (const detail::NumberedLine& line : lines) {
+      const std::array<Index, 4> box = x_box(path, line);
+      if (box[0] >= columns || box[1] >= rows || box[2] <= 0 || box[3] <= 0)
+        x_refuse(path, line, join("lies outside the image ", name(i), " of ", columns, " x ", rows, " pixels (across, down)"));
+      clipped = clipped || box[0] < 0 || box[1] < 0 || box[2] > columns || box[3] > rows;
       for (Index y = std::max<Index>(0, box[1]); y < std::min(rows, box[3]); ++y) {
         for (Index x = std::max<Index>(0, box[0]); x < std::min(columns, box[2]); ++x) {
           if (differs.empty() || differs[static_cast<std::size_t>(y * columns + x)] != 0)
@@ -295,6 +315,7 @@ class DefectFiles {
         }
       }
     }
+    return clipped;
   }
 
   /// 1 for each pixel (H,W) that is not the template's.
