@@ -2,8 +2,10 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <random>
 #include <span>
@@ -211,6 +213,51 @@ TEST_CASE("tensors within the backbone's own names that the architecture lacks a
   CHECK(contains(with("backbone.", "backbone.adapter.weight"), "'backbone.adapter.weight'"));
   CHECK(with("", "adapter.weight") == nothing);
   CHECK(with("teacher.backbone.", "student.backbone.blocks.0.ls1.gamma") == nothing);
+}
+
+TEST_CASE("weights that can be no backbone's are named with their value, and nothing is changed") {
+  const ParameterLayout layout = vit_layout(small);
+  const Folder folder;
+  const std::string path = folder.file("unsound.safetensors");
+  // What load_backbone says of weights of ones, but one tensor, which holds these values or their bytes.
+  const auto with = [&](const std::string& name, ElementType type, double value, std::size_t at) {
+    SafetensorsWriter writer;
+    std::vector<std::vector<double>> values;
+    std::vector<std::vector<std::int32_t>> whole;
+    for (const auto& spec : layout.specs()) {
+      const auto size = static_cast<std::size_t>(spec.size);
+      const bool other = spec.name.view() == name;
+      values.emplace_back(size, other && value == 0 ? 0.0 : 1.0);
+      if (other) values.back()[at] = value;
+      if (other && type == ElementType::i32) {
+        whole.emplace_back(size, 1);
+        writer.add(std::string(spec.name.view()), spec.shape(), std::span<const std::int32_t>(whole.back()));
+      } else {
+        writer.add(std::string(spec.name.view()), spec.shape(), std::span<const double>(values.back()));
+      }
+    }
+    writer.write(path);
+    std::vector<float> flat(static_cast<std::size_t>(layout.total()), 5.0F);
+    const auto message = thrown_by<CheckpointError>(
+        [&] { load_backbone(std::span<float>(flat), layout, SafetensorsFile::open(path)); });
+    const bool unchanged = std::all_of(flat.begin(), flat.end(), [](float v) { return v == 5.0F; });
+    CHECK(unchanged == (message != "(nothing was thrown)"));
+    return message;
+  };
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  CHECK(contains(with("blocks.1.mlp.fc1.weight", ElementType::f64, std::nan(""), 7),
+                 "tensor 'blocks.1.mlp.fc1.weight' has the element nan at 7; expected finite numbers"));
+  CHECK(contains(with("norm.bias", ElementType::f64, -infinity, 3), "'norm.bias' has the element -inf at 3"));
+  // What a float cannot hold is no weight either.
+  CHECK(contains(with("cls_token", ElementType::f64, 1e300, 0), "'cls_token' has the element inf at 0"));
+  CHECK(contains(with("blocks.0.attn.qkv.bias", ElementType::i32, 1, 0),
+                 "tensor 'blocks.0.attn.qkv.bias' holds I32; expected F64, F32, F16 or BF16"));
+  for (const std::string name : {"patch_embed.proj.weight", "norm.weight"}) {
+    CHECK(contains(with(name, ElementType::f64, 0, 0), "tensor '" + name + "' is 0 everywhere; expected weights"));
+    CHECK(with(name, ElementType::f64, 2, 5) == "(nothing was thrown)");
+  }
+  // Branches beside the residual path may be closed.
+  CHECK(with("blocks.0.mlp.fc2.weight", ElementType::f64, 0, 0) == "(nothing was thrown)");
 }
 
 TEST_CASE("weights that do not fit are named, and nothing is changed") {

@@ -33,12 +33,7 @@ Weights weights_of(float value) {
   return out;
 }
 
-float kept_in(const std::string& path) {
-  const Weights like = weights_of(0);
-  std::vector<float> flat(like.values.size());
-  load_backbone(std::span<float>(flat), like.layout, SafetensorsFile::open(path));
-  return flat[static_cast<std::size_t>(like.layout.find("norm.weight").offset)];
-}
+float kept_in(const std::string& path) { return SafetensorsFile::open(path).read<float>("norm.weight").front(); }
 
 }  // namespace
 

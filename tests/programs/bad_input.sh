@@ -198,6 +198,42 @@ fails 1 'checkpoint|teacher|blocks|does not fit' \
   "$programs/dssl-segment" --arch tiny8 --data voc --weights run/teacher.safetensors --classes 3 --out o
 fails 1 'cut.safetensors' segment --data voc --weights cut.safetensors --classes 3 --out o
 
+# Weights that are no numbers, of whole numbers, or of zeros through which nothing is seen: by the tensor's name, in every
+# program that reads a backbone.
+teacher=run/teacher.safetensors
+header_bytes=$(od -An -t u8 -N 8 $teacher | tr -d ' ')
+place_of() {  # first byte and bytes of a tensor in the file
+  head -c $((8 + header_bytes)) $teacher | tail -c +9 |
+    sed -E "s/.*\"${1//./\\.}\":\{[^}]*\"data_offsets\":\[([0-9]+),([0-9]+)\].*/\1 \2/" |
+    awk -v base=$((8 + header_bytes)) '{ print base + $1, $2 - $1 }'
+}
+cp $teacher nan.safetensors
+read -r at size <<<"$(place_of blocks.0.mlp.fc1.weight)"
+printf '\x00\x00\xc0\x7f' | dd of=nan.safetensors bs=1 seek=$((at + 8)) conv=notrunc status=none
+cp $teacher infinite.safetensors
+printf '\x00\x00\x80\xff' | dd of=infinite.safetensors bs=1 seek=$at conv=notrunc status=none
+cp $teacher zero.safetensors
+read -r at size <<<"$(place_of patch_embed.proj.weight)"
+dd if=/dev/zero of=zero.safetensors bs=1 seek=$at count=$size conv=notrunc status=none
+LC_ALL=C sed '1s/"dtype":"F32"/"dtype":"I32"/' $teacher >whole.safetensors
+LC_ALL=C sed '1s/"dtype":"F32"/"dtype":"F8_E4M3"/' $teacher >unknown.safetensors
+reads_weights() {  # reads_weights WORDS WEIGHTS
+  fails 1 "$1" segment --data voc --weights $2 --classes 3 --out o
+  fails 1 "$1" "$programs/dssl-retrieve" --arch nano8 --size 32 --data voc --weights $2 --classes 3 --out o
+  fails 1 "$1" "$programs/dssl-features" --arch nano8 --size 32 --data some --weights $2 --out o.npy
+  fails 1 "$1" "$programs/dssl-classify" --arch nano8 --size 32 --train classes/train --test classes/test --k 1 --weights $2 --out o
+}
+for i in 0 1 2 3; do
+  [[ $i -lt 2 ]] && part=train || part=test
+  mkdir -p classes/$part/{a,b}
+  cp $images/00000$i.jpg classes/$part/a
+  cp $images/00001$i.jpg classes/$part/b
+done
+reads_weights "nan.safetensors: tensor 'blocks.0.mlp.fc1.weight' has the element nan at 2; expected finite numbers" nan.safetensors
+reads_weights "infinite.safetensors: tensor 'blocks.0.mlp.fc1.weight' has the element -inf at 0" infinite.safetensors
+reads_weights "zero.safetensors: tensor 'patch_embed.proj.weight' is 0 everywhere; expected" zero.safetensors
+reads_weights "whole.safetensors: tensor '[a-z_.]+' holds I32; expected F64, F32, F16 or BF16" whole.safetensors
+
 # Reports of what is not there.
 fails 1 'nothing/options.json' "$programs/dssl-report" --pretrain a=nothing --segment a=nothing
 fails 2 "NAME=FOLDER" "$programs/dssl-report" --pretrain nothing --segment a=nothing

@@ -1,11 +1,14 @@
 // A source of images through a frozen backbone, a batch at a time.
 #pragma once
 
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <stop_token>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -26,6 +29,9 @@ struct FeaturePassOptions {
   Index label_width = 0;
   LoaderOptions loader{};
   SkipPolicy skip{};
+  /// Features that are not finite, or number for number the same for images that differ, end the pass: no figure made
+  /// of them means anything. A monitor of a run in training shows a collapse instead.
+  bool require_sound = true;
 
   /// Throws `OptionError` naming the field.
   void validate() const {
@@ -85,6 +91,51 @@ template <class Loaded>
     return out;
   }
 }
+
+}  // namespace detail
+
+namespace detail {
+
+/// Looks at the features of a pass as they come: whether they are finite, and whether they tell images apart.
+template <class T>
+class FeatureWatch {
+ public:
+  /// Throws `NonFiniteError` naming the image.
+  template <class B>
+  void see(const B& backend, const PassedImage<T>& image, std::string_view name) {
+    x_now.resize(static_cast<std::size_t>(image.class_token.size() + image.patches.size()));
+    const auto now = std::span<T>(x_now);
+    const auto class_values = static_cast<std::size_t>(image.class_token.size());
+    if (!image.class_token.empty()) backend.download(now.first(class_values), image.class_token.data());
+    if (!image.patches.empty()) backend.download(now.subspan(class_values), image.patches.data());
+    for (const T value : x_now) {
+      if (!std::isfinite(value)) {
+        throw NonFiniteError(join("the features of ", name, " hold ", value, "; expected finite numbers"));
+      }
+    }
+    ++x_images;
+    if (x_images == 1) {
+      x_first = x_now;
+      x_first_input = image.input.image;
+      return;
+    }
+    if (!x_features_differ) x_features_differ = x_now != x_first;
+    if (!x_inputs_differ) x_inputs_differ = image.input.image != x_first_input;
+  }
+
+  /// Throws `DataError` where features are the same for images that are not.
+  void require_different() const {
+    if (x_features_differ || !x_inputs_differ) return;
+    throw DataError(join("the features of all ", x_images, " images are the same, though the images are not; expected weights "
+                         "through which images can be told apart"));
+  }
+
+ private:
+  Index x_images = 0;
+  bool x_features_differ = false, x_inputs_differ = false;
+  std::vector<T> x_now, x_first;
+  std::vector<float> x_first_input;
+};
 
 }  // namespace detail
 
@@ -157,7 +208,9 @@ FeaturePassCount pass_inputs(const InputRenderer& renderer, const Source& source
 
 /// Calls each(PassedImage) for every readable image of a source, whole, in order, with its features.
 ///
-/// As `pass_inputs`, by batches of the extractor's.
+/// As `pass_inputs`, by batches of the extractor's. Throws also, unless the options say otherwise, `NonFiniteError`
+/// naming the image whose features are not finite, and `DataError` at the end where all images have the same features
+/// though they differ. Costs a copy of each image's features to the host. Test: tests/features/feature_pass.cpp.
 template <class Extractor, class Source, class Each>
 FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& renderer, const Source& source,
                                const FeaturePassOptions& options, const SkipCounter::Warn& on_skip,
@@ -166,20 +219,25 @@ FeaturePassCount pass_features(Extractor& extractor, const InputRenderer& render
   const Index limit = extractor.options().batch;
   std::vector<float> images;
   images.reserve(static_cast<std::size_t>(limit * extractor.image_size()));
-  return pass_inputs(renderer, source, limit, options, on_skip, token, [&](std::vector<LoadedInput>& batch) {
+  detail::FeatureWatch<T> watch;
+  const FeaturePassCount count = pass_inputs(renderer, source, limit, options, on_skip, token, [&](std::vector<LoadedInput>& batch) {
     images.clear();
     for (const LoadedInput& loaded : batch)
       images.insert(images.end(), loaded.input.image.begin(), loaded.input.image.end());
     extractor.forward(images);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const MatrixView<const T> class_tokens = extractor.class_tokens();
-      each(PassedImage<T>{.index = batch[i].index,
-                          .input = batch[i].input,
-                          .patches = extractor.patch_map(static_cast<Index>(i)),
-                          .class_token = class_tokens.empty() ? MatrixView<const T>{}
-                                                              : class_tokens.rows(static_cast<Index>(i), 1)});
+      const PassedImage<T> image{.index = batch[i].index,
+                                 .input = batch[i].input,
+                                 .patches = extractor.patch_map(static_cast<Index>(i)),
+                                 .class_token = class_tokens.empty() ? MatrixView<const T>{}
+                                                                     : class_tokens.rows(static_cast<Index>(i), 1)};
+      if (options.require_sound) watch.see(extractor.backend(), image, source.name(image.index));
+      each(image);
     }
   });
+  if (options.require_sound) watch.require_different();
+  return count;
 }
 
 }  // namespace dssl

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -50,6 +51,21 @@ static_assert(std::endian::native == std::endian::little,
 /// Name in the safetensors header: "F32", "BF16", ...
 [[nodiscard]] constexpr std::string_view element_name(ElementType type) {
   return detail::element_types[static_cast<std::size_t>(type)].name;
+}
+
+/// The names of all types: "BOOL, U8, ... or F64".
+[[nodiscard]] inline std::string element_names() {
+  std::string out;
+  for (const auto& row : detail::element_types) {
+    if (!out.empty()) out += &row == &detail::element_types.back() ? " or " : ", ";
+    out += row.name;
+  }
+  return out;
+}
+
+/// Whether its values may be fractions.
+[[nodiscard]] constexpr bool is_floating(ElementType type) {
+  return type == ElementType::f16 || type == ElementType::bf16 || type == ElementType::f32 || type == ElementType::f64;
 }
 
 /// The type a safetensors header calls `name`; nothing if there is none.

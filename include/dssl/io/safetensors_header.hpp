@@ -242,7 +242,9 @@ class SafetensorsHeaderParser {
         once(has_type, field);
         const std::string type = string();
         const auto known = element_type_named(type);
-        if (!known) throw CheckpointError(x_path, join("tensor '", name, "' has unknown dtype '", type, "'"));
+        if (!known) {
+          throw CheckpointError(x_path, join("tensor '", name, "' has unknown dtype '", type, "'; expected ", element_names()));
+        }
         tensor.type = *known;
       } else if (field == "shape") {
         once(has_shape, field);

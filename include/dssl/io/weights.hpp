@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <map>
@@ -15,6 +16,7 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/io/element_type.hpp>
 #include <dssl/io/safetensors.hpp>
 
 namespace dssl {
@@ -106,13 +108,41 @@ struct StoredPart {
                              example));
 }
 
+namespace detail {
+
+/// Whether all that a backbone says of an image goes through this tensor: of zeros alone it makes all images the same.
+[[nodiscard]] inline bool all_goes_through(std::string_view name) {
+  return name == "patch_embed.proj.weight" || name == "norm.weight";
+}
+
+/// Throws `CheckpointError` naming the tensor unless its values, as they were converted, can be a backbone's: finite,
+/// and not all 0 where all goes through them.
+template <std::floating_point T>
+void require_weights(std::span<const T> values, const std::string& path, const StoredPart& part, std::string_view name) {
+  bool zero = true;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) {
+      throw CheckpointError(path, join("tensor '", part.name, "' has the element ", values[i], " at ",
+                                       static_cast<std::size_t>(part.first) + i, "; expected finite numbers"));
+    }
+    zero = zero && values[i] == T{0};
+  }
+  if (zero && all_goes_through(name)) {
+    throw CheckpointError(path, join("tensor '", part.name, "' is 0 everywhere; expected weights through which images can be "
+                                     "told apart"));
+  }
+}
+
+}  // namespace detail
+
 /// Reads a backbone's tensors into flat (layout.total()) =, gaps between tensors zero.
 ///
-/// Any stored floating type is converted. One table `pos_embed` (1,1+N,D) is split into the class token's row
-/// and the patches' rows. Other tensors of the file (heads, optimisers, other networks) are ignored, but none of the
+/// Any stored floating type is converted; whole numbers are refused, and so is what is not finite afterwards, or is 0
+/// everywhere in the patch embedding or the last norm's weight. One table `pos_embed` (1,1+N,D) is split into the class
+/// token's row and the patches' rows. Other tensors of the file (heads, optimisers, other networks) are ignored, but none of the
 /// backbone's own: a file with layer scale, register tokens or more blocks holds another network. `prefix`: what
 /// stands before the names; by default `backbone_prefix`. Throws `CheckpointError` naming what is missing,
-/// misshapen (with both shapes) or of another network; flat is unchanged then. Test:
+/// misshapen (with both shapes), of another network, or no weights; flat is unchanged then. Test:
 /// checkpoints.safetensors (tests/features/features.cpp).
 template <std::floating_point T, TensorLayout L>
 LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const SafetensorsFile& file,
@@ -169,18 +199,27 @@ LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const Safetenso
   }
   refuse(foreign, "is of another network: this architecture has no tensor ");
 
+  for (const detail::StoredPart& part : parts) {
+    const ElementType type = file.tensor(part.name).type;
+    if (!is_floating(type)) {
+      throw CheckpointError(file.path(), join("tensor '", part.name, "' holds ", element_name(type),
+                                              "; expected F64, F32, F16 or BF16"));
+    }
+  }
   const std::vector<T> table = joint ? file.read<T>(joint_name) : std::vector<T>();
-  std::fill(flat.begin(), flat.end(), T{0});
+  std::vector<T> all(flat.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto& spec = layout.specs()[i];
-    const auto out = flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+    const auto out = std::span(all).subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
     if (parts[i].joint) {
       std::copy_n(table.begin() + parts[i].first, out.size(), out.begin());
     } else {
       file.read_into(out, parts[i].name);
     }
+    detail::require_weights(std::span<const T>(out), file.path(), parts[i], spec.name.view());
     if (loaded.given.empty() || loaded.given.back() != parts[i].name) loaded.given.push_back(parts[i].name);
   }
+  std::copy(all.begin(), all.end(), flat.begin());
   loaded.ignored = file.tensors().size() - loaded.given.size();
   return loaded;
 }

@@ -217,7 +217,11 @@ class FeatureMonitor {
       if (!labels.empty()) kept.push_back(labels[static_cast<std::size_t>(image.index)]);
     };
     pass_features(x_extractor, renderer, source,
-                  {.label_height = 1, .label_width = 1, .loader = x_options.loader, .skip = x_options.skip},
+                  {.label_height = 1,
+                   .label_width = 1,
+                   .loader = x_options.loader,
+                   .skip = x_options.skip,
+                   .require_sound = false},  // a collapse is what its figures show
                   on_skip, token, each);
     return out;
   }
