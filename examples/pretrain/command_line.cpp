@@ -288,6 +288,11 @@ void CommandLine::x_add_run_options() {
       ->needs(x_resume)
       ->excludes("--epochs")
       ->group(group);
+  x_app
+      .add_flag("--other-images", x_job.options.other_images,
+                "With --resume: goes on though the images have other names or sizes than those that the run was begun on")
+      ->needs(x_resume)
+      ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--backend", x_job.backend, backend_help)->group(group);
   x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors")->group(group);

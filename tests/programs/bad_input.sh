@@ -180,6 +180,25 @@ unchanged 'another option'
 fails 1 'was begun on 8 images, but the data now has 12' \
   pretrain --data synthetic --synthetic-size 32 --synthetic-count 12 --epochs 2 --out run --resume
 cmp run/checkpoint.safetensors before/checkpoint.safetensors || fail "other data changed the checkpoint"
+# As many images, but others: by name, by size; what is meant is said.
+mkdir set
+cp $images/00000{0..7}.jpg set
+succeeds pretrain --data set --epochs 2 --max-steps 5 --out of-set
+cp of-set/checkpoint.safetensors of-set-before
+mv set/000003.jpg set/000009.jpg
+fails 1 'was begun on 8 images of other names, or in another order, than those of the data now, the first set/000000.jpg; expected' \
+  pretrain --data set --epochs 2 --out of-set --resume
+mv set/000009.jpg set/000003.jpg
+cp set/000003.jpg kept.jpg
+cat $images/000010.jpg kept.jpg >set/000003.jpg
+fails 1 'was begun on 8 images of other sizes' pretrain --data set --epochs 2 --out of-set --resume
+cmp of-set/checkpoint.safetensors of-set-before || fail "other images changed the checkpoint"
+fails 2 '--other-images' pretrain --data set --epochs 2 --out of-set --other-images
+cp -r of-set of-others
+succeeds pretrain --data set --epochs 2 --out of-others --resume --other-images
+mv kept.jpg set/000003.jpg
+mv set moved-set
+succeeds pretrain --data moved-set --epochs 2 --out of-set --resume
 fails 1 'nowhere.safetensors' pretrain "${scenes[@]}" --epochs 2 --out run --resume nowhere.safetensors
 unchanged 'a missing checkpoint'
 

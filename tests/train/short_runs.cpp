@@ -7,6 +7,7 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/instances.hpp>
+#include <dssl/io/safetensors.hpp>
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/trainer.hpp>
 #include "catch.hpp"
@@ -21,8 +22,8 @@ constexpr ViTConfig size{.image = 16, .patch = 8, .width = 16, .depth = 1, .head
 constexpr HeadConfig head{.hidden = 16, .bottleneck = 8, .prototypes = 8};
 using Small = Trainer<DenseDino::with_backbone<ViT<size>>::with_head<ProjectionHead<head>>, Cpu>;
 
-Small small_trainer(Index epochs = 1) {
-  TrainerOptions options{.epochs = epochs, .batch = 2, .stochastic_depth = 0};
+Small small_trainer(Index epochs = 1, bool other_images = false) {
+  TrainerOptions options{.epochs = epochs, .batch = 2, .stochastic_depth = 0, .other_images = other_images};
   options.views.locals = 1;
   options.views.global_size = options.views.local_size = {16, 16};
   options.optimiser.warmup_epochs = 0;
@@ -54,6 +55,46 @@ TEST_CASE("A run's summary holds the loss of its last step", "[trainer]") {
   CHECK(last > 0);
   CHECK(summary.loss == last);
   CHECK(std::isnan(trainer.fit(images).loss));  // nothing was left to do
+}
+
+TEST_CASE("A run is resumed on the images that it was begun on, or on others where that is said", "[trainer]") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "first.safetensors";
+  const auto images_of = [](std::vector<std::string> names, Index width = 20) {
+    return MemoryImages({Image<float>(20, 20, 3), Image<float>(24, width, 3)}, std::move(names));
+  };
+  const MemoryImages images = images_of({"set/a", "set/b"});
+  Small first = small_trainer(2);
+  first.on_step([](const StepReport&) { return stop; });
+  first.fit(images);
+  first.save(path);
+  const auto resumed = [&](const MemoryImages& now, const std::string& from, bool other_images = false) {
+    Small run = small_trainer(2, other_images);
+    run.resume(from);
+    const std::string message = test::thrown_by<DataError>([&] { run.fit(now); });
+    CHECK(run.steps_done() == (message == "(nothing was thrown)" ? 2 : 1));
+    return message;
+  };
+  const std::string nothing = "(nothing was thrown)";
+  CHECK(resumed(images, path) == nothing);
+  CHECK(resumed(images_of({"moved/to/a", "moved/to/b"}), path) == nothing);
+  CHECK(resumed(images_of({"set/a", "set/c"}), path) ==
+        "the run was begun on 2 images of other names, or in another order, than those of the data now, the first set/a; "
+        "expected the same (option 'other_images' goes on with others)");
+  CHECK(test::contains(resumed(images_of({"set/b", "set/a"}), path), "of other names, or in another order,"));
+  CHECK(test::contains(resumed(images_of({"set/a", "set/b"}, 21), path), "of other sizes than"));
+  CHECK(resumed(images_of({"set/a", "set/c"}), path, true) == nothing);
+
+  // A checkpoint from before there were fingerprints knows nothing of the images but their number.
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  SafetensorsWriter writer;
+  for (const StoredTensor& tensor : file.tensors()) writer.add_bytes(tensor.name, tensor.type, tensor.shape, file.bytes(tensor.name));
+  for (const auto& [key, value] : file.metadata()) {
+    if (key != "dataset") writer.metadata(key, value);
+  }
+  const std::string old = folder / "old.safetensors";
+  writer.write(old);
+  CHECK(resumed(images_of({"set/a", "set/c"}), old) == nothing);
 }
 
 TEST_CASE("A finished run is extended, with the schedules of the longer run from there on", "[trainer]") {

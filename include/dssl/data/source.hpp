@@ -10,6 +10,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <dssl/core/error.hpp>
@@ -39,6 +40,13 @@ concept NamedSamples = requires(const S& source, Index i) {
 template <class S>
 concept ImageSource = NamedSamples<S> && requires(const S& source, Index i) {
   { source.load(i) } -> std::convertible_to<AnyImageView>;
+};
+
+/// Says how large what image i is made of is, without loading it: the bytes of its pixels in memory, say. Sources that do
+/// not have a say are asked for the files of their names (`fingerprint_of`).
+template <class S>
+concept SizedSamples = requires(const S& source, Index i) {
+  { source.bytes(i) } -> std::convertible_to<Index>;
 };
 
 /// Images with masks: as `ImageSource`, but `load(i)` gives a `LabelledImage`.
@@ -95,6 +103,11 @@ class MemoryImages {
   [[nodiscard]] std::string name(Index i) const {
     return x_names.empty() ? join("image ", i) : x_names[static_cast<std::size_t>(i)];
   }
+  [[nodiscard]] Index bytes(Index i) const {
+    const AnyImageView image = load(i);
+    return std::visit(
+        []<class T>(const ImageView<T>& of) { return of.height() * of.width() * of.channels() * Index{sizeof(T)}; }, image);
+  }
 
  private:
   struct x_OfViews {};
@@ -135,6 +148,12 @@ class ImagesOf {
     }
   }
 
+  [[nodiscard]] Index bytes(Index i) const
+    requires SizedSamples<Source>
+  {
+    return x_source.bytes(i);
+  }
+
   [[nodiscard]] const Source& source() const { return x_source; }
 
  private:
@@ -157,6 +176,8 @@ class SourceView {
   [[nodiscard]] HeldImage hold(Index i) const { return x_load(i); }
   /// A copy of it.
   [[nodiscard]] AnyImage load(Index i) const { return x_load(i).take(); }
+  /// As `SizedSamples`; -1 where the source has no say.
+  [[nodiscard]] Index bytes(Index i) const { return x_bytes ? x_bytes(i) : -1; }
 
  private:
   struct x_Pointer {};
@@ -164,11 +185,16 @@ class SourceView {
   SourceView(Pointer source, x_Pointer /*tag*/)
       : x_size(source->size()),
         x_load([source](Index i) { return hold_image(*source, i); }),
-        x_name([source](Index i) -> std::string { return source->name(i); }) {}
+        x_name([source](Index i) -> std::string { return source->name(i); }) {
+    if constexpr (SizedSamples<std::remove_cvref_t<decltype(*source)>>) {
+      x_bytes = [source](Index i) -> Index { return source->bytes(i); };
+    }
+  }
 
   Index x_size;
   std::function<HeldImage(Index)> x_load;
   std::function<std::string(Index)> x_name;
+  std::function<Index(Index)> x_bytes;
 };
 
 static_assert(ImageSource<MemoryImages> && ImageSource<SourceView>);

@@ -358,6 +358,12 @@ class SyntheticScenes {
   [[nodiscard]] Index size() const { return x_options.count; }
   [[nodiscard]] std::string name(Index i) const { return join("scene ", i, " of seed ", x_options.seed); }
 
+  /// Of its pixels.
+  [[nodiscard]] Index bytes(Index /*i*/) const {
+    const Index value = x_options.pixels == ScenePixels::bits8 ? 1 : x_options.pixels == ScenePixels::bits16 ? 2 : 4;
+    return x_options.height * x_options.width * x_options.channels * value;
+  }
+
   /// Scene i with both masks; i may be any number from 0 on.
   [[nodiscard]] Scene scene(Index i) const;
 

@@ -31,6 +31,8 @@ struct RunPosition {
   Index dataset_images = 0;  ///< images of the source; a resumed run must see as many
   Index unreadable = 0;      ///< images skipped so far
   Index collapsed_steps = 0; ///< steps in a row that looked collapsed
+  /// Of the source's images (`fingerprint_of`); a resumed run must see the same. Empty: a file from before there was one.
+  std::string dataset{};
 };
 
 namespace detail {
@@ -131,6 +133,7 @@ void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& 
   writer.metadata("recipe", std::string(recipe));
   writer.metadata("step", std::to_string(position.step));
   writer.metadata("dataset_images", std::to_string(position.dataset_images));
+  if (!position.dataset.empty()) writer.metadata("dataset", position.dataset);
   writer.metadata("unreadable", std::to_string(position.unreadable));
   writer.metadata("collapsed_steps", std::to_string(position.collapsed_steps));
   writer.metadata("check_sum", std::to_string(sum));
@@ -185,7 +188,8 @@ template <class Kind, Backend B>
   const RunPosition position{.step = number("step"),
                              .dataset_images = number("dataset_images"),
                              .unreadable = number("unreadable"),
-                             .collapsed_steps = number("collapsed_steps")};
+                             .collapsed_steps = number("collapsed_steps"),
+                             .dataset = file.metadata().contains("dataset") ? text("dataset") : std::string()};
   // All tensors are read and checked before the first one is put in place.
   std::vector<std::vector<T>> host;
   std::uint64_t sum = 0;

@@ -92,6 +92,7 @@ struct BasicTrainerOptions {
   std::string checkpoint{};       ///< file that is written after every epoch; empty: none
   Index checkpoint_steps = 0;     ///< also after every so many steps; 0: only after epochs
   Index collapse_patience = 200;  ///< steps in a row that must look collapsed before it is said
+  bool other_images = false;      ///< a resumed run may go on with images of other names or sizes, as many as before
 
   /// Images an update takes.
   [[nodiscard]] Index update_images() const { return batch * accumulate; }
@@ -101,7 +102,7 @@ struct BasicTrainerOptions {
   [[nodiscard]] BasicTrainerOptions<Other, OtherDefaults> with_loss(Other numbers) const {
     return {epochs,   batch,     accumulate,           seed,       channels,     prototypes, stochastic_depth,
             recompute, stream_views, optimiser, teacher, std::move(numbers), views, masks, views_on, prefetch,
-            loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience};
+            loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience, other_images};
   }
 
   /// The same numbers without a recipe's defaults: what a run of any recipe of that loss takes.

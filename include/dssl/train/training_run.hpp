@@ -19,6 +19,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/data/fingerprint.hpp>
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
@@ -125,8 +126,9 @@ class TrainingRun {
   /// An epoch is as many whole updates as the images give; what is left over is not used in that epoch.
   /// Before weights leave the trainer, at the end of an epoch and for a checkpoint, all that lasts is looked at, and the
   /// last batch once more with it: weights that an update threw so far that the loss is not finite any more replace
-  /// nothing. Throws `DataError` (too few images, or too many unreadable ones; a checkpoint of the steps made is
-  /// written), `NonFiniteError` (a loss, gradient or centre that is not finite, or at those looks a tensor; names the
+  /// nothing. Throws `DataError` (too few images, others than before a resume, or too many unreadable ones; a checkpoint
+  /// of the steps made is written then), `NonFiniteError` (a loss, gradient or centre that is not finite, or at those
+  /// looks a tensor; names the
   /// tensor, or the image of a view, that holds it, and the checkpoint is the one before), `FileError` (a checkpoint that
   /// cannot be written: before the first step where that shows then). Test: tests/train/not_finite.cpp.
   RunSummary fit(const SourceView& source, std::stop_token token = {}) {
@@ -139,6 +141,7 @@ class TrainingRun {
       throw DataError(join("the run was begun on ", x_position.dataset_images, " images, but the data now has ",
                            source.size()));
     }
+    x_require_same_images(source);
     // Not after an epoch.
     if (!x_options.checkpoint.empty()) require_writable(x_options.checkpoint);
     x_position.dataset_images = source.size();
@@ -213,6 +216,20 @@ class TrainingRun {
   static constexpr bool x_renders = RendersViews<B>;
   struct x_none {};
   using x_Rendered = std::conditional_t<x_renders, std::unique_ptr<RenderedViews<B>>, x_none>;
+
+  /// Remembers which images the run is of. Throws `DataError` where a resumed one was of others.
+  void x_require_same_images(const SourceView& source) {
+    const std::string now = fingerprint_of(source).text();
+    const std::string& before = x_position.dataset;
+    if (x_position.step > 0 && !before.empty() && before != now && !x_options.other_images) {
+      const std::size_t half = now.find('-');
+      const bool names = before.compare(0, half, now, 0, half) != 0;
+      throw DataError(join("the run was begun on ", source.size(), " images of other ",
+                           names ? "names, or in another order," : "sizes", " than those of the data now, the first ",
+                           source.name(0), "; expected the same (option 'other_images' goes on with others)"));
+    }
+    x_position.dataset = now;
+  }
 
   static double x_seconds_since(x_clock::time_point start) {
     return std::chrono::duration<double>(x_clock::now() - start).count();
