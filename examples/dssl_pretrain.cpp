@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
     try {
       return pretrain(line, std::vector<std::string>(argv, argv + argc));
     } catch (const dssl::OptionError& error) {
-      print_error("dssl-pretrain", line.in_options_of_program(error.what(), error.field()));
+      print_error("dssl-pretrain", with_short_words(line.in_options_of_program(error.what(), error.field())));
       return 2;
     }
   });

@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
   app.add_option("--classes", scenes.classes, "Class ids, the ground's 0 among them");
   app.add_option("--channels", scenes.channels, "3: colour, 1: grey");
   app.add_flag("--defects", scenes.defects, "Draws small defects and writes their masks");
-  app.add_option("--seed", scenes.seed, "Seed of every random number")->check(dssl::programs::not_negative);
+  app.add_option("--seed", scenes.seed, "Seed of every random number");
   return dssl::programs::run_program(app, argc, argv, [&] {
     scenes.height = scenes.width = size;
     scenes.count = train + val;

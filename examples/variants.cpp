@@ -207,7 +207,7 @@ int main(int argc, char** argv) {
   app.add_option("--queries", s.queries, "Generated scenes to measure on")->check(CLI::Range(Index{1}, Index{1000000}));
   app.add_option("--prototypes", s.prototypes, "Prototypes of each head");
   app.add_option("--lr", s.learning_rate, "Learning rate")->check(CLI::Range(0.0, 1000.0));
-  app.add_option("--seed", s.seed, "Seed of every random number")->check(programs::not_negative);
+  app.add_option("--seed", s.seed, "Seed of every random number");
   app.add_option("--threads", s.threads, "Threads; 0: all cores")->check(CLI::Range(0, 100000));
   return programs::run_program(app, argc, argv, [&] { return run(s); });
 }

@@ -148,7 +148,6 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
       ->capture_default_str()
       ->group(group);
   app.add_option("--seed", s.seed, "Seed of random weights and of everything that is drawn")
-      ->check(not_negative)
       ->capture_default_str()
       ->group(group);
   add_read_options(app, s.read);

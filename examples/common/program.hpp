@@ -21,6 +21,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/io/atomic_file.hpp>
 
+#include <common/arguments.hpp>
 #include <common/options_page.hpp>
 
 namespace dssl::programs {
@@ -70,11 +71,12 @@ template <class Body>
                              " is empty; expected a value (--help lists the options)"));
       return 2;
     }
+    check_numbers(app);
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help and --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    print_error(name, std::string(error.what()) + " (--help lists the options)");
+    print_error(name, with_short_words(error.what()) + " (--help lists the options)");
     return 2;
   } catch (const Error& error) {
     print_error(name, error.what());
@@ -87,7 +89,7 @@ template <class Body>
     if (std::fflush(stdout) != 0 && errno != EPIPE) throw FileError("standard output", "cannot be written");
     return status;
   } catch (const OptionError& error) {
-    print_error(name, in_options_of(app, error.what(), error.field()));
+    print_error(name, with_short_words(in_options_of(app, error.what(), error.field())));
     return 2;
   } catch (const std::bad_alloc&) {
     print_error(name, "out of memory; lower the batch, the image size or the model's size");
@@ -95,11 +97,6 @@ template <class Body>
     print_error(name, error.what());
   }
   return 1;
-}
-
-/// For options without a sign, of which the parser would make a huge number: what is wrong with the text, or nothing.
-[[nodiscard]] inline std::string not_negative(const std::string& text) {
-  return text.starts_with('-') ? text + ": expected 0 or more" : std::string();
 }
 
 /// Lets requests to end be noticed between steps instead of ending the process at once; a second one ends it.

@@ -263,7 +263,7 @@ void CommandLine::x_add_training_options() {
                 "Temperature of the teacher in the first epoch of the warm-up");
   of_levels("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
                 "Epochs of the warm-up of the teacher's temperature");
-  x_app.add_option("--seed", o.seed, "Seed of every random number")->check(not_negative)->group(group);
+  x_app.add_option("--seed", o.seed, "Seed of every random number")->group(group);
 }
 
 void CommandLine::x_add_run_options() {
@@ -295,7 +295,9 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--backend", x_job.backend, backend_help)->group(group);
-  x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors")->group(group);
+  x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors")
+      ->check(CLI::Range(0, 4096))
+      ->group(group);
   x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app.add_option("--views-on", x_views_on, "Where views are made: host, or device (--backend cuda)")
       ->check(CLI::IsMember({"host", "device"}))

@@ -88,7 +88,6 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->capture_default_str()
       ->group("Training");
   app.add_option("--seed", s.seed, "Seed of random weights, crops, and generated scenes")
-      ->check(not_negative)
       ->capture_default_str()
       ->group("Training");
   app.add_option("--overlays", s.overlays,

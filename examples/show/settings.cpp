@@ -108,7 +108,6 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->capture_default_str()
       ->group(backbone);
   app.add_option("--seed", s.seed, "Seed of random weights, generated scenes and views")
-      ->check(not_negative)
       ->capture_default_str()
       ->group(backbone);
 

@@ -117,8 +117,26 @@ fails 2 "--arch is huge99; expected nano8, tiny8, tiny16 or small16" "$programs/
 fails 2 '--recipe is moco; expected densedino' pretrain "${scenes[@]}" --recipe moco --out o
 fails 2 '--relation is sideways; expected open' pretrain "${scenes[@]}" --relation sideways --out o
 fails 2 '--lr' pretrain "${scenes[@]}" --lr much --out o
-fails 2 '--seed: -1: expected 0 or more' pretrain "${scenes[@]}" --seed -1 --out o
-fails 2 '--minutes is nan; expected 0' pretrain "${scenes[@]}" --minutes nan --out o
+fails 2 '--seed is -1; expected 0 or more' pretrain "${scenes[@]}" --seed -1 --out o
+# Numbers are read by one rule: decimal, within 64 bits, finite, and quoted in short.
+for number in inf -inf nan 1e999; do
+  fails 2 "--lr is $number; expected a finite number" pretrain "${scenes[@]}" --lr $number --out o
+  fails 2 "--minutes is $number; expected a finite number" pretrain "${scenes[@]}" --minutes $number --out o
+done
+fails 2 '--seed is 18446744073709551616; expected a whole number from 0 to 18446744073709551615' \
+  pretrain "${scenes[@]}" --seed 18446744073709551616 --out o
+fails 2 '--max-steps is 9223372036854775808; expected a whole number from -9223372036854775808 to 9223372036854775807' \
+  pretrain "${scenes[@]}" --max-steps 9223372036854775808 --out o
+for number in 0x10 1e3 1.5 ten; do fails 2 "--epochs is $number; expected a whole number" pretrain "${scenes[@]}" --epochs $number --out o; done
+many_digits=$(printf '3%.0s' {1..400})
+for option in --synthetic-count --seed --lr --points --recipe --views-on --split; do
+  status=0
+  pretrain "${scenes[@]}" $option $many_digits --out o >out.txt 2>err.txt || status=$?
+  [[ $status -eq 2 && $(wc -l <err.txt) -eq 1 && $(wc -c <err.txt) -lt 300 ]] || fail "a message about $option $many_digits is not one short line"
+  grep -Eq -- "3{40}\.\.\. \(400 characters\)" err.txt || fail "$option does not shorten what it quotes"
+done
+succeeds pretrain "${scenes[@]}" --epochs 1 --seed 010 --max-steps 01 --threads +1 --out decimal
+[[ $(value decimal/options.json options seed) == 10 && $(wc -l <decimal/metrics.jsonl) -eq 1 ]] || fail "010 is not ten, or 01 not one"
 # What a variable of the shell that is not set leaves: no number, and no option that was not given.
 fails 2 "argument [0-9]+, after '--lr', is empty" pretrain "${scenes[@]}" --epochs 1 --lr "" --out empty-value
 fails 2 "argument [0-9]+, after '--monitor', is empty" pretrain "${scenes[@]}" --epochs 1 --monitor "" --out empty-value
@@ -138,6 +156,7 @@ warns 1 '--relation has no effect with --recipe dino' \
 fails 2 '--nonsense' pretrain "${scenes[@]}" --nonsense --out o
 fails 2 '--data' pretrain --out o
 fails 2 '--threads' pretrain "${scenes[@]}" --threads -2 --out o
+fails 2 '--threads: Value 99999999999 not in range 0 to 4096' pretrain "${scenes[@]}" --threads 99999999999 --out o
 fails 2 '--backend is vulkan; expected cpu' pretrain "${scenes[@]}" --backend vulkan --out o
 fails 2 '--precision is tf32; expected f32, bf16 or auto on the CPU' pretrain "${scenes[@]}" --precision tf32 --out o
 fails 2 '--precision is f16; expected f32, bf16, auto or tf32' pretrain "${scenes[@]}" --precision f16 --out o

@@ -281,6 +281,10 @@ TEST_CASE("impossible options are named") {
              Catch::Contains("optimiser.learning_rate"));
   CHECK_THAT(message([](auto& o) { o.optimiser.learning_rate = std::nan(""); }),
              Catch::Contains("optimiser.learning_rate"));
+  CHECK_THAT(message([](auto& o) { o.optimiser.learning_rate = HUGE_VAL; }),
+             Catch::Contains("'optimiser.learning_rate' is inf; expected a finite number"));
+  CHECK_THAT(message([](auto& o) { o.teacher.temperature = HUGE_VAL; }),
+             Catch::Contains("'teacher.temperature' is inf; expected a finite number"));
   CHECK_THAT(message([](auto& o) { o.teacher.temperature = 0; }), Catch::Contains("teacher.temperature"));
   CHECK_THAT(message([](auto& o) {
                o.views.global_size = {18, 16};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -45,8 +46,12 @@ struct OptimiserOptions {
 
 #if defined(DSSL_WITH_DEFINITIONS)
 DSSL_INLINE void OptimiserOptions::validate() const {
-  const auto not_negative = [](std::string_view name, auto value) {
+  const auto finite = [](std::string_view name, double value) {
+    if (value > std::numeric_limits<double>::max()) throw OptionError(name, value, "a finite number");
+  };
+  const auto not_negative = [&](std::string_view name, auto value) {
     if (!(value >= 0)) throw OptionError(name, value, "at least 0");
+    finite(name, static_cast<double>(value));
   };
   const auto decay_rate = [](std::string_view name, double value) {
     if (!(value >= 0 && value < 1)) throw OptionError(name, value, "at least 0 and below 1");
@@ -61,6 +66,8 @@ DSSL_INLINE void OptimiserOptions::validate() const {
   decay_rate("optimiser.momentum", momentum);
   if (!(epsilon > 0)) throw OptionError("optimiser.epsilon", epsilon, "above 0");
   if (!(trust > 0)) throw OptionError("optimiser.trust", trust, "above 0");
+  finite("optimiser.epsilon", epsilon);
+  finite("optimiser.trust", trust);
   not_negative("optimiser.clip", clip);
   not_negative("optimiser.freeze_prototypes_epochs", freeze_prototypes_epochs);
 }

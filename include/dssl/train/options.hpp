@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <ios>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -127,6 +128,7 @@ void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
   };
   const auto positive = [](std::string_view name, double value) {
     if (!(value > 0)) throw OptionError(name, value, "above 0");
+    if (value > std::numeric_limits<double>::max()) throw OptionError(name, value, "a finite number");
   };
   at_least("epochs", epochs, Index{1});
   at_least("batch", batch, Index{1});
