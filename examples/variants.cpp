@@ -20,6 +20,7 @@
 #include <dssl/version.hpp>
 
 #include "common/cpu.hpp"
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 
@@ -157,7 +158,11 @@ int run(const Settings& s) {
     for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
     throw OptionError("only", name, "a variant of the list: " + known);
   }
-  if (!s.out.empty()) const AtomicFile trial(s.out);  // never committed: whether it can be written shows now
+  if (!s.out.empty()) {
+    const programs::OutputFiles output({s.out});
+    output.require_writable();
+    if (s.data != "synthetic") output.require_other_than_given("--data", {s.data});
+  }
   const Data data(s);
   const programs::Interruption interruption;
   std::vector<Row> rows;

@@ -31,4 +31,5 @@ fails 2 "multiples of the patch, 8 pixels" "$programs/dssl-variants" --scenes 4 
 fails 1 "missing" "$programs/dssl-variants" "${tiny[@]}" --data missing
 fails 1 "no/such/v.json" "$programs/dssl-variants" "${tiny[@]}" --out no/such/v.json
 fails 2 "--epochs" "$programs/dssl-variants" --epochs 0
+fails 1 "would be one of the pictures of labelled" "$programs/dssl-variants" "${tiny[@]}" --data labelled --out labelled/v.png
 [[ ! -e no ]] || fail "something was left"
