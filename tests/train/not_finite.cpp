@@ -230,3 +230,28 @@ TEST_CASE("A checkpoint that holds what is not finite is refused by the tensor's
                  "tensor 'optimiser.second.backbone.cls_token' is not finite"));
   again.resume(path);
 }
+
+TEST_CASE("A checkpoint with a tensor that is not of the run is refused by the tensor's name") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "checkpoint.safetensors";
+  Run run = run_of(options_of("", 0));
+  run.save(path);
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  std::vector<std::vector<float>> host;
+  const auto written = [&](const std::string& name, std::vector<float> surplus) {
+    SafetensorsWriter writer;
+    for (const StoredTensor& tensor : file.tensors()) {
+      writer.add(tensor.name, tensor.shape, std::span<const float>(host.emplace_back(file.read<float>(tensor.name))));
+    }
+    if (!surplus.empty()) writer.add(name, {static_cast<Index>(surplus.size())}, std::span<const float>(surplus));
+    for (const auto& [key, value] : file.metadata()) writer.metadata(key, value);
+    const std::string other = folder / "other.safetensors";
+    writer.write(other);
+    return other;
+  };
+  const std::string surplus = written("snapshot.backbone.norm.bias", {1, 2});
+  Run again = run_of(options_of("", 0));
+  CHECK(contains(test::thrown_by<CheckpointError>([&] { again.resume(surplus); }),
+                 "other.safetensors: has a tensor 'snapshot.backbone.norm.bias' that is not of this run"));
+  again.resume(written("", {}));
+}

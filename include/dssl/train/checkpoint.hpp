@@ -7,7 +7,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -143,8 +145,9 @@ void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& 
   writer.write(path);
 }
 
-/// Puts a checkpoint back. Throws `CheckpointError` that says what does not fit (recipe, option, tensor, a tensor that is
-/// not finite) or that the file is damaged; the step is unchanged then. `extends`: the checkpoint's run may have fewer epochs.
+/// Puts a checkpoint back. Throws `CheckpointError` that says what does not fit (recipe, option, a tensor that is
+/// missing, not finite or not of this run) or that the file is damaged; the step is unchanged then. `extends`: the
+/// checkpoint's run may have fewer epochs.
 template <class Kind, Backend B>
 [[nodiscard]] RunPosition load_checkpoint(const BasicTrainingStep<Kind, B>& step, const std::string& path,
                                           const BasicTrainerOptions<typename Kind::Loss::Options>& options, std::string_view recipe, bool extends = false) {
@@ -194,7 +197,9 @@ template <class Kind, Backend B>
   std::vector<std::vector<T>> host;
   std::uint64_t sum = 0;
   std::string unsound;
+  std::set<std::string, std::less<>> known;
   detail::for_each_state(step, [&](const std::string& name, VectorView<T> values, const std::vector<Index>& shape) {
+    known.insert(name);
     if (!file.contains(name)) throw CheckpointError(path, join("has no tensor '", name, "'"));
     if (file.shape(name) != shape) throw CheckpointError(path, join("tensor '", name, "' has another shape"));
     if (file.bytes(name).size() != static_cast<std::size_t>(values.size()) * sizeof(T)) {
@@ -204,6 +209,11 @@ template <class Kind, Backend B>
     host.push_back(file.read<T>(name));
     if (unsound.empty() && !detail::all_finite(std::span<const T>(host.back()))) unsound = name;
   });
+  for (const StoredTensor& tensor : file.tensors()) {
+    if (!known.contains(tensor.name)) {
+      throw CheckpointError(path, join("has a tensor '", tensor.name, "' that is not of this run"));
+    }
+  }
   if (std::to_string(sum) != text("check_sum")) {
     throw CheckpointError(path, "is damaged: its tensors do not agree with its check sum");
   }
