@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 
@@ -60,8 +60,8 @@ PretrainRun PretrainRun::read(const NamedFolder& folder) {
   const std::string metrics_path = folder.path + "/metrics.jsonl";
   PretrainRun run{.name = folder.name, .options = parse_file(options_path), .metrics = {}};
   require_fields(run.options, options_path, {"options", "arch", "recipe", "backend", "compiler", "version"});
-  std::ifstream lines(metrics_path);
-  if (!lines) throw FileError(metrics_path, "cannot be read");
+  const auto bytes = read_bytes(metrics_path);
+  std::istringstream lines(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   for (std::string line; std::getline(lines, line);) {
     Json step = Json::parse(line, nullptr, false);
     if (!step.is_object())

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/stat.h>
+
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/skip.hpp>
 
@@ -81,6 +83,22 @@ TEST_CASE("pictures of other kinds are counted by ending, and .jfif is a JPEG") 
   std::filesystem::remove(root / "a.jfif");
   REQUIRE(contains(thrown_by<DataError>([&] { ImageFolder{root.path()}; }),
                    "; of kinds that cannot be read: 2 .bmp, 1 .tif, 1 .webp"));
+}
+
+TEST_CASE("a FIFO among images is counted and not opened, which would last for ever") {
+  const TemporaryFolder root;
+  dssl::write_jpeg(root / "a.jpg", Image<std::uint8_t>(2, 3, 3));
+  for (const char* const name : {"b.jpg", "notes"}) REQUIRE(::mkfifo((root / name).c_str(), 0600) == 0);
+  std::filesystem::create_symlink("b.jpg", root / "c.png");
+  std::filesystem::create_symlink("/dev/null", root / "d.png");
+  const ImageFolder folder(root.path());
+  REQUIRE(names_below(folder, root.path()) == std::vector<std::string>{"a.jpg"});
+  REQUIRE(folder.left_aside() == dssl::LeftAside{{"FIFO", 2}, {"device", 1}});
+  REQUIRE(dssl::left_aside_text(folder.left_aside()) == "2 FIFO, 1 device");
+  REQUIRE(thrown_by<dssl::ImageError>([&] { (void)dssl::read_image(root / "b.jpg"); }) ==
+          root / "b.jpg" + ": is a FIFO; expected a regular file");
+  REQUIRE(thrown_by<DataError>([&] { dssl::ImageList{root / "notes"}; }) ==
+          root / "notes" + ": is a FIFO; expected a regular file");
 }
 
 TEST_CASE("links are followed, circles are not") {

@@ -52,7 +52,7 @@ TEST_CASE("a file that cannot be opened is an unreadable image") {
   REQUIRE(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "none.png"); }) ==
           (folder / "none.png: cannot open to read: No such file or directory"));
   REQUIRE(
-      contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder.path()); }), "not a regular file"));
+      contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder.path()); }), "is a folder; expected a regular file"));
 }
 
 TEMPLATE_TEST_CASE("channels are repeated or become luma, whatever the pixels", "", std::uint8_t,

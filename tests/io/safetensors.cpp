@@ -273,7 +273,7 @@ TEST_CASE("what cannot be opened is named with the reason") {
   REQUIRE(thrown_by<dssl::FileError>([&] { (void)SafetensorsFile::open(folder / "none"); }) ==
           (folder / "none: cannot open to read: No such file or directory"));
   REQUIRE(contains(thrown_by<dssl::FileError>([&] { (void)SafetensorsFile::open(folder.path()); }),
-                   "not a regular file"));
+                   "is a folder; expected a regular file"));
 }
 
 TEST_CASE("a failed write leaves the old file as it was") {

@@ -135,7 +135,7 @@ for file in checkpoint.safetensors teacher.safetensors options.json metrics.json
   succeeds run --epochs 1 --out disk/out --overwrite
 done
 mkdir disk/folder.safetensors
-fails 1 'disk/folder.safetensors: not a regular file' run --epochs 2 --out disk/out --overwrite --resume disk/folder.safetensors
+fails 1 'disk/folder.safetensors: is a folder; expected a regular file' run --epochs 2 --out disk/out --overwrite --resume disk/folder.safetensors
 
 # Its folder goes away, or a folder takes the place of its checkpoint, while it runs.
 disk 100

@@ -36,7 +36,7 @@ struct ImageFolderOptions {
 };
 
 /// Pictures of a folder that were left aside as no codec here reads them: how many of each ending (in lower
-/// case, with its dot).
+/// case, with its dot), and how many have the name of an image but are a "FIFO", "socket" or "device".
 using LeftAside = std::map<std::string, Index>;
 
 /// "4 .bmp, 12 .tif"; empty where nothing was left aside.
@@ -147,7 +147,8 @@ class FolderListing {
     const std::string path = below.empty() ? x_root : x_root + "/" + below;
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) throw DataError(join(path, ": ", system_message(errno)));
-    if (!S_ISDIR(status.st_mode)) throw DataError(join(path, ": is a file; expected a folder of images"));
+    if (const std::string_view kind = other_kind(status.st_mode); kind != "folder")
+      throw DataError(join(path, ": is a ", kind.empty() ? "file" : kind, "; expected a folder of images"));
     if (!x_entered
              .emplace(static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino))
              .second) {
@@ -167,12 +168,15 @@ class FolderListing {
       if (name.front() == '.') continue;
       const bool image = has_extension(name, x_options.extensions);
       // Most file systems tell the kind of entry in the listing; the others, and links, need a call each.
-      bool is_folder = entry->d_type == DT_DIR;
+      ::mode_t mode = DTTOIF(entry->d_type);
       if ((entry->d_type == DT_UNKNOWN || entry->d_type == DT_LNK) && (x_options.nested || image)) {
-        is_folder = ::stat(join(path, "/", name).c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+        // What links lead nowhere is left to whoever reads it.
+        mode = ::stat(join(path, "/", name).c_str(), &status) == 0 ? status.st_mode : S_IFREG;
       }
-      if (is_folder) {
+      if (S_ISDIR(mode)) {
         if (x_options.nested) inner.push_back(join(below, name, "/"));
+      } else if (image && !S_ISREG(mode)) {
+        ++x_left[std::string(other_kind(mode))];
       } else if (image) {
         x_names.add(below.empty() ? std::string(name) : below + std::string(name));
       } else if (const std::string ending = unread_ending(name); !ending.empty()) {
@@ -195,7 +199,8 @@ class FolderListing {
 /// All images of a folder, in the byte order of their paths below it.
 ///
 /// Only names are held in memory; files and folders whose names start with a dot are passed over. Pictures of
-/// other endings than the options' are counted (`left_aside`), so that whoever opens the folder can say so.
+/// other endings than the options', FIFOs, sockets and devices are counted (`left_aside`), so that whoever opens the
+/// folder can say so.
 /// Test: tests/data/image_folder.cpp.
 class ImageFolder {
  public:

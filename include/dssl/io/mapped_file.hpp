@@ -1,11 +1,12 @@
 // A file's bytes in memory: mapped read-only, or read whole.
-// Tests: tests/io/safetensors.cpp.
+// Tests: tests/io/safetensors.cpp, tests/io/image_file.cpp.
 #pragma once
 
 #include <cerrno>
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -46,13 +47,29 @@ class FileDescriptor {
   int x_number = -1;
 };
 
-/// Opens a regular file to read and tells its size. Throws `FileError`.
+/// "folder", "FIFO", "socket" or "device" for the mode of what is no regular file; empty for one.
+[[nodiscard]] inline std::string_view other_kind(::mode_t mode) {
+  return S_ISREG(mode)    ? std::string_view()
+         : S_ISDIR(mode)  ? "folder"
+         : S_ISFIFO(mode) ? "FIFO"
+         : S_ISSOCK(mode) ? "socket"
+                          : "device";
+}
+
+/// Opens a regular file to read and tells its size. What else lies there is refused unopened: a FIFO would let its
+/// reader wait for ever. Throws `FileError`.
 [[nodiscard]] inline FileDescriptor open_to_read(std::size_t& size, const std::string& path) {
+  struct stat status {};
+  const auto require_regular = [&] {
+    const std::string_view kind = other_kind(status.st_mode);
+    if (!kind.empty()) throw FileError(path, join("is a ", kind, "; expected a regular file"));
+  };
+  if (::stat(path.c_str(), &status) != 0) throw FileError(path, join("cannot open to read: ", system_message(errno)));
+  require_regular();
   FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.is_open()) throw FileError(path, join("cannot open to read: ", system_message(errno)));
-  struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw FileError(path, join("cannot read: ", system_message(errno)));
-  if (!S_ISREG(status.st_mode)) throw FileError(path, "not a regular file");
+  require_regular();
   size = static_cast<std::size_t>(status.st_size);
   return file;
 }
