@@ -4,10 +4,13 @@
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <dssl/io/atomic_file.hpp>
@@ -121,9 +124,68 @@ TEST_CASE("a folder in the file's place is an error and stays") {
     file.write("x");
     file.commit();
   });
-  REQUIRE(contains(error, "cannot rename into place"));
+  REQUIRE(error == folder / "out" + ": is a folder; expected the name of a file to write");
   REQUIRE(std::filesystem::is_directory(folder / "out"));
   REQUIRE(folder.entries() == 1);
+  const std::string later = thrown_by<FileError>([&] {
+    AtomicFile file(folder / "later");
+    std::filesystem::create_directory(folder / "later");
+    file.commit();
+  });
+  REQUIRE(contains(later, "later: cannot rename into place"));
+  REQUIRE(folder.entries() == 2);
+}
+
+TEST_CASE("a link stays, and what it leads to is replaced") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "far");
+  write_text(folder / "far/there.txt", std::string_view("old"));
+  std::filesystem::create_symlink("far/there.txt", folder / "near.txt");
+  std::filesystem::create_symlink(folder / "near.txt", folder / "nearer.txt");
+  write_text(folder / "far/there.txt.tmp-7", std::string_view("a dead writer's"));
+  dssl::require_writable(folder / "nearer.txt");
+  REQUIRE_FALSE(std::filesystem::exists(folder / "far/there.txt.tmp-7"));
+  {
+    AtomicFile file(folder / "nearer.txt");
+    file.write("new");
+    REQUIRE(folder.entries() == 3);  // the temporary file lies beside the one it becomes
+    REQUIRE(read_text(folder / "far/there.txt") == "old");
+    file.commit();
+  }
+  REQUIRE(std::filesystem::is_symlink(folder / "nearer.txt"));
+  REQUIRE(std::filesystem::is_symlink(folder / "near.txt"));
+  REQUIRE_FALSE(std::filesystem::is_symlink(folder / "far/there.txt"));
+  REQUIRE(read_text(folder / "far/there.txt") == "new");
+
+  // One whose file is yet to come, and those that lead nowhere.
+  std::filesystem::create_symlink("far/coming.txt", folder / "ahead.txt");
+  dssl::write_bytes(folder / "ahead.txt", {});
+  REQUIRE(std::filesystem::exists(folder / "far/coming.txt"));
+  std::filesystem::create_symlink("none/coming.txt", folder / "astray.txt");
+  REQUIRE(contains(thrown_by<FileError>([&] { AtomicFile{folder / "astray.txt"}; }), "astray.txt: cannot open to write"));
+  std::filesystem::create_symlink("circle.txt", folder / "circle.txt");
+  REQUIRE(contains(thrown_by<FileError>([&] { AtomicFile{folder / "circle.txt"}; }),
+                   "circle.txt: is a link that leads nowhere"));
+}
+
+TEST_CASE("a FIFO or a device is never replaced") {
+  const TemporaryFolder folder;
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+  std::filesystem::create_symlink("pipe", folder / "to-pipe");
+  std::filesystem::create_symlink("/dev/null", folder / "to-null");
+  for (const auto& [name, kind] : {std::pair{"pipe", "FIFO"}, {"to-pipe", "FIFO"}, {"to-null", "device"}}) {
+    const std::string wanted = std::string(": is a ") + kind + "; expected the name of a file to write";
+    REQUIRE(thrown_by<FileError>([&] { dssl::require_writable(folder / name); }) == folder / name + wanted);
+    REQUIRE(thrown_by<FileError>([&] { AtomicFile{folder / name}; }) == folder / name + wanted);
+  }
+  REQUIRE(folder.entries() == 3);
+
+  // The system's link to an open file whose name was removed.
+  write_text(folder / "gone", std::string_view("x"));
+  const dssl::detail::FileDescriptor open(::open((folder / "gone").c_str(), O_RDONLY | O_CLOEXEC));
+  std::filesystem::remove(folder / "gone");
+  const std::string by_number = "/proc/self/fd/" + std::to_string(open.get());
+  REQUIRE(contains(thrown_by<FileError>([&] { AtomicFile{by_number}; }), "is a link to a file without a name"));
 }
 
 TEST_CASE("two writers of one file do not mix") {

@@ -151,7 +151,7 @@ for file in checkpoint teacher; do
     done
   }
   running replaced
-  grep -q "disk/out/$file.safetensors: cannot rename into place: Is a directory" err.txt || fail "a folder in the place of a $file is not named"
+  grep -Eq "disk/out/$file.safetensors: (cannot rename into place: Is a directory|is a folder)" err.txt || fail "a folder in the place of a $file is not named"
   clean
   rmdir disk/out/$file.safetensors
   mv disk/$file disk/out/$file.safetensors

@@ -43,19 +43,45 @@ namespace detail {
          opened.st_ino == there.st_ino;
 }
 
+/// Where a file is written that is asked for at `path`: the file that links at `path` lead to, there already or not,
+/// or `path` itself. Throws `FileError` where something lies there that is no regular file, or links lead nowhere.
+[[nodiscard]] inline std::string place_to_write(const std::string& path) {
+  struct stat there {}, link {};
+  const bool exists = ::stat(path.c_str(), &there) == 0;
+  if (exists) {
+    const std::string_view kind = other_kind(there.st_mode);
+    if (!kind.empty()) throw FileError(path, join("is a ", kind, "; expected the name of a file to write"));
+  }
+  std::string place = path;
+  for (int links = 0; ::lstat(place.c_str(), &link) == 0 && S_ISLNK(link.st_mode); ++links) {
+    char text[4096];
+    const ssize_t length = ::readlink(place.c_str(), text, sizeof text);
+    if (length <= 0 || length == static_cast<ssize_t>(sizeof text) || links == 40)
+      throw FileError(path, "is a link that leads nowhere; expected the name of a file to write");
+    const std::string to(text, static_cast<std::size_t>(length));
+    place = to.front() == '/' ? to : folder_of(place) + "/" + to;
+  }
+  // Links of the system to open files without a name (/proc) do not lead where they say.
+  struct stat at {};
+  if (exists && (::stat(place.c_str(), &at) != 0 || at.st_dev != there.st_dev || at.st_ino != there.st_ino))
+    throw FileError(path, "is a link to a file without a name; expected the name of a file to write");
+  return place;
+}
+
 }  // namespace detail
 
 /// Writes to `<path>.tmp-<pid>` in the folder of `path`; `commit` flushes it to the disk and renames it to
-/// `path`.
+/// `path`. Where `path` is a link all of that happens to the file that it leads to, and the link stays.
 ///
 /// Until `commit` returns, whatever stood at `path` before is untouched; without `commit` (an exception, an
 /// early return) the temporary file is removed; a process that is killed leaves it, for `remove_abandoned`. Every
 /// failure throws `FileError` with the path and the system's reason. Test: tests/io/atomic_file.cpp.
 class AtomicFile {
  public:
-  /// Opens the temporary file. Throws `FileError` if the folder is missing or may not be written.
-  explicit AtomicFile(std::string path) : x_path(std::move(path)) {
-    const std::string stem = join(x_path, ".tmp-", ::getpid());
+  /// Opens the temporary file. Throws `FileError` if the folder is missing or may not be written, or what lies at the
+  /// path is no regular file: a folder, a FIFO or a device stays what it is.
+  explicit AtomicFile(std::string path) : x_path(std::move(path)), x_place(detail::place_to_write(x_path)) {
+    const std::string stem = join(x_place, ".tmp-", ::getpid());
     x_temporary = stem;
     // A second writer of the same file in this process, or a file left by a crash, takes the next name.
     for (int attempt = 1;; ++attempt) {
@@ -104,10 +130,10 @@ class AtomicFile {
     flush_buffer();
     if (::fsync(x_file.get()) != 0) fail("cannot flush", errno);
     if (::close(x_file.release()) != 0) fail("cannot close", errno);
-    if (std::rename(x_temporary.c_str(), x_path.c_str()) != 0) fail("cannot rename into place", errno);
+    if (std::rename(x_temporary.c_str(), x_place.c_str()) != 0) fail("cannot rename into place", errno);
     x_temporary.clear();
     // The name is durable only once the folder is on the disk too; some file systems have no such call.
-    const std::string folder = detail::folder_of(x_path);
+    const std::string folder = detail::folder_of(x_place);
     const detail::FileDescriptor entry(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (entry.is_open() && ::fsync(entry.get()) != 0 && errno != EINVAL && errno != EROFS) {
       throw FileError(x_path,
@@ -137,6 +163,7 @@ class AtomicFile {
   }
 
   std::string x_path;
+  std::string x_place;  // x_path, or where links there lead
   std::string x_temporary;
   detail::FileDescriptor x_file;
   std::vector<std::byte> x_buffer;
@@ -150,9 +177,11 @@ inline void write_bytes(const std::string& path, std::span<const std::byte> byte
 }
 
 /// Removes what killed processes left of `AtomicFile`s of this path: `<path>.tmp-<digits>`, or with another
-/// `-<digits>` behind it. A file that is still being written is locked by its process, on this machine or another, and stays; so does
-/// every file of another name. Returns how many were removed. Test: tests/io/atomic_file.cpp.
-inline int remove_abandoned(const std::string& path) {
+/// `-<digits>` behind it, where links at the path lead. A file that is still being written is locked by its process, on
+/// this machine or another, and stays; so does every file of another name. Returns how many were removed. Throws
+/// `FileError` as `AtomicFile` does for what cannot be written. Test: tests/io/atomic_file.cpp.
+inline int remove_abandoned(const std::string& asked) {
+  const std::string path = detail::place_to_write(asked);
   const std::string folder = detail::folder_of(path);
   const std::string start = path.substr(path.rfind('/') + 1) + ".tmp-";
   struct Close {
@@ -183,13 +212,10 @@ inline int remove_abandoned(const std::string& path) {
 }
 
 /// Throws `FileError` where an `AtomicFile` of this path could not be committed: its folder is missing or may not be
-/// written, or a folder lies at the path. What killed processes left of it is removed first. Nothing at the path
-/// changes. Test: tests/io/atomic_file.cpp.
+/// written, or what lies at the path is no regular file. What killed processes left of it is removed first. Nothing at
+/// the path changes. Test: tests/io/atomic_file.cpp.
 inline void require_writable(const std::string& path) {
   remove_abandoned(path);
-  struct stat status {};
-  if (::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode))
-    throw FileError(path, "is a folder; expected the name of a file to write");
   const AtomicFile trial(path);  // never committed: leaves nothing behind
 }
 
