@@ -6,9 +6,9 @@
 #include <CLI/CLI.hpp>
 
 #include <dssl/core/error.hpp>
-#include <dssl/io/atomic_file.hpp>
 #include <dssl/version.hpp>
 
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "compare/measure.hpp"
 #include "compare/settings.hpp"
@@ -20,7 +20,7 @@ using namespace dssl::programs;
 
 int run(const CompareSettings& s) {
   s.validate();
-  if (!s.out.empty()) const dssl::AtomicFile trial(s.out);  // never committed: whether it can be written shows now
+  if (!s.out.empty()) OutputFiles({s.out}).require_writable();  // not after all the turns
   const Comparison comparison = compare(s);
   std::fputs(comparison_text(s, comparison).c_str(), stdout);
   if (!s.out.empty()) write_json(s.out, comparison_json(s, comparison));

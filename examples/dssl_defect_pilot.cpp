@@ -20,6 +20,7 @@
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/version.hpp>
 
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "defect_pilot/report.hpp"
 #include "defect_pilot/settings.hpp"
@@ -98,6 +99,25 @@ std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
   return folder + "/teacher.safetensors";
 }
 
+/// Throws `FileError` where something would be written over what is read.
+void require_output_apart(const PilotSettings& s, const PilotSets& sets) {
+  const OutputFiles output({s.out + "/result.json", s.out + "/report.html", s.out + "/pretraining.txt"});
+  for (const auto& [option, given] : {std::pair("--normal", &s.normal),
+                                      {"--defects", &s.defects},
+                                      {"--test-normal", &s.test_normal},
+                                      {"--test-defects", &s.test_defects}}) {
+    output.require_other_than_given(option, *given);
+  }
+  for (const Inspected* set : {&sets.normal, &sets.held_out, &sets.defects, &sets.test_normal, &sets.test_defects}) {
+    output.require_other_than_all("the images", *set);
+    for (Index i = 0; i < set->size(); ++i) {
+      for (const std::string& mask : set->files().truth_names(i)) output.require_other_than("--masks", mask);
+    }
+  }
+  if (!s.backbone.weights.empty() && !s.backbone.random_weights())
+    output.require_other_than("--weights", s.backbone.weights);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -116,6 +136,7 @@ int main(int argc, char** argv) {
     // Whatever can be wrong with settings and images shows before hours of pretraining.
     const PilotSets sets = open_pilot_sets(s);
     require_usable(s);
+    require_output_apart(s, sets);
     const dssl::FolderClaim claim = claim_output_folder(s.out, {"result.json", "report.html", "pretraining.txt"});
     if (const std::string few = dssl::few_bits_warning(dssl::ImagesOf(sets.normal)); !few.empty())
       print_error("dssl-defect-pilot", "warning: " + few);

@@ -25,6 +25,7 @@
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 
@@ -48,19 +49,37 @@ struct FeatureSettings {
     return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
   }
   [[nodiscard]] bool as_npy() const { return out.ends_with(".npy"); }
+
+  /// What the tokens of a size are called: "class", or "class.224" where there are several sizes.
+  [[nodiscard]] std::string array_name(const std::string& token, const std::string& size) const {
+    return sizes.size() > 1 ? token + "." + size : token;
+  }
+  /// The file of an array: its name comes before the ending, unless it is the only one.
+  [[nodiscard]] std::string array_file(const std::string& name) const {
+    std::string path = out;
+    if (as_npy() && sizes.size() * tokens.size() > 1) path.insert(path.size() - 4, "." + name);
+    return path;
+  }
+  /// What describes them all.
+  [[nodiscard]] std::string json_file() const { return out + ".json"; }
+  /// All that is written.
+  [[nodiscard]] std::vector<std::string> files() const {
+    std::vector<std::string> paths{json_file()};
+    for (const std::string& token : tokens) {
+      for (const std::string& size : sizes) paths.push_back(array_file(array_name(token, size)));
+    }
+    return paths;
+  }
 };
 
 /// One array of features on its way to its file: a .npy as it comes, a safetensors from memory at the end.
 class FeatureArray {
  public:
-  FeatureArray(const FeatureSettings& settings, std::string name, std::vector<Index> shape, bool alone)
-      : x_name(std::move(name)), x_shape(std::move(shape)) {
+  FeatureArray(const FeatureSettings& settings, std::string name, std::vector<Index> shape)
+      : x_name(std::move(name)), x_path(settings.array_file(x_name)), x_shape(std::move(shape)) {
     if (settings.as_npy()) {
-      x_path = settings.out;
-      if (!alone) x_path.insert(x_path.size() - 4, "." + x_name);
       x_npy.emplace(x_path, x_shape);
     } else {
-      x_path = settings.out;
       x_values.reserve(static_cast<std::size_t>(x_row() * x_shape.front()));
     }
   }
@@ -114,19 +133,15 @@ struct ArraysOfSize {
 template <class Extractor>
 ArraysOfSize arrays_of(const FeatureSettings& s, const Extractor& extractor, Index images,
                        const std::string& size) {
-  const bool several = s.sizes.size() > 1;
-  const std::string suffix = several ? "." + size : "";
-  const bool alone = !several && s.tokens.size() == 1;
   ArraysOfSize out;
   if (s.reads("class")) {
-    out.class_tokens = std::make_unique<FeatureArray>(s, "class" + suffix,
-                                                      std::vector<Index>{images, extractor.width()}, alone);
+    out.class_tokens = std::make_unique<FeatureArray>(s, s.array_name("class", size),
+                                                      std::vector<Index>{images, extractor.width()});
   }
   if (s.reads("patch")) {
     out.patches = std::make_unique<FeatureArray>(
-        s, "patch" + suffix,
-        std::vector<Index>{images, extractor.grid().height, extractor.grid().width, extractor.width()},
-        alone);
+        s, s.array_name("patch", size),
+        std::vector<Index>{images, extractor.grid().height, extractor.grid().width, extractor.width()});
   }
   return out;
 }
@@ -232,7 +247,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
     names.push_back(files.id(i));
     labels.push_back(files.label(i));
   }
-  write_json(s.out + ".json", {{"arrays", written},
+  write_json(s.json_file(), {{"arrays", written},
                                {"names", names},
                                {"labels", labels},
                                {"unreadable", unreadable},
@@ -278,8 +293,12 @@ int main(int argc, char** argv) {
     if (!s.as_npy() && !s.out.ends_with(".safetensors"))
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
     s.backbone.validate();
-    dssl::require_writable(s.out);  // not after all images
+    const OutputFiles output(s.files());  // what is wrong with them shows before all images are read
+    output.require_other_than_given("--data", s.data);
+    if (!s.backbone.random_weights()) output.require_other_than("--weights", s.backbone.weights);
     const dssl::ImageFiles files(s.data, {.folder = s.images, .read = s.backbone.reading()});
+    output.require_other_than_all("--data", files);
+    output.require_writable();
     print_left_aside(files.left_aside());
     if (const std::string few = dssl::few_bits_warning(files); !few.empty())
       print_error("dssl-features", "warning: " + few);

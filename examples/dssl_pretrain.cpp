@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include <common/output_files.hpp>
 #include <common/program.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/few_bits.hpp>
@@ -16,8 +17,18 @@ namespace {
 
 using namespace dssl::programs;
 
+/// Throws `FileError` where something would be written over what is read. A checkpoint that is gone on from may be the
+/// one that is written: it is held in memory by then.
+void require_output_apart(const Job& job) {
+  const OutputFiles output({job.checkpoint_path(), job.teacher_path(), job.best_path(), job.out + "/options.json",
+                            job.out + "/metrics.jsonl"});
+  output.require_other_than("--data", job.data);
+  output.require_other_than_all("--data", *job.source);
+}
+
 int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   const Job job = line.job();
+  require_output_apart(job);
   const dssl::FolderClaim claim =
       claim_output_folder(job.out, {"checkpoint.safetensors", "teacher.safetensors", "best.safetensors", "options.json",
                                     "metrics.jsonl"});

@@ -16,6 +16,7 @@
 #include <CLI/CLI.hpp>
 
 #include <common/machine.hpp>
+#include <common/output_files.hpp>
 #include <common/program.hpp>
 #include <common/progress.hpp>
 #include <dssl/core/error.hpp>
@@ -352,6 +353,25 @@ std::string settings_tables(const std::vector<PretrainRun>& runs, const std::vec
       "; compiler ", escaped(text_of(first.options["compiler"])), "; dssl ", dssl::version_string, ".</p>\n");
 }
 
+/// Throws `FileError` where the page would be written over what it tells of.
+void require_output_apart(const ReportSettings& settings, const std::vector<ProbeRun>& probes) {
+  const OutputFiles output({settings.out});
+  for (const auto& text : settings.pretrain) {
+    const std::string folder = NamedFolder::parse("pretrain", text).path;
+    for (const char* const file : {"/options.json", "/metrics.jsonl"}) output.require_other_than("--pretrain", folder + file);
+  }
+  for (const ProbeRun& probe : probes) {
+    output.require_other_than("--segment", probe.path + "/result.json");
+    for (const std::string& name : probe.overlays) output.require_other_than("--segment", probe.path + "/overlays/" + name);
+  }
+  if (!settings.data.empty() && settings.scenes > 0) {
+    const dssl::VocFolder folder(settings.data, settings.split);
+    output.require_other_than("--split", folder.list_name());
+    output.require_other_than_all("--data", folder);
+  }
+  output.require_writable();
+}
+
 void write_report(const ReportSettings& settings) {
   std::vector<PretrainRun> runs;
   std::vector<ProbeRun> probes;
@@ -359,6 +379,7 @@ void write_report(const ReportSettings& settings) {
     runs.push_back(PretrainRun::read(NamedFolder::parse("pretrain", text)));
   for (const auto& text : settings.segment)
     probes.push_back(ProbeRun::read(NamedFolder::parse("segment", text)));
+  require_output_apart(settings, probes);
   const std::string body =
       join("<h1>", escaped(settings.title), "</h1>\n", summary(probes), result_table(runs, probes),
            segmentations(probes, settings.shown), charts(runs), views(settings, runs), class_table(probes),

@@ -25,6 +25,8 @@ cat >"$made" <<'TEXT'
 Every option of every program: what holds where it is not given, which values it takes where these are few or bounded, and what it means. "required" must be given, "off" is a flag that is not given, "none" is nothing. A default of 0 that stands for something else says so in the meaning. `--help` says the same in the terminal, and `--version` the version.
 
 This page is written by the programs: `cmake --build --preset release --target docs_options`.
+
+Where they write: a file is written whole or not at all; a link stays, and the file that it leads to is replaced. An output that is one of the inputs, under whatever name, or that is no regular file (a device, a FIFO) is refused before the work, and so is a picture in a folder whose pictures the program reads (folders in it that begin with a dot are not read).
 TEXT
 for program in "$@"; do
   echo

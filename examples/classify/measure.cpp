@@ -28,6 +28,7 @@
 #include "common/backbone.hpp"
 #include "common/csv.hpp"
 #include "common/feature_table.hpp"
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 
@@ -68,6 +69,7 @@ class Classification {
 
   template <Backend B>
   void run(const B& backend) {
+    x_require_output_apart();
     const Labels train_labels = x_classes.of(x_train_files);
     const Labels test_labels = x_classes.of(x_test_files);
     Json report{{"classes", x_classes.names()}};
@@ -97,6 +99,15 @@ class Classification {
   }
 
  private:
+  void x_require_output_apart() const {
+    const OutputFiles output({x_settings.out + "/result.json", x_settings.out + "/predictions.csv"});
+    output.require_other_than_given("--train", x_settings.train);
+    output.require_other_than_given("--test", x_settings.test);
+    output.require_other_than_all("--train", x_train_files);
+    output.require_other_than_all("--test", x_test_files);
+    if (!x_settings.backbone.random_weights()) output.require_other_than("--weights", x_settings.backbone.weights);
+  }
+
   /// Features of all images; the backbone's memory is given back after.
   template <Backend B>
   void x_read_features(const B& backend, const Labels& train_labels, const Labels& test_labels) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -20,6 +21,8 @@
 #include <dssl/io/image_codec.hpp>
 
 #include "common/mask_classes.hpp"
+#include "common/output_files.hpp"
+#include "common/program.hpp"
 
 namespace dssl::programs {
 
@@ -83,12 +86,18 @@ inline void add_labelled_data_options(CLI::App& app, LabelledData& s, const std:
       ->group(data);
 }
 
+/// Up to `shown` images of a set, spread over it: each of a number that this divides.
+[[nodiscard]] inline Index every_shown(Index images, Index shown) {
+  return shown > 0 ? std::max<Index>(1, (images + shown - 1) / shown) : 0;
+}
+
 /// A labelled source whose kind is known at run time.
 struct LabelledSet {
   Index count = 0;
   std::function<std::string(Index)> name_of;
   std::function<std::string(Index)> short_name_of;  ///< for file names
   std::function<LabelledImage(Index)> load_one;
+  std::shared_ptr<const VocFolder> files{};  ///< what it is read from; none where scenes are generated
 
   [[nodiscard]] Index size() const { return count; }
   [[nodiscard]] std::string name(Index i) const { return name_of(i); }
@@ -97,10 +106,34 @@ struct LabelledSet {
 
 static_assert(SegmentationSource<LabelledSet>);
 
+/// Where the overlay of image i of a set is written.
+[[nodiscard]] inline std::string overlay_file(const std::string& folder, const LabelledSet& set, Index i) {
+  return folder + "/overlays/" + file_name(set.short_name_of(i)) + ".png";
+}
+
+/// result.json, and the overlays of every `every`-th image (0: none).
+[[nodiscard]] inline std::vector<std::string> measured_files(const std::string& folder, const LabelledSet& set, Index every) {
+  std::vector<std::string> paths{folder + "/result.json"};
+  for (Index i = 0; every > 0 && i < set.size(); i += every) paths.push_back(overlay_file(folder, set, i));
+  return paths;
+}
+
 struct LabelledSets {
   LabelledSet train, val;
   std::vector<std::string> class_names;  ///< by id; empty where nobody names them
   std::vector<std::string> warnings{};   ///< worth knowing before the work begins
+  std::string names_file{};              ///< that names the classes; empty where none can
+
+  /// Throws `FileError` where an output is one of the files that the sets are read from.
+  void require_apart(const OutputFiles& output) const {
+    if (!names_file.empty()) output.require_other_than("--data", names_file);
+    for (const auto& [option, set] : {std::pair("--train", &train), {"--val", &val}}) {
+      if (!set->files) continue;
+      output.require_other_than(option, set->files->list_name());
+      output.require_other_than_all(option, *set->files);
+      for (Index i = 0; i < set->size(); ++i) output.require_other_than(option, set->files->mask_name(i));
+    }
+  }
 
   [[nodiscard]] std::string class_name(std::uint8_t id) const {
     return id < class_names.size() ? class_names[id] : join("class ", int{id});
@@ -140,7 +173,8 @@ struct LabelledSets {
     return {.count = folder->size(),
             .name_of = [folder](Index i) { return folder->name(i); },
             .short_name_of = [folder](Index i) { return folder->id(i); },
-            .load_one = [folder](Index i) { return folder->load(i); }};
+            .load_one = [folder](Index i) { return folder->load(i); },
+            .files = folder};
   };
   sets.train = open_split(s.train);
   sets.val = open_split(s.val);
@@ -152,6 +186,7 @@ struct LabelledSets {
     sets.warnings.push_back(same);
   }
   sets.class_names = settle_classes(s, s.data);
+  sets.names_file = s.data + "/classes.txt";
   return sets;
 }
 

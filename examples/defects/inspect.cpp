@@ -12,6 +12,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
 
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "defects/figures.hpp"
@@ -50,6 +52,7 @@ class Inspection {
       throw OptionError("false-alarms", x_settings.false_alarms, "above 0, below 1");
     x_open();
     x_scorer = make_scorer(x_settings);
+    x_require_output_apart();
     const FolderClaim claim = claim_output_folder(x_settings.out, {"result.json", "scores.jsonl", "scores.csv", "bank.safetensors"});
     if (x_settings.maps) prepare_output_folder(x_settings.out + "/maps");
     x_describe();
@@ -201,6 +204,38 @@ class Inspection {
     x_threshold = alarm_threshold(scores, x_settings.false_alarms);
     std::printf("threshold %.6g for %g %% false alarms, from %td normal images\n", *x_threshold,
                 100 * x_settings.false_alarms, x_calibrated);
+  }
+
+  /// Whether a bank is made, and written.
+  [[nodiscard]] bool x_makes_bank() const { return x_settings.scorer == "bank" && x_settings.bank.empty() && x_normal; }
+
+  void x_require_output_apart() const {
+    std::vector<std::string> paths;
+    if (x_makes_bank()) paths.push_back(x_settings.out + "/bank.safetensors");
+    if (x_test) {
+      for (const char* const file : {"/result.json", "/scores.jsonl", "/scores.csv"}) paths.push_back(x_settings.out + file);
+    }
+    for (Index i = 0; x_settings.maps && x_test && i < x_test->size(); ++i)
+      paths.push_back(x_settings.out + "/" + map_file(x_test->id(i)));
+    const OutputFiles output(std::move(paths));
+    const DefectSettings& s = x_settings;
+    for (const auto& [option, given, set] : {std::tuple("--normal", &s.normal, &x_normal),
+                                             {"--calibrate", &s.calibrate, &x_held_out},
+                                             {"--test", &s.test, &x_test}}) {
+      output.require_other_than_given(option, *given);
+      if (!*set) continue;
+      output.require_other_than_all(option, **set);
+      const DefectFiles& files = (*set)->files();
+      for (Index i = 0; i < files.size(); ++i) {
+        for (const std::string& truth : files.truth_names(i))
+          output.require_other_than(s.masks.empty() ? "--boxes" : "--masks", truth);
+        if (files.has_templates()) output.require_other_than("--templates", files.template_name(i));
+      }
+    }
+    output.require_outside("--masks", s.masks);
+    output.require_outside("--templates", s.templates);
+    if (!s.bank.empty()) output.require_other_than("--bank", s.bank);
+    if (s.scorer != "difference" && !s.backbone.random_weights()) output.require_other_than("--weights", s.backbone.weights);
   }
 
   void x_save() {

@@ -19,6 +19,7 @@
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "common/segmentation_scores.hpp"
@@ -39,11 +40,14 @@ class DenseMeasurement {
 
   void run() {
     const BackboneSettings& b = x_settings.backbone;
+    const OutputFiles output(measured_files(x_settings.out, x_sets.val, x_every()));
+    x_sets.require_apart(output);
+    if (!b.random_weights()) output.require_other_than("--weights", b.weights);
     const LoadedWeights weights = load_weights(b.weights, x_extractor.layout(), b.seed);
     x_extractor.load(weights.flat);
     const FolderClaim claim = claim_output_folder(x_settings.out);
     for (const std::string& warning : x_sets.warnings) print_error("dssl-retrieve", "warning: " + warning);
-    if (x_settings.measures("retrieval") && x_settings.overlays > 0)
+    if (x_every() > 0)
       prepare_output_folder(x_settings.out + "/overlays");
     std::printf("%s; %td training and %td evaluation images at %s\n",
                 describe_backbone(x_extractor, b.arch, b.weights, weights.prefix).c_str(),
@@ -62,6 +66,10 @@ class DenseMeasurement {
   }
 
  private:
+  [[nodiscard]] Index x_every() const {
+    return x_settings.measures("retrieval") ? every_shown(x_sets.val.size(), x_settings.overlays) : 0;
+  }
+
   /// Options that both probes have.
   template <class Options>
   [[nodiscard]] Options x_options() const {
@@ -106,16 +114,12 @@ class DenseMeasurement {
                         [&](const std::stop_token& token) { return probe.remember(x_sets.train, token); });
     print_labels("labels of what is remembered", passed.census, probe.classes());
     warn_of_unclaimed("dssl-retrieve", passed.census, probe.classes());
-    const Index every =
-        x_settings.overlays > 0
-            ? std::max<Index>(1, (x_sets.val.size() + x_settings.overlays - 1) / x_settings.overlays)
-            : 0;
+    const Index every = x_every();
     probe.on_prediction = [&](const ProbePrediction& prediction) {
       if (every == 0 || prediction.index % every != 0) return;
-      write_png(
-          x_settings.out + "/overlays/" + file_name(x_sets.val.short_name_of(prediction.index)) + ".png",
-          prediction_overlay(probe.renderer().picture(prediction.input), prediction.truth,
-                             prediction.predicted, probe.classes()));
+      write_png(overlay_file(x_settings.out, x_sets.val, prediction.index),
+                prediction_overlay(probe.renderer().picture(prediction.input), prediction.truth,
+                                   prediction.predicted, probe.classes()));
     };
     const auto start = std::chrono::steady_clock::now();
     const SegmentationResult result =

@@ -26,6 +26,7 @@
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
 #include "common/labelled_set.hpp"
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "common/read_options.hpp"
@@ -60,6 +61,9 @@ class Measurement {
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.
+    const OutputFiles output(measured_files(x_settings.out, x_sets.val, x_every()));
+    x_sets.require_apart(output);
+    if (!x_settings.random_weights()) output.require_other_than("--weights", x_settings.weights);
     x_load();
     SegmentationProbe<ViTFamily, B> probe(x_extractor, probe_options(x_settings));
     const FolderClaim claim = claim_output_folder(x_settings.out);
@@ -81,6 +85,8 @@ class Measurement {
             .channels = s.channels,
             .reads = {.patch = true}};
   }
+
+  [[nodiscard]] Index x_every() const { return every_shown(x_sets.val.size(), x_settings.overlays); }
 
   void x_load() {
     const LoadedWeights loaded = load_weights(x_settings.weights, x_extractor.layout(), x_settings.seed);
@@ -146,10 +152,7 @@ class Measurement {
 
   void x_evaluate(SegmentationProbe<ViTFamily, B>& probe) {
     const auto start = Clock::now();
-    const Index every =
-        x_settings.overlays > 0
-            ? std::max<Index>(1, (x_sets.val.size() + x_settings.overlays - 1) / x_settings.overlays)
-            : 0;
+    const Index every = x_every();
     std::stop_source stop;
     SegmentationResult result = [&] {
       Progress progress("evaluation", x_sets.val.size(), "images");
@@ -163,9 +166,7 @@ class Measurement {
         const Image<std::uint8_t> picture =
             prediction_overlay(probe.renderer().picture(prediction.input), prediction.truth,
                                prediction.predicted, probe.classes());
-        write_png(
-            x_settings.out + "/overlays/" + file_name(x_sets.val.short_name_of(prediction.index)) + ".png",
-            picture);
+        write_png(overlay_file(x_settings.out, x_sets.val, prediction.index), picture);
       };
       return probe.evaluate(x_sets.val, stop.get_token());
     }();

@@ -33,6 +33,7 @@
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/multi_crop.hpp>
 
+#include "common/output_files.hpp"
 #include "show/eye.hpp"
 #include "show/scenes.hpp"
 
@@ -358,10 +359,21 @@ class Sheet {
   bool x_reference = false;
 };
 
+/// Throws `FileError` where the sheet would be written over what it is made from, or among it.
+void require_output_apart(const ShowSettings& settings) {
+  const OutputFiles output({settings.out});
+  if (settings.images != std::vector<std::string>{"synthetic"}) output.require_other_than_given("images", settings.images);
+  output.require_other_than_given("--masks", settings.masks);
+  output.require_other_than_given("--heat", settings.heat);
+  if (settings.weights != "random") output.require_other_than("--weights", settings.weights);
+  output.require_writable();
+}
+
 }  // namespace
 
 void show(const ShowSettings& settings) {
   settings.validate();
+  require_output_apart(settings);
   const Picture sheet = Sheet(settings).draw();
   write_png(settings.out, sheet);
   std::printf("%s: %td x %td pixels\n", settings.out.c_str(), sheet.height(), sheet.width());

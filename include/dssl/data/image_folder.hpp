@@ -168,7 +168,7 @@ class FolderListing {
       if (name.front() == '.') continue;
       const bool image = has_extension(name, x_options.extensions);
       // Most file systems tell the kind of entry in the listing; the others, and links, need a call each.
-      ::mode_t mode = DTTOIF(entry->d_type);
+      auto mode = static_cast<::mode_t>(DTTOIF(entry->d_type));
       if ((entry->d_type == DT_UNKNOWN || entry->d_type == DT_LNK) && (x_options.nested || image)) {
         // What links lead nowhere is left to whoever reads it.
         mode = ::stat(join(path, "/", name).c_str(), &status) == 0 ? status.st_mode : S_IFREG;

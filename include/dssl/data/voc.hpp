@@ -39,15 +39,18 @@ class VocFolder {
   VocFolder(std::string root, const std::string& split, VocOptions options = {})
       : x_root(std::move(root)), x_options(std::move(options)) {
     const std::string folder = x_root + "/" + x_options.splits;
-    const std::string list = folder + "/" + split + ".txt";
-    if (::access(list.c_str(), R_OK) != 0) {
-      throw DataError(join(list, ": cannot read the split '", split, "'; ", available(folder)));
+    x_list = folder + "/" + split + ".txt";
+    if (::access(x_list.c_str(), R_OK) != 0) {
+      throw DataError(join(x_list, ": cannot read the split '", split, "'; ", available(folder)));
     }
     const auto find = [this](const std::string& id) { return detail::found_image(x_stem(id)); };
-    for (ListEntry& entry : read_list(list, find)) x_ids.push_back(detail::without_ending(entry.name));
+    for (ListEntry& entry : read_list(x_list, find)) x_ids.push_back(detail::without_ending(entry.name));
   }
 
   [[nodiscard]] Index size() const { return static_cast<Index>(x_ids.size()); }
+
+  /// Path of the list of the split.
+  [[nodiscard]] const std::string& list_name() const { return x_list; }
 
   /// Path of image i.
   [[nodiscard]] std::string name(Index i) const {
@@ -102,7 +105,7 @@ class VocFolder {
     return text;
   }
 
-  std::string x_root;
+  std::string x_root, x_list;
   VocOptions x_options;
   std::vector<std::string> x_ids;
 };

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Outputs that are inputs under whatever name, pictures that would get among those that are read, and what is no regular
+# file, to read or to write: one line before any work, and every file stays as it is.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+"$programs/dssl-scenes" --out voc --train 4 --val 2 --size 32 --classes 3 >out.txt
+"$tools/dssl_make_inspection" set 8 4 4
+# Whatever waits for ever has an end here.
+program() { timeout 60 "$programs/$1" "${@:2}"; }
+nano8() { program "$1" --arch nano8 --threads 1 "${@:2}"; }
+sums() { find . -type f ! -name out.txt ! -name err.txt -exec md5sum {} + | sort; }
+# refused WORDS COMMAND...: status 1, one line with these words, and no file is another, gone or new.
+refused() {
+  local before
+  before=$(sums)
+  fails 1 "$@"
+  [[ $(sums) == "$before" ]] || fail "files changed: $(diff <(echo "$before") <(sums))"
+}
+
+# dssl-show: one picture, by its own name and by others; masks and weights.
+cp voc/JPEGImages/000000.jpg picture.png
+cp voc/SegmentationClass/000000.png mask.png
+echo weights >weights.safetensors
+ln picture.png hard.png
+ln -s "$PWD/picture.png" soft.png
+show() { nano8 dssl-show --size 32 "$@"; }
+refused ' picture.png: is read too, by images; expected another file to write' show picture.png --kind views --out picture.png
+for name in hard.png soft.png ./picture.png voc/../picture.png; do
+  refused " $name: is read too, as picture.png by images; expected another" show picture.png --kind views --out $name
+done
+refused 'mask.png: is read too, by --masks' show picture.png --kind overlay --masks mask.png --out mask.png
+refused 'mask.png: is read too, by --heat' show picture.png --kind overlay --heat mask.png --out mask.png
+refused 'weights.safetensors: is read too, by --weights' \
+  show picture.png --kind pca --weights weights.safetensors --out weights.safetensors
+refused 'out.txt: is where the standard output goes' show picture.png --kind views --out out.txt
+refused 'err.txt: is where the standard error output goes' show picture.png --kind views --out err.txt
+
+# dssl-features: what is derived from --out is an output too.
+features() { nano8 dssl-features --size 16 "$@"; }
+printf 'picture.png\nvoc/JPEGImages/000001.jpg\n' | tee list.npy >list.npy.json
+cp weights.safetensors w.class.npy
+ln picture.png p.patch.npy
+refused 'list.npy.json: is read too, by --data' features --data list.npy.json --weights random --out list.npy
+refused 'list.npy: is read too, by --data' features --data list.npy --weights random --tokens class --out list.npy
+refused 'p.patch.npy: is read too, as .*picture.png by --data' features --data list.npy --weights random --out p.npy
+refused 'w.class.npy: is read too, by --weights' features --data voc/JPEGImages --weights w.class.npy --out w.npy
+refused 'weights.safetensors: is read too, by --weights' \
+  features --data voc/JPEGImages --weights weights.safetensors --out weights.safetensors
+
+# dssl-report: what runs and measurements left, here with no more in it than is looked at.
+mkdir run seg
+echo '{"options":{},"arch":"a","recipe":"r","backend":"b","compiler":"c","version":"v"}' >run/options.json
+echo '{"step":0,"images":1,"loss":1,"seconds":1}' >run/metrics.jsonl
+echo '{"miou":1,"pixel_accuracy":1,"per_class":[],"settings":{}}' >seg/result.json
+report() { program dssl-report --pretrain a=run --segment a=seg "$@"; }
+for file in run/options.json run/metrics.jsonl; do refused "$file: is read too, by --pretrain" report --out $file; done
+refused 'seg/result.json: is read too, by --segment' report --out seg/result.json
+refused 'train.txt: is read too, by --split' report --data voc --out voc/ImageSets/Segmentation/train.txt
+refused '000000.jpg: is read too, by --data' report --data voc --out voc/JPEGImages/000000.jpg
+
+# Programs whose --out is a folder.
+mkdir -p links/overlays
+ln voc/ImageSets/Segmentation/train.txt links/result.json
+for name in dssl-segment dssl-retrieve; do
+  refused 'links/result.json: is read too, as voc/.*/train.txt by --train' \
+    nano8 $name --data voc --weights random --classes 3 --size 32 --out links
+done
+rm links/result.json
+ln voc/SegmentationClass/000004.png links/overlays/
+refused 'links/overlays/000004.png: is read too, as voc/SegmentationClass/000004.png by --val' \
+  nano8 dssl-segment --data voc --weights random --classes 3 --size 32 --overlays 2 --out links
+mkdir lists
+printf 'good/00 good\nspot/00 spot\n' >lists/predictions.csv
+printf 'good/02 good\nspot/02 spot\n' >lists/scores.csv
+classify() { nano8 dssl-classify --channels 1 --images set/test --size 16 --weights random --by knn --k 1 "$@"; }
+refused 'lists/predictions.csv: is read too, by --train' \
+  classify --train lists/predictions.csv --test lists/scores.csv --out lists
+defects() { nano8 dssl-defects --channels 1 --size 16 --weights random --normal set/normal "$@"; }
+refused 'lists/scores.csv: is read too, by --test' defects --test lists/scores.csv --images set/test --out lists
+refused 'lists/pretraining.txt: is read too, by --defects' bash -c "mkdir -p lists && echo spot/00 >lists/pretraining.txt &&
+  exec '$programs/dssl-defect-pilot' --arch nano8 --channels 1 --weights random --normal set/normal \
+  --defects lists/pretraining.txt --images set/test --masks set/masks --test-normal set/test/good --test-defects set/test/spot --out lists"
+# A bank is read before it is written anew; here it is only read.
+succeeds defects --test set/test --masks set/masks --maps --out found
+bank() { nano8 dssl-defects --weights random --bank found/bank.safetensors --test set/test "$@"; }
+succeeds bank --out found
+ln found/bank.safetensors lists/result.json
+refused 'lists/result.json: is read too, as found/bank.safetensors by --bank' bank --out lists
+
+# Pictures are not written where pictures are read; hidden folders are not read, and other files are no pictures.
+refused 'set/test/sheet.png: would be one of the pictures of set/test, which images reads; expected a place outside' \
+  show set/test --channels 1 --kind views --out set/test/sheet.png
+refused 'set/test/out/maps/good_00.png: would be one of the pictures of set/test, which --test reads' \
+  defects --test set/test --masks set/masks --maps --out set/test/out
+refused 'set/masks/maps/good_00.png: would be one of the pictures of set/masks, which --masks reads' \
+  defects --test set/test --masks set/masks --maps --out set/masks
+succeeds show set/test --channels 1 --kind views --out set/test/good/../../sheet.png
+mkdir set/test/.hidden
+succeeds show set/test --channels 1 --kind views --out set/test/.hidden/sheet.png
+succeeds features --channels 1 --data set/test --weights random --tokens class --out set/test/features.npy
+
+# A link stays, and the file that it leads to is written.
+ln -s far.png near.png
+succeeds show picture.png --kind views --out near.png
+[[ -L near.png && -s far.png && ! -L far.png ]] || fail "a link was replaced"
+
+# What is no regular file is neither written over nor waited for.
+mkfifo pipe pipe.npy
+for out in pipe /dev/null; do
+  kind=$([[ $out == pipe ]] && echo FIFO || echo device)
+  words="$out: is a $kind; expected the name of a file to write"
+  refused "$words" show picture.png --kind views --out $out
+  refused "$words" report --out $out
+  refused "$words" program dssl-compare --out $out
+done
+refused 'pipe.npy: is a FIFO; expected the name of a file' \
+  features --data voc/JPEGImages --weights random --tokens class --out pipe.npy
+mkdir piped
+mkfifo piped/result.json
+refused 'piped/result.json: is a FIFO; expected the name of a file' defects --test set/test --out piped
+[[ -p pipe && -p pipe.npy && -p piped/result.json && -c /dev/null ]] || fail "a FIFO or a device was replaced"
+for option in '--masks' '--heat'; do
+  refused 'pipe: is a FIFO; expected a regular file' show picture.png --kind overlay $option pipe --out o.png
+done
+refused 'pipe: is a FIFO; expected a regular file' show pipe --kind views --out o.png
+refused 'pipe: is a FIFO; expected a regular file' show picture.png --kind pca --weights pipe --out o.png
+refused 'pipe: is a FIFO; expected a regular file' features --data pipe --weights random --out o.npy
+refused 'pipe: is a FIFO; expected a regular file' nano8 dssl-defects --weights random --bank pipe --test set/test --out o
+refused 'pipe: is a FIFO; expected a folder of images' program dssl-pretrain --data pipe --out o
+rm run/metrics.jsonl
+mkfifo run/metrics.jsonl
+refused 'run/metrics.jsonl: is a FIFO; expected a regular file' report --out o.html
+mkfifo set/test/good/pipe.png
+succeeds features --channels 1 --data set/test --weights random --tokens class --out o.npy
+grep -q 'left aside, as such files cannot be read: 1 FIFO' out.txt || fail "a FIFO among images is not counted"
+
+echo "outputs: all as they should be"
