@@ -1,18 +1,76 @@
 // dssl-scenes: writes generated scenes with exact masks as a VOC folder.
+#include <algorithm>
+#include <array>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include <common/program.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/synthetic_voc.hpp>
+#include <dssl/io/mapped_file.hpp>
 #include <dssl/version.hpp>
+
+namespace {
+
+namespace fs = std::filesystem;
+using dssl::Index;
+using Json = nlohmann::ordered_json;
+
+/// Tells that dssl-scenes wrote the folder, and how many scenes lie in it.
+std::string record_file(const std::string& folder) { return folder + "/scenes.json"; }
+
+void write_record(const std::string& folder, Index scenes) {
+  dssl::programs::write_json(record_file(folder),
+                             {{"program", "dssl-scenes"}, {"version", dssl::version_string}, {"scenes", scenes}});
+}
+
+/// How many scenes of an earlier call lie in the folder: 0 where it is empty, or is not there. Throws `FileError` where
+/// it holds what somebody else wrote, or where an earlier call's scenes are not to be replaced.
+Index scenes_there(const std::string& folder, bool overwrite) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored) || fs::is_empty(folder, ignored)) return 0;
+  Json record;
+  if (fs::exists(record_file(folder), ignored)) {
+    const auto bytes = dssl::read_bytes(record_file(folder));
+    const auto* const text = reinterpret_cast<const char*>(bytes.data());
+    record = Json::parse(text, text + bytes.size(), nullptr, false);
+  }
+  const bool own = record.is_object() && record.value("program", Json()) == "dssl-scenes" && record.contains("scenes") &&
+                   record["scenes"].is_number_unsigned();
+  if (!own) throw dssl::FileError(folder, "holds files that dssl-scenes did not write; expected a new or an empty folder");
+  if (!overwrite) throw dssl::FileError(folder, "holds scenes already; --overwrite replaces them, or use another --out");
+  return record["scenes"].get<Index>();
+}
+
+/// Removes what `there` scenes of an earlier call had and `now` do not.
+void remove_rest(const std::string& folder, Index there, Index now, bool defects, Index train, Index val) {
+  std::error_code ignored;
+  for (Index i = 0; i < there; ++i) {
+    const std::string id = dssl::detail::scene_id(i);
+    if (i >= now || !defects) fs::remove(folder + "/DefectMasks/" + id + ".png", ignored);
+    if (i < now) continue;
+    fs::remove(folder + "/JPEGImages/" + id + ".jpg", ignored);
+    fs::remove(folder + "/SegmentationClass/" + id + ".png", ignored);
+  }
+  if (there == 0) return;
+  if (!defects) fs::remove(folder + "/DefectMasks", ignored);  // where it is empty
+  if (train == 0) fs::remove(folder + "/ImageSets/Segmentation/train.txt", ignored);
+  if (val == 0) fs::remove(folder + "/ImageSets/Segmentation/val.txt", ignored);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   dssl::SyntheticOptions scenes;
   dssl::Index size = 128, train = 500, val = 100;
   std::string out;
+  bool overwrite = false;
   CLI::App app(
       "Writes generated scenes, textured objects on textured ground, with exact masks, as a VOC folder with "
       "the "
@@ -20,7 +78,8 @@ int main(int argc, char** argv) {
       "dssl-scenes");
   app.option_defaults()->always_capture_default();
   app.set_version_flag("--version", std::string(dssl::version_string));
-  app.add_option("--out", out, "Folder to write")->required()->option_text("DIR");
+  app.add_option("--out", out, "Folder to write; a new or an empty one")->required()->option_text("DIR");
+  app.add_flag("--overwrite", overwrite, "Replaces the scenes of an earlier call in the folder");
   app.add_option("--train", train, "Scenes of the split train")->check(CLI::Range(0, 10000000));
   app.add_option("--val", val, "Scenes of the split val")->check(CLI::Range(0, 10000000));
   app.add_option("--size", size, "Height and width in pixels");
@@ -32,8 +91,13 @@ int main(int argc, char** argv) {
     scenes.height = scenes.width = size;
     scenes.count = train + val;
     const dssl::SyntheticScenes source(scenes);
+    const Index there = scenes_there(out, overwrite);
     dssl::programs::prepare_output_folder(out);
+    // A call that is cut off leaves a folder that another one may replace, and knows how much there may be.
+    write_record(out, std::max(there, train + val));
     dssl::write_voc(out, source, train, val);
+    remove_rest(out, there, train + val, scenes.defects, train, val);
+    write_record(out, train + val);
     std::printf("%td scenes for training and %td for evaluation: %s\n", train, val, out.c_str());
     return 0;
   });

@@ -16,7 +16,7 @@ bin=build/programs/examples
 began=$SECONDS
 
 mkdir -p "$out"
-"$bin/dssl-scenes" --out "$out/scenes" --train 500 --val 100 --size 96 --classes 5
+"$bin/dssl-scenes" --out "$out/scenes" --train 500 --val 100 --size 96 --classes 5 --overwrite
 
 # Both see the same images in the same views for the same number of steps. Local views are small, as in DINO; a short
 # run wants small batches, a large learning rate, few prototypes and a teacher that follows quickly.

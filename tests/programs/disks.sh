@@ -165,8 +165,8 @@ echo "- dssl-pretrain"
 printf 'good/00 good\ngood/01 good\nspot/00 spot\nspot/01 spot\n' >train.txt
 printf 'good/02 good\nspot/02 spot\n' >test.txt
 nano8() { local program=$1; shift; "$programs/$program" --arch nano8 --threads 1 --weights random "$@"; }
-tried voc/JPEGImages/000001.jpg,voc/SegmentationClass/000000.png,voc/ImageSets/Segmentation/train.txt \
-  "$programs/dssl-scenes" --out disk/voc --train 1 --val 1 --size 32 --classes 3
+tried voc/JPEGImages/000001.jpg,voc/SegmentationClass/000000.png,voc/ImageSets/Segmentation/train.txt,voc/scenes.json \
+  "$programs/dssl-scenes" --out disk/voc --train 1 --val 1 --size 32 --classes 3 --overwrite
 tried out/result.json,out/overlays/000003.png \
   nano8 dssl-segment --data voc --size 32 --epochs 1 --batch 2 --classes 3 --overlays 2 --out disk/out
 tried out/result.json,out/overlays/000002.png \

@@ -99,6 +99,22 @@ mkdir set/test/.hidden
 succeeds show set/test --channels 1 --kind views --out set/test/.hidden/sheet.png
 succeeds features --channels 1 --data set/test --weights random --tokens class --out set/test/features.npy
 
+# dssl-scenes: a folder is its own, or empty, or stays as it is; what an earlier call had more of goes.
+scenes_into() { program dssl-scenes --size 32 --classes 3 "$@"; }
+mkdir -p own/JPEGImages empty
+cp picture.png own/JPEGImages/000000.jpg
+for more in '' --overwrite; do
+  refused 'own: holds files that dssl-scenes did not write; expected a new or an empty folder' scenes_into --out own $more
+done
+refused 'voc: holds scenes already; --overwrite replaces them' scenes_into --out voc
+succeeds scenes_into --out empty --train 3 --val 2 --defects
+echo mine >empty/JPEGImages/mine.jpg
+succeeds scenes_into --out empty --train 2 --val 0 --overwrite
+[[ $(cd empty && find . -type f | sort | tr '\n' ' ') == './ImageSets/Segmentation/train.txt ./JPEGImages/000000.jpg '\
+'./JPEGImages/000001.jpg ./JPEGImages/mine.jpg ./SegmentationClass/000000.png ./SegmentationClass/000001.png ./scenes.json ' ]] ||
+  fail "a smaller call leaves more than its own, or less than another's: $(find empty -type f)"
+[[ $(value empty/scenes.json scenes) == 2 ]] || fail "the record tells of other scenes"
+
 # A link stays, and the file that it leads to is written.
 ln -s far.png near.png
 succeeds show picture.png --kind views --out near.png

@@ -33,6 +33,12 @@ inline void make_folder(const std::string& path) {
   throw FileError(path, join("cannot make the folder: ", system_message(code)));
 }
 
+/// What scene i is called: its number, of six digits at least.
+[[nodiscard]] inline std::string scene_id(Index i) {
+  const std::string digits = std::to_string(i);
+  return std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
+}
+
 }  // namespace detail
 
 /// Writes scenes 0 .. train - 1 as the split "train" and the next `val` as "val", in the layout `VocFolder`
@@ -55,8 +61,7 @@ inline void write_voc(const std::string& folder, const SyntheticScenes& scenes, 
   if (options.defects) detail::make_folder(folder + "/DefectMasks");
   std::array<std::string, 2> lists;
   for (Index i = 0; i < train + val; ++i) {
-    const std::string digits = std::to_string(i);
-    const std::string id = std::string(digits.size() < 6 ? 6 - digits.size() : 0, '0') + digits;
+    const std::string id = detail::scene_id(i);
     lists[i < train ? 0 : 1] += id + "\n";
     const Scene made = scenes.scene(i);
     const std::string stem = folder + "/JPEGImages/" + id;
