@@ -27,6 +27,8 @@ Every option of every program: what holds where it is not given, which values it
 This page is written by the programs: `cmake --build --preset release --target docs_options`.
 
 Where they write: a file is written whole or not at all; a link stays, and the file that it leads to is replaced. An output that is one of the inputs, under whatever name, or that is no regular file (a device, a FIFO) is refused before the work, and so is a picture in a folder whose pictures the program reads (folders in it that begin with a dot are not read).
+
+In a folder for results, result.json is written last. A run of `dssl-segment`, `dssl-retrieve` or `dssl-defects` that begins to write first removes an earlier run's result.json and scores, and the overlays or maps which that run listed in the hidden file `.written` beside them: where result.json lies, it tells of the pictures beside it. What the programs did not write stays, and so does a bank until it is written anew.
 TEXT
 for program in "$@"; do
   echo

@@ -24,6 +24,7 @@
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
 
+#include "common/earlier_outputs.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
@@ -58,6 +59,8 @@ class Inspection {
     x_describe();
     if (x_normal && x_settings.bank.empty()) x_learn();
     if (x_held_out) x_calibrate();
+    // A bank stays until it is written anew: it may be what is read.
+    remove_earlier_outputs(x_settings.out, {"result.json", "scores.jsonl", "scores.csv"}, "maps", x_maps());
     x_save();
     if (x_test) x_score();
   }
@@ -209,14 +212,21 @@ class Inspection {
   /// Whether a bank is made, and written.
   [[nodiscard]] bool x_makes_bank() const { return x_settings.scorer == "bank" && x_settings.bank.empty() && x_normal; }
 
+  /// Names of the maps that will be written.
+  [[nodiscard]] std::vector<std::string> x_maps() const {
+    std::vector<std::string> names;
+    for (Index i = 0; x_settings.maps && x_test && i < x_test->size(); ++i)
+      names.push_back(map_file(x_test->id(i)).substr(std::string_view("maps/").size()));
+    return names;
+  }
+
   void x_require_output_apart() const {
     std::vector<std::string> paths;
     if (x_makes_bank()) paths.push_back(x_settings.out + "/bank.safetensors");
     if (x_test) {
       for (const char* const file : {"/result.json", "/scores.jsonl", "/scores.csv"}) paths.push_back(x_settings.out + file);
     }
-    for (Index i = 0; x_settings.maps && x_test && i < x_test->size(); ++i)
-      paths.push_back(x_settings.out + "/" + map_file(x_test->id(i)));
+    for (const std::string& name : x_maps()) paths.push_back(x_settings.out + "/maps/" + name);
     const OutputFiles output(std::move(paths));
     const DefectSettings& s = x_settings;
     for (const auto& [option, given, set] : {std::tuple("--normal", &s.normal, &x_normal),

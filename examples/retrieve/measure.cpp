@@ -19,6 +19,7 @@
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"
+#include "common/earlier_outputs.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
@@ -55,6 +56,7 @@ class DenseMeasurement {
     std::fflush(stdout);
     Json report = Json::object();
     if (x_settings.measures("retrieval")) report["retrieval"] = x_retrieval();
+    if (x_every() == 0) x_remove_earlier();
     if (x_settings.measures("clusters")) {
       report["clusters"] = Json::array();
       for (const Index count : x_settings.clusters) report["clusters"].push_back(x_clusters(count));
@@ -68,6 +70,11 @@ class DenseMeasurement {
  private:
   [[nodiscard]] Index x_every() const {
     return x_settings.measures("retrieval") ? every_shown(x_sets.val.size(), x_settings.overlays) : 0;
+  }
+
+  void x_remove_earlier() const {
+    remove_earlier_outputs(x_settings.out, {"result.json"}, "overlays",
+                           names_in(x_settings.out, "overlays", measured_files(x_settings.out, x_sets.val, x_every())));
   }
 
   /// Options that both probes have.
@@ -115,6 +122,7 @@ class DenseMeasurement {
     print_labels("labels of what is remembered", passed.census, probe.classes());
     warn_of_unclaimed("dssl-retrieve", passed.census, probe.classes());
     const Index every = x_every();
+    if (every > 0) x_remove_earlier();
     probe.on_prediction = [&](const ProbePrediction& prediction) {
       if (every == 0 || prediction.index % every != 0) return;
       write_png(overlay_file(x_settings.out, x_sets.val, prediction.index),

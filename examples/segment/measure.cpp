@@ -25,6 +25,7 @@
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
+#include "common/earlier_outputs.hpp"
 #include "common/labelled_set.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
@@ -153,6 +154,8 @@ class Measurement {
   void x_evaluate(SegmentationProbe<ViTFamily, B>& probe) {
     const auto start = Clock::now();
     const Index every = x_every();
+    remove_earlier_outputs(x_settings.out, {"result.json"}, "overlays",
+                           names_in(x_settings.out, "overlays", measured_files(x_settings.out, x_sets.val, every)));
     std::stop_source stop;
     SegmentationResult result = [&] {
       Progress progress("evaluation", x_sets.val.size(), "images");

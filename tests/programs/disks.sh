@@ -64,6 +64,8 @@ tried() {
   disk 4
   succeeds "$@"
   for room in 0 4 16 64; do
+    # Programs that take the figures and pictures of an earlier run away would have their room.
+    [[ $outputs != *result.json* ]] || find disk/out -type f -delete
     leave $room
     refuses 'disk/[^ ]*: [^:]*: No space left' "$@" || break
   done

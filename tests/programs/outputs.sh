@@ -115,6 +115,24 @@ succeeds scenes_into --out empty --train 2 --val 0 --overwrite
   fail "a smaller call leaves more than its own, or less than another's: $(find empty -type f)"
 [[ $(value empty/scenes.json scenes) == 2 ]] || fail "the record tells of other scenes"
 
+# A run that writes less than an earlier one leaves nothing of it, and one that fails no figures beside other pictures.
+segment_into() { nano8 dssl-segment --data voc --weights random --classes 3 --size 32 --epochs 1 --batch 2 --out less "$@"; }
+succeeds segment_into --overlays 2
+echo mine >less/overlays/mine.png
+[[ $(ls less/overlays | tr '\n' ' ') == '000004.png 000005.png mine.png ' ]] || fail "not two overlays"
+succeeds segment_into --overlays 1
+[[ $(ls less/overlays | tr '\n' ' ') == '000004.png mine.png ' ]] || fail "not one overlay, or somebody's picture went"
+succeeds defects --test set/test --masks set/masks --out found
+[[ ! -e found/maps && -e found/result.json && -e found/bank.safetensors ]] || fail "maps of an earlier run lie beside new scores"
+succeeds defects --test set/test --masks set/masks --maps --out found
+cp -r set/test broken
+find broken -name '*.png' -exec sh -c 'echo no picture >"$1"' - {} \;
+status=0
+defects --test broken --masks set/masks --maps --out found >out.txt 2>err.txt || status=$?
+[[ $status -eq 1 ]] || fail "status $status where no image can be read"
+[[ ! -e found/result.json && ! -e found/scores.csv && -z $(ls found/maps) ]] ||
+  fail "a run that failed left figures or pictures of an earlier one"
+
 # A link stays, and the file that it leads to is written.
 ln -s far.png near.png
 succeeds show picture.png --kind views --out near.png

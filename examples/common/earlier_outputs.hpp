@@ -1,0 +1,66 @@
+// What an earlier run left in an output folder, taken away when the next one begins to write.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <dssl/data/list_file.hpp>
+#include <dssl/io/atomic_file.hpp>
+#include <dssl/io/mapped_file.hpp>
+
+namespace dssl::programs {
+
+/// To be called before a run puts its first file into `folder`, and not earlier: removes `figures` (result.json, ...),
+/// which tell of what lies there and are written last, and the pictures in `inner` ("overlays") that an earlier run
+/// listed there. Where there will be `pictures`, names in that folder, it lists them in a hidden file. What nobody
+/// listed stays. So a folder with figures holds those of one run and its pictures, and no others of these programs,
+/// however earlier runs ended. Throws `FileError`. Test: tests/programs/outputs.sh.
+inline void remove_earlier_outputs(const std::string& folder, const std::vector<std::string>& figures,
+                                   const std::string& inner, const std::vector<std::string>& pictures) {
+  const auto remove = [](const std::string& path) {
+    std::error_code problem;
+    std::filesystem::remove(path, problem);
+    if (problem) throw FileError(path, "is of an earlier run and cannot be removed: " + problem.message());
+  };
+  for (const std::string& figure : figures) remove(folder + "/" + figure);
+  const std::string within = folder + "/" + inner;
+  const std::string list = within + "/.written";
+  if (dssl::detail::is_file(list)) {
+    const auto bytes = read_bytes(list);
+    std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    while (!rest.empty()) {
+      const std::string name(rest.substr(0, rest.find('\n')));
+      rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+      // A list that somebody changed reaches no other folder.
+      if (!name.empty() && name.find('/') == std::string::npos && dssl::detail::is_file(within + "/" + name))
+        remove(within + "/" + name);
+    }
+    if (pictures.empty()) remove(list);
+  }
+  if (pictures.empty()) {
+    std::error_code ignored;
+    std::filesystem::remove(within, ignored);  // where nothing is left in it
+    return;
+  }
+  std::string names;
+  for (const std::string& name : pictures) names += name + "\n";
+  write_bytes(list, std::as_bytes(std::span(names)));
+}
+
+/// The names of paths in a folder `inner`, without the rest of the path.
+[[nodiscard]] inline std::vector<std::string> names_in(const std::string& folder, const std::string& inner,
+                                                       const std::vector<std::string>& paths) {
+  const std::string begin = folder + "/" + inner + "/";
+  std::vector<std::string> names;
+  for (const std::string& path : paths) {
+    if (path.starts_with(begin)) names.push_back(path.substr(begin.size()));
+  }
+  return names;
+}
+
+}  // namespace dssl::programs
