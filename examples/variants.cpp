@@ -92,6 +92,9 @@ class Data {
     for (Index i = 0; i < x_files->size() && numbers.size() > 1; ++i) x_labels.push_back(numbers[x_files->label(i)]);
   }
 
+  void require_other_than_read(const programs::OutputFiles& output) const {
+    if (x_files) output.require_other_than_all("--data", *x_files);
+  }
   [[nodiscard]] Index size() const { return x_files ? x_files->size() : x_settings.scenes; }
   template <class T>
   RunSummary fit(T& trainer) const {
@@ -158,12 +161,13 @@ int run(const Settings& s) {
     for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
     throw OptionError("only", name, "a variant of the list: " + known);
   }
+  const Data data(s);
   if (!s.out.empty()) {
     const programs::OutputFiles output({s.out});
     output.require_writable();
     if (s.data != "synthetic") output.require_other_than_given("--data", {s.data});
+    data.require_other_than_read(output);
   }
-  const Data data(s);
   const programs::Interruption interruption;
   std::vector<Row> rows;
   for_each_variant([&]<class Recipe>(std::string_view name, std::type_identity<Recipe>) {

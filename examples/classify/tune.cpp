@@ -36,7 +36,7 @@ namespace {
   ViTConfig config = s.config();
   config.channels = s.channels;
   ParameterLayout layout;
-  ViTFamily::add_parameters(layout, config, false, "");
+  ViTFamily::add_parameters(layout, config, {}, "");
   return load_weights(s.weights, layout, s.seed);
 }
 

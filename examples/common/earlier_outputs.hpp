@@ -15,6 +15,29 @@
 
 namespace dssl::programs {
 
+/// Names in the folder `inner` of an output folder that an earlier run listed there, where they still are.
+[[nodiscard]] inline std::vector<std::string> earlier_pictures(const std::string& folder, const std::string& inner) {
+  std::vector<std::string> names;
+  const std::string within = folder + "/" + inner;
+  if (!dssl::detail::is_file(within + "/.written")) return names;
+  const auto bytes = read_bytes(within + "/.written");
+  std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  while (!rest.empty()) {
+    const std::string name(rest.substr(0, rest.find('\n')));
+    rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+    // A list that somebody changed reaches no other folder.
+    if (!name.empty() && name.find('/') == std::string::npos && dssl::detail::is_file(within + "/" + name)) names.push_back(name);
+  }
+  return names;
+}
+
+/// The files that a run writes, and those that it takes away: it must read none of them.
+[[nodiscard]] inline std::vector<std::string> with_earlier_pictures(std::vector<std::string> paths, const std::string& folder,
+                                                                    const std::string& inner) {
+  for (const std::string& name : earlier_pictures(folder, inner)) paths.push_back(folder + "/" + inner + "/" + name);
+  return paths;
+}
+
 /// To be called before a run puts its first file into `folder`, and not earlier: removes `figures` (result.json, ...),
 /// which tell of what lies there and are written last, and the pictures in `inner` ("overlays") that an earlier run
 /// listed there. Where there will be `pictures`, names in that folder, it lists them in a hidden file. What nobody
@@ -31,15 +54,7 @@ inline void remove_earlier_outputs(const std::string& folder, const std::vector<
   const std::string within = folder + "/" + inner;
   const std::string list = within + "/.written";
   if (dssl::detail::is_file(list)) {
-    const auto bytes = read_bytes(list);
-    std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    while (!rest.empty()) {
-      const std::string name(rest.substr(0, rest.find('\n')));
-      rest.remove_prefix(std::min(name.size() + 1, rest.size()));
-      // A list that somebody changed reaches no other folder.
-      if (!name.empty() && name.find('/') == std::string::npos && dssl::detail::is_file(within + "/" + name))
-        remove(within + "/" + name);
-    }
+    for (const std::string& name : earlier_pictures(folder, inner)) remove(within + "/" + name);
     if (pictures.empty()) remove(list);
   }
   if (pictures.empty()) {

@@ -47,8 +47,9 @@ void serve_step(const CompareSettings& s, const B& backend) {
   if (s.recipe == "dino") return serve_step_of<Dino>(s, backend);
   if (s.recipe == "feature-map") return serve_step_of<FeatureMapDino>(s, backend);
   if (s.recipe == "densedino") return serve_step_of<DenseDino>(s, backend);
-  throw OptionError("recipe", s.recipe, join("one whose step is compiled here: ", densedino_facts.name, ", ", dino_facts.name,
-                                             ", ", feature_map_facts.name));
+  std::string known;
+  for (const RecipeFacts& recipe : known_recipes) known += join(known.empty() ? "" : ", ", recipe.name);
+  throw OptionError("recipe", s.recipe, "one whose step is compiled here: " + known);
 }
 
 // Each in the file that compiles it.

@@ -227,7 +227,7 @@ class Inspection {
       for (const char* const file : {"/result.json", "/scores.jsonl", "/scores.csv"}) paths.push_back(x_settings.out + file);
     }
     for (const std::string& name : x_maps()) paths.push_back(x_settings.out + "/maps/" + name);
-    const OutputFiles output(std::move(paths));
+    const OutputFiles output(with_earlier_pictures(std::move(paths), x_settings.out, "maps"));
     const DefectSettings& s = x_settings;
     for (const auto& [option, given, set] : {std::tuple("--normal", &s.normal, &x_normal),
                                              {"--calibrate", &s.calibrate, &x_held_out},

@@ -41,7 +41,7 @@ class DenseMeasurement {
 
   void run() {
     const BackboneSettings& b = x_settings.backbone;
-    const OutputFiles output(measured_files(x_settings.out, x_sets.val, x_every()));
+    const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
     x_sets.require_apart(output);
     if (!b.random_weights()) output.require_other_than("--weights", b.weights);
     const LoadedWeights weights = load_weights(b.weights, x_extractor.layout(), b.seed);

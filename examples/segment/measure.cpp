@@ -62,7 +62,7 @@ class Measurement {
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.
-    const OutputFiles output(measured_files(x_settings.out, x_sets.val, x_every()));
+    const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
     x_sets.require_apart(output);
     if (!x_settings.random_weights()) output.require_other_than("--weights", x_settings.weights);
     x_load();

@@ -235,6 +235,7 @@ struct Convolution {
       backend.relu_backward(g.d_sum, g.d_x, a.relu[i]);
       for (Index k = 0; k < neighbours; ++k) {
         const Shift& shift = in.shifts[static_cast<std::size_t>(k)];
+        if (shift.row.empty()) continue;  // to a primitive, no rows are all of them
         zero(g.d_product);
         backend.add_rows(g.d_product, shift.neighbour, g.d_sum, shift.row);
         const VectorView<T> d_bias = k == 4 ? d_p.layers[i].bias : VectorView<T>{};

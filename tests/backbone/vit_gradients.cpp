@@ -129,12 +129,14 @@ TEST_CASE("registers and masked patches: slopes, and who sees what") {
   std::vector<ViewGroup> groups = two_sizes;
   for (ViewGroup& group : groups) group.registers = 2;
   const GroupSet reads{.class_token = true, .patch = true};
-  groups[1].patches_read = false;
+  const bool all_read = GENERATE(false, true);
+  groups[1].patches_read = all_read;
   Runner runner({}, with_registers, LearnedTokens{.mask = true}, groups, reads);
   CHECK(runner.tokens().patch_count() == 2 * 12 + 10);
-  CHECK(runner.tokens().read_count() == 3 + 2 * 12);
+  CHECK(runner.tokens().read_count() == 3 + 2 * 12 + (all_read ? 10 : 0));
   CHECK(runner.tokens().rows() == 2 * (1 + 2 + 12 + 3) + 1 + 2 + 10 + 2);
   draw(runner);
+  runner.spoil();
   const std::vector<std::int32_t> masked{1, 2, 7, 12, 25};
   runner.mask(masked);
   const auto size = static_cast<std::size_t>(runner.tokens().read_count() * config.width);

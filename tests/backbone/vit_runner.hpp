@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -68,6 +69,12 @@ class VitRunner {
     }
   }
 
+  /// Fills the buffers of the backward pass with what must not survive.
+  void spoil() {
+    for (const MatrixView<T> m : {x_block_gradients.d_x, x_block_gradients.d_branch, x_block_gradients.d_tail}) {
+      x_backend.fill(VectorView<T>(m.data(), m.size()), std::numeric_limits<T>::infinity());
+    }
+  }
   /// Masks these patches, by their numbers.
   void mask(const std::vector<std::int32_t>& patches) {
     x_backend.upload(x_masked.data(), std::span<const std::int32_t>(patches));

@@ -272,7 +272,7 @@ TEST_CASE("classifiers learn on Cuda what they learn on the CPU", "[cuda]") {
         backend, {.height = 12, .width = 20, .batch = 2, .classes = 2, .steps = 4, .learning_rate = 0.01});
     auto& network = tuner.network();
     ParameterLayout layout;
-    Small::add_parameters(layout, two_blocks, false, "");
+    Small::add_parameters(layout, two_blocks, {}, "");
     network.load(drawn_weights(layout));
     const std::vector<float> images = drawn(2 * 3 * 12 * 20, 13);
     std::vector<double> losses;

@@ -36,7 +36,7 @@ template <class Network>
 void load_drawn(Network& network, std::uint64_t seed) {
   using T = typename Network::T;
   ParameterLayout layout;
-  SmallBackbone::add_parameters(layout, small_vit, false, "");
+  SmallBackbone::add_parameters(layout, small_vit, {}, "");
   std::vector<T> weights(static_cast<std::size_t>(layout.total()));
   initialise(std::span<T>(weights), layout, seed);
   for (T& w : weights) w *= T{4};  // far enough from 0 that every part has a say

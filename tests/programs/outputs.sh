@@ -125,6 +125,8 @@ succeeds segment_into --overlays 1
 succeeds defects --test set/test --masks set/masks --out found
 [[ ! -e found/maps && -e found/result.json && -e found/bank.safetensors ]] || fail "maps of an earlier run lie beside new scores"
 succeeds defects --test set/test --masks set/masks --maps --out found
+# Pictures of an earlier run would be taken away: they are no input, though none will be written in their place.
+refused 'would be one of the pictures of found/maps, which --test reads' defects --test found/maps --masks set/masks --out found
 cp -r set/test broken
 find broken -name '*.png' -exec sh -c 'echo no picture >"$1"' - {} \;
 status=0

@@ -57,6 +57,20 @@ TEST_CASE("masked patches: slopes") {
   SECTION("DINOv2") { check_slopes<DinoV2Loss>(); }
 }
 
+TEST_CASE("masked patches: streamed and accumulated equality of every term") {
+  dssl::test::check_streamed<IbotLoss>();
+  dssl::test::check_streamed<DinoV2Loss>();
+  dssl::test::check_accumulation<DinoV2Loss>();
+}
+
+TEST_CASE("masked patches: the student's local views are read where a term reads them alone") {
+  // The teacher's map is IbotLevel's; the student's local patches are nobody's.
+  const BatchShape shape{.batch = 2, .channels = 1, .points = 0, .views = {{6, 6}, {6, 6}, {4, 4}}, .masked = 36};
+  using Pass = ViewPass<NetworkKindOf<Tiny<IbotLoss>>, Reference<double>>;
+  CHECK(Pass(shape, 0, 3, 0, 2, IbotLoss::student_reads).tokens().read_count() == 3 * 2 + 2 * 2 * 9);
+  CHECK(Pass(shape, 0, 2, 0, 2, IbotLoss::teacher_reads).tokens().read_count() == 2 * 2 + 2 * 2 * 9);
+}
+
 TEST_CASE("masked patches: the same bits for any number of threads") { check_threads<DinoV2Loss>(); }
 
 TEST_CASE("masked patches: views one after the other are all at once, and the centre is the mean of what was masked") {
@@ -199,6 +213,20 @@ TEST_CASE("masked patches: a batch without masks has no loss and moves no centre
   too_many.shape.masked = 5;
   CHECK(test::thrown_by<ShapeError>([&] { small.forward_backward(report, too_many, 0.4); }).find("at most 5 were planned for") !=
         std::string::npos);
+  ViewBatch misshapen = masked;
+  misshapen.masks.resize(40);
+  CHECK(test::thrown_by<ShapeError>([&] { static_cast<void>(done_by(step, misshapen)); }).find("masks of 40 patches") !=
+        std::string::npos);
+  // Any mark but 0 is one.
+  ViewBatch marked = masked;
+  for (std::uint8_t& mark : marked.masks) mark = mark != 0 ? 255 : 0;
+  StepReport as_marked, as_masked;
+  step.forward_backward(as_marked, marked, 0.4);
+  step.forward_backward(as_masked, masked, 0.4);
+  CHECK(as_marked.loss == as_masked.loss);
+  CHECK(as_masked.term("masked").counted == Approx(7.0 / 8));  // view 1 of image 1 has no mask
+  CHECK(then.report.term("masked").counted == 0);
+  CHECK(collapse_of(then.report.term("masked"), 6) == Collapse::none);
   auto unmasked = options;
   unmasked.shape.masked = 0;
   CHECK(test::thrown_by<OptionError>([&] { TrainingStep<Tiny<Alone>, Reference<double>>({}, unmasked); })

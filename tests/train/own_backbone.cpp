@@ -36,6 +36,7 @@ template <class Loss, class Tokens>
 void check() {
   auto options = test::options_of<Loss>();
   options.shape.views.push_back({4, 6});
+  options.shape.views.push_back({2, 6});
   TrainingStep<Small<Loss, Tokens>, Reference<double>> step({}, options);
   test::draw(step);
   const ViewBatch batch = test::drawn_batch(options.shape, 5);

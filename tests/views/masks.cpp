@@ -101,6 +101,7 @@ TEST_CASE("mask options that cannot be are named, and words tell numbers apart")
   CHECK(refused({.low = 0.6}).find("option 'masks.high' is 0.5") != std::string::npos);
   CHECK(refused({.least_block = 0}).find("option 'masks.least_block' is 0") != std::string::npos);
   CHECK(refused({.aspect = 0}).find("option 'masks.aspect' is 0") != std::string::npos);
+  CHECK(BlockMasks({.views = 0.3333333}).words() != BlockMasks({.views = 0.3333334}).words());
   CHECK(BlockMasks().words() != BlockMasks({.high = 0.4}).words());
   const Masked<MultiCrop<>> views({.locals = 3}, {.views = 0.25});
   CHECK(views.views() == 5);

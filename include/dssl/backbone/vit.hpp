@@ -116,8 +116,8 @@ struct ViTInputs {
 
   /// Takes the buffers from the arena and, if that is live, fills in the grid reads.
   /// `images`: views that lie elsewhere already (the teacher sees the student's); empty: taken here.
-  template <Backend B>
   /// `masked`: patches that may be masked in a step, at most.
+  template <Backend B>
   static ViTInputs place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
                          std::vector<TensorView<T, 4>> images = {}, Index masked = 0) {
     ViTInputs in;

@@ -33,7 +33,7 @@ struct TokenTraceOptions {
   bool learned_reference = false;  ///< the weights have a learned reference vector
 };
 
-/// How much of one token's attention falls on each other; all of it sums to 1.
+/// How much of one token's attention falls on each other; all of it sums to 1, with that on registers where there are any.
 struct AttentionRow {
   double class_token = 0;
   std::vector<double> patches;     ///< (N), row-major over the grid
@@ -140,8 +140,9 @@ class TokenTrace {
     if (head < 0 || head >= x_config.heads)
       throw OptionError("head", head, join("0 to ", x_config.heads - 1));
     const Sequence sequence = x_tokens.sequences().front();
-    if (number < 0 || number >= sequence.count(group))
-      throw OptionError("token", number, join("0 to ", sequence.count(group) - 1, " of its kind"));
+    const Index registers = registers_of(x_config);
+    const Index count = sequence.count(group) - (group == TokenGroup::patch ? registers : 0);
+    if (number < 0 || number >= count) throw OptionError("token", number, join("0 to ", count - 1, " of its kind"));
     const MatrixView<T> device =
         x_activations.blocks[static_cast<std::size_t>(block < 0 ? block + depth : block)].qkv;
     std::vector<T> host(static_cast<std::size_t>(device.size()));
@@ -149,7 +150,6 @@ class TokenTrace {
     const MatrixView<const T> qkv(host.data(), device.rows(), device.cols());
 
     const Index size = x_config.width / x_config.heads;
-    const Index registers = registers_of(x_config);
     const Index query = sequence.begin(group) + number + (group == TokenGroup::patch ? registers : 0);
     const T* const q = qkv.row(query) + head * size;
     std::vector<double> shares(static_cast<std::size_t>(sequence.tokens()), 0.0);

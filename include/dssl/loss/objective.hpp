@@ -29,6 +29,9 @@ struct TermList {
 
   /// What any of them reads of either network.
   static constexpr FeatureKinds reads = (Ts::reads.student | ...) | (Ts::reads.teacher | ...);
+  /// What any of them reads of each.
+  static constexpr FeatureKinds student_reads = (Ts::reads.student | ...);
+  static constexpr FeatureKinds teacher_reads = (Ts::reads.teacher | ...);
   /// Whether a second set of weights follows the student.
   static constexpr bool teacher_weights = (Ts::Teacher::weights || ...);
   /// Whether the global views go through a teacher.

@@ -230,18 +230,23 @@ class PrototypeRun : public TermRun<B> {
     put_gradients(backend, Term::of(in.d_features), part.student_rows, part.gradients.d_x, Term::of_kind(in.d_features.adds));
   }
 
-  void start(TermReport& report) const { report.teacher_entropy = report.divergence = report.centre_norm = 0; }
+  void start(TermReport& report) const {
+    report.teacher_entropy = report.divergence = report.centre_norm = 0;
+    if (masked) report.counted = 0;
+  }
 
   /// Adds this pass's share of the level's figures to a report.
   void add_to(const B& backend, TermReport& report) {
     double loss = 0;
     double entropy = 0;
+    double counted = 0;
     for (x_Part& part : x_parts) {
       if (part.compared() == 0) continue;
       backend.download(std::span<T>(part.host_row_loss), static_cast<const T*>(part.row_loss.data()));
       backend.download(std::span<T>(part.host_row_entropy), static_cast<const T*>(part.row_entropy.data()));
       for (std::size_t i = 0; i < part.host_row_loss.size(); ++i) {
         const double weight = masked ? static_cast<double>(part.host_weights[i]) : 1.0;
+        counted += weight;
         loss += weight * static_cast<double>(part.host_row_loss[i]);
         for (const std::int32_t target : part.pairs.targets[i]) {
           if (target >= 0) entropy += weight * static_cast<double>(part.host_row_entropy[static_cast<std::size_t>(target)]);
@@ -249,6 +254,7 @@ class PrototypeRun : public TermRun<B> {
       }
     }
     report.loss += x_share * x_pairs.scale * loss;
+    if (masked) report.counted += x_share * x_pairs.scale * counted;
     report.teacher_entropy += x_share * x_pairs.scale * entropy;
     report.divergence = report.loss - report.teacher_entropy;
     if (!std::isfinite(report.loss)) {

@@ -138,6 +138,7 @@ struct TermReport {
   double teacher_entropy = std::numeric_limits<double>::quiet_NaN();
   double divergence = std::numeric_limits<double>::quiet_NaN();
   double centre_norm = std::numeric_limits<double>::quiet_NaN();
+  double counted = 1;  ///< share of what the means are over that had anything to compare: below 1 where views are not masked
 };
 
 /// Throws `NonFiniteError` where a term's loss is not finite.

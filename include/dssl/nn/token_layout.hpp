@@ -184,7 +184,9 @@ struct DeviceTokenLayout {
     out.read_rows = place_copy(backend, arena, layout.read_rows());
     out.sequence_of_row = place_copy(backend, arena, layout.sequence_of_row());
     out.sequence_of_read_row = place_copy(backend, arena, layout.sequence_of_read_row());
-    out.reads_in_part = layout.reads().patch && layout.read_patch_count() < layout.patch_count();
+    // Registers are of the patches' group, and nobody reads them.
+    out.reads_in_part = layout.reads().patch &&
+                        (layout.read_patch_count() < layout.patch_count() || !layout.register_rows().empty());
     return out;
   }
 };

@@ -105,12 +105,13 @@ template <class T>
 /// Whether the figures of a term with P prototypes show a collapse. One without prototypes never does: see
 /// `feature_spread`.
 ///
+/// Both are means of which the share `counted` is not 0, and ln P stands for that share of it.
 /// Uniform: the loss lies within 0.1 % of ln P and so does the teacher's entropy. Peaked: the teacher's entropy is
 /// below 0.1 % of ln P and the loss below 1 % of it (a confident teacher that the student cannot yet follow is no
 /// collapse).
 [[nodiscard]] inline Collapse collapse_of(const TermReport& level, Index prototypes) {
-  if (!std::isfinite(level.teacher_entropy)) return Collapse::none;
-  const double flat = std::log(static_cast<double>(prototypes));
+  if (!std::isfinite(level.teacher_entropy) || !(level.counted > 0)) return Collapse::none;
+  const double flat = level.counted * std::log(static_cast<double>(prototypes));
   if (level.teacher_entropy > 0.999 * flat && std::abs(level.loss - flat) < 0.001 * flat) return Collapse::uniform;
   if (level.teacher_entropy < 0.001 * flat && level.loss < 0.01 * flat) return Collapse::peaked;
   return Collapse::none;

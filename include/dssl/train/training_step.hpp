@@ -270,7 +270,7 @@ class BasicTrainingStep {
 
   void x_make_passes() {
     const BatchShape& shape = x_options.shape;
-    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, registers_of(x_config.backbone));
+    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads, registers_of(x_config.backbone));
     const Index views = x_options.stream_views ? 1 : x_views();
     for (Index first = 0; first < x_views(); first += views) {
       x_parts.emplace_back(x_parts.size(), shape, first, views, x_config);

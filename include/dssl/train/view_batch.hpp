@@ -37,7 +37,7 @@ struct BatchShape {
     }
     if (point_level && points < 1) throw OptionError("points", points, "at least 1 for a point loss");
     if (masks && masked < 1) {
-      throw OptionError("views", "without masks", "a generator that masks patches, as Masked<...>, for a loss that reads them");
+      throw OptionError("views", "without masks", "a generator that masks patches, as Masked<...>, and a patch at least (masks.views, masks.high), for a loss that reads them");
     }
     double tokens = 0;  // of all student views: numbered by 32 bits
     for (const ViewSize& view : views) {
@@ -80,7 +80,7 @@ struct ViewBatch {
   std::vector<std::vector<float>> images;  ///< a view each: (B,C,h,w), normalised; none: they are in the step's inputs
   std::vector<Point> teacher_points;       ///< (2,B,V,K): points of teacher view q shared with student view v
   std::vector<Point> student_points;       ///< (V,B,2,K): the same points in student view v
-  std::vector<std::uint8_t> masks;         ///< (2,B,N): 1 where the student does not see a global view's patch; or none
+  std::vector<std::uint8_t> masks;         ///< (2,B,N): not 0 where the student does not see a global view's patch; or none
   std::vector<ViewFrame> frames;           ///< (V,B): where the views lie
   std::vector<std::int64_t> samples;       ///< (B) numbers of the images in the data set
   Index epoch = 0;

@@ -52,10 +52,11 @@ class ViewPass {
   ViewPass() = default;
 
   /// Of `views` views from `first` on, each read at so many points.
-  /// `registers`: tokens of the backbone's own.
-  ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch, Index registers = 0)
-      : x_first(first), x_points(points), x_most_masked(masked ? shape.masked : 0) {
-    constexpr bool reads_map = sampled || Kind::Loss::reads.map;
+  /// `reads`: what the loss reads of this network. `registers`: tokens of the backbone's own.
+  ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch, FeatureKinds reads,
+           Index registers = 0)
+      : x_first(first), x_points(points), x_batch(shape.batch), x_most_masked(masked ? shape.masked : 0) {
+    const bool reads_map = sampled || reads.map;
     std::vector<ViewGroup> groups;
     for (Index v = first; v < first + views; ++v) {
       const ViewSize& size = shape.views[static_cast<std::size_t>(v)];
@@ -70,7 +71,7 @@ class ViewPass {
       }
       groups.back().count += shape.batch;
     }
-    x_tokens = TokenLayout(std::move(groups), {.class_token = Kind::Loss::reads.class_level,
+    x_tokens = TokenLayout(std::move(groups), {.class_token = reads.class_level,
                                                .reference = reference_tokens,
                                                .patch = reads_map || masked});
   }
@@ -131,18 +132,23 @@ class ViewPass {
   void set_masks(const B& backend, std::span<const std::uint8_t> masks, bool seen, MaskedRows& rows) {
     if constexpr (masked) {
       const auto views = static_cast<std::size_t>(x_tokens.sequence_count());  // of one image each
-      const auto each = masks.size() == 0 ? 0 : static_cast<std::size_t>(x_tokens.grid_of(0).size());
+      const auto each = masks.empty() ? 0 : static_cast<std::size_t>(x_tokens.grid_of(0).size());
+      require_shape(masks.empty() || x_first >= 2 || masks.size() == 2 * static_cast<std::size_t>(x_batch) * each,
+                    "masks of ", masks.size(), " patches for 2 views of ", x_batch, " images of ", each);
+      const auto masked_of = [](std::span<const std::uint8_t> some) {
+        return std::count_if(some.begin(), some.end(), [](std::uint8_t mask) { return mask != 0; });
+      };
       const std::size_t before = std::min(masks.size(), static_cast<std::size_t>(x_first) * (masks.size() / 2));
       rows.patches.clear();
       rows.each.clear();
-      rows.first = static_cast<Index>(std::count(masks.begin(), masks.begin() + static_cast<std::ptrdiff_t>(before), 1));
-      rows.all = static_cast<Index>(std::count(masks.begin(), masks.end(), 1));
+      rows.first = static_cast<Index>(masked_of(masks.first(before)));
+      rows.all = static_cast<Index>(masked_of(masks));
       const std::span<const std::uint8_t> own = masks.subspan(before);
       for (std::size_t s = 0; s < views && (s + 1) * each <= own.size() && each > 0; ++s) {
         const std::span<const std::uint8_t> mask = own.subspan(s * each, each);
-        const auto count = static_cast<std::int32_t>(std::count(mask.begin(), mask.end(), 1));
+        const auto count = static_cast<std::int32_t>(masked_of(mask));
         for (std::size_t n = 0; n < each; ++n) {
-          if (mask[n] != 1) continue;
+          if (mask[n] == 0) continue;
           rows.patches.push_back(static_cast<std::int32_t>(s * each + n));
           rows.each.push_back(count);
         }
@@ -218,6 +224,7 @@ class ViewPass {
 
   Index x_first = 0;
   Index x_points = 0;
+  Index x_batch = 0;
   Index x_most_masked = 0;
   Index x_masked_count = 0;
   TokenLayout x_tokens;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -88,8 +90,14 @@ class BlockMasks {
 
   /// In words, for checkpoints.
   [[nodiscard]] std::string words() const {
-    return join("blocks in ", x_options.views, " of the views, ", x_options.low, " to ", x_options.high,
-                " of their patches, blocks of ", x_options.least_block, " patches and aspect ", x_options.aspect, " at least");
+    // All digits: other numbers are other masks.
+    const auto exact = [](double value) {
+      std::array<char, 32> text{};
+      return std::string(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
+    };
+    return join("blocks in ", exact(x_options.views), " of the views, ", exact(x_options.low), " to ", exact(x_options.high),
+                " of their patches, blocks of ", x_options.least_block, " patches and aspect ", exact(x_options.aspect),
+                " at least");
   }
 
  private:
