@@ -1,4 +1,7 @@
 // expect: AddsParameters
+#include <string>
+#include <string_view>
+
 #include <dssl/train/recipe.hpp>
 
 struct Backbone {
@@ -11,9 +14,10 @@ struct Backbone {
   template <class T>
   using Activations = dssl::ViTActivations<T>;
   template <class T>
-  using Gradients = dssl::BlockGradients<T>;
+  using Gradients = dssl::ViTGradients<T>;
+  static std::string describe(const Config&) { return "own"; }
 #ifdef DSSL_MUST_COMPILE
-  static constexpr void add_parameters(dssl::ParameterLayout&, const Config&, bool, std::string_view) {}
+  static constexpr void add_parameters(dssl::ParameterLayout&, const Config&, dssl::LearnedTokens, std::string_view) {}
 #endif
 };
 
