@@ -1,6 +1,7 @@
 // Cross-entropies of prototypes as iBOT, DINOv2 and DINOv3 weigh them, against their public code's numbers.
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,16 @@ struct Compared {
   }
 };
 
+/// Gradients of targets that are given as probabilities rounded to float: their rows sum to 1 within 6e-8, which the
+/// published code multiplies q with and the primitive takes for 1.
+template <class T>
+void expect_of_rounded(const ObjectiveFixture& fixture, const std::string& tensor, const std::vector<T>& got) {
+  INFO(tensor);
+  const auto expected = fixture.file().read<double>(tensor);
+  CHECK(relative_difference<T, double>(std::span<const T>(got), std::span<const double>(expected)) <=
+        std::max(1e-7, fixture.tolerance<T>(tensor)));
+}
+
 /// Masked patches of images of so many patches: each row its own target, weighed by how many its image has.
 template <class T>
 struct MaskedTargets {
@@ -70,7 +81,7 @@ TEST_CASE("masked patches weigh as in the published loss", "[loss]") {
     const Compared<B> found(backend, memory, student, teacher, masked.rows, fixture.config().template get<double>("student_temp"),
                             1.0 / static_cast<double>(images), masked.weights);
     fixture.expect("loss", std::vector<T>{static_cast<T>(found.loss)});
-    fixture.expect("d_student", found.d_logits);
+    expect_of_rounded(fixture, "d_student", found.d_logits);
     std::vector<T> weights;
     for (std::size_t i = 0; i < masked.rows.size(); ++i) {
       if (masked.rows[i][0] >= 0) weights.push_back(masked.weights[i]);
@@ -175,7 +186,7 @@ TEST_CASE("DINO's pairs as DINOv2 adds and DINOv3 averages them", "[loss]") {
       const Compared<B> found(backend, memory, student, teacher, rows, config.template get<double>("student_temp"),
                               1.0 / (static_cast<double>(images) * count));
       fixture.expect(name + ".loss", std::vector<T>{static_cast<T>(found.loss)});
-      fixture.expect(name + ".d_student", found.d_logits);
+      expect_of_rounded(fixture, name + ".d_student", found.d_logits);
     };
     check("v2", every, 1);
     check("v3", every, static_cast<double>(2 * views));
