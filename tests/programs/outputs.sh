@@ -77,9 +77,12 @@ refused 'lists/predictions.csv: is read too, by --train' \
   classify --train lists/predictions.csv --test lists/scores.csv --out lists
 defects() { nano8 dssl-defects --channels 1 --size 16 --weights random --normal set/normal "$@"; }
 refused 'lists/scores.csv: is read too, by --test' defects --test lists/scores.csv --images set/test --out lists
-refused 'lists/pretraining.txt: is read too, by --defects' bash -c "mkdir -p lists && echo spot/00 >lists/pretraining.txt &&
-  exec '$programs/dssl-defect-pilot' --arch nano8 --channels 1 --weights random --normal set/normal \
-  --defects lists/pretraining.txt --images set/test --masks set/masks --test-normal set/test/good --test-defects set/test/spot --out lists"
+mkdir -p lists
+echo spot/00 >lists/pretraining.txt
+echo spot/01 >lists/others.txt
+refused 'lists/pretraining.txt: is read too, by --defects' "$programs/dssl-defect-pilot" --arch nano8 --channels 1 \
+  --weights random --normal set/normal --defects lists/pretraining.txt --images set/test --masks set/masks \
+  --test-normal set/test/good --test-defects lists/others.txt --out lists
 # A bank is read before it is written anew; here it is only read.
 succeeds defects --test set/test --masks set/masks --maps --out found
 bank() { nano8 dssl-defects --weights random --bank found/bank.safetensors --test set/test "$@"; }
@@ -126,7 +129,7 @@ succeeds defects --test set/test --masks set/masks --out found
 [[ ! -e found/maps && -e found/result.json && -e found/bank.safetensors ]] || fail "maps of an earlier run lie beside new scores"
 succeeds defects --test set/test --masks set/masks --maps --out found
 # Pictures of an earlier run would be taken away: they are no input, though none will be written in their place.
-refused 'would be one of the pictures of found/maps, which --test reads' defects --test found/maps --masks set/masks --out found
+refused 'would be one of the pictures of found/maps, which --test reads' defects --test found/maps --out found
 cp -r set/test broken
 find broken -name '*.png' -exec sh -c 'echo no picture >"$1"' - {} \;
 status=0
