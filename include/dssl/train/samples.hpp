@@ -14,14 +14,14 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/concepts.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/concepts.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/data/skip.hpp>
-#include <dssl/points/point_key.hpp>
 #include <dssl/nn/position.hpp>
+#include <dssl/points/point_key.hpp>
 #include <dssl/train/view_batch.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/image.hpp>
