@@ -165,10 +165,9 @@ class PrototypeRun : public TermRun<B> {
     }
     backend.upload(part.set_targets.data(), std::span<const TargetRows>(part.pairs.targets));
     backend.upload(part.weights.data(), std::span<const T>(part.host_weights));
-    x_teacher_count = all_patches ? x_pairs.teacher_rows : rows.all;
-    x_centre_count = x_teacher_count;
+    x_centre_count = all_patches ? x_pairs.teacher_rows : rows.all;
     const bool first = part.first_view == 0;
-    part.centre_rows = all_patches ? RowIndex(x_all_rows.data(), first ? x_teacher_count : 0)
+    part.centre_rows = all_patches ? RowIndex(x_all_rows.data(), first ? x_centre_count : 0)
                                    : RowIndex(x_all_rows.data() + rows.first, count);
   }
 
@@ -178,7 +177,7 @@ class PrototypeRun : public TermRun<B> {
     const HeadParameters<const T>& p = in.parameters.head;
     head_forward(backend, x_teacher, p);
     if constexpr (assigns) {
-      const Index rows = masked ? x_teacher_count : x_pairs.teacher_rows;
+      const Index rows = masked ? x_centre_count : x_pairs.teacher_rows;
       if (rows == 0) return;
       const MatrixView<T> scores = x_scores.rows(0, rows);
       prototype_logits(backend, scores, x_normalised,
@@ -331,9 +330,8 @@ class PrototypeRun : public TermRun<B> {
   HeadConfig x_head;
   Index x_width = 0;
   double x_share = 1;
-  Index x_centre_count = 0;   // rows of a pass that the centre is the mean of
-  Index x_teacher_count = 0;  // masked patches only: rows of a pass that are there
-  RowIndex x_all_rows;        // masked patches only
+  Index x_centre_count = 0;  // rows of a pass that the centre is the mean of; masked patches: those that are there
+  RowIndex x_all_rows;       // masked patches only
   std::vector<x_Part> x_parts;
   VectorView<T> x_centre;
   VectorView<T> x_centre_sum;
