@@ -13,17 +13,21 @@ import os
 import subprocess
 import sys
 
-RECIPES = ["dino", "densedino", "feature-map", "byol", "simsiam", "simclr", "moco-v2", "moco-v3", "barlow-twins", "vicreg"]
-PROTOTYPES = ["dino", "densedino", "feature-map"]
+RECIPES = ["dino", "densedino", "feature-map", "ibot", "dinov2", "swav", "byol", "simsiam", "simclr", "moco-v2", "moco-v3",
+           "barlow-twins", "vicreg", "densecl", "pixpro"]
 COMMON = ["--arch", "nano8", "--batch", "16", "--views-global", "64", "--warmup-epochs", "2", "--weight-decay-end", "0.1",
           "--stochastic-depth", "0", "--global-scale", "0.25", "1"]
 OWN = {
     "prototypes": ["--views-local", "32", "--locals", "2", "--local-scale", "0.05", "0.4", "--prototypes", "256", "--lr",
-                   "0.02", "--momentum", "0.99", "--image-all-views"],
+                   "0.02", "--momentum", "0.99"],
+    "swapped": ["--views-local", "32", "--locals", "2", "--local-scale", "0.05", "0.4", "--prototypes", "256", "--lr", "0.02"],
     "teacher": ["--lr", "0.01", "--momentum", "0.99"],
     "none": ["--lr", "0.01"],
 }
-KINDS = {"byol": "teacher", "moco-v2": "teacher", "moco-v3": "teacher"}
+KINDS = {
+    **dict.fromkeys(["dino", "densedino", "feature-map", "ibot", "dinov2"], "prototypes"), "swav": "swapped",
+    **dict.fromkeys(["byol", "moco-v2", "moco-v3", "densecl", "pixpro"], "teacher"),
+}
 
 
 def run(command, **more):
@@ -49,17 +53,18 @@ def main():
     def retrieved(weights, out):
         if not os.path.exists(os.path.join(out, "result.json")):
             run([program("dssl-retrieve"), "--data", scenes, "--weights", weights, "--arch", "nano8", "--classes", "5", "--size",
-                 "96", "--out", out], stdout=subprocess.DEVNULL)
+                 "96", "--by", "retrieval", "--out", out], stdout=subprocess.DEVNULL)
         with open(os.path.join(out, "result.json")) as file:
-            return json.load(file)["miou"]
+            return json.load(file)["retrieval"]["miou"]
 
     rows = [("random weights", "", "", "", retrieved("random", os.path.join(options.out, "random")))]
     for recipe in options.recipes.split(","):
         out = os.path.join(options.out, recipe)
-        kind = "prototypes" if recipe in PROTOTYPES else KINDS.get(recipe, "none")
+        kind = KINDS.get(recipe, "none")
         own = list(OWN[kind])
+        own += ["--image-all-views"] if recipe in ("dino", "densedino", "feature-map") else []
         own += ["--points", "4"] if recipe in ("densedino", "feature-map") else []
-        own += ["--queue", "1024"] if recipe == "moco-v2" else []
+        own += ["--queue", "1024"] if recipe in ("moco-v2", "densecl") else []
         if not os.path.exists(os.path.join(out, "teacher.safetensors")):
             run([program("dssl-pretrain"), "--data", scenes, "--split", "train", "--recipe", recipe, "--epochs",
                  str(options.epochs), *COMMON, *own, "--overwrite", "--out", out], stdout=subprocess.DEVNULL)
