@@ -173,7 +173,8 @@ TEST_CASE("a FIFO or a device is never replaced") {
   REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
   std::filesystem::create_symlink("pipe", folder / "to-pipe");
   std::filesystem::create_symlink("/dev/null", folder / "to-null");
-  for (const auto& [name, kind] : {std::pair{"pipe", "FIFO"}, {"to-pipe", "FIFO"}, {"to-null", "device"}}) {
+  for (const auto& [file, kind] : {std::pair{"pipe", "FIFO"}, {"to-pipe", "FIFO"}, {"to-null", "device"}}) {
+    const char* const name = file;  // which clang++ 14 lets a lambda take
     const std::string wanted = std::string(": is a ") + kind + "; expected the name of a file to write";
     REQUIRE(thrown_by<FileError>([&] { dssl::require_writable(folder / name); }) == folder / name + wanted);
     REQUIRE(thrown_by<FileError>([&] { AtomicFile{folder / name}; }) == folder / name + wanted);
