@@ -237,11 +237,27 @@ void CommandLine::x_add_training_options() {
   x_app.add_option("--warmup-epochs", o.optimiser.warmup_epochs, "Epochs of linear warm-up")->group(group);
   x_app.add_option("--weight-decay", o.optimiser.weight_decay, "Weight decay at the start")->group(group);
   x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "Weight decay at the end")->group(group);
-  x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a tensor's gradient; 0: no limit")
+  x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a gradient; 0: no limit")->group(group);
+  x_app
+      .add_option("--clip-over", x_clip_over,
+                  "Whose gradient that is: each tensor's, each part's (backbone, heads), or the network's")
+      ->check(CLI::IsMember({"tensor", "part", "network"}))
+      ->group(group);
+  x_app
+      .add_option("--layer-decay", o.optimiser.rates.layer_decay,
+                  "Learning rate of a block, in times of that of the block after it; embeddings come before the first")
+      ->group(group);
+  x_app.add_option("--patch-rate", o.optimiser.rates.patch_embedding, "Learning rate of the patch embedding, in times of its layer's")
+      ->group(group);
+  x_app.add_option("--vector-rate", o.optimiser.rates.vectors, "Learning rate of biases and norms, in times of their layer's")
       ->group(group);
   x_prototype_options.push_back(x_app
                                     .add_option("--freeze-prototypes", o.optimiser.freeze_prototypes_epochs,
                                                 "Epochs at the start in which the prototypes stay as they are")
+                                    ->group(group));
+  x_prototype_options.push_back(x_app
+                                    .add_flag("--frozen-moments", o.optimiser.frozen_moments,
+                                              "Moments of gradients of prototypes go on while these stay (DINOv2)")
                                     ->group(group));
   x_app.add_option("--stochastic-depth", o.stochastic_depth, "Stochastic depth: rate of the last block")->group(group);
   x_app
@@ -357,6 +373,9 @@ Job CommandLine::job() {
   job.precision = precision_on(job.backend, job.precision);
   x_set_views();
   auto& optimiser = job.options.optimiser;
+  optimiser.clip_over = x_clip_over == "part"      ? ClipOver::part
+                        : x_clip_over == "network" ? ClipOver::network
+                                                   : ClipOver::tensor;
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd
                    : x_optimiser == "lars" ? OptimiserKind::lars
                                            : OptimiserKind::adamw;

@@ -43,6 +43,7 @@ class CommandLine {
   ViewSizes x_view_sizes;
   std::vector<double> x_global_scale, x_local_scale;
   std::string x_optimiser = "adamw";
+  std::string x_clip_over = "tensor";
   std::string x_views_on = "host";
   CLI::Option* x_resume = nullptr;
   CLI::Option* x_image_all_views = nullptr;

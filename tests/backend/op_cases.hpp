@@ -476,7 +476,8 @@ inline std::vector<Segment> uneven_segments() {
                         .decayed = i % 2 == 0,
                         .adapted = i % 3 != 2,
                         .updated = i != 3,
-                        .prototype = i == 4});
+                        .prototype = i == 4,
+                        .rate = i % 2 == 0 ? 1.0 : 0.3});
     offset += sizes[i];
   }
   return segments;

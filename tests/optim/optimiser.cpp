@@ -1,5 +1,6 @@
 // The optimisers against their formulas written out a number at a time.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -22,12 +23,12 @@ namespace {
 /// Tensors of every kind: a decayed matrix, a bias, one that is not trained, prototypes, one with a gradient of 0.
 ParameterLayout layout_of_kinds() {
   ParameterLayout layout;
-  layout.add("matrix", {3, 7}, {});
-  layout.add("bias", {5}, {});
-  layout.add("fixed", {4, 1}, {.trained = false, .prototype = true});
-  layout.add("prototypes", {4, 6}, {.prototype = true});
-  layout.add("token", {1, 1, 8}, {});
-  layout.add("still", {2, 3}, {});
+  layout.add("backbone.blocks.0.matrix", {3, 7}, {});
+  layout.add("backbone.blocks.1.bias", {5}, {});
+  layout.add("head.fixed", {4, 1}, {.trained = false, .prototype = true});
+  layout.add("head.prototypes", {4, 6}, {.prototype = true});
+  layout.add("backbone.token", {1, 1, 8}, {});
+  layout.add("backbone.norm.still", {2, 3}, {});
   return layout;
 }
 
@@ -36,10 +37,22 @@ struct Number {
   double w = 0, m = 0, v = 0, g = 0, teacher = 0;
 };
 
+/// The rate of each tensor of `layout_of_kinds`, by hand, with a layer decay of 0.5 and 0.1 for vectors.
+constexpr std::array<double, 6> rates{0.25, 0.5 * 0.1, 1, 1, 0.125, 1};
+
+/// What varies besides kind, clip and frozen steps.
+struct Rules {
+  ClipOver over = ClipOver::tensor;
+  bool rated = false;    ///< as `rates`
+  bool moments = false;  ///< of frozen prototypes go on
+};
+
 struct Case {
   OptimiserOptions options;
   UpdateStep now;
   double teacher_momentum = 1;
+  double rate = 1;  ///< of the tensor
+  double norm = 0;  ///< of what the tensor is clipped with
 };
 
 double norm_of(const std::vector<Number>& numbers, double Number::*what) {
@@ -50,15 +63,15 @@ double norm_of(const std::vector<Number>& numbers, double Number::*what) {
 
 /// One update of a tensor, straight from the formulas of PyTorch's AdamW and SGD and of LARS.
 void expected_update(std::vector<Number>& numbers, const ParameterSpec& spec, const Case& c) {
-  if (!spec.trained || (spec.prototype && c.now.step < c.now.frozen_steps)) return;
+  const bool frozen = spec.prototype && c.now.step < c.now.frozen_steps;
+  if (!spec.trained || (frozen && !c.options.frozen_moments)) return;
   const bool matrix = spec.rank >= 2;
   const double decay = matrix ? c.now.weight_decay : 0.0;
-  const double lr = c.now.learning_rate;
-  const double norm = norm_of(numbers, &Number::g);
-  const double clip = c.options.clip > 0 ? std::min(1.0, c.options.clip / (norm + 1e-6)) : 1.0;
+  const double lr = frozen ? 0.0 : c.rate * c.now.learning_rate;
+  const double clip = c.options.clip > 0 ? std::min(1.0, c.options.clip / (c.norm + 1e-6)) : 1.0;
   for (Number& n : numbers) n.g *= clip;
   if (c.options.kind == OptimiserKind::adamw) {
-    const Index updates = 1 + c.now.step - (spec.prototype ? c.now.frozen_steps : 0);
+    const Index updates = 1 + c.now.step - (spec.prototype && !c.options.frozen_moments ? c.now.frozen_steps : 0);
     for (Number& n : numbers) {
       n.w -= lr * decay * n.w;
       n.m = c.options.beta1 * n.m + (1 - c.options.beta1) * n.g;
@@ -83,9 +96,13 @@ void expected_update(std::vector<Number>& numbers, const ParameterSpec& spec, co
 }
 
 template <class B>
-void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps, double tolerance) {
+void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps, double tolerance,
+           const Rules& rules = {}) {
   using T = typename B::Scalar;
-  INFO(backend.describe() << ", " << name_of(kind) << ", clip " << clip << ", frozen " << frozen_steps);
+  INFO(backend.describe() << ", " << name_of(kind) << ", clip " << clip << ", frozen " << frozen_steps << ", clip over "
+                           << name_of(rules.over) << ", rated " << rules.rated << ", moments " << rules.moments);
+  OptimiserOptions options{.kind = kind, .clip = clip, .clip_over = rules.over, .frozen_moments = rules.moments};
+  if (rules.rated) options.rates = {.layer_decay = 0.5, .vectors = 0.1};
   const ParameterLayout layout = layout_of_kinds();
   VectorView<T> weights, teacher, gradients;
   OptimiserState<T> state;
@@ -93,7 +110,7 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
     weights = arena.vector<T>(layout.total());
     teacher = arena.vector<T>(layout.total());
     gradients = arena.vector<T>(layout.total());
-    state = OptimiserState<T>::place(backend, arena, layout, kind);
+    state = OptimiserState<T>::place(backend, arena, layout, options);
   };
   Arena measure;
   place(measure);
@@ -120,7 +137,7 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
 
   for (Index step = 0; step < 4; ++step) {
     INFO("step " << step);
-    Case c{.options = {.kind = kind, .clip = clip},
+    Case c{.options = options,
            .now = {.learning_rate = 0.02 + 0.01 * static_cast<double>(step),
                    .weight_decay = 0.3,
                    .step = step,
@@ -128,7 +145,7 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
            .teacher_momentum = std::vector<double>{0.9, 0.25, 0.996, 1.0}[static_cast<std::size_t>(step)]};
     for (std::size_t s = 0; s < layout.size(); ++s) {
       const auto& spec = layout.specs()[s];
-      const double scale = spec.name.view() == "still" ? 0.0 : 2.0;
+      const double scale = spec.name.view() == "backbone.norm.still" ? 0.0 : 2.0;
       const auto drawn = test::normal_values(static_cast<std::size_t>(spec.size), seed++, scale);
       for (Index i = 0; i < spec.size; ++i) {
         gradients(spec.offset + i) = static_cast<T>(drawn[static_cast<std::size_t>(i)]);
@@ -137,15 +154,30 @@ void check(const B& backend, OptimiserKind kind, double clip, Index frozen_steps
     }
     const auto untouched = std::vector<T>(gradients.flat().begin(), gradients.flat().end());
     state.measure(backend, gradients);
+    std::vector<double> norms;
     for (std::size_t s = 0; s < layout.size(); ++s) {
-      const double norm = norm_of(expected[s], &Number::g);
-      CHECK(state.squared_norms()(static_cast<Index>(s)) == Approx(norm * norm).epsilon(tolerance));
+      norms.push_back(norm_of(expected[s], &Number::g));
+      CHECK(state.squared_norms()(static_cast<Index>(s)) == Approx(norms.back() * norms.back()).epsilon(tolerance));
     }
+    std::vector<double> measured(state.squared_norms().flat().begin(), state.squared_norms().flat().end());
+    state.share_norms(backend, measured);
+    const auto clipped_with = [&](std::size_t s) {
+      double squares = 0;
+      for (std::size_t i = 0; i < layout.size(); ++i) {
+        const bool head = layout.specs()[i].name.view().starts_with("head.");
+        const bool same_part = head == layout.specs()[s].name.view().starts_with("head.");
+        const bool with = rules.over == ClipOver::network || (rules.over == ClipOver::part ? same_part : i == s);
+        if (with) squares += norms[i] * norms[i];
+      }
+      return std::sqrt(squares);
+    };
     state.update(backend, weights, teacher, gradients, c.options, c.now, c.teacher_momentum);
     CHECK(std::equal(untouched.begin(), untouched.end(), gradients.data()));
     for (std::size_t s = 0; s < layout.size(); ++s) {
       const auto& spec = layout.specs()[s];
       INFO(spec.name.view());
+      c.rate = rules.rated ? rates[s] : 1.0;
+      c.norm = clipped_with(s);
       expected_update(expected[s], spec, c);
       // The teacher follows every tensor, trained or not.
       for (Number& n : expected[s]) n.teacher = c.teacher_momentum * n.teacher + (1 - c.teacher_momentum) * n.w;
@@ -179,6 +211,8 @@ void check_all(const B& backend, double tolerance) {
       check(backend, kind, clip, 0, tolerance);
       check(backend, kind, clip, 2, tolerance);
     }
+    check(backend, kind, 3.0, 2, tolerance, {.over = ClipOver::part, .rated = true, .moments = true});
+    check(backend, kind, 3.0, 0, tolerance, {.over = ClipOver::network, .rated = true});
   }
 }
 
@@ -211,6 +245,9 @@ TEST_CASE("impossible numbers of the optimisation are refused by name") {
   CHECK(test::contains(message_for([](O& o) { o.momentum = -0.1; }), "'optimiser.momentum'"));
   CHECK(test::contains(message_for([](O& o) { o.epsilon = 0; }), "'optimiser.epsilon' is 0"));
   CHECK(test::contains(message_for([](O& o) { o.trust = 0; }), "'optimiser.trust' is 0"));
+  CHECK(test::contains(message_for([](O& o) { o.rates.layer_decay = 0; }), "'optimiser.rates.layer_decay' is 0"));
+  CHECK(test::contains(message_for([&](O& o) { o.rates.vectors = nan; }), "'optimiser.rates.vectors'"));
+  CHECK(test::contains(message_for([](O& o) { o.rates.patch_embedding = -1; }), "'optimiser.rates.patch_embedding'"));
   CHECK(test::contains(message_for([](O& o) { o.clip = -3; }), "'optimiser.clip' is -3"));
   CHECK(test::contains(message_for([](O& o) { o.freeze_prototypes_epochs = -1; }),
                        "'optimiser.freeze_prototypes_epochs'"));

@@ -85,16 +85,31 @@ TEST_CASE("A run is resumed on the images that it was begun on, or on others whe
   CHECK(test::contains(resumed(images_of({"set/a", "set/b"}, 21), path), "of other sizes than"));
   CHECK(resumed(images_of({"set/a", "set/c"}), path, true) == nothing);
 
-  // A checkpoint from before there were fingerprints knows nothing of the images but their number.
+  // A checkpoint from before there were fingerprints knows nothing of the images but their number; nor does it name
+  // options that there were not.
   const SafetensorsFile file = SafetensorsFile::open(path);
   SafetensorsWriter writer;
   for (const StoredTensor& tensor : file.tensors()) writer.add_bytes(tensor.name, tensor.type, tensor.shape, file.bytes(tensor.name));
   for (const auto& [key, value] : file.metadata()) {
-    if (key != "dataset") writer.metadata(key, value);
+    const bool later = std::any_of(std::begin(later_options), std::end(later_options),
+                                   [&](const LaterOption& o) { return key == join("option.", o.name); });
+    if (key != "dataset" && !later) writer.metadata(key, value);
   }
   const std::string old = folder / "old.safetensors";
   writer.write(old);
   CHECK(resumed(images_of({"set/a", "set/c"}), old) == nothing);
+}
+
+TEST_CASE("The value of an option that an old checkpoint does not name is its default", "[trainer]") {
+  std::size_t found = 0;
+  for_each_option(TrainerOptions{}, [&](std::string_view name, const auto& value) {
+    for (const LaterOption& later : later_options) {
+      if (later.name != name) continue;
+      CHECK(later.value == detail::exact_text(value));
+      ++found;
+    }
+  });
+  CHECK(found == std::size(later_options));
 }
 
 TEST_CASE("A finished run is extended, with the schedules of the longer run from there on", "[trainer]") {

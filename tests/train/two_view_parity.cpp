@@ -1,4 +1,4 @@
-// Three whole training steps of BYOL and SimCLR against the reference numbers: losses, weights, running statistics.
+// Three whole training steps of BYOL, SimCLR and Barlow Twins against the reference numbers: losses, weights, running statistics.
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +21,7 @@ struct Run {
   std::string student;  ///< before the names of final tensors
   std::string teacher;  ///< the same; empty: none
   double tolerance = 0; ///< of losses
+  bool lars = false;    ///< with a rate of its own for vectors; else SGD
 };
 
 /// A tensor by the name it has here: the position of the class token is the first row of the reference's table.
@@ -32,6 +33,23 @@ std::vector<T> tensor(const SafetensorsFile& file, const std::string& prefix, st
   const auto table = file.read<T>(prefix + "backbone.pos_embed");
   const auto second = table.begin() + width;
   return name == of_class ? std::vector<T>(table.begin(), second) : std::vector<T>(second, table.end());
+}
+
+/// A layout in which the positions of class and patches are one tensor, as in the reference, whose LARS adapts the rate
+/// of both together; all tensors lie where they lay.
+ParameterLayout with_one_table(const ParameterLayout& layout) {
+  ParameterLayout out;
+  for (const auto& spec : layout.specs()) {
+    const Index behind = spec.offset + spec.size - out.total();
+    if (spec.name.view() == "backbone.cls_pos_embed") continue;
+    const ParameterLayout::Options kept{.trained = spec.trained, .prototype = spec.prototype};
+    if (spec.rank >= 2) {
+      out.add(spec.name.view(), {1, behind}, kept);
+    } else {
+      out.add(spec.name.view(), {behind}, kept);
+    }
+  }
+  return out;
 }
 
 template <class Loss, Backend B>
@@ -52,7 +70,14 @@ void check(const B& backend, const std::string& file_name, const Run& run, const
   typename BasicTrainingStep<Kind, B>::Options options;
   options.shape = {.batch = index("batch"), .channels = 3, .points = 0, .views = {{image, image}, {image, image}}};
   options.stochastic_depth = 0;
-  options.optimiser = {.kind = OptimiserKind::sgd, .momentum = config.get<double>("momentum"), .clip = 0};
+  const double rate = config.get<double>(run.lars ? "lr_weights" : "lr");
+  options.optimiser = {.kind = run.lars ? OptimiserKind::lars : OptimiserKind::sgd,
+                       .momentum = config.get<double>("momentum"),
+                       .clip = 0};
+  if (run.lars) {
+    options.optimiser.trust = config.get<double>("eta");
+    options.optimiser.rates.vectors = config.get<double>("lr_biases") / rate;
+  }
   options.loss = loss;
   BasicTrainingStep<Kind, B> step(backend, options, sizes);
   for (const auto& spec : step.layout().specs()) {
@@ -69,6 +94,16 @@ void check(const B& backend, const std::string& file_name, const Run& run, const
     backend.upload(values.data(), std::span<const T>(drawn));
   });
 
+  const ParameterLayout tables = with_one_table(step.layout());
+  REQUIRE(tables.total() == step.layout().total());
+  OptimiserState<T> lars;
+  const auto place = [&](Arena& arena) { lars = OptimiserState<T>::place(backend, arena, tables, options.optimiser); };
+  Arena measure;
+  place(measure);
+  const Buffer buffer = backend.allocate(measure.high_water());
+  Arena live(buffer);
+  place(live);
+
   const auto steps = index("steps");
   for (Index s = 0; s < steps; ++s) {
     const std::string at = std::to_string(s) + ".";
@@ -79,9 +114,13 @@ void check(const B& backend, const std::string& file_name, const Run& run, const
     step.forward_backward(report, batch, 1);
     INFO("step " << s);
     CHECK(report.loss == Approx(file.read<double>(at + "loss").at(0)).epsilon(run.tolerance));
-    step.update(report, {.optimiser = {.learning_rate = config.get<double>("lr"),
-                                       .weight_decay = config.get<double>("weight_decay"),
-                                       .step = s},
+    UpdateStep now{.learning_rate = rate, .weight_decay = config.get<double>("weight_decay"), .step = s};
+    if (run.lars) {
+      lars.measure(backend, step.gradients());
+      lars.update(backend, step.student(), {}, step.gradients(), options.optimiser, now, 1);
+      now.learning_rate = 0;  // the weights have moved; running statistics follow
+    }
+    step.update(report, {.optimiser = now,
                          .teacher_momentum = run.teacher.empty() ? 1 : file.read<double>(at + "tau").at(0)});
   }
 
@@ -121,10 +160,13 @@ void check_both(const B& backend, double tolerance) {
   typename WeightedSum<SimClrTerm>::Options loss;
   loss.of<SimClrTerm>().options.temperature = test::FixtureConfig(file).get<double>("temperature");
   check<WeightedSum<SimClrTerm>>(backend, "training_simclr.safetensors", {"final.", "", tolerance}, loss);
+  using BarlowTerm = CrossCorrelation<by_head(barlow_projector)>;
+  check<WeightedSum<BarlowTerm>>(backend, "training_barlow.safetensors",
+                                 {"final.", "", 5 * tolerance, true});
 }
 
 }  // namespace
 
-TEST_CASE("BYOL and SimCLR train as published, in double") { check_both(Reference<double>{}, 1e-9); }
+TEST_CASE("BYOL, SimCLR and Barlow Twins train as published, in double") { check_both(Reference<double>{}, 1e-9); }
 
-TEST_CASE("BYOL and SimCLR train as published, on Cpu in float") { check_both(Cpu{}, 2e-6); }
+TEST_CASE("BYOL, SimCLR and Barlow Twins train as published, on Cpu in float") { check_both(Cpu{}, 2e-6); }

@@ -47,6 +47,7 @@ struct Segment {
   bool adapted = false;    ///< LARS adapts its rate (two or more dimensions)
   bool updated = true;     ///< false: the optimiser leaves it alone in this step
   bool prototype = false;  ///< belongs to a head's prototypes, which may be frozen at first
+  double rate = 1;         ///< its learning rate, in times of the step's
 };
 
 /// Numbers of one AdamW step.

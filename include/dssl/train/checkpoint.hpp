@@ -155,6 +155,11 @@ template <class Kind, Backend B>
   const auto file = SafetensorsFile::open(path);
   const auto text = [&](const std::string& key) {
     const auto found = file.metadata().find(key);
+    if (found == file.metadata().end() && key.starts_with("option.")) {
+      for (const LaterOption& later : later_options) {
+        if (std::string_view(key).substr(7) == later.name) return std::string(later.value);
+      }
+    }
     if (found == file.metadata().end()) throw CheckpointError(path, join("is not a checkpoint: it has no '", key, "'"));
     return found->second;
   };

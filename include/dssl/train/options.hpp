@@ -162,6 +162,17 @@ void require_update(const BasicTrainerOptions<LossNumbers, Defaults>& options, I
                        " * ", options.accumulate, "; use a smaller batch"));
 }
 
+/// An option that checkpoints written before it existed do not name, and the value that such a run had: its default.
+struct LaterOption {
+  std::string_view name;
+  std::string_view value;
+};
+inline constexpr LaterOption later_options[]{{"optimiser.clip_over", "tensor"},
+                                             {"optimiser.frozen_moments", "0"},
+                                             {"optimiser.rates.layer_decay", "1"},
+                                             {"optimiser.rates.patch_embedding", "1"},
+                                             {"optimiser.rates.vectors", "1"}};
+
 /// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
 ///
 /// Options that only decide how it is carried out (threads, prefetch, where views are made, which activations are in
@@ -186,6 +197,11 @@ void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f)
   f("optimiser.trust", o.optimiser.trust);
   f("optimiser.clip", o.optimiser.clip);
   f("optimiser.freeze_prototypes_epochs", o.optimiser.freeze_prototypes_epochs);
+  f("optimiser.clip_over", name_of(o.optimiser.clip_over));
+  f("optimiser.frozen_moments", o.optimiser.frozen_moments);
+  f("optimiser.rates.layer_decay", o.optimiser.rates.layer_decay);
+  f("optimiser.rates.patch_embedding", o.optimiser.rates.patch_embedding);
+  f("optimiser.rates.vectors", o.optimiser.rates.vectors);
   f("teacher.momentum", o.teacher.momentum);
   f("teacher.final_momentum", o.teacher.final_momentum);
   f("teacher.temperature", o.teacher.temperature);

@@ -209,6 +209,7 @@ class BasicTrainingStep {
       squares += x_norms_host[i];
     }
     report.gradient_norm = std::sqrt(squares);
+    x_optimiser.share_norms(x_backend, x_norms_host);
     x_optimiser.update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
                        now.optimiser, now.teacher_momentum);
     x_terms->each([&](auto, auto& run, std::size_t) { run.update(x_backend); });
@@ -321,7 +322,7 @@ class BasicTrainingStep {
     x_teacher_weights = Loss::teacher_weights ? arena.vector<T>(x_layout.total()) : x_student_weights;
     x_gradient_buffer = arena.vector<T>(x_layout.total());
     arena.name_part("weights of student and teacher, gradients");
-    x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser.kind);
+    x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser);
     arena.name_part("optimiser");
     x_inputs = place_views<T>(arena, x_options.shape);
     if constexpr (Loss::teacher_pass) x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);

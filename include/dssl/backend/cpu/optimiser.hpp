@@ -132,11 +132,11 @@ class Following {
 
 template <class T>
 void momentum_piece(const Following<T>& teacher, VectorView<T> w, VectorView<T> m, VectorView<const T> g, Index begin,
-                    Index end, double clip, double trust, double decay, const MomentumStep& step) {
+                    Index end, double clip, double trust, double decay, double rate, const MomentumStep& step) {
   const auto of_gradient = spread(static_cast<T>(trust * clip));
   const auto of_weight = spread(static_cast<T>(trust * decay));
   const auto momentum = spread(static_cast<T>(step.momentum));
-  const auto minus_rate = spread(static_cast<T>(-step.learning_rate));
+  const auto minus_rate = spread(static_cast<T>(-rate));
   teacher.revise_pieces({w.data(), m.data()}, g.data(), begin, end, [&](auto& x, const Lanes<T>& gg) {
     x[1] = multiply_add(Lanes<T>(momentum), x[1], multiply_add(Lanes<T>(of_weight), x[0], Lanes<T>(of_gradient * gg)));
     x[0] = multiply_add(Lanes<T>(minus_rate), x[1], x[0]);
@@ -175,9 +175,10 @@ void adamw_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<T
     }
     const auto t = static_cast<double>(segment.prototype ? step.prototype_step : step.step);
     const double clip = detail::clip_scale(norms(s), step.clip);
-    const auto minus_rate = spread(static_cast<T>(-step.learning_rate / (1.0 - std::pow(step.beta1, t))));
+    const double rate = step.learning_rate * segment.rate;
+    const auto minus_rate = spread(static_cast<T>(-rate / (1.0 - std::pow(step.beta1, t))));
     const auto root = spread(static_cast<T>(1.0 / std::sqrt(1.0 - std::pow(step.beta2, t))));
-    const auto lost = spread(static_cast<T>(segment.decayed ? -step.learning_rate * step.weight_decay : 0.0));
+    const auto lost = spread(static_cast<T>(segment.decayed ? -rate * step.weight_decay : 0.0));
     const auto first = spread(static_cast<T>((1.0 - step.beta1) * clip));
     const auto second = spread(static_cast<T>((1.0 - step.beta2) * clip * clip));
     teacher.revise_pieces({w.data(), m.data(), v.data()}, g.data(), begin, end, [&](auto& x, const Lanes<T>& gg) {
@@ -201,7 +202,7 @@ void sgd_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<con
       return;
     }
     detail::momentum_piece(teacher, w, m, g, begin, end, detail::clip_scale(norms(s), step.clip), 1.0,
-                           segments(s).decayed ? step.weight_decay : 0.0, step);
+                           segments(s).decayed ? step.weight_decay : 0.0, step.learning_rate * segments(s).rate, step);
   });
 }
 
@@ -244,7 +245,7 @@ void lars_step(Workers& workers, VectorView<T> w, VectorView<T> m, VectorView<co
       if (whole[0] > 0 && whole[1] > 0) trust = step.trust * std::sqrt(whole[0]) / std::sqrt(whole[1]);
     }
     detail::momentum_piece(teacher, w, m, g, begin, end, detail::clip_scale(norms(s), step.clip), trust,
-                           decay_of(segments(s)), step);
+                           decay_of(segments(s)), step.learning_rate * segments(s).rate, step);
   });
 }
 

@@ -207,9 +207,10 @@ __global__ void __launch_bounds__(Pieces::threads)
   const T beta1 = static_cast<T>(numbers.beta1);
   const T beta2 = static_cast<T>(numbers.beta2);
   const T epsilon = static_cast<T>(numbers.epsilon);
-  const T rate = static_cast<T>(numbers.learning_rate / numbers.first_correction[which]);
+  const double learning_rate = numbers.learning_rate * segment.rate;
+  const T rate = static_cast<T>(learning_rate / numbers.first_correction[which]);
   const T root = static_cast<T>(1.0 / sqrt(numbers.second_correction[which]));
-  const T lost = static_cast<T>(segment.decayed ? numbers.learning_rate * numbers.weight_decay : 0.0);
+  const T lost = static_cast<T>(segment.decayed ? learning_rate * numbers.weight_decay : 0.0);
   const T first = static_cast<T>((1.0 - numbers.beta1) * clip);
   const T second = static_cast<T>((1.0 - numbers.beta2) * clip * clip);
   for (Index i = part.begin + thread_number(); i < part.end; i += Pieces::threads) {
@@ -245,7 +246,7 @@ __global__ void __launch_bounds__(Pieces::threads)
   const T of_gradient = static_cast<T>(trust * clip_scale(norms[part.segment], step.clip));
   const T of_weight = static_cast<T>(trust * (segment.decayed ? step.weight_decay : 0.0));
   const T kept = static_cast<T>(step.momentum);
-  const T rate = static_cast<T>(step.learning_rate);
+  const T rate = static_cast<T>(step.learning_rate * segment.rate);
   for (Index i = part.begin + thread_number(); i < part.end; i += Pieces::threads) {
     const T moment = kept * m[i] + (of_weight * w[i] + of_gradient * g[i]);
     const T weight = w[i] - rate * moment;

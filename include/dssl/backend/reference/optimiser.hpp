@@ -36,9 +36,10 @@ class Optimiser {
       const Segment& segment = segments(s);
       if (!segment.updated) continue;
       const auto t = static_cast<double>(segment.prototype ? step.prototype_step : step.step);
-      const double rate = step.learning_rate / (1.0 - std::pow(step.beta1, t));
+      const double learning_rate = step.learning_rate * segment.rate;
+      const double rate = learning_rate / (1.0 - std::pow(step.beta1, t));
       const double root = 1.0 / std::sqrt(1.0 - std::pow(step.beta2, t));
-      const double keep = segment.decayed ? 1.0 - step.learning_rate * step.weight_decay : 1.0;
+      const double keep = segment.decayed ? 1.0 - learning_rate * step.weight_decay : 1.0;
       const double clip = clip_scale(norms(s), step.clip);
       for (Index i = segment.offset; i < segment.offset + segment.size; ++i) {
         const double gradient = clip * static_cast<double>(g(i));
@@ -87,11 +88,12 @@ class Optimiser {
   static void x_momentum(VectorView<T> w, VectorView<T> m, VectorView<const T> g, const Segment& segment, double clip,
                          double trust, const MomentumStep& step) {
     const double decay = segment.decayed ? step.weight_decay : 0.0;
+    const double rate = step.learning_rate * segment.rate;
     for (Index i = segment.offset; i < segment.offset + segment.size; ++i) {
       const double gradient = trust * (clip * static_cast<double>(g(i)) + decay * static_cast<double>(w(i)));
       const double momentum = step.momentum * static_cast<double>(m(i)) + gradient;
       m(i) = static_cast<T>(momentum);
-      w(i) = static_cast<T>(static_cast<double>(w(i)) - step.learning_rate * momentum);
+      w(i) = static_cast<T>(static_cast<double>(w(i)) - rate * momentum);
     }
   }
 };
