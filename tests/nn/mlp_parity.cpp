@@ -1,5 +1,5 @@
-// Batch norm and the MLPs of BYOL and SimSiam against the reference numbers: outputs, gradients, running statistics, and
-// inference by them.
+// Batch norm and the MLPs of BYOL, SimSiam and MoCo v3 against the reference numbers: outputs, gradients, running
+// statistics, and inference by them; of MoCo v3 the whole step of its loss.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -17,6 +17,7 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/loss/contrastive.hpp>
 #include <dssl/nn/mlp.hpp>
 
 using namespace dssl;
@@ -278,6 +279,74 @@ void check_simsiam(const B& backend) {
   held.check("eval.p1", view(p, 1).flat());
 }
 
+/// MoCo v3's step: queries of the projector and predictor, keys of a momentum projector that has moved before, each
+/// view's against the other's.
+template <class B>
+void check_moco_v3(const B& backend) {
+  using T = typename B::Scalar;
+  INFO(backend.describe());
+  const Expected<T> held("mocov3");
+  const auto& file = held.file;
+  const test::FixtureConfig json(file);
+  REQUIRE(json.get<double>("eps") == batch_norm_epsilon);
+  const Index batch = json.get<Index>("batch");
+  const Index dim = json.get<Index>("dim");
+  MlpConfig config = moco_v3_projector;
+  config.hidden = json.get<Index>("hidden");
+  config.out = dim;
+  const Index width = json.get<Index>("width");
+  const Held<B> base(backend, file, "base.before.head.", config, width, 2 * batch, 2);
+  const Held<B> momentum(backend, file, "momentum.before.head.", config, width, 2 * batch, 2);
+  config = moco_v3_predictor;
+  config.hidden = json.get<Index>("hidden");
+  config.out = dim;
+  const Held<B> predictor(backend, file, "predictor.before.", config, dim, 2 * batch, 2);
+
+  backend.lerp(momentum.weights, base.weights, json.get<double>("momentum"));
+  for (const auto& spec : momentum.layout.specs()) {
+    held.check("momentum.after.head." + std::string(spec.name.view()), momentum.tensor(momentum.weights, spec));
+  }
+  const auto view = [batch](MatrixView<T> both, Index n) { return both.rows((n - 1) * batch, batch); };
+  for (const Index n : {1, 2}) {
+    file.read_into(view(base.x, n).flat(), "in." + std::to_string(n));
+    file.read_into(view(momentum.x, n).flat(), "in." + std::to_string(n));
+  }
+  base.forward();
+  std::copy(base.a.out.flat().begin(), base.a.out.flat().end(), predictor.x.data());
+  predictor.forward();
+  momentum.forward();
+
+  InfoNceBuffers<T> buffers;
+  VectorView<T> value;
+  const auto place = [&](Arena& arena) {
+    buffers = InfoNceBuffers<T>::take(arena, batch, batch, dim);
+    value = arena.vector<T>(1);
+  };
+  Arena measure;
+  place(measure);
+  const Buffer memory = backend.allocate(measure.high_water());
+  Arena live(memory);
+  place(live);
+  backend.fill(value, T{0});
+  backend.fill(VectorView<T>(predictor.g.d_out.data(), 2 * batch * dim), T{0});
+  for (const Index n : {1, 2}) {
+    info_nce_loss(backend, buffers, value, view(predictor.g.d_out, n), view(predictor.a.out, n),
+                  view(momentum.a.out, 3 - n), {}, json.get<double>("temperature"));
+  }
+  held.check("loss", std::span<const T>(value.data(), 1));
+  predictor.backward();
+  std::copy(predictor.g.d_x.flat().begin(), predictor.g.d_x.flat().end(), base.g.d_out.data());
+  base.backward();
+  held.check("d_in.1", view(base.g.d_x, 1).flat());
+  held.check("d_in.2", view(base.g.d_x, 2).flat());
+  base.check_gradients(held, "grad.base.head.");
+  predictor.check_gradients(held, "grad.predictor.");
+  for (const Held<B>* mlp : {&base, &momentum, &predictor}) mlp->update(json.get<double>("bn_momentum"));
+  base.check_statistics(held, "base.after.head.");
+  momentum.check_statistics(held, "momentum.after.head.");
+  predictor.check_statistics(held, "predictor.after.");
+}
+
 }  // namespace
 
 TEST_CASE("batch norm gives PyTorch's outputs, gradients and running statistics") {
@@ -298,4 +367,10 @@ TEST_CASE("SimSiam's projector and predictor give the published outputs, gradien
   check_simsiam(Reference<double>());
   check_simsiam(Reference<float>());
   check_simsiam(Cpu({.threads = 2}));
+}
+
+TEST_CASE("MoCo v3's step gives the published loss, gradients and running statistics") {
+  check_moco_v3(Reference<double>());
+  check_moco_v3(Reference<float>());
+  check_moco_v3(Cpu({.threads = 2}));
 }
