@@ -28,9 +28,18 @@ struct ViTConfig {
   Index mlp_ratio = 4;  ///< hidden width of the MLP over D
   Index channels = 3;   ///< of the images; programs may set another number at run time
   Index registers = 0;  ///< register tokens, behind the class token. Source: Darcet et al. 2024
+  Index norm_exponent = 6;         ///< epsilon of every layer norm is 10^-norm_exponent
+  bool layer_scale = false;        ///< each residual branch times a learned number a channel (`LayerScaleScratch`)
+  Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-layer_scale_exponent: 0 for 1
 
+  [[nodiscard]] constexpr double norm_epsilon() const { return negative_power_of_ten(norm_exponent); }
   [[nodiscard]] constexpr BlockSize block() const {
-    return {.width = width, .heads = heads, .hidden = mlp_ratio * width};
+    return {.width = width,
+            .heads = heads,
+            .hidden = mlp_ratio * width,
+            .norm_epsilon = norm_epsilon(),
+            .layer_scale = layer_scale,
+            .layer_scale_exponent = layer_scale_exponent};
   }
   [[nodiscard]] constexpr GridSize native_grid() const { return {image / patch, image / patch}; }
   [[nodiscard]] constexpr bool operator==(const ViTConfig&) const = default;
@@ -66,7 +75,7 @@ struct ViTParameters {
     if (learned.mask) p.mask_token = next.matrix();
     p.patch_weight = next.matrix();
     p.patch_bias = next.vector();
-    for (Index i = 0; i < config.depth; ++i) p.blocks.push_back(BlockParameters<T>::bind(next));
+    for (Index i = 0; i < config.depth; ++i) p.blocks.push_back(BlockParameters<T>::bind(next, config.block()));
     p.norm_weight = next.vector();
     p.norm_bias = next.vector();
     return p;
@@ -103,6 +112,42 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, L
   ParameterLayout layout;
   add_vit_parameters(layout, config, learned, "");
   return layout;
+}
+
+/// The weights of a ViT with LayerScale -> those of one without that gives the same: gamma goes into the weight and bias
+/// of each branch's last layer. `folded` is laid out by `vit_layout` of the config with layer_scale false, =.
+///
+/// For inference, where gamma would be multiplied into them in every pass. Throws `ShapeError`. Test: tests/backbone/
+/// block_options.cpp.
+template <class T>
+void fold_layer_scale(std::span<T> folded, std::span<const T> weights, const ViTConfig& config,
+                      LearnedTokens learned = {}) {
+  ViTConfig plain = config;
+  plain.layer_scale = false;
+  const ParameterLayout from = vit_layout(config, learned), to = vit_layout(plain, learned);
+  require_shape(static_cast<Index>(weights.size()) == from.total() && static_cast<Index>(folded.size()) == to.total(),
+                "weights of ", weights.size(), " elements folded into ", folded.size(), "; expected ", from.total(),
+                " and ", to.total());
+  std::fill(folded.begin(), folded.end(), T{0});
+  for (const ParameterSpec& spec : to.specs()) {
+    std::copy_n(weights.data() + from.find(spec.name.view()).offset, spec.size, folded.data() + spec.offset);
+  }
+  if (!config.layer_scale) return;
+  ParameterCursor<T> next(to, folded.data());
+  ParameterCursor<const T> next_scaled(from, weights.data());
+  const auto out = ViTParameters<T>::bind(next, plain, learned);
+  const auto in = ViTParameters<const T>::bind(next_scaled, config, learned);
+  const auto times = [](MatrixView<T> x, VectorView<const T> gamma) {
+    for (Index row = 0; row < x.rows(); ++row) {
+      for (Index col = 0; col < x.cols(); ++col) x(row, col) *= gamma.data()[row];
+    }
+  };
+  for (std::size_t i = 0; i < out.blocks.size(); ++i) {
+    times(out.blocks[i].proj_weight, in.blocks[i].scale1);
+    times(detail::as_column(out.blocks[i].proj_bias), in.blocks[i].scale1);
+    times(out.blocks[i].fc2_weight, in.blocks[i].scale2);
+    times(detail::as_column(out.blocks[i].fc2_bias), in.blocks[i].scale2);
+  }
 }
 
 /// What a ViT reads: images and where its position table is read, in a backend's memory.
@@ -151,6 +196,7 @@ struct ViTActivations {
   MatrixView<T> x;              // (M,D) tokens that enter the first block
   MatrixView<T> branch;         // (M,D) overwritten by every block
   BlockScratch<T> scratch;      // where there will be a backward pass
+  LayerScaleScratch<T> scaled;  // of every block in turn, empty without LayerScale
   std::vector<BlockActivations<T>> blocks;
   MatrixView<T> out;            // (M',D) rows that are read, in output order
   VectorView<T> mean, inverse_std;
@@ -175,6 +221,7 @@ struct ViTActivations {
     a.inverse_std = arena.vector<T>(layout.read_count());
     const auto tail_of = [&](Index i) { return i + 1 == c.depth ? layout.read_count() : rows; };
     if (saved) a.scratch = BlockScratch<T>::take(arena, c.block(), rows);
+    a.scaled = LayerScaleScratch<T>::take(arena, c.block(), saved);
     std::vector<MatrixView<T>> outs;
     for (Index i = 0; a.recompute && i < c.depth; ++i) outs.push_back(arena.matrix<T>(tail_of(i), c.width));
     const std::size_t start = arena.mark();
@@ -254,14 +301,18 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
   }
 
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
-  norm_alone<B, T>(backend, a.x, first_norm(a.blocks[0], p.blocks[0], keep_of(0)));
+  norm_alone<B, T>(backend, a.x, first_norm(a.blocks[0], p.blocks[0], keep_of(0), c.norm_epsilon()));
   MatrixView<const T> x = a.x;
   for (std::size_t i = 0; i < a.blocks.size(); ++i) {
     const bool last = i + 1 == a.blocks.size();
     const FollowingNorm<T> next =
-        last ? FollowingNorm<T>{.to = {a.out, a.mean, a.inverse_std}, .weight = p.norm_weight, .bias = p.norm_bias}
-             : first_norm(a.blocks[i + 1], p.blocks[i + 1], keep_of(i + 1));
-    block_forward<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i), a.branch, layout.reads(), last,
+        last ? FollowingNorm<T>{.to = {a.out, a.mean, a.inverse_std},
+                                .weight = p.norm_weight,
+                                .bias = p.norm_bias,
+                                .epsilon = c.norm_epsilon()}
+             : first_norm(a.blocks[i + 1], p.blocks[i + 1], keep_of(i + 1), c.norm_epsilon());
+    const BlockParameters<const T> block = scaled_parameters(backend, a.scaled, p.blocks[i]);
+    block_forward<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch, layout.reads(), last,
                      next);
     x = a.blocks[i].out;
     on_block(static_cast<Index>(i), x);
@@ -278,21 +329,27 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
                   bool detached) {
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
   const std::size_t depth = a.blocks.size();
+  const auto d_block = [&](std::size_t i) { return scaled_gradients(a.scaled, d_p.blocks[i], i); };
   backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
+  begin_scaled_branch(backend, d_block(depth - 1));
   norm_then_branch<B, T>(backend, g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, {}, a.blocks.back().out, a.mean,
                          a.inverse_std, p.norm_weight,
-                         mlp_branch(g, d_p.blocks.back(), a.blocks.back(), device, keep_of(depth - 1), true));
+                         mlp_branch(g, d_block(depth - 1), a.blocks.back(), device, keep_of(depth - 1), true));
   for (std::size_t i = depth; i-- > 0;) {
     const bool last = i + 1 == depth;
     const MatrixView<const T> x = i == 0 ? a.x : a.blocks[i - 1].out;
+    const BlockParameters<const T> block = scaled_parameters(backend, a.scaled, p.blocks[i]);
+    begin_scaled_block(backend, d_block(i));
+    if (i > 0) begin_scaled_branch(backend, d_block(i - 1));
     if (a.recompute && !last) {
-      block_forward_again<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i), a.branch,
+      block_forward_again<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch,
                              layout.reads(), last);
     }
     const PrecedingBranch<T> before =
-        i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_p.blocks[i - 1], a.blocks[i - 1], device, keep_of(i - 1), false);
-    block_backward<R>(backend, g, d_p.blocks[i], a.blocks[i], a.scratch, x, p.blocks[i], c.block(), device, keep_of(i),
+        i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_block(i - 1), a.blocks[i - 1], device, keep_of(i - 1), false);
+    block_backward<R>(backend, g, d_block(i), a.blocks[i], a.scratch, x, block, c.block(), device, keep_of(i),
                       layout.reads(), last, before);
+    end_scaled_block(backend, a.scaled, d_p.blocks[i], d_block(i), p.blocks[i]);
   }
 
   const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());
@@ -345,7 +402,9 @@ struct ViTFamily {
     return join("image ", c.image, ", patch ", c.patch, ", width ", c.width, ", depth ", c.depth, ", heads ", c.heads,
                 ", MLP ratio ", c.mlp_ratio, ", channels ", c.channels,
                 // Said only where there are any: runs from before there could be are resumed as they were.
-                c.registers > 0 ? join(", registers ", c.registers) : "");
+                c.registers > 0 ? join(", registers ", c.registers) : "",
+                c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
+                c.layer_scale ? ", LayerScale" : "");
   }
 
   static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, LearnedTokens learned,
@@ -379,6 +438,8 @@ template <ViTConfig C>
 struct ViT : ViTFamily {
   static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1 && C.registers >= 0,
                 "every size of a ViT must be at least 1");
+  static_assert(C.norm_exponent >= 0 && C.norm_exponent <= 22 && C.layer_scale_exponent >= 0 && C.layer_scale_exponent <= 22,
+                "epsilon of the norms and first value of LayerScale are 10^-n, n from 0 to 22");
   static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
   static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
                 "the patch of a ViT must divide its native image size");
