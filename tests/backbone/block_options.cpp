@@ -198,6 +198,18 @@ TEST_CASE("the norms' epsilon is the option's, in every norm") {
   CHECK(ViTFamily::describe(coarse).ends_with(", norm epsilon 1e-1"));
 }
 
+TEST_CASE("a position table's gradients are its slopes by every rule") {
+  for (const PositionRule rule : {PositionRule::size, PositionRule::size_antialiased, PositionRule::corners}) {
+    INFO(name_of(rule));
+    ViTConfig config = plain;
+    config.depth = 1;
+    config.position_rule = rule;
+    check_slopes<private_relation>(config, all_groups, false, false);
+    CHECK(ViTFamily::describe(config).ends_with(join(", positions by ", name_of(rule))));
+    check_backend(Cpu({.threads = 2}), config, 1e-5);
+  }
+}
+
 TEST_CASE("Cpu computes blocks with options as the plain loops do") {
   ViTConfig config = scaled;
   config.norm_exponent = 5;

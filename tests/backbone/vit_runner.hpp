@@ -76,6 +76,9 @@ class VitRunner {
                                   scaled.proj_weight, scaled.fc2_weight, scaled.d_proj_weight, scaled.d_fc2_weight}) {
       x_backend.fill(VectorView<T>(m.data(), m.size()), std::numeric_limits<T>::infinity());
     }
+    for (const MatrixView<T>& m : x_activations.between) {
+      x_backend.fill(VectorView<T>(m.data(), m.size()), std::numeric_limits<T>::infinity());
+    }
     for (const VectorView<T> v : {scaled.proj_bias, scaled.fc2_bias, scaled.d_proj_bias, scaled.d_fc2_bias[0],
                                   scaled.d_fc2_bias[1], scaled.dots}) {
       x_backend.fill(v, std::numeric_limits<T>::infinity());
