@@ -198,6 +198,44 @@ TEST_CASE("the norms' epsilon is the option's, in every norm") {
   CHECK(ViTFamily::describe(coarse).ends_with(", norm epsilon 1e-1"));
 }
 
+TEST_CASE("SwiGLU's gradients are its slopes, alone and with LayerScale") {
+  ViTConfig config = plain;
+  config.swiglu = true;
+  for (const bool recompute : {false, true}) {
+    check_slopes<private_relation>(config, class_and_patches, recompute, !recompute);
+    config.layer_scale = true;
+    check_slopes<open_relation>(config, all_groups, recompute, true);
+  }
+  check_backend(Cpu({.threads = 2}), config, 1e-5);
+  CHECK(ViTFamily::describe(config).ends_with(", SwiGLU of 16, LayerScale"));
+}
+
+TEST_CASE("SwiGLU's width is two thirds of an MLP's, up to a multiple") {
+  CHECK(swiglu_hidden(4 * 1536) == 4096);  // DINOv2 giant
+  CHECK(swiglu_hidden(4 * 32) == 88);
+  CHECK(swiglu_hidden(6 * 384) == 1536);  // DINOv3 small plus
+  CHECK(swiglu_hidden(3 * 4096, 64) == 8192);  // DINOv3 7B
+  CHECK(swiglu_hidden(100, 1) == 66);
+  const ParameterLayout layout = vit_layout({.width = 32, .depth = 1, .heads = 4, .swiglu = true});
+  CHECK(layout.find("blocks.0.mlp.w12.weight").shape() == std::vector<Index>{176, 32});
+  CHECK(layout.find("blocks.0.mlp.w12.bias").shape() == std::vector<Index>{176});
+  CHECK(layout.find("blocks.0.mlp.w3.weight").shape() == std::vector<Index>{32, 88});
+}
+
+TEST_CASE("a pass that keeps nothing gives the same with any options") {
+  ViTConfig config = scaled;
+  config.swiglu = true;
+  config.position_rule = PositionRule::size_antialiased;
+  test::VitRunner<Cpu> saved(Cpu({.threads = 1}), config, true, two_sizes, class_and_patches);
+  test::VitRunner<Cpu> forward_only(Cpu({.threads = 1}), config, true, two_sizes, class_and_patches, false);
+  draw(saved);
+  draw(forward_only);
+  const auto expected = saved.forward<private_relation>();
+  forward_only.forward<private_relation>();
+  const auto got = forward_only.forward<private_relation>();
+  CHECK(std::equal(expected.flat().begin(), expected.flat().end(), got.flat().begin(), got.flat().end()));
+}
+
 TEST_CASE("a position table's gradients are its slopes by every rule") {
   for (const PositionRule rule : {PositionRule::size, PositionRule::size_antialiased, PositionRule::corners}) {
     INFO(name_of(rule));

@@ -33,9 +33,11 @@ void check(const B& backend, const std::string& name) {
   const test::ObjectiveFixture fixture(name);
   INFO(backend.describe() << ", " << name);
   const Index batch = fixture.extent("in", 0), tokens = fixture.extent("in", 1), width = fixture.extent("in", 2);
+  const bool gated = fixture.config().template get<bool>("swiglu");
   const BlockSize size{.width = width,
                        .heads = fixture.config().template get<Index>("heads"),
-                       .hidden = fixture.extent("weight.mlp.fc1.bias", 0),
+                       .hidden = fixture.extent(gated ? "weight.mlp.w3.weight" : "weight.mlp.fc2.weight", 1),
+                       .gated = gated,
                        .norm_epsilon = fixture.config().template get<double>("ln_eps"),
                        .layer_scale = fixture.config().template get<bool>("layerscale")};
   ParameterLayout layout;
@@ -90,7 +92,7 @@ void check(const B& backend, const std::string& name) {
 }  // namespace
 
 TEST_CASE("blocks with published options give the published outputs and gradients") {
-  for (const std::string name : {"block_dinov2"}) {
+  for (const std::string name : {"block_dinov2", "block_dinov2_swiglu"}) {
     check(Reference<double>(), name);
     check(Reference<float>(), name);
     check(Cpu({.threads = 2}), name);

@@ -29,6 +29,8 @@ struct ViTConfig {
   Index channels = 3;   ///< of the images; programs may set another number at run time
   Index registers = 0;  ///< register tokens, behind the class token. Source: Darcet et al. 2024
   PositionRule position_rule = PositionRule::offset;  ///< how the position table is read for views of other sizes
+  bool swiglu = false;             ///< the MLP is SwiGLU, of width swiglu_hidden(mlp_ratio * width, swiglu_multiple)
+  Index swiglu_multiple = 8;
   Index norm_exponent = 6;         ///< epsilon of every layer norm is 10^-norm_exponent
   bool layer_scale = false;        ///< each residual branch times a learned number a channel (`LayerScaleScratch`)
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-layer_scale_exponent: 0 for 1
@@ -37,7 +39,8 @@ struct ViTConfig {
   [[nodiscard]] constexpr BlockSize block() const {
     return {.width = width,
             .heads = heads,
-            .hidden = mlp_ratio * width,
+            .hidden = swiglu ? swiglu_hidden(mlp_ratio * width, swiglu_multiple) : mlp_ratio * width,
+            .gated = swiglu,
             .norm_epsilon = norm_epsilon(),
             .layer_scale = layer_scale,
             .layer_scale_exponent = layer_scale_exponent};
@@ -469,6 +472,7 @@ struct ViTFamily {
                 // Said only where there are any: runs from before there could be are resumed as they were.
                 c.registers > 0 ? join(", registers ", c.registers) : "",
                 c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
+                c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
                 c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
                 c.layer_scale ? ", LayerScale" : "");
   }
@@ -507,6 +511,7 @@ struct ViT : ViTFamily {
   static_assert(C.norm_exponent >= 0 && C.norm_exponent <= 22 && C.layer_scale_exponent >= 0 &&
                     C.layer_scale_exponent <= 22,
                 "epsilon of the norms and first value of LayerScale are 10^-n, n from 0 to 22");
+  static_assert(C.swiglu_multiple >= 1, "the width of SwiGLU is a multiple of at least 1");
   static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
   static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
                 "the patch of a ViT must divide its native image size");

@@ -20,11 +20,21 @@ namespace dssl {
 struct BlockSize {
   Index width = 0;
   Index heads = 0;
-  Index hidden = 0;
+  Index hidden = 0;                ///< what the MLP's second layer reads
+  bool gated = false;              ///< SwiGLU, whose first layer gives a gate and a value for each of these
   double norm_epsilon = layer_norm_epsilon;
   bool layer_scale = false;        ///< each branch times a learned number a channel
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-exponent
+
+  /// What the MLP's first layer gives.
+  [[nodiscard]] constexpr Index first_layer() const { return gated ? 2 * hidden : hidden; }
 };
+
+/// Hidden width of a SwiGLU MLP that stands for one of `hidden`: two thirds of that, so that both have as many weights,
+/// up to a multiple of `multiple`. Source: DINOv2 (multiple 8; the giant one), DINOv3 (8, the largest one 64).
+[[nodiscard]] constexpr Index swiglu_hidden(Index hidden, Index multiple = 8) {
+  return (2 * hidden / 3 + multiple - 1) / multiple * multiple;
+}
 
 /// Parameters of a block (or their gradients), as views into the flat buffer.
 template <class T>
@@ -35,7 +45,7 @@ struct BlockParameters {
   MatrixView<T> proj_weight;  // (D,D)
   VectorView<T> proj_bias;
   VectorView<T> norm2_weight, norm2_bias;
-  MatrixView<T> fc1_weight;  // (hidden,D)
+  MatrixView<T> fc1_weight;  // (hidden,D); with SwiGLU (2 hidden,D), the gates' rows before the values'
   VectorView<T> fc1_bias;
   MatrixView<T> fc2_weight;  // (D,hidden)
   VectorView<T> fc2_bias;
@@ -77,10 +87,10 @@ constexpr void add_block_parameters(ParameterLayout& layout, const BlockSize& si
   if (size.layer_scale) layout.add("ls1.gamma", {d}, gamma);
   layout.add("norm2.weight", {d}, scale);
   layout.add("norm2.bias", {d}, zero);
-  layout.add("mlp.fc1.weight", {size.hidden, d}, weight);
-  layout.add("mlp.fc1.bias", {size.hidden}, zero);
-  layout.add("mlp.fc2.weight", {d, size.hidden}, weight);
-  layout.add("mlp.fc2.bias", {d}, zero);
+  layout.add(size.gated ? "mlp.w12.weight" : "mlp.fc1.weight", {size.first_layer(), d}, weight);
+  layout.add(size.gated ? "mlp.w12.bias" : "mlp.fc1.bias", {size.first_layer()}, zero);
+  layout.add(size.gated ? "mlp.w3.weight" : "mlp.fc2.weight", {d, size.hidden}, weight);
+  layout.add(size.gated ? "mlp.w3.bias" : "mlp.fc2.bias", {d}, zero);
   if (size.layer_scale) layout.add("ls2.gamma", {d}, gamma);
 }
 
@@ -213,7 +223,7 @@ void end_scaled_block(const B& backend, const LayerScaleScratch<T>& s, const Blo
 template <class T>
 struct BlockScratch {
   MatrixView<T> normal;   // (M,D) a norm's rows; going backward then their gradient
-  MatrixView<T> hidden;   // (M,hidden) after GELU; going backward then its gradient
+  MatrixView<T> hidden;   // (M,hidden) after GELU or SwiGLU; going backward then its gradient
   MatrixView<T> qkv;      // (M,3D) gradient of qkv, over hidden: the MLP is through before attention begins
 
   static BlockScratch take(Arena& arena, const BlockSize& size, Index rows) {
@@ -243,8 +253,8 @@ struct BlockActivations {
   MatrixView<T> middle;      // (M',D) after the attention's residual
   MatrixView<T> normal2;     // (M',D), not kept
   VectorView<T> mean2, inverse_std2;
-  MatrixView<T> hidden;      // (M',hidden) before GELU
-  MatrixView<T> activated;   // (M',hidden) after GELU, not kept
+  MatrixView<T> hidden;      // (M',hidden) before GELU, or (M',2 hidden) before SwiGLU
+  MatrixView<T> activated;   // (M',hidden) after it, not kept
   MatrixView<T> out;         // (M',D)
 
   /// Buffers for a block whose gradients will be asked for: 10 M D numbers and a few (hidden = 4D), beside `scratch`.
@@ -266,7 +276,7 @@ struct BlockActivations {
     a.normal2 = scratch.normal.rows(0, tail_rows);
     a.mean2 = arena.vector<T>(tail_rows);
     a.inverse_std2 = arena.vector<T>(tail_rows);
-    a.hidden = arena.matrix<T>(tail_rows, size.hidden);
+    a.hidden = arena.matrix<T>(tail_rows, size.first_layer());
     a.activated = scratch.hidden.rows(0, tail_rows);
     return a;
   }
@@ -286,8 +296,8 @@ struct BlockActivations {
     a.x_attention(arena, size, x.rows());
     const std::size_t end = arena.mark();
     arena.rewind(start);
-    a.hidden = arena.matrix<T>(tail_rows, size.hidden);
-    a.activated = a.hidden;
+    a.hidden = arena.matrix<T>(tail_rows, size.first_layer());
+    a.activated = size.gated ? arena.matrix<T>(tail_rows, size.hidden) : a.hidden;
     arena.rewind(std::max(end, arena.mark()));
     return a;
   }
@@ -423,7 +433,11 @@ void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<co
   const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
   if (rows.mlp_count > 0) {
     const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
-    backend.gelu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    if (size.gated) {
+      backend.swiglu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    } else {
+      backend.gelu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    }
     backend.linear_forward(mlp_branch, activated, p.fc2_weight, p.fc2_bias);
   }
   residual_then_norm<B, T>(backend, a.out, a.middle, mlp_branch, rows.mlp, next);
@@ -451,8 +465,8 @@ template <class T>
 
 /// The MLP's part of `block_backward`: the gradient of its branch's output -> that of a.normal2, in a.normal2 itself.
 ///
-/// GELU's values are made again where a.hidden held its arguments; what the forward pass left in a.activated and
-/// a.normal2 is gone, and their gradients take its place.
+/// GELU's values are made again where a.hidden held its arguments, and what the forward pass left in a.activated and
+/// a.normal2 is gone: their gradients take its place. With SwiGLU the gradient of a.hidden takes the place of that.
 template <Backend B, class T = typename B::Scalar>
 void block_mlp_backward(const B& backend, const BlockParameters<T>& d_p, const BlockActivations<T>& a,
                         MatrixView<const T> d_branch, const BlockParameters<const T>& p, const BlockSize& size,
@@ -460,6 +474,17 @@ void block_mlp_backward(const B& backend, const BlockParameters<T>& d_p, const B
   const MatrixView<T> hidden = a.hidden.rows(0, rows.mlp_count);
   const MatrixView<T> d_hidden = a.activated.rows(0, rows.mlp_count);
   const MatrixView<T> normal2 = a.normal2.rows(0, rows.mlp_count);
+  if (size.gated) {
+    // The gradient of what SwiGLU gave and then that itself lie in `d_hidden`, what it read and then its gradient in
+    // `hidden`.
+    backend.linear_backward_input(d_hidden, d_branch, p.fc2_weight);
+    backend.swiglu_again_backward(d_hidden, hidden, d_hidden, hidden);
+    backend.linear_backward_weight(d_p.fc2_weight, bias_left_to_product<B>(d_p.fc2_bias), d_branch, d_hidden);
+    norm_alone<B, T>(backend, a.middle, second_norm(a, p, rows, size.norm_epsilon));
+    backend.linear_backward_weight(d_p.fc1_weight, d_p.fc1_bias, hidden, normal2);
+    backend.linear_backward_input(normal2, hidden, p.fc1_weight);
+    return;
+  }
   constexpr bool at_once = GeluAgain<B>;
   const VectorView<T> d_bias1 = at_once ? VectorView<T>{} : d_p.fc1_bias;
   if constexpr (at_once) {
