@@ -234,6 +234,20 @@ class TimedBackend {
     x_time("add_weighted_rows", 0, bytes(y, y, x), [&] { x_backend.add_weighted_rows(y, x, weight); });
   }
 
+  void swiglu_forward(Matrix y, ConstMatrix x) const {
+    x_time("swiglu_forward", 0, bytes(y, x), [&] { x_backend.swiglu_forward(y, x); });
+  }
+  void swiglu_again_backward(Matrix y, Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
+    x_time("swiglu_again_backward", 0, bytes(y, d_x, d_y, x),
+           [&] { x_backend.swiglu_again_backward(y, d_x, d_y, x); });
+  }
+  void rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
+                    double direction) const {
+    // Two of three parts of a row, read and written.
+    x_time("rotate_heads", 0, bytes(x) / 3 * 4,
+           [&] { x_backend.rotate_heads(x, rotations, places, packed, heads, direction); });
+  }
+
   template <AttentionRelation R>
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {

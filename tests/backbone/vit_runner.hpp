@@ -71,8 +71,17 @@ class VitRunner {
 
   /// Fills the buffers of the backward pass with what must not survive.
   void spoil() {
-    for (const MatrixView<T> m : {x_block_gradients.d_x, x_block_gradients.d_branch, x_block_gradients.d_tail}) {
+    const auto& scaled = x_activations.scaled;
+    for (const MatrixView<T> m : {x_block_gradients.d_x, x_block_gradients.d_branch, x_block_gradients.d_tail,
+                                  scaled.proj_weight, scaled.fc2_weight, scaled.d_proj_weight, scaled.d_fc2_weight}) {
       x_backend.fill(VectorView<T>(m.data(), m.size()), std::numeric_limits<T>::infinity());
+    }
+    for (const MatrixView<T>& m : x_activations.between) {
+      x_backend.fill(VectorView<T>(m.data(), m.size()), std::numeric_limits<T>::infinity());
+    }
+    for (const VectorView<T> v : {scaled.proj_bias, scaled.fc2_bias, scaled.d_proj_bias, scaled.d_fc2_bias[0],
+                                  scaled.d_fc2_bias[1], scaled.dots}) {
+      x_backend.fill(v, std::numeric_limits<T>::infinity());
     }
   }
   /// Masks these patches, by their numbers.

@@ -63,6 +63,7 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
                                               {.first = 201, .patches = 196, .references = 4}};
   const dssl::SequenceBatch batch{.sequences = {sequences.data(), {2}}, .rows = rows, .longest = 201};
   const std::vector<dssl::TargetRows> targets(static_cast<std::size_t>(rows), dssl::TargetRows{0, 1});
+  const std::vector<std::int32_t> places(static_cast<std::size_t>(rows), 0);
   const std::vector<dssl::Segment> segments{{.size = hidden * width / 2, .adapted = true},
                                             {.offset = hidden * width / 2, .size = hidden * width / 2}};
   std::vector<double> norms(2, 1.0);
@@ -102,6 +103,11 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
       cpu.add_scaled(b_, c_, 0.5);
       cpu.gelu_forward(y_, y_);
       cpu.gelu_backward(y_, y_, y_);
+      cpu.swiglu_forward(narrow_, MatrixView<float>(qkv.data(), rows, 2 * width));
+      cpu.swiglu_again_backward(narrow_, MatrixView<float>(d_qkv.data(), rows, 2 * width), x_,
+                                MatrixView<float>(qkv.data(), rows, 2 * width));
+      cpu.rotate_heads(qkv_, MatrixView<float>(y.data(), 1, width / heads), dssl::RowIndex(places.data(), rows), {}, heads,
+                       -1.0);
       cpu.gelu_again_backward(d_qkv_, qkv_, VectorView<float>(b.data(), 3 * width), qkv_, d_qkv_);
       cpu.residual_norm_forward(narrow_, {x_, mean_, VectorView<float>(log_sum.data(), rows)}, narrow_, x_,
                                 {}, {}, b_, b_, 1e-6);

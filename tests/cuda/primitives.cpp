@@ -3,6 +3,7 @@
 
 #include <dssl/backend/cuda.hpp>
 
+#include "backend/block_cases.hpp"
 #include "backend/fused_cases.hpp"
 #include "backend/mlp_cases.hpp"
 #include "backend/op_cases.hpp"
@@ -31,6 +32,9 @@ TEST_CASE("Cuda dense primitives hold to the oracle", "[cuda]") {
 }
 TEST_CASE("Cuda primitives of projectors and predictors hold to the oracle", "[cuda]") {
   hold([](auto&& held) { mlp_cases(held); });
+}
+TEST_CASE("Cuda primitives of blocks' options hold to the oracle", "[cuda]") {
+  hold([](auto&& held) { block_cases(held); });
 }
 TEST_CASE("Cuda optional operations hold to the primitives they stand for", "[cuda]") {
   hold([](auto&& held) { fused_cases(held); });

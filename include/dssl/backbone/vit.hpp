@@ -28,9 +28,22 @@ struct ViTConfig {
   Index mlp_ratio = 4;  ///< hidden width of the MLP over D
   Index channels = 3;   ///< of the images; programs may set another number at run time
   Index registers = 0;  ///< register tokens, behind the class token. Source: Darcet et al. 2024
+  PositionRule position_rule = PositionRule::offset;  ///< how the position table is read for views of other sizes
+  bool swiglu = false;             ///< the MLP is SwiGLU, of width swiglu_hidden(mlp_ratio * width, swiglu_multiple)
+  Index swiglu_multiple = 8;
+  Index norm_exponent = 6;         ///< epsilon of every layer norm is 10^-norm_exponent
+  bool layer_scale = false;        ///< each residual branch times a learned number a channel (`LayerScaleScratch`)
+  Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-layer_scale_exponent: 0 for 1
 
+  [[nodiscard]] constexpr double norm_epsilon() const { return negative_power_of_ten(norm_exponent); }
   [[nodiscard]] constexpr BlockSize block() const {
-    return {.width = width, .heads = heads, .hidden = mlp_ratio * width};
+    return {.width = width,
+            .heads = heads,
+            .hidden = swiglu ? swiglu_hidden(mlp_ratio * width, swiglu_multiple) : mlp_ratio * width,
+            .gated = swiglu,
+            .norm_epsilon = norm_epsilon(),
+            .layer_scale = layer_scale,
+            .layer_scale_exponent = layer_scale_exponent};
   }
   [[nodiscard]] constexpr GridSize native_grid() const { return {image / patch, image / patch}; }
   [[nodiscard]] constexpr bool operator==(const ViTConfig&) const = default;
@@ -66,7 +79,7 @@ struct ViTParameters {
     if (learned.mask) p.mask_token = next.matrix();
     p.patch_weight = next.matrix();
     p.patch_bias = next.vector();
-    for (Index i = 0; i < config.depth; ++i) p.blocks.push_back(BlockParameters<T>::bind(next));
+    for (Index i = 0; i < config.depth; ++i) p.blocks.push_back(BlockParameters<T>::bind(next, config.block()));
     p.norm_weight = next.vector();
     p.norm_bias = next.vector();
     return p;
@@ -105,11 +118,56 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, L
   return layout;
 }
 
+/// The weights of a ViT with LayerScale -> those of one without that gives the same: gamma goes into the last layer of
+/// each branch. `folded` is laid out by `vit_layout` of the config with layer_scale false, =.
+///
+/// For inference, where gamma would be multiplied into them in every pass. Throws `ShapeError`. Test: tests/backbone/
+/// block_options.cpp.
+template <class T>
+void fold_layer_scale(std::span<T> folded, std::span<const T> weights, const ViTConfig& config,
+                      LearnedTokens learned = {}) {
+  ViTConfig plain = config;
+  plain.layer_scale = false;
+  const ParameterLayout from = vit_layout(config, learned), to = vit_layout(plain, learned);
+  require_shape(static_cast<Index>(weights.size()) == from.total() && static_cast<Index>(folded.size()) == to.total(),
+                "weights of ", weights.size(), " elements folded into ", folded.size(), "; expected ", from.total(),
+                " and ", to.total());
+  std::fill(folded.begin(), folded.end(), T{0});
+  for (const ParameterSpec& spec : to.specs()) {
+    std::copy_n(weights.data() + from.find(spec.name.view()).offset, spec.size, folded.data() + spec.offset);
+  }
+  if (!config.layer_scale) return;
+  ParameterCursor<T> next(to, folded.data());
+  ParameterCursor<const T> next_scaled(from, weights.data());
+  const auto out = ViTParameters<T>::bind(next, plain, learned);
+  const auto in = ViTParameters<const T>::bind(next_scaled, config, learned);
+  const auto times = [](MatrixView<T> x, VectorView<const T> gamma) {
+    for (Index row = 0; row < x.rows(); ++row) {
+      for (Index col = 0; col < x.cols(); ++col) x(row, col) *= gamma.data()[row];
+    }
+  };
+  for (std::size_t i = 0; i < out.blocks.size(); ++i) {
+    times(out.blocks[i].proj_weight, in.blocks[i].scale1);
+    times(detail::as_column(out.blocks[i].proj_bias), in.blocks[i].scale1);
+    times(out.blocks[i].fc2_weight, in.blocks[i].scale2);
+    times(detail::as_column(out.blocks[i].fc2_bias), in.blocks[i].scale2);
+  }
+}
+
+/// How rows [first, first + count) of the position grids are read: by taps[0] of the table, by each further one of what
+/// the one before gave.
+template <class T>
+struct GridReads {
+  Index first = 0;
+  Index count = 0;
+  std::vector<VectorView<const Taps<T>>> taps;
+};
+
 /// What a ViT reads: images and where its position table is read, in a backend's memory.
 template <class T>
 struct ViTInputs {
   std::vector<TensorView<T, 4>> images;  // a group each: (count,C,H,W)
-  VectorView<const Taps<T>> grid_taps;   // (cells) set once
+  std::vector<GridReads<T>> grids;       // set once: all as one, or a group each where one takes several reads
   VectorView<Taps<T>> point_taps;        // (R total) set by the caller in each step
   RowIndex zeros;                        // as many 0 as there are sequences, references or masked patches
   RowIndex masked_patches;               // numbers of the patches that are masked, set by the caller in each step
@@ -123,17 +181,27 @@ struct ViTInputs {
     ViTInputs in;
     in.images = std::move(images);
     const bool own_images = in.images.empty();
-    std::vector<Taps<T>> taps(static_cast<std::size_t>(layout.cells()));
-    std::span<Taps<T>> rest(taps);
+    std::vector<std::vector<std::vector<Taps<T>>>> reads;  // of each group
     for (const ViewGroup& group : layout.groups()) {
       if (own_images) {
         in.images.emplace_back(arena.take<T>(group.count * c.channels * group.grid.size() * c.patch * c.patch),
                                group.count, c.channels, group.grid.height * c.patch, group.grid.width * c.patch);
       }
-      grid_read(rest.first(static_cast<std::size_t>(group.grid.size())), group.grid, c.native_grid());
-      rest = rest.subspan(static_cast<std::size_t>(group.grid.size()));
+      reads.push_back(grid_reads<T>(group.grid, c.native_grid(), c.position_rule));
     }
-    in.grid_taps = place_copy(backend, arena, taps);
+    if (std::all_of(reads.begin(), reads.end(), [](const auto& of_group) { return of_group.size() == 1; })) {
+      std::vector<Taps<T>> all;
+      for (const auto& of_group : reads) all.insert(all.end(), of_group[0].begin(), of_group[0].end());
+      in.grids = {{.first = 0, .count = layout.cells(), .taps = {place_copy(backend, arena, all)}}};
+    } else {
+      Index first = 0;
+      for (const auto& of_group : reads) {
+        const auto count = static_cast<Index>(of_group.back().size());
+        GridReads<T>& grid = in.grids.emplace_back(GridReads<T>{.first = first, .count = count, .taps = {}});
+        for (const auto& taps : of_group) grid.taps.push_back(place_copy(backend, arena, taps));
+        first += count;
+      }
+    }
     in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
     in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(
         static_cast<std::size_t>(std::max({layout.sequence_count(), layout.reference_count(), masked})), 0));
@@ -141,16 +209,31 @@ struct ViTInputs {
   }
 };
 
+/// Of each read of a position grid but the last one, how many rows it gives at most.
+template <class T>
+[[nodiscard]] std::vector<Index> rows_between_reads(const ViTConfig& c, const TokenLayout& layout) {
+  std::vector<Index> most;
+  if (c.position_rule != PositionRule::size_antialiased) return most;
+  for (const ViewGroup& group : layout.groups()) {
+    const auto reads = grid_reads<T>(group.grid, c.native_grid(), c.position_rule);
+    most.resize(std::max(most.size(), reads.size() - 1), 0);
+    for (std::size_t i = 0; i + 1 < reads.size(); ++i) most[i] = std::max(most[i], static_cast<Index>(reads[i].size()));
+  }
+  return most;
+}
+
 /// What a ViT computes for one token layout, in a backend's memory.
 template <class T>
 struct ViTActivations {
   MatrixView<T> patches;        // (N total, C*p*p)
   MatrixView<T> grid_position;  // (cells,D)
+  std::vector<MatrixView<T>> between;  // what a grid's reads but the last give, where it takes several
   MatrixView<T> class_sum;      // (1,D)
   MatrixView<T> reference;      // (R total,D)
   MatrixView<T> x;              // (M,D) tokens that enter the first block
   MatrixView<T> branch;         // (M,D) overwritten by every block
   BlockScratch<T> scratch;      // where there will be a backward pass
+  LayerScaleScratch<T> scaled;  // of every block in turn, empty without LayerScale
   std::vector<BlockActivations<T>> blocks;
   MatrixView<T> out;            // (M',D) rows that are read, in output order
   VectorView<T> mean, inverse_std;
@@ -166,6 +249,7 @@ struct ViTActivations {
     a.recompute = saved && recompute;
     a.patches = arena.matrix<T>(layout.patch_count(), c.channels * c.patch * c.patch);
     a.grid_position = arena.matrix<T>(layout.cells(), c.width);
+    for (const Index most : rows_between_reads<T>(c, layout)) a.between.push_back(arena.matrix<T>(most, c.width));
     a.class_sum = arena.matrix<T>(1, c.width);
     a.reference = arena.matrix<T>(layout.reference_count(), c.width);
     a.x = arena.matrix<T>(rows, c.width);
@@ -175,6 +259,7 @@ struct ViTActivations {
     a.inverse_std = arena.vector<T>(layout.read_count());
     const auto tail_of = [&](Index i) { return i + 1 == c.depth ? layout.read_count() : rows; };
     if (saved) a.scratch = BlockScratch<T>::take(arena, c.block(), rows);
+    a.scaled = LayerScaleScratch<T>::take(arena, c.block(), saved);
     std::vector<MatrixView<T>> outs;
     for (Index i = 0; a.recompute && i < c.depth; ++i) outs.push_back(arena.matrix<T>(tail_of(i), c.width));
     const std::size_t start = arena.mark();
@@ -211,6 +296,36 @@ struct IgnoreBlocks {
   constexpr void operator()(Index, Matrix) const {}
 };
 
+/// Reads of the position table for all grids: a.grid_position (cells,D) =.
+template <Backend B, class T = typename B::Scalar>
+void read_positions(const B& backend, const ViTActivations<T>& a, const ViTInputs<T>& in, MatrixView<const T> table) {
+  for (const GridReads<T>& grid : in.grids) {
+    MatrixView<const T> from = table;
+    for (std::size_t k = 0; k < grid.taps.size(); ++k) {
+      const bool last = k + 1 == grid.taps.size();
+      const MatrixView<T> to =
+          last ? a.grid_position.rows(grid.first, grid.count) : a.between[k].rows(0, grid.taps[k].size());
+      backend.sample_rows_forward(to, from, grid.taps[k]);
+      from = to;
+    }
+  }
+}
+
+/// The gradient of what `read_positions` gave, in a.grid_position -> d_table +=. What lay between reads is overwritten.
+template <Backend B, class T = typename B::Scalar>
+void read_positions_backward(const B& backend, MatrixView<T> d_table, const ViTActivations<T>& a,
+                             const ViTInputs<T>& in) {
+  for (const GridReads<T>& grid : in.grids) {
+    MatrixView<const T> d_to = a.grid_position.rows(grid.first, grid.count);
+    for (std::size_t k = grid.taps.size(); k-- > 0;) {
+      const MatrixView<T> d_from = k == 0 ? d_table : a.between[k - 1].rows(0, grid.taps[k - 1].size());
+      if (k > 0) backend.fill(VectorView<T>(d_from.data(), d_from.size()), T{0});
+      backend.sample_rows_backward(d_from, d_to, grid.taps[k]);
+      d_to = d_from;
+    }
+  }
+}
+
 /// Forward pass: in.images and in.point_taps -> a.out (M',D), the normed rows that layout.reads() names.
 ///
 /// `keep` has one entry a block (or is empty: no stochastic depth). Shapes as in `ViTActivations`.
@@ -233,7 +348,7 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
   if (!in.masked_patches.empty()) {
     backend.copy_rows(embedded, in.masked_patches, p.mask_token, RowIndex(in.zeros.data(), in.masked_patches.size()));
   }
-  backend.sample_rows_forward(a.grid_position, p.patch_position, in.grid_taps);
+  read_positions<B, T>(backend, a, in, p.patch_position);
   backend.copy_rows(a.x, device.patch_rows, embedded, {});
   backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
 
@@ -254,14 +369,18 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
   }
 
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
-  norm_alone<B, T>(backend, a.x, first_norm(a.blocks[0], p.blocks[0], keep_of(0)));
+  norm_alone<B, T>(backend, a.x, first_norm(a.blocks[0], p.blocks[0], keep_of(0), c.norm_epsilon()));
   MatrixView<const T> x = a.x;
   for (std::size_t i = 0; i < a.blocks.size(); ++i) {
     const bool last = i + 1 == a.blocks.size();
     const FollowingNorm<T> next =
-        last ? FollowingNorm<T>{.to = {a.out, a.mean, a.inverse_std}, .weight = p.norm_weight, .bias = p.norm_bias}
-             : first_norm(a.blocks[i + 1], p.blocks[i + 1], keep_of(i + 1));
-    block_forward<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i), a.branch, layout.reads(), last,
+        last ? FollowingNorm<T>{.to = {a.out, a.mean, a.inverse_std},
+                                .weight = p.norm_weight,
+                                .bias = p.norm_bias,
+                                .epsilon = c.norm_epsilon()}
+             : first_norm(a.blocks[i + 1], p.blocks[i + 1], keep_of(i + 1), c.norm_epsilon());
+    const BlockParameters<const T> block = scaled_parameters(backend, a.scaled, p.blocks[i]);
+    block_forward<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch, layout.reads(), last,
                      next);
     x = a.blocks[i].out;
     on_block(static_cast<Index>(i), x);
@@ -278,21 +397,27 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
                   bool detached) {
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
   const std::size_t depth = a.blocks.size();
+  const auto d_block = [&](std::size_t i) { return scaled_gradients(a.scaled, d_p.blocks[i], i); };
   backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
+  begin_scaled_branch(backend, d_block(depth - 1));
   norm_then_branch<B, T>(backend, g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, {}, a.blocks.back().out, a.mean,
                          a.inverse_std, p.norm_weight,
-                         mlp_branch(g, d_p.blocks.back(), a.blocks.back(), device, keep_of(depth - 1), true));
+                         mlp_branch(g, d_block(depth - 1), a.blocks.back(), device, keep_of(depth - 1), true));
   for (std::size_t i = depth; i-- > 0;) {
     const bool last = i + 1 == depth;
     const MatrixView<const T> x = i == 0 ? a.x : a.blocks[i - 1].out;
+    const BlockParameters<const T> block = scaled_parameters(backend, a.scaled, p.blocks[i]);
+    begin_scaled_block(backend, d_block(i));
+    if (i > 0) begin_scaled_branch(backend, d_block(i - 1));
     if (a.recompute && !last) {
-      block_forward_again<R>(backend, a.blocks[i], x, p.blocks[i], c.block(), device, keep_of(i), a.branch,
+      block_forward_again<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch,
                              layout.reads(), last);
     }
     const PrecedingBranch<T> before =
-        i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_p.blocks[i - 1], a.blocks[i - 1], device, keep_of(i - 1), false);
-    block_backward<R>(backend, g, d_p.blocks[i], a.blocks[i], a.scratch, x, p.blocks[i], c.block(), device, keep_of(i),
+        i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_block(i - 1), a.blocks[i - 1], device, keep_of(i - 1), false);
+    block_backward<R>(backend, g, d_block(i), a.blocks[i], a.scratch, x, block, c.block(), device, keep_of(i),
                       layout.reads(), last, before);
+    end_scaled_block(backend, a.scaled, d_p.blocks[i], d_block(i), p.blocks[i]);
   }
 
   const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());
@@ -308,7 +433,7 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
   // The forward values of the position reads are not needed any more: their buffers hold the gradients.
   backend.fill(VectorView<T>(a.grid_position.data(), a.grid_position.size()), T{0});
   backend.add_rows(a.grid_position, device.patch_cells, g.d_x, device.patch_rows);
-  backend.sample_rows_backward(d_p.patch_position, a.grid_position, in.grid_taps);
+  read_positions_backward<B, T>(backend, d_p.patch_position, a, in);
 
   const RowIndex class_zeros(in.zeros.data(), layout.sequence_count());
   backend.add_rows(d_p.class_token, class_zeros, g.d_x, device.class_rows);
@@ -345,7 +470,11 @@ struct ViTFamily {
     return join("image ", c.image, ", patch ", c.patch, ", width ", c.width, ", depth ", c.depth, ", heads ", c.heads,
                 ", MLP ratio ", c.mlp_ratio, ", channels ", c.channels,
                 // Said only where there are any: runs from before there could be are resumed as they were.
-                c.registers > 0 ? join(", registers ", c.registers) : "");
+                c.registers > 0 ? join(", registers ", c.registers) : "",
+                c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
+                c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
+                c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
+                c.layer_scale ? ", LayerScale" : "");
   }
 
   static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, LearnedTokens learned,
@@ -379,6 +508,10 @@ template <ViTConfig C>
 struct ViT : ViTFamily {
   static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1 && C.registers >= 0,
                 "every size of a ViT must be at least 1");
+  static_assert(C.norm_exponent >= 0 && C.norm_exponent <= 22 && C.layer_scale_exponent >= 0 &&
+                    C.layer_scale_exponent <= 22,
+                "epsilon of the norms and first value of LayerScale are 10^-n, n from 0 to 22");
+  static_assert(C.swiglu_multiple >= 1, "the width of SwiGLU is a multiple of at least 1");
   static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
   static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
                 "the patch of a ViT must divide its native image size");

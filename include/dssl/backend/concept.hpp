@@ -1,4 +1,4 @@
-// What a backend is: memory and 47 primitives beside, each with its contract.
+// What a backend is: memory and 50 primitives beside, each with its contract.
 #pragma once
 
 #include <concepts>
@@ -111,6 +111,25 @@ concept MlpPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T
   b.add_scaled(v, w, 0.5);
   b.row_dots(v, x, x);
   b.add_weighted_rows(y, x, w);
+};
+
+/// What blocks of some families have beside.
+///
+/// swiglu_forward(y (M,I) =, x (M,2I)): y = silu(g) u, g the first I columns of x and u the others;
+///   silu(g) = g / (1 + exp(-g)).
+/// swiglu_again_backward(y (M,I) =, d_x (M,2I) =, d_y (M,I), x): y as above, for a product that wants it again, and the
+///   gradient of x; y may be d_y, d_x may be x.
+/// rotate_heads(x (M,3D), rotations (P,d), places (N), packed (N) or empty, heads, direction): turns queries and keys,
+///   the first and second D columns of x, in place. Token n, whose row is packed[n] (n itself where packed is empty, none
+///   where it is -1), is turned by row places[n] of rotations, or not at all where that is -1: in each head, d wide, the
+///   pair (a, b) of numbers (j, j + d/2) becomes (a c - b s, b c + a s), c the number j of that row and s direction times
+///   its number d/2 + j. With direction -1 it is the inverse, and what takes gradients back. d is even.
+/// Tests: tests/backend/block_cases.hpp, tests/backend/block_gradients.cpp.
+template <class B, class T = typename B::Scalar>
+concept BlockPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, RowIndex rows) {
+  b.swiglu_forward(y, x);
+  b.swiglu_again_backward(y, y, x, x);
+  b.rotate_heads(y, x, rows, rows, Index{1}, 1.0);
 };
 
 /// attention_forward<relation>(out (M,D) =, log_sum (M,H) =, qkv (M,3D), batch, heads, queries):
@@ -262,8 +281,9 @@ concept Backend = requires(const B& b) {
   requires std::floating_point<typename B::Scalar>;
   { b.describe() } -> std::convertible_to<std::string>;
 } && MemoryPrimitives<B> && LinearPrimitives<B> && LayerNormPrimitives<B> && BatchNormPrimitives<B> &&
-                  PointwisePrimitives<B> && MlpPrimitives<B> && AttentionPrimitives<B> && RowPrimitives<B> &&
-                  NormalisePrimitives<B> && LossPrimitives<B> && TermPrimitives<B> && OptimiserPrimitives<B>;
+                  PointwisePrimitives<B> && MlpPrimitives<B> && BlockPrimitives<B> && AttentionPrimitives<B> &&
+                  RowPrimitives<B> && NormalisePrimitives<B> && LossPrimitives<B> && TermPrimitives<B> &&
+                  OptimiserPrimitives<B>;
 
 // Optional operations: what several primitives do, in fewer passes over memory, or without work that changes nothing.
 // Layers find them by `if constexpr`; a backend has all of a concept's or none.

@@ -10,6 +10,7 @@
 #include <dssl/backend/cuda/attention.cuh>
 #include <dssl/backend/cuda/backend_memory.cuh>
 #include <dssl/backend/cuda/batch_norm.cuh>
+#include <dssl/backend/cuda/block_parts.cuh>
 #include <dssl/backend/cuda/columns.cuh>
 #include <dssl/backend/cuda/device.cuh>
 #include <dssl/backend/cuda/largest.cuh>
@@ -240,6 +241,25 @@ template <std::floating_point T>
 void BasicCuda<T>::add_weighted_rows(Matrix y, ConstMatrix x, ConstVector weight) const {
   const cuda::Call call(*x_device, "add_weighted_rows", {x.rows(), x.cols()});
   cuda::add_weighted_rows(x_device->stream, y, x, weight);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::swiglu_forward(Matrix y, ConstMatrix x) const {
+  const cuda::Call call(*x_device, "swiglu_forward", {x.rows(), x.cols()});
+  cuda::swiglu_forward(x_device->stream, y, x);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::swiglu_again_backward(Matrix y, Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
+  const cuda::Call call(*x_device, "swiglu_again_backward", {x.rows(), x.cols()});
+  cuda::swiglu_again_backward(x_device->stream, y, d_x, d_y, x);
+}
+
+template <std::floating_point T>
+void BasicCuda<T>::rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
+                                double direction) const {
+  const cuda::Call call(*x_device, "rotate_heads", {x.rows(), x.cols()});
+  cuda::rotate_heads(x_device->stream, x, rotations, places, packed, heads, direction);
 }
 
 template <std::floating_point T>

@@ -147,6 +147,11 @@ class BasicCuda {
   void row_dots(Vector out, ConstMatrix a, ConstMatrix b) const;
   void add_weighted_rows(Matrix y, ConstMatrix x, ConstVector weight) const;
 
+  void swiglu_forward(Matrix y, ConstMatrix x) const;
+  void swiglu_again_backward(Matrix y, Matrix d_x, ConstMatrix d_y, ConstMatrix x) const;
+  void rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
+                    double direction) const;
+
   template <AttentionRelation R>
   void attention_forward(Matrix out, Matrix log_sum, ConstMatrix qkv, const SequenceBatch& batch, Index heads,
                          GroupSet queries) const {

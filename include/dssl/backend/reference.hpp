@@ -7,6 +7,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/reference/attention.hpp>
+#include <dssl/backend/reference/block_parts.hpp>
 #include <dssl/backend/reference/dense.hpp>
 #include <dssl/backend/reference/mlp.hpp>
 #include <dssl/backend/reference/optimiser.hpp>
@@ -23,6 +24,7 @@ template <std::floating_point T = double>
 class Reference : public reference::HostMemory,
                   public reference::Dense<T>,
                   public reference::Mlp<T>,
+                  public reference::BlockParts<T>,
                   public reference::Attention<T>,
                   public reference::Rows<T>,
                   public reference::Loss<T>,

@@ -272,7 +272,7 @@ class FeatureExtractor {
     }
     // The backbone's own output is not written yet: a place for the normed rows.
     x_backend.layer_norm_forward(x_activations.out, x_activations.mean, x_activations.inverse_std, x,
-                                 x_bound.norm_weight, x_bound.norm_bias, layer_norm_epsilon);
+                                 x_bound.norm_weight, x_bound.norm_bias, norm_epsilon_of(x_config));
     x_backend.copy_rows(out, place, MatrixView<const T>(x_activations.out), RowIndex{});
   }
 

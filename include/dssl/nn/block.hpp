@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 #include <dssl/backend/concept.hpp>
@@ -15,12 +16,25 @@
 
 namespace dssl {
 
-/// Sizes of a block: width D, heads H, hidden width of the MLP.
+/// Sizes and options of a block: width D, heads H, hidden width of the MLP.
 struct BlockSize {
   Index width = 0;
   Index heads = 0;
-  Index hidden = 0;
+  Index hidden = 0;                ///< what the MLP's second layer reads
+  bool gated = false;              ///< SwiGLU, whose first layer gives a gate and a value for each of these
+  double norm_epsilon = layer_norm_epsilon;
+  bool layer_scale = false;        ///< each branch times a learned number a channel
+  Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-exponent
+
+  /// What the MLP's first layer gives.
+  [[nodiscard]] constexpr Index first_layer() const { return gated ? 2 * hidden : hidden; }
 };
+
+/// Hidden width of a SwiGLU MLP that stands for one of `hidden`: two thirds of that, so that both have as many weights,
+/// up to a multiple of `multiple`. Source: DINOv2 (multiple 8; the giant one), DINOv3 (8, the largest one 64).
+[[nodiscard]] constexpr Index swiglu_hidden(Index hidden, Index multiple = 8) {
+  return (2 * hidden / 3 + multiple - 1) / multiple * multiple;
+}
 
 /// Parameters of a block (or their gradients), as views into the flat buffer.
 template <class T>
@@ -31,12 +45,13 @@ struct BlockParameters {
   MatrixView<T> proj_weight;  // (D,D)
   VectorView<T> proj_bias;
   VectorView<T> norm2_weight, norm2_bias;
-  MatrixView<T> fc1_weight;  // (hidden,D)
+  MatrixView<T> fc1_weight;  // (hidden,D); with SwiGLU (2 hidden,D), the gates' rows before the values'
   VectorView<T> fc1_bias;
   MatrixView<T> fc2_weight;  // (D,hidden)
   VectorView<T> fc2_bias;
+  VectorView<T> scale1, scale2;  // (D) of attention's branch and the MLP's, empty without LayerScale
 
-  static BlockParameters bind(ParameterCursor<T>& next) {
+  static BlockParameters bind(ParameterCursor<T>& next, const BlockSize& size = {}) {
     BlockParameters p;
     p.norm1_weight = next.vector();
     p.norm1_bias = next.vector();
@@ -44,12 +59,14 @@ struct BlockParameters {
     p.qkv_bias = next.vector();
     p.proj_weight = next.matrix();
     p.proj_bias = next.vector();
+    if (size.layer_scale) p.scale1 = next.vector();
     p.norm2_weight = next.vector();
     p.norm2_bias = next.vector();
     p.fc1_weight = next.matrix();
     p.fc1_bias = next.vector();
     p.fc2_weight = next.matrix();
     p.fc2_bias = next.vector();
+    if (size.layer_scale) p.scale2 = next.vector();
     return p;
   }
 };
@@ -59,6 +76,7 @@ constexpr void add_block_parameters(ParameterLayout& layout, const BlockSize& si
   constexpr ParameterLayout::Options weight{.initial = InitialValues::truncated_normal};
   constexpr ParameterLayout::Options scale{.initial = InitialValues::one};
   constexpr ParameterLayout::Options zero{};
+  const ParameterLayout::Options gamma{.initial = InitialValues::power_of_ten, .exponent = size.layer_scale_exponent};
   const Index d = size.width;
   layout.add("norm1.weight", {d}, scale);
   layout.add("norm1.bias", {d}, zero);
@@ -66,19 +84,146 @@ constexpr void add_block_parameters(ParameterLayout& layout, const BlockSize& si
   layout.add("attn.qkv.bias", {3 * d}, zero);
   layout.add("attn.proj.weight", {d, d}, weight);
   layout.add("attn.proj.bias", {d}, zero);
+  if (size.layer_scale) layout.add("ls1.gamma", {d}, gamma);
   layout.add("norm2.weight", {d}, scale);
   layout.add("norm2.bias", {d}, zero);
-  layout.add("mlp.fc1.weight", {size.hidden, d}, weight);
-  layout.add("mlp.fc1.bias", {size.hidden}, zero);
-  layout.add("mlp.fc2.weight", {d, size.hidden}, weight);
-  layout.add("mlp.fc2.bias", {d}, zero);
+  layout.add(size.gated ? "mlp.w12.weight" : "mlp.fc1.weight", {size.first_layer(), d}, weight);
+  layout.add(size.gated ? "mlp.w12.bias" : "mlp.fc1.bias", {size.first_layer()}, zero);
+  layout.add(size.gated ? "mlp.w3.weight" : "mlp.fc2.weight", {d, size.hidden}, weight);
+  layout.add(size.gated ? "mlp.w3.bias" : "mlp.fc2.bias", {d}, zero);
+  if (size.layer_scale) layout.add("ls2.gamma", {d}, gamma);
+}
+
+/// LayerScale: each branch times gamma, a learned number a channel, which is the branch's last layer with its bias and the
+/// rows of its weight times gamma.
+///
+///   x + keep gamma (W h + b) = x + keep (W' h + b'), W' = diag(gamma) W, b' = gamma b;
+///   d_gamma += diag(d_W' W^T) + d_b' b, d_W += diag(gamma) d_W', d_b += gamma d_b'.
+///
+/// So tokens cost nothing more, forward or backward, and nothing more is kept of them: a block costs passes over these
+/// two weights, D^2 + D hidden numbers. Buffers of the block at work; those of gradients where there will be a backward
+/// pass. All are empty without LayerScale. Source: Touvron et al. 2021, Going deeper with image transformers.
+/// Test: tests/backbone/block_options.cpp.
+template <class T>
+struct LayerScaleScratch {
+  MatrixView<T> proj_weight, fc2_weight;      // (D,D), (D,hidden)
+  VectorView<T> proj_bias, fc2_bias;          // (D)
+  MatrixView<T> d_proj_weight, d_fc2_weight;
+  VectorView<T> d_proj_bias;
+  std::array<VectorView<T>, 2> d_fc2_bias;    // of blocks in turn: one's is asked for before the next one is through
+  VectorView<T> dots;                         // (D)
+
+  static LayerScaleScratch take(Arena& arena, const BlockSize& size, bool saved) {
+    LayerScaleScratch s;
+    if (!size.layer_scale) return s;
+    s.proj_weight = arena.matrix<T>(size.width, size.width);
+    s.fc2_weight = arena.matrix<T>(size.width, size.hidden);
+    s.proj_bias = arena.vector<T>(size.width);
+    s.fc2_bias = arena.vector<T>(size.width);
+    if (!saved) return s;
+    s.d_proj_weight = arena.matrix<T>(size.width, size.width);
+    s.d_fc2_weight = arena.matrix<T>(size.width, size.hidden);
+    s.d_proj_bias = arena.vector<T>(size.width);
+    for (VectorView<T>& d_bias : s.d_fc2_bias) d_bias = arena.vector<T>(size.width);
+    s.dots = arena.vector<T>(size.width);
+    return s;
+  }
+};
+
+namespace detail {
+
+/// A vector as a matrix of one column.
+template <class T>
+[[nodiscard]] MatrixView<T> as_column(VectorView<T> v) {
+  return MatrixView<T>(v.data(), v.size(), 1);
+}
+
+/// out = diag(gamma) x.
+template <Backend B, class T = typename B::Scalar>
+void scale_rows(const B& backend, MatrixView<T> out, MatrixView<const T> x, VectorView<const T> gamma) {
+  backend.fill(VectorView<T>(out.data(), out.size()), T{0});
+  backend.add_weighted_rows(out, x, gamma);
+}
+
+/// The gradient of diag(gamma) w, d_scaled -> d_gamma +=, d_w +=. `dots` is overwritten.
+template <Backend B, class T = typename B::Scalar>
+void scale_rows_backward(const B& backend, MatrixView<T> d_w, VectorView<T> d_gamma, VectorView<T> dots,
+                         MatrixView<const T> d_scaled, MatrixView<const T> w, VectorView<const T> gamma) {
+  backend.row_dots(dots, d_scaled, w);
+  backend.accumulate(d_gamma, dots);
+  backend.add_weighted_rows(d_w, d_scaled, gamma);
+}
+
+}  // namespace detail
+
+/// The parameters with which a block computes: its own, or with LayerScale in its branches' last layers, which are
+/// written to `s`.
+template <Backend B, class T = typename B::Scalar>
+[[nodiscard]] BlockParameters<const T> scaled_parameters(const B& backend, const LayerScaleScratch<T>& s,
+                                                         const BlockParameters<const T>& p) {
+  if (p.scale1.empty()) return p;
+  detail::scale_rows<B, T>(backend, s.proj_weight, p.proj_weight, p.scale1);
+  detail::scale_rows<B, T>(backend, detail::as_column(s.proj_bias), detail::as_column(p.proj_bias), p.scale1);
+  detail::scale_rows<B, T>(backend, s.fc2_weight, p.fc2_weight, p.scale2);
+  detail::scale_rows<B, T>(backend, detail::as_column(s.fc2_bias), detail::as_column(p.fc2_bias), p.scale2);
+  BlockParameters<const T> q = p;
+  q.proj_weight = s.proj_weight;
+  q.proj_bias = s.proj_bias;
+  q.fc2_weight = s.fc2_weight;
+  q.fc2_bias = s.fc2_bias;
+  return q;
+}
+
+/// Where the gradients of `scaled_parameters` of block `number` go: its own place, or `s`, which leaves alone what lies
+/// there for the block behind it.
+template <class T>
+[[nodiscard]] BlockParameters<T> scaled_gradients(const LayerScaleScratch<T>& s, const BlockParameters<T>& d_p,
+                                                  std::size_t number) {
+  if (d_p.scale1.empty()) return d_p;
+  BlockParameters<T> d_q = d_p;
+  d_q.proj_weight = s.d_proj_weight;
+  d_q.proj_bias = s.d_proj_bias;
+  d_q.fc2_weight = s.d_fc2_weight;
+  d_q.fc2_bias = s.d_fc2_bias[number % 2];
+  return d_q;
+}
+
+/// Before the pass that hands the MLP's branch of a block its gradient: zeroes the bias's of that branch.
+template <Backend B, class T = typename B::Scalar>
+void begin_scaled_branch(const B& backend, const BlockParameters<T>& d_q) {
+  if (!d_q.scale2.empty()) backend.fill(d_q.fc2_bias, T{0});
+}
+
+/// Before a block's backward pass: zeroes what else it adds to.
+template <Backend B, class T = typename B::Scalar>
+void begin_scaled_block(const B& backend, const BlockParameters<T>& d_q) {
+  if (d_q.scale1.empty()) return;
+  backend.fill(VectorView<T>(d_q.proj_weight.data(), d_q.proj_weight.size()), T{0});
+  backend.fill(d_q.proj_bias, T{0});
+  backend.fill(VectorView<T>(d_q.fc2_weight.data(), d_q.fc2_weight.size()), T{0});
+}
+
+/// After a block's backward pass: the gradients d_q of its scaled parameters -> d_p +=.
+template <Backend B, class T = typename B::Scalar>
+void end_scaled_block(const B& backend, const LayerScaleScratch<T>& s, const BlockParameters<T>& d_p,
+                      const BlockParameters<T>& d_q, const BlockParameters<const T>& p) {
+  if (d_p.scale1.empty()) return;
+  const auto back = [&](MatrixView<T> d_w, VectorView<T> d_gamma, MatrixView<const T> d_scaled, MatrixView<const T> w,
+                        VectorView<const T> gamma) {
+    detail::scale_rows_backward<B, T>(backend, d_w, d_gamma, s.dots, d_scaled, w, gamma);
+  };
+  using detail::as_column;
+  back(d_p.proj_weight, d_p.scale1, d_q.proj_weight, p.proj_weight, p.scale1);
+  back(as_column(d_p.proj_bias), d_p.scale1, as_column(d_q.proj_bias), as_column(p.proj_bias), p.scale1);
+  back(d_p.fc2_weight, d_p.scale2, d_q.fc2_weight, p.fc2_weight, p.scale2);
+  back(as_column(d_p.fc2_bias), d_p.scale2, as_column(d_q.fc2_bias), as_column(p.fc2_bias), p.scale2);
 }
 
 /// Buffers that blocks use in turn: what is cheaper to compute again from what a block keeps than to keep.
 template <class T>
 struct BlockScratch {
   MatrixView<T> normal;   // (M,D) a norm's rows; going backward then their gradient
-  MatrixView<T> hidden;   // (M,hidden) after GELU; going backward then its gradient
+  MatrixView<T> hidden;   // (M,hidden) after GELU or SwiGLU; going backward then its gradient
   MatrixView<T> qkv;      // (M,3D) gradient of qkv, over hidden: the MLP is through before attention begins
 
   static BlockScratch take(Arena& arena, const BlockSize& size, Index rows) {
@@ -108,8 +253,8 @@ struct BlockActivations {
   MatrixView<T> middle;      // (M',D) after the attention's residual
   MatrixView<T> normal2;     // (M',D), not kept
   VectorView<T> mean2, inverse_std2;
-  MatrixView<T> hidden;      // (M',hidden) before GELU
-  MatrixView<T> activated;   // (M',hidden) after GELU, not kept
+  MatrixView<T> hidden;      // (M',hidden) before GELU, or (M',2 hidden) before SwiGLU
+  MatrixView<T> activated;   // (M',hidden) after it, not kept
   MatrixView<T> out;         // (M',D)
 
   /// Buffers for a block whose gradients will be asked for: 10 M D numbers and a few (hidden = 4D), beside `scratch`.
@@ -131,7 +276,7 @@ struct BlockActivations {
     a.normal2 = scratch.normal.rows(0, tail_rows);
     a.mean2 = arena.vector<T>(tail_rows);
     a.inverse_std2 = arena.vector<T>(tail_rows);
-    a.hidden = arena.matrix<T>(tail_rows, size.hidden);
+    a.hidden = arena.matrix<T>(tail_rows, size.first_layer());
     a.activated = scratch.hidden.rows(0, tail_rows);
     return a;
   }
@@ -151,8 +296,8 @@ struct BlockActivations {
     a.x_attention(arena, size, x.rows());
     const std::size_t end = arena.mark();
     arena.rewind(start);
-    a.hidden = arena.matrix<T>(tail_rows, size.hidden);
-    a.activated = a.hidden;
+    a.hidden = arena.matrix<T>(tail_rows, size.first_layer());
+    a.activated = size.gated ? arena.matrix<T>(tail_rows, size.hidden) : a.hidden;
     arena.rewind(std::max(end, arena.mark()));
     return a;
   }
@@ -225,22 +370,24 @@ struct BlockRows {
 /// The norm that a block begins with, as the pass before it computes it.
 template <class T>
 [[nodiscard]] FollowingNorm<T> first_norm(const BlockActivations<T>& a, const BlockParameters<const T>& p,
-                                          const BranchKeep<T>& keep) {
+                                          const BranchKeep<T>& keep, double epsilon = layer_norm_epsilon) {
   const Index count = keep.attention_rows.count_of(a.normal1.rows());
   return {.to = {a.normal1.rows(0, count), a.mean1, a.inverse_std1},
           .packed = keep.attention_rows.packed,
           .weight = p.norm1_weight,
-          .bias = p.norm1_bias};
+          .bias = p.norm1_bias,
+          .epsilon = epsilon};
 }
 
 /// The norm before the MLP, of a.middle.
 template <class T>
 [[nodiscard]] FollowingNorm<T> second_norm(const BlockActivations<T>& a, const BlockParameters<const T>& p,
-                                           const BlockRows<T>& rows) {
+                                           const BlockRows<T>& rows, double epsilon) {
   return {.to = {a.normal2.rows(0, rows.mlp_count), a.mean2, a.inverse_std2},
           .packed = rows.mlp.packed,
           .weight = p.norm2_weight,
-          .bias = p.norm2_bias};
+          .bias = p.norm2_bias,
+          .epsilon = epsilon};
 }
 
 /// Attention and what follows up to GELU: a.normal1 -> qkv, attended, middle, normal2, hidden.
@@ -264,7 +411,7 @@ void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixV
   }
   if (last) backend.copy_rows(a.tail_x, {}, x, layout.read_rows);
   residual_then_norm<B, T>(backend, a.middle, last ? MatrixView<const T>(a.tail_x) : x, branch.rows(0, rows.read_count),
-                           rows.read, second_norm(a, p, rows));
+                           rows.read, second_norm(a, p, rows, size.norm_epsilon));
   if (rows.mlp_count == 0) return;
   backend.linear_forward(a.hidden.rows(0, rows.mlp_count), a.normal2.rows(0, rows.mlp_count), p.fc1_weight, p.fc1_bias);
 }
@@ -286,7 +433,11 @@ void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<co
   const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
   if (rows.mlp_count > 0) {
     const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
-    backend.gelu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    if (size.gated) {
+      backend.swiglu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    } else {
+      backend.gelu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    }
     backend.linear_forward(mlp_branch, activated, p.fc2_weight, p.fc2_bias);
   }
   residual_then_norm<B, T>(backend, a.out, a.middle, mlp_branch, rows.mlp, next);
@@ -298,7 +449,7 @@ template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_forward_again(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                          const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
                          const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last) {
-  norm_alone<B, T>(backend, x, first_norm(a, p, keep));
+  norm_alone<B, T>(backend, x, first_norm(a, p, keep, size.norm_epsilon));
   block_inner_forward<R>(backend, a, x, p, size, layout,
                          BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last), branch, reads, last);
 }
@@ -314,14 +465,26 @@ template <class T>
 
 /// The MLP's part of `block_backward`: the gradient of its branch's output -> that of a.normal2, in a.normal2 itself.
 ///
-/// GELU's values are made again where a.hidden held its arguments; what the forward pass left in a.activated and
-/// a.normal2 is gone, and their gradients take its place.
+/// GELU's values are made again where a.hidden held its arguments, and what the forward pass left in a.activated and
+/// a.normal2 is gone: their gradients take its place. With SwiGLU the gradient of a.hidden takes the place of that.
 template <Backend B, class T = typename B::Scalar>
 void block_mlp_backward(const B& backend, const BlockParameters<T>& d_p, const BlockActivations<T>& a,
-                        MatrixView<const T> d_branch, const BlockParameters<const T>& p, const BlockRows<T>& rows) {
+                        MatrixView<const T> d_branch, const BlockParameters<const T>& p, const BlockSize& size,
+                        const BlockRows<T>& rows) {
   const MatrixView<T> hidden = a.hidden.rows(0, rows.mlp_count);
   const MatrixView<T> d_hidden = a.activated.rows(0, rows.mlp_count);
   const MatrixView<T> normal2 = a.normal2.rows(0, rows.mlp_count);
+  if (size.gated) {
+    // The gradient of what SwiGLU gave and then that itself lie in `d_hidden`, what it read and then its gradient in
+    // `hidden`.
+    backend.linear_backward_input(d_hidden, d_branch, p.fc2_weight);
+    backend.swiglu_again_backward(d_hidden, hidden, d_hidden, hidden);
+    backend.linear_backward_weight(d_p.fc2_weight, bias_left_to_product<B>(d_p.fc2_bias), d_branch, d_hidden);
+    norm_alone<B, T>(backend, a.middle, second_norm(a, p, rows, size.norm_epsilon));
+    backend.linear_backward_weight(d_p.fc1_weight, d_p.fc1_bias, hidden, normal2);
+    backend.linear_backward_input(normal2, hidden, p.fc1_weight);
+    return;
+  }
   constexpr bool at_once = GeluAgain<B>;
   const VectorView<T> d_bias1 = at_once ? VectorView<T>{} : d_p.fc1_bias;
   if constexpr (at_once) {
@@ -334,7 +497,7 @@ void block_mlp_backward(const B& backend, const BlockParameters<T>& d_p, const B
     backend.linear_backward_input(d_hidden, d_branch, p.fc2_weight);
     backend.gelu_backward(d_hidden, d_hidden, hidden);
   }
-  norm_alone<B, T>(backend, a.middle, second_norm(a, p, rows));
+  norm_alone<B, T>(backend, a.middle, second_norm(a, p, rows, size.norm_epsilon));
   backend.linear_backward_weight(d_p.fc1_weight, d_bias1, d_hidden, normal2);
   backend.linear_backward_input(normal2, d_hidden, p.fc1_weight);
 }
@@ -355,7 +518,7 @@ void block_backward(const B& backend, const BlockGradients<T>& g, const BlockPar
   const MatrixView<T> d_normal2 = a.normal2.rows(0, rows.mlp_count);
   if (rows.mlp_count > 0) {
     const auto mlp = PrecedingBranch<T>::of(d_tail, g.d_branch, d_p.fc2_bias, rows.mlp, rows.mlp_count);
-    block_mlp_backward<B, T>(backend, d_p, a, mlp.d_branch, p, rows);
+    block_mlp_backward<B, T>(backend, d_p, a, mlp.d_branch, p, size, rows);
   }
   const auto attention = PrecedingBranch<T>::of(d_tail, g.d_branch, d_p.proj_bias, rows.read, rows.read_count);
   norm_then_branch<B, T>(backend, d_tail, d_p.norm2_weight, d_p.norm2_bias, d_normal2, rows.mlp.packed, a.middle,
@@ -382,7 +545,7 @@ void block_backward(const B& backend, const BlockGradients<T>& g, const BlockPar
         d_qkv, last ? g.d_branch.rows(0, rows.attention_count) : d_attended, a.attended.rows(0, rows.attention_count),
         a.log_sum.rows(0, rows.attention_count), a.qkv.rows(0, rows.attention_count), rows.batch, size.heads,
         last ? reads : all_groups);
-    norm_alone<B, T>(backend, x, first_norm(a, p, keep));
+    norm_alone<B, T>(backend, x, first_norm(a, p, keep, size.norm_epsilon));
     backend.linear_backward_weight(d_p.qkv_weight, d_p.qkv_bias, d_qkv, a.normal1.rows(0, rows.attention_count));
     backend.linear_backward_input(d_normal1, d_qkv, p.qkv_weight);
   }

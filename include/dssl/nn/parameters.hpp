@@ -25,8 +25,16 @@ enum class InitialValues : std::uint8_t {
   zero,
   one,
   truncated_normal,  ///< standard deviation 0.02, cut at -2 and 2 (absolute)
-  uniform            ///< in [-1/sqrt(fan_in), 1/sqrt(fan_in)]
+  uniform,           ///< in [-1/sqrt(fan_in), 1/sqrt(fan_in)]
+  power_of_ten       ///< 10^-exponent everywhere
 };
+
+/// 10^-exponent, rounded once: what a literal such as 1e-6 is. `exponent` from 0 to 22.
+[[nodiscard]] constexpr double negative_power_of_ten(Index exponent) {
+  double power = 1;  // exact up to 10^22
+  for (Index i = 0; i < exponent; ++i) power *= 10;
+  return 1 / power;
+}
 
 /// A name of at most 64 characters that can be built at compile time.
 class ParameterName {
@@ -59,6 +67,7 @@ struct ParameterSpec {
   Index size = 0;
   InitialValues initial = InitialValues::zero;
   Index fan_in = 1;        ///< for InitialValues::uniform
+  Index exponent = 0;      ///< for InitialValues::power_of_ten
   bool trained = true;     ///< false: no gradient, never updated (a fixed weight norm)
   bool prototype = false;  ///< belongs to a head's prototypes
 
@@ -76,6 +85,7 @@ class ParameterLayout {
   struct Options {
     InitialValues initial = InitialValues::zero;
     Index fan_in = 1;
+    Index exponent = 0;
     bool trained = true;
     bool prototype = false;
   };
@@ -94,6 +104,7 @@ class ParameterLayout {
     spec.offset = x_total;
     spec.initial = options.initial;
     spec.fan_in = options.fan_in;
+    spec.exponent = options.exponent;
     spec.trained = options.trained;
     spec.prototype = options.prototype;
     x_total += (spec.size + 15) / 16 * 16;
@@ -151,6 +162,9 @@ void draw_initial(std::span<T> out, const ParameterSpec& spec, RandomStream& ran
   switch (spec.initial) {
     case InitialValues::zero: std::fill(out.begin(), out.end(), T{0}); break;
     case InitialValues::one: std::fill(out.begin(), out.end(), T{1}); break;
+    case InitialValues::power_of_ten:
+      std::fill(out.begin(), out.end(), static_cast<T>(negative_power_of_ten(spec.exponent)));
+      break;
     case InitialValues::truncated_normal:
       for (T& value : out) {
         double drawn = 0;

@@ -6,8 +6,18 @@
 
 namespace dssl {
 
-/// Epsilon of every layer norm. Source: the published ViT.
+/// Epsilon of a layer norm where nothing else is said. Source: the published ViT.
 inline constexpr double layer_norm_epsilon = 1e-6;
+
+/// Epsilon of the layer norms of a backbone of those sizes: `layer_norm_epsilon` where the sizes do not know of one.
+template <class Config>
+[[nodiscard]] constexpr double norm_epsilon_of(const Config& config) {
+  if constexpr (requires { config.norm_epsilon(); }) {
+    return config.norm_epsilon();
+  } else {
+    return layer_norm_epsilon;
+  }
+}
 
 /// A layer norm that follows a residual path: where it goes, which rows it takes, and its parameters.
 template <class T>
@@ -15,6 +25,7 @@ struct FollowingNorm {
   NormRows<T> to{};   ///< empty: no norm follows
   RowIndex packed{};  ///< of every row its row in `to`, or -1; empty: all rows
   VectorView<const T> weight{}, bias{};
+  double epsilon = layer_norm_epsilon;
 };
 
 /// The residual branch that a gradient is handed on to once it is whole.
@@ -45,10 +56,9 @@ template <Backend B, class T = typename B::Scalar>
 void norm_alone(const B& backend, MatrixView<const T> x, const FollowingNorm<T>& next) {
   if (next.to.y.empty()) return;
   if constexpr (ResidualNorms<B>) {
-    backend.residual_norm_forward({}, next.to, x, {}, {}, next.packed, next.weight, next.bias, layer_norm_epsilon);
+    backend.residual_norm_forward({}, next.to, x, {}, {}, next.packed, next.weight, next.bias, next.epsilon);
   } else {
-    backend.layer_norm_forward(next.to.y, next.to.mean, next.to.inverse_std, x, next.weight, next.bias,
-                               layer_norm_epsilon);
+    backend.layer_norm_forward(next.to.y, next.to.mean, next.to.inverse_std, x, next.weight, next.bias, next.epsilon);
   }
 }
 
@@ -58,8 +68,7 @@ template <Backend B, class T = typename B::Scalar>
 void residual_then_norm(const B& backend, MatrixView<T> out, MatrixView<const T> x, MatrixView<const T> branch,
                         const BranchRows<T>& from, const FollowingNorm<T>& next) {
   if constexpr (ResidualNorms<B>) {
-    backend.residual_norm_forward(out, next.to, x, branch, from, next.packed, next.weight, next.bias,
-                                  layer_norm_epsilon);
+    backend.residual_norm_forward(out, next.to, x, branch, from, next.packed, next.weight, next.bias, next.epsilon);
   } else {
     backend.residual_forward(out, x, branch, from.keep, from.sequence_of_row);
     norm_alone<B, T>(backend, out, next);

@@ -13,6 +13,7 @@
 #include <dssl/backend/cpu/attention.hpp>
 #include <dssl/backend/cpu/batch_norm.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/block_parts.hpp>
 #include <dssl/backend/cpu/instruction_sets.hpp>
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
@@ -233,6 +234,22 @@ void BasicCpu<T, Products>::row_dots(Vector out, ConstMatrix a, ConstMatrix b) c
 template <std::floating_point T, class Products>
 void BasicCpu<T, Products>::add_weighted_rows(Matrix y, ConstMatrix x, ConstVector weight) const {
   cpu::add_weighted_rows(*x_workers->enter(), y, x, weight);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::swiglu_forward(Matrix y, ConstMatrix x) const {
+  cpu::swiglu_forward(*x_workers->enter(), y, x);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::swiglu_again_backward(Matrix y, Matrix d_x, ConstMatrix d_y, ConstMatrix x) const {
+  cpu::swiglu_again_backward(*x_workers->enter(), y, d_x, d_y, x);
+}
+
+template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
+                                         double direction) const {
+  cpu::rotate_heads(*x_workers->enter(), x, rotations, places, packed, heads, direction);
 }
 
 template <std::floating_point T, class Products>

@@ -1,0 +1,257 @@
+// Options of a ViT's blocks: the norms' epsilon, LayerScale. Slopes, what they change, one backend against another.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../compare.hpp"
+#include "../gradient_check.hpp"
+#include "backbone/vit_runner.hpp"
+#include "catch.hpp"
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/reference.hpp>
+
+using namespace dssl;
+using dssl::test::fill_normal;
+using dssl::test::gradient_difference;
+using dssl::test::normal_values;
+using dssl::test::relative_difference;
+
+namespace {
+
+constexpr ViTConfig plain{
+    .image = 8, .patch = 2, .width = 8, .depth = 3, .heads = 2, .mlp_ratio = 2, .channels = 2, .registers = 2};
+
+constexpr ViTConfig scaled_config() {
+  ViTConfig c = plain;
+  c.layer_scale = true;
+  return c;
+}
+constexpr ViTConfig scaled = scaled_config();
+
+const std::vector<ViewGroup> two_sizes{{.count = 2, .grid = {3, 4}, .references = 3, .registers = 2},
+                                       {.count = 1, .grid = {4, 2}, .references = 2, .registers = 2}};
+constexpr GroupSet class_and_patches{.class_token = true, .patch = true};
+
+std::span<double> tensor(std::span<double> flat, const ParameterSpec& spec) {
+  return flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+}
+
+/// Numbers that are the same for a tensor of the same name in every layout.
+std::uint64_t seed_of(std::string_view name) {
+  std::uint64_t seed = 7;
+  for (const char c : name) seed = 31 * seed + static_cast<unsigned char>(c);
+  return seed;
+}
+
+template <class B>
+void draw(test::VitRunner<B>& runner) {
+  using T = typename B::Scalar;
+  const auto put = [](std::span<T> to, const std::vector<double>& from) {
+    std::transform(from.begin(), from.end(), to.begin(), [](double v) { return static_cast<T>(v); });
+  };
+  for (const auto& spec : runner.parameters().specs()) {
+    std::vector<double> values = normal_values(static_cast<std::size_t>(spec.size), seed_of(spec.name.view()), 0.4);
+    const bool around_one = spec.initial == InitialValues::one || spec.initial == InitialValues::power_of_ten;
+    for (double& v : values) v += around_one ? 1.0 : 0.0;
+    put(runner.weights().subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)), values);
+  }
+  for (std::size_t g = 0; g < runner.tokens().groups().size(); ++g) {
+    put(runner.image(g), normal_values(runner.image(g).size(), 1000 + g));
+  }
+  const std::vector<double> points =
+      normal_values(static_cast<std::size_t>(2 * runner.tokens().reference_count()), 5, 0.5);
+  runner.points(std::span<const double>(points));
+}
+
+template <class B>
+std::vector<typename B::Scalar> upstream_of(const test::VitRunner<B>& runner, Index width) {
+  const auto values = normal_values(static_cast<std::size_t>(runner.tokens().read_count() * width), 7);
+  return {values.begin(), values.end()};
+}
+
+/// Every parameter's gradient against central differences, with and without branches that are dropped and scaled.
+template <AttentionRelation R>
+void check_slopes(const ViTConfig& config, GroupSet reads, bool recompute, bool with_keep) {
+  INFO("recompute " << recompute << ", keep " << with_keep);
+  test::VitRunner<Reference<double>> runner({}, config, true, two_sizes, reads, true, recompute);
+  draw(runner);
+  std::vector<double> keep(static_cast<std::size_t>(2 * config.depth * runner.tokens().sequence_count()), 1.0);
+  for (std::size_t i = 0; i < keep.size(); ++i) keep[i] = i % 5 == 1 ? 0.0 : 1.0 + 0.25 * static_cast<double>(i % 3);
+  const auto branches = with_keep ? runner.branches(keep) : std::span<const BranchKeep<double>>();
+  const auto upstream = upstream_of(runner, config.width);
+  const auto loss = [&] { return test::dot(runner.forward<R>(branches).flat(), upstream); };
+  runner.spoil();
+  loss();
+  runner.backward<R>(MatrixView<const double>(upstream.data(), runner.tokens().read_count(), config.width), false,
+                     branches);
+  std::uint64_t seed = 400;
+  for (const auto& spec : runner.parameters().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto found =
+        gradient_difference(tensor(runner.weights(), spec), tensor(runner.gradients(), spec), loss, seed++);
+    INFO("norm " << found.norm << ", difference " << found.difference);
+    CHECK(found.small());
+    CHECK((found.norm > 1e-3 || (spec.name.view() == "ref_learn_token" && !reads.reference)));
+  }
+}
+
+/// Outputs and gradients of a backend against those of the plain loops in double.
+template <class B>
+void check_backend(const B& backend, const ViTConfig& config, double tolerance) {
+  using T = typename B::Scalar;
+  INFO(backend.describe());
+  test::VitRunner<Reference<double>> oracle({}, config, true, two_sizes, class_and_patches);
+  test::VitRunner<B> runner(backend, config, true, two_sizes, class_and_patches);
+  draw(oracle);
+  draw(runner);
+  const auto expected = oracle.template forward<private_relation>();
+  const auto out = runner.template forward<private_relation>();
+  CHECK(relative_difference<T, double>(out.flat(), expected.flat()) < tolerance);
+  const auto d_expected = upstream_of(oracle, config.width);
+  const auto d_out = upstream_of(runner, config.width);
+  oracle.template backward<private_relation>(MatrixView<const double>(d_expected.data(), out.rows(), out.cols()));
+  runner.template backward<private_relation>(MatrixView<const T>(d_out.data(), out.rows(), out.cols()));
+  for (const auto& spec : runner.parameters().specs()) {
+    if (spec.name.view() == "ref_learn_token") continue;
+    INFO("gradient of " << spec.name.view());
+    const auto first = static_cast<std::size_t>(spec.offset), size = static_cast<std::size_t>(spec.size);
+    CHECK(relative_difference<T, double>(runner.gradients().subspan(first, size),
+                                         oracle.gradients().subspan(first, size)) < 10 * tolerance);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("LayerScale's gradients are its slopes, and all others' with it") {
+  for (const bool recompute : {false, true}) {
+    for (const bool keep : {false, true}) {
+      check_slopes<private_relation>(scaled, class_and_patches, recompute, keep);
+      check_slopes<open_relation>(scaled, {.class_token = true}, recompute, keep);
+    }
+  }
+  ViTConfig other = scaled;
+  other.depth = 1;
+  other.norm_exponent = 1;
+  check_slopes<private_relation>(other, all_groups, false, true);
+}
+
+TEST_CASE("LayerScale's numbers: names, first values, no weight decay") {
+  ViTConfig config = scaled;
+  config.layer_scale_exponent = 4;
+  const ParameterLayout layout = vit_layout(config);
+  CHECK(layout.size() == vit_layout(plain).size() + 6);
+  std::vector<double> flat(static_cast<std::size_t>(layout.total()));
+  initialise(std::span<double>(flat), layout, 3);
+  for (const std::string name : {"blocks.0.ls1.gamma", "blocks.2.ls2.gamma"}) {
+    const ParameterSpec& spec = layout.find(name);
+    CHECK(spec.size == plain.width);
+    CHECK_FALSE(spec.decayed());
+    CHECK(spec.trained);
+    for (const double v : tensor(flat, spec)) CHECK(v == 1e-4);
+  }
+  for (Index n = 0; n <= 12; ++n) CHECK(negative_power_of_ten(n) == std::stod("1e-" + std::to_string(n)));
+  CHECK(ViTFamily::describe(config).ends_with(", registers 2, LayerScale"));
+  CHECK(ViTFamily::describe(plain).ends_with(", registers 2"));
+}
+
+TEST_CASE("LayerScale folded into the weights gives the same") {
+  test::VitRunner<Reference<double>> with({}, scaled, true, two_sizes, all_groups);
+  test::VitRunner<Reference<double>> without({}, plain, true, two_sizes, all_groups, false);
+  draw(with);
+  draw(without);  // images and points
+  const LearnedTokens learned{.reference = true};
+  const auto expected = with.forward<private_relation>();
+  const auto before = without.forward<private_relation>();
+  CHECK(relative_difference<double, double>(before.flat(), expected.flat()) > 0.1);
+  fold_layer_scale<double>(without.weights(), with.weights(), scaled, learned);
+  CHECK(relative_difference<double, double>(without.forward<private_relation>().flat(), expected.flat()) < 1e-13);
+  CHECK_THROWS_AS(fold_layer_scale<double>(without.weights(), with.weights(), scaled), ShapeError);
+}
+
+TEST_CASE("the norms' epsilon is the option's, in every norm") {
+  ViTConfig coarse = plain;
+  coarse.norm_exponent = 1;
+  test::VitRunner<Reference<double>> runner({}, coarse, true, two_sizes, all_groups);
+  draw(runner);
+  runner.forward<private_relation>();
+  // Of each norm: what it kept is 1 / sqrt(var + epsilon) of what it normed.
+  const auto check = [&](MatrixView<const double> x, VectorView<const double> inverse_std) {
+    for (Index m = 0; m < x.rows(); ++m) {
+      const auto width = static_cast<double>(x.cols());
+      double mean = 0, variance = 0;
+      for (Index d = 0; d < x.cols(); ++d) mean += x(m, d) / width;
+      for (Index d = 0; d < x.cols(); ++d) variance += (x(m, d) - mean) * (x(m, d) - mean) / width;
+      CHECK(std::abs(inverse_std.data()[m] - 1 / std::sqrt(variance + 0.1)) < 1e-12);
+    }
+  };
+  const auto& a = runner.activations();
+  for (std::size_t i = 0; i < a.blocks.size(); ++i) {
+    check(i == 0 ? a.x : a.blocks[i - 1].out, a.blocks[i].inverse_std1);
+    check(a.blocks[i].middle, a.blocks[i].inverse_std2);
+  }
+  check(a.blocks.back().out, a.inverse_std);
+  check_slopes<private_relation>(coarse, class_and_patches, true, true);
+  CHECK(ViTFamily::describe(coarse).ends_with(", norm epsilon 1e-1"));
+}
+
+TEST_CASE("SwiGLU's gradients are its slopes, alone and with LayerScale") {
+  ViTConfig config = plain;
+  config.swiglu = true;
+  for (const bool recompute : {false, true}) {
+    check_slopes<private_relation>(config, class_and_patches, recompute, !recompute);
+    config.layer_scale = true;
+    check_slopes<open_relation>(config, all_groups, recompute, true);
+  }
+  check_backend(Cpu({.threads = 2}), config, 1e-5);
+  CHECK(ViTFamily::describe(config).ends_with(", SwiGLU of 16, LayerScale"));
+}
+
+TEST_CASE("SwiGLU's width is two thirds of an MLP's, up to a multiple") {
+  CHECK(swiglu_hidden(4 * 1536) == 4096);  // DINOv2 giant
+  CHECK(swiglu_hidden(4 * 32) == 88);
+  CHECK(swiglu_hidden(6 * 384) == 1536);  // DINOv3 small plus
+  CHECK(swiglu_hidden(3 * 4096, 64) == 8192);  // DINOv3 7B
+  CHECK(swiglu_hidden(100, 1) == 66);
+  const ParameterLayout layout = vit_layout({.width = 32, .depth = 1, .heads = 4, .swiglu = true});
+  CHECK(layout.find("blocks.0.mlp.w12.weight").shape() == std::vector<Index>{176, 32});
+  CHECK(layout.find("blocks.0.mlp.w12.bias").shape() == std::vector<Index>{176});
+  CHECK(layout.find("blocks.0.mlp.w3.weight").shape() == std::vector<Index>{32, 88});
+}
+
+TEST_CASE("a pass that keeps nothing gives the same with any options") {
+  ViTConfig config = scaled;
+  config.swiglu = true;
+  config.position_rule = PositionRule::size_antialiased;
+  test::VitRunner<Cpu> saved(Cpu({.threads = 1}), config, true, two_sizes, class_and_patches);
+  test::VitRunner<Cpu> forward_only(Cpu({.threads = 1}), config, true, two_sizes, class_and_patches, false);
+  draw(saved);
+  draw(forward_only);
+  const auto expected = saved.forward<private_relation>();
+  forward_only.forward<private_relation>();
+  const auto got = forward_only.forward<private_relation>();
+  CHECK(std::equal(expected.flat().begin(), expected.flat().end(), got.flat().begin(), got.flat().end()));
+}
+
+TEST_CASE("a position table's gradients are its slopes by every rule") {
+  for (const PositionRule rule : {PositionRule::size, PositionRule::size_antialiased, PositionRule::corners}) {
+    INFO(name_of(rule));
+    ViTConfig config = plain;
+    config.depth = 1;
+    config.position_rule = rule;
+    check_slopes<private_relation>(config, all_groups, false, false);
+    CHECK(ViTFamily::describe(config).ends_with(join(", positions by ", name_of(rule))));
+    check_backend(Cpu({.threads = 2}), config, 1e-5);
+  }
+}
+
+TEST_CASE("Cpu computes blocks with options as the plain loops do") {
+  ViTConfig config = scaled;
+  config.norm_exponent = 5;
+  check_backend(Cpu({.threads = 1}), config, 1e-5);
+  check_backend(Cpu({.threads = 2}), config, 1e-5);
+  check_backend(Reference<float>(), config, 1e-5);
+}
