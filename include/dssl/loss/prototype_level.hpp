@@ -67,7 +67,7 @@ class PrototypeRun : public TermRun<B> {
   PrototypeRun(const TermSetting& setting, const LevelOptions& options)
       : x_options(options),
         x_pairs(Term::pairs(setting, options)),
-        x_head(setting.head),
+        x_head(Term::head_of(setting.head)),
         x_width(setting.width),
         x_share(setting.share) {
     x_host_centre.reserve(static_cast<std::size_t>(x_head.prototypes));
@@ -343,7 +343,8 @@ class PrototypeRun : public TermRun<B> {
   std::vector<T> x_host_centre;
 };
 
-/// What all levels have in common: the recipe's head, named anew for each, and an EMA teacher.
+/// What all levels have in common: the recipe's head, named anew for each, and an EMA teacher. A level with a head of other
+/// sizes has a `head_of` of its own; one with a type `HeadOf` has no head but that of the level it names, in the same sum.
 template <class Term>
 struct PrototypeLevel {
   static constexpr Whole whole = Whole::row;
@@ -354,12 +355,18 @@ struct PrototypeLevel {
   template <Backend B>
   using Run = PrototypeRun<Term, B>;
 
-  static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
-    add_head_parameters(layout, head, width, Term::head_name);
+  /// Sizes of the level's head, where the recipe's are `head`.
+  static constexpr HeadConfig head_of(const HeadConfig& head) { return head; }
+  static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width)
+    requires(!SharesHead<Term>)
+  {
+    add_head_parameters(layout, Term::head_of(head), width, Term::head_name);
   }
   template <class T>
-  static HeadParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head) {
-    return HeadParameters<T>::bind(next, head);
+  static HeadParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head)
+    requires(!SharesHead<Term>)
+  {
+    return HeadParameters<T>::bind(next, Term::head_of(head));
   }
   /// The rows of the teacher that go through its head.
   template <class X>
@@ -375,7 +382,11 @@ struct ClassTokenLevel : PrototypeLevel<Term> {
   static constexpr std::string_view centre_name = "center";
   static constexpr Reads reads{{.class_level = true}, {.class_level = true}};
 
-  static LevelPairs pairs(const TermSetting& s, const LevelOptions& o) { return image_pairs(s.views, s.batch, o.all_views); }
+  static constexpr double pairs_epsilon = 0;  ///< added to the number of pairs that the mean is over
+
+  static LevelPairs pairs(const TermSetting& s, const LevelOptions& o) {
+    return image_pairs(s.views, s.batch, o.all_views, Term::pairs_epsilon);
+  }
   /// Student rows of so many views.
   static Index student_rows(const TermSetting& s, Index views) { return views * s.batch; }
   template <class X>
@@ -385,9 +396,16 @@ struct ClassTokenLevel : PrototypeLevel<Term> {
   static constexpr bool of_kind(FeatureKinds kinds) { return kinds.class_level; }
 };
 
-/// DINO's term, with a moving centre, which is `center` in checkpoints. Source: DINO.
+/// DINO's term, with a moving centre, which is `center` in checkpoints. Source: DINO, with DenseDINO's epsilon in the mean
+/// over pairs.
 struct ImageLevel : ClassTokenLevel<ImageLevel> {
   static constexpr std::string_view name = "image";
+  static constexpr double pairs_epsilon = pair_epsilon;
+};
+
+/// The same without the epsilon. Source: DINOv2 with centring. Test: fixture `training_dinov2_centering`.
+struct CentredImageLevel : ClassTokenLevel<CentredImageLevel> {
+  static constexpr std::string_view name = "image-centred";
 };
 
 /// DINOv2's: the teacher's rows of a pass are assigned to the prototypes so that all get the same share
@@ -459,6 +477,16 @@ struct MaskedPatchLevel : PrototypeLevel<Term> {
 /// centring.
 struct MaskedLevel : MaskedPatchLevel<MaskedLevel> {
   static constexpr std::string_view name = "masked";
+};
+
+/// The same through the head of another level, which both train. Source: DINOv2's default, as ViT-S and ViT-B were trained
+/// (`ibot.separate_head` off).
+template <class Level>
+struct SharedMaskedLevel : MaskedPatchLevel<SharedMaskedLevel<Level>> {
+  using HeadOf = Level;
+  static constexpr std::string_view name = "masked-shared";
+
+  static constexpr HeadConfig head_of(const HeadConfig& head) { return Level::head_of(head); }
 };
 
 /// With the centre that iBOT has: the mean of all patches of the global views. The teacher's head sees all of them.

@@ -181,6 +181,21 @@ struct OwnParameters<Term, T> {
 
 }  // namespace detail
 
+/// A term that trains another term's head, `Term::HeadOf`, in the place of one of its own.
+template <class Term>
+concept SharesHead = requires { typename Term::HeadOf; };
+
+namespace detail {
+
+/// Whether the term that a term of a sum has its head of, if any, is in the sum.
+template <class Term, class... Terms>
+[[nodiscard]] constexpr bool has_its_head() {
+  if constexpr (SharesHead<Term>) return (std::is_same_v<typename Term::HeadOf, Terms> || ...);
+  return true;
+}
+
+}  // namespace detail
+
 /// A term's parameters (or their gradients), as views into a network's flat buffer: a head, which the teacher has too,
 /// and what only the student's are read of, as a predictor.
 template <class Term, class T>

@@ -98,7 +98,8 @@ struct PairsPart {
 
 /// Image level: the class tokens. Student row (v, b) meets teacher rows (q, b) of both global views q != v.
 /// `all_views`: all V student views, else the two global ones.
-[[nodiscard]] inline LevelPairs image_pairs(Index views, Index batch, bool all_views) {
+[[nodiscard]] inline LevelPairs image_pairs(Index views, Index batch, bool all_views,
+                                            double epsilon = pair_epsilon) {
   LevelPairs out;
   const Index student_views = all_views ? views : 2;
   out.teacher_rows = 2 * batch;
@@ -115,7 +116,7 @@ struct PairsPart {
   }
   for (Index row = 0; row < 2 * batch; ++row) out.centre_rows.push_back(static_cast<std::int32_t>(row));
   out.pairs = 2 * student_views - 2;
-  out.scale = 1.0 / (static_cast<double>(batch) * (static_cast<double>(out.pairs) + pair_epsilon));
+  out.scale = 1.0 / (static_cast<double>(batch) * (static_cast<double>(out.pairs) + epsilon));
   return out;
 }
 

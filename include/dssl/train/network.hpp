@@ -89,7 +89,11 @@ struct ParametersOfTerms<TypeList<Terms...>, T> {
         p.predictor = Term::template bind_student<T>(next, head);
       }
     };
+    const auto share_head = [&]<class Term>(TermParameters<Term, T>& p) {
+      if constexpr (SharesHead<Term>) p.head = std::get<TermParameters<typename Term::HeadOf, T>>(out).head;
+    };
     (bind_head(std::get<TermParameters<Terms, T>>(out)), ...);
+    (share_head(std::get<TermParameters<Terms, T>>(out)), ...);
     (bind_predictor(std::get<TermParameters<Terms, T>>(out)), ...);
     return out;
   }

@@ -87,8 +87,9 @@ using MaskedRecipe = Dino::with_views<Masked<MultiCrop<>>>::with_loss<Loss>;
 using Ibot = MaskedRecipe<WeightedSum<ImageLevel, IbotLevel>>;
 
 /// DINOv2 (Oquab et al. 2024): prototypes of class tokens and masked patches assigned by Sinkhorn-Knopp, and class tokens
-/// kept apart. Heads are separate, as published for larger models. Its backbone's LayerScale,
-/// and rates by layer, are not in it.
+/// kept apart. Heads are separate, as published for larger models; `SharedMaskedLevel` has one for both. LayerScale is the
+/// backbone's (`ViTConfig::layer_scale`), rates by layer and clipping by part are the optimiser's (`RateOptions`, `ClipOver`):
+/// with them it trains as published, number for number. Test: tests/train/dinov2_parity.cpp.
 using DinoV2 = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>>;
 
 }  // namespace dssl

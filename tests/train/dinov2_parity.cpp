@@ -1,0 +1,188 @@
+// Three whole training steps of DINOv2 against the numbers of its own code: class tokens, masked patches and KoLeo, with
+// centres and one head, and with Sinkhorn-Knopp, registers, small local views and a head of its own for patches.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../compare.hpp"
+#include "../fixtures.hpp"
+#include "catch.hpp"
+
+#include <dssl/backend/cpu.hpp>
+#include <dssl/backend/reference.hpp>
+#include <dssl/train/recipes.hpp>
+#include <dssl/train/training_step.hpp>
+
+using namespace dssl;
+
+namespace {
+
+HeadConfig head_of_fixture(const test::FixtureConfig& sizes) {
+  return {.layers = sizes.get<Index>("head_nlayers"),
+          .hidden = sizes.get<Index>("head_hidden_dim"),
+          .bottleneck = sizes.get<Index>("head_bottleneck_dim"),
+          .prototypes = sizes.get<Index>("head_n_prototypes"),
+          .learned_norm = true};
+}
+
+/// The masked level of the fixture, whose head has other sizes than that of class tokens.
+struct OwnMasked : MaskedPatchLevel<OwnMasked> {
+  static constexpr std::string_view name = "masked-own";
+  static constexpr Index sinkhorn_rounds = 3;
+  static inline HeadConfig sizes;
+
+  static HeadConfig head_of(const HeadConfig&) { return sizes; }
+};
+
+/// The tensor's name in the fixture, without what stands before it.
+std::string published(std::string_view name) {
+  std::string out(name);
+  if (name.starts_with("head.")) out = "dino_" + out;
+  if (name.starts_with("patch_head.")) out = "ibot_head." + std::string(name.substr(11));
+  return out;
+}
+
+/// The position of the class token is the first row of the published table.
+template <class T>
+std::vector<T> tensor(const SafetensorsFile& file, const std::string& prefix, std::string_view name, Index width) {
+  const bool of_class = name == "backbone.cls_pos_embed";
+  if (!of_class && name != "backbone.patch_pos_embed") return file.read<T>(prefix + published(name));
+  const auto table = file.read<T>(prefix + "backbone.pos_embed");
+  const auto second = table.begin() + width;
+  return of_class ? std::vector<T>(table.begin(), second) : std::vector<T>(second, table.end());
+}
+
+/// Without the middle third of a bias of queries, keys and values: a shift of the keys changes nothing, so their gradient is
+/// rounding alone, which AdamW makes steps of.
+template <class T>
+std::vector<T> without_keys(std::vector<T> values, std::string_view name) {
+  if (!name.ends_with("attn.qkv.bias")) return values;
+  const auto third = static_cast<std::ptrdiff_t>(values.size() / 3);
+  values.erase(values.begin() + third, values.begin() + 2 * third);
+  return values;
+}
+
+template <class ClassLevel, class PatchLevel, Backend B>
+void check(const B& backend, const std::string& name, double tolerance) {
+  using T = typename B::Scalar;
+  using Loss = WeightedSum<ClassLevel, PatchLevel, KoLeo>;
+  using Kind = NetworkKind<ViTFamily, ClassToken, Loss>;
+  const auto file = SafetensorsFile::open(test::objective_path(name + ".safetensors"));
+  const test::FixtureConfig config(file);
+  const test::FixtureConfig student = config.section("student"), crops = config.section("crops"),
+                            dino = config.section("dino"), ibot = config.section("ibot"), optim = config.section("optim");
+  INFO(name << " on " << backend.describe());
+  OwnMasked::sizes = head_of_fixture(ibot);
+  const Index image = crops.get<Index>("global_crops_size"), local = crops.get<Index>("local_crops_size");
+  const ViTConfig sizes{.image = image,
+                        .patch = student.get<Index>("patch_size"),
+                        .width = config.get<Index>("dim"),
+                        .depth = config.get<Index>("depth"),
+                        .heads = config.get<Index>("heads"),
+                        .mlp_ratio = static_cast<Index>(config.get<double>("ratio")),
+                        .registers = student.get<Index>("num_register_tokens"),
+                        .layer_scale = true,
+                        .layer_scale_exponent = 0};
+  REQUIRE(config.get<double>("ln_eps") == sizes.norm_epsilon());
+  const Index locals = crops.get<Index>("local_crops_number");
+
+  typename BasicTrainingStep<Kind, B>::Options options;
+  options.shape = {.batch = config.get<Index>("batch"), .channels = 3, .views = {{image, image}, {image, image}}};
+  for (Index i = 0; i < locals; ++i) options.shape.views.push_back({local, local});
+  const auto steps = config.get<Index>("steps");
+  for (Index s = 0; s < steps; ++s) {
+    const auto mask = file.read<std::uint8_t>(std::to_string(s) + ".mask");
+    const auto masked = static_cast<Index>(std::count(mask.begin(), mask.end(), std::uint8_t{1}));
+    options.shape.masked = std::max(options.shape.masked, masked);
+  }
+  options.stochastic_depth = 0;
+  options.optimiser = {.beta1 = optim.get<double>("adamw_beta1"),
+                       .beta2 = optim.get<double>("adamw_beta2"),
+                       .epsilon = config.get<double>("adamw_eps"),
+                       .clip = optim.get<double>("clip_grad"),
+                       .clip_over = ClipOver::part,
+                       .rates = {.layer_decay = optim.get<double>("layerwise_decay"),
+                                 .patch_embedding = optim.get<double>("patch_embed_lr_mult")},
+                       .frozen_moments = true};
+  const double patch_weight = ibot.get<double>("loss_weight"), spread_weight = dino.get<double>("koleo_loss_weight");
+  const LevelOptions levels{.student_temperature = config.get<double>("student_temp"),
+                            .centre_momentum = config.get<double>("center_momentum")};
+  options.loss.template of<ClassLevel>() = {.weight = dino.get<double>("loss_weight"), .options = levels};
+  options.loss.template of<PatchLevel>() = {.weight = patch_weight, .options = levels};
+  options.loss.template of<KoLeo>().weight = spread_weight;
+
+  BasicTrainingStep<Kind, B> step(backend, options, {sizes, head_of_fixture(dino)});
+  for (const auto& spec : step.layout().specs()) {
+    const auto values = tensor<T>(file, "initial.", spec.name.view(), sizes.width);
+    INFO(spec.name.view());
+    REQUIRE(static_cast<Index>(values.size()) == spec.size);
+    backend.upload(step.student().data() + spec.offset, std::span<const T>(values));
+    backend.upload(step.teacher().data() + spec.offset, std::span<const T>(values));
+  }
+
+  const auto schedule = file.read<double>("schedule");
+  const auto parts = config.get<std::vector<std::string>>("submodules");
+  for (Index s = 0; s < steps; ++s) {
+    INFO("step " << s);
+    const std::string at = std::to_string(s) + ".";
+    const double* now = schedule.data() + 5 * s;
+    ViewBatch batch = ViewBatch::of(options.shape);
+    for (std::size_t v = 0; v < batch.images.size(); ++v) {
+      batch.images[v] = file.read<float>(at + (v < 2 ? "global." + std::to_string(v + 1) : "local." + std::to_string(v - 1)));
+    }
+    batch.masks = file.read<std::uint8_t>(at + "mask");
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, batch, now[3]);
+    const auto losses = file.read<double>(at + "loss");
+    const auto near = [&](double expected) { return Approx(expected).epsilon(tolerance); };
+    CHECK(report.loss == near(losses[0]));
+    CHECK(report.term(ClassLevel::name).loss == near(losses[1] + losses[2]));
+    CHECK(spread_weight * report.term("koleo").loss / 2 == near(losses[3]));
+    CHECK(report.term(PatchLevel::name).loss / 2 == near(losses[4]));
+    REQUIRE((now[4] == 0) == (s == 0));  // the last layers' rate
+    step.update(report, {.optimiser = {.learning_rate = now[0], .weight_decay = now[1], .step = s, .frozen_steps = 1},
+                         .teacher_momentum = now[2]});
+    const auto norms = file.read<double>(at + "gradient_norm");
+    std::vector<double> squares(step.layout().size());
+    backend.download(std::span<double>(squares), step.optimiser_state().squared_norms().data());
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+      for (std::size_t i = 0; i < squares.size(); ++i) {
+        if (!published(step.layout().specs()[i].name.view()).starts_with(parts[p] + ".")) continue;
+        CHECK(std::sqrt(squares[i]) == Approx(norms[p]).epsilon(10 * tolerance));
+      }
+    }
+  }
+
+  const auto check_tensor = [&](std::string_view what, const T* at, std::vector<double> expected) {
+    INFO(what);
+    std::vector<T> is(expected.size());
+    backend.download(std::span<T>(is), at);
+    CHECK(test::relative_difference<T, double>(without_keys(is, what), without_keys(expected, what)) <
+          std::max(1e-6, 20 * tolerance));
+  };
+  for (const auto& spec : step.layout().specs()) {
+    const std::string_view of = spec.name.view();
+    check_tensor(of, step.student().data() + spec.offset, tensor<double>(file, "final.student.", of, sizes.width));
+    check_tensor(of, step.teacher().data() + spec.offset, tensor<double>(file, "final.teacher.", of, sizes.width));
+  }
+  if (!file.contains("final.center")) return;
+  check_tensor("center", step.term_state("center").data(), file.read<double>("final.center"));
+  check_tensor("patch_center", step.term_state("patch_center").data(), file.read<double>("final.patch_center"));
+}
+
+}  // namespace
+
+TEST_CASE("DINOv2 trains as published, with centres and one head for both levels") {
+  check<CentredImageLevel, SharedMaskedLevel<CentredImageLevel>>(Reference<double>(), "training_dinov2_centering", 1e-9);
+  check<CentredImageLevel, SharedMaskedLevel<CentredImageLevel>>(Cpu(), "training_dinov2_centering", 5e-6);
+}
+
+TEST_CASE("DINOv2 trains as published, with Sinkhorn-Knopp, registers and a head for patches") {
+  check<SinkhornImageLevel<>, OwnMasked>(Reference<double>(), "training_dinov2_sinkhorn", 1e-9);
+  check<SinkhornImageLevel<>, OwnMasked>(Cpu(), "training_dinov2_sinkhorn", 5e-6);
+}
