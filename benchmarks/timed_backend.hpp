@@ -241,6 +241,10 @@ class TimedBackend {
     x_time("swiglu_again_backward", 0, bytes(y, d_x, d_y, x),
            [&] { x_backend.swiglu_again_backward(y, d_x, d_y, x); });
   }
+  void rotation_rows(Matrix out, ConstMatrix coordinates, ConstVector periods) const {
+    x_time("rotation_rows", 0, bytes(out, coordinates, periods),
+           [&] { x_backend.rotation_rows(out, coordinates, periods); });
+  }
   void rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
                     double direction) const {
     // Two of three parts of a row, read and written.

@@ -64,23 +64,23 @@ class VitRunner {
   template <class U>
   void points(std::span<const U> xy) {
     for (std::size_t i = 0; i < xy.size() / 2; ++i) {
-      x_inputs.point_taps.data()[i] = point_read<T>(
-          {static_cast<double>(xy[2 * i]), static_cast<double>(xy[2 * i + 1])}, x_config.native_grid());
+      x_inputs.point_taps.data()[i] = ViTFamily::point_taps<T>(
+          x_config, {static_cast<double>(xy[2 * i]), static_cast<double>(xy[2 * i + 1])});
     }
   }
 
   /// Fills the buffers of the backward pass with what must not survive.
   void spoil() {
-    const auto& scaled = x_activations.scaled;
+    const auto& derived = x_activations.derived;
     for (const MatrixView<T> m : {x_block_gradients.d_x, x_block_gradients.d_branch, x_block_gradients.d_tail,
-                                  scaled.proj_weight, scaled.fc2_weight, scaled.d_proj_weight, scaled.d_fc2_weight}) {
+                                  derived.proj_weight, derived.fc2_weight, derived.d_proj_weight, derived.d_fc2_weight}) {
       x_backend.fill(VectorView<T>(m.data(), m.size()), std::numeric_limits<T>::infinity());
     }
     for (const MatrixView<T>& m : x_activations.between) {
       x_backend.fill(VectorView<T>(m.data(), m.size()), std::numeric_limits<T>::infinity());
     }
-    for (const VectorView<T> v : {scaled.proj_bias, scaled.fc2_bias, scaled.d_proj_bias, scaled.d_fc2_bias[0],
-                                  scaled.d_fc2_bias[1], scaled.dots}) {
+    for (const VectorView<T> v : {derived.proj_bias, derived.fc2_bias, derived.d_proj_bias, derived.d_fc2_bias[0],
+                                  derived.d_fc2_bias[1], derived.dots}) {
       x_backend.fill(v, std::numeric_limits<T>::infinity());
     }
   }

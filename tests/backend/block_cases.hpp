@@ -36,6 +36,12 @@ void block_cases(Visit&& visit) {
       b.swiglu_again_backward(y, d_x, y, d_x);
     });
   }
+  for (const Index quarter : {1, 2, 5, 16}) {
+    visit(join("rotation_rows, ", 4 * quarter, " wide"), [=](const auto& b, auto& board) {
+      const auto out = board.output(70, 4 * quarter);
+      b.rotation_rows(out, board.matrix(70, 2), board.vector(quarter, 0.2, 3.0));
+    });
+  }
   struct Turned {
     Index tokens, heads, half;
   };

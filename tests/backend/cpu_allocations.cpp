@@ -106,6 +106,7 @@ TEST_CASE("Cpu primitives allocate in their first call only", "[backend][cpu]") 
       cpu.swiglu_forward(narrow_, MatrixView<float>(qkv.data(), rows, 2 * width));
       cpu.swiglu_again_backward(narrow_, MatrixView<float>(d_qkv.data(), rows, 2 * width), x_,
                                 MatrixView<float>(qkv.data(), rows, 2 * width));
+      cpu.rotation_rows(narrow_, MatrixView<float>(y.data(), rows, 2), VectorView<float>(b.data(), width / 4));
       cpu.rotate_heads(qkv_, MatrixView<float>(y.data(), 1, width / heads), dssl::RowIndex(places.data(), rows), {}, heads,
                        -1.0);
       cpu.gelu_again_backward(d_qkv_, qkv_, VectorView<float>(b.data(), 3 * width), qkv_, d_qkv_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,7 +19,13 @@
 
 namespace dssl {
 
-/// Sizes of a vision transformer. All of it is integral, so a config is a template argument.
+/// How tokens know where they stand.
+enum class Positions : std::uint8_t {
+  learned,  ///< a table that is added to class token and patches, read at reference points
+  rotary    ///< queries and keys of patches and references are turned by their coordinates in every block. DINOv3
+};
+
+/// Sizes and options of a vision transformer. All of it is integral, so a config is a template argument.
 struct ViTConfig {
   Index image = 224;    ///< native view size in pixels: the position table has image/patch cells a side
   Index patch = 16;     ///< pixels a side of a patch
@@ -28,11 +35,13 @@ struct ViTConfig {
   Index mlp_ratio = 4;  ///< hidden width of the MLP over D
   Index channels = 3;   ///< of the images; programs may set another number at run time
   Index registers = 0;  ///< register tokens, behind the class token. Source: Darcet et al. 2024
+  Positions positions = Positions::learned;
   PositionRule position_rule = PositionRule::offset;  ///< how the position table is read for views of other sizes
+  QkvBias qkv_bias = QkvBias::full;
   bool swiglu = false;             ///< the MLP is SwiGLU, of width swiglu_hidden(mlp_ratio * width, swiglu_multiple)
   Index swiglu_multiple = 8;
   Index norm_exponent = 6;         ///< epsilon of every layer norm is 10^-norm_exponent
-  bool layer_scale = false;        ///< each residual branch times a learned number a channel (`LayerScaleScratch`)
+  bool layer_scale = false;        ///< each residual branch times a learned number a channel (`DerivedWeights`)
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-layer_scale_exponent: 0 for 1
 
   [[nodiscard]] constexpr double norm_epsilon() const { return negative_power_of_ten(norm_exponent); }
@@ -41,10 +50,12 @@ struct ViTConfig {
             .heads = heads,
             .hidden = swiglu ? swiglu_hidden(mlp_ratio * width, swiglu_multiple) : mlp_ratio * width,
             .gated = swiglu,
+            .qkv_bias = qkv_bias,
             .norm_epsilon = norm_epsilon(),
             .layer_scale = layer_scale,
             .layer_scale_exponent = layer_scale_exponent};
   }
+  [[nodiscard]] constexpr bool rotary() const { return positions == Positions::rotary; }
   [[nodiscard]] constexpr GridSize native_grid() const { return {image / patch, image / patch}; }
   [[nodiscard]] constexpr bool operator==(const ViTConfig&) const = default;
 };
@@ -59,8 +70,9 @@ inline constexpr ViTConfig vit_base16{.width = 768, .heads = 12};
 template <class T>
 struct ViTParameters {
   MatrixView<T> class_token;      // (1,D)
-  MatrixView<T> class_position;   // (1,D)
+  MatrixView<T> class_position;   // (1,D), empty with rotary positions, as is the next one
   MatrixView<T> patch_position;   // (g*g,D)
+  VectorView<T> periods;          // (D/H/4) of rotary positions, never trained
   MatrixView<T> register_tokens;  // (registers,D), empty where there are none
   MatrixView<T> reference_token;  // (1,D), empty unless learned
   MatrixView<T> mask_token;       // (1,D), empty unless patches are masked
@@ -72,8 +84,12 @@ struct ViTParameters {
   static ViTParameters bind(ParameterCursor<T>& next, const ViTConfig& config, LearnedTokens learned) {
     ViTParameters p;
     p.class_token = next.matrix();
-    p.class_position = next.matrix();
-    p.patch_position = next.matrix();
+    if (config.rotary()) {
+      p.periods = next.vector();
+    } else {
+      p.class_position = next.matrix();
+      p.patch_position = next.matrix();
+    }
     if (config.registers > 0) p.register_tokens = next.matrix();
     if (learned.reference) p.reference_token = next.matrix();
     if (learned.mask) p.mask_token = next.matrix();
@@ -94,8 +110,13 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, L
   const ParameterLayout::Options convolution{.initial = InitialValues::uniform, .fan_in = fan_in};
   layout.prefix(prefix);
   layout.add("cls_token", {1, 1, c.width}, drawn);
-  layout.add("cls_pos_embed", {1, 1, c.width}, drawn);
-  layout.add("patch_pos_embed", {1, c.native_grid().size(), c.width}, drawn);
+  if (c.rotary()) {
+    layout.add("rope_embed.periods", {c.width / c.heads / 4},
+               {.initial = InitialValues::rotary_periods, .trained = false});
+  } else {
+    layout.add("cls_pos_embed", {1, 1, c.width}, drawn);
+    layout.add("patch_pos_embed", {1, c.native_grid().size(), c.width}, drawn);
+  }
   if (c.registers > 0) layout.add("register_tokens", {1, c.registers, c.width}, drawn);
   if (learned.reference) layout.add("ref_learn_token", {1, 1, c.width}, drawn);
   if (learned.mask) layout.add("mask_token", {1, c.width}, drawn);
@@ -168,7 +189,9 @@ template <class T>
 struct ViTInputs {
   std::vector<TensorView<T, 4>> images;  // a group each: (count,C,H,W)
   std::vector<GridReads<T>> grids;       // set once: all as one, or a group each where one takes several reads
-  VectorView<Taps<T>> point_taps;        // (R total) set by the caller in each step
+  VectorView<Taps<T>> point_taps;        // (R total) set by the caller in each step: `ViTFamily::point_taps`
+  MatrixView<const T> axes;              // rotary positions: rows (1, 0) and (0, 1), the table of coordinates
+  RowIndex places;                       // rotary positions: of each token the row of its rotation, or -1
   RowIndex zeros;                        // as many 0 as there are sequences, references or masked patches
   RowIndex masked_patches;               // numbers of the patches that are masked, set by the caller in each step
 
@@ -187,7 +210,8 @@ struct ViTInputs {
         in.images.emplace_back(arena.take<T>(group.count * c.channels * group.grid.size() * c.patch * c.patch),
                                group.count, c.channels, group.grid.height * c.patch, group.grid.width * c.patch);
       }
-      reads.push_back(grid_reads<T>(group.grid, c.native_grid(), c.position_rule));
+      reads.push_back(c.rotary() ? std::vector<std::vector<Taps<T>>>{coordinate_reads<T>(group.grid)}
+                                 : grid_reads<T>(group.grid, c.native_grid(), c.position_rule));
     }
     if (std::all_of(reads.begin(), reads.end(), [](const auto& of_group) { return of_group.size() == 1; })) {
       std::vector<Taps<T>> all;
@@ -202,6 +226,16 @@ struct ViTInputs {
         first += count;
       }
     }
+    if (c.rotary()) {
+      in.axes = MatrixView<const T>(place_copy(backend, arena, std::vector<T>{1, 0, 0, 1}).data(), 2, 2);
+      std::vector<std::int32_t> places(static_cast<std::size_t>(layout.rows()), -1);
+      for (std::size_t i = 0; i < layout.patch_rows().size(); ++i) {
+        places[static_cast<std::size_t>(layout.patch_rows()[i])] = layout.patch_cells()[i];
+      }
+      auto place = static_cast<std::int32_t>(layout.cells());
+      for (const std::int32_t row : layout.reference_rows()) places[static_cast<std::size_t>(row)] = place++;
+      in.places = place_copy(backend, arena, places);
+    }
     in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
     in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(
         static_cast<std::size_t>(std::max({layout.sequence_count(), layout.reference_count(), masked})), 0));
@@ -213,7 +247,7 @@ struct ViTInputs {
 template <class T>
 [[nodiscard]] std::vector<Index> rows_between_reads(const ViTConfig& c, const TokenLayout& layout) {
   std::vector<Index> most;
-  if (c.position_rule != PositionRule::size_antialiased) return most;
+  if (c.rotary() || c.position_rule != PositionRule::size_antialiased) return most;
   for (const ViewGroup& group : layout.groups()) {
     const auto reads = grid_reads<T>(group.grid, c.native_grid(), c.position_rule);
     most.resize(std::max(most.size(), reads.size() - 1), 0);
@@ -226,14 +260,16 @@ template <class T>
 template <class T>
 struct ViTActivations {
   MatrixView<T> patches;        // (N total, C*p*p)
-  MatrixView<T> grid_position;  // (cells,D)
+  MatrixView<T> grid_position;  // (cells,D), or (cells,2) the coordinates of rotary positions
+  MatrixView<T> coordinates;    // (cells + R total,2) of these, and those of references
+  MatrixView<T> rotations;      // (cells + R total,D/H) of rotary positions
   std::vector<MatrixView<T>> between;  // what a grid's reads but the last give, where it takes several
   MatrixView<T> class_sum;      // (1,D)
   MatrixView<T> reference;      // (R total,D)
   MatrixView<T> x;              // (M,D) tokens that enter the first block
   MatrixView<T> branch;         // (M,D) overwritten by every block
   BlockScratch<T> scratch;      // where there will be a backward pass
-  LayerScaleScratch<T> scaled;  // of every block in turn, empty without LayerScale
+  DerivedWeights<T> derived;    // of every block in turn
   std::vector<BlockActivations<T>> blocks;
   MatrixView<T> out;            // (M',D) rows that are read, in output order
   VectorView<T> mean, inverse_std;
@@ -248,7 +284,13 @@ struct ViTActivations {
     const Index rows = layout.rows();
     a.recompute = saved && recompute;
     a.patches = arena.matrix<T>(layout.patch_count(), c.channels * c.patch * c.patch);
-    a.grid_position = arena.matrix<T>(layout.cells(), c.width);
+    if (c.rotary()) {
+      a.coordinates = arena.matrix<T>(layout.cells() + layout.reference_count(), 2);
+      a.grid_position = a.coordinates.rows(0, layout.cells());
+      a.rotations = arena.matrix<T>(a.coordinates.rows(), c.width / c.heads);
+    } else {
+      a.grid_position = arena.matrix<T>(layout.cells(), c.width);
+    }
     for (const Index most : rows_between_reads<T>(c, layout)) a.between.push_back(arena.matrix<T>(most, c.width));
     a.class_sum = arena.matrix<T>(1, c.width);
     a.reference = arena.matrix<T>(layout.reference_count(), c.width);
@@ -259,7 +301,7 @@ struct ViTActivations {
     a.inverse_std = arena.vector<T>(layout.read_count());
     const auto tail_of = [&](Index i) { return i + 1 == c.depth ? layout.read_count() : rows; };
     if (saved) a.scratch = BlockScratch<T>::take(arena, c.block(), rows);
-    a.scaled = LayerScaleScratch<T>::take(arena, c.block(), saved);
+    a.derived = DerivedWeights<T>::take(arena, c.block(), saved);
     std::vector<MatrixView<T>> outs;
     for (Index i = 0; a.recompute && i < c.depth; ++i) outs.push_back(arena.matrix<T>(tail_of(i), c.width));
     const std::size_t start = arena.mark();
@@ -348,12 +390,12 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
   if (!in.masked_patches.empty()) {
     backend.copy_rows(embedded, in.masked_patches, p.mask_token, RowIndex(in.zeros.data(), in.masked_patches.size()));
   }
-  read_positions<B, T>(backend, a, in, p.patch_position);
+  read_positions<B, T>(backend, a, in, c.rotary() ? in.axes : p.patch_position);
   backend.copy_rows(a.x, device.patch_rows, embedded, {});
-  backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
+  if (!c.rotary()) backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
 
   backend.copy_rows(a.class_sum, {}, p.class_token, {});
-  backend.add_rows(a.class_sum, {}, p.class_position, {});
+  if (!c.rotary()) backend.add_rows(a.class_sum, {}, p.class_position, {});
   backend.copy_rows(a.x, device.class_rows, a.class_sum,
                     RowIndex(in.zeros.data(), layout.sequence_count()));
 
@@ -361,12 +403,20 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     backend.copy_rows(a.x, device.register_rows, p.register_tokens, device.register_numbers);
   }
   if (layout.reference_count() > 0) {
-    backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
+    if (c.rotary()) {
+      backend.sample_rows_forward(a.coordinates.rows(layout.cells(), layout.reference_count()), in.axes, in.point_taps);
+      backend.fill(VectorView<T>(a.reference.data(), a.reference.size()), T{0});
+    } else {
+      backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
+    }
     if (!p.reference_token.empty()) {
       backend.add_rows(a.reference, {}, p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()));
     }
     backend.copy_rows(a.x, device.reference_rows, a.reference, {});
   }
+
+  if (c.rotary()) backend.rotation_rows(a.rotations, a.coordinates, p.periods);
+  const HeadRotations<T> rotations{a.rotations, in.places};
 
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
   norm_alone<B, T>(backend, a.x, first_norm(a.blocks[0], p.blocks[0], keep_of(0), c.norm_epsilon()));
@@ -379,9 +429,9 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
                                 .bias = p.norm_bias,
                                 .epsilon = c.norm_epsilon()}
              : first_norm(a.blocks[i + 1], p.blocks[i + 1], keep_of(i + 1), c.norm_epsilon());
-    const BlockParameters<const T> block = scaled_parameters(backend, a.scaled, p.blocks[i]);
+    const BlockParameters<const T> block = derived_parameters(backend, a.derived, p.blocks[i]);
     block_forward<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch, layout.reads(), last,
-                     next);
+                     next, rotations);
     x = a.blocks[i].out;
     on_block(static_cast<Index>(i), x);
   }
@@ -397,27 +447,28 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
                   bool detached) {
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
   const std::size_t depth = a.blocks.size();
-  const auto d_block = [&](std::size_t i) { return scaled_gradients(a.scaled, d_p.blocks[i], i); };
+  const HeadRotations<T> rotations{a.rotations, in.places};
+  const auto d_block = [&](std::size_t i) { return derived_gradients(a.derived, d_p.blocks[i], i); };
   backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
-  begin_scaled_branch(backend, d_block(depth - 1));
+  begin_derived_branch(backend, d_block(depth - 1));
   norm_then_branch<B, T>(backend, g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, {}, a.blocks.back().out, a.mean,
                          a.inverse_std, p.norm_weight,
                          mlp_branch(g, d_block(depth - 1), a.blocks.back(), device, keep_of(depth - 1), true));
   for (std::size_t i = depth; i-- > 0;) {
     const bool last = i + 1 == depth;
     const MatrixView<const T> x = i == 0 ? a.x : a.blocks[i - 1].out;
-    const BlockParameters<const T> block = scaled_parameters(backend, a.scaled, p.blocks[i]);
-    begin_scaled_block(backend, d_block(i));
-    if (i > 0) begin_scaled_branch(backend, d_block(i - 1));
+    const BlockParameters<const T> block = derived_parameters(backend, a.derived, p.blocks[i]);
+    begin_derived_block(backend, d_block(i));
+    if (i > 0) begin_derived_branch(backend, d_block(i - 1));
     if (a.recompute && !last) {
       block_forward_again<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch,
-                             layout.reads(), last);
+                             layout.reads(), last, rotations);
     }
     const PrecedingBranch<T> before =
         i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_block(i - 1), a.blocks[i - 1], device, keep_of(i - 1), false);
     block_backward<R>(backend, g, d_block(i), a.blocks[i], a.scratch, x, block, c.block(), device, keep_of(i),
-                      layout.reads(), last, before);
-    end_scaled_block(backend, a.scaled, d_p.blocks[i], d_block(i), p.blocks[i]);
+                      layout.reads(), last, before, rotations);
+    end_derived_block(backend, a.derived, d_p.blocks[i], d_block(i), p.blocks[i]);
   }
 
   const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());
@@ -430,21 +481,23 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
     backend.copy_rows(d_embedded, in.masked_patches, a.class_sum, zeros);
   }
   backend.linear_backward_weight(d_p.patch_weight, d_p.patch_bias, d_embedded, a.patches);
-  // The forward values of the position reads are not needed any more: their buffers hold the gradients.
-  backend.fill(VectorView<T>(a.grid_position.data(), a.grid_position.size()), T{0});
-  backend.add_rows(a.grid_position, device.patch_cells, g.d_x, device.patch_rows);
-  read_positions_backward<B, T>(backend, d_p.patch_position, a, in);
+  if (!c.rotary()) {
+    // The forward values of the position reads are not needed any more: their buffers hold the gradients.
+    backend.fill(VectorView<T>(a.grid_position.data(), a.grid_position.size()), T{0});
+    backend.add_rows(a.grid_position, device.patch_cells, g.d_x, device.patch_rows);
+    read_positions_backward<B, T>(backend, d_p.patch_position, a, in);
+  }
 
   const RowIndex class_zeros(in.zeros.data(), layout.sequence_count());
   backend.add_rows(d_p.class_token, class_zeros, g.d_x, device.class_rows);
-  backend.add_rows(d_p.class_position, class_zeros, g.d_x, device.class_rows);
+  if (!c.rotary()) backend.add_rows(d_p.class_position, class_zeros, g.d_x, device.class_rows);
 
   if (!device.register_rows.empty()) {
     backend.add_rows(d_p.register_tokens, device.register_numbers, g.d_x, device.register_rows);
   }
   if (layout.reference_count() > 0) {
     backend.copy_rows(a.reference, {}, g.d_x, device.reference_rows);
-    if (!detached) backend.sample_rows_backward(d_p.patch_position, a.reference, in.point_taps);
+    if (!detached && !c.rotary()) backend.sample_rows_backward(d_p.patch_position, a.reference, in.point_taps);
     if (!d_p.reference_token.empty()) {
       backend.add_rows(d_p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()), a.reference, {});
     }
@@ -471,10 +524,19 @@ struct ViTFamily {
                 ", MLP ratio ", c.mlp_ratio, ", channels ", c.channels,
                 // Said only where there are any: runs from before there could be are resumed as they were.
                 c.registers > 0 ? join(", registers ", c.registers) : "",
+                c.rotary() ? ", rotary positions" : "",
+                c.qkv_bias == QkvBias::no_key ? ", keys without bias" : "",
+                c.qkv_bias == QkvBias::none ? ", no bias of queries, keys and values" : "",
                 c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
                 c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
                 c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
                 c.layer_scale ? ", LayerScale" : "");
+  }
+
+  /// How the position of a reference token at a point of its view is read: what `Inputs::point_taps` takes.
+  template <class T>
+  [[nodiscard]] static Taps<T> point_taps(const Config& c, Point point) {
+    return c.rotary() ? coordinate_read<T>(point) : point_read<T>(point, c.native_grid());
   }
 
   static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, LearnedTokens learned,
@@ -513,6 +575,8 @@ struct ViT : ViTFamily {
                 "epsilon of the norms and first value of LayerScale are 10^-n, n from 0 to 22");
   static_assert(C.swiglu_multiple >= 1, "the width of SwiGLU is a multiple of at least 1");
   static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
+  static_assert(C.positions != Positions::rotary || C.heads < 1 || C.width / C.heads % 4 == 0,
+                "the width of a head must be a multiple of 4 with rotary positions");
   static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
                 "the patch of a ViT must divide its native image size");
 

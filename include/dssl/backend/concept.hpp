@@ -1,4 +1,4 @@
-// What a backend is: memory and 50 primitives beside, each with its contract.
+// What a backend is: memory and 51 primitives beside, each with its contract.
 #pragma once
 
 #include <concepts>
@@ -119,6 +119,8 @@ concept MlpPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T
 ///   silu(g) = g / (1 + exp(-g)).
 /// swiglu_again_backward(y (M,I) =, d_x (M,2I) =, d_y (M,I), x): y as above, for a product that wants it again, and the
 ///   gradient of x; y may be d_y, d_x may be x.
+/// rotation_rows(out (P,d) =, coordinates (P,2), periods (d/4)): numbers j and d/2 + j of row p are cosine and sine of
+///   2 pi y / periods[j], and beyond the first d/4 of 2 pi x / periods[j - d/4]; (y, x) = coordinates[p]. Angles in double.
 /// rotate_heads(x (M,3D), rotations (P,d), places (N), packed (N) or empty, heads, direction): turns queries and keys,
 ///   the first and second D columns of x, in place. Token n, whose row is packed[n] (n itself where packed is empty, none
 ///   where it is -1), is turned by row places[n] of rotations, or not at all where that is -1: in each head, d wide, the
@@ -126,9 +128,11 @@ concept MlpPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T
 ///   its number d/2 + j. With direction -1 it is the inverse, and what takes gradients back. d is even.
 /// Tests: tests/backend/block_cases.hpp, tests/backend/block_gradients.cpp.
 template <class B, class T = typename B::Scalar>
-concept BlockPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, RowIndex rows) {
+concept BlockPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<const T> w,
+                                   RowIndex rows) {
   b.swiglu_forward(y, x);
   b.swiglu_again_backward(y, y, x, x);
+  b.rotation_rows(y, x, w);
   b.rotate_heads(y, x, rows, rows, Index{1}, 1.0);
 };
 

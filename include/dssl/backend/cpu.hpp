@@ -145,6 +145,7 @@ class BasicCpu {
 
   void swiglu_forward(Matrix y, ConstMatrix x) const;
   void swiglu_again_backward(Matrix y, Matrix d_x, ConstMatrix d_y, ConstMatrix x) const;
+  void rotation_rows(Matrix out, ConstMatrix coordinates, ConstVector periods) const;
   void rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
                     double direction) const;
 

@@ -256,6 +256,12 @@ void BasicCuda<T>::swiglu_again_backward(Matrix y, Matrix d_x, ConstMatrix d_y, 
 }
 
 template <std::floating_point T>
+void BasicCuda<T>::rotation_rows(Matrix out, ConstMatrix coordinates, ConstVector periods) const {
+  const cuda::Call call(*x_device, "rotation_rows", {out.rows(), out.cols()});
+  cuda::rotation_rows(x_device->stream, out, coordinates, periods);
+}
+
+template <std::floating_point T>
 void BasicCuda<T>::rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
                                 double direction) const {
   const cuda::Call call(*x_device, "rotate_heads", {x.rows(), x.cols()});

@@ -136,7 +136,7 @@ template <class... Ts>
 struct WeightedSum : TermList<Ts...> {
   static_assert(sizeof...(Ts) > 0, "WeightedSum: a sum of no terms trains nothing");
   static_assert((LossTerm<Ts> && ...), "WeightedSum: not a term, see LossTerm in dssl/concepts.hpp");
-  static_assert((detail::has_its_head<Ts, Ts...>() && ...),
+  static_assert((detail::is_one_of<typename detail::HeadOwner<Ts>::type, Ts...> && ...),
                 "WeightedSum: a term that shares another term's head stands in one sum with it (HeadOf)");
   static_assert(names_differ<Ts...>, "WeightedSum: two terms of one name; each is told by its name in reports and checkpoints");
 

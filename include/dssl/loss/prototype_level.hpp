@@ -343,10 +343,31 @@ class PrototypeRun : public TermRun<B> {
   std::vector<T> x_host_centre;
 };
 
-/// What all levels have in common: the recipe's head, named anew for each, and an EMA teacher. A level with a head of other
-/// sizes has a `head_of` of its own; one with a type `HeadOf` has no head but that of the level it names, in the same sum.
+/// A level's own head: the recipe's, under the name that the level gives it. A level with a head of other sizes has a
+/// `head_of` of its own.
 template <class Term>
-struct PrototypeLevel {
+struct OwnHead {
+  /// Sizes of the level's head, where the recipe's are `head`.
+  static constexpr HeadConfig head_of(const HeadConfig& head) { return head; }
+  static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
+    add_head_parameters(layout, Term::head_of(head), width, Term::head_name);
+  }
+  template <class T>
+  static HeadParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head) {
+    return HeadParameters<T>::bind(next, Term::head_of(head));
+  }
+};
+
+/// The head of another level in the same sum, which both train.
+template <class Level>
+struct HeadOfLevel {
+  using HeadOf = Level;
+  static constexpr HeadConfig head_of(const HeadConfig& head) { return Level::head_of(head); }
+};
+
+/// What all levels have in common: a head and an EMA teacher.
+template <class Term, class Head = OwnHead<Term>>
+struct PrototypeLevel : Head {
   static constexpr Whole whole = Whole::row;
   using Teacher = Ema;
   using Options = LevelOptions;
@@ -355,19 +376,6 @@ struct PrototypeLevel {
   template <Backend B>
   using Run = PrototypeRun<Term, B>;
 
-  /// Sizes of the level's head, where the recipe's are `head`.
-  static constexpr HeadConfig head_of(const HeadConfig& head) { return head; }
-  static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width)
-    requires(!SharesHead<Term>)
-  {
-    add_head_parameters(layout, Term::head_of(head), width, Term::head_name);
-  }
-  template <class T>
-  static HeadParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head)
-    requires(!SharesHead<Term>)
-  {
-    return HeadParameters<T>::bind(next, Term::head_of(head));
-  }
   /// The rows of the teacher that go through its head.
   template <class X>
   static auto of_teacher(const X& features) {
@@ -449,8 +457,8 @@ struct PointLevel : PrototypeLevel<PointLevel> {
 /// Views without masks count as 0. Patches are masked by the view generator (`Masked`). `LevelOptions::all_views` has no
 /// say. Memory: buffers for as many patches as may be masked. Source: iBOT, equation 2, as DINOv2 weighs it
 /// (loss/ibot_patch_loss.py). Tests: tests/train/masked.cpp, fixture `ibot_patch`.
-template <class Term>
-struct MaskedPatchLevel : PrototypeLevel<Term> {
+template <class Term, class Head = OwnHead<Term>>
+struct MaskedPatchLevel : PrototypeLevel<Term, Head> {
   static constexpr std::string_view head_name = "patch_head.";
   static constexpr std::string_view centre_name = "patch_center";
   static constexpr Reads reads{{.masked = true}, {.masked = true}};
@@ -482,11 +490,8 @@ struct MaskedLevel : MaskedPatchLevel<MaskedLevel> {
 /// The same through the head of another level, which both train. Source: DINOv2's default, as ViT-S and ViT-B were trained
 /// (`ibot.separate_head` off).
 template <class Level>
-struct SharedMaskedLevel : MaskedPatchLevel<SharedMaskedLevel<Level>> {
-  using HeadOf = Level;
+struct SharedMaskedLevel : MaskedPatchLevel<SharedMaskedLevel<Level>, HeadOfLevel<Level>> {
   static constexpr std::string_view name = "masked-shared";
-
-  static constexpr HeadConfig head_of(const HeadConfig& head) { return Level::head_of(head); }
 };
 
 /// With the centre that iBOT has: the mean of all patches of the global views. The teacher's head sees all of them.

@@ -187,12 +187,17 @@ concept SharesHead = requires { typename Term::HeadOf; };
 
 namespace detail {
 
-/// Whether the term that a term of a sum has its head of, if any, is in the sum.
+/// The term whose head a term trains.
+template <class Term>
+struct HeadOwner {
+  using type = Term;
+};
+template <SharesHead Term>
+struct HeadOwner<Term> {
+  using type = typename Term::HeadOf;
+};
 template <class Term, class... Terms>
-[[nodiscard]] constexpr bool has_its_head() {
-  if constexpr (SharesHead<Term>) return (std::is_same_v<typename Term::HeadOf, Terms> || ...);
-  return true;
-}
+inline constexpr bool is_one_of = (std::is_same_v<Term, Terms> || ...);
 
 }  // namespace detail
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
@@ -16,12 +17,20 @@
 
 namespace dssl {
 
+/// The bias of queries, keys and values.
+enum class QkvBias : std::uint8_t {
+  full,
+  no_key,  ///< that of keys is 0: what is stored of it is passed over, and has no gradient. DINOv3, where it is masked
+  none
+};
+
 /// Sizes and options of a block: width D, heads H, hidden width of the MLP.
 struct BlockSize {
   Index width = 0;
   Index heads = 0;
   Index hidden = 0;                ///< what the MLP's second layer reads
   bool gated = false;              ///< SwiGLU, whose first layer gives a gate and a value for each of these
+  QkvBias qkv_bias = QkvBias::full;
   double norm_epsilon = layer_norm_epsilon;
   bool layer_scale = false;        ///< each branch times a learned number a channel
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-exponent
@@ -41,7 +50,7 @@ template <class T>
 struct BlockParameters {
   VectorView<T> norm1_weight, norm1_bias;
   MatrixView<T> qkv_weight;  // (3D,D)
-  VectorView<T> qkv_bias;
+  VectorView<T> qkv_bias;     // empty with QkvBias::none
   MatrixView<T> proj_weight;  // (D,D)
   VectorView<T> proj_bias;
   VectorView<T> norm2_weight, norm2_bias;
@@ -56,7 +65,7 @@ struct BlockParameters {
     p.norm1_weight = next.vector();
     p.norm1_bias = next.vector();
     p.qkv_weight = next.matrix();
-    p.qkv_bias = next.vector();
+    if (size.qkv_bias != QkvBias::none) p.qkv_bias = next.vector();
     p.proj_weight = next.matrix();
     p.proj_bias = next.vector();
     if (size.layer_scale) p.scale1 = next.vector();
@@ -81,7 +90,7 @@ constexpr void add_block_parameters(ParameterLayout& layout, const BlockSize& si
   layout.add("norm1.weight", {d}, scale);
   layout.add("norm1.bias", {d}, zero);
   layout.add("attn.qkv.weight", {3 * d, d}, weight);
-  layout.add("attn.qkv.bias", {3 * d}, zero);
+  if (size.qkv_bias != QkvBias::none) layout.add("attn.qkv.bias", {3 * d}, zero);
   layout.add("attn.proj.weight", {d, d}, weight);
   layout.add("attn.proj.bias", {d}, zero);
   if (size.layer_scale) layout.add("ls1.gamma", {d}, gamma);
@@ -94,27 +103,31 @@ constexpr void add_block_parameters(ParameterLayout& layout, const BlockSize& si
   if (size.layer_scale) layout.add("ls2.gamma", {d}, gamma);
 }
 
-/// LayerScale: each branch times gamma, a learned number a channel, which is the branch's last layer with its bias and the
-/// rows of its weight times gamma.
+/// What a block computes with where its options make that of its parameters: LayerScale, and keys without bias.
+///
+/// LayerScale is each branch times gamma, a learned number a channel. That is the branch's last layer with its bias and the
+/// rows of its weight times gamma:
 ///
 ///   x + keep gamma (W h + b) = x + keep (W' h + b'), W' = diag(gamma) W, b' = gamma b;
 ///   d_gamma += diag(d_W' W^T) + d_b' b, d_W += diag(gamma) d_W', d_b += gamma d_b'.
 ///
 /// So tokens cost nothing more, forward or backward, and nothing more is kept of them: a block costs passes over these
 /// two weights, D^2 + D hidden numbers. Buffers of the block at work; those of gradients where there will be a backward
-/// pass. All are empty without LayerScale. Source: Touvron et al. 2021, Going deeper with image transformers.
-/// Test: tests/backbone/block_options.cpp.
+/// pass; none without these options. Source: Touvron et al. 2021, Going deeper with image transformers.
+/// Test: tests/backbone/block_options.cpp, tests/nn/block_parity.cpp.
 template <class T>
-struct LayerScaleScratch {
+struct DerivedWeights {
   MatrixView<T> proj_weight, fc2_weight;      // (D,D), (D,hidden)
   VectorView<T> proj_bias, fc2_bias;          // (D)
   MatrixView<T> d_proj_weight, d_fc2_weight;
   VectorView<T> d_proj_bias;
   std::array<VectorView<T>, 2> d_fc2_bias;    // of blocks in turn: one's is asked for before the next one is through
   VectorView<T> dots;                         // (D)
+  VectorView<T> qkv_bias;                     // (3D) without that of keys
 
-  static LayerScaleScratch take(Arena& arena, const BlockSize& size, bool saved) {
-    LayerScaleScratch s;
+  static DerivedWeights take(Arena& arena, const BlockSize& size, bool saved) {
+    DerivedWeights s;
+    if (size.qkv_bias == QkvBias::no_key) s.qkv_bias = arena.vector<T>(3 * size.width);
     if (!size.layer_scale) return s;
     s.proj_weight = arena.matrix<T>(size.width, size.width);
     s.fc2_weight = arena.matrix<T>(size.width, size.hidden);
@@ -138,6 +151,12 @@ template <class T>
   return MatrixView<T>(v.data(), v.size(), 1);
 }
 
+/// The part of keys in a vector of queries, keys and values.
+template <class T>
+[[nodiscard]] VectorView<T> keys_of(VectorView<T> qkv) {
+  return VectorView<T>(qkv.data() + qkv.size() / 3, qkv.size() / 3);
+}
+
 /// out = diag(gamma) x.
 template <Backend B, class T = typename B::Scalar>
 void scale_rows(const B& backend, MatrixView<T> out, MatrixView<const T> x, VectorView<const T> gamma) {
@@ -156,17 +175,21 @@ void scale_rows_backward(const B& backend, MatrixView<T> d_w, VectorView<T> d_ga
 
 }  // namespace detail
 
-/// The parameters with which a block computes: its own, or with LayerScale in its branches' last layers, which are
-/// written to `s`.
+/// The parameters with which a block computes: its own, but for what its options make of them in `s`.
 template <Backend B, class T = typename B::Scalar>
-[[nodiscard]] BlockParameters<const T> scaled_parameters(const B& backend, const LayerScaleScratch<T>& s,
-                                                         const BlockParameters<const T>& p) {
-  if (p.scale1.empty()) return p;
+[[nodiscard]] BlockParameters<const T> derived_parameters(const B& backend, const DerivedWeights<T>& s,
+                                                          const BlockParameters<const T>& p) {
+  BlockParameters<const T> q = p;
+  if (!s.qkv_bias.empty()) {
+    backend.copy(s.qkv_bias, p.qkv_bias);
+    backend.fill(detail::keys_of(s.qkv_bias), T{0});
+    q.qkv_bias = s.qkv_bias;
+  }
+  if (p.scale1.empty()) return q;
   detail::scale_rows<B, T>(backend, s.proj_weight, p.proj_weight, p.scale1);
   detail::scale_rows<B, T>(backend, detail::as_column(s.proj_bias), detail::as_column(p.proj_bias), p.scale1);
   detail::scale_rows<B, T>(backend, s.fc2_weight, p.fc2_weight, p.scale2);
   detail::scale_rows<B, T>(backend, detail::as_column(s.fc2_bias), detail::as_column(p.fc2_bias), p.scale2);
-  BlockParameters<const T> q = p;
   q.proj_weight = s.proj_weight;
   q.proj_bias = s.proj_bias;
   q.fc2_weight = s.fc2_weight;
@@ -174,10 +197,10 @@ template <Backend B, class T = typename B::Scalar>
   return q;
 }
 
-/// Where the gradients of `scaled_parameters` of block `number` go: its own place, or `s`, which leaves alone what lies
+/// Where the gradients of `derived_parameters` of block `number` go: its own place, or `s`, which leaves alone what lies
 /// there for the block behind it.
 template <class T>
-[[nodiscard]] BlockParameters<T> scaled_gradients(const LayerScaleScratch<T>& s, const BlockParameters<T>& d_p,
+[[nodiscard]] BlockParameters<T> derived_gradients(const DerivedWeights<T>& s, const BlockParameters<T>& d_p,
                                                   std::size_t number) {
   if (d_p.scale1.empty()) return d_p;
   BlockParameters<T> d_q = d_p;
@@ -190,23 +213,24 @@ template <class T>
 
 /// Before the pass that hands the MLP's branch of a block its gradient: zeroes the bias's of that branch.
 template <Backend B, class T = typename B::Scalar>
-void begin_scaled_branch(const B& backend, const BlockParameters<T>& d_q) {
+void begin_derived_branch(const B& backend, const BlockParameters<T>& d_q) {
   if (!d_q.scale2.empty()) backend.fill(d_q.fc2_bias, T{0});
 }
 
 /// Before a block's backward pass: zeroes what else it adds to.
 template <Backend B, class T = typename B::Scalar>
-void begin_scaled_block(const B& backend, const BlockParameters<T>& d_q) {
+void begin_derived_block(const B& backend, const BlockParameters<T>& d_q) {
   if (d_q.scale1.empty()) return;
   backend.fill(VectorView<T>(d_q.proj_weight.data(), d_q.proj_weight.size()), T{0});
   backend.fill(d_q.proj_bias, T{0});
   backend.fill(VectorView<T>(d_q.fc2_weight.data(), d_q.fc2_weight.size()), T{0});
 }
 
-/// After a block's backward pass: the gradients d_q of its scaled parameters -> d_p +=.
+/// After a block's backward pass: the gradients d_q of its derived parameters -> d_p +=.
 template <Backend B, class T = typename B::Scalar>
-void end_scaled_block(const B& backend, const LayerScaleScratch<T>& s, const BlockParameters<T>& d_p,
+void end_derived_block(const B& backend, const DerivedWeights<T>& s, const BlockParameters<T>& d_p,
                       const BlockParameters<T>& d_q, const BlockParameters<const T>& p) {
+  if (!s.qkv_bias.empty()) backend.fill(detail::keys_of(d_p.qkv_bias), T{0});
   if (d_p.scale1.empty()) return;
   const auto back = [&](MatrixView<T> d_w, VectorView<T> d_gamma, MatrixView<const T> d_scaled, MatrixView<const T> w,
                         VectorView<const T> gamma) {
@@ -339,6 +363,13 @@ struct BlockGradients {
   }
 };
 
+/// How queries and keys are turned by where their tokens stand, for `rotate_heads`; empty: they are not.
+template <class T>
+struct HeadRotations {
+  MatrixView<const T> rows;  // (P, D/H) as `rotation_rows` writes them
+  RowIndex places;           // (M) of each token the row that turns it, or -1
+};
+
 /// The rows of one block's branches in one step.
 template <class T>
 struct BlockRows {
@@ -394,11 +425,15 @@ template <class T>
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                          const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
-                         const BlockRows<T>& rows, MatrixView<T> branch, GroupSet reads, bool last) {
+                         const BlockRows<T>& rows, MatrixView<T> branch, GroupSet reads, bool last,
+                         const HeadRotations<T>& rotations) {
   if (rows.attention_count > 0) {
     const MatrixView<T> qkv = a.qkv.rows(0, rows.attention_count);
     const MatrixView<T> attended = a.attended.rows(0, rows.attention_count);
     backend.linear_forward(qkv, a.normal1.rows(0, rows.attention_count), p.qkv_weight, p.qkv_bias);
+    if (!rotations.places.empty()) {
+      backend.rotate_heads(qkv, rotations.rows, rotations.places, rows.attention.packed, size.heads, 1.0);
+    }
     backend.template attention_forward<R>(attended, a.log_sum.rows(0, rows.attention_count), qkv, rows.batch, size.heads,
                                           last ? reads : all_groups);
     if (last && rows.read_count > 0) {
@@ -427,9 +462,9 @@ template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                    const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
                    const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last,
-                   const FollowingNorm<T>& next = {}) {
+                   const FollowingNorm<T>& next = {}, const HeadRotations<T>& rotations = {}) {
   const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
-  block_inner_forward<R>(backend, a, x, p, size, layout, rows, branch, reads, last);
+  block_inner_forward<R>(backend, a, x, p, size, layout, rows, branch, reads, last, rotations);
   const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
   if (rows.mlp_count > 0) {
     const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
@@ -448,10 +483,11 @@ void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<co
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_forward_again(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                          const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
-                         const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last) {
+                         const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last,
+                         const HeadRotations<T>& rotations = {}) {
   norm_alone<B, T>(backend, x, first_norm(a, p, keep, size.norm_epsilon));
   block_inner_forward<R>(backend, a, x, p, size, layout,
-                         BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last), branch, reads, last);
+                         BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last), branch, reads, last, rotations);
 }
 
 /// The MLP's branch of a block, as the pass that computes the gradient of a.out hands it on.
@@ -510,7 +546,8 @@ template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_backward(const B& backend, const BlockGradients<T>& g, const BlockParameters<T>& d_p,
                     const BlockActivations<T>& a, const BlockScratch<T>& scratch, MatrixView<const T> x,
                     const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
-                    const BranchKeep<T>& keep, GroupSet reads, bool last, const PrecedingBranch<T>& before = {}) {
+                    const BranchKeep<T>& keep, GroupSet reads, bool last, const PrecedingBranch<T>& before = {},
+                    const HeadRotations<T>& rotations = {}) {
   const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
   const MatrixView<T> d_tail = last ? g.d_tail : g.d_x;
 
@@ -545,6 +582,9 @@ void block_backward(const B& backend, const BlockGradients<T>& g, const BlockPar
         d_qkv, last ? g.d_branch.rows(0, rows.attention_count) : d_attended, a.attended.rows(0, rows.attention_count),
         a.log_sum.rows(0, rows.attention_count), a.qkv.rows(0, rows.attention_count), rows.batch, size.heads,
         last ? reads : all_groups);
+    if (!rotations.places.empty()) {
+      backend.rotate_heads(d_qkv, rotations.rows, rotations.places, rows.attention.packed, size.heads, -1.0);
+    }
     norm_alone<B, T>(backend, x, first_norm(a, p, keep, size.norm_epsilon));
     backend.linear_backward_weight(d_p.qkv_weight, d_p.qkv_bias, d_qkv, a.normal1.rows(0, rows.attention_count));
     backend.linear_backward_input(d_normal1, d_qkv, p.qkv_weight);

@@ -26,7 +26,8 @@ enum class InitialValues : std::uint8_t {
   one,
   truncated_normal,  ///< standard deviation 0.02, cut at -2 and 2 (absolute)
   uniform,           ///< in [-1/sqrt(fan_in), 1/sqrt(fan_in)]
-  power_of_ten       ///< 10^-exponent everywhere
+  power_of_ten,      ///< 10^-exponent everywhere
+  rotary_periods     ///< number i of n is 100^(i/n). Source: DINOv3
 };
 
 /// 10^-exponent, rounded once: what a literal such as 1e-6 is. `exponent` from 0 to 22.
@@ -164,6 +165,11 @@ void draw_initial(std::span<T> out, const ParameterSpec& spec, RandomStream& ran
     case InitialValues::one: std::fill(out.begin(), out.end(), T{1}); break;
     case InitialValues::power_of_ten:
       std::fill(out.begin(), out.end(), static_cast<T>(negative_power_of_ten(spec.exponent)));
+      break;
+    case InitialValues::rotary_periods:
+      for (std::size_t i = 0; i < out.size(); ++i) {
+        out[i] = static_cast<T>(std::pow(100.0, static_cast<double>(i) / static_cast<double>(out.size())));
+      }
       break;
     case InitialValues::truncated_normal:
       for (T& value : out) {

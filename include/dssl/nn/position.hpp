@@ -207,6 +207,30 @@ template <class T>
   return reads;
 }
 
+/// A point's coordinates as a read of the rows (1, 0) and (0, 1), which gives (y, x): so a token's place is handed on as
+/// `Taps` whether positions are rows of a table or coordinates. Test: tests/backbone/block_options.cpp.
+template <class T>
+[[nodiscard]] Taps<T> coordinate_read(Point point) {
+  Taps<T> taps{};
+  taps.row[1] = 1;
+  taps.weight[0] = static_cast<T>(point.y);
+  taps.weight[1] = static_cast<T>(point.x);
+  return taps;
+}
+
+/// The centres of a grid's cells as coordinates, 2 (i + 0.5) / h - 1 along each axis.
+template <class T>
+[[nodiscard]] std::vector<Taps<T>> coordinate_reads(GridSize grid) {
+  std::vector<Taps<T>> taps;
+  const auto centre = [](Index i, Index n) { return (2 * static_cast<double>(i) + 1) / static_cast<double>(n) - 1; };
+  for (Index i = 0; i < grid.height; ++i) {
+    for (Index j = 0; j < grid.width; ++j) {
+      taps.push_back(coordinate_read<T>({.x = centre(j, grid.width), .y = centre(i, grid.height)}));
+    }
+  }
+  return taps;
+}
+
 /// Point read: how a table of `table` cells is read at a point of [-1, 1]^2.
 ///
 /// Bicubic with a = -0.75; the centre of cell i lies at (2i + 1)/g - 1; cells outside the table count as zero.

@@ -117,7 +117,11 @@ class ViewPass {
       for (std::size_t s = 0; s < x_tokens.sequences().size(); ++s) {
         const GridSize table = x_table(s, config);
         for (const Point point : points.subspan(s * each, each)) {
-          staging.push_back(point_read<T>(point, table, first_row));
+          if constexpr (reference_tokens && requires { Backbone::template point_taps<T>(config, point); }) {
+            staging.push_back(Backbone::template point_taps<T>(config, point));
+          } else {
+            staging.push_back(point_read<T>(point, table, first_row));
+          }
         }
         if (sampled) first_row += x_tokens.grid_of(s).size();
       }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
@@ -74,6 +76,22 @@ void swiglu_again_backward(Workers& workers, MatrixView<T> y, MatrixView<T> d_x,
       store_part(y.row(m) + i, all.y, rest);
       store_part(d_x.row(m) + i, all.d_gate, rest);
       store_part(d_x.row(m) + width + i, all.d_value, rest);
+    }
+  });
+}
+
+/// A few numbers a place of a grid: sines and cosines of the C library.
+template <class T>
+void rotation_rows(Workers& workers, MatrixView<T> out, MatrixView<const T> coordinates, VectorView<const T> periods) {
+  const Index quarter = periods.size();
+  workers.run_pieces(out.rows(), 64, out.size() * 16, [&](Index begin, Index end) {
+    for (Index p = begin; p < end; ++p) {
+      for (Index j = 0; j < 2 * quarter; ++j) {
+        const auto at = static_cast<double>(coordinates(p, j / quarter));
+        const double angle = 2.0 * std::numbers::pi * at / static_cast<double>(periods(j % quarter));
+        out(p, j) = static_cast<T>(std::cos(angle));
+        out(p, 2 * quarter + j) = static_cast<T>(std::sin(angle));
+      }
     }
   });
 }

@@ -247,6 +247,11 @@ void BasicCpu<T, Products>::swiglu_again_backward(Matrix y, Matrix d_x, ConstMat
 }
 
 template <std::floating_point T, class Products>
+void BasicCpu<T, Products>::rotation_rows(Matrix out, ConstMatrix coordinates, ConstVector periods) const {
+  cpu::rotation_rows(*x_workers->enter(), out, coordinates, periods);
+}
+
+template <std::floating_point T, class Products>
 void BasicCpu<T, Products>::rotate_heads(Matrix x, ConstMatrix rotations, RowIndex places, RowIndex packed, Index heads,
                                          double direction) const {
   cpu::rotate_heads(*x_workers->enter(), x, rotations, places, packed, heads, direction);

@@ -49,6 +49,25 @@ struct SwigluAgain {
   }
 };
 
+/// Angle i: that of row i / (2 quarter), number i % (2 quarter).
+template <class T>
+struct RotationRows {
+  T* out;
+  const T* coordinates;
+  const T* periods;
+  Index quarter;
+  template <int W>
+  __device__ void at(Index i) const {
+    static_assert(W == 1);
+    const Index row = i / (2 * quarter), j = i % (2 * quarter);
+    const double angle = 6.283185307179586 * static_cast<double>(coordinates[2 * row + j / quarter]) /
+                         static_cast<double>(periods[j % quarter]);
+    T* const rotation = out + row * 4 * quarter + j;
+    rotation[0] = static_cast<T>(cos(angle));
+    rotation[2 * quarter] = static_cast<T>(sin(angle));
+  }
+};
+
 /// Pair i: token i / pairs, of whose queries and keys it is pair i % pairs.
 template <class T>
 struct RotateHeads {
@@ -95,6 +114,13 @@ void swiglu_again_backward(const Stream& stream, MatrixView<T> y, MatrixView<T> 
                            MatrixView<const T> x) {
   for_each_element(stream, y.size(),
                    elements::SwigluAgain<T>{y.data(), d_x.data(), d_y.data(), x.data(), y.cols()});
+}
+
+template <class T>
+void rotation_rows(const Stream& stream, MatrixView<T> out, MatrixView<const T> coordinates,
+                   VectorView<const T> periods) {
+  for_each_element(stream, out.size() / 2,
+                   elements::RotationRows<T>{out.data(), coordinates.data(), periods.data(), periods.size()});
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <numbers>
 
 #include <dssl/backend/operands.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -30,6 +31,18 @@ class BlockParts {
         y(m, i) = static_cast<T>(gate * share * value);
         d_x(m, i) = static_cast<T>(d * value * share * (1.0 + gate * (1.0 - share)));
         d_x(m, y.cols() + i) = static_cast<T>(d * gate * share);
+      }
+    }
+  }
+
+  void rotation_rows(MatrixView<T> out, MatrixView<const T> coordinates, VectorView<const T> periods) const {
+    const Index quarter = periods.size();
+    for (Index p = 0; p < out.rows(); ++p) {
+      for (Index j = 0; j < 2 * quarter; ++j) {
+        const auto at = static_cast<double>(coordinates(p, j / quarter));
+        const double angle = 2.0 * std::numbers::pi * at / static_cast<double>(periods(j % quarter));
+        out(p, j) = static_cast<T>(std::cos(angle));
+        out(p, 2 * quarter + j) = static_cast<T>(std::sin(angle));
       }
     }
   }
