@@ -139,6 +139,7 @@ concept GoesBackward =
     };
 
 /// Inputs<T>::point_taps: where the position table is read for reference tokens; then the sizes have `native_grid()`.
+/// Optional: X::point_taps<T>(config, point), what is put there for a point, else `point_read` of a table of that grid.
 template <class X>
 concept PlacesPoints = requires(typename X::template Inputs<float> in, const typename X::Config& sizes) {
   in.point_taps;

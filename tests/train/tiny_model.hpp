@@ -37,6 +37,10 @@ std::vector<T> drawn_weights(const ParameterLayout& layout, std::uint64_t seed, 
       const double value = spec.trained ? centre + scale * random.normal() : centre;
       out[static_cast<std::size_t>(spec.offset + i)] = static_cast<T>(value);
     }
+    if (spec.initial == InitialValues::rotary_periods) {  // which are divided by
+      draw_initial(std::span(out).subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)), spec,
+                   random);
+    }
   }
   return out;
 }
