@@ -1,6 +1,10 @@
 // What a run of a step or two tells: its summary, and what a trainer that was moved from says.
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 

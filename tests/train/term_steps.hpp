@@ -62,6 +62,10 @@ void draw(const Step& step) {
   if (step.teacher().data() == step.student().data()) return;
   const auto teacher = drawn_weights<T>(step.layout(), 2);
   step.backend().upload(step.teacher().data(), std::span<const T>(teacher));
+  if constexpr (Step::Loss::snapshots > 0) {
+    const auto snapshot = drawn_weights<T>(step.layout(), 3);
+    step.backend().upload(step.snapshot().data(), std::span<const T>(snapshot));
+  }
 }
 
 /// All that lasts in the terms, by name.

@@ -31,7 +31,10 @@ struct TermList {
   static constexpr FeatureKinds reads = (Ts::reads.student | ...) | (Ts::reads.teacher | ...);
   /// What any of them reads of each.
   static constexpr FeatureKinds student_reads = (Ts::reads.student | ...);
-  static constexpr FeatureKinds teacher_reads = (Ts::reads.teacher | ...);
+  static constexpr FeatureKinds teacher_reads = ((is_snapshot<typename Ts::Teacher> ? FeatureKinds{} : Ts::reads.teacher) | ...);
+  /// What is read of a snapshot of the teacher, and how many terms have one.
+  static constexpr FeatureKinds snapshot_reads = ((is_snapshot<typename Ts::Teacher> ? Ts::reads.teacher : FeatureKinds{}) | ...);
+  static constexpr std::size_t snapshots = (std::size_t{is_snapshot<typename Ts::Teacher>} + ...);
   /// Whether a second set of weights follows the student.
   static constexpr bool teacher_weights = (Ts::Teacher::weights || ...);
   /// Whether the global views go through a teacher.
@@ -138,6 +141,9 @@ struct WeightedSum : TermList<Ts...> {
   static_assert((LossTerm<Ts> && ...), "WeightedSum: not a term, see LossTerm in dssl/concepts.hpp");
   static_assert((detail::is_one_of<typename detail::HeadOwner<Ts>::type, Ts...> && ...),
                 "WeightedSum: a term that shares another term's head stands in one sum with it (HeadOf)");
+  static_assert(TermList<Ts...>::snapshots == 0 || TermList<Ts...>::teacher_weights,
+                "WeightedSum: a term with a Snapshot<Ema> needs a term with Ema in the sum, whose weights are copied");
+  static_assert(TermList<Ts...>::snapshots <= 1, "WeightedSum: more than one term with a Snapshot<Ema>, of which a run has one");
   static_assert(names_differ<Ts...>, "WeightedSum: two terms of one name; each is told by its name in reports and checkpoints");
 
   using Options = TermOptions<Ts...>;

@@ -8,6 +8,7 @@
 #include <limits>
 #include <span>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
@@ -63,6 +64,48 @@ struct StopGradient {
 struct NoTeacher {
   static constexpr bool weights = false;
   static constexpr bool pass = false;
+};
+
+/// A copy of an EMA teacher's weights, taken now and then (`SnapshotOptions`) and the same in between, on the two global
+/// views. The teacher that it is a copy of is another term's of the sum.
+template <class Of>
+struct Snapshot {
+  static_assert(std::is_same_v<Of, Ema>, "Snapshot: of Ema, whose weights are copied");
+  static constexpr bool weights = false;
+  static constexpr bool pass = false;
+  static constexpr bool snapshot = true;
+};
+/// Whether a teacher is a copy that is taken now and then.
+template <class Teacher>
+inline constexpr bool is_snapshot = requires { requires Teacher::snapshot; };
+
+/// When copies of the teacher are taken: after update n (1 the first) where n >= `first` is a multiple of `every`, at most
+/// `most` times (0: no limit). Before the first the copy is the teacher that the run begins with. Source: DINOv3's
+/// `gram.it_first_update`, `update_frequency`, `max_updates`; the paper's is every 10 000 updates.
+struct SnapshotOptions {
+  Index first = 0;
+  Index every = 10'000;
+  Index most = 0;
+
+  /// Whether one is taken after an update that so many came before.
+  [[nodiscard]] constexpr bool due(Index updates) const {
+    const Index n = updates + 1;
+    const Index before = (n - 1) / every - (std::max(first, Index{1}) - 1) / every;
+    return n >= first && n % every == 0 && (most == 0 || before < most);
+  }
+  /// Throws `OptionError` naming the first field that has an impossible value.
+  void validate(std::string_view prefix) const {
+    if (first < 0) throw OptionError(join(prefix, "first"), first, "at least 0");
+    if (every < 1) throw OptionError(join(prefix, "every"), every, "at least 1");
+    if (most < 0) throw OptionError(join(prefix, "most"), most, "at least 0");
+  }
+  /// Calls `f(name, value)` for each.
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    f(join(prefix, "first"), first);
+    f(join(prefix, "every"), every);
+    f(join(prefix, "most"), most);
+  }
 };
 
 /// Some views of the student's pass that follow one another: a part.
@@ -209,7 +252,7 @@ struct TermParameters {
   typename detail::OwnParameters<Term, T>::type predictor;
 };
 
-/// What a term gets of the teacher's pass.
+/// What a term gets of the pass of its teacher, a snapshot too; `parameters` are the EMA teacher's.
 template <class Term, class T>
 struct TeacherPass {
   Features<const T> features;

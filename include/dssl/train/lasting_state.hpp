@@ -28,8 +28,9 @@ template <class T>
 template <class Step>
 [[nodiscard]] auto flat_states(const Step& step) {
   using Named = std::pair<std::string_view, VectorView<typename Step::T>>;
-  return std::array<Named, 4>{{{"student.", step.student()},
+  return std::array<Named, 5>{{{"student.", step.student()},
                                {"teacher.", step.teacher().data() == step.student().data() ? VectorView<typename Step::T>{} : step.teacher()},
+                               {"snapshot.", step.snapshot()},
                                {"optimiser.first.", step.optimiser_state().first()},
                                {"optimiser.second.", step.optimiser_state().second()}}};
 }

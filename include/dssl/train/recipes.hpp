@@ -3,6 +3,7 @@
 #pragma once
 
 #include <dssl/loss/dense_terms.hpp>
+#include <dssl/loss/gram_term.hpp>
 #include <dssl/loss/pixel_term.hpp>
 #include <dssl/loss/spread_terms.hpp>
 #include <dssl/loss/swapped_term.hpp>
@@ -91,5 +92,8 @@ using Ibot = MaskedRecipe<WeightedSum<ImageLevel, IbotLevel>>;
 /// backbone's (`ViTConfig::layer_scale`), rates by layer and clipping by part are the optimiser's (`RateOptions`, `ClipOver`):
 /// with them it trains as published, number for number. Test: tests/train/dinov2_parity.cpp.
 using DinoV2 = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>>;
+
+/// DINOv2's terms, and similarities of patches held to a copy of the teacher as DINOv3's (Simeoni et al. 2025) are.
+using DinoV2Gram = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo, Gram<>>>;
 
 }  // namespace dssl

@@ -64,6 +64,7 @@ class TrainingRun {
         x_batch(ViewBatch::of(x_step.options().shape, x_options.views_on == ViewsOn::host)) {
     initialise(backend, x_step.student(), x_step.layout(), x_options.seed);
     if constexpr (Kind::Loss::teacher_weights) backend.copy(x_step.teacher(), x_step.student());
+    if constexpr (Kind::Loss::snapshots > 0) backend.copy(x_step.snapshot(), x_step.student());
   }
 
   /// Called after every step; `dssl::stop` ends the run after a checkpoint.

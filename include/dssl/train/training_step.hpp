@@ -24,6 +24,7 @@
 #include <dssl/optim/optimiser.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/report.hpp>
+#include <dssl/train/snapshot.hpp>
 #include <dssl/train/student_part.hpp>
 #include <dssl/train/term_runs.hpp>
 #include <dssl/train/view_batch.hpp>
@@ -125,6 +126,11 @@ class BasicTrainingStep {
   [[nodiscard]] VectorView<T> student() const { return x_student_weights; }
   [[nodiscard]] VectorView<T> teacher() const { return x_teacher_weights; }
   [[nodiscard]] VectorView<T> gradients() const { return x_gradient_buffer; }
+  /// Weights of the copy of the teacher that a term with a `Snapshot` is held to; empty where there is none.
+  [[nodiscard]] VectorView<T> snapshot() const {
+    if constexpr (x_snapshots) return x_snapshot.weights();
+    return {};
+  }
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
   /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
   template <class F>
@@ -169,6 +175,7 @@ class BasicTrainingStep {
   void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     x_upload(batch, keep);
+    if constexpr (x_snapshots) x_snapshot.run(x_backend, *x_terms, x_networks.teacher, x_config, {teacher_temperature});
     if constexpr (Loss::teacher_pass) {
       const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
       const auto run_teacher = [&] { x_run_teacher({teacher_temperature}); };
@@ -212,6 +219,7 @@ class BasicTrainingStep {
     x_optimiser.share_norms(x_backend, x_norms_host);
     x_optimiser.update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
                        now.optimiser, now.teacher_momentum);
+    if constexpr (x_snapshots) x_snapshot.take(x_backend, x_teacher_weights, x_options.loss, now.optimiser.step);
     x_terms->each([&](auto, auto& run, std::size_t) { run.update(x_backend); });
   }
 
@@ -226,6 +234,7 @@ class BasicTrainingStep {
   }
 
  private:
+  static constexpr bool x_snapshots = Loss::snapshots > 0;
   using x_Pass = ViewPass<Kind, B>;
   using x_Part = StudentPart<Kind, B>;
 
@@ -272,6 +281,7 @@ class BasicTrainingStep {
   void x_make_passes() {
     const BatchShape& shape = x_options.shape;
     x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads, registers_of(x_config.backbone));
+    if constexpr (x_snapshots) x_snapshot = {shape, x_config};
     const Index views = x_options.stream_views ? 1 : x_views();
     for (Index first = 0; first < x_views(); first += views) {
       x_parts.emplace_back(x_parts.size(), shape, first, views, x_config);
@@ -326,6 +336,7 @@ class BasicTrainingStep {
     arena.name_part("optimiser");
     x_inputs = place_views<T>(arena, x_options.shape);
     if constexpr (Loss::teacher_pass) x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
+    if constexpr (x_snapshots) x_snapshot.place_lasting(x_backend, arena, x_layout, x_config, x_inputs);
     for (x_Part& part : x_parts) part.place_lasting(x_backend, arena, x_config, x_inputs);
     arena.name_part("views, points and token layouts");
     x_terms->each([&](auto, auto& run, std::size_t) { run.place_lasting(x_backend, arena); });
@@ -345,6 +356,11 @@ class BasicTrainingStep {
       arena.name_part("teacher's activations");
     }
     std::size_t end = arena.mark();
+    if constexpr (x_snapshots) {
+      arena.rewind(shared);
+      x_snapshot.place_passing(arena, x_config);
+      end = std::max(end, arena.mark());
+    }
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (!x_terms->read_part(part)) continue;
       arena.rewind(shared);
@@ -378,6 +394,7 @@ class BasicTrainingStep {
       x_teacher_pass.set_points(x_backend, batch.teacher_points, x_config.backbone, x_taps_host);
       if constexpr (Loss::reads.masked) x_teacher_pass.set_masks(x_backend, batch.masks, true, x_masked_rows);
     }
+    if constexpr (x_snapshots) x_snapshot.set(x_backend, batch, x_config, x_taps_host, x_masked_rows);
     x_terms->each([&](auto, auto& run, std::size_t) { run.set_frames(x_backend, batch.frames); });
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (x_terms->read_part(part)) x_parts[part].set(x_backend, batch, keep, x_config, *x_terms, x_taps_host);
@@ -441,6 +458,7 @@ class BasicTrainingStep {
 
   VectorView<T> x_student_weights, x_teacher_weights, x_gradient_buffer;
   BoundNetworks<Kind, T> x_networks;
+  std::conditional_t<x_snapshots, SnapshotTeacher<Kind, B>, NoSnapshot<Kind, B>> x_snapshot;
   OptimiserState<T> x_optimiser;
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;

@@ -1,0 +1,105 @@
+// The term of similarities between patches held to an earlier teacher's: Gram anchoring of DINOv3.
+// Tests: tests/train/gram_term.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <string_view>
+#include <vector>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/loss/gram.hpp>
+#include <dssl/loss/term.hpp>
+#include <dssl/loss/term_loss.hpp>
+
+namespace dssl {
+
+/// Options of `Gram`.
+struct GramOptions {
+  GramNumbers numbers{};
+  SnapshotOptions snapshot{};  ///< of a teacher that is one
+
+  /// Throws `OptionError` naming the first field that has an impossible value.
+  void validate(std::string_view prefix) const { snapshot.validate(join(prefix, "snapshot.")); }
+  /// Calls `f(name, value)` for each.
+  template <class F>
+  void for_each(std::string_view prefix, F&& f) const {
+    f(join(prefix, "normalised"), numbers.normalised);
+    f(join(prefix, "negative"), static_cast<Index>(numbers.negative));
+    snapshot.for_each(join(prefix, "snapshot."), f);
+  }
+};
+
+/// Cosines between the patches of each global view held to those of a teacher: a snapshot of the EMA, or `Gram<Ema>`, the EMA
+/// itself. The mean over both views of all images.
+///
+/// Memory: the teacher's map of both global views, (2BN,D), and (N,N) similarities twice. The teacher sees the views at
+/// their own size (published: larger ones, its map made smaller). Source: `gram_loss`.
+template <class TeacherT = Snapshot<Ema>>
+struct Gram {
+  static constexpr std::string_view name = "gram";
+  static constexpr Reads reads{{.map = true}, {.map = true}};
+  static constexpr Whole whole = Whole::sequence;
+  using Teacher = TeacherT;
+  using Options = GramOptions;
+
+  template <Backend B>
+  class Run : public TermRun<B> {
+   public:
+    using T = typename B::Scalar;
+
+    Run(const TermSetting& setting, const Options& options)
+        : x_options(options),
+          x_view(setting.batch * setting.grids[0].size()),
+          x_patches(setting.grids[0].size()),
+          x_width(setting.width) {
+      for (const PartViews& part : setting.parts) {
+        const Index globals = std::clamp(2 - part.first, Index{0}, part.views);
+        x_parts.push_back({.first = part.first, .globals = globals, .buffers = {}});
+      }
+      x_share = setting.share * static_cast<double>(x_parts.front().globals) / 2;  // of what a part adds
+    }
+
+    void place_lasting(const B& /*backend*/, Arena& arena) {
+      x_teacher = arena.matrix<T>(2 * x_view, x_width);
+      x_loss.place(arena);
+    }
+    void place_student(const B& /*backend*/, Arena& arena, std::size_t part) {
+      if (reads_part(part)) x_parts[part].buffers = GramBuffers<T>::take(arena, x_patches, x_width, x_width);
+    }
+    [[nodiscard]] bool reads_part(std::size_t part) const { return x_parts[part].globals > 0; }
+
+    void teacher(const B& backend, const TeacherPass<Gram, T>& in) const {
+      backend.copy_rows(x_teacher, {}, in.features.map.rows(0, x_teacher.rows()), {});
+    }
+    void student(const B& backend, const StudentPass<Gram, T>& in) const {
+      if (!reads_part(in.part)) return;
+      const x_Part& part = x_parts[in.part];
+      if (in.part == 0) x_loss.clear(backend);
+      const Index rows = part.globals * x_view;
+      gram_loss(backend, part.buffers, x_loss.value(), in.d_features.map.rows(0, rows), in.features.map.rows(0, rows),
+                x_teacher.rows(part.first * x_view, rows), x_options.numbers, in.weight * x_share);
+    }
+
+    void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
+
+   private:
+    /// What belongs to one part of the student's pass.
+    struct x_Part {
+      Index first = 0;    // view
+      Index globals = 0;  // global views that it has
+      GramBuffers<T> buffers;
+    };
+
+    Options x_options;
+    Index x_view, x_patches, x_width;  // patches of a view of all images, and of one
+    double x_share = 1;
+    std::vector<x_Part> x_parts;
+    MatrixView<T> x_teacher;  // (2BN,D)
+    TermLoss<T> x_loss;
+  };
+};
+
+}  // namespace dssl
