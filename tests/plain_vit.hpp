@@ -135,7 +135,7 @@ class PlainVit {
     const std::size_t d = x.columns;
     const auto heads = static_cast<std::size_t>(x_d.heads);
     const std::size_t head = d / heads;
-    if (x_d.position == PositionRule::rotary) rotate(qkv, first, h, w, head);
+    if (x_d.position == PositionScheme::rotary) rotate(qkv, first, h, w, head);
     Rows mixed(x.rows, d);
     std::vector<double> scores(x.rows);
     for (std::size_t k = 0; k < heads; ++k) {
@@ -197,7 +197,7 @@ class PlainVit {
       const auto cells = static_cast<double>(g);
       const auto n = static_cast<double>(h);
       const auto at = static_cast<double>(i);
-      if (x_d.position == PositionRule::size_antialias) {
+      if (x_d.position == PositionScheme::size_antialiased) {
         const double scale = cells / n;
         const double widened = std::max(scale, 1.0);
         double sum = 0;
@@ -208,9 +208,9 @@ class PlainVit {
         for (std::size_t j = 0; j < g; ++j) out(i, j) /= sum;
         continue;
       }
-      const double x = x_d.position == PositionRule::corners  ? (h > 1 ? at * (cells - 1) / (n - 1) : 0)
-                       : x_d.position == PositionRule::offset ? (at + 0.5) * cells / (n + 0.1) - 0.5
-                                                              : (at + 0.5) * cells / n - 0.5;
+      const double x = x_d.position == PositionScheme::corners  ? (h > 1 ? at * (cells - 1) / (n - 1) : 0)
+                       : x_d.position == PositionScheme::offset ? (at + 0.5) * cells / (n + 0.1) - 0.5
+                                                                : (at + 0.5) * cells / n - 0.5;
       for (int k = -1; k <= 2; ++k) {
         const double j = std::floor(x) + k;
         out(i, static_cast<std::size_t>(std::clamp(j, 0.0, cells - 1))) += cubic(x - j, -0.75);

@@ -14,6 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/safetensors.hpp>
 
@@ -132,7 +133,7 @@ TEST_CASE("backbone names: every family computes what its own code does", "[back
     CHECK(d.layer_scale == said.at("layer_scale").get<bool>());
     CHECK((d.mlp == MlpKind::swiglu) == said.at("mlp").get<std::string>().starts_with("swiglu"));
     CHECK(d.norm_epsilon == said.at("norm_eps").get<double>());
-    CHECK((d.position == PositionRule::rotary) == (said.at("position").at("kind") == "rope"));
+    CHECK((d.position == PositionScheme::rotary) == (said.at("position").at("kind") == "rope"));
     if (d.table_side > 0) CHECK(d.table_side == said.at("native_grid").at(0).get<Index>());
     if (d.heads_are_known) CHECK(d.heads == said.at("heads").get<Index>());
     d.heads = said.at("heads").get<Index>();
@@ -299,4 +300,77 @@ TEST_CASE("backbone names: a mask of NaN, as a model without weights has it, is 
       thrown_by<CheckpointError>([&] { static_cast<void>(file.read<float>("blocks.0.attn.qkv.bias")); }),
       "'blocks.0.attn.qkv.bias_mask' has the element nan at 3"));
   CHECK(file.read<float>("blocks.1.attn.qkv.bias") == zeros);
+}
+
+TEST_CASE("backbone names: written for a family, a backbone has the tensors of its own file",
+          "[backbone_names]") {
+  std::size_t seen = 0;
+  for (const Case& c : cases()) {
+    // Not those of training in chunks, of other prefixes, and of names that are Transformers' new ones.
+    if (!test::has_case(c.name) || c.name == "dinov2_teacher_chunked" || c.name == "hf_dinov2_new_names")
+      continue;
+    const BackboneFile file = BackboneFile::open(test::weights_of(c.name), {.family = c.as});
+    INFO(c.name);
+    const WeightFamily family = file.description().family;
+    if (file.description().position == PositionScheme::rotary) {
+      CHECK(contains(thrown_by<CheckpointError>(
+                         [&] { static_cast<void>(export_backbone(file, file.description(), family)); }),
+                     "has rotary positions"));
+      continue;
+    }
+    const auto written = export_backbone(file, file.description(), family);
+    std::set<std::string> names;
+    for (const ExportedTensor& tensor : written) {
+      INFO(tensor.name);
+      names.insert(tensor.name);
+      const std::string stored = c.prefix + tensor.name;
+      REQUIRE(file.source().contains(stored));
+      CHECK(file.source().shape(stored) == tensor.shape);
+      CHECK((file.source().read<float>(stored) == tensor.values));
+    }
+    CHECK(names.size() == written.size());
+    CHECK(written.size() + c.ignored == file.source().tensors().size());
+    ++seen;
+  }
+  CHECK(seen >= 3);
+}
+
+TEST_CASE("backbone names: to another family and back nothing is lost", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  std::size_t seen = 0;
+  for (const Case& c : cases()) {
+    if (!test::has_case(c.name) ||
+        !(c.name == "container_zip" || c.name == "dinov2_small_reg4" || c.name == "dinov2_giant"))
+      continue;
+    const BackboneFile file = BackboneFile::open(test::weights_of(c.name));
+    for (const WeightFamily as :
+         {dino, WeightFamily::densedino, WeightFamily::dinov2, timm, WeightFamily::torchvision, hf}) {
+      INFO(c.name << " as " << family_name(as));
+      const bool scaled = file.description().layer_scale;
+      if (scaled && (as == dino || as == WeightFamily::densedino || as == WeightFamily::torchvision)) {
+        CHECK(contains(
+            thrown_by<CheckpointError>(
+                [&] { static_cast<void>(export_backbone(file, file.description(), as)); }),
+            "has LayerScale, for which the family " + std::string(family_name(as)) + " has no names"));
+        continue;
+      }
+      const auto written = export_backbone(file, file.description(), as);
+      SafetensorsWriter writer;
+      for (const ExportedTensor& tensor : written)
+        writer.add(tensor.name, tensor.shape, std::span<const float>(tensor.values));
+      writer.write(folder / "out.safetensors");
+      const BackboneFile again = BackboneFile::open(folder / "out.safetensors");
+      // What is not LayerScale has no name of DINOv2's or timm's own.
+      if (scaled || (as != WeightFamily::dinov2 && as != timm)) CHECK(again.description().family == as);
+      const bool summed = as == timm && file.description().registers > 0;
+      for (const StoredTensor& tensor : file.tensors()) {
+        if (tensor.name == "mask_token" && !again.contains(tensor.name)) continue;
+        if (summed && (tensor.name == "cls_token" || tensor.name == "cls_pos_embed")) continue;
+        INFO(tensor.name);
+        CHECK((again.read<float>(tensor.name) == file.read<float>(tensor.name)));
+      }
+      ++seen;
+    }
+  }
+  CHECK(seen >= 6);
 }

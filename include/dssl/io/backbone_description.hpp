@@ -20,13 +20,13 @@ enum class WeightFamily : std::uint8_t { dino, densedino, dinov2, dinov3, timm, 
 
 /// How tokens learn where they are. Of the tables (g cells a side, read at h): where cell i of h lies, and
 /// the cubic kernel's a.
-enum class PositionRule : std::uint8_t {
-  offset,          ///< (i+.5) g/(h+.1) - .5, a = -.75
-  size,            ///< (i+.5) g/h - .5, a = -.75
-  size_antialias,  ///< (i+.5) g/h - .5, a = -.5, the kernel widened where h < g and its weights made to sum
-                   ///< to 1
-  corners,         ///< i (g-1)/(h-1), a = -.75
-  rotary           ///< no table: queries and keys are rotated by their patch's place
+enum class PositionScheme : std::uint8_t {
+  offset,            ///< (i+.5) g/(h+.1) - .5, a = -.75
+  size,              ///< (i+.5) g/h - .5, a = -.75
+  size_antialiased,  ///< (i+.5) g/h - .5, a = -.5, the kernel widened where h < g and its weights made to sum
+                     ///< to 1
+  corners,           ///< i (g-1)/(h-1), a = -.75
+  rotary             ///< no table: queries and keys are rotated by their patch's place
 };
 
 enum class MlpKind : std::uint8_t {
@@ -38,8 +38,8 @@ namespace detail {
 
 inline constexpr std::array<std::string_view, 7> weight_family_names{
     "dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"};
-inline constexpr std::array<std::string_view, 5> position_rule_names{"offset", "size", "size, antialiased",
-                                                                     "corners", "rotary"};
+inline constexpr std::array<std::string_view, 5> position_scheme_names{"offset", "size", "size, antialiased",
+                                                                       "corners", "rotary"};
 
 }  // namespace detail
 
@@ -57,8 +57,8 @@ inline constexpr std::array<std::string_view, 5> position_rule_names{"offset", "
 }
 
 /// The rule in a word or two: "size, antialiased".
-[[nodiscard]] constexpr std::string_view position_rule_name(PositionRule rule) {
-  return detail::position_rule_names[static_cast<std::size_t>(rule)];
+[[nodiscard]] constexpr std::string_view position_scheme_name(PositionScheme rule) {
+  return detail::position_scheme_names[static_cast<std::size_t>(rule)];
 }
 
 /// A vision transformer as its file of weights and its family describe it.
@@ -77,7 +77,7 @@ struct BackboneDescription {
   bool layer_scale = false;  ///< each branch times a number a channel
   bool mask_token = false;
   bool reference_token = false;
-  PositionRule position = PositionRule::offset;
+  PositionScheme position = PositionScheme::offset;
   double norm_epsilon = 1e-6;  ///< of every layer norm
   /// What the family's images are usually normalised with, by channel. A model may differ; no file of weights
   /// says it.
@@ -97,8 +97,8 @@ struct BackboneDescription {
               d.registers > 0 ? join(", registers ", d.registers) : "", d.layer_scale ? ", LayerScale" : "",
               ", positions ",
               d.table_side > 0
-                  ? join(d.table_side, "x", d.table_side, " (", position_rule_name(d.position), ")")
-                  : std::string(position_rule_name(d.position)),
+                  ? join(d.table_side, "x", d.table_side, " (", position_scheme_name(d.position), ")")
+                  : std::string(position_scheme_name(d.position)),
               ", norm epsilon ", d.norm_epsilon);
 }
 

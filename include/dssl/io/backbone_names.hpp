@@ -73,6 +73,8 @@ class BackboneNamer {
     recognise(as);
   }
 
+  [[nodiscard]] WeightFamily family() const { return x_out.description.family; }
+
   [[nodiscard]] NamedBackbone name() {
     BackboneDescription& d = x_out.description;
     tokens();
@@ -301,7 +303,7 @@ class BackboneNamer {
           d.heads_are_known = true;
         }
       }
-      d.position = PositionRule::rotary;
+      d.position = PositionScheme::rotary;
       return;
     }
     const Index rows = extent(name, 1, 3);
@@ -334,7 +336,7 @@ class BackboneNamer {
   /// What the family adds that the file does not say.
   void rules() {
     BackboneDescription& d = x_out.description;
-    const bool rotary = d.position == PositionRule::rotary;
+    const bool rotary = d.position == PositionScheme::rotary;
     if (rotary) {
       // A table that is missing is no rotation: only these families have one.
       const bool known = is(WeightFamily::dinov3) || (is(WeightFamily::timm) && d.registers > 0) ||
@@ -350,19 +352,19 @@ class BackboneNamer {
       case WeightFamily::dino:
       case WeightFamily::densedino:
       case WeightFamily::dinov3:
-        d.position = PositionRule::offset;
+        d.position = PositionScheme::offset;
         break;
       case WeightFamily::dinov2:
-        d.position = d.registers > 0 ? PositionRule::size_antialias : PositionRule::offset;
+        d.position = d.registers > 0 ? PositionScheme::size_antialiased : PositionScheme::offset;
         break;
       case WeightFamily::timm:
-        d.position = PositionRule::size_antialias;
+        d.position = PositionScheme::size_antialiased;
         break;
       case WeightFamily::torchvision:
-        d.position = PositionRule::corners;
+        d.position = PositionScheme::corners;
         break;
       case WeightFamily::hugging_face:
-        d.position = d.registers > 0 ? PositionRule::size_antialias : PositionRule::size;
+        d.position = d.registers > 0 ? PositionScheme::size_antialiased : PositionScheme::size;
         if (!x_blocks.empty() && has(x_blocks.begin()->second + "layernorm_before.weight"))
           d.norm_epsilon = 1e-12;
         break;
@@ -490,8 +492,9 @@ class BackboneNamer {
       } else {
         // Keys need no bias, and some have none at all. Files of DINO's and timm's names say so by a family
         // that may.
-        const bool optional = is(WeightFamily::dinov3) ||
-                              (is(WeightFamily::timm) && x_out.description.position == PositionRule::rotary);
+        const bool optional =
+            is(WeightFamily::dinov3) ||
+            (is(WeightFamily::timm) && x_out.description.position == PositionScheme::rotary);
         if (!optional) missing(before + "attn.qkv.bias");
         joined(bias, {before + "attn.q_bias", "", before + "attn.v_bias"}, {width}, true);
       }
@@ -596,6 +599,11 @@ class BackboneNamer {
 };
 
 }  // namespace detail
+
+/// The family that a file's names are of, `as` where it may be: see `name_backbone`, which says whether all is there.
+[[nodiscard]] inline WeightFamily family_of(const TensorFile& file, std::optional<WeightFamily> as = std::nullopt) {
+  return detail::BackboneNamer(file, as).family();
+}
 
 /// Finds the backbone of a file, of whichever family, and says what it is and where its tensors lie.
 ///
