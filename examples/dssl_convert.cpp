@@ -68,13 +68,12 @@ void print_description(const BackboneFile& file) {
 
 /// Writes the backbone under a family's names, or under dssl's where there is none.
 void write_backbone(const std::string& path, const BackboneFile& file, std::optional<dssl::WeightFamily> as) {
-  std::vector<dssl::ExportedTensor> tensors;
-  if (as) {
-    tensors = dssl::export_backbone(file, file.description(), *as);
-  } else {
-    for (const auto& tensor : file.tensors())
-      tensors.push_back({tensor.name, tensor.shape, file.read<float>(tensor.name)});
+  if (!as) {
+    dssl::save_named_backbone(path, file);
+    std::printf("%zu tensors under dssl's names: %s\n", file.tensors().size(), path.c_str());
+    return;
   }
+  const std::vector<dssl::ExportedTensor> tensors = dssl::export_backbone(file, file.description(), *as);
   dssl::SafetensorsWriter writer;
   // Transformers asks for it.
   writer.metadata("format", "pt");
@@ -82,7 +81,7 @@ void write_backbone(const std::string& path, const BackboneFile& file, std::opti
     writer.add(tensor.name, tensor.shape, std::span<const float>(tensor.values));
   writer.write(path);
   std::printf("%zu tensors under the names of %s: %s\n", tensors.size(),
-              as ? std::string(dssl::family_name(*as)).c_str() : "dssl", path.c_str());
+              std::string(dssl::family_name(*as)).c_str(), path.c_str());
 }
 
 }  // namespace

@@ -195,7 +195,9 @@ struct LoadedWeights {
   }
   const BackboneFileOptions options = published.options();
   const WeightFamily family = family_of(*file, options.family);
-  if (family == WeightFamily::dino || family == WeightFamily::densedino) {
+  // What dssl-convert wrote under dssl's names says whose rules it goes by.
+  const bool own_rules = !file->metadata().contains("positions");
+  if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino)) {
     out.prefix = load_backbone(std::span<float>(out.flat), layout, *file).prefix;
     return out;
   }

@@ -374,3 +374,55 @@ TEST_CASE("backbone names: to another family and back nothing is lost", "[backbo
   }
   CHECK(seen >= 6);
 }
+
+TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  std::size_t seen = 0;
+  for (const Case& c : cases()) {
+    if (!test::has_case(c.name)) continue;
+    INFO(c.name);
+    const BackboneFile file = BackboneFile::open(test::weights_of(c.name), {.family = c.as});
+    save_named_backbone(folder / "named.safetensors", file, {{"note", "kept"}});
+    const BackboneFile again = BackboneFile::open(folder / "named.safetensors");
+    CHECK(again.metadata().at("note") == "kept");
+    const BackboneDescription& d = file.description();
+    const BackboneDescription& e = again.description();
+    CHECK(d.position == e.position);
+    CHECK(d.norm_epsilon == e.norm_epsilon);
+    CHECK(d.table_side == e.table_side);
+    CHECK(d.registers == e.registers);
+    CHECK(d.hidden == e.hidden);
+    CHECK(d.mlp == e.mlp);
+    CHECK(d.layer_scale == e.layer_scale);
+    CHECK(again.ignored().empty());
+    REQUIRE(again.tensors().size() == file.tensors().size());
+    for (const StoredTensor& tensor : file.tensors()) {
+      CHECK(again.tensor(tensor.name).type == tensor.type);
+      CHECK((again.read<double>(tensor.name) == file.read<double>(tensor.name)));
+    }
+    ++seen;
+  }
+  CHECK(seen >= 4);
+
+  const auto source = open_tensor_file(test::weights_of("container_safetensors"));
+  const auto said = [&](const std::string& positions, const std::string& epsilon) {
+    SafetensorsWriter writer;
+    std::vector<std::vector<std::byte>> kept(source->tensors().size());
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      const StoredTensor& tensor = source->tensors()[i];
+      writer.add_bytes(tensor.name, tensor.type, tensor.shape, source->elements(tensor.name, kept[i]));
+    }
+    writer.metadata("positions", positions);
+    writer.metadata("norm_epsilon", epsilon);
+    writer.write(folder / "said.safetensors");
+    return thrown_by<CheckpointError>(
+        [&] { static_cast<void>(BackboneFile::open(folder / "said.safetensors")); });
+  };
+  CHECK(said("corners", "1e-12") == "(nothing was thrown)");
+  CHECK(contains(said("edges", "1e-6"), "has positions 'edges' in its metadata"));
+  CHECK(contains(said("rotary", "1e-6"),
+                 "has positions 'rotary' in its metadata; expected the rule of its table"));
+  for (const std::string epsilon : {"0", "-1", "nan", "1e-6x", "", "2"}) {
+    CHECK(contains(said("offset", epsilon), "has norm_epsilon '" + epsilon + "' in its metadata"));
+  }
+}

@@ -56,6 +56,14 @@ inline constexpr std::array<std::string_view, 5> position_scheme_names{"offset",
   return std::nullopt;
 }
 
+/// The scheme of this name; nothing if there is none.
+[[nodiscard]] constexpr std::optional<PositionScheme> position_scheme_named(std::string_view name) {
+  for (std::size_t i = 0; i < detail::position_scheme_names.size(); ++i) {
+    if (detail::position_scheme_names[i] == name) return static_cast<PositionScheme>(i);
+  }
+  return std::nullopt;
+}
+
 /// The rule in a word or two: "size, antialiased".
 [[nodiscard]] constexpr std::string_view position_scheme_name(PositionScheme rule) {
   return detail::position_scheme_names[static_cast<std::size_t>(rule)];

@@ -14,6 +14,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
+#include <dssl/io/backbone_file.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
 
@@ -192,6 +193,23 @@ class BackboneExporter {
                                                                  const BackboneDescription& description,
                                                                  WeightFamily as) {
   return detail::BackboneExporter(file, description, as).all();
+}
+
+/// Writes a backbone under dssl's names as one safetensors file, in the types of its file; beside the tensors
+/// the rule of positions and the norms' epsilon, so that what reads it knows them though the names no longer
+/// say the family. Throws `FileError`.
+inline void save_named_backbone(const std::string& path, const BackboneFile& file,
+                                std::map<std::string, std::string> metadata = {}) {
+  metadata["positions"] = position_scheme_name(file.description().position);
+  metadata["norm_epsilon"] = join(file.description().norm_epsilon);
+  SafetensorsWriter writer;
+  for (const auto& [key, value] : metadata) writer.metadata(key, value);
+  std::vector<std::vector<std::byte>> made(file.tensors().size());
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    const StoredTensor& tensor = file.tensors()[i];
+    writer.add_bytes(tensor.name, tensor.type, tensor.shape, file.elements(tensor.name, made[i]));
+  }
+  writer.write(path);
 }
 
 }  // namespace dssl

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstddef>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -337,6 +339,7 @@ class BackboneNamer {
   void rules() {
     BackboneDescription& d = x_out.description;
     const bool rotary = d.position == PositionScheme::rotary;
+    if (rules_as_written()) return;
     if (rotary) {
       // A table that is missing is no rotation: only these families have one.
       const bool known = is(WeightFamily::dinov3) || (is(WeightFamily::timm) && d.registers > 0) ||
@@ -369,6 +372,30 @@ class BackboneNamer {
           d.norm_epsilon = 1e-12;
         break;
     }
+  }
+
+  /// What `save_named_backbone` wrote beside the tensors; false if it did not.
+  [[nodiscard]] bool rules_as_written() {
+    BackboneDescription& d = x_out.description;
+    const auto& said = x_file.metadata();
+    const auto positions = said.find("positions");
+    const auto epsilon = said.find("norm_epsilon");
+    if (positions == said.end() || epsilon == said.end()) return false;
+    const auto scheme = position_scheme_named(positions->second);
+    if (!scheme || (*scheme == PositionScheme::rotary) != (d.table_side == 0)) {
+      throw CheckpointError(x_file.path(),
+                            join("has positions '", positions->second, "' in its metadata; expected ",
+                                 d.table_side == 0 ? "rotary" : "the rule of its table"));
+    }
+    const std::string& text = epsilon->second;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), d.norm_epsilon);
+    if (problem != std::errc{} || end != text.data() + text.size() || !(d.norm_epsilon > 0) ||
+        d.norm_epsilon > 1) {
+      throw CheckpointError(x_file.path(), join("has norm_epsilon '", text,
+                                                "' in its metadata; expected a number above 0, at most 1"));
+    }
+    d.position = *scheme;
+    return true;
   }
 
   // ---- blocks
@@ -600,8 +627,10 @@ class BackboneNamer {
 
 }  // namespace detail
 
-/// The family that a file's names are of, `as` where it may be: see `name_backbone`, which says whether all is there.
-[[nodiscard]] inline WeightFamily family_of(const TensorFile& file, std::optional<WeightFamily> as = std::nullopt) {
+/// The family that a file's names are of, `as` where it may be: see `name_backbone`, which says whether all
+/// is there.
+[[nodiscard]] inline WeightFamily family_of(const TensorFile& file,
+                                            std::optional<WeightFamily> as = std::nullopt) {
   return detail::BackboneNamer(file, as).family();
 }
 
