@@ -37,7 +37,8 @@ namespace {
   config.channels = s.channels;
   ParameterLayout layout;
   ViTFamily::add_parameters(layout, config, {}, "");
-  return load_weights(s.weights, layout, s.seed);
+  const auto [height, width] = extents_of("size", s.size);
+  return load_weights(s.weights, layout, s.seed, {height / config.patch, width / config.patch}, s.published);
 }
 
 }  // namespace

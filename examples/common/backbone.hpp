@@ -19,13 +19,14 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
-#include <dssl/io/safetensors.hpp>
+#include <dssl/io/backbone_file.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/parameters.hpp>
 
 #include "common/architectures.hpp"
 #include "common/backend.hpp"
 #include "common/program.hpp"
+#include "common/published.hpp"
 #include "common/read_options.hpp"
 #include "common/relations.hpp"
 
@@ -50,6 +51,7 @@ namespace dssl::programs {
 struct BackboneSettings {
   std::string weights;
   std::string arch = "tiny16";
+  PublishedSettings published{};
   std::string size = "224";
   std::string fit = "stretch";
   Index channels = 3;
@@ -71,7 +73,7 @@ struct BackboneSettings {
     return {.prefetch = std::max<Index>(8, 2 * at_once), .threads = threads};
   }
   /// The sizes of the backbone. Throws `OptionError`.
-  [[nodiscard]] const ViTConfig& config() const { return architecture(arch); }
+  [[nodiscard]] ViTConfig config() const { return architecture_for(arch, weights, published); }
   /// Throws `OptionError` for a backend that is not there, before anything is opened.
   void validate() const { check_backend(backend, precision); }
 
@@ -94,10 +96,12 @@ struct BackboneSettings {
   }
 
   [[nodiscard]] nlohmann::ordered_json json() const {
-    return {{"weights", weights},     {"arch", arch},     {"size", size},     {"fit", fit},
-            {"channels", channels},   {"blocks", blocks}, {"norm", !no_norm}, {"flips", flips},
-            {"backend", backend},     {"precision", precision_on(backend, precision)}, {"seed", seed},
-            {"read", read_json(read)}};
+    nlohmann::ordered_json out{{"weights", weights},     {"arch", arch},     {"size", size},     {"fit", fit},
+                               {"channels", channels},   {"blocks", blocks}, {"norm", !no_norm}, {"flips", flips},
+                               {"backend", backend},     {"precision", precision_on(backend, precision)}, {"seed", seed},
+                               {"read", read_json(read)}};
+    published.add_to(out);
+    return out;
   }
 };
 
@@ -105,12 +109,13 @@ struct BackboneSettings {
 inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weights_required = true) {
   const std::string group = "Backbone";
   auto* const weights =
-      app.add_option("--weights", s.weights, "Backbone weights (safetensors, published names), or 'random'");
+      app.add_option("--weights", s.weights, weights_help);
   if (weights_required) weights->required();
-  app.add_option("--arch", s.arch, "Architecture of the weights")
-      ->check(CLI::IsMember(architecture_names()))
+  app.add_option("--arch", s.arch, architecture_help)
+      ->check(CLI::IsMember(architecture_choices()))
       ->capture_default_str()
       ->group(group);
+  add_published_options(app, s.published, group);
   app.add_option("--size", s.size,
                  "Input in pixels: one number, or HEIGHTxWIDTH for inputs that are not square")
       ->capture_default_str()
@@ -157,6 +162,7 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
 struct LoadedWeights {
   std::vector<float> flat;
   std::string prefix;  ///< what stood before the published names in the file
+  std::string family{};  ///< where it is not DINO's or dssl's
 
   /// Tells weights from others, in 16 digits: FNV-1a over their bytes.
   [[nodiscard]] std::string fingerprint() const {
@@ -169,24 +175,38 @@ struct LoadedWeights {
   }
 };
 
-/// The weights of a file, or random ones for the name "random". Throws `CheckpointError`, `FileError`.
-[[nodiscard]] inline LoadedWeights load_weights(const std::string& name, const ParameterLayout& layout,
-                                                std::uint64_t seed) {
+/// The weights of a file of any family, to be run on `grid` patches, or random ones for the name "random". LayerScale is
+/// multiplied into the layers before it. Throws `CheckpointError`, `FileError`, `OptionError`.
+[[nodiscard]] inline LoadedWeights load_weights(const std::string& name, const ParameterLayout& layout, std::uint64_t seed,
+                                                GridSize grid, const PublishedSettings& published) {
   LoadedWeights out{.flat = std::vector<float>(static_cast<std::size_t>(layout.total())), .prefix = {}};
   if (name == "random") {
     initialise(std::span<float>(out.flat), layout, seed);
     return out;
   }
-  const auto file = SafetensorsFile::open(name);
-  const auto relation = file.metadata().find("relation");
-  if (relation != file.metadata().end() && names_relation(relation->second, "all-query")) {
+  auto file = open_tensor_file(name);
+  const auto relation = file->metadata().find("relation");
+  if (relation != file->metadata().end() && names_relation(relation->second, "all-query")) {
     // The features are read as in every other relation, where patches see the class token.
     throw CheckpointError(
         name,
         "was trained with relation all-query, whose patches do not see the class token; expected "
         "weights of another relation");
   }
-  out.prefix = load_backbone(std::span<float>(out.flat), layout, file).prefix;
+  const BackboneFileOptions options = published.options();
+  const WeightFamily family = family_of(*file, options.family);
+  // What dssl-convert wrote under dssl's names says whose rules it goes by.
+  const bool own_rules = !file->metadata().contains("positions");
+  if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino)) {
+    out.prefix = load_backbone(std::span<float>(out.flat), layout, *file).prefix;
+    return out;
+  }
+  const BackboneFile named(std::move(file), options);
+  require_runnable(named.description(), name);
+  load_backbone(std::span<float>(out.flat), layout, named, "");
+  require_positions(named.description(), grid, name);
+  out.prefix = named.prefix();
+  out.family = family_name(family);
   return out;
 }
 

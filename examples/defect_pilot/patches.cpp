@@ -27,7 +27,7 @@ class ReaderOf final : public PatchReader {
       : x_settings(settings),
         x_extractor(backend, settings.features({.patch = true}), settings.config()),
         x_renderer(settings.input(), defect_classes()) {
-    const LoadedWeights loaded = load_weights(weights, x_extractor.layout(), settings.seed);
+    const LoadedWeights loaded = load_weights(weights, x_extractor.layout(), settings.seed, x_extractor.grid(), settings.published);
     x_extractor.load(loaded.flat);
     x_description = describe_backbone(x_extractor, settings.arch, weights, loaded.prefix);
     Arena measure;

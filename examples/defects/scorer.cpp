@@ -43,7 +43,7 @@ template <Backend B>
 struct Loaded {
   Loaded(const BackboneSettings& settings, const B& backend)
       : extractor(backend, settings.features({.patch = true}), settings.config()) {
-    const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed);
+    const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed, extractor.grid(), settings.published);
     extractor.load(weights.flat);
     fingerprint = weights.fingerprint();
     description = describe_backbone(extractor, settings.arch, settings.weights, weights.prefix);
@@ -86,7 +86,7 @@ class BankScorer final : public Scorer {
   bool save(const std::string& path, std::map<std::string, std::string> metadata) const override {
     const BackboneSettings& b = x_settings.backbone;
     metadata["weights_fingerprint"] = x_loaded.fingerprint;
-    metadata["settings"] = Json{
+    Json settings{
         {"arch", b.arch},
         {"size", b.size},
         {"fit", b.fit},
@@ -99,7 +99,9 @@ class BankScorer final : public Scorer {
         {"orient", b.read.orient},
         {"neighbourhood", x_settings.neighbourhood},
         {"smoothing",
-         x_settings.smoothing}}.dump();
+         x_settings.smoothing}};
+    b.published.add_to(settings);
+    metadata["settings"] = settings.dump();
     metadata["version"] = version_string;
     save_defect_bank(path, *x_probe.bank(), metadata);
     return true;
@@ -207,6 +209,8 @@ std::optional<double> adopt_bank_settings(DefectSettings& s) {
   try {
     const Json settings = Json::parse(stored->second);
     settings.at("arch").get_to(s.backbone.arch);
+    s.backbone.published.family = settings.value("family", std::string());
+    s.backbone.published.heads = settings.value("heads", Index{0});
     settings.at("size").get_to(s.backbone.size);
     settings.at("fit").get_to(s.backbone.fit);
     settings.at("channels").get_to(s.backbone.channels);

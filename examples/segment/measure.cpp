@@ -58,7 +58,7 @@ template <Backend B>
 class Measurement {
  public:
   Measurement(const SegmentSettings& settings, const LabelledSets& sets, const B& backend)
-      : x_settings(settings), x_sets(sets), x_extractor(backend, x_feature_options(settings), architecture(settings.arch)) {}
+      : x_settings(settings), x_sets(sets), x_extractor(backend, x_feature_options(settings), architecture_for(settings.arch, settings.weights, settings.published)) {}
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.
@@ -90,7 +90,7 @@ class Measurement {
   [[nodiscard]] Index x_every() const { return every_shown(x_sets.val.size(), x_settings.overlays); }
 
   void x_load() {
-    const LoadedWeights loaded = load_weights(x_settings.weights, x_extractor.layout(), x_settings.seed);
+    const LoadedWeights loaded = load_weights(x_settings.weights, x_extractor.layout(), x_settings.seed, x_extractor.grid(), x_settings.published);
     x_extractor.load(loaded.flat);
     x_prefix = loaded.prefix;
   }

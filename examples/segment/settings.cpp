@@ -27,16 +27,18 @@ nlohmann::ordered_json SegmentSettings::json() const {
                  {"precision", precision_on(backend, precision)},
                  {"seed", seed},
                  {"read", read_json(read)}});
+  published.add_to(object);
   return object;
 }
 
 void add_options(CLI::App& app, SegmentSettings& s) {
   add_labelled_data_options(app, s.set, "Split the classifier is trained on");
-  app.add_option("--weights", s.weights, "Backbone weights (safetensors, published names), or 'random'")
+  app.add_option("--weights", s.weights, weights_help)
       ->required();
-  app.add_option("--arch", s.arch, "Architecture of the weights")
-      ->check(CLI::IsMember(architecture_names()))
+  app.add_option("--arch", s.arch, architecture_help)
+      ->check(CLI::IsMember(architecture_choices()))
       ->capture_default_str();
+  add_published_options(app, s.published, "Data");
   app.add_option("--out", s.out, "Folder for result.json and overlays; made where it is missing")->required();
 
   app.add_option("--size", s.size,

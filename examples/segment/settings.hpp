@@ -12,6 +12,7 @@
 #include <dssl/io/image_codec.hpp>
 
 #include "common/labelled_set.hpp"
+#include "common/published.hpp"
 
 namespace dssl::programs {
 
@@ -19,6 +20,7 @@ struct SegmentSettings {
   LabelledData set;
   std::string weights;
   std::string arch = "tiny16";
+  PublishedSettings published{};
   std::string out;
   std::string size = "448";
   std::string fit = "stretch";

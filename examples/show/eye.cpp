@@ -5,12 +5,13 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/io/safetensors.hpp>
+#include <dssl/io/open_tensor_file.hpp>
 #include <dssl/io/weights.hpp>
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
+#include "common/published.hpp"
 #include "common/relations.hpp"
 
 namespace dssl::programs {
@@ -21,7 +22,8 @@ namespace {
 /// learned.
 bool learned_reference(const std::string& path) {
   if (path == "random") return false;
-  const auto file = SafetensorsFile::open(path);
+  const auto opened = open_tensor_file(path);
+  const TensorFile& file = *opened;
   const auto text = [&](const char* key) {
     const auto found = file.metadata().find(key);
     return found == file.metadata().end() ? std::string() : found->second;
@@ -50,8 +52,8 @@ class EyeOf final : public Eye {
                  .channels = s.channels,
                  .references = reference ? 1 : 0,
                  .learned_reference = reference && learned_reference(s.weights)},
-                architecture(s.arch)) {
-    const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed);
+                architecture_for(s.arch, s.weights, s.published)) {
+    const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed, x_trace.grid(), s.published);
     x_trace.load(loaded.flat);
     x_text = describe_backbone(x_trace, s.arch, s.weights, loaded.prefix);
   }

@@ -80,12 +80,13 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->capture_default_str();
 
   const std::string backbone = "Backbone";
-  app.add_option("--weights", s.weights, "Backbone weights (safetensors, published names), or 'random'")
+  app.add_option("--weights", s.weights, weights_help)
       ->group(backbone);
-  app.add_option("--arch", s.arch, "Architecture of the weights")
-      ->check(CLI::IsMember(architecture_names()))
+  app.add_option("--arch", s.arch, architecture_help)
+      ->check(CLI::IsMember(architecture_choices()))
       ->capture_default_str()
       ->group(backbone);
+  add_published_options(app, s.published, backbone);
   app.add_option("--size", s.size,
                  "Input in pixels, and size of pictures and views: one number, or HEIGHTxWIDTH")
       ->capture_default_str()

@@ -15,6 +15,8 @@
 #include <dssl/pictures/picture.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 
+#include "common/published.hpp"
+
 namespace dssl::programs {
 
 struct ShowSettings {
@@ -25,6 +27,7 @@ struct ShowSettings {
 
   std::string weights;
   std::string arch = "tiny16";
+  PublishedSettings published{};
   std::string size = "224";
   std::string fit = "stretch";
   Index channels = 3;

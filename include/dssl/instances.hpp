@@ -19,7 +19,7 @@
 DSSL_INSTANCE void dssl::save_backbone(const std::string&, std::span<const float>, const dssl::ParameterLayout&,
                                        const std::map<std::string, std::string>&, std::string_view);
 DSSL_INSTANCE dssl::LoadedBackbone dssl::load_backbone(std::span<float>, const dssl::ParameterLayout&,
-                                                       const dssl::SafetensorsFile&, std::optional<std::string>);
+                                                       const dssl::TensorFile&, std::optional<std::string>);
 DSSL_INSTANCE class dssl::BasicTrainingStep<dssl::NetworkKindOf<dssl::DenseDino>, dssl::Cpu>;
 DSSL_INSTANCE class dssl::BasicTrainingStep<dssl::NetworkKindOf<dssl::Dino>, dssl::Cpu>;
 DSSL_INSTANCE class dssl::BasicTrainingStep<dssl::NetworkKindOf<dssl::FeatureMapDino>, dssl::Cpu>;

@@ -20,6 +20,7 @@
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/io/safetensors_header.hpp>
+#include <dssl/io/tensor_file.hpp>
 
 namespace dssl {
 
@@ -27,30 +28,11 @@ namespace dssl {
 ///
 /// Format: a little-endian u64 header length, a JSON header, the tensors' bytes.
 /// Test: tests/io/safetensors.cpp.
-class SafetensorsFile {
+class SafetensorsFile final : public TensorFile {
  public:
   /// Opens and checks the whole header against the file's size.
   /// Throws `FileError` if the file cannot be read, `CheckpointError` naming the tensor if it is damaged.
   [[nodiscard]] static SafetensorsFile open(const std::string& path) { return SafetensorsFile(path); }
-
-  [[nodiscard]] const std::string& path() const noexcept { return x_path; }
-
-  /// All tensors, in the order of the header.
-  [[nodiscard]] const std::vector<StoredTensor>& tensors() const noexcept { return x_tensors; }
-
-  /// The strings stored beside the tensors.
-  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return x_metadata; }
-
-  [[nodiscard]] bool contains(std::string_view name) const { return x_places.find(name) != x_places.end(); }
-
-  /// The entry of a tensor. Throws `CheckpointError` if there is none of this name.
-  [[nodiscard]] const StoredTensor& tensor(std::string_view name) const {
-    const auto place = x_places.find(name);
-    if (place == x_places.end()) throw CheckpointError(x_path, join("has no tensor '", name, "'"));
-    return x_tensors[place->second];
-  }
-
-  [[nodiscard]] const std::vector<Index>& shape(std::string_view name) const { return tensor(name).shape; }
 
   /// The bytes of a tensor as they lie in the file: not aligned, valid as long as this object.
   [[nodiscard]] std::span<const std::byte> bytes(std::string_view name) const {
@@ -58,60 +40,11 @@ class SafetensorsFile {
     return x_data.subspan(entry.begin, entry.end - entry.begin);
   }
 
-  /// All elements of a tensor, row-major, converted to T.
-  ///
-  /// Floating T takes every stored type (F64 to float rounds); integral T takes stored integers that fit.
-  /// Throws `CheckpointError` if the tensor is missing, or holds fractions or values outside T where T is
-  /// integral.
-  template <StoredNumber T>
-  [[nodiscard]] std::vector<T> read(std::string_view name) const {
-    std::vector<T> values(static_cast<std::size_t>(tensor(name).size()));
-    read_into(std::span<T>(values), name);
-    return values;
-  }
-
-  /// As `read`, into memory of the caller. Throws `ShapeError` unless `out` has the tensor's number of
-  /// elements.
-  template <StoredNumber T>
-  void read_into(std::span<T> out, std::string_view name) const {
-    const StoredTensor& entry = tensor(name);
-    require_shape(static_cast<Index>(out.size()) == entry.size(), "tensor '", name, "' of ", x_path,
-                  " has shape ", shape_text(entry.shape), "; ", out.size(), " elements were asked for");
-    const std::byte* const from = x_data.data() + entry.begin;
-    switch (entry.type) {
-      case ElementType::boolean:
-      case ElementType::u8:
-        return convert<std::uint8_t>(out, from, entry);
-      case ElementType::i8:
-        return convert<std::int8_t>(out, from, entry);
-      case ElementType::u16:
-        return convert<std::uint16_t>(out, from, entry);
-      case ElementType::i16:
-        return convert<std::int16_t>(out, from, entry);
-      case ElementType::f16:
-        return convert<std::uint16_t>(out, from, entry, &float_from_half);
-      case ElementType::bf16:
-        return convert<std::uint16_t>(out, from, entry, &float_from_bfloat16);
-      case ElementType::u32:
-        return convert<std::uint32_t>(out, from, entry);
-      case ElementType::i32:
-        return convert<std::int32_t>(out, from, entry);
-      case ElementType::f32:
-        return convert<float>(out, from, entry);
-      case ElementType::u64:
-        return convert<std::uint64_t>(out, from, entry);
-      case ElementType::i64:
-        return convert<std::int64_t>(out, from, entry);
-      case ElementType::f64:
-        return convert<double>(out, from, entry);
-    }
-  }
-
  private:
   // The published implementation refuses longer headers too.
   static constexpr std::uint64_t longest_header = 100'000'000;
 
-  explicit SafetensorsFile(const std::string& path) : x_path(path), x_file(path) {
+  explicit SafetensorsFile(const std::string& path) : TensorFile(path), x_file(path) {
     const std::span<const std::byte> bytes = x_file.bytes();
     if (bytes.size() < 8)
       throw CheckpointError(path, join("has ", bytes.size(), " bytes; not a safetensors file"));
@@ -129,54 +62,18 @@ class SafetensorsFile {
     detail::SafetensorsHeaderParser parser(
         path, std::string_view(reinterpret_cast<const char*>(header.data()), header.size()));
     detail::SafetensorsHeader parsed = parser.parse();
-    x_tensors = std::move(parsed.tensors);
-    x_metadata = std::move(parsed.metadata);
     x_data = bytes.subspan(8 + header.size());
-    detail::check_tensors(x_tensors, path, x_data.size());
-    for (std::size_t i = 0; i < x_tensors.size(); ++i) x_places.emplace(x_tensors[i].name, i);
+    detail::check_tensors(parsed.tensors, path, x_data.size());
+    set_tensors(std::move(parsed.tensors), std::move(parsed.metadata));
   }
 
-  struct Same {
-    template <class Stored>
-    constexpr Stored operator()(Stored value) const {
-      return value;
-    }
-  };
-
-  template <class Stored, class T, class Value = Same>
-  void convert(std::span<T> out, const std::byte* from, const StoredTensor& entry,
-               Value value_of = {}) const {
-    if constexpr (std::is_same_v<Stored, T> && std::is_same_v<Value, Same>) {
-      if (!out.empty()) std::memcpy(out.data(), from, out.size_bytes());
-    } else {
-      using Number = decltype(value_of(Stored{}));
-      if constexpr (std::is_integral_v<T> && !std::is_integral_v<Number>) {
-        throw CheckpointError(x_path, join("tensor '", entry.name, "' holds ", element_name(entry.type),
-                                           "; expected whole numbers"));
-      } else {
-        for (std::size_t i = 0; i < out.size(); ++i) {
-          Stored stored;
-          std::memcpy(&stored, from + i * sizeof(Stored), sizeof(Stored));
-          const Number value = value_of(stored);
-          if constexpr (std::is_integral_v<T>) {
-            if (!std::in_range<T>(value)) {
-              throw CheckpointError(x_path,
-                                    join("tensor '", entry.name, "' has the element ", +value, " at ", i,
-                                         ", which does not fit ", element_name(*element_type_of<T>())));
-            }
-          }
-          out[i] = static_cast<T>(value);
-        }
-      }
-    }
+  [[nodiscard]] std::span<const std::byte> x_elements(std::size_t place, std::vector<std::byte>&) const override {
+    const StoredTensor& entry = tensors()[place];
+    return x_data.subspan(entry.begin, entry.end - entry.begin);
   }
 
-  std::string x_path;
   MappedFile x_file;
   std::span<const std::byte> x_data;
-  std::vector<StoredTensor> x_tensors;
-  std::map<std::string, std::string> x_metadata;
-  std::map<std::string, std::size_t, std::less<>> x_places;
 };
 
 /// Collects tensors and strings and writes them as one safetensors file.

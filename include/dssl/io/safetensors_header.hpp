@@ -15,31 +15,9 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/element_type.hpp>
+#include <dssl/io/tensor_file.hpp>
 
 namespace dssl {
-
-/// One tensor of a file: its name, type, extents, and where its bytes lie in the data section.
-struct StoredTensor {
-  std::string name;
-  ElementType type = ElementType::f32;
-  std::vector<Index> shape;  ///< empty for a scalar
-  std::size_t begin = 0;     ///< bytes from the start of the data section
-  std::size_t end = 0;
-
-  /// Number of elements: the product of the extents, 1 for a scalar.
-  [[nodiscard]] Index size() const {
-    Index product = 1;
-    for (const Index extent : shape) product *= extent;
-    return product;
-  }
-};
-
-/// Extents as text: "[3, 64]".
-[[nodiscard]] inline std::string shape_text(const std::vector<Index>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
-}
 
 namespace detail {
 

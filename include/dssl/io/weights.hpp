@@ -18,6 +18,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/io/tensor_file.hpp>
 
 namespace dssl {
 
@@ -40,12 +41,12 @@ struct LoadedBackbone {
 
 namespace detail {
 
-/// What may stand before a backbone's names, in the order of preference: the teacher's weights before names
-/// without an owner before the student's, wrapped for several processes (`module.`) or not, within a whole
+/// What may stand before a backbone's names, in the order of preference: the teacher's weights before a file's only ones
+/// (alone, or under a key that says no more) before the student's, wrapped for several processes (`module.`) or not, within a whole
 /// network or alone.
 [[nodiscard]] inline std::vector<std::string> backbone_prefixes() {
   std::vector<std::string> prefixes;
-  for (const std::string_view owner : {"teacher.", "", "student."}) {
+  for (const std::string_view owner : {"teacher.", "", "model.", "state_dict.", "student."}) {
     for (const std::string_view wrapped : {"", "module."}) {
       for (const std::string_view part : {"backbone.", ""}) prefixes.push_back(join(owner, wrapped, part));
     }
@@ -93,9 +94,9 @@ struct StoredPart {
 
 /// The first prefix, in the order of preference, under which the file has a class token.
 ///
-/// Order: `teacher.` before none before `student.`; within each `backbone.`, none, `module.backbone.`,
+/// Order: `teacher.` before none before `model.`, `state_dict.` and `student.`; within each `backbone.`, none, `module.backbone.`,
 /// `module.`. Throws `CheckpointError` if there is no class token at all.
-[[nodiscard]] inline std::string backbone_prefix(const SafetensorsFile& file) {
+[[nodiscard]] inline std::string backbone_prefix(const TensorFile& file) {
   for (const std::string& prefix : detail::backbone_prefixes()) {
     if (file.contains(prefix + "cls_token")) return prefix;
   }
@@ -104,7 +105,7 @@ struct StoredPart {
                                   : join("its first tensor is '", file.tensors().front().name, "'");
   throw CheckpointError(file.path(),
                         join("holds no backbone: no tensor 'cls_token', alone or after 'backbone.', "
-                             "'module.', 'teacher.' or 'student.'; ",
+                             "'module.', 'teacher.', 'model.', 'state_dict.' or 'student.'; ",
                              example));
 }
 
@@ -145,7 +146,7 @@ void require_weights(std::span<const T> values, const std::string& path, const S
 /// misshapen (with both shapes), of another network, or no weights; flat is unchanged then. Test:
 /// checkpoints.safetensors (tests/features/features.cpp).
 template <std::floating_point T, TensorLayout L>
-LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const SafetensorsFile& file,
+LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const TensorFile& file,
                              std::optional<std::string> prefix = std::nullopt) {
   require_shape(static_cast<Index>(flat.size()) == layout.total(), "load_backbone: a buffer of ", flat.size(),
                 " elements for a layout of ", layout.total());

@@ -1,0 +1,215 @@
+// A backbone written under the names of another family, for that family's own code.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/io/backbone_description.hpp>
+#include <dssl/io/backbone_file.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/io/tensor_file.hpp>
+
+namespace dssl {
+
+/// A tensor under the name of another family, with its values.
+struct ExportedTensor {
+  std::string name;
+  std::vector<Index> shape;
+  std::vector<float> values;
+};
+
+namespace detail {
+
+/// Renames one backbone's tensors for a family.
+class BackboneExporter {
+ public:
+  BackboneExporter(const TensorFile& file, const BackboneDescription& d, WeightFamily as)
+      : x_file(file), x_d(d), x_as(as) {
+    require_parts();
+  }
+
+  [[nodiscard]] std::vector<ExportedTensor> all() {
+    tokens();
+    for (Index i = 0; i < x_d.depth; ++i) block(join("blocks.", i, "."), before_block(i));
+    const std::string norm = is(WeightFamily::torchvision)    ? "encoder.ln"
+                             : is(WeightFamily::hugging_face) ? "layernorm"
+                                                              : "norm";
+    pair("norm", norm);
+    return std::move(x_out);
+  }
+
+ private:
+  [[nodiscard]] bool is(WeightFamily family) const { return x_as == family; }
+
+  /// Throws `CheckpointError` for a part that the family's ViT does not have.
+  void require_parts() const {
+    const auto refuse = [&](std::string_view what) {
+      throw CheckpointError(x_file.path(), join("has ", what, ", for which the family ", family_name(x_as),
+                                                " has no names here"));
+    };
+    if (x_d.position == PositionScheme::rotary) refuse("rotary positions");
+    if (is(WeightFamily::dinov3)) refuse("a position table");
+    const bool plain = is(WeightFamily::dino) || is(WeightFamily::densedino) || is(WeightFamily::torchvision);
+    const bool old_hf = is(WeightFamily::hugging_face) && !x_d.layer_scale;
+    if (plain && x_d.layer_scale) refuse("LayerScale");
+    if (x_d.registers > 0 && (plain || old_hf)) refuse("register tokens");
+    if (x_d.mlp == MlpKind::swiglu && (plain || old_hf)) refuse("SwiGLU");
+    if (x_d.reference_token && !is(WeightFamily::densedino)) refuse("a learned reference token");
+  }
+
+  [[nodiscard]] std::vector<float> read(const std::string& name) const { return x_file.read<float>(name); }
+
+  void add(std::string name, std::vector<Index> shape, std::vector<float> values) {
+    x_out.push_back({std::move(name), std::move(shape), std::move(values)});
+  }
+
+  /// A tensor under another name.
+  void one(const std::string& from, std::string to) { add(std::move(to), x_file.shape(from), read(from)); }
+
+  /// Weight and bias of a layer.
+  void pair(const std::string& from, const std::string& to) {
+    one(from + ".weight", to + ".weight");
+    one(from + ".bias", to + ".bias");
+  }
+
+  [[nodiscard]] std::string before_block(Index i) const {
+    return is(WeightFamily::torchvision)    ? join("encoder.layers.encoder_layer_", i, ".")
+           : is(WeightFamily::hugging_face) ? join("encoder.layer.", i, ".")
+                                            : join("blocks.", i, ".");
+  }
+
+  void tokens() {
+    const bool hf = is(WeightFamily::hugging_face);
+    const bool torchvision = is(WeightFamily::torchvision);
+    std::vector<float> class_token = read("cls_token");
+    const std::vector<float> class_position = read("cls_pos_embed");
+    // timm adds the class token's position to it where there are registers, as in DeiT-III, and keeps no row
+    // for it.
+    const bool none =
+        std::all_of(class_position.begin(), class_position.end(), [](float value) { return value == 0; });
+    const bool summed = is(WeightFamily::timm) && (x_d.registers > 0 || none);
+    if (summed) {
+      for (std::size_t i = 0; i < class_token.size(); ++i) class_token[i] += class_position[i];
+    }
+    add(hf            ? "embeddings.cls_token"
+        : torchvision ? "class_token"
+                      : "cls_token",
+        {1, 1, x_d.width}, std::move(class_token));
+    const Index cells = x_d.table_side * x_d.table_side;
+    std::vector<float> table = read("patch_pos_embed");
+    if (is(WeightFamily::densedino)) {
+      add("cls_pos_embed", {1, 1, x_d.width}, class_position);
+      add("patch_pos_embed", {1, cells, x_d.width}, std::move(table));
+    } else {
+      if (!summed) table.insert(table.begin(), class_position.begin(), class_position.end());
+      add(hf            ? "embeddings.position_embeddings"
+          : torchvision ? "encoder.pos_embedding"
+                        : "pos_embed",
+          {1, cells + (summed ? 0 : 1), x_d.width}, std::move(table));
+    }
+    if (x_d.registers > 0) {
+      one("register_tokens", hf                       ? "embeddings.register_tokens"
+                             : is(WeightFamily::timm) ? "reg_token"
+                                                      : "register_tokens");
+    }
+    if (x_d.reference_token) one("ref_learn_token", "ref_learn_token");
+    // DINOv2's own code and Transformers' expect it, though it takes no part where nothing is masked.
+    if (is(WeightFamily::dinov2) || (hf && x_d.layer_scale)) {
+      const auto width = static_cast<std::size_t>(x_d.width);
+      add(hf ? "embeddings.mask_token" : "mask_token", {1, x_d.width},
+          x_d.mask_token ? read("mask_token") : std::vector<float>(width));
+    }
+    pair("patch_embed.proj", hf            ? "embeddings.patch_embeddings.projection"
+                             : torchvision ? "conv_proj"
+                                           : "patch_embed.proj");
+  }
+
+  void block(const std::string& from, const std::string& to) {
+    const bool hf = is(WeightFamily::hugging_face);
+    const bool torchvision = is(WeightFamily::torchvision);
+    const bool old_hf = hf && !x_d.layer_scale;
+    pair(from + "norm1", to + (torchvision ? "ln_1" : old_hf ? "layernorm_before" : "norm1"));
+    if (hf) {
+      const std::array<std::string_view, 3> parts{"query", "key", "value"};
+      const std::vector<float> weight = read(from + "attn.qkv.weight");
+      const std::vector<float> bias = read(from + "attn.qkv.bias");
+      for (std::size_t i = 0; i < parts.size(); ++i) {
+        const std::string name = join(to, "attention.attention.", parts[i]);
+        add(name + ".weight", {x_d.width, x_d.width}, third(weight, i));
+        add(name + ".bias", {x_d.width}, third(bias, i));
+      }
+    } else {
+      one(from + "attn.qkv.weight", to + (torchvision ? "self_attention.in_proj_weight" : "attn.qkv.weight"));
+      one(from + "attn.qkv.bias", to + (torchvision ? "self_attention.in_proj_bias" : "attn.qkv.bias"));
+    }
+    pair(from + "attn.proj", to + (hf            ? "attention.output.dense"
+                                   : torchvision ? "self_attention.out_proj"
+                                                 : "attn.proj"));
+    if (x_d.layer_scale) one(from + "ls1.gamma", to + (hf ? "layer_scale1.lambda1" : "ls1.gamma"));
+    pair(from + "norm2", to + (torchvision ? "ln_2" : old_hf ? "layernorm_after" : "norm2"));
+    if (x_d.mlp == MlpKind::gelu) {
+      pair(from + "mlp.fc1", to + (torchvision ? "mlp.0" : old_hf ? "intermediate.dense" : "mlp.fc1"));
+      pair(from + "mlp.fc2", to + (torchvision ? "mlp.3" : old_hf ? "output.dense" : "mlp.fc2"));
+    } else {
+      const bool timm = is(WeightFamily::timm);
+      pair(from + "mlp.w12", to + (hf ? "mlp.weights_in" : timm ? "mlp.fc1" : "mlp.w12"));
+      pair(from + "mlp.w3", to + (hf ? "mlp.weights_out" : timm ? "mlp.fc2" : "mlp.w3"));
+    }
+    if (x_d.layer_scale) one(from + "ls2.gamma", to + (hf ? "layer_scale2.lambda1" : "ls2.gamma"));
+  }
+
+  [[nodiscard]] static std::vector<float> third(const std::vector<float>& all, std::size_t i) {
+    const auto size = static_cast<std::ptrdiff_t>(all.size() / 3);
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(i) * size;
+    return {begin, begin + size};
+  }
+
+  const TensorFile& x_file;
+  BackboneDescription x_d;
+  WeightFamily x_as;
+  std::vector<ExportedTensor> x_out;
+};
+
+}  // namespace detail
+
+/// A backbone's tensors under the names of a family, as that family's code loads them strictly: with the mask
+/// token that DINOv2 expects (zeros where there is none), and one table for class token and patches but in
+/// DenseDINO.
+///
+/// `file`: a backbone under dssl's names, as a `BackboneFile` of this description is. The numbers are
+/// unchanged; how the table is read at other sizes, and the norms' epsilon, are then that family's. Hugging
+/// Face: ViT's names without LayerScale, Dinov2's with. Throws `CheckpointError` for a part that the family
+/// has no name for. Test: tests/io/backbone_names.cpp.
+[[nodiscard]] inline std::vector<ExportedTensor> export_backbone(const TensorFile& file,
+                                                                 const BackboneDescription& description,
+                                                                 WeightFamily as) {
+  return detail::BackboneExporter(file, description, as).all();
+}
+
+/// Writes a backbone under dssl's names as one safetensors file, in the types of its file; beside the tensors
+/// the rule of positions and the norms' epsilon, so that what reads it knows them though the names no longer
+/// say the family. Throws `FileError`.
+inline void save_named_backbone(const std::string& path, const BackboneFile& file,
+                                std::map<std::string, std::string> metadata = {}) {
+  metadata["positions"] = position_scheme_name(file.description().position);
+  metadata["norm_epsilon"] = join(file.description().norm_epsilon);
+  SafetensorsWriter writer;
+  for (const auto& [key, value] : metadata) writer.metadata(key, value);
+  std::vector<std::vector<std::byte>> made(file.tensors().size());
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    const StoredTensor& tensor = file.tensors()[i];
+    writer.add_bytes(tensor.name, tensor.type, tensor.shape, file.elements(tensor.name, made[i]));
+  }
+  writer.write(path);
+}
+
+}  // namespace dssl

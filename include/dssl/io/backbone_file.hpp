@@ -1,0 +1,135 @@
+// A backbone of any published family as a file of tensors under dssl's names.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/io/backbone_description.hpp>
+#include <dssl/io/backbone_names.hpp>
+#include <dssl/io/element_type.hpp>
+#include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/tensor_file.hpp>
+
+namespace dssl {
+
+/// How a file of published weights is taken.
+struct BackboneFileOptions {
+  std::optional<WeightFamily> family{};  ///< where names alone cannot tell; by default `name_backbone` tells
+  /// LayerScale multiplied into the layer before it, and left out: the same function, for a ViT that has
+  /// none.
+  bool fold_layer_scale = false;
+};
+
+/// The backbone of a file of any family: `load_backbone` reads it like a file that dssl wrote.
+///
+/// Tensors that are one tensor of the file in the file's order are read as they lie there; those that are
+/// joined of several, masked or scaled are made when they are asked for, as F32. Strings beside the tensors
+/// are the file's. Test: tests/io/backbone_names.cpp.
+class BackboneFile final : public TensorFile {
+ public:
+  /// Throws as `open_tensor_file` and `name_backbone`.
+  [[nodiscard]] static BackboneFile open(const std::string& path, const BackboneFileOptions& options = {}) {
+    return BackboneFile(open_tensor_file(path), options);
+  }
+
+  /// Of a file that is open.
+  explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
+      : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
+    if (options.fold_layer_scale && x_named.description.layer_scale) fold();
+    std::vector<StoredTensor> tensors;
+    for (const NamedTensor& tensor : x_named.tensors) {
+      const ElementType type =
+          is_as_stored(tensor) ? x_file->tensor(tensor.pieces[0].stored).type : ElementType::f32;
+      tensors.push_back({.name = tensor.name, .type = type, .shape = tensor.shape});
+    }
+    set_tensors(std::move(tensors), x_file->metadata());
+  }
+
+  [[nodiscard]] const BackboneDescription& description() const { return x_named.description; }
+  /// What stands before the family's names in the file.
+  [[nodiscard]] const std::string& prefix() const { return x_named.prefix; }
+  /// The file's tensors that are no part of the backbone.
+  [[nodiscard]] const std::vector<std::string>& ignored() const { return x_named.ignored; }
+  /// The file under its own names.
+  [[nodiscard]] const TensorFile& source() const { return *x_file; }
+
+ private:
+  [[nodiscard]] bool is_as_stored(const NamedTensor& tensor) const {
+    return tensor.pieces.size() == 1 && !tensor.pieces[0].stored.empty() && tensor.factor.empty() &&
+           tensor.row_factor.empty();
+  }
+
+  void fold() {
+    for (std::size_t branch = 0; branch < 2; ++branch) {
+      const std::string ending = branch == 0 ? "ls1.gamma" : "ls2.gamma";
+      for (const NamedTensor& scale : x_named.tensors) {
+        if (!scale.name.ends_with(ending)) continue;
+        const std::string before = scale.name.substr(0, scale.name.size() - ending.size());
+        for (NamedTensor& tensor : x_named.tensors) {
+          const bool last_layer = branch == 0 ? tensor.name.starts_with(before + "attn.proj.")
+                                              : tensor.name.starts_with(before + "mlp.fc2.") ||
+                                                    tensor.name.starts_with(before + "mlp.w3.");
+          if (last_layer) tensor.row_factor = scale.pieces[0].stored;
+        }
+      }
+    }
+    std::erase_if(x_named.tensors, [](const NamedTensor& tensor) { return tensor.name.ends_with(".gamma"); });
+    x_named.description.layer_scale = false;
+  }
+
+  [[nodiscard]] std::span<const std::byte> x_elements(std::size_t place,
+                                                      std::vector<std::byte>& scratch) const override {
+    const NamedTensor& tensor = x_named.tensors[place];
+    if (is_as_stored(tensor)) {
+      const TensorPiece& piece = tensor.pieces[0];
+      const std::size_t width = element_bytes(tensors()[place].type);
+      return x_file->elements(piece.stored, scratch)
+          .subspan(static_cast<std::size_t>(piece.first) * width,
+                   static_cast<std::size_t>(piece.size) * width);
+    }
+    std::vector<float> values;
+    values.reserve(static_cast<std::size_t>(tensors()[place].size()));
+    for (const TensorPiece& piece : tensor.pieces) {
+      if (piece.stored.empty()) {
+        values.resize(values.size() + static_cast<std::size_t>(piece.size));
+        continue;
+      }
+      const std::vector<float> all = x_file->read<float>(piece.stored);
+      values.insert(values.end(), all.begin() + piece.first, all.begin() + piece.first + piece.size);
+    }
+    if (!tensor.factor.empty()) {
+      const std::vector<float> factor = x_file->read<float>(tensor.factor);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        if (!std::isfinite(factor[i])) {
+          throw CheckpointError(path(),
+                                join("tensor '", tensor.factor, "' has the element ", factor[i], " at ", i,
+                                     "; expected 0 or 1 (was the model never given weights?)"));
+        }
+        values[i] *= factor[i];
+      }
+    }
+    if (!tensor.row_factor.empty()) {
+      const std::vector<float> factor = x_file->read<float>(tensor.row_factor);
+      const std::size_t columns = values.size() / factor.size();
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] *= factor[i / columns];
+    }
+    scratch.resize(values.size() * sizeof(float));
+    if (!values.empty()) std::memcpy(scratch.data(), values.data(), scratch.size());
+    return scratch;
+  }
+
+  std::unique_ptr<TensorFile> x_file;
+  NamedBackbone x_named;
+};
+
+}  // namespace dssl

@@ -1,0 +1,428 @@
+// Weights of every family: recognised, described, under dssl's names, and what they compute.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <dssl/io/backbone_export.hpp>
+#include <dssl/io/backbone_file.hpp>
+#include <dssl/io/safetensors.hpp>
+
+#include "catch.hpp"
+#include "interop.hpp"
+#include "plain_vit.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using test::contains;
+using test::thrown_by;
+
+namespace {
+
+struct Case {
+  std::string name;
+  WeightFamily family;
+  std::optional<WeightFamily> as{};
+  std::size_t ignored = 0;
+  std::string prefix{};
+};
+
+constexpr auto dino = WeightFamily::dino;
+constexpr auto timm = WeightFamily::timm;
+constexpr auto hf = WeightFamily::hugging_face;
+
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all{
+      {"dino_backbone", dino},
+      {"dino_backbone_even", dino},
+      {"container_zip", dino},
+      {"container_safetensors", dino},
+      {"container_views", dino},
+      {"container_f16", dino},
+      {"container_bf16", dino},
+      {"container_f64", dino},
+      {"container_other_tensors", dino, {}, 5},
+      {"dino_checkpoint", dino, {}, 53, "teacher.backbone."},
+      {"dino_checkpoint_legacy", dino, {}, 53, "teacher.backbone."},
+      {"torch17_checkpoint", dino, {}, 47, "teacher.backbone."},
+      {"torch17_checkpoint_legacy", dino, {}, 47, "teacher.backbone."},
+      {"densedino_checkpoint", WeightFamily::densedino, {}, 70, "teacher.backbone."},
+      {"dinov2_small", WeightFamily::dinov2},
+      {"dinov2_small_reg4", WeightFamily::dinov2},
+      {"dinov2_giant", WeightFamily::dinov2},
+      {"dinov2_giant_reg4", WeightFamily::dinov2},
+      {"dinov2_teacher_chunked", WeightFamily::dinov2, {}, 3, "teacher.backbone."},
+      {"dinov3_small", WeightFamily::dinov3},
+      {"dinov3_small_zero_mask", WeightFamily::dinov3},
+      {"dinov3_plus", WeightFamily::dinov3},
+      {"dinov3_7b_like", WeightFamily::dinov3},
+      {"timm_dino", dino, timm},
+      {"timm_dino_even", dino, timm},
+      {"timm_augreg", dino, timm},
+      {"timm_dinov2", timm},
+      {"timm_dinov2_reg4", timm},
+      {"timm_dinov2_giant_reg4", timm},
+      {"timm_deit3", timm},
+      {"timm_dinov3", timm},
+      {"timm_dinov3_qkvb", timm},
+      {"timm_dinov3_plus", timm},
+      {"torchvision_vit", WeightFamily::torchvision, {}, 2},
+      {"hf_dino", hf, {}, 2},
+      {"hf_dinov2", hf},
+      {"hf_dinov2_new_names", hf},
+      {"hf_dinov2_giant", hf},
+      {"hf_dinov2_classifier", hf, {}, 2, "dinov2."},
+      {"hf_dinov2_registers", hf},
+      {"hf_dinov3", hf},
+      {"hf_dinov3_gated", hf}};
+  return all;
+}
+
+/// What the case's maker says of it.
+nlohmann::json said_of(const SafetensorsFile& expected) {
+  return nlohmann::json::parse(expected.metadata().at("dssl-interop"));
+}
+
+/// The largest difference from an output's rows, relative to its largest element.
+double apart(const std::vector<float>& want, std::size_t first, const test::Rows& rows, std::size_t from,
+             std::size_t count) {
+  double largest = 0;
+  double difference = 0;
+  for (std::size_t i = 0; i < count * rows.columns; ++i) {
+    const double value = double{want[first * rows.columns + i]};
+    largest = std::max(largest, std::abs(value));
+    difference = std::max(difference, std::abs(rows.values[from * rows.columns + i] - value));
+  }
+  return difference / largest;
+}
+
+}  // namespace
+
+TEST_CASE("backbone names: every family computes what its own code does", "[backbone_names]") {
+  std::size_t seen = 0;
+  for (const Case& c : cases()) {
+    const std::string folder = test::interop_folder() + "/" + c.name;
+    if (!std::filesystem::exists(folder + "/expect.safetensors")) continue;
+    INFO(c.name);
+    ++seen;
+    const std::string path = test::weights_of(c.name);
+    const SafetensorsFile expected = SafetensorsFile::open(folder + "/expect.safetensors");
+    const nlohmann::json said = said_of(expected);
+    CHECK(BackboneFile::open(path).description().family == c.family);
+    const BackboneFile file = BackboneFile::open(path, {.family = c.as});
+    BackboneDescription d = file.description();
+    INFO(describe(d));
+    CHECK(file.prefix() == c.prefix);
+    CHECK(file.ignored().size() == c.ignored);
+    CHECK(d.width == said.at("width").get<Index>());
+    CHECK(d.depth == said.at("depth").get<Index>());
+    CHECK(d.patch == said.at("patch").get<Index>());
+    CHECK(d.channels == said.at("channels").get<Index>());
+    CHECK(d.registers == said.at("registers").get<Index>());
+    CHECK(d.layer_scale == said.at("layer_scale").get<bool>());
+    CHECK((d.mlp == MlpKind::swiglu) == said.at("mlp").get<std::string>().starts_with("swiglu"));
+    CHECK(d.norm_epsilon == said.at("norm_eps").get<double>());
+    CHECK((d.position == PositionScheme::rotary) == (said.at("position").at("kind") == "rope"));
+    if (d.table_side > 0) CHECK(d.table_side == said.at("native_grid").at(0).get<Index>());
+    if (d.heads_are_known) CHECK(d.heads == said.at("heads").get<Index>());
+    d.heads = said.at("heads").get<Index>();
+
+    std::set<std::string> names;
+    for (const StoredTensor& tensor : expected.tensors()) {
+      if (tensor.name.ends_with(".image")) names.insert(tensor.name.substr(0, tensor.name.size() - 6));
+    }
+    REQUIRE(!names.empty());
+    const test::PlainVit vit(file, d);
+    for (const std::string& name : names) {
+      INFO(name);
+      const std::vector<Index> shape = expected.shape(name + ".image");
+      const auto images = expected.read<float>(name + ".image");
+      const auto classes = expected.read<float>(name + ".class");
+      const auto patches = expected.read<float>(name + ".patches");
+      const auto height = static_cast<std::size_t>(shape[2]);
+      const auto width = static_cast<std::size_t>(shape[3]);
+      const auto registers = static_cast<std::size_t>(d.registers);
+      for (std::size_t b = 0; b < static_cast<std::size_t>(shape[0]); ++b) {
+        test::Rows positions(0, 0);
+        const test::Rows out = vit.forward(
+            positions, images.data() + b * images.size() / static_cast<std::size_t>(shape[0]), height, width);
+        const std::size_t count = out.rows - 1 - registers;
+        CHECK(apart(classes, b, out, 0, 1) < 2e-5);
+        CHECK(apart(patches, b * count, out, 1 + registers, count) < 2e-5);
+        if (registers > 0)
+          CHECK(apart(expected.read<float>(name + ".registers"), b * registers, out, 1, registers) < 2e-5);
+        if (expected.contains(name + ".positions"))
+          CHECK(apart(expected.read<float>(name + ".positions"), 0, positions, 0, count) < 2e-5);
+      }
+    }
+  }
+  // The copies in the source tree are some of them.
+  CHECK(seen >= 4);
+  if (test::has_case("hf_dinov3_gated")) CHECK(seen == cases().size());
+}
+
+TEST_CASE("backbone names: LayerScale multiplied into its layers computes the same", "[backbone_names]") {
+  std::size_t seen = 0;
+  for (const std::string name :
+       {"dinov2_small", "dinov2_giant_reg4", "dinov3_7b_like", "timm_deit3", "timm_dinov3", "hf_dinov2"}) {
+    if (!test::has_case(name)) continue;
+    ++seen;
+    INFO(name);
+    const BackboneFile plain = BackboneFile::open(test::weights_of(name));
+    const BackboneFile folded = BackboneFile::open(test::weights_of(name), {.fold_layer_scale = true});
+    REQUIRE(plain.description().layer_scale);
+    REQUIRE(!folded.description().layer_scale);
+    CHECK(folded.tensors().size() + 2 * static_cast<std::size_t>(plain.description().depth) ==
+          plain.tensors().size());
+    const SafetensorsFile expected =
+        SafetensorsFile::open(test::interop_folder() + "/" + name + "/expect.safetensors");
+    BackboneDescription d = folded.description();
+    d.heads = said_of(expected).at("heads").get<Index>();
+    const auto image = expected.read<float>("native.image");
+    const auto side = static_cast<std::size_t>(expected.shape("native.image")[2]);
+    test::Rows positions(0, 0);
+    CHECK(apart(expected.read<float>("native.class"), 0,
+                test::PlainVit(folded, d).forward(positions, image.data(), side, side), 0, 1) < 2e-5);
+  }
+  CHECK(seen >= 1);
+}
+
+TEST_CASE("backbone names: what is no such ViT is refused by the part that it has or lacks",
+          "[backbone_names]") {
+  const std::map<std::string, std::string> refused{
+      {"refuse_timm_norm_pre", "'norm_pre.bias' [32]"},
+      {"refuse_timm_gap", "holds no backbone with a class token"},
+      {"refuse_timm_qk_norm", "'blocks.0.attn.k_norm.bias' [8]"},
+      {"refuse_timm_distilled", "'dist_token' [1, 1, 32]"},
+      {"dinov3_untied_norms", "'cls_norm.weight' [32]"}};
+  for (const auto& entry : refused) {
+    const std::string& name = entry.first;
+    if (!test::has_case(name)) continue;
+    INFO(name);
+    const std::string said =
+        thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(test::weights_of(name))); });
+    INFO(said);
+    CHECK(contains(said, entry.second));
+  }
+}
+
+TEST_CASE("backbone names: gaps, leftovers, other shapes and other families", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  const auto source = open_tensor_file(test::weights_of("container_safetensors"));
+  // What is said of the weights with one tensor left out, and others added.
+  struct Added {
+    std::string name;
+    std::vector<Index> shape;
+  };
+  const auto said = [&](const std::set<std::string>& without, const std::vector<Added>& more,
+                        std::optional<WeightFamily> as = std::nullopt) {
+    SafetensorsWriter writer;
+    std::vector<std::vector<float>> kept;
+    kept.reserve(source->tensors().size() + more.size());
+    for (const StoredTensor& tensor : source->tensors()) {
+      if (without.contains(tensor.name)) continue;
+      kept.push_back(source->read<float>(tensor.name));
+      writer.add(tensor.name, tensor.shape, std::span<const float>(kept.back()));
+    }
+    for (const Added& added : more) {
+      std::size_t count = 1;
+      for (const Index extent : added.shape) count *= static_cast<std::size_t>(extent);
+      kept.emplace_back(count, 1.0F);
+      writer.add(added.name, added.shape, std::span<const float>(kept.back()));
+    }
+    const std::string path = folder / "changed.safetensors";
+    writer.write(path);
+    return thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(path, {.family = as})); });
+  };
+  const std::string fine = "(nothing was thrown)";
+  CHECK(said({}, {}) == fine);
+  CHECK(said({}, {{"head.weight", {5, 16}}, {"mask_token", {1, 16}}}) == fine);
+  CHECK(said({}, {}, timm) == fine);
+  CHECK(said({}, {}, WeightFamily::dinov2) == fine);
+  CHECK(contains(said({}, {}, hf), "has the names of dino; expected those of hf"));
+  CHECK(
+      contains(said({}, {}, WeightFamily::densedino), "has the names of dino; expected those of densedino"));
+  for (const StoredTensor& tensor : source->tensors()) {
+    if (tensor.name == "cls_token") continue;
+    INFO(tensor.name);
+    CHECK(contains(said({tensor.name}, {}), "but lacks '" + tensor.name + "'"));
+    std::vector<Index> other = tensor.shape;
+    other.back() += 1;
+    CHECK(contains(said({tensor.name}, {{tensor.name, other}}), "'" + tensor.name + "'"));
+  }
+  CHECK(contains(said({"cls_token"}, {}), "holds no backbone with a class token"));
+  CHECK(contains(said({"norm.bias", "norm.weight"}, {}), "but lacks 'norm.weight', 'norm.bias'"));
+  CHECK(contains(said({}, {{"blocks.0.attn.scale", {1}}}),
+                 "has what its ViT does not: 'blocks.0.attn.scale' [1]"));
+  CHECK(contains(said({}, {{"blocks.0.ls1.gamma", {16}}}), "lacks 'blocks.0.ls2.gamma'"));
+  CHECK(contains(said({}, {{"blocks.0.ls2.gamma", {16}}}), "lacks 'blocks.0.ls1.gamma'"));
+  CHECK(contains(said({}, {{"blocks.2.norm1.weight", {16}}}), "lacks 'blocks.1'"));
+  CHECK(contains(said({}, {{"blocks.0.0.norm1.weight", {16}}}), "has the block 0 twice"));
+  CHECK(contains(said({}, {{"dist_token", {1, 1, 16}}}), "'dist_token'"));
+  CHECK(contains(said({}, {{"reg_token", {1, 4, 16}}, {"register_tokens", {1, 4, 16}}}), "'reg_token'"));
+  CHECK(contains(said({"pos_embed"}, {{"pos_embed", {1, 24, 16}}}),
+                 "expected positions of a square of patches"));
+}
+
+TEST_CASE("backbone names: a mask of NaN, as a model without weights has it, is refused",
+          "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  const auto source = open_tensor_file(test::weights_of("dinov3_7b_like"));
+  SafetensorsWriter writer;
+  std::vector<std::vector<float>> kept;
+  kept.reserve(source->tensors().size());
+  for (const StoredTensor& tensor : source->tensors()) {
+    kept.push_back(source->read<float>(tensor.name));
+    writer.add(tensor.name, tensor.shape, std::span<const float>(kept.back()));
+  }
+  const std::vector<float> bias(96, 3.0F);
+  std::vector<float> mask(96, 1.0F);
+  mask[3] = std::nanf("");
+  std::vector<float> zeros(96, 0.0F);
+  writer.add("blocks.0.attn.qkv.bias", {96}, std::span<const float>(bias));
+  writer.add("blocks.0.attn.qkv.bias_mask", {96}, std::span<const float>(mask));
+  writer.add("blocks.1.attn.qkv.bias", {96}, std::span<const float>(bias));
+  writer.add("blocks.1.attn.qkv.bias_mask", {96}, std::span<const float>(zeros));
+  writer.write(folder / "nan.safetensors");
+  const BackboneFile file = BackboneFile::open(folder / "nan.safetensors");
+  CHECK(contains(
+      thrown_by<CheckpointError>([&] { static_cast<void>(file.read<float>("blocks.0.attn.qkv.bias")); }),
+      "'blocks.0.attn.qkv.bias_mask' has the element nan at 3"));
+  CHECK(file.read<float>("blocks.1.attn.qkv.bias") == zeros);
+}
+
+TEST_CASE("backbone names: written for a family, a backbone has the tensors of its own file",
+          "[backbone_names]") {
+  std::size_t seen = 0;
+  for (const Case& c : cases()) {
+    // Not those of training in chunks, of other prefixes, and of names that are Transformers' new ones.
+    if (!test::has_case(c.name) || c.name == "dinov2_teacher_chunked" || c.name == "hf_dinov2_new_names")
+      continue;
+    const BackboneFile file = BackboneFile::open(test::weights_of(c.name), {.family = c.as});
+    INFO(c.name);
+    const WeightFamily family = file.description().family;
+    if (file.description().position == PositionScheme::rotary) {
+      CHECK(contains(thrown_by<CheckpointError>(
+                         [&] { static_cast<void>(export_backbone(file, file.description(), family)); }),
+                     "has rotary positions"));
+      continue;
+    }
+    const auto written = export_backbone(file, file.description(), family);
+    std::set<std::string> names;
+    for (const ExportedTensor& tensor : written) {
+      INFO(tensor.name);
+      names.insert(tensor.name);
+      const std::string stored = c.prefix + tensor.name;
+      REQUIRE(file.source().contains(stored));
+      CHECK(file.source().shape(stored) == tensor.shape);
+      CHECK((file.source().read<float>(stored) == tensor.values));
+    }
+    CHECK(names.size() == written.size());
+    CHECK(written.size() + c.ignored == file.source().tensors().size());
+    ++seen;
+  }
+  CHECK(seen >= 3);
+}
+
+TEST_CASE("backbone names: to another family and back nothing is lost", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  std::size_t seen = 0;
+  for (const Case& c : cases()) {
+    if (!test::has_case(c.name) ||
+        !(c.name == "container_zip" || c.name == "dinov2_small_reg4" || c.name == "dinov2_giant"))
+      continue;
+    const BackboneFile file = BackboneFile::open(test::weights_of(c.name));
+    for (const WeightFamily as :
+         {dino, WeightFamily::densedino, WeightFamily::dinov2, timm, WeightFamily::torchvision, hf}) {
+      INFO(c.name << " as " << family_name(as));
+      const bool scaled = file.description().layer_scale;
+      if (scaled && (as == dino || as == WeightFamily::densedino || as == WeightFamily::torchvision)) {
+        CHECK(contains(
+            thrown_by<CheckpointError>(
+                [&] { static_cast<void>(export_backbone(file, file.description(), as)); }),
+            "has LayerScale, for which the family " + std::string(family_name(as)) + " has no names"));
+        continue;
+      }
+      const auto written = export_backbone(file, file.description(), as);
+      SafetensorsWriter writer;
+      for (const ExportedTensor& tensor : written)
+        writer.add(tensor.name, tensor.shape, std::span<const float>(tensor.values));
+      writer.write(folder / "out.safetensors");
+      const BackboneFile again = BackboneFile::open(folder / "out.safetensors");
+      // What is not LayerScale has no name of DINOv2's or timm's own.
+      if (scaled || (as != WeightFamily::dinov2 && as != timm)) CHECK(again.description().family == as);
+      const bool summed = as == timm && file.description().registers > 0;
+      for (const StoredTensor& tensor : file.tensors()) {
+        if (tensor.name == "mask_token" && !again.contains(tensor.name)) continue;
+        if (summed && (tensor.name == "cls_token" || tensor.name == "cls_pos_embed")) continue;
+        INFO(tensor.name);
+        CHECK((again.read<float>(tensor.name) == file.read<float>(tensor.name)));
+      }
+      ++seen;
+    }
+  }
+  CHECK(seen >= 6);
+}
+
+TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  std::size_t seen = 0;
+  for (const Case& c : cases()) {
+    if (!test::has_case(c.name)) continue;
+    INFO(c.name);
+    const BackboneFile file = BackboneFile::open(test::weights_of(c.name), {.family = c.as});
+    save_named_backbone(folder / "named.safetensors", file, {{"note", "kept"}});
+    const BackboneFile again = BackboneFile::open(folder / "named.safetensors");
+    CHECK(again.metadata().at("note") == "kept");
+    const BackboneDescription& d = file.description();
+    const BackboneDescription& e = again.description();
+    CHECK(d.position == e.position);
+    CHECK(d.norm_epsilon == e.norm_epsilon);
+    CHECK(d.table_side == e.table_side);
+    CHECK(d.registers == e.registers);
+    CHECK(d.hidden == e.hidden);
+    CHECK(d.mlp == e.mlp);
+    CHECK(d.layer_scale == e.layer_scale);
+    CHECK(again.ignored().empty());
+    REQUIRE(again.tensors().size() == file.tensors().size());
+    for (const StoredTensor& tensor : file.tensors()) {
+      CHECK(again.tensor(tensor.name).type == tensor.type);
+      CHECK((again.read<double>(tensor.name) == file.read<double>(tensor.name)));
+    }
+    ++seen;
+  }
+  CHECK(seen >= 4);
+
+  const auto source = open_tensor_file(test::weights_of("container_safetensors"));
+  const auto said = [&](const std::string& positions, const std::string& epsilon) {
+    SafetensorsWriter writer;
+    std::vector<std::vector<std::byte>> kept(source->tensors().size());
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      const StoredTensor& tensor = source->tensors()[i];
+      writer.add_bytes(tensor.name, tensor.type, tensor.shape, source->elements(tensor.name, kept[i]));
+    }
+    writer.metadata("positions", positions);
+    writer.metadata("norm_epsilon", epsilon);
+    writer.write(folder / "said.safetensors");
+    return thrown_by<CheckpointError>(
+        [&] { static_cast<void>(BackboneFile::open(folder / "said.safetensors")); });
+  };
+  CHECK(said("corners", "1e-12") == "(nothing was thrown)");
+  CHECK(contains(said("edges", "1e-6"), "has positions 'edges' in its metadata"));
+  CHECK(contains(said("rotary", "1e-6"),
+                 "has positions 'rotary' in its metadata; expected the rule of its table"));
+  for (const std::string epsilon : {"0", "-1", "nan", "1e-6x", "", "2"}) {
+    CHECK(contains(said("offset", epsilon), "has norm_epsilon '" + epsilon + "' in its metadata"));
+  }
+}

@@ -1,0 +1,255 @@
+// Files of torch.save: every container gives the same tensors, and hostile files one line.
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/weights.hpp>
+
+#include "catch.hpp"
+#include "interop.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using test::contains;
+using test::thrown_by;
+
+namespace {
+
+/// Reads a file as a backbone's weights are: all tensors of the first prefix that has a class token, else
+/// all.
+void read_whole(const std::string& path) {
+  const auto file = open_tensor_file(path);
+  const std::string prefix = backbone_prefix(*file);
+  for (const StoredTensor& tensor : file->tensors()) static_cast<void>(file->read<float>(tensor.name));
+}
+
+std::vector<char> bytes_of_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+void write_bytes(const std::string& path, std::span<const char> bytes) {
+  std::ofstream out(path, std::ios::binary);
+  out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+}  // namespace
+
+TEST_CASE("torch file: every container holds the same tensors", "[torch_file]") {
+  const auto expected = open_tensor_file(test::weights_of("container_safetensors"));
+  REQUIRE(expected->tensors().size() == 18);
+  struct Case {
+    std::string name, prefix;
+    double tolerance = 0;    // relative to the largest element
+    std::size_t others = 0;  // tensors beside the backbone's
+  };
+  const std::vector<Case> cases{{"container_zip", ""},
+                                {"container_legacy", ""},
+                                {"container_dict", ""},
+                                {"container_parameters", ""},
+                                {"container_module_prefix", "module."},
+                                {"container_under_model", "model."},
+                                {"container_under_state_dict", "state_dict."},
+                                {"container_under_teacher", "teacher."},
+                                {"container_backbone_prefix", "teacher.backbone."},
+                                {"container_f16", "", 0x1p-10},
+                                {"container_bf16", "", 0x1p-7},
+                                {"container_f64", ""},
+                                {"container_views", ""},
+                                {"container_other_tensors", "", 0, 5},
+                                {"container_deflated", ""},
+                                {"container_zip64", ""},
+                                {"torch17_backbone", ""},
+                                {"torch17_backbone_legacy", ""}};
+  for (const Case& c : cases) {
+    INFO(c.name);
+    const auto file = open_tensor_file(test::weights_of(c.name));
+    REQUIRE(dynamic_cast<const TorchFile*>(file.get()) != nullptr);
+    CHECK(file->tensors().size() == expected->tensors().size() + c.others);
+    CHECK(backbone_prefix(*file) == c.prefix);
+    for (const StoredTensor& tensor : expected->tensors()) {
+      INFO(tensor.name);
+      REQUIRE(file->contains(c.prefix + tensor.name));
+      REQUIRE(file->shape(c.prefix + tensor.name) == tensor.shape);
+      const auto want = expected->read<float>(tensor.name);
+      const auto got = file->read<float>(c.prefix + tensor.name);
+      double largest = 0;
+      double apart = 0;
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        largest = std::max(largest, std::abs(double{want[i]}));
+        apart = std::max(apart, std::abs(double{got[i]} - want[i]));
+      }
+      CHECK(apart <= c.tolerance * largest);
+    }
+  }
+}
+
+TEST_CASE("torch file: types, scalars and empty tensors beside a backbone", "[torch_file]") {
+  const auto file = open_tensor_file(test::weights_of("container_other_tensors"));
+  std::set<ElementType> types;
+  std::size_t scalars = 0;
+  std::size_t empty = 0;
+  for (const StoredTensor& tensor : file->tensors()) {
+    types.insert(tensor.type);
+    scalars += tensor.shape.empty();
+    empty += tensor.size() == 0;
+    CHECK(file->read<double>(tensor.name).size() == static_cast<std::size_t>(tensor.size()));
+  }
+  CHECK(types == std::set{ElementType::boolean, ElementType::f32, ElementType::i64});
+  CHECK(scalars == 1);
+  CHECK(empty == 1);
+  CHECK(open_tensor_file(test::weights_of("container_f64"))->tensors().front().type == ElementType::f64);
+  CHECK(open_tensor_file(test::weights_of("container_bf16"))->tensors().front().type == ElementType::bf16);
+}
+
+TEST_CASE("torch file: hostile, damaged and wrong files get one line", "[torch_file]") {
+  // What the line says beside the file's name.
+  const std::map<std::string, std::vector<std::string>> answers{
+      {"system.pth", {"'posix.system'", "nothing of it is run"}},
+      {"eval.pth", {"'builtins.eval'", "nothing of it is run"}},
+      {"unknown_global.pth", {"'my_package.models.Backbone'"}},
+      {"stack_global.pth", {"opcode 0x8c"}},
+      {"extension.pth", {"opcode 0x82"}},
+      {"inst.pth", {"opcode 0x69"}},
+      {"obj.pth", {"'posix.system'"}},
+      {"persistent_module.pth", {"'builtins.print'"}},
+      {"whole_module.pth", {"whole module", "'vision_transformer.VisionTransformer'", "model.state_dict()"}},
+      {"deep.pth", {"holds a list; expected a dictionary"}},
+      {"doubling.pth", {"holds a tuple; expected a dictionary"}},
+      {"marks.pth", {"nothing is on its stack"}},
+      {"empty_stack.pth", {"opcode 0x30"}},
+      {"memo_missing.pth", {"recalls a value that it did not keep"}},
+      {"memo_huge.pth", {"holds a list; expected a dictionary"}},
+      {"string_length.pth", {"it ends early"}},
+      {"string8_length.pth", {"opcode 0x8d"}},
+      {"long_integer.pth", {"opcode 0x8b"}},
+      {"no_stop.pth", {"it ends early"}},
+      {"opcode.pth", {"opcode 0xff"}},
+      {"protocol.pth", {"protocol 9"}},
+      {"self.pth", {"holds a list; expected a dictionary"}},
+      {"storage_short.pth", {"'cls_token'", "a storage of 1000, of which the file has 10"}},
+      {"storage_view_outside.pth", {"'cls_token'", "leaves its storage of 10"}},
+      {"stride_outside.pth", {"'cls_token'", "leaves its storage of 10"}},
+      {"stride_negative.pth", {"'cls_token'", "no whole numbers from 0 on"}},
+      {"offset_negative.pth", {"'cls_token'", "begins at element -4"}},
+      {"shape_giant.pth", {"'cls_token'", "too large"}},
+      {"shape_expanded.pth", {"'cls_token'", "repeats a storage of 1 elements"}},
+      {"shape_overflow.pth", {"'cls_token'", "too large"}},
+      {"shape_negative.pth", {"'cls_token'", "no whole numbers from 0 on"}},
+      {"ranks_differ.pth", {"'cls_token'", "3 sizes and 2 strides"}},
+      {"storage_missing.pth", {"'cls_token'", "'7', which is not in the file"}},
+      {"storage_path.pth", {"'cls_token'", "'../../../../etc/passwd', which is not in the file"}},
+      {"storage_quantised.pth", {"'cls_token'", "QInt8Storage"}},
+      {"not_a_dict.pth", {"holds one tensor; expected a dictionary"}},
+      {"no_backbone.pth", {"no tensor 'cls_token'", "'fc.weight'"}},
+      {"zip_truncated.pth", {"truncated", "directory"}},
+      {"zip_crc.pth", {"'archive/data/0'", "CRC-32"}},
+      {"zip_directory_outside.pth", {"directory", "outside the file"}},
+      {"zip_size_outside.pth", {"'archive/data/0'", "2147483632 bytes"}},
+      {"zip_overlapping.pth", {"has the name 'archive/data.pkl' in its own header"}},
+      {"zip_two_pickles.pth", {"'archive/data.pkl' is there twice"}},
+      {"zip_no_pickle.pth", {"without 'data.pkl'"}},
+      {"torchscript.pth", {"TorchScript"}},
+      {"big_endian.pth", {"big-endian"}},
+      {"empty.pth", {"is empty"}},
+      {"html.pth", {"web server"}},
+      {"lfs_pointer.pth", {"Git LFS pointer"}},
+      {"tar.pth", {"the tar format of 2017", "is not read"}},
+      {"legacy_truncated.pth", {"truncated", "10 elements"}},
+      {"legacy_count.pth", {"1152921504606846976 elements"}},
+      {"legacy_count_differs.pth", {"'cls_token'", "a storage of 10, of which the file has 4"}},
+      {"legacy_keys.pth", {"'2', which no tensor uses"}},
+      {"legacy_system.pth", {"'posix.system'", "nothing of it is run"}},
+      {"legacy_magic.pth", {"plain pickle"}}};
+  std::size_t seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(test::interop_folder() + "/hostile")) {
+    if (entry.path().extension() != ".pth") continue;
+    ++seen;
+    const std::string path = entry.path().string();
+    const std::string name = entry.path().filename().string();
+    INFO(name);
+    if (name == "zip_bomb.pth") {  // read, within what it declares
+      const auto file = open_tensor_file(path);
+      REQUIRE(file->tensors().size() == 1);
+      CHECK(file->tensors().front().size() == 4 * 1024 * 1024);
+      read_whole(path);
+      continue;
+    }
+    const std::string said = thrown_by<CheckpointError>([&] { read_whole(path); });
+    INFO(said);
+    CHECK(contains(said, path + ": "));
+    CHECK(!contains(said, "\n"));
+    REQUIRE(answers.contains(name));
+    for (const std::string& part : answers.at(name)) CHECK(contains(said, part));
+  }
+  CHECK(seen == answers.size() + 1);
+  CHECK(!std::filesystem::exists("/tmp/dssl-interop-was-executed"));
+}
+
+TEST_CASE("torch file: cut anywhere, a file is refused or whole", "[torch_file]") {
+  const test::TemporaryFolder folder;
+  for (const std::string name : {"container_zip", "container_legacy", "container_deflated"}) {
+    INFO(name);
+    const std::vector<char> bytes = bytes_of_file(test::weights_of(name));
+    const std::string path = folder / "cut.pth";
+    for (std::size_t length = 0; length < bytes.size(); length += 1 + bytes.size() / 97) {
+      write_bytes(path, std::span(bytes).first(length));
+      CHECK(contains(thrown_by<CheckpointError>([&] { read_whole(path); }), "cut.pth: "));
+    }
+  }
+}
+
+TEST_CASE("torch file: a changed byte of a storage is found by the check sum", "[torch_file]") {
+  const test::TemporaryFolder folder;
+  for (const std::string name : {"container_zip", "container_zip64", "container_deflated"}) {
+    INFO(name);
+    std::vector<char> bytes = bytes_of_file(test::weights_of(name));
+    const auto original = bytes;
+    const std::string path = folder / "changed.pth";
+    std::size_t found = 0;
+    std::size_t tried = 0;
+    for (std::size_t at = 6000; at + 8000 < bytes.size(); at += 997) {
+      bytes[at] = static_cast<char>(bytes[at] ^ 4);
+      write_bytes(path, bytes);
+      bytes[at] = original[at];
+      ++tried;
+      found += contains(thrown_by<CheckpointError>([&] { read_whole(path); }), "is damaged");
+    }
+    // What lies between the records, for alignment, is no part of them.
+    CHECK(found >= tried - tried / 4);
+    CHECK(tried > 10);
+  }
+}
+
+TEST_CASE("tensor files are told by their content", "[torch_file]") {
+  const test::TemporaryFolder folder;
+  const std::vector<char> zip = bytes_of_file(test::weights_of("container_zip"));
+  const std::vector<char> safetensors = bytes_of_file(test::weights_of("container_safetensors"));
+  write_bytes(folder / "a.safetensors", zip);
+  write_bytes(folder / "b.pth", safetensors);
+  CHECK(dynamic_cast<const TorchFile*>(open_tensor_file(folder / "a.safetensors").get()) != nullptr);
+  CHECK(dynamic_cast<const SafetensorsFile*>(open_tensor_file(folder / "b.pth").get()) != nullptr);
+  write_bytes(folder / "c.safetensors", std::string("neither"));
+  CHECK(contains(
+      thrown_by<CheckpointError>([&] { static_cast<void>(open_tensor_file(folder / "c.safetensors")); }),
+      "not a safetensors file"));
+  write_bytes(folder / "d.pth", std::string("neither nor"));
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(open_tensor_file(folder / "d.pth")); }),
+                 "neither a file of torch.save nor safetensors"));
+  CHECK(contains(thrown_by<FileError>([&] { static_cast<void>(open_tensor_file(folder / "none.pth")); }),
+                 "cannot open"));
+}
