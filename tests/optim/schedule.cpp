@@ -1,7 +1,10 @@
-// Schedules at their ends, with long, short and no warm-up.
+// Schedules at their ends, with long, short and no warm-up, and against published ones' numbers.
 #include <cmath>
+#include <cstddef>
+#include <string>
 
 #include "catch.hpp"
+#include "objective_fixture.hpp"
 
 #include <dssl/optim/schedule.hpp>
 
@@ -68,4 +71,58 @@ TEST_CASE("the teacher's temperature warms up by the epoch") {
   const EpochWarmup one{.start = 0.02, .end = 0.08, .warmup_epochs = 1};
   CHECK(one(0) == 0.02);
   CHECK(one(1) == 0.08);
+}
+
+namespace {
+
+/// Every step of a schedule is as near to the published one as rounding allows.
+template <class Schedule>
+void check_published(const test::ObjectiveFixture& fixture, const std::string& name, const Schedule& schedule) {
+  INFO(name);
+  const auto values = fixture.file().read<double>(name);
+  REQUIRE(values.size() > 1);
+  for (std::size_t step = 0; step < values.size(); ++step) {
+    INFO("step " << step);
+    CHECK(std::abs(schedule(static_cast<Index>(step)) - values[step]) <= 1e-12 * std::abs(values.front() - values.back()));
+  }
+}
+
+/// The schedule that a section of the fixture's configuration names.
+CosineSchedule cosine_of(const test::FixtureConfig& config) {
+  return {.start = config.get<double>("base_value"),
+          .end = config.get<double>("final_value"),
+          .steps = config.get<Index>("total_iters"),
+          .warmup_steps = config.get<Index>("warmup_iters", 0),
+          .warmup_start = config.get<double>("start_warmup_value", 0.0),
+          .frozen_steps = config.get<Index>("freeze_iters", 0),
+          .truncated = config.get<double>("trunc_extra", 0.0)};
+}
+
+}  // namespace
+
+TEST_CASE("schedules of DINOv2 and DINOv3 are the published ones, to the end of the run and beyond") {
+  const test::ObjectiveFixture fixture("schedules");
+  const auto runs = fixture.config().section("runs");
+  REQUIRE(runs.json().size() == 4);
+  for (const auto& [name, values] : runs.json().items()) {
+    check_published(fixture, "dinov2." + name, cosine_of(runs.section(name)));
+  }
+  const auto dinov3 = fixture.config().section("dinov3");
+  check_published(fixture, "dinov3.cosine_warmup_truncated", cosine_of(dinov3.section("cosine_warmup_truncated")));
+  const auto peak = dinov3.section("linear_warmup_cosine_decay");
+  const auto count = [&](const char* key) { return peak.get<Index>(key); };
+  REQUIRE(count("warmup_iterations") + count("cosine_iterations") < count("total_iterations"));
+  check_published(fixture, "dinov3.linear_warmup_cosine_decay",
+                  PeakSchedule{.start = peak.get<double>("start"),
+                               .peak = peak.get<double>("peak"),
+                               .end = peak.get<double>("end"),
+                               .warmup_steps = count("warmup_iterations"),
+                               .cosine_steps = count("cosine_iterations")});
+}
+
+TEST_CASE("a cosine of one step is at its start") {
+  CHECK(CosineSchedule{.start = 0.4, .end = 0.1, .steps = 1, .truncated = 0.25}(0) == 0.4);
+  const PeakSchedule peak{.start = 0.1, .peak = 0.4, .end = 0.2};
+  CHECK(peak(0) == 0.4);
+  CHECK(peak(1) == 0.2);
 }
