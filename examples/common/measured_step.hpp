@@ -51,6 +51,7 @@ template <class Step>
       p.y = static_cast<double>(static_cast<float>(random.uniform(-1, 1)));
     }
   }
+  for (ViewFrame& frame : start.batch.frames) frame = {{0, 0}, {1, 1}};
   // As the step draws them: the rate grows linearly over the blocks.
   RandomStream depth({.seed = 2, .purpose = Purpose::stochastic_depth});
   const Index blocks = step.config().backbone.depth;

@@ -47,7 +47,14 @@ class Inspection {
   void run() {
     x_settings.validate();
     // Whatever can be wrong with the arguments shows before the work begins.
-    if (!x_settings.bank.empty()) x_threshold = adopt_bank_settings(x_settings);
+    if (!x_settings.bank.empty()) {
+      const DefectSettings asked = x_settings;
+      x_threshold = adopt_bank_settings(x_settings);
+      asked.require_agreement(x_settings);
+      std::string names;
+      for (const std::string& option : asked.without_effect()) names += (names.empty() ? "" : ", ") + option;
+      if (!names.empty()) x_warn(join(names, " without effect: ", x_settings.bank, " is made already"));
+    }
     x_choose_rate();
     if (!(x_settings.false_alarms > 0 && x_settings.false_alarms < 1))
       throw OptionError("false-alarms", x_settings.false_alarms, "above 0, below 1");

@@ -1,6 +1,10 @@
 // The command line of dssl-defects: options, their help, their JSON.
 #include "defects/settings.hpp"
 
+#include <string>
+#include <type_traits>
+#include <vector>
+
 #include <dssl/core/error.hpp>
 
 namespace dssl::programs {
@@ -64,7 +68,48 @@ nlohmann::ordered_json DefectSettings::json() const {
   return object;
 }
 
+std::vector<std::string> DefectSettings::without_effect() const {
+  std::vector<std::string> names;
+  if (bank.empty()) return names;
+  for (const char* const option : {"--pool", "--coreset", "--coreset-size", "--projection"}) {
+    if (x_given(option)) names.emplace_back(option);
+  }
+  return names;
+}
+
+void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
+  const auto text = [](const auto& value) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::vector<Index>>) {
+      std::string list;
+      for (const Index i : value) list += join(list.empty() ? "" : ",", i);
+      return list.empty() ? std::string("the last alone") : list;
+    } else {
+      return join(value);
+    }
+  };
+  const auto agree = [&](const char* option, const auto& asked, const auto& made) {
+    if (x_given(join("--", option)) && asked != made)
+      throw OptionError(option, text(asked), join(text(made), ", with which ", bank, " was made, or nothing"));
+  };
+  const BackboneSettings& a = backbone;
+  const BackboneSettings& b = of_bank.backbone;
+  agree("arch", a.arch, b.arch);
+  if (extents_of("size", a.size) != extents_of("size", b.size)) agree("size", a.size, b.size);
+  agree("fit", a.fit, b.fit);
+  agree("channels", a.channels, b.channels);
+  agree("blocks", a.blocks, b.blocks);
+  const auto flag = [](bool given) { return std::string(given ? "given" : "not given"); };
+  agree("no-norm", flag(a.no_norm), flag(b.no_norm));
+  agree("flips", flag(a.flips), flag(b.flips));
+  agree("seed", a.seed, b.seed);
+  agree("white", a.read.white, b.read.white);
+  agree("no-orient", flag(!a.read.orient), flag(!b.read.orient));
+  agree("neighbourhood", neighbourhood, of_bank.neighbourhood);
+  agree("smoothing", smoothing, of_bank.smoothing);
+}
+
 void add_options(CLI::App& app, DefectSettings& s) {
+  s.app = &app;
   add_backbone_options(app, s.backbone, false);
   app.add_option(
          "--scorer", s.scorer,

@@ -52,6 +52,16 @@ struct DefectSettings {
   /// Throws `OptionError` for options that do not go together.
   void validate() const;
   [[nodiscard]] nlohmann::ordered_json json() const;
+
+  /// Options that were typed beside `--bank` though they matter only where a bank is made.
+  [[nodiscard]] std::vector<std::string> without_effect() const;
+  /// Throws `OptionError` for an option that was typed and has another value in `of_bank`, whose settings the bank brought.
+  void require_agreement(const DefectSettings& of_bank) const;
+
+  const CLI::App* app = nullptr;  ///< knows what was typed; none where settings were not parsed
+
+ private:
+  [[nodiscard]] bool x_given(const std::string& option) const { return app != nullptr && app->count(option) > 0; }
 };
 
 /// Adds all options, with their help, to the program.

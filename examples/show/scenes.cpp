@@ -10,6 +10,7 @@
 #include <dssl/data/synthetic.hpp>
 #include <dssl/io/image_file.hpp>
 
+#include "common/program.hpp"
 #include "common/read_options.hpp"
 
 namespace dssl::programs {
@@ -18,14 +19,14 @@ std::vector<NamedFile> image_files(const std::vector<std::string>& paths, Index 
   std::vector<NamedFile> out;
   for (const std::string& path : paths) {
     if (!std::filesystem::is_directory(path)) {
-      out.push_back({path, std::filesystem::path(path).stem().string()});
+      out.push_back({path, std::filesystem::path(path).stem().string(), false});
       continue;
     }
     const ImageFolder folder(path);
     const Index taken = count > 0 ? std::min(count, folder.size()) : folder.size();
     for (Index i = 0; i < taken; ++i) {
       const std::string file = folder.name(i * folder.size() / taken);
-      out.push_back({file, file.substr(path.size() + 1, file.rfind('.') - path.size() - 1)});
+      out.push_back({file, file.substr(path.size() + 1, file.rfind('.') - path.size() - 1), true});
     }
   }
   return out;
@@ -81,9 +82,22 @@ std::vector<Scene> open_scenes(const ShowSettings& settings) {
     for (Index i = 0; i < settings.count; ++i) out.push_back({join("scene ", i), scenes.load(i).image, join("scene ", i)});
     return out;
   }
+  Index listed = 0, unreadable = 0;
+  std::string first;
   for (const NamedFile& file : image_files(settings.images, settings.count)) {
-    out.push_back({std::filesystem::path(file.path).stem().string(),
-                   read_image(file.path, with_channels_of(settings.read, settings.channels)), file.id});
+    listed += file.listed ? 1 : 0;
+    try {
+      out.push_back({std::filesystem::path(file.path).stem().string(),
+                     read_image(file.path, with_channels_of(settings.read, settings.channels)), file.id});
+    } catch (const Error& error) {
+      if (!file.listed) throw;
+      if (unreadable++ == 0) first = error.what();
+    }
+  }
+  if (unreadable > 0 && out.empty()) throw DataError(join("none of ", unreadable, " images can be read, the first ", first));
+  if (unreadable > 0) {
+    print_error("dssl-show", join("warning: ", unreadable, " of ", listed,
+                                  " images of folders cannot be read and are not shown, the first ", first));
   }
   return out;
 }

@@ -23,9 +23,12 @@ struct Scene {
 struct NamedFile {
   std::string path;
   std::string id;  ///< below the folder, without its ending; of a single file its name
+  bool listed;     ///< found in a folder, not named itself
 };
 
-/// All images that the settings name, with the backbone's channels. Throws `DataError`, `ImageError`.
+/// All images that the settings name, with the backbone's channels. Images of folders that cannot be read are passed
+/// over, which one line on stderr counts; one that was named itself is an error. Throws `DataError`, `ImageError`,
+/// `FileError`. Test: tests/programs/show.sh.
 [[nodiscard]] std::vector<Scene> open_scenes(const ShowSettings& settings);
 
 /// The files that paths name: files as they are, of folders up to `count` images, spread over them, or with 0 all.

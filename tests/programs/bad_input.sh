@@ -275,5 +275,24 @@ reads_weights "whole.safetensors: tensor '[a-z_.]+' holds I32; expected F64, F32
 # Reports of what is not there.
 fails 1 'nothing/options.json' "$programs/dssl-report" --pretrain a=nothing --segment a=nothing
 fails 2 "NAME=FOLDER" "$programs/dssl-report" --pretrain nothing --segment a=nothing
+# Values nested so deep that going down them overflows the stack, in a field that is shown, and in a line of metrics.
+mkdir -p deep
+levels() { printf "%${1}s" '' | tr ' ' "$2"; }
+run_options() {
+  printf '{"options":{},"arch":"[[","recipe":%s%s,"backend":"c","compiler":"g","version":"1"}' \
+    "$(levels "$1" '[')" "$(levels "$1" ']')" >deep/options.json
+}
+printf '{"step":0,"images":1,"loss":1,"seconds":1}\n' >deep/metrics.jsonl
+printf '{"miou":0.5,"pixel_accuracy":1,"per_class":[],"settings":{}}' >deep/result.json
+deep_report() { "$programs/dssl-report" --pretrain a=deep --segment a=deep --out deep.html; }
+run_options 100000
+fails 1 'deep/options.json: is nested deeper than 64 levels' deep_report
+run_options 63
+! { deep_report 2>&1 || true; } | grep -q 'nested' || fail "64 levels are too deep for dssl-report"
+run_options 64
+fails 1 'deep/options.json: is nested deeper than 64 levels' deep_report
+run_options 1
+printf '{"step":0,"images":%s%s}\n' "$(levels 100000 '[')" "$(levels 100000 ']')" >>deep/metrics.jsonl
+fails 1 'deep/metrics.jsonl: line 2 is nested deeper than 64 levels' deep_report
 
 echo "bad input: all as it should be"

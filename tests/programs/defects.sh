@@ -46,6 +46,15 @@ succeeds again --calibrate later --out banks
 succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --out other
 fails 1 'bank.safetensors: was made with other weights' \
   "$programs/dssl-defects" --weights other/teacher.safetensors --bank run/bank.safetensors "${test[@]}" --out o
+# What was typed beside a bank: the same as it was made with, another, or for the making of banks alone.
+succeeds again --size 40x56 --seed 0 --channels 1 --out typed
+cmp <(cut -d, -f1-5 again/scores.csv) <(cut -d, -f1-5 typed/scores.csv) || fail "the bank's own options give other scores"
+fails 2 '^dssl-defects: --arch is tiny16; expected nano8, with which run/bank.safetensors was made' again --arch tiny16 --out o
+fails 2 '--size is 64; expected 40x56, with which' again --size 64 --out o
+fails 2 '--blocks is 0,1; expected the last alone, with which' again --blocks 0,1 --out o
+fails 2 '--flips is given; expected not given, with which' again --flips --out o
+fails 2 '--smoothing is 0.5; expected 2, with which' again --smoothing 0.5 --out o
+warns 1 'warning: --pool, --coreset without effect: run/bank.safetensors is made already' again --coreset 0.5 --pool 10 --out typed
 fails 1 'is no bank of dssl-defects' \
   "$programs/dssl-defects" --weights random --bank other/teacher.safetensors "${test[@]}" --out o
 

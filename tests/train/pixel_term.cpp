@@ -197,6 +197,10 @@ TEST_CASE("PixPro: what cannot be is refused in words") {
   StepReport report;
   step.begin();
   CHECK_THROWS_WITH(step.forward_backward(report, batch, 0.4), Catch::Contains("where the views lie: 0 frames"));
+  batch.frames = ViewBatch::of(batch.shape).frames;  // made by hand, and nobody filled them
+  const auto where = Catch::Contains("where the views lie: the frame of view 0 of image 0 has no extent");
+  CHECK_THROWS_AS(step.forward_backward(report, batch, 0.4), ShapeError);
+  CHECK_THROWS_WITH(step.forward_backward(report, batch, 0.4), where);
   PixProLoss::Options options;
   options.of<Term>().options.power = 3;
   CHECK_THROWS_WITH(options.validate(), Catch::Contains("loss.pixel-consistency.power"));

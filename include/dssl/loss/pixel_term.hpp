@@ -47,7 +47,7 @@ struct PixelConsistencyOptions {
 /// `Transform` (`value_transform.`, `no_mlp` for none) is the student's alone. Batch norms see each view by itself. The
 /// published instance branch, BYOL's on pooled maps, is another term (`Cosine`); published backbones are convolutional.
 /// State: running statistics where the MLPs have batch norm. Throws `ShapeError` where a batch does not say where its views
-/// lie, `OptionError` where a view has one patch and a batch one image.
+/// lie (no frames, or the zeros of `ViewBatch::of`), `OptionError` where a view has one patch and a batch one image.
 template <MlpConfig Projector, MlpConfig Transform>
 struct PixelConsistency {
   static constexpr std::string_view name = "pixel-consistency";
@@ -145,6 +145,11 @@ struct PixelConsistency {
       const auto batch = static_cast<std::size_t>(x_batch);
       require_shape(frames.size() >= 2 * batch, "the term '", name, "' needs to know where the views lie: ", frames.size(),
                     " frames; expected one for each of the ", 2 * batch, " global views");
+      for (std::size_t i = 0; i < 2 * batch; ++i) {  // as ViewBatch::of leaves them
+        require_shape(frames[i].first.x != frames[i].last.x && frames[i].first.y != frames[i].last.y, "the term '", name,
+                      "' needs to know where the views lie: the frame of view ", i / batch, " of image ", i % batch,
+                      " has no extent; expected two corners that differ in x and in y");
+      }
       const auto patches = static_cast<std::size_t>(x_grid.size());
       const std::span<T> weights(x_host_weights);
       for (std::size_t b = 0; b < batch; ++b) {

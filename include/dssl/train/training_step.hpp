@@ -310,6 +310,7 @@ class BasicTrainingStep {
       x_backend.upload(view_input(v).data(), std::span<const T>(view_input(v).flat()));
     }
     ViewBatch batch = ViewBatch::of(x_options.shape, false);
+    std::fill(batch.frames.begin(), batch.frames.end(), ViewFrame{{0, 0}, {1, 1}});
     if constexpr (Loss::reads.masked) {
       batch.masks.resize(static_cast<std::size_t>(2 * x_batch() * x_setting().grids[0].size()));
       std::fill_n(batch.masks.begin(), std::min(x_options.shape.masked, static_cast<Index>(batch.masks.size())), 1);
