@@ -93,7 +93,9 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   };
   const BackboneSettings& a = backbone;
   const BackboneSettings& b = of_bank.backbone;
-  agree("arch", a.arch, b.arch);
+  if (a.arch != "auto") agree("arch", a.arch, b.arch);
+  agree("family", a.published.family, b.published.family);
+  agree("heads", a.published.heads, b.published.heads);
   if (extents_of("size", a.size) != extents_of("size", b.size)) agree("size", a.size, b.size);
   agree("fit", a.fit, b.fit);
   agree("channels", a.channels, b.channels);

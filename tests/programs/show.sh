@@ -50,7 +50,7 @@ cp voc/JPEGImages/00000[0-3].jpg some
 head -c 100 some/000000.jpg >some/000001.jpg
 warns 1 'dssl-show: warning: 1 of 4 images of folders cannot be read and are not shown, the first .*some/000001.jpg: ' \
   show some --kind pca --weights random --out some.png
-is_png some.png $((4 + 4 * 68)) $((4 + (8 + 68)))
+is_png some.png $((4 + 4 * 68)) $((4 + 2 * (8 + 68)))
 fails 1 'some/000001.jpg' show some/000001.jpg voc/JPEGImages --kind pca --weights random --out no.png
 cp some/000001.jpg none/a.jpg
 cp some/000001.jpg none/b.jpg
