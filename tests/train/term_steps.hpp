@@ -55,10 +55,13 @@ BasicStepOptions<typename Loss::Options> options_of(Index batch = 4, const std::
 }
 
 template <class Step>
-void draw(const Step& step) {
+void draw(Step& step) {
   using T = typename Step::T;
   const auto student = drawn_weights<T>(step.layout(), 1);
   step.backend().upload(step.student().data(), std::span<const T>(student));
+  if constexpr (Step::Loss::has_frozen) {
+    step.frozen().give(step.backend(), drawn_weights<T>(step.frozen().layout(), 4));
+  }
   if (step.teacher().data() == step.student().data()) return;
   const auto teacher = drawn_weights<T>(step.layout(), 2);
   step.backend().upload(step.teacher().data(), std::span<const T>(teacher));

@@ -11,6 +11,7 @@
 
 #include <dssl/concepts.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/loss/frozen.hpp>
 #include <dssl/loss/prototype_level.hpp>
 #include <dssl/loss/term.hpp>
 
@@ -31,10 +32,17 @@ struct TermList {
   static constexpr FeatureKinds reads = (Ts::reads.student | ...) | (Ts::reads.teacher | ...);
   /// What any of them reads of each.
   static constexpr FeatureKinds student_reads = (Ts::reads.student | ...);
-  static constexpr FeatureKinds teacher_reads = ((is_snapshot<typename Ts::Teacher> ? FeatureKinds{} : Ts::reads.teacher) | ...);
+  static constexpr FeatureKinds teacher_reads =
+      ((is_snapshot<typename Ts::Teacher> || is_frozen<typename Ts::Teacher> ? FeatureKinds{} : Ts::reads.teacher) | ...);
   /// What is read of a snapshot of the teacher, and how many terms have one.
   static constexpr FeatureKinds snapshot_reads = ((is_snapshot<typename Ts::Teacher> ? Ts::reads.teacher : FeatureKinds{}) | ...);
   static constexpr std::size_t snapshots = (std::size_t{is_snapshot<typename Ts::Teacher>} + ...);
+  /// `Frozen<Backbone>` of the terms that have it, or void; and what they read of it.
+  using FrozenTeacher = typename detail::FirstFrozen<typename Ts::Teacher...>::type;
+  static constexpr FeatureKinds frozen_reads = ((is_frozen<typename Ts::Teacher> ? Ts::reads.teacher : FeatureKinds{}) | ...);
+  static constexpr bool has_frozen = (is_frozen<typename Ts::Teacher> || ...);
+  static constexpr bool one_frozen =
+      ((!is_frozen<typename Ts::Teacher> || std::is_same_v<typename Ts::Teacher, FrozenTeacher>) && ...);
   /// Whether a second set of weights follows the student.
   static constexpr bool teacher_weights = (Ts::Teacher::weights || ...);
   /// Whether the global views go through a teacher.
@@ -144,6 +152,7 @@ struct WeightedSum : TermList<Ts...> {
   static_assert(TermList<Ts...>::snapshots == 0 || TermList<Ts...>::teacher_weights,
                 "WeightedSum: a term with a Snapshot<Ema> needs a term with Ema in the sum, whose weights are copied");
   static_assert(TermList<Ts...>::snapshots <= 1, "WeightedSum: more than one term with a Snapshot<Ema>, of which a run has one");
+  static_assert(TermList<Ts...>::one_frozen, "WeightedSum: two frozen teachers in one sum, of which a run has one");
   static_assert(names_differ<Ts...>, "WeightedSum: two terms of one name; each is told by its name in reports and checkpoints");
 
   using Options = TermOptions<Ts...>;

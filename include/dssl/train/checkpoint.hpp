@@ -87,28 +87,6 @@ template <class Recipe>
               h.batch_norm ? ", batch norm" : "");
 }
 
-namespace detail {
-
-/// A 64-bit check sum of bytes, eight at a time (multiply and rotate; not for secrets).
-[[nodiscard]] inline std::uint64_t check_sum(std::uint64_t sum, std::span<const std::byte> bytes) {
-  const auto mix = [&sum](std::uint64_t word) {
-    sum = (sum ^ word) * 0x9E3779B97F4A7C15ULL;
-    sum ^= sum >> 29;
-  };
-  std::size_t i = 0;
-  for (; i + 8 <= bytes.size(); i += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + i, 8);
-    mix(word);
-  }
-  std::uint64_t tail = bytes.size();
-  for (; i < bytes.size(); ++i) tail = (tail << 8) | static_cast<std::uint64_t>(bytes[i]);
-  mix(tail);
-  return sum;
-}
-
-}  // namespace detail
-
 /// Writes everything a run needs to go on, whole or not at all.
 ///
 /// One safetensors file: `student.*`, `teacher.*` (published names), `optimiser.first.*`, `optimiser.second.*`,
@@ -139,6 +117,7 @@ void save_checkpoint(const std::string& path, const BasicTrainingStep<Kind, B>& 
   writer.metadata("unreadable", std::to_string(position.unreadable));
   writer.metadata("collapsed_steps", std::to_string(position.collapsed_steps));
   writer.metadata("check_sum", std::to_string(sum));
+  if constexpr (Kind::Loss::has_frozen) writer.metadata("frozen_teacher", std::to_string(step.frozen().check_sum()));
   for_each_option(options, [&](std::string_view name, const auto& value) {
     writer.metadata(join("option.", name), detail::exact_text(value));
   });
@@ -193,6 +172,12 @@ template <class Kind, Backend B>
                                        detail::exact_text(value)));
     }
   });
+  if constexpr (Kind::Loss::has_frozen) {
+    step.frozen().require_given();
+    if (text("frozen_teacher") != std::to_string(step.frozen().check_sum())) {
+      throw CheckpointError(path, "was made with other weights of the frozen teacher; expected the same ones");
+    }
+  }
   const RunPosition position{.step = number("step"),
                              .dataset_images = number("dataset_images"),
                              .unreadable = number("unreadable"),

@@ -1,9 +1,10 @@
 // Methods beside DenseDINO as recipes: each differs from DINO by its views, its loss and the widths of its MLPs.
-// Tests: tests/train/two_view_terms.cpp, two_view_parity.cpp, masked_training.cpp, published_defaults.cpp.
+// Tests: tests/train/two_view_terms.cpp, two_view_parity.cpp, masked_training.cpp, imitation_term.cpp, published_defaults.cpp.
 #pragma once
 
 #include <dssl/loss/dense_terms.hpp>
 #include <dssl/loss/gram_term.hpp>
+#include <dssl/loss/imitation_term.hpp>
 #include <dssl/loss/pixel_term.hpp>
 #include <dssl/loss/spread_terms.hpp>
 #include <dssl/loss/swapped_term.hpp>
@@ -95,5 +96,15 @@ using DinoV2 = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLeve
 
 /// DINOv2's terms, and similarities of patches held to a copy of the teacher as DINOv3's (Simeoni et al. 2025) are.
 using DinoV2Gram = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo, Gram<>>>;
+
+/// Distillation from features: class tokens and maps of two views held to those of a larger network whose weights are given
+/// (`teach_with`), each through a linear adapter. No publication is its reference; views are BYOL's.
+template <class TeacherBackbone>
+using DistilledFrom = Recipe<Dino::Backbone, Dino::Tokens, TwoViews, Dino::Points,
+                             WeightedSum<Imitate<Imitated::class_level, Frozen<TeacherBackbone>>,
+                                         Imitate<Imitated::map, Frozen<TeacherBackbone>>>,
+                             Dino::Head>;
+/// A ViT-S/16 held to a ViT-B/16.
+using Distilled = DistilledFrom<ViT<vit_base16>>;
 
 }  // namespace dssl

@@ -25,6 +25,7 @@
 #include <dssl/data/source.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/image_codec.hpp>
+#include <dssl/io/weights.hpp>
 #include <dssl/train/checkpoint.hpp>
 #include <dssl/train/lasting_state.hpp>
 #include <dssl/train/options.hpp>
@@ -103,6 +104,24 @@ class TrainingRun {
   /// Writes a checkpoint, whole or not at all. Throws `FileError`.
   void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
 
+  /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them: before `resume` and `fit`.
+  /// Throws `CheckpointError`.
+  LoadedBackbone teach_with(const std::string& path)
+    requires(Kind::Loss::has_frozen)
+  {
+    auto& teacher = x_step.frozen();
+    std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
+    LoadedBackbone loaded = load_backbone(std::span<T>(flat), teacher.layout(), SafetensorsFile::open(path));
+    teacher.give(x_step.backend(), flat);
+    return loaded;
+  }
+  /// The same from memory, as another trainer's `teacher()`. Throws `ShapeError` where they are of another shape.
+  void teach_with(const BackboneWeights<T>& weights)
+    requires(Kind::Loss::has_frozen)
+  {
+    x_step.frozen().give(x_step.backend(), weights.values);
+  }
+
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
   void resume(const std::string& path) {
     x_position = load_checkpoint(x_step, path, x_options, x_recipe);
@@ -134,6 +153,7 @@ class TrainingRun {
   /// cannot be written: before the first step where that shows then). Test: tests/train/not_finite.cpp.
   RunSummary fit(const SourceView& source, std::stop_token token = {}) {
     if (x_recipe.empty()) throw Error("fit: this trainer was moved from and has nothing left to train");
+    if constexpr (Kind::Loss::has_frozen) x_step.frozen().require_given();
     const auto began = x_clock::now();
     require_update(x_options, source.size());
     const Index update_images = x_options.update_images();

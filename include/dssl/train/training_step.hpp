@@ -22,6 +22,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
+#include <dssl/train/frozen_teacher.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/snapshot.hpp>
@@ -131,6 +132,17 @@ class BasicTrainingStep {
     if constexpr (x_snapshots) return x_snapshot.weights();
     return {};
   }
+  /// The teacher whose weights are given (`give`) and never move, where a term has one.
+  [[nodiscard]] const auto& frozen() const
+    requires(Loss::has_frozen)
+  {
+    return x_frozen;
+  }
+  [[nodiscard]] auto& frozen()
+    requires(Loss::has_frozen)
+  {
+    return x_frozen;
+  }
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
   /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
   template <class F>
@@ -174,8 +186,10 @@ class BasicTrainingStep {
   /// A batch without images leaves the inputs (`view_input`) as they are.
   void start_pass(const ViewBatch& batch, double teacher_temperature, std::span<const T> keep = {}) {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
+    if constexpr (Loss::has_frozen) x_frozen.require_given();
     x_upload(batch, keep);
     if constexpr (x_snapshots) x_snapshot.run(x_backend, *x_terms, x_networks.teacher, x_config, {teacher_temperature});
+    if constexpr (Loss::has_frozen) x_frozen.run(x_backend, *x_terms, x_networks, {teacher_temperature});
     if constexpr (Loss::teacher_pass) {
       const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
       const auto run_teacher = [&] { x_run_teacher({teacher_temperature}); };
@@ -282,6 +296,7 @@ class BasicTrainingStep {
     const BatchShape& shape = x_options.shape;
     x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads, registers_of(x_config.backbone));
     if constexpr (x_snapshots) x_snapshot = {shape, x_config};
+    if constexpr (Loss::has_frozen) x_frozen = {shape, x_config.backbone.patch};
     const Index views = x_options.stream_views ? 1 : x_views();
     for (Index first = 0; first < x_views(); first += views) {
       x_parts.emplace_back(x_parts.size(), shape, first, views, x_config);
@@ -320,10 +335,12 @@ class BasicTrainingStep {
     x_upload(batch, keep);
     std::fill(keep.begin(), keep.end(), T{1});
     StepReport report;
+    if constexpr (Loss::has_frozen) x_frozen.rehearse(true);
     begin();
     forward_backward(report, batch, 1, keep);
     update(report, {});
     inspect(report);
+    if constexpr (Loss::has_frozen) x_frozen.rehearse(false);
   }
 
   /// Lays out all memory. Runs more than once: measuring, for a rehearsal where the backend has one, then live.
@@ -340,6 +357,10 @@ class BasicTrainingStep {
     if constexpr (x_snapshots) x_snapshot.place_lasting(x_backend, arena, x_layout, x_config, x_inputs);
     for (x_Part& part : x_parts) part.place_lasting(x_backend, arena, x_config, x_inputs);
     arena.name_part("views, points and token layouts");
+    if constexpr (Loss::has_frozen) {
+      x_frozen.place_lasting(x_backend, arena, x_inputs);
+      arena.name_part("weights of the frozen teacher");
+    }
     x_terms->each([&](auto, auto& run, std::size_t) { run.place_lasting(x_backend, arena); });
     arena.name_part("centres and targets");
 
@@ -361,6 +382,13 @@ class BasicTrainingStep {
       arena.rewind(shared);
       x_snapshot.place_passing(arena, x_config);
       end = std::max(end, arena.mark());
+    }
+    if constexpr (Loss::has_frozen) {  // it runs before all others, and terms copy what they read
+      arena.rewind(shared);
+      x_frozen.place_passing(arena);
+      end = std::max(end, arena.mark());
+      arena.rewind(end);
+      arena.name_part("frozen teacher's activations, beyond what the teacher's left");
     }
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (!x_terms->read_part(part)) continue;
@@ -460,6 +488,7 @@ class BasicTrainingStep {
   VectorView<T> x_student_weights, x_teacher_weights, x_gradient_buffer;
   BoundNetworks<Kind, T> x_networks;
   std::conditional_t<x_snapshots, SnapshotTeacher<Kind, B>, NoSnapshot<Kind, B>> x_snapshot;
+  typename detail::FrozenTeacherOf<Loss, B>::type x_frozen;
   OptimiserState<T> x_optimiser;
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;
