@@ -74,7 +74,8 @@ TEST_CASE("gradients of patch kernel alignment, with a teacher of another width"
 TEST_CASE("patches that are all alike have a loss of 1 and no gradient that is not finite", "[loss]") {
   const Reference<double> backend;
   Memory<Reference<double>> memory(backend);
-  const auto buffers = memory.buffers([](Arena& arena) { return KernelAlignmentBuffers<double>::take(arena, 3, 2, 2); });
+  const auto buffers =
+      memory.buffers([](Arena& arena) { return KernelAlignmentBuffers<double>::take(arena, 3, 2, 2); });
   const auto value = memory.zeros(1);
   const auto d = memory.zeros(3, 2);
   const std::vector<Index> tokens{3};
@@ -86,7 +87,8 @@ TEST_CASE("patches that are all alike have a loss of 1 and no gradient that is n
 TEST_CASE("tokens that do not fit the rows are refused, and without images the loss is 0", "[loss]") {
   const Reference<double> backend;
   Memory<Reference<double>> memory(backend);
-  const auto buffers = memory.buffers([](Arena& arena) { return KernelAlignmentBuffers<double>::take(arena, 4, 3, 3); });
+  const auto buffers =
+      memory.buffers([](Arena& arena) { return KernelAlignmentBuffers<double>::take(arena, 4, 3, 3); });
   const auto value = memory.zeros(1);
   const auto d = memory.zeros(6, 3), x = memory.zeros(6, 3);
   const auto run = [&](const std::vector<Index>& tokens, const auto& teacher) {

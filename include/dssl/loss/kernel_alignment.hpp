@@ -24,9 +24,15 @@ struct KernelAlignmentBuffers {
 
   static KernelAlignmentBuffers take(Arena& arena, Index tokens, Index width, Index teacher_width) {
     const Index products = tokens * tokens, widest = std::max(width, teacher_width);
-    return {arena.matrix<T>(tokens, width), arena.matrix<T>(tokens, teacher_width), arena.matrix<T>(1, products),
-            arena.matrix<T>(1, products),   arena.matrix<T>(1, products),           arena.matrix<T>(tokens, width),
-            arena.vector<T>(widest),        arena.vector<T>(widest),                CosineBuffers<T>::take(arena, 1, products)};
+    return {arena.matrix<T>(tokens, width),
+            arena.matrix<T>(tokens, teacher_width),
+            arena.matrix<T>(1, products),
+            arena.matrix<T>(1, products),
+            arena.matrix<T>(1, products),
+            arena.matrix<T>(tokens, width),
+            arena.vector<T>(widest),
+            arena.vector<T>(widest),
+            CosineBuffers<T>::take(arena, 1, products)};
   }
 };
 
@@ -46,18 +52,18 @@ void centre_rows(const B& backend, const KernelAlignmentBuffers<T>& buffers, Mat
 
 }  // namespace detail
 
-/// value (1) += the mean over images of 1 - <K_s, K_t> / (|K_s| |K_t|), K = Z Z^T, Z the n patches' features of an image
-/// less their mean, <,> and | | over all n^2 numbers; d_student (M,D) += weight times its gradient.
+/// value (1) += the mean over images of 1 - <K_s, K_t> / (|K_s| |K_t|), K = Z Z^T, Z the n patches' features of an
+/// image less their mean, <,> and | | over all n^2 numbers; d_student (M,D) += weight times its gradient.
 ///
 /// student (M,D), teacher (M,E): features of patches, row m of both at the same place. tokens (images), in the host's
-/// memory: how many rows of each image count. kept (sum of tokens), in the backend's: which rows these are, image by image
-/// and none twice; empty: every row, in order. The others have no part in anything. Images of fewer than 2 tokens
-/// are left out of the mean; where none is left the loss is 0. A norm below 1e-3 counts as that, and is a constant. Throws
-/// `ShapeError` where rows, tokens and buffers do not fit.
+/// memory: how many rows of each image count. kept (sum of tokens), in the backend's: which rows these are, image by
+/// image and none twice; empty: every row, in order. The others have no part in anything. Images of fewer than 2 tokens
+/// are left out of the mean; where none is left the loss is 0. A norm below 1e-3 counts as that, and is a constant.
+/// Throws `ShapeError` where rows, tokens and buffers do not fit.
 ///
-/// Centring the features centres both sides of K, as the published code does to K itself. It is the cosine of two rows of
-/// n^2 numbers, and their gradient has columns of sum 0 as they have, so that the mean needs no way back. Cost: 8 n^2 D
-/// FLOP an image where D = E. Sources: Patch-Level Kernel Alignment for Dense Self-Supervised Learning, 2025
+/// Centring the features centres both sides of K, as the published code does to K itself. It is the cosine of two rows
+/// of n^2 numbers, and their gradient has columns of sum 0 as they have, so that the mean needs no way back. Cost: 8
+/// n^2 D FLOP an image where D = E. Sources: Patch-Level Kernel Alignment for Dense Self-Supervised Learning, 2025
 /// (arXiv 2509.05606); lightly e8d317f patch_kernel_alignment_loss.py, whose max_tokens is a choice of `kept`.
 template <Backend B, class T = typename B::Scalar>
 void kernel_alignment_loss(const B& backend, const KernelAlignmentBuffers<T>& buffers, VectorOf<B> value,
@@ -65,13 +71,13 @@ void kernel_alignment_loss(const B& backend, const KernelAlignmentBuffers<T>& bu
                            std::span<const Index> tokens, RowIndex kept = {}, double weight = 1) {
   Index rows = 0, images = 0;
   for (const Index n : tokens) {
-    require_shape(n >= 0 && n <= buffers.student.rows(), "kernel_alignment_loss: ", n, " tokens of an image; expected 0 to ",
-                  buffers.student.rows());
+    require_shape(n >= 0 && n <= buffers.student.rows(), "kernel_alignment_loss: ", n,
+                  " tokens of an image; expected 0 to ", buffers.student.rows());
     rows += n;
     if (n > 1) ++images;
   }
-  require_shape(teacher.rows() == student.rows(), "kernel_alignment_loss: ", student.rows(), " rows of the student and ",
-                teacher.rows(), " of the teacher");
+  require_shape(teacher.rows() == student.rows(), "kernel_alignment_loss: ", student.rows(),
+                " rows of the student and ", teacher.rows(), " of the teacher");
   if (images == 0) return;
   const Index given = kept.empty() ? student.rows() : kept.size();
   require_shape(rows == given, "kernel_alignment_loss: ", given, " rows for images of ", rows, " tokens in all");

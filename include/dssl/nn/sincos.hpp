@@ -17,12 +17,12 @@ enum class SincosOrder : std::uint8_t {
   row_first,     ///< MoCo v3, whose code takes square grids only: for others it numbers cells down the columns
 };
 
-/// table (R + h w, D) = R rows of zeros, for class and other tokens that have no place, then row by row the cells of the
-/// grid: for cell (y, x) [sin(a f), cos(a f), sin(b f), cos(b f)] with the D/4 frequencies f_k = temperature^(-k / (D/4)),
-/// and (a, b) = (x, y) or (y, x) as `order` says. y and x count cells; angles are computed in double.
+/// table (R + h w, D) = R rows of zeros, for class and other tokens that have no place, then row by row the cells of
+/// the grid: for cell (y, x) [sin(a f), cos(a f), sin(b f), cos(b f)] with the D/4 frequencies f_k = temperature^(-k /
+/// (D/4)), and (a, b) = (x, y) or (y, x) as `order` says. y and x count cells; angles are computed in double.
 ///
-/// The table lies in the host's memory. Throws `ShapeError` where D is no multiple of 4 or the grid has more cells than the
-/// table rows. Sources: mae efb2a80 util/pos_embed.py; moco-v3 c349e6e vits.py.
+/// The table lies in the host's memory. Throws `ShapeError` where D is no multiple of 4 or the grid has more cells than
+/// the table rows. Sources: mae efb2a80 util/pos_embed.py; moco-v3 c349e6e vits.py.
 template <class T>
 void sincos_positions(MatrixView<T> table, GridSize grid, SincosOrder order, double temperature = 10000) {
   require_shape(table.cols() % 4 == 0, "sincos_positions: width ", table.cols(), "; expected a multiple of 4");

@@ -8,7 +8,8 @@
 
 namespace dssl {
 
-/// A cosine from `start` to `end` over the steps after a linear warm-up; one value a step, and `end` from step `steps` on.
+/// A cosine from `start` to `end` over the steps after a linear warm-up; one value a step, and `end` from step `steps`
+/// on.
 struct CosineSchedule {
   double start = 0;
   double end = 0;
