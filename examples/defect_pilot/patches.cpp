@@ -25,7 +25,8 @@ class ReaderOf final : public PatchReader {
  public:
   ReaderOf(const BackboneSettings& settings, const std::string& weights, const B& backend)
       : x_settings(settings),
-        x_extractor(backend, settings.features({.patch = true}), settings.config()),
+        x_extractor(backend, settings.features({.patch = true}),
+                    architecture_for(settings.arch, weights, settings.published)),
         x_renderer(settings.input(), defect_classes()) {
     const LoadedWeights loaded = load_weights(weights, x_extractor.layout(), settings.seed, x_extractor.grid(), settings.published);
     x_extractor.load(loaded.flat);

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Published weights in the programs: what dssl-convert says and writes, and that features are the same from either file.
+# Usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES
+cases=$(realpath "${3:?usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES}")
+source "$(dirname "$0")/common.sh"
+
+convert=$programs/dssl-convert
+says() { grep -Eq -- "$1" out.txt || fail "stdout does not say '$1'"; }
+
+mkdir images
+for i in 1 2; do "$make_image" images/$i.png 60 50 3 >make.txt || fail "make_image"; done
+
+succeeds "$convert" --inspect "$cases/container_zip/weights.pth"
+says '^cls_token +F32 +\[1, 1, 16\]$'
+says '^18 tensors, 6832 numbers$'
+says '^dino: width 16, depth 1, heads unknown, patch 8, MLP of 64, positions 5x5 \(offset\)'
+succeeds "$convert" --inspect "$cases/dinov3_7b_like/weights.pth"
+says '^dinov3: width 32, depth 2, heads 2, patch 8, SwiGLU of 64, registers 4, LayerScale, positions rotary'
+
+fails 1 "system.pth: refers to 'posix.system', which .* nothing of it is run" "$convert" --inspect "$cases/hostile/system.pth"
+fails 1 "html.pth: is a page of a web server" "$convert" "$cases/hostile/html.pth" out.safetensors
+fails 2 "expected a file to write, or --inspect" "$convert" "$cases/container_zip/weights.pth"
+fails 1 "has rotary positions, for which the family dinov2 has no names" \
+  "$convert" "$cases/dinov3_7b_like/weights.pth" out.safetensors --as dinov2
+[[ ! -e out.safetensors ]] || fail "a file was written though it was refused"
+cp "$cases/container_safetensors/model.safetensors" own.safetensors
+fails 1 "is read too, by IN" "$convert" own.safetensors own.safetensors
+
+# Features are those of the file itself, whatever names it was written under.
+features() { "$programs/dssl-features" --data images --tokens class,patch --arch auto --out "$@"; }
+succeeds features a.safetensors --weights "$cases/container_zip/weights.pth" --heads 2 --size 40
+for family in dino densedino timm torchvision hf; do
+  succeeds "$convert" "$cases/container_zip/weights.pth" as_$family.safetensors --as $family
+  succeeds features b.safetensors --weights as_$family.safetensors --heads 2 --size 40
+  # The settings in the files differ, which name the weights; so do the norms' epsilons of Hugging Face's ViT.
+  [[ $(stat -c %s b.safetensors) -gt 1000 ]] || fail "no features of $family"
+done
+succeeds "$convert" "$cases/hf_dino/model.safetensors" named.safetensors
+for weights in "$cases/hf_dino/model.safetensors" named.safetensors; do
+  succeeds features "$(basename "$weights").npy" --weights "$weights" --heads 4 --size 56
+  fails 1 "reads its 7x7 positions for other sizes by the rule 'size'.*expected inputs of 56 pixels" \
+    features none.npy --weights "$weights" --heads 4 --size 64
+done
+for token in class patch; do
+  cmp "model.safetensors.$token.npy" "named.safetensors.$token.npy" || fail "features of renamed weights differ: $token"
+done
+
+fails 2 "--heads is 0; expected the number of heads that" features none.npy --weights "$cases/hf_dino/model.safetensors" --size 56
+fails 1 "is of the family dinov3 and has rotary positions, which these programs do not run yet" \
+  features none.npy --weights "$cases/dinov3_7b_like/weights.pth" --size 56
+fails 2 "--arch is auto; expected an architecture by name" features none.npy --weights random
+fails 1 "does not fit this architecture" \
+  "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 96 --weights "$cases/hf_dino/model.safetensors"
+echo "published weights: as they should be"
