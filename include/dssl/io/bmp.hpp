@@ -169,8 +169,8 @@ class BmpHeader {
 ///
 /// Palettes of greys alone, as grey cameras write them, give one channel; everything else three, of 8 bits: a channel
 /// of n bits is value x 255 / (2^n - 1), rounded. Transparency, where a mask says that there is any, is dropped
-/// unless `options.keep_alpha`. Compressed files, palette indices beyond the palette and sizes that the file cannot hold are an
-/// `ImageError`. Test: tests/io/bmp.cpp.
+/// unless `options.keep_alpha`. Compressed files, palette indices beyond the palette and sizes that the file cannot
+/// hold are an `ImageError`. Test: tests/io/bmp.cpp.
 [[nodiscard]] inline AnyImage decode_bmp(std::span<const std::byte> bytes, const std::string& path,
                                          const ReadOptions& options = {}) {
   return detail::within_memory(path, [&]() -> AnyImage {

@@ -172,8 +172,8 @@ inline constexpr Index most_kinds = 8;
 
 /// Reads a mask of class ids, one a pixel, (H,W,1).
 ///
-/// Ids are the indices of a palette PNG or BMP, or the values of a grey PNG of at most 8 bits or of a PGM. Understood as well, where
-/// nothing else can be meant: 16 bits with ids up to 255 or these times 257; three like channels; the colours
+/// Ids are the indices of a palette PNG or BMP, or the values of a grey PNG of at most 8 bits or of a PGM.
+/// Understood as well, where nothing else can be meant: 16 bits with ids up to 255 or these times 257; three like channels; the colours
 /// that VOC gives to ids; transparency that is the same everywhere or covers zeros alone. Throws `LabelError` for
 /// everything else and for files that cannot be read.
 [[nodiscard]] inline Image<std::uint8_t> read_mask(const std::string& path, const ReadOptions& options = {}) {
