@@ -43,8 +43,8 @@ class PointWeights {
 
   /// Points of `region`, a rectangle of the scene in its unit square, relative to it: `out` (K) in [0, 1]^2.
   ///
-  /// Each is drawn alone, with a density that is the weight of the cell that it lies in: y by the sums of rows, x by the
-  /// cells of that row, both exactly, cells that the region cuts with their part. Uniform where all weights in the
+  /// Each is drawn alone, with a density that is the weight of the cell that it lies in: y by the sums of rows, x by
+  /// the cells of that row, both exactly, cells that the region cuts with their part. Uniform where all weights in the
   /// region are 0, or it has no area. Two numbers of the stream a point, y first. Cost: the cells of the region, and
   /// its rows and columns a point. Throws `ShapeError` unless the region lies in [0, 1]^2, first before last.
   void sample(std::span<Point> out, RandomStream& random, const ViewFrame& region) const {
