@@ -18,6 +18,7 @@
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/parameters.hpp>
 
+#include "../tests/io/bmp_samples.hpp"
 #include "../tests/io/image_samples.hpp"
 #include "../tests/io/jpeg_samples.hpp"
 #include "../tests/temporary_folder.hpp"
@@ -114,6 +115,25 @@ void images() {
   seed("jpeg", "turned", turned);
 }
 
+/// Files of kinds that the library reads and does not write.
+void plain_images() {
+  using namespace std::string_view_literals;
+  seed("netpbm", "grey", "P5\n# a\n3 2 255\n\x01\x02\x03\x04\x05\xff"sv);
+  seed("netpbm", "deep", "P6 1 1 4095\n\x00\x01\x02\x03\x0f\xff"sv);
+  seed("netpbm", "text", "P3 1 1 15 0 7 15"sv);
+  seed("netpbm", "greys", "P2 2 1\n300\n300 2\n"sv);
+  seed("netpbm", "float", "Pf 1 2 -1.0\n\x00\x00\x80\x3f\x00\x00\x00\xbf"sv);
+  seed("netpbm", "floats", "PF 1 1 1\n\x3f\x80\x00\x00\x3f\x80\x00\x00\x3f\x80\x00\x00"sv);
+  seed("bmp", "colour", test::bmp_file({.width = 2, .height = 2, .bits = 24}, "123456..abcdef.."));
+  seed("bmp", "old", test::bmp_file({.width = 2, .height = 1, .bits = 1, .header = 12, .palette = {0, 0xFFFFFF}}, "\x40..."));
+  seed("bmp", "grey", test::bmp_file({.width = 3, .height = -1, .bits = 8, .palette = {0, 0x777777}}, "\x01\x01\x01."));
+  seed("bmp", "palette", test::bmp_file({.width = 3, .height = 1, .bits = 4, .palette = {0, 0x123456}}, "\x11\x10.."));
+  seed("bmp", "short", test::bmp_file({.width = 2, .height = 1, .bits = 16}, "1234"));
+  seed("bmp", "masks", test::bmp_file({.width = 2, .height = 1, .bits = 16, .compression = 3, .masks = {0xF800, 0x7E0, 0x1F}}, "1234"));
+  seed("bmp", "alpha", test::bmp_file({.width = 1, .height = 1, .bits = 32, .compression = 3, .header = 124,
+                                       .masks = {0xFF, 0xFF00, 0xFF0000, 0xFF000000}}, "1234"));
+}
+
 void texts() {
   using namespace std::string_view_literals;
   seed("list", "names", "a.png\nb.jpg good\n# all\n\nb c.png\tbad # why\n'd#1.png' x\nmissing_mask\n"sv);
@@ -144,6 +164,7 @@ int main(int argc, char** argv) {
   try {
     tensors();
     images();
+    plain_images();
     texts();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

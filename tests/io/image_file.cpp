@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <variant>
 
 #include <dssl/io/image_file.hpp>
 
+#include "bmp_samples.hpp"
 #include "image_samples.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
@@ -35,11 +38,28 @@ TEST_CASE("the content decides, not the name") {
   REQUIRE(dssl::width(dssl::read_image(folder / "really_jpeg.png")) == 7);
 }
 
+TEST_CASE("BMP, PGM and PFM are read under any name, and kinds that are not read are named") {
+  using namespace std::string_view_literals;
+  const TemporaryFolder folder;
+  write_text(folder / "a.png", dssl::test::bmp_file({.width = 1, .height = 1, .bits = 24}, "\x01\x02\x03."));
+  REQUIRE(std::get<Bytes8>(dssl::read_image(folder / "a.png")) == Bytes8(1, 1, 3, {3, 2, 1}));
+  write_text(folder / "b.png", "P5 2 1 255\n\x05\x06"sv);
+  REQUIRE(std::get<Bytes8>(dssl::read_image(folder / "b.png")) == Bytes8(1, 2, 1, {5, 6}));
+  write_text(folder / "c.png", "Pf 1 1 1\n\x3f\x80\x00\x00"sv);
+  REQUIRE(std::get<Image<float>>(dssl::read_image(folder / "c.png")) == Image<float>(1, 1, 1, {1.0F}));
+  for (const auto& [bytes, kind] : {std::pair{"II*\0"sv, "TIFF"}, {"MM\0*"sv, "TIFF"}, {"RIFF....WEBPVP8 "sv, "WebP"},
+                                    {"GIF89a"sv, "GIF"}, {"P4 1 1\n1"sv, "PBM"}, {"P7\nWIDTH 1"sv, "PAM"}}) {
+    write_text(folder / "d.jpg", bytes);
+    REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "d.jpg"); }),
+                     std::string("is a ") + kind + " file, a kind that is not read; expected PNG, JPEG, BMP, PGM, PPM or PFM"));
+  }
+}
+
 TEST_CASE("what is no image says what it starts with") {
   const TemporaryFolder folder;
   write_text(folder / "text.jpg", std::string_view("hello there"));
   REQUIRE(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "text.jpg"); }) ==
-          (folder / "text.jpg: not a PNG or JPEG file (starts with 'hello th')"));
+          (folder / "text.jpg: not a PNG, JPEG, BMP, PGM, PPM or PFM file (starts with 'hello th')"));
   write_text(folder / "binary.png", std::string_view("\x00\xFFGIF", 5));
   REQUIRE(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "binary.png"); }),
                    "'\\x00\\xffGIF'"));

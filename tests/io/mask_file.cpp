@@ -8,6 +8,7 @@
 
 #include <dssl/io/mask_file.hpp>
 
+#include "bmp_samples.hpp"
 #include "image_samples.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
@@ -83,7 +84,25 @@ TEST_CASE("ids that cannot be told are a label's error, in words") {
                  "none.png: cannot open"));
   write_text(masks.folder / "text.png", std::string_view("no picture"));
   CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(read_marked_mask(masks.folder / "text.png")); }),
-                 "text.png: not a PNG or JPEG"));
+                 "text.png: not a PNG, JPEG"));
+}
+
+TEST_CASE("ids of a palette BMP and of a PGM are as they are written; floats are no mask") {
+  using namespace std::string_view_literals;
+  const Masks masks;
+  write_text(masks.folder / "m.bmp", dssl::test::bmp_file({.width = 2, .height = 1, .bits = 8, .palette = {0, 0xFF0000, 0xFFFFFF}}, "\x02\x01.."));
+  CHECK(read_mask(masks.folder / "m.bmp") == Image<std::uint8_t>(1, 2, 1, {2, 1}));
+  CHECK(read_marked_mask(masks.folder / "m.bmp").mask == Image<std::uint8_t>(1, 2, 1, {1, 1}));
+  write_text(masks.folder / "m.pgm", "P5 3 1 2\n\x02\x01\x00"sv);
+  CHECK(read_mask(masks.folder / "m.pgm") == Image<std::uint8_t>(1, 3, 1, {2, 1, 0}));
+  write_text(masks.folder / "m.pfm", "Pf 1 1 1\n\x3f\x80\x00\x00"sv);
+  for (const bool marked : {false, true}) {
+    CHECK(contains(thrown_by<LabelError>([&] {
+                     if (marked) static_cast<void>(read_marked_mask(masks.folder / "m.pfm"));
+                     else static_cast<void>(read_mask(masks.folder / "m.pfm"));
+                   }),
+                   "m.pfm: is a mask of floats; expected 8 or 16 bits"));
+  }
 }
 
 TEST_CASE("what is marked is what is not 0, whatever colour or depth it is drawn in") {

@@ -37,13 +37,13 @@ fails 1 'nowhere: No such file' pretrain --data nowhere --out o
 mkdir others
 cp $images/00000{0..3}.jpg others
 mv others/000003.jpg others/d.jfif
-echo BM >others/a.bmp
+echo GIF >others/a.gif
 echo II >others/b.tif
 echo II >others/c.TIF
 succeeds pretrain --data others --epochs 1 --out others-out
-grep -q 'others, 4 images (left aside, as such files cannot be read: 1 .bmp, 2 .tif);' out.txt || fail "what is left aside is not said"
+grep -q 'others, 4 images (left aside, as such files cannot be read: 1 .gif, 2 .tif);' out.txt || fail "what is left aside is not said"
 rm others/*.j*
-fails 1 'others: the folder holds no images .*; of kinds that cannot be read: 1 .bmp, 2 .tif' pretrain --data others --out o
+fails 1 'others: the folder holds no images .*; of kinds that cannot be read: 1 .gif, 2 .tif' pretrain --data others --out o
 # Lists as editors and shells write them, by one rule for all programs.
 (cd some && ls 0*.jpg >names.txt)
 { printf '\xef\xbb\xbf'; sed 's/$/ 7\r/' some/names.txt; echo '# all'; } >some/bom.lst

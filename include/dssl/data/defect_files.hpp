@@ -34,7 +34,7 @@ namespace dssl {
 
 /// Where the truth about an image's defects lies; all empty: nothing is known of them.
 struct DefectFilesOptions {
-  /// Folder of masks, PNG or JPEG, that belong to images by `pair_by_name`: `<id>.png`, `<id>_mask.png`, or the files
+  /// Folder of masks that belong to images by `pair_by_name`: `<id>.png`, `<id>_mask.png`, or the files
   /// of a folder `<id>`, whose defects are taken together. What is marked (`read_marked_mask`) is a defect's.
   std::string masks{};
   /// Folder of boxes: `<id>.txt`, a line "x1 y1 x2 y2 ..." each, in pixels, the right and lower edges
@@ -226,10 +226,11 @@ class DefectFiles {
       images.insert(name(i));
       x_labels_tell = x_labels_tell || x_is_good(i);
     }
-    // Also pictures that cannot be read: that a mask is a BMP shall be said, not that there is none.
+    // Also pictures that cannot be read: that a mask is a TIFF shall be said, not that there is none.
     ImageFolderOptions kinds{.extensions = {".txt"}};
     if (!x_options.masks.empty())
-      kinds.extensions = {".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".tif", ".tiff", ".webp", ".gif"};
+      kinds.extensions = {".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".pfm",
+                          ".tif", ".tiff", ".webp", ".gif"};
     detail::NameList listed;
     detail::FolderListing(listed, x_folder(), kinds).list("");
     listed.sort();

@@ -31,7 +31,8 @@ namespace dssl {
 struct ImageFolderOptions {
   bool nested = true;  ///< looks into folders inside the folder too
   /// Endings in lower case; files match in any case.
-  std::vector<std::string> extensions = {".jpg", ".jpeg", ".jfif", ".jpe", ".png"};
+  std::vector<std::string> extensions = {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp",
+                                         ".dib", ".pgm",  ".ppm",  ".pnm", ".pfm"};
   ReadOptions read = {};
 };
 
@@ -39,7 +40,7 @@ struct ImageFolderOptions {
 /// case, with its dot), and how many have the name of an image but are a "FIFO", "socket" or "device".
 using LeftAside = std::map<std::string, Index>;
 
-/// "4 .bmp, 12 .tif"; empty where nothing was left aside.
+/// "4 .gif, 12 .tif"; empty where nothing was left aside.
 [[nodiscard]] inline std::string left_aside_text(const LeftAside& left) {
   std::string text;
   for (const auto& [ending, count] : left) text += join(text.empty() ? "" : ", ", count, " ", ending);
@@ -93,10 +94,9 @@ class NameList {
 
 /// The ending of a name in lower case where it is one of pictures that no codec here reads; empty for others.
 [[nodiscard]] inline std::string unread_ending(std::string_view name) {
-  constexpr std::array<std::string_view, 27> known{
-      ".arw",  ".avif", ".bmp",  ".cr2", ".cr3", ".dcm", ".dib", ".dng",  ".exr",
-      ".gif",  ".hdr",  ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".nef",  ".pbm",
-      ".pgm",  ".pnm",  ".ppm",  ".raw", ".svg", ".tga", ".tif", ".tiff", ".webp"};
+  constexpr std::array<std::string_view, 23> known{
+      ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k",
+      ".jp2", ".jxl",  ".nef", ".pam", ".pbm", ".raw", ".svg", ".tga", ".tif", ".tiff", ".webp"};
   const std::size_t dot = name.rfind('.');
   if (dot == std::string_view::npos || dot == 0) return {};
   std::string ending(name.substr(dot));
@@ -107,8 +107,9 @@ class NameList {
 /// The file `stem`, or the one that a usual ending makes of it; empty where there is none.
 [[nodiscard]] inline std::string found_image(const std::string& stem) {
   if (is_file(stem)) return stem;
-  constexpr std::array<std::string_view, 10> endings{".jpg", ".png", ".jpeg", ".jfif", ".jpe",
-                                                     ".JPG", ".PNG", ".JPEG", ".JFIF", ".JPE"};
+  constexpr std::array<std::string_view, 22> endings{
+      ".jpg", ".png", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".pfm",
+      ".JPG", ".PNG", ".JPEG", ".JFIF", ".JPE", ".BMP", ".DIB", ".PGM", ".PPM", ".PNM", ".PFM"};
   for (const std::string_view ending : endings) {
     std::string path = join(stem, ending);
     if (is_file(path)) return path;

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/io/bmp.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/io/jpeg.hpp>
+#include <dssl/io/netpbm.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/views/image.hpp>
 
@@ -42,17 +44,40 @@ namespace detail {
 
 }  // namespace detail
 
-/// Decodes a PNG or JPEG from memory, told apart by its first bytes; `path` is named in errors. Throws
-/// `ImageError`.
+namespace detail {
+
+/// The kinds of image files that this build reads, for messages.
+inline constexpr std::string_view read_kinds = "PNG, JPEG, BMP, PGM, PPM or PFM";
+
+/// The kind of an image file of a kind that is known and not read; empty for everything else.
+[[nodiscard]] inline std::string_view unread_kind(std::span<const std::byte> bytes) {
+  using namespace std::string_view_literals;
+  if (starts_with(bytes, "II*\0"sv) || starts_with(bytes, "MM\0*"sv)) return "TIFF";
+  if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && starts_with(bytes.subspan(8), "WEBP")) return "WebP";
+  if (starts_with(bytes, "GIF8")) return "GIF";
+  if (starts_with(bytes, "P1") || starts_with(bytes, "P4")) return "PBM";
+  if (starts_with(bytes, "P7\n")) return "PAM";
+  return {};
+}
+
+}  // namespace detail
+
+/// Decodes a PNG, JPEG, BMP, PGM, PPM or PFM from memory, told apart by its first bytes; `path` is named in errors.
+/// Throws `ImageError`; of TIFF, WebP, GIF, PBM and PAM it names the kind.
 [[nodiscard]] inline AnyImage decode_image(std::span<const std::byte> bytes, const std::string& path,
                                            const ReadOptions& options = {}) {
   if (detail::starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, path, options);
   if (detail::starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, path, options);
-  if (bytes.empty()) throw ImageError(path, "is empty; expected a PNG or JPEG file");
-  throw ImageError(path, join("not a PNG or JPEG file (starts with ", detail::first_bytes_text(bytes), ")"));
+  if (detail::is_netpbm(bytes)) return decode_netpbm(bytes, path, options);
+  if (detail::is_bmp(bytes)) return decode_bmp(bytes, path, options);
+  if (bytes.empty()) throw ImageError(path, join("is empty; expected a ", detail::read_kinds, " file"));
+  if (const std::string_view kind = detail::unread_kind(bytes); !kind.empty()) {
+    throw ImageError(path, join("is a ", kind, " file, a kind that is not read; expected ", detail::read_kinds));
+  }
+  throw ImageError(path, join("not a ", detail::read_kinds, " file (starts with ", detail::first_bytes_text(bytes), ")"));
 }
 
-/// Reads a PNG or JPEG file whatever its name ends in.
+/// Reads a file of any kind that `decode_image` knows, whatever its name ends in.
 ///
 /// Throws `ImageError`, which loaders report and skip, for anything that keeps this one image from being
 /// used: the file is missing, truncated, damaged, of another kind, too large, or its channels cannot be

@@ -18,8 +18,10 @@
 
 #include <dssl/core/class_colour.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/io/bmp.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/io/image_file.hpp>
+#include <dssl/io/netpbm.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/views/image.hpp>
 
@@ -70,8 +72,18 @@ template <class Read>
       return out;
     }
   }
+  if (is_bmp(bytes)) {
+    const BmpHeader header(bytes, path, whole);
+    if (!header.palette.empty()) {
+      out.indices = true;
+      out.image = bmp_indices(header, path);
+      return out;
+    }
+  }
   out.jpeg = starts_with(bytes, "\xff\xd8\xff");
-  out.image = decode_image(bytes, path, whole);
+  // Ids are not spread over 0..255, whatever the file calls its largest value.
+  out.image = is_netpbm(bytes) ? netpbm_image(bytes, path, whole, false) : decode_image(bytes, path, whole);
+  if (std::holds_alternative<Image<float>>(out.image)) throw LabelError(path, "is a mask of floats; expected 8 or 16 bits");
   return out;
 }
 
@@ -160,8 +172,8 @@ inline constexpr Index most_kinds = 8;
 
 /// Reads a mask of class ids, one a pixel, (H,W,1).
 ///
-/// Ids are the indices of a palette PNG, or the values of a grey PNG of at most 8 bits. Understood as well, where
-/// nothing else can be meant: 16 bits with ids up to 255 or these times 257; three like channels; the colours
+/// Ids are the indices of a palette PNG or BMP, or the values of a grey PNG of at most 8 bits or of a PGM.
+/// Understood as well, where nothing else can be meant: 16 bits with ids up to 255 or these times 257; three like channels; the colours
 /// that VOC gives to ids; transparency that is the same everywhere or covers zeros alone. Throws `LabelError` for
 /// everything else and for files that cannot be read.
 [[nodiscard]] inline Image<std::uint8_t> read_mask(const std::string& path, const ReadOptions& options = {}) {
@@ -175,7 +187,7 @@ inline constexpr Index most_kinds = 8;
   });
 }
 
-/// Reads a mask of what is marked, of any number of channels, 8 or 16 bits, PNG or JPEG.
+/// Reads a mask of what is marked: any number of channels, 8 or 16 bits, any kind that `decode_image` knows.
 ///
 /// A pixel's value is the largest of its channels, colours aside from transparency (see `read_mask`); of a palette
 /// its index. With `threshold`, on the scale 0..255 (16 bits: a 257th), a pixel is marked where its value is above
