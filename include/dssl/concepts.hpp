@@ -211,7 +211,7 @@ concept SaysWhatItReads = requires {
   X::whole;
 };
 
-/// Teacher: Ema, StopGradient or NoTeacher.
+/// Teacher: Ema, StopGradient, NoTeacher, Snapshot<Ema> or Frozen<Backbone>.
 template <class X>
 concept NamesItsTeacher = requires {
   { X::Teacher::weights } -> std::convertible_to<bool>;
