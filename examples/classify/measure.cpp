@@ -115,7 +115,7 @@ class Classification {
     FeatureExtractor<ViTFamily, B> extractor(backend, x_settings.backbone.features(reads_of(token)),
                                              x_settings.backbone.config());
     const LoadedWeights weights =
-        load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed, extractor.grid(),
+        load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed, extractor.config(), extractor.grid(),
                      x_settings.backbone.published);
     extractor.load(weights.flat);
     x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv"});

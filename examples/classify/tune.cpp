@@ -38,7 +38,7 @@ namespace {
   ParameterLayout layout;
   ViTFamily::add_parameters(layout, config, {}, "");
   const auto [height, width] = extents_of("size", s.size);
-  return load_weights(s.weights, layout, s.seed, {height / config.patch, width / config.patch}, s.published);
+  return load_weights(s.weights, layout, s.seed, config, {height / config.patch, width / config.patch}, s.published);
 }
 
 }  // namespace

@@ -175,10 +175,11 @@ struct LoadedWeights {
   }
 };
 
-/// The weights of a file of any family, to be run on `grid` patches, or random ones for the name "random". LayerScale is
+/// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, or random ones for the name "random". LayerScale is
 /// multiplied into the layers before it. Throws `CheckpointError`, `FileError`, `OptionError`.
 [[nodiscard]] inline LoadedWeights load_weights(const std::string& name, const ParameterLayout& layout, std::uint64_t seed,
-                                                GridSize grid, const PublishedSettings& published) {
+                                                const ViTConfig& config, GridSize grid,
+                                                const PublishedSettings& published) {
   LoadedWeights out{.flat = std::vector<float>(static_cast<std::size_t>(layout.total())), .prefix = {}};
   if (name == "random") {
     initialise(std::span<float>(out.flat), layout, seed);
@@ -202,9 +203,8 @@ struct LoadedWeights {
     return out;
   }
   const BackboneFile named(std::move(file), options);
-  require_runnable(named.description(), name);
   load_backbone(std::span<float>(out.flat), layout, named, "");
-  require_positions(named.description(), grid, name);
+  require_same_rules(named.description(), config, grid, name);
   out.prefix = named.prefix();
   out.family = family_name(family);
   return out;

@@ -12,7 +12,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
-#include <dssl/nn/position.hpp>
+#include <dssl/train/published_vit.hpp>
 
 #include "common/architectures.hpp"
 
@@ -39,7 +39,7 @@ struct PublishedSettings {
 
   /// Throws `OptionError`.
   [[nodiscard]] BackboneFileOptions options() const {
-    BackboneFileOptions out{.fold_layer_scale = true};
+    BackboneFileOptions out{.fold_layer_scale = true, .heads = heads};
     if (family.empty()) return out;
     out.family = family_named(family);
     if (!out.family)
@@ -63,40 +63,6 @@ inline void add_published_options(CLI::App& app, PublishedSettings& s, const std
       ->group(group);
 }
 
-/// Throws `CheckpointError` in words if the file's backbone has what this ViT does not.
-inline void require_runnable(const BackboneDescription& d, const std::string& path) {
-  const auto refuse = [&](std::string_view what) {
-    throw CheckpointError(path, join("is of the family ", family_name(d.family), " and ", what,
-                                     ", which these programs do not run yet"));
-  };
-  if (d.position == PositionScheme::rotary) refuse("has rotary positions");
-  if (d.mlp == MlpKind::swiglu) refuse("has SwiGLU in its blocks");
-}
-
-/// The sizes of a published backbone. Throws `CheckpointError` for one that is not run, `OptionError` where
-/// the number of heads has to be given.
-[[nodiscard]] inline ViTConfig config_of(const BackboneDescription& d, const PublishedSettings& s,
-                                         const std::string& path) {
-  require_runnable(d, path);
-  const Index heads = s.heads > 0 ? s.heads : d.heads;
-  if (heads == 0 || d.width % heads != 0) {
-    throw OptionError("heads", s.heads,
-                      join("the number of heads that ", path, " of width ", d.width, " was trained with"));
-  }
-  if (d.hidden % d.width != 0) {
-    throw CheckpointError(path, join("has an MLP of ", d.hidden, " for a width of ", d.width,
-                                     "; expected a multiple of the width"));
-  }
-  return {.image = d.native_image(),
-          .patch = d.patch,
-          .width = d.width,
-          .depth = d.depth,
-          .heads = heads,
-          .mlp_ratio = d.hidden / d.width,
-          .channels = d.channels,
-          .registers = d.registers};
-}
-
 /// The sizes of the architecture of that name, or of the weights for "auto". Throws `OptionError`,
 /// `FileError`.
 [[nodiscard]] inline ViTConfig architecture_for(const std::string& arch, const std::string& weights,
@@ -104,7 +70,7 @@ inline void require_runnable(const BackboneDescription& d, const std::string& pa
   if (arch != architecture_of_file) return architecture(arch);
   if (weights == "random" || weights.empty())
     throw OptionError("arch", arch, "an architecture by name where no file of weights says it");
-  return config_of(BackboneFile::open(weights, s.options()).description(), s, weights);
+  return published_config(BackboneFile::open(weights, s.options()).description(), weights, s.heads);
 }
 
 /// The names of architectures and "auto", for checks of the command line.
@@ -112,17 +78,6 @@ inline void require_runnable(const BackboneDescription& d, const std::string& pa
   std::vector<std::string> names = architecture_names();
   names.emplace_back(architecture_of_file);
   return names;
-}
-
-/// Throws `CheckpointError` if the table of these weights is read for a grid of patches by a rule that this
-/// ViT does not have: at its own size every rule reads it as it is.
-inline void require_positions(const BackboneDescription& d, GridSize grid, const std::string& path) {
-  if (d.position == PositionScheme::offset || grid == GridSize{d.table_side, d.table_side}) return;
-  throw CheckpointError(
-      path, join("is of the family ", family_name(d.family), ", which reads its ", d.table_side, "x",
-                 d.table_side, " positions for other sizes by the rule '", position_scheme_name(d.position),
-                 "', which these programs do not have yet; expected inputs of ", d.native_image(),
-                 " pixels, as --size gives them"));
 }
 
 }  // namespace dssl::programs

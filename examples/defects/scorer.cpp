@@ -43,7 +43,7 @@ template <Backend B>
 struct Loaded {
   Loaded(const BackboneSettings& settings, const B& backend)
       : extractor(backend, settings.features({.patch = true}), settings.config()) {
-    const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed, extractor.grid(), settings.published);
+    const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed, extractor.config(), extractor.grid(), settings.published);
     extractor.load(weights.flat);
     fingerprint = weights.fingerprint();
     description = describe_backbone(extractor, settings.arch, settings.weights, weights.prefix);

@@ -53,7 +53,7 @@ class EyeOf final : public Eye {
                  .references = reference ? 1 : 0,
                  .learned_reference = reference && learned_reference(s.weights)},
                 architecture_for(s.arch, s.weights, s.published)) {
-    const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed, x_trace.grid(), s.published);
+    const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed, x_trace.config(), x_trace.grid(), s.published);
     x_trace.load(loaded.flat);
     x_text = describe_backbone(x_trace, s.arch, s.weights, loaded.prefix);
   }

@@ -37,17 +37,15 @@ for family in dino densedino timm torchvision hf; do
 done
 succeeds "$convert" "$cases/hf_dino/model.safetensors" named.safetensors
 for weights in "$cases/hf_dino/model.safetensors" named.safetensors; do
-  succeeds features "$(basename "$weights").npy" --weights "$weights" --heads 4 --size 56
-  fails 1 "reads its 7x7 positions for other sizes by the rule 'size'.*expected inputs of 56 pixels" \
-    features none.npy --weights "$weights" --heads 4 --size 64
+  succeeds features "$(basename "$weights").npy" --weights "$weights" --heads 4 --size 64x56
 done
 for token in class patch; do
   cmp "model.safetensors.$token.npy" "named.safetensors.$token.npy" || fail "features of renamed weights differ: $token"
 done
+# Rotary positions, SwiGLU, registers, LayerScale.
+succeeds features v3.npy --weights "$cases/dinov3_7b_like/weights.pth" --size 64x56
 
 fails 2 "--heads is 0; expected the number of heads that" features none.npy --weights "$cases/hf_dino/model.safetensors" --size 56
-fails 1 "is of the family dinov3 and has rotary positions, which these programs do not run yet" \
-  features none.npy --weights "$cases/dinov3_7b_like/weights.pth" --size 56
 fails 2 "--arch is auto; expected an architecture by name" features none.npy --weights random
 fails 1 "does not fit this architecture" \
   "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 96 --weights "$cases/hf_dino/model.safetensors"

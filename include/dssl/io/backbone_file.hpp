@@ -28,6 +28,9 @@ struct BackboneFileOptions {
   /// LayerScale multiplied into the layer before it, and left out: the same function, for a ViT that has
   /// none.
   bool fold_layer_scale = false;
+  /// Heads where the file does not say their number; 0: the usual one. Rotary positions of files that do not hold their
+  /// periods are made for as many: 100^(4 i / d), d = width / heads, as DINOv3 has them.
+  Index heads = 0;
 };
 
 /// The backbone of a file of any family: `load_backbone` reads it like a file that dssl wrote.
@@ -46,6 +49,7 @@ class BackboneFile final : public TensorFile {
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
       : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
+    make_periods(options.heads);
     std::vector<StoredTensor> tensors;
     for (const NamedTensor& tensor : x_named.tensors) {
       const ElementType type =
@@ -64,6 +68,17 @@ class BackboneFile final : public TensorFile {
   [[nodiscard]] const TensorFile& source() const { return *x_file; }
 
  private:
+  static constexpr const char* periods_name = "rope_embed.periods";
+
+  void make_periods(Index heads) {
+    const BackboneDescription& d = x_named.description;
+    const auto is_periods = [](const NamedTensor& tensor) { return tensor.name == periods_name; };
+    if (d.position != PositionScheme::rotary || std::ranges::any_of(x_named.tensors, is_periods)) return;
+    if (heads == 0) heads = d.heads;
+    if (heads == 0 || d.width % (4 * heads) != 0) return;
+    x_named.tensors.push_back({.name = periods_name, .shape = {d.width / heads / 4}, .pieces = {}});
+  }
+
   [[nodiscard]] bool is_as_stored(const NamedTensor& tensor) const {
     return tensor.pieces.size() == 1 && !tensor.pieces[0].stored.empty() && tensor.factor.empty() &&
            tensor.row_factor.empty();
@@ -98,7 +113,11 @@ class BackboneFile final : public TensorFile {
                    static_cast<std::size_t>(piece.size) * width);
     }
     std::vector<float> values;
-    values.reserve(static_cast<std::size_t>(tensors()[place].size()));
+    const auto size = static_cast<std::size_t>(tensors()[place].size());
+    values.reserve(size);
+    for (std::size_t i = 0; tensor.pieces.empty() && i < size; ++i) {  // periods that the file leaves to its family
+      values.push_back(static_cast<float>(std::pow(100.0, static_cast<double>(i) / static_cast<double>(size))));
+    }
     for (const TensorPiece& piece : tensor.pieces) {
       if (piece.stored.empty()) {
         values.resize(values.size() + static_cast<std::size_t>(piece.size));
