@@ -26,7 +26,7 @@ namespace dssl::test {
 class ObjectiveFixture {
  public:
   explicit ObjectiveFixture(const std::string& name)
-      : x_file(SafetensorsFile::open(fixture_path("objectives/" + name + ".safetensors"))),
+      : x_file(SafetensorsFile::open(objective_path(name + ".safetensors"))),
         x_config(x_file),
         x_float_error(nlohmann::json::parse(x_file.metadata().at("float32_error"))),
         x_zero(nlohmann::json::parse(x_file.metadata().at("zero"))) {}
