@@ -24,6 +24,7 @@ void require_output_apart(const Job& job) {
                             job.out + "/metrics.jsonl"});
   output.require_other_than("--data", job.data);
   output.require_other_than_all("--data", *job.source);
+  if (!job.init.empty()) output.require_other_than("--init", job.init);
 }
 
 int pretrain(CommandLine& line, const std::vector<std::string>& command) {

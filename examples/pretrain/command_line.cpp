@@ -288,6 +288,12 @@ void CommandLine::x_add_run_options() {
       ->required()
       ->option_text("DIR")
       ->group(group);
+  x_app
+      .add_option("--init", x_job.init,
+                  "Weights that the backbone begins with, an earlier run's or published ones, of the sizes of --arch; heads are "
+                  "drawn. A resumed run has them already; default: drawn too")
+      ->option_text("FILE")
+      ->group(group);
   x_resume = x_app
                  .add_option("--resume", x_job.resume,
                              "Goes on from a checkpoint, that of DIR where no FILE is named, with the options it was made with; "

@@ -23,6 +23,7 @@ struct Job {
   std::string left_aside;  ///< pictures of the data folder that cannot be read, by ending
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
+  std::string init;        ///< weights that the backbone begins with; empty: drawn
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K

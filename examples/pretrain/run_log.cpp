@@ -98,6 +98,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["precision"] = x_job.precision;
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points;
+  if (!x_job.init.empty()) options["init"] = x_job.init;
   options["read"] = {{"white", x_job.read.white}, {"orient", x_job.read.orient}};
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
   if (!x_job.monitor.empty()) {

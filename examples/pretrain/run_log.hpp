@@ -51,6 +51,9 @@ class RunLog {
   [[nodiscard]] Continue step(const StepReport& report,
                               const std::function<BackboneWeights<float>()>& teacher);
 
+  /// One line of what is about to run.
+  void note(const std::string& text) const { x_line(text); }
+
   /// One line on stderr, the first time it is said.
   void warn(std::string_view message);
 

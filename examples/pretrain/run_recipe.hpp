@@ -8,9 +8,12 @@
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
+#include <common/published.hpp>
 #include <dssl/backend/concept.hpp>
 #include <dssl/instances.hpp>
+#include <dssl/io/backbone_file.hpp>
 #include <dssl/io/weights.hpp>
+#include <dssl/train/initial_weights.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
@@ -56,6 +59,18 @@ template <class Recipe>
   return out;
 }
 
+/// Begins a run with the job's weights. Throws `CheckpointError` where the architecture goes by other rules than they.
+template <class Run>
+void begin_with_weights(Run& trainer, const Job& job, RunLog& log) {
+  const BackboneFile file = BackboneFile::open(job.init, {.fold_layer_scale = true});
+  const auto& sizes = trainer.step().config().backbone;
+  const ViewSize& view = job.options.views.global_size;
+  require_same_rules(file.description(), sizes, {view.height / sizes.patch, view.width / sizes.patch}, job.init);
+  const LoadedBackbone loaded = begin_with(trainer, file, "");
+  log.note(join("begins with the backbone of ", job.init, " (", describe(file.description()), "), ", loaded.given.size(),
+                " tensors; heads are drawn"));
+}
+
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source->size());  // before a batch that large is laid out
@@ -67,6 +82,8 @@ template <class Recipe, Backend B>
     } else {
       trainer.resume(job.resume);
     }
+  } else if (!job.init.empty()) {
+    begin_with_weights(trainer, job, log);
   }
   RunLog::Json numbers = RunLog::Json::object();
   for_each_option(trainer.options(), [&](std::string_view name, const auto& value) { numbers[std::string(name)] = value; });

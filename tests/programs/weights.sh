@@ -49,4 +49,16 @@ fails 2 "--heads is 0; expected the number of heads that" features none.npy --we
 fails 2 "--arch is auto; expected an architecture by name" features none.npy --weights random
 fails 1 "does not fit this architecture" \
   "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 96 --weights "$cases/hf_dino/model.safetensors"
+# A run begins with them: with rates of 0 its teacher is what it began with.
+succeeds "$programs/dssl-scenes" --out voc --train 6 --val 2 --size 32 --classes 3
+pretrain() { "$programs/dssl-pretrain" --data voc --arch nano8 --views-global 32 --locals 0 --prototypes 16 --batch 2 --epochs 1 "$@"; }
+succeeds pretrain --out first
+succeeds pretrain --out second --init first/teacher.safetensors --lr 0 --min-lr 0 --seed 7
+grep -q 'begins with the backbone of first/teacher.safetensors' out.txt || fail "a run does not say what it begins with"
+for run in first second; do
+  succeeds "$programs/dssl-features" --data images --tokens class,patch --size 32 --arch nano8 --weights $run/teacher.safetensors --out $run.npy
+done
+cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
+fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
+fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"
 echo "published weights: as they should be"
