@@ -77,6 +77,8 @@ void write_backbone(const std::string& path, const BackboneFile& file, std::opti
   dssl::SafetensorsWriter writer;
   // Transformers asks for it.
   writer.metadata("format", "pt");
+  const auto relation = file.metadata().find("relation");
+  if (relation != file.metadata().end()) writer.metadata("relation", relation->second);
   for (const auto& tensor : tensors)
     writer.add(tensor.name, tensor.shape, std::span<const float>(tensor.values));
   writer.write(path);

@@ -426,3 +426,28 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
     CHECK(contains(said("offset", epsilon), "has norm_epsilon '" + epsilon + "' in its metadata"));
   }
 }
+
+TEST_CASE("published weights: a bias that one block lacks and the others have is missing, not zero") {
+  const test::TemporaryFolder folder;
+  const std::string name = test::has_case("hf_dino") ? "hf_dino" : "container_zip";
+  const auto whole = open_tensor_file(test::weights_of(name));
+  std::size_t cut = 0;
+  for (const StoredTensor& gone : whole->tensors()) {
+    const bool bias = gone.name.ends_with("query.bias") || gone.name.ends_with("key.bias") || gone.name.ends_with("qkv.bias");
+    if (!bias) continue;
+    SafetensorsWriter writer;
+    std::vector<std::vector<float>> values;  // which lie still until they are written
+    values.reserve(whole->tensors().size());
+    for (const StoredTensor& tensor : whole->tensors()) {
+      if (tensor.name == gone.name) continue;
+      values.push_back(whole->read<float>(tensor.name));
+      writer.add(tensor.name, tensor.shape, std::span<const float>(values.back()));
+    }
+    const std::string path = folder / "cut.safetensors";
+    writer.write(path);
+    INFO(gone.name);
+    CHECK(test::contains(test::thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(path)); }), gone.name));
+    ++cut;
+  }
+  CHECK(cut > 0);
+}

@@ -130,7 +130,7 @@ TEST_CASE("torch file: hostile, damaged and wrong files get one line", "[torch_f
       {"whole_module.pth", {"whole module", "'vision_transformer.VisionTransformer'", "model.state_dict()"}},
       {"deep.pth", {"holds a list; expected a dictionary"}},
       {"doubling.pth", {"holds a tuple; expected a dictionary"}},
-      {"marks.pth", {"nothing is on its stack"}},
+      {"marks.pth", {"more than 4096 things within each other"}},
       {"empty_stack.pth", {"opcode 0x30"}},
       {"memo_missing.pth", {"recalls a value that it did not keep"}},
       {"memo_huge.pth", {"holds a list; expected a dictionary"}},
@@ -252,4 +252,17 @@ TEST_CASE("tensor files are told by their content", "[torch_file]") {
                  "neither a file of torch.save nor safetensors"));
   CHECK(contains(thrown_by<FileError>([&] { static_cast<void>(open_tensor_file(folder / "none.pth")); }),
                  "cannot open"));
+}
+
+TEST_CASE("what is no safetensors file, but named like one, is said what it is") {
+  const test::TemporaryFolder folder;
+  const auto said = [&](const std::string& bytes) {
+    const std::string path = folder / "model.safetensors";
+    std::ofstream(path, std::ios::binary) << bytes;
+    return test::thrown_by<CheckpointError>([&] { (void)open_tensor_file(path); });
+  };
+  CHECK(test::contains(said("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "is a Git LFS pointer"));
+  CHECK(test::contains(said("<html>not found</html>"), "is a page of a web server"));
+  CHECK(test::contains(said(""), "is empty; expected weights"));
+  CHECK(test::contains(said("0123456789"), "model.safetensors: "));
 }

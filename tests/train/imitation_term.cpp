@@ -164,6 +164,7 @@ TEST_CASE("distillation: bits for any number of threads, after a resume, and wit
   });
   REQUIRE(whole.fit(images).finished);
   CHECK(losses[1] < losses[0]);
+  CHECK(contains(thrown_by<Error>([&] { whole.teach_with(large_weights(4)); }), "steps were made already"));
   const auto expected = state_of(whole);
   CHECK(contains(whole.recipe(), "imitate-map (frozen teacher " + ViTFamily::describe(large_size) + "; linear adapter)"));
 

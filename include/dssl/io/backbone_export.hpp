@@ -200,6 +200,11 @@ class BackboneExporter {
 /// say the family. Throws `FileError`.
 inline void save_named_backbone(const std::string& path, const BackboneFile& file,
                                 std::map<std::string, std::string> metadata = {}) {
+  // What a training said of the weights: some relations are not read by every program.
+  for (const char* const key : {"arch", "recipe", "relation", "step"}) {
+    const auto said = file.metadata().find(key);
+    if (said != file.metadata().end()) metadata.emplace(key, said->second);
+  }
   metadata["positions"] = position_scheme_name(file.description().position);
   metadata["norm_epsilon"] = join(file.description().norm_epsilon);
   SafetensorsWriter writer;

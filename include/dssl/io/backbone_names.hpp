@@ -479,7 +479,7 @@ class BackboneNamer {
 
     whole(name + "norm1.weight", join(before, first_norms[norms], ".weight"), {width});
     whole(name + "norm1.bias", join(before, first_norms[norms], ".bias"), {width});
-    attention(name, before);
+    attention(name, before, first);
     if (d.layer_scale) whole(name + "ls1.gamma", join(before, first_scales[scales]), {width});
     whole(name + "norm2.weight", join(before, second_norms[norms], ".weight"), {width});
     whole(name + "norm2.bias", join(before, second_norms[norms], ".bias"), {width});
@@ -487,7 +487,22 @@ class BackboneNamer {
     if (d.layer_scale) whole(name + "ls2.gamma", join(before, second_scales[scales]), {width});
   }
 
-  void attention(const std::string& name, const std::string& before) {
+  void attention(const std::string& name, const std::string& before, bool first) {
+    // Some models have no bias of keys, or none at all: then no block has one. Of one that is missing here and there
+    // nothing can be said.
+    constexpr std::array<std::string_view, 13> biases{
+        "attn.qkv.bias", "attn.qkv.bias_mask", "attn.q_bias", "attn.k_bias", "attn.v_bias", "self_attention.in_proj_bias",
+        "attention.attention.query.bias", "attention.attention.key.bias", "attention.attention.value.bias",
+        "attention.q_proj.bias", "attention.k_proj.bias", "attention.v_proj.bias", "attention.o_proj.bias"};
+    for (std::size_t i = 0; i < biases.size(); ++i) {
+      const bool here = has(join(before, biases[i]));
+      if (first) x_biases.at(i) = here;
+      if (x_biases.at(i) != here) missing(join(here ? x_first_block : before, biases[i]));
+    }
+    if (first) x_first_block = before;
+    for (const std::size_t query : {std::size_t{2}, std::size_t{6}, std::size_t{9}}) {
+      if (x_biases.at(query) != x_biases.at(query + 2)) missing(join(before, biases[x_biases.at(query) ? query + 2 : query]));
+    }
     const Index width = x_out.description.width;
     const std::string weight = name + "attn.qkv.weight";
     const std::string bias = name + "attn.qkv.bias";
@@ -619,6 +634,8 @@ class BackboneNamer {
   const TensorFile& x_file;
   NamedBackbone x_out;
   std::string_view x_mark;
+  std::array<bool, 13> x_biases{};  // which of a block's attention the first one has
+  std::string x_first_block;        // what stands before its names
   std::map<Index, std::string> x_blocks;
   std::string_view x_block_list = "blocks.";
   std::set<std::string, std::less<>> x_used, x_missed;

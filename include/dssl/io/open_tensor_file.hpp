@@ -24,8 +24,11 @@ namespace dssl {
     const MappedFile file(path);
     const std::span<const std::byte> bytes = file.bytes();
     // A header's length, and the header, which begins so. In a zip file the ninth byte is 0 or 8.
-    safetensors = (bytes.size() > 8 && bytes[8] == std::byte{'{'}) ||
-                  (path.ends_with(".safetensors") && !TorchFile::is_one(bytes));
+    safetensors = bytes.size() > 8 && bytes[8] == std::byte{'{'};
+    if (!safetensors && path.ends_with(".safetensors") && !TorchFile::is_one(bytes)) {
+      if (const std::string other = TorchFile::what_else(bytes); !other.empty()) throw CheckpointError(path, other);
+      safetensors = true;
+    }
   }
   if (safetensors) return std::make_unique<SafetensorsFile>(SafetensorsFile::open(path));
   return std::make_unique<TorchFile>(TorchFile::open(path));

@@ -88,6 +88,7 @@ class PickleReader {
 
  private:
   // Files of weights have some thousands.
+  static constexpr std::size_t most_marks = 4096;
   static constexpr std::size_t most_values = std::size_t{1} << 22U;
 
   [[noreturn]] void fail(const std::string& problem) const { throw CheckpointError(x_path, problem); }
@@ -167,6 +168,7 @@ class PickleReader {
         x_out.root = pop();
         return true;
       case '(':
+        if (x_marks.size() >= most_marks) fail(join("the pickle has more than ", most_marks, " things within each other"));
         x_marks.push_back(x_stack.size());
         break;
       case '}':
@@ -207,6 +209,7 @@ class PickleReader {
       case 'q':
       case 'r':
         require_one();
+        if (x_memo.size() > most_values) fail(join("the pickle has more than ", most_values, " values"));
         x_memo[code == 'q' ? number<std::uint8_t>() : number<std::uint32_t>()] = x_stack.back();
         break;
       case 'h':

@@ -41,6 +41,20 @@ class TorchFile final : public TensorFile {
   /// Throws `FileError` if it cannot be read, `CheckpointError` naming the tensor, record or class otherwise.
   [[nodiscard]] static TorchFile open(const std::string& path) { return TorchFile(path); }
 
+  /// What some files are that are often taken for weights; empty for others.
+  [[nodiscard]] static std::string what_else(std::span<const std::byte> bytes) {
+    if (bytes.empty()) return "is empty; expected weights";
+    if (begins_with(bytes, "version https://git-lfs")) {
+      return "is a Git LFS pointer, not the weights themselves; fetch them with 'git lfs pull'";
+    }
+    if (bytes.size() > 262 && std::memcmp(bytes.data() + 257, "ustar", 5) == 0) {
+      return "is a tar file; the tar format of 2017 (torch before 0.1.10) is not read: load and save it with "
+             "a newer torch";
+    }
+    if (begins_with(bytes, "<")) return "is a page of a web server or XML, not weights; download it again";
+    return {};
+  }
+
   /// Whether the file's first bytes are those of torch.save (or of another zip file or pickle).
   [[nodiscard]] static bool is_one(std::span<const std::byte> bytes) {
     return begins_with(bytes, "PK\x03\x04") || begins_with(bytes, "PK\x05\x06") ||
@@ -71,25 +85,12 @@ class TorchFile final : public TensorFile {
     } else if (is_one(bytes)) {
       open_legacy();
     } else {
-      fail(what_else(bytes));
+      const std::string known = what_else(bytes);
+      fail(known.empty() ? "is neither a file of torch.save nor safetensors" : known);
     }
   }
 
   [[noreturn]] void fail(const std::string& problem) const { throw CheckpointError(path(), problem); }
-
-  /// Names what some files are that are often taken for weights.
-  [[nodiscard]] static std::string what_else(std::span<const std::byte> bytes) {
-    if (bytes.empty()) return "is empty; expected weights";
-    if (begins_with(bytes, "version https://git-lfs")) {
-      return "is a Git LFS pointer, not the weights themselves; fetch them with 'git lfs pull'";
-    }
-    if (bytes.size() > 262 && std::memcmp(bytes.data() + 257, "ustar", 5) == 0) {
-      return "is a tar file; the tar format of 2017 (torch before 0.1.10) is not read: load and save it with "
-             "a newer torch";
-    }
-    if (begins_with(bytes, "<")) return "is a page of a web server or XML, not weights; download it again";
-    return "is neither a file of torch.save nor safetensors";
-  }
 
   // ---- the zip format
 
@@ -139,7 +140,7 @@ class TorchFile final : public TensorFile {
     const std::span<const std::byte> bytes = x_file.bytes();
     std::size_t at = 0;
     const auto next = [&] {
-      detail::Pickle pickle = detail::PickleReader(path(), bytes, at).read();
+      detail::Pickle pickle = detail::PickleReader(path(), bytes.first(std::min(bytes.size(), at + longest_pickle)), at).read();
       at = pickle.end;
       return pickle;
     };
@@ -262,8 +263,12 @@ class TorchFile final : public TensorFile {
       const detail::PickleValue& key = pickle.value(items[i]);
       const detail::PickleValue& value = pickle.value(items[i + 1]);
       const bool inner = value.kind == detail::PickleKind::dictionary;
-      if (!inner && value.kind != detail::PickleKind::tensor) continue;
+      // What is passed over counts too: one dictionary may be there many times.
       if (++x_visited > most_names) fail(join("has more than ", most_names, " names"));
+      if (!inner && value.kind != detail::PickleKind::tensor) continue;
+      if (prefix.size() + key.text.size() > longest_name) {
+        fail(join("has a name of more than ", longest_name, " characters"));
+      }
       std::string name =
           key.kind == detail::PickleKind::text ? join(prefix, key.text) : join(prefix, key.number);
       if (inner) {
@@ -290,7 +295,9 @@ class TorchFile final : public TensorFile {
     }
     const auto numbers = [&](std::size_t argument) {
       std::vector<Index> out;
-      for (const std::uint32_t item : pickle.items(pickle.value(arguments[argument]))) {
+      const auto& items = pickle.items(pickle.value(arguments[argument]));
+      if (items.size() > most_dimensions) refuse(join("has more than ", most_dimensions, " dimensions"));
+      for (const std::uint32_t item : items) {
         const detail::PickleValue& value = pickle.value(item);
         if (value.kind != detail::PickleKind::whole || value.number < 0)
           refuse("has sizes or strides that are no whole numbers from 0 on");
@@ -388,6 +395,9 @@ class TorchFile final : public TensorFile {
   static constexpr std::size_t longest_pickle = std::size_t{1} << 26U;
   static constexpr int deepest = 16;
   static constexpr std::size_t most_names = 1'000'000;
+  /// Characters of a tensor's name with what stands before it, and sizes of a tensor.
+  static constexpr std::size_t longest_name = 4096;
+  static constexpr std::size_t most_dimensions = 64;
   static constexpr Index most_elements = Index{1} << 40U;
   static constexpr Index most_repeated = Index{1} << 24U;
 

@@ -116,7 +116,7 @@ DSSL_INLINE void RateOptions::validate() const {
   const auto times = [](std::string_view name, double value) {
     if (!(value > 0 && value <= std::numeric_limits<double>::max())) throw OptionError(name, value, "above 0");
   };
-  times("optimiser.rates.layer_decay", layer_decay);
+  if (!(layer_decay > 0 && layer_decay <= 1)) throw OptionError("optimiser.rates.layer_decay", layer_decay, "above 0, at most 1");
   times("optimiser.rates.patch_embedding", patch_embedding);
   times("optimiser.rates.vectors", vectors);
 }

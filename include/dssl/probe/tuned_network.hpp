@@ -242,7 +242,7 @@ class TunedNetwork {
     for (Index layer = 0; layer <= x_config.depth + 1; ++layer) {
       std::vector<Segment> segments = x_layout.segments();
       for (std::size_t i = 0; i < segments.size(); ++i)
-        segments[i].updated = tuning_layer(x_layout.specs()[i].name.view(), x_config.depth) == layer;
+        segments[i].updated = segments[i].updated && tuning_layer(x_layout.specs()[i].name.view(), x_config.depth) == layer;
       x_segments.push_back(place_copy(x_backend, arena, segments));
     }
     arena.name_part("parameters, gradients, moments");

@@ -2,6 +2,7 @@
 // Tests: tests/train/trainer.cpp, tests/train/short_runs.cpp.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <concepts>
@@ -104,22 +105,40 @@ class TrainingRun {
   /// Writes a checkpoint, whole or not at all. Throws `FileError`.
   void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
 
-  /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them: before `resume` and `fit`.
-  /// Throws `CheckpointError`.
-  LoadedBackbone teach_with(const std::string& path)
+  /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them, a `BackboneFile` with the
+  /// prefix "": before `resume` and `fit`. Throws `CheckpointError`; `Error` after a first step.
+  LoadedBackbone teach_with(const TensorFile& file, std::optional<std::string> prefix = std::nullopt)
     requires(Kind::Loss::has_frozen)
   {
+    x_require_untaught();
     auto& teacher = x_step.frozen();
     std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
-    LoadedBackbone loaded = load_backbone(std::span<T>(flat), teacher.layout(), SafetensorsFile::open(path));
+    LoadedBackbone loaded = load_backbone(std::span<T>(flat), teacher.layout(), file, std::move(prefix));
     teacher.give(x_step.backend(), flat);
     return loaded;
   }
-  /// The same from memory, as another trainer's `teacher()`. Throws `ShapeError` where they are of another shape.
+  /// The same from a safetensors file.
+  LoadedBackbone teach_with(const std::string& path)
+    requires(Kind::Loss::has_frozen)
+  {
+    return teach_with(SafetensorsFile::open(path));
+  }
+  /// The same from memory, as another trainer's `teacher()`, whose tokens that the teacher does not have are left. Throws
+  /// `ShapeError` naming a tensor that is missing or of another shape.
   void teach_with(const BackboneWeights<T>& weights)
     requires(Kind::Loss::has_frozen)
   {
-    x_step.frozen().give(x_step.backend(), weights.values);
+    x_require_untaught();
+    auto& teacher = x_step.frozen();
+    std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
+    for (const ParameterSpec& spec : teacher.layout().specs()) {
+      const auto& theirs = weights.layout.specs();
+      const auto found = std::find_if(theirs.begin(), theirs.end(), [&](const auto& s) { return s.name.view() == spec.name.view(); });
+      require_shape(found != theirs.end(), "weights of a frozen teacher: no tensor ", spec.name.view());
+      require_shape(found->shape() == spec.shape(), "weights of a frozen teacher: ", spec.name.view(), " has another shape");
+      std::copy_n(weights.values.begin() + found->offset, spec.size, flat.begin() + spec.offset);
+    }
+    teacher.give(x_step.backend(), flat);
   }
 
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
@@ -230,6 +249,11 @@ class TrainingRun {
   }
 
  private:
+  void x_require_untaught() const {
+    if (x_position.step > 0) {
+      throw Error(join("teach_with: ", x_position.step, " steps were made already; expected the teacher's weights before the first"));
+    }
+  }
   using x_clock = std::chrono::steady_clock;
   using Loader = OrderedLoader<SampleViews>;
 
