@@ -41,7 +41,7 @@ class ReaderOf final : public PatchReader {
   [[nodiscard]] PatchSet read(const Inspected& images, const Exposure& how, const char* label,
                               const Interruption& interruption) override {
     const auto start = std::chrono::steady_clock::now();
-    PatchSet out{.grid = x_extractor.config(), x_extractor.grid(), .width = x_extractor.width(), .images = {}};
+    PatchSet out{.grid = x_extractor.grid(), .width = x_extractor.width(), .images = {}};
     std::stop_source stop;
     Progress progress(label, images.size(), "images");
     const auto count = pass_features(
@@ -74,7 +74,7 @@ class ReaderOf final : public PatchReader {
  private:
   void x_place(Arena& arena) {
     x_mean = arena.template matrix<float>(x_extractor.grid().size(), x_extractor.width());
-    x_taps = place_copy(x_extractor.backend(), arena, neighbourhood_taps<float>(x_extractor.config(), x_extractor.grid(), 3));
+    x_taps = place_copy(x_extractor.backend(), arena, neighbourhood_taps<float>(x_extractor.grid(), 3));
   }
 
   BackboneSettings x_settings;
