@@ -45,15 +45,15 @@ succeeds show "${images[@]}" --kind attention --weights random --out again.png
 cmp attention.png again.png || fail "the same sheet is drawn in two ways"
 
 # An image of a folder that cannot be read is passed over and counted; one that was named, or all of them, is an error.
-mkdir -p some none
-cp voc/JPEGImages/00000[0-3].jpg some
-head -c 100 some/000000.jpg >some/000001.jpg
-warns 1 'dssl-show: warning: 1 of 4 images of folders cannot be read and are not shown, the first .*some/000001.jpg: ' \
-  show some --kind pca --weights random --out some.png
-is_png some.png $((4 + 4 * 68)) $((4 + 2 * (8 + 68)))
-fails 1 'some/000001.jpg' show some/000001.jpg voc/JPEGImages --kind pca --weights random --out no.png
-cp some/000001.jpg none/a.jpg
-cp some/000001.jpg none/b.jpg
+mkdir -p partly none
+cp voc/JPEGImages/00000[0-3].jpg partly
+head -c 100 partly/000000.jpg >partly/000001.jpg
+warns 1 'dssl-show: warning: 1 of 4 images of folders cannot be read and are not shown, the first .*partly/000001.jpg: ' \
+  show partly --kind pca --weights random --out partly.png
+is_png partly.png $((4 + 4 * 68)) $((4 + 2 * (8 + 68)))
+fails 1 'partly/000001.jpg' show partly/000001.jpg voc/JPEGImages --kind pca --weights random --out no.png
+cp partly/000001.jpg none/a.jpg
+cp partly/000001.jpg none/b.jpg
 fails 1 'none of 2 images can be read, the first .*none/a.jpg' show none --kind pca --weights random --out no.png
 
 # Weights of a run; another number of channels; images that are not square.
