@@ -51,8 +51,7 @@ inline constexpr std::string_view read_kinds = "PNG, JPEG, BMP, PGM, PPM or PFM"
 
 /// The kind of an image file of a kind that is known and not read; empty for everything else.
 [[nodiscard]] inline std::string_view unread_kind(std::span<const std::byte> bytes) {
-  using namespace std::string_view_literals;
-  if (starts_with(bytes, "II*\0"sv) || starts_with(bytes, "MM\0*"sv)) return "TIFF";
+  if (starts_with(bytes, {"II*\0", 4}) || starts_with(bytes, {"MM\0*", 4})) return "TIFF";
   if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && starts_with(bytes.subspan(8), "WEBP")) return "WebP";
   if (starts_with(bytes, "GIF8")) return "GIF";
   if (starts_with(bytes, "P1") || starts_with(bytes, "P4")) return "PBM";

@@ -2,7 +2,6 @@
 // Tests: tests/train/alignment_term.cpp.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string_view>
@@ -49,10 +48,7 @@ struct KernelAlignment {
                           "at least 2: the term 'kernel-alignment' compares the patches of a view");
       }
       for (const PartViews& part : setting.parts) {
-        x_parts.push_back({.first = part.first,
-                           .globals = std::clamp(2 - part.first, Index{0}, part.views),
-                           .buffers = {},
-                           .d = {}});
+        x_parts.push_back({.first = part.first, .globals = part.globals(), .buffers = {}});
       }
     }
 
@@ -61,10 +57,7 @@ struct KernelAlignment {
       x_loss.place(arena);
     }
     void place_student(const B& /*backend*/, Arena& arena, std::size_t part) {
-      if (!reads_part(part)) return;
-      x_Part& own = x_parts[part];
-      own.buffers = KernelAlignmentBuffers<T>::take(arena, x_patches, x_width, x_width);
-      own.d = arena.matrix<T>(own.globals * x_view_rows, x_width);
+      if (reads_part(part)) x_parts[part].buffers = KernelAlignmentBuffers<T>::take(arena, x_patches, x_width, x_width);
     }
     [[nodiscard]] bool reads_part(std::size_t part) const { return x_parts[part].globals > 0; }
 
@@ -77,14 +70,12 @@ struct KernelAlignment {
       const x_Part& part = x_parts[in.part];
       // A pass is one part, or its first part has the first view.
       if (in.part == 0) x_loss.clear(backend);
-      backend.fill(numbers_of(part.d), T{0});
       for (Index v = 0; v < part.globals; ++v) {
-        kernel_alignment_loss(backend, part.buffers, x_loss.value(), part.d.rows(v * x_view_rows, x_view_rows),
+        kernel_alignment_loss(backend, part.buffers, x_loss.value(), in.d_features.map.rows(v * x_view_rows, x_view_rows),
                               in.features.map.rows(v * x_view_rows, x_view_rows),
                               x_targets.rows((part.first + v) * x_view_rows, x_view_rows),
                               std::span<const Index>(x_tokens), {}, 0.5 * in.weight * x_share);
       }
-      put_gradients(backend, in.d_features.map.rows(0, part.d.rows()), {}, part.d, in.d_features.adds.map);
     }
 
     void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, 0.5 * x_share); }
@@ -95,7 +86,6 @@ struct KernelAlignment {
       Index first = 0;    // view
       Index globals = 0;  // global views that it has
       KernelAlignmentBuffers<T> buffers;
-      MatrixView<T> d;    // (globals B N,D)
     };
 
     Index x_patches, x_view_rows, x_width;

@@ -2,7 +2,6 @@
 // Tests: tests/train/gram_term.cpp.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <string_view>
 #include <vector>
@@ -56,8 +55,7 @@ struct Gram {
           x_patches(setting.grids[0].size()),
           x_width(setting.width) {
       for (const PartViews& part : setting.parts) {
-        const Index globals = std::clamp(2 - part.first, Index{0}, part.views);
-        x_parts.push_back({.first = part.first, .globals = globals, .buffers = {}});
+        x_parts.push_back({.first = part.first, .globals = part.globals(), .buffers = {}});
       }
       x_share = setting.share * static_cast<double>(x_parts.front().globals) / 2;  // of what a part adds
     }

@@ -2,7 +2,6 @@
 // Tests: tests/train/imitation_term.cpp.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -115,7 +114,7 @@ struct Imitate {
         throw OptionError("width", x_width, join(teacher_width, ", the frozen teacher's: the term '", name, "' has no adapter"));
       }
       for (const PartViews& part : setting.parts) {
-        x_parts.push_back({.first = part.first, .globals = std::clamp(2 - part.first, Index{0}, part.views)});
+        x_parts.push_back({.first = part.first, .globals = part.globals()});
       }
       x_share = setting.share * static_cast<double>(x_parts.front().globals) / 2;  // of what a part adds
     }

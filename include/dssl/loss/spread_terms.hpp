@@ -2,7 +2,6 @@
 // Tests: tests/train/two_view_terms.cpp.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -37,7 +36,7 @@ struct KoLeo {
         : x_batch(setting.batch), x_width(setting.width), x_share(setting.share) {
       if (x_batch < 2) throw OptionError("batch", x_batch, "at least 2: the term 'koleo' compares the images of a batch");
       for (const PartViews& part : setting.parts) {
-        x_parts.push_back({.globals = std::clamp(2 - part.first, Index{0}, part.views), .buffers = {}, .d = {}});
+        x_parts.push_back({.globals = part.globals(), .buffers = {}, .d = {}});
       }
     }
 

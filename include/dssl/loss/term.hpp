@@ -2,6 +2,7 @@
 // Tests: tests/loss/objective.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -112,6 +113,9 @@ struct SnapshotOptions {
 struct PartViews {
   Index first = 0;
   Index views = 0;
+
+  /// How many of them are global views, which come first.
+  [[nodiscard]] constexpr Index globals() const { return std::clamp(2 - first, Index{0}, views); }
 };
 
 /// What a term is made for: the same for every step.

@@ -63,17 +63,13 @@ class SnapshotTeacher {
     });
   }
   /// After an update that `updates` came before: copies the teacher's weights where it is time.
-  template <class LossOptions>
-  void take(const B& backend, VectorView<const T> teacher, const LossOptions& options, Index updates) const {
-    const auto take_of = [&]<class... Terms>(std::type_identity<TypeList<Terms...>>) {
-      const auto one = [&]<class Term>(std::type_identity<Term>) {
-        if constexpr (is_snapshot<typename Term::Teacher>) {
-          if (options.template of<Term>().options.snapshot.due(updates)) backend.copy(x_weights, teacher);
-        }
-      };
-      (one(std::type_identity<Terms>{}), ...);
-    };
-    take_of(std::type_identity<typename Kind::Loss::Terms>{});
+  void take(const B& backend, VectorView<const T> teacher, TermRuns<typename Kind::Loss, B>& terms,
+            const typename Kind::Loss::Options& options, Index updates) const {
+    terms.each([&]<class Term>(std::type_identity<Term>, const auto&, std::size_t) {
+      if constexpr (is_snapshot<typename Term::Teacher>) {
+        if (options.template of<Term>().options.snapshot.due(updates)) backend.copy(x_weights, teacher);
+      }
+    });
   }
 
  private:

@@ -233,7 +233,7 @@ class BasicTrainingStep {
     x_optimiser.share_norms(x_backend, x_norms_host);
     x_optimiser.update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
                        now.optimiser, now.teacher_momentum);
-    if constexpr (x_snapshots) x_snapshot.take(x_backend, x_teacher_weights, x_options.loss, now.optimiser.step);
+    if constexpr (x_snapshots) x_snapshot.take(x_backend, x_teacher_weights, *x_terms, x_options.loss, now.optimiser.step);
     x_terms->each([&](auto, auto& run, std::size_t) { run.update(x_backend); });
   }
 
