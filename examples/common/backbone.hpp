@@ -17,6 +17,7 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/data/loader.hpp>
+#include <dssl/feature_instances.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/backbone_file.hpp>

@@ -11,6 +11,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/nn/block.hpp>
 #include <dssl/nn/parameters.hpp>
@@ -585,3 +586,12 @@ struct ViT : ViTFamily {
 };
 
 }  // namespace dssl
+
+#if defined(DSSL_INSTANCE)  // dssl::cpu has them
+DSSL_INSTANCE struct dssl::ViTParameters<float>;
+DSSL_INSTANCE struct dssl::ViTParameters<const float>;
+DSSL_INSTANCE struct dssl::ViTActivations<float>;
+DSSL_INSTANCE struct dssl::ViTParameters<double>;
+DSSL_INSTANCE struct dssl::ViTParameters<const double>;
+DSSL_INSTANCE struct dssl::ViTActivations<double>;
+#endif

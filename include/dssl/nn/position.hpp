@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <dssl/backend/operands.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
 
@@ -244,3 +245,8 @@ template <class T>
 }
 
 }  // namespace dssl
+
+#if defined(DSSL_INSTANCE)  // dssl::cpu has them
+DSSL_INSTANCE std::vector<std::vector<dssl::Taps<float>>> dssl::grid_reads(GridSize, GridSize, PositionRule);
+DSSL_INSTANCE std::vector<std::vector<dssl::Taps<double>>> dssl::grid_reads(GridSize, GridSize, PositionRule);
+#endif

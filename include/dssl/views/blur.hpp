@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/planar_image.hpp>
 
@@ -170,3 +171,8 @@ void gaussian_blur(PlanarImage<W>& planes, double radius, BlurWorkspace<W>& work
 }
 
 }  // namespace dssl
+
+#if defined(DSSL_INSTANCE)  // dssl::cpu has them
+DSSL_INSTANCE void dssl::gaussian_blur(PlanarImage<std::uint8_t>&, double, BlurWorkspace<std::uint8_t>&);
+DSSL_INSTANCE void dssl::gaussian_blur(PlanarImage<float>&, double, BlurWorkspace<float>&);
+#endif

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/geometry.hpp>
@@ -244,3 +245,12 @@ template <PixelType T>
 }
 
 }  // namespace dssl
+
+#if defined(DSSL_INSTANCE)  // dssl::cpu has them
+DSSL_INSTANCE void dssl::resample(PlanarImage<std::uint8_t>&, const ImageView<std::uint8_t>&, const Box&, Index, Index,
+                                  Interpolation, bool, ResampleWorkspace<std::uint8_t>&);
+DSSL_INSTANCE void dssl::resample(PlanarImage<float>&, const ImageView<std::uint16_t>&, const Box&, Index, Index,
+                                  Interpolation, bool, ResampleWorkspace<float>&);
+DSSL_INSTANCE void dssl::resample(PlanarImage<float>&, const ImageView<float>&, const Box&, Index, Index, Interpolation,
+                                  bool, ResampleWorkspace<float>&);
+#endif

@@ -1,0 +1,1 @@
+// Nothing: the target that precompiles common/headers.hpp needs a file.
