@@ -1,5 +1,6 @@
 // dssl-pretrain: pretrains a vision transformer on unlabelled images.
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -7,9 +8,11 @@
 #include <common/program.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/few_bits.hpp>
+#include <dssl/data/voc.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <pretrain/command_line.hpp>
 #include <pretrain/job.hpp>
+#include <pretrain/monitor_files.hpp>
 #include <pretrain/recipes.hpp>
 #include <pretrain/run_log.hpp>
 
@@ -19,17 +22,21 @@ using namespace dssl::programs;
 
 /// Throws `FileError` where something would be written over what is read. A checkpoint that is gone on from may be the
 /// one that is written: it is held in memory by then.
-void require_output_apart(const Job& job) {
+void require_output_apart(const Job& job, const std::optional<MonitorFiles>& monitor) {
   const OutputFiles output({job.checkpoint_path(), job.teacher_path(), job.best_path(), job.out + "/options.json",
                             job.out + "/metrics.jsonl"});
   output.require_other_than("--data", job.data);
   output.require_other_than_all("--data", *job.source);
+  if (!job.split.empty()) output.require_other_than("--split", dssl::VocFolder(job.data, job.split).list_name());
   if (!job.init.empty()) output.require_other_than("--init", job.init);
+  if (monitor) monitor->require_apart(output);
 }
 
 int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   const Job job = line.job();
-  require_output_apart(job);
+  const std::optional<MonitorFiles> monitor =
+      job.monitor.empty() ? std::nullopt : std::optional<MonitorFiles>(job.monitor);
+  require_output_apart(job, monitor);
   const dssl::FolderClaim claim =
       claim_output_folder(job.out, {"checkpoint.safetensors", "teacher.safetensors", "best.safetensors", "options.json",
                                     "metrics.jsonl"});
@@ -50,6 +57,9 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   }
   RunLog log(job, command);
   if (const std::string few = dssl::few_bits_warning(*job.source); !few.empty()) log.warn(few);
+  if (monitor) {
+    if (const std::string shared = monitor->shared_warning(*job.source); !shared.empty()) log.warn(shared);
+  }
   for (const std::string& option : line.without_effect()) {
     log.warn(dssl::join(option, " has no effect with --recipe ", job.recipe));
   }

@@ -63,8 +63,8 @@ class Classification {
  public:
   explicit Classification(const ClassifySettings& settings)
       : x_settings(settings),
-        x_train_files(x_some_of_each(ImageFiles(settings.train, x_options(settings)), settings)),
         x_test_files(settings.test, x_options(settings)),
+        x_train_files(x_some_of_each(x_all_to_learn_from(settings), settings)),
         x_classes(x_train_files) {}
 
   template <Backend B>
@@ -135,6 +135,14 @@ class Classification {
 
   static ImageFilesOptions x_options(const ClassifySettings& s) {
     return {.folder = s.images, .read = s.backbone.reading()};
+  }
+
+  /// Throws `DataError` where a file has two classes, which neither classifiers nor their accuracy can mean, or is
+  /// one's to learn from and another's to test.
+  ImageFiles x_all_to_learn_from(const ClassifySettings& settings) const {
+    ImageFiles files(settings.train, x_options(settings));
+    require_one_label(files, x_test_files);
+    return files;
   }
 
   /// The images that are learned from: `labels` of each class, drawn by the seed, in the order of the files.
@@ -304,7 +312,7 @@ class Classification {
   const ClassifySettings& x_settings;
   Interruption x_interruption;
   FolderClaim x_claim;
-  ImageFiles x_train_files, x_test_files;
+  ImageFiles x_test_files, x_train_files;
   ClassNames x_classes;
   LabelledFeatures x_train, x_test;
   // Of tuning where it was asked for, else of the linear classifier, or of the first k: a way chosen by its accuracy on

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string_view>
 #include <type_traits>
@@ -20,6 +19,7 @@
 #include <dssl/data/voc.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/label_census.hpp>
+#include <pretrain/monitor_files.hpp>
 #include <pretrain/recipes.hpp>
 
 namespace dssl::programs {
@@ -46,7 +46,7 @@ class HeldOutOf final : public HeldOut {
     x_monitor.on_skip = [warn](std::string_view, std::string_view message) {
       warn(join("skipped in the monitor: ", message));
     };
-    if (std::filesystem::is_directory(job.monitor + "/JPEGImages")) {
+    if (in_voc_layout(job.monitor)) {
       x_watch_voc(job, warn);
     } else {
       x_watch_folder(job);

@@ -105,6 +105,41 @@ TEST_CASE("ids of a palette BMP and of a PGM are as they are written; floats are
   }
 }
 
+TEST_CASE("a palette of greys gives its indices, of a BMP as of a PNG; a grey BMP is read as a grey PNG") {
+  const Masks masks;
+  const std::string bmp = masks.folder / "m.bmp";
+  const std::string rows = std::string("\0\1\2\1", 4);
+  const Ids ids{0, 1, 2, 1};
+  // Greys that fall, and a camera's two: never the greys themselves.
+  for (const std::vector<std::uint32_t>& greys : {std::vector<std::uint32_t>{0xFFFFFF, 0x808080, 0}, {0, 0xFFFFFF, 0x111111}}) {
+    write_text(bmp, bmp_file({.width = 4, .height = 1, .bits = 8, .palette = greys}, rows));
+    Palette palette;
+    for (const std::uint32_t grey : greys) {
+      const auto g = static_cast<std::uint8_t>(grey);
+      palette.push_back({g, g, g});
+    }
+    write_png_indices(masks.folder / "m.png", image_of<std::uint8_t>(1, {0, 1, 2, 1}, 4), palette);
+    for (const std::string& path : {bmp, masks.folder / "m.png"}) {
+      CHECK(values_of(read_mask(path)) == ids);
+      CHECK(values_of(read_marked_mask(path).mask) == Ids{0, 1, 1, 1});
+    }
+  }
+  // Values between two, as a mask has them that was resized: no kinds of defects, in a grey BMP as in a grey PNG.
+  std::vector<std::uint32_t> all;
+  for (std::uint32_t v = 0; v < 256; ++v) all.push_back(v * 0x010101);
+  const Bytes8 resized = image_of<std::uint8_t>(1, {0, 1, 2, 3, 4, 5, 100, 127, 128, 250, 254, 255}, 12);
+  write_text(bmp, bmp_file({.width = 12, .height = 1, .bits = 8, .palette = all},
+                           std::string(resized.pixels().begin(), resized.pixels().end())));
+  CHECK(read_mask(bmp) == resized);
+  CHECK(read_marked_mask(bmp).between);
+  CHECK(values_of(read_marked_mask(bmp).mask) == values_of(masks.marked(resized).mask));
+  // With one grey out of the row it is a palette, whose indices are kinds.
+  all[254] = 0;
+  write_text(bmp, bmp_file({.width = 12, .height = 1, .bits = 8, .palette = all},
+                           std::string(resized.pixels().begin(), resized.pixels().end())));
+  CHECK_FALSE(read_marked_mask(bmp).between);
+}
+
 TEST_CASE("what is marked is what is not 0, whatever colour or depth it is drawn in") {
   const Masks masks;
   CHECK(values_of(masks.marked(image_of<std::uint8_t>(1, {0, 1, 255})).mask) == Ids{0, 1, 1});

@@ -92,6 +92,31 @@ TEST_CASE("floats are kept as they are, and begin with the lowest row") {
   CHECK(contains(refused("Pf 1 1 -1\n123"sv), "is truncated"));
 }
 
+TEST_CASE("comments may stand right behind a word, and a comment's line end is the header's") {
+  CHECK(values<std::uint8_t>(read("P5#comment\n2 1 255\n\x07\x08"sv)) == V8{7, 8});
+  CHECK(values<std::uint8_t>(read("P5# of two words\n2#width\n1#height\r255#largest\n\x07\x08"sv)) == V8{7, 8});
+  CHECK(values<std::uint8_t>(read("P2#greys\n2 1 255 7#seven\n8#eight"sv)) == V8{7, 8});
+  CHECK(values<float>(read("Pf#floats\n1 1 -1#little\n" + float_bytes(0.5F, true))) == std::vector<float>{0.5F});
+  // A blank before the sign ends the header: the sign is a pixel.
+  CHECK(values<std::uint8_t>(read("P5 2 1 255 #\n"sv)) == V8{'#', '\n'});
+  CHECK(contains(refused("P5 2 1 255#"sv), "is truncated: ends before its pixels"));
+}
+
+TEST_CASE("a header that ends with the line end of Windows is read where the size tells, and else refused in words") {
+  CHECK(values<std::uint8_t>(read("P5\r\n# made on Windows\r\n2 1\r\n255\r\n\x07\x08"sv)) == V8{7, 8});
+  CHECK(values<std::uint8_t>(read("P5 2 1 255#largest\r\n\x07\x08"sv)) == V8{7, 8});
+  CHECK(values<std::uint16_t>(read("P5 1 1 65535\r\n\x12\x34"sv)) == V16{0x1234});
+  CHECK(values<float>(read("Pf\r\n1 1\r\n-1\r\n" + float_bytes(0.5F, true))) == std::vector<float>{0.5F});
+  // By the format's letter: '\n' is the first pixel.
+  CHECK(values<std::uint8_t>(read("P5 2 1 255\r\n\x08"sv)) == V8{'\n', 8});
+  // One byte too many behind another blank is nobody's.
+  CHECK(values<std::uint8_t>(read("P5 2 1 255\n\n\x08\x09"sv)) == V8{'\n', 8});
+  CHECK(values<std::uint8_t>(read("P5 2 1 255\r\x07\x08\x09"sv)) == V8{7, 8});
+  CHECK(contains(refused("P5 2 1 255\r\n\x07\r\n"sv),
+                 "in.pgm: its header ends with a line end of Windows (\\r\\n), and where its pixels begin cannot be told: "
+                 "3 bytes follow, and they take 2; expected one blank behind the largest value"));
+}
+
 TEST_CASE("damage is named, and no size that cannot follow gets memory") {
   CHECK(contains(refused("P5 3 2 255\n12345"sv), "is truncated: 2 x 3 pixels cannot lie in 5 bytes"));
   CHECK(contains(refused("P5 8192 8192 255\n1"sv), "is truncated: 8192 x 8192 pixels"));

@@ -31,12 +31,14 @@ namespace {
 
 constexpr ViTConfig small_vit{.image = 16, .patch = 8, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2};
 using SmallBackbone = ViT<small_vit>;
+constexpr ViTConfig registers_vit{
+    .image = 16, .patch = 8, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .registers = 3};
 
 template <class Network>
-void load_drawn(Network& network, std::uint64_t seed) {
+void load_drawn(Network& network, std::uint64_t seed, const ViTConfig& config = small_vit) {
   using T = typename Network::T;
   ParameterLayout layout;
-  SmallBackbone::add_parameters(layout, small_vit, {}, "");
+  ViTFamily::add_parameters(layout, config, {}, "");
   std::vector<T> weights(static_cast<std::size_t>(layout.total()));
   initialise(std::span<T>(weights), layout, seed);
   for (T& w : weights) w *= T{4};  // far enough from 0 that every part has a say
@@ -142,6 +144,42 @@ TEST_CASE("gradients of fine-tuning for segmentation are those of central differ
     CHECK(tuner.accumulate(images, labels) == Approx(sum / total).epsilon(1e-9));
     CHECK(tuner.accumulate(images, std::vector<std::uint8_t>(70, ClassMap::ignored)) == 0);
   }
+}
+
+TEST_CASE("a backbone with registers is tuned: its registers too, and they are no tokens of the head") {
+  using Backend = Reference<double>;
+  const TuningOptions sizes{.height = 16, .width = 24, .batch = 2, .classes = 3, .learning_rate = 1e-3, .layer_decay = 0.5,
+                            .warmup = 0, .weight_decay = 0, .seed = 2};
+  FineTunedClassifier<ViT<registers_vit>, Backend> tuner(Backend(), sizes);
+  auto& network = tuner.network();
+  load_drawn(network, 1, registers_vit);
+  const auto images = drawn_images(static_cast<std::size_t>(2 * network.image_size()), 3);
+  const std::vector<std::int64_t> labels{2, 0};
+  check_gradients(network, [&] { return tuner.accumulate(images, labels); });
+
+  // A step moves them as an embedding: by the rate of its layer, whatever the gradient.
+  load_drawn(network, 1, registers_vit);
+  tuner.accumulate(images, labels);
+  const std::vector<double> before(network.parameters().data(), network.parameters().data() + network.parameters().size());
+  network.update();
+  Index met = 0;
+  for (const auto& spec : network.layout().specs()) {
+    if (spec.name.view() != "register_tokens") continue;
+    REQUIRE(spec.size == 3 * 8);
+    ++met;
+    for (Index i = spec.offset; i < spec.offset + spec.size; ++i)
+      CHECK(std::abs(network.parameters()(i) - before[static_cast<std::size_t>(i)]) == Approx(1e-3 * 0.125).epsilon(0.01));
+  }
+  CHECK(met == 1);
+
+  // A label a patch, none a register: 2 x 3 patches an image.
+  FineTunedSegmenter<ViT<registers_vit>, Backend> segmenter(Backend(), {.height = 16, .width = 24, .batch = 2, .seed = 2},
+                                                            {.classes = 3, .void_ids = {}}, {}, 3, {});
+  load_drawn(segmenter.network(), 1, registers_vit);
+  CHECK(segmenter.network().logits().rows() == 2 * 6);
+  std::vector<std::uint8_t> masks;
+  for (std::size_t i = 0; i < 2 * 6; ++i) masks.push_back(static_cast<std::uint8_t>(i % 3));
+  check_gradients(segmenter.network(), [&] { return segmenter.accumulate(images, masks); });
 }
 
 TEST_CASE("each layer has its share of the rate, which rises, then falls") {

@@ -68,6 +68,17 @@ grep good train.txt >good.txt
 fails 1 "all training images are of one class, 'good'" classify --train good.txt --test test.txt --out o
 printf 'spot/20 hole\n' >other.txt
 fails 1 "is of class 'hole', which no training image has" classify --train train.txt --test other.txt --out o
+# A file of two classes, by a link among the images to learn from, twice in a list, or told otherwise for the test.
+cp -r folders/train doubtful
+ln -s ../good/00.png doubtful/spot/also.png
+ln doubtful/spot/01.png doubtful/good/other.png
+fails 1 "doubtful/spot/01.png: is of class 'good' and of class 'spot' \\(2 files are of more than one\\); expected one class" \
+  classify --train doubtful --test folders/train --by knn --k 1 --out o
+printf 'spot/20 spot\nspot/20 spot\nspot/20 good\n' >doubtful.txt
+fails 1 "set/test/spot/20.png: is of class 'spot' and of class 'good' \\(1 file is of more than one\\)" \
+  classify --train train.txt --test doubtful.txt --by knn --k 1 --out o
+sed 's/ spot/ hole/' train.txt >renamed.txt
+fails 1 "\\(12 files are of more than one\\)" classify --train renamed.txt --test train.txt --by knn --k 1 --out o
 fails 2 '--by' classify --train train.txt --test test.txt --by guessing --out o
 fails 1 'nowhere.txt' classify --train nowhere.txt --test test.txt --out o
 

@@ -95,6 +95,22 @@ head -n 2 voc/ImageSets/Segmentation/val.txt >>$splits/train.txt
 fails 1 'JPEGImages/000000.jpg: is among the monitor.s images to look up .* \(8 of 8 are\)' \
   pretrain "${scenes[@]}" --monitor white --monitor-only 0,255 --out o
 
+# Images that are trained on are no held-out ones, by whatever path: counted in one line. Those that are looked up may be.
+trained='among the training images: held-out figures are of images that are trained on'
+watch() { pretrain --data "$1" --monitor "$2" --epochs 1 --out shared-run --overwrite "${@:3}"; }
+warns 1 "warning: 8 of the monitor.s 8 images are $trained" watch classes classes
+warns 1 "warning: 4 of the monitor.s 4 images are $trained" watch classes classes/b
+mkdir mixed
+cp plain/000000.jpg mixed/own.jpg
+ln -s ../classes/a/000001.jpg mixed/soft.jpg
+ln classes/b/000004.jpg mixed/hard.jpg
+warns 1 "warning: 2 of the monitor.s 3 images are $trained" watch classes mixed
+printf 'classes/a/000002\nplain/000003\n' >mixed.txt
+warns 1 "warning: 1 of the monitor.s 2 images is $trained" watch classes mixed.txt
+warns 1 "warning: 6 of the monitor.s 6 images are $trained" watch voc voc --monitor-classes 3
+succeeds watch voc voc --monitor-classes 3 --split train
+succeeds watch classes plain
+
 echo 'no picture' >plain/text.jpg
 warns 1 'warning: skipped in the monitor: .*text.jpg' \
   pretrain "${scenes[@]}" --epochs 2 --monitor plain --out unreadable

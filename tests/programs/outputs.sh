@@ -90,6 +90,30 @@ succeeds bank --out found
 ln found/bank.safetensors lists/result.json
 refused 'lists/result.json: is read too, as found/bank.safetensors by --bank' bank --out lists
 
+# dssl-pretrain: what its monitor reads, and the list of a split.
+pretrain_into() { program dssl-pretrain "${tiny[@]}" --epochs 1 "$@"; }
+mkdir watched
+echo ../picture.png >watched/metrics.jsonl
+refused 'watched/metrics.jsonl: is read too, by --monitor; expected another file to write' \
+  pretrain_into "${scenes[@]}" --monitor watched/metrics.jsonl --out watched
+rm watched/metrics.jsonl
+outputs_of_pretrain=(options.json metrics.jsonl checkpoint.safetensors teacher.safetensors best.safetensors)
+inputs_of_monitor=(JPEGImages/000000.jpg JPEGImages/000005.jpg SegmentationClass/000004.png
+  ImageSets/Segmentation/train.txt ImageSets/Segmentation/val.txt)
+for i in 0 1 2 3 4; do
+  ln -s "../voc/${inputs_of_monitor[$i]}" "watched/${outputs_of_pretrain[$i]}"
+  refused "watched/${outputs_of_pretrain[$i]}: is read too, as voc/${inputs_of_monitor[$i]} by --monitor" \
+    pretrain_into "${scenes[@]}" --monitor voc --monitor-classes 3 --keep-best --overwrite --out watched
+  rm "watched/${outputs_of_pretrain[$i]}"
+done
+ln set/test/good/00.png watched/teacher.safetensors
+refused 'watched/teacher.safetensors: is read too, as set/test/good/00.png by --monitor' \
+  pretrain_into "${scenes[@]}" --monitor set/test --overwrite --out watched
+rm watched/teacher.safetensors
+ln voc/ImageSets/Segmentation/train.txt watched/metrics.jsonl
+refused 'watched/metrics.jsonl: is read too, as voc/.*/train.txt by --split' \
+  pretrain_into --data voc --split train --overwrite --out watched
+
 # Pictures are not written where pictures are read; hidden folders are not read, and other files are no pictures.
 refused 'set/test/sheet.png: would be one of the pictures of set/test, which images reads; expected a place outside' \
   show set/test --channels 1 --kind views --out set/test/sheet.png

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "catch.hpp"
@@ -105,6 +107,38 @@ TEST_CASE("a copy is another network's weights through the same pass") {
   CHECK(loss(copied) == loss(held));
   std::copy_n(copied.student().data(), copied.student().size(), copied.snapshot().data());
   CHECK(loss(copied) < 1e-25);
+}
+
+TEST_CASE("the memory plan names what a copy of the teacher takes, and counts it in no other part") {
+  const auto plan_of = []<class Loss>(std::type_identity<Loss>) {
+    return TrainingStep<Tiny<Loss>, Reference<double>>({}, options_of<Loss>()).memory_plan();
+  };
+  const auto bytes = [](const MemoryPlan& plan, std::string_view name) -> std::size_t {
+    std::size_t sum = 0;
+    Index met = 0;
+    for (const MemoryPlanEntry& entry : plan.entries) {
+      if (entry.name != name) continue;
+      sum += entry.bytes;
+      ++met;
+    }
+    INFO(name);
+    CHECK(met == 1);
+    return sum;
+  };
+  const MemoryPlan copied = plan_of(std::type_identity<Anchored>{});
+  const MemoryPlan held = plan_of(std::type_identity<HeldToTeacher>{});
+  const std::string weights = "weights of student and teacher, gradients";
+  // Two networks and their gradients, and one more.
+  CHECK(bytes(copied, weights) == bytes(held, weights));
+  CHECK(bytes(copied, "weights of the teacher's copy") == bytes(copied, weights) / 3);
+  // The copy's pass overwrites the teacher's, and is as large but for the head.
+  CHECK(bytes(copied, "activations of the teacher's copy, beyond what the teacher's left") <
+        bytes(copied, "teacher's activations"));
+  // Beside the inputs: which rows its pass reads.
+  const std::string layouts = "views, points and token layouts";
+  CHECK(bytes(copied, layouts) > bytes(held, layouts));
+  CHECK(bytes(copied, layouts) - bytes(held, layouts) < bytes(copied, "weights of the teacher's copy"));
+  for (const MemoryPlanEntry& entry : held.entries) CHECK_FALSE(contains(entry.name, "copy"));
 }
 
 TEST_CASE("a copy is the teacher after the updates that it is taken at, and stays what it is between them") {

@@ -152,6 +152,16 @@ class BmpHeader {
   return bytes.size() >= 2 && std::to_integer<char>(bytes[0]) == 'B' && std::to_integer<char>(bytes[1]) == 'M';
 }
 
+/// Whether a palette is the row of greys from black to white: a grey BMP, as there is no other kind of it.
+[[nodiscard]] inline bool is_grey_row(const BmpHeader& header) {
+  const std::uint32_t most = (1U << header.bits) - 1;
+  for (std::uint32_t i = 0; i < header.palette.size(); ++i) {
+    const auto grey = static_cast<std::uint8_t>((i * 255 + most / 2) / most);
+    if (header.palette[i] != std::array<std::uint8_t, 3>{grey, grey, grey}) return false;
+  }
+  return !header.palette.empty();
+}
+
 /// A mask: the palette's indices as they are (H,W,1). Throws `ImageError` where the file has no palette.
 [[nodiscard]] inline Image<std::uint8_t> bmp_indices(const BmpHeader& header, std::string_view path) {
   if (header.palette.empty()) throw ImageError(path, join("is a BMP of ", header.bits, " bits; expected one with a palette"));

@@ -75,7 +75,7 @@ template <class Read>
   if (is_bmp(bytes)) {
     const BmpHeader header(bytes, path, whole);
     if (!header.palette.empty()) {
-      out.indices = true;
+      out.indices = !is_grey_row(header);
       out.image = bmp_indices(header, path);
       return out;
     }
@@ -172,10 +172,11 @@ inline constexpr Index most_kinds = 8;
 
 /// Reads a mask of class ids, one a pixel, (H,W,1).
 ///
-/// Ids are the indices of a palette PNG or BMP, or the values of a grey PNG of at most 8 bits or of a PGM.
-/// Understood as well, where nothing else can be meant: 16 bits with ids up to 255 or these times 257; three like channels; the colours
-/// that VOC gives to ids; transparency that is the same everywhere or covers zeros alone. Throws `LabelError` for
-/// everything else and for files that cannot be read.
+/// Ids are the indices of a palette PNG or BMP, whatever its colours, greys too, or the values of a grey PNG of at most
+/// 8 bits or of a PGM. (A grey BMP has the palette of all greys in their order: index and value are the same.)
+/// Understood as well, where nothing else can be meant: 16 bits with ids up to 255 or these times 257; three like
+/// channels; the colours that VOC gives to ids; transparency that is the same everywhere or covers zeros alone. Throws
+/// `LabelError` for everything else and for files that cannot be read.
 [[nodiscard]] inline Image<std::uint8_t> read_mask(const std::string& path, const ReadOptions& options = {}) {
   return detail::as_label(path, [&] {
     const detail::DecodedMask decoded = detail::decode_mask(path, options);
@@ -192,8 +193,8 @@ inline constexpr Index most_kinds = 8;
 /// A pixel's value is the largest of its channels, colours aside from transparency (see `read_mask`); of a palette
 /// its index. With `threshold`, on the scale 0..255 (16 bits: a 257th), a pixel is marked where its value is above
 /// it. Without, where it is not 0; but where a mask is a JPEG, or has more than 8 values beside 0 and is no
-/// palette, where it is above half of the mask's largest (of a JPEG's: above 127), as values between come from
-/// compression and resizing. Throws `LabelError`.
+/// palette (but the one of a grey BMP), where it is above half of the mask's largest (of a JPEG's: above 127), as values
+/// between come from compression and resizing. Throws `LabelError`.
 [[nodiscard]] inline MarkedMask read_marked_mask(const std::string& path, const ReadOptions& options = {},
                                                  std::optional<int> threshold = std::nullopt) {
   return detail::as_label(path, [&] {

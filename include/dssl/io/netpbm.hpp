@@ -25,7 +25,7 @@ namespace dssl {
 namespace detail {
 
 /// The bytes of a PGM, PPM or PFM file, read from front to back. Blanks part the words of its header; a comment goes
-/// from '#' to the end of its line.
+/// from '#', behind the kind or a number too, to the end of its line.
 class NetpbmText {
  public:
   NetpbmText(std::span<const std::byte> bytes, std::string_view path) : x_bytes(bytes), x_path(path) {}
@@ -36,13 +36,13 @@ class NetpbmText {
   [[nodiscard]] std::string_view word(std::string_view what) {
     while (x_at < x_bytes.size() && (is_blank(x_at) || letter(x_at) == '#')) {
       if (letter(x_at) == '#') {
-        while (x_at < x_bytes.size() && letter(x_at) != '\n') ++x_at;
+        skip_comment();
       } else {
         ++x_at;
       }
     }
     const std::size_t first = x_at;
-    while (x_at < x_bytes.size() && !is_blank(x_at)) ++x_at;
+    while (x_at < x_bytes.size() && !is_blank(x_at) && letter(x_at) != '#') ++x_at;
     if (first == x_at) throw ImageError(x_path, join("is truncated: ends before its ", what));
     return {reinterpret_cast<const char*>(x_bytes.data()) + first, x_at - first};
   }
@@ -58,13 +58,29 @@ class NetpbmText {
     return value;
   }
 
-  /// Goes past the one blank that ends the header.
-  void end_header() {
+  /// Goes past the one blank that ends the header; of a comment that is its line's end. `pixels`: bytes of what
+  /// follows.
+  ///
+  /// Where "\r\n" stands there, the second byte is a pixel's by the format, and a line's end as Windows writes it: that
+  /// it is where the file has one byte more than its pixels take. With more than one more, line ends among the pixels
+  /// may have got a byte too: an `ImageError`.
+  void end_header(std::size_t pixels) {
+    if (x_at < x_bytes.size() && letter(x_at) == '#') skip_comment();
     if (x_at >= x_bytes.size()) throw ImageError(x_path, "is truncated: ends before its pixels");
+    ++x_at;
+    if (letter(x_at - 1) != '\r' || x_at == x_bytes.size() || letter(x_at) != '\n' || rest().size() <= pixels) return;
+    if (rest().size() > pixels + 1) {
+      throw ImageError(x_path, join("its header ends with a line end of Windows (\\r\\n), and where its pixels begin cannot be told: ",
+                                    rest().size() - 1, " bytes follow, and they take ", pixels,
+                                    "; expected one blank behind the largest value or scale"));
+    }
     ++x_at;
   }
 
  private:
+  void skip_comment() {
+    while (x_at < x_bytes.size() && letter(x_at) != '\n' && letter(x_at) != '\r') ++x_at;
+  }
   [[nodiscard]] char letter(std::size_t i) const { return static_cast<char>(std::to_integer<unsigned char>(x_bytes[i])); }
   [[nodiscard]] bool is_blank(std::size_t i) const {
     const char c = letter(i);
@@ -90,7 +106,7 @@ template <class T>
                                      Index channels, std::uint32_t most, bool spread) {
   const auto count = static_cast<std::size_t>(height * width * channels);
   constexpr std::size_t each = sizeof(T);
-  if (!plain) text.end_header();
+  if (!plain) text.end_header(count * each);
   // A number of text takes a digit and a blank, but for the last.
   if ((text.rest().size() + (plain ? 1 : 0)) / (plain ? 2 : each) < count) {
     throw ImageError(path, join("is truncated: ", height, " x ", width, " pixels cannot lie in ", text.rest().size(), " bytes"));
@@ -122,7 +138,7 @@ template <class T>
   if (error != std::errc() || end != scale.data() + scale.size() || !std::isfinite(value) || value == 0) {
     throw ImageError(path, join("its scale is '", scale.substr(0, 20), "'; expected a number that is not 0"));
   }
-  text.end_header();
+  text.end_header(4 * static_cast<std::size_t>(height * width * channels));
   const std::span<const std::byte> bytes = text.rest();
   if (bytes.size() / 4 < static_cast<std::size_t>(height * width * channels)) {
     throw ImageError(path, join("is truncated: ", height, " x ", width, " pixels cannot lie in ", bytes.size(), " bytes"));
@@ -180,7 +196,8 @@ template <class T>
 /// PGM and PFM of one channel give one, PPM and PFM of three give three. Largest values up to 255 give 8-bit images,
 /// those up to 65535 16-bit ones: value x 255 / largest or value x 65535 / largest, rounded, so that the camera's white
 /// is white; `options.white` takes the place of the largest value of 16-bit files. The floats of a PFM are taken as
-/// they are, and must be finite. Of a file of several images the first is read. Throws `ImageError`.
+/// they are, and must be finite. Of a file of several images the first is read. A header that ends with "\r\n" is read
+/// where the file's size says that both are its end, and refused where that cannot be told. Throws `ImageError`.
 /// Test: tests/io/netpbm.cpp.
 [[nodiscard]] inline AnyImage decode_netpbm(std::span<const std::byte> bytes, const std::string& path,
                                             const ReadOptions& options = {}) {

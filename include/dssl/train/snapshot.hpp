@@ -36,10 +36,11 @@ class SnapshotTeacher {
       : x_pass(shape, 0, 2, shape.view_count() * shape.points, config.backbone.patch, Kind::Loss::snapshot_reads,
                registers_of(config.backbone)) {}
 
-  void place_lasting(const B& backend, Arena& arena, const ParameterLayout& layout, const Config& config,
-                     std::span<const TensorView<T, 4>> views) {
+  void place_weights(Arena& arena, const ParameterLayout& layout, const Config& config) {
     x_weights = arena.vector<T>(layout.total());
     x_network = NetworkParameters<Kind, const T>::bind(layout, x_weights.data(), config);
+  }
+  void place_lasting(const B& backend, Arena& arena, const Config& config, std::span<const TensorView<T, 4>> views) {
     x_pass.place_lasting(backend, arena, config.backbone, views);
   }
   void place_passing(Arena& arena, const Config& config) { x_pass.place_passing(arena, config.backbone, false); }

@@ -349,12 +349,16 @@ class BasicTrainingStep {
     x_student_weights = arena.vector<T>(x_layout.total());
     x_teacher_weights = Loss::teacher_weights ? arena.vector<T>(x_layout.total()) : x_student_weights;
     x_gradient_buffer = arena.vector<T>(x_layout.total());
-    arena.name_part("weights of student and teacher, gradients");
+    arena.name_part(Loss::teacher_weights ? "weights of student and teacher, gradients" : "weights of the student, gradients");
+    if constexpr (x_snapshots) {
+      x_snapshot.place_weights(arena, x_layout, x_config);
+      arena.name_part("weights of the teacher's copy");
+    }
     x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser);
     arena.name_part("optimiser");
     x_inputs = place_views<T>(arena, x_options.shape);
     if constexpr (Loss::teacher_pass) x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
-    if constexpr (x_snapshots) x_snapshot.place_lasting(x_backend, arena, x_layout, x_config, x_inputs);
+    if constexpr (x_snapshots) x_snapshot.place_lasting(x_backend, arena, x_config, x_inputs);
     for (x_Part& part : x_parts) part.place_lasting(x_backend, arena, x_config, x_inputs);
     arena.name_part("views, points and token layouts");
     if constexpr (Loss::has_frozen) {
@@ -382,6 +386,8 @@ class BasicTrainingStep {
       arena.rewind(shared);
       x_snapshot.place_passing(arena, x_config);
       end = std::max(end, arena.mark());
+      arena.rewind(end);
+      arena.name_part("activations of the teacher's copy, beyond what the teacher's left");
     }
     if constexpr (Loss::has_frozen) {  // it runs before all others, and terms copy what they read
       arena.rewind(shared);
@@ -397,7 +403,8 @@ class BasicTrainingStep {
       end = std::max(end, arena.mark());
     }
     arena.rewind(end);
-    arena.name_part("student's activations and their gradients, beyond what the teacher's left");
+    arena.name_part(Loss::teacher_pass ? "student's activations and their gradients, beyond what the teacher's left"
+                                       : "student's activations and their gradients, beyond what other passes left");
 
     x_networks.student = NetworkParameters<Kind, const T>::bind(x_layout, x_student_weights.data(), x_config);
     x_networks.teacher = NetworkParameters<Kind, const T>::bind(x_layout, x_teacher_weights.data(), x_config);
