@@ -29,7 +29,7 @@ struct Listed {
   using Loss = LossT;
   using Tokens = TokensT;
   std::string_view name;
-  std::vector<std::string> unfelt{};  ///< tensors whose gradient is 0 by the batch norm behind them, or as rows are compared
+  std::vector<std::string> unfelt{};  ///< tensors whose gradient is 0: by a batch norm, or as rows are compared
 };
 
 /// A frozen teacher: wider and less deep than the student of the tests, with registers, which it has not.
