@@ -1,5 +1,5 @@
 // Features of shared points held to a teacher's as they are, without a head: the dense counterpart of imitation.
-// Tests: tests/train/point_terms.cpp.
+// Tests: tests/train/catalogue.cpp.
 #pragma once
 
 #include <cstddef>

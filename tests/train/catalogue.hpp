@@ -1,0 +1,103 @@
+// Every term of the library, in sums that tests make small. A term that is added and in none of these sums fails "the
+// catalogue holds every term" (catalogue.cpp).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include <dssl/backbone/vit.hpp>
+#include <dssl/loss/alignment_term.hpp>
+#include <dssl/loss/dense_terms.hpp>
+#include <dssl/loss/gram_term.hpp>
+#include <dssl/loss/imitation_term.hpp>
+#include <dssl/loss/objective.hpp>
+#include <dssl/loss/pixel_term.hpp>
+#include <dssl/loss/point_terms.hpp>
+#include <dssl/loss/spread_terms.hpp>
+#include <dssl/loss/swapped_term.hpp>
+#include <dssl/loss/two_view_terms.hpp>
+#include <dssl/tokens/schemes.hpp>
+#include <dssl/train/recipes.hpp>
+
+namespace dssl::test {
+
+/// A sum of terms, and the tokens that it is read of.
+template <class LossT, class TokensT = ClassToken>
+struct Listed {
+  using Loss = LossT;
+  using Tokens = TokensT;
+  std::string_view name;
+  std::vector<std::string> unfelt{};  ///< tensors whose gradient is 0: by a batch norm, or as rows are compared
+};
+
+/// A frozen teacher: wider and less deep than the student of the tests, with registers, which it has not.
+inline constexpr ViTConfig listed_teacher{
+    .image = 8, .patch = 2, .width = 12, .depth = 1, .heads = 3, .mlp_ratio = 2, .channels = 1, .registers = 2};
+
+using ListedByol = WeightedSum<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>>;
+using ListedSimClr = WeightedSum<NtXent<by_head(simclr_projector)>>;
+using ListedMocoV3 = WeightedSum<InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>>;
+using ListedBarlow = WeightedSum<CrossCorrelation<by_head(barlow_projector)>>;
+using ListedVicReg = WeightedSum<VarianceCovariance<by_head(vicreg_expander)>>;
+using ListedDenseCl = WeightedSum<QueueContrast<by_head(moco_v2_projector)>, DenseContrast<by_head(moco_v2_projector)>>;
+using ListedSwapped = WeightedSum<SwappedAssignment<Ema, by_head(swav_projector)>>;
+using ListedPixPro = WeightedSum<PixelConsistency<by_head(pixpro_projector), by_head(pixpro_transform)>>;
+using ListedIbot = WeightedSum<ImageLevel, IbotLevel>;
+using ListedDinoV2 = WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo, Gram<>>;
+using ListedShared = WeightedSum<CentredImageLevel, SharedMaskedLevel<CentredImageLevel>, Gram<Ema>>;
+using ListedPoints = WeightedSum<PointLevel, PointAgreement<>, MaskedLevel>;
+using ListedAlignment = WeightedSum<KernelAlignment>;
+using ListedDistilled = WeightedSum<Imitate<Imitated::class_level, Frozen<ViT<listed_teacher>>>,
+                                    Imitate<Imitated::map, Frozen<ViT<listed_teacher>>>>;
+/// As many terms as a sum takes, of class tokens, points and maps: each adds to the rows of those before it.
+using ListedTogether =
+    WeightedSum<KernelAlignment, DenseContrast<by_head(moco_v2_projector)>, PointLevel,
+                PixelConsistency<by_head(pixpro_projector), by_head(pixpro_transform)>,
+                SwappedAssignment<Ema, by_head(swav_projector)>, KoLeo, ImageLevel,
+                Imitate<Imitated::map, Frozen<ViT<listed_teacher>>>>;
+
+// The list, in parts that a test file can compile. "backbone.norm.bias" shifts all rows alike.
+
+inline auto listed_two_views() {
+  const std::string shift = "backbone.norm.bias";
+  return std::tuple{
+      Listed<ListedByol>{"BYOL", {shift, "projector.0.bias", "predictor.0.bias", "projector.3.bias"}},
+      Listed<ListedSimClr>{"SimCLR", {shift}},
+      Listed<ListedMocoV3>{"MoCo v3", {shift}},
+      Listed<ListedBarlow>{"Barlow Twins", {shift}},
+      Listed<ListedVicReg>{"VICReg", {shift, "projector.0.bias", "projector.3.bias"}},
+  };
+}
+inline auto listed_dense() {
+  return std::tuple{Listed<ListedDenseCl>{"DenseCL"}, Listed<ListedAlignment>{"kernel alignment", {"backbone.norm.bias"}}};
+}
+inline auto listed_swapped() {
+  return std::tuple{Listed<ListedSwapped>{"SwAV, targets of a teacher", {"backbone.norm.bias", "projector.0.bias"}}};
+}
+inline auto listed_pixels() {
+  return std::tuple{Listed<ListedPixPro>{"PixPro", {"backbone.norm.bias", "pixel_projector.0.bias"}}};
+}
+inline auto listed_masked() {
+  return std::tuple{Listed<ListedIbot>{"iBOT"}, Listed<ListedDinoV2>{"DINOv2, anchored"}};
+}
+inline auto listed_frozen() { return std::tuple{Listed<ListedDistilled>{"distilled"}}; }
+inline auto listed_rest() {
+  return std::tuple{
+      Listed<ListedShared>{"one head for both levels"},
+      Listed<ListedPoints, ReferenceTokens<>>{"points, beside masked patches"},
+  };
+}
+inline auto listed() {
+  return std::tuple_cat(listed_two_views(), listed_dense(), listed_swapped(), listed_pixels(), listed_masked(), listed_frozen(),
+                        listed_rest());
+}
+
+/// Calls `visit(entry)` for each.
+template <class List, class F>
+void for_each_listed(const List& list, F&& visit) {
+  std::apply([&](const auto&... entry) { (visit(entry), ...); }, list);
+}
+
+}  // namespace dssl::test
