@@ -67,7 +67,12 @@ class PlainVit {
       for (std::size_t k = 0; k < d; ++k) x.values[k] += of_class[k];
     }
     for (Index i = 0; i < x_d.depth; ++i) block(x, "blocks." + std::to_string(i) + ".", first, h, w);
-    return norm(x, "norm");
+    Rows out = norm(x, "norm");
+    if (!x_d.class_norm) return out;
+    // Registers go with the class token.
+    const Rows own = norm(x, "cls_norm");
+    std::copy_n(own.values.begin(), first * d, out.values.begin());
+    return out;
   }
 
  private:

@@ -44,6 +44,8 @@ struct ViTConfig {
   Index norm_exponent = 6;         ///< epsilon of every layer norm is 10^-norm_exponent
   bool layer_scale = false;        ///< each residual branch times a learned number a channel (`DerivedWeights`)
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-layer_scale_exponent: 0 for 1
+  bool class_norm = false;         ///< class tokens have a last norm of their own, beside that of all other tokens. DINOv3
+  bool local_class_norm = false;   ///< so have those of local views, in training alone. DINOv3
 
   [[nodiscard]] constexpr double norm_epsilon() const { return negative_power_of_ten(norm_exponent); }
   [[nodiscard]] constexpr BlockSize block() const {
@@ -57,6 +59,7 @@ struct ViTConfig {
             .layer_scale_exponent = layer_scale_exponent};
   }
   [[nodiscard]] constexpr bool rotary() const { return positions == Positions::rotary; }
+  [[nodiscard]] constexpr bool own_class_norms() const { return class_norm || local_class_norm; }
   [[nodiscard]] constexpr GridSize native_grid() const { return {image / patch, image / patch}; }
   [[nodiscard]] constexpr bool operator==(const ViTConfig&) const = default;
 };
@@ -66,6 +69,20 @@ inline constexpr ViTConfig vit_tiny8{.patch = 8, .width = 192, .heads = 3};
 inline constexpr ViTConfig vit_tiny16{.width = 192, .heads = 3};
 inline constexpr ViTConfig vit_small16{};
 inline constexpr ViTConfig vit_base16{.width = 768, .heads = 12};
+
+/// Which of a ViT's last norms tokens go through.
+enum class LastNorm : std::uint8_t { common, class_token, local_class_token };
+
+/// Weight and bias of a norm.
+template <class T>
+struct NormParameters {
+  VectorView<T> weight, bias;
+
+  static NormParameters bind(ParameterCursor<T>& next) {
+    const VectorView<T> weight = next.vector();
+    return {weight, next.vector()};
+  }
+};
 
 /// Parameters of a ViT (or their gradients), as views into the flat buffer.
 template <class T>
@@ -81,6 +98,12 @@ struct ViTParameters {
   VectorView<T> patch_bias;
   std::vector<BlockParameters<T>> blocks;
   VectorView<T> norm_weight, norm_bias;
+  NormParameters<T> class_norm, local_class_norm;  // empty where there are none
+
+  [[nodiscard]] NormParameters<T> last_norm(LastNorm which) const {
+    if (which == LastNorm::class_token) return class_norm;
+    return which == LastNorm::local_class_token ? local_class_norm : NormParameters<T>{norm_weight, norm_bias};
+  }
 
   static ViTParameters bind(ParameterCursor<T>& next, const ViTConfig& config, LearnedTokens learned) {
     ViTParameters p;
@@ -99,6 +122,8 @@ struct ViTParameters {
     for (Index i = 0; i < config.depth; ++i) p.blocks.push_back(BlockParameters<T>::bind(next, config.block()));
     p.norm_weight = next.vector();
     p.norm_bias = next.vector();
+    if (config.class_norm) p.class_norm = NormParameters<T>::bind(next);
+    if (config.local_class_norm) p.local_class_norm = NormParameters<T>::bind(next);
     return p;
   }
 };
@@ -130,6 +155,14 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, L
   layout.prefix(prefix);
   layout.add("norm.weight", {c.width}, {.initial = InitialValues::one});
   layout.add("norm.bias", {c.width}, {});
+  if (c.class_norm) {
+    layout.add("cls_norm.weight", {c.width}, {.initial = InitialValues::one});
+    layout.add("cls_norm.bias", {c.width}, {});
+  }
+  if (c.local_class_norm) {
+    layout.add("local_cls_norm.weight", {c.width}, {.initial = InitialValues::one});
+    layout.add("local_cls_norm.bias", {c.width}, {});
+  }
   layout.prefix("");
 }
 
@@ -369,6 +402,62 @@ void read_positions_backward(const B& backend, MatrixView<T> d_table, const ViTA
   }
 }
 
+/// Calls `f(norm, first, count)` for runs of output rows that go through the same last norm: all rows at once where there
+/// is one norm alone.
+template <class F>
+void each_last_norm(const ViTConfig& c, const TokenLayout& layout, F&& f) {
+  Index first = 0, count = 0;
+  LastNorm now = LastNorm::common;
+  const auto add = [&](LastNorm norm, Index rows) {
+    if (norm != now && count > 0) {
+      f(now, first, count);
+      first += count;
+      count = 0;
+    }
+    now = norm;
+    count += rows;
+  };
+  if (layout.reads().class_token && c.own_class_norms()) {
+    for (const ViewGroup& group : layout.groups()) {
+      add(group.local && c.local_class_norm ? LastNorm::local_class_token
+          : c.class_norm                    ? LastNorm::class_token
+                                            : LastNorm::common,
+          group.count);
+    }
+  }
+  add(LastNorm::common, layout.read_count() - first - count);
+  if (count > 0) f(now, first, count);
+}
+
+/// The last norm of class tokens that have one of their own: x (M',D), the rows that are read, -> those rows of a.out =.
+/// Statistics are those that the norm of all rows keeps. Test: tests/backbone/class_norms.cpp.
+template <Backend B, class T = typename B::Scalar>
+void norm_class_rows(const B& backend, const ViTActivations<T>& a, MatrixView<const T> x, const ViTParameters<const T>& p,
+                     const ViTConfig& c, const TokenLayout& layout) {
+  if (!c.own_class_norms()) return;
+  each_last_norm(c, layout, [&](LastNorm which, Index first, Index count) {
+    if (which == LastNorm::common) return;
+    const NormParameters<const T> own = p.last_norm(which);
+    backend.layer_norm_forward(a.out.rows(first, count), VectorView<T>(a.mean.data() + first, count),
+                               VectorView<T>(a.inverse_std.data() + first, count), x.rows(first, count), own.weight,
+                               own.bias, c.norm_epsilon());
+  });
+}
+
+/// The way back through the last norms where class tokens have their own: d_out (M',D) -> d_x (M',D) +=, d_p +=.
+template <Backend B, class T = typename B::Scalar>
+void last_norms_backward(const B& backend, const ViTParameters<T>& d_p, MatrixView<T> d_x, MatrixView<const T> d_out,
+                         const ViTActivations<T>& a, const ViTParameters<const T>& p, const ViTConfig& c,
+                         const TokenLayout& layout) {
+  const MatrixView<const T> x = a.blocks.back().out;
+  each_last_norm(c, layout, [&](LastNorm which, Index first, Index count) {
+    const NormParameters<T> d_own = d_p.last_norm(which);
+    backend.layer_norm_backward(d_x.rows(first, count), d_own.weight, d_own.bias, d_out.rows(first, count),
+                                x.rows(first, count), VectorView<const T>(a.mean.data() + first, count),
+                                VectorView<const T>(a.inverse_std.data() + first, count), p.last_norm(which).weight);
+  });
+}
+
 /// Forward pass: in.images and in.point_taps -> a.out (M',D), the normed rows that layout.reads() names.
 ///
 /// `keep` has one entry a block (or is empty: no stochastic depth). Shapes as in `ViTActivations`.
@@ -434,6 +523,7 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     block_forward<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch, layout.reads(), last,
                      next, rotations);
     x = a.blocks[i].out;
+    if (last) norm_class_rows<B, T>(backend, a, x, p, c, layout);
     on_block(static_cast<Index>(i), x);
   }
 }
@@ -452,9 +542,14 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
   const auto d_block = [&](std::size_t i) { return derived_gradients(a.derived, d_p.blocks[i], i); };
   backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
   begin_derived_branch(backend, d_block(depth - 1));
-  norm_then_branch<B, T>(backend, g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, {}, a.blocks.back().out, a.mean,
-                         a.inverse_std, p.norm_weight,
-                         mlp_branch(g, d_block(depth - 1), a.blocks.back(), device, keep_of(depth - 1), true));
+  const auto last_branch = mlp_branch(g, d_block(depth - 1), a.blocks.back(), device, keep_of(depth - 1), true);
+  if (c.own_class_norms()) {
+    last_norms_backward<B, T>(backend, d_p, g.d_tail, d_out, a, p, c, layout);
+    branch_alone<B, T>(backend, g.d_tail, last_branch);
+  } else {
+    norm_then_branch<B, T>(backend, g.d_tail, d_p.norm_weight, d_p.norm_bias, d_out, {}, a.blocks.back().out, a.mean,
+                           a.inverse_std, p.norm_weight, last_branch);
+  }
   for (std::size_t i = depth; i-- > 0;) {
     const bool last = i + 1 == depth;
     const MatrixView<const T> x = i == 0 ? a.x : a.blocks[i - 1].out;
@@ -531,13 +626,24 @@ struct ViTFamily {
                 c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
                 c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
                 c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
-                c.layer_scale ? ", LayerScale" : "");
+                c.layer_scale ? ", LayerScale" : "",
+                c.class_norm ? ", a norm of class tokens" : "",
+                c.local_class_norm ? ", a norm of local class tokens" : "");
   }
 
   /// How the position of a reference token at a point of its view is read: what `Inputs::point_taps` takes.
   template <class T>
   [[nodiscard]] static Taps<T> point_taps(const Config& c, Point point) {
     return c.rotary() ? coordinate_read<T>(point) : point_read<T>(point, c.native_grid());
+  }
+
+  /// After a norm of all rows into `a.out`: that of class tokens which have their own.
+  template <Backend B>
+  static void norm_class_rows(const B& backend, const ViTActivations<typename B::Scalar>& a,
+                              MatrixView<const typename B::Scalar> x,
+                              const ViTParameters<const typename B::Scalar>& p, const ViTConfig& c,
+                              const TokenLayout& layout) {
+    dssl::norm_class_rows(backend, a, x, p, c, layout);
   }
 
   static constexpr void add_parameters(ParameterLayout& layout, const Config& sizes, LearnedTokens learned,

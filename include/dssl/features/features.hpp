@@ -273,6 +273,9 @@ class FeatureExtractor {
     // The backbone's own output is not written yet: a place for the normed rows.
     x_backend.layer_norm_forward(x_activations.out, x_activations.mean, x_activations.inverse_std, x,
                                  x_bound.norm_weight, x_bound.norm_bias, norm_epsilon_of(x_config));
+    if constexpr (requires { Backbone::norm_class_rows(x_backend, x_activations, x, x_bound, x_config, x_tokens); }) {
+      Backbone::norm_class_rows(x_backend, x_activations, x, x_bound, x_config, x_tokens);
+    }
     x_backend.copy_rows(out, place, MatrixView<const T>(x_activations.out), RowIndex{});
   }
 

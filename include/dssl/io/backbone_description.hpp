@@ -85,6 +85,7 @@ struct BackboneDescription {
   bool layer_scale = false;  ///< each branch times a number a channel
   bool mask_token = false;
   bool reference_token = false;
+  bool class_norm = false;   ///< class tokens have a last norm of their own
   PositionScheme position = PositionScheme::offset;
   double norm_epsilon = 1e-6;  ///< of every layer norm
   /// What the family's images are usually normalised with, by channel. A model may differ; no file of weights
@@ -107,7 +108,7 @@ struct BackboneDescription {
               d.table_side > 0
                   ? join(d.table_side, "x", d.table_side, " (", position_scheme_name(d.position), ")")
                   : std::string(position_scheme_name(d.position)),
-              ", norm epsilon ", d.norm_epsilon);
+              ", norm epsilon ", d.norm_epsilon, d.class_norm ? ", a norm of class tokens" : "");
 }
 
 }  // namespace dssl

@@ -63,6 +63,7 @@ class BackboneExporter {
     if (plain && x_d.layer_scale) refuse("LayerScale");
     if (x_d.registers > 0 && (plain || old_hf)) refuse("register tokens");
     if (x_d.mlp == MlpKind::swiglu && (plain || old_hf)) refuse("SwiGLU");
+    if (x_d.class_norm) refuse("a norm of class tokens beside that of patches");
     if (x_d.reference_token && !is(WeightFamily::densedino)) refuse("a learned reference token");
   }
 

@@ -87,6 +87,12 @@ class BackboneNamer {
                                                                : "norm";
     whole("norm.weight", norm + ".weight", {d.width});
     whole("norm.bias", norm + ".bias", {d.width});
+    const bool other_code = is(WeightFamily::torchvision) || is(WeightFamily::hugging_face);
+    d.class_norm = !other_code && (has("cls_norm.weight") || has("cls_norm.bias"));
+    if (d.class_norm) {
+      whole("cls_norm.weight", "cls_norm.weight", {d.width});
+      whole("cls_norm.bias", "cls_norm.bias", {d.width});
+    }
     if (is(WeightFamily::dinov3)) pass_over({"local_cls_norm.weight", "local_cls_norm.bias"});
     if (!d.heads_are_known) d.heads = d.width % 64 == 0 ? d.width / 64 : 0;
     leftovers();

@@ -3,15 +3,18 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/gram.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/loss/term_loss.hpp>
+#include <dssl/nn/position.hpp>
 
 namespace dssl {
 
@@ -19,6 +22,9 @@ namespace dssl {
 struct GramOptions {
   GramNumbers numbers{};
   SnapshotOptions snapshot{};  ///< of a teacher that is one
+  /// How its map is read for the student's patches where it saw views of another size. Source: DINOv3's
+  /// `gram.global_teacher_resize_*`, bicubic and not antialiased.
+  PositionRule resize = PositionRule::size;
 
   /// Throws `OptionError` naming the first field that has an impossible value.
   void validate(std::string_view prefix) const { snapshot.validate(join(prefix, "snapshot.")); }
@@ -28,14 +34,18 @@ struct GramOptions {
     f(join(prefix, "normalised"), numbers.normalised);
     f(join(prefix, "negative"), static_cast<Index>(numbers.negative));
     snapshot.for_each(join(prefix, "snapshot."), f);
+    // Said only where it is another one: runs from before there could be are resumed as they were.
+    if (resize != PositionRule::size) f(join(prefix, "resize"), static_cast<Index>(resize));
   }
 };
 
 /// Cosines between the patches of each global view held to those of a teacher: a snapshot of the EMA, or `Gram<Ema>`, the EMA
 /// itself. The mean over both views of all images.
 ///
-/// Memory: the teacher's map of both global views, (2BN,D), and (N,N) similarities twice. The teacher sees the views at
-/// their own size (published: larger ones, its map made smaller). Source: `gram_loss`.
+/// Memory: the teacher's map of both global views, (2BN,D), and (N,N) similarities twice. A snapshot may see the views at
+/// another size (`BatchShape::snapshot_view`; published: 768 pixels for the student's 256); its map is resized to the
+/// student's patches (`GramOptions::resize`) before rows are made unit vectors. Source: `gram_loss`; DINOv3's
+/// `get_gram_teacher_output`. Tests: tests/train/gram_term.cpp, snapshot_views.cpp, dinov3_parity.cpp.
 template <class TeacherT = Snapshot<Ema>>
 struct Gram {
   static constexpr std::string_view name = "gram";
@@ -53,15 +63,22 @@ struct Gram {
         : x_options(options),
           x_view(setting.batch * setting.grids[0].size()),
           x_patches(setting.grids[0].size()),
-          x_width(setting.width) {
+          x_width(setting.width),
+          x_resize(x_reads_of_resize(setting, options)) {
       for (const PartViews& part : setting.parts) {
         x_parts.push_back({.first = part.first, .globals = part.globals(), .buffers = {}});
       }
       x_share = setting.share * static_cast<double>(x_parts.front().globals) / 2;  // of what a part adds
     }
 
-    void place_lasting(const B& /*backend*/, Arena& arena) {
+    void place_lasting(const B& backend, Arena& arena) {
       x_teacher = arena.matrix<T>(2 * x_view, x_width);
+      x_taps.clear();
+      x_between.clear();
+      for (std::size_t read = 0; read < x_resize.size(); ++read) {
+        x_taps.push_back(place_copy(backend, arena, x_resize[read]));
+        if (read + 1 < x_resize.size()) x_between.push_back(arena.matrix<T>(x_taps.back().size(), x_width));
+      }
       x_loss.place(arena);
     }
     void place_student(const B& /*backend*/, Arena& arena, std::size_t part) {
@@ -70,7 +87,16 @@ struct Gram {
     [[nodiscard]] bool reads_part(std::size_t part) const { return x_parts[part].globals > 0; }
 
     void teacher(const B& backend, const TeacherPass<Gram, T>& in) const {
-      backend.copy_rows(x_teacher, {}, in.features.map.rows(0, x_teacher.rows()), {});
+      if (x_resize.empty()) {
+        backend.copy_rows(x_teacher, {}, in.features.map.rows(0, x_teacher.rows()), {});
+        return;
+      }
+      MatrixView<const T> from = in.features.map;
+      for (std::size_t read = 0; read < x_taps.size(); ++read) {
+        const MatrixView<T> to = read < x_between.size() ? x_between[read] : x_teacher;
+        backend.sample_rows_forward(to, from, x_taps[read]);
+        from = to;
+      }
     }
     void student(const B& backend, const StudentPass<Gram, T>& in) const {
       if (!reads_part(in.part)) return;
@@ -91,11 +117,33 @@ struct Gram {
       GramBuffers<T> buffers;
     };
 
+    /// How the teacher's map of all images and both views is read for the student's patches; none where it has the same.
+    static std::vector<std::vector<Taps<T>>> x_reads_of_resize(const TermSetting& setting, const Options& options) {
+      const GridSize to = setting.grids[0], from = setting.snapshot;
+      if (!is_snapshot<Teacher> || from.size() == 0 || from == to) return {};
+      const auto one = grid_reads<T>(to, from, options.resize);
+      std::vector<std::vector<Taps<T>>> out(one.size());
+      auto rows = static_cast<std::int32_t>(from.size());  // that a read has of a view of an image
+      for (std::size_t read = 0; read < one.size(); ++read) {
+        for (std::int32_t image = 0; image < static_cast<std::int32_t>(2 * setting.batch); ++image) {
+          for (Taps<T> taps : one[read]) {
+            for (std::int32_t& row : taps.row) row += image * rows;
+            out[read].push_back(taps);
+          }
+        }
+        rows = static_cast<std::int32_t>(one[read].size());
+      }
+      return out;
+    }
+
     Options x_options;
     Index x_view, x_patches, x_width;  // patches of a view of all images, and of one
     double x_share = 1;
     std::vector<x_Part> x_parts;
     MatrixView<T> x_teacher;  // (2BN,D)
+    std::vector<std::vector<Taps<T>>> x_resize;  // of a teacher that sees other sizes
+    std::vector<VectorView<const Taps<T>>> x_taps;
+    std::vector<MatrixView<T>> x_between;  // what reads but the last one give
     TermLoss<T> x_loss;
   };
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string>
 #include <string_view>
@@ -111,6 +112,11 @@ class PrototypeRun : public TermRun<B> {
       part.row_loss = arena.vector<T>(part.compared());
       part.row_entropy = arena.vector<T>(part.teacher_count);
     }
+    if (x_head.plain_prototypes) {
+      std::vector<std::int32_t> each(static_cast<std::size_t>(x_head.prototypes));
+      std::iota(each.begin(), each.end(), 0);
+      x_each_prototype = place_copy(backend, arena, each);
+    }
     x_centre = arena.vector<T>(x_head.prototypes);
     x_centre_sum = arena.vector<T>(x_head.prototypes);
     x_teacher_unit = arena.matrix<T>(x_pairs.teacher_rows, x_head.bottleneck);
@@ -121,7 +127,9 @@ class PrototypeRun : public TermRun<B> {
     if constexpr (assigns) {
       x_scores = arena.matrix<T>(x_pairs.teacher_rows, x_head.prototypes);
       x_row_sums = arena.vector<T>(x_pairs.teacher_rows);
-      x_normalised = NormalisedPrototypes<T>::take(arena, x_head.prototypes, x_head.bottleneck);
+      if (!x_head.plain_prototypes) {
+        x_normalised = NormalisedPrototypes<T>::take(arena, x_head.prototypes, x_head.bottleneck);
+      }
     }
     x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_teacher_unit);
   }
@@ -136,6 +144,12 @@ class PrototypeRun : public TermRun<B> {
     part.gradients = HeadGradients<T>::take(arena, x_head, x_width, rows);
     part.teacher_unit = part.pairs.teacher_rows.empty() ? x_teacher_unit
                                                         : arena.matrix<T>(part.teacher_count, x_head.bottleneck);
+    if (x_head.plain_prototypes) {
+      part.directions = arena.matrix<T>(x_head.prototypes, x_head.bottleneck);
+      part.norm = arena.vector<T>(x_head.prototypes);
+      part.teacher_norm = arena.vector<T>(x_head.prototypes);
+      part.d_norm = arena.vector<T>(x_head.prototypes);
+    }
     part.workspace = arena.vector<std::byte>(static_cast<Index>(prototype_loss_workspace(
         backend, masked ? x_pairs.targets : part.pairs.targets, part.teacher_count, x_head.prototypes, x_head.bottleneck)));
   }
@@ -180,8 +194,12 @@ class PrototypeRun : public TermRun<B> {
       const Index rows = masked ? x_centre_count : x_pairs.teacher_rows;
       if (rows == 0) return;
       const MatrixView<T> scores = x_scores.rows(0, rows);
-      prototype_logits(backend, scores, x_normalised,
-                       PrototypeRows<T>{x_teacher_unit.rows(0, rows), p.prototypes, p.prototype_norm});
+      const MatrixView<T> unit = x_teacher_unit.rows(0, rows);
+      if (x_head.plain_prototypes) {
+        backend.linear_forward(scores, unit, p.prototypes, {});
+      } else {
+        prototype_logits(backend, scores, x_normalised, PrototypeRows<T>{unit, p.prototypes, p.prototype_norm});
+      }
       sinkhorn_centre(backend, x_centre, VectorView<T>(x_row_sums.data(), rows), scores, in.numbers.teacher_temperature,
                       Term::sinkhorn_rounds);
     }
@@ -209,7 +227,16 @@ class PrototypeRun : public TermRun<B> {
     if constexpr (masked && !assigns) {  // a pass without masks has no say in the mean, and leaves the centre where it is
       if (x_centre_count == 0 && part.first_view == 0) backend.add_scaled(x_centre_sum, x_centre, x_share);
     }
-    const VectorView<T> d_norm = x_head.learned_norm ? d_p.prototype_norm : VectorView<T>{};
+    VectorView<const T> norm = p.prototype_norm, teacher_norm = teacher.prototype_norm;
+    VectorView<T> d_norm = x_head.learned_norm ? d_p.prototype_norm : VectorView<T>{};
+    if (x_head.plain_prototypes) {  // v itself is g v / |v| with g = |v|
+      backend.l2_normalise_forward(part.directions, part.teacher_norm, teacher.prototypes, normalise_epsilon);
+      backend.l2_normalise_forward(part.directions, part.norm, p.prototypes, normalise_epsilon);
+      backend.fill(part.d_norm, T{0});
+      norm = part.norm;
+      teacher_norm = part.teacher_norm;
+      d_norm = part.d_norm;
+    }
     prototype_loss(backend,
                    PrototypeLossResult<T>{.loss = part.row_loss,
                                           .entropy = part.row_entropy,
@@ -217,14 +244,17 @@ class PrototypeRun : public TermRun<B> {
                                           .d_v = d_p.prototypes,
                                           .d_g = d_norm,
                                           .centre_sum = x_centre_sum},
-                   PrototypeRows<T>{part.head.unit.rows(0, compared), p.prototypes, p.prototype_norm},
-                   PrototypeRows<T>{part.teacher_unit, teacher.prototypes, teacher.prototype_norm},
+                   PrototypeRows<T>{part.head.unit.rows(0, compared), p.prototypes, norm},
+                   PrototypeRows<T>{part.teacher_unit, teacher.prototypes, teacher_norm},
                    PrototypeTargets<T>{x_centre, part.targets, part.centre_rows, part.weights},
                    PrototypeLossNumbers{.teacher_temperature = in.numbers.teacher_temperature,
                                         .student_temperature = x_options.student_temperature,
                                         .scale = in.weight * x_share * x_pairs.scale,
                                         .centre_share = averaged},
                    part.workspace);
+    if (x_head.plain_prototypes) {  // and its gradient that of the direction and, along it, that of the norm
+      backend.residual_forward(d_p.prototypes, d_p.prototypes, part.directions, d_norm, x_each_prototype);
+    }
     head_backward(backend, part.gradients, d_p, part.head, p);
     put_gradients(backend, Term::of(in.d_features), part.student_rows, part.gradients.d_x, Term::of_kind(in.d_features.adds));
   }
@@ -292,6 +322,8 @@ class PrototypeRun : public TermRun<B> {
     VectorView<const TargetRows> targets;
     RowIndex centre_rows;
     RowIndex teacher_rows;  // empty: all
+    MatrixView<T> directions;  // plain prototypes only: (P,bottleneck) v / |v| of the student's
+    VectorView<T> norm, teacher_norm, d_norm;  // plain prototypes only: (P) |v| of both, and the student's gradient
     VectorView<T> row_loss;
     VectorView<T> row_entropy;
     std::vector<T> host_row_loss;
@@ -332,6 +364,7 @@ class PrototypeRun : public TermRun<B> {
   double x_share = 1;
   Index x_centre_count = 0;  // rows of a pass that the centre is the mean of; masked patches: those that are there
   RowIndex x_all_rows;       // masked patches only
+  RowIndex x_each_prototype; // plain prototypes only: 0, 1, ... P - 1
   std::vector<x_Part> x_parts;
   VectorView<T> x_centre;
   VectorView<T> x_centre_sum;

@@ -135,6 +135,7 @@ struct TermSetting {
   double share = 1;                ///< part of an update that a pass is: 1 / accumulate
   std::uint64_t seed = 0;          ///< of the run
   Index masked = 0;                ///< patches that may be masked in a pass
+  GridSize snapshot{};             ///< patches of a global view as a snapshot sees it; 0 x 0: those of the student's
 };
 
 /// The patches that are masked in a pass, of the global views that a part of the student's pass has, in their order.

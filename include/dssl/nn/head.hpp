@@ -21,6 +21,8 @@ struct HeadConfig {
   /// A batch norm between each hidden linear layer and its GELU (DINO's `use_bn_in_head`), over all rows of a pass,
   /// teacher's and student's each by themselves. There are no running statistics: no head outlives pretraining.
   bool batch_norm = false;
+  /// The prototypes are a linear layer's rows as they are, of any norms, where others are g v / |v|: DINOv3's.
+  bool plain_prototypes = false;
 
   [[nodiscard]] constexpr bool operator==(const HeadConfig&) const = default;
 };
@@ -43,7 +45,7 @@ struct HeadParameters {
   };
   std::vector<Linear> mlp;
   std::vector<Norm> norms;       // one after each hidden layer, or none
-  VectorView<T> prototype_norm;  // (P)
+  VectorView<T> prototype_norm;  // (P), empty where prototypes are plain
   MatrixView<T> prototypes;      // (P,bottleneck)
 
   static HeadParameters bind(ParameterCursor<T>& next, const HeadConfig& config) {
@@ -55,7 +57,7 @@ struct HeadParameters {
       const VectorView<T> scale = next.vector();
       p.norms.push_back({scale, next.vector()});
     }
-    p.prototype_norm = next.vector();
+    if (!config.plain_prototypes) p.prototype_norm = next.vector();
     p.prototypes = next.matrix();
     return p;
   }
@@ -84,10 +86,15 @@ constexpr void add_head_parameters(ParameterLayout& layout, const HeadConfig& c,
     }
     in = out;
   }
-  layout.add("last_layer.weight_g", {c.prototypes, 1},
-             {.initial = InitialValues::one, .trained = c.learned_norm, .prototype = true});
-  layout.add("last_layer.weight_v", {c.prototypes, c.bottleneck},
-             {.initial = InitialValues::uniform, .fan_in = c.bottleneck, .prototype = true});
+  if (c.plain_prototypes) {
+    layout.add("last_layer.weight", {c.prototypes, c.bottleneck},
+               {.initial = InitialValues::truncated_normal, .prototype = true});
+  } else {
+    layout.add("last_layer.weight_g", {c.prototypes, 1},
+               {.initial = InitialValues::one, .trained = c.learned_norm, .prototype = true});
+    layout.add("last_layer.weight_v", {c.prototypes, c.bottleneck},
+               {.initial = InitialValues::uniform, .fan_in = c.bottleneck, .prototype = true});
+  }
   layout.prefix("");
 }
 

@@ -37,6 +37,16 @@ template <class Config>
   }
 }
 
+/// Whether a backbone of those sizes tells class tokens of local views from others: not where the sizes do not know of it.
+template <class Config>
+[[nodiscard]] constexpr bool tells_local_views(const Config& config) {
+  if constexpr (requires { config.local_class_norm; }) {
+    return config.local_class_norm;
+  } else {
+    return false;
+  }
+}
+
 /// Some views of one size: `count` images, each with the same number of reference tokens.
 struct ViewGroup {
   Index count = 0;
@@ -44,6 +54,7 @@ struct ViewGroup {
   Index references = 0;     ///< reference tokens a view
   Index registers = 0;      ///< register tokens a view
   bool patches_read = true; ///< whether its patches are among those that somebody reads
+  bool local = false;       ///< views that a teacher does not see, where the backbone tells them from others
 
   [[nodiscard]] constexpr bool operator==(const ViewGroup&) const = default;
 };

@@ -107,7 +107,9 @@ inline constexpr std::string_view backbone_prefix = "backbone.";
 
 /// A backbone's tensor that no block has before it.
 [[nodiscard]] inline bool before_blocks(std::string_view name) {
-  return name.starts_with(backbone_prefix) && block_of(name) < 0 && !name.starts_with("backbone.norm.");
+  const bool last_norm = name.starts_with("backbone.norm.") || name.starts_with("backbone.cls_norm.") ||
+                         name.starts_with("backbone.local_cls_norm.");
+  return name.starts_with(backbone_prefix) && block_of(name) < 0 && !last_norm;
 }
 
 }  // namespace detail

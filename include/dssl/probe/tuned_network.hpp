@@ -63,7 +63,7 @@ struct TuningOptions {
 };
 
 /// The layer of a parameter for `TuningOptions::layer_decay`: 0 the embeddings, 1 .. depth the blocks, depth
-/// + 1 the last norm and the head.
+/// + 1 the last norms and the head.
 [[nodiscard]] inline Index tuning_layer(std::string_view name, Index depth) {
   constexpr std::string_view blocks = "blocks.";
   if (name.starts_with(blocks)) {
@@ -71,7 +71,8 @@ struct TuningOptions {
     std::from_chars(name.data() + blocks.size(), name.data() + name.size(), number);
     return number + 1;
   }
-  return name.starts_with("norm.") || name.starts_with("head.") ? depth + 1 : 0;
+  const bool last_norm = name.starts_with("norm.") || name.starts_with("cls_norm.") || name.starts_with("local_cls_norm.");
+  return last_norm || name.starts_with("head.") ? depth + 1 : 0;
 }
 
 /// A backbone and a linear head on the tokens that are read, with gradients and optimiser, in a backend's

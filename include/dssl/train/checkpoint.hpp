@@ -84,7 +84,7 @@ template <class Recipe>
               "; head: layers ", h.layers, ", hidden ", h.hidden, ", bottleneck ", h.bottleneck, ", prototypes ",
               h.prototypes, ", learned norm ", h.learned_norm,
               // Said only where there is one: runs from before there could be are resumed as they were.
-              h.batch_norm ? ", batch norm" : "");
+              h.batch_norm ? ", batch norm" : "", h.plain_prototypes ? ", plain prototypes" : "");
 }
 
 /// Writes everything a run needs to go on, whole or not at all.

@@ -47,7 +47,8 @@ namespace dssl {
                    .channels = d.channels,
                    .registers = d.registers,
                    .positions = rotary ? Positions::rotary : Positions::learned,
-                   .position_rule = position_rule_of(d.position)};
+                   .position_rule = position_rule_of(d.position),
+                   .class_norm = d.class_norm};
   while (config.norm_exponent < 16 && config.norm_epsilon() > 1.5 * d.norm_epsilon) ++config.norm_exponent;
   while (config.norm_exponent > 1 && 1.5 * config.norm_epsilon() < d.norm_epsilon) --config.norm_exponent;
   if (std::abs(config.norm_epsilon() / d.norm_epsilon - 1) > 1e-6) {

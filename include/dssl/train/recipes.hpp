@@ -94,7 +94,10 @@ using Ibot = MaskedRecipe<WeightedSum<ImageLevel, IbotLevel>>;
 /// with them it trains as published, number for number. Test: tests/train/dinov2_parity.cpp.
 using DinoV2 = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>>;
 
-/// DINOv2's terms, and similarities of patches held to a copy of the teacher as DINOv3's (Simeoni et al. 2025) are.
+/// DINOv2's terms, and similarities of patches held to a copy of the teacher as DINOv3's (Simeoni et al. 2025) are. With the
+/// backbone's options (rotary positions, keys without bias, `local_class_norm`) and heads' `plain_prototypes` a step is
+/// DINOv3's as published, number for number; its copy's larger views no generator makes yet. Test: tests/train/
+/// dinov3_parity.cpp.
 using DinoV2Gram = MaskedRecipe<WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo, Gram<>>>;
 
 /// Distillation from features: class tokens and maps of two views held to those of a larger network whose weights are given

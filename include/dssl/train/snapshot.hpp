@@ -24,7 +24,8 @@ template <class Kind, Backend B>
 class NoSnapshot {};
 
 /// Weights that stay what they are from one `take` to the next, and their pass over the two global views, whose features the
-/// term with a `Snapshot` copies before anything else of the step runs.
+/// term with a `Snapshot` copies before anything else of the step runs. The views may be larger or smaller than the
+/// student's (`BatchShape::snapshot_view`): they are images of the same crops of their own then.
 template <class Kind, Backend B>
 class SnapshotTeacher {
  public:
@@ -33,7 +34,8 @@ class SnapshotTeacher {
 
   SnapshotTeacher() = default;
   SnapshotTeacher(const BatchShape& shape, const Config& config)
-      : x_pass(shape, 0, 2, shape.view_count() * shape.points, config.backbone.patch, Kind::Loss::snapshot_reads,
+      : x_shape(shape.of_snapshot()),
+        x_pass(x_shape, 0, 2, shape.view_count() * shape.points, config.backbone.patch, Kind::Loss::snapshot_reads,
                registers_of(config.backbone)) {}
 
   void place_weights(Arena& arena, const ParameterLayout& layout, const Config& config) {
@@ -41,17 +43,25 @@ class SnapshotTeacher {
     x_network = NetworkParameters<Kind, const T>::bind(layout, x_weights.data(), config);
   }
   void place_lasting(const B& backend, Arena& arena, const Config& config, std::span<const TensorView<T, 4>> views) {
+    if (x_shape.has_snapshot_views()) {
+      x_views = place_views<T>(arena, x_shape);
+      views = x_views;
+    }
     x_pass.place_lasting(backend, arena, config.backbone, views);
   }
   void place_passing(Arena& arena, const Config& config) { x_pass.place_passing(arena, config.backbone, false); }
 
+  /// Where the copy reads its own view v, if it has any: (B,C,h,w).
+  [[nodiscard]] std::span<const TensorView<T, 4>> views() const { return x_views; }
   /// The copy's weights, laid out as the network's.
   [[nodiscard]] VectorView<T> weights() const { return x_weights; }
 
   /// Points and masks of a step, which the copy sees all patches of.
   void set(const B& backend, const ViewBatch& batch, const Config& config, std::vector<Taps<T>>& taps, MaskedRows& masked) {
     x_pass.set_points(backend, batch.teacher_points, config.backbone, taps);
-    if constexpr (Kind::Loss::reads.masked) x_pass.set_masks(backend, batch.masks, true, masked);
+    if constexpr (Kind::Loss::reads.masked) {  // patches of views of its own are others
+      if (x_views.empty()) x_pass.set_masks(backend, batch.masks, true, masked);
+    }
   }
   /// Runs the copy, and gives its features to the term that has it.
   void run(const B& backend, TermRuns<typename Kind::Loss, B>& terms, const NetworkParameters<Kind, const T>& teacher,
@@ -74,6 +84,8 @@ class SnapshotTeacher {
   }
 
  private:
+  BatchShape x_shape;
+  std::vector<TensorView<T, 4>> x_views;  // of its own
   VectorView<T> x_weights;
   NetworkParameters<Kind, const T> x_network;
   ViewPass<Kind, B> x_pass;

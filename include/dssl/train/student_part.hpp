@@ -48,7 +48,8 @@ class StudentPart {
       : x_number(number),
         x_first(first),
         x_views(views),
-        x_pass(shape, first, views, 2 * shape.points, config.backbone.patch, Loss::student_reads, registers_of(config.backbone)) {
+        x_pass(shape, first, views, 2 * shape.points, config.backbone.patch, Loss::student_reads,
+               registers_of(config.backbone), tells_local_views(config.backbone)) {
     const auto each = static_cast<std::size_t>(2 * depth_of(config.backbone));
     if (views < shape.view_count()) x_keep_host.resize(each * x_pass.tokens().sequences().size());
   }

@@ -108,6 +108,7 @@ class BasicTrainingStep {
     if constexpr (!std::is_same_v<T, float>) {
       Index largest = 0;
       for (const ViewSize& view : options.shape.views) largest = std::max(largest, view.height * view.width);
+      largest = std::max(largest, options.shape.snapshot_view.height * options.shape.snapshot_view.width);
       x_staging.reserve(static_cast<std::size_t>(x_batch() * options.shape.channels * largest));
     }
     x_buffer = allocate_planned(
@@ -249,6 +250,8 @@ class BasicTrainingStep {
 
  private:
   static constexpr bool x_snapshots = Loss::snapshots > 0;
+  /// Whether a snapshot is read where the student's views say, which it has to see then.
+  static constexpr bool x_snapshot_reads_places = Loss::snapshot_reads.masked || Loss::snapshot_reads.points;
   using x_Pass = ViewPass<Kind, B>;
   using x_Part = StudentPart<Kind, B>;
 
@@ -289,6 +292,10 @@ class BasicTrainingStep {
     if (const auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
       throw OptionError("loss", join("with two parameters '", *twice, "'"), "terms whose heads have names of their own");
     }
+    if (x_options.shape.has_snapshot_views() && (!x_snapshots || x_snapshot_reads_places)) {
+      throw OptionError("snapshot_view", join(x_options.shape.snapshot_view.height, " x ", x_options.shape.snapshot_view.width),
+                        "0 x 0 where no term is held to the map of a Snapshot");
+    }
     x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::reads.points, Loss::reads.masked);
   }
 
@@ -315,6 +322,9 @@ class BasicTrainingStep {
     const Index patch = x_config.backbone.patch;
     for (const ViewSize& view : x_options.shape.views) out.grids.push_back({view.height / patch, view.width / patch});
     for (const x_Part& part : x_parts) out.parts.push_back(part.views());
+    if (x_options.shape.has_snapshot_views()) {
+      out.snapshot = {x_options.shape.snapshot_view.height / patch, x_options.shape.snapshot_view.width / patch};
+    }
     return out;
   }
 
@@ -411,15 +421,23 @@ class BasicTrainingStep {
     x_networks.gradients = NetworkParameters<Kind, T>::bind(x_layout, x_gradient_buffer.data(), x_config);
   }
 
+  void x_upload_view(const TensorView<T, 4>& to, std::span<const float> from) {
+    if constexpr (std::is_same_v<T, float>) {
+      x_backend.upload(to.data(), from);
+    } else {
+      x_staging.assign(from.begin(), from.end());
+      x_backend.upload(to.data(), std::span<const T>(x_staging));
+    }
+  }
+
   void x_upload(const ViewBatch& batch, std::span<const T> keep) {
-    for (std::size_t v = 0; v < batch.images.size(); ++v) {
-      T* const to = x_inputs[v].data();
-      const std::span<const float> from(batch.images[v]);
-      if constexpr (std::is_same_v<T, float>) {
-        x_backend.upload(to, from);
-      } else {
-        x_staging.assign(from.begin(), from.end());
-        x_backend.upload(to, std::span<const T>(x_staging));
+    for (std::size_t v = 0; v < batch.images.size(); ++v) x_upload_view(x_inputs[v], batch.images[v]);
+    if constexpr (x_snapshots) {
+      const bool own_views = x_options.shape.has_snapshot_views() && !batch.images.empty();
+      require_shape(batch.snapshot_images.size() == (own_views ? 2U : 0U), "a batch with ", batch.snapshot_images.size(),
+                    " views of a snapshot's own; expected ", own_views ? 2 : 0);
+      for (std::size_t v = 0; v < batch.snapshot_images.size(); ++v) {
+        x_upload_view(x_snapshot.views()[v], batch.snapshot_images[v]);
       }
     }
     if (keep.empty() && x_options.stochastic_depth > 0) {

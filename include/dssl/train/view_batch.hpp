@@ -23,7 +23,17 @@ struct BatchShape {
   Index points = 0;
   std::vector<ViewSize> views{};
   Index masked = 0;
+  /// Size at which a teacher that is a snapshot sees the two global views; 0 x 0: it sees the student's.
+  ViewSize snapshot_view{0, 0};
 
+  [[nodiscard]] bool has_snapshot_views() const { return snapshot_view.height != 0 || snapshot_view.width != 0; }
+  /// The two views of a snapshot, alone.
+  [[nodiscard]] BatchShape of_snapshot() const {
+    if (!has_snapshot_views()) return *this;
+    BatchShape out = *this;
+    out.views = {snapshot_view, snapshot_view};
+    return out;
+  }
   [[nodiscard]] Index view_count() const { return static_cast<Index>(views.size()); }
   [[nodiscard]] bool operator==(const BatchShape&) const = default;
 
@@ -47,6 +57,11 @@ struct BatchShape {
         throw OptionError("views.size", join(view.height, " x ", view.width),
                           join("multiples of the patch, ", patch, " pixels"));
       }
+    }
+    if (has_snapshot_views() && (snapshot_view.height < patch || snapshot_view.width < patch ||
+                                 snapshot_view.height % patch != 0 || snapshot_view.width % patch != 0)) {
+      throw OptionError("snapshot_view", join(snapshot_view.height, " x ", snapshot_view.width),
+                        join("multiples of the patch, ", patch, " pixels, or 0 x 0 for the global views"));
     }
     if (tokens > std::numeric_limits<std::int32_t>::max()) {
       throw OptionError("batch", batch, join("fewer images or points: the views would have ", tokens,
@@ -78,6 +93,7 @@ template <class T>
 struct ViewBatch {
   BatchShape shape;
   std::vector<std::vector<float>> images;  ///< a view each: (B,C,h,w), normalised; none: they are in the step's inputs
+  std::vector<std::vector<float>> snapshot_images;  ///< the two global views as a snapshot sees them, or none
   std::vector<Point> teacher_points;       ///< (2,B,V,K): points of teacher view q shared with student view v
   std::vector<Point> student_points;       ///< (V,B,2,K): the same points in student view v
   std::vector<std::uint8_t> masks;         ///< (2,B,N): not 0 where the student does not see a global view's patch; or none
@@ -92,6 +108,11 @@ struct ViewBatch {
     for (const ViewSize& size : shape.views) {
       if (!with_images) break;
       out.images.emplace_back(static_cast<std::size_t>(shape.batch * shape.channels * size.height * size.width));
+    }
+    if (with_images && shape.has_snapshot_views()) {
+      const ViewSize size = shape.snapshot_view;
+      out.snapshot_images.assign(
+          2, std::vector<float>(static_cast<std::size_t>(shape.batch * shape.channels * size.height * size.width)));
     }
     const auto pairs = static_cast<std::size_t>(2 * shape.batch * shape.view_count() * shape.points);
     out.teacher_points.resize(pairs);

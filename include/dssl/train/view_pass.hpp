@@ -52,9 +52,10 @@ class ViewPass {
   ViewPass() = default;
 
   /// Of `views` views from `first` on, each read at so many points.
-  /// `reads`: what the loss reads of this network. `registers`: tokens of the backbone's own.
+  /// `reads`: what the loss reads of this network. `registers`: tokens of the backbone's own. `tells_local`: views behind
+  /// the two global ones are marked as local.
   ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch, FeatureKinds reads,
-           Index registers = 0)
+           Index registers = 0, bool tells_local = false)
       : x_first(first), x_points(points), x_batch(shape.batch), x_most_masked(masked ? shape.masked : 0) {
     const bool reads_map = sampled || reads.map;
     std::vector<ViewGroup> groups;
@@ -62,12 +63,15 @@ class ViewPass {
       const ViewSize& size = shape.views[static_cast<std::size_t>(v)];
       const GridSize grid{size.height / patch, size.width / patch};
       const bool patches_read = reads_map || (masked && v < 2);
-      if (groups.empty() || !(groups.back().grid == grid) || groups.back().patches_read != patches_read) {
+      const bool local = tells_local && v >= 2;
+      if (groups.empty() || !(groups.back().grid == grid) || groups.back().patches_read != patches_read ||
+          groups.back().local != local) {
         groups.push_back({.count = 0,
                           .grid = grid,
                           .references = reference_tokens ? points : 0,
                           .registers = registers,
-                          .patches_read = patches_read});
+                          .patches_read = patches_read,
+                          .local = local});
       }
       groups.back().count += shape.batch;
     }
