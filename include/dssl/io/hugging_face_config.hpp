@@ -264,4 +264,48 @@ class HuggingFaceConfig {
   std::map<std::string, detail::ConfigValue, std::less<>> x_fields;
 };
 
+/// The `config.json` with which Transformers loads a backbone that `export_backbone` wrote under its names.
+///
+/// `d`: its description, with the number of heads. Throws `OptionError` where that is not known or does not divide the
+/// width, `CheckpointError` (for the file `path`) where Dinov2 has no field for the MLP's size.
+[[nodiscard]] inline std::string hugging_face_config(const BackboneDescription& d, const std::string& path) {
+  if (d.heads < 1 || d.width % d.heads != 0)
+    throw OptionError("heads", d.heads, join("the number of heads of ", path, ", a divisor of its width ", d.width));
+  const HuggingFaceModel model = hugging_face_model_of(d);
+  const auto which = static_cast<std::size_t>(model);
+  std::string out = "{\n";
+  const auto add = [&](std::string_view field, const auto& value) { out += join("  \"", field, "\": ", value, ",\n"); };
+  add("architectures", join("[\"", detail::hugging_face_classes.at(which), "\"]"));
+  add("model_type", join("\"", detail::hugging_face_models.at(which), "\""));
+  add("dtype", "\"float32\"");
+  add("hidden_size", d.width);
+  add("num_hidden_layers", d.depth);
+  add("num_attention_heads", d.heads);
+  if (model == HuggingFaceModel::vit) {
+    add("intermediate_size", d.hidden);
+  } else {
+    Index ratio = 1;
+    const bool swiglu = d.mlp == MlpKind::swiglu;
+    const auto hidden = [&] { return swiglu ? detail::dinov2_swiglu_hidden(ratio * d.width) : ratio * d.width; };
+    while (hidden() < d.hidden) ++ratio;
+    if (hidden() != d.hidden) {
+      throw CheckpointError(path, join("has ", swiglu ? "SwiGLU" : "an MLP", " of ", d.hidden, " for a width of ", d.width,
+                                       ", which no mlp_ratio of Transformers' Dinov2 gives"));
+    }
+    add("mlp_ratio", ratio);
+    add("use_swiglu_ffn", swiglu ? "true" : "false");
+    add("use_mask_token", "true");
+    if (d.registers > 0) add("num_register_tokens", d.registers);
+  }
+  add("hidden_act", "\"gelu\"");
+  add("hidden_dropout_prob", "0.0");
+  add("attention_probs_dropout_prob", "0.0");
+  add("layer_norm_eps", d.norm_epsilon);
+  add("image_size", d.native_image());
+  add("patch_size", d.patch);
+  add("num_channels", d.channels);
+  out += "  \"qkv_bias\": true\n}\n";
+  return out;
+}
+
 }  // namespace dssl
