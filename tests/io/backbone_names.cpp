@@ -451,3 +451,45 @@ TEST_CASE("published weights: a bias that one block lacks and the others have is
   }
   CHECK(cut > 0);
 }
+
+TEST_CASE("published weights: DINOv2's names have a LayerScale of ones where there is none, and another epsilon is no family's") {
+  const BackboneFile plain = BackboneFile::open(test::weights_of("container_zip"));
+  const auto ones = [&](WeightFamily as, const std::string& ending) {
+    std::size_t found = 0;
+    for (const ExportedTensor& tensor : export_backbone(plain, plain.description(), as)) {
+      if (!tensor.name.ends_with(ending)) continue;
+      CHECK((tensor.values == std::vector<float>(16, 1.0F)));
+      ++found;
+    }
+    return found;
+  };
+  CHECK(ones(WeightFamily::dinov2, "ls1.gamma") == 1);
+  CHECK(ones(WeightFamily::dinov2, "ls2.gamma") == 1);
+  CHECK(ones(timm, ".gamma") == 0);
+  CHECK(ones(hf, "lambda1") == 0);
+
+  const BackboneFile other = BackboneFile::open(test::weights_of("hf_dino"));
+  for (const WeightFamily as : {dino, WeightFamily::densedino, WeightFamily::dinov2, timm, WeightFamily::torchvision}) {
+    CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(export_backbone(other, other.description(), as)); }),
+                   "has norms with an epsilon of 1e-12, and those of the family " + std::string(family_name(as)) + " have 1e-06"));
+  }
+  BackboneDescription d = other.description();
+  CHECK(export_backbone(other, d, hf).size() == other.tensors().size() + 2 * 4 - 1);
+
+  // What Transformers is told is what is read again.
+  d.heads = 4;
+  const std::string config = hugging_face_config(d, "file");
+  BackboneDescription again = other.description();
+  CHECK(HuggingFaceConfig("config.json", config).complete(again, other.source()) == 100);
+  CHECK(again.heads == 4);
+  CHECK(again.norm_epsilon == 1e-12);
+  CHECK(contains(config, "\"model_type\": \"vit\""));
+  d.heads = 5;
+  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(hugging_face_config(d, "file")); }),
+                 "option 'heads' is 5; expected the number of heads of file, a divisor of its width 32"));
+  d.heads = 4;
+  d.layer_scale = true;
+  d.hidden = 100;
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(hugging_face_config(d, "file")); }),
+                 "has an MLP of 100 for a width of 32, which no mlp_ratio"));
+}

@@ -30,11 +30,23 @@ fails 1 "is read too, by IN" "$convert" own.safetensors own.safetensors
 features() { "$programs/dssl-features" --data images --tokens class,patch --arch auto --out "$@"; }
 succeeds features a.safetensors --weights "$cases/container_zip/weights.pth" --heads 2 --size 40
 for family in dino densedino timm torchvision hf; do
-  succeeds "$convert" "$cases/container_zip/weights.pth" as_$family.safetensors --as $family
+  succeeds "$convert" "$cases/container_zip/weights.pth" as_$family.safetensors --as $family --heads 2
   succeeds features b.safetensors --weights as_$family.safetensors --heads 2 --size 40
   # The settings in the files differ, which name the weights; so do the norms' epsilons of Hugging Face's ViT.
   [[ $(stat -c %s b.safetensors) -gt 1000 ]] || fail "no features of $family"
 done
+# As .pth, and as a folder of Transformers, whose config.json says the heads.
+succeeds "$convert" "$cases/container_zip/weights.pth" as_dino.pth --as dino
+succeeds features b.safetensors --weights as_dino.pth --heads 2 --size 40
+mkdir folder
+succeeds "$convert" "$cases/container_zip/weights.pth" folder --as hf --heads 2
+says "^positions: these weights go by the rule 'offset' at other sizes, the family hf by 'size'; features are the same at 40 pixels"
+succeeds features c.safetensors --weights folder --size 40
+fails 1 "has norms with an epsilon of 1e-12, and those of the family timm have 1e-06" \
+  "$convert" "$cases/hf_dino/model.safetensors" out.safetensors --as timm
+fails 1 "is read too, by IN" "$convert" folder/model.safetensors folder/other.safetensors --as hf
+fails 2 "expected a family for a file of torch.load" "$convert" "$cases/container_zip/weights.pth" out.pth
+fails 2 "expected the number of heads of" "$convert" "$cases/container_zip/weights.pth" new.safetensors --as hf
 succeeds "$convert" "$cases/hf_dino/model.safetensors" named.safetensors
 for weights in "$cases/hf_dino/model.safetensors" named.safetensors; do
   succeeds features "$(basename "$weights").npy" --weights "$weights" --heads 4 --size 64x56

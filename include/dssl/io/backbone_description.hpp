@@ -69,6 +69,22 @@ inline constexpr std::array<std::string_view, 5> position_scheme_names{"offset",
   return detail::position_scheme_names[static_cast<std::size_t>(rule)];
 }
 
+/// How a family's code reads a position table at other sizes, with so many registers.
+[[nodiscard]] constexpr PositionScheme table_scheme(WeightFamily family, Index registers) {
+  switch (family) {
+    case WeightFamily::dinov2:
+      return registers > 0 ? PositionScheme::size_antialiased : PositionScheme::offset;
+    case WeightFamily::timm:
+      return PositionScheme::size_antialiased;
+    case WeightFamily::torchvision:
+      return PositionScheme::corners;
+    case WeightFamily::hugging_face:
+      return registers > 0 ? PositionScheme::size_antialiased : PositionScheme::size;
+    default:
+      return PositionScheme::offset;
+  }
+}
+
 /// A vision transformer as its file of weights and its family describe it.
 struct BackboneDescription {
   WeightFamily family = WeightFamily::dino;

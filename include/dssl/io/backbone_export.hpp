@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <map>
 #include <span>
@@ -15,6 +16,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
 
@@ -50,6 +52,16 @@ class BackboneExporter {
  private:
   [[nodiscard]] bool is(WeightFamily family) const { return x_as == family; }
 
+  /// Whether Transformers calls it ViT; else it is a Dinov2.
+  [[nodiscard]] bool is_hf_vit() const {
+    return is(WeightFamily::hugging_face) && hugging_face_model_of(x_d) == HuggingFaceModel::vit;
+  }
+
+  /// Whether the family's code has LayerScale in every model, so that one without it needs ones.
+  [[nodiscard]] bool always_scales() const {
+    return is(WeightFamily::dinov2) || (is(WeightFamily::hugging_face) && !is_hf_vit());
+  }
+
   /// Throws `CheckpointError` for a part that the family's ViT does not have.
   void require_parts() const {
     const auto refuse = [&](std::string_view what) {
@@ -59,12 +71,17 @@ class BackboneExporter {
     if (x_d.position == PositionScheme::rotary) refuse("rotary positions");
     if (is(WeightFamily::dinov3)) refuse("a position table");
     const bool plain = is(WeightFamily::dino) || is(WeightFamily::densedino) || is(WeightFamily::torchvision);
-    const bool old_hf = is(WeightFamily::hugging_face) && !x_d.layer_scale;
     if (plain && x_d.layer_scale) refuse("LayerScale");
-    if (x_d.registers > 0 && (plain || old_hf)) refuse("register tokens");
-    if (x_d.mlp == MlpKind::swiglu && (plain || old_hf)) refuse("SwiGLU");
+    if (x_d.registers > 0 && plain) refuse("register tokens");
+    if (x_d.mlp == MlpKind::swiglu && plain) refuse("SwiGLU");
     if (x_d.class_norm) refuse("a norm of class tokens beside that of patches");
     if (x_d.reference_token && !is(WeightFamily::densedino)) refuse("a learned reference token");
+    // Hugging Face's stands in config.json.
+    constexpr double epsilon = 1e-6;
+    if (!is(WeightFamily::hugging_face) && std::abs(x_d.norm_epsilon / epsilon - 1) > 1e-6) {
+      throw CheckpointError(x_file.path(), join("has norms with an epsilon of ", x_d.norm_epsilon, ", and those of the family ",
+                                                family_name(x_as), " have ", epsilon, ": its code would compute other features"));
+    }
   }
 
   [[nodiscard]] std::vector<float> read(const std::string& name) const { return x_file.read<float>(name); }
@@ -124,7 +141,7 @@ class BackboneExporter {
     }
     if (x_d.reference_token) one("ref_learn_token", "ref_learn_token");
     // DINOv2's own code and Transformers' expect it, though it takes no part where nothing is masked.
-    if (is(WeightFamily::dinov2) || (hf && x_d.layer_scale)) {
+    if (always_scales()) {
       const auto width = static_cast<std::size_t>(x_d.width);
       add(hf ? "embeddings.mask_token" : "mask_token", {1, x_d.width},
           x_d.mask_token ? read("mask_token") : std::vector<float>(width));
@@ -137,7 +154,7 @@ class BackboneExporter {
   void block(const std::string& from, const std::string& to) {
     const bool hf = is(WeightFamily::hugging_face);
     const bool torchvision = is(WeightFamily::torchvision);
-    const bool old_hf = hf && !x_d.layer_scale;
+    const bool old_hf = is_hf_vit();
     pair(from + "norm1", to + (torchvision ? "ln_1" : old_hf ? "layernorm_before" : "norm1"));
     if (hf) {
       const std::array<std::string_view, 3> parts{"query", "key", "value"};
@@ -155,7 +172,7 @@ class BackboneExporter {
     pair(from + "attn.proj", to + (hf            ? "attention.output.dense"
                                    : torchvision ? "self_attention.out_proj"
                                                  : "attn.proj"));
-    if (x_d.layer_scale) one(from + "ls1.gamma", to + (hf ? "layer_scale1.lambda1" : "ls1.gamma"));
+    scale(from + "ls1.gamma", to + (hf ? "layer_scale1.lambda1" : "ls1.gamma"));
     pair(from + "norm2", to + (torchvision ? "ln_2" : old_hf ? "layernorm_after" : "norm2"));
     if (x_d.mlp == MlpKind::gelu) {
       pair(from + "mlp.fc1", to + (torchvision ? "mlp.0" : old_hf ? "intermediate.dense" : "mlp.fc1"));
@@ -165,7 +182,16 @@ class BackboneExporter {
       pair(from + "mlp.w12", to + (hf ? "mlp.weights_in" : timm ? "mlp.fc1" : "mlp.w12"));
       pair(from + "mlp.w3", to + (hf ? "mlp.weights_out" : timm ? "mlp.fc2" : "mlp.w3"));
     }
-    if (x_d.layer_scale) one(from + "ls2.gamma", to + (hf ? "layer_scale2.lambda1" : "ls2.gamma"));
+    scale(from + "ls2.gamma", to + (hf ? "layer_scale2.lambda1" : "ls2.gamma"));
+  }
+
+  /// LayerScale of a branch.
+  void scale(const std::string& from, std::string to) {
+    if (x_d.layer_scale) {
+      one(from, std::move(to));
+    } else if (always_scales()) {
+      add(std::move(to), {x_d.width}, std::vector<float>(static_cast<std::size_t>(x_d.width), 1.0F));
+    }
   }
 
   [[nodiscard]] static std::vector<float> third(const std::vector<float>& all, std::size_t i) {
@@ -183,13 +209,14 @@ class BackboneExporter {
 }  // namespace detail
 
 /// A backbone's tensors under the names of a family, as that family's code loads them strictly: with the mask
-/// token that DINOv2 expects (zeros where there is none), and one table for class token and patches but in
-/// DenseDINO.
+/// token and the LayerScale that DINOv2 expects (zeros and ones where there are none), and one table for class token and
+/// patches but in DenseDINO.
 ///
 /// `file`: a backbone under dssl's names, as a `BackboneFile` of this description is. The numbers are
-/// unchanged; how the table is read at other sizes, and the norms' epsilon, are then that family's. Hugging
-/// Face: ViT's names without LayerScale, Dinov2's with. Throws `CheckpointError` for a part that the family
-/// has no name for. Test: tests/io/backbone_names.cpp.
+/// unchanged; how the table is read at other sizes is then that family's (`table_scheme`). Hugging
+/// Face: ViT's names where there is neither LayerScale nor SwiGLU nor a register, else Dinov2's. Throws `CheckpointError`
+/// for a part that the family has no name for, and where its norms have another epsilon.
+/// Tests: tests/io/backbone_names.cpp, tests/interop/strict_loads.py.
 [[nodiscard]] inline std::vector<ExportedTensor> export_backbone(const TensorFile& file,
                                                                  const BackboneDescription& description,
                                                                  WeightFamily as) {

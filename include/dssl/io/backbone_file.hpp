@@ -17,6 +17,7 @@
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_names.hpp>
 #include <dssl/io/element_type.hpp>
+#include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/open_tensor_file.hpp>
 #include <dssl/io/tensor_file.hpp>
 
@@ -29,7 +30,8 @@ struct BackboneFileOptions {
   /// none.
   bool fold_layer_scale = false;
   /// Heads where the file does not say their number; 0: the usual one. Rotary positions of files that do not hold their
-  /// periods are made for as many: 100^(4 i / d), d = width / heads, as DINOv3 has them.
+  /// periods are made for as many: theta^(4 i / d), d = width / heads, theta = 100 as DINOv3 has it, or as its
+  /// `config.json` says.
   Index heads = 0;
 };
 
@@ -37,10 +39,13 @@ struct BackboneFileOptions {
 ///
 /// Tensors that are one tensor of the file in the file's order are read as they lie there; those that are
 /// joined of several, masked or scaled are made when they are asked for, as F32. Strings beside the tensors
-/// are the file's. Test: tests/io/backbone_names.cpp.
+/// are the file's. Where Transformers' `config.json` lies beside weights of its names it says the heads and the norms'
+/// epsilon, and must agree with the tensors (`HuggingFaceConfig`).
+/// Tests: tests/io/backbone_names.cpp, tests/io/hugging_face_config.cpp.
 class BackboneFile final : public TensorFile {
  public:
-  /// Throws as `open_tensor_file` and `name_backbone`.
+  /// Throws as `open_tensor_file`, `name_backbone` and `HuggingFaceConfig`; `OptionError` where `options` ask for other
+  /// heads than `config.json`.
   [[nodiscard]] static BackboneFile open(const std::string& path, const BackboneFileOptions& options = {}) {
     return BackboneFile(open_tensor_file(path), options);
   }
@@ -48,6 +53,7 @@ class BackboneFile final : public TensorFile {
   /// Of a file that is open.
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
       : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
+    if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
     make_periods(options.heads);
     std::vector<StoredTensor> tensors;
@@ -69,6 +75,16 @@ class BackboneFile final : public TensorFile {
 
  private:
   static constexpr const char* periods_name = "rope_embed.periods";
+
+  void read_config(Index heads) {
+    const auto config = HuggingFaceConfig::beside(path());
+    if (!config) return;
+    BackboneDescription& d = x_named.description;
+    x_theta = config->complete(d, *x_file);
+    if (heads != 0 && d.heads_are_known && heads != d.heads) {
+      throw OptionError("heads", heads, join(d.heads, ", as ", HuggingFaceConfig::path_beside(path()), " says"));
+    }
+  }
 
   void make_periods(Index heads) {
     const BackboneDescription& d = x_named.description;
@@ -116,7 +132,7 @@ class BackboneFile final : public TensorFile {
     const auto size = static_cast<std::size_t>(tensors()[place].size());
     values.reserve(size);
     for (std::size_t i = 0; tensor.pieces.empty() && i < size; ++i) {  // periods that the file leaves to its family
-      values.push_back(static_cast<float>(std::pow(100.0, static_cast<double>(i) / static_cast<double>(size))));
+      values.push_back(static_cast<float>(std::pow(x_theta, static_cast<double>(i) / static_cast<double>(size))));
     }
     for (const TensorPiece& piece : tensor.pieces) {
       if (piece.stored.empty()) {
@@ -149,6 +165,7 @@ class BackboneFile final : public TensorFile {
 
   std::unique_ptr<TensorFile> x_file;
   NamedBackbone x_named;
+  double x_theta = 100;
 };
 
 }  // namespace dssl

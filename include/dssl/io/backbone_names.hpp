@@ -357,27 +357,9 @@ class BackboneNamer {
       d.norm_epsilon = 1e-5;
       return;
     }
-    switch (d.family) {
-      case WeightFamily::dino:
-      case WeightFamily::densedino:
-      case WeightFamily::dinov3:
-        d.position = PositionScheme::offset;
-        break;
-      case WeightFamily::dinov2:
-        d.position = d.registers > 0 ? PositionScheme::size_antialiased : PositionScheme::offset;
-        break;
-      case WeightFamily::timm:
-        d.position = PositionScheme::size_antialiased;
-        break;
-      case WeightFamily::torchvision:
-        d.position = PositionScheme::corners;
-        break;
-      case WeightFamily::hugging_face:
-        d.position = d.registers > 0 ? PositionScheme::size_antialiased : PositionScheme::size;
-        if (!x_blocks.empty() && has(x_blocks.begin()->second + "layernorm_before.weight"))
-          d.norm_epsilon = 1e-12;
-        break;
-    }
+    d.position = table_scheme(d.family, d.registers);
+    if (is(WeightFamily::hugging_face) && !x_blocks.empty() && has(x_blocks.begin()->second + "layernorm_before.weight"))
+      d.norm_epsilon = 1e-12;
   }
 
   /// What `save_named_backbone` wrote beside the tensors; false if it did not.

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
+#include <system_error>
 
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -13,12 +15,32 @@
 
 namespace dssl {
 
+namespace detail {
+
+/// The file of weights in a folder as Transformers keeps it; a path that is no folder is itself.
+[[nodiscard]] inline std::string weights_in(const std::string& path) {
+  std::error_code unknown;
+  if (!std::filesystem::is_directory(path, unknown)) return path;
+  const std::filesystem::path folder(path);
+  for (const char* const name : {"model.safetensors", "pytorch_model.bin"}) {
+    if (std::filesystem::exists(folder / name, unknown)) return (folder / name).string();
+    if (std::filesystem::exists(folder / (std::string(name) + ".index.json"), unknown)) {
+      throw CheckpointError(path, "holds weights in several files; expected one (save_pretrained with a larger max_shard_size)");
+    }
+  }
+  throw FileError(path, "is a folder without 'model.safetensors' or 'pytorch_model.bin'; expected a file of weights");
+}
+
+}  // namespace detail
+
 /// Opens a safetensors file or a file of torch.save (`.pth`, `.pt`), whichever its first bytes say it is.
 ///
 /// Throws `FileError` if it cannot be read, `CheckpointError` in one line if it is neither, or damaged; for
+/// a folder is Transformers', whose `model.safetensors` or `pytorch_model.bin` is opened; for
 /// files that are often taken for weights (a page of a server, a Git LFS pointer) the line says what they
 /// are. Test: tests/io/torch_file.cpp.
-[[nodiscard]] inline std::unique_ptr<TensorFile> open_tensor_file(const std::string& path) {
+[[nodiscard]] inline std::unique_ptr<TensorFile> open_tensor_file(const std::string& name) {
+  const std::string path = detail::weights_in(name);
   bool safetensors = false;
   {
     const MappedFile file(path);

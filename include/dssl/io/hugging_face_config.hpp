@@ -1,0 +1,311 @@
+// The `config.json` that Transformers keeps beside a model's weights: what it says that no tensor's name does, and the
+// one that a backbone written for Transformers needs.
+// Tests: tests/io/hugging_face_config.cpp, tests/interop/strict_loads.py.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/io/atomic_file.hpp>
+#include <dssl/io/backbone_description.hpp>
+#include <dssl/io/json_reader.hpp>
+#include <dssl/io/mapped_file.hpp>
+#include <dssl/io/tensor_file.hpp>
+
+namespace dssl {
+
+namespace detail {
+
+/// A field of a configuration that is one value; lists and objects are `other`.
+struct ConfigValue {
+  enum class Kind { null, boolean, number, text, other };
+  Kind kind = Kind::null;
+  double number = 0;  ///< of a boolean 0 or 1
+  std::string text;
+};
+
+/// Reads the fields of a configuration: those of an object within it are "outer.inner".
+class ConfigParser : JsonReader {
+ public:
+  ConfigParser(std::string_view path, std::string_view text) : JsonReader(path, text, "", 0) {}
+
+  [[nodiscard]] std::map<std::string, ConfigValue, std::less<>> parse() {
+    if (ahead() != '{') fail("a JSON object, '{'");
+    members("", 0);
+    end("the object");
+    return std::move(x_fields);
+  }
+
+ private:
+  void members(const std::string& before, int depth) {
+    std::set<std::string> names;
+    object([&](const std::string& key) {
+      if (!names.insert(key).second) throw CheckpointError(path(), join("has the field '", before + key, "' twice"));
+      x_fields.insert_or_assign(before + key, value(before + key, depth));
+    });
+  }
+
+  [[nodiscard]] ConfigValue value(const std::string& name, int depth) {
+    using Kind = ConfigValue::Kind;
+    const char c = ahead();
+    if (c == '"') return {.kind = Kind::text, .text = string()};
+    if (c == '-' || (c >= '0' && c <= '9')) return {.kind = Kind::number, .number = number(), .text = {}};
+    if (c == 't' || c == 'f') {
+      word(c == 't' ? "true" : "false");
+      return {.kind = Kind::boolean, .number = c == 't' ? 1.0 : 0.0, .text = {}};
+    }
+    if (c == 'n') {
+      word("null");
+      return {};
+    }
+    if (c == '{' && depth == 0) {
+      members(name + ".", 1);
+    } else {
+      pass_over();
+    }
+    return {.kind = Kind::other, .text = {}};
+  }
+
+  std::map<std::string, ConfigValue, std::less<>> x_fields;
+};
+
+}  // namespace detail
+
+/// The kinds of model of Transformers whose weights are read and written here.
+enum class HuggingFaceModel { vit, dinov2, dinov2_with_registers, dinov3_vit };
+
+namespace detail {
+
+inline constexpr std::array<std::string_view, 4> hugging_face_models{"vit", "dinov2", "dinov2_with_registers", "dinov3_vit"};
+/// The class of each that is the backbone alone.
+inline constexpr std::array<std::string_view, 4> hugging_face_classes{"ViTModel", "Dinov2Model", "Dinov2WithRegistersModel",
+                                                                      "DINOv3ViTModel"};
+
+/// Rows of gate or value that Transformers' Dinov2 gives SwiGLU for an MLP of so many.
+[[nodiscard]] constexpr Index dinov2_swiglu_hidden(Index hidden) { return (hidden * 2 / 3 + 7) / 8 * 8; }
+
+}  // namespace detail
+
+/// What Transformers calls a backbone of this description: Dinov2 where there is LayerScale, SwiGLU or a register.
+[[nodiscard]] constexpr HuggingFaceModel hugging_face_model_of(const BackboneDescription& d) {
+  if (d.position == PositionScheme::rotary) return HuggingFaceModel::dinov3_vit;
+  if (d.registers > 0) return HuggingFaceModel::dinov2_with_registers;
+  return d.layer_scale || d.mlp == MlpKind::swiglu ? HuggingFaceModel::dinov2 : HuggingFaceModel::vit;
+}
+
+/// A `config.json` of Transformers, as it was read.
+class HuggingFaceConfig {
+ public:
+  /// That of the folder in which a file of weights lies; nothing where there is none, or it is no model's of
+  /// Transformers, without `model_type`. Throws `CheckpointError` where it is damaged.
+  [[nodiscard]] static std::optional<HuggingFaceConfig> beside(const std::string& weights) {
+    const std::string path = path_beside(weights);
+    std::error_code unknown;
+    if (!std::filesystem::exists(path, unknown)) return std::nullopt;
+    const MappedFile file(path);
+    if (file.bytes().size() > most_bytes)
+      throw CheckpointError(path, join("has ", file.bytes().size(), " bytes; expected at most ", most_bytes));
+    HuggingFaceConfig config(path, {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+    if (!config.has("model_type")) return std::nullopt;
+    return config;
+  }
+
+  /// Where it lies for a file of weights.
+  [[nodiscard]] static std::string path_beside(const std::string& weights) {
+    return (std::filesystem::path(weights).parent_path() / "config.json").string();
+  }
+
+  /// `text`: the whole of it, from `path`.
+  HuggingFaceConfig(std::string path, std::string_view text)
+      : x_path(std::move(path)), x_fields(detail::ConfigParser(x_path, text).parse()) {}
+
+  /// Holds what the tensors say of a backbone against the fields, and takes from these what no tensor says: the number of
+  /// heads and the norms' epsilon.
+  ///
+  /// Returns `rope_theta`, from which rotary periods are made, 100 where it is not said. Fields that are not there leave
+  /// `d` as it is. Throws `CheckpointError` naming the field, its value and what is expected where a field contradicts
+  /// the tensors, or asks for what the ViT does not have (an activation that is not the exact GELU).
+  [[nodiscard]] double complete(BackboneDescription& d, const TensorFile& weights) const {
+    const HuggingFaceModel model = kind_of(d);
+    const bool dinov2 = model == HuggingFaceModel::dinov2 || model == HuggingFaceModel::dinov2_with_registers;
+    const bool dinov3 = model == HuggingFaceModel::dinov3_vit;
+    require("hidden_size", d.width);
+    require("num_hidden_layers", d.depth);
+    require("num_channels", d.channels);
+    require("patch_size", d.patch);
+    if (d.table_side > 0) require("image_size", d.native_image());
+    if (d.registers > 0 || dinov3) require("num_register_tokens", d.registers);
+    if (dinov2) {
+      require_flag("use_swiglu_ffn", d.mlp == MlpKind::swiglu);
+      if (has("mlp_ratio")) require_ratio(d);
+    } else {
+      require("intermediate_size", d.hidden);
+    }
+    if (dinov3) require_flag("use_gated_mlp", d.mlp == MlpKind::swiglu);
+    // Dinov2's gate is SiLU whatever this says.
+    if (has("hidden_act") && !(dinov2 && d.mlp == MlpKind::swiglu)) {
+      const std::string_view expected = d.mlp == MlpKind::swiglu ? "silu" : "gelu";
+      const detail::ConfigValue& said = x_fields.find("hidden_act")->second;
+      if (said.kind != detail::ConfigValue::Kind::text || said.text != expected)
+        refuse("hidden_act", join("'", expected, d.mlp == MlpKind::swiglu ? "', the gate's" : "', the exact one", "; no other is computed here"));
+    }
+    for (const auto& [field, names] : biases(model)) {
+      if (has(field)) require_flag(field, has_tensor(weights, names));
+    }
+    if (has("layer_norm_eps")) {
+      d.norm_epsilon = number("layer_norm_eps");
+      if (!(d.norm_epsilon > 0) || d.norm_epsilon > 1) refuse("layer_norm_eps", "a number above 0, at most 1");
+    }
+    if (has("num_attention_heads")) {
+      const double said = number("num_attention_heads");
+      const Index of = dinov3 ? d.width / 4 : d.width;
+      const Index heads = said >= 1 && said <= static_cast<double>(of) ? static_cast<Index>(said) : 0;
+      if (heads == 0 || static_cast<double>(heads) != said || of % heads != 0)
+        refuse("num_attention_heads", join("a divisor of ", of, dinov3 ? ", a fourth of the width" : ", the width"));
+      d.heads = heads;
+      d.heads_are_known = true;
+    }
+    double theta = 100;
+    for (const std::string_view field : {"rope_parameters.rope_theta", "rope_theta"}) {
+      if (!dinov3 || !has(field)) continue;
+      theta = number(field);
+      if (!(theta > 0)) refuse(field, "a number above 0");
+    }
+    return theta;
+  }
+
+ private:
+  using Kind = detail::ConfigValue::Kind;
+  static constexpr std::size_t most_bytes = std::size_t{1} << 20U;
+
+  [[nodiscard]] bool has(std::string_view field) const {
+    const auto found = x_fields.find(field);
+    return found != x_fields.end() && found->second.kind != Kind::null;
+  }
+
+  /// What was said, for a message.
+  [[nodiscard]] std::string said(std::string_view field) const {
+    const detail::ConfigValue& value = x_fields.find(field)->second;
+    switch (value.kind) {
+      case Kind::text: return join("'", value.text, "'");
+      case Kind::boolean: return value.number > 0 ? "true" : "false";
+      case Kind::number: return join(value.number);
+      default: return "that is no single value";
+    }
+  }
+
+  [[noreturn]] void refuse(std::string_view field, std::string_view expected) const {
+    throw CheckpointError(x_path, join("has ", field, " ", said(field), "; expected ", expected));
+  }
+
+  [[nodiscard]] double number(std::string_view field) const {
+    const detail::ConfigValue& value = x_fields.find(field)->second;
+    if (value.kind != Kind::number) refuse(field, "a number");
+    return value.number;
+  }
+
+  void require(std::string_view field, Index expected) const {
+    if (has(field) && number(field) != static_cast<double>(expected)) refuse(field, join(expected, as_tensors));
+  }
+
+  void require_flag(std::string_view field, bool expected) const {
+    if (!has(field)) return;
+    const detail::ConfigValue& value = x_fields.find(field)->second;
+    if (value.kind != Kind::boolean || (value.number > 0) != expected)
+      refuse(field, join(expected ? "true" : "false", as_tensors));
+  }
+
+  void require_ratio(const BackboneDescription& d) const {
+    const double rows = number("mlp_ratio") * static_cast<double>(d.width);
+    if (!(rows >= 1 && rows < 1e9)) refuse("mlp_ratio", "hidden units for one of the width");
+    const auto hidden = static_cast<Index>(rows);
+    const Index own = d.mlp == MlpKind::swiglu ? detail::dinov2_swiglu_hidden(hidden) : hidden;
+    if (own != d.hidden) refuse("mlp_ratio", join("that of ", d.hidden, " hidden units, not of ", own, as_tensors));
+  }
+
+  [[nodiscard]] HuggingFaceModel kind_of(const BackboneDescription& d) const {
+    const HuggingFaceModel own = hugging_face_model_of(d);
+    const std::string_view name = detail::hugging_face_models.at(static_cast<std::size_t>(own));
+    const detail::ConfigValue& type = x_fields.find("model_type")->second;
+    // These differ from ViT in how they are trained.
+    const bool kin = own == HuggingFaceModel::vit && (type.text == "vit_mae" || type.text == "vit_msn");
+    if (type.kind != Kind::text || (type.text != name && !kin)) refuse("model_type", join("'", name, "'", as_tensors));
+    return own;
+  }
+
+  /// Fields that say whether a bias is there, and how the name of its weight ends, of old and of new files.
+  [[nodiscard]] static std::map<std::string_view, std::array<std::string_view, 2>> biases(HuggingFaceModel model) {
+    if (model != HuggingFaceModel::dinov3_vit) return {{"qkv_bias", {"attention.query.bias", "attention.q_proj.bias"}}};
+    return {{"query_bias", {"attention.q_proj.bias", "attention.q_proj.bias"}},
+            {"key_bias", {"attention.k_proj.bias", "attention.k_proj.bias"}},
+            {"value_bias", {"attention.v_proj.bias", "attention.v_proj.bias"}}};
+  }
+
+  [[nodiscard]] static bool has_tensor(const TensorFile& weights, const std::array<std::string_view, 2>& endings) {
+    return std::ranges::any_of(weights.tensors(), [&](const StoredTensor& tensor) {
+      return tensor.name.ends_with(endings[0]) || tensor.name.ends_with(endings[1]);
+    });
+  }
+
+  static constexpr std::string_view as_tensors = ", as the weights beside it have it";
+
+  std::string x_path;
+  std::map<std::string, detail::ConfigValue, std::less<>> x_fields;
+};
+
+/// The `config.json` with which Transformers loads a backbone that `export_backbone` wrote under its names.
+///
+/// `d`: its description, with the number of heads. Throws `OptionError` where that is not known or does not divide the
+/// width, `CheckpointError` (for the file `path`) where Dinov2 has no field for the MLP's size.
+[[nodiscard]] inline std::string hugging_face_config(const BackboneDescription& d, const std::string& path) {
+  if (d.heads < 1 || d.width % d.heads != 0)
+    throw OptionError("heads", d.heads, join("the number of heads of ", path, ", a divisor of its width ", d.width));
+  const HuggingFaceModel model = hugging_face_model_of(d);
+  const auto which = static_cast<std::size_t>(model);
+  std::string out = "{\n";
+  const auto add = [&](std::string_view field, const auto& value) { out += join("  \"", field, "\": ", value, ",\n"); };
+  add("architectures", join("[\"", detail::hugging_face_classes.at(which), "\"]"));
+  add("model_type", join("\"", detail::hugging_face_models.at(which), "\""));
+  add("dtype", "\"float32\"");
+  add("hidden_size", d.width);
+  add("num_hidden_layers", d.depth);
+  add("num_attention_heads", d.heads);
+  if (model == HuggingFaceModel::vit) {
+    add("intermediate_size", d.hidden);
+  } else {
+    Index ratio = 1;
+    const bool swiglu = d.mlp == MlpKind::swiglu;
+    const auto hidden = [&] { return swiglu ? detail::dinov2_swiglu_hidden(ratio * d.width) : ratio * d.width; };
+    while (hidden() < d.hidden) ++ratio;
+    if (hidden() != d.hidden) {
+      throw CheckpointError(path, join("has ", swiglu ? "SwiGLU" : "an MLP", " of ", d.hidden, " for a width of ", d.width,
+                                       ", which no mlp_ratio of Transformers' Dinov2 gives"));
+    }
+    add("mlp_ratio", ratio);
+    add("use_swiglu_ffn", swiglu ? "true" : "false");
+    add("use_mask_token", "true");
+    if (d.registers > 0) add("num_register_tokens", d.registers);
+  }
+  add("hidden_act", "\"gelu\"");
+  add("hidden_dropout_prob", "0.0");
+  add("attention_probs_dropout_prob", "0.0");
+  add("layer_norm_eps", d.norm_epsilon);
+  add("image_size", d.native_image());
+  add("patch_size", d.patch);
+  add("num_channels", d.channels);
+  out += "  \"qkv_bias\": true\n}\n";
+  return out;
+}
+
+}  // namespace dssl

@@ -1,0 +1,209 @@
+// What config.json beside weights says: heads, epsilon and periods are taken, contradictions are named.
+#include <cmath>
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <dssl/io/backbone_file.hpp>
+#include <dssl/io/hugging_face_config.hpp>
+
+#include "catch.hpp"
+#include "interop.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using test::contains;
+using test::thrown_by;
+
+namespace {
+
+using Json = nlohmann::json;
+
+/// What describes the weights of the case hf_dino.
+Json vit_config() {
+  return {{"model_type", "vit"},      {"hidden_size", 32},    {"num_hidden_layers", 2}, {"num_attention_heads", 4},
+          {"intermediate_size", 128}, {"hidden_act", "gelu"}, {"layer_norm_eps", 1e-12}, {"image_size", 56},
+          {"patch_size", 8},          {"num_channels", 3},    {"qkv_bias", true},       {"rope_parameters", nullptr},
+          {"id2label", {{"0", "cat"}, {"1", "dog"}}},         {"out_features", {"stage2", "stage3"}}};
+}
+
+/// A folder as Transformers keeps a model: the weights of hf_dino, and a configuration.
+struct ModelFolder {
+  test::TemporaryFolder folder;
+
+  ModelFolder() { std::filesystem::copy_file(test::weights_of("hf_dino"), folder / "model.safetensors"); }
+
+  void write(const std::string& text) const { std::ofstream(folder / "config.json") << text; }
+  void write(const Json& config) const { write(config.dump(2)); }
+
+  /// The folder's path.
+  [[nodiscard]] std::string path() const { return std::filesystem::path(folder / "model.safetensors").parent_path().string(); }
+
+  [[nodiscard]] BackboneDescription description(const BackboneFileOptions& options = {}) const {
+    return BackboneFile::open(path(), options).description();
+  }
+
+  /// What is said of a configuration, one line.
+  template <class Config>
+  [[nodiscard]] std::string problem(const Config& config) const {
+    write(config);
+    return thrown_by<CheckpointError>([&] { static_cast<void>(description()); });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("config.json: a folder of Transformers has its heads and epsilon from it") {
+  const ModelFolder model;
+  CHECK(model.description().heads == 0);
+  CHECK_FALSE(model.description().heads_are_known);
+  Json config = vit_config();
+  config["layer_norm_eps"] = 1e-5;
+  model.write(config);
+  const BackboneDescription d = model.description();
+  CHECK(d.heads == 4);
+  CHECK(d.heads_are_known);
+  CHECK(d.norm_epsilon == 1e-5);
+  CHECK(BackboneFile::open(model.folder / "model.safetensors").description().heads == 4);
+  CHECK(model.description({.heads = 4}).heads == 4);
+  const std::string other = thrown_by<OptionError>([&] { static_cast<void>(model.description({.heads = 2})); });
+  CHECK(contains(other, "'heads' is 2; expected 4, as "));
+  CHECK(contains(other, "config.json says"));
+
+  config.erase("num_attention_heads");
+  config.erase("layer_norm_eps");
+  model.write(config);
+  CHECK_FALSE(model.description().heads_are_known);
+  CHECK(model.description().norm_epsilon == 1e-12);
+  model.write(std::string("{\"of\": \"another program\"}"));
+  CHECK_FALSE(model.description().heads_are_known);
+}
+
+TEST_CASE("config.json: each contradiction is a line with field, value and what is expected") {
+  const ModelFolder model;
+  const std::vector<std::pair<Json, std::string>> all{
+      {{{"hidden_size", 48}}, "has hidden_size 48; expected 32, as the weights beside it have it"},
+      {{{"num_hidden_layers", 12}}, "has num_hidden_layers 12; expected 2, as"},
+      {{{"intermediate_size", 64}}, "has intermediate_size 64; expected 128, as"},
+      {{{"image_size", 224}}, "has image_size 224; expected 56, as"},
+      {{{"patch_size", 16}}, "has patch_size 16; expected 8, as"},
+      {{{"patch_size", {8, 8}}}, "has patch_size that is no single value; expected a number"},
+      {{{"num_channels", 1}}, "has num_channels 1; expected 3, as"},
+      {{{"qkv_bias", false}}, "has qkv_bias false; expected true, as"},
+      {{{"qkv_bias", "yes"}}, "has qkv_bias 'yes'; expected true, as"},
+      {{{"model_type", "dinov2"}}, "has model_type 'dinov2'; expected 'vit', as"},
+      {{{"hidden_act", "gelu_pytorch_tanh"}}, "has hidden_act 'gelu_pytorch_tanh'; expected 'gelu', the exact one; no other is computed here"},
+      {{{"hidden_act", 3}}, "has hidden_act 3; expected 'gelu'"},
+      {{{"num_attention_heads", 5}}, "has num_attention_heads 5; expected a divisor of 32, the width"},
+      {{{"num_attention_heads", 0}}, "has num_attention_heads 0; expected a divisor of 32"},
+      {{{"num_attention_heads", -4}}, "has num_attention_heads -4; expected a divisor of 32"},
+      {{{"num_attention_heads", 1e300}}, "has num_attention_heads 1e+300; expected a divisor of 32"},
+      {{{"num_attention_heads", 2.5}}, "has num_attention_heads 2.5; expected a divisor of 32"},
+      {{{"num_attention_heads", "4"}}, "has num_attention_heads '4'; expected a number"},
+      {{{"layer_norm_eps", 0}}, "has layer_norm_eps 0; expected a number above 0, at most 1"},
+      {{{"layer_norm_eps", true}}, "has layer_norm_eps true; expected a number"},
+  };
+  model.write(vit_config());
+  CHECK_NOTHROW(model.description());
+  for (const auto& [change, expected] : all) {
+    Json config = vit_config();
+    config.update(change);
+    INFO(change.dump());
+    const std::string problem = model.problem(config);
+    CHECK(contains(problem, expected));
+    CHECK(contains(problem, "config.json"));
+    CHECK_FALSE(contains(problem, "\n"));
+  }
+}
+
+TEST_CASE("config.json: what is no JSON of bounded size is refused by its byte") {
+  const ModelFolder model;
+  const std::vector<std::pair<std::string, std::string>> all{
+      {"", "is damaged at byte 0; expected a JSON object"},
+      {"[1]", "is damaged at byte 0; expected a JSON object"},
+      {"{\"hidden_size\": 32", "is damaged at byte 18; expected '}'"},
+      {"{\"hidden_size\": }", "; expected a number"},
+      {"{\"hidden_size\": NaN}", "; expected a number"},
+      {"{\"hidden_size\": nul}", "; expected 'null'"},
+      {"{\"hidden_size\": 032}", "; expected a number without leading zeros"},
+      {"{\"hidden_size\": 1.}", "; expected a number"},
+      {"{\"hidden_size\": 1e999}", "; expected a number that is finite"},
+      {"{\"a\": 1, \"a\": 2}", "has the field 'a' twice"},
+      {"{\"a\": 1} b", "; expected nothing after the object"},
+      {"{\"a\": " + std::string(100000, '['), "; expected at most 64 values within each other"},
+      {"{\"a\": \"" + std::string(std::size_t{1} << 20U, 'a') + "\"}", "bytes; expected at most 1048576"},
+  };
+  for (const auto& [text, expected] : all) {
+    INFO(text.substr(0, 40));
+    CHECK(contains(model.problem(text), expected));
+  }
+}
+
+TEST_CASE("config.json: a folder without one file of weights says what was looked for") {
+  const test::TemporaryFolder folder;
+  const std::string path = std::filesystem::path(folder / "x").parent_path().string();
+  const auto problem = [&] { return thrown_by<Error>([&] { static_cast<void>(open_tensor_file(path)); }); };
+  CHECK(contains(problem(), "is a folder without 'model.safetensors' or 'pytorch_model.bin'"));
+  std::ofstream(folder / "model.safetensors.index.json") << "{}";
+  CHECK(contains(problem(), "holds weights in several files; expected one"));
+  std::filesystem::copy_file(test::weights_of("container_zip"), folder / "pytorch_model.bin");
+  std::filesystem::remove(folder / "model.safetensors.index.json");
+  CHECK(open_tensor_file(path)->tensors().size() == 18);
+}
+
+TEST_CASE("config.json: those that Transformers wrote agree with their weights") {
+  for (const auto& entry : std::filesystem::directory_iterator(test::interop_folder())) {
+    if (!std::filesystem::exists(entry.path() / "config.json")) continue;
+    INFO(entry.path().string());
+    std::ifstream text(entry.path() / "config.json");
+    const Json config = Json::parse(text);
+    const BackboneFile file = BackboneFile::open(entry.path().string());
+    CHECK(file.description().heads_are_known);
+    CHECK(file.description().heads == config.at("num_attention_heads").get<Index>());
+    CHECK(file.description().norm_epsilon == config.at("layer_norm_eps").get<double>());
+  }
+}
+
+TEST_CASE("config.json: rotary periods are made from its rope_theta") {
+  const std::string there = test::interop_folder() + "/hf_dinov3";
+  if (!test::has_case("hf_dinov3")) return;
+  const test::TemporaryFolder folder;
+  std::filesystem::copy_file(there + "/model.safetensors", folder / "model.safetensors");
+  std::ifstream text(there + "/config.json");
+  Json config = Json::parse(text);
+  const auto periods = [&] {
+    std::ofstream(folder / "config.json") << config;
+    return BackboneFile::open(folder / "model.safetensors").read<double>("rope_embed.periods");
+  };
+  const auto is = [](const std::vector<double>& values, double theta) {
+    REQUIRE(values.size() == 4);
+    for (std::size_t i = 0; i < 4; ++i)
+      CHECK(std::abs(values[i] / std::pow(theta, static_cast<double>(i) / 4) - 1) < 1e-6);
+  };
+  is(periods(), 100);
+  config["rope_theta"] = 50.0;
+  is(periods(), 50);
+  config.erase("rope_theta");
+  config["rope_parameters"] = {{"rope_theta", 25.0}};
+  is(periods(), 25);
+  const std::vector<std::pair<Json, std::string>> all{
+      {{{"num_attention_heads", 3}}, "has num_attention_heads 3; expected a divisor of 8, a fourth of the width"},
+      {{{"rope_parameters", {{"rope_theta", -1}}}}, "has rope_parameters.rope_theta -1; expected a number above 0"},
+      {{{"num_register_tokens", 0}}, "has num_register_tokens 0; expected 4, as"},
+      {{{"use_gated_mlp", true}}, "has use_gated_mlp true; expected false, as"},
+      {{{"key_bias", true}}, "has key_bias true; expected false, as"},
+      {{{"hidden_act", "relu"}}, "has hidden_act 'relu'; expected 'gelu'"},
+  };
+  const Json good = config;
+  for (const auto& [change, expected] : all) {
+    config = good;
+    config.update(change);
+    CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(periods()); }), expected));
+  }
+}
