@@ -1,0 +1,122 @@
+"""What dssl-convert writes is loaded strictly by the code of other families, and gives the features that dssl gives.
+
+Usage: strict_loads.py DSSL_CONVERT FOLDER_OF_CASES
+
+Every case of the folder is written under the names of timm, of torchvision and of Transformers, as safetensors and as .pth,
+loaded with nothing missing or unexpected, and run on the case's own image at the size of its position table: the tokens are
+those of expect.safetensors, which dssl gives too (tests/features/published.cpp), within 2e-5 of the largest magnitude. Ends
+with 77 and a line, which a test runner takes for skipped, where the packages are not installed.
+"""
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import safetensors.torch
+    import timm
+    import torch
+    import transformers
+    import torchvision
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+convert, cases = sys.argv[1], pathlib.Path(sys.argv[2])
+tolerance = 2e-5
+
+
+def written(source, out, family, *options):
+    """Converts; what is not written is told by None."""
+    run = subprocess.run([convert, str(source), str(out), "--as", family, *options], capture_output=True, text=True)
+    if run.returncode != 0:
+        print(f"    refused: {run.stderr.strip().splitlines()[-1]}")
+        return None
+    return out
+
+
+def difference(own, expected):
+    return float((own.double() - expected.double()).abs().max() / expected.double().abs().max())
+
+
+def timm_tokens(path, facts, state, image):
+    model = timm.models.VisionTransformer(
+        img_size=facts["image"], patch_size=facts["patch"], embed_dim=facts["width"], depth=facts["depth"],
+        num_heads=facts["heads"], mlp_ratio=facts["hidden"] / facts["width"], num_classes=0, global_pool="",
+        init_values=1.0 if facts["scaled"] else None, reg_tokens=facts["registers"],
+        no_embed_class=state["pos_embed"].shape[1] == (facts["image"] // facts["patch"]) ** 2, norm_layer=functools.partial(torch.nn.LayerNorm, eps=1e-6))
+    model.load_state_dict(state, strict=True)
+    return model.eval()(image)
+
+
+def torchvision_tokens(path, facts, state, image):
+    model = torchvision.models.VisionTransformer(
+        image_size=facts["image"], patch_size=facts["patch"], num_layers=facts["depth"], num_heads=facts["heads"],
+        hidden_dim=facts["width"], mlp_dim=facts["hidden"])
+    model.heads = torch.nn.Identity()
+    model.load_state_dict(state, strict=True)
+    model.eval()
+    patches = model._process_input(image)
+    return model.encoder(torch.cat([model.class_token.expand(len(image), -1, -1), patches], 1))
+
+
+def hf_tokens(path, facts, state, image):
+    kind = json.loads((path / "config.json").read_text())["architectures"][0]
+    options = {"add_pooling_layer": False} if kind == "ViTModel" else {}
+    model, info = getattr(transformers, kind).from_pretrained(path, output_loading_info=True, **options)
+    assert not any(info[what] for what in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+    return model.eval()(image).last_hidden_state
+
+
+def main():
+    seen, worst = 0, {}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for case in sorted(cases.iterdir()):
+            weights = next((case / name for name in ("weights.pth", "model.safetensors") if (case / name).exists()), None)
+            if weights is None or not (case / "expect.safetensors").exists():
+                continue
+            with safetensors.safe_open(case / "expect.safetensors", "pt") as file:
+                if not {"native.image", "native.class", "native.patches"} <= set(file.keys()):
+                    continue
+                expected = torch.cat([file.get_tensor("native.class")[:, None], file.get_tensor("native.patches")], 1)
+                image = file.get_tensor("native.image").float()
+                known = json.loads(file.metadata()["dssl-interop"])
+            heads = ["--heads", str(known["heads"])]
+            print(case.name)
+            for family, tokens in (("timm", timm_tokens), ("torchvision", torchvision_tokens), ("hf", hf_tokens)):
+                for ending in ("safetensors", "pth"):
+                    out = folder / f"{case.name}_{family}_{ending}"
+                    out.mkdir()
+                    name = out / ("model.safetensors" if ending == "safetensors" else "pytorch_model.bin")
+                    if written(weights, name, family, *heads) is None:
+                        break
+                    state = (safetensors.torch.load_file(name) if ending == "safetensors"
+                             else torch.load(name, weights_only=True))
+                    first = next(key for key in state if key.endswith(("norm1.weight", "ln_1.weight", "layernorm_before.weight")))
+                    if family != "hf" and any(tensor.shape[0] == 0 for tensor in state.values() if tensor.dim()):
+                        raise AssertionError("an empty tensor")
+                    facts = {"image": image.shape[-1], "heads": known["heads"], "width": state[first].shape[0],
+                             "patch": next(t.shape[-1] for t in state.values() if t.dim() == 4),
+                             "depth": sum(key.endswith(first.split(".", 3)[-1] if family != "timm" else "norm1.weight") for key in state),
+                             "hidden": next((t.shape[0] for key, t in state.items() if key.endswith(("mlp.fc1.weight", "mlp.0.weight"))), 0),
+                             "registers": state["reg_token"].shape[1] if "reg_token" in state else 0,
+                             "scaled": any(key.endswith("ls1.gamma") for key in state)}
+                    if family == "timm" and facts["hidden"] and state.get("blocks.0.mlp.fc2.weight", torch.empty(0, 0)).shape[1] != facts["hidden"]:
+                        print("    timm: SwiGLU, not built here")
+                        break
+                    with torch.no_grad():
+                        own = tokens(out, facts, state, image)
+                    own = torch.cat([own[:, :1], own[:, own.shape[1] - expected.shape[1] + 1:]], 1)
+                    error = difference(own, expected)
+                    print(f"    {family} {ending}: {error:.1e}")
+                    assert error < tolerance, f"{case.name} as {family}: {error}"
+                    worst[family] = max(worst.get(family, 0), error)
+                    seen += 1
+    print(f"{seen} strict loads, largest differences " + ", ".join(f"{family} {error:.1e}" for family, error in worst.items()))
+    assert seen >= 6, "too few cases"
+
+
+main()
