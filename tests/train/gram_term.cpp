@@ -15,7 +15,10 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/io/weights.hpp>
 #include <dssl/loss/gram_term.hpp>
+#include <dssl/train/initial_weights.hpp>
 #include <dssl/train/recipes.hpp>
 #include <dssl/train/trainer.hpp>
 
@@ -188,4 +191,27 @@ TEST_CASE("DINOv2 with anchored patches: bits for any number of threads, and aft
   options.loss.of<Gram<>>().options.snapshot.every = 3;
   Trainer<Small, Cpu> other(options, Cpu({.threads = 1}));
   CHECK(contains(thrown_by<CheckpointError>([&] { other.resume(options.checkpoint); }), "'loss.gram.snapshot.every' 2"));
+}
+
+TEST_CASE("a run that begins with a backbone's weights has them in the copy, too") {
+  const TemporaryFolder folder;
+  Trainer<Small, Cpu> other(small_options(), Cpu({.threads = 1}));
+  REQUIRE(other.fit(NoiseImages(9)).finished);
+  save_backbone(folder / "other.safetensors", other.teacher());
+  auto options = small_options();
+  options.seed = 6;
+  Trainer<Small, Cpu> run(options, Cpu({.threads = 1}));
+  const auto backbone = [](const auto& step, VectorView<float> network) {
+    std::vector<float> out;
+    for (const ParameterSpec& spec : step.layout().specs()) {
+      if (!spec.name.view().starts_with("backbone.")) continue;
+      out.insert(out.end(), network.data() + spec.offset, network.data() + spec.offset + spec.size);
+    }
+    return out;
+  };
+  const auto expected = backbone(other.step(), other.step().teacher());
+  REQUIRE(backbone(run.step(), run.step().snapshot()) != expected);
+  begin_with(run, SafetensorsFile::open(folder / "other.safetensors"));
+  CHECK(backbone(run.step(), run.step().snapshot()) == expected);
+  CHECK(backbone(run.step(), run.step().teacher()) == expected);
 }

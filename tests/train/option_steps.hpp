@@ -71,15 +71,19 @@ struct StepOutcome {
   std::vector<std::pair<std::string, std::vector<double>>> gradients;
 };
 
+/// `dropped`: which of every few branches of sequences stochastic depth drops; 0: there is none.
 template <class Recipe, class B>
-StepOutcome outcome_of(const B& backend, bool recompute = false, bool stream_views = false) {
+StepOutcome outcome_of(const B& backend, bool recompute = false, bool stream_views = false, std::size_t dropped = 0) {
   using T = typename B::Scalar;
-  const StepOptions options = option_step(recompute, stream_views);
+  StepOptions options = option_step(recompute, stream_views);
+  if (dropped > 0) options.stochastic_depth = 0.2;
   TrainingStep<Recipe, B> step(backend, options);
   const ViewBatch batch = prepare(step, options);
+  std::vector<T> keep(dropped > 0 ? static_cast<std::size_t>(step.keep_size()) : 0, T(1.25));
+  for (std::size_t i = 0; i < keep.size(); i += dropped) keep[i] = 0;
   StepReport report;
   step.begin();
-  step.forward_backward(report, batch, 0.4);
+  step.forward_backward(report, batch, 0.4, keep);
   std::vector<T> flat(static_cast<std::size_t>(step.gradients().size()));
   step.backend().download(std::span<T>(flat), static_cast<const T*>(step.gradients().data()));
   StepOutcome out{.loss = report.loss, .gradients = {}};
