@@ -6,6 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <common/architectures.hpp>
 #include <common/extents.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
@@ -38,9 +39,21 @@ struct Settings {
     return options;
   }
 
-  /// The images that the model takes. Throws `OptionError`.
-  [[nodiscard]] dssl::OnnxBackboneOptions input(const dssl::BackboneDescription& d) const {
-    dssl::OnnxBackboneOptions options{.heads = heads, .white = white};
+  /// The number of heads; 0: the usual one. What dssl-pretrain wrote names its architecture.
+  [[nodiscard]] Index heads_of(const BackboneFile& file) const {
+    const auto arch = file.metadata().find("arch");
+    if (heads > 0 || arch == file.metadata().end()) return heads;
+    for (const auto& known : dssl::programs::architectures) {
+      if (known.name == arch->second && known.config.width == file.description().width)
+        return known.config.heads;
+    }
+    return heads;
+  }
+
+  /// What the model is made for. Throws `OptionError`.
+  [[nodiscard]] dssl::OnnxBackboneOptions model_of(const BackboneFile& file) const {
+    const dssl::BackboneDescription& d = file.description();
+    dssl::OnnxBackboneOptions options{.heads = heads_of(file), .white = white};
     if (size != "any") std::tie(options.height, options.width) = dssl::programs::extents_of("size", size);
     if (!normalise) {
       if (!mean.empty() || !deviation.empty())
@@ -76,7 +89,7 @@ void require_full_attention(const BackboneFile& file) {
 void run(const Settings& s) {
   const BackboneFile file = BackboneFile::open(s.in, s.reading());
   require_full_attention(file);
-  const dssl::OnnxModel model = dssl::onnx_backbone(file, s.input(file.description()));
+  const dssl::OnnxModel model = dssl::onnx_backbone(file, s.model_of(file));
   dssl::OnnxWriteOptions writing;
   if (s.external_data) writing.external_above = 0;
   std::vector<std::string> paths{s.out};
@@ -125,8 +138,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--family", s.family, "Family of IN, where its names do not tell (default: as they say)")
       ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}));
-  app.add_option("--heads", s.heads,
-                 "Heads of the attention, which files of weights do not say; 0: one for 64 of the width")
+  app.add_option(
+         "--heads", s.heads,
+         "Heads of the attention, which files of other families do not say; 0: one for 64 of the width")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();
   app.add_flag("--external-data", s.external_data,

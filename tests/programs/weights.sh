@@ -78,6 +78,8 @@ grep -q 'begins with the backbone of first/teacher.safetensors' out.txt || fail 
 for run in first second; do
   succeeds "$programs/dssl-features" --data images --tokens class,patch --size 32 --arch nano8 --weights $run/teacher.safetensors --out $run.npy
 done
+succeeds export_onnx first/teacher.safetensors own.onnx
+says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head for 64 of the width
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
 fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
 fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"
