@@ -2,13 +2,11 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -26,27 +24,13 @@
 
 #include "common/architectures.hpp"
 #include "common/backend.hpp"
+#include "common/extents.hpp"
 #include "common/program.hpp"
 #include "common/published.hpp"
 #include "common/read_options.hpp"
 #include "common/relations.hpp"
 
 namespace dssl::programs {
-
-/// Height and width from "448" or "352x480". Throws `OptionError` naming the field.
-[[nodiscard]] inline std::pair<Index, Index> extents_of(std::string_view field, std::string_view text) {
-  const auto number = [&](std::string_view part) {
-    Index value = 0;
-    const auto [end, problem] = std::from_chars(part.data(), part.data() + part.size(), value);
-    if (problem != std::errc{} || end != part.data() + part.size() || value < 1 || value > 16384) {
-      throw OptionError(field, text, "a number of pixels, or two joined by x such as 352x480");
-    }
-    return value;
-  };
-  const std::size_t cross = text.find('x');
-  if (cross == std::string_view::npos) return {number(text), number(text)};
-  return {number(text.substr(0, cross)), number(text.substr(cross + 1))};
-}
 
 /// Options that programs share which look through a frozen backbone.
 struct BackboneSettings {

@@ -7,6 +7,7 @@
 //   feature_pass    a whole source through it, loaded ahead
 //   token_trace     one image, its reference tokens and its attention
 //   bilinear        reads between the cells of a patch map
+//   onnx_backbone   the backbone as a graph for other runtimes
 //
 // A program that needs one part includes that part alone.
 #pragma once
@@ -18,4 +19,5 @@
 #include <dssl/features/features.hpp>
 #include <dssl/features/label_census.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/onnx_backbone.hpp>
 #include <dssl/features/token_trace.hpp>

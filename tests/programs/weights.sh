@@ -61,6 +61,26 @@ fails 2 "--heads is 0; expected the number of heads that" features none.npy --we
 fails 2 "--arch is auto; expected an architecture by name" features none.npy --weights random
 fails 1 "does not fit this architecture" \
   "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 96 --weights "$cases/hf_dino/model.safetensors"
+# As ONNX: what is written is held by tests/programs/export_onnx.py.
+export_onnx() { "$programs/dssl-export" "$@"; }
+succeeds export_onnx "$cases/dinov3_7b_like/weights.pth" v3.onnx
+says '^v3.onnx: image -> class_token, patch_map; opset 17, batch free, size any$'
+[[ ! -e v3.onnx.data ]] || fail "weights in a second file that was not asked for"
+succeeds export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --size 40x48 --external-data --normalise --white 255
+says 'size 40x48; weights in v1.onnx.data$'
+[[ -s v1.onnx.data ]] || fail "no file of weights"
+rm v1.onnx v1.onnx.data
+fails 2 "--heads is 0; expected the number of heads that" export_onnx "$cases/container_zip/weights.pth" v1.onnx
+fails 2 "--heads is 4; expected 2, which .* says itself" export_onnx "$cases/dinov3_7b_like/weights.pth" v1.onnx --heads 4
+fails 2 "--size is 41; expected a multiple of the patch, 8 pixels" \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --size 41
+fails 2 "--normalise is off; expected --normalise with" export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --mean 0
+fails 2 "--mean is 2 values; expected one a channel, 3" \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --normalise --mean 0,1 --deviation 1,1
+fails 1 "is read too, by IN" export_onnx own.safetensors own.safetensors --heads 2
+fails 1 "html.pth: is a page of a web server" export_onnx "$cases/hostile/html.pth" v1.onnx
+[[ ! -e v1.onnx ]] || fail "a model was written though it was refused"
+
 # A run begins with them: with rates of 0 its teacher is what it began with.
 succeeds "$programs/dssl-scenes" --out voc --train 6 --val 2 --size 32 --classes 3
 pretrain() { "$programs/dssl-pretrain" --data voc --arch nano8 --views-global 32 --locals 0 --prototypes 16 --batch 2 --epochs 1 "$@"; }
@@ -70,6 +90,8 @@ grep -q 'begins with the backbone of first/teacher.safetensors' out.txt || fail 
 for run in first second; do
   succeeds "$programs/dssl-features" --data images --tokens class,patch --size 32 --arch nano8 --weights $run/teacher.safetensors --out $run.npy
 done
+succeeds export_onnx first/teacher.safetensors own.onnx
+says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head for 64 of the width
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
 fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
 fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"

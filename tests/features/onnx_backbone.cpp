@@ -1,0 +1,219 @@
+// A backbone's graph, computed node by node, against what the backbone gives: of every kind of ViT, and of
+// any size.
+#include "catch.hpp"
+
+#include <cstddef>
+#include <filesystem>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <dssl/features/onnx_backbone.hpp>
+#include <dssl/io/backbone_file.hpp>
+#include <dssl/io/safetensors.hpp>
+
+#include "compare.hpp"
+#include "interop.hpp"
+#include "onnx_reader.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+
+using namespace dssl;
+using namespace dssl::test;
+
+namespace {
+
+struct Outputs {
+  std::vector<double> classes, patches;  // (B,D), (B,N,D)
+  std::string map_shape;
+};
+
+Outputs outputs_of(const std::string& path, const std::vector<Index>& shape,
+                   const std::vector<float>& images) {
+  const auto values =
+      run_onnx(read_onnx(path), "image", {.shape = shape, .values = {images.begin(), images.end()}});
+  const PlainTensor& map = values.at("patch_map");
+  const PlainTensor rows = reshaped(map, {0, 0, -1});
+  return {values.at("class_token").values, transposed(rows, {0, 2, 1}).values, shape_text(map.shape)};
+}
+
+double apart(const std::vector<double>& a, const std::vector<double>& b) {
+  return relative_difference<double, double>(a, b);
+}
+
+/// A backbone of random weights as `save_named_backbone` would write it: width 8, 2 blocks, patch 2, a table
+/// of 4 x 4.
+void write_random(const std::string& path, const std::string& positions, bool options) {
+  std::mt19937 draw(7);
+  std::normal_distribution<float> normal(0, 0.3F);
+  std::vector<std::pair<std::string, std::vector<Index>>> tensors{{"cls_token", {1, 1, 8}},
+                                                                  {"cls_pos_embed", {1, 1, 8}},
+                                                                  {"patch_pos_embed", {1, 16, 8}},
+                                                                  {"norm.weight", {8}},
+                                                                  {"patch_embed.proj.weight", {8, 3, 2, 2}},
+                                                                  {"patch_embed.proj.bias", {8}},
+                                                                  {"norm.bias", {8}}};
+  if (options) tensors.push_back({"register_tokens", {1, 2, 8}});
+  for (const std::string block : {"blocks.0.", "blocks.1."}) {
+    for (const std::string name :
+         {"norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "attn.proj.bias"})
+      tensors.push_back({block + name, {8}});
+    tensors.push_back({block + "attn.qkv.weight", {24, 8}});
+    tensors.push_back({block + "attn.qkv.bias", {24}});
+    tensors.push_back({block + "attn.proj.weight", {8, 8}});
+    const std::string first = options ? "mlp.w12" : "mlp.fc1", last = options ? "mlp.w3" : "mlp.fc2";
+    tensors.push_back({block + first + ".weight", {options ? 24 : 16, 8}});
+    tensors.push_back({block + first + ".bias", {options ? 24 : 16}});
+    tensors.push_back({block + last + ".weight", {8, options ? 12 : 16}});
+    tensors.push_back({block + last + ".bias", {8}});
+    if (options) tensors.push_back({block + "ls1.gamma", {8}});
+    if (options) tensors.push_back({block + "ls2.gamma", {8}});
+  }
+  std::vector<std::vector<float>> values;
+  SafetensorsWriter writer;
+  writer.metadata("positions", positions);
+  writer.metadata("norm_epsilon", "1e-6");
+  values.reserve(tensors.size());
+  for (const auto& [name, shape] : tensors) {
+    std::vector<float>& all = values.emplace_back(static_cast<std::size_t>(count_of(shape)));
+    for (float& v : all) v = normal(draw);
+    writer.add(name, shape, std::span<const float>(all));
+  }
+  writer.write(path);
+}
+
+std::vector<float> random_images(const std::vector<Index>& shape, float low, float high) {
+  std::mt19937 draw(11);
+  std::uniform_real_distribution<float> uniform(low, high);
+  std::vector<float> out(static_cast<std::size_t>(count_of(shape)));
+  for (float& v : out) v = uniform(draw);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("a backbone as ONNX gives what its family's own code does", "[onnx]") {
+  const TemporaryFolder folder;
+  std::size_t seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(interop_folder())) {
+    const std::string name = entry.path().filename().string();
+    // What is in the containers is one and the same; its ViT is said no to.
+    if (!std::filesystem::exists(entry.path() / "expect.safetensors") || name == "dinov3_untied_norms")
+      continue;
+    if (name.starts_with("torch17") || (name.starts_with("container") && name != "container_zip")) continue;
+    INFO(name);
+    ++seen;
+    const auto expected = SafetensorsFile::open((entry.path() / "expect.safetensors").string());
+    const std::string& facts = expected.metadata().at("dssl-interop");
+    const Index heads = std::stol(facts.substr(facts.find("\"heads\":") + 8));
+    BackboneFileOptions reading{.fold_layer_scale = seen % 2 == 0, .heads = heads};
+    // Names are those of DINO, whose rule is another one.
+    if (name.starts_with("timm") && !name.starts_with("timm_dinov3")) reading.family = WeightFamily::timm;
+    const BackboneFile file = BackboneFile::open(weights_of(name), reading);
+    onnx_backbone(file, {.heads = heads}).write(folder / "any.onnx");
+    for (const std::string input : {"native", "wide", "other"}) {
+      if (!expected.contains(input + ".image")) continue;
+      INFO(input);
+      const std::vector<Index> shape = expected.shape(input + ".image");
+      const auto images = expected.read<float>(input + ".image");
+      const OnnxBackboneOptions sized{.height = shape[2], .width = shape[3], .heads = heads};
+      onnx_backbone(file, sized).write(folder / "sized.onnx", {.external_above = 0});
+      for (const char* const model : {"any.onnx", "sized.onnx"}) {
+        INFO(model);
+        const Outputs out = outputs_of(folder / model, shape, images);
+        CHECK(apart(out.classes, expected.read<double>(input + ".class")) < 3e-6);
+        CHECK(apart(out.patches, expected.read<double>(input + ".patches")) < 3e-6);
+      }
+    }
+  }
+  CHECK(seen >= 4);
+}
+
+TEST_CASE("ONNX of any size reads positions as the library does, by every rule", "[onnx]") {
+  const TemporaryFolder folder;
+  for (const std::string positions : {"offset", "size", "size, antialiased", "corners"}) {
+    for (const bool options : {false, true}) {
+      INFO(positions << (options ? ", SwiGLU, registers, LayerScale" : ""));
+      write_random(folder / "w.safetensors", positions, options);
+      const BackboneFile file = BackboneFile::open(folder / "w.safetensors");
+      CHECK(file.description().position == *position_scheme_named(positions));
+      onnx_backbone(file, {.heads = 2}).write(folder / "any.onnx");
+      for (const auto& [height, width] : std::vector<std::pair<Index, Index>>{
+               {4, 4}, {4, 5}, {2, 8}, {3, 2}, {1, 1}, {1, 7}, {9, 3}, {6, 11}}) {
+        INFO(height << " x " << width);
+        const std::vector<Index> shape{2, 3, 2 * height, 2 * width};
+        onnx_backbone(file, {.height = shape[2], .width = shape[3], .heads = 2}).write(folder / "sized.onnx");
+        const auto images = random_images(shape, -2, 2);
+        const Outputs any = outputs_of(folder / "any.onnx", shape, images);
+        const Outputs sized = outputs_of(folder / "sized.onnx", shape, images);
+        CHECK(any.map_shape == shape_text({2, 8, height, width}));
+        CHECK(any.map_shape == sized.map_shape);
+        CHECK(apart(any.classes, sized.classes) < 1e-6);
+        CHECK(apart(any.patches, sized.patches) < 1e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("ONNX: LayerScale folded or not, images normalised by the caller or the model, are the same",
+          "[onnx]") {
+  const TemporaryFolder folder;
+  write_random(folder / "w.safetensors", "size", true);
+  const BackboneFile scaled = BackboneFile::open(folder / "w.safetensors");
+  const BackboneFile folded = BackboneFile::open(folder / "w.safetensors", {.fold_layer_scale = true});
+  REQUIRE(scaled.description().layer_scale);
+  const std::vector<Index> shape{2, 3, 8, 8};
+  const std::vector<float> bytes = random_images(shape, 0, 255);
+  const std::vector<float> mean{0.5F, 0.4F, 0.25F}, deviation{0.2F, 0.25F, 0.5F};
+  std::vector<float> normal;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const std::size_t channel = i / 64 % 3;
+    normal.push_back((bytes[i] / 255 - mean[channel]) / deviation[channel]);
+  }
+  onnx_backbone(scaled, {.heads = 2}).write(folder / "scaled.onnx");
+  onnx_backbone(folded, {.heads = 2, .mean = mean, .deviation = deviation, .white = 255})
+      .write(folder / "folded.onnx");
+  const Outputs a = outputs_of(folder / "scaled.onnx", shape, normal);
+  const Outputs b = outputs_of(folder / "folded.onnx", shape, bytes);
+  CHECK(apart(a.classes, b.classes) < 1e-5);
+  CHECK(apart(a.patches, b.patches) < 1e-5);
+  const PlainModel read = read_onnx(folder / "folded.onnx");
+  CHECK(read.metadata.at("normalised_by") == "model");
+  CHECK(read.metadata.at("white") == "255");
+  CHECK(read.metadata.at("mean") == "0.5, 0.4, 0.25");
+  CHECK(read.metadata.at("heads") == "2");
+  CHECK(read.metadata.at("registers") == "2");
+  CHECK(read.metadata.at("patch") == "2");
+  CHECK(read.inputs.at("image") == "batch 3 height width");
+  CHECK(read.outputs.at("patch_map") == "batch 8 rows columns");
+  CHECK(read_onnx(folder / "scaled.onnx").metadata.at("normalised_by") == "caller");
+  onnx_backbone(scaled, {.height = 6, .width = 8, .heads = 2}).write(folder / "sized.onnx");
+  const PlainModel sized = read_onnx(folder / "sized.onnx");
+  CHECK(sized.inputs.at("image") == "batch 3 6 8");
+  CHECK(sized.outputs.at("patch_map") == "batch 8 3 4");
+  CHECK(sized.outputs.at("class_token") == "batch 8");
+}
+
+TEST_CASE("ONNX: options that do not go with the backbone are refused by name", "[onnx]") {
+  const TemporaryFolder folder;
+  write_random(folder / "w.safetensors", "size", false);
+  const BackboneFile file = BackboneFile::open(folder / "w.safetensors");
+  const auto message = [&](const OnnxBackboneOptions& options) {
+    return thrown_by<OptionError>([&] { static_cast<void>(onnx_backbone(file, options)); });
+  };
+  CHECK(contains(message({}), "option 'heads' is 0; expected the number of heads"));
+  CHECK(contains(message({.heads = 3}), "option 'heads' is 3"));
+  CHECK(contains(message({.height = 7, .width = 4, .heads = 2}),
+                 "option 'height' is 7; expected a multiple of the patch, 2"));
+  CHECK(contains(message({.height = 4, .heads = 2}), "option 'width' is 0"));
+  CHECK(contains(message({.heads = 2, .mean = {1}, .deviation = {1}}),
+                 "option 'mean' is 1 values; expected one a channel, 3"));
+  CHECK(contains(message({.heads = 2, .mean = {1, 1, 1}}), "option 'deviation' is 0 values"));
+  CHECK(contains(message({.heads = 2, .mean = {1, 1, 1}, .deviation = {1, 0, 1}}),
+                 "option 'deviation' is 0; expected positive"));
+  CHECK(contains(message({.heads = 2, .white = -1}), "option 'white' is -1"));
+  const BackboneFile rotary = BackboneFile::open(weights_of("dinov3_7b_like"));
+  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(onnx_backbone(rotary, {.heads = 4})); }),
+                 "option 'heads' is 4; expected 2, which"));
+}

@@ -1,0 +1,131 @@
+"""Models that dssl-export writes, held to the features that dssl-features gives of the same files: by onnx's checker, in
+onnxruntime and in OpenVINO; three sizes, of which one is not square, batches of 1 and 3, of any size and of each.
+
+    export_onnx.py FOLDER_OF_PROGRAMS FOLDER_OF_CASES [NAME...]
+
+Says what is missing and ends with 0 where these packages are not there.
+"""
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import onnx
+except ImportError as missing:
+    print(f"skipped: no Python package {missing.name}")
+    sys.exit(0)
+
+RUNTIMES = []
+try:
+    import onnxruntime
+    RUNTIMES.append("onnxruntime")
+except ImportError:
+    pass
+try:
+    import openvino
+    RUNTIMES.append("openvino")
+except ImportError:
+    pass
+if not RUNTIMES:
+    print("skipped: no Python package onnxruntime nor openvino")
+    sys.exit(0)
+
+TOLERANCE = 2e-5  # of the largest magnitude of an output
+programs, cases = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
+
+
+def runner(runtime, path):
+    """A function from images to class tokens (B,D) and patch tokens (B,N,D)."""
+    if runtime == "onnxruntime":
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        run = lambda images: session.run(["class_token", "patch_map"], {"image": images})
+    else:
+        # Half precision is what OpenVINO takes by itself on some processors.
+        model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        run = lambda images: [model([images])[name] for name in ("class_token", "patch_map")]
+
+    def tokens(images):
+        classes, maps = run(images)
+        return classes, maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)
+
+    return tokens
+
+
+def facts_of(case):
+    """What the case's maker says of it, from the header of a safetensors file."""
+    with open(case / "expect.safetensors", "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    return json.loads(header["__metadata__"]["dssl-interop"])
+
+
+def call(*words):
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"FAILED: {' '.join(map(str, words))}: {done.stderr}")
+
+
+def check(case, folder):
+    """The largest difference of a case by runtime and model, and how many outputs were compared."""
+    facts = facts_of(case)
+    weights = next(f for f in case.iterdir() if f.suffix == ".pth" or f.name == "model.safetensors")
+    options = ["--heads", facts["heads"]]
+    if facts["family"].startswith("timm") and facts["position"]["kind"] == "table":
+        options += ["--family", "timm"]
+    patch = facts["patch"]
+    side = facts["native_grid"][0] if facts.get("native_grid") else 5
+    worst, compared = {}, 0
+    random = np.random.default_rng(3)
+    any_size = folder / "any.onnx"
+    call(programs / "dssl-export", weights, any_size, *options, "--normalise", "--white", 255)
+    onnx.checker.check_model(str(any_size), full_check=True)
+    for rows, columns in ((side, side), (side + 2, side - 1), (3, 2 * side + 1)):
+        height, width = rows * patch, columns * patch
+        images = random.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
+        pictures = folder / f"{height}x{width}"
+        pictures.mkdir()
+        for i, image in enumerate(images):
+            (pictures / f"{i}.ppm").write_bytes(b"P6\n%d %d\n255\n" % (width, height) + image.tobytes())
+        call(programs / "dssl-features", "--data", pictures, "--tokens", "class,patch", "--size", f"{height}x{width}", "--arch",
+             "auto", "--weights", weights, "--out", folder / "own.npy", *options)
+        own = [np.load(folder / f"own.{token}.npy") for token in ("class", "patch")]
+        own[1] = own[1].reshape(3, rows * columns, -1)
+        sized = folder / "sized.onnx"
+        call(programs / "dssl-export", weights, sized, *options, "--normalise", "--white", 255, "--size", f"{height}x{width}",
+             "--external-data")
+        onnx.checker.check_model(str(sized), full_check=True)
+        inputs = images.transpose(0, 3, 1, 2).astype(np.float32)
+        for kind, path in (("any", any_size), ("sized", sized)):
+            for runtime in RUNTIMES:
+                tokens = runner(runtime, path)
+                for batch in (1, 3):
+                    for found, expected in zip(tokens(np.ascontiguousarray(inputs[:batch])), own):
+                        expected = expected[:batch]
+                        if found.shape != expected.shape:
+                            sys.exit(f"FAILED: {case.name}: {runtime} gives {found.shape}, dssl {expected.shape}")
+                        difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+                        if not difference < TOLERANCE:
+                            sys.exit(f"FAILED: {case.name}, {kind} size {height} x {width}, batch {batch}: {runtime} differs "
+                                     f"by {difference:.1e} of the largest magnitude; expected less than {TOLERANCE:.0e}")
+                        worst[runtime, kind] = max(worst.get((runtime, kind), 0), difference)
+                        compared += 1
+    return worst, compared
+
+
+names = sys.argv[3:] or ["container_zip", "hf_dino", "dinov3_7b_like", "densedino_checkpoint", "dinov2_small", "dinov2_small_reg4",
+                         "dinov2_giant_reg4", "dinov3_small", "timm_dino", "timm_deit3", "timm_dinov3_qkvb", "torchvision_vit",
+                         "hf_dinov2", "hf_dinov3_gated"]
+seen, total = 0, 0
+for name in names:
+    if not (cases / name / "expect.safetensors").exists():
+        continue
+    with tempfile.TemporaryDirectory() as folder:
+        worst, compared = check(cases / name, pathlib.Path(folder))
+    print(f"{name}: " + ", ".join(f"{runtime} {kind} {value:.1e}" for (runtime, kind), value in worst.items()), flush=True)
+    seen, total = seen + 1, total + compared
+if seen < min(3, len(names)):
+    sys.exit(f"FAILED: {seen} cases in {cases}; expected at least 3")
+print(f"{seen} backbones, {total} outputs of {', '.join(RUNTIMES)}: those of dssl-features")
