@@ -1,87 +1,223 @@
 #!/usr/bin/env python3
-"""Every recipe of dssl-pretrain for a few minutes on synthetic scenes: does it train, collapse, and beat random weights?
+"""Every recipe of dssl-pretrain for a minute or two on synthetic images: does it train, collapse, and beat random weights?
 
-    benchmarks/recipes.py --out FOLDER [--programs FOLDER] [--epochs N] [--recipes byol,simclr,...]
+    benchmarks/recipes.py --out FOLDER [--programs FOLDER] [--epochs N] [--threads N] [--recipes byol,simclr,...]
 
-Makes scenes, pretrains nano8 by each recipe on the same images for the same number of passes, and measures the backbone's
-frozen patch features by dense retrieval on held-out scenes; recipes.md in --out is the table. A run that is there already
-is not made again.
+Draws grey textures of eight kinds, pretrains nano8 by each recipe on the same unlabelled images for the same number of
+passes, and lets the nearest neighbours among them name the kind of held-out ones, by the frozen class token and by the mean
+of the frozen patch tokens. Brightness, contrast, scale and direction of a texture are drawn for each image, so that they tell
+nothing of its kind: features of random weights follow them. Random weights are measured with three seeds.
+recipes.md in --out is the table, written again after each recipe. A run that is there already with the same call is not made
+again.
 """
 import argparse
 import json
+import math
 import os
+import random
 import subprocess
 import sys
 
-RECIPES = ["dino", "densedino", "feature-map", "ibot", "dinov2", "swav", "byol", "simsiam", "simclr", "moco-v2", "moco-v3",
-           "barlow-twins", "vicreg", "densecl", "pixpro"]
-COMMON = ["--arch", "nano8", "--batch", "16", "--views-global", "64", "--warmup-epochs", "2", "--weight-decay-end", "0.1",
-          "--stochastic-depth", "0", "--global-scale", "0.25", "1"]
+RECIPES = ["simclr", "moco-v2", "moco-v3", "densecl", "barlow-twins", "vicreg", "byol", "simsiam", "pixpro", "swav", "dino",
+           "ibot", "dinov2", "densedino", "feature-map"]
+KINDS = ["bricks", "checks", "clouds", "dots", "rings", "stripes", "waves", "weave"]
+SIZE = 32
+TRAIN, TEST = 200, 60  # images of each kind
+RANDOM_SEEDS = (0, 1, 2)
+
+COMMON = ["--arch", "nano8", "--views-global", "24", "--global-scale", "0.5", "1", "--warmup-epochs", "1",
+          "--weight-decay-end", "0.04", "--stochastic-depth", "0"]
+LOCALS = ["--views-local", "16", "--locals", "2", "--local-scale", "0.2", "0.5"]
+# Of a network that is small and a run that is short: few prototypes, a sharper teacher that follows faster.
+TEACHER = ["--momentum", "0.98", "--momentum-end", "0.99"]
+PROTOTYPES = [*LOCALS, "--prototypes", "256", "--teacher-temp", "0.02", "--warmup-teacher-temp", "0.02", "--momentum", "0.98"]
 OWN = {
-    "prototypes": ["--views-local", "32", "--locals", "2", "--local-scale", "0.05", "0.4", "--prototypes", "256", "--lr",
-                   "0.02", "--momentum", "0.99"],
-    "swapped": ["--views-local", "32", "--locals", "2", "--local-scale", "0.05", "0.4", "--prototypes", "256", "--lr", "0.02"],
-    "teacher": ["--lr", "0.01", "--momentum", "0.99"],
-    "none": ["--lr", "0.01"],
+    "simclr": [], "barlow-twins": [], "vicreg": [], "simsiam": [],
+    "moco-v2": [*TEACHER, "--queue", "1024"], "densecl": [*TEACHER, "--queue", "1024"], "moco-v3": TEACHER, "byol": TEACHER,
+    "pixpro": TEACHER,
+    "swav": [*LOCALS, "--prototypes", "256"],
+    "ibot": PROTOTYPES, "dinov2": PROTOTYPES, "dino": [*PROTOTYPES, "--image-all-views"],
+    "densedino": [*PROTOTYPES, "--image-all-views", "--points", "4"],
+    "feature-map": [*PROTOTYPES, "--image-all-views", "--points", "4"],
 }
-KINDS = {
-    **dict.fromkeys(["dino", "densedino", "feature-map", "ibot", "dinov2"], "prototypes"), "swav": "swapped",
-    **dict.fromkeys(["byol", "moco-v2", "moco-v3", "densecl", "pixpro"], "teacher"),
+# Images an update and the rate for 256 of them. Losses that compare the images of a batch have the larger ones, the others
+# more updates from as many images.
+BATCH_AND_RATE = {
+    **dict.fromkeys(RECIPES, ("32", "0.008")),
+    **dict.fromkeys(["moco-v2", "densecl", "byol", "simsiam", "pixpro"], ("16", "0.008")),
+    **dict.fromkeys(["dino", "ibot", "densedino", "feature-map", "dinov2"], ("8", "0.0128")),
 }
 
 
-def run(command, **more):
+def clamp(value, low=0.0, high=1.0):
+    return min(high, max(low, value))
+
+
+def to_whole(value):
+    """Distance to the nearest whole number."""
+    return abs(value - math.floor(value + 0.5))
+
+
+def noise_field(draw, cells=16):
+    """Smooth noise in [0, 1] over the plane, repeated after so many cells."""
+    grid = [[draw.random() for _ in range(cells)] for _ in range(cells)]
+
+    def at(x, y):
+        left, top = math.floor(x), math.floor(y)
+        u, v = x - left, y - top
+        u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
+        above, below = grid[top % cells], grid[(top + 1) % cells]
+        a = above[left % cells] + u * (above[(left + 1) % cells] - above[left % cells])
+        b = below[left % cells] + u * (below[(left + 1) % cells] - below[left % cells])
+        return a + v * (b - a)
+
+    return at
+
+
+def texture(kind, period, draw):
+    """Brightness in [0, 1] as a function of (x, y) in pixels; edges are a pixel wide."""
+    def bars(distance, width=0.25):
+        return clamp(period * (width - distance) + 0.5)
+
+    def square(t):
+        return 2 * clamp(2 * period * (0.25 - to_whole(t / period / 2)) + 0.5) - 1
+
+    def brick(x, y):
+        shift = period if math.floor(y / period + 0.5) % 2 else 0
+        return clamp(period * (min(to_whole(y / period), 2 * to_whole((x + shift) / period / 2)) - 0.12) + 0.5)
+
+    noise = noise_field(draw)
+    return {
+        "bricks": brick,
+        "checks": lambda x, y: 0.5 + 0.5 * square(x) * square(y),
+        "clouds": lambda x, y: clamp(4 * (0.65 * noise(x / period, y / period) +
+                                          0.35 * noise(2 * x / period + 5, 2 * y / period + 5) - 0.5) + 0.5),
+        "dots": lambda x, y: bars(math.hypot(to_whole(x / period), to_whole(y / period)), 0.33),
+        "rings": lambda x, y: bars(to_whole(math.hypot(x, y) / period)),
+        "stripes": lambda x, y: bars(to_whole(x / period)),
+        "waves": lambda x, y: bars(to_whole(x / period + 0.4 * math.sin(math.pi * y / period))),
+        "weave": lambda x, y: bars(min(to_whole(x / period), to_whole(y / period)), 0.15),
+    }[kind]
+
+
+def texture_image(kind, draw):
+    """Pixels of a texture whose scale, direction, place, brightness, contrast and sign are drawn, with sensor noise."""
+    of = texture(kind, draw.uniform(6, 10), draw)
+    angle = draw.uniform(0, 2 * math.pi)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    centre_x, centre_y = draw.uniform(0, SIZE), draw.uniform(0, SIZE)
+    while True:
+        first = draw.uniform(20, 235)
+        second = first + draw.choice((-1, 1)) * draw.uniform(50, 150)
+        if 10 <= second <= 245:
+            break
+    pixels = bytearray()
+    for y in range(SIZE):
+        for x in range(SIZE):
+            dx, dy = x - centre_x, y - centre_y
+            share = of(cosine * dx + sine * dy, cosine * dy - sine * dx)
+            pixels.append(int(clamp(first + share * (second - first) + draw.gauss(0, 6), 0, 255)))
+    return bytes(pixels)
+
+
+def make_textures(folder):
+    """train and test, with a folder of PGM for each kind; each image depends on its name alone."""
+    if os.path.exists(os.path.join(folder, "done")):
+        return
+    for split, count in (("train", TRAIN), ("test", TEST)):
+        for kind in KINDS:
+            place = os.path.join(folder, split, kind)
+            os.makedirs(place, exist_ok=True)
+            for i in range(count):
+                with open(os.path.join(place, f"{i:04d}.pgm"), "wb") as file:
+                    file.write(b"P5\n%d %d\n255\n" % (SIZE, SIZE) + texture_image(kind, random.Random(f"{split} {kind} {i}")))
+    with open(os.path.join(folder, "done"), "w"):
+        pass
+
+
+def run(command):
     print("==", " ".join(command), flush=True)
-    subprocess.run(command, check=True, **more)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
     parser.add_argument("--programs", default="build/release/examples")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--recipes", default=",".join(RECIPES))
     options = parser.parse_args()
+    recipes = options.recipes.split(",")
+    unknown = [name for name in recipes if name not in OWN]
+    if unknown:
+        parser.error(f"--recipes: {unknown[0]} is not one of {', '.join(RECIPES)}")
+    images = os.path.join(options.out, "textures")
+    make_textures(images)
+    threads = ["--threads", str(options.threads)]
 
     def program(name):
         return os.path.join(options.programs, name)
 
-    scenes = os.path.join(options.out, "scenes")
-    if not os.path.exists(scenes):
-        run([program("dssl-scenes"), "--out", scenes, "--train", "400", "--val", "80", "--size", "96", "--classes", "5"])
+    def neighbours(weights, out, *more):
+        """Share of test images named rightly by their ten nearest training images: by class token, by the mean of patches."""
+        shares = []
+        for token in ("class", "mean"):
+            place = f"{out}-{token}"
+            run([program("dssl-classify"), "--weights", weights, "--arch", "nano8", "--size", str(SIZE), "--train",
+                 os.path.join(images, "train"), "--test", os.path.join(images, "test"), "--by", "knn", "--k", "10", "--token",
+                 token, "--at-once", "64", *threads, "--out", place, *more])
+            with open(os.path.join(place, "result.json")) as file:
+                shares.append(100 * json.load(file)["knn"]["10"])
+        return shares
 
-    def retrieved(weights, out):
-        if not os.path.exists(os.path.join(out, "result.json")):
-            run([program("dssl-retrieve"), "--data", scenes, "--weights", weights, "--arch", "nano8", "--classes", "5", "--size",
-                 "96", "--by", "retrieval", "--out", out], stdout=subprocess.DEVNULL)
-        with open(os.path.join(out, "result.json")) as file:
-            return json.load(file)["retrieval"]["miou"]
+    chance = [neighbours("random", os.path.join(options.out, f"random-{seed}"), "--seed", str(seed)) for seed in RANDOM_SEEDS]
 
-    rows = [("random weights", "", "", "", retrieved("random", os.path.join(options.out, "random")))]
-    for recipe in options.recipes.split(","):
+    def spread(column):
+        return f"{min(row[column] for row in chance):.1f} to {max(row[column] for row in chance):.1f}"
+
+    head = ["| recipe | images an update | rate | images seen | seconds a step | loss, first and last tenth of the steps | "
+            "spread of class features, last (least) | collapse | class token, right % | mean of patches, right % |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            f"| random weights, {len(chance)} seeds | | | | | | | | {spread(0)} | {spread(1)} |"]
+    rows = []
+    below = []
+    for recipe in recipes:
         out = os.path.join(options.out, recipe)
-        kind = KINDS.get(recipe, "none")
-        own = list(OWN[kind])
-        own += ["--image-all-views"] if recipe in ("dino", "densedino", "feature-map") else []
-        own += ["--points", "4"] if recipe in ("densedino", "feature-map") else []
-        own += ["--queue", "1024"] if recipe in ("moco-v2", "densecl") else []
-        if not os.path.exists(os.path.join(out, "teacher.safetensors")):
-            run([program("dssl-pretrain"), "--data", scenes, "--split", "train", "--recipe", recipe, "--epochs",
-                 str(options.epochs), *COMMON, *own, "--overwrite", "--out", out], stdout=subprocess.DEVNULL)
+        batch, rate = BATCH_AND_RATE[recipe]
+        call = [program("dssl-pretrain"), "--data", os.path.join(images, "train"), "--recipe", recipe, "--epochs",
+                str(options.epochs), *COMMON, *OWN[recipe], "--batch", batch, "--lr", rate, *threads,
+                "--overwrite", "--out", out]
+        weights = os.path.join(out, "teacher.safetensors")
+        made = os.path.join(out, "call.json")
+        old = None
+        if os.path.exists(made) and os.path.exists(weights):
+            with open(made) as file:
+                old = json.load(file)
+        if old != call:
+            run(call)
+            with open(made, "w") as file:
+                json.dump(call, file)
         with open(os.path.join(out, "metrics.jsonl")) as file:
             steps = [json.loads(line) for line in file]
-        rows.append((recipe, f"{steps[0]['loss']:.3f} to {steps[-1]['loss']:.3f}", f"{steps[-1]['feature_spread']:.3f}",
-                     steps[-1]["collapse"], retrieved(os.path.join(out, "teacher.safetensors"), out + "-retrieve")))
-        rows[-1] += (sum(step["seconds"] for step in steps),)
+        tenth = max(1, len(steps) // 10)
 
-    lines = ["| recipe | loss, first to last step | spread of class features | collapse | retrieval, mIoU % | seconds |",
-             "|---|---|---|---|---|---|"]
-    for recipe, loss, spread, collapse, miou, *seconds in rows:
-        lines.append(f"| {recipe} | {loss} | {spread} | {collapse} | {100 * miou:.1f} | "
-                     f"{'' if not seconds else format(seconds[0], '.0f')} |")
-    with open(os.path.join(options.out, "recipes.md"), "w") as file:
-        file.write("\n".join(lines) + "\n")
-    print("\n".join(lines))
+        def mean(key, part):
+            return sum(step[key] for step in part) / len(part)
+
+        seconds = sorted(step["seconds"] for step in steps)[len(steps) // 2]
+        shares = neighbours(weights, out + "-neighbours")
+        signs = sorted({step["collapse"] for step in steps[-tenth:]})
+        if shares[0] <= max(row[0] for row in chance) and shares[1] <= max(row[1] for row in chance):
+            below.append(recipe)
+        rows.append(f"| {recipe} | {batch} | {rate} | {steps[-1]['images']} | {seconds:.2f} | {mean('loss', steps[:tenth]):.3f}, "
+                    f"{mean('loss', steps[-tenth:]):.3f} | {steps[-1]['feature_spread']:.3f} "
+                    f"({min(step['feature_spread'] for step in steps):.3f}) | {', '.join(signs)} | {shares[0]:.1f} | "
+                    f"{shares[1]:.1f} |")
+        with open(os.path.join(options.out, "recipes.md"), "w") as file:
+            file.write("\n".join(head + rows) + "\n")
+    print("\n".join(head + rows))
+    print("not above random weights:", ", ".join(below) or "none")
     return 0
 
 
