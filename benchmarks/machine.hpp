@@ -9,6 +9,10 @@
 #include <common/machine.hpp>
 #include <dssl/core/error.hpp>
 
+#ifndef DSSL_BENCHMARK_OWN_FLAGS
+#define DSSL_BENCHMARK_OWN_FLAGS ""
+#endif
+
 namespace dssl::benchmarks {
 
 using programs::LoadWatch;
@@ -27,7 +31,7 @@ using programs::seconds_of;
           {"processors", std::to_string(processors())},
           {"load_before", join(load[0])},
           {"compiler", DSSL_BENCHMARK_COMPILER},
-          {"flags", DSSL_BENCHMARK_FLAGS},
+          {"flags", DSSL_BENCHMARK_FLAGS DSSL_BENCHMARK_OWN_FLAGS},
           {"build_type", DSSL_BENCHMARK_BUILD_TYPE}};
 }
 

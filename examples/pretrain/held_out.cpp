@@ -136,6 +136,7 @@ class HeldOutOf final : public HeldOut {
   void x_watch_folder(const Job& job) {
     ImageFiles images(job.monitor, {.read = x_read()});
     std::vector<std::int64_t> labels = numbered_labels(images);
+    if (!labels.empty()) require_one_label(images);
     x_what = join(job.monitor, ", ", images.size(), " images");
     if (!labels.empty()) {
       x_what += join(" of ", *std::max_element(labels.begin(), labels.end()) + 1, " classes");

@@ -208,10 +208,10 @@ TEST_CASE("tensors within the backbone's own names that the architecture lacks a
   const std::string nothing = "(nothing was thrown)";
   for (const std::string prefix : {"", "backbone.", "teacher.", "teacher.backbone."}) {
     CAPTURE(prefix);
-    for (const std::string extra : {"blocks.0.ls1.gamma", "blocks.2.norm1.weight", "register_tokens", "norm.extra"}) {
+    for (const std::string extra : {"blocks.0.ls1.gamma", "blocks.2.norm1.weight", "register_tokens", "norm.extra", "cls_norm.weight"}) {
       CHECK(contains(with(prefix, prefix + extra), "this architecture has no tensor '" + prefix + extra + "' [24]"));
     }
-    for (const std::string extra : {"head.weight", "mask_token", "ref_learn_token", "fc_norm.weight"})
+    for (const std::string extra : {"head.weight", "mask_token", "ref_learn_token", "fc_norm.weight", "local_cls_norm.weight"})
       CHECK(with(prefix, prefix + extra) == nothing);
     CHECK(with(prefix, "optimizer.blocks.0.ls1.gamma") == nothing);
   }

@@ -93,7 +93,10 @@ class BackboneNamer {
       whole("cls_norm.weight", "cls_norm.weight", {d.width});
       whole("cls_norm.bias", "cls_norm.bias", {d.width});
     }
-    if (is(WeightFamily::dinov3)) pass_over({"local_cls_norm.weight", "local_cls_norm.bias"});
+    if (!other_code && has("local_cls_norm.weight")) {  // of training alone
+      whole("local_cls_norm.weight", "local_cls_norm.weight", {d.width});
+      whole("local_cls_norm.bias", "local_cls_norm.bias", {d.width});
+    }
     if (!d.heads_are_known) d.heads = d.width % 64 == 0 ? d.width / 64 : 0;
     leftovers();
     // What there is too much tells most: with a token more, a table has another shape.

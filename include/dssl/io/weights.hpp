@@ -72,9 +72,10 @@ inline constexpr std::string_view patch_table = "patch_pos_embed";
   const std::string_view part = first_part(name);
   const auto is_one_of = [&](const auto& names) { return std::find(names.begin(), names.end(), part) != names.end(); };
   // What is masked in other methods, references that a frozen backbone does not see, and a table beside its two halves.
-  constexpr std::array<std::string_view, 3> unused{"mask_token", "ref_learn_token", "pos_embed"};
-  constexpr std::array<std::string_view, 8> tokens{"register_tokens", "reg_token", "storage_tokens", "dist_token",
-                                                   "norm_pre", "rope_embed", "rope", "pre_norm"};
+  // And the norm of local views' class tokens, which only training has.
+  constexpr std::array<std::string_view, 4> unused{"mask_token", "ref_learn_token", "pos_embed", "local_cls_norm"};
+  constexpr std::array<std::string_view, 9> tokens{"register_tokens", "reg_token", "storage_tokens", "dist_token", "norm_pre",
+                                                   "rope_embed", "rope", "pre_norm", "cls_norm"};
   if (is_one_of(unused)) return false;
   if (is_one_of(own) || is_one_of(tokens)) return true;
   if (!prefix.ends_with("backbone.")) return false;

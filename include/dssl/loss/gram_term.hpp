@@ -34,8 +34,7 @@ struct GramOptions {
     f(join(prefix, "normalised"), numbers.normalised);
     f(join(prefix, "negative"), static_cast<Index>(numbers.negative));
     snapshot.for_each(join(prefix, "snapshot."), f);
-    // Said only where it is another one: runs from before there could be are resumed as they were.
-    if (resize != PositionRule::size) f(join(prefix, "resize"), static_cast<Index>(resize));
+    f(join(prefix, "resize"), static_cast<Index>(resize));
   }
 };
 
@@ -51,6 +50,7 @@ struct Gram {
   static constexpr std::string_view name = "gram";
   static constexpr Reads reads{{.map = true}, {.map = true}};
   static constexpr Whole whole = Whole::sequence;
+  static constexpr bool resizes_snapshot = true;  ///< its map to the student's patches
   using Teacher = TeacherT;
   using Options = GramOptions;
 

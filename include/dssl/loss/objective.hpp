@@ -23,6 +23,10 @@ struct TypeList {
   static constexpr std::size_t size = sizeof...(Ts);
 };
 
+/// A term whose snapshot may see views of another size: it reads the map for the student's patches.
+template <class Term>
+concept ResizesSnapshot = requires { requires Term::resizes_snapshot; };
+
 /// What is known of the terms of an objective at compile time.
 template <class... Ts>
 struct TermList {
@@ -37,6 +41,9 @@ struct TermList {
   /// What is read of a snapshot of the teacher, and how many terms have one.
   static constexpr FeatureKinds snapshot_reads = ((is_snapshot<typename Ts::Teacher> ? Ts::reads.teacher : FeatureKinds{}) | ...);
   static constexpr std::size_t snapshots = (std::size_t{is_snapshot<typename Ts::Teacher>} + ...);
+  /// Whether those with a Snapshot say that its map may be of another size than the student's.
+  static constexpr bool resizes_snapshots =
+      ((!is_snapshot<typename Ts::Teacher> || ResizesSnapshot<Ts>) && ...);
   /// `Frozen<Backbone>` of the terms that have it, or void; and what they read of it.
   using FrozenTeacher = typename detail::FirstFrozen<typename Ts::Teacher...>::type;
   static constexpr FeatureKinds frozen_reads = ((is_frozen<typename Ts::Teacher> ? Ts::reads.teacher : FeatureKinds{}) | ...);

@@ -210,6 +210,7 @@ struct ProjectionHead {
   static_assert(C.layers >= 1 && C.hidden >= 1 && C.bottleneck >= 1,
                 "every size of a projection head must be at least 1");
   static_assert(C.prototypes >= 2, "a projection head needs at least 2 prototypes");
+  static_assert(!C.plain_prototypes || !C.learned_norm, "plain prototypes have the norms that they have: learned_norm is of others");
 
   static constexpr HeadConfig config = C;
 };

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
@@ -35,6 +37,23 @@ enum class InitialValues : std::uint8_t {
   double power = 1;  // exact up to 10^22
   for (Index i = 0; i < exponent; ++i) power *= 10;
   return 1 / power;
+}
+
+/// The block that a backbone's tensor is of, by its name "blocks.<i>..." there; -1 where it is of none.
+[[nodiscard]] inline Index block_number(std::string_view name) {
+  constexpr std::string_view blocks = "blocks.";
+  if (!name.starts_with(blocks)) return -1;
+  const std::string_view rest = name.substr(blocks.size());
+  const std::size_t digits = rest.find_first_not_of("0123456789");
+  Index number = 0;
+  if (digits == 0 || digits == std::string_view::npos || rest[digits] != '.') return -1;
+  const auto [end, problem] = std::from_chars(rest.data(), rest.data() + digits, number);
+  return problem == std::errc{} ? number : -1;
+}
+
+/// Whether a backbone's tensor is of a norm behind the last block, by its name there.
+[[nodiscard]] inline bool is_last_norm(std::string_view name) {
+  return name.starts_with("norm.") || name.starts_with("cls_norm.") || name.starts_with("local_cls_norm.");
 }
 
 /// A name of at most 64 characters that can be built at compile time.

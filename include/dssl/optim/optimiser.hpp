@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -97,19 +96,12 @@ inline constexpr std::string_view backbone_prefix = "backbone.";
 
 /// The number of the block that a tensor is of, `backbone.blocks.B.*`; -1: of none.
 [[nodiscard]] inline Index block_of(std::string_view name) {
-  constexpr std::string_view blocks = "backbone.blocks.";
-  if (!name.starts_with(blocks)) return -1;
-  Index number = 0;
-  const std::string_view rest = name.substr(blocks.size());
-  const auto [end, problem] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
-  return problem == std::errc{} && *end == '.' ? number : -1;
+  return name.starts_with(backbone_prefix) ? block_number(name.substr(backbone_prefix.size())) : -1;
 }
 
 /// A backbone's tensor that no block has before it.
 [[nodiscard]] inline bool before_blocks(std::string_view name) {
-  const bool last_norm = name.starts_with("backbone.norm.") || name.starts_with("backbone.cls_norm.") ||
-                         name.starts_with("backbone.local_cls_norm.");
-  return name.starts_with(backbone_prefix) && block_of(name) < 0 && !last_norm;
+  return name.starts_with(backbone_prefix) && block_of(name) < 0 && !is_last_norm(name.substr(backbone_prefix.size()));
 }
 
 }  // namespace detail

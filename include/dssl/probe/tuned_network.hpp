@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -65,14 +64,8 @@ struct TuningOptions {
 /// The layer of a parameter for `TuningOptions::layer_decay`: 0 the embeddings, 1 .. depth the blocks, depth
 /// + 1 the last norms and the head.
 [[nodiscard]] inline Index tuning_layer(std::string_view name, Index depth) {
-  constexpr std::string_view blocks = "blocks.";
-  if (name.starts_with(blocks)) {
-    Index number = 0;
-    std::from_chars(name.data() + blocks.size(), name.data() + name.size(), number);
-    return number + 1;
-  }
-  const bool last_norm = name.starts_with("norm.") || name.starts_with("cls_norm.") || name.starts_with("local_cls_norm.");
-  return last_norm || name.starts_with("head.") ? depth + 1 : 0;
+  if (const Index block = block_number(name); block >= 0) return block + 1;
+  return is_last_norm(name) || name.starts_with("head.") ? depth + 1 : 0;
 }
 
 /// A backbone and a linear head on the tokens that are read, with gradients and optimiser, in a backend's

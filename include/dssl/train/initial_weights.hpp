@@ -19,7 +19,7 @@
 namespace dssl {
 
 /// Begins a run with a backbone's weights, in the student, in its teacher and in a copy of that; heads stay as they were
-/// drawn, and so do mask and reference tokens that the file does not have.
+/// drawn, and so do mask and reference tokens and the norm of local views' class tokens that the file does not have.
 ///
 /// `trainer`: a `Trainer` before its first step. `file`: what `load_backbone` reads, as a checkpoint's or a `BackboneFile` with
 /// the prefix "". Its heads, optimiser and other networks are left. Throws `CheckpointError` as `load_backbone`, and `Error`
@@ -40,8 +40,12 @@ LoadedBackbone begin_with(Run& trainer, const TensorFile& file, std::optional<st
     return known && file.contains(join(*prefix, token));
   };
   ParameterLayout layout;
+  auto sizes = step.config().backbone;
+  if constexpr (requires { sizes.local_class_norm; }) {
+    sizes.local_class_norm = sizes.local_class_norm && in_both("local_cls_norm.weight");
+  }
   Step::Backbone::add_parameters(
-      layout, step.config().backbone,
+      layout, sizes,
       LearnedTokens{.reference = in_both("ref_learn_token"), .mask = in_both("mask_token")}, "");
   std::vector<T> values(static_cast<std::size_t>(layout.total()));
   LoadedBackbone loaded = load_backbone(std::span<T>(values), layout, file, *prefix);

@@ -167,7 +167,8 @@ struct LaterOption {
   std::string_view name;
   std::string_view value;
 };
-inline constexpr LaterOption later_options[]{{"optimiser.clip_over", "tensor"},
+inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
+                                             {"optimiser.clip_over", "tensor"},
                                              {"optimiser.frozen_moments", "0"},
                                              {"optimiser.rates.layer_decay", "1"},
                                              {"optimiser.rates.patch_embedding", "1"},

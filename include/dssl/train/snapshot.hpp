@@ -1,5 +1,5 @@
 // The copy of a teacher that a term is held to: its weights and its pass.
-// Tests: tests/train/gram_term.cpp.
+// Tests: tests/train/gram_term.cpp, snapshot_views.cpp.
 #pragma once
 
 #include <cstddef>
@@ -56,7 +56,7 @@ class SnapshotTeacher {
   /// The copy's weights, laid out as the network's.
   [[nodiscard]] VectorView<T> weights() const { return x_weights; }
 
-  /// Points and masks of a step, which the copy sees all patches of.
+  /// Points and masks of a step, which the copy sees all patches of; none of masks where its views are its own.
   void set(const B& backend, const ViewBatch& batch, const Config& config, std::vector<Taps<T>>& taps, MaskedRows& masked) {
     x_pass.set_points(backend, batch.teacher_points, config.backbone, taps);
     if constexpr (Kind::Loss::reads.masked) {  // patches of views of its own are others

@@ -292,9 +292,9 @@ class BasicTrainingStep {
     if (const auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
       throw OptionError("loss", join("with two parameters '", *twice, "'"), "terms whose heads have names of their own");
     }
-    if (x_options.shape.has_snapshot_views() && (!x_snapshots || x_snapshot_reads_places)) {
+    if (x_options.shape.has_snapshot_views() && (!x_snapshots || x_snapshot_reads_places || !Loss::resizes_snapshots)) {
       throw OptionError("snapshot_view", join(x_options.shape.snapshot_view.height, " x ", x_options.shape.snapshot_view.width),
-                        "0 x 0 where no term is held to the map of a Snapshot");
+                        "0 x 0 where no term is held to the map of a Snapshot, or a term does not resize it");
     }
     x_options.shape.validate(x_config.backbone.channels, x_config.backbone.patch, Loss::reads.points, Loss::reads.masked);
   }
@@ -334,6 +334,11 @@ class BasicTrainingStep {
     for (Index v = 0; v < x_views() && x_options.render_bytes == 0; ++v) {  // the source of an upload is not looked at
       x_backend.upload(view_input(v).data(), std::span<const T>(view_input(v).flat()));
     }
+    if constexpr (x_snapshots) {
+      for (const TensorView<T, 4>& view : x_snapshot.views()) {
+        x_backend.upload(view.data(), std::span<const T>(view.flat()));
+      }
+    }
     ViewBatch batch = ViewBatch::of(x_options.shape, false);
     std::fill(batch.frames.begin(), batch.frames.end(), ViewFrame{{0, 0}, {1, 1}});
     if constexpr (Loss::reads.masked) {
@@ -342,7 +347,7 @@ class BasicTrainingStep {
     }
     std::vector<T> keep(x_keep_count(), T{1});
     for (std::size_t s = 0; s < keep.size(); s += static_cast<std::size_t>(x_batch())) keep[s] = T{0};
-    x_upload(batch, keep);
+    x_upload(batch, keep, true);
     std::fill(keep.begin(), keep.end(), T{1});
     StepReport report;
     if constexpr (Loss::has_frozen) x_frozen.rehearse(true);
@@ -422,6 +427,7 @@ class BasicTrainingStep {
   }
 
   void x_upload_view(const TensorView<T, 4>& to, std::span<const float> from) {
+    require_shape(static_cast<Index>(from.size()) == to.size(), "a view of ", from.size(), " numbers; expected ", to.size());
     if constexpr (std::is_same_v<T, float>) {
       x_backend.upload(to.data(), from);
     } else {
@@ -430,10 +436,10 @@ class BasicTrainingStep {
     }
   }
 
-  void x_upload(const ViewBatch& batch, std::span<const T> keep) {
+  void x_upload(const ViewBatch& batch, std::span<const T> keep, bool rehearsal = false) {
     for (std::size_t v = 0; v < batch.images.size(); ++v) x_upload_view(x_inputs[v], batch.images[v]);
     if constexpr (x_snapshots) {
-      const bool own_views = x_options.shape.has_snapshot_views() && !batch.images.empty();
+      const bool own_views = x_options.shape.has_snapshot_views() && !rehearsal;
       require_shape(batch.snapshot_images.size() == (own_views ? 2U : 0U), "a batch with ", batch.snapshot_images.size(),
                     " views of a snapshot's own; expected ", own_views ? 2 : 0);
       for (std::size_t v = 0; v < batch.snapshot_images.size(); ++v) {
