@@ -32,6 +32,8 @@ struct Settings {
   std::vector<float> mean{}, deviation{};
   float white = 1;
   bool external_data = false;
+  std::vector<Index> blocks{};
+  bool no_norm = false;
 
   [[nodiscard]] dssl::BackboneFileOptions reading() const {
     dssl::BackboneFileOptions options{.fold_layer_scale = true, .heads = heads};
@@ -53,7 +55,8 @@ struct Settings {
   /// What the model is made for. Throws `OptionError`.
   [[nodiscard]] dssl::OnnxBackboneOptions model_of(const BackboneFile& file) const {
     const dssl::BackboneDescription& d = file.description();
-    dssl::OnnxBackboneOptions options{.heads = heads_of(file), .white = white};
+    dssl::OnnxBackboneOptions options{
+        .heads = heads_of(file), .white = white, .blocks = blocks, .norm = !no_norm};
     if (size != "any") std::tie(options.height, options.width) = dssl::programs::extents_of("size", size);
     if (!normalise) {
       if (!mean.empty() || !deviation.empty())
@@ -122,6 +125,12 @@ int main(int argc, char** argv) {
          "Images in pixels, multiples of the patch: any (another in each run if need be), one number, or "
          "HEIGHTxWIDTH. The number of images is free")
       ->capture_default_str();
+  app.add_option(
+         "--blocks", s.blocks,
+         "Blocks whose tokens are given, side by side, joined by commas; from 0, or from the end with -1 the "
+         "last (default: the last alone)")
+      ->delimiter(',');
+  app.add_flag("--no-norm", s.no_norm, "Tokens as the blocks give them, without the backbone's last norm");
   app.add_flag("--normalise", s.normalise,
                "The model takes pixels and normalises them itself; without, images come normalised");
   app.add_option(

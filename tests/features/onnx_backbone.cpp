@@ -2,6 +2,7 @@
 // any size.
 #include "catch.hpp"
 
+#include <cmath>
 #include <cstddef>
 #include <filesystem>
 #include <random>
@@ -44,7 +45,7 @@ double apart(const std::vector<double>& a, const std::vector<double>& b) {
 
 /// A backbone of random weights as `save_named_backbone` would write it: width 8, 2 blocks, patch 2, a table
 /// of 4 x 4.
-void write_random(const std::string& path, const std::string& positions, bool options) {
+void write_random(const std::string& path, const std::string& positions, bool options, Index depth = 2) {
   std::mt19937 draw(7);
   std::normal_distribution<float> normal(0, 0.3F);
   std::vector<std::pair<std::string, std::vector<Index>>> tensors{{"cls_token", {1, 1, 8}},
@@ -55,7 +56,10 @@ void write_random(const std::string& path, const std::string& positions, bool op
                                                                   {"patch_embed.proj.bias", {8}},
                                                                   {"norm.bias", {8}}};
   if (options) tensors.push_back({"register_tokens", {1, 2, 8}});
-  for (const std::string block : {"blocks.0.", "blocks.1."}) {
+  if (options) tensors.push_back({"cls_norm.weight", {8}});
+  if (options) tensors.push_back({"cls_norm.bias", {8}});
+  for (Index number = 0; number < depth; ++number) {
+    const std::string block = "blocks." + std::to_string(number) + ".";
     for (const std::string name :
          {"norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "attn.proj.bias"})
       tensors.push_back({block + name, {8}});
@@ -98,9 +102,8 @@ TEST_CASE("a backbone as ONNX gives what its family's own code does", "[onnx]") 
   std::size_t seen = 0;
   for (const auto& entry : std::filesystem::directory_iterator(interop_folder())) {
     const std::string name = entry.path().filename().string();
-    // What is in the containers is one and the same; its ViT is said no to.
-    if (!std::filesystem::exists(entry.path() / "expect.safetensors") || name == "dinov3_untied_norms")
-      continue;
+    if (!std::filesystem::exists(entry.path() / "expect.safetensors")) continue;
+    // What is in the containers is one and the same.
     if (name.starts_with("torch17") || (name.starts_with("container") && name != "container_zip")) continue;
     INFO(name);
     ++seen;
@@ -195,6 +198,52 @@ TEST_CASE("ONNX: LayerScale folded or not, images normalised by the caller or th
   CHECK(sized.outputs.at("class_token") == "batch 8");
 }
 
+TEST_CASE("ONNX: tokens of several blocks side by side, and class tokens with a last norm of their own",
+          "[onnx]") {
+  const TemporaryFolder folder;
+  const std::vector<Index> shape{1, 3, 6, 8};
+  const auto images = random_images(shape, -2, 2);
+  for (const bool options : {false, true}) {
+    write_random(folder / "two.safetensors", "offset", options);
+    write_random(folder / "one.safetensors", "offset", options, 1);
+    const BackboneFile two = BackboneFile::open(folder / "two.safetensors");
+    const BackboneFile one = BackboneFile::open(folder / "one.safetensors");
+    CHECK(two.description().class_norm == options);
+    onnx_backbone(two, {.heads = 2, .blocks = {-1, 0}}).write(folder / "both.onnx");
+    onnx_backbone(two, {.heads = 2, .blocks = {0}}).write(folder / "first.onnx");
+    onnx_backbone(two, {.heads = 2}).write(folder / "two.onnx");
+    onnx_backbone(one, {.heads = 2}).write(folder / "one.onnx");
+    onnx_backbone(one, {.heads = 2, .norm = false}).write(folder / "raw.onnx");
+    const Outputs both = outputs_of(folder / "both.onnx", shape, images);
+    const Outputs first = outputs_of(folder / "first.onnx", shape, images);
+    const Outputs last = outputs_of(folder / "two.onnx", shape, images);
+    const Outputs shallow = outputs_of(folder / "one.onnx", shape, images);
+    CHECK(both.map_shape == "[1, 16, 3, 4]");
+    CHECK(first.classes == shallow.classes);
+    CHECK(first.patches == shallow.patches);
+    for (std::size_t i = 0; i < both.patches.size(); ++i) {
+      const std::size_t row = i / 16, column = i % 16;
+      REQUIRE(both.patches[i] == (column < 8 ? last : first).patches[row * 8 + column % 8]);
+      if (row == 0) REQUIRE(both.classes[column] == (column < 8 ? last : first).classes[column % 8]);
+    }
+    // The norms by hand, of the tokens without them.
+    const Outputs raw = outputs_of(folder / "raw.onnx", shape, images);
+    const auto normed = [&](std::span<const double> x, const std::string& norm) {
+      const auto weight = one.read<double>(norm + ".weight"), bias = one.read<double>(norm + ".bias");
+      double mean = 0, square = 0;
+      for (const double v : x) mean += v / 8;
+      for (const double v : x) square += (v - mean) * (v - mean) / 8;
+      std::vector<double> out;
+      for (std::size_t i = 0; i < 8; ++i)
+        out.push_back((x[i] - mean) / std::sqrt(square + 1e-6) * weight[i] + bias[i]);
+      return out;
+    };
+    CHECK(apart(shallow.classes, normed(raw.classes, options ? "cls_norm" : "norm")) < 1e-9);
+    const std::vector<double> patch(shallow.patches.begin(), shallow.patches.begin() + 8);
+    CHECK(apart(patch, normed(std::span(raw.patches).first(8), "norm")) < 1e-9);
+  }
+}
+
 TEST_CASE("ONNX: options that do not go with the backbone are refused by name", "[onnx]") {
   const TemporaryFolder folder;
   write_random(folder / "w.safetensors", "size", false);
@@ -213,6 +262,9 @@ TEST_CASE("ONNX: options that do not go with the backbone are refused by name", 
   CHECK(contains(message({.heads = 2, .mean = {1, 1, 1}, .deviation = {1, 0, 1}}),
                  "option 'deviation' is 0; expected positive"));
   CHECK(contains(message({.heads = 2, .white = -1}), "option 'white' is -1"));
+  CHECK(contains(message({.heads = 2, .blocks = {0, -2}}),
+                 "option 'blocks' is -2; expected each block once, -2 to 1"));
+  CHECK(contains(message({.heads = 2, .blocks = {2}}), "option 'blocks' is 2"));
   const BackboneFile rotary = BackboneFile::open(weights_of("dinov3_7b_like"));
   CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(onnx_backbone(rotary, {.heads = 4})); }),
                  "option 'heads' is 4; expected 2, which"));

@@ -33,6 +33,10 @@ struct OnnxBackboneOptions {
   std::vector<float> mean{};
   std::vector<float> deviation{};
   float white = 1;  ///< the largest pixel where the model normalises: 1, or 255
+  /// Blocks whose tokens are given, side by side in this order, and whether under the last norm: as
+  /// `FeatureOptions` says.
+  std::vector<Index> blocks{};
+  bool norm = true;
 };
 
 namespace detail {
@@ -77,6 +81,13 @@ class OnnxBackboneBuilder {
       if (!(each > 0)) throw OptionError("deviation", each, "positive values");
     }
     if (!(options.white > 0)) throw OptionError("white", options.white, "a positive value");
+    for (const Index block : options.blocks) {
+      const Index number = block < 0 ? block + x_d.depth : block;
+      if (number < 0 || number >= x_d.depth || std::ranges::find(x_blocks, number) != x_blocks.end())
+        throw OptionError("blocks", block, join("each block once, -", x_d.depth, " to ", x_d.depth - 1));
+      x_blocks.push_back(number);
+    }
+    if (x_blocks.empty()) x_blocks.push_back(x_d.depth - 1);
   }
 
   [[nodiscard]] OnnxModel build() {
@@ -84,8 +95,14 @@ class OnnxBackboneBuilder {
     x_words();
     const std::string patches = x_embedding();
     std::string x = x_tokens(patches);
-    for (Index i = 0; i < x_d.depth; ++i) x = x_block(join("blocks.", i, "."), x);
-    x_outputs(x_norm("norm", x));
+    std::vector<std::string> read(x_blocks.size());
+    const Index needed = *std::ranges::max_element(x_blocks) + 1;
+    for (Index i = 0; i < needed; ++i) {
+      x = x_block(join("blocks.", i, "."), x);
+      const auto place = std::ranges::find(x_blocks, i);
+      if (place != x_blocks.end()) read[static_cast<std::size_t>(place - x_blocks.begin())] = x;
+    }
+    x_outputs(read);
     return std::move(x_model);
   }
 
@@ -111,6 +128,10 @@ class OnnxBackboneBuilder {
     x_model.metadata("width", join(x_d.width));
     x_model.metadata("heads", join(x_heads));
     x_model.metadata("registers", join(x_d.registers));
+    std::string blocks;
+    for (const Index block : x_blocks) blocks += join(blocks.empty() ? "" : ", ", block);
+    x_model.metadata("blocks", blocks);
+    x_model.metadata("last_norm", x_options.norm ? "yes" : "no");
     const bool own = !x_options.mean.empty();
     x_model.metadata("normalised_by", own ? "model" : "caller");
     if (own) x_model.metadata("white", join(x_options.white));
@@ -138,8 +159,10 @@ class OnnxBackboneBuilder {
     return values;
   }
 
-  /// A tensor of the file as it lies there, but for its extents.
+  /// A tensor of the file as it lies there, but for its extents; once, however often it is asked for.
   std::string x_weight(const std::string& name, std::vector<Index> shape = {}) {
+    if (std::ranges::find(x_known, name) != x_known.end()) return name;
+    x_known.push_back(name);
     if (shape.empty()) shape = x_file.shape(name);
     return x_model.weight(name, std::move(shape), [&file = x_file, name] { return x_read(file, name); });
   }
@@ -495,21 +518,41 @@ class OnnxBackboneBuilder {
 
   // ---- outputs
 
-  void x_outputs(const std::string& tokens) {
+  /// Outputs of what the blocks give that are read.
+  void x_outputs(const std::vector<std::string>& blocks) {
     x_model.scope("out");
-    const bool any = x_any_size();
-    x_model.output("class_token", x_model.node("Gather", {tokens, x_whole(0)}, {{"axis", 1}}),
-                   {"batch", x_d.width}, "Class tokens after the last norm");
-    const std::string patches = x_model.node(
-        "Slice",
-        {tokens, x_row({1 + x_d.registers}), x_row({std::numeric_limits<Index>::max()}), x_row({1})});
+    const auto class_of = [&](const std::string& rows) {
+      return x_model.node("Gather", {rows, x_whole(0)}, {{"axis", 1}});
+    };
+    std::vector<std::string> class_parts, patch_parts;
+    for (const std::string& x : blocks) {
+      const std::string rows = x_options.norm ? x_norm("norm", x) : x;
+      const bool own_norm = x_options.norm && x_d.class_norm;
+      class_parts.push_back(own_norm ? x_norm("cls_norm", class_of(x)) : class_of(rows));
+      patch_parts.push_back(x_model.node("Slice", {rows, x_row({1 + x_d.registers}),
+                                                   x_row({std::numeric_limits<Index>::max()}), x_row({1})}));
+    }
+    const auto beside = [&](const std::vector<std::string>& parts) {
+      return parts.size() == 1 ? parts.front() : x_model.node("Concat", parts, {{"axis", -1}});
+    };
+    const Index width = x_d.width * static_cast<Index>(blocks.size());
+    const std::string after = x_options.norm ? "after the last norm" : "without the last norm";
+    x_model.output("class_token", beside(class_parts), {"batch", width}, "Class tokens " + after);
+    const std::string patches = beside(patch_parts);
     const std::string columns = x_model.node("Transpose", {patches}, {{"perm", std::vector<Index>{0, 2, 1}}});
     const GridSize grid = x_grid();
-    const std::string shape = any ? x_map_shape : x_row({0, x_d.width, grid.height, grid.width});
-    const OnnxShape extents = any ? OnnxShape{"batch", x_d.width, "rows", "columns"}
-                                  : OnnxShape{"batch", x_d.width, grid.height, grid.width};
-    x_model.output("patch_map", x_model.node("Reshape", {columns, shape}), extents,
-                   "Patch tokens after the last norm, where they stand in the image");
+    if (x_any_size()) {
+      const std::string cells = x_model.node("Slice", {x_map_shape, x_row({2}), x_row({4}), x_row({0})});
+      const std::string shape = x_model.node("Concat", {x_row({0, width}), cells}, {{"axis", 0}});
+      x_model.output("patch_map", x_model.node("Reshape", {columns, shape}),
+                     {"batch", width, "rows", "columns"},
+                     "Patch tokens " + after + ", where they stand in the image");
+      return;
+    }
+    const std::string shape = x_row({0, width, grid.height, grid.width});
+    x_model.output("patch_map", x_model.node("Reshape", {columns, shape}),
+                   {"batch", width, grid.height, grid.width},
+                   "Patch tokens " + after + ", where they stand in the image");
   }
 
   const BackboneFile& x_file;
@@ -517,6 +560,7 @@ class OnnxBackboneBuilder {
   const OnnxBackboneOptions& x_options;
   OnnxModel x_model;
   Index x_heads = 0;
+  std::vector<Index> x_blocks;
   std::string x_input_words, x_image, x_map_shape, x_cosines, x_sines;
   std::array<std::string, 2> x_extents;
   std::vector<std::string> x_known;
