@@ -195,6 +195,8 @@ def main():
             with open(made) as file:
                 old = json.load(file)
         if old != call:
+            if old is not None:
+                os.remove(made)  # a run that is cut off is not taken for the old one
             run(call)
             with open(made, "w") as file:
                 json.dump(call, file)
@@ -210,14 +212,14 @@ def main():
         signs = sorted({step["collapse"] for step in steps[-tenth:]})
         if shares[0] <= max(row[0] for row in chance) and shares[1] <= max(row[1] for row in chance):
             below.append(recipe)
-        rows.append(f"| {recipe} | {batch} | {rate} | {steps[-1]['images']} | {seconds:.2f} | {mean('loss', steps[:tenth]):.3f}, "
-                    f"{mean('loss', steps[-tenth:]):.3f} | {steps[-1]['feature_spread']:.3f} "
-                    f"({min(step['feature_spread'] for step in steps):.3f}) | {', '.join(signs)} | {shares[0]:.1f} | "
-                    f"{shares[1]:.1f} |")
+        rows.append(f"| {recipe} | {batch} | {rate} | {steps[-1]['images']} | {seconds:.2f} | "
+                    f"{mean('loss', steps[:tenth]):.3f}, {mean('loss', steps[-tenth:]):.3f} | "
+                    f"{steps[-1]['feature_spread']:.3f} ({min(step['feature_spread'] for step in steps):.3f}) | "
+                    f"{', '.join(signs)} | {shares[0]:.1f} | {shares[1]:.1f} |")
         with open(os.path.join(options.out, "recipes.md"), "w") as file:
             file.write("\n".join(head + rows) + "\n")
     print("\n".join(head + rows))
-    print("not above random weights:", ", ".join(below) or "none")
+    print("not above every seed of random weights by either token:", ", ".join(below) or "none")
     return 0
 
 
