@@ -1,4 +1,4 @@
-// Images and masks on disk; needs dssl::codecs.
+// Images, masks and models on disk; needs dssl::codecs.
 #include <string>
 
 #include <dssl/data/image_folder.hpp>
@@ -6,6 +6,8 @@
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/synthetic_voc.hpp>
 #include <dssl/data/voc.hpp>
+#include <dssl/features/onnx_backbone.hpp>
+#include <dssl/io/backbone_file.hpp>
 
 namespace snippets {
 
@@ -32,5 +34,13 @@ void make_data_set(const std::string& folder) {
   dssl::write_voc(folder, dssl::SyntheticScenes({.count = 250}), 200, 50);  // splits "train" and "val"
 }
 // [write voc end]
+
+/// A backbone of published weights as a model of other runtimes.
+void write_onnx() {
+  // [onnx]
+  const auto file = dssl::BackboneFile::open("dinov2_vits14_reg4_pretrain.pth", {.fold_layer_scale = true});
+  dssl::onnx_backbone(file, {.height = 448, .width = 448}).write("vits14.onnx");
+  // [onnx end]
+}
 
 }  // namespace snippets

@@ -6,10 +6,15 @@
 #include <memory_resource>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <dssl/dssl.hpp>
+#include <dssl/loss/gram_term.hpp>
+#include <dssl/loss/pieces.hpp>
+#include <dssl/loss/term_loss.hpp>
+#include <dssl/views/masks.hpp>
 
 namespace snippets {
 
@@ -85,6 +90,31 @@ class WholeImage {
 };
 // [views end]
 
+// [masks]
+/// The lower half of every global view.
+struct LowerHalf {
+  using Options = dssl::MaskOptions;  // the trainer's, of which these masks have no use
+  explicit LowerHalf(const Options& /*options*/ = {}) {}
+
+  /// Patches of so many views that may be masked, at most.
+  [[nodiscard]] dssl::Index most(dssl::Index views, dssl::GridSize grid) const {
+    return views * (grid.height / 2) * grid.width;
+  }
+  /// masks (views,N) = 1 where the student does not see a patch, else 0.
+  void draw(std::span<std::uint8_t> masks, dssl::Index /*views*/, dssl::GridSize grid,
+            dssl::RandomStream& /*random*/) const {
+    const dssl::Index seen = grid.size() - most(1, grid);  // patches of a view, row by row
+    for (std::size_t i = 0; i < masks.size(); ++i)
+      masks[i] = static_cast<dssl::Index>(i) % grid.size() < seen ? 0 : 1;
+  }
+  [[nodiscard]] std::string words() const { return "the lower half"; }
+};
+using HalfSeen = dssl::Dino  // with masked views, and a loss that reads masked patches
+    ::with_views<dssl::Masked<dssl::MultiCrop<>, LowerHalf>>::with_loss<
+        dssl::WeightedSum<dssl::ImageLevel, dssl::MaskedLevel>>;
+// [masks end]
+static_assert(dssl::MasksPatches<HalfSeen::Views>);
+
 // [loss]
 using MostlyPoints = dssl::WeightedSum<dssl::ImageLevel, dssl::PointLevel>;
 
@@ -95,6 +125,63 @@ inline dssl::TrainerOptionsOf<dssl::DenseDino::with_loss<MostlyPoints>> mostly_p
   return {.epochs = 2, .batch = 4, .loss = loss};
 }
 // [loss end]
+
+// [smallest term]
+/// The mean square of the class tokens' numbers, of all views: loss = sum x^2 / (V B D).
+struct SmallTokens {
+  static constexpr std::string_view name = "small-tokens";
+  static constexpr dssl::Reads reads{{.class_level = true}, {}};  // of the student, and nothing of a teacher
+  static constexpr dssl::Whole whole = dssl::Whole::row;          // views may come one after the other
+  using Teacher = dssl::NoTeacher;
+  using Options = dssl::NoOptions;
+
+  template <dssl::Backend B>
+  class Run : public dssl::TermRun<B> {
+   public:
+    using T = typename B::Scalar;
+    Run(const dssl::TermSetting& setting, const Options& /*options*/)
+        : x_rows(setting.views * setting.batch),
+          x_scale(1.0 / static_cast<double>(x_rows * setting.width)),
+          x_share(setting.share) {}
+
+    void place_lasting(const B& /*backend*/, dssl::Arena& arena) {
+      x_squares = arena.vector<T>(x_rows);
+      x_loss.place(arena);
+    }
+    void place_student(const B& /*backend*/, dssl::Arena& /*arena*/, std::size_t /*part*/) {}
+
+    void student(const B& backend, const dssl::StudentPass<SmallTokens, T>& in) const {
+      if (in.part == 0) x_loss.clear(backend);
+      const auto x = in.features.class_level;  // (rows of this part,D)
+      const dssl::VectorView<T> squares(x_squares.data(), x.rows());
+      backend.row_dots(squares, x, x);
+      dssl::add_total(backend, x_loss.value(), squares, x_scale);
+      backend.add_scaled(dssl::numbers_of(in.d_features.class_level), dssl::numbers_of(x),
+                         2 * x_scale * in.weight * x_share);  // zeros, or what earlier terms put there
+    }
+    void add_to(const B& backend, dssl::TermReport& report) const { x_loss.add_to(backend, report, x_share); }
+
+   private:
+    dssl::Index x_rows;
+    double x_scale, x_share;
+    dssl::VectorView<T> x_squares;
+    dssl::TermLoss<T> x_loss;
+  };
+};
+using Small = dssl::Dino::with_loss<dssl::WeightedSum<dssl::ImageLevel, SmallTokens>>;
+// [smallest term end]
+
+// [teachers]
+/// DINO, and similarities of patches held to a copy of its teacher that is taken every 500 updates.
+using Anchored = dssl::Dino::with_loss<dssl::WeightedSum<dssl::ImageLevel, dssl::Gram<>>>;
+
+inline dssl::TrainerOptionsOf<Anchored> anchored() {
+  dssl::TrainerOptionsOf<Anchored> options{.epochs = 2, .batch = 4};
+  options.teacher.momentum = 0.99;
+  options.loss.of<dssl::Gram<>>().options.snapshot.every = 500;
+  return options;
+}
+// [teachers end]
 
 // [head]
 struct SmallHead {
@@ -131,6 +218,42 @@ struct LoopProducts {
 using LoopCpu = dssl::BasicCpu<float, LoopProducts>;
 // [products end]
 static_assert(dssl::Backend<LoopCpu>);
+
+// [optimiser]
+inline dssl::OptimiserOptions by_lars() {
+  return {.kind = dssl::OptimiserKind::lars,
+          .learning_rate = 0.2,  // for 256 images
+          .weight_decay = 1e-6,
+          .final_weight_decay = 1e-6,
+          .clip = 0,                   // no clipping
+          .rates = {.vectors = 0.1}};  // biases and norms: a tenth of the rate
+}
+// [optimiser end]
+
+// [optimiser step]
+/// The CPU backend, with steps by the momentum's sign alone in the place of SGD's.
+class SignCpu : public dssl::Cpu {
+ public:
+  using dssl::Cpu::Cpu;
+
+  void sgd_step(Vector w, Vector m, ConstVector g, Norms /*squared_norms*/, Segments segments,
+                const dssl::MomentumStep& step) const {
+    for (dssl::Index s = 0; s < segments.size(); ++s) {
+      const dssl::Segment& tensor = segments(s);
+      if (!tensor.updated) continue;
+      const double rate = step.learning_rate * tensor.rate;
+      const double decay = tensor.decayed ? 1 - rate * step.weight_decay : 1;
+      for (dssl::Index i = tensor.offset; i < tensor.offset + tensor.size; ++i) {
+        m(i) = static_cast<float>(step.momentum * m(i) + g(i));
+        const double sign = m(i) > 0 ? 1 : m(i) < 0 ? -1 : 0;
+        w(i) = static_cast<float>(decay * w(i) - rate * sign);
+      }
+    }
+  }
+};
+static_assert(dssl::Backend<SignCpu>);
+// [optimiser step end]
+static_assert(!dssl::FusedUpdate<SignCpu>);
 
 // [backend]
 /// The CPU backend, counting the floating-point operations of its linear layers' forward passes.
@@ -172,4 +295,5 @@ dssl::RunSummary train_mine(const dssl::MemoryImages& images, std::pmr::memory_r
 
 }  // namespace snippets
 
+template class snippets::SmallTokens::Run<dssl::Reference<float>>;
 template class dssl::BasicTrainingStep<dssl::NetworkKindOf<snippets::MineWithoutClassTokens>, dssl::Reference<float>>;
