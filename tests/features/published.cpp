@@ -71,6 +71,14 @@ TEST_CASE("an architecture that goes by other rules than the weights is refused"
     return test::thrown_by<CheckpointError>([&] { require_same_rules(d, other, grid, "file"); });
   };
   CHECK(test::contains(message({9, 7}), "positions for other sizes by the rule 'size, antialiased', and this architecture by 'offset'"));
+  d.heads = 2;
+  CHECK_NOTHROW(require_same_rules(d, other, {7, 7}, "file"));  // a guess refuses nothing
+  d.heads_are_known = true;
+  CHECK(test::contains(message({7, 7}), "has 2 heads, and this architecture 6; expected --arch auto"));
+  d.heads = 6;
+  CHECK_NOTHROW(require_same_rules(d, other, {7, 7}, "file"));
+  d.heads = 1;
+  d.heads_are_known = false;
   d.norm_epsilon = 1e-12;
   CHECK(test::contains(message({7, 7}), "has norms with an epsilon of 1e-12, and this architecture one of 1e-06"));
   CHECK(published_config(d, "file", 0).norm_exponent == 12);

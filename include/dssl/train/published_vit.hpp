@@ -73,12 +73,15 @@ namespace dssl {
 }
 
 /// Throws `CheckpointError` where a ViT of these sizes, which an architecture's name chose, goes by other rules than the
-/// weights: another epsilon in its norms, or another way to read the position table for a grid of patches, which at its own
-/// size every rule reads as it is.
+/// weights: another number of heads, where theirs is known, another epsilon in its norms, or another way to read the position
+/// table for a grid of patches, which at its own size every rule reads as it is. Test: tests/features/published.cpp.
 inline void require_same_rules(const BackboneDescription& d, const ViTConfig& config, GridSize grid, const std::string& path) {
   const auto refuse = [&](const auto&... what) {
     throw CheckpointError(path, join("is of the family ", family_name(d.family), ", which ", what...));
   };
+  // The same tensors are of any number of heads: nothing else tells.
+  if (d.heads_are_known && d.heads != config.heads)
+    refuse("has ", d.heads, " heads, and this architecture ", config.heads, "; expected --arch auto");
   if (std::abs(config.norm_epsilon() / d.norm_epsilon - 1) > 1e-6) {
     refuse("has norms with an epsilon of ", d.norm_epsilon, ", and this architecture one of ", config.norm_epsilon(),
            "; expected --arch auto");
