@@ -76,13 +76,50 @@ TEST_CASE("config.json: a folder of Transformers has its heads and epsilon from 
   CHECK(contains(other, "'heads' is 2; expected 4, as "));
   CHECK(contains(other, "config.json says"));
 
-  config.erase("num_attention_heads");
   config.erase("layer_norm_eps");
   model.write(config);
-  CHECK_FALSE(model.description().heads_are_known);
   CHECK(model.description().norm_epsilon == 1e-12);
+  // Without them Transformers takes numbers of its own: 12 heads, 1e-6 in ViT-MSN.
+  config["model_type"] = "vit_msn";
+  CHECK(contains(model.problem(config), "has no layer_norm_eps; expected the norms' epsilon"));
+  config["layer_norm_eps"] = 1e-6;
+  model.write(config);
+  CHECK(model.description().norm_epsilon == 1e-6);
+  config.erase("num_attention_heads");
+  CHECK(contains(model.problem(config), "has no num_attention_heads; expected the number of heads"));
+  config["num_attention_heads"] = nullptr;
+  CHECK(contains(model.problem(config), "has no num_attention_heads"));
   model.write(std::string("{\"of\": \"another program\"}"));
   CHECK_FALSE(model.description().heads_are_known);
+}
+
+TEST_CASE("config.json: one that cannot be read is not none") {
+  const ModelFolder model;
+  std::filesystem::create_symlink("nowhere", model.folder / "config.json");
+  CHECK(contains(thrown_by<FileError>([&] { static_cast<void>(model.description()); }), "config.json: "));
+}
+
+TEST_CASE("config.json: what is passed over takes no memory, and is large in some models") {
+  const ModelFolder model;
+  Json config = vit_config();
+  Json& labels = config["id2label"] = Json::object();
+  for (int i = 0; i < 60000; ++i) labels[std::to_string(i)] = std::string(20, 'a');
+  model.write(config);
+  CHECK(std::filesystem::file_size(model.folder / "config.json") > std::size_t{1} << 20U);
+  CHECK(model.description().heads == 4);
+  // An outer name of half a megabyte is not repeated before each of 50000 inner ones.
+  std::string text = "{\"" + std::string(500000, 'k') + "\": {";
+  for (int i = 0; i < 50000; ++i) text += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":1";
+  text += "},\"a\":1,\"a\":2}";
+  CHECK(contains(model.problem(text), "has the field 'a' twice"));
+  text = "{\"a\": 1";
+  for (int i = 0; i < 10000; ++i) text += ",\"" + std::to_string(i) + "\":1";
+  CHECK(contains(model.problem(text + "}"), "has more than 10000 fields"));
+  CHECK(contains(thrown_by<CheckpointError>([&] {
+                   BackboneDescription d = BackboneFile::open(test::weights_of("hf_dino")).description();
+                   static_cast<void>(HuggingFaceConfig("c", "{}").complete(d, *open_tensor_file(test::weights_of("hf_dino"))));
+                 }),
+                 "has no model_type; expected 'vit', as"));
 }
 
 TEST_CASE("config.json: each contradiction is a line with field, value and what is expected") {
@@ -137,7 +174,7 @@ TEST_CASE("config.json: what is no JSON of bounded size is refused by its byte")
       {"{\"a\": 1, \"a\": 2}", "has the field 'a' twice"},
       {"{\"a\": 1} b", "; expected nothing after the object"},
       {"{\"a\": " + std::string(100000, '['), "; expected at most 64 values within each other"},
-      {"{\"a\": \"" + std::string(std::size_t{1} << 20U, 'a') + "\"}", "bytes; expected at most 1048576"},
+      {"{\"a\": \"" + std::string(std::size_t{16} << 20U, 'a') + "\"}", "bytes; expected at most 16777216"},
   };
   for (const auto& [text, expected] : all) {
     INFO(text.substr(0, 40));
@@ -189,12 +226,17 @@ TEST_CASE("config.json: rotary periods are made from its rope_theta") {
   is(periods(), 100);
   config["rope_theta"] = 50.0;
   is(periods(), 50);
+  config["rope_parameters"] = {{"rope_theta", 50.0}, {"rope_type", "default"}};
+  is(periods(), 50);
   config.erase("rope_theta");
-  config["rope_parameters"] = {{"rope_theta", 25.0}};
-  is(periods(), 25);
+  config["rope_parameters"] = {{"rope_theta", 100.0}};
+  is(periods(), 100);
   const std::vector<std::pair<Json, std::string>> all{
       {{{"num_attention_heads", 3}}, "has num_attention_heads 3; expected a divisor of 8, a fourth of the width"},
-      {{{"rope_parameters", {{"rope_theta", -1}}}}, "has rope_parameters.rope_theta -1; expected a number above 0"},
+      {{{"rope_parameters", {{"rope_theta", 25.0}}}}, "has rope_parameters.rope_theta 25; expected 100, the rope_theta"},
+      {{{"rope_parameters", {{"rope_type", "linear"}}}}, "has rope_parameters.rope_type 'linear'; expected 'default'"},
+      {{{"rope_theta", 0.5}}, "has rope_theta 0.5; expected a number from 1 to 1e9"},
+      {{{"rope_theta", 1e10}}, "has rope_theta 1e+10; expected a number from 1 to 1e9"},
       {{{"num_register_tokens", 0}}, "has num_register_tokens 0; expected 4, as"},
       {{{"use_gated_mlp", true}}, "has use_gated_mlp true; expected false, as"},
       {{{"key_bias", true}}, "has key_bias true; expected false, as"},
@@ -206,4 +248,16 @@ TEST_CASE("config.json: rotary periods are made from its rope_theta") {
     config.update(change);
     CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(periods()); }), expected));
   }
+}
+
+TEST_CASE("config.json: a gated DINOv3's activation has to be said") {
+  const std::string there = test::interop_folder() + "/hf_dinov3_gated";
+  if (!test::has_case("hf_dinov3_gated")) return;
+  std::ifstream text(there + "/config.json");
+  Json config = Json::parse(text);
+  config.erase("hidden_act");
+  BackboneDescription d = BackboneFile::open(there).description();
+  const auto weights = open_tensor_file(there);
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(HuggingFaceConfig("c", config.dump()).complete(d, *weights)); }),
+                 "has no hidden_act; expected 'silu', the gate's"));
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstddef>
 #include <filesystem>
 #include <map>
@@ -27,6 +28,13 @@ namespace dssl {
 
 namespace detail {
 
+/// The shortest decimal number that is read as this very double again.
+[[nodiscard]] inline std::string exact_number(double value) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
+
 /// A field of a configuration that is one value; lists and objects are `other`.
 struct ConfigValue {
   enum class Kind { null, boolean, number, text, other };
@@ -35,7 +43,8 @@ struct ConfigValue {
   std::string text;
 };
 
-/// Reads the fields of a configuration: those of an object within it are "outer.inner".
+/// Reads the fields of a configuration; of the objects within it only "rope_parameters", whose fields are
+/// "rope_parameters.inner".
 class ConfigParser : JsonReader {
  public:
   ConfigParser(std::string_view path, std::string_view text) : JsonReader(path, text, "", 0) {}
@@ -52,6 +61,7 @@ class ConfigParser : JsonReader {
     std::set<std::string> names;
     object([&](const std::string& key) {
       if (!names.insert(key).second) throw CheckpointError(path(), join("has the field '", before + key, "' twice"));
+      if (names.size() > most_fields) throw CheckpointError(path(), join("has more than ", most_fields, " fields"));
       x_fields.insert_or_assign(before + key, value(before + key, depth));
     });
   }
@@ -69,13 +79,15 @@ class ConfigParser : JsonReader {
       word("null");
       return {};
     }
-    if (c == '{' && depth == 0) {
+    if (c == '{' && depth == 0 && name == "rope_parameters") {
       members(name + ".", 1);
     } else {
       pass_over();
     }
     return {.kind = Kind::other, .text = {}};
   }
+
+  static constexpr std::size_t most_fields = 10000;
 
   std::map<std::string, ConfigValue, std::less<>> x_fields;
 };
@@ -108,11 +120,12 @@ inline constexpr std::array<std::string_view, 4> hugging_face_classes{"ViTModel"
 class HuggingFaceConfig {
  public:
   /// That of the folder in which a file of weights lies; nothing where there is none, or it is no model's of
-  /// Transformers, without `model_type`. Throws `CheckpointError` where it is damaged.
+  /// Transformers, without `model_type`. Throws `FileError` where it is there and cannot be read, as a link that leads
+  /// nowhere, `CheckpointError` where it is damaged.
   [[nodiscard]] static std::optional<HuggingFaceConfig> beside(const std::string& weights) {
     const std::string path = path_beside(weights);
     std::error_code unknown;
-    if (!std::filesystem::exists(path, unknown)) return std::nullopt;
+    if (std::filesystem::symlink_status(path, unknown).type() == std::filesystem::file_type::not_found) return std::nullopt;
     const MappedFile file(path);
     if (file.bytes().size() > most_bytes)
       throw CheckpointError(path, join("has ", file.bytes().size(), " bytes; expected at most ", most_bytes));
@@ -133,9 +146,11 @@ class HuggingFaceConfig {
   /// Holds what the tensors say of a backbone against the fields, and takes from these what no tensor says: the number of
   /// heads and the norms' epsilon.
   ///
-  /// Returns `rope_theta`, from which rotary periods are made, 100 where it is not said. Fields that are not there leave
-  /// `d` as it is. Throws `CheckpointError` naming the field, its value and what is expected where a field contradicts
-  /// the tensors, or asks for what the ViT does not have (an activation that is not the exact GELU).
+  /// Returns `rope_theta`, from which rotary periods are made, 100 where it is not said. Other fields that are not there
+  /// leave `d` as it is, but for those in whose place Transformers takes what dssl does not: the number of heads, the
+  /// activation of DINOv3's gate, and the epsilon of ViT's kin. Throws `CheckpointError` naming the field, its value and
+  /// what is expected where a field contradicts the tensors, asks for what the ViT does not have (an activation that is
+  /// not the exact GELU, another kind of rotation), or is missing though it decides.
   [[nodiscard]] double complete(BackboneDescription& d, const TensorFile& weights) const {
     const HuggingFaceModel model = kind_of(d);
     const bool dinov2 = model == HuggingFaceModel::dinov2 || model == HuggingFaceModel::dinov2_with_registers;
@@ -153,6 +168,10 @@ class HuggingFaceConfig {
       require("intermediate_size", d.hidden);
     }
     if (dinov3) require_flag("use_gated_mlp", d.mlp == MlpKind::swiglu);
+    require_there("num_attention_heads", "the number of heads");
+    if (dinov3 && d.mlp == MlpKind::swiglu) require_there("hidden_act", "'silu', the gate's");
+    if (text("model_type") != detail::hugging_face_models.at(static_cast<std::size_t>(model)))
+      require_there("layer_norm_eps", "the norms' epsilon");
     // Dinov2's gate is SiLU whatever this says.
     if (has("hidden_act") && !(dinov2 && d.mlp == MlpKind::swiglu)) {
       const std::string_view expected = d.mlp == MlpKind::swiglu ? "silu" : "gelu";
@@ -167,27 +186,27 @@ class HuggingFaceConfig {
       d.norm_epsilon = number("layer_norm_eps");
       if (!(d.norm_epsilon > 0) || d.norm_epsilon > 1) refuse("layer_norm_eps", "a number above 0, at most 1");
     }
-    if (has("num_attention_heads")) {
-      const double said = number("num_attention_heads");
-      const Index of = dinov3 ? d.width / 4 : d.width;
-      const Index heads = said >= 1 && said <= static_cast<double>(of) ? static_cast<Index>(said) : 0;
-      if (heads == 0 || static_cast<double>(heads) != said || of % heads != 0)
-        refuse("num_attention_heads", join("a divisor of ", of, dinov3 ? ", a fourth of the width" : ", the width"));
-      d.heads = heads;
-      d.heads_are_known = true;
-    }
-    double theta = 100;
-    for (const std::string_view field : {"rope_parameters.rope_theta", "rope_theta"}) {
-      if (!dinov3 || !has(field)) continue;
-      theta = number(field);
-      if (!(theta > 0)) refuse(field, "a number above 0");
-    }
+    const double heads_said = number("num_attention_heads");
+    const Index of = dinov3 ? d.width / 4 : d.width;
+    const Index heads = heads_said >= 1 && heads_said <= static_cast<double>(of) ? static_cast<Index>(heads_said) : 0;
+    if (heads == 0 || static_cast<double>(heads) != heads_said || of % heads != 0)
+      refuse("num_attention_heads", join("a divisor of ", of, dinov3 ? ", a fourth of the width" : ", the width"));
+    d.heads = heads;
+    d.heads_are_known = true;
+    if (!dinov3) return 100;
+    const double theta = has("rope_theta") ? number("rope_theta") : 100;
+    if (!(theta >= 1 && theta <= 1e9)) refuse("rope_theta", "a number from 1 to 1e9");
+    // Transformers' DINOv3 takes no notice of these: they may say the same, and nothing else.
+    if (has("rope_parameters.rope_theta") && number("rope_parameters.rope_theta") != theta)
+      refuse("rope_parameters.rope_theta", join(detail::exact_number(theta), ", the rope_theta that periods are made from"));
+    if (has("rope_parameters.rope_type") && text("rope_parameters.rope_type") != "default")
+      refuse("rope_parameters.rope_type", "'default'; no other is computed here");
     return theta;
   }
 
  private:
   using Kind = detail::ConfigValue::Kind;
-  static constexpr std::size_t most_bytes = std::size_t{1} << 20U;
+  static constexpr std::size_t most_bytes = std::size_t{16} << 20U;
 
   [[nodiscard]] bool has(std::string_view field) const {
     const auto found = x_fields.find(field);
@@ -200,7 +219,7 @@ class HuggingFaceConfig {
     switch (value.kind) {
       case Kind::text: return join("'", value.text, "'");
       case Kind::boolean: return value.number > 0 ? "true" : "false";
-      case Kind::number: return join(value.number);
+      case Kind::number: return detail::exact_number(value.number);
       default: return "that is no single value";
     }
   }
@@ -213,6 +232,13 @@ class HuggingFaceConfig {
     const detail::ConfigValue& value = x_fields.find(field)->second;
     if (value.kind != Kind::number) refuse(field, "a number");
     return value.number;
+  }
+
+  /// The text of a field that is there; empty where it is none.
+  [[nodiscard]] std::string_view text(std::string_view field) const { return x_fields.find(field)->second.text; }
+
+  void require_there(std::string_view field, std::string_view expected) const {
+    if (!has(field)) throw CheckpointError(x_path, join("has no ", field, "; expected ", expected, ", which Transformers guesses otherwise"));
   }
 
   void require(std::string_view field, Index expected) const {
@@ -237,6 +263,7 @@ class HuggingFaceConfig {
   [[nodiscard]] HuggingFaceModel kind_of(const BackboneDescription& d) const {
     const HuggingFaceModel own = hugging_face_model_of(d);
     const std::string_view name = detail::hugging_face_models.at(static_cast<std::size_t>(own));
+    if (!has("model_type")) throw CheckpointError(x_path, join("has no model_type; expected '", name, "'", as_tensors));
     const detail::ConfigValue& type = x_fields.find("model_type")->second;
     // These differ from ViT in how they are trained.
     const bool kin = own == HuggingFaceModel::vit && (type.text == "vit_mae" || type.text == "vit_msn");
@@ -267,8 +294,12 @@ class HuggingFaceConfig {
 /// The `config.json` with which Transformers loads a backbone that `export_backbone` wrote under its names.
 ///
 /// `d`: its description, with the number of heads. Throws `OptionError` where that is not known or does not divide the
-/// width, `CheckpointError` (for the file `path`) where Dinov2 has no field for the MLP's size.
+/// width, `CheckpointError` (for the file `path`) for rotary positions, which are not written, and where Dinov2 has no field
+/// for the MLP's size. Tests: tests/io/backbone_names.cpp, tests/interop/strict_loads.py.
 [[nodiscard]] inline std::string hugging_face_config(const BackboneDescription& d, const std::string& path) {
+  if (d.position == PositionScheme::rotary)
+    throw CheckpointError(path, "has rotary positions, for which no config.json is written");
+  if (d.width < 1) throw CheckpointError(path, join("has a width of ", d.width, "; expected at least 1"));
   if (d.heads < 1 || d.width % d.heads != 0)
     throw OptionError("heads", d.heads, join("the number of heads of ", path, ", a divisor of its width ", d.width));
   const HuggingFaceModel model = hugging_face_model_of(d);
@@ -300,7 +331,7 @@ class HuggingFaceConfig {
   add("hidden_act", "\"gelu\"");
   add("hidden_dropout_prob", "0.0");
   add("attention_probs_dropout_prob", "0.0");
-  add("layer_norm_eps", d.norm_epsilon);
+  add("layer_norm_eps", detail::exact_number(d.norm_epsilon));
   add("image_size", d.native_image());
   add("patch_size", d.patch);
   add("num_channels", d.channels);

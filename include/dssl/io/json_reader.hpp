@@ -1,5 +1,5 @@
 // JSON read in place: what the headers and descriptions beside weights are written in, with bounds.
-// Tests: tests/io/safetensors.cpp, tests/io/model_config.cpp.
+// Tests: tests/io/safetensors.cpp, tests/io/hugging_face_config.cpp.
 #pragma once
 
 #include <charconv>

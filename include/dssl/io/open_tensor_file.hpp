@@ -35,10 +35,10 @@ namespace detail {
 
 /// Opens a safetensors file or a file of torch.save (`.pth`, `.pt`), whichever its first bytes say it is.
 ///
-/// Throws `FileError` if it cannot be read, `CheckpointError` in one line if it is neither, or damaged; for
-/// a folder is Transformers', whose `model.safetensors` or `pytorch_model.bin` is opened; for
-/// files that are often taken for weights (a page of a server, a Git LFS pointer) the line says what they
-/// are. Test: tests/io/torch_file.cpp.
+/// A folder is Transformers': its `model.safetensors` or `pytorch_model.bin` is opened. Throws `FileError` if it cannot
+/// be read, `CheckpointError` in one line if it is neither, or damaged; for files that are often taken for weights (a page
+/// of a server, a Git LFS pointer) the line says what they are.
+/// Tests: tests/io/torch_file.cpp, tests/io/hugging_face_config.cpp.
 [[nodiscard]] inline std::unique_ptr<TensorFile> open_tensor_file(const std::string& name) {
   const std::string path = detail::weights_in(name);
   bool safetensors = false;
