@@ -389,6 +389,8 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
     const BackboneDescription& e = again.description();
     CHECK(d.position == e.position);
     CHECK(d.norm_epsilon == e.norm_epsilon);
+    CHECK(d.heads == e.heads);
+    CHECK(d.heads_are_known == e.heads_are_known);
     CHECK(d.table_side == e.table_side);
     CHECK(d.registers == e.registers);
     CHECK(d.hidden == e.hidden);
@@ -405,7 +407,7 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
   CHECK(seen >= 4);
 
   const auto source = open_tensor_file(test::weights_of("container_safetensors"));
-  const auto said = [&](const std::string& positions, const std::string& epsilon) {
+  const auto said = [&](const std::string& positions, const std::string& epsilon, const std::string& heads = "2") {
     SafetensorsWriter writer;
     std::vector<std::vector<std::byte>> kept(source->tensors().size());
     for (std::size_t i = 0; i < kept.size(); ++i) {
@@ -414,11 +416,21 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
     }
     writer.metadata("positions", positions);
     writer.metadata("norm_epsilon", epsilon);
+    writer.metadata("heads", heads);
     writer.write(folder / "said.safetensors");
     return thrown_by<CheckpointError>(
         [&] { static_cast<void>(BackboneFile::open(folder / "said.safetensors")); });
   };
   CHECK(said("corners", "1e-12") == "(nothing was thrown)");
+  const BackboneDescription two = BackboneFile::open(folder / "said.safetensors").description();
+  CHECK(two.heads == 2);
+  CHECK(two.heads_are_known);
+  for (const std::string heads : {"0", "-2", "3", "2x", "", "99999999999999999999"}) {
+    CHECK(contains(said("offset", "1e-6", heads), "has heads '" + heads + "' in its metadata; expected a divisor of 16"));
+  }
+  CHECK(said("corners", "1.23456789e-6") == "(nothing was thrown)");
+  save_named_backbone(folder / "exact.safetensors", BackboneFile::open(folder / "said.safetensors"));
+  CHECK(BackboneFile::open(folder / "exact.safetensors").description().norm_epsilon == 1.23456789e-6);
   CHECK(contains(said("edges", "1e-6"), "has positions 'edges' in its metadata"));
   CHECK(contains(said("rotary", "1e-6"),
                  "has positions 'rotary' in its metadata; expected the rule of its table"));
@@ -484,6 +496,15 @@ TEST_CASE("published weights: DINOv2's names have a LayerScale of ones where the
   CHECK(again.heads == 4);
   CHECK(again.norm_epsilon == 1e-12);
   CHECK(contains(config, "\"model_type\": \"vit\""));
+  d.norm_epsilon = 1.23456789e-6;  // with all its digits
+  static_cast<void>(HuggingFaceConfig("config.json", hugging_face_config(d, "file")).complete(again, other.source()));
+  CHECK(again.norm_epsilon == d.norm_epsilon);
+  BackboneDescription strange = d;
+  strange.position = PositionScheme::rotary;
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(hugging_face_config(strange, "file")); }), "has rotary positions"));
+  strange = d;
+  strange.width = 0;
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(hugging_face_config(strange, "file")); }), "has a width of 0"));
   d.heads = 5;
   CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(hugging_face_config(d, "file")); }),
                  "option 'heads' is 5; expected the number of heads of file, a divisor of its width 32"));
@@ -492,4 +513,25 @@ TEST_CASE("published weights: DINOv2's names have a LayerScale of ones where the
   d.hidden = 100;
   CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(hugging_face_config(d, "file")); }),
                  "has an MLP of 100 for a width of 32, which no mlp_ratio"));
+}
+
+TEST_CASE("published weights: what no other family computes is not written under its names") {
+  const test::TemporaryFolder folder;
+  const BackboneFile plain = BackboneFile::open(test::weights_of("container_zip"));
+  for (const std::string relation : {"all-query", "all_query", "open"}) {
+    save_named_backbone(folder / "relation.safetensors", plain, {{"relation", relation}});
+    const BackboneFile file = BackboneFile::open(folder / "relation.safetensors");
+    const std::string problem =
+        thrown_by<CheckpointError>([&] { static_cast<void>(export_backbone(file, file.description(), timm)); });
+    if (relation == "open") {
+      CHECK(problem == "(nothing was thrown)");
+    } else {
+      CHECK(contains(problem, "was trained with relation all-query"));
+    }
+  }
+  BackboneDescription d = plain.description();
+  d.mlp = MlpKind::swiglu;
+  d.hidden = 44;
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(export_backbone(plain, d, WeightFamily::dinov2)); }),
+                 "has SwiGLU of 44, no multiple of 8, for which the family dinov2 has no names"));
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
@@ -70,10 +71,20 @@ class BackboneExporter {
     };
     if (x_d.position == PositionScheme::rotary) refuse("rotary positions");
     if (is(WeightFamily::dinov3)) refuse("a position table");
+    const auto relation = x_file.metadata().find("relation");
+    for (const NamedRelation& known : named_relations) {
+      const bool said = relation != x_file.metadata().end() &&
+                        (relation->second == known.name || relation->second == known.published_name);
+      if (said && known.name == "all-query")
+        throw CheckpointError(x_file.path(), "was trained with relation all-query, whose patches do not see the class token; "
+                                             "in the code of every other family they do");
+    }
     const bool plain = is(WeightFamily::dino) || is(WeightFamily::densedino) || is(WeightFamily::torchvision);
     if (plain && x_d.layer_scale) refuse("LayerScale");
     if (x_d.registers > 0 && plain) refuse("register tokens");
     if (x_d.mlp == MlpKind::swiglu && plain) refuse("SwiGLU");
+    if (is(WeightFamily::dinov2) && x_d.mlp == MlpKind::swiglu && x_d.hidden % 8 != 0)
+      refuse(join("SwiGLU of ", x_d.hidden, ", no multiple of 8"));
     if (x_d.class_norm) refuse("a norm of class tokens beside that of patches");
     if (x_d.reference_token && !is(WeightFamily::densedino)) refuse("a learned reference token");
     // Hugging Face's stands in config.json.
@@ -212,10 +223,11 @@ class BackboneExporter {
 /// token and the LayerScale that DINOv2 expects (zeros and ones where there are none), and one table for class token and
 /// patches but in DenseDINO.
 ///
-/// `file`: a backbone under dssl's names, as a `BackboneFile` of this description is. The numbers are
-/// unchanged; how the table is read at other sizes is then that family's (`table_scheme`). Hugging
+/// `file`: a backbone under dssl's names, as a `BackboneFile` of this description is. The numbers are F32: F64 is rounded,
+/// F16 and BF16 are widened. How the table is read at other sizes is then that family's (`table_scheme`). Hugging
 /// Face: ViT's names where there is neither LayerScale nor SwiGLU nor a register, else Dinov2's. Throws `CheckpointError`
-/// for a part that the family has no name for, and where its norms have another epsilon.
+/// for a part that the family has no name for, where its norms have another epsilon, and for weights that were trained
+/// with the relation all-query, which no other family's attention knows.
 /// Tests: tests/io/backbone_names.cpp, tests/interop/strict_loads.py.
 [[nodiscard]] inline std::vector<ExportedTensor> export_backbone(const TensorFile& file,
                                                                  const BackboneDescription& description,
@@ -224,8 +236,9 @@ class BackboneExporter {
 }
 
 /// Writes a backbone under dssl's names as one safetensors file, in the types of its file; beside the tensors
-/// the rule of positions and the norms' epsilon, so that what reads it knows them though the names no longer
-/// say the family. Throws `FileError`.
+/// the rule of positions, the norms' epsilon and the number of heads where it is known, so that what reads it knows them
+/// though the names no longer say the family. `metadata` is written too: "heads" in it says their number where the file
+/// does not. Throws `FileError`. Test: tests/io/backbone_names.cpp.
 inline void save_named_backbone(const std::string& path, const BackboneFile& file,
                                 std::map<std::string, std::string> metadata = {}) {
   // What a training said of the weights: some relations are not read by every program.
@@ -234,7 +247,8 @@ inline void save_named_backbone(const std::string& path, const BackboneFile& fil
     if (said != file.metadata().end()) metadata.emplace(key, said->second);
   }
   metadata["positions"] = position_scheme_name(file.description().position);
-  metadata["norm_epsilon"] = join(file.description().norm_epsilon);
+  metadata["norm_epsilon"] = detail::exact_number(file.description().norm_epsilon);
+  if (file.description().heads_are_known) metadata["heads"] = join(file.description().heads);
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   std::vector<std::vector<std::byte>> made(file.tensors().size());

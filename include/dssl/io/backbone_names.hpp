@@ -97,6 +97,7 @@ class BackboneNamer {
       whole("local_cls_norm.weight", "local_cls_norm.weight", {d.width});
       whole("local_cls_norm.bias", "local_cls_norm.bias", {d.width});
     }
+    heads_as_written();
     if (!d.heads_are_known) d.heads = d.width % 64 == 0 ? d.width / 64 : 0;
     leftovers();
     // What there is too much tells most: with a token more, a table has another shape.
@@ -387,6 +388,22 @@ class BackboneNamer {
     }
     d.position = *scheme;
     return true;
+  }
+
+  /// The number of heads that dssl wrote beside the tensors, if it did.
+  void heads_as_written() {
+    BackboneDescription& d = x_out.description;
+    const auto said = x_file.metadata().find("heads");
+    if (said == x_file.metadata().end()) return;
+    const std::string& text = said->second;
+    Index heads = 0;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), heads);
+    if (problem != std::errc{} || end != text.data() + text.size() || heads < 1 || d.width % heads != 0)
+      throw CheckpointError(x_file.path(), join("has heads '", text, "' in its metadata; expected a divisor of ", d.width, ", the width"));
+    if (d.heads_are_known && heads != d.heads)
+      throw CheckpointError(x_file.path(), join("has heads ", heads, " in its metadata; expected ", d.heads, ", as its periods have it"));
+    d.heads = heads;
+    d.heads_are_known = true;
   }
 
   // ---- blocks
