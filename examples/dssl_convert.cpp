@@ -2,15 +2,18 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include <common/architectures.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
 #include <dssl/core/error.hpp>
@@ -91,17 +94,70 @@ void write_tensors(const std::string& path, Writer& writer, const std::vector<ds
   writer.write(path);
 }
 
+/// The file of weights that is written for Transformers: in a folder `out`, which may not be there yet, or `out` itself
+/// where it has the name that Transformers looks for. Throws `OptionError`.
+std::string weights_for_transformers(const std::string& out) {
+  const std::filesystem::path path(out);
+  std::error_code unknown;
+  const bool folder = std::filesystem::is_directory(path, unknown);
+  const std::string name = path.filename().string();
+  if (!folder && (name == "model.safetensors" || name == "pytorch_model.bin")) return out;
+  if (!folder && (name.ends_with(".safetensors") || is_torch_name(name) || std::filesystem::exists(path, unknown)))
+    throw dssl::OptionError("out", out, "a folder, or a file called model.safetensors or pytorch_model.bin, beside which config.json is written");
+  return (path / "model.safetensors").string();
+}
+
+/// Throws `FileError` where a `config.json` describes other weights than those that are written over.
+void require_own_config(const std::string& config, const std::string& out) {
+  std::error_code unknown;
+  const auto is_there = [&](const std::string& path) {
+    return std::filesystem::symlink_status(path, unknown).type() != std::filesystem::file_type::not_found;
+  };
+  if (is_there(config) && !is_there(out))
+    throw dssl::FileError(config, join("is there, and ", out, " is not: it describes something else; expected another folder"));
+}
+
+/// What is known of the backbone: heads as the file says, as they are asked for, or those of the architecture of dssl that
+/// it names. Throws `OptionError` where the file says another number than `heads`.
+dssl::BackboneDescription known_description(const BackboneFile& file, Index heads) {
+  dssl::BackboneDescription d = file.description();
+  if (heads > 0 && d.heads_are_known && heads != d.heads)
+    throw dssl::OptionError("heads", heads, join(d.heads, ", which ", file.path(), " says itself"));
+  const auto arch = file.metadata().find("arch");
+  for (const dssl::programs::Architecture& known : dssl::programs::architectures) {
+    if (heads > 0 || d.heads_are_known || arch == file.metadata().end() || arch->second != known.name) continue;
+    if (known.config.width == d.width && known.config.depth == d.depth) heads = known.config.heads;
+  }
+  if (heads > 0) {
+    d.heads = heads;
+    d.heads_are_known = true;
+  }
+  return d;
+}
+
 /// Writes the backbone under a family's names, or under dssl's where there is none. `config`: where Transformers'
 /// configuration is to lie, if it is to be written.
 void write_backbone(const std::string& path, const BackboneFile& file, const dssl::BackboneDescription& d,
                     std::optional<dssl::WeightFamily> as, const std::string& config) {
   if (!as) {
-    dssl::save_named_backbone(path, file);
+    std::map<std::string, std::string> metadata;
+    if (d.heads_are_known) metadata["heads"] = join(d.heads);
+    dssl::save_named_backbone(path, file, metadata);
     std::printf("%zu tensors under dssl's names: %s\n", file.tensors().size(), path.c_str());
     return;
   }
+  if (!config.empty() && !d.heads_are_known)
+    throw dssl::OptionError("heads", 0, join("the number of heads of ", file.path(), ", which it does not say"));
   const std::vector<dssl::ExportedTensor> tensors = dssl::export_backbone(file, d, *as);
-  const std::string said = config.empty() ? std::string() : dssl::hugging_face_config(d, file.path());
+  // It lies ready before the weights are in their place, so that neither is there for long without the other.
+  std::optional<dssl::AtomicFile> configuration;
+  if (!config.empty()) {
+    const std::string said = dssl::hugging_face_config(d, file.path());
+    const std::filesystem::path folder = std::filesystem::path(config).parent_path();
+    if (!folder.empty()) std::filesystem::create_directories(folder);
+    configuration.emplace(config);
+    configuration->write(said);
+  }
   if (is_torch_name(path)) {
     dssl::TorchWriter writer;
     write_tensors(path, writer, tensors);
@@ -113,12 +169,10 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
     if (relation != file.metadata().end()) writer.metadata("relation", relation->second);
     write_tensors(path, writer, tensors);
   }
+  if (configuration) configuration->commit();
   std::printf("%zu tensors under the names of %s: %s\n", tensors.size(),
               std::string(dssl::family_name(*as)).c_str(), path.c_str());
-  if (!config.empty()) {
-    dssl::AtomicFile out(config);
-    out.write(said);
-    out.commit();
+  if (configuration) {
     std::printf("configuration for Transformers: %s\n", config.c_str());
   }
   print_differences(d, *as);
@@ -137,13 +191,13 @@ int main(int argc, char** argv) {
       "dssl-convert");
   app.set_version_flag("--version", std::string(dssl::version_string));
   app.add_option("in", in, "File of weights: safetensors, .pth or .pt, or a folder of Transformers")->required()->option_text("IN");
-  app.add_option("out", out, "File to write: .pth, .pt or .bin for torch.load, else safetensors; with --as hf also config.json beside it, and OUT "
-                             "may be a folder")->option_text("OUT");
+  app.add_option("out", out, "File to write: .pth, .pt or .bin for torch.load, else safetensors; with --as hf a folder, or "
+                             "model.safetensors or pytorch_model.bin in one, and config.json beside it")->option_text("OUT");
   app.add_option("--as", as, "Family whose names are written (default: dssl's own)")
       ->check(CLI::IsMember({"dino", "densedino", "dinov2", "timm", "torchvision", "hf"}));
   app.add_option("--family", family, "Family of IN, where its names do not tell (default: as they say)")
       ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}));
-  app.add_option("--heads", heads, "Heads of the attention for config.json, where IN does not say; 0: one for 64 of the width")
+  app.add_option("--heads", heads, "Heads of the attention, where IN does not say; 0: unknown, which --as hf refuses")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();
   app.add_flag("--inspect", inspect, "Lists the tensors of IN, and describes its backbone");
@@ -154,25 +208,25 @@ int main(int argc, char** argv) {
     if (!to && is_torch_name(out))
       throw dssl::OptionError("as", "''", "a family for a file of torch.load, which has no place for the rules of dssl's names");
     std::string config;
-    if (to == dssl::WeightFamily::hugging_face) {
-      if (std::filesystem::is_directory(out)) out = (std::filesystem::path(out) / "model.safetensors").string();
-      if (!out.empty()) config = dssl::HuggingFaceConfig::path_beside(out);
+    if (to == dssl::WeightFamily::hugging_face && !out.empty()) {
+      out = weights_for_transformers(out);
+      config = dssl::HuggingFaceConfig::path_beside(out);
     }
     auto source = dssl::open_tensor_file(in);
-    if (!out.empty()) {
+    std::error_code unknown;
+    // In a folder that is yet to be made nothing is lost.
+    if (!out.empty() && (config.empty() || std::filesystem::exists(std::filesystem::absolute(out).parent_path(), unknown))) {
       std::vector<std::string> written{out};
       if (!config.empty()) written.push_back(config);
       const dssl::programs::OutputFiles output(written);
       output.require_writable();
-      output.require_other_than("IN", source->path());
-      output.require_other_than("IN", dssl::HuggingFaceConfig::path_beside(source->path()));
+      output.require_other_than_weights("IN", source->path());
+      if (!config.empty()) require_own_config(config, out);
     }
     if (inspect) print_tensors(*source);
     const BackboneFile file(std::move(source), {.family = from, .heads = heads});
     print_description(file);
-    dssl::BackboneDescription d = file.description();
-    if (heads > 0) d.heads = heads;
-    if (!out.empty()) write_backbone(out, file, d, to, config);
+    if (!out.empty()) write_backbone(out, file, known_description(file, heads), to, config);
     return 0;
   });
 }

@@ -115,7 +115,7 @@ void require_output_apart(const PilotSettings& s, const PilotSets& sets) {
     }
   }
   if (!s.backbone.weights.empty() && !s.backbone.random_weights())
-    output.require_other_than("--weights", s.backbone.weights);
+    output.require_other_than_weights("--weights", s.backbone.weights);
 }
 
 }  // namespace

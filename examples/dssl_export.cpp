@@ -100,7 +100,7 @@ void run(const Settings& s) {
   if (external) paths.push_back(dssl::OnnxModel::data_path(s.out));
   const dssl::programs::OutputFiles output(paths);
   output.require_writable();
-  output.require_other_than("IN", s.in);
+  output.require_other_than_weights("IN", s.in);
   model.write(s.out, writing);
   std::printf("%s\n", model.description().c_str());
   std::printf("%s: image -> class_token, patch_map; opset %td, batch free, size %s%s\n", s.out.c_str(),

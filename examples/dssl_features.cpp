@@ -295,7 +295,7 @@ int main(int argc, char** argv) {
     s.backbone.validate();
     const OutputFiles output(s.files());  // what is wrong with them shows before all images are read
     output.require_other_than_given("--data", s.data);
-    if (!s.backbone.random_weights()) output.require_other_than("--weights", s.backbone.weights);
+    if (!s.backbone.random_weights()) output.require_other_than_weights("--weights", s.backbone.weights);
     const dssl::ImageFiles files(s.data, {.folder = s.images, .read = s.backbone.reading()});
     output.require_other_than_all("--data", files);
     output.require_writable();

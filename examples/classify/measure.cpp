@@ -105,7 +105,7 @@ class Classification {
     output.require_other_than_given("--test", x_settings.test);
     output.require_other_than_all("--train", x_train_files);
     output.require_other_than_all("--test", x_test_files);
-    if (!x_settings.backbone.random_weights()) output.require_other_than("--weights", x_settings.backbone.weights);
+    if (!x_settings.backbone.random_weights()) output.require_other_than_weights("--weights", x_settings.backbone.weights);
   }
 
   /// Features of all images; the backbone's memory is given back after.

@@ -252,7 +252,7 @@ class Inspection {
     output.require_outside("--masks", s.masks);
     output.require_outside("--templates", s.templates);
     if (!s.bank.empty()) output.require_other_than("--bank", s.bank);
-    if (s.scorer != "difference" && !s.backbone.random_weights()) output.require_other_than("--weights", s.backbone.weights);
+    if (s.scorer != "difference" && !s.backbone.random_weights()) output.require_other_than_weights("--weights", s.backbone.weights);
   }
 
   void x_save() {

@@ -10,6 +10,7 @@
 #include <dssl/io/image_codec.hpp>
 #include <dssl/train/options.hpp>
 
+#include <common/architectures.hpp>
 #include <common/mask_classes.hpp>
 
 namespace dssl::programs {
@@ -59,7 +60,7 @@ struct Job {
   [[nodiscard]] std::string best_path() const { return out + "/best.safetensors"; }
   /// What weights say of themselves.
   [[nodiscard]] std::map<std::string, std::string> weights_metadata(Index steps) const {
-    return {{"arch", arch}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};
+    return {{"arch", arch}, {"heads", std::to_string(architecture(arch).heads)}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};
   }
 };
 

@@ -43,7 +43,7 @@ class DenseMeasurement {
     const BackboneSettings& b = x_settings.backbone;
     const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
     x_sets.require_apart(output);
-    if (!b.random_weights()) output.require_other_than("--weights", b.weights);
+    if (!b.random_weights()) output.require_other_than_weights("--weights", b.weights);
     const LoadedWeights weights = load_weights(b.weights, x_extractor.layout(), b.seed, x_extractor.config(), x_extractor.grid(), b.published);
     x_extractor.load(weights.flat);
     const FolderClaim claim = claim_output_folder(x_settings.out);

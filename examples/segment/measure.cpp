@@ -64,7 +64,7 @@ class Measurement {
     // Whatever can be wrong with the arguments shows before the work begins.
     const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
     x_sets.require_apart(output);
-    if (!x_settings.random_weights()) output.require_other_than("--weights", x_settings.weights);
+    if (!x_settings.random_weights()) output.require_other_than_weights("--weights", x_settings.weights);
     x_load();
     SegmentationProbe<ViTFamily, B> probe(x_extractor, probe_options(x_settings));
     const FolderClaim claim = claim_output_folder(x_settings.out);

@@ -365,7 +365,7 @@ void require_output_apart(const ShowSettings& settings) {
   if (settings.images != std::vector<std::string>{"synthetic"}) output.require_other_than_given("images", settings.images);
   output.require_other_than_given("--masks", settings.masks);
   output.require_other_than_given("--heat", settings.heat);
-  if (settings.weights != "random") output.require_other_than("--weights", settings.weights);
+  if (settings.weights != "random") output.require_other_than_weights("--weights", settings.weights);
   output.require_writable();
 }
 

@@ -29,7 +29,7 @@ fails 1 "is read too, by IN" "$convert" own.safetensors own.safetensors
 # Features are those of the file itself, whatever names it was written under.
 features() { "$programs/dssl-features" --data images --tokens class,patch --arch auto --out "$@"; }
 succeeds features a.safetensors --weights "$cases/container_zip/weights.pth" --heads 2 --size 40
-for family in dino densedino timm torchvision hf; do
+for family in dino densedino timm torchvision; do
   succeeds "$convert" "$cases/container_zip/weights.pth" as_$family.safetensors --as $family --heads 2
   succeeds features b.safetensors --weights as_$family.safetensors --heads 2 --size 40
   # The settings in the files differ, which name the weights; so do the norms' epsilons of Hugging Face's ViT.
@@ -38,19 +38,36 @@ done
 # As .pth, and as a folder of Transformers, whose config.json says the heads.
 succeeds "$convert" "$cases/container_zip/weights.pth" as_dino.pth --as dino
 succeeds features b.safetensors --weights as_dino.pth --heads 2 --size 40
-mkdir folder
 succeeds "$convert" "$cases/container_zip/weights.pth" folder --as hf --heads 2
+succeeds "$convert" "$cases/container_zip/weights.pth" folder --as hf --heads 2  # over what it wrote itself
 says "^positions: these weights go by the rule 'offset' at other sizes, the family hf by 'size'; features are the same at 40 pixels"
 succeeds features c.safetensors --weights folder --size 40
 fails 1 "has norms with an epsilon of 1e-12, and those of the family timm have 1e-06" \
   "$convert" "$cases/hf_dino/model.safetensors" out.safetensors --as timm
-fails 1 "is read too, by IN" "$convert" folder/model.safetensors folder/other.safetensors --as hf
+fails 1 "folder/config.json: is read too, by IN" "$convert" folder/model.safetensors folder/pytorch_model.bin --as hf
+fails 2 "expected a folder, or a file called model.safetensors or" "$convert" "$cases/hf_dino/model.safetensors" folder/other.safetensors --as hf --heads 4
+mkdir other
+echo '{"of": "another program"}' >other/config.json
+fails 1 "other/config.json: is there, and other/model.safetensors is not" "$convert" "$cases/hf_dino/model.safetensors" other --as hf --heads 4
+[[ $(cat other/config.json) == '{"of": "another program"}' && ! -e other/model.safetensors ]] || fail "another program's config.json is written over"
+# A folder is its file of weights and its configuration.
+mkdir linked
+cp folder/config.json linked
+cp as_dino.pth linked/pytorch_model.bin
+ln linked/pytorch_model.bin linked.safetensors
+ln linked/config.json linked.onnx
+fails 1 "linked.safetensors: is read too, as linked/pytorch_model.bin by --weights" features linked.safetensors --weights linked --size 40
+fails 1 "linked.onnx: is read too, as linked/config.json by IN" "$programs/dssl-export" linked linked.onnx
+cmp -s as_dino.pth linked/pytorch_model.bin || fail "weights in a folder are written over"
 fails 2 "expected a family for a file of torch.load" "$convert" "$cases/container_zip/weights.pth" out.pth
-fails 2 "expected the number of heads of" "$convert" "$cases/container_zip/weights.pth" new.safetensors --as hf
-succeeds "$convert" "$cases/hf_dino/model.safetensors" named.safetensors
-for weights in "$cases/hf_dino/model.safetensors" named.safetensors; do
-  succeeds features "$(basename "$weights").npy" --weights "$weights" --heads 4 --size 64x56
-done
+fails 2 "expected the number of heads of" "$convert" "$cases/container_zip/weights.pth" new --as hf
+[[ ! -e new ]] || fail "a folder was made though the backbone was refused"
+# Under dssl's names the heads that were given are known.
+succeeds "$convert" "$cases/hf_dino/model.safetensors" named.safetensors --heads 4
+succeeds features model.safetensors.npy --weights "$cases/hf_dino/model.safetensors" --heads 4 --size 64x56
+succeeds features named.safetensors.npy --weights named.safetensors --size 64x56
+fails 2 "--heads is 2; expected 4, which .*named.safetensors says itself" "$convert" named.safetensors new --as hf --heads 2
+fails 1 "has 4 heads, and this architecture 2" features none.npy --weights named.safetensors --heads 2 --size 64x56
 for token in class patch; do
   cmp "model.safetensors.$token.npy" "named.safetensors.$token.npy" || fail "features of renamed weights differ: $token"
 done
@@ -90,6 +107,8 @@ grep -q 'begins with the backbone of first/teacher.safetensors' out.txt || fail 
 for run in first second; do
   succeeds "$programs/dssl-features" --data images --tokens class,patch --size 32 --arch nano8 --weights $run/teacher.safetensors --out $run.npy
 done
+succeeds "$convert" first/teacher.safetensors nano --as hf
+grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
 succeeds export_onnx first/teacher.safetensors own.onnx
 says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head for 64 of the width
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"

@@ -81,7 +81,7 @@ inline void require_same_rules(const BackboneDescription& d, const ViTConfig& co
   };
   // The same tensors are of any number of heads: nothing else tells.
   if (d.heads_are_known && d.heads != config.heads)
-    refuse("has ", d.heads, " heads, and this architecture ", config.heads, "; expected --arch auto");
+    refuse("has ", d.heads, " heads, and this architecture ", config.heads, "; expected --arch auto without other --heads");
   if (std::abs(config.norm_epsilon() / d.norm_epsilon - 1) > 1e-6) {
     refuse("has norms with an epsilon of ", d.norm_epsilon, ", and this architecture one of ", config.norm_epsilon(),
            "; expected --arch auto");
