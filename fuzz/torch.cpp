@@ -11,57 +11,15 @@
 #include <vector>
 
 #include <dssl/io/backbone_file.hpp>
-#include <dssl/io/crc32.hpp>
 #include <dssl/io/inflate.hpp>
 #include <dssl/io/open_tensor_file.hpp>
 
+#include "../tests/io/zip_samples.hpp"
 #include "fuzz.hpp"
 
 using namespace dssl;
 
 namespace {
-
-/// A zip file of stored records with right sums, so that what is changed gets past them.
-class Zip {
- public:
-  void add(std::string_view name, std::span<const std::byte> bytes) {
-    const auto begin = static_cast<std::uint32_t>(x_bytes.size());
-    std::string both;
-    number(both, crc32(bytes), 4);
-    number(both, bytes.size(), 4);
-    number(both, bytes.size(), 4);
-    number(both, name.size(), 2);
-    number(both, 0, 2);
-    x_bytes += std::string_view("PK\3\4\0\0\0\0\0\0\0\0\0\0", 14);
-    x_bytes += both;
-    x_bytes += name;
-    x_bytes.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    x_directory += std::string_view("PK\1\2\0\0\0\0\0\0\0\0\0\0\0\0", 16);
-    x_directory += both;
-    x_directory.append(10, '\0');
-    number(x_directory, begin, 4);
-    x_directory += name;
-    ++x_count;
-  }
-
-  [[nodiscard]] std::string finished() const {
-    std::string out = x_bytes + x_directory + std::string("PK\5\6\0\0\0\0", 8);
-    number(out, x_count, 2);
-    number(out, x_count, 2);
-    number(out, x_directory.size(), 4);
-    number(out, x_bytes.size(), 4);
-    number(out, 0, 2);
-    return out;
-  }
-
- private:
-  static void number(std::string& out, std::uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) out += static_cast<char>(static_cast<unsigned char>(value >> (8 * i)));
-  }
-
-  std::string x_bytes, x_directory;
-  std::uint64_t x_count = 0;
-};
 
 /// Everything of a file that can be read, of as many elements as a file of weights that fuzzing makes has.
 void read_all(const std::string& path) {
@@ -105,7 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (how == std::byte{'p'}) {
     std::array<std::byte, 256> storage{};
     std::ranges::fill(storage, std::byte{0x3F});
-    Zip zip;
+    test::ZipSample zip;
     zip.add("a/data.pkl", bytes.subspan(1));
     zip.add("a/data/0", storage);
     zip.add("a/data/1", std::span(storage).first(7));

@@ -535,3 +535,44 @@ TEST_CASE("published weights: what no other family computes is not written under
   CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(export_backbone(plain, d, WeightFamily::dinov2)); }),
                  "has SwiGLU of 44, no multiple of 8, for which the family dinov2 has no names"));
 }
+
+TEST_CASE("published weights: more than a thousand blocks are no backbone", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  const std::vector<float> one(1, 1.0F);
+  const auto said_with = [&](int blocks) {
+    SafetensorsWriter writer;
+    writer.add("cls_token", {1, 1, 1}, std::span<const float>(one));
+    for (int i = 0; i < blocks; ++i) writer.add("blocks." + std::to_string(i) + ".norm1.weight", {1}, std::span<const float>(one));
+    writer.write(folder / "deep.safetensors");
+    return thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(folder / "deep.safetensors")); });
+  };
+  CHECK(contains(said_with(1001), "deep.safetensors: has 1001 blocks; expected at most 1000"));
+  CHECK(contains(said_with(1000), "but lacks"));
+}
+
+TEST_CASE("published weights: rotary periods say the heads, where they divide the width, and no option says others", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  const auto file = open_tensor_file(test::weights_of("dinov3_7b_like"));
+  const Index heads = BackboneFile::open(test::weights_of("dinov3_7b_like")).description().heads;
+  const Index width = BackboneFile::open(test::weights_of("dinov3_7b_like")).description().width;
+  CHECK(BackboneFile::open(test::weights_of("dinov3_7b_like"), {.heads = heads}).description().heads == heads);
+  CHECK(contains(thrown_by<OptionError>([&] {
+                   static_cast<void>(BackboneFile::open(test::weights_of("dinov3_7b_like"), {.heads = heads + 1}));
+                 }),
+                 "as the rotary periods of"));
+  const std::vector<float> periods(static_cast<std::size_t>(width / heads / 4 + 1), 1.0F);
+  REQUIRE(width % (4 * static_cast<Index>(periods.size())) != 0);
+  std::map<std::string, std::vector<float>> kept;
+  SafetensorsWriter writer;
+  for (const StoredTensor& tensor : file->tensors()) {
+    if (tensor.name == "rope_embed.periods") {
+      writer.add(tensor.name, {static_cast<Index>(periods.size())}, std::span<const float>(periods));
+    } else {
+      const auto& values = kept[tensor.name] = file->read<float>(tensor.name);
+      writer.add(tensor.name, tensor.shape, std::span<const float>(values));
+    }
+  }
+  writer.write(folder / "odd.safetensors");
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(folder / "odd.safetensors")); }),
+                 "'rope_embed.periods' is ["));
+}

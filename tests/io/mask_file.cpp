@@ -182,3 +182,24 @@ TEST_CASE("a mask of many values is parted in the middle, and says so") {
   CHECK(black.mask == Bytes8(16, 16, 1));
   CHECK_FALSE(black.between);
 }
+
+TEST_CASE("a mask of two greys or of few bits is marked by its greys, and a threshold is on their scale") {
+  const Masks masks;
+  const std::string bmp = masks.folder / "m.bmp";
+  // Of 1 bit, black first and white first: the same picture.
+  for (const bool black_first : {true, false}) {
+    const std::vector<std::uint32_t> palette = black_first ? std::vector<std::uint32_t>{0, 0xFFFFFF} : std::vector<std::uint32_t>{0xFFFFFF, 0};
+    write_text(bmp, bmp_file({.width = 4, .height = 1, .bits = 1, .palette = palette}, std::string(black_first ? "\x30" : "\xC0") + "..."));
+    CHECK(values_of(read_marked_mask(bmp).mask) == Ids{0, 0, 1, 1});
+    CHECK(values_of(read_marked_mask(bmp, {}, 127).mask) == Ids{0, 0, 1, 1});
+    CHECK(values_of(read_marked_mask(bmp, {}, 255).mask) == Ids{0, 0, 0, 0});
+    CHECK(values_of(read_mask(bmp)) == (black_first ? Ids{0, 0, 1, 1} : Ids{1, 1, 0, 0}));
+  }
+  // Of 4 bits 0, 7, 8, 15, which are 0, 119, 136 and 255.
+  std::vector<std::uint32_t> row;
+  for (std::uint32_t v = 0; v < 16; ++v) row.push_back(v * 0x111111);
+  write_text(bmp, bmp_file({.width = 4, .height = 1, .bits = 4, .palette = row}, "\x07\x8F.."));
+  CHECK(values_of(read_marked_mask(bmp, {}, 127).mask) == Ids{0, 0, 1, 1});
+  CHECK(values_of(read_marked_mask(bmp, {}, 118).mask) == Ids{0, 1, 1, 1});
+  CHECK(values_of(read_marked_mask(bmp, {}, 119).mask) == Ids{0, 0, 1, 1});
+}

@@ -109,6 +109,9 @@ TEST_CASE("a header that ends with the line end of Windows is read where the siz
   CHECK(values<float>(read("Pf\r\n1 1\r\n-1\r\n" + float_bytes(0.5F, true))) == std::vector<float>{0.5F});
   // By the format's letter: '\n' is the first pixel.
   CHECK(values<std::uint8_t>(read("P5 2 1 255\r\n\x08"sv)) == V8{'\n', 8});
+  // So it is where the header's other lines end otherwise, whatever the size.
+  CHECK(values<std::uint8_t>(read("P5\r2 1\r255\r\n\x08\x09"sv)) == V8{'\n', 8});
+  CHECK(values<std::uint8_t>(read("P5\n2 1#wide\n255\r\n\x08\x09"sv)) == V8{'\n', 8});
   // One byte too many behind another blank is nobody's.
   CHECK(values<std::uint8_t>(read("P5 2 1 255\n\n\x08\x09"sv)) == V8{'\n', 8});
   CHECK(values<std::uint8_t>(read("P5 2 1 255\r\x07\x08\x09"sv)) == V8{7, 8});

@@ -22,6 +22,7 @@
 #include "interop.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
+#include "zip_samples.hpp"
 
 using namespace dssl;
 using test::contains;
@@ -45,6 +46,32 @@ std::vector<char> bytes_of_file(const std::string& path) {
 void write_bytes(const std::string& path, std::span<const char> bytes) {
   std::ofstream out(path, std::ios::binary);
   out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+}
+
+std::string four_bytes(std::size_t value) {
+  std::string out;
+  for (unsigned i = 0; i < 4; ++i) out += static_cast<char>(static_cast<unsigned char>(value >> (8 * i)));
+  return out;
+}
+
+std::string pickled(const std::string& text) { return "X" + four_bytes(text.size()) + text; }
+
+/// A tensor of `size` floats from `offset` of the storage '0', which is said to have `held`.
+std::string pickled_tensor(std::size_t size, std::size_t offset, std::size_t held) {
+  return "ctorch._utils\n_rebuild_tensor_v2\n((" + pickled("storage") + "ctorch\nFloatStorage\n" + pickled("0") +
+         pickled("cpu") + "J" + four_bytes(held) + "tQJ" + four_bytes(offset) + "(J" + four_bytes(size) +
+         "t(J" + four_bytes(1) + "t\x89}tR";
+}
+
+std::span<const std::byte> as_bytes_of(const std::string& text) { return std::as_bytes(std::span(text.data(), text.size())); }
+
+/// A file of torch.save of a dictionary's items and a storage; either may be deflated.
+std::string torch_sample(const std::string& items, const std::vector<float>& storage, bool packed_pickle, bool packed_storage) {
+  const std::string pickle = "\x80\x02}(" + items + "u.";
+  test::ZipSample zip;
+  zip.add("a/data.pkl", as_bytes_of(pickle), packed_pickle);
+  zip.add("a/data/0", std::as_bytes(std::span(storage)), packed_storage);
+  return zip.finished();
 }
 
 }  // namespace
@@ -265,4 +292,59 @@ TEST_CASE("what is no safetensors file, but named like one, is said what it is")
   CHECK(test::contains(said("<html>not found</html>"), "is a page of a web server"));
   CHECK(test::contains(said(""), "is empty; expected weights"));
   CHECK(test::contains(said("0123456789"), "model.safetensors: "));
+}
+
+TEST_CASE("torch file: names that many dictionaries share are counted each time", "[torch_file]") {
+  // A dictionary of a thousand names that twenty keys of 3900 characters hold: 78 million characters.
+  const test::TemporaryFolder folder;
+  const std::vector<float> storage(1, 0.0F);
+  std::string items = pickled("tensor") + pickled_tensor(1, 0, 1) + "r" + four_bytes(1) + pickled("inner") + "}r" + four_bytes(2) + "(";
+  for (int i = 0; i < 1000; ++i) items += pickled(std::to_string(i)) + "j" + four_bytes(1);
+  items += "u";
+  const auto file_of = [&](int keys) {
+    std::string all = items;
+    for (int i = 0; i < keys; ++i) all += pickled(std::to_string(100 + i) + std::string(3900, 'x')) + "j" + four_bytes(2);
+    const std::string file = torch_sample(all, storage, false, false);
+    write_bytes(folder / "names.pth", file);
+    return folder / "names.pth";
+  };
+  CHECK(TorchFile::open(file_of(1)).tensors().size() == 2001);
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(TorchFile::open(file_of(20))); }),
+                 "names.pth: has names of more than 67108864 characters together"));
+}
+
+TEST_CASE("torch file: a packed pickle is a short one", "[torch_file]") {
+  const test::TemporaryFolder folder;
+  const std::vector<float> storage(1, 0.0F);
+  const std::string path = folder / "long.pth";
+  const std::string items = pickled("tensor") + pickled_tensor(1, 0, 1) + pickled("note") + pickled(std::string(1U << 22U, 'x'));
+  write_bytes(path, torch_sample(items, storage, false, false));
+  CHECK(TorchFile::open(path).tensors().size() == 1);
+  write_bytes(path, torch_sample(items, storage, true, false));
+  const std::string said = thrown_by<CheckpointError>([&] { static_cast<void>(TorchFile::open(path)); });
+  CHECK(contains(said, "long.pth: the record 'a/data.pkl' has 4194"));
+  CHECK(contains(said, "; expected at most 4194304 of a packed pickle"));
+}
+
+TEST_CASE("torch file: a packed storage is its tensors' own, and unpacked once for those that follow one another", "[torch_file]") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "packed.pth";
+  std::vector<float> storage(1000);
+  for (std::size_t i = 0; i < storage.size(); ++i) storage[i] = static_cast<float>(i);
+  write_bytes(path, torch_sample(pickled("a") + pickled_tensor(2, 0, 2), storage, true, true));
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(TorchFile::open(path)); }),
+                 "packed.pth: tensor 'a' has its elements in a storage of 2, 8 bytes; its packed record 'a/data/0' has 4000"));
+  // Stored, it costs nothing, and is a view as torch saves one.
+  write_bytes(path, torch_sample(pickled("a") + pickled_tensor(2, 0, 2), storage, true, false));
+  CHECK(TorchFile::open(path).read<float>("a") == std::vector<float>{0, 1});
+
+  const std::string sample = torch_sample(pickled("a") + pickled_tensor(2, 7, 1000) + pickled("b") + pickled_tensor(1, 999, 1000),
+                                          storage, true, true);
+  write_bytes(path, sample);
+  const TorchFile file = TorchFile::open(path);
+  CHECK(file.read<float>("a") == std::vector<float>{7, 8});
+  // The mapped file is damaged under the reader: whoever unpacks again finds it.
+  std::fstream(path, std::ios::binary | std::ios::in | std::ios::out).seekp(static_cast<std::streamoff>(sample.find("a/data/0") + 100)).put('!');
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(TorchFile::open(path).read<float>("b")); }), "is damaged"));
+  CHECK(file.read<float>("b") == std::vector<float>{999});
 }

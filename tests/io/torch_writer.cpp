@@ -82,6 +82,9 @@ TEST_CASE("what a .pth has no place for is refused") {
   CHECK(contains(thrown_by<OptionError>([&] { writer.add("a", {2}, std::span<const float>(two)); }), "'tensor name' is a"));
   CHECK(contains(thrown_by<ShapeError>([&] { writer.add("b", {3}, std::span<const float>(two)); }), "tensor 'b' of F32 [3] was given 8 bytes"));
   CHECK(contains(thrown_by<OptionError>([&] { writer.add("c", {2}, std::span<const std::uint16_t>(wide)); }), "is U16 of tensor 'c'; expected F64"));
+  // A name that was refused is not used.
+  CHECK_NOTHROW(writer.add("b", {2}, std::span<const float>(two)));
+  CHECK_NOTHROW(writer.add("c", {2}, std::span<const float>(two)));
 }
 
 TEST_CASE("a zip file in zip64 is read as one without") {

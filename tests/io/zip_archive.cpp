@@ -15,6 +15,7 @@
 #include "catch.hpp"
 #include "interop.hpp"
 #include "thrown.hpp"
+#include "zip_samples.hpp"
 
 using namespace dssl;
 using test::contains;
@@ -103,4 +104,31 @@ TEST_CASE("records of a zip file are found by name", "[zip]") {
     CHECK(pickles == 1);
   }
   CHECK(contains(thrown_by<CheckpointError>([] { ZipArchive("none.zip", {}); }), "none.zip: truncated"));
+}
+
+TEST_CASE("records that the directory does not count, or that share bytes, are refused", "[zip]") {
+  const std::vector<std::byte> some(100, std::byte{7});
+  const auto said_of = [](const std::string& file) {
+    return thrown_by<CheckpointError>([&] { ZipArchive("in.zip", std::as_bytes(std::span(file.data(), file.size()))); });
+  };
+  test::ZipSample zip;
+  zip.add("first", some);
+  zip.add("empty", {});
+  zip.add("packed", some, true);
+  const std::string whole = zip.finished();
+  const ZipArchive archive("in.zip", std::as_bytes(std::span(whole.data(), whole.size())));
+  REQUIRE(archive.records().size() == 3);
+  std::vector<std::byte> scratch;
+  for (const char* const name : {"first", "packed"}) {
+    const auto read = archive.read(*archive.find(name), scratch);
+    CHECK(std::vector<std::byte>(read.begin(), read.end()) == some);
+  }
+  CHECK(contains(said_of(zip.finished(1)), "in.zip: the zip directory has 52 bytes behind its 2 records"));
+
+  // A record whose bytes are another one, with its header.
+  const std::string inner = test::ZipSample::header("inner", some, some.size(), false) + std::string(100, '\7');
+  test::ZipSample within;
+  within.add("outer", std::as_bytes(std::span(inner.data(), inner.size())));
+  within.enter("inner", some, some.size(), 30 + 5, false);
+  CHECK(contains(said_of(within.finished()), "the records 'outer' and 'inner' share bytes"));
 }

@@ -2,13 +2,17 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,7 +49,7 @@ struct BackboneFileOptions {
 class BackboneFile final : public TensorFile {
  public:
   /// Throws as `open_tensor_file`, `name_backbone` and `HuggingFaceConfig`; `OptionError` where `options` ask for other
-  /// heads than `config.json`.
+  /// heads than `config.json` or the file's rotary periods.
   [[nodiscard]] static BackboneFile open(const std::string& path, const BackboneFileOptions& options = {}) {
     return BackboneFile(open_tensor_file(path), options);
   }
@@ -53,6 +57,8 @@ class BackboneFile final : public TensorFile {
   /// Of a file that is open.
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
       : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
+    if (const BackboneDescription& d = x_named.description; options.heads != 0 && d.heads_are_known && options.heads != d.heads)
+      throw OptionError("heads", options.heads, join(d.heads, ", as the rotary periods of ", path(), " say"));
     if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
     make_periods(options.heads);
@@ -101,17 +107,20 @@ class BackboneFile final : public TensorFile {
   }
 
   void fold() {
-    for (std::size_t branch = 0; branch < 2; ++branch) {
-      const std::string ending = branch == 0 ? "ls1.gamma" : "ls2.gamma";
-      for (const NamedTensor& scale : x_named.tensors) {
-        if (!scale.name.ends_with(ending)) continue;
-        const std::string before = scale.name.substr(0, scale.name.size() - ending.size());
-        for (NamedTensor& tensor : x_named.tensors) {
-          const bool last_layer = branch == 0 ? tensor.name.starts_with(before + "attn.proj.")
-                                              : tensor.name.starts_with(before + "mlp.fc2.") ||
-                                                    tensor.name.starts_with(before + "mlp.w3.");
-          if (last_layer) tensor.row_factor = scale.pieces[0].stored;
-        }
+    // Stored names of the scales, by their own.
+    std::map<std::string, std::string, std::less<>> scales;
+    for (const NamedTensor& tensor : x_named.tensors) {
+      if (tensor.name.ends_with(".gamma")) scales.emplace(tensor.name, tensor.pieces[0].stored);
+    }
+    // A branch's last layer and its scale.
+    constexpr std::array<std::array<std::string_view, 2>, 3> branches{
+        {{"attn.proj.", "ls1.gamma"}, {"mlp.fc2.", "ls2.gamma"}, {"mlp.w3.", "ls2.gamma"}}};
+    for (NamedTensor& tensor : x_named.tensors) {
+      for (const auto& [layer, scale] : branches) {
+        const std::size_t at = tensor.name.find(layer);
+        if (at == std::string::npos) continue;
+        const auto found = scales.find(join(tensor.name.substr(0, at), scale));
+        if (found != scales.end()) tensor.row_factor = found->second;
       }
     }
     std::erase_if(x_named.tensors, [](const NamedTensor& tensor) { return tensor.name.ends_with(".gamma"); });

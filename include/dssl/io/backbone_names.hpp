@@ -310,7 +310,10 @@ class BackboneNamer {
       if (has("rope_embed.periods")) {
         const Index periods = extent("rope_embed.periods", 0, 1);
         whole("rope_embed.periods", "rope_embed.periods", {periods});
-        if (periods > 0) {
+        if (periods > 0 && d.width % (4 * periods) != 0) {
+          x_misshapen.push_back(join("'", stored("rope_embed.periods"), "' is [", periods,
+                                     "], expected a fourth of a head's width, which divides ", d.width));
+        } else if (periods > 0) {
           d.heads = d.width / (4 * periods);
           d.heads_are_known = true;
         }
@@ -459,6 +462,9 @@ class BackboneNamer {
       missing(is(WeightFamily::hugging_face)  ? "encoder.layer.0"
               : is(WeightFamily::torchvision) ? "encoder.layers.encoder_layer_0"
                                               : "blocks.0");
+    if (x_blocks.size() > most_blocks) {
+      throw CheckpointError(x_file.path(), join("has ", x_blocks.size(), " blocks; expected at most ", most_blocks));
+    }
     for (const auto& [number, before] : x_blocks) {
       if (number != d.depth) {
         missing(join(x_block_list, d.depth));
@@ -638,6 +644,7 @@ class BackboneNamer {
   }
 
   static constexpr Index largest_extent = 32768;
+  static constexpr std::size_t most_blocks = 1000;
 
   const TensorFile& x_file;
   NamedBackbone x_out;

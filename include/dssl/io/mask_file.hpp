@@ -41,6 +41,9 @@ namespace detail {
 struct DecodedMask {
   AnyImage image;
   bool indices = false;  ///< of a palette
+  std::uint32_t white = 255;  ///< the largest value of grey files of less than 8 bits
+  /// Of a BMP's palette of black and another grey, which is the marked one: what its indices stand for.
+  std::optional<std::array<std::uint8_t, 2>> greys{};
   bool jpeg = false;
 };
 
@@ -68,6 +71,7 @@ template <class Read>
     reader.read_header();
     if (reader.holds_indices()) {
       out.indices = reader.colour_type() == PNG_COLOR_TYPE_PALETTE;
+      if (!out.indices) out.white = (1U << static_cast<unsigned>(reader.depth())) - 1;
       out.image = decode_png_indices(bytes, path, whole);
       return out;
     }
@@ -76,7 +80,13 @@ template <class Read>
     const BmpHeader header(bytes, path, whole);
     if (!header.palette.empty()) {
       out.indices = !is_grey_row(header);
-      out.image = bmp_indices(header, path);
+      if (!out.indices) out.white = (1U << header.bits) - 1;
+      if (header.palette.size() == 2) {
+        const auto& [first, second] = std::array{header.palette[0], header.palette[1]};
+        const auto is_grey = [](const auto& c) { return c[0] == c[1] && c[1] == c[2]; };
+        if (is_grey(first) && is_grey(second) && (first[0] == 0) != (second[0] == 0)) out.greys = {first[0], second[0]};
+      }
+      out.image = within_memory(path, [&]() -> AnyImage { return bmp_indices(header, path); });
       return out;
     }
   }
@@ -173,7 +183,8 @@ inline constexpr Index most_kinds = 8;
 /// Reads a mask of class ids, one a pixel, (H,W,1).
 ///
 /// Ids are the indices of a palette PNG or BMP, whatever its colours, greys too, or the values of a grey PNG of at most
-/// 8 bits or of a PGM. (A grey BMP has the palette of all greys in their order: index and value are the same.)
+/// 8 bits or of a PGM. (A grey BMP has the palette of all greys in their order: of 8 bits, index and value are the same; of
+/// 1 and 4 bits the index is taken, as of a grey PNG the value before it is spread over 0..255.)
 /// Understood as well, where nothing else can be meant: 16 bits with ids up to 255 or these times 257; three like
 /// channels; the colours that VOC gives to ids; transparency that is the same everywhere or covers zeros alone. Throws
 /// `LabelError` for everything else and for files that cannot be read.
@@ -191,7 +202,8 @@ inline constexpr Index most_kinds = 8;
 /// Reads a mask of what is marked: any number of channels, 8 or 16 bits, any kind that `decode_image` knows.
 ///
 /// A pixel's value is the largest of its channels, colours aside from transparency (see `read_mask`); of a palette
-/// its index. With `threshold`, on the scale 0..255 (16 bits: a 257th), a pixel is marked where its value is above
+/// its index, but of a BMP's palette of black and another grey that grey, whichever is first. With `threshold`, on the
+/// scale 0..255 (16 bits: a 257th; greys of 1, 2 or 4 bits: from black to white), a pixel is marked where its value is above
 /// it. Without, where it is not 0; but where a mask is a JPEG, or has more than 8 values beside 0 and is no
 /// palette (but the one of a grey BMP), where it is above half of the mask's largest (of a JPEG's: above 127), as values
 /// between come from compression and resizing. Throws `LabelError`.
@@ -210,6 +222,7 @@ inline constexpr Index most_kinds = 8;
           for (std::size_t p = 0; p < values.size(); ++p) {
             const auto at = image.pixels().subspan(p * each, each);
             values[p] = static_cast<std::uint32_t>(*std::max_element(at.begin(), at.end()));
+            if (decoded.greys) values[p] = decoded.greys->at(values[p]);
             met.set(values[p]);
             largest = std::max(largest, values[p]);
           }
@@ -220,6 +233,7 @@ inline constexpr Index most_kinds = 8;
           if (threshold) {
             // Ids of 16 bits that fit into 8 keep their scale.
             above = static_cast<std::uint32_t>(*threshold) * (largest > 255 ? 257U : 1U);
+            if (!decoded.greys) above = above * decoded.white / 255;  // rounded down, as values are whole
           } else if (decoded.jpeg) {
             above = 127;
           } else if (out.between) {

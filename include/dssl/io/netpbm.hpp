@@ -38,6 +38,7 @@ class NetpbmText {
       if (letter(x_at) == '#') {
         skip_comment();
       } else {
+        note_line_end();
         ++x_at;
       }
     }
@@ -61,13 +62,14 @@ class NetpbmText {
   /// Goes past the one blank that ends the header; of a comment that is its line's end. `pixels`: bytes of what
   /// follows.
   ///
-  /// Where "\r\n" stands there, the second byte is a pixel's by the format, and a line's end as Windows writes it: that
+  /// A header whose lines end otherwise ends with one blank. Where "\r\n" stands there, the second byte is a pixel's by the format, and a line's end as Windows writes it: that
   /// it is where the file has one byte more than its pixels take. With more than one more, line ends among the pixels
   /// may have got a byte too: an `ImageError`.
   void end_header(std::size_t pixels) {
     if (x_at < x_bytes.size() && letter(x_at) == '#') skip_comment();
     if (x_at >= x_bytes.size()) throw ImageError(x_path, "is truncated: ends before its pixels");
     ++x_at;
+    if (x_plain_ends && !x_windows_ends) return;
     if (letter(x_at - 1) != '\r' || x_at == x_bytes.size() || letter(x_at) != '\n' || rest().size() <= pixels) return;
     if (rest().size() > pixels + 1) {
       throw ImageError(x_path, join("its header ends with a line end of Windows (\\r\\n), and where its pixels begin cannot be told: ",
@@ -78,6 +80,13 @@ class NetpbmText {
   }
 
  private:
+  /// Which line ends the header has, of the one that stands or begins here.
+  void note_line_end() {
+    const bool first = letter(x_at) == '\r' && x_at + 1 < x_bytes.size() && letter(x_at + 1) == '\n';
+    const bool second = letter(x_at) == '\n' && x_at > 0 && letter(x_at - 1) == '\r';
+    x_windows_ends = x_windows_ends || first;
+    x_plain_ends = x_plain_ends || (!first && !second && (letter(x_at) == '\r' || letter(x_at) == '\n'));
+  }
   void skip_comment() {
     while (x_at < x_bytes.size() && letter(x_at) != '\n' && letter(x_at) != '\r') ++x_at;
   }
@@ -90,6 +99,8 @@ class NetpbmText {
   std::span<const std::byte> x_bytes;
   std::string_view x_path;
   std::size_t x_at = 0;
+  bool x_windows_ends = false;
+  bool x_plain_ends = false;
 };
 
 /// Whether these bytes begin as a file that `decode_netpbm` reads.

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <span>
@@ -67,6 +69,12 @@ class TorchFile final : public TensorFile {
     std::span<const std::byte> bytes{};          // before it
     std::size_t size = 0;
   };
+  /// The packed storage that was read last: tensors that share one come one after another.
+  struct Unpacked {
+    std::mutex mutex;
+    const ZipArchive::Record* record = nullptr;
+    std::vector<std::byte> bytes;
+  };
   struct Place {
     Storage storage{};
     std::vector<Index> strides;
@@ -121,9 +129,12 @@ class TorchFile final : public TensorFile {
       if (!begins_with(said, "little"))
         fail("was written on a big-endian machine; expected the byte order 'little'");
     }
-    if (found->size > longest_pickle)
-      fail(join("the record '", found->name, "' has ", found->size, " bytes; expected at most ",
-                longest_pickle));
+    // Packed, a few bytes say what takes a thousandfold to keep.
+    const std::size_t longest = found->deflated ? longest_packed_pickle : longest_pickle;
+    if (found->size > longest) {
+      fail(join("the record '", found->name, "' has ", found->size, " bytes; expected at most ", longest,
+                found->deflated ? " of a packed pickle" : ""));
+    }
     const auto bytes = x_archive.read(*found, scratch);
     const detail::Pickle pickle = detail::PickleReader(path(), bytes).read();
     list(pickle, [&](std::string_view key) -> std::optional<Storage> {
@@ -271,6 +282,9 @@ class TorchFile final : public TensorFile {
       }
       std::string name =
           key.kind == detail::PickleKind::text ? join(prefix, key.text) : join(prefix, key.number);
+      x_characters += name.size();
+      if (x_characters > most_characters)
+        fail(join("has names of more than ", most_characters, " characters together"));
       if (inner) {
         list_dictionary(tensors, names, pickle, value, name + ".", depth + 1, storage_of);
         continue;
@@ -332,6 +346,12 @@ class TorchFile final : public TensorFile {
       refuse(join("has its elements in a storage of ", held, ", of which the file has ",
                   storage->size / element_bytes(*type)));
     }
+    // All of it is unpacked for one element.
+    if (storage->record != nullptr && storage->record->deflated &&
+        storage->size > static_cast<std::size_t>(held) * element_bytes(*type)) {
+      refuse(join("has its elements in a storage of ", held, ", ", static_cast<std::size_t>(held) * element_bytes(*type),
+                  " bytes; its packed record '", storage->record->name, "' has ", storage->size));
+    }
     if (offset < 0) refuse(join("begins at element ", offset, " of its storage"));
     // The last element, counted so that nothing overflows.
     Index room = held - 1 - offset;
@@ -366,13 +386,15 @@ class TorchFile final : public TensorFile {
     const std::size_t width = element_bytes(tensor.type);
     const auto count = static_cast<std::size_t>(tensor.size());
     if (count == 0) return {};
-    std::vector<std::byte> unpacked;
-    const std::span<const std::byte> all = place.storage.record == nullptr
-                                               ? place.storage.bytes
-                                               : x_archive.read(*place.storage.record, unpacked);
+    const bool packed = place.storage.record != nullptr && place.storage.record->deflated;
+    std::unique_lock<std::mutex> lock;
+    if (packed) lock = std::unique_lock(x_unpacked->mutex);
+    const std::span<const std::byte> all = packed                            ? unpacked(*place.storage.record)
+                                           : place.storage.record == nullptr ? place.storage.bytes
+                                                                             : x_archive.read(*place.storage.record, scratch);
     if (place.contiguous) {
       const auto part = all.subspan(place.offset * width, count * width);
-      if (unpacked.empty()) return part;
+      if (!packed) return part;
       scratch.assign(part.begin(), part.end());
       return scratch;
     }
@@ -392,9 +414,22 @@ class TorchFile final : public TensorFile {
     return scratch;
   }
 
+  /// The bytes of a deflated record; the lock of `x_unpacked` is held.
+  [[nodiscard]] std::span<const std::byte> unpacked(const ZipArchive::Record& record) const {
+    Unpacked& last = *x_unpacked;
+    if (last.record == &record) return last.bytes;
+    last.record = nullptr;
+    static_cast<void>(x_archive.read(record, last.bytes));
+    last.record = &record;
+    return last.bytes;
+  }
+
   static constexpr std::size_t longest_pickle = std::size_t{1} << 26U;
+  static constexpr std::size_t longest_packed_pickle = std::size_t{1} << 22U;
   static constexpr int deepest = 16;
   static constexpr std::size_t most_names = 1'000'000;
+  /// Of all names: a dictionary that is there many times costs its names each time.
+  static constexpr std::size_t most_characters = std::size_t{1} << 26U;
   /// Characters of a tensor's name with what stands before it, and sizes of a tensor.
   static constexpr std::size_t longest_name = 4096;
   static constexpr std::size_t most_dimensions = 64;
@@ -403,7 +438,9 @@ class TorchFile final : public TensorFile {
 
   MappedFile x_file;
   ZipArchive x_archive;
+  std::unique_ptr<Unpacked> x_unpacked = std::make_unique<Unpacked>();
   std::size_t x_visited = 0;
+  std::size_t x_characters = 0;
   std::vector<Place> x_tensor_places;
 };
 

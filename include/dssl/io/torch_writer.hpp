@@ -39,7 +39,7 @@ class TorchWriter {
   /// Adds a tensor from its little-endian bytes. Throws `ShapeError` if the extents do not give their number,
   /// `OptionError` if the name is taken, or torch's storages have no such type (unsigned of more than a byte).
   void add_bytes(std::string name, ElementType type, std::vector<Index> shape, std::span<const std::byte> bytes) {
-    if (!x_names.insert(name).second) throw OptionError("tensor name", name, "a name that is not used yet");
+    if (x_names.contains(name)) throw OptionError("tensor name", name, "a name that is not used yet");
     if (storage_name(type).empty()) {
       throw OptionError("element type", join(element_name(type), " of tensor '", name, "'"),
                         "F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL, as a .pth holds");
@@ -49,6 +49,7 @@ class TorchWriter {
     for (const Index extent : tensor.shape) positive = positive && extent >= 0;
     require_shape(positive && static_cast<std::size_t>(tensor.size()) * element_bytes(type) == bytes.size(), "tensor '",
                   tensor.name, "' of ", element_name(type), " ", shape_text(tensor.shape), " was given ", bytes.size(), " bytes");
+    x_names.insert(tensor.name);  // last: what is refused may be added again
     x_tensors.push_back(std::move(tensor));
     x_bytes.push_back(bytes);
   }

@@ -1,6 +1,7 @@
 // A zip file in memory: its records, found by name and checked by their sums.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -39,11 +40,15 @@ class ZipArchive {
   ZipArchive() = default;
 
   /// Reads the directory; `bytes` must live as long as this. Throws `CheckpointError` naming the record that
-  /// is encrypted, packed in another way, outside the file, or there twice.
+  /// is encrypted, packed in another way, outside the file, within another, or there twice.
   ZipArchive(std::string path, std::span<const std::byte> bytes) : x_path(std::move(path)), x_bytes(bytes) {
     const Directory directory = find_directory();
     std::size_t at = directory.begin;
     for (std::uint64_t i = 0; i < directory.count; ++i) at = read_entry(at, directory);
+    // Readers that go by the directory's length would see other records.
+    if (at != directory.end)
+      fail(join("the zip directory has ", directory.end - at, " bytes behind its ", directory.count, " records"));
+    require_apart();
     x_checked = std::make_unique<std::atomic<bool>[]>(x_records.size());
   }
 
@@ -173,6 +178,20 @@ class ZipArchive {
     if (!x_places.emplace(record.name, x_records.size()).second) refuse("is there twice");
     x_records.push_back(std::move(record));
     return at + length;
+  }
+
+  /// Records that share bytes are no writer's: a small file of them unpacks to any size.
+  void require_apart() const {
+    std::vector<const Record*> order;
+    for (const Record& record : x_records) {
+      if (record.packed > 0) order.push_back(&record);
+    }
+    std::ranges::sort(order, {}, &Record::begin);
+    for (std::size_t i = 1; i < order.size(); ++i) {
+      const Record& before = *order[i - 1];
+      if (before.packed > order[i]->begin - before.begin)
+        fail(join("the records '", before.name, "' and '", order[i]->name, "' share bytes of the file"));
+    }
   }
 
   /// Takes numbers that did not fit 32 bits from the extra fields, where zip64 has them in this order.

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,8 +29,7 @@ class ZipWriter {
 
   /// Throws `OptionError` for a name that is empty, there already, or longer than 65535 bytes.
   void add(std::string name, std::span<const std::byte> bytes) {
-    const bool taken = std::ranges::any_of(x_records, [&](const Record& record) { return record.name == name; });
-    if (name.empty() || name.size() > 0xFFFFU || taken)
+    if (name.empty() || name.size() > 0xFFFFU || !x_names.insert(name).second)
       throw OptionError("record name", name, "a name of 1 to 65535 bytes that is not used yet");
     x_records.push_back({.name = std::move(name), .bytes = bytes});
   }
@@ -111,6 +112,7 @@ class ZipWriter {
   }
 
   std::vector<Record> x_records;
+  std::set<std::string, std::less<>> x_names;
 };
 
 }  // namespace dssl
