@@ -188,6 +188,8 @@ TEST_CASE("each layer has its share of the rate, which rises, then falls") {
   CHECK(tuning_layer("blocks.0.norm1.weight", 12) == 1);
   CHECK(tuning_layer("blocks.11.mlp.fc2.bias", 12) == 12);
   CHECK(tuning_layer("norm.bias", 12) == 13);
+  CHECK(tuning_layer("cls_norm.weight", 12) == 13);
+  CHECK(tuning_layer("local_cls_norm.bias", 12) == 13);
   CHECK(tuning_layer("head.weight", 12) == 13);
 
   for (const double decay : {0.5, 0.0}) {
