@@ -323,6 +323,9 @@ TEST_CASE("features: wide images, one channel, and sizes that the patch does not
 namespace {
 
 constexpr ViTConfig deep{.image = 16, .patch = 8, .width = 12, .depth = 3, .heads = 3};
+/// No image of features is a local view: that norm has no part in them.
+constexpr ViTConfig own_norms{
+    .image = 16, .patch = 8, .width = 12, .depth = 3, .heads = 3, .class_norm = true, .local_class_norm = true};
 constexpr Index deep_height = 16;
 constexpr Index deep_width = 24;
 
@@ -341,19 +344,19 @@ std::vector<T> drawn_weights(const ParameterLayout& layout) {
   return weights;
 }
 
-template <Backend B>
-FeatureExtractor<ViT<deep>, B> deep_extractor(const B& backend, FeatureOptions options) {
+template <ViTConfig Size = deep, Backend B>
+FeatureExtractor<ViT<Size>, B> deep_extractor(const B& backend, FeatureOptions options) {
   options.height = deep_height;
   options.width = deep_width;
-  FeatureExtractor<ViT<deep>, B> out(backend, options);
+  FeatureExtractor<ViT<Size>, B> out(backend, options);
   out.load(drawn_weights<typename B::Scalar>(out.layout()));
   return out;
 }
 
 /// Each block's class and patch tokens of two images, from a backbone that keeps what its blocks give out.
-std::vector<std::vector<double>> block_outputs(bool norm) {
+std::vector<std::vector<double>> block_outputs(const ViTConfig& config, bool norm) {
   const Reference<double> backend;
-  VitRunner<Reference<double>> runner(backend, deep, false, {{.count = 2, .grid = {2, 3}}},
+  VitRunner<Reference<double>> runner(backend, config, false, {{.count = 2, .grid = {2, 3}}},
                                       {.class_token = true, .patch = true});
   const auto weights = drawn_weights<double>(runner.parameters());
   std::copy(weights.begin(), weights.end(), runner.weights().begin());
@@ -372,13 +375,19 @@ std::vector<std::vector<double>> block_outputs(bool norm) {
     if (norm) {
       const auto& layout = runner.parameters();
       std::vector<double> mean(read.size()), deviation(read.size()), normed(rows.size());
-      backend.layer_norm_forward(
-          MatrixView<double>(normed.data(), static_cast<Index>(read.size()), 12),
-          VectorView<double>(mean.data(), static_cast<Index>(read.size())),
-          VectorView<double>(deviation.data(), static_cast<Index>(read.size())),
-          MatrixView<const double>(rows.data(), static_cast<Index>(read.size()), 12),
-          VectorView<const double>(weights.data() + layout.find("norm.weight").offset, 12),
-          VectorView<const double>(weights.data() + layout.find("norm.bias").offset, 12), layer_norm_epsilon);
+      const auto through = [&](const std::string& name, std::size_t first, std::size_t count) {
+        const auto as_view = [&](std::vector<double>& of, std::size_t width) {
+          return MatrixView<double>(of.data() + first * width, static_cast<Index>(count), static_cast<Index>(width));
+        };
+        backend.layer_norm_forward(
+            as_view(normed, 12), VectorView<double>(mean.data() + first, static_cast<Index>(count)),
+            VectorView<double>(deviation.data() + first, static_cast<Index>(count)), as_view(rows, 12),
+            VectorView<const double>(weights.data() + layout.find(name + ".weight").offset, 12),
+            VectorView<const double>(weights.data() + layout.find(name + ".bias").offset, 12), layer_norm_epsilon);
+      };
+      const std::size_t classes = 2;
+      through(config.class_norm ? "cls_norm" : "norm", 0, classes);
+      through("norm", classes, read.size() - classes);
       rows = normed;
     }
     out.push_back(rows);
@@ -386,15 +395,15 @@ std::vector<std::vector<double>> block_outputs(bool norm) {
   return out;
 }
 
-template <Backend B>
+template <ViTConfig Size, Backend B>
 void check_blocks(const B& backend) {
   using T = typename B::Scalar;
-  INFO(backend.describe());
+  INFO(backend.describe() << ", " << ViTFamily::describe(Size));
   const auto images = drawn_images(2);
   for (const bool norm : {true, false}) {
-    const auto expected = block_outputs(norm);
-    for (const std::vector<Index>& blocks : std::vector<std::vector<Index>>{{}, {1}, {2, 0}, {-1, -3, 1}}) {
-      auto extractor = deep_extractor(backend, {.batch = 3, .blocks = blocks, .norm = norm});
+    const auto expected = block_outputs(Size, norm);
+    for (const std::vector<Index>& blocks : std::vector<std::vector<Index>>{{}, {1}, {1, -1}, {2, 0}, {-1, -3, 1}}) {
+      auto extractor = deep_extractor<Size>(backend, {.batch = 3, .blocks = blocks, .norm = norm});
       const std::vector<Index> read = blocks.empty() ? std::vector<Index>{2} : blocks;
       const std::size_t width = 12 * read.size();
       CHECK(extractor.width() == static_cast<Index>(width));
@@ -418,9 +427,11 @@ void check_blocks(const B& backend) {
 }  // namespace
 
 TEST_CASE("features: the tokens of any blocks, side by side, with the last norm or without") {
-  check_blocks(Reference<double>());
+  check_blocks<deep>(Reference<double>());
+  check_blocks<own_norms>(Reference<double>());
 #if __has_include(<dssl/backend/cpu.hpp>)
-  check_blocks(Cpu({.threads = 2}));
+  check_blocks<deep>(Cpu({.threads = 2}));
+  check_blocks<own_norms>(Cpu({.threads = 2}));
 #endif
   CHECK(contains(thrown_by<OptionError>([] {
                    deep_extractor(Reference<double>(), {.blocks = {0, 3}});

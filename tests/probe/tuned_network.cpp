@@ -9,6 +9,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,7 +33,7 @@ namespace {
 constexpr ViTConfig small_vit{.image = 16, .patch = 8, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2};
 using SmallBackbone = ViT<small_vit>;
 constexpr ViTConfig registers_vit{
-    .image = 16, .patch = 8, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .registers = 3};
+    .image = 16, .patch = 8, .width = 8, .depth = 2, .heads = 2, .mlp_ratio = 2, .registers = 3, .class_norm = true};
 
 template <class Network>
 void load_drawn(Network& network, std::uint64_t seed, const ViTConfig& config = small_vit) {
@@ -50,9 +51,10 @@ std::vector<float> drawn_images(std::size_t values, std::uint64_t seed) {
   return {drawn.begin(), drawn.end()};
 }
 
-/// Checks every tensor's gradient of a tuner whose `loss()` accumulates it as well.
+/// Checks every tensor's gradient of a tuner whose `loss()` accumulates it as well. `unread`: the norm that no token of
+/// the head goes through.
 template <class Network, class Loss>
-void check_gradients(Network& network, const Loss& loss) {
+void check_gradients(Network& network, const Loss& loss, std::string_view unread = "none") {
   const double first = loss();
   CHECK(first > 0.1);
   const VectorView<const double> all = network.gradients();
@@ -66,7 +68,7 @@ void check_gradients(Network& network, const Loss& loss) {
                                            std::span<const double>(gradients).subspan(at, size), loss, 5);
     CHECK(found.small());
     // A key's bias shifts all logits of a softmax alike; all else matters.
-    CHECK(found.norm > 0);
+    CHECK((found.norm > 0) != spec.name.view().starts_with(unread));
   }
 }
 
@@ -146,7 +148,7 @@ TEST_CASE("gradients of fine-tuning for segmentation are those of central differ
   }
 }
 
-TEST_CASE("a backbone with registers is tuned: its registers too, and they are no tokens of the head") {
+TEST_CASE("a backbone with registers and a norm of class tokens is tuned: these too, and no register is a token of the head") {
   using Backend = Reference<double>;
   const TuningOptions sizes{.height = 16, .width = 24, .batch = 2, .classes = 3, .learning_rate = 1e-3, .layer_decay = 0.5,
                             .warmup = 0, .weight_decay = 0, .seed = 2};
@@ -155,7 +157,7 @@ TEST_CASE("a backbone with registers is tuned: its registers too, and they are n
   load_drawn(network, 1, registers_vit);
   const auto images = drawn_images(static_cast<std::size_t>(2 * network.image_size()), 3);
   const std::vector<std::int64_t> labels{2, 0};
-  check_gradients(network, [&] { return tuner.accumulate(images, labels); });
+  check_gradients(network, [&] { return tuner.accumulate(images, labels); }, "norm.");
 
   // A step moves them as an embedding: by the rate of its layer, whatever the gradient.
   load_drawn(network, 1, registers_vit);
@@ -179,7 +181,7 @@ TEST_CASE("a backbone with registers is tuned: its registers too, and they are n
   CHECK(segmenter.network().logits().rows() == 2 * 6);
   std::vector<std::uint8_t> masks;
   for (std::size_t i = 0; i < 2 * 6; ++i) masks.push_back(static_cast<std::uint8_t>(i % 3));
-  check_gradients(segmenter.network(), [&] { return segmenter.accumulate(images, masks); });
+  check_gradients(segmenter.network(), [&] { return segmenter.accumulate(images, masks); }, "cls_norm.");
 }
 
 TEST_CASE("each layer has its share of the rate, which rises, then falls") {
@@ -188,6 +190,8 @@ TEST_CASE("each layer has its share of the rate, which rises, then falls") {
   CHECK(tuning_layer("blocks.0.norm1.weight", 12) == 1);
   CHECK(tuning_layer("blocks.11.mlp.fc2.bias", 12) == 12);
   CHECK(tuning_layer("norm.bias", 12) == 13);
+  CHECK(tuning_layer("cls_norm.weight", 12) == 13);
+  CHECK(tuning_layer("local_cls_norm.bias", 12) == 13);
   CHECK(tuning_layer("head.weight", 12) == 13);
 
   for (const double decay : {0.5, 0.0}) {

@@ -1,6 +1,7 @@
 // The list of terms: that it holds every one, and what those of no other test are held to.
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <regex>
 #include <set>
 #include <string>
@@ -16,14 +17,13 @@ namespace {
 
 /// The names that the terms of a folder of headers say, whatever a name depends on.
 std::set<std::string> names_in(const std::filesystem::path& folder) {
-  const std::regex statement("std::string_view name = ([^;]*);"), quoted("\"([^\"]*)\"");
+  const std::regex statement("std::string_view\\s+name\\s*=\\s*([^;]*);"), quoted("\"([^\"]*)\"");
   std::set<std::string> out;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::ifstream file(entry.path());
-    for (std::string line; std::getline(file, line);) {
-      std::smatch said;
-      if (!std::regex_search(line, said, statement)) continue;
-      const std::string value = said[1];
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    for (std::sregex_iterator said(text.begin(), text.end(), statement), last; said != last; ++said) {
+      const std::string value = (*said)[1];
       for (std::sregex_iterator word(value.begin(), value.end(), quoted), end; word != end; ++word) out.insert((*word)[1]);
     }
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "train/catalogue.hpp"
 #include "train/term_steps.hpp"
 
 #include <dssl/loss/dense_terms.hpp>
@@ -15,14 +16,14 @@ namespace {
 
 constexpr MlpConfig projector = by_head(moco_v2_projector);
 using DenseTerm = DenseContrast<projector>;
-using DenseClSum = WeightedSum<QueueContrast<projector>, DenseTerm>;
+using DenseClSum = ListedDenseCl;
 using Twice = WeightedSum<DenseTerm, PointLevel>;
 using PointsFirst = WeightedSum<PointLevel, DenseTerm>;
 
 }  // namespace
 
 TEST_CASE("dense terms: slopes") {
-  SECTION("DenseCL") { check_slopes<DenseClSum>(); }
+  SECTION("those of the catalogue") { check_listed_slopes(listed_dense()); }
   SECTION("before points that are read of the same map") { check_slopes<Twice, FeatureMap>(); }
   SECTION("after points that are read of the same map") { check_slopes<PointsFirst, FeatureMap>(); }
   SECTION("beside reference tokens") { check_slopes<PointsFirst, ReferenceTokens<>>(); }

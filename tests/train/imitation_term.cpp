@@ -11,6 +11,7 @@
 #include "noise_images.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
+#include "train/catalogue.hpp"
 #include "train/term_steps.hpp"
 
 #include <dssl/backend/cpu.hpp>
@@ -25,10 +26,7 @@ using namespace dssl::test;
 
 namespace {
 
-/// Wider and less deep than the student, with registers, which it has not.
-constexpr ViTConfig wide{
-    .image = 8, .patch = 2, .width = 12, .depth = 1, .heads = 3, .mlp_ratio = 2, .channels = 1, .registers = 2};
-using Wide = Frozen<ViT<wide>>;
+using Wide = Frozen<ViT<listed_teacher>>;
 using Alike = Frozen<ViT<term_size>>;
 using OfClass = Imitate<Imitated::class_level, Wide>;
 using OfMap = Imitate<Imitated::map, Wide>;
@@ -84,6 +82,7 @@ std::vector<float> state_of(const Run& trainer) {
 TEST_CASE("imitation of a frozen teacher, alone and in sums") {
   SECTION("class") { check_term<WeightedSum<OfClass>>(); }
   SECTION("map") { check_term<WeightedSum<OfMap>>(); }
+  SECTION("those of the catalogue: slopes") { check_listed_slopes(listed_frozen()); }
   SECTION("both, beside a term with an EMA teacher") { check_term<WeightedSum<ImageLevel, OfClass, OfMap>>(); }
 }
 

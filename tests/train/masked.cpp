@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "thrown.hpp"
+#include "train/catalogue.hpp"
 #include "train/term_steps.hpp"
 
 #include <dssl/loss/prototype_level.hpp>
@@ -20,7 +21,7 @@ using dssl::test::Tiny;
 
 namespace {
 
-using IbotLoss = WeightedSum<ImageLevel, IbotLevel>;
+using IbotLoss = dssl::test::ListedIbot;
 using DinoV2Loss = WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>;
 using Alone = WeightedSum<MaskedLevel>;
 
@@ -53,7 +54,7 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
 }  // namespace
 
 TEST_CASE("masked patches: slopes") {
-  SECTION("iBOT, beside the image level") { check_slopes<IbotLoss>(); }
+  SECTION("those of the catalogue") { dssl::test::check_listed_slopes(dssl::test::listed_masked()); }
   SECTION("DINOv2") { check_slopes<DinoV2Loss>(); }
 }
 

@@ -9,6 +9,7 @@
 #include "../loss/map_rows.hpp"
 #include "../objective_fixture.hpp"
 #include "catch.hpp"
+#include "train/catalogue.hpp"
 #include "train/term_steps.hpp"
 
 #include <dssl/loss/pixel_term.hpp>
@@ -22,7 +23,7 @@ namespace {
 
 using Term = PixelConsistency<by_head(pixpro_projector), by_head(pixpro_transform)>;
 using WithoutTransform = PixelConsistency<by_head(pixpro_projector), no_mlp>;
-using PixProLoss = WeightedSum<Term>;
+using PixProLoss = ListedPixPro;
 using Both = WeightedSum<DenseContrast<by_head(moco_v2_projector)>, Term, KoLeo>;
 
 /// The pixel branch of the published step: its projector and transform, and what its running statistics become. The
@@ -141,7 +142,7 @@ TEST_CASE("PixPro's term alone gives the published numbers") {
 TEST_CASE("PixPro: slopes, alone and in a sum, with a small view and without a transform") {
   const std::vector<std::string> unfelt{"pixel_projector.0.bias"};
   const std::vector<std::string> alone{"backbone.norm.bias", "pixel_projector.0.bias"};
-  SECTION("PixPro") { check_slopes<PixProLoss>(alone); }
+  SECTION("PixPro") { check_listed_slopes(listed_pixels()); }
   SECTION("without a transform") { check_slopes<WeightedSum<WithoutTransform>>(alone); }
   SECTION("among terms that read the same rows, with a small view") { check_slopes<Both>(unfelt, {{4, 4}}); }
 }

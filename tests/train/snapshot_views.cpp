@@ -86,6 +86,27 @@ double gram_of(const GramOptions& options, const TermSetting& setting, std::vect
   return report.loss;
 }
 
+/// Maps of images of `from` cells resized to `to` by what each axis reads, image by image.
+std::vector<double> antialiased(const std::vector<double>& maps, Index images, Index width, GridSize to, GridSize from) {
+  const auto down = detail::antialiased_axis(to.height, from.height), across = detail::antialiased_axis(to.width, from.width);
+  std::vector<double> out;
+  for (Index image = 0; image < images; ++image) {
+    const MatrixView<const double> map(maps.data() + image * from.size() * width, from.size(), width);
+    for (const auto& rows : down) {
+      for (const auto& cols : across) {
+        for (Index d = 0; d < width; ++d) {
+          double sum = 0;
+          for (const auto& [row, weight] : rows) {
+            for (const auto& [col, share] : cols) sum += weight * share * map(row * from.width + col, d);
+          }
+          out.push_back(sum);
+        }
+      }
+    }
+  }
+  return out;
+}
+
 ViewBatch batch_of(const BatchShape& shape, std::uint64_t seed) {
   ViewBatch batch = drawn_batch(shape, 5);
   for (auto& view : batch.snapshot_images) {
@@ -110,11 +131,34 @@ TEST_CASE("plain prototypes: slopes, bits, accumulated and streamed equality") {
 
 TEST_CASE("plain prototypes are a linear layer's rows: one matrix, drawn small, that decays and is frozen as others are") {
   ParameterLayout layout;
-  add_head_parameters(layout, {.layers = 2, .hidden = 8, .bottleneck = 6, .prototypes = 7, .plain_prototypes = true}, 4, "head.");
+  add_head_parameters(layout, {.layers = 2, .hidden = 8, .bottleneck = 6, .prototypes = 700, .plain_prototypes = true}, 4, "head.");
   const ParameterSpec& spec = layout.specs().back();
   CHECK(spec.name.view() == "head.last_layer.weight");
-  CHECK(spec.shape() == std::vector<Index>{7, 6});
+  CHECK(spec.shape() == std::vector<Index>{700, 6});
   CHECK((spec.trained && spec.prototype && spec.decayed()));
+  std::vector<double> flat(static_cast<std::size_t>(layout.total()));
+  initialise(std::span<double>(flat), layout, 3);
+  const auto drawn = tensor_of<double>(flat, spec);
+  CHECK(std::sqrt(dot(drawn, drawn) / static_cast<double>(spec.size)) == Approx(0.02).epsilon(0.05));
+
+  using Plain = TrainingStep<Tiny<WeightedSum<PlainLevel, KoLeo>>, Reference<double>>;
+  const auto options = options_of<WeightedSum<PlainLevel, KoLeo>>();
+  Plain step({}, options);
+  draw(step);
+  const auto& of_step = *std::ranges::find_if(step.layout().specs(), [](const auto& s) { return s.prototype; });
+  REQUIRE(of_step.name.view().ends_with("last_layer.weight"));
+  const auto prototypes = [&] {
+    const auto now = tensor_of<const double>(step.student().flat(), of_step);
+    return std::vector<double>(now.begin(), now.end());
+  };
+  const auto first = prototypes();
+  for (const bool frozen : {true, false}) {
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, drawn_batch(options.shape, 5), 0.4);
+    step.update(report, {.optimiser = {.learning_rate = 0.01, .step = frozen ? 0 : 1, .frozen_steps = 1}});
+    CHECK((prototypes() == first) == frozen);
+  }
 }
 
 TEST_CASE("a snapshot's larger map is read bicubically for the student's patches") {
@@ -137,6 +181,58 @@ TEST_CASE("a snapshot's larger map is read bicubically for the student's patches
   for (const PositionRule rule : {PositionRule::size, PositionRule::size_antialiased, PositionRule::corners}) {
     CHECK(gram_of({.resize = rule}, setting, of_student, flat) < 1e-25);
   }
+}
+
+TEST_CASE("a snapshot's larger map is read antialiased, in one pass over its rows or in several") {
+  const GridSize to{3, 4};
+  const Index width = 2, images = 4;  // two of each view, each another one
+  for (const GridSize from : {GridSize{5, 7}, GridSize{18, 20}}) {
+    INFO(from.height << " x " << from.width);
+    CHECK((grid_reads<double>(to, from, PositionRule::size_antialiased).size() > 2) == (from.height == 18));
+    const TermSetting setting{.batch = 2, .views = 2, .grids = {to, to}, .parts = {{0, 2}}, .width = width, .snapshot = from};
+    const std::vector<double> teacher = normal_values(static_cast<std::size_t>(images * from.size() * width), 1);
+    std::vector<double> student = antialiased(teacher, images, width, to, from);
+    CHECK(gram_of({.resize = PositionRule::size_antialiased}, setting, student, teacher) < 1e-25);
+    CHECK(gram_of({}, setting, student, teacher) > 1e-4);
+    student.back() += 0.1;  // of the last image
+    CHECK(gram_of({.resize = PositionRule::size_antialiased}, setting, student, teacher) > 1e-6);
+  }
+}
+
+TEST_CASE("views of a snapshot's own, one after the other and in several passes: losses and gradients of all at once") {
+  auto options = options_of<Anchored>(4, {{4, 4}});
+  options.shape.snapshot_view = {10, 8};
+  Step at_once({}, options);
+  options.stream_views = true;
+  Step streamed({}, options);
+  options.accumulate = 2;
+  Step both({}, options);
+  for (Step* step : {&at_once, &streamed, &both}) draw(*step);
+  std::vector<double> mean(static_cast<std::size_t>(at_once.layout().total()), 0.0);
+  const auto off = [](std::span<const double> a, std::span<const double> b) {
+    double out = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) out = std::max(out, std::abs(a[i] - b[i]));
+    return out;
+  };
+  StepReport of_both;
+  double loss = 0;
+  both.begin();
+  for (const std::uint64_t seed : {1, 50}) {
+    const ViewBatch batch = batch_of(options.shape, seed);
+    StepReport expected, report;
+    at_once.begin();
+    at_once.forward_backward(expected, batch, 0.4);
+    streamed.begin();
+    streamed.forward_backward(report, batch, 0.4);
+    CHECK(report.loss == Approx(expected.loss).epsilon(1e-12));
+    CHECK(off(streamed.gradients().flat(), at_once.gradients().flat()) < 1e-12);
+    loss += expected.loss / 2;
+    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += at_once.gradients().flat()[i] / 2;
+    both.forward_backward(of_both, batch, 0.4);
+  }
+  CHECK(of_both.loss == Approx(loss).epsilon(1e-12));
+  CHECK(off(both.gradients().flat(), mean) < 1e-12);
+  CHECK(off(at_once.gradients().flat(), mean) > 1e-6);  // the passes differ
 }
 
 TEST_CASE("a snapshot sees views of its own: at the student's size and the same they change nothing") {

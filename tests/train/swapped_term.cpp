@@ -6,6 +6,7 @@
 
 #include "../objective_fixture.hpp"
 #include "catch.hpp"
+#include "train/catalogue.hpp"
 #include "train/term_steps.hpp"
 
 #include <dssl/loss/swapped_term.hpp>
@@ -18,7 +19,7 @@ namespace {
 using OwnTargets = SwappedAssignment<StopGradient, by_head(swav_projector)>;
 using OfTeacher = SwappedAssignment<Ema, by_head(swav_projector)>;
 using SwavLoss = WeightedSum<OwnTargets>;
-using Twin = WeightedSum<OfTeacher>;
+using Twin = ListedSwapped;
 
 /// The gradient of rows behind unit rows: less its part along them, over their lengths.
 std::vector<double> through_unit_rows(std::vector<double> d_unit, const std::vector<double>& rows, std::size_t width) {
@@ -100,10 +101,7 @@ TEST_CASE("SwAV's term alone gives the published numbers") {
 }
 
 TEST_CASE("SwAV: slopes of a term whose targets are a teacher's, alone and in a sum, with a small view") {
-  SECTION("two views") { check_slopes<Twin>({"backbone.norm.bias", "projector.0.bias"}); }
-  SECTION("two global views and one small") {
-    check_slopes<Twin>({"backbone.norm.bias", "projector.0.bias"}, {{4, 4}});
-  }
+  SECTION("alone") { check_listed_slopes(listed_swapped()); }
   SECTION("after DINO's term, which reads the same rows") {
     check_slopes<WeightedSum<ImageLevel, OfTeacher, KoLeo>>({"projector.0.bias"}, {{4, 4}});
   }
