@@ -39,10 +39,11 @@ void check(bool recompute) {
 
 }  // namespace
 
-TEST_CASE("a step on Cuda with a backbone as DINOv2's or DINOv3's gives the oracle's gradients", "[cuda]") {
+TEST_CASE("a step on Cuda with a backbone as DINOv2's or DINOv3's, or with norms of class tokens' own, gives the oracle's gradients", "[cuda]") {
   if (!device_is_there()) return;
   for (const bool recompute : {false, true}) {
     check<options_of_dinov2>(recompute);
     check<options_of_dinov3>(recompute);
+    check<options_of_class_norms>(recompute);
   }
 }

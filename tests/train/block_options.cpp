@@ -53,8 +53,12 @@ void check() {
       CHECK(p.found.norm > 1e-4);
       ++checked;
     }
+    if (p.name.find("cls_norm") != std::string::npos) {
+      CHECK(p.found.norm > 1e-4);
+      ++checked;
+    }
   }
-  CHECK(checked == 4);
+  CHECK(checked == 4);  // of two blocks, or of two norms
 
   check_ways<Size>(0);
 }
@@ -67,6 +71,10 @@ TEST_CASE("a step on a backbone as DINOv3's, with references at points, has its 
   check<options_of_dinov3>();
 }
 
+TEST_CASE("a step with last norms of class tokens' own has its slopes as gradients, in every way of running") {
+  check<options_of_class_norms>();
+}
+
 TEST_CASE("branches that stochastic depth drops, of blocks with options: the oracle's gradients in every way of running") {
   for (const std::size_t dropped : {1, 2, 3}) {  // all of them, too
     INFO("one of " << dropped << " dropped");
@@ -75,5 +83,6 @@ TEST_CASE("branches that stochastic depth drops, of blocks with options: the ora
     CHECK(std::abs(none.loss - some.loss) > 1e-6);
     check_ways<options_of_dinov2>(dropped);
     check_ways<options_of_dinov3>(dropped);
+    check_ways<options_of_class_norms>(dropped);
   }
 }

@@ -43,6 +43,17 @@ inline constexpr ViTConfig options_of_dinov3{.image = 8,
                                              .norm_exponent = 5,
                                              .layer_scale = true};
 
+/// As DINOv3's, with last norms of class tokens' own: in all views, and in local ones.
+inline constexpr ViTConfig options_of_class_norms{.image = 8,
+                                                  .patch = 2,
+                                                  .width = 8,
+                                                  .depth = 2,
+                                                  .heads = 2,
+                                                  .mlp_ratio = 2,
+                                                  .channels = 1,
+                                                  .class_norm = true,
+                                                  .local_class_norm = true};
+
 template <ViTConfig Size>
 using WithOptions = TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, Size, tiny_head>;
 
@@ -50,6 +61,7 @@ inline StepOptions option_step(bool recompute, bool stream_views) {
   StepOptions options;
   options.shape = {.batch = 2, .channels = 1, .points = 2, .views = {{8, 8}, {8, 8}, {4, 6}}};
   options.loss.student_temperature = 0.3;
+  options.loss.image_all_views = true;  // local views have norms of their own
   options.recompute = recompute;
   options.stream_views = stream_views;
   return options;
