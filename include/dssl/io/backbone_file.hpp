@@ -49,7 +49,7 @@ struct BackboneFileOptions {
 class BackboneFile final : public TensorFile {
  public:
   /// Throws as `open_tensor_file`, `name_backbone` and `HuggingFaceConfig`; `OptionError` where `options` ask for other
-  /// heads than `config.json` or the file's rotary periods.
+  /// heads than `config.json`, or the file itself: dssl's own metadata, or its rotary periods.
   [[nodiscard]] static BackboneFile open(const std::string& path, const BackboneFileOptions& options = {}) {
     return BackboneFile(open_tensor_file(path), options);
   }
@@ -58,7 +58,7 @@ class BackboneFile final : public TensorFile {
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
       : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
     if (const BackboneDescription& d = x_named.description; options.heads != 0 && d.heads_are_known && options.heads != d.heads)
-      throw OptionError("heads", options.heads, join(d.heads, ", as the rotary periods of ", path(), " say"));
+      throw OptionError("heads", options.heads, join(d.heads, ", which ", path(), " says itself"));
     if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
     make_periods(options.heads);
