@@ -11,6 +11,7 @@
 #include "../compare.hpp"
 #include "../fixtures.hpp"
 #include "catch.hpp"
+#include "train/published_steps.hpp"
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
@@ -18,52 +19,18 @@
 #include <dssl/train/training_step.hpp>
 
 using namespace dssl;
+using namespace dssl::test;
 
 namespace {
-
-HeadConfig head_of_fixture(const test::FixtureConfig& sizes) {
-  return {.layers = sizes.get<Index>("head_nlayers"),
-          .hidden = sizes.get<Index>("head_hidden_dim"),
-          .bottleneck = sizes.get<Index>("head_bottleneck_dim"),
-          .prototypes = sizes.get<Index>("head_n_prototypes"),
-          .learned_norm = true};
-}
-
-/// The masked level of the fixture, whose head has other sizes than that of class tokens.
-struct OwnMasked : MaskedPatchLevel<OwnMasked> {
-  static constexpr std::string_view name = "masked-own";
-  static constexpr Index sinkhorn_rounds = 3;
-  static inline HeadConfig sizes;
-
-  static HeadConfig head_of(const HeadConfig&) { return sizes; }
-};
-
-/// The tensor's name in the fixture, without what stands before it.
-std::string published(std::string_view name) {
-  std::string out(name);
-  if (name.starts_with("head.")) out = "dino_" + out;
-  if (name.starts_with("patch_head.")) out = "ibot_head." + std::string(name.substr(11));
-  return out;
-}
 
 /// The position of the class token is the first row of the published table.
 template <class T>
 std::vector<T> tensor(const SafetensorsFile& file, const std::string& prefix, std::string_view name, Index width) {
   const bool of_class = name == "backbone.cls_pos_embed";
-  if (!of_class && name != "backbone.patch_pos_embed") return file.read<T>(prefix + published(name));
+  if (!of_class && name != "backbone.patch_pos_embed") return file.read<T>(prefix + published_head(name));
   const auto table = file.read<T>(prefix + "backbone.pos_embed");
   const auto second = table.begin() + width;
   return of_class ? std::vector<T>(table.begin(), second) : std::vector<T>(second, table.end());
-}
-
-/// Without the middle third of a bias of queries, keys and values: a shift of the keys changes nothing, so their gradient is
-/// rounding alone, which AdamW makes steps of.
-template <class T>
-std::vector<T> without_keys(std::vector<T> values, std::string_view name) {
-  if (!name.ends_with("attn.qkv.bias")) return values;
-  const auto third = static_cast<std::ptrdiff_t>(values.size() / 3);
-  values.erase(values.begin() + third, values.begin() + 2 * third);
-  return values;
 }
 
 template <class ClassLevel, class PatchLevel, Backend B>
@@ -76,7 +43,7 @@ void check(const B& backend, const std::string& name, double tolerance) {
   const test::FixtureConfig student = config.section("student"), crops = config.section("crops"),
                             dino = config.section("dino"), ibot = config.section("ibot"), optim = config.section("optim");
   INFO(name << " on " << backend.describe());
-  OwnMasked::sizes = head_of_fixture(ibot);
+  OwnMasked::sizes = head_of_fixture(ibot, false);
   const Index image = crops.get<Index>("global_crops_size"), local = crops.get<Index>("local_crops_size");
   const ViTConfig sizes{.image = image,
                         .patch = student.get<Index>("patch_size"),
@@ -115,7 +82,7 @@ void check(const B& backend, const std::string& name, double tolerance) {
   options.loss.template of<PatchLevel>() = {.weight = patch_weight, .options = levels};
   options.loss.template of<KoLeo>().weight = spread_weight;
 
-  BasicTrainingStep<Kind, B> step(backend, options, {sizes, head_of_fixture(dino)});
+  BasicTrainingStep<Kind, B> step(backend, options, {sizes, head_of_fixture(dino, false)});
   for (const auto& spec : step.layout().specs()) {
     const auto values = tensor<T>(file, "initial.", spec.name.view(), sizes.width);
     INFO(spec.name.view());
@@ -152,7 +119,7 @@ void check(const B& backend, const std::string& name, double tolerance) {
     backend.download(std::span<double>(squares), step.optimiser_state().squared_norms().data());
     for (std::size_t p = 0; p < parts.size(); ++p) {
       for (std::size_t i = 0; i < squares.size(); ++i) {
-        if (!published(step.layout().specs()[i].name.view()).starts_with(parts[p] + ".")) continue;
+        if (!published_head(step.layout().specs()[i].name.view()).starts_with(parts[p] + ".")) continue;
         CHECK(std::sqrt(squares[i]) == Approx(norms[p]).epsilon(10 * tolerance));
       }
     }

@@ -13,6 +13,7 @@
 #include "../compare.hpp"
 #include "../fixtures.hpp"
 #include "catch.hpp"
+#include "train/published_steps.hpp"
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
@@ -20,34 +21,16 @@
 #include <dssl/train/training_step.hpp>
 
 using namespace dssl;
+using namespace dssl::test;
 
 namespace {
-
-HeadConfig head_of_fixture(const test::FixtureConfig& sizes) {
-  return {.layers = sizes.get<Index>("head_nlayers"),
-          .hidden = sizes.get<Index>("head_hidden_dim"),
-          .bottleneck = sizes.get<Index>("head_bottleneck_dim"),
-          .prototypes = sizes.get<Index>("head_n_prototypes"),
-          .plain_prototypes = true};
-}
-
-/// The masked level of the fixture, whose head has other sizes than that of class tokens.
-struct OwnMasked : MaskedPatchLevel<OwnMasked> {
-  static constexpr std::string_view name = "masked-own";
-  static constexpr Index sinkhorn_rounds = 3;
-  static inline HeadConfig sizes;
-
-  static HeadConfig head_of(const HeadConfig&) { return sizes; }
-};
 
 using Class = SinkhornImageLevel<>;
 using Loss = WeightedSum<Class, OwnMasked, KoLeo, Gram<>>;
 
 /// The tensors of the fixture that one of ours is, in its order, without what stands before their names.
 std::vector<std::string> published(std::string_view name) {
-  std::string out(name);
-  if (name.starts_with("head.")) out = "dino_" + out;
-  if (name.starts_with("patch_head.")) out = "ibot_head." + std::string(name.substr(11));
+  std::string out = published_head(name);
   if (name == "backbone.register_tokens") out = "backbone.storage_tokens";
   const auto gated = out.find("mlp.w12.");
   if (gated == std::string::npos) return {out};
@@ -65,15 +48,6 @@ std::vector<T> tensor(const SafetensorsFile& file, const std::string& prefix, st
   return values;
 }
 
-/// Without the middle third of a bias of queries, keys and values, which is not there.
-template <class T>
-std::vector<T> without_keys(std::vector<T> values, std::string_view name) {
-  if (!name.ends_with("attn.qkv.bias")) return values;
-  const auto third = static_cast<std::ptrdiff_t>(values.size() / 3);
-  values.erase(values.begin() + third, values.begin() + 2 * third);
-  return values;
-}
-
 template <Backend B>
 void check(const B& backend, double tolerance) {
   using T = typename B::Scalar;
@@ -84,7 +58,7 @@ void check(const B& backend, double tolerance) {
                             dino = config.section("dino"), ibot = config.section("ibot"), optim = config.section("optim"),
                             gram = config.section("gram");
   INFO(backend.describe());
-  OwnMasked::sizes = head_of_fixture(ibot);
+  OwnMasked::sizes = head_of_fixture(ibot, true);
   const Index image = crops.get<Index>("global_crops_size"), local = crops.get<Index>("local_crops_size"),
               seen = crops.get<Index>("gram_teacher_crops_size");
   const ViTConfig sizes{.image = image,
@@ -133,7 +107,7 @@ void check(const B& backend, double tolerance) {
   const GramOptions anchoring{.snapshot = {.first = gram.get<Index>("it_first_update"), .every = gram.get<Index>("update_frequency")}};
   options.loss.template of<Gram<>>() = {.weight = gram.get<double>("loss_weight"), .options = anchoring};
 
-  BasicTrainingStep<Kind, B> step(backend, options, {sizes, head_of_fixture(dino)});
+  BasicTrainingStep<Kind, B> step(backend, options, {sizes, head_of_fixture(dino, true)});
   for (const auto& spec : step.layout().specs()) {
     const std::string_view name = spec.name.view();
     INFO(name);
