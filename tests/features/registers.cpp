@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <random>
 #include <span>
 #include <vector>
 
@@ -20,6 +19,7 @@
 
 #include "backbone/vit_runner.hpp"
 #include "compare.hpp"
+#include "features/drawn.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -32,14 +32,6 @@ constexpr GridSize grid{3, 5};
 constexpr Index patches = 15;
 constexpr Index image_values = 3 * 12 * 20;
 const std::vector<Point> points{{-0.3, 0.4}, {0.9, -0.8}};
-
-template <class T>
-std::vector<T> drawn(std::size_t count, std::uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<T> out(count);
-  for (T& v : out) v = static_cast<T>(static_cast<double>(random() % 2000) / 1000.0 - 1.0);
-  return out;
-}
 
 /// A ViT by the plain loops of `Reference`, with all of its tokens' rows.
 VitRunner<Reference<double>> reference_run(Index images, Index references, const std::vector<float>& pixels) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -19,6 +18,7 @@
 
 #include "backbone/vit_runner.hpp"
 #include "compare.hpp"
+#include "features/drawn.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -31,14 +31,6 @@ constexpr Index image_height = 12;
 constexpr Index image_width = 20;
 constexpr Index patches = 15;
 const std::vector<Point> points{{-0.3, 0.4}, {0.9, -0.8}};
-
-template <class T>
-std::vector<T> drawn(std::size_t count, std::uint32_t seed) {
-  std::mt19937 random(seed);
-  std::vector<T> out(count);
-  for (T& v : out) v = static_cast<T>(static_cast<double>(random() % 2000) / 1000.0 - 1.0);
-  return out;
-}
 
 template <AttentionRelation R, Backend B>
 TokenTrace<ViT<small>, B, R> trace_of(const B& backend, bool learned) {
