@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -25,6 +24,7 @@
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/io/pickle.hpp>
 #include <dssl/io/tensor_file.hpp>
+#include <dssl/io/torch_storages.hpp>
 #include <dssl/io/zip_archive.hpp>
 
 namespace dssl {
@@ -214,7 +214,7 @@ class TorchFile final : public TensorFile {
       const auto& id = pickle.items(value);
       const std::string_view key = pickle.value(id[2]).text;
       const std::string_view name = storage_class(pickle, value);
-      const auto type = stored_type(name);
+      const auto type = detail::type_of_torch_storage(name);
       if (!type) fail(join("the storage '", key, "' is a ", name, ", which is not read"));
       const auto [known, added] = types.emplace(key, *type);
       if (!added && known->second != *type) fail(join("has two types for the storage '", key, "'"));
@@ -229,24 +229,6 @@ class TorchFile final : public TensorFile {
                                                       const detail::PickleValue& storage) {
     const std::string_view name = pickle.value(pickle.items(storage)[1]).text;
     return name.substr(name.find('\n') + 1);
-  }
-
-  [[nodiscard]] static std::optional<ElementType> stored_type(std::string_view name) {
-    constexpr std::array<std::pair<std::string_view, ElementType>, 10> types{
-        {{"FloatStorage", ElementType::f32},
-         {"DoubleStorage", ElementType::f64},
-         {"HalfStorage", ElementType::f16},
-         {"BFloat16Storage", ElementType::bf16},
-         {"LongStorage", ElementType::i64},
-         {"IntStorage", ElementType::i32},
-         {"ShortStorage", ElementType::i16},
-         {"CharStorage", ElementType::i8},
-         {"ByteStorage", ElementType::u8},
-         {"BoolStorage", ElementType::boolean}}};
-    for (const auto& [known, type] : types) {
-      if (known == name) return type;
-    }
-    return std::nullopt;
   }
 
   /// Lists the tensors of the dictionary that the pickle holds; `storage_of(key)`: where a storage lies, if
@@ -321,7 +303,7 @@ class TorchFile final : public TensorFile {
     };
     const detail::PickleValue& stored = pickle.value(arguments[0]);
     const auto& id = pickle.items(stored);
-    const auto type = stored_type(storage_class(pickle, stored));
+    const auto type = detail::type_of_torch_storage(storage_class(pickle, stored));
     if (!type) refuse(join("is a ", storage_class(pickle, stored), ", which is not read"));
     StoredTensor out{.name = name, .type = *type, .shape = numbers(2)};
     Place place{.strides = numbers(3)};

@@ -18,6 +18,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/tensor_file.hpp>
+#include <dssl/io/torch_storages.hpp>
 #include <dssl/io/zip_writer.hpp>
 
 namespace dssl {
@@ -40,7 +41,7 @@ class TorchWriter {
   /// `OptionError` if the name is taken, or torch's storages have no such type (unsigned of more than a byte).
   void add_bytes(std::string name, ElementType type, std::vector<Index> shape, std::span<const std::byte> bytes) {
     if (x_names.contains(name)) throw OptionError("tensor name", name, "a name that is not used yet");
-    if (storage_name(type).empty()) {
+    if (detail::torch_storage_of(type).empty()) {
       throw OptionError("element type", join(element_name(type), " of tensor '", name, "'"),
                         "F64, F32, F16, BF16, I64, I32, I16, I8, U8 or BOOL, as a .pth holds");
     }
@@ -67,23 +68,6 @@ class TorchWriter {
   }
 
  private:
-  /// Empty for what torch has no storage of.
-  [[nodiscard]] static std::string_view storage_name(ElementType type) {
-    switch (type) {
-      case ElementType::f64: return "DoubleStorage";
-      case ElementType::f32: return "FloatStorage";
-      case ElementType::f16: return "HalfStorage";
-      case ElementType::bf16: return "BFloat16Storage";
-      case ElementType::i64: return "LongStorage";
-      case ElementType::i32: return "IntStorage";
-      case ElementType::i16: return "ShortStorage";
-      case ElementType::i8: return "CharStorage";
-      case ElementType::u8: return "ByteStorage";
-      case ElementType::boolean: return "BoolStorage";
-      default: return {};
-    }
-  }
-
   template <class Number>
   static void append(std::string& out, Number value) {
     char bytes[sizeof value];
@@ -127,7 +111,7 @@ class TorchWriter {
       text(out, tensor.name);
       out += "ctorch._utils\n_rebuild_tensor_v2\n((";
       text(out, "storage");
-      out += join("ctorch\n", storage_name(tensor.type), "\n");
+      out += join("ctorch\n", detail::torch_storage_of(tensor.type), "\n");
       text(out, std::to_string(i));
       text(out, "cpu");
       whole(out, tensor.size());
