@@ -118,16 +118,10 @@ void require_own_config(const std::string& config, const std::string& out) {
 }
 
 /// What is known of the backbone: heads as the file says, as they are asked for, or those of the architecture of dssl that
-/// it names. Throws `OptionError` where the file says another number than `heads`.
+/// it names.
 dssl::BackboneDescription known_description(const BackboneFile& file, Index heads) {
   dssl::BackboneDescription d = file.description();
-  if (heads > 0 && d.heads_are_known && heads != d.heads)
-    throw dssl::OptionError("heads", heads, join(d.heads, ", which ", file.path(), " says itself"));
-  const auto arch = file.metadata().find("arch");
-  for (const dssl::programs::Architecture& known : dssl::programs::architectures) {
-    if (heads > 0 || d.heads_are_known || arch == file.metadata().end() || arch->second != known.name) continue;
-    if (known.config.width == d.width && known.config.depth == d.depth) heads = known.config.heads;
-  }
+  if (heads == 0 && !d.heads_are_known) heads = dssl::programs::heads_of_named(file.metadata(), d.width, d.depth);
   if (heads > 0) {
     d.heads = heads;
     d.heads_are_known = true;

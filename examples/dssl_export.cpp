@@ -10,7 +10,6 @@
 #include <common/extents.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
-#include <common/relations.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_description.hpp>
@@ -43,13 +42,8 @@ struct Settings {
 
   /// The number of heads; 0: the usual one. What dssl-pretrain wrote names its architecture.
   [[nodiscard]] Index heads_of(const BackboneFile& file) const {
-    const auto arch = file.metadata().find("arch");
-    if (heads > 0 || arch == file.metadata().end()) return heads;
-    for (const auto& known : dssl::programs::architectures) {
-      if (known.name == arch->second && known.config.width == file.description().width)
-        return known.config.heads;
-    }
-    return heads;
+    const dssl::BackboneDescription& d = file.description();
+    return heads > 0 ? heads : dssl::programs::heads_of_named(file.metadata(), d.width, d.depth);
   }
 
   /// What the model is made for. Throws `OptionError`.
@@ -78,20 +72,8 @@ struct Settings {
   }
 };
 
-/// Throws `CheckpointError` for weights that were trained with another attention than the one that is
-/// written.
-void require_full_attention(const BackboneFile& file) {
-  const auto relation = file.metadata().find("relation");
-  if (relation == file.metadata().end() || !dssl::programs::names_relation(relation->second, "all-query"))
-    return;
-  throw dssl::CheckpointError(file.path(),
-                              "was trained with relation all-query, whose patches do not see the class "
-                              "token; expected weights of another relation");
-}
-
 void run(const Settings& s) {
   const BackboneFile file = BackboneFile::open(s.in, s.reading());
-  require_full_attention(file);
   const dssl::OnnxModel model = dssl::onnx_backbone(file, s.model_of(file));
   dssl::OnnxWriteOptions writing;
   if (s.external_data) writing.external_above = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,17 @@ inline constexpr std::array<Architecture, 4> architectures{
   std::vector<std::string> names;
   for (const Architecture& known : architectures) names.emplace_back(known.name);
   return names;
+}
+
+/// The heads of the architecture that weights of dssl's own name in their metadata, if it has this width and depth; 0
+/// where they name none that has.
+[[nodiscard]] inline Index heads_of_named(const std::map<std::string, std::string>& metadata, Index width, Index depth) {
+  const auto name = metadata.find("arch");
+  for (const Architecture& known : architectures) {
+    if (name != metadata.end() && name->second == known.name && known.config.width == width && known.config.depth == depth)
+      return known.config.heads;
+  }
+  return 0;
 }
 
 /// The sizes of the architecture of that name. Throws `OptionError`.

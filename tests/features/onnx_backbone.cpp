@@ -268,4 +268,10 @@ TEST_CASE("ONNX: options that do not go with the backbone are refused by name", 
   const BackboneFile rotary = BackboneFile::open(weights_of("dinov3_7b_like"));
   CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(onnx_backbone(rotary, {.heads = 4})); }),
                  "option 'heads' is 4; expected 2, which"));
+  for (const std::string relation : {"all-query", "all_query"}) {
+    save_named_backbone(folder / "relation.safetensors", file, {{"relation", relation}});
+    const BackboneFile trained = BackboneFile::open(folder / "relation.safetensors");
+    CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(onnx_backbone(trained, {.heads = 2})); }),
+                   "was trained with relation all-query"));
+  }
 }

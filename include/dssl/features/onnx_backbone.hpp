@@ -15,6 +15,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
+#include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/onnx_model.hpp>
 #include <dssl/io/weights.hpp>
@@ -53,6 +54,7 @@ class OnnxBackboneBuilder {
  public:
   OnnxBackboneBuilder(const BackboneFile& file, const OnnxBackboneOptions& options)
       : x_file(file), x_d(file.description()), x_options(options) {
+    require_full_attention(file);
     x_heads = options.heads > 0 ? options.heads : x_d.heads;
     if (x_d.heads_are_known && x_heads != x_d.heads)
       throw OptionError("heads", options.heads, join(x_d.heads, ", which ", file.path(), " says itself"));
@@ -577,8 +579,8 @@ class OnnxBackboneBuilder {
 /// runtimes differ; rotations likewise. With a fixed size positions are constants. The model's own strings
 /// and the input's meaning tell who normalises, and how.
 ///
-/// Throws `OptionError` naming the field; what is not a ViT of this library is refused when the file is
-/// opened. Test: tests/features/onnx_backbone.cpp (the nodes), tests/programs/export_onnx.py (features in
+/// Throws `OptionError` naming the field, and as `require_full_attention`; what is not a ViT of this library is
+/// refused when the file is opened. Test: tests/features/onnx_backbone.cpp (the nodes), tests/programs/export_onnx.py (features in
 /// onnxruntime and OpenVINO).
 [[nodiscard]] inline OnnxModel onnx_backbone(const BackboneFile& file,
                                              const OnnxBackboneOptions& options = {}) {

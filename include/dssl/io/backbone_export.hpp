@@ -23,6 +23,18 @@
 
 namespace dssl {
 
+/// Throws `CheckpointError` for weights that were trained with the relation all-query, which no other family's attention
+/// knows. Tests: tests/io/backbone_names.cpp, tests/features/onnx_backbone.cpp.
+inline void require_full_attention(const TensorFile& file) {
+  const auto relation = file.metadata().find("relation");
+  if (relation == file.metadata().end()) return;
+  for (const NamedRelation& known : named_relations) {
+    if (known.name == "all-query" && (relation->second == known.name || relation->second == known.published_name))
+      throw CheckpointError(file.path(), "was trained with relation all-query, whose patches do not see the class token; "
+                                         "in the code of every other family they do");
+  }
+}
+
 /// A tensor under the name of another family, with its values.
 struct ExportedTensor {
   std::string name;
@@ -71,14 +83,7 @@ class BackboneExporter {
     };
     if (x_d.position == PositionScheme::rotary) refuse("rotary positions");
     if (is(WeightFamily::dinov3)) refuse("a position table");
-    const auto relation = x_file.metadata().find("relation");
-    for (const NamedRelation& known : named_relations) {
-      const bool said = relation != x_file.metadata().end() &&
-                        (relation->second == known.name || relation->second == known.published_name);
-      if (said && known.name == "all-query")
-        throw CheckpointError(x_file.path(), "was trained with relation all-query, whose patches do not see the class token; "
-                                             "in the code of every other family they do");
-    }
+    require_full_attention(x_file);
     const bool plain = is(WeightFamily::dino) || is(WeightFamily::densedino) || is(WeightFamily::torchvision);
     if (plain && x_d.layer_scale) refuse("LayerScale");
     if (x_d.registers > 0 && plain) refuse("register tokens");
