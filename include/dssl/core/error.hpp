@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -11,10 +12,12 @@
 
 namespace dssl {
 
-/// Joins its arguments through `operator<<` into one string; used to build messages.
+/// Joins its arguments through `operator<<` into one string, the same whatever the program's locale: messages, and names and
+/// numbers in files.
 template <class... Parts>
 [[nodiscard]] std::string join(const Parts&... parts) {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   (out << ... << parts);
   return out.str();
 }
