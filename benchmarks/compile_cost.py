@@ -30,7 +30,7 @@ LIMITS = {"header": 3.2, "minimal_compiled": 6.4, "minimal": 15.0}
 # Of a recipe beside others with dssl::cpu, also in times of BASE: the aim is 5 s where that takes 3.1 s.
 RECIPE_LIMIT = 1.6
 # Bytes of the compiler, for the smallest program header-only (aim: 800 MB). They do not depend on what else runs.
-PEAK_LIMIT, PEAK_SLACK = 950e6, 1.1
+PEAK_LIMIT, PEAK_SLACK = 1000e6, 1.1
 RECIPES = (
     "DenseDino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
     "Dino::with_backbone<ViT<vit_nano8>>::with_head<Small>",

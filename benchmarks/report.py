@@ -457,7 +457,7 @@ def page(results, plots, name, folder, title, note):
         rows = [(row["what"], row["before"], row["after"], row["aim"], {True: "yes", False: "**no**", None: ""}[row["reached"]])
                 for row in history["rows"]]
         parts.append(section("Compile costs before and after", history["note"],
-                             table(("what", "before", "after", "aim", "reached"), rows)))
+                             table(("what", "before", "after", "aim", "reached"), rows), history["more"]))
     if results["costs"]:
         parts.append(section("Compile time and size", f"`{results['costs']['compiler']}`, `{results['costs']['flags']}`.",
                              table(COST_HEAD, cost_rows(results["costs"]))))

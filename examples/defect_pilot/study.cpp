@@ -2,10 +2,10 @@
 #include "defect_pilot/study.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
 #include <map>
 #include <memory>
@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <dssl/core/error.hpp>
+#include <dssl/data/apart.hpp>
 #include <dssl/data/defect_files.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_score.hpp>
@@ -317,19 +318,17 @@ void require_masks(const PilotSettings& s, const Inspected& defects) {
   }
 }
 
-/// No image in two of the sets, by whatever path.
+/// No image in two of the sets, by whatever path or link.
 void require_disjoint(const PilotSets& sets) {
-  std::map<std::string, const char*> seen;
-  for (const auto& [set, what] : {std::pair(&sets.normal, "normal images to learn from"),
-                                  std::pair(&sets.held_out, "normal images for the threshold"),
-                                  std::pair(&sets.defects, "images with defects to learn from"),
-                                  std::pair(&sets.test_normal, "normal images of the test"),
-                                  std::pair(&sets.test_defects, "images with defects of the test")}) {
-    for (Index i = 0; i < set->size(); ++i) {
-      const std::string path = std::filesystem::weakly_canonical(set->name(i)).string();
-      const auto [at, is_new] = seen.try_emplace(path, what);
-      if (!is_new && at->second != what)
-        throw DataError(join(set->name(i), ": is among the ", at->second, " and among the ", what));
+  const std::array<std::pair<const Inspected*, const char*>, 5> all{{
+      {&sets.normal, "the normal images to learn from"},
+      {&sets.held_out, "the normal images for the threshold"},
+      {&sets.defects, "the images with defects to learn from"},
+      {&sets.test_normal, "the normal images of the test"},
+      {&sets.test_defects, "the images with defects of the test"}}};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t k = i + 1; k < all.size(); ++k) {
+      require_apart(*all[i].first, all[i].second, *all[k].first, all[k].second);
     }
   }
 }

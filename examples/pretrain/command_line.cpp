@@ -135,7 +135,8 @@ CommandLine::CommandLine()
       "of a \n"
       "recipe: a program of a few lines has them (dssl/train/recipe.hpp).\n"
       "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted by Ctrl-C, a termination \n"
-      "request, the end of the terminal, USR1 or a limit on files (a checkpoint was written).");
+      "request, the end of the terminal or USR1 (a checkpoint was written). A limit on the size of files is a failure that \n"
+      "names the file; the last checkpoint stays.");
 }
 
 void CommandLine::x_add_data_options() {

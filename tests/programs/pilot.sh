@@ -50,8 +50,13 @@ fails 2 "--test-normal is given alone" pilot --weights random --test-normal set/
 fails 2 "--false-alarms is 1" pilot --weights random --false-alarms 1 --out o
 fails 2 '--masks' "$programs/dssl-defect-pilot" --weights random --normal set/normal --defects set/test/spot --out o
 fails 1 'nowhere' pilot --weights random --test-normal nowhere --test-defects set/test/spot --out o
-fails 1 'normal/00.png: is among the normal images to learn from and among the normal images of the test' \
+fails 1 'normal/00.png: is among the normal images to learn from and the normal images of the test \(32 of 40 are\)' \
   pilot --weights random --test-normal set/normal --test-defects own/spot --out o
+mkdir linked
+for i in 00 01 02 03; do ln set/test/spot/$i.png linked/$i.png; done
+fails 1 'linked/00.png: is among the images with defects to learn from and the images with defects of the test \(4 of 4 are\)' \
+  pilot --weights random --test-normal own/normal --test-defects linked --out o
+rm -r linked
 # What can be known before pretraining is said before it.
 fails 2 "--coreset is 0" pilot --pretrain 1 --coreset 0 --out o
 fails 2 "--blocks is 9" pilot --pretrain 1 --blocks 9 --out o
