@@ -6,11 +6,11 @@
 
 #include <CLI/CLI.hpp>
 
-#include <common/architectures.hpp>
-#include <common/extents.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
+#include <dssl/backbone/named_vits.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/features/extents.hpp>
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
@@ -43,7 +43,7 @@ struct Settings {
   /// The number of heads; 0: the usual one. What dssl-pretrain wrote names its architecture.
   [[nodiscard]] Index heads_of(const BackboneFile& file) const {
     const dssl::BackboneDescription& d = file.description();
-    return heads > 0 ? heads : dssl::programs::heads_of_named(file.metadata(), d.width, d.depth);
+    return heads > 0 ? heads : dssl::heads_of_named(file.metadata(), d.width, d.depth);
   }
 
   /// What the model is made for. Throws `OptionError`.
@@ -51,7 +51,7 @@ struct Settings {
     const dssl::BackboneDescription& d = file.description();
     dssl::OnnxBackboneOptions options{
         .heads = heads_of(file), .white = white, .blocks = blocks, .norm = !no_norm};
-    if (size != "any") std::tie(options.height, options.width) = dssl::programs::extents_of("size", size);
+    if (size != "any") std::tie(options.height, options.width) = dssl::extents_of("size", size);
     if (!normalise) {
       if (!mean.empty() || !deviation.empty())
         throw dssl::OptionError("normalise", "off", "--normalise with --mean and --deviation");
