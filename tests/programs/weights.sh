@@ -114,4 +114,31 @@ says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head f
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
 fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
 fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"
+# Of sizes that no architecture has: the file's, by its rules, in what the run writes too.
+going_on() { "$programs/dssl-pretrain" --data voc --arch auto --locals 0 --prototypes 16 --batch 2 "$@"; }
+succeeds going_on --epochs 1 --out v3 --init "$cases/dinov3_7b_like/weights.pth" --views-global 32 --lr 0 --min-lr 0
+succeeds going_on --epochs 1 --out hf --init "$cases/hf_dino/model.safetensors" --heads 4 --views-global 56 --lr 0 --min-lr 0
+same_after() {  # run size init and its options
+  local run=$1 size=$2
+  succeeds features before.npy --size "$size" --weights "${@:3}"
+  succeeds features after.npy --size "$size" --weights "$run/teacher.safetensors"
+  cmp before.class.npy after.class.npy && cmp before.patch.npy after.patch.npy || fail "a run with rates of 0 moves the weights of $3"
+}
+same_after v3 64x56 "$cases/dinov3_7b_like/weights.pth"
+same_after hf 40x72 "$cases/hf_dino/model.safetensors" --heads 4
+# And trained, resumed to the bit.
+succeeds going_on --out whole --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2
+succeeds "$convert" --inspect whole/teacher.safetensors
+says ': width 16, depth 1, heads 2, patch 8.* positions 5x5 \(offset\), norm epsilon 1e-06'
+succeeds "$convert" --inspect hf/teacher.safetensors
+says 'heads 4, .*norm epsilon 1e-12'
+succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --max-steps 3
+succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --resume
+cmp whole/teacher.safetensors parts/teacher.safetensors || fail "a resumed run of the file's sizes differs"
+succeeds features trained.npy --weights whole/teacher.safetensors --size 40
+! cmp -s trained.class.npy before.class.npy || fail "nothing was trained"
+fails 2 "--arch is auto; expected nano8, tiny8, tiny16 or small16, or --init" going_on --out none
+fails 2 "--heads is 0; expected the number of heads that" going_on --out none --init "$cases/container_zip/weights.pth"
+fails 2 "--heads requires --init" going_on --out none --heads 2
+fails 2 "--views-global.* is 20" going_on --out none --init "$cases/container_zip/weights.pth" --heads 2 --views-global 20
 echo "published weights: as they should be"
