@@ -97,6 +97,21 @@ fails 2 "--mean is 2 values; expected one a channel, 3" \
 fails 1 "is read too, by IN" export_onnx own.safetensors own.safetensors --heads 2
 fails 1 "html.pth: is a page of a web server" export_onnx "$cases/hostile/html.pth" v1.onnx
 [[ ! -e v1.onnx ]] || fail "a model was written though it was refused"
+# With heads and a bank; what does not belong to the weights is refused.
+mkdir parts
+for i in 1 2 3 4; do "$make_image" parts/$i.png 40 40 3 $((10 * i)) 200 $((50 * i)) >make.txt || fail "make_image"; done
+succeeds "$programs/dssl-defects" --weights "$cases/container_zip/weights.pth" --arch auto --heads 2 --size 40x48 --normal parts --coreset 1 --out bank
+succeeds export_onnx "$cases/container_zip/weights.pth" bank.onnx --bank bank/bank.safetensors
+says '^bank.onnx: image -> class_token, patch_map, patch_scores, score; opset 17, batch free, size 40x48$'
+fails 1 'bank.safetensors: was made with other weights than' export_onnx "$cases/container_f16/weights.pth" v1.onnx --bank bank/bank.safetensors
+fails 1 'own.safetensors: is no bank of dssl-defects' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank own.safetensors
+fails 2 '--bank excludes --heads' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank bank/bank.safetensors --heads 2
+fails 1 "bank/bank.safetensors: is read too, by --bank" export_onnx "$cases/container_zip/weights.pth" bank/bank.safetensors --bank bank/bank.safetensors
+fails 1 "own.safetensors: has '.*' and '.*'; expected one linear layer" \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --head own.safetensors
+fails 1 'bank.safetensors: has no linear layer; expected a matrix called weight' \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --patch-head bank/bank.safetensors
+[[ ! -e v1.onnx ]] || fail "a model was written though it was refused"
 
 # A run begins with them: with rates of 0 its teacher is what it began with.
 succeeds "$programs/dssl-scenes" --out voc --train 6 --val 2 --size 32 --classes 3
