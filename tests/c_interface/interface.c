@@ -184,7 +184,7 @@ static void* work(void* argument) {
   float* const map = malloc(pixels * sizeof *map);
   for (int i = 0; i < 20 && known->wrong == 0; ++i) {
     double score = 0;
-    known->wrong += !same_features(backbone, known, &image);
+    for (int j = 0; j < 40; ++j) known->wrong += !same_features(backbone, known, &image);
     known->wrong += dssl_score(scorer, &score, map, &image, NULL, 0) != DSSL_OK || score != known->score ||
                     memcmp(map, known->map, pixels * sizeof *map) != 0;
   }
