@@ -14,6 +14,31 @@ if(TARGET dssl_codecs)
   install(EXPORT dsslCodecs NAMESPACE dssl:: DESTINATION ${dssl_package_dir} COMPONENT dssl)
 endif()
 
+if(TARGET dssl_c)
+  install(TARGETS dssl_c EXPORT dsslC LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT c NAMELINK_COMPONENT c)
+  install(FILES include/dssl.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT c)
+  install(EXPORT dsslC NAMESPACE dssl:: DESTINATION ${dssl_package_dir} COMPONENT c)
+endif()
+
+# For whoever builds without CMake. They find their prefix by where they lie, so that the installed tree may be moved.
+function(dssl_install_pkg_config name folder component)
+  file(RELATIVE_PATH dssl_pc_prefix /prefix/${folder} /prefix)
+  string(REGEX REPLACE "/$" "" dssl_pc_prefix "${dssl_pc_prefix}")
+  foreach(kind includedir libdir)
+    string(TOUPPER CMAKE_INSTALL_${kind} installed)
+    set(dssl_pc_${kind} "${${installed}}")
+    if(NOT IS_ABSOLUTE "${dssl_pc_${kind}}")
+      string(PREPEND dssl_pc_${kind} "\${prefix}/")
+    endif()
+  endforeach()
+  configure_file(${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in ${PROJECT_BINARY_DIR}/${name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${name}.pc DESTINATION ${folder} COMPONENT ${component})
+endfunction()
+dssl_install_pkg_config(dssl ${CMAKE_INSTALL_DATADIR}/pkgconfig dssl)
+if(TARGET dssl_c)
+  dssl_install_pkg_config(dssl-c ${CMAKE_INSTALL_LIBDIR}/pkgconfig c)
+endif()
+
 # dssl::cpu is compiled in the build that uses it, for its processor and by its compiler: its sources are installed.
 install(DIRECTORY cmake/cpu DESTINATION ${dssl_package_dir} COMPONENT dssl FILES_MATCHING PATTERN "*.cpp")
 

@@ -13,9 +13,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include <common/architectures.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
+#include <dssl/backbone/named_vits.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/backbone_description.hpp>
@@ -121,7 +121,7 @@ void require_own_config(const std::string& config, const std::string& out) {
 /// it names.
 dssl::BackboneDescription known_description(const BackboneFile& file, Index heads) {
   dssl::BackboneDescription d = file.description();
-  if (heads == 0 && !d.heads_are_known) heads = dssl::programs::heads_of_named(file.metadata(), d.width, d.depth);
+  if (heads == 0 && !d.heads_are_known) heads = dssl::heads_of_named(file.metadata(), d.width, d.depth);
   if (heads > 0) {
     d.heads = heads;
     d.heads_are_known = true;

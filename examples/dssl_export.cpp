@@ -1,20 +1,30 @@
 // dssl-export: writes a backbone as an ONNX model, for runtimes that know nothing of dssl.
 #include <cstdio>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
-#include <common/architectures.hpp>
-#include <common/extents.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
+#include <dssl/backbone/named_vits.hpp>
+#include <dssl/backbone/vit.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/defects/bank_settings.hpp>
+#include <dssl/defects/defect_bank_file.hpp>
+#include <dssl/features/extents.hpp>
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/onnx_model.hpp>
+#include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/nn/parameters.hpp>
+#include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
 
 namespace {
@@ -22,6 +32,27 @@ namespace {
 using dssl::BackboneFile;
 using dssl::Index;
 using dssl::join;
+
+/// The one linear layer of a file: a matrix called weight, alone or behind a prefix, and its bias. Throws `CheckpointError`.
+dssl::OnnxHead head_of(const std::string& path) {
+  const auto file = dssl::open_tensor_file(path);
+  const auto is_matrix = [](const dssl::StoredTensor& t) {  // or a convolution of single cells
+    return t.shape.size() == 2 || (t.shape.size() == 4 && t.shape[2] == 1 && t.shape[3] == 1);
+  };
+  constexpr std::string_view last = "weight";
+  const dssl::StoredTensor* found = nullptr;
+  for (const dssl::StoredTensor& tensor : file->tensors()) {
+    if (!is_matrix(tensor) || !(tensor.name == last || tensor.name.ends_with(".weight"))) continue;
+    if (found != nullptr)
+      throw dssl::CheckpointError(path, join("has '", found->name, "' and '", tensor.name, "'; expected one linear layer"));
+    found = &tensor;
+  }
+  if (found == nullptr) throw dssl::CheckpointError(path, "has no linear layer; expected a matrix called weight (classes, numbers), and bias");
+  dssl::OnnxHead out{.classes = found->shape[0], .weight = file->read<float>(found->name)};
+  const std::string bias = found->name.substr(0, found->name.size() - last.size()) + "bias";
+  if (file->contains(bias)) out.bias = file->read<float>(bias);
+  return out;
+}
 
 struct Settings {
   std::string in, out, family;
@@ -33,17 +64,14 @@ struct Settings {
   bool external_data = false;
   std::vector<Index> blocks{};
   bool no_norm = false;
+  std::string head, patch_head, bank;
 
-  [[nodiscard]] dssl::BackboneFileOptions reading() const {
-    dssl::BackboneFileOptions options{.fold_layer_scale = true, .heads = heads};
-    if (!family.empty()) options.family = dssl::family_named(family);
-    return options;
-  }
+  [[nodiscard]] dssl::BackboneFileOptions reading() const { return dssl::backbone_file_options(family, heads); }
 
   /// The number of heads; 0: the usual one. What dssl-pretrain wrote names its architecture.
   [[nodiscard]] Index heads_of(const BackboneFile& file) const {
     const dssl::BackboneDescription& d = file.description();
-    return heads > 0 ? heads : dssl::programs::heads_of_named(file.metadata(), d.width, d.depth);
+    return heads > 0 ? heads : dssl::heads_of_named(file.metadata(), d.width, d.depth);
   }
 
   /// What the model is made for. Throws `OptionError`.
@@ -51,7 +79,9 @@ struct Settings {
     const dssl::BackboneDescription& d = file.description();
     dssl::OnnxBackboneOptions options{
         .heads = heads_of(file), .white = white, .blocks = blocks, .norm = !no_norm};
-    if (size != "any") std::tie(options.height, options.width) = dssl::programs::extents_of("size", size);
+    if (!head.empty()) options.head = head_of(head);
+    if (!patch_head.empty()) options.patch_head = head_of(patch_head);
+    if (size != "any") std::tie(options.height, options.width) = dssl::extents_of("size", size);
     if (!normalise) {
       if (!mean.empty() || !deviation.empty())
         throw dssl::OptionError("normalise", "off", "--normalise with --mean and --deviation");
@@ -72,9 +102,46 @@ struct Settings {
   }
 };
 
-void run(const Settings& s) {
+/// Takes from a bank what its features were read with. Throws `CheckpointError` for what a model cannot do.
+void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
+  const dssl::BankSettings of_bank = dssl::BankSettings::of(file);
+  if (of_bank.flips) throw dssl::CheckpointError(s.bank, "was made with --flips, of which a model of one pass knows nothing");
+  s.blocks = of_bank.blocks;
+  s.no_norm = !of_bank.norm;
+  s.family = of_bank.family;
+  s.heads = of_bank.arch == "auto" ? of_bank.heads : dssl::named_vit(of_bank.arch).heads;
+  if (s.size == "any") s.size = of_bank.size;
+}
+
+/// The rows of a bank that was made with these weights. Throws `CheckpointError` where it was not.
+dssl::OnnxBank bank_of(const Settings& s, const dssl::SafetensorsFile& file) {
+  const dssl::BankSettings of_bank = dssl::BankSettings::of(file);
+  const dssl::ViTConfig config = of_bank.arch == "auto" ? dssl::config_of_weights(s.in, s.reading()) : dssl::named_vit(of_bank.arch);
+  dssl::ViTConfig seen = config;
+  seen.channels = of_bank.channels;
+  const dssl::ParameterLayout layout = dssl::vit_layout(seen);
+  const auto [height, width] = dssl::extents_of("size", of_bank.size);
+  const dssl::LoadedWeights weights =
+      dssl::load_any_backbone(s.in, layout, seen, {height / seen.patch, width / seen.patch}, s.reading());
+  dssl::require_bank_of(file, weights.fingerprint(), s.in);
+  return {.rows = file.read<float>("bank"),
+          .neighbourhood = of_bank.neighbourhood,
+          .reweighting = static_cast<Index>(dssl::detail::metadata_number(file, "reweighting"))};
+}
+
+void run(Settings s) {
+  std::optional<dssl::SafetensorsFile> bank;
+  if (!s.bank.empty()) adopt_bank(s, bank.emplace(dssl::SafetensorsFile::open(s.bank)));
   const BackboneFile file = BackboneFile::open(s.in, s.reading());
-  const dssl::OnnxModel model = dssl::onnx_backbone(file, s.model_of(file));
+  dssl::OnnxBackboneOptions options = s.model_of(file);
+  std::string outputs = "class_token, patch_map";
+  if (options.head) outputs += ", logits";
+  if (options.patch_head) outputs += ", patch_logits";
+  if (bank) {
+    options.bank = bank_of(s, *bank);
+    outputs += ", patch_scores, score";
+  }
+  const dssl::OnnxModel model = dssl::onnx_backbone(file, options);
   dssl::OnnxWriteOptions writing;
   if (s.external_data) writing.external_above = 0;
   std::vector<std::string> paths{s.out};
@@ -83,10 +150,12 @@ void run(const Settings& s) {
   const dssl::programs::OutputFiles output(paths);
   output.require_writable();
   output.require_other_than_weights("IN", s.in);
+  for (const auto& [option, path] : {std::pair("--head", &s.head), {"--patch-head", &s.patch_head}, {"--bank", &s.bank}}) {
+    if (!path->empty()) output.require_other_than(option, *path);
+  }
   model.write(s.out, writing);
   std::printf("%s\n", model.description().c_str());
-  std::printf("%s: image -> class_token, patch_map; opset %td, batch free, size %s%s\n", s.out.c_str(),
-              dssl::OnnxModel::opset, s.size.c_str(),
+  std::printf("%s: image -> %s; opset %td, batch free, size %s%s\n", s.out.c_str(), outputs.c_str(), dssl::OnnxModel::opset, s.size.c_str(),
               external ? join("; weights in ", paths.back()).c_str() : "");
 }
 
@@ -127,6 +196,14 @@ int main(int argc, char** argv) {
                  "The largest pixel that --normalise takes: 1, or 255 for bytes as floats")
       ->check(CLI::Range(1.0F, 65535.0F))
       ->capture_default_str();
+  app.add_option("--head", s.head,
+                 "Linear layer on class tokens, a file of PyTorch or safetensors with weight and bias: the model gives logits "
+                 "too. One that is wider by a token reads the mean of the patches behind them, as DINOv2's");
+  app.add_option("--patch-head", s.patch_head, "The same on every patch: patch_logits");
+  CLI::Option* const bank =
+      app.add_option("--bank", s.bank,
+                     "Bank of dssl-defects that was made with IN: the model gives patch_scores and score too. Blocks, heads and "
+                     "family are the bank's, and so is the size where --size does not say it");
   app.add_option("--family", s.family, "Family of IN, where its names do not tell (default: as they say)")
       ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}));
   app.add_option(
@@ -136,6 +213,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--external-data", s.external_data,
                "Weights in a second file, OUT.data, as models above 2 GB have them anyway");
+  for (const char* const of_bank : {"--blocks", "--no-norm", "--family", "--heads"}) bank->excludes(app.get_option(of_bank));
   return dssl::programs::run_program(app, argc, argv, [&] {
     run(s);
     return 0;

@@ -211,7 +211,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
                                  " images in a safetensors file, or an --out that ends in .npy"));
   }
   Extractor& first = *extractors.front();
-  const LoadedWeights weights = load_weights(s.backbone.weights, first.layout(), s.backbone.seed, first.config(), first.grid(), s.backbone.published);
+  const dssl::LoadedWeights weights = load_weights(s.backbone.weights, first.layout(), s.backbone.seed, first.config(), first.grid(), s.backbone.published);
   first.load(weights.flat);
   std::printf("%s; %td images, %.1f MiB of features\n",
               describe_backbone(first, s.backbone.arch, s.backbone.weights, weights.prefix).c_str(),

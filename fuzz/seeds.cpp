@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <dssl/backend/reference.hpp>
+#include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/io/jpeg.hpp>
 #include <dssl/io/png.hpp>
@@ -139,6 +140,17 @@ void texts() {
   seed("list", "names", "a.png\nb.jpg good\n# all\n\nb c.png\tbad # why\n'd#1.png' x\nmissing_mask\n"sv);
   seed("list", "marked", "\xef\xbb\xbf\xc3\xa4.png\r\ns\\e.jpeg label\r"sv);
   seed("list", "utf16", "\xff\xfe" "a\0.\0p\0n\0g\0\r\0\n\0\x3d\xd8\x00\xde"sv);
+  seed("config", "vit",
+       "\x04{\"model_type\":\"vit\",\"hidden_size\":32,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":128,"
+       "\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-12,\"image_size\":56,\"patch_size\":8,\"num_channels\":3,\"qkv_bias\":true,"
+       "\"id2label\":{\"0\":\"cat\"}}"sv);
+  seed("config", "dinov2", "\x01{\"model_type\":\"dinov2\",\"num_attention_heads\":2,\"mlp_ratio\":4,\"use_swiglu_ffn\":false,"
+                           "\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-6}"sv);
+  seed("config", "registers", "\x02{\"model_type\":\"dinov2_with_registers\",\"num_attention_heads\":4,\"mlp_ratio\":4,"
+                              "\"use_swiglu_ffn\":true,\"num_register_tokens\":4}"sv);
+  seed("config", "dinov3", "\x03{\"model_type\":\"dinov3_vit\",\"num_attention_heads\":2,\"query_bias\":true,\"key_bias\":false,"
+                           "\"rope_theta\":100.0,\"rope_parameters\":{\"rope_theta\":100,\"rope_type\":\"default\"}}"sv);
+  seed("config", "bank", "b" + BankSettings{.arch = "nano8", .blocks = {0, -1}, .seed = ~std::uint64_t{0}}.json());
   seed("boxes", "boxes", "0 1 3 4 crack\n 2,2, 7,5\n# none\n-5 -5 100 100\n"sv);
   seed("npy", "matrix", "\x02\x02\x01\0\0\x80\x3f\0\0\0\x40"sv);
   seed("npy", "vector", "\x01\x02\0\0\x80\x3f\0\0\0\x40"sv);

@@ -365,6 +365,83 @@ inline PlainTensor reshaped(PlainTensor x, const std::vector<double>& asked) {
   return x;
 }
 
+/// The smallest or largest along an axis, its place, or the mean.
+inline PlainTensor along(const PlainTensor& x, Index axis, bool keep, const std::string& type) {
+  const Around around(x.shape, axis);
+  PlainTensor out{.shape = x.shape, .values = {}};
+  const auto place = static_cast<std::size_t>(axis < 0 ? axis + static_cast<Index>(x.shape.size()) : axis);
+  out.shape[place] = 1;
+  if (!keep) out.shape.erase(out.shape.begin() + static_cast<Index>(place));
+  for (Index o = 0; o < around.outer; ++o) {
+    for (Index i = 0; i < around.inner; ++i) {
+      Index best = 0;
+      double sum = 0;
+      for (Index e = 0; e < around.extent; ++e) {
+        const double value = x.values[around.at(o, e, i)], known = x.values[around.at(o, best, i)];
+        if (type == "ArgMin" ? value < known : value > known) best = e;
+        sum += value;
+      }
+      out.values.push_back(type == "ReduceMax"    ? x.values[around.at(o, best, i)]
+                           : type == "ReduceMean" ? sum / static_cast<double>(around.extent)
+                                                  : static_cast<double>(best));
+    }
+  }
+  return out;
+}
+
+/// GatherND of one place of each batch: (B,N,...) and (B,1) give (B,...).
+inline PlainTensor of_batches(const PlainTensor& x, const PlainTensor& places, Index batch_dims) {
+  if (batch_dims != 1 || places.shape != std::vector<Index>{x.shape.at(0), 1})
+    throw std::runtime_error("places that are not one of each batch");
+  PlainTensor out{.shape = x.shape, .values = {}};
+  out.shape.erase(out.shape.begin() + 1);
+  const Index run = count_of(out.shape) / out.shape.at(0);
+  for (Index b = 0; b < x.shape[0]; ++b) {
+    const Index from = (b * x.shape[1] + static_cast<Index>(places.values[static_cast<std::size_t>(b)])) * run;
+    out.values.insert(out.values.end(), x.values.begin() + from, x.values.begin() + from + run);
+  }
+  return out;
+}
+
+/// The k smallest of each row, and their places.
+inline std::vector<PlainTensor> smallest(const PlainTensor& x, Index axis, Index k, Index largest) {
+  const Around around(x.shape, axis);
+  if (around.inner != 1 || largest != 0) throw std::runtime_error("largest, or of rows that do not lie together");
+  PlainTensor values{.shape = x.shape, .values = {}};
+  values.shape.back() = k;
+  PlainTensor places = values;
+  for (Index o = 0; o < around.outer; ++o) {
+    std::vector<Index> order;
+    for (Index e = 0; e < around.extent; ++e) order.push_back(e);
+    std::ranges::stable_sort(order, {}, [&](Index e) { return x.values[around.at(o, e, 0)]; });
+    for (Index n = 0; n < k; ++n) {
+      const Index place = order.at(static_cast<std::size_t>(n));
+      values.values.push_back(x.values[around.at(o, place, 0)]);
+      places.values.push_back(static_cast<double>(place));
+    }
+  }
+  return {values, places};
+}
+
+/// AveragePool of 3 x 3 cells in steps of one, over the cells that there are.
+inline PlainTensor means_of_3x3(const PlainTensor& x, const PlainNode& node) {
+  if (node.attributes.at("kernel_shape") != std::vector<double>{3, 3} || node.attributes.at("pads") != std::vector<double>{1, 1, 1, 1} ||
+      node.attributes.contains("strides") || node.whole("count_include_pad") != 0)
+    throw std::runtime_error("means of other cells");
+  PlainTensor out = x;
+  const Index height = x.shape.at(2), width = x.shape.at(3);
+  for (Index i = 0; i < count_of(x.shape); ++i) {
+    const Index column = i % width, row = i / width % height, plane = i - row * width - column;
+    double sum = 0, count = 0;
+    for (Index v = std::max<Index>(0, row - 1); v < std::min(height, row + 2); ++v) {
+      for (Index u = std::max<Index>(0, column - 1); u < std::min(width, column + 2); ++u, ++count)
+        sum += x.values[static_cast<std::size_t>(plane + v * width + u)];
+    }
+    out.values[static_cast<std::size_t>(i)] = sum / count;
+  }
+  return out;
+}
+
 /// What a node gives for its inputs.
 inline std::vector<PlainTensor> computed(const PlainNode& node, const std::vector<PlainTensor>& in) {
   using Pairwise = std::function<double(double, double)>;
@@ -383,6 +460,8 @@ inline std::vector<PlainTensor> computed(const PlainNode& node, const std::vecto
                                                                             {"Sin", [](double a) { return std::sin(a); }},
                                                                             {"Erf", [](double a) { return std::erf(a); }},
                                                                             {"Sigmoid", [](double a) { return 1 / (1 + std::exp(-a)); }},
+                                                                            {"Sqrt", [](double a) { return std::sqrt(a); }},
+                                                                            {"Exp", [](double a) { return std::exp(a); }},
                                                                             {"Cast", [](double a) { return a; }},
                                                                             {"Identity", [](double a) { return a; }}};
   const PlainTensor& x = in.at(0);
@@ -406,10 +485,17 @@ inline std::vector<PlainTensor> computed(const PlainNode& node, const std::vecto
     return {out};
   }
   if (node.type == "Gather") {
-    const auto place = static_cast<Index>(in.at(1).values.at(0));
-    out = taken(x, axis(), {place});
-    if (in.at(1).shape.empty()) out.shape.erase(out.shape.begin() + axis());
+    out = taken(x, axis(), {in.at(1).values.begin(), in.at(1).values.end()});
+    out.shape.erase(out.shape.begin() + axis());
+    out.shape.insert(out.shape.begin() + axis(), in.at(1).shape.begin(), in.at(1).shape.end());
     return {out};
+  }
+  if (node.type == "GatherND") return {of_batches(x, in.at(1), node.whole("batch_dims"))};
+  if (node.type == "AveragePool") return {means_of_3x3(x, node)};
+  if (node.type == "TopK") return smallest(x, axis(), static_cast<Index>(in.at(1).values.at(0)), node.whole("largest"));
+  if (node.type == "ArgMin" || node.type == "ArgMax" || node.type == "ReduceMax" || node.type == "ReduceMean") {
+    return {along(x, node.type.starts_with("Arg") ? axis() : static_cast<Index>(node.attributes.at("axes").at(0)),
+                  node.whole("keepdims") != 0, node.type)};
   }
   if (node.type == "Slice") {
     const auto along = static_cast<Index>(in.at(3).values.at(0));
@@ -487,6 +573,7 @@ inline std::vector<PlainTensor> computed(const PlainNode& node, const std::vecto
     if (node.type != "ReduceSum") return {out};
     sums.shape = x.shape;
     sums.shape.back() = 1;
+    if (node.whole("keepdims") == 0) sums.shape.pop_back();
     return {sums};
   }
   throw std::runtime_error("no operator " + node.type);

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <array>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <dssl/backbone/named_vits.hpp>
 #include <dssl/backbone/vit.hpp>
 #include <dssl/nn/head.hpp>
 
@@ -16,35 +16,22 @@ namespace dssl::programs {
 
 /// An architecture: its name, its sizes and the head that suits it. Programs compile `ViTFamily`, which has any sizes,
 /// once.
-struct Architecture {
-  std::string_view name;
-  ViTConfig config;
+struct Architecture : NamedViT {
   HeadConfig head;
 };
 
 /// All of them, the smallest first.
-inline constexpr std::array<Architecture, 4> architectures{
-    {{"nano8", vit_nano8, {.hidden = 512, .bottleneck = 128, .prototypes = 1024}},
-     {"tiny8", vit_tiny8, {.hidden = 512, .bottleneck = 128, .prototypes = 4096}},
-     {"tiny16", vit_tiny16, {.prototypes = 4096}},
-     {"small16", vit_small16, {}}}};
+inline constexpr std::array<Architecture, named_vits.size()> architectures{
+    {{named_vits[0], {.hidden = 512, .bottleneck = 128, .prototypes = 1024}},
+     {named_vits[1], {.hidden = 512, .bottleneck = 128, .prototypes = 4096}},
+     {named_vits[2], {.prototypes = 4096}},
+     {named_vits[3], {}}}};
 
 /// The names, for checks of the command line.
 [[nodiscard]] inline std::vector<std::string> architecture_names() {
   std::vector<std::string> names;
   for (const Architecture& known : architectures) names.emplace_back(known.name);
   return names;
-}
-
-/// The heads of the architecture that weights of dssl's own name in their metadata, if it has this width and depth; 0
-/// where they name none that has.
-[[nodiscard]] inline Index heads_of_named(const std::map<std::string, std::string>& metadata, Index width, Index depth) {
-  const auto name = metadata.find("arch");
-  for (const Architecture& known : architectures) {
-    if (name != metadata.end() && name->second == known.name && known.config.width == width && known.config.depth == depth)
-      return known.config.heads;
-  }
-  return 0;
 }
 
 /// The sizes of the architecture of that name. Throws `OptionError`.

@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -16,19 +15,18 @@
 #include <dssl/core/error.hpp>
 #include <dssl/data/loader.hpp>
 #include <dssl/feature_instances.hpp>
+#include <dssl/features/extents.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
-#include <dssl/io/backbone_file.hpp>
-#include <dssl/io/weights.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/nn/position.hpp>
+#include <dssl/train/loaded_weights.hpp>
 
 #include "common/architectures.hpp"
 #include "common/backend.hpp"
-#include "common/extents.hpp"
 #include "common/program.hpp"
 #include "common/published.hpp"
 #include "common/read_options.hpp"
-#include "common/relations.hpp"
 
 namespace dssl::programs {
 
@@ -143,55 +141,14 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
   add_read_options(app, s.read);
 }
 
-/// A backbone's weights as they were loaded.
-struct LoadedWeights {
-  std::vector<float> flat;
-  std::string prefix;  ///< what stood before the published names in the file
-  std::string family{};  ///< where it is not DINO's or dssl's
-
-  /// Tells weights from others, in 16 digits: FNV-1a over their bytes.
-  [[nodiscard]] std::string fingerprint() const {
-    std::uint64_t hash = 14695981039346656037ULL;
-    for (const std::byte byte : std::as_bytes(std::span(flat)))
-      hash = (hash ^ static_cast<std::uint64_t>(byte)) * 1099511628211ULL;
-    std::string text;
-    for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[hash >> shift & 15U];
-    return text;
-  }
-};
-
-/// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, or random ones for the name "random". LayerScale is
-/// multiplied into the layers before it. Throws `CheckpointError`, `FileError`, `OptionError`.
+/// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, or random ones for the name
+/// "random". Throws `CheckpointError`, `FileError`, `OptionError`.
 [[nodiscard]] inline LoadedWeights load_weights(const std::string& name, const ParameterLayout& layout, std::uint64_t seed,
-                                                const ViTConfig& config, GridSize grid,
-                                                const PublishedSettings& published) {
+                                                  const ViTConfig& config, GridSize grid,
+                                                  const PublishedSettings& published) {
+  if (name != "random") return load_any_backbone(name, layout, config, grid, published.options());
   LoadedWeights out{.flat = std::vector<float>(static_cast<std::size_t>(layout.total())), .prefix = {}};
-  if (name == "random") {
-    initialise(std::span<float>(out.flat), layout, seed);
-    return out;
-  }
-  auto file = open_tensor_file(name);
-  const auto relation = file->metadata().find("relation");
-  if (relation != file->metadata().end() && names_relation(relation->second, "all-query")) {
-    // The features are read as in every other relation, where patches see the class token.
-    throw CheckpointError(
-        name,
-        "was trained with relation all-query, whose patches do not see the class token; expected "
-        "weights of another relation");
-  }
-  const BackboneFileOptions options = published.options();
-  const WeightFamily family = family_of(*file, options.family);
-  // What dssl-convert wrote under dssl's names says whose rules it goes by.
-  const bool own_rules = !file->metadata().contains("positions");
-  if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino)) {
-    out.prefix = load_backbone(std::span<float>(out.flat), layout, *file).prefix;
-    return out;
-  }
-  const BackboneFile named(std::move(file), options);
-  load_backbone(std::span<float>(out.flat), layout, named, "");
-  require_same_rules(named.description(), config, grid, name);
-  out.prefix = named.prefix();
-  out.family = family_name(family);
+  initialise(std::span<float>(out.flat), layout, seed);
   return out;
 }
 

@@ -10,9 +10,8 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
-#include <dssl/train/published_vit.hpp>
+#include <dssl/train/loaded_weights.hpp>
 
 #include "common/architectures.hpp"
 
@@ -38,14 +37,7 @@ struct PublishedSettings {
   }
 
   /// Throws `OptionError`.
-  [[nodiscard]] BackboneFileOptions options() const {
-    BackboneFileOptions out{.fold_layer_scale = true, .heads = heads};
-    if (family.empty()) return out;
-    out.family = family_named(family);
-    if (!out.family)
-      throw OptionError("family", family, "dino, densedino, dinov2, dinov3, timm, torchvision or hf");
-    return out;
-  }
+  [[nodiscard]] BackboneFileOptions options() const { return backbone_file_options(family, heads); }
 };
 
 inline void add_published_options(CLI::App& app, PublishedSettings& s, const std::string& group) {
@@ -70,7 +62,7 @@ inline void add_published_options(CLI::App& app, PublishedSettings& s, const std
   if (arch != architecture_of_file) return architecture(arch);
   if (weights == "random" || weights.empty())
     throw OptionError("arch", arch, "an architecture by name where no file of weights says it");
-  return published_config(BackboneFile::open(weights, s.options()).description(), weights, s.heads);
+  return config_of_weights(weights, s.options());
 }
 
 /// The names of architectures and "auto", for checks of the command line.

@@ -91,11 +91,11 @@ inline constexpr const char* views_global_help = "Height and width of the two gl
 inline constexpr const char* views_local_help = "Height and width of local views; 0: the recipe's";
 inline constexpr const char* locals_help = "Number of local views; -1: the recipe's";
 
-/// A recipe's views for an architecture, of these sizes where they are given. Throws `OptionError`.
-[[nodiscard]] inline MultiCropOptions views_of(const RecipeFacts& recipe, std::string_view arch, const ViewSizes& sizes) {
+/// A recipe's views for an architecture, of these sizes where they are given.
+[[nodiscard]] inline MultiCropOptions views_of(const RecipeFacts& recipe, const ViTConfig& arch, const ViewSizes& sizes) {
   MultiCropOptions views = recipe.views();
-  const Index native = architecture(arch).image;
-  const Index patch = architecture(arch).patch;
+  const Index native = arch.image;
+  const Index patch = arch.patch;
   const Index global = sizes.global != 0 ? sizes.global : native;
   // Views that are published small keep their share of the large ones, in whole patches.
   const bool small = views.local_size.height < views.global_size.height;

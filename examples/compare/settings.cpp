@@ -16,7 +16,7 @@ NetworkConfig<ViTConfig> CompareSettings::network() const {
 }
 
 StepOptions CompareSettings::step() const {
-  const MultiCropOptions sizes = views_of(facts(), arch, views);
+  const MultiCropOptions sizes = views_of(facts(), architecture(arch), views);
   StepOptions made{.shape = {.batch = options.batch,
                              .channels = network().backbone.channels,
                              .points = facts().points ? points : 0,
@@ -34,7 +34,7 @@ StepOptions CompareSettings::step() const {
 
 void CompareSettings::validate() const {
   options.validate();
-  const MultiCropOptions sizes = views_of(facts(), arch, views);
+  const MultiCropOptions sizes = views_of(facts(), architecture(arch), views);
   dssl::validate(sizes);
   const Index patch = architecture(arch).patch;
   const auto in_patches = [&](std::string_view field, Index size) {

@@ -8,6 +8,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/defect_probe.hpp>
 #include <dssl/defects/difference_probe.hpp>
@@ -61,18 +62,8 @@ class BankScorer final : public Scorer {
     forward_calls(x_probe, *this);
     if (s.bank.empty()) return;
     const auto file = SafetensorsFile::open(s.bank);
-    const auto fingerprint = file.metadata().find("weights_fingerprint");
-    if (fingerprint != file.metadata().end() && fingerprint->second != x_loaded.fingerprint) {
-      throw CheckpointError(s.bank,
-                            join("was made with other weights than ", s.backbone.weights, " (fingerprint ",
-                                 fingerprint->second, ", not ", x_loaded.fingerprint, ")"));
-    }
-    DefectBank<B> bank = load_defect_bank(x_loaded.extractor.backend(), file);
-    if (bank.options().width != x_loaded.extractor.width()) {
-      throw CheckpointError(s.bank, join("holds patches of width ", bank.options().width,
-                                         "; these features have ", x_loaded.extractor.width()));
-    }
-    x_probe.take(std::move(bank));
+    require_bank_of(file, x_loaded.fingerprint, s.backbone.weights);
+    x_probe.take(load_defect_bank(x_loaded.extractor.backend(), file, x_loaded.extractor.width()));
   }
 
   [[nodiscard]] std::string describe() const override { return x_loaded.description; }
@@ -86,22 +77,21 @@ class BankScorer final : public Scorer {
   bool save(const std::string& path, std::map<std::string, std::string> metadata) const override {
     const BackboneSettings& b = x_settings.backbone;
     metadata["weights_fingerprint"] = x_loaded.fingerprint;
-    Json settings{
-        {"arch", b.arch},
-        {"size", b.size},
-        {"fit", b.fit},
-        {"channels", b.channels},
-        {"blocks", b.blocks},
-        {"norm", !b.no_norm},
-        {"flips", b.flips},
-        {"seed", b.seed},
-        {"white", b.read.white},
-        {"orient", b.read.orient},
-        {"neighbourhood", x_settings.neighbourhood},
-        {"smoothing",
-         x_settings.smoothing}};
-    b.published.add_to(settings);
-    metadata["settings"] = settings.dump();
+    const BankSettings settings{.arch = b.arch,
+                                .family = b.published.family,
+                                .heads = b.published.heads,
+                                .size = b.size,
+                                .fit = b.fit,
+                                .channels = b.channels,
+                                .blocks = b.blocks,
+                                .norm = !b.no_norm,
+                                .flips = b.flips,
+                                .seed = b.seed,
+                                .white = b.read.white,
+                                .orient = b.read.orient,
+                                .neighbourhood = x_settings.neighbourhood,
+                                .smoothing = x_settings.smoothing};
+    metadata["settings"] = settings.json();
     metadata["version"] = version_string;
     save_defect_bank(path, *x_probe.bank(), metadata);
     return true;
@@ -203,31 +193,25 @@ std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
 
 std::optional<double> adopt_bank_settings(DefectSettings& s) {
   const auto file = SafetensorsFile::open(s.bank);
-  const auto stored = file.metadata().find("settings");
-  if (stored == file.metadata().end())
-    throw CheckpointError(s.bank, "is no bank of dssl-defects: it has no settings");
-  try {
-    const Json settings = Json::parse(stored->second);
-    settings.at("arch").get_to(s.backbone.arch);
-    s.backbone.published.family = settings.value("family", std::string());
-    s.backbone.published.heads = settings.value("heads", Index{0});
-    settings.at("size").get_to(s.backbone.size);
-    settings.at("fit").get_to(s.backbone.fit);
-    settings.at("channels").get_to(s.backbone.channels);
-    settings.at("blocks").get_to(s.backbone.blocks);
-    s.backbone.no_norm = !settings.at("norm").get<bool>();
-    settings.at("flips").get_to(s.backbone.flips);
-    settings.at("seed").get_to(s.backbone.seed);
-    s.backbone.read.white = settings.value("white", Index{0});
-    s.backbone.read.orient = settings.value("orient", false);  // banks of before that were made of pictures as stored
-    settings.at("neighbourhood").get_to(s.neighbourhood);
-    settings.at("smoothing").get_to(s.smoothing);
-  } catch (const Json::exception& error) {
-    throw CheckpointError(s.bank, join("its settings cannot be read: ", error.what()));
-  }
-  if (!file.metadata().contains("threshold")) return std::nullopt;
-  s.false_alarms = dssl::detail::metadata_number(file, "false_alarms");
-  return dssl::detail::metadata_number(file, "threshold");
+  const BankSettings of_bank = BankSettings::of(file);
+  s.backbone.arch = of_bank.arch;
+  s.backbone.published.family = of_bank.family;
+  s.backbone.published.heads = of_bank.heads;
+  s.backbone.size = of_bank.size;
+  s.backbone.fit = of_bank.fit;
+  s.backbone.channels = of_bank.channels;
+  s.backbone.blocks = of_bank.blocks;
+  s.backbone.no_norm = !of_bank.norm;
+  s.backbone.flips = of_bank.flips;
+  s.backbone.seed = of_bank.seed;
+  s.backbone.read.white = of_bank.white;
+  s.backbone.read.orient = of_bank.orient;
+  s.neighbourhood = of_bank.neighbourhood;
+  s.smoothing = of_bank.smoothing;
+  const std::optional<BankThreshold> threshold = bank_threshold(file);
+  if (!threshold) return std::nullopt;
+  s.false_alarms = threshold->false_alarms;
+  return threshold->score;
 }
 
 }  // namespace dssl::programs

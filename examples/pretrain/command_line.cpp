@@ -1,5 +1,6 @@
 #include <pretrain/command_line.hpp>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <common/backend.hpp>
 #include <common/names.hpp>
 #include <common/program.hpp>
+#include <common/published.hpp>
 #include <common/read_options.hpp>
 #include <common/recipes.hpp>
 #include <dssl/core/error.hpp>
@@ -17,6 +19,10 @@
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
+#include <dssl/io/backbone_description.hpp>
+#include <dssl/io/backbone_file.hpp>
+#include <dssl/io/hugging_face_config.hpp>
+#include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
 #include <pretrain/recipes.hpp>
 
@@ -163,7 +169,8 @@ void CommandLine::x_add_data_options() {
 void CommandLine::x_add_recipe_options() {
   const std::string group = "Recipe";
   x_app.add_option("--recipe", x_job.recipe, names_of(recipes))->group(group);
-  x_app.add_option("--arch", x_job.arch, names_of(architectures))->group(group);
+  x_app.add_option("--arch", x_job.arch, names_of(architectures) + "; or auto: of the sizes and rules of the weights of --init")
+      ->group(group);
   x_relation = x_app
                    .add_option("--relation", x_job.relation,
                                "Of reference tokens: " + names_of(named_relations) + ", or a published name")
@@ -289,11 +296,25 @@ void CommandLine::x_add_run_options() {
       ->required()
       ->option_text("DIR")
       ->group(group);
+  CLI::Option* const init =
+      x_app
+          .add_option("--init", x_job.init,
+                      "Weights that the backbone begins with, an earlier run's or published ones, of the sizes of --arch; heads "
+                      "are drawn. A resumed run has them already; default: drawn too")
+          ->option_text("FILE")
+          ->group(group);
   x_app
-      .add_option("--init", x_job.init,
-                  "Weights that the backbone begins with, an earlier run's or published ones, of the sizes of --arch; heads are "
-                  "drawn. A resumed run has them already; default: drawn too")
-      ->option_text("FILE")
+      .add_option("--family", x_job.published.family,
+                  "Whose code trained the weights of --init, where their names do not tell (timm); default: as the names say")
+      ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}))
+      ->needs(init)
+      ->option_text("NAME")
+      ->group(group);
+  x_app
+      .add_option("--heads", x_job.published.heads,
+                  "Heads of the attention with --arch auto, which files of weights do not say; 0: one for 64 of the width")
+      ->check(CLI::Range(Index{0}, Index{1024}))
+      ->needs(init)
       ->group(group);
   x_resume = x_app
                  .add_option("--resume", x_job.resume,
@@ -364,9 +385,28 @@ void CommandLine::x_add_monitor_options() {
       ->group(group);
 }
 
+void CommandLine::x_set_backbone() {
+  Job& job = x_job;
+  if (job.arch != architecture_of_file) {
+    const Architecture& known = named(architectures, "arch", job.arch);
+    job.backbone = known.config;
+    job.head = known.head;
+    return;
+  }
+  if (job.init.empty()) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
+  const BackboneFile file = BackboneFile::open(job.init, job.published.options());
+  job.backbone = config_of_weights(file, job.published.heads);
+  job.rules = {{"positions", std::string(position_scheme_name(file.description().position))},
+               {"norm_epsilon", dssl::detail::exact_number(file.description().norm_epsilon)}};
+  if (job.options.channels == 0) job.options.channels = job.backbone.channels;
+}
+
 void CommandLine::x_set_views() {
   MultiCropOptions& views = x_job.options.views;
-  views = views_of(recipe_of(x_job), x_job.arch, x_view_sizes);
+  ViTConfig sizes = x_job.backbone;
+  // Published weights may have been finished on large images, where most of their training was on these.
+  if (x_job.arch == architecture_of_file) sizes.image = std::min(sizes.image, std::max<Index>(224 / sizes.patch, 1) * sizes.patch);
+  views = views_of(recipe_of(x_job), sizes, x_view_sizes);
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
   if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).image_all_views;
@@ -378,6 +418,7 @@ Job CommandLine::job() {
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
+  x_set_backbone();
   x_set_views();
   auto& optimiser = job.options.optimiser;
   optimiser.clip_over = x_clip_over == "part"      ? ClipOver::part

@@ -36,6 +36,7 @@ class CommandLine {
   void x_add_training_options();
   void x_add_run_options();
   void x_add_monitor_options();
+  void x_set_backbone();
   void x_set_views();
 
   CLI::App x_app;

@@ -42,7 +42,7 @@ template <Backend B>
 class HeldOutOf final : public HeldOut {
  public:
   HeldOutOf(const Job& job, const B& backend, const std::function<void(std::string_view)>& warn)
-      : x_reading(job.read), x_monitor(backend, x_options(job), architecture(job.arch)) {
+      : x_reading(job.read), x_monitor(backend, x_options(job), job.backbone) {
     x_monitor.on_skip = [warn](std::string_view, std::string_view message) {
       warn(join("skipped in the monitor: ", message));
     };
@@ -76,7 +76,7 @@ class HeldOutOf final : public HeldOut {
  private:
   static FeatureMonitorOptions x_options(const Job& job) {
     const Index side = job.monitor_size > 0 ? job.monitor_size : job.options.views.global_size.height;
-    const Index patch = architecture(job.arch).patch;
+    const Index patch = job.backbone.patch;
     if (side % patch != 0) {
       throw OptionError("monitor_size", side,
                         join("a multiple of the patch, ", patch, " pixels"));

@@ -5,13 +5,15 @@
 #include <optional>
 #include <string>
 
+#include <dssl/backbone/vit.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_codec.hpp>
+#include <dssl/nn/head.hpp>
 #include <dssl/train/options.hpp>
 
-#include <common/architectures.hpp>
 #include <common/mask_classes.hpp>
+#include <common/published.hpp>
 
 namespace dssl::programs {
 
@@ -25,6 +27,10 @@ struct Job {
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   std::string init;        ///< weights that the backbone begins with; empty: drawn
+  PublishedSettings published;  ///< what these do not say themselves
+  ViTConfig backbone{};         ///< set by the command line: the architecture's, or for "auto" that of `init`
+  HeadConfig head{};            ///< likewise
+  std::map<std::string, std::string> rules;  ///< of the family of `init`, where the backbone is its: for the weights' metadata
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K
@@ -60,7 +66,9 @@ struct Job {
   [[nodiscard]] std::string best_path() const { return out + "/best.safetensors"; }
   /// What weights say of themselves.
   [[nodiscard]] std::map<std::string, std::string> weights_metadata(Index steps) const {
-    return {{"arch", arch}, {"heads", std::to_string(architecture(arch).heads)}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};
+    std::map<std::string, std::string> said = rules;
+    said.insert({{"arch", arch}, {"heads", std::to_string(backbone.heads)}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}});
+    return said;
   }
 };
 

@@ -6,7 +6,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <common/architectures.hpp>
 #include <common/backend.hpp>
 #include <common/published.hpp>
 #include <dssl/backend/concept.hpp>
@@ -50,10 +49,9 @@ template <class Recipe>
   }
 }
 
-/// The architecture's network, with the widths of heads that the job names.
+/// The job's network, with the widths of heads that it names.
 [[nodiscard]] inline NetworkConfig<ViTConfig> network_of_run(const Job& job) {
-  const Architecture& sizes = named(architectures, "arch", job.arch);
-  NetworkConfig<ViTConfig> out{sizes.config, sizes.head};
+  NetworkConfig<ViTConfig> out{job.backbone, job.head};
   if (job.projector_hidden > 0) out.head.hidden = job.projector_hidden;
   if (job.projector_out > 0) out.head.bottleneck = job.projector_out;
   return out;
@@ -62,7 +60,7 @@ template <class Recipe>
 /// Begins a run with the job's weights. Throws `CheckpointError` where the architecture goes by other rules than they.
 template <class Run>
 void begin_with_weights(Run& trainer, const Job& job, RunLog& log) {
-  const BackboneFile file = BackboneFile::open(job.init, {.fold_layer_scale = true});
+  const BackboneFile file = BackboneFile::open(job.init, job.published.options());
   const auto& sizes = trainer.step().config().backbone;
   const ViewSize& view = job.options.views.global_size;
   require_same_rules(file.description(), sizes, {view.height / sizes.patch, view.width / sizes.patch}, job.init);

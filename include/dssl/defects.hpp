@@ -3,6 +3,7 @@
 //   defect_score         scores and heat maps, and their counts
 //   defect_bank          patches of normal images
 //   defect_bank_file     a bank on disk
+//   bank_settings        what a bank's features were read with
 //   defect_probe         a bank from a source, another source scored
 //   neighbourhood        means about each cell
 //   template_comparison  patches beside those of a template
@@ -12,6 +13,7 @@
 // A program that needs one part includes that part alone.
 #pragma once
 
+#include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/defect_probe.hpp>

@@ -3,6 +3,7 @@
 //   class_map       ids of a mask as classes
 //   labelled_input  an image, and its mask, as a network takes them
 //   feature_options what an extractor is made for, and what it gives of one image
+//   extents         height and width as options say them
 //   features        `FeatureExtractor`: class tokens and patch maps of a batch
 //   feature_pass    a whole source through it, loaded ahead
 //   token_trace     one image, its reference tokens and its attention
@@ -14,6 +15,7 @@
 
 #include <dssl/features/bilinear.hpp>
 #include <dssl/features/class_map.hpp>
+#include <dssl/features/extents.hpp>
 #include <dssl/features/feature_options.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>

@@ -4,9 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <numeric>
 #include <random>
 #include <span>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/place.hpp>
@@ -14,9 +18,12 @@
 #if __has_include(<dssl/backend/cpu.hpp>)
 #include <dssl/backend/cpu.hpp>
 #endif
+#include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/neighbourhood.hpp>
+#include <dssl/features/extents.hpp>
+#include <dssl/io/safetensors.hpp>
 
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
@@ -172,6 +179,73 @@ TEST_CASE("a bank file whose numbers cannot be those of a bank is damaged") {
     CHECK(contains(problem("radius", value), "metadata 'radius' is "));
   }
   CHECK(contains(problem("reweighting", "0"), "nothing was thrown"));
+}
+
+TEST_CASE("a bank's settings come back as they were written; what cannot be read is named") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "bank.safetensors";
+  const auto with = [&](const std::map<std::string, std::string>& metadata) {
+    SafetensorsWriter writer;
+    for (const auto& [key, value] : metadata) writer.metadata(key, value);
+    writer.write(path);
+    return SafetensorsFile::open(path);
+  };
+  const BankSettings odd{.arch = "an \"arch\"",
+                         .family = "timm",
+                         .heads = 3,
+                         .size = "352x480",
+                         .fit = "pad",
+                         .channels = 1,
+                         .blocks = {-1, 4},
+                         .norm = false,
+                         .flips = true,
+                         .seed = 0xFFFF'FFFF'FFFF'FFFFU,
+                         .white = 4095,
+                         .orient = true,
+                         .neighbourhood = 1,
+                         .smoothing = 0.1};
+  for (const BankSettings& settings : {odd, BankSettings{}, BankSettings{.seed = 0x7FFF'FFFF'FFFF'FFFFU}}) {
+    const BankSettings read = BankSettings::of(with({{"settings", settings.json()}}));
+    CHECK(read == settings);
+  }
+  // As banks were written before.
+  const std::string old =
+      R"({"arch":"nano8","size":"40x56","fit":"stretch","channels":1,"blocks":[],"norm":true,"flips":false,"seed":7,)"
+      R"("neighbourhood":3,"smoothing":2.0,"later":{"a":[1]}})";
+  const BankSettings read = BankSettings::of(with({{"settings", old}}));
+  CHECK(read == BankSettings{.arch = "nano8", .size = "40x56", .channels = 1, .seed = 7, .orient = false, .smoothing = 2});
+  CHECK(extents_of("size", read.size) == std::pair<Index, Index>{40, 56});
+
+  const auto problem = [&](const std::map<std::string, std::string>& metadata) {
+    return thrown_by<CheckpointError>([&] { static_cast<void>(BankSettings::of(with(metadata))); });
+  };
+  const auto changed = [&](std::string_view from, std::string_view to) {
+    std::string text = old;
+    return problem({{"settings", text.replace(text.find(from), from.size(), to)}});
+  };
+  CHECK(contains(problem({}), "is no bank of dssl-defects: it has no settings"));
+  CHECK(contains(problem({{"settings", "{}"}}), "has no 'arch' in its settings"));
+  CHECK(contains(problem({{"settings", old + "x"}}), "settings of the bank is damaged at byte"));
+  CHECK(contains(changed("\"seed\":7,", ""), "has no 'seed'"));
+  CHECK(contains(changed("\"seed\":7", "\"seed\":-7"), "expected a whole number"));
+  CHECK(contains(changed("\"channels\":1", "\"channels\":1,\"channels\":3"), "has 'channels' twice"));
+  CHECK(contains(changed("\"channels\":1", "\"channels\":0"), "expected a whole number from 1 to 1024"));
+  CHECK(contains(changed("\"channels\":1", "\"channels\":1.5"), "expected a whole number from 1 to 1024"));
+  CHECK(contains(changed("stretch", "crop"), "has fit 'crop' in its settings; expected stretch or pad"));
+  CHECK(contains(changed("2.0", "-2.0"), "has smoothing -2 in its settings"));
+  CHECK(contains(changed("true", "1"), "expected 'false'"));
+
+  const auto threshold = bank_threshold(with({{"threshold", "0.25"}, {"false_alarms", "0.05"}}));
+  REQUIRE(threshold.has_value());
+  CHECK(threshold->score == 0.25);
+  CHECK(threshold->false_alarms == 0.05);
+  CHECK_FALSE(bank_threshold(with({})).has_value());
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(bank_threshold(with({{"threshold", "high"}}))); }),
+                 "metadata 'threshold' is 'high'"));
+  require_bank_of(with({}), "abc", "weights");
+  require_bank_of(with({{"weights_fingerprint", "abc"}}), "abc", "weights");
+  CHECK(contains(thrown_by<CheckpointError>([&] { require_bank_of(with({{"weights_fingerprint", "abc"}}), "def", "some.pth"); }),
+                 "was made with other weights than some.pth (fingerprint abc, not def)"));
 }
 
 TEST_CASE("means over 3 x 3 cells leave out what lies beyond the edge") {

@@ -153,6 +153,39 @@ TEST_CASE("what lies outside an image takes no part in its score") {
   CHECK(seen == 4);
 }
 
+TEST_CASE("an image alone has the score and the map that it has in a source") {
+  for (const InputFit fit : {InputFit::stretch, InputFit::pad}) {
+    auto features = halves_extractor(Reference<float>());
+    DefectProbe<HalvesBackbone, Reference<float>> probe(features, {.coreset = 0.5, .fit = fit});
+    const LabelledImage narrow = Narrow().load(2);
+    CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(probe.score_image(narrow.image)); }), "nothing was learned"));
+    probe.learn(Stripes(10, 1, false));
+    std::vector<double> scores;
+    std::vector<std::vector<float>> maps;
+    probe.on_score = [&](const DefectScore& s) {
+      scores.push_back(s.score);
+      maps.emplace_back(s.heat_map.begin(), s.heat_map.end());
+    };
+    probe.score(Narrow());
+    probe.score(Stripes(4, 2, true));
+    probe.on_score = [](const DefectScore&) { FAIL("an image alone is nobody else's"); };
+    const auto same = [&](const AnyImageView& image, std::size_t i) {
+      const DefectScore alone = probe.score_image(image);
+      CHECK(alone.score == scores[i]);
+      CHECK(std::ranges::equal(alone.heat_map, maps[i]));
+    };
+    same(narrow.image, 2);
+    same(Stripes(4, 2, true).load(3).image, 7);
+    same(Narrow().load(0).image, 0);
+    // Grey is repeated.
+    const Image<std::uint8_t> grey(32, 48, 1), black(32, 48, 3);
+    const double of_grey = probe.score_image(grey).score;
+    CHECK(probe.score_image(black).score == of_grey);
+    CHECK(contains(thrown_by<ImageError>([&] { static_cast<void>(probe.score_image(Image<std::uint8_t>(32, 48, 2))); }),
+                   "has 2 channels; expected 3"));
+  }
+}
+
 TEST_CASE("a threshold from normal images tells defects from others") {
   auto features = halves_extractor(Reference<double>());
   DefectProbe<HalvesBackbone, Reference<double>> probe(features, {.coreset = 0.5});
@@ -206,6 +239,9 @@ TEST_CASE("a bank from a file gives the same scores; a file that holds none says
   const DefectResult after = later.evaluate(Stripes(6, 2, true));
   CHECK(before.defect_scores == after.defect_scores);
   CHECK(before.normal_scores == after.normal_scores);
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(load_defect_bank(features.backend(), file, 8)); }),
+                 "holds patches of width 16; these features have 8"));
+  CHECK_NOTHROW(load_defect_bank(features.backend(), file, 16));
 
   const std::vector<float> odd{1, 2, std::numeric_limits<float>::infinity(), 4};
   SafetensorsWriter writer;

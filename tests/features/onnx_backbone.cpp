@@ -2,6 +2,7 @@
 // any size.
 #include "catch.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -10,6 +11,9 @@
 #include <string>
 #include <vector>
 
+#include <dssl/backend/reference.hpp>
+#include <dssl/defects/defect_bank.hpp>
+#include <dssl/defects/neighbourhood.hpp>
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -242,6 +246,92 @@ TEST_CASE("ONNX: tokens of several blocks side by side, and class tokens with a 
     const std::vector<double> patch(shallow.patches.begin(), shallow.patches.begin() + 8);
     CHECK(apart(patch, normed(std::span(raw.patches).first(8), "norm")) < 1e-9);
   }
+}
+
+TEST_CASE("ONNX: linear heads, and the scores of a bank of normal patches", "[onnx]") {
+  const TemporaryFolder folder;
+  const std::vector<Index> shape{2, 3, 6, 8};
+  const auto images = random_images(shape, -2, 2);
+  write_random(folder / "w.safetensors", "offset", true);
+  const BackboneFile file = BackboneFile::open(folder / "w.safetensors");
+  std::mt19937 draw(5);
+  std::normal_distribution<float> normal(0, 1);
+  const auto drawn = [&](std::size_t count) {
+    std::vector<float> out(count);
+    for (float& v : out) v = normal(draw);
+    return out;
+  };
+  const OnnxHead head{.classes = 3, .weight = drawn(3 * 16), .bias = drawn(3)};
+  const OnnxHead wide{.classes = 2, .weight = drawn(2 * 24), .bias = {}};
+  OnnxBank bank{.rows = drawn(12 * 16)};
+  std::copy_n(bank.rows.begin(), 16, bank.rows.begin() + 5 * 16);  // a row twice
+  for (const bool fixed : {false, true}) {
+    for (const Index neighbourhood : {1, 3}) {
+      CAPTURE(fixed, neighbourhood);
+      bank.neighbourhood = neighbourhood;
+      bank.reweighting = fixed ? 4 : 20;  // of more rows than there are
+      onnx_backbone(file, {.height = fixed ? 6 : 0,
+                           .width = fixed ? 8 : 0,
+                           .heads = 2,
+                           .blocks = {-1, 0},
+                           .head = fixed ? head : wide,
+                           .patch_head = head,
+                           .bank = bank})
+          .write(folder / "heads.onnx");
+      const auto values = run_onnx(read_onnx(folder / "heads.onnx"), "image", {.shape = shape, .values = {images.begin(), images.end()}});
+      const std::vector<double>& classes = values.at("class_token").values;
+      const std::vector<double> patches = transposed(reshaped(values.at("patch_map"), {0, 0, -1}), {0, 2, 1}).values;  // (2,12,16)
+      const auto linear = [](const OnnxHead& of, std::span<const double> x) {
+        std::vector<double> out;
+        for (std::size_t c = 0; c < static_cast<std::size_t>(of.classes); ++c) {
+          double sum = of.bias.empty() ? 0 : static_cast<double>(of.bias[c]);
+          for (std::size_t i = 0; i < x.size(); ++i) sum += static_cast<double>(of.weight[c * x.size() + i]) * x[i];
+          out.push_back(sum);
+        }
+        return out;
+      };
+      std::vector<double> logits, patch_logits(2 * 3 * 12), scores, patch_scores;
+      DefectBank<Reference<double>> known(Reference<double>(), {.width = 16, .pool = 12, .reweighting = bank.reweighting});
+      const std::vector<double> rows(bank.rows.begin(), bank.rows.end());
+      known.restore(MatrixView<const double>(rows.data(), 12, 16), 0);
+      const auto taps = neighbourhood_taps<double>({3, 4}, neighbourhood);
+      for (std::size_t b = 0; b < 2; ++b) {
+        const std::span<const double> own = std::span(patches).subspan(b * 12 * 16, 12 * 16);
+        std::vector<double> read(classes.begin() + static_cast<Index>(b) * 16, classes.begin() + static_cast<Index>(b + 1) * 16);
+        for (std::size_t c = 0; !fixed && c < 8; ++c) {  // and the mean of the last block named, block 0
+          double mean = 0;
+          for (std::size_t n = 0; n < 12; ++n) mean += own[n * 16 + 8 + c] / 12;
+          read.push_back(mean);
+        }
+        for (const double value : linear(fixed ? head : wide, read)) logits.push_back(value);
+        for (std::size_t n = 0; n < 12; ++n) {
+          const auto each = linear(head, own.subspan(n * 16, 16));
+          for (std::size_t c = 0; c < 3; ++c) patch_logits[(b * 3 + c) * 12 + n] = each[c];
+        }
+        std::vector<double> means(12 * 16);
+        Reference<double>().sample_rows_forward(MatrixView<double>(means.data(), 12, 16), MatrixView<const double>(own.data(), 12, 16),
+                                                VectorView<const Taps<double>>(taps.data(), 12));
+        std::vector<float> found(12);
+        scores.push_back(known.score(found, MatrixView<const double>(means.data(), 12, 16)));
+        patch_scores.insert(patch_scores.end(), found.begin(), found.end());
+      }
+      CHECK(apart(values.at("logits").values, logits) < 1e-9);
+      CHECK(shape_text(values.at("patch_logits").shape) == "[2, 3, 3, 4]");
+      CHECK(apart(values.at("patch_logits").values, patch_logits) < 1e-9);
+      CHECK(shape_text(values.at("patch_scores").shape) == "[2, 3, 4]");
+      CHECK(apart(values.at("patch_scores").values, patch_scores) < 1e-6);  // told as floats
+      CHECK(shape_text(values.at("score").shape) == "[2]");
+      CHECK(apart(values.at("score").values, scores) < 1e-9);
+    }
+  }
+  const auto message = [&](const OnnxBackboneOptions& options) {
+    return thrown_by<OptionError>([&] { static_cast<void>(onnx_backbone(file, options)); });
+  };
+  CHECK(contains(message({.heads = 2, .head = wide}), "option 'head' is 48 weights and 0 biases of 2 classes; expected for each class 8 weights or 16,"));
+  CHECK(contains(message({.heads = 2, .patch_head = head}), "option 'patch_head' is 48 weights and 3 biases of 3 classes; expected for each class 8 weights,"));
+  CHECK(contains(message({.heads = 2, .head = OnnxHead{}}), "option 'head' is 0 weights"));
+  CHECK(contains(message({.heads = 2, .bank = OnnxBank{.rows = drawn(9)}}), "option 'bank' is 9 numbers; expected rows of 8"));
+  CHECK(contains(message({.heads = 2, .bank = OnnxBank{.rows = drawn(8), .neighbourhood = 2}}), "option 'neighbourhood' is 2"));
 }
 
 TEST_CASE("ONNX: options that do not go with the backbone are refused by name", "[onnx]") {

@@ -39,15 +39,24 @@ TOLERANCE = 2e-5  # of the largest magnitude of an output
 programs, cases = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
 
 
-def runner(runtime, path):
-    """A function from images to class tokens (B,D) and patch tokens (B,N,D)."""
+def outputs(runtime, path, names):
+    """A function from images to the outputs of these names."""
     if runtime == "onnxruntime":
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        run = lambda images: session.run(["class_token", "patch_map"], {"image": images})
-    else:
-        # Half precision is what OpenVINO takes by itself on some processors.
-        model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        run = lambda images: [model([images])[name] for name in ("class_token", "patch_map")]
+        return lambda images: session.run(names, {"image": images})
+    # Half precision is what OpenVINO takes by itself on some processors.
+    model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+
+    def run(images):
+        found = model([images])
+        return [found[name] for name in names]
+
+    return run
+
+
+def runner(runtime, path):
+    """A function from images to class tokens (B,D) and patch tokens (B,N,D)."""
+    run = outputs(runtime, path, ["class_token", "patch_map"])
 
     def tokens(images):
         classes, maps = run(images)
@@ -120,6 +129,60 @@ def check(case, folder):
     return worst, compared
 
 
+def write_linear(path, prefix, weight, bias):
+    """A linear layer as safetensors."""
+    entries, at = {}, 0
+    for name, values in (("weight", weight), ("bias", bias)):
+        entries[prefix + name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
+        at += values.nbytes
+    header = json.dumps(entries).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + weight.tobytes() + bias.tobytes())
+
+
+def check_heads(folder):
+    """Linear heads against the products of features, and a bank's scores against dssl-defects: the largest differences."""
+    weights, side, width = cases / "container_zip" / "weights.pth", 40, 16
+    random = np.random.default_rng(5)
+    images = random.integers(0, 256, (28, side, side, 3), dtype=np.uint8)
+    for i, image in enumerate(images):
+        of = folder / ("normal" if i < 25 else "new")
+        of.mkdir(exist_ok=True)
+        (of / f"{i:02}.ppm").write_bytes(b"P6\n%d %d\n255\n" % (side, side) + image.tobytes())
+    call(programs / "dssl-defects", "--weights", weights, "--arch", "auto", "--heads", 2, "--size", side, "--normal", folder / "normal",
+         "--hold-out", 0.4, "--false-alarms", 0.1, "--coreset", 0.5, "--test", folder / "new", "--out", folder / "bank")
+    scores = [json.loads(line)["score"] for line in (folder / "bank" / "scores.jsonl").read_text().splitlines()]
+    wide = random.normal(size=(3, 2 * width)).astype(np.float32), random.normal(size=3).astype(np.float32)
+    narrow = random.normal(size=(5, width)).astype(np.float32), random.normal(size=5).astype(np.float32)
+    write_linear(folder / "wide.safetensors", "", *wide)
+    write_linear(folder / "narrow.safetensors", "module.linear.", *narrow)
+    inputs = np.ascontiguousarray(images[25:].transpose(0, 3, 1, 2).astype(np.float32))
+    worst, wanted = {}, ["class_token", "patch_map", "logits", "patch_logits", "patch_scores", "score"]
+    for kind, size in (("any", "any"), ("sized", side)):
+        path = folder / f"{kind}.onnx"
+        call(programs / "dssl-export", weights, path, "--normalise", "--white", 255, "--size", size, "--head", folder / "wide.safetensors",
+             "--patch-head", folder / "narrow.safetensors", "--bank", folder / "bank" / "bank.safetensors")
+        onnx.checker.check_model(str(path), full_check=True)
+        for runtime in RUNTIMES:
+            run = outputs(runtime, path, wanted)
+            for batch in (1, 3):
+                classes, maps, logits, patch_logits, patch_scores, score = run(inputs[:batch])
+                read = np.concatenate([classes, maps.mean(axis=(2, 3))], axis=1)
+                expected = {"logits": read @ wide[0].T + wide[1],
+                            "patch_logits": np.einsum("bdhw,cd->bchw", maps, narrow[0]) + narrow[1][:, None, None],
+                            "score": np.array(scores[:batch])}
+                for name, found in (("logits", logits), ("patch_logits", patch_logits), ("score", score)):
+                    if found.shape != expected[name].shape:
+                        sys.exit(f"FAILED: {name} of {runtime} is {found.shape}; expected {expected[name].shape}")
+                    difference = float(np.abs(found - expected[name]).max() / np.abs(expected[name]).max())
+                    if not difference < TOLERANCE:
+                        sys.exit(f"FAILED: {name}, {kind} size, batch {batch}: {runtime} differs by {difference:.1e} of the largest magnitude")
+                    worst[name] = max(worst.get(name, 0), difference)
+                # The image's score is its largest patch score, weighed by a number below 1.
+                if patch_scores.shape != (batch, 5, 5) or not (patch_scores.max(axis=(1, 2)) >= score).all():
+                    sys.exit(f"FAILED: patch scores of {runtime} are {patch_scores.shape}, up to {patch_scores.max()}, with scores {score}")
+    return worst
+
+
 names = sys.argv[3:] or ["container_zip", "hf_dino", "dinov3_7b_like", "densedino_checkpoint", "dinov2_small", "dinov2_small_reg4",
                          "dinov2_giant_reg4", "dinov3_small", "dinov3_untied_norms", "timm_dino", "timm_deit3", "timm_dinov3_qkvb", "torchvision_vit",
                          "hf_dinov2", "hf_dinov3_gated"]
@@ -131,6 +194,9 @@ for name in names:
         worst, compared = check(cases / name, pathlib.Path(folder))
     print(f"{name}: " + ", ".join(f"{runtime} {kind} {value:.1e}" for (runtime, kind), value in worst.items()), flush=True)
     seen, total = seen + 1, total + compared
+if not sys.argv[3:]:
+    with tempfile.TemporaryDirectory() as folder:
+        print("heads and bank: " + ", ".join(f"{name} {value:.1e}" for name, value in check_heads(pathlib.Path(folder)).items()))
 if seen < min(3, len(names)):
     sys.exit(f"FAILED: {seen} cases in {cases}; expected at least 3")
 print(f"{seen} backbones, {total} outputs of {', '.join(RUNTIMES)}: those of dssl-features")

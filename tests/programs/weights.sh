@@ -97,6 +97,21 @@ fails 2 "--mean is 2 values; expected one a channel, 3" \
 fails 1 "is read too, by IN" export_onnx own.safetensors own.safetensors --heads 2
 fails 1 "html.pth: is a page of a web server" export_onnx "$cases/hostile/html.pth" v1.onnx
 [[ ! -e v1.onnx ]] || fail "a model was written though it was refused"
+# With heads and a bank; what does not belong to the weights is refused.
+mkdir parts
+for i in 1 2 3 4; do "$make_image" parts/$i.png 40 40 3 $((10 * i)) 200 $((50 * i)) >make.txt || fail "make_image"; done
+succeeds "$programs/dssl-defects" --weights "$cases/container_zip/weights.pth" --arch auto --heads 2 --size 40x48 --normal parts --coreset 1 --out bank
+succeeds export_onnx "$cases/container_zip/weights.pth" bank.onnx --bank bank/bank.safetensors
+says '^bank.onnx: image -> class_token, patch_map, patch_scores, score; opset 17, batch free, size 40x48$'
+fails 1 'bank.safetensors: was made with other weights than' export_onnx "$cases/container_f16/weights.pth" v1.onnx --bank bank/bank.safetensors
+fails 1 'own.safetensors: is no bank of dssl-defects' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank own.safetensors
+fails 2 '--bank excludes --heads' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank bank/bank.safetensors --heads 2
+fails 1 "bank/bank.safetensors: is read too, by --bank" export_onnx "$cases/container_zip/weights.pth" bank/bank.safetensors --bank bank/bank.safetensors
+fails 1 "own.safetensors: has '.*' and '.*'; expected one linear layer" \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --head own.safetensors
+fails 1 'bank.safetensors: has no linear layer; expected a matrix called weight' \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --patch-head bank/bank.safetensors
+[[ ! -e v1.onnx ]] || fail "a model was written though it was refused"
 
 # A run begins with them: with rates of 0 its teacher is what it began with.
 succeeds "$programs/dssl-scenes" --out voc --train 6 --val 2 --size 32 --classes 3
@@ -114,4 +129,31 @@ says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head f
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
 fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
 fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"
+# Of sizes that no architecture has: the file's, by its rules, in what the run writes too.
+going_on() { "$programs/dssl-pretrain" --data voc --arch auto --locals 0 --prototypes 16 --batch 2 "$@"; }
+succeeds going_on --epochs 1 --out v3 --init "$cases/dinov3_7b_like/weights.pth" --views-global 32 --lr 0 --min-lr 0
+succeeds going_on --epochs 1 --out hf --init "$cases/hf_dino/model.safetensors" --heads 4 --views-global 56 --lr 0 --min-lr 0
+same_after() {  # run size init and its options
+  local run=$1 size=$2
+  succeeds features before.npy --size "$size" --weights "${@:3}"
+  succeeds features after.npy --size "$size" --weights "$run/teacher.safetensors"
+  cmp before.class.npy after.class.npy && cmp before.patch.npy after.patch.npy || fail "a run with rates of 0 moves the weights of $3"
+}
+same_after v3 64x56 "$cases/dinov3_7b_like/weights.pth"
+same_after hf 40x72 "$cases/hf_dino/model.safetensors" --heads 4
+# And trained, resumed to the bit.
+succeeds going_on --out whole --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2
+succeeds "$convert" --inspect whole/teacher.safetensors
+says ': width 16, depth 1, heads 2, patch 8.* positions 5x5 \(offset\), norm epsilon 1e-06'
+succeeds "$convert" --inspect hf/teacher.safetensors
+says 'heads 4, .*norm epsilon 1e-12'
+succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --max-steps 3
+succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --resume
+cmp whole/teacher.safetensors parts/teacher.safetensors || fail "a resumed run of the file's sizes differs"
+succeeds features trained.npy --weights whole/teacher.safetensors --size 40
+! cmp -s trained.class.npy before.class.npy || fail "nothing was trained"
+fails 2 "--arch is auto; expected nano8, tiny8, tiny16 or small16, or --init" going_on --out none
+fails 2 "--heads is 0; expected the number of heads that" going_on --out none --init "$cases/container_zip/weights.pth"
+fails 2 "--heads requires --init" going_on --out none --heads 2
+fails 2 "--views-global.* is 20" going_on --out none --init "$cases/container_zip/weights.pth" --heads 2 --views-global 20
 echo "published weights: as they should be"

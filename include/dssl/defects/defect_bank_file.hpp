@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,16 +62,42 @@ void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
   writer.write(path);
 }
 
-/// The bank of such a file: it gives the same scores to the bit, on the same backend.
-/// Throws `CheckpointError` naming what is missing or misshapen.
+/// Where image scores of a bank raise an alarm: taken from normal images that nothing was learned from, and the share of
+/// such images that lies there or above.
+struct BankThreshold {
+  double score = 0;
+  double false_alarms = 0;
+};
+
+/// The threshold in a bank's file (metadata `threshold`, `false_alarms`), if it has one. Throws `CheckpointError` where it
+/// is no number. Test: tests/defects/defect_bank.cpp.
+[[nodiscard]] inline std::optional<BankThreshold> bank_threshold(const SafetensorsFile& file) {
+  if (!file.metadata().contains("threshold")) return std::nullopt;
+  return BankThreshold{.score = detail::metadata_number(file, "threshold"),
+                       .false_alarms = detail::metadata_number(file, "false_alarms")};
+}
+
+/// Throws `CheckpointError` where a bank's file says (metadata `weights_fingerprint`) that it was made with other weights
+/// than `weights`, of this fingerprint. Test: tests/programs/defects.sh.
+inline void require_bank_of(const SafetensorsFile& file, const std::string& fingerprint, const std::string& weights) {
+  const auto own = file.metadata().find("weights_fingerprint");
+  if (own == file.metadata().end() || own->second == fingerprint) return;
+  throw CheckpointError(file.path(), join("was made with other weights than ", weights, " (fingerprint ", own->second, ", not ",
+                                          fingerprint, ")"));
+}
+
+/// The bank of such a file: it gives the same scores to the bit, on the same backend. `width`: of the features that it is
+/// for; 0: any. Throws `CheckpointError` naming what is missing, misshapen, or of another width.
 template <Backend B>
-[[nodiscard]] DefectBank<B> load_defect_bank(const B& backend, const SafetensorsFile& file) {
+[[nodiscard]] DefectBank<B> load_defect_bank(const B& backend, const SafetensorsFile& file, Index width = 0) {
   using T = typename B::Scalar;
   const StoredTensor& stored = file.tensor(detail::bank_tensor);
   if (stored.shape.size() != 2 || stored.size() < 1) {
     throw CheckpointError(file.path(),
                           join("tensor 'bank' is ", shape_text(stored.shape), "; expected rows of patches"));
   }
+  if (width != 0 && stored.shape[1] != width)
+    throw CheckpointError(file.path(), join("holds patches of width ", stored.shape[1], "; these features have ", width));
   const std::vector<T> rows = file.template read<T>(detail::bank_tensor);
   for (const T value : rows) {
     if (!std::isfinite(value))

@@ -28,8 +28,11 @@
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/io/image_codec.hpp>
 #include <dssl/metrics/score_tally.hpp>
 #include <dssl/search/row_sample.hpp>
+#include <dssl/views/geometry.hpp>
+#include <dssl/views/image.hpp>
 
 namespace dssl {
 
@@ -145,6 +148,27 @@ class DefectProbe {
     return x_each_score(source, token, [](const DefectScore&) {});
   }
 
+  /// Scores one image of any size, without `on_score`: for images that come one by one, as from a camera. The same numbers as
+  /// in a source. One channel is repeated to fill more, three become grey for one. The spans of the result are valid until
+  /// the next call. Costs as much as a whole batch of the extractor's. Throws `DataError` before `learn`, `ImageError` for
+  /// other channels, `NonFiniteError` where the features are not finite. Test: tests/defects/defect_probe.cpp.
+  [[nodiscard]] DefectScore score_image(const AnyImageView& image) {
+    if (!x_bank) throw DataError("defect probe: nothing was learned before an image was to be scored");
+    const HeldImage held = with_channels(HeldImage(image), x_renderer.options().channels, "the image");
+    const AnyImageView view = held.view();
+    const CropMap whole{.box = {0, 0, dssl::height(view), dssl::width(view)}};
+    if (x_no_mask.height() != whole.box.height || x_no_mask.width() != whole.box.width)
+      x_no_mask = Image<std::uint8_t>(whole.box.height, whole.box.width, 1);
+    x_one = x_renderer.render(view, x_no_mask, whole, x_renderer.options().height, x_renderer.options().width);
+    x_extractor.forward(x_one.image);
+    const PassedImage<T> passed{.index = 0, .input = x_one, .patches = x_extractor.patch_map(0), .class_token = {}};
+    detail::FeatureWatch<T>().see(x_extractor.backend(), passed, "the image");
+    x_one_scores.resize(static_cast<std::size_t>(x_extractor.grid().size()));
+    const std::optional<double> found = x_score(x_one_scores, passed);
+    if (!found) throw DataError("defect probe: no patch of the input shows the image");
+    return {0, *found, x_one, x_heat_maps.of(x_one_scores), x_renderer.options()};
+  }
+
   /// Scores every image of a source and counts. Throws as `score`.
   template <class Source>
   [[nodiscard]] DefectResult evaluate(const Source& source, const std::stop_token& token = {}) {
@@ -257,6 +281,9 @@ class DefectProbe {
   VectorView<std::int32_t> x_index;
   VectorView<const Taps<T>> x_taps;
   HeatMaps x_heat_maps;
+  Image<std::uint8_t> x_no_mask;  // of `score_image`, as are the next two
+  LabelledInput x_one;
+  std::vector<float> x_one_scores;
 };
 
 }  // namespace dssl

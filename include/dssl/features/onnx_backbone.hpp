@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <limits>
 #include <numbers>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,6 +24,20 @@
 
 namespace dssl {
 
+/// A linear layer on features: what a linear probe or a classifier learned, as torch.nn.Linear has it.
+struct OnnxHead {
+  Index classes = 0;
+  std::vector<float> weight{};  ///< (classes, numbers of what it reads)
+  std::vector<float> bias{};    ///< (classes); empty: none
+};
+
+/// A bank of normal patches, whose distances say what is a defect.
+struct OnnxBank {
+  std::vector<float> rows{};  ///< (n,W)
+  Index neighbourhood = 3;    ///< a patch is the mean of so many by so many around it: 1 or 3
+  Index reweighting = 9;      ///< neighbours that weigh an image's score; 0: its largest distance
+};
+
 /// What a backbone's model takes.
 struct OnnxBackboneOptions {
   /// Of the images in pixels, multiples of the patch; both 0: any such size, another in each run if need be.
@@ -38,6 +53,12 @@ struct OnnxBackboneOptions {
   /// `FeatureOptions` says.
   std::vector<Index> blocks{};
   bool norm = true;
+  /// Further outputs. `logits` (B,classes) of a head on class tokens, or on these and behind them the mean of the patches of
+  /// the last of `blocks`, as its weight is wide; `patch_logits` (B,classes,h,w) of a head on patches; with a bank
+  /// `patch_scores` (B,h,w) and `score` (B), as `DefectBank` has them.
+  std::optional<OnnxHead> head{};
+  std::optional<OnnxHead> patch_head{};
+  std::optional<OnnxBank> bank{};
 };
 
 namespace detail {
@@ -90,6 +111,7 @@ class OnnxBackboneBuilder {
       x_blocks.push_back(number);
     }
     if (x_blocks.empty()) x_blocks.push_back(x_d.depth - 1);
+    x_check_heads();
   }
 
   [[nodiscard]] OnnxModel build() {
@@ -114,6 +136,31 @@ class OnnxBackboneBuilder {
   [[nodiscard]] Index x_head_width() const { return x_d.width / x_heads; }
   [[nodiscard]] GridSize x_grid() const {
     return {x_options.height / x_d.patch, x_options.width / x_d.patch};
+  }
+
+  /// W: numbers of a token.
+  [[nodiscard]] Index x_width() const { return x_d.width * static_cast<Index>(x_blocks.size()); }
+
+  void x_check_heads() const {
+    const Index tokens = x_width();
+    const auto check = [&](const char* field, const std::optional<OnnxHead>& head, Index most) {
+      if (!head) return;
+      const auto classes = static_cast<std::size_t>(std::max<Index>(head->classes, 0));
+      const auto reads = [&](Index numbers) { return head->weight.size() == classes * static_cast<std::size_t>(numbers); };
+      if (classes < 1 || !(reads(tokens) || reads(most)) || !(head->bias.empty() || head->bias.size() == classes)) {
+        throw OptionError(field, join(head->weight.size(), " weights and ", head->bias.size(), " biases of ", head->classes, " classes"),
+                          join("for each class ", tokens, " weights", most != tokens ? join(" or ", most) : "",
+                               ", as many as the features have numbers, and one bias or none"));
+      }
+    };
+    check("head", x_options.head, tokens + x_d.width);
+    check("patch_head", x_options.patch_head, tokens);
+    if (!x_options.bank) return;
+    const OnnxBank& bank = *x_options.bank;
+    if (bank.rows.empty() || bank.rows.size() % static_cast<std::size_t>(tokens) != 0)
+      throw OptionError("bank", join(bank.rows.size(), " numbers"), join("rows of ", tokens, ", as wide as a patch"));
+    if (bank.neighbourhood != 1 && bank.neighbourhood != 3) throw OptionError("neighbourhood", bank.neighbourhood, "1 or 3");
+    if (bank.reweighting < 0) throw OptionError("reweighting", bank.reweighting, "0 (off) or more");
   }
 
   // ---- what is said of the model
@@ -537,24 +584,130 @@ class OnnxBackboneBuilder {
     const auto beside = [&](const std::vector<std::string>& parts) {
       return parts.size() == 1 ? parts.front() : x_model.node("Concat", parts, {{"axis", -1}});
     };
-    const Index width = x_d.width * static_cast<Index>(blocks.size());
+    const Index width = x_width();
     const std::string after = x_options.norm ? "after the last norm" : "without the last norm";
-    x_model.output("class_token", beside(class_parts), {"batch", width}, "Class tokens " + after);
+    const std::string class_tokens = beside(class_parts);
+    x_model.output("class_token", class_tokens, {"batch", width}, "Class tokens " + after);
     const std::string patches = beside(patch_parts);
-    const std::string columns = x_model.node("Transpose", {patches}, {{"perm", std::vector<Index>{0, 2, 1}}});
+    const std::string map = x_as_map(patches, width);
+    x_model.output("patch_map", map, x_map_extents({width}), "Patch tokens " + after + ", where they stand in the image");
+    if (x_options.head) x_class_logits(*x_options.head, class_tokens, patch_parts.back());
+    if (x_options.patch_head) x_patch_logits(*x_options.patch_head, patches);
+    if (x_options.bank) x_scores(*x_options.bank, patches, map);
+  }
+
+  /// The extents of an output that has a value, or a row of them, for each patch.
+  [[nodiscard]] OnnxShape x_map_extents(const std::vector<Index>& each) const {
+    OnnxShape out{"batch"};
+    for (const Index extent : each) out.emplace_back(extent);
     const GridSize grid = x_grid();
     if (x_any_size()) {
-      const std::string cells = x_model.node("Slice", {x_map_shape, x_row({2}), x_row({4}), x_row({0})});
-      const std::string shape = x_model.node("Concat", {x_row({0, width}), cells}, {{"axis", 0}});
-      x_model.output("patch_map", x_model.node("Reshape", {columns, shape}),
-                     {"batch", width, "rows", "columns"},
-                     "Patch tokens " + after + ", where they stand in the image");
-      return;
+      out.emplace_back("rows");
+      out.emplace_back("columns");
+    } else {
+      out.emplace_back(grid.height);
+      out.emplace_back(grid.width);
     }
-    const std::string shape = x_row({0, width, grid.height, grid.width});
-    x_model.output("patch_map", x_model.node("Reshape", {columns, shape}),
-                   {"batch", width, grid.height, grid.width},
-                   "Patch tokens " + after + ", where they stand in the image");
+    return out;
+  }
+
+  /// Reshapes to the batch, these extents, and the grid of patches.
+  std::string x_on_grid(const std::string& x, std::vector<Index> first) {
+    if (x_any_size()) {
+      const std::string cells = x_model.node("Slice", {x_map_shape, x_row({2}), x_row({4}), x_row({0})});
+      return x_model.node("Reshape", {x, x_model.node("Concat", {x_row(first), cells}, {{"axis", 0}})});
+    }
+    const GridSize grid = x_grid();
+    first.push_back(grid.height);
+    first.push_back(grid.width);
+    return x_model.node("Reshape", {x, x_row(first)});
+  }
+
+  /// (B,N,c) as (B,c,h,w).
+  std::string x_as_map(const std::string& rows, Index numbers) {
+    return x_on_grid(x_model.node("Transpose", {rows}, {{"perm", std::vector<Index>{0, 2, 1}}}), {0, numbers});
+  }
+
+  // ---- heads
+
+  /// x W^T + b, its tensors under this name.
+  std::string x_head(const std::string& name, const OnnxHead& head, const std::string& x) {
+    const auto classes = static_cast<std::size_t>(head.classes);
+    const std::size_t numbers = head.weight.size() / classes;
+    std::vector<float> turned(head.weight.size());
+    for (std::size_t i = 0; i < classes; ++i) {
+      for (std::size_t j = 0; j < numbers; ++j) turned[j * classes + i] = head.weight[i * numbers + j];
+    }
+    const std::vector<Index> shape{static_cast<Index>(numbers), head.classes};
+    const std::string product = x_op("MatMul", x, x_model.weight(name + ".weight", shape, [turned] { return turned; }));
+    if (head.bias.empty()) return product;
+    return x_op("Add", product, x_model.weight(name + ".bias", {head.classes}, [bias = head.bias] { return bias; }));
+  }
+
+  void x_class_logits(const OnnxHead& head, const std::string& class_tokens, const std::string& last_patches) {
+    x_model.scope("head");
+    std::string x = class_tokens;
+    const bool with_mean = head.weight.size() != static_cast<std::size_t>(head.classes * x_width());
+    if (with_mean) {
+      const std::string mean =
+          x_model.node("ReduceMean", {last_patches}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{0}}});
+      x = x_model.node("Concat", {class_tokens, mean}, {{"axis", -1}});
+    }
+    x_model.output("logits", x_head("head", head, x), {"batch", head.classes},
+                   with_mean ? "Of class tokens and the mean of patches" : "Of class tokens");
+  }
+
+  void x_patch_logits(const OnnxHead& head, const std::string& patches) {
+    x_model.scope("patch_head");
+    x_model.output("patch_logits", x_as_map(x_head("patch_head", head, patches), head.classes), x_map_extents({head.classes}),
+                   "Of each patch, where it stands in the image");
+  }
+
+  /// Sums of squares along the last axis, which goes.
+  std::string x_squares(const std::string& x) {
+    return x_model.node("ReduceSum", {x_op("Mul", x, x), x_row({-1})}, {{"keepdims", Index{0}}});
+  }
+
+  /// Distances to a bank as `DefectBank::score` has them. The nearest row is found by products, its distance then taken as it
+  /// is, so that no digits are lost.
+  void x_scores(const OnnxBank& bank, const std::string& patches, const std::string& map) {
+    x_model.scope("bank");
+    const Index width = x_width();
+    const Index count = static_cast<Index>(bank.rows.size()) / width;
+    const std::string rows = x_model.weight("bank", {count, width}, [all = bank.rows] { return all; });
+    const std::string turned = x_model.node("Transpose", {rows}, {{"perm", std::vector<Index>{1, 0}}});
+    const std::string lengths = x_squares(rows);  // (n)
+    std::string x = patches;                      // (B,N,W)
+    if (bank.neighbourhood == 3) {
+      const std::string means = x_model.node("AveragePool", {map}, {{"kernel_shape", std::vector<Index>{3, 3}},
+                                                                   {"pads", std::vector<Index>{1, 1, 1, 1}},
+                                                                   {"count_include_pad", Index{0}}});
+      x = x_model.node("Transpose", {x_model.node("Reshape", {means, x_row({0, width, -1})})},
+                       {{"perm", std::vector<Index>{0, 2, 1}}});
+    }
+    // Squared distances but for the patch's own length, which changes no order.
+    const auto away = [&](const std::string& from) { return x_op("Sub", lengths, x_op("Mul", x_op("MatMul", from, turned), 2)); };
+    const std::string nearest = x_model.node("ArgMin", {away(x)}, {{"axis", -1}, {"keepdims", Index{0}}});  // (B,N)
+    const auto rows_of = [&](const std::string& numbers) { return x_model.node("Gather", {rows, numbers}, {{"axis", 0}}); };
+    const std::string distance = x_model.node("Sqrt", {x_squares(x_op("Sub", x, rows_of(nearest)))});  // (B,N)
+    x_model.output("patch_scores", x_on_grid(distance, {0}), x_map_extents({}), "Distances to the nearest normal patches");
+
+    const std::string largest = x_model.node("ReduceMax", {distance}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{1}}});
+    std::string score = largest;  // (B,1)
+    const Index neighbours = std::clamp<Index>(bank.reweighting, 1, count);
+    if (neighbours > 1) {
+      const std::string worst = x_model.node("ArgMax", {distance}, {{"axis", 1}, {"keepdims", Index{1}}});  // (B,1)
+      const auto of_worst = [&](const std::string& each) { return x_model.node("GatherND", {each, worst}, {{"batch_dims", Index{1}}}); };
+      const std::string around = away(rows_of(of_worst(nearest)));  // (B,n)
+      const std::string numbers =
+          x_model.nodes("TopK", {around, x_row({neighbours})}, 2, {{"axis", -1}, {"largest", Index{0}}})[1];
+      const std::string patch = x_model.node("Unsqueeze", {of_worst(x), x_row({1})});
+      const std::string apart = x_model.node("Sqrt", {x_squares(x_op("Sub", rows_of(numbers), patch))});  // (B,k)
+      const std::string sum = x_model.node("ReduceSum", {x_model.node("Exp", {x_op("Sub", apart, largest)}), x_row({-1})},
+                                           {{"keepdims", Index{1}}});
+      score = x_op("Mul", largest, x_op("Sub", x_number(1), x_op("Div", x_number(1), sum)));
+    }
+    x_model.output("score", x_model.node("Reshape", {score, x_row({-1})}), {"batch"}, "How far each image is from normal ones");
   }
 
   const BackboneFile& x_file;
@@ -577,7 +730,7 @@ class OnnxBackboneBuilder {
 /// (what is beyond the last whole patch is not read). The position table is then read by products with two
 /// matrices of weights, which the graph computes from the image's size, never by a `Resize`, on whose rules
 /// runtimes differ; rotations likewise. With a fixed size positions are constants. The model's own strings
-/// and the input's meaning tell who normalises, and how.
+/// and the input's meaning tell who normalises, and how. Heads and a bank of normal patches give further outputs.
 ///
 /// Throws `OptionError` naming the field, and as `require_full_attention`; what is not a ViT of this library is
 /// refused when the file is opened. Test: tests/features/onnx_backbone.cpp (the nodes), tests/programs/export_onnx.py (features in

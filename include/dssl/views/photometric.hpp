@@ -69,3 +69,9 @@ void normalise(std::span<float> out, const PlanarImage<W>& planes, std::span<con
 }
 
 }  // namespace dssl
+
+#if defined(DSSL_INSTANCE)  // dssl::cpu has them: the same bits whatever a program is compiled with
+DSSL_INSTANCE void dssl::normalise(std::span<float>, const PlanarImage<std::uint8_t>&, std::span<const float>,
+                                   std::span<const float>);
+DSSL_INSTANCE void dssl::normalise(std::span<float>, const PlanarImage<float>&, std::span<const float>, std::span<const float>);
+#endif

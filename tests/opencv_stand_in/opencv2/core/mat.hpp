@@ -1,5 +1,5 @@
 // A stand-in for OpenCV's header of the same name: the few members of cv::Mat that dssl/io/opencv.hpp reads, under the
-// names and with the meaning that OpenCV 4 documents. Where OpenCV is installed, its own header is compiled instead.
+// names and with the meaning that OpenCV 4 documents, and declarations of those that examples/c/camera.cpp calls. Where OpenCV is installed, its own header is compiled instead.
 #pragma once
 
 #include <array>
@@ -12,6 +12,16 @@
 #define CV_MAKETYPE(depth, channels) ((depth) + (((channels) - 1) << 3))
 
 namespace cv {
+
+struct Size {
+  int width = 0;
+  int height = 0;
+};
+
+class Scalar {
+ public:
+  static Scalar all(double value);
+};
 
 class Mat {
  public:
@@ -32,6 +42,9 @@ class Mat {
     return reinterpret_cast<const T*>(x_data + static_cast<std::size_t>(row) * step[0]);
   }
 
+  [[nodiscard]] Size size() const { return {cols, rows}; }
+  Mat& setTo(const Scalar& value, const Mat& mask);
+
   int dims = 0;
   int rows = 0;
   int cols = 0;
@@ -41,5 +54,7 @@ class Mat {
   int x_type = 0;
   unsigned char* x_data = nullptr;
 };
+
+[[nodiscard]] Mat operator>=(const Mat& a, double value);
 
 }  // namespace cv

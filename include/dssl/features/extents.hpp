@@ -1,4 +1,5 @@
-// Sizes of images as options give them.
+// Sizes of images as options and files say them.
+// Tests: tests/defects/defect_bank.cpp, tests/programs/bad_input.sh.
 #pragma once
 
 #include <charconv>
@@ -11,7 +12,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 
-namespace dssl::programs {
+namespace dssl {
 
 /// Height and width from "448" or "352x480". Throws `OptionError` naming the field.
 [[nodiscard]] inline std::pair<Index, Index> extents_of(std::string_view field, std::string_view text) {
@@ -28,4 +29,4 @@ namespace dssl::programs {
   return {number(text.substr(0, cross)), number(text.substr(cross + 1))};
 }
 
-}  // namespace dssl::programs
+}  // namespace dssl

@@ -1,0 +1,144 @@
+// What the features of a bank of normal patches were read with: without it a bank's distances mean nothing.
+#pragma once
+
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/io/hugging_face_config.hpp>
+#include <dssl/io/json_reader.hpp>
+#include <dssl/io/tensor_file.hpp>
+
+namespace dssl {
+
+/// The settings of a bank's features, and of its heat maps, as the bank's file holds them beside its rows: metadata
+/// `settings`, a JSON object of these names. Test: tests/defects/defect_bank.cpp.
+struct BankSettings {
+  std::string arch = "auto";  ///< a name of `named_vit`, or "auto" for the sizes that the weights say
+  std::string family{};       ///< empty: as the weights' names say
+  Index heads = 0;            ///< 0: as the weights say, or the usual number
+  std::string size = "224";   ///< of the input in pixels: "224", or "352x480" for height and width
+  std::string fit = "stretch";  ///< or "pad"
+  Index channels = 3;
+  std::vector<Index> blocks{};
+  bool norm = true;
+  bool flips = false;
+  std::uint64_t seed = 0;
+  Index white = 0;      ///< of 16-bit images
+  bool orient = false;  ///< pictures are turned as EXIF says; banks of before that know nothing of it were not
+  Index neighbourhood = 3;
+  double smoothing = 4;
+
+  [[nodiscard]] bool operator==(const BankSettings&) const = default;
+  [[nodiscard]] InputFit input_fit() const { return fit == "pad" ? InputFit::pad : InputFit::stretch; }
+
+  /// As one line of JSON.
+  [[nodiscard]] std::string json() const {
+    std::string list;
+    for (const Index block : blocks) list += join(list.empty() ? "" : ",", block);
+    const auto flag = [](bool value) { return value ? "true" : "false"; };
+    const std::string named = join(family.empty() ? "" : join(",\"family\":", detail::json_string(family)),
+                                   heads > 0 ? join(",\"heads\":", heads) : "");
+    return join("{\"arch\":", detail::json_string(arch), ",\"size\":", detail::json_string(size), ",\"fit\":", detail::json_string(fit),
+                ",\"channels\":", channels, ",\"blocks\":[", list, "],\"norm\":", flag(norm), ",\"flips\":", flag(flips),
+                ",\"seed\":", seed >> 63U == 0 ? join(seed) : detail::json_string(join(seed)), ",\"white\":", white, ",\"orient\":", flag(orient), ",\"neighbourhood\":", neighbourhood,
+                ",\"smoothing\":", detail::exact_number(smoothing), named, "}");
+  }
+
+  /// Those of a bank's file. Throws `CheckpointError` where it has none, or they cannot be read.
+  [[nodiscard]] static BankSettings of(const TensorFile& file);
+};
+
+namespace detail {
+
+/// Reads a bank's settings; fields of other names are passed over.
+class BankSettingsReader : JsonReader {
+ public:
+  BankSettingsReader(std::string_view path, std::string_view text) : JsonReader(path, text, "settings of the bank ", 0) {}
+
+  [[nodiscard]] BankSettings read() {
+    BankSettings s;
+    std::set<std::string> seen;
+    object([&](const std::string& key) {
+      if (!seen.insert(key).second) throw CheckpointError(path(), join("has '", key, "' twice in its settings"));
+      if (key == "arch") s.arch = string();
+      else if (key == "family") s.family = string();
+      else if (key == "heads") s.heads = whole(0, 1 << 20);
+      else if (key == "size") s.size = string();
+      else if (key == "fit") s.fit = string();
+      else if (key == "channels") s.channels = whole(1, 1024);
+      else if (key == "blocks") s.blocks = blocks();
+      else if (key == "norm") s.norm = flag();
+      else if (key == "flips") s.flips = flag();
+      else if (key == "seed") s.seed = seed();
+      else if (key == "white") s.white = whole(0, 65535);
+      else if (key == "orient") s.orient = flag();
+      else if (key == "neighbourhood") s.neighbourhood = whole(1, 3);
+      else if (key == "smoothing") s.smoothing = number();
+      else pass_over();
+    });
+    end("the settings");
+    for (const char* const key : {"arch", "size", "fit", "channels", "blocks", "norm", "flips", "seed", "neighbourhood", "smoothing"}) {
+      if (!seen.contains(key)) throw CheckpointError(path(), join("has no '", key, "' in its settings"));
+    }
+    if (s.fit != "stretch" && s.fit != "pad")
+      throw CheckpointError(path(), join("has fit '", s.fit, "' in its settings; expected stretch or pad"));
+    if (!(s.smoothing >= 0))
+      throw CheckpointError(path(), join("has smoothing ", s.smoothing, " in its settings; expected 0 or more pixels"));
+    return s;
+  }
+
+ private:
+  [[nodiscard]] bool flag() {
+    const bool value = ahead() == 't';
+    word(value ? "true" : "false");
+    return value;
+  }
+
+  [[nodiscard]] Index whole(Index low, Index high) {
+    const double value = number();
+    if (!(value >= static_cast<double>(low) && value <= static_cast<double>(high)) || value != std::floor(value))
+      fail(join("a whole number from ", low, " to ", high));
+    return static_cast<Index>(value);
+  }
+
+  /// From 2^63 on as text.
+  [[nodiscard]] std::uint64_t seed() {
+    if (ahead() != '"') return static_cast<std::uint64_t>(natural());
+    const std::string text = string();
+    std::uint64_t value = 0;
+    const auto [last, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (problem != std::errc{} || last != text.data() + text.size()) fail("a number below 2^64");
+    return value;
+  }
+
+  [[nodiscard]] std::vector<Index> blocks() {
+    std::vector<Index> out;
+    expect('[');
+    if (next_is(']')) return out;
+    do {
+      out.push_back(whole(-4096, 4096));
+      if (out.size() > 4096) fail("at most 4096 blocks");
+    } while (next_is(','));
+    expect(']');
+    return out;
+  }
+};
+
+}  // namespace detail
+
+inline BankSettings BankSettings::of(const TensorFile& file) {
+  const auto stored = file.metadata().find("settings");
+  if (stored == file.metadata().end()) throw CheckpointError(file.path(), "is no bank of dssl-defects: it has no settings");
+  return detail::BankSettingsReader(file.path(), stored->second).read();
+}
+
+}  // namespace dssl

@@ -1,0 +1,4 @@
+// A stand-in, see core/mat.hpp.
+#pragma once
+
+#include <opencv2/core/mat.hpp>

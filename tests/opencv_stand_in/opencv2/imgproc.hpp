@@ -1,0 +1,8 @@
+// A stand-in for what examples/c/camera.cpp calls, declared as OpenCV 4 documents it; compiled and never linked.
+#pragma once
+
+#include <opencv2/core/mat.hpp>
+
+namespace cv {
+void resize(const Mat& from, Mat& to, Size size);
+}  // namespace cv
