@@ -117,7 +117,7 @@ CommandLine::CommandLine()
       "(their effective rank) of any folder; knn (share of images that their nearest neighbours name "
       "rightly; a folder of folders, one a \n"
       "class); retrieval (mean IoU by dense retrieval of val in train; a VOC folder).\n\n"
-      "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale "
+      "Views, where not said otherwise: densedino, densedino-local and feature-map take the published 2 + 4 views of scale "
       "0.25 to 1 \n"
       "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and "
       "compares all of \n"
@@ -373,7 +373,9 @@ void CommandLine::x_set_views() {
 
 Job CommandLine::job() {
   Job& job = x_job;
-  static_cast<void>(recipe_of(job));  // an unknown one is an error before anything is opened
+  const RecipeFacts& recipe = recipe_of(job);  // an unknown one is an error before anything is opened
+  if (!recipe.relations) job.relation = "private";
+  job.content = recipe.content;
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
@@ -410,7 +412,7 @@ std::vector<std::string> CommandLine::without_effect() const {
     }
   };
   unless(recipe.points, x_point_options);
-  unless(recipe.references, {x_relation});
+  unless(recipe.relations, {x_relation});
   unless(recipe.prototypes, x_prototype_options);
   unless(recipe.levels, x_level_options);
   unless(recipe.published_levels, {x_image_all_views});

@@ -21,6 +21,7 @@ struct Job {
   std::string recipe = "densedino";
   std::string arch = "tiny16";
   std::string relation = "private";
+  std::string content;     ///< that references have of their points, by the recipe; empty: none
   std::string left_aside;  ///< pictures of the data folder that cannot be read, by ending
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
@@ -60,7 +61,13 @@ struct Job {
   [[nodiscard]] std::string best_path() const { return out + "/best.safetensors"; }
   /// What weights say of themselves.
   [[nodiscard]] std::map<std::string, std::string> weights_metadata(Index steps) const {
-    return {{"arch", arch}, {"heads", std::to_string(architecture(arch).heads)}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}};
+    std::map<std::string, std::string> said{{"arch", arch},
+                                            {"heads", std::to_string(architecture(arch).heads)},
+                                            {"recipe", recipe},
+                                            {"relation", relation},
+                                            {"step", std::to_string(steps)}};
+    if (!content.empty()) said["content"] = content;
+    return said;
   }
 };
 
