@@ -26,6 +26,7 @@ struct Job {
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   std::string init;        ///< weights that the backbone begins with; empty: drawn
+  double position_start = 0;  ///< root mean square of the sines and cosines that positions begin as; 0: they are drawn
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K
@@ -43,6 +44,7 @@ struct Job {
   MaskClasses monitor_classes;  ///< of a monitor in VOC layout
   std::string monitor_metric;  ///< empty: the first that the folder gives
   bool keep_best = false;
+  Index locality_every = 0;    ///< epochs; 0: a twentieth of them, -1: never
   Index synthetic_count = 1000;
   Index synthetic_size = 128;
   ReadOptions read;
