@@ -159,8 +159,10 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
     dssl::SafetensorsWriter writer;
     // Transformers asks for it.
     writer.metadata("format", "pt");
-    const auto relation = file.metadata().find("relation");
-    if (relation != file.metadata().end()) writer.metadata("relation", relation->second);
+    for (const char* const key : {"relation", "content"}) {
+      const auto said = file.metadata().find(key);
+      if (said != file.metadata().end()) writer.metadata(key, said->second);
+    }
     write_tensors(path, writer, tensors);
   }
   if (configuration) configuration->commit();

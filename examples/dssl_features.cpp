@@ -28,6 +28,7 @@
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/references.hpp"
 
 namespace {
 
@@ -38,6 +39,7 @@ using Json = nlohmann::ordered_json;
 
 struct FeatureSettings {
   BackboneSettings backbone;
+  MapSettings map;
   std::vector<std::string> data;
   std::string images;
   std::string out;
@@ -50,9 +52,11 @@ struct FeatureSettings {
   }
   [[nodiscard]] bool as_npy() const { return out.ends_with(".npy"); }
 
-  /// What the tokens of a size are called: "class", or "class.224" where there are several sizes.
+  /// What the tokens of a size are called: "class", or "class.224" where there are several sizes. A map of references is
+  /// called "reference".
   [[nodiscard]] std::string array_name(const std::string& token, const std::string& size) const {
-    return sizes.size() > 1 ? token + "." + size : token;
+    const std::string name = token == "patch" && map.references() ? "reference" : token;
+    return sizes.size() > 1 ? name + "." + size : name;
   }
   /// The file of an array: its name comes before the ending, unless it is the only one.
   [[nodiscard]] std::string array_file(const std::string& name) const {
@@ -191,13 +195,15 @@ template <dssl::Backend B>
 void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, const B& backend) {
   using Extractor = dssl::FeatureExtractor<dssl::ViTFamily, B>;
   const Interruption interruption;
+  const dssl::ReferenceMap map = s.map.map(s.backbone.weights);
   const dssl::GroupSet reads{.class_token = s.reads("class"), .patch = s.reads("patch")};
   std::vector<std::unique_ptr<Extractor>> extractors;  // sharing the weights of the first
   double bytes = 0;
   for (const std::string& size : s.sizes) {
     BackboneSettings own = s.backbone;
     own.size = size;
-    const dssl::FeatureOptions options = own.features(reads);
+    dssl::FeatureOptions options = own.features(reads);
+    options.references = map;
     extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options, own.config())
                                             : std::make_unique<Extractor>(*extractors.front(), options));
     const Extractor& made = *extractors.back();
@@ -211,7 +217,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
                                  " images in a safetensors file, or an --out that ends in .npy"));
   }
   Extractor& first = *extractors.front();
-  const dssl::LoadedWeights weights = load_weights(s.backbone.weights, first.layout(), s.backbone.seed, first.config(), first.grid(), s.backbone.published);
+  const dssl::LoadedWeights weights = load_weights(s.backbone.weights, first.layout(), s.backbone.seed, first.config(), first.patch_grid(), s.backbone.published);
   first.load(weights.flat);
   std::printf("%s; %td images, %.1f MiB of features\n",
               describe_backbone(first, s.backbone.arch, s.backbone.weights, weights.prefix).c_str(),
@@ -238,6 +244,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
   }
   Json settings = s.backbone.json();
   settings["size"] = s.sizes;
+  s.map.add_to(settings);
   if (!s.as_npy()) {
     writer.metadata("settings", settings.dump());
     writer.write(s.out);
@@ -264,7 +271,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
 int main(int argc, char** argv) {
   FeatureSettings s;
   CLI::App app(
-      "Writes the class tokens and patch maps of images: from any blocks, at any sizes, as NumPy arrays "
+      "Writes the class tokens and patch maps of images: from any blocks, at any sizes, or maps of reference tokens, as NumPy arrays "
       "(.npy) or in "
       "one safetensors file. Names of images go to a .json beside it; the rows of unreadable ones are NaN.",
       "dssl-features");
@@ -280,13 +287,14 @@ int main(int argc, char** argv) {
                  "Folder that names in lists are relative to (default: the list's own)");
   app.add_option(
          "--out", s.out,
-         "File to write: .safetensors (tensors 'class' (n,W) and 'patch' (n,h,w,W)), or .npy (with .class or "
+         "File to write: .safetensors (tensors 'class' (n,W) and 'patch' (n,h,w,W), or 'reference'), or .npy (with .class or "
          ".patch before its ending where there is more than one array)")
       ->required();
   app.add_option("--tokens", s.tokens, "class, patch, or both")
       ->delimiter(',')
       ->check(CLI::IsMember({"class", "patch"}))
       ->capture_default_str();
+  add_map_options(app, s.map, "Backbone");
   app.add_option("--memory", s.memory, "GiB of features that may be held for a safetensors file")
       ->capture_default_str();
   return run_program(app, argc, argv, [&] {

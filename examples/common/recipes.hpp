@@ -26,7 +26,9 @@ struct RecipeFacts {
   MultiCropOptions (*views)() = nullptr;  ///< the published ones, at their own sizes
   bool image_all_views = false;  ///< published: all student views are compared at the image level
   bool points = false;           ///< compares points
-  bool references = false;       ///< has reference tokens, which a relation rules
+  bool references = false;       ///< has reference tokens
+  bool relations = false;        ///< which a relation rules that can be chosen
+  std::string_view content{};    ///< what they read of the image at their points: "attached", "detached"; empty: nothing
   bool pairs = false;            ///< sees two views alone
   bool levels = false;           ///< its loss compares prototypes at a teacher's temperature
   bool published_levels = false; ///< and is one of the published losses
@@ -55,6 +57,9 @@ template <class Recipe>
   RecipeFacts facts{.name = name, .views = [] { return TrainerOptionsOf<Recipe>{}.views; }};
   facts.points = Loss::reads.points;
   facts.references = facts.points && Recipe::Tokens::point_features == PointFeatures::reference_tokens;
+  constexpr PointContent content = content_of<typename Recipe::Tokens>;
+  facts.relations = facts.references && content == PointContent::none;
+  facts.content = content == PointContent::attached ? "attached" : content == PointContent::detached ? "detached" : "";
   facts.pairs = std::derived_from<typename Recipe::Views, TwoViews>;
   facts.published_levels = std::is_same_v<typename Loss::Options, LossOptions>;
   facts.levels = facts.published_levels ||

@@ -123,7 +123,7 @@ CommandLine::CommandLine()
       "(their effective rank) of any folder; knn (share of images that their nearest neighbours name "
       "rightly; a folder of folders, one a \n"
       "class); retrieval (mean IoU by dense retrieval of val in train; a VOC folder).\n\n"
-      "Views, where not said otherwise: densedino and feature-map take the published 2 + 4 views of scale "
+      "Views, where not said otherwise: densedino, densedino-local and feature-map take the published 2 + 4 views of scale "
       "0.25 to 1 \n"
       "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and "
       "compares all of \n"
@@ -316,6 +316,11 @@ void CommandLine::x_add_run_options() {
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->needs(init)
       ->group(group);
+  x_app
+      .add_option("--position-start", x_job.position_start,
+                  "Positions begin as a table of sines and cosines of this root mean square, in the place of drawn ones of "
+                  "deviation 0.02; 0: drawn, or those of --init. A resumed run has them already")
+      ->group(group);
   x_resume = x_app
                  .add_option("--resume", x_job.resume,
                              "Goes on from a checkpoint, that of DIR where no FILE is named, with the options it was made with; "
@@ -365,6 +370,11 @@ void CommandLine::x_add_monitor_options() {
       .add_option("--monitor-every", x_job.monitor_every,
                   "Epochs from one look to the next; the last is looked at")
       ->group(group);
+  x_locality = x_app.add_option("--locality-every", x_job.locality_every,
+                                "Epochs from one look at reference tokens to the next: whether they know where they stand; the last "
+                                "is looked at; -1: never; 0: a twentieth of the epochs")
+                   ->check(CLI::Range(Index{-1}, Index{1'000'000'000}))
+                   ->group(group);
   x_app
       .add_option(
           "--monitor-metric", x_job.monitor_metric,
@@ -414,7 +424,15 @@ void CommandLine::x_set_views() {
 
 Job CommandLine::job() {
   Job& job = x_job;
-  static_cast<void>(recipe_of(job));  // an unknown one is an error before anything is opened
+  const RecipeFacts& recipe = recipe_of(job);  // an unknown one is an error before anything is opened
+  if (!recipe.relations) job.relation = "private";
+  job.content = recipe.content;
+  if (!(job.position_start >= 0 && job.position_start <= 1000)) {
+    throw OptionError("position_start", job.position_start, "0 (drawn) to 1000");
+  }
+  if (job.position_start > 0 && !job.init.empty()) {
+    throw OptionError("position_start", job.position_start, "0 with --init, whose positions the run begins with");
+  }
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
@@ -452,7 +470,8 @@ std::vector<std::string> CommandLine::without_effect() const {
     }
   };
   unless(recipe.points, x_point_options);
-  unless(recipe.references, {x_relation});
+  unless(recipe.relations, {x_relation});
+  unless(recipe.references, {x_locality});
   unless(recipe.prototypes, x_prototype_options);
   unless(recipe.levels, x_level_options);
   unless(recipe.published_levels, {x_image_all_views});

@@ -161,7 +161,7 @@ std::unique_ptr<HeldOut> open_held_out(const Job& job,
       throw OptionError("keep_best", "given", "--monitor FOLDER with it, whose figure says what is best");
     return nullptr;
   }
-  if (recipe_of(job).references && names_relation(job.relation, "all-query")) {
+  if (recipe_of(job).relations && names_relation(job.relation, "all-query")) {
     throw OptionError("monitor", job.monitor,
                       "another relation than all-query, whose patches see other tokens");
   }

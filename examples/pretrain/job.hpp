@@ -23,6 +23,7 @@ struct Job {
   std::string recipe = "densedino";
   std::string arch = "tiny16";
   std::string relation = "private";
+  std::string content;     ///< that references have of their points, by the recipe; empty: none
   std::string left_aside;  ///< pictures of the data folder that cannot be read, by ending
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
@@ -31,6 +32,7 @@ struct Job {
   ViTConfig backbone{};         ///< set by the command line: the architecture's, or for "auto" that of `init`
   HeadConfig head{};            ///< likewise
   std::map<std::string, std::string> rules;  ///< of the family of `init`, where the backbone is its: for the weights' metadata
+  double position_start = 0;  ///< root mean square of the sines and cosines that positions begin as; 0: they are drawn
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K
@@ -48,6 +50,7 @@ struct Job {
   MaskClasses monitor_classes;  ///< of a monitor in VOC layout
   std::string monitor_metric;  ///< empty: the first that the folder gives
   bool keep_best = false;
+  Index locality_every = 0;    ///< epochs; 0: a twentieth of them, -1: never
   Index synthetic_count = 1000;
   Index synthetic_size = 128;
   ReadOptions read;
@@ -68,6 +71,7 @@ struct Job {
   [[nodiscard]] std::map<std::string, std::string> weights_metadata(Index steps) const {
     std::map<std::string, std::string> said = rules;
     said.insert({{"arch", arch}, {"heads", std::to_string(backbone.heads)}, {"recipe", recipe}, {"relation", relation}, {"step", std::to_string(steps)}});
+    if (!content.empty()) said["content"] = content;
     return said;
   }
 };

@@ -7,6 +7,7 @@
 
 namespace dssl::programs {
 
+RunSummary run_local_densedino(const Job& job, RunLog& log) { return run_recipe<LocalDenseDino>(job, log); }
 RunSummary run_dino(const Job& job, RunLog& log) { return run_recipe<Dino>(job, log); }
 RunSummary run_feature_map(const Job& job, RunLog& log) { return run_recipe<FeatureMapDino>(job, log); }
 

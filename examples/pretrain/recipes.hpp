@@ -16,6 +16,7 @@ class RunLog;
 
 // Each in the file that compiles it.
 [[nodiscard]] RunSummary run_densedino(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_local_densedino(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_dino(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_feature_map(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_byol(const Job& job, RunLog& log);
@@ -42,6 +43,7 @@ template <class Recipe>
 }
 
 inline const std::array recipes{named_recipe<DenseDino>("densedino", run_densedino),
+                                named_recipe<LocalDenseDino>("densedino-local", run_local_densedino),
                                 NamedRecipe{dino_facts(), run_dino},
                                 named_recipe<FeatureMapDino>("feature-map", run_feature_map),
                                 named_recipe<Byol>("byol", run_byol),

@@ -66,6 +66,12 @@ Index step_of(const std::string& line) {
   return value["step"].get<Index>();
 }
 
+/// Whether a look is due after this step: after every `every`-th epoch, and at the end.
+bool due(const StepReport& report, Index every) {
+  const Index steps = report.step + 1;
+  return steps == report.steps || (steps % report.epoch_steps == 0 && steps / report.epoch_steps % every == 0);
+}
+
 }  // namespace
 
 RunLog::RunLog(const Job& job, std::vector<std::string> command)
@@ -99,6 +105,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points;
   if (!x_job.init.empty()) options["init"] = x_job.init;
+  if (x_job.position_start > 0) options["position_start"] = x_job.position_start;
   options["read"] = {{"white", x_job.read.white}, {"orient", x_job.read.orient}};
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
   if (!x_job.monitor.empty()) {
@@ -147,6 +154,36 @@ RunLog::Json RunLog::x_look(const StepReport& report, const BackboneWeights<floa
   return out;
 }
 
+void RunLog::look_at_references(std::function<LocalityFigures(const BackboneWeights<float>&)> look, Index every) {
+  x_look_at_references = std::move(look);
+  x_locality_every = every;
+}
+
+RunLog::Json RunLog::x_locality(const StepReport& report, const BackboneWeights<float>& weights) {
+  const LocalityFigures figures = x_look_at_references(weights);
+  const auto finite = [](double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); };
+  Json attention = Json::array();
+  for (const double of_block : figures.attention) attention.push_back(finite(of_block));
+  char text[160];
+  std::snprintf(text, sizeof text, ", references local %.1f %% (patches %.1f %%), attention %.2f",
+                100 * figures.references.rest, 100 * figures.patches.rest, figures.attention_mean());
+  x_locality_note = text;
+  constexpr Index early = 100;  // updates: until then all of them are
+  const Index steps = report.step + 1;
+  if (figures.blind() && !x_blind && steps >= early && 4 * steps >= report.steps) {
+    x_blind = true;
+    std::snprintf(text, sizeof text, "%.1f %% of reference tokens' variance tells places of an image apart, of patches' %.1f %%",
+                  100 * figures.references.rest, 100 * figures.patches.rest);
+    warn(join("reference tokens are blind after epoch ", report.epoch + 1, ": ", text,
+              "; the point level trains little but image features. Longer runs may cure it, --recipe densedino-local does"));
+  }
+  return {{"references_local", finite(figures.references.rest)},
+          {"references_within", finite(figures.references.within())},
+          {"patches_local", finite(figures.patches.rest)},
+          {"patches_within", finite(figures.patches.within())},
+          {"attention", attention}};
+}
+
 Continue RunLog::step(const StepReport& report, const std::function<BackboneWeights<float>()>& teacher) {
   if (!x_metrics) x_open_files();
   Json line = {
@@ -164,6 +201,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
   line["unreadable"] = report.unreadable;
   line["collapse"] = name_of(report.collapse);
   if (x_held_out && x_held_out->due(report)) line["monitor"] = x_look(report, teacher());
+  if (x_look_at_references && due(report, x_locality_every)) line["locality"] = x_locality(report, teacher());
   const std::string text = line.dump() + "\n";
   // Flushed line by line: whoever watches the file sees every step, and a full disk is noticed at once.
   if (std::fwrite(text.data(), 1, text.size(), x_metrics.get()) != text.size() ||
@@ -174,7 +212,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
   }
   char note[64];
   std::snprintf(note, sizeof note, "epoch %ld, loss %.4f", static_cast<long>(report.epoch + 1), report.loss);
-  x_progress->at(report.images, note + terms_note(report) + x_monitor_note);
+  x_progress->at(report.images, note + terms_note(report) + x_locality_note + x_monitor_note);
   if (x_interruption->requested()) return stop;
   if (report.step + 1 == report.steps) return proceed;
   if (x_job.max_steps > 0 && report.step + 1 - x_first_step >= x_job.max_steps) {

@@ -16,6 +16,7 @@
 #include <common/program.hpp>
 #include <common/progress.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/monitor/reference_locality.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
@@ -45,6 +46,9 @@ class RunLog {
   void begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan, Index parameters,
              Index steps_done, Json options);
 
+  /// Has the teacher's reference tokens looked at by `look`, after every `every`-th epoch and the last.
+  void look_at_references(std::function<LocalityFigures(const BackboneWeights<float>&)> look, Index every);
+
   /// Keeps the figures of a step, and those of the teacher on held-out images where it is time to look; keeps
   /// the best weights. Before the first step, writes options.json and cuts metrics.jsonl back to where the
   /// run stands. Stops on Ctrl-C and at the end of the budget. Throws `FileError`.
@@ -72,6 +76,8 @@ class RunLog {
   void x_open_monitor(bool resumed);
   /// The figures of held-out images, for metrics.jsonl.
   [[nodiscard]] Json x_look(const StepReport& report, const BackboneWeights<float>& weights);
+  /// How local the teacher's references are, for metrics.jsonl; a warning where they stay blind.
+  [[nodiscard]] Json x_locality(const StepReport& report, const BackboneWeights<float>& weights);
   void x_line(const std::string& text) const;
 
   const Job& x_job;
@@ -85,6 +91,10 @@ class RunLog {
   Index x_first_step = 0;
   std::unique_ptr<HeldOut> x_held_out;  ///< none without --monitor
   std::unique_ptr<BestWeights> x_best;  ///< none without --keep-best
+  std::function<LocalityFigures(const BackboneWeights<float>&)> x_look_at_references;  ///< none without reference tokens
+  Index x_locality_every = 0;           ///< epochs
+  std::string x_locality_note;          ///< the last look at references, for the progress line
+  bool x_blind = false;                 ///< they were warned of
   std::string x_monitor_note;           ///< the last look, for the progress line
   std::string x_budget;                 ///< which budget ended the run
 };

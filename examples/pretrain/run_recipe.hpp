@@ -1,10 +1,12 @@
 // Runs a job with a recipe: the only part of the program that is compiled for each of them.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <common/backend.hpp>
 #include <common/published.hpp>
@@ -12,10 +14,12 @@
 #include <dssl/instances.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/weights.hpp>
+#include <dssl/monitor/reference_locality.hpp>
 #include <dssl/train/initial_weights.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
+#include <pretrain/locality.hpp>
 #include <pretrain/run_log.hpp>
 
 namespace dssl::programs {
@@ -69,6 +73,25 @@ void begin_with_weights(Run& trainer, const Job& job, RunLog& log) {
                 " tensors; heads are drawn"));
 }
 
+/// Has the run's reference tokens looked at, where there are images to look at.
+template <class Recipe, class Run>
+void watch_references(const Run& trainer, const Job& job, RunLog& log) {
+  using B = std::remove_cvref_t<decltype(trainer.step().backend())>;
+  using Look = ReferenceLocality<ViTFamily, B, Recipe::Tokens::relation>;
+  const Index every = locality_rhythm(job);
+  if (every == 0) return;
+  const ViTConfig& sizes = trainer.step().config().backbone;
+  std::vector<float> images = images_to_look_at(job, sizes.channels);
+  if (images.empty()) return;
+  const ViewSize& view = job.options.views.global_size;
+  const LocalityOptions options{.height = view.height,
+                                .width = view.width,
+                                .learned_reference = Recipe::Tokens::reference.learned,
+                                .content = content_of<typename Recipe::Tokens> != PointContent::none};
+  const auto look = std::make_shared<Look>(trainer.step().backend(), options, std::move(images), sizes);
+  log.look_at_references([look](const BackboneWeights<float>& teacher) { return look->measure(teacher); }, every);
+}
+
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source->size());  // before a batch that large is laid out
@@ -82,6 +105,9 @@ template <class Recipe, Backend B>
     }
   } else if (!job.init.empty()) {
     begin_with_weights(trainer, job, log);
+  } else if (job.position_start > 0) {
+    begin_with_sincos(trainer, job.position_start);
+    log.note(join("positions begin as sines and cosines of root mean square ", job.position_start));
   }
   RunLog::Json numbers = RunLog::Json::object();
   for_each_option(trainer.options(), [&](std::string_view name, const auto& value) { numbers[std::string(name)] = value; });
@@ -90,6 +116,7 @@ template <class Recipe, Backend B>
   const auto save_teacher = [&](Index steps) {
     save_backbone(job.teacher_path(), trainer.teacher(), job.weights_metadata(steps));
   };
+  if constexpr (Recipe::Tokens::point_features == PointFeatures::reference_tokens) watch_references<Recipe>(trainer, job, log);
   trainer.on_step(
       [&](const StepReport& report) { return log.step(report, [&] { return trainer.teacher(); }); });
   trainer.on_epoch([&](const StepReport& report) {

@@ -84,13 +84,14 @@ class Measurement {
             .width = width,
             .batch = s.at_once,
             .channels = s.channels,
-            .reads = {.patch = true}};
+            .reads = {.patch = true},
+            .references = s.map.map(s.weights)};
   }
 
   [[nodiscard]] Index x_every() const { return every_shown(x_sets.val.size(), x_settings.overlays); }
 
   void x_load() {
-    const LoadedWeights loaded = load_weights(x_settings.weights, x_extractor.layout(), x_settings.seed, x_extractor.config(), x_extractor.grid(), x_settings.published);
+    const LoadedWeights loaded = load_weights(x_settings.weights, x_extractor.layout(), x_settings.seed, x_extractor.config(), x_extractor.patch_grid(), x_settings.published);
     x_extractor.load(loaded.flat);
     x_prefix = loaded.prefix;
   }

@@ -28,6 +28,7 @@ nlohmann::ordered_json SegmentSettings::json() const {
                  {"seed", seed},
                  {"read", read_json(read)}});
   published.add_to(object);
+  map.add_to(object);
   return object;
 }
 
@@ -45,6 +46,7 @@ void add_options(CLI::App& app, SegmentSettings& s) {
                  "Input in pixels: one number, or HEIGHTxWIDTH for inputs that are not square")
       ->capture_default_str()
       ->group("Data");
+  add_map_options(app, s.map, "Data");
   app.add_option("--fit", s.fit,
                  "How images of another shape fit: 'stretch' as published, or 'pad' to keep theirs")
       ->check(CLI::IsMember({"stretch", "pad"}))

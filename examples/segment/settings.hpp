@@ -13,12 +13,14 @@
 
 #include "common/labelled_set.hpp"
 #include "common/published.hpp"
+#include "common/references.hpp"
 
 namespace dssl::programs {
 
 struct SegmentSettings {
   LabelledData set;
   std::string weights;
+  MapSettings map;
   std::string arch = "tiny16";
   PublishedSettings published{};
   std::string out;

@@ -4,54 +4,30 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
-#include <dssl/core/error.hpp>
-#include <dssl/io/open_tensor_file.hpp>
-#include <dssl/io/weights.hpp>
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
 #include "common/published.hpp"
-#include "common/relations.hpp"
+#include "common/references.hpp"
 
 namespace dssl::programs {
 
 namespace {
 
-/// Throws `CheckpointError` unless reference tokens mean something to these weights; says whether they are
-/// learned.
-bool learned_reference(const std::string& path) {
-  if (path == "random") return false;
-  const auto opened = open_tensor_file(path);
-  const TensorFile& file = *opened;
-  const auto text = [&](const char* key) {
-    const auto found = file.metadata().find(key);
-    return found == file.metadata().end() ? std::string() : found->second;
-  };
-  const std::string recipe = text("recipe");
-  // A checkpoint has the recipe in words there, weights its name.
-  if (recipe == "dino" || recipe == "feature-map" || recipe.find("tokens: none") != std::string::npos ||
-      recipe.find("tokens: sampled patches") != std::string::npos) {
-    throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino");
-  }
-  const std::string relation = text("relation");
-  if (!relation.empty() && !names_relation(relation, "private")) {
-    throw CheckpointError(path, join("was trained with relation ", relation,
-                                     "; reference tokens are shown under the relation private alone"));
-  }
-  return file.contains(backbone_prefix(file) + "ref_learn_token");
-}
-
 template <Backend B>
 class EyeOf final : public Eye {
  public:
   EyeOf(const ShowSettings& s, bool reference, const B& backend)
+      : EyeOf(s, reference, reference ? references_of(s.weights) : ReferenceFacts{}, backend) {}
+  EyeOf(const ShowSettings& s, bool reference, const ReferenceFacts& facts, const B& backend)
       : x_trace(backend,
                 {.height = s.input_size().first,
                  .width = s.input_size().second,
                  .channels = s.channels,
                  .references = reference ? 1 : 0,
-                 .learned_reference = reference && learned_reference(s.weights)},
+                 .learned_reference = facts.learned,
+                 .content = facts.content},
                 architecture_for(s.arch, s.weights, s.published)) {
     const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed, x_trace.config(), x_trace.grid(), s.published);
     x_trace.load(loaded.flat);

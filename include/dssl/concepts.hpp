@@ -101,8 +101,9 @@ concept AddsParameters = requires(ParameterLayout& layout, const typename X::Con
 /// row for each patch of it, in the order of a `TokenLayout`. Do-nothing example: none is possible; copy `ViT`
 /// (dssl/backbone/vit.hpp), whose last forty lines are the whole interface, or the small convolutional one of
 /// tests/backbone/convolution.hpp. Optional: sizes with `depth` (stochastic depth drops residual branches), `registers`,
-/// `native_grid()`; `PlacesPoints` for reference tokens, `MasksTokens` for masked patches. That it also runs on the backend, its
-/// functions `forward` and `backward`, is asked where the backend is known: `GoesForward` and `GoesBackward` below.
+/// `native_grid()`; `PlacesPoints` and `ReadsContent` for reference tokens, `MasksTokens` for masked patches. That it also
+/// runs on the backend, its functions `forward` and `backward`, is asked where the backend is known: `GoesForward` and
+/// `GoesBackward` below.
 template <class X>
 concept BackbonePolicy = HasConfig<X> && NamesConfig<X> && NamesParameters<X> && NamesInputs<X> && NamesActivations<X> &&
                          NamesGradients<X> && AddsParameters<X> && BindsParameters<X> && TakesActivations<X> && TakesGradients<X> &&
@@ -144,6 +145,14 @@ template <class X>
 concept PlacesPoints = requires(typename X::template Inputs<float> in, const typename X::Config& sizes) {
   in.point_taps;
   sizes.native_grid();
+};
+
+/// Inputs<T>::content_taps, content_attached: where what is embedded of all patches is read and added to reference tokens,
+/// and whether gradients flow back from there.
+template <class X>
+concept ReadsContent = requires(typename X::template Inputs<float> in) {
+  in.content_taps;
+  in.content_attached;
 };
 
 /// Inputs<T>::masked_patches: the patches in whose place the backbone puts its mask token.

@@ -45,6 +45,11 @@ void draw(Runner& runner) {
   runner.points(std::span(points).first(static_cast<std::size_t>(2 * runner.tokens().reference_count())));
 }
 
+/// The points of the references of a runner.
+std::span<const double> points_of(const Runner& runner) {
+  return std::span(points).first(static_cast<std::size_t>(2 * runner.tokens().reference_count()));
+}
+
 /// Multipliers of the residual branches of each block: some dropped, some scaled up.
 struct Keep {
   std::vector<double> values;
@@ -63,9 +68,10 @@ struct Keep {
 };
 
 template <AttentionRelation R>
-void check_gradients(GroupSet reads, bool learned, bool with_keep) {
+void check_gradients(GroupSet reads, bool learned, bool with_keep, bool content = false) {
   Runner runner({}, config, learned, two_sizes, reads);
   draw(runner);
+  if (content) runner.content(points_of(runner), true);
   const Keep keep(runner.tokens().sequence_count());
   const std::span<const BranchKeep<double>> branches =
       with_keep ? std::span<const BranchKeep<double>>(keep.branches) : std::span<const BranchKeep<double>>();
@@ -120,6 +126,84 @@ TEST_CASE("a ViT's gradients are its slopes") {
         check_gradients<R>(reads, reads.reference || reads.patch, !reads.reference || reads.patch);
       }
     });
+  }
+}
+
+TEST_CASE("references with what is embedded at their points: slopes") {
+  check_gradients<private_relation>(all_groups, true, true, true);
+  check_gradients<private_relation>({.class_token = true, .reference = true}, false, false, true);
+  check_gradients<open_relation>({.class_token = true}, true, false, true);
+}
+
+TEST_CASE("a reference at a patch's centre begins as that patch, with its content; between patches as a mean of them") {
+  const auto row_of = [](const Runner& runner, std::int32_t row) {
+    const auto at = runner.activations().x.rows(row, 1).flat();
+    return std::vector<double>(at.begin(), at.end());
+  };
+  // A view of the native size: the table is read there unchanged.
+  const GridSize grid = config.native_grid();
+  const std::vector<double> centres{-0.25, 0.75, 0, 0.25};  // of cell (3, 1), and half way between (2, 1) and (2, 2)
+  Runner runner({}, config, false, {{.count = 2, .grid = grid, .references = 1}}, all_groups);
+  draw(runner);
+  runner.points(std::span<const double>(centres));
+  runner.content(std::span<const double>(centres), true);
+  runner.forward<private_relation>();
+  const auto& tokens = runner.tokens();
+  const auto patch = row_of(runner, tokens.patch_rows()[3 * 4 + 1]);
+  CHECK(largest_difference(row_of(runner, tokens.reference_rows()[0]), patch) < 1e-13);
+
+  // Of the second image, 16 patches on: the means of bicubic reads at the middle, -0.09375 and 0.59375 along the row.
+  const auto between = row_of(runner, tokens.reference_rows()[1]);
+  std::vector<double> expected(between.size(), 0.0);
+  const std::vector<double> weights{-0.09375, 0.59375, 0.59375, -0.09375};
+  for (std::size_t j = 0; j < 4; ++j) {
+    const auto cell = row_of(runner, tokens.patch_rows()[16 + 2 * 4 + j]);
+    for (std::size_t d = 0; d < cell.size(); ++d) expected[d] += weights[j] * cell[d];
+  }
+  CHECK(largest_difference(between, expected) < 1e-13);
+}
+
+TEST_CASE("detached content is a vector that the weights do not move") {
+  // One reference: content that is held fixed is part of its learned vector.
+  const std::vector<ViewGroup> one{{.count = 1, .grid = {3, 4}, .references = 1}};
+  Runner runner({}, config, true, one, all_groups), fixed({}, config, true, one, all_groups);
+  draw(runner);
+  draw(fixed);
+  const std::vector<double> upstream =
+      normal_values(static_cast<std::size_t>(runner.tokens().read_count() * config.width), 7);
+  const MatrixView<const double> d_out(upstream.data(), runner.tokens().read_count(), config.width);
+  const auto gradients_of = [&](Runner& of) {
+    of.forward<private_relation>();
+    const auto tokens = of.activations().out.flat();
+    std::vector<double> all(tokens.begin(), tokens.end());
+    of.backward<private_relation>(d_out);
+    all.insert(all.end(), of.gradients().begin(), of.gradients().end());
+    return all;
+  };
+  const std::vector<double> without = gradients_of(runner);
+  runner.content(points_of(runner), false);
+  const std::vector<double> detached = gradients_of(runner);
+  CHECK(largest_difference(without, detached) > 1e-2);
+
+  const std::int32_t row = runner.tokens().reference_rows()[0];
+  const auto with_content = runner.activations().x.rows(row, 1).flat();
+  fixed.forward<private_relation>();
+  const auto plain = fixed.activations().x.rows(row, 1).flat();
+  const auto vector = tensor(fixed.weights(), fixed.parameters().find("ref_learn_token"));
+  for (std::size_t d = 0; d < vector.size(); ++d) vector[d] += with_content[d] - plain[d];
+  CHECK(largest_difference(gradients_of(fixed), detached) < 1e-11);
+
+  runner.content(points_of(runner), true);
+  const std::vector<double> attached = gradients_of(runner);
+  const std::size_t outputs = upstream.size();
+  for (const auto& spec : runner.parameters().specs()) {
+    INFO("gradient of " << spec.name.view());
+    const auto part = [&](const std::vector<double>& all) {
+      return std::span(all).subspan(outputs + static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+    };
+    const double difference = largest_difference(part(attached), part(detached));
+    if (spec.name.view().starts_with("patch_embed")) CHECK(difference > 1e-3);
+    else CHECK(difference == 0);
   }
 }
 
@@ -220,6 +304,7 @@ TEST_CASE("a view gives the same alone and packed with others") {
     test::with_relation(std::string(published_name), []<AttentionRelation R>() {
       Runner packed({}, config, true, two_sizes, all_groups);
       draw(packed);
+      packed.content(points_of(packed), true);
       const auto out = packed.forward<R>();
       const std::vector<double> upstream =
           normal_values(static_cast<std::size_t>(packed.tokens().read_count() * config.width), 7);
@@ -237,7 +322,9 @@ TEST_CASE("a view gives the same alone and packed with others") {
         std::copy(packed.weights().begin(), packed.weights().end(), alone.weights().begin());
         const auto image = packed.image(g).subspan(in_group * alone.image(0).size(), alone.image(0).size());
         std::copy(image.begin(), image.end(), alone.image(0).begin());
-        alone.points(std::span(points).subspan(2 * first_reference, static_cast<std::size_t>(2 * group.references)));
+        const auto own_points = std::span(points).subspan(2 * first_reference, static_cast<std::size_t>(2 * group.references));
+        alone.points(own_points);
+        alone.content(own_points, true);
         first_reference += static_cast<std::size_t>(group.references);
         const auto expected = rows_of(packed.tokens(), out, s);
         CHECK(largest_difference(alone.forward<R>().flat(), expected) < 1e-12);

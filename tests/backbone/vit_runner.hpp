@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <dssl/backbone/vit.hpp>
+#include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/nn/stochastic_depth.hpp>
 
@@ -69,6 +70,18 @@ class VitRunner {
     }
   }
 
+  /// References of those points begin with what is embedded there.
+  template <class U>
+  void content(std::span<const U> xy, bool attached) {
+    std::vector<Point> at;
+    for (std::size_t i = 0; i < xy.size() / 2; ++i) at.push_back({static_cast<double>(xy[2 * i]), static_cast<double>(xy[2 * i + 1])});
+    std::vector<Taps<T>> taps;
+    append_patch_reads(taps, x_tokens, at);
+    x_backend.upload(x_content.data(), std::span<const Taps<T>>(taps));
+    x_inputs.content_taps = x_content;
+    x_inputs.content_attached = attached;
+  }
+
   /// Fills the buffers of the backward pass with what must not survive.
   void spoil() {
     const auto& derived = x_activations.derived;
@@ -120,6 +133,7 @@ class VitRunner {
     x_gradients = arena.template vector<T>(x_parameters.total());
     x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
     x_inputs = ViTInputs<T>::place(x_backend, arena, x_config, x_tokens, {}, x_learned.mask ? x_tokens.patch_count() : 0);
+    x_content = arena.template vector<Taps<T>>(x_tokens.reference_count());
     if (x_learned.mask) x_masked = arena.template vector<std::int32_t>(x_tokens.patch_count());
     x_activations = ViTActivations<T>::take(arena, x_config, x_tokens, saved, recompute);
     x_depth = StochasticDepth<T>::place(x_backend, arena, x_tokens, x_config.depth);
@@ -134,6 +148,7 @@ class VitRunner {
   Buffer x_buffer;
   VectorView<T> x_weights, x_gradients;
   VectorView<std::int32_t> x_masked;
+  VectorView<Taps<T>> x_content;
   DeviceTokenLayout x_device;
   ViTInputs<T> x_inputs;
   ViTActivations<T> x_activations;

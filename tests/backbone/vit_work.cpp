@@ -69,6 +69,7 @@ void draw(test::VitRunner<B>& runner) {
   std::vector<double> points;
   for (Index i = 0; i < 2 * runner.tokens().reference_count(); ++i) points.push_back(0.5 * normal(random));
   runner.points(std::span<const double>(points));
+  runner.content(std::span<const double>(points), true);
 }
 
 /// What a pass gives: output rows, then gradients.
@@ -209,4 +210,20 @@ TEST_CASE("activations computed again give the same bits") {
   check_recompute(Reference<double>());
   check_recompute(Cpu({.threads = 2}));
   check_recompute(PlainCpu<float>({.threads = 1}));
+}
+
+TEST_CASE("references with content: every number of threads gives the same bits, and the oracle's numbers") {
+  const std::vector<double> none = ways_to_drop().front();
+  test::VitRunner<Reference<double>> oracle({}, config, true, two_sizes, all_groups);
+  draw(oracle);
+  const auto expected = outcome<private_relation>(oracle, none, false);
+  std::vector<double> bits;
+  for (const int threads : {1, 2, 4}) {
+    test::VitRunner<Cpu> cpu(Cpu({.threads = threads}), config, true, two_sizes, all_groups);
+    draw(cpu);
+    const auto got = outcome<private_relation>(cpu, none, false);
+    CHECK(largest_difference(got, expected) < 2e-3);
+    if (bits.empty()) bits = got;
+    CHECK((got == bits));
+  }
 }

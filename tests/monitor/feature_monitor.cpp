@@ -23,6 +23,7 @@
 #include <dssl/io/weights.hpp>
 #include <dssl/metrics/effective_rank.hpp>
 #include <dssl/monitor/feature_monitor.hpp>
+#include <dssl/monitor/reference_locality.hpp>
 #include <dssl/probe/retrieval_probe.hpp>
 #include <dssl/search/knn.hpp>
 #include <dssl/train/trainer.hpp>
@@ -75,6 +76,11 @@ TrainerOptions tiny_options() {
 
 FeatureMonitorOptions monitor_options() {
   return {.height = 24, .width = 32, .batch = 3, .every = 2, .neighbours = 5};
+}
+
+void fill(std::span<float> out, std::uint64_t seed, double scale = 1) {
+  RandomStream random({.seed = seed});
+  for (float& value : out) value = static_cast<float>(scale * random.normal());
 }
 
 RetrievalProbeOptions retrieval() {
@@ -184,6 +190,110 @@ TEST_CASE("a monitor's figures are those of the evaluations called by hand, and 
   CHECK(looked == std::vector<Index>{1, 3});
   const auto with = state_of(watched);
   const auto without = state_of(plain);
+  REQUIRE(with.size() == without.size());
+  CHECK(std::memcmp(with.data(), without.data(), with.size() * sizeof(float)) == 0);
+}
+
+TEST_CASE("variance of tokens, by images, by places, and what is neither") {
+  // Two images of three places, one number each: image 0 has 1 2 6, image 1 has 3 8 4.
+  const std::vector<double> rows{1, 2, 6, 3, 8, 4};
+  const VarianceShares shares = VarianceShares::of(MatrixView<const double>(rows.data(), 6, 1), 3);
+  // Mean 4; images 3 and 5; places 2, 5 and 5; total 9 + 4 + 4 + 1 + 16 + 0 = 34.
+  CHECK(shares.images == Approx(6.0 / 34));
+  CHECK(shares.places == Approx(2 * (4 + 1 + 1) / 34.0));
+  CHECK(shares.rest == Approx((34 - 6 - 12) / 34.0));
+  CHECK(shares.within() == Approx(28.0 / 34));
+  // A number more that tells images apart alone.
+  const std::vector<double> wide{1, 0, 2, 0, 6, 0, 3, 2, 8, 2, 4, 2};
+  const VarianceShares more = VarianceShares::of(MatrixView<const double>(wide.data(), 6, 2), 3);
+  CHECK(more.images == Approx(12.0 / 40));
+  CHECK(more.rest == Approx(16.0 / 40));
+  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(VarianceShares::of(MatrixView<const double>(rows.data(), 5, 1), 3)); }),
+                 "variance of 5 tokens; expected as many at 3 places"));
+}
+
+TEST_CASE("locality of references: none for positions, the patches' for content, and attention by hand") {
+  using Locality = ReferenceLocality<HalvesBackbone, Cpu>;
+  std::vector<float> images(4 * 3 * 32 * 32);
+  fill(std::span(images), 5);
+  const LocalityOptions options{.height = 32, .width = 32, .attention_images = 4};
+  BackboneWeights<float> weights{.layout = vit_layout(halves_vit), .values = {}};
+  weights.values.resize(static_cast<std::size_t>(weights.layout.total()));
+  const auto tensor = [&](const char* name) {
+    const auto& spec = weights.layout.find(name);
+    return std::span(weights.values).subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+  };
+  // Blocks that add nothing: tokens leave as they came in.
+  fill(tensor("patch_pos_embed"), 1, 0.1);
+  fill(tensor("patch_embed.proj.weight"), 2, 0.1);
+  for (float& v : tensor("norm.weight")) v = 1;
+  for (float& v : tensor("blocks.0.norm1.weight")) v = 1;
+  LocalityFigures figures = Locality(Cpu({.threads = 1}), options, images).measure(weights);
+  CHECK(figures.references.rest < 1e-6);
+  CHECK(figures.references.places == Approx(1));
+  CHECK(figures.patches.rest > 0.5);
+  REQUIRE(figures.attention.size() == 1);
+  CHECK(figures.attention[0] == Approx(1));  // keys and queries are 0
+  CHECK(figures.blind());
+
+  LocalityOptions with_content = options;
+  with_content.content = true;
+  figures = Locality(Cpu({.threads = 1}), with_content, images).measure(weights);
+  CHECK(figures.references.rest == Approx(figures.patches.rest).epsilon(1e-4));
+  CHECK_FALSE(figures.blind());
+
+  // Attention, by the trace's own.
+  fill(tensor("blocks.0.attn.qkv.weight"), 3, 0.7);
+  figures = Locality(Cpu({.threads = 1}), with_content, images).measure(weights);
+  TokenTrace<HalvesBackbone, Cpu> trace(Cpu({.threads = 1}), {.height = 32, .width = 32, .references = 16, .content = true});
+  trace.load(weights.values);
+  std::vector<Point> centres;
+  for (int i = 0; i < 16; ++i) centres.push_back({(2 * (i % 4) + 1) / 4.0 - 1, (2 * (i / 4) + 1) / 4.0 - 1});
+  double sum = 0;
+  for (std::size_t image = 0; image < 4; ++image) {
+    trace.forward(std::span(images).subspan(image * 3 * 32 * 32, 3 * 32 * 32), centres);
+    for (Index head = 0; head < 2; ++head) {
+      for (int r = 0; r < 16; ++r) {
+        const AttentionRow row = trace.attention(0, head, TokenGroup::reference, r);
+        double near = 0, all = 0, patches = 0;
+        for (int n = 0; n < 16; ++n) {
+          all += row.patches[static_cast<std::size_t>(n)];
+          if (std::abs(n / 4 - r / 4) > 1 || std::abs(n % 4 - r % 4) > 1) continue;
+          near += row.patches[static_cast<std::size_t>(n)];
+          ++patches;
+        }
+        sum += near / all * 16 / patches / (4 * 2 * 16);
+      }
+    }
+  }
+  CHECK(figures.attention[0] == Approx(sum).epsilon(1e-4));
+  CHECK(std::abs(sum - 1) > 0.01);
+  CHECK(figures.attention_mean() == figures.attention_most());
+
+  CHECK(contains(thrown_by<ShapeError>([&] { Locality(Cpu({.threads = 1}), options, std::vector<float>(3 * 32 * 32)); }),
+                 "locality of 3072 values; expected 2 or more images of 3072"));
+  CHECK(contains(thrown_by<OptionError>([&] { Locality(Cpu({.threads = 1}), {.height = 32, .width = 32, .attention_images = 0}, images); }),
+                 "'attention_images' is 0"));
+}
+
+TEST_CASE("a look at references leaves training as it is, and gives the same figures each time") {
+  const Noise images(9);
+  Trainer<Tiny, Cpu> plain(tiny_options(), Cpu({.threads = 2}));
+  plain.fit(images);
+  Trainer<Tiny, Cpu> watched(tiny_options(), Cpu({.threads = 2}));
+  std::vector<float> looked_at(3 * 3 * 16 * 16);
+  fill(std::span(looked_at), 5);
+  ReferenceLocality<HalvesBackbone, Cpu> locality(
+      watched.step().backend(), {.height = 16, .width = 16, .learned_reference = true}, looked_at);
+  watched.on_epoch([&](const StepReport&) {
+    const LocalityFigures first = locality.measure(watched.teacher()), again = locality.measure(watched.teacher());
+    CHECK(first.attention == again.attention);
+    CHECK(first.references.rest == again.references.rest);
+    CHECK(first.references.within() > 0);
+    return proceed;
+  });
+  watched.fit(images);
+  const auto with = state_of(watched), without = state_of(plain);
   REQUIRE(with.size() == without.size());
   CHECK(std::memcmp(with.data(), without.data(), with.size() * sizeof(float)) == 0);
 }

@@ -3,13 +3,32 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # A whole run, for every recipe.
-for recipe in densedino dino feature-map; do
+for recipe in densedino densedino-local dino feature-map; do
   succeeds pretrain "${scenes[@]}" --recipe $recipe --epochs 2 --out "whole-$recipe"
   [[ $(wc -l <"whole-$recipe/metrics.jsonl") -eq 8 ]] || fail "$recipe: metrics.jsonl has no line a step"
   for file in checkpoint.safetensors teacher.safetensors options.json; do
     [[ -s whole-$recipe/$file ]] || fail "$recipe: no $file"
   done
 done
+
+# How local references are stands at the last step of an epoch, for recipes that have them; looking changes no bit.
+[[ $(grep -c '"locality":{"references_local":' whole-densedino/metrics.jsonl) -eq 2 ]] || fail "no look at references an epoch"
+grep -q '"locality":{"references_local":.*"attention":\[' whole-densedino-local/metrics.jsonl || fail "no look at references"
+grep -q locality whole-dino/metrics.jsonl whole-feature-map/metrics.jsonl && fail "a look at references that are not there"
+succeeds pretrain "${scenes[@]}" --epochs 2 --locality-every -1 --out unlooked
+grep -q locality unlooked/metrics.jsonl && fail "a look at references that was not asked for"
+cmp unlooked/checkpoint.safetensors whole-densedino/checkpoint.safetensors || fail "a look at references changes the run"
+grep -aq '"content":"attached"' whole-densedino-local/teacher.safetensors || fail "weights do not tell their references' content"
+grep -q 'content attached' whole-densedino-local/options.json || fail "options.json does not tell the references' content"
+fails 1 'content attached' pretrain "${scenes[@]}" --epochs 2 --out whole-densedino-local --resume --recipe densedino
+warns 1 'has no effect with --recipe densedino-local' \
+  pretrain "${scenes[@]}" --epochs 1 --recipe densedino-local --relation open --out no-relation
+succeeds pretrain "${scenes[@]}" --epochs 1 --position-start 0.5 --out sincos
+grep -q 'positions begin as sines and cosines of root mean square 0.5' out.txt || fail "what positions begin as is not told"
+fails 2 "--position-start is -1; expected 0" pretrain "${scenes[@]}" --epochs 1 --position-start -1 --out o
+fails 2 "--position-start is 0.5; expected 0 with --init" \
+  pretrain "${scenes[@]}" --epochs 1 --position-start 0.5 --init sincos/teacher.safetensors --out o
+warns 1 'reference tokens are blind after epoch' pretrain "${scenes[@]}" --epochs 25 --out blind
 
 # Every other recipe, to the same bits when stopped in the middle of an epoch and resumed: queues and running
 # statistics are in the checkpoint. The report takes any of them.

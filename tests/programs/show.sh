@@ -70,6 +70,10 @@ succeeds pretrain "${scenes[@]}" --epochs 1 --relation open --out open
 fails 1 'trained with relation open' \
   show "${images[@]}" --kind attention --point 0 1 --weights open/teacher.safetensors --out no.png
 succeeds show "${images[@]}" --kind attention --weights open/teacher.safetensors --out open.png
+succeeds pretrain "${scenes[@]}" --epochs 1 --recipe densedino-local --out local
+succeeds show "${images[@]}" --kind similarity --query reference --point 0 1 --weights local/teacher.safetensors --out local.png
+succeeds show "${images[@]}" --kind similarity --query reference --point 0 1 --weights local/checkpoint.safetensors --out same.png
+cmp local.png same.png || fail "a checkpoint's references are shown otherwise than the weights'"
 "$make_image" one.png 40 50 1
 "$make_image" four.png 64 40 4
 size=32x48 succeeds show one.png four.png --channels 1 --kind attention --weights random --out grey.png

@@ -86,7 +86,7 @@ inline auto listed_frozen() { return std::tuple{Listed<ListedDistilled>{"distill
 inline auto listed_rest() {
   return std::tuple{
       Listed<ListedShared>{"one head for both levels"},
-      Listed<ListedPoints, ReferenceTokens<>>{"points, beside masked patches"},
+      Listed<ListedPoints, ContentReferences<>>{"points with their content, beside masked patches"},
   };
 }
 inline auto listed() {

@@ -1,4 +1,5 @@
 // Runs that begin with a backbone's weights.
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -15,6 +16,7 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/weights.hpp>
+#include <dssl/nn/sincos.hpp>
 #include <dssl/train/initial_weights.hpp>
 #include <dssl/train/recipes.hpp>
 
@@ -62,6 +64,34 @@ TEST_CASE("a run begins with a backbone's weights in student and teacher, and wi
   // It trains from there, and is resumed as any run.
   REQUIRE(second.fit(test::NoiseImages(8)).finished);
   CHECK(test::contains(test::thrown_by<Error>([&] { begin_with(second, SafetensorsFile::open(path)); }), "steps were made already"));
+}
+
+TEST_CASE("a run begins with positions of sines and cosines, of the size that is asked for, in both networks") {
+  const Run fresh = run_of(4);
+  Run run = run_of(4);
+  begin_with_sincos(run, 0.5);
+  const GridSize grid = run.step().config().backbone.native_grid();
+  const Index width = run.step().config().backbone.width;
+  std::vector<float> table(static_cast<std::size_t>(grid.size() * width));
+  sincos_positions(MatrixView<float>(table.data(), grid.size(), width), grid, SincosOrder::column_first);
+  for (const ParameterSpec& spec : run.step().layout().specs()) {
+    INFO(spec.name.view());
+    const auto found = values(run.step().student(), spec);
+    CHECK(found == values(run.step().teacher(), spec));
+    if (spec.name.view() != "backbone.patch_pos_embed") {
+      CHECK(found == values(fresh.step().student(), spec));
+      continue;
+    }
+    double squares = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      squares += static_cast<double>(found[i]) * static_cast<double>(found[i]);
+      CHECK(found[i] == Approx(table[i] / std::sqrt(2.0)).margin(1e-6));
+    }
+    CHECK(std::sqrt(squares / static_cast<double>(found.size())) == Approx(0.5).epsilon(1e-5));
+  }
+  CHECK(test::contains(test::thrown_by<OptionError>([&] { begin_with_sincos(run, 0); }), "'root_mean_square' is 0"));
+  REQUIRE(run.fit(test::NoiseImages(8)).finished);
+  CHECK(test::contains(test::thrown_by<Error>([&] { begin_with_sincos(run, 1); }), "steps were made already"));
 }
 
 TEST_CASE("weights of another shape leave a run as it was") {

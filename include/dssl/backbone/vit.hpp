@@ -224,6 +224,9 @@ struct ViTInputs {
   std::vector<TensorView<T, 4>> images;  // a group each: (count,C,H,W)
   std::vector<GridReads<T>> grids;       // set once: all as one, or a group each where one takes several reads
   VectorView<Taps<T>> point_taps;        // (R total) set by the caller in each step: `ViTFamily::point_taps`
+  VectorView<Taps<T>> content_taps;      // (R total) of all patches, set likewise: what is embedded at the points is added
+                                         // to the references; empty: they are positions alone
+  bool content_attached = false;         // gradients flow back from there
   MatrixView<const T> axes;              // rotary positions: rows (1, 0) and (0, 1), the table of coordinates
   RowIndex places;                       // rotary positions: of each token the row of its rotation, or -1
   RowIndex zeros;                        // as many 0 as there are sequences, references or masked patches
@@ -458,7 +461,8 @@ void last_norms_backward(const B& backend, const ViTParameters<T>& d_p, MatrixVi
   });
 }
 
-/// Forward pass: in.images and in.point_taps -> a.out (M',D), the normed rows that layout.reads() names.
+/// Forward pass: in.images, in.point_taps and, where they are set, in.content_taps -> a.out (M',D), the normed rows that
+/// layout.reads() names.
 ///
 /// `keep` has one entry a block (or is empty: no stochastic depth). Shapes as in `ViTActivations`.
 /// `on_block(i, x)` is called with what block i gave out, before the next one may overwrite it: all rows, in
@@ -502,6 +506,11 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     if (!p.reference_token.empty()) {
       backend.add_rows(a.reference, {}, p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()));
     }
+    if (!in.content_taps.empty()) {
+      const MatrixView<T> content = a.branch.rows(layout.patch_count(), layout.reference_count());
+      backend.sample_rows_forward(content, embedded, in.content_taps);
+      backend.add_rows(a.reference, {}, content, {});
+    }
     backend.copy_rows(a.x, device.reference_rows, a.reference, {});
   }
 
@@ -530,7 +539,8 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
 
 /// Backward pass: the gradient of a.out -> d_p +=. The gradient of the images is not computed.
 ///
-/// `detached`: no gradient flows into the position table from the points it was read at.
+/// `detached`: no gradient flows into the position table from the points it was read at. Whether one flows into the
+/// patch embedding from where it was read is `in.content_attached`.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGradients<T>& g, MatrixView<const T> d_out,
                   const ViTActivations<T>& a, const ViTInputs<T>& in, const ViTParameters<const T>& p,
@@ -569,6 +579,10 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
 
   const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());
   backend.copy_rows(d_embedded, {}, g.d_x, device.patch_rows);
+  if (in.content_attached && !in.content_taps.empty()) {
+    backend.copy_rows(a.reference, {}, g.d_x, device.reference_rows);
+    backend.sample_rows_backward(d_embedded, a.reference, in.content_taps);
+  }
   if (!in.masked_patches.empty()) {
     const RowIndex zeros(in.zeros.data(), in.masked_patches.size());
     backend.add_rows(d_p.mask_token, zeros, d_embedded, in.masked_patches);

@@ -2,17 +2,38 @@
 // Tests: tests/features/features.cpp, tests/features/image_features.cpp.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/views/multi_crop.hpp>
 
 namespace dssl {
+
+/// Reference tokens in the place of patches: the map that is read is theirs, at any points of the image.
+///
+/// Since no other token sees a reference, and under a private relation it sees no other, each tells what its point has
+/// whether it is asked alone or among thousands. Weights must have been trained with references (DenseDINO's).
+struct ReferenceMap {
+  Index per_patch = 0;          ///< n x n a patch, at the centres of its n x n cells: 1 at its centre; 0: patches are read
+  std::vector<Point> points{};  ///< instead: these, in [-1, 1]^2, the same in every image; a map of one row
+  bool learned = false;         ///< the weights have a learned reference vector
+  bool content = false;         ///< they were trained with `PointContent`: references begin with what is embedded there
+
+  /// Whether references are read.
+  [[nodiscard]] bool any() const { return per_patch > 0 || !points.empty(); }
+  /// The map's rows and columns, on so many patches.
+  [[nodiscard]] GridSize grid(GridSize patches) const {
+    if (!points.empty()) return {1, static_cast<Index>(points.size())};
+    return {patches.height * per_patch, patches.width * per_patch};
+  }
+};
 
 /// Sizes a feature extractor is made for.
 struct FeatureOptions {
@@ -25,6 +46,7 @@ struct FeatureOptions {
   /// is the last). Empty: the last alone.
   std::vector<Index> blocks{};
   bool norm = true;    ///< the backbone's last norm is applied to the tokens of each block
+  ReferenceMap references{};  ///< what is read as `reads.patch`, where it is not patches
   bool flips = false;  ///< tokens are the mean of those of the image and of its mirror image, mirrored back
   /// How `features(image)` makes an input of an image: resized by this, normalised by mean and deviation (a value a
   /// channel, on the scale 0..1). Both empty: those of training, (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225) for
@@ -49,6 +71,18 @@ struct FeatureOptions {
     if (!reads.class_token && !reads.patch) {
       throw OptionError("reads", "nothing", "class token, patches or both");
     }
+    if (references.per_patch < 0 || references.per_patch > 64) {
+      throw OptionError("references.per_patch", references.per_patch, "0 (patches) to 64");
+    }
+    if (references.per_patch > 0 && !references.points.empty()) {
+      throw OptionError("references.points", join(references.points.size(), " points"), "none beside 'references.per_patch'");
+    }
+    if (references.any() && !reads.patch) throw OptionError("reads", "no patches", "the map, which references make");
+    for (const Point& point : references.points) {
+      if (!(std::abs(point.x) <= 1 && std::abs(point.y) <= 1)) {
+        throw OptionError("references.points", join("(", point.x, ", ", point.y, ")"), "coordinates from -1 to 1");
+      }
+    }
     if (!mean.empty() && static_cast<Index>(mean.size()) != channels) {
       throw OptionError("mean", join(mean.size(), " values"), join("one a channel, ", channels));
     }
@@ -64,7 +98,7 @@ struct FeatureOptions {
 /// The tokens of one image, in host memory.
 template <class T>
 struct ImageFeatures {
-  GridSize grid{};             ///< patches down and across
+  GridSize grid{};             ///< patches down and across, or references
   std::vector<T> class_token;  ///< (W); empty where it is not read
   std::vector<T> patches;      ///< (N,W), row after row of the grid; empty where they are not read
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +16,7 @@
 #include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/features/feature_options.hpp>
@@ -29,14 +31,14 @@
 
 namespace dssl {
 
-/// A backbone with its weights and buffers for images of one size, in a backend's memory; forward passes
-/// only.
+/// A backbone with its weights and buffers for images of one size, in a backend's memory; forward passes only.
 ///
-/// Without reference tokens the four relations in which class and patches see each other are one and the
-/// same, so the default serves a backbone trained under any of them; `all_query_relation` is the exception.
-/// With several blocks a token has W = D x blocks numbers, those of the first block named first; W = D
-/// otherwise. Flips double the cost. Nothing is allocated after construction, but by `features`. Test: checkpoints.safetensors,
-/// and each block's own output (tests/features/features.cpp).
+/// Without reference tokens the four relations in which class and patches see each other are one and the same, so the
+/// default serves a backbone trained under any of them; `all_query_relation` is the exception. With several blocks a token
+/// has W = D x blocks numbers, those of the first block named first; W = D otherwise. With `FeatureOptions::references` the
+/// map is one of reference tokens, at any resolution; an extractor of patches and one of references share weights where
+/// neither has a learned reference vector. Flips double the cost. Nothing is allocated after construction, but by
+/// `features`. Test: checkpoints.safetensors, and each block's own output (tests/features/features.cpp).
 template <class Backbone, Backend B, AttentionRelation Relation = private_relation>
 class FeatureExtractor {
  public:
@@ -60,6 +62,8 @@ class FeatureExtractor {
     if (x_config.channels != other.x_config.channels)
       throw OptionError("channels", x_config.channels,
                         join("those of the weights, ", other.x_config.channels));
+    if (x_options.references.learned != other.x_options.references.learned)
+      throw OptionError("references.learned", x_options.references.learned ? "true" : "false", "as of the other's weights");
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
@@ -68,9 +72,13 @@ class FeatureExtractor {
   /// The backbone's parameters, as `load` takes them.
   [[nodiscard]] const ParameterLayout& layout() const { return x_layout; }
   [[nodiscard]] const MemoryPlan& memory_plan() const { return x_plan; }
-  /// Patches down and across.
-  [[nodiscard]] GridSize grid() const {
+  /// Patches of an image down and across.
+  [[nodiscard]] GridSize patch_grid() const {
     return {x_options.height / x_config.patch, x_options.width / x_config.patch};
+  }
+  /// The map that is read: patches down and across, or references.
+  [[nodiscard]] GridSize grid() const {
+    return x_options.references.any() ? x_options.references.grid(patch_grid()) : patch_grid();
   }
   /// W: numbers of a token.
   [[nodiscard]] Index width() const { return x_config.width * static_cast<Index>(x_blocks.size()); }
@@ -99,11 +107,13 @@ class FeatureExtractor {
     const auto count = static_cast<Index>(images.size() / each);
     require_shape(images.size() % each == 0 && count >= 1 && count <= x_options.batch, "features of ",
                   images.size(), " values; expected 1 to ", x_options.batch, " images of ", each);
+    x_use_points(0);
     x_compute(images);
     if (x_options.flips) {
       x_backend.copy(VectorView<T>(x_mean.data(), x_mean.size()),
                      VectorView<const T>(x_read_out().data(), x_mean.size()));
       x_mirror(images);
+      x_use_points(1);
       x_compute(x_mirrored_images);
       x_backend.copy_rows(x_mirrored, RowIndex{}, x_read_out(), x_mirror_rows);
       x_backend.lerp(VectorView<T>(x_mean.data(), x_mean.size()),
@@ -118,10 +128,11 @@ class FeatureExtractor {
     return x_out().rows(x_tokens.output_begin(TokenGroup::class_token), x_options.batch);
   }
 
-  /// (N,W) of image i of the last `forward`, in the backend's memory; empty where patches are not read.
+  /// (N,W) of image i of the last `forward`, in the backend's memory: its patches, or its references where the options have
+  /// any; empty where neither is read.
   [[nodiscard]] MatrixView<const T> patch_map(Index i) const {
     if (!x_options.reads.patch) return {};
-    return x_out().rows(x_tokens.output_begin(TokenGroup::patch) + i * grid().size(), grid().size());
+    return x_out().rows(x_tokens.output_begin(x_map_group()) + i * grid().size(), grid().size());
   }
 
   /// class_out (n,W) =, patch_out (n,N,W) =: the tokens of n images (n,C,h,w), all in host memory; either may
@@ -185,8 +196,15 @@ class FeatureExtractor {
     x_options.channels = x_config.channels;
     x_options.validate(x_config.patch);
     x_resolve_blocks();
-    Backbone::add_parameters(x_layout, x_config, LearnedTokens{}, "");
-    x_tokens = TokenLayout({{.count = options.batch, .grid = grid(), .registers = registers_of(x_config)}}, options.reads);
+    x_place_references();
+    Backbone::add_parameters(x_layout, x_config, x_learned(), "");
+    x_tokens = TokenLayout({{.count = options.batch,
+                             .grid = patch_grid(),
+                             .references = static_cast<Index>(x_points.size()),
+                             .registers = registers_of(x_config)}},
+                           {.class_token = options.reads.class_token,
+                            .reference = !x_points.empty(),
+                            .patch = options.reads.patch && x_points.empty()});
     const std::size_t weight_bytes = static_cast<std::size_t>(x_layout.total()) * sizeof(T);
     const bool own_weights = x_weight_buffer == nullptr;
     if (own_weights) x_weight_buffer = std::make_shared<Buffer>(backend.allocate(weight_bytes));
@@ -198,11 +216,70 @@ class FeatureExtractor {
     x_buffer = backend.allocate(measure.high_water());
     Arena live(x_buffer);
     x_place(live);
+    x_upload_points();
     // Rows of a batch that is not full are computed too: what lies there must be numbers.
     x_backend.fill(VectorView<T>(x_images().data(), x_images().size()), T{0});
     const auto image_values = static_cast<std::size_t>(options.batch * image_size());
     if constexpr (!std::is_same_v<T, float>) x_staging.resize(image_values);
     if (options.flips) x_mirrored_images.reserve(image_values);
+  }
+
+  static constexpr bool reads_points = PlacesPoints<Backbone>;
+  static constexpr bool reads_content = ReadsContent<Backbone>;
+
+  [[nodiscard]] LearnedTokens x_learned() const { return {.reference = x_options.references.learned}; }
+  [[nodiscard]] TokenGroup x_map_group() const { return x_points.empty() ? TokenGroup::patch : TokenGroup::reference; }
+
+  /// Where references stand.
+  void x_place_references() {
+    const ReferenceMap& map = x_options.references;
+    if (!map.any()) return;
+    if (!reads_points) throw OptionError("references", "given", "none: the backbone has no reference tokens");
+    if (map.content && !reads_content) {
+      throw OptionError("references.content", "true", "false: the backbone's references are positions alone");
+    }
+    x_points = map.points;
+    if (!x_points.empty()) return;
+    for (const Taps<double>& centre : coordinate_reads<double>(grid())) {
+      x_points.push_back({.x = centre.weight[1], .y = centre.weight[0]});
+    }
+  }
+
+  /// How they read positions and content, in the image and in its mirror image.
+  void x_upload_points() {
+    if constexpr (reads_points) {
+      if (x_points.empty()) return;
+      const auto batch = static_cast<std::size_t>(x_options.batch);
+      std::vector<Point> points;
+      for (std::size_t i = 0; i < batch; ++i) points.insert(points.end(), x_points.begin(), x_points.end());
+      for (std::size_t way = 0; way < (x_options.flips ? 2U : 1U); ++way) {
+        std::vector<Taps<T>> taps;
+        for (const Point& point : points) {
+          if constexpr (requires { Backbone::template point_taps<T>(x_config, point); }) {
+            taps.push_back(Backbone::template point_taps<T>(x_config, point));
+          } else {
+            taps.push_back(point_read<T>(point, x_config.native_grid()));
+          }
+        }
+        x_backend.upload(x_position_reads[way].data(), std::span<const Taps<T>>(taps));
+        if (x_options.references.content) {
+          taps.clear();
+          append_patch_reads(taps, x_tokens, std::span<const Point>(points));
+          x_backend.upload(x_content_reads[way].data(), std::span<const Taps<T>>(taps));
+        }
+        for (Point& point : points) point.x = -point.x;
+      }
+    }
+  }
+
+  /// Has references stand in the image, or in its mirror image.
+  void x_use_points(std::size_t way) {
+    if constexpr (reads_points) {
+      if (!x_points.empty()) x_inputs.point_taps = x_position_reads[way];
+    }
+    if constexpr (reads_content) {
+      if (x_options.references.content && !x_points.empty()) x_inputs.content_taps = x_content_reads[way];
+    }
   }
 
   void x_resolve_blocks() {
@@ -293,7 +370,9 @@ class FeatureExtractor {
     if (x_options.reads.class_token) {
       for (Index i = 0; i < x_options.batch; ++i) add(i);
     }
-    if (x_options.reads.patch) {
+    if (!x_points.empty()) {  // stood at the same points of the scene
+      for (Index row = 0; row < x_tokens.reference_count(); ++row) add(x_tokens.output_begin(TokenGroup::reference) + row);
+    } else if (x_options.reads.patch) {
       const Index begin = x_tokens.output_begin(TokenGroup::patch);
       for (Index line = 0; line < x_options.batch * grid().height; ++line) {
         for (Index x = 0; x < grid().width; ++x) add(begin + line * grid().width + grid().width - 1 - x);
@@ -307,6 +386,13 @@ class FeatureExtractor {
   void x_place(Arena& arena) {
     x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
     x_inputs = Backbone::template Inputs<T>::place(x_backend, arena, x_config, x_tokens);
+    if constexpr (reads_points) {
+      const Index references = x_tokens.reference_count();
+      for (std::size_t way = 0; way < (x_options.flips ? 2U : 1U) && references > 0; ++way) {
+        x_position_reads[way] = arena.template vector<Taps<T>>(references);
+        if (x_options.references.content) x_content_reads[way] = arena.template vector<Taps<T>>(references);
+      }
+    }
     arena.name_part("images and token layout");
     x_activations = Backbone::template Activations<T>::take(arena, x_config, x_tokens, false);
     arena.name_part("activations");
@@ -331,7 +417,7 @@ class FeatureExtractor {
       arena.name_part("flips");
     }
     ParameterCursor<const T> next(x_layout, x_weights.data());
-    x_bound = Backbone::template Parameters<const T>::bind(next, x_config, LearnedTokens{});
+    x_bound = Backbone::template Parameters<const T>::bind(next, x_config, x_learned());
   }
 
   B x_backend;
@@ -339,6 +425,8 @@ class FeatureExtractor {
   Config x_config;
   ParameterLayout x_layout;
   TokenLayout x_tokens;
+  std::vector<Point> x_points;  // of references in every image; none: patches are read
+  std::array<VectorView<Taps<T>>, 2> x_position_reads, x_content_reads;  // in the image, in its mirror image
   std::vector<Index> x_blocks;  // that are read, from 0
   bool x_taps_blocks = false;   // the backbone's own output is not what is read
   MemoryPlan x_plan;

@@ -31,6 +31,7 @@ struct TokenTraceOptions {
   Index channels = 0;              ///< 0: the backbone's own number
   Index references = 0;            ///< reference tokens
   bool learned_reference = false;  ///< the weights have a learned reference vector
+  bool content = false;            ///< they were trained with `PointContent`: references begin with what is embedded there
 };
 
 /// How much of one token's attention falls on each other; all of it sums to 1, with that on registers where there are any.
@@ -56,6 +57,9 @@ class TokenTrace {
       requires(typename Backbone::template Activations<T> & a) { a.blocks[0].qkv.row(0); },
       "a backbone whose attention is looked at keeps the queries, keys and values of each block in "
       "its activations' blocks[i].qkv (M,3D)");
+
+  /// Whether references of the backbone can begin with content.
+  static constexpr bool reads_content = requires(typename Backbone::template Inputs<T> in) { in.content_taps; };
 
   /// Weights are zero until `load`. Throws `OptionError` naming the field.
   /// `config`: as in `FeatureExtractor`.
@@ -116,6 +120,13 @@ class TokenTrace {
     }
     if (!points.empty()) {
       std::vector<Taps<T>> taps;
+      if constexpr (reads_content) {
+        if (x_options.content) {
+          append_patch_reads(taps, x_tokens, points);
+          x_backend.upload(x_inputs.content_taps.data(), std::span<const Taps<T>>(taps));
+          taps.clear();
+        }
+      }
       for (const Point& point : points) {
         if constexpr (requires { Backbone::template point_taps<T>(x_config, point); }) {
           taps.push_back(Backbone::template point_taps<T>(x_config, point));
@@ -188,6 +199,39 @@ class TokenTrace {
             .references = {of(TokenGroup::reference), of(TokenGroup::reference) + sequence.references}};
   }
 
+  /// What the references attend to among the patches, in all heads of a block: out (H,R,N) =, each row divided by its sum,
+  /// so that even attention is 1/N. Of `attention`'s numbers, computed at once. Throws `OptionError`.
+  [[nodiscard]] std::vector<double> attention_to_patches(Index block) const {
+    if (block < 0 || block >= x_config.depth) throw OptionError("block", block, join("0 to ", x_config.depth - 1));
+    const Sequence sequence = x_tokens.sequences().front();
+    const Index first = sequence.begin(TokenGroup::patch) + registers_of(x_config), count = grid().size();
+    const Index size = x_config.width / x_config.heads;
+    const MatrixView<T> device = x_activations.blocks[static_cast<std::size_t>(block)].qkv;
+    std::vector<T> host(static_cast<std::size_t>(device.size()));
+    x_backend.download(std::span<T>(host), static_cast<const T*>(device.data()));
+    const MatrixView<const T> qkv(host.data(), device.rows(), device.cols());
+    std::vector<double> out;
+    out.reserve(static_cast<std::size_t>(x_config.heads * x_options.references * count));
+    for (Index head = 0; head < x_config.heads; ++head) {
+      for (Index r = 0; r < x_options.references; ++r) {
+        const T* const q = qkv.row(sequence.begin(TokenGroup::reference) + r) + head * size;
+        const std::size_t row = out.size();
+        for (Index n = 0; n < count; ++n) {
+          const T* const k = qkv.row(first + n) + x_config.width + head * size;
+          double sum = 0;
+          for (Index d = 0; d < size; ++d) sum += static_cast<double>(q[d]) * static_cast<double>(k[d]);
+          out.push_back(sum / std::sqrt(static_cast<double>(size)));
+        }
+        const auto own = std::span(out).subspan(row);
+        const double largest = *std::max_element(own.begin(), own.end());
+        double total = 0;
+        for (double& share : own) total += share = std::exp(share - largest);
+        for (double& share : own) share /= total;
+      }
+    }
+    return out;
+  }
+
  private:
   void x_check() const {
     const auto check_extent = [&](const char* field, Index value) {
@@ -198,6 +242,9 @@ class TokenTrace {
     check_extent("width", x_options.width);
     if (x_options.channels < 1) throw OptionError("channels", x_options.channels, "at least 1");
     if (x_options.references < 0) throw OptionError("references", x_options.references, "at least 0");
+    if (!reads_content && x_options.content) {
+      throw OptionError("content", "true", "false: the backbone's references are positions alone");
+    }
   }
 
   [[nodiscard]] MatrixView<const T> x_out(TokenGroup group, Index count) const {
@@ -209,6 +256,9 @@ class TokenTrace {
     x_weights = arena.template vector<T>(x_layout.total());
     x_device = DeviceTokenLayout::place(x_backend, arena, x_tokens);
     x_inputs = Backbone::template Inputs<T>::place(x_backend, arena, x_config, x_tokens);
+    if constexpr (reads_content) {
+      if (x_options.content) x_inputs.content_taps = arena.template vector<Taps<T>>(x_options.references);
+    }
     x_activations = Backbone::template Activations<T>::take(arena, x_config, x_tokens, true);
     ParameterCursor<const T> next(x_layout, x_weights.data());
     x_bound = Backbone::template Parameters<const T>::bind(next, x_config, {.reference = x_options.learned_reference});

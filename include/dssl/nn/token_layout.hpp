@@ -11,6 +11,7 @@
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/nn/position.hpp>
 
@@ -164,6 +165,21 @@ class TokenLayout {
   Index x_longest = 0;
   Index x_cells = 0;
 };
+
+/// Appends how the patches of all sequences, as rows of one matrix, are read at the points of their references: each
+/// reads its own sequence's, by `point_read`. `points`: those of each sequence after one another.
+///
+/// What `content_taps` of a backbone's inputs take. Test: tests/backbone/vit_gradients.cpp.
+template <class T>
+void append_patch_reads(std::vector<Taps<T>>& to, const TokenLayout& tokens, std::span<const Point> points) {
+  Index first_row = 0;
+  std::size_t next = 0;
+  for (std::size_t s = 0; s < tokens.sequences().size(); ++s) {
+    const GridSize grid = tokens.grid_of(s);
+    for (Index r = 0; r < tokens.sequences()[s].references; ++r) to.push_back(point_read<T>(points[next++], grid, first_row));
+    first_row += grid.size();
+  }
+}
 
 /// A `TokenLayout` in a backend's memory, as primitives take it.
 struct DeviceTokenLayout {

@@ -78,6 +78,9 @@ template <class Recipe>
                                                                                                 : "sampled patches";
   return join("backbone: ", Recipe::Backbone::describe(config.backbone), "; tokens: ", features, ", relation ",
               relation, ", learned ", Tokens::reference.learned, ", detached ", Tokens::reference.detached,
+              content_of<Tokens> == PointContent::none       ? ""
+              : content_of<Tokens> == PointContent::attached ? ", content attached"
+                                                             : ", content detached",
               "; points: ", detail::policy_name<typename Recipe::Points>(), " ", points,
               "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: ",
               Recipe::Loss::describe(),

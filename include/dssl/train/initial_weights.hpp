@@ -1,7 +1,8 @@
-// Beginning a run with weights that are there already.
+// Beginning a run with weights that are there already, or with positions that are not drawn.
 // Tests: tests/train/initial_weights.cpp.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -14,6 +15,7 @@
 #include <dssl/io/tensor_file.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/nn/sincos.hpp>
 #include <dssl/nn/token_layout.hpp>
 
 namespace dssl {
@@ -57,6 +59,35 @@ LoadedBackbone begin_with(Run& trainer, const TensorFile& file, std::optional<st
     }
   }
   return loaded;
+}
+
+/// Begins a run with a position table of sines and cosines (`sincos_positions`, as MAE's), scaled to this root mean square,
+/// in the place of drawn positions, whose standard deviation is 0.02: in student, teacher and a copy of that. It is trained
+/// from there.
+///
+/// `trainer`: a `Trainer` before its first step, of a backbone with a table (`patch_pos_embed`). Throws `OptionError` for no
+/// positive number, `ShapeError` for a width that is no multiple of 4, `Error` for a backbone without a table and after a
+/// first step; nothing has changed then.
+template <class Run>
+void begin_with_sincos(Run& trainer, double root_mean_square) {
+  if (!(root_mean_square > 0) || !std::isfinite(root_mean_square)) {
+    throw OptionError("root_mean_square", root_mean_square, "a number above 0");
+  }
+  if (trainer.steps_done() > 0) {
+    throw Error(join("begin_with_sincos: ", trainer.steps_done(), " steps were made already; expected a run before its first step"));
+  }
+  const auto& step = trainer.step();
+  using T = typename std::remove_cvref_t<decltype(step)>::T;
+  const ParameterSpec& spec = step.layout().find("backbone.patch_pos_embed");
+  const Index width = step.config().backbone.width;
+  std::vector<T> values(static_cast<std::size_t>(spec.size));
+  sincos_positions(MatrixView<T>(values.data(), spec.size / width, width), step.config().backbone.native_grid(),
+                   SincosOrder::column_first);
+  // Sine and cosine of one angle: half of the squares' sum is 1.
+  for (T& value : values) value = static_cast<T>(static_cast<double>(value) * root_mean_square * std::sqrt(2.0));
+  for (const VectorView<T> network : {step.student(), step.teacher(), step.snapshot()}) {
+    if (!network.empty()) step.backend().upload(network.data() + spec.offset, std::span<const T>(values));
+  }
 }
 
 }  // namespace dssl

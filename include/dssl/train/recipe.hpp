@@ -56,6 +56,10 @@ struct Recipe {
 using DenseDino = Recipe<ViT<vit_small16>, ReferenceTokens<>, MultiCrop<>, RandomPoints<2>, ImageAndPointLoss,
                          ProjectionHead<HeadConfig{}>>;
 
+/// DenseDINO whose reference tokens begin with what the image shows at their points: local from the first step, where
+/// published ones must learn to find their patches. Measured against it: docs/results.md.
+using LocalDenseDino = DenseDino::with_tokens<ContentReferences<>>;
+
 /// DINO: class token and image level only.
 using Dino = DenseDino::with_tokens<ClassToken>::with_loss<ImageLoss>;
 

@@ -86,6 +86,9 @@ class BasicTrainingStep {
   static_assert(!Loss::reads.points || Tokens::point_features != PointFeatures::reference_tokens || PlacesPoints<Backbone>,
                 "the token scheme has reference tokens, but the backbone places none, see PlacesPoints in dssl/concepts.hpp: "
                 "use with_tokens<FeatureMap>");
+  static_assert(content_of<Tokens> == PointContent::none || ReadsContent<Backbone>,
+                "the token scheme's references begin with content, but the backbone reads none, see ReadsContent in "
+                "dssl/concepts.hpp: use with_tokens<ReferenceTokens<>>");
   static_assert(!Loss::reads.masked || MasksTokens<Backbone>,
                 "the loss reads masked patches, but the backbone masks none, see MasksTokens in dssl/concepts.hpp");
 

@@ -40,6 +40,8 @@ class ViewPass {
 
   static constexpr bool reference_tokens =
       Kind::Loss::reads.points && Tokens::point_features == PointFeatures::reference_tokens;
+  /// Whether references begin with what is embedded at their points.
+  static constexpr bool content = reference_tokens && content_of<Tokens> != PointContent::none;
   static constexpr bool sampled =
       Kind::Loss::reads.points && Tokens::point_features == PointFeatures::sampled_patches;
   /// Whether patches are masked, and read where they are.
@@ -98,6 +100,10 @@ class ViewPass {
       x_inputs = Inputs::place(backend, arena, config, x_tokens, std::move(images));
     }
     if constexpr (sampled) x_taps = arena.vector<Taps<T>>(x_tokens.sequence_count() * x_points);
+    if constexpr (content) {
+      x_inputs.content_taps = arena.vector<Taps<T>>(x_tokens.reference_count());
+      x_inputs.content_attached = content_of<Tokens> == PointContent::attached;
+    }
   }
 
   /// What nothing is needed of after the pass: with `saved`, and its backward pass.
@@ -132,6 +138,11 @@ class ViewPass {
       VectorView<Taps<T>> to = x_taps;
       if constexpr (reference_tokens) to = x_inputs.point_taps;
       backend.upload(to.data(), std::span<const Taps<T>>(staging));
+    }
+    if constexpr (content) {
+      staging.clear();
+      append_patch_reads(staging, x_tokens, points);
+      backend.upload(x_inputs.content_taps.data(), std::span<const Taps<T>>(staging));
     }
   }
 
