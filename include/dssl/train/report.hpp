@@ -9,7 +9,9 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/term.hpp>
@@ -78,27 +80,34 @@ struct RunSummary {
 };
 
 /// Mean over D of the standard deviation of the rows' unit vectors: 0 when all rows point one way,
-/// about 1/sqrt(D) when they are spread evenly. x (M,D) in host memory is overwritten with the unit vectors.
-/// Test: tests/train/trainer.cpp, tests/monitor/feature_monitor.cpp.
+/// about 1/sqrt(D) when they are spread evenly. x (M,D) in host memory is overwritten with the unit vectors. `ranks`: each
+/// has as many rows, and the spread is that of all of them.
+/// Test: tests/train/trainer.cpp, tests/monitor/feature_monitor.cpp, tests/train/ranks.cpp.
 template <class T>
-[[nodiscard]] double spread_of(MatrixView<T> x) {
+[[nodiscard]] double spread_of(MatrixView<T> x, const Communicator& ranks = {}) {
   for (Index m = 0; m < x.rows(); ++m) {
     double squares = 0;
     for (Index d = 0; d < x.cols(); ++d) squares += static_cast<double>(x(m, d)) * static_cast<double>(x(m, d));
     const double scale = squares > 0 ? 1.0 / std::sqrt(squares) : 0.0;
     for (Index d = 0; d < x.cols(); ++d) x(m, d) = static_cast<T>(scale * static_cast<double>(x(m, d)));
   }
-  double spread = 0;
-  for (Index d = 0; d < x.cols(); ++d) {
-    double sum = 0;
-    double squares = 0;
-    for (Index m = 0; m < x.rows(); ++m) sum += static_cast<double>(x(m, d));
-    const double mean = sum / static_cast<double>(x.rows());
-    for (Index m = 0; m < x.rows(); ++m) {
-      squares += (static_cast<double>(x(m, d)) - mean) * (static_cast<double>(x(m, d)) - mean);
-    }
-    spread += std::sqrt(squares / static_cast<double>(x.rows()));
+  const auto rows = static_cast<double>(x.rows() * ranks.size());
+  std::vector<double> means(static_cast<std::size_t>(x.cols()), 0.0);
+  for (std::size_t d = 0; d < means.size(); ++d) {
+    for (Index m = 0; m < x.rows(); ++m) means[d] += static_cast<double>(x(m, static_cast<Index>(d)));
   }
+  ranks.all_sum(std::span<double>(means));
+  std::vector<double> squares(means.size(), 0.0);
+  for (std::size_t d = 0; d < means.size(); ++d) {
+    means[d] /= rows;
+    for (Index m = 0; m < x.rows(); ++m) {
+      const double off = static_cast<double>(x(m, static_cast<Index>(d))) - means[d];
+      squares[d] += off * off;
+    }
+  }
+  ranks.all_sum(std::span<double>(squares));
+  double spread = 0;
+  for (const double sum : squares) spread += std::sqrt(sum / rows);
   return spread / static_cast<double>(x.cols());
 }
 
