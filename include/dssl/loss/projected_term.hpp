@@ -34,6 +34,14 @@ namespace dssl {
               static_cast<int>(c.activation));
 }
 
+/// Whether any layer of an MLP has batch norm, which sees all rows of a batch.
+[[nodiscard]] constexpr bool has_norms(const MlpConfig& c) {
+  for (Index i = 0; i < c.layers; ++i) {
+    if (c.norm_of(i) != BatchNorm::none) return true;
+  }
+  return false;
+}
+
 /// No MLP: a term without a predictor.
 inline constexpr MlpConfig no_mlp{.layers = 0};
 

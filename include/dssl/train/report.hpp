@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
@@ -91,23 +90,31 @@ template <class T>
     const double scale = squares > 0 ? 1.0 / std::sqrt(squares) : 0.0;
     for (Index d = 0; d < x.cols(); ++d) x(m, d) = static_cast<T>(scale * static_cast<double>(x(m, d)));
   }
+  const auto sum = [&](Index d) {
+    double out = 0;
+    for (Index m = 0; m < x.rows(); ++m) out += static_cast<double>(x(m, d));
+    return out;
+  };
+  const auto squares_off = [&](Index d, double mean) {
+    double out = 0;
+    for (Index m = 0; m < x.rows(); ++m) out += (static_cast<double>(x(m, d)) - mean) * (static_cast<double>(x(m, d)) - mean);
+    return out;
+  };
   const auto rows = static_cast<double>(x.rows() * ranks.size());
-  std::vector<double> means(static_cast<std::size_t>(x.cols()), 0.0);
-  for (std::size_t d = 0; d < means.size(); ++d) {
-    for (Index m = 0; m < x.rows(); ++m) means[d] += static_cast<double>(x(m, static_cast<Index>(d)));
-  }
-  ranks.all_sum(std::span<double>(means));
-  std::vector<double> squares(means.size(), 0.0);
-  for (std::size_t d = 0; d < means.size(); ++d) {
-    means[d] /= rows;
-    for (Index m = 0; m < x.rows(); ++m) {
-      const double off = static_cast<double>(x(m, static_cast<Index>(d))) - means[d];
-      squares[d] += off * off;
-    }
-  }
-  ranks.all_sum(std::span<double>(squares));
   double spread = 0;
-  for (const double sum : squares) spread += std::sqrt(sum / rows);
+  if (ranks.alone()) {
+    for (Index d = 0; d < x.cols(); ++d) spread += std::sqrt(squares_off(d, sum(d) / rows) / rows);
+  } else {
+    const std::span<double> sums = ranks.room<double>(static_cast<std::size_t>(x.cols()));
+    for (Index d = 0; d < x.cols(); ++d) sums[static_cast<std::size_t>(d)] = sum(d);
+    ranks.all_sum(sums);
+    for (Index d = 0; d < x.cols(); ++d) {
+      double& of_column = sums[static_cast<std::size_t>(d)];
+      of_column = squares_off(d, of_column / rows);
+    }
+    ranks.all_sum(sums);
+    for (const double squares : sums) spread += std::sqrt(squares / rows);
+  }
   return spread / static_cast<double>(x.cols());
 }
 
