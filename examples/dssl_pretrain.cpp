@@ -1,11 +1,15 @@
 // dssl-pretrain: pretrains a vision transformer on unlabelled images.
+#include <exception>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <common/output_files.hpp>
 #include <common/program.hpp>
+#include <common/ranks.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/few_bits.hpp>
 #include <dssl/data/voc.hpp>
@@ -32,12 +36,9 @@ void require_output_apart(const Job& job, const std::optional<MonitorFiles>& mon
   if (monitor) monitor->require_apart(output);
 }
 
-int pretrain(CommandLine& line, const std::vector<std::string>& command) {
-  const Job job = line.job();
-  const std::optional<MonitorFiles> monitor =
-      job.monitor.empty() ? std::nullopt : std::optional<MonitorFiles>(job.monitor);
-  require_output_apart(job, monitor);
-  const dssl::FolderClaim claim =
+/// Throws `FileError` where the folder of a run is in use or holds another one. Rank 0 alone looks, and claims it.
+dssl::FolderClaim claimed_folder(const Job& job) {
+  dssl::FolderClaim claim =
       claim_output_folder(job.out, {"checkpoint.safetensors", "teacher.safetensors", "best.safetensors", "options.json",
                                     "metrics.jsonl"});
   if (job.resume.empty() && !job.overwrite && std::filesystem::exists(job.checkpoint_path())) {
@@ -55,7 +56,18 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
     throw dssl::FileError(job.best_path(),
                           "holds the best weights of an earlier run; --overwrite begins anew");
   }
+  return claim;
+}
+
+int pretrain(CommandLine& line, RunRanks& ranks, const std::vector<std::string>& command) {
+  const Job job = line.job(ranks);
+  const bool first = job.options.ranks.first();
+  const std::optional<MonitorFiles> monitor =
+      job.monitor.empty() ? std::nullopt : std::optional<MonitorFiles>(job.monitor);
+  if (first) require_output_apart(job, monitor);
+  const dssl::FolderClaim claim = first ? claimed_folder(job) : dssl::FolderClaim();
   RunLog log(job, command);
+  if (!first) return log.end(recipe_of(job).run(job, log));
   if (const std::string few = dssl::few_bits_warning(*job.source); !few.empty()) log.warn(few);
   if (monitor) {
     if (const std::string shared = monitor->shared_warning(*job.source); !shared.empty()) log.warn(shared);
@@ -66,16 +78,30 @@ int pretrain(CommandLine& line, const std::vector<std::string>& command) {
   return log.end(recipe_of(job).run(job, log));
 }
 
+/// The same, and tells the other ranks where it fails. Rank 0 says what went wrong, whoever's error it was: of another it
+/// has heard.
+int pretrain_with_ranks(CommandLine& line, RunRanks& ranks, const std::vector<std::string>& command) {
+  const auto fails = [&](std::string_view why) {
+    ranks.communicator().leave(why);
+    return RunRanks::launched_rank() > 0 && !line.alone();
+  };
+  try {
+    return pretrain(line, ranks, command);
+  } catch (const dssl::OptionError& error) {
+    const std::string words = with_short_words(line.in_options_of_program(error.what(), error.field()));
+    if (!fails(words)) print_error("dssl-pretrain", words);
+    return 2;
+  } catch (const std::exception& error) {
+    if (fails(error.what())) return 1;
+    throw;
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CommandLine line;
-  return run_program(line.app(), argc, argv, [&] {
-    try {
-      return pretrain(line, std::vector<std::string>(argv, argv + argc));
-    } catch (const dssl::OptionError& error) {
-      print_error("dssl-pretrain", with_short_words(line.in_options_of_program(error.what(), error.field())));
-      return 2;
-    }
-  });
+  RunRanks ranks;
+  return run_program(line.app(), argc, argv,
+                     [&] { return pretrain_with_ranks(line, ranks, std::vector<std::string>(argv, argv + argc)); });
 }

@@ -19,6 +19,7 @@ packages=(
 optional=(
   libdnnl-dev       # tests of matrix products by oneDNN, which nothing needs
   doxygen           # the API reference, and a test that it can be made, which nothing needs
+  libopenmpi-dev    # runs over several processes, which nothing needs, and their tests
   libopenblas-dev   # tests of matrix products by a CBLAS, which nothing needs
 )
 

@@ -83,6 +83,7 @@ echo '#include <cuda_runtime.h>' >"$house/backend/cuda/a.cuh" && "$here/rooms.sh
 refuses train/a.hpp '#include <tbb/parallel_for.h>' 'may see oneTBB'
 refuses backend/a.hpp '#include <dnnl.hpp>' 'may see oneDNN'
 refuses backend/a.hpp '#include <cblas.h>' 'may see a BLAS'
+refuses backend/a.hpp '#include <mpi.h>' 'may see MPI'
 refuses backend/a.hpp '#include <dssl/backend/cblas.hpp>' 'not every user has'
 refuses io/a.hpp '#include <png.h>' 'only io/png.hpp'
 refuses nn/a.hpp '#include "b.hpp"' 'not spelled in full'

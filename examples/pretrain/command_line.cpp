@@ -231,7 +231,7 @@ void CommandLine::x_add_training_options() {
   const std::string group = "Training";
   TrainerOptions& o = x_job.options;
   x_app.add_option("--epochs", o.epochs, "Passes over the images")->group(group);
-  x_app.add_option("--batch", o.batch, "Images a forward pass")->group(group);
+  x_app.add_option("--batch", o.batch, "Images a forward pass, of all ranks together")->group(group);
   x_app.add_option("--accumulate", o.accumulate, "Forward passes an update")->group(group);
   x_app.add_option("--optimizer", x_optimiser, "adamw, sgd, or lars")
       ->check(CLI::IsMember({"adamw", "sgd", "lars"}))
@@ -344,8 +344,14 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_app.add_flag("--overwrite", x_job.overwrite, "Begins anew though DIR holds a run")->group(group);
   x_app.add_option("--backend", x_job.backend, backend_help)->group(group);
-  x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors")
+  x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors, or with ranks on one machine an equal share each")
       ->check(CLI::Range(0, 4096))
+      ->group(group);
+  x_app.add_option("--communicator", x_job.communicator, communicator_help)
+      ->check(CLI::IsMember({"auto", "mpi", "alone"}))
+      ->group(group);
+  x_app.add_option("--rank-timeout", x_job.rank_timeout, "Seconds that a process waits for the others before the run ends")
+      ->check(CLI::Range(1.0, 1e6))
       ->group(group);
   x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app.add_option("--views-on", x_views_on, "Where views are made: host, or device (--backend cuda)")
@@ -422,8 +428,12 @@ void CommandLine::x_set_views() {
   if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).image_all_views;
 }
 
-Job CommandLine::job() {
+Job CommandLine::job(RunRanks& ranks) {
   Job& job = x_job;
+  ranks.start(job.communicator, job.rank_timeout);
+  job.options.ranks = ranks.communicator();
+  job.ranks = ranks.describe();
+  if (job.threads == 0) job.threads = ranks.threads();
   const RecipeFacts& recipe = recipe_of(job);  // an unknown one is an error before anything is opened
   if (!recipe.relations) job.relation = "private";
   job.content = recipe.content;

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <common/ranks.hpp>
 #include <common/recipes.hpp>
 #include <pretrain/job.hpp>
 
@@ -21,8 +22,11 @@ class CommandLine {
   [[nodiscard]] CLI::App& app() { return x_app; }
 
   /// The job, with the defaults of its recipe and architecture where nothing was said, and its images found.
-  /// Throws `OptionError`, `DataError`.
-  [[nodiscard]] Job job();
+  /// Throws `OptionError`, `DataError`. `ranks` are started as the options say, before anything is opened.
+  [[nodiscard]] Job job(RunRanks& ranks);
+
+  /// Whether this process runs by itself, whatever started it.
+  [[nodiscard]] bool alone() const { return x_job.communicator == "alone"; }
 
   /// Options that were typed though the recipe has no use for them.
   [[nodiscard]] std::vector<std::string> without_effect() const;

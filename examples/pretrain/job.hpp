@@ -41,6 +41,9 @@ struct Job {
   Index projector_hidden = 0, projector_out = 0;  ///< widths of heads; 0: the architecture's
   std::string backend = "cpu";
   int threads = 0;
+  std::string communicator = "auto";
+  double rank_timeout = 1800;  ///< seconds
+  std::string ranks;           ///< that share the run, in words; empty: this process alone
   std::string precision = "f32";
   Index max_steps = 0;         ///< 0: no budget
   double minutes = 0;          ///< 0: no budget

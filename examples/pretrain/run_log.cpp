@@ -81,11 +81,12 @@ RunLog::~RunLog() = default;
 
 void RunLog::begin(std::string_view recipe, std::string_view backend, const MemoryPlan& plan,
                    Index parameters, Index steps_done, Json options) {
-  x_require_space(parameters);
+  if (x_first()) x_require_space(parameters);
   const Index update = x_job.options.update_images();
   const Index steps = x_job.options.epochs * (x_job.source->size() / update);
   x_first_step = steps_done;
   x_line(join("backend: ", backend));
+  if (!x_job.ranks.empty()) x_line(join("ranks: ", x_job.ranks, "; threads of each: ", x_job.threads == 0 ? "all" : join(x_job.threads)));
   x_line(join("recipe: ", recipe));
   x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",
               x_job.left_aside.empty() ? "" : " (left aside, as such files cannot be read: ", x_job.left_aside,
@@ -98,9 +99,10 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
     x_line(join("  ", megabytes(static_cast<double>(entry.bytes)), "  ", entry.name));
   }
   x_line(join("  ", megabytes(static_cast<double>(plan.total())), "  together"));
-  x_open_monitor(!x_job.resume.empty());
+  if (x_first()) x_open_monitor(!x_job.resume.empty());
   options["backend"] = x_job.backend;
   options["threads"] = x_job.threads;
+  options["ranks"] = x_job.options.ranks.size();
   options["precision"] = x_job.precision;
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points;
@@ -125,6 +127,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   }
   if (steps_done > 0) x_line(join("going on after step ", steps_done, " of ", steps));
   x_interruption.emplace();
+  if (!x_first()) return;
   x_progress.emplace("pretrain", steps * update, "images");
   x_progress->begin_at(steps_done * update);
 }
@@ -185,6 +188,7 @@ RunLog::Json RunLog::x_locality(const StepReport& report, const BackboneWeights<
 }
 
 Continue RunLog::step(const StepReport& report, const std::function<BackboneWeights<float>()>& teacher) {
+  if (!x_first()) return x_interruption->requested() ? stop : proceed;
   if (!x_metrics) x_open_files();
   Json line = {
       {"step", report.step}, {"epoch", report.epoch}, {"images", report.images}, {"loss", report.loss}};
@@ -229,10 +233,11 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
 void RunLog::warn(std::string_view message) {
   if (!x_warned.emplace(message).second) return;
   if (x_progress) x_progress->clear();
-  print_error("dssl-pretrain", join("warning: ", message));
+  print_error("dssl-pretrain", join("warning: ", x_first() ? std::string() : join("rank ", x_job.options.ranks.rank(), ": "), message));
 }
 
 int RunLog::end(const RunSummary& summary) {
+  if (!x_first()) return 0;
   x_progress.reset();
   if (!x_problem.empty()) {
     x_metrics.reset();
@@ -299,6 +304,8 @@ void RunLog::x_cut_metrics() const {
   kept.commit();
 }
 
-void RunLog::x_line(const std::string& text) const { std::printf("%s\n", text.c_str()); }
+void RunLog::x_line(const std::string& text) const {
+  if (x_first()) std::printf("%s\n", text.c_str());
+}
 
 }  // namespace dssl::programs

@@ -29,7 +29,8 @@ namespace dssl::programs {
 
 class HeldOut;
 
-/// The files and the terminal of one run: everything of it that does not depend on the recipe.
+/// The files and the terminal of one run: everything of it that does not depend on the recipe. Of ranks that share a run the
+/// first has files and tells; the others only warn, and stop on a signal.
 class RunLog {
  public:
   using Json = nlohmann::ordered_json;
@@ -79,6 +80,7 @@ class RunLog {
   /// How local the teacher's references are, for metrics.jsonl; a warning where they stay blind.
   [[nodiscard]] Json x_locality(const StepReport& report, const BackboneWeights<float>& weights);
   void x_line(const std::string& text) const;
+  [[nodiscard]] bool x_first() const { return x_job.options.ranks.first(); }
 
   const Job& x_job;
   std::vector<std::string> x_command;

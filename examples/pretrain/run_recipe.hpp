@@ -114,6 +114,7 @@ template <class Recipe, Backend B>
   log.begin(trainer.recipe(), backend.describe(), trainer.memory_plan(), trainer.step().layout().total(),
             trainer.steps_done(), std::move(numbers));
   const auto save_teacher = [&](Index steps) {
+    if (!job.options.ranks.first()) return;
     save_backbone(job.teacher_path(), trainer.teacher(), job.weights_metadata(steps));
   };
   if constexpr (Recipe::Tokens::point_features == PointFeatures::reference_tokens) watch_references<Recipe>(trainer, job, log);

@@ -14,6 +14,8 @@
 
 #include "../catch.hpp"
 #include "../gradient_check.hpp"
+#include "../ranks.hpp"
+#include "../thrown.hpp"
 #include "tiny_model.hpp"
 
 #include <dssl/backend/cpu.hpp>
@@ -211,22 +213,170 @@ void check_streamed() {
   CHECK(off <= 1e-12 * std::max(1.0, largest));
 }
 
-/// All that every term is held to: slopes, bits, accumulated and streamed equality.
+/// The images rank, rank + size, ... of a batch.
+inline ViewBatch part_of(const ViewBatch& whole, const Communicator& ranks) {
+  BatchShape shape = whole.shape;
+  const Index size = ranks.size(), all = shape.batch;
+  shape.batch /= size;
+  shape.masked /= size;
+  ViewBatch out = ViewBatch::of(shape);
+  out.epoch = whole.epoch;
+  out.masks.resize(whole.masks.size() / static_cast<std::size_t>(size));
+  // Everything lies as (outer,B,inner).
+  const auto take = [&](auto& to, const auto& from, Index outer) {
+    const auto inner = static_cast<Index>(from.size()) / (outer * all);
+    for (Index o = 0; o < outer; ++o) {
+      for (Index b = 0; b < shape.batch; ++b) {
+        std::copy_n(from.begin() + (o * all + b * size + ranks.rank()) * inner, inner, to.begin() + (o * shape.batch + b) * inner);
+      }
+    }
+  };
+  for (std::size_t v = 0; v < out.images.size(); ++v) take(out.images[v], whole.images[v], 1);
+  take(out.samples, whole.samples, 1);
+  take(out.frames, whole.frames, shape.view_count());
+  take(out.masks, whole.masks, 2);
+  take(out.teacher_points, whole.teacher_points, 2);
+  take(out.student_points, whole.student_points, shape.view_count());
+  return out;
+}
+
+/// What two updates leave behind.
+struct TwoUpdates {
+  std::array<StepReport, 2> reports;
+  std::vector<double> gradients, student, teacher;
+  std::vector<std::pair<std::string, std::vector<double>>> states;
+};
+
+template <class Loss, class Tokens>
+TwoUpdates two_updates(BasicStepOptions<typename Loss::Options> options, const Communicator& ranks) {
+  const BatchShape whole = options.shape;
+  options.shape.batch /= ranks.size();
+  options.shape.masked /= ranks.size();
+  options.ranks = ranks;
+  options.optimiser.kind = OptimiserKind::sgd;  // which does not make much of little
+  TrainingStep<Tiny<Loss, Tokens>, Reference<double>> step({}, options);
+  draw(step);
+  TwoUpdates out;
+  for (Index i = 0; i < 2; ++i) {
+    StepReport& report = out.reports[static_cast<std::size_t>(i)];
+    step.begin();
+    for (Index pass = 0; pass < options.accumulate; ++pass) {
+      const ViewBatch batch = drawn_batch(whole, 7, whole.batch * (i * options.accumulate + pass));
+      step.forward_backward(report, part_of(batch, ranks), 0.4);
+    }
+    step.update(report, {.optimiser = {.learning_rate = 0.01, .weight_decay = 0.04, .step = i}, .teacher_momentum = 0.9});
+    step.inspect(report);
+  }
+  const auto host = [](const auto& values) { return std::vector<double>(values.flat().begin(), values.flat().end()); };
+  out.gradients = host(step.gradients());
+  out.student = host(step.student());
+  out.teacher = host(step.teacher());
+  out.states = states_of(step);
+  return out;
+}
+
+/// Both of which are the same but for rounding. `spread`: the spread of features too, which is that of class tokens, or where
+/// there are none of the first rows of each rank.
+inline void check_same_updates(const TwoUpdates& found, const TwoUpdates& expected, bool spread) {
+  const auto near = [](const std::vector<double>& a, const std::vector<double>& b) {
+    REQUIRE(a.size() == b.size());
+    double off = 0, largest = 1e-3;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      off = std::max(off, std::abs(a[i] - b[i]));
+      largest = std::max(largest, std::abs(b[i]));
+    }
+    return off <= 1e-12 * largest;
+  };
+  for (std::size_t i = 0; i < 2; ++i) {
+    INFO("update " << i);
+    const StepReport& is = found.reports[i];
+    const StepReport& should = expected.reports[i];
+    CHECK(is.loss == Approx(should.loss).epsilon(1e-12));
+    CHECK(is.gradient_norm == Approx(should.gradient_norm).epsilon(1e-12));
+    if (spread) CHECK(is.feature_spread == Approx(should.feature_spread).epsilon(1e-12));
+    for (const TermReport& term : should.each_term()) {
+      INFO(term.name);
+      const TermReport& own = is.term(term.name);
+      CHECK(own.loss == Approx(term.loss).epsilon(1e-12));
+      CHECK(own.counted == Approx(term.counted).epsilon(1e-12));
+      CHECK(std::isfinite(own.teacher_entropy) == std::isfinite(term.teacher_entropy));
+      if (!std::isfinite(term.teacher_entropy)) continue;
+      CHECK(own.teacher_entropy == Approx(term.teacher_entropy).epsilon(1e-12));
+      CHECK(own.divergence == Approx(term.divergence).epsilon(1e-11).margin(1e-13));
+      CHECK(own.centre_norm == Approx(term.centre_norm).epsilon(1e-12));
+    }
+  }
+  CHECK(near(found.gradients, expected.gradients));
+  CHECK(near(found.student, expected.student));
+  CHECK(near(found.teacher, expected.teacher));
+  REQUIRE(found.states.size() == expected.states.size());
+  for (std::size_t i = 0; i < found.states.size(); ++i) {
+    INFO(found.states[i].first);
+    CHECK(found.states[i].first == expected.states[i].first);
+    CHECK(near(found.states[i].second, expected.states[i].second));
+  }
+}
+
+/// A batch cut over 2 and 4 ranks makes the updates of the batch as one, every rank the same ones to the bit; a term that
+/// sees one rank's images alone refuses. KoLeo, which compares
+/// the images of a rank, weighs nothing here.
+template <class Loss, class Tokens = ClassToken>
+void check_ranks(const std::vector<ViewSize>& more = {}) {
+  auto options = options_of<Loss>(4, more);
+  if (!Loss::within_rank.empty()) {
+    options.ranks = ThreadRanks(2).communicator(0);
+    using Step = TrainingStep<Tiny<Loss, Tokens>, Reference<double>>;
+    const std::string words = thrown_by<OptionError>([&] { Step({}, options); });
+    INFO(words);
+    CHECK(contains(words, "option 'ranks' is 2; expected 1: the term '"));
+    return;
+  }
+  constexpr bool local = has_term<Loss, KoLeo>;
+  if constexpr (local) options.loss.template of<KoLeo>().weight = 0;
+  const TwoUpdates expected = two_updates<Loss, Tokens>(options, {});
+  for (const Index size : {2, 4}) {
+    if (local && size == 4) continue;
+    INFO(size << " ranks");
+    std::vector<TwoUpdates> found(static_cast<std::size_t>(size));
+    const auto words = on_ranks(size, [&](const Communicator& ranks) {
+      found[static_cast<std::size_t>(ranks.rank())] = two_updates<Loss, Tokens>(options, ranks);
+    });
+    REQUIRE(words == no_words(size));
+    if constexpr (local) {  // whose figure is another, and weighs nothing here
+      for (std::size_t i = 0; i < 2; ++i) {
+        for (TermReport& term : found[0].reports[i].terms) {
+          if (term.name == KoLeo::name) term.loss = expected.reports[i].term(KoLeo::name).loss;
+        }
+      }
+    }
+    check_same_updates(found[0], expected, Loss::reads.class_level);
+    for (const TwoUpdates& other : found) {
+      CHECK((other.student == found[0].student));
+      CHECK((other.teacher == found[0].teacher));
+      CHECK((other.states == found[0].states));
+    }
+  }
+}
+
+/// All that every term is held to: slopes, bits, accumulated, streamed and divided equality.
 template <class Loss, class Tokens = ClassToken>
 void check_term() {
   check_slopes<Loss, Tokens>();
   check_threads<Loss, Tokens>();
   check_accumulation<Loss, Tokens>();
   check_streamed<Loss, Tokens>();
+  check_ranks<Loss, Tokens>();
 }
 
-/// Slopes of each of a part of the catalogue (catalogue.hpp), beside a small view, too. Each part is held to them by a test.
+/// Slopes of each of a part of the catalogue (catalogue.hpp), beside a small view, too, and updates over ranks. Each part is
+/// held to them by a test.
 template <class... Entries>
 void check_listed_slopes(const std::tuple<Entries...>& list) {
   const auto check = []<class Entry>(const Entry& entry) {
     INFO(entry.name);
     check_slopes<typename Entry::Loss, typename Entry::Tokens>(entry.unfelt);
     check_slopes<typename Entry::Loss, typename Entry::Tokens>(entry.unfelt, {{4, 4}});
+    check_ranks<typename Entry::Loss, typename Entry::Tokens>({{4, 4}});
   };
   std::apply([&](const auto&... entry) { (check(entry), ...); }, list);
 }

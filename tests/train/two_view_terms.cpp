@@ -40,6 +40,39 @@ TEST_CASE("two views: slopes of each term") {
   SECTION("three terms, each adding to the rows of the one before") { check_slopes<Both>(); }
 }
 
+TEST_CASE("two views over ranks: those that the catalogue has not") {
+  SECTION("MoCo v2, whose queue takes the keys of all ranks in the order of the batch") { check_ranks<MocoV2Loss>(); }
+  SECTION("SimSiam") { check_ranks<SimSiamLoss>(); }
+  SECTION("three terms, each adding to the rows of the one before") { check_ranks<Both>({{4, 4}}); }
+}
+
+TEST_CASE("KoLeo over ranks is the mean of each rank's own") {
+  auto options = options_of<DinoAndKoLeo>(4);
+  options.loss.of<KoLeo>().weight = 2;
+  std::vector<TwoUpdates> ranks(2);
+  REQUIRE(on_ranks(2, [&](const Communicator& own) {
+            ranks[static_cast<std::size_t>(own.rank())] = two_updates<DinoAndKoLeo, ClassToken>(options, own);
+          }) == no_words(2));
+  options.optimiser.kind = OptimiserKind::sgd;
+  auto halves = options;
+  halves.shape.batch = 2;
+  halves.accumulate = 2;
+  TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>> step({}, halves);
+  draw(step);
+  StepReport report;
+  step.begin();
+  const ThreadRanks two(2);
+  for (const Index rank : {0, 1}) {
+    step.forward_backward(report, part_of(drawn_batch(options.shape, 7), two.communicator(rank)), 0.4);
+  }
+  const TermReport& found = ranks[0].reports[0].term("koleo");
+  CHECK(std::abs(found.loss) > 1e-3);
+  CHECK(found.loss == Approx(report.term("koleo").loss).epsilon(1e-12));
+  CHECK(ranks[0].reports[0].loss == Approx(report.loss).epsilon(1e-12));
+  step.update(report, {.optimiser = {.learning_rate = 0.01, .weight_decay = 0.04}, .teacher_momentum = 0.9});
+  CHECK(ranks[0].reports[0].gradient_norm == Approx(report.gradient_norm).epsilon(1e-12));
+}
+
 TEST_CASE("SimSiam is BYOL's comparison with the student for a teacher, at a quarter of its scale") {
   using Twin = WeightedSum<Cosine<Ema, by_head(simsiam_projector), simsiam_predictor_of_widths>>;
   TrainingStep<Tiny<SimSiamLoss>, Reference<double>> step({}, options_of<SimSiamLoss>());

@@ -123,6 +123,13 @@ class NonFiniteError : public Error {
   using Error::Error;
 };
 
+/// Another rank of a run left it, was not heard of in time, or does not do what this one does; the message says which and
+/// why.
+class RankError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Throws `ShapeError` with the joined parts unless `holds`.
 template <class... Parts>
 void require_shape(bool holds, const Parts&... parts) {

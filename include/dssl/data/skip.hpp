@@ -131,6 +131,17 @@ class SkipCounter {
                          100 * x_policy.max_bad_share, " %; the last: ", skipped.back().message));
   }
 
+  /// Counts what others met who load other samples of the same run. Throws as `count`, all of them alike.
+  void count_elsewhere(Index asked, Index skipped) {
+    x_asked += asked;
+    x_skipped += skipped;
+    if (skipped == 0 || x_policy.bears(x_skipped, x_asked)) return;
+    throw DataError(join(x_skipped, " of ", x_asked, " images cannot be read; expected at most ", 100 * x_policy.max_bad_share,
+                         " %"));
+  }
+
+  /// Images asked for so far, stand-ins among them.
+  [[nodiscard]] Index asked() const { return x_asked; }
   /// Times an unreadable image was passed over; a file met again in a later epoch counts again.
   [[nodiscard]] Index skipped() const { return x_skipped; }
 

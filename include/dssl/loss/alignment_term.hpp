@@ -28,6 +28,7 @@ struct KernelAlignment {
   static constexpr std::string_view name = "kernel-alignment";
   static constexpr Reads reads{{.map = true}, {.map = true}};
   static constexpr Whole whole = Whole::sequence;
+  static constexpr bool spans_ranks = true;
   using Teacher = Ema;
   using Options = NoOptions;
 

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/over_ranks.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/contrastive.hpp>
 #include <dssl/loss/dense_contrastive.hpp>
@@ -29,12 +31,14 @@ namespace dssl {
 /// then both are compared behind a projector of patches (`dense_projector.`). The queue has one key an image, the mean of
 /// its projected patches, and takes those of an update's last pass. Published: both halves weigh 0.5, and the backbone is
 /// convolutional, so that its global features are pooled maps where here they are class tokens. State: `dense_queue`,
-/// `dense_queue_ptr`, running statistics where the projector has batch norm.
+/// `dense_queue_ptr`, running statistics where the projector has batch norm. Over ranks the queue takes the keys of all; a
+/// projector with batch norm, whose statistics would be of one rank's patches, refuses them.
 template <MlpConfig Projector>
 struct DenseContrast {
   static constexpr std::string_view name = "dense-contrast";
   static constexpr Reads reads{{.map = true}, {.map = true}};
   static constexpr Whole whole = Whole::view;
+  static constexpr bool spans_ranks = !has_norms(Projector);
   using Teacher = Ema;
   using Options = QueueOptions;
   template <class T>
@@ -65,6 +69,7 @@ struct DenseContrast {
           x_width(setting.width),
           x_seed(setting.seed),
           x_share(setting.share),
+          x_ranks(setting.ranks),
           x_projector(sized_by(setting.head, Projector), 1),
           x_teacher(sized_by(setting.head, Projector), 1) {}
 
@@ -78,7 +83,8 @@ struct DenseContrast {
       x_teacher_unit = UnitRows<T>::take(arena, rows, out);
       x_pooled = arena.matrix<T>(x_batch, out);
       x_keys = UnitRows<T>::take(arena, x_batch, out);
-      x_queue.place_lasting(backend, arena, x_options.keys, out, x_batch, x_seed, 0x64656e73);
+      if (!x_ranks.alone()) x_all_keys = arena.matrix<T>(x_batch * x_ranks.size(), out);
+      x_queue.place_lasting(backend, arena, x_options.keys, out, x_batch * x_ranks.size(), x_seed, 0x64656e73);
       x_loss.place(arena);
     }
     void place_teacher(const B& /*backend*/, Arena& arena) {
@@ -135,7 +141,8 @@ struct DenseContrast {
     void update(const B& backend) {
       x_projector.update(backend);
       x_teacher.update(backend);
-      x_queue.update(backend, x_keys.unit);
+      if (!x_ranks.alone()) gather_over_ranks(backend, x_ranks, x_all_keys, x_keys.unit, 1);
+      x_queue.update(backend, x_ranks.alone() ? x_keys.unit : x_all_keys);
     }
     template <class F>
     void for_each_state(F&& f) const {
@@ -149,11 +156,13 @@ struct DenseContrast {
     Index x_batch, x_patches, x_width;
     std::uint64_t x_seed;
     double x_share;
+    Communicator x_ranks;
     StepMlp<T> x_projector, x_teacher;
     MatrixView<T> x_teacher_features, x_teacher_projected;  // (B N,D), (B N,O) of the second view
     UnitRows<T> x_teacher_unit;                             // (B N,O)
     MatrixView<T> x_pooled;                                 // (B,O)
     UnitRows<T> x_keys;                                     // (B,O)
+    MatrixView<T> x_all_keys;                               // of all ranks, where there are several
     StepQueue<T> x_queue;
     TermLoss<T> x_loss;
     MatrixView<T> x_features, x_d_features;  // (B N,D) of the first view

@@ -50,6 +50,7 @@ struct Gram {
   static constexpr std::string_view name = "gram";
   static constexpr Reads reads{{.map = true}, {.map = true}};
   static constexpr Whole whole = Whole::sequence;
+  static constexpr bool spans_ranks = true;
   static constexpr bool resizes_snapshot = true;  ///< its map to the student's patches
   using Teacher = TeacherT;
   using Options = GramOptions;

@@ -57,6 +57,13 @@ struct TermList {
   /// The least that must be there at once for all of them.
   static constexpr Whole whole = std::max({Ts::whole...});
 
+  /// The first term that sees the images of one rank alone, however many there are; empty where there is none.
+  static constexpr std::string_view within_rank = [] {
+    std::string_view out;
+    ((out = out.empty() && !spans_ranks<Ts> ? std::string_view(Ts::name) : out), ...);
+    return out;
+  }();
+
   template <class Term>
   static constexpr bool has = (std::is_same_v<Term, Ts> || ...);
   /// Kinds that terms before this one put gradients to.

@@ -27,6 +27,7 @@ struct PointAgreement {
   static constexpr std::string_view name = "point-agreement";
   static constexpr Reads reads{{.points = true}, {.points = true}};
   static constexpr Whole whole = Whole::row;
+  static constexpr bool spans_ranks = true;
   using Teacher = Ema;
   using Options = NoOptions;
 

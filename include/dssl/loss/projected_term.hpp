@@ -12,6 +12,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/loss/gathered_rows.hpp>
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/loss/term_loss.hpp>
@@ -31,6 +32,14 @@ namespace dssl {
   return join(c.layers, " layers, bias ", static_cast<int>(c.hidden_bias), static_cast<int>(c.last_bias), ", norm ",
               static_cast<int>(c.hidden_norm), static_cast<int>(c.last_norm), ", activation ",
               static_cast<int>(c.activation));
+}
+
+/// Whether any layer of an MLP has batch norm, which sees all rows of a batch.
+[[nodiscard]] constexpr bool has_norms(const MlpConfig& c) {
+  for (Index i = 0; i < c.layers; ++i) {
+    if (c.norm_of(i) != BatchNorm::none) return true;
+  }
+  return false;
 }
 
 /// No MLP: a term without a predictor.
@@ -134,24 +143,26 @@ class ProjectedRun : public TermRun<B> {
   static constexpr bool teaches = Term::Teacher::pass;
   static constexpr bool own_targets = std::is_same_v<typename Term::Teacher, StopGradient>;
 
-  /// Throws `OptionError` for a batch of one image.
+  /// Throws `OptionError` for a batch of one image. Over ranks every one does the work of the whole batch (`GatheredRows`).
   ProjectedRun(const TermSetting& setting, const typename Term::Options& options)
       : x_options(options),
-        x_rows(2 * setting.batch),
+        x_gathered(setting.ranks, 2, setting.batch),
+        x_rows(x_gathered.rows()),
         x_width(setting.width),
         x_share(setting.share),
         x_projector(sized_by(setting.head, Term::projector), Term::views_together ? 1 : 2),
         x_predictor(Term::predictor.layers > 0 ? sized_by(setting.head, Term::predictor) : no_mlp,
                     Term::views_together ? 1 : 2),
         x_teacher(sized_by(setting.head, Term::projector), Term::views_together ? 1 : 2),
-        x_size{setting.batch, x_projector.width(), setting.seed} {
-    if (setting.batch < 2) {
-      throw OptionError("batch", setting.batch,
+        x_size{x_rows / 2, x_projector.width(), setting.seed} {
+    if (x_size.batch < 2) {
+      throw OptionError("batch", x_size.batch,
                         join("at least 2: the term '", Term::name, "' compares the images of a batch"));
     }
   }
 
   void place_lasting(const B& backend, Arena& arena) {
+    x_gathered.place_lasting(backend, arena);
     x_projector.place_lasting(backend, arena);
     x_predictor.place_lasting(backend, arena);
     if constexpr (teaches) {
@@ -181,19 +192,20 @@ class ProjectedRun : public TermRun<B> {
       x_projector.place_back(arena, x_d_out, x_d_features);
     }
     x_compare.place(backend, arena, x_size, x_options);
+    x_gathered.place_gradients(arena, x_width);
   }
 
   /// All views are one part.
   [[nodiscard]] bool reads_part(std::size_t part) const { return part == 0; }
 
   void teacher(const B& backend, const TeacherPass<Term, T>& in) {
-    backend.copy_rows(x_teacher_features, {}, in.features.class_level, {});
+    x_gathered.gather(backend, x_teacher_features, in.features.class_level);
     x_teacher.forward(backend, in.parameters.head);
   }
 
   void student(const B& backend, const StudentPass<Term, T>& in) const {
     if (!reads_part(in.part)) return;
-    backend.copy_rows(x_features, {}, in.features.class_level.rows(0, x_rows), {});
+    x_gathered.gather(backend, x_features, in.features.class_level.rows(0, x_gathered.own_rows()));
     x_projector.forward(backend, in.parameters.head);
     if (x_predictor.there()) x_predictor.forward(backend, in.parameters.predictor);
     backend.fill(numbers_of(x_d_out), T{0});
@@ -205,7 +217,8 @@ class ProjectedRun : public TermRun<B> {
                   x_options, in.weight * x_share);
     if (x_predictor.there()) x_predictor.backward(backend, in.d_parameters.predictor, in.parameters.predictor);
     x_projector.backward(backend, in.d_parameters.head, in.parameters.head);
-    put_gradients(backend, in.d_features.class_level.rows(0, x_rows), {}, x_d_features, in.d_features.adds.class_level);
+    x_gathered.put_gradients(backend, in.d_features.class_level.rows(0, x_gathered.own_rows()), x_d_features,
+                             in.d_features.adds.class_level);
   }
 
   void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
@@ -229,6 +242,7 @@ class ProjectedRun : public TermRun<B> {
 
  private:
   typename Term::Options x_options;
+  GatheredRows<T> x_gathered;
   Index x_rows, x_width;
   double x_share;
   StepMlp<T> x_projector, x_predictor, x_teacher;
@@ -244,6 +258,7 @@ template <class Self, class TeacherT, MlpConfig Projector, MlpConfig Predictor =
 struct ProjectedTerm {
   static constexpr Reads reads{{.class_level = true}, {.class_level = TeacherT::pass}};
   static constexpr Whole whole = Whole::batch;
+  static constexpr bool spans_ranks = true;
   static constexpr MlpConfig projector = Projector;
   static constexpr MlpConfig predictor = Predictor;
   static constexpr bool views_together = false;

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/over_ranks.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/sinkhorn.hpp>
 #include <dssl/loss/term.hpp>
@@ -70,9 +72,11 @@ class PrototypeRun : public TermRun<B> {
         x_pairs(Term::pairs(setting, options)),
         x_head(Term::head_of(setting.head)),
         x_width(setting.width),
-        x_share(setting.share) {
+        x_share(setting.share),
+        x_ranks(setting.ranks) {
     x_host_centre.reserve(static_cast<std::size_t>(x_head.prototypes));
     x_centre_count = static_cast<Index>(x_pairs.centre_rows.size());
+    x_centre_mean = static_cast<double>(x_centre_count);
     if constexpr (masked) {
       x_make_masked(setting);
     } else {
@@ -181,6 +185,13 @@ class PrototypeRun : public TermRun<B> {
     backend.upload(part.weights.data(), std::span<const T>(part.host_weights));
     x_centre_count = all_patches ? x_pairs.teacher_rows : rows.all;
     const bool first = part.first_view == 0;
+    if constexpr (!assigns) {
+      if (first) x_centre_mean = static_cast<double>(x_centre_count);
+      if (first && !all_patches) {  // ranks have different numbers of them
+        x_ranks.all_sum(std::span<double>(&x_centre_mean, 1));
+        x_centre_mean /= static_cast<double>(x_ranks.size());
+      }
+    }
     part.centre_rows = all_patches ? RowIndex(x_all_rows.data(), first ? x_centre_count : 0)
                                    : RowIndex(x_all_rows.data() + rows.first, count);
   }
@@ -192,16 +203,17 @@ class PrototypeRun : public TermRun<B> {
     head_forward(backend, x_teacher, p);
     if constexpr (assigns) {
       const Index rows = masked ? x_centre_count : x_pairs.teacher_rows;
-      if (rows == 0) return;
+      if (rows == 0 && x_ranks.alone()) return;
       const MatrixView<T> scores = x_scores.rows(0, rows);
       const MatrixView<T> unit = x_teacher_unit.rows(0, rows);
-      if (x_head.plain_prototypes) {
+      if (rows == 0) {  // of this rank: others have some
+      } else if (x_head.plain_prototypes) {
         backend.linear_forward(scores, unit, p.prototypes, {});
       } else {
         prototype_logits(backend, scores, x_normalised, PrototypeRows<T>{unit, p.prototypes, p.prototype_norm});
       }
       sinkhorn_centre(backend, x_centre, VectorView<T>(x_row_sums.data(), rows), scores, in.numbers.teacher_temperature,
-                      Term::sinkhorn_rounds);
+                      Term::sinkhorn_rounds, x_ranks);
     }
   }
 
@@ -223,9 +235,9 @@ class PrototypeRun : public TermRun<B> {
     }
     if (!part.teacher_rows.empty()) backend.copy_rows(part.teacher_unit, {}, x_teacher_unit, part.teacher_rows);
     // No rows would be all of them: a part without any has no share.
-    const double averaged = part.centre_rows.empty() ? 0 : x_share / static_cast<double>(x_centre_count);
+    const double averaged = part.centre_rows.empty() ? 0 : x_share / x_centre_mean;
     if constexpr (masked && !assigns) {  // a pass without masks has no say in the mean, and leaves the centre where it is
-      if (x_centre_count == 0 && part.first_view == 0) backend.add_scaled(x_centre_sum, x_centre, x_share);
+      if (x_centre_mean == 0 && part.first_view == 0) backend.add_scaled(x_centre_sum, x_centre, x_share);
     }
     VectorView<const T> norm = p.prototype_norm, teacher_norm = teacher.prototype_norm;
     VectorView<T> d_norm = x_head.learned_norm ? d_p.prototype_norm : VectorView<T>{};
@@ -294,7 +306,10 @@ class PrototypeRun : public TermRun<B> {
 
   /// centre = m centre + (1 - m) mean of the update's teacher rows; one that is assigned anew in each pass does not last.
   void update(const B& backend) {
-    if constexpr (!assigns) backend.lerp(x_centre, x_centre_sum, x_options.centre_momentum);
+    if constexpr (!assigns) {
+      sum_over_ranks(backend, x_ranks, x_centre_sum);
+      backend.lerp(x_centre, x_centre_sum, x_options.centre_momentum);
+    }
   }
 
   /// The centre's norm. Throws `NonFiniteError`.
@@ -362,7 +377,9 @@ class PrototypeRun : public TermRun<B> {
   HeadConfig x_head;
   Index x_width = 0;
   double x_share = 1;
+  Communicator x_ranks;
   Index x_centre_count = 0;  // rows of a pass that the centre is the mean of; masked patches: those that are there
+  double x_centre_mean = 0;  // the mean of their number over ranks
   RowIndex x_all_rows;       // masked patches only
   RowIndex x_each_prototype; // plain prototypes only: 0, 1, ... P - 1
   std::vector<x_Part> x_parts;
@@ -401,6 +418,7 @@ struct HeadOfLevel {
 /// What all levels have in common: a head and an EMA teacher.
 template <class Term, class Head = OwnHead<Term>>
 struct PrototypeLevel : Head {
+  static constexpr bool spans_ranks = true;
   static constexpr Whole whole = Whole::row;
   using Teacher = Ema;
   using Options = LevelOptions;

@@ -2,6 +2,8 @@
 // Tests: tests/loss/sinkhorn.cpp (fixture sinkhorn).
 #pragma once
 
+#include <dssl/backend/over_ranks.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/pieces.hpp>
 
@@ -14,17 +16,24 @@ namespace dssl {
 /// turns, samples last. The prototypes' factors alone say what the result is: it is a softmax with a centre, centre =
 /// -epsilon log(factors). In logarithms no score overflows (published: above 88 epsilon in float), and constants that the
 /// published code divides by drop out. Weights that a sample's row has nothing to do with (rows of padding) must not be in
-/// `scores`. Source: Caron et al. 2020, app. A; swav distributed_sinkhorn, dinov2 sinkhorn_knopp_teacher. Over several
-/// processes the P numbers of each round are combined. Cost: 2 iterations - 1 passes over the scores. Throws `ShapeError`
-/// where iterations is below 1.
+/// `scores`. Source: Caron et al. 2020, app. A; swav distributed_sinkhorn, dinov2 sinkhorn_knopp_teacher. Cost: 2 iterations
+/// - 1 passes over the scores. Throws `ShapeError` where iterations is below 1.
+///
+/// `ranks`: each has some of the rows, or none; the P numbers of each round are combined, and the centre is that of all
+/// rows on each of them. Without rows on any rank it stays as it was.
 template <Backend B>
 void sinkhorn_centre(const B& backend, VectorOf<B> centre, VectorOf<B> row_sums, ConstMatrixOf<B> scores,
-                     double epsilon, Index iterations) {
+                     double epsilon, Index iterations, const Communicator& ranks = {}) {
   require_shape(iterations >= 1, "sinkhorn_centre: ", iterations, " iterations; expected 1 at least");
-  backend.column_log_sum(centre, scores, {}, epsilon);
+  const bool rows = scores.rows() > 0;
+  const auto sum_columns = [&](ConstVectorOf<B> shift) {
+    if (rows) backend.column_log_sum(centre, scores, shift, epsilon);
+    if (!ranks.alone()) log_sum_over_ranks(backend, ranks, centre, rows, epsilon);
+  };
+  sum_columns({});
   for (Index i = 1; i < iterations; ++i) {
-    backend.row_log_sum(row_sums, scores, centre, epsilon);
-    backend.column_log_sum(centre, scores, row_sums, epsilon);
+    if (rows) backend.row_log_sum(row_sums, scores, centre, epsilon);
+    sum_columns(row_sums);
   }
 }
 

@@ -17,11 +17,13 @@
 namespace dssl {
 
 /// KoLeo of the backbone's class tokens, of each global view by itself, the two added, at DINOv2's weight where nothing
-/// else is said. Source: `koleo_loss`.
+/// else is said. Over ranks each compares its own images, as published, and the loss is the mean over ranks: other numbers
+/// than those of the batch as one. Source: `koleo_loss`.
 struct KoLeo {
   static constexpr std::string_view name = "koleo";
   static constexpr Reads reads{{.class_level = true}, {}};
   static constexpr Whole whole = Whole::view;
+  static constexpr bool spans_ranks = true;
   static constexpr double published_weight = 0.1;
   using Teacher = NoTeacher;
   using Options = NoOptions;
@@ -34,7 +36,7 @@ struct KoLeo {
     /// Throws `OptionError` for a batch of one image, which has no neighbour.
     Run(const TermSetting& setting, const Options& /*options*/)
         : x_batch(setting.batch), x_width(setting.width), x_share(setting.share) {
-      if (x_batch < 2) throw OptionError("batch", x_batch, "at least 2: the term 'koleo' compares the images of a batch");
+      if (x_batch < 2) throw OptionError("batch", x_batch, "at least 2, on each rank: the term 'koleo' compares the images of a batch");
       for (const PartViews& part : setting.parts) {
         x_parts.push_back({.globals = part.globals(), .buffers = {}, .d = {}});
       }

@@ -9,6 +9,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/loss/gathered_rows.hpp>
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/projected_term.hpp>
 #include <dssl/loss/swapped_assignment.hpp>
@@ -47,6 +48,7 @@ struct SwappedAssignment {
   static constexpr std::string_view name = "swapped-assignment";
   static constexpr Reads reads{{.class_level = true}, {.class_level = TeacherT::pass}};
   static constexpr Whole whole = Whole::batch;
+  static constexpr bool spans_ranks = true;
   using Teacher = TeacherT;
   using Options = SwappedAssignmentNumbers;
   template <class T>
@@ -83,8 +85,10 @@ struct SwappedAssignment {
 
     Run(const TermSetting& setting, const Options& options)
         : x_options(options),
-          x_batch(setting.batch),
-          x_rows(setting.views * setting.batch),
+          x_gathered(setting.ranks, setting.views, setting.batch),
+          x_gathered_targets(setting.ranks, 2, setting.batch),
+          x_batch(setting.batch * setting.ranks.size()),
+          x_rows(x_gathered.rows()),
           x_width(setting.width),
           x_prototypes(setting.head.prototypes),
           x_share(setting.share),
@@ -96,6 +100,7 @@ struct SwappedAssignment {
     }
 
     void place_lasting(const B& backend, Arena& arena) {
+      x_gathered.place_lasting(backend, arena);
       x_projector.place_lasting(backend, arena);
       if constexpr (teaches) {
         x_teacher.place_lasting(backend, arena);
@@ -123,20 +128,21 @@ struct SwappedAssignment {
       x_d_unit_prototypes = arena.matrix<T>(x_prototypes, out);
       if constexpr (teaches) x_teacher_prototypes = UnitRows<T>::take(arena, x_prototypes, out);
       x_buffers = SwappedAssignmentBuffers<T>::take(arena, x_rows_of_images, x_prototypes, out, 0);
+      x_gathered.place_gradients(arena, x_width);
     }
 
     /// All views are one part.
     [[nodiscard]] bool reads_part(std::size_t part) const { return part == 0; }
 
     void teacher(const B& backend, const TeacherPass<SwappedAssignment, T>& in) {
-      backend.copy_rows(x_teacher_features, {}, in.features.class_level, {});
+      x_gathered_targets.gather(backend, x_teacher_features, in.features.class_level);
       x_teacher.forward(backend, in.parameters.head.projector);
       x_targets.forward(backend, x_teacher.out(), unit_epsilon);
     }
 
     void student(const B& backend, const StudentPass<SwappedAssignment, T>& in) const {
       if (!reads_part(in.part)) return;
-      backend.copy_rows(x_features, {}, in.features.class_level, {});
+      x_gathered.gather(backend, x_features, in.features.class_level);
       x_projector.forward(backend, in.parameters.head.projector);
       x_unit.forward(backend, x_projector.out(), unit_epsilon);
       x_unit_prototypes.forward(backend, in.parameters.head.prototypes, unit_epsilon);
@@ -156,7 +162,7 @@ struct SwappedAssignment {
       backend.fill(numbers_of(x_d_out), T{0});
       x_unit.backward(backend, x_d_out, x_d_unit, unit_epsilon);
       x_projector.backward(backend, in.d_parameters.head.projector, in.parameters.head.projector);
-      put_gradients(backend, in.d_features.class_level, {}, x_d_features, in.d_features.adds.class_level);
+      x_gathered.put_gradients(backend, in.d_features.class_level, x_d_features, in.d_features.adds.class_level);
     }
 
     void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
@@ -172,6 +178,7 @@ struct SwappedAssignment {
 
    private:
     Options x_options;
+    GatheredRows<T> x_gathered, x_gathered_targets;
     Index x_batch, x_rows, x_width, x_prototypes;
     double x_share;
     StepMlp<T> x_projector, x_teacher;

@@ -14,6 +14,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -132,10 +133,12 @@ struct TermSetting {
   std::vector<PartViews> parts{};  ///< of the student's pass, one after the other
   HeadConfig head{};               ///< the recipe's
   Index width = 0;                 ///< D of the backbone's features
-  double share = 1;                ///< part of an update that a pass is: 1 / accumulate
+  double share = 1;                ///< part of an update that this rank's pass is: 1 / (accumulate * ranks)
   std::uint64_t seed = 0;          ///< of the run
   Index masked = 0;                ///< patches that may be masked in a pass
   GridSize snapshot{};             ///< patches of a global view as a snapshot sees it; 0 x 0: those of the student's
+  /// The ranks that a pass is cut over: `batch` is of this one, image i of it number rank + size * i of the whole batch.
+  Communicator ranks{};
 };
 
 /// The patches that are masked in a pass, of the global views that a part of the student's pass has, in their order.
@@ -278,6 +281,12 @@ struct StudentPass {
   PassNumbers numbers;
   double weight = 1;  ///< of the term in the total
 };
+
+/// Whether a term's losses, gradients and state are those of the whole batch where its images lie on several ranks: each
+/// rank's add up, by `TermSetting::share`, or the term exchanges what it needs through `TermSetting::ranks`, all ranks
+/// alike. A term says so by `spans_ranks`; a run over ranks refuses the others.
+template <class Term>
+inline constexpr bool spans_ranks = requires { requires Term::spans_ranks; };
 
 /// A term's run that keeps nothing and has nothing to do between passes; what one does, it says anew.
 ///

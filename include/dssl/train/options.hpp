@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -73,7 +74,7 @@ struct BasicTrainerOptions {
   using Defaults = DefaultsT;
 
   Index epochs = 100;
-  Index batch = 64;               ///< images a forward pass
+  Index batch = 64;               ///< images a forward pass, those of all ranks together
   Index accumulate = 1;           ///< forward passes an update; gradients and centres average over all of them
   std::uint64_t seed = 0;
   Index channels = 0;             ///< of the images; 0: the backbone's own number
@@ -94,7 +95,10 @@ struct BasicTrainerOptions {
   Index checkpoint_steps = 0;     ///< also after every so many steps; 0: only after epochs
   Index collapse_patience = 200;  ///< steps in a row that must look collapsed before it is said
   bool other_images = false;      ///< a resumed run may go on with images of other names or sizes, as many as before
+  Communicator ranks{};           ///< that share the run, each `batch` / size images of a pass; alone where not said
 
+  /// Images that a forward pass takes on this rank.
+  [[nodiscard]] Index rank_batch() const { return batch / ranks.size(); }
   /// Images an update takes.
   [[nodiscard]] Index update_images() const { return batch * accumulate; }
 
@@ -103,7 +107,7 @@ struct BasicTrainerOptions {
   [[nodiscard]] BasicTrainerOptions<Other, OtherDefaults> with_loss(Other numbers) const {
     return {epochs,   batch,     accumulate,           seed,       channels,     prototypes, stochastic_depth,
             recompute, stream_views, optimiser, teacher, std::move(numbers), views, masks, views_on, prefetch,
-            loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience, other_images};
+            loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience, other_images, ranks};
   }
 
   /// The same numbers without a recipe's defaults: what a run of any recipe of that loss takes.
@@ -133,6 +137,7 @@ void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
   at_least("epochs", epochs, Index{1});
   at_least("batch", batch, Index{1});
   at_least("accumulate", accumulate, Index{1});
+  if (batch % ranks.size() != 0) throw OptionError("batch", batch, join("a multiple of the ranks, ", ranks.size()));
   at_least("channels", channels, Index{0});
   if (prototypes != 0) at_least("prototypes", prototypes, Index{2});
   if (!(stochastic_depth >= 0 && stochastic_depth < 1)) {
@@ -176,7 +181,7 @@ inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
 
 /// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
 ///
-/// Options that only decide how it is carried out (threads, prefetch, where views are made, which activations are in
+/// Options that only decide how it is carried out (threads, ranks, prefetch, where views are made, which activations are in
 /// memory, files) are left out: a run may be resumed with others.
 template <class LossNumbers, class Defaults, class F>
 void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f) {

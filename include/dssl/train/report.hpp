@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/term.hpp>
@@ -78,26 +79,41 @@ struct RunSummary {
 };
 
 /// Mean over D of the standard deviation of the rows' unit vectors: 0 when all rows point one way,
-/// about 1/sqrt(D) when they are spread evenly. x (M,D) in host memory is overwritten with the unit vectors.
-/// Test: tests/train/trainer.cpp, tests/monitor/feature_monitor.cpp.
+/// about 1/sqrt(D) when they are spread evenly. x (M,D) in host memory is overwritten with the unit vectors. `ranks`: each
+/// has as many rows, and the spread is that of all of them.
+/// Test: tests/train/trainer.cpp, tests/monitor/feature_monitor.cpp, tests/train/ranks.cpp.
 template <class T>
-[[nodiscard]] double spread_of(MatrixView<T> x) {
+[[nodiscard]] double spread_of(MatrixView<T> x, const Communicator& ranks = {}) {
   for (Index m = 0; m < x.rows(); ++m) {
     double squares = 0;
     for (Index d = 0; d < x.cols(); ++d) squares += static_cast<double>(x(m, d)) * static_cast<double>(x(m, d));
     const double scale = squares > 0 ? 1.0 / std::sqrt(squares) : 0.0;
     for (Index d = 0; d < x.cols(); ++d) x(m, d) = static_cast<T>(scale * static_cast<double>(x(m, d)));
   }
+  const auto sum = [&](Index d) {
+    double out = 0;
+    for (Index m = 0; m < x.rows(); ++m) out += static_cast<double>(x(m, d));
+    return out;
+  };
+  const auto squares_off = [&](Index d, double mean) {
+    double out = 0;
+    for (Index m = 0; m < x.rows(); ++m) out += (static_cast<double>(x(m, d)) - mean) * (static_cast<double>(x(m, d)) - mean);
+    return out;
+  };
+  const auto rows = static_cast<double>(x.rows() * ranks.size());
   double spread = 0;
-  for (Index d = 0; d < x.cols(); ++d) {
-    double sum = 0;
-    double squares = 0;
-    for (Index m = 0; m < x.rows(); ++m) sum += static_cast<double>(x(m, d));
-    const double mean = sum / static_cast<double>(x.rows());
-    for (Index m = 0; m < x.rows(); ++m) {
-      squares += (static_cast<double>(x(m, d)) - mean) * (static_cast<double>(x(m, d)) - mean);
+  if (ranks.alone()) {
+    for (Index d = 0; d < x.cols(); ++d) spread += std::sqrt(squares_off(d, sum(d) / rows) / rows);
+  } else {
+    const std::span<double> sums = ranks.room<double>(static_cast<std::size_t>(x.cols()));
+    for (Index d = 0; d < x.cols(); ++d) sums[static_cast<std::size_t>(d)] = sum(d);
+    ranks.all_sum(sums);
+    for (Index d = 0; d < x.cols(); ++d) {
+      double& of_column = sums[static_cast<std::size_t>(d)];
+      of_column = squares_off(d, of_column / rows);
     }
-    spread += std::sqrt(squares / static_cast<double>(x.rows()));
+    ranks.all_sum(sums);
+    for (const double squares : sums) spread += std::sqrt(squares / rows);
   }
   return spread / static_cast<double>(x.cols());
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <dssl/concepts.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -229,19 +230,27 @@ struct SampleMaking {
   Make make_packed;  ///< for a backend that renders the views; empty where none can
   MaskDrawing masks{};
 
-  /// `Rendered`: whether the backend renders views. `patch`: of the network, for views that are masked.
+  /// `Rendered`: whether the backend renders views. `batch`: images of a pass on this rank. `patch`: of the network, for
+  /// views that are masked; masks are drawn for the batch of all `ranks`, whose images a rank has in turn.
   template <bool Rendered, class Views, class Points>
-  static SampleMaking of(SampleMaker<Views, Points> maker, Index batch, Index patch) {
+  static SampleMaking of(SampleMaker<Views, Points> maker, Index batch, Index patch, const Communicator& ranks = {}) {
     const auto shared = std::make_shared<const SampleMaker<Views, Points>>(std::move(maker));
     const auto workspaces = std::make_shared<Workspaces<typename Views::Workspace>>();
     SampleMaking out{.shape = shared->shape(batch), .make = {}, .make_packed = {}};
     if constexpr (MasksPatches<Views>) {
       const GridSize grid{out.shape.views[0].height / patch, out.shape.views[0].width / patch};
       const auto& masks = shared->views().masks();
-      out.masks = {.most = masks.most(2 * batch, grid),
-                   .draw = [masks, batch, grid](std::vector<std::uint8_t>& to, RandomStream& random) {
+      const Index size = ranks.size(), rank = ranks.rank();
+      // The views that are masked most may all be of one rank.
+      out.masks = {.most = std::min(masks.most(2 * batch * size, grid), 2 * batch * grid.size()),
+                   .draw = [masks, batch, grid, size, rank](std::vector<std::uint8_t>& to, RandomStream& random) {
+                     to.resize(static_cast<std::size_t>(2 * batch * size * grid.size()));
+                     masks.draw(to, 2 * batch * size, grid, random);
+                     if (size == 1) return;
+                     for (Index i = 0; i < 2 * batch; ++i) {  // forwards: never onto what is still to be read
+                       std::copy_n(to.begin() + (i * size + rank) * grid.size(), grid.size(), to.begin() + i * grid.size());
+                     }
                      to.resize(static_cast<std::size_t>(2 * batch * grid.size()));
-                     masks.draw(to, 2 * batch, grid, random);
                    },
                    .words = masks.words()};
       out.shape.masked = out.masks.most;

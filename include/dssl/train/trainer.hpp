@@ -91,7 +91,7 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
                 SampleMaking::of<RendersViews<B>>(
                     SampleMaker<Views, Points>(make_views(checked), points, sizes.with(checked.channels, 0).backbone.channels,
                                                Recipe::Loss::reads.points),
-                    checked.batch, sizes.backbone.patch),
+                    checked.rank_batch(), sizes.backbone.patch, checked.ranks),
                 sizes.with(checked.channels, checked.prototypes)) {}
   Trainer(const Options& checked, const B& backend, const SampleMaking& making, const Sizes& sizes)
       : x_Run(checked.plain(), backend, making, sizes, x_words(sizes, making)) {}

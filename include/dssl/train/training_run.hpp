@@ -7,6 +7,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/fingerprint.hpp>
 #include <dssl/data/loader.hpp>
@@ -30,6 +32,7 @@
 #include <dssl/train/checkpoint.hpp>
 #include <dssl/train/lasting_state.hpp>
 #include <dssl/train/options.hpp>
+#include <dssl/train/rank_agreement.hpp>
 #include <dssl/train/rendered_views.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/run_schedules.hpp>
@@ -170,7 +173,30 @@ class TrainingRun {
   /// looks a tensor; names the
   /// tensor, or the image of a view, that holds it, and the checkpoint is the one before), `FileError` (a checkpoint that
   /// cannot be written: before the first step where that shows then). Test: tests/train/not_finite.cpp.
+  ///
+  /// Over ranks (`Options::ranks`) each calls `fit` with the same images, options and state, and all end alike: where one
+  /// is told to stop, by a callback or its token, all stop; where one throws, all throw, the others a `DataError` or
+  /// `NonFiniteError` of the same kind or a `RankError` that says which one and why, in the time that the ranks' transport
+  /// allows. Callbacks are called on every rank with the same figures; rank 0 alone writes checkpoints. What a run computes
+  /// depends on the ranks by rounding alone. Tests: tests/train/ranks.cpp.
   RunSummary fit(const SourceView& source, std::stop_token token = {}) {
+    if (x_options.ranks.alone()) return x_fit(source, std::move(token));
+    try {
+      return x_fit(source, std::move(token));
+    } catch (const RankError&) {
+      throw;  // of which the others know
+    } catch (const std::exception& error) {
+      x_options.ranks.leave(error.what());
+      throw;
+    } catch (...) {
+      x_options.ranks.leave("by an error without words");
+      throw;
+    }
+  }
+
+ private:
+  RunSummary x_fit(const SourceView& source, std::stop_token token) {
+    const Communicator& ranks = x_options.ranks;
     if (x_recipe.empty()) throw Error("fit: this trainer was moved from and has nothing left to train");
     if constexpr (Kind::Loss::has_frozen) x_step.frozen().require_given();
     const auto began = x_clock::now();
@@ -183,8 +209,9 @@ class TrainingRun {
     }
     x_require_same_images(source);
     // Not after an epoch.
-    if (!x_options.checkpoint.empty()) require_writable(x_options.checkpoint);
+    if (!x_options.checkpoint.empty() && ranks.first()) require_writable(x_options.checkpoint);
     x_position.dataset_images = source.size();
+    x_require_same_run();
     const RunSchedules schedules = run_schedules(x_options, epoch_steps);
     const Index steps = x_options.epochs * epoch_steps;
 
@@ -194,7 +221,7 @@ class TrainingRun {
       x_warn(message.starts_with(name) ? join("skipped ", message) : join("skipped ", name, ": ", message));
     });
     skipped.resume(x_position.step * update_images + x_position.unreadable, x_position.unreadable);
-    const auto loader = x_loader(source, (steps - x_position.step) * update_images, epoch_steps * update_images,
+    const auto loader = x_loader(source, (steps - x_position.step) * update_images / ranks.size(), epoch_steps * update_images,
                                  x_position.step * update_images, skips, token);
 
     x_Rendered rendered = x_rendered(*loader);
@@ -203,10 +230,14 @@ class TrainingRun {
     const auto save_checkpoint_here = [&] {
       x_require_sound(source);
       if (x_options.checkpoint.empty() || saved == x_position.step) return;
-      save(x_options.checkpoint);
+      static_cast<void>(done_on_all(ranks, [&] {
+        if (ranks.first()) save(x_options.checkpoint);
+        return true;
+      }));
       saved = x_position.step;
     };
-    while (x_position.step < steps && !token.stop_requested()) {
+    bool stopped = ranks.any(token.stop_requested());
+    while (x_position.step < steps && !stopped) {
       const auto step_began = x_clock::now();
       const double wait_before = loader->wait_seconds();
       StepReport report{.epoch = x_position.step / epoch_steps,
@@ -237,7 +268,7 @@ class TrainingRun {
       if (epoch_ends || (x_options.checkpoint_steps > 0 && x_position.step % x_options.checkpoint_steps == 0)) {
         save_checkpoint_here();
       }
-      if (answer == stop) break;
+      stopped = ranks.any(answer == stop || token.stop_requested());
     }
     // Whenever the stop came; where no step was made, the file that is there is left alone.
     save_checkpoint_here();
@@ -248,7 +279,21 @@ class TrainingRun {
     return summary;
   }
 
- private:
+  /// Throws `RankError` where another rank runs another run.
+  void x_require_same_run() const {
+    if (x_options.ranks.alone()) return;
+    std::string options;
+    for_each_option(x_options, [&](std::string_view name, const auto& value) {
+      options += join(name, " ", detail::exact_text(value), "\n");
+    });
+    const std::pair<std::string_view, std::string> things[]{
+        {"recipe", x_recipe},
+        {"options", options + join(x_options.checkpoint.empty(), " ", x_options.checkpoint_steps, " ", x_options.max_unreadable)},
+        {"images", x_position.dataset},
+        {"steps done", join(x_position.step, " ", x_position.unreadable)}};
+    require_same_run(x_options.ranks, x_step, std::span(things));
+  }
+
   void x_require_untaught() const {
     if (x_position.step > 0) {
       throw Error(join("teach_with: ", x_position.step, " steps were made already; expected the teacher's weights before the first"));
@@ -290,17 +335,20 @@ class TrainingRun {
             .render_bytes = x_options.views_on == ViewsOn::device ? ViewSheet::work_bytes : 0,
             .seed = x_options.seed,
             .loss = x_options.loss,
-            .optimiser = x_options.optimiser};
+            .optimiser = x_options.optimiser,
+            .ranks = x_options.ranks};
   }
 
-  /// Makes views ahead of their use, in the order of the run, from its sample number `first` on.
+  /// Makes views ahead of their use, in the order of the run, from its sample number `first` on: of each pass the samples
+  /// rank + size * i, `count` of them in all.
   [[nodiscard]] std::unique_ptr<Loader> x_loader(const SourceView& source, Index count, Index epoch_images, Index first,
                                                  const SkipPolicy& skips, std::stop_token token) const {
     const auto order = std::make_shared<EpochOrder>(source.size(), x_options.seed);
     const bool packed = x_options.views_on == ViewsOn::device;
-    auto produce = [this, &source, order, skips, packed, epoch_images,
-                    first](Index i) -> std::optional<SampleViews> {
-      const Index number = first + i;
+    const Index size = x_options.ranks.size(), rank = x_options.ranks.rank(), own = x_options.rank_batch();
+    auto produce = [this, &source, order, skips, packed, epoch_images, first, size, rank,
+                    own](Index i) -> std::optional<SampleViews> {
+      const Index number = first + i / own * own * size + i % own * size + rank;
       const Index epoch = number / epoch_images;
       SampleViews out;
       const Index wanted = (*order)(epoch, number % epoch_images);
@@ -315,7 +363,7 @@ class TrainingRun {
       return out;
     };
     const LoaderOptions loading{
-        .prefetch = x_options.prefetch > 0 ? x_options.prefetch : 2 * x_options.batch,
+        .prefetch = x_options.prefetch > 0 ? x_options.prefetch : 2 * own,
         .threads = x_options.loader_threads};
     return std::make_unique<Loader>(count, std::move(produce), loading, std::move(token));
   }
@@ -343,12 +391,13 @@ class TrainingRun {
 
   /// A batch, forward and backward. False when the loader was stopped before it had all its images.
   bool x_pass(StepReport& report, Loader& loader, [[maybe_unused]] x_Rendered& rendered, SkipCounter& skipped) {
-    // Keyed by the first image of the batch, which an epoch has once.
-    const auto draw_masks = [&] {
+    const Communicator& ranks = x_options.ranks;
+    // Keyed by the first image of the batch, that of all ranks, which an epoch has once.
+    const auto draw_masks = [&](Index first) {
       if (!x_making.masks.draw) return;
       RandomStream random({.seed = x_options.seed,
                            .epoch = static_cast<std::uint32_t>(report.epoch),
-                           .sample = static_cast<std::uint64_t>(x_batch.samples[0]),
+                           .sample = static_cast<std::uint64_t>(first),
                            .purpose = Purpose::masks});
       x_making.masks.draw(x_batch.masks, random);
     };
@@ -361,21 +410,43 @@ class TrainingRun {
         const std::span<const SampleViews> samples = rendered->render();
         if (samples.empty()) return false;
         for (std::size_t b = 0; b < samples.size(); ++b) put(static_cast<Index>(b), samples[b]);
-        draw_masks();
+        draw_masks(x_batch.samples[0]);
         x_step.start_pass(x_batch, report.teacher_temperature);
         rendered->take();  // the next batch, while the device works
         x_step.finish_pass(report);
         return true;
       }
     }
-    for (Index b = 0; b < x_options.batch; ++b) {
-      const auto sample = loader.next();
-      if (!sample) return false;
-      put(b, *sample);
+    const Index asked = skipped.asked(), passed_over = skipped.skipped();
+    const bool loaded = done_on_all(ranks, [&] {
+      for (Index b = 0; b < x_options.rank_batch(); ++b) {
+        const auto sample = loader.next();
+        if (!sample) return false;
+        put(b, *sample);
+      }
+      return true;
+    });
+    if (!loaded) return false;
+    draw_masks(ranks.alone() ? x_batch.samples[0] : x_count_ranks(skipped, skipped.asked() - asked, skipped.skipped() - passed_over));
+    return done_on_all(ranks, [&] {
+      x_step.forward_backward(report, x_batch, report.teacher_temperature);
+      return true;
+    });
+  }
+
+  /// Counts what the other ranks loaded beside so many images of this one. Gives the first sample of the whole batch.
+  [[nodiscard]] Index x_count_ranks(SkipCounter& skipped, Index asked, Index passed_over) const {
+    struct Loaded {
+      Index first, asked, skipped;
+    };
+    const std::vector<Loaded> all = x_options.ranks.all_say(Loaded{x_batch.samples[0], asked, passed_over});
+    Index all_asked = 0, all_skipped = 0;
+    for (const Loaded& rank : all) {
+      all_asked += rank.asked;
+      all_skipped += rank.skipped;
     }
-    draw_masks();
-    x_step.forward_backward(report, x_batch, report.teacher_temperature);
-    return true;
+    skipped.count_elsewhere(all_asked - asked, all_skipped - passed_over);
+    return all.front().first;
   }
 
   /// Throws `NonFiniteError` where what lasts, as the last update left it, is not finite or gives no finite loss on its
@@ -389,7 +460,10 @@ class TrainingRun {
     StepReport look;
     x_step.begin();
     try {
-      x_step.forward_backward(look, x_batch, x_teacher_temperature);
+      static_cast<void>(done_on_all(x_options.ranks, [&] {
+        x_step.forward_backward(look, x_batch, x_teacher_temperature);
+        return true;
+      }));
     } catch (const NonFiniteError& error) {
       throw of_no_use(x_with_cause(error, source));
     }
@@ -408,8 +482,9 @@ class TrainingRun {
     std::vector<T> pixels;
     for (Index v = 0; v < x_step.options().shape.view_count(); ++v) {
       const TensorView<T, 4> views = x_step.view_input(v);
-      pixels.resize(static_cast<std::size_t>(views.size() / x_options.batch));
-      for (Index b = 0; b < x_options.batch; ++b) {
+      const Index batch = x_options.rank_batch();
+      pixels.resize(static_cast<std::size_t>(views.size() / batch));
+      for (Index b = 0; b < batch; ++b) {
         x_step.backend().download(std::span<T>(pixels),
                                   static_cast<const T*>(views.data()) + b * static_cast<Index>(pixels.size()));
         if (detail::all_finite(std::span<const T>(pixels))) continue;
@@ -469,7 +544,7 @@ class TrainingRun {
     if (x_position.collapsed_steps < x_options.collapse_patience) return;
     report.collapse = seen;
     report.advice = advice_for(seen);
-    if (x_position.collapsed_steps == x_options.collapse_patience) x_warn(report.advice);
+    if (x_position.collapsed_steps == x_options.collapse_patience && x_options.ranks.first()) x_warn(report.advice);
   }
 
   void x_warn(std::string_view message) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -14,10 +15,12 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/over_ranks.hpp>
 #include <dssl/backend/rehearsal.hpp>
 #include <dssl/backend/replay.hpp>
 #include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
@@ -50,6 +53,9 @@ struct BasicStepOptions {
   std::uint64_t seed = 0;
   LossNumbers loss{};
   OptimiserOptions optimiser{};
+  /// That share the step: each passes `shape.batch` images, and all do the update of all of them. They call `begin`,
+  /// `forward_backward`, `update` and `inspect` alike.
+  Communicator ranks{};
 };
 /// Those of the published objectives.
 using StepOptions = BasicStepOptions<LossOptions>;
@@ -194,18 +200,24 @@ class BasicTrainingStep {
     x_upload(batch, keep);
     if constexpr (x_snapshots) x_snapshot.run(x_backend, *x_terms, x_networks.teacher, x_config, {teacher_temperature});
     if constexpr (Loss::has_frozen) x_frozen.run(x_backend, *x_terms, x_networks, {teacher_temperature});
+    // Where ranks exchange numbers in the midst of a pass, there is more to it than primitives.
+    [[maybe_unused]] const bool alone = x_options.ranks.alone();
     if constexpr (Loss::teacher_pass) {
       const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
       const auto run_teacher = [&] { x_run_teacher({teacher_temperature}); };
       if constexpr (Loss::reads.masked) {
         run_teacher();  // other rows are read in every step
       } else {
-        replay(x_backend, x_teacher_replay, key, run_teacher);
+        if (alone) {
+          replay(x_backend, x_teacher_replay, key, run_teacher);
+        } else {
+          run_teacher();
+        }
       }
     }
     const auto run_student = [&] { x_run_student(teacher_temperature); };
     // Else other rows take part in every step.
-    const bool repeats = keep.empty() && x_options.stochastic_depth == 0 && !Loss::reads.masked;
+    const bool repeats = alone && keep.empty() && x_options.stochastic_depth == 0 && !Loss::reads.masked;
     if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
     run_student();
   }
@@ -220,9 +232,10 @@ class BasicTrainingStep {
     });
   }
 
-  /// Optimiser, teacher, centres. Throws `NonFiniteError` naming the first parameter whose
+  /// Optimiser, teacher, centres, of the passes of all ranks; `report` tells of all of them then. Throws `NonFiniteError` naming the first parameter whose
   /// gradient is not finite, with all weights as they were.
   void update(StepReport& report, const UpdateNumbers& now) {
+    if (!x_options.ranks.alone()) x_add_ranks(report);
     x_optimiser.measure(x_backend, x_gradient_buffer);
     x_backend.download(std::span<double>(x_norms_host), x_optimiser.squared_norms().data());
     double squares = 0;
@@ -247,7 +260,7 @@ class BasicTrainingStep {
     const Index width = x_config.backbone.width;
     const Index rows = x_spread_rows();
     x_backend.download(std::span<T>(x_features_host), static_cast<const T*>(x_watched().activations().out.data()));
-    report.feature_spread = spread_of(MatrixView<T>(x_features_host.data(), rows, width));
+    report.feature_spread = spread_of(MatrixView<T>(x_features_host.data(), rows, width), x_options.ranks);
     x_terms->each([&](auto, auto& run, std::size_t i) { run.inspect(x_backend, report.terms[i]); });
   }
 
@@ -278,7 +291,41 @@ class BasicTrainingStep {
     return Loss::teacher_weights ? x_teacher_weights : VectorView<T>{};
   }
 
+  /// Gradients and figures of all ranks, which are shares of the whole update's each.
+  void x_add_ranks(StepReport& report) {
+    const Communicator& ranks = x_options.ranks;
+    sum_over_ranks(x_backend, ranks, x_gradient_buffer);
+    std::array<double, 3 * most_terms> figures{};
+    x_terms->each([&](auto, auto&, std::size_t i) {
+      figures[3 * i] = report.terms[i].loss;
+      figures[3 * i + 1] = report.terms[i].teacher_entropy;
+      figures[3 * i + 2] = report.terms[i].counted;
+    });
+    ranks.all_sum(std::span<double>(figures).first(3 * report.term_count));
+    report.loss = 0;
+    x_terms->each([&]<class Term>(std::type_identity<Term>, auto&, std::size_t i) {
+      TermReport& term = report.terms[i];
+      term.loss = figures[3 * i];
+      report.loss += x_terms->weight(i) * term.loss;
+      if (!std::isfinite(term.teacher_entropy)) return;  // no prototypes
+      term.teacher_entropy = figures[3 * i + 1];
+      term.divergence = term.loss - term.teacher_entropy;
+      if constexpr (Term::reads.student.masked) term.counted = figures[3 * i + 2];
+    });
+  }
+
+  /// Throws `OptionError` where the step cannot be shared by ranks.
+  void x_validate_ranks() const {
+    const Index size = x_options.ranks.size();
+    if (Rehearses<B>) throw OptionError("ranks", size, "1: ranks exchange what lies in the host's memory, and not a device's yet");
+    if (x_config.head.batch_norm) throw OptionError("ranks", size, "1 where heads have batch norm: its statistics are of one rank's rows");
+    if (!Loss::within_rank.empty()) {
+      throw OptionError("ranks", size, join("1: the term '", Loss::within_rank, "' compares the images of one rank alone"));
+    }
+  }
+
   void x_validate() const {
+    if (!x_options.ranks.alone()) x_validate_ranks();
     if (x_options.recompute && !x_Pass::recomputes) throw OptionError("recompute", "true", "false with this backbone");
     if (x_options.stream_views && x_config.head.batch_norm) {
       throw OptionError("stream_views", "true",
@@ -319,9 +366,10 @@ class BasicTrainingStep {
                     .points = x_points(),
                     .head = x_config.head,
                     .width = x_config.backbone.width,
-                    .share = 1.0 / static_cast<double>(x_options.accumulate),
+                    .share = 1.0 / static_cast<double>(x_options.accumulate * x_options.ranks.size()),
                     .seed = x_options.seed,
-                    .masked = x_options.shape.masked};
+                    .masked = x_options.shape.masked,
+                    .ranks = x_options.ranks};
     const Index patch = x_config.backbone.patch;
     for (const ViewSize& view : x_options.shape.views) out.grids.push_back({view.height / patch, view.width / patch});
     for (const x_Part& part : x_parts) out.parts.push_back(part.views());

@@ -1,0 +1,46 @@
+// The ranks of a run that several processes share, as the environment and the command line say.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include <dssl/core/communicator.hpp>
+
+namespace dssl {
+class MpiRanks;
+}
+
+namespace dssl::programs {
+
+/// What `--communicator` takes, and what it does.
+inline constexpr const char* communicator_help =
+    "Processes that share the run: mpi, those that mpirun or srun started; alone, this one; auto: mpi where it was started so";
+
+/// This process among those that share the run. One object a program, from before the run to after the last word is said.
+class RunRanks {
+ public:
+  RunRanks();
+  RunRanks(const RunRanks&) = delete;
+  RunRanks& operator=(const RunRanks&) = delete;
+  ~RunRanks();
+
+  /// `communicator`: auto, mpi or alone. Throws `OptionError` where it is mpi, or the process was started as one of several,
+  /// in a program that was built without MPI.
+  void start(const std::string& communicator, double timeout_seconds);
+
+  [[nodiscard]] Communicator communicator() const;
+  /// Threads of each rank where none were named: 0 for all, or a share of the machine's processors.
+  [[nodiscard]] int threads() const;
+  /// "2 ranks, 2 of them on this machine, 1 thread each"; empty for one rank alone.
+  [[nodiscard]] std::string describe() const;
+
+  /// The rank that a launcher gave this process, and how many there are, before anything is started: 0 of 1 without one.
+  static int launched_rank();
+  static int launched_size();
+
+ private:
+  std::unique_ptr<MpiRanks> x_mpi;
+};
+
+}  // namespace dssl::programs

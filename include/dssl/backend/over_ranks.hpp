@@ -1,0 +1,74 @@
+// Numbers in a backend's memory, summed or gathered over the ranks of a run.
+// Tests: tests/train/ranks.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <span>
+
+#include <dssl/backend/concept.hpp>
+#include <dssl/core/communicator.hpp>
+#include <dssl/core/tensor_view.hpp>
+
+namespace dssl {
+
+// Everything goes through the host's memory; a rank alone downloads nothing and returns at once.
+
+/// values (n) = their sum over ranks.
+template <Backend B>
+void sum_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values) {
+  using T = typename B::Scalar;
+  if (ranks.alone() || values.empty()) return;
+  const std::span<T> host = ranks.room<T>(static_cast<std::size_t>(values.size()));
+  backend.download(host, static_cast<const T*>(values.data()));
+  ranks.all_sum(host);
+  backend.upload(values.data(), std::span<const T>(host));
+}
+
+/// values (n) = scale log(sum over ranks of exp(value / scale)), of the ranks that have some: `here`. Where none has they
+/// stay as they were.
+template <Backend B>
+void log_sum_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values, bool here,
+                        double scale) {
+  using T = typename B::Scalar;
+  if (ranks.alone() || values.empty()) return;
+  const std::span<T> host = ranks.room<T>(static_cast<std::size_t>(values.size()));
+  if (here) {
+    backend.download(host, static_cast<const T*>(values.data()));
+  } else {
+    std::fill(host.begin(), host.end(), -std::numeric_limits<T>::infinity());
+  }
+  ranks.all_log_sum(host, scale);
+  if (!here && std::isinf(host.front())) return;
+  backend.upload(values.data(), std::span<const T>(host));
+}
+
+/// out (groups size n,D) = the rows of all ranks, x (groups n,D) of each: row i of a group of rank r is row r + size i of
+/// that group, as images are numbered in the whole batch. A copy for a rank alone.
+template <Backend B>
+void gather_over_ranks(const B& backend, const Communicator& ranks, MatrixView<typename B::Scalar> out,
+                       MatrixView<const typename B::Scalar> x, Index groups) {
+  using T = typename B::Scalar;
+  if (ranks.alone()) return backend.copy_rows(out, {}, x, {});
+  const Index size = ranks.size(), each = x.rows() / groups, width = x.cols();
+  require_shape(out.rows() == size * x.rows() && each * groups == x.rows(), "gather_over_ranks: ", x.rows(), " rows in ",
+                groups, " groups of each of ", size, " ranks into ", out.rows());
+  const std::span<T> own = ranks.room<T>(static_cast<std::size_t>(x.size()));
+  const std::span<T> all = ranks.room<T>(static_cast<std::size_t>(out.size()), 1);
+  backend.download(own, x.data());
+  ranks.all_gather(all, std::span<const T>(own));
+  const std::span<T> ordered = ranks.room<T>(static_cast<std::size_t>(out.size()));
+  for (Index r = 0; r < size; ++r) {
+    for (Index g = 0; g < groups; ++g) {
+      for (Index i = 0; i < each; ++i) {
+        std::copy_n(all.begin() + ((r * groups + g) * each + i) * width, width,
+                    ordered.begin() + ((g * each + i) * size + r) * width);
+      }
+    }
+  }
+  backend.upload(out.data(), std::span<const T>(ordered));
+}
+
+}  // namespace dssl

@@ -1,0 +1,107 @@
+// What the ranks of a run agree on: that they run the same run, and whether a part of it is done on all of them.
+// Tests: tests/train/ranks.cpp.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/communicator.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/train/lasting_state.hpp>
+
+namespace dssl {
+
+namespace detail {
+
+/// How a part of the work ended on a rank, and the words of its error.
+struct RankOutcome {
+  enum class Kind : std::uint8_t { done, ended, data, not_finite, failed };
+  Kind kind = Kind::done;
+  std::array<char, 255> words{};
+
+  static RankOutcome of(Kind kind, std::string_view words) {
+    RankOutcome out{.kind = kind};
+    std::copy_n(words.begin(), std::min(words.size(), out.words.size() - 1), out.words.begin());
+    return out;
+  }
+};
+
+}  // namespace detail
+
+/// Does `work`, which exchanges nothing after it may have thrown, on every rank. True where it gave true on all of them;
+/// where it threw on one, it throws on all: there what it threw, and on the others an error of the same kind (`DataError`,
+/// `NonFiniteError`, else `RankError`) that says which rank and why. One exchange; none for a rank alone.
+template <class Work>
+[[nodiscard]] bool done_on_all(const Communicator& ranks, const Work& work) {
+  if (ranks.alone()) return work();
+  using detail::RankOutcome;
+  using Kind = RankOutcome::Kind;
+  RankOutcome own;
+  std::exception_ptr thrown;
+  try {
+    if (!work()) own.kind = Kind::ended;
+  } catch (const RankError&) {
+    throw;  // there is nobody to tell
+  } catch (const DataError& error) {
+    own = RankOutcome::of(Kind::data, error.what());
+    thrown = std::current_exception();
+  } catch (const NonFiniteError& error) {
+    own = RankOutcome::of(Kind::not_finite, error.what());
+    thrown = std::current_exception();
+  } catch (const std::exception& error) {
+    own = RankOutcome::of(Kind::failed, error.what());
+    thrown = std::current_exception();
+  }
+  const std::vector<RankOutcome> all = ranks.all_say(own);
+  if (thrown) std::rethrow_exception(thrown);
+  bool done = true;
+  for (std::size_t r = 0; r < all.size(); ++r) {
+    const std::string words = join("rank ", r, ": ", all[r].words.data());
+    switch (all[r].kind) {
+      case Kind::done: break;
+      case Kind::ended: done = false; break;
+      case Kind::data: throw DataError(words);
+      case Kind::not_finite: throw NonFiniteError(words);
+      case Kind::failed: throw RankError(words);
+    }
+  }
+  return done;
+}
+
+/// Throws `RankError` on every rank unless all have the same of everything that must be the same: `things`, each a name and
+/// a text; and what lasts of `step`, to the bit.
+template <class Step>
+void require_same_run(const Communicator& ranks, const Step& step,
+                      std::span<const std::pair<std::string_view, std::string>> things) {
+  if (ranks.alone()) return;
+  using T = typename Step::T;
+  std::vector<std::uint64_t> own;
+  for (const auto& [name, text] : things) own.push_back(detail::check_sum(0, std::as_bytes(std::span(text))));
+  std::uint64_t state = 0;
+  std::vector<T> host;
+  detail::for_each_state(step, [&](const std::string&, VectorView<T> values, const std::vector<Index>&) {
+    host.resize(static_cast<std::size_t>(values.size()));
+    step.backend().download(std::span<T>(host), static_cast<const T*>(values.data()));
+    state = detail::check_sum(state, std::as_bytes(std::span<const T>(host)));
+  });
+  own.push_back(state);
+  std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
+  ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));
+  for (std::size_t i = own.size(); i < all.size(); ++i) {
+    if (all[i] == all[i % own.size()]) continue;
+    const std::size_t thing = i % own.size();
+    const std::string_view name = thing < things.size() ? things[thing].first : "weights and state";
+    throw RankError(join("rank ", i / own.size(), " has other ", name, " than rank 0; expected the same on all ranks"));
+  }
+}
+
+}  // namespace dssl

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Runs that several processes share by MPI: the losses of one process, resuming on another number of them, and what is said
+# and left behind when one fails. Without MPI (no third argument): that the program says so.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+mpirun=${3:-}
+
+if [[ -z $mpirun ]]; then
+  OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 fails 2 "--communicator is auto; expected alone: this program was built without MPI" \
+    pretrain "${scenes[@]}" --epochs 1 --out none
+  OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 succeeds pretrain "${scenes[@]}" --epochs 1 --communicator alone --out alone
+  echo "ranks: this program was built without MPI, and says so"
+  exit 0
+fi
+
+launch=("$mpirun")
+if "$mpirun" --version | grep -q 'Open MPI'; then
+  launch+=(--oversubscribe --bind-to none)
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_orte_base_help_aggregate=1
+fi
+base=(--arch nano8 --views-global 16 --views-local 16 --locals 1 --prototypes 16 --threads 1)
+# on RANKS ARGUMENT...: a run of so many processes.
+on() {
+  local ranks=$1
+  shift
+  timeout 120 "${launch[@]}" -n "$ranks" "$programs/dssl-pretrain" "${base[@]}" "${scenes[@]}" "$@"
+}
+pairs_on_two() {
+  timeout 120 "${launch[@]}" -n 2 "$programs/dssl-pretrain" --arch nano8 --views-global 16 --threads 1 "${scenes[@]}" "$@"
+}
+losses() { grep -o '"loss":[^,}]*' "$1" | cut -d: -f2; }
+# alike FILE FILE: as many losses, the same to four digits.
+alike() {
+  paste <(losses "$1") <(losses "$2") | awk 'NF != 2 || ($1 - $2) > 1e-4 * $2 || ($2 - $1) > 1e-4 * $2 { exit 1 }' ||
+    fail "$1 and $2 tell of other losses"
+}
+
+# The same run on one process and on two, of a recipe without and one with exchanges in the midst of a pass.
+for recipe in densedino dinov2; do
+  own=(--recipe $recipe --batch 4 --epochs 2)
+  succeeds on 1 "${own[@]}" --out one-$recipe
+  succeeds on 2 "${own[@]}" --out two-$recipe
+  grep -q '^ranks: 2 by MPI, 2 of them on this machine; threads of each: 1$' out.txt || fail "the ranks are not told"
+  [[ $(grep -c '^backend:' out.txt) -eq 1 ]] || fail "more than one rank tells of the run"
+  [[ $(wc -l <two-$recipe/metrics.jsonl) -eq 4 ]] || fail "metrics.jsonl has no line a step"
+  [[ -s two-$recipe/checkpoint.safetensors && -s two-$recipe/teacher.safetensors ]] || fail "no files of two ranks"
+  [[ $recipe == dinov2 ]] || alike two-$recipe/metrics.jsonl one-$recipe/metrics.jsonl
+  succeeds on 2 "${own[@]}" --out again-$recipe
+  cmp again-$recipe/checkpoint.safetensors two-$recipe/checkpoint.safetensors || fail "$recipe on two ranks twice: other bits"
+done
+# Of a term that sees the whole batch on every rank.
+succeeds pairs_on_two --recipe simclr --batch 4 --epochs 2 --projector-hidden 24 --projector-out 16 --out two-simclr
+succeeds "$programs/dssl-pretrain" --arch nano8 --views-global 16 --threads 1 "${scenes[@]}" --recipe simclr --batch 4 --epochs 2 \
+  --projector-hidden 24 --projector-out 16 --out one-simclr
+alike two-simclr/metrics.jsonl one-simclr/metrics.jsonl
+
+# Stopped and resumed on another number of ranks.
+succeeds on 2 --batch 4 --epochs 2 --max-steps 3 --out parts
+succeeds on 1 --batch 4 --epochs 2 --out parts --resume
+alike parts/metrics.jsonl one-densedino/metrics.jsonl
+
+# What cannot be is said once, by rank 0.
+says() {
+  local words=$1 status=0
+  shift
+  "$@" >out.txt 2>err.txt || status=$?
+  [[ $status -ne 0 && $status -ne 124 ]] || fail "status $status of: $*"
+  [[ $(grep -c '^dssl-pretrain: ' err.txt) -eq 1 ]] || fail "not one line of the program on stderr of: $*"
+  grep -Eq -- "^dssl-pretrain: $words" err.txt || fail "stderr does not say '$words': $*"
+}
+says "--batch is 3; expected a multiple of the ranks, 2" on 2 --batch 3 --epochs 1 --out no-batch
+says "option 'ranks' is 2; expected 1: the term 'pixel-consistency' compares the images of one rank alone" \
+  pairs_on_two --batch 4 --recipe pixpro --epochs 1 --out no-term
+mkdir photos
+for i in 1 2 3 4 5 6 7 8; do "$make_image" "photos/$i.png" 40 32 3; done
+for i in 2 3 5 7 8; do echo broken >"photos/$i.png"; done
+broken() {
+  timeout 120 "${launch[@]}" -n 2 "$programs/dssl-pretrain" "${base[@]}" --data photos --batch 4 --epochs 9 --max-unreadable 0 --out photos-run
+}
+broken >out.txt 2>err.txt && fail "unreadable images do not end a run of two ranks"
+grep -q '^dssl-pretrain: .*images cannot be read' err.txt || fail "unreadable images are not named"
+
+# A rank that is killed ends the run on all of them; the last checkpoint goes on.
+on 2 --batch 4 --epochs 100000 --checkpoint-steps 1 --out killed-$$ >out.txt 2>err.txt &
+process=$!
+for _ in $(seq 600); do
+  [[ $(cat killed-$$/metrics.jsonl 2>/dev/null | wc -l) -ge 3 ]] && break
+  sleep 0.05
+done
+victim=$(pgrep -f -- "--out killed-$$" | while read -r id; do
+  tr '\0' '\n' <"/proc/$id/environ" 2>/dev/null | grep -Eqx '(OMPI_COMM_WORLD_RANK|PMI_RANK)=1' && echo "$id"
+done | head -n 1)
+[[ -n $victim ]] || fail "rank 1 is not found"
+kill -KILL "$victim"
+status=0
+wait $process || status=$?
+[[ $status -ne 0 && $status -ne 124 ]] || fail "status $status of a run whose rank 1 was killed"
+sleep 0.2
+! pgrep -f -- "--out killed-$$" >/dev/null || fail "a rank goes on after another was killed"
+succeeds on 1 --batch 4 --epochs 100000 --max-steps 1 --out killed-$$ --resume
+
+echo "ranks: two processes do the work of one"

@@ -1,0 +1,294 @@
+// Whole runs over ranks on threads: the run of the whole batch however it is cut, checkpoints that go on with another number
+// of ranks, what is sent, and runs in which a rank fails.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "noise_images.hpp"
+#include "ranks.hpp"
+#include "temporary_folder.hpp"
+#include "thrown.hpp"
+#include "train/tiny_run.hpp"
+
+#include <dssl/backend/reference.hpp>
+#include <dssl/train/recipes.hpp>
+#include <dssl/train/trainer.hpp>
+
+using namespace dssl;
+
+namespace {
+
+using Host = Reference<double>;
+using Dense = test::Tiny;
+using Masking = DinoV2::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 8, .depth = 2, .heads = 2}>>::
+    with_loss<WeightedSum<SinkhornImageLevel<>, MaskedLevel>>::with_head<
+        ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10}>>;
+
+/// Four images a pass, two passes an update, three epochs of two updates on 17 images.
+template <class Recipe>
+TrainerOptionsOf<Recipe> options_of() {
+  TrainerOptionsOf<Recipe> options;
+  options.epochs = 3;
+  options.batch = 4;
+  options.accumulate = 2;
+  options.seed = 11;
+  options.views.global_size = {16, 16};
+  options.views.local_size = {8, 12};
+  options.views.locals = 1;
+  options.stochastic_depth = 0.3;
+  options.optimiser.kind = OptimiserKind::sgd;  // which does not make much of little
+  options.optimiser.warmup_epochs = 1;
+  options.optimiser.learning_rate = 0.5;
+  options.optimiser.freeze_prototypes_epochs = 0;
+  options.max_unreadable = 1;
+  return options;
+}
+
+/// What a run leaves behind and told.
+struct Ended {
+  RunSummary summary;
+  std::vector<double> state;
+  std::vector<StepReport> steps;
+  RankTraffic before_step, after_step;  ///< of the second step
+  std::string words;
+};
+
+template <class Recipe>
+struct Rank {
+  using Options = TrainerOptionsOf<Recipe>;
+
+  Options options;
+  const test::NoiseImages& images;
+  std::string resumed{};
+  Index stop_after = -1;  ///< steps, by the callback
+  std::function<void(Trainer<Recipe, Host>&, const StepReport&)> meanwhile{};
+
+  Ended run(const Communicator& ranks) const {
+    Options own = options;
+    own.ranks = ranks;
+    Trainer<Recipe, Host> trainer(own);
+    if (!resumed.empty()) trainer.resume(resumed);
+    Ended out;
+    trainer.on_step([&](const StepReport& report) {
+      out.steps.push_back(report);
+      if (report.step == 2) out.before_step = ranks.traffic();
+      if (report.step == 3) out.after_step = ranks.traffic();
+      if (meanwhile) meanwhile(trainer, report);
+      return report.step + 1 == stop_after ? stop : proceed;
+    });
+    out.summary = trainer.fit(images);
+    detail::for_each_state(trainer.step(), [&](const auto&, const auto& values, const auto&) {
+      out.state.insert(out.state.end(), values.flat().begin(), values.flat().end());
+    });
+    return out;
+  }
+
+  /// Of so many ranks, each on its thread.
+  std::vector<Ended> on(Index size, std::chrono::milliseconds timeout = std::chrono::seconds(60)) const {
+    std::vector<Ended> out(static_cast<std::size_t>(size));
+    const auto words = test::on_ranks(
+        size, [&](const Communicator& ranks) { out[static_cast<std::size_t>(ranks.rank())] = run(ranks); }, timeout);
+    for (std::size_t r = 0; r < out.size(); ++r) out[r].words = words[r];
+    return out;
+  }
+};
+
+/// Of ranks that came to the end of the run, all alike to the bit.
+void require_alike(const std::vector<Ended>& ranks) {
+  for (const Ended& rank : ranks) {
+    REQUIRE(rank.words.empty());
+    CHECK((rank.state == ranks[0].state));
+    CHECK(rank.summary.steps == ranks[0].summary.steps);
+    CHECK(rank.summary.unreadable == ranks[0].summary.unreadable);
+  }
+}
+
+bool near(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double off = 0, largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    off = std::max(off, std::abs(a[i] - b[i]));
+    largest = std::max(largest, std::abs(b[i]));
+  }
+  INFO("off by " << off << " of " << largest);
+  CHECK(off <= 1e-12 * std::max(1.0, largest));
+  return off <= 1e-12 * std::max(1.0, largest);
+}
+
+template <class Recipe>
+void check_cuts(bool damaged) {
+  const test::NoiseImages images(17, damaged ? std::vector<Index>{3, 8} : std::vector<Index>{});
+  const Rank<Recipe> rank{.options = options_of<Recipe>(), .images = images};
+  const Ended whole = rank.run({});
+  REQUIRE(whole.summary.finished);
+  REQUIRE(whole.steps.size() == 6);
+  CHECK((whole.summary.unreadable > 0) == damaged);
+  for (const Index size : {2, 4}) {
+    INFO(size << " ranks");
+    const auto ended = rank.on(size);
+    require_alike(ended);
+    CHECK(near(ended[0].state, whole.state));
+    CHECK(ended[0].summary.finished);
+    CHECK(ended[0].summary.unreadable == whole.summary.unreadable);
+    for (const Ended& one : ended) {
+      REQUIRE(one.steps.size() == whole.steps.size());
+      for (std::size_t i = 0; i < whole.steps.size(); ++i) {
+        const StepReport& is = one.steps[i];
+        const StepReport& should = whole.steps[i];
+        CHECK(is.loss == Approx(should.loss).epsilon(1e-12));
+        CHECK(is.gradient_norm == Approx(should.gradient_norm).epsilon(1e-12));
+        CHECK(is.feature_spread == Approx(should.feature_spread).epsilon(1e-11));
+        CHECK(is.images == should.images);
+        CHECK(is.learning_rate == should.learning_rate);
+        CHECK(is.unreadable == should.unreadable);
+      }
+    }
+  }
+  const auto first = rank.on(2), again = rank.on(2);
+  CHECK((again[1].state == first[0].state));
+}
+
+}  // namespace
+
+TEST_CASE("a run is that of its whole batches, on however many ranks these are cut") {
+  SECTION("reference tokens") { check_cuts<Dense>(false); }
+  SECTION("reference tokens, and images that cannot be read") { check_cuts<Dense>(true); }
+  SECTION("masks, Sinkhorn's centre, and one that is the mean of masked patches") { check_cuts<Masking>(false); }
+}
+
+TEST_CASE("a checkpoint of a run over ranks is written once, and goes on with another number of them") {
+  const test::NoiseImages images(17);
+  const test::TemporaryFolder folder;
+  const Ended whole = Rank<Dense>{.options = options_of<Dense>(), .images = images}.run({});
+  Rank<Dense> rank{.options = options_of<Dense>(), .images = images, .stop_after = 3};
+  rank.options.checkpoint = folder / "checkpoint.safetensors";
+  const auto stopped = rank.on(2);
+  require_alike(stopped);
+  CHECK(stopped[0].summary.steps == 3);
+  CHECK_FALSE(stopped[1].summary.finished);
+  CHECK(folder.entries() == 1);
+  rank.options.checkpoint.clear();
+  rank.stop_after = -1;
+  rank.resumed = folder / "checkpoint.safetensors";
+  for (const Index size : {1, 2, 4}) {
+    INFO(size << " ranks");
+    const auto ended = rank.on(size);
+    require_alike(ended);
+    CHECK(ended[0].summary.finished);
+    CHECK(near(ended[0].state, whole.state));
+    CHECK((rank.on(size)[0].state == ended[0].state));
+  }
+}
+
+TEST_CASE("what a rank sends in a step is as docs/processes.md says") {
+  const test::NoiseImages images(17);
+  const Rank<Dense> rank{.options = options_of<Dense>(), .images = images};
+  for (const Index size : {2, 4}) {
+    INFO(size << " ranks");
+    const auto ended = rank.on(size);
+    require_alike(ended);
+    TrainerOptionsOf<Dense> options = options_of<Dense>();
+    const Trainer<Dense, Host> alone(options);
+    const auto n = static_cast<double>(size);
+    const auto parameters = static_cast<double>(alone.step().layout().total());
+    REQUIRE(parameters * 8 > static_cast<double>(Communicator::few_bytes));
+    // Steps 2 and 3 are an epoch, which both counts are in the midst of: between them the looks at the end of the epoch
+    // before have passed.
+    const double gradients = 2 * (n - 1) / n * 8 * parameters;
+    const double figures = (n - 1) * (2 * 3 * 8.0);
+    const double centres = (n - 1) * (2 * 32 * 8.0), spread = (n - 1) * (2 * 16 * 8.0);
+    const double said = (n - 1) * (2 * (2 * 256.0 + 24) + 1);
+    const double sent = static_cast<double>(ended[0].after_step.bytes - ended[0].before_step.bytes);
+    // The look at the state that the end of an epoch takes once more, by done_on_all.
+    const double look = (n - 1) * 256.0;
+    CHECK(sent >= gradients + figures + centres + spread + said + look);
+    CHECK(sent <= gradients + figures + centres + spread + said + look + (n - 1) * 16);
+    CHECK(ended[0].after_step.exchanges - ended[0].before_step.exchanges == 2 + 1 + 2 + 2 + 2 * 3 + 1 + 1);
+  }
+}
+
+TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves the last checkpoint") {
+  const test::NoiseImages images(17);
+  const test::TemporaryFolder folder;
+  Rank<Dense> rank{.options = options_of<Dense>(), .images = images};
+  rank.options.checkpoint = folder / "checkpoint.safetensors";
+  const auto words_of = [](const std::vector<Ended>& ranks) {
+    std::vector<std::string> out;
+    for (const Ended& one : ranks) out.push_back(one.words);
+    return out;
+  };
+  SECTION("by an error of its own") {
+    rank.meanwhile = [](const auto& trainer, const StepReport& report) {
+      if (trainer.options().ranks.rank() == 1 && report.step == 2) throw FileError("log", "the disk is full");
+    };
+    const auto words = words_of(rank.on(2));
+    CHECK(words == std::vector<std::string>{"rank 1 left the run: log: the disk is full", "log: the disk is full"});
+  }
+  SECTION("by a loss that is not finite on its images") {
+    rank.meanwhile = [](auto& trainer, const StepReport& report) {
+      if (trainer.options().ranks.rank() != 1 || report.step != 2) return;
+      trainer.step().student()(0) = std::numeric_limits<double>::quiet_NaN();
+    };
+    const auto words = words_of(rank.on(2));
+    CHECK(test::contains(words[0], "rank 1: the image-level loss is nan"));
+    CHECK(test::contains(words[1], "the image-level loss is nan"));
+    CHECK(test::contains(words[1], "found not finite: student."));
+  }
+  SECTION("by what it does not do") {
+    rank.meanwhile = [](auto& trainer, const StepReport& report) {
+      if (trainer.options().ranks.rank() == 1 && report.step == 2) throw 1;
+    };
+    const auto ended = rank.on(2);
+    CHECK(ended[0].words == "rank 1 left the run: by an error without words");
+  }
+  // What was written is the epoch before, whole.
+  Rank<Dense> resumed{.options = options_of<Dense>(), .images = images, .resumed = folder / "checkpoint.safetensors"};
+  const Ended ended = resumed.run({});
+  CHECK(ended.steps.front().step == 2);
+  CHECK(ended.summary.finished);
+}
+
+TEST_CASE("unreadable images of any rank count for all of them") {
+  std::vector<Index> damaged(16);
+  for (std::size_t i = 0; i < damaged.size(); ++i) damaged[i] = static_cast<Index>(i);
+  const test::NoiseImages images(17, damaged);
+  Rank<Dense> rank{.options = options_of<Dense>(), .images = images};
+  rank.options.max_unreadable = 0.2;
+  const auto ended = rank.on(2);
+  for (const Ended& one : ended) CHECK(test::contains(one.words, "images cannot be read"));
+}
+
+TEST_CASE("ranks that do not run the same run say so before the first step") {
+  const test::NoiseImages images(17), others(18);
+  std::vector<std::string> words = test::on_ranks(2, [&](const Communicator& ranks) {
+    Rank<Dense> rank{.options = options_of<Dense>(), .images = images};
+    if (ranks.rank() == 1) rank.options.optimiser.weight_decay = 0.1;
+    rank.run(ranks);
+  });
+  CHECK(words == std::vector<std::string>(2, "rank 1 has other options than rank 0; expected the same on all ranks"));
+  words = test::on_ranks(2, [&](const Communicator& ranks) {
+    Rank<Dense>{.options = options_of<Dense>(), .images = ranks.first() ? images : others}.run(ranks);
+  });
+  CHECK(words == std::vector<std::string>(2, "rank 1 has other images than rank 0; expected the same on all ranks"));
+  words = test::on_ranks(2, [&](const Communicator& ranks) {
+    auto options = options_of<Dense>();
+    options.ranks = ranks;
+    Trainer<Dense, Host> trainer(options);
+    if (ranks.rank() == 1) trainer.step().teacher()(0) += 1;
+    trainer.fit(images);
+  });
+  CHECK(words == std::vector<std::string>(2, "rank 1 has other weights and state than rank 0; expected the same on all ranks"));
+
+  auto options = options_of<Dense>();
+  options.ranks = ThreadRanks(3).communicator(0);
+  CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Dense, Host> trainer(options); }),
+                       "option 'batch' is 4; expected a multiple of the ranks, 3"));
+}
