@@ -74,6 +74,7 @@ struct Rank {
   Ended run(const Communicator& ranks) const {
     Options own = options;
     own.ranks = ranks;
+    if (!own.checkpoint.empty() && !ranks.first()) own.checkpoint += ".of-another-rank";  // which writes none
     Trainer<Recipe, Host> trainer(own);
     if (!resumed.empty()) trainer.resume(resumed);
     Ended out;
