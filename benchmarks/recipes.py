@@ -44,7 +44,8 @@ OWN = {
 # more updates from as many images.
 BATCH_AND_RATE = {
     **dict.fromkeys(RECIPES, ("32", "0.008")),
-    **dict.fromkeys(["moco-v2", "densecl", "byol", "simsiam", "pixpro"], ("16", "0.008")),
+    **dict.fromkeys(["moco-v2", "densecl", "byol", "pixpro"], ("16", "0.008")),
+    "simsiam": ("32", "0.002"),
     **dict.fromkeys(["dino", "ibot", "densedino", "feature-map", "dinov2"], ("8", "0.0128")),
 }
 
@@ -144,7 +145,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True)
     parser.add_argument("--programs", default="build/release/examples")
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--recipes", default=",".join(RECIPES))
     options = parser.parse_args()
