@@ -151,6 +151,20 @@ TEST_CASE("a far patch is scored without overflow, and a bank says what is wrong
                  "'coreset' is 0"));
 }
 
+TEST_CASE("an image's score is the mean of its largest distances, of all where there are fewer") {
+  const std::vector<double> rows{0, 10};
+  const std::vector<double> queries{1, 13, 4, 12};  // distances 1, 3, 4, 2
+  for (const Index top : {1, 2, 3, 9}) {
+    DefectBank<Reference<double>> bank(Reference<double>(), {.width = 1, .pool = 2, .coreset = 1.0, .reweighting = 0, .top = top});
+    bank.add(MatrixView<const double>(rows.data(), 2, 1));
+    bank.build();
+    std::vector<float> scores(4);
+    const double expected = top == 1 ? 4 : top == 2 ? 3.5 : top == 3 ? 3 : 2.5;
+    CHECK(bank.score(scores, MatrixView<const double>(queries.data(), 4, 1)) == Approx(expected));
+    CHECK(scores[3] == 2);
+  }
+}
+
 TEST_CASE("a bank file whose numbers cannot be those of a bank is damaged") {
   const TemporaryFolder folder;
   const std::string path = folder / "bank.safetensors";
