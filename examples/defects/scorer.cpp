@@ -100,12 +100,14 @@ class BankScorer final : public Scorer {
         {"neighbourhood", x_settings.neighbourhood},
         {"smoothing",
          x_settings.smoothing}};
+    settings.update(x_settings.look.json());
     b.published.add_to(settings);
     metadata["settings"] = settings.dump();
     metadata["version"] = version_string;
     save_defect_bank(path, *x_probe.bank(), metadata);
     return true;
   }
+  [[nodiscard]] TilePassCount tiled() const override { return x_probe.tiled(); }
   [[nodiscard]] Json bank() const override {
     if (!x_probe.bank()) return nullptr;
     return {{"rows", x_probe.bank()->size()},
@@ -120,7 +122,11 @@ class BankScorer final : public Scorer {
             .coreset_size = s.coreset_size,
             .projection = s.projection,
             .reweighting = s.reweighting,
+            .top = s.look.top,
+            .rules = s.look.rules(),
             .neighbourhood = s.neighbourhood,
+            .tiles = s.look.windows(),
+            .standardise_images = s.look.standardise_images,
             .smoothing = s.smoothing,
             .fit = s.backbone.input_fit(),
             .seed = s.backbone.seed,
@@ -222,6 +228,7 @@ std::optional<double> adopt_bank_settings(DefectSettings& s) {
     s.backbone.read.orient = settings.value("orient", false);  // banks of before that were made of pictures as stored
     settings.at("neighbourhood").get_to(s.neighbourhood);
     settings.at("smoothing").get_to(s.smoothing);
+    s.look.adopt(settings);
   } catch (const Json::exception& error) {
     throw CheckpointError(s.bank, join("its settings cannot be read: ", error.what()));
   }
