@@ -39,7 +39,8 @@ TriedLook judged(const LookSettings& look, const std::vector<double>& normal, co
 std::string in_words(const LookSettings& look) {
   std::string out = look.tiles ? join("windows at ", look.scale == 1 ? std::string("own resolution") : join(look.scale, " times own resolution"))
                                : std::string("resized");
-  if (look.standardise_images) out += ", images standardised";
+  if (look.flatten > 0) out += join(", light flattened over ", look.flatten);
+  if (look.standardise_images && look.flatten == 0) out += ", images standardised";
   if (look.standardise_features) out += ", features standardised";
   if (look.border > 0) out += join(", border ", look.border);
   if (look.top > 1) out += join(", mean of top ", look.top);
@@ -56,17 +57,18 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
   const std::vector<Index> to_judge = spread_out(first, all, s.choose_images * 2 / 5);
   constexpr Index each = 2;
   const auto key = [](const LookSettings& l) {
-    return std::tuple(l.tiles, l.standardise_images, l.border, l.standardise_features, l.top);
+    return std::tuple(l.tiles, l.standardise_images, l.flatten, l.border, l.standardise_features, l.top);
   };
   std::vector<LookSettings> candidates{s.look};
   for (const bool tiles : {false, true}) {
-    for (const bool images : {false, true}) {
+    for (const auto& [images, flatten] : {std::pair(false, Index{0}), {true, Index{0}}, {false, Index{16}}}) {
       for (const Index border : {0, 2}) {
         for (const bool features : {false, true}) {
           for (const Index top : {1, 5, 20}) {
             LookSettings look = s.look;
             look.tiles = tiles;
             look.standardise_images = images;
+            look.flatten = flatten;
             look.border = border;
             look.standardise_features = features;
             look.top = top;
@@ -77,19 +79,20 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
     }
   }
   Choice out{.tried = {}, .learned = static_cast<Index>(to_learn.size()), .normal = static_cast<Index>(to_judge.size()), .pasted = each * static_cast<Index>(to_judge.size())};
-  std::set<std::pair<bool, bool>> readings;
-  for (const LookSettings& l : candidates) readings.emplace(l.tiles, l.standardise_images);
-  for (const auto& [tiles, images] : readings) {
+  std::set<std::tuple<bool, bool, Index>> readings;
+  for (const LookSettings& l : candidates) readings.emplace(l.tiles, l.standardise_images, l.flatten);
+  for (const auto& [tiles, images, flatten] : readings) {
     LookSettings reading = s.look;
     reading.tiles = tiles;
     reading.standardise_images = images;
+    reading.flatten = flatten;
     const PatchSet learned = reader.read({.images = normal, .chosen = to_learn}, reading, "choice, to learn", interruption);
     const PatchSet clean = reader.read({.images = normal, .chosen = to_judge}, reading, "choice, normal", interruption);
     const PatchSet pasted = reader.read({.images = normal, .chosen = to_judge, .pasted = each, .seed = s.backbone.seed}, reading,
                                         "choice, pasted", interruption);
     std::set<std::pair<Index, bool>> rules;
     for (const LookSettings& l : candidates) {
-      if (l.tiles == tiles && l.standardise_images == images) rules.emplace(l.border, l.standardise_features);
+      if (std::tuple(l.tiles, l.standardise_images, l.flatten) == std::tuple(tiles, images, flatten)) rules.emplace(l.border, l.standardise_features);
     }
     for (const auto& [border, features] : rules) {
       LookSettings look = reading;
@@ -104,7 +107,8 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
         of_clean = bank->score(own_clean);
         of_pasted = bank->score(own_pasted);
         for (const LookSettings& l : candidates) {
-          if (std::tuple(l.tiles, l.standardise_images, l.border, l.standardise_features) == std::tuple(tiles, images, border, features))
+          if (std::tuple(l.tiles, l.standardise_images, l.flatten, l.border, l.standardise_features) ==
+              std::tuple(tiles, images, flatten, border, features))
             out.tried.push_back(judged(l, with_top(of_clean, own_clean, l.top), with_top(of_pasted, own_pasted, l.top)));
         }
       } catch (const Error& error) {

@@ -18,6 +18,7 @@ struct TriedLook {
   double found = 0;  ///< mean share of pasted defects found at 2, 5, 10 and 20 % false alarms: what it is chosen by
   double auroc = 0;
   double missed_5 = 0;
+  static constexpr double by_chance = 0.0925;  ///< `found` of scores that tell nothing
 };
 
 struct Choice {

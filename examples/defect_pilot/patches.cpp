@@ -40,6 +40,7 @@ class ReaderOf final : public SetReader {
     Progress progress(label, images.size(), "images");
     dssl::PatchReader<ViTFamily, B> reader(x_extractor, {.tiles = look.windows(),
                                                          .standardise_images = look.standardise_images,
+                                                         .flatten = look.flatten,
                                                          .fit = x_settings.input_fit(),
                                                          .loader = x_settings.loader()});
     reader.on_skip = [&](std::string_view, std::string_view message) { progress.warn(one_line(join("skipped: ", message))); };

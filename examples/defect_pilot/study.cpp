@@ -466,6 +466,13 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
 
 std::vector<std::string> Study::warnings() const {
   std::vector<std::string> out;
+  if (!choice.tried.empty() && choice.tried.front().found < 2 * TriedLook::by_chance) {
+    char text[80];
+    std::snprintf(text, sizeof text, "%.1f %% of the made-up defects, %.1f %% by chance", 100 * choice.tried.front().found,
+                  100 * TriedLook::by_chance);
+    out.push_back(join("the best setting that was tried finds ", text,
+                       ", in the mean over four shares of false alarms: by these features no setting is worth much, and the choice means little"));
+  }
   for (const Confounder& c : confounders) {
     if (!c.tells()) continue;
     char text[40];

@@ -17,6 +17,7 @@ struct LookSettings {
   Index border = 0;
   bool standardise_features = false;
   bool standardise_images = false;
+  Index flatten = 0;
   Index top = 1;
   double place = 0;
   bool tiles = false;
@@ -32,7 +33,7 @@ struct LookSettings {
 
   [[nodiscard]] nlohmann::ordered_json json() const {
     return {{"border", border}, {"standardise_features", standardise_features}, {"standardise_images", standardise_images},
-            {"top", top},       {"place", place},                               {"tiles", tiles},
+            {"flatten", flatten}, {"top", top},       {"place", place},                               {"tiles", tiles},
             {"scale", scale},   {"overlap", overlap}};
   }
 
@@ -42,6 +43,7 @@ struct LookSettings {
     border = stored.value("border", none.border);
     standardise_features = stored.value("standardise_features", none.standardise_features);
     standardise_images = stored.value("standardise_images", none.standardise_images);
+    flatten = stored.value("flatten", none.flatten);
     top = stored.value("top", none.top);
     place = stored.value("place", none.place);
     tiles = stored.value("tiles", none.tiles);
@@ -60,6 +62,12 @@ inline void add_look_options(CLI::App& app, LookSettings& s, const std::string& 
       ->group(group);
   app.add_flag("--standardise-images", s.standardise_images,
                "Brightness and contrast of each image made alike first")
+      ->group(group);
+  app.add_option("--flatten", s.flatten,
+                 "Or brightness and contrast about each pixel made alike, over so many pixels of the image to each side: uneven "
+                 "light goes; 0: off")
+      ->check(CLI::Range(Index{0}, Index{1} << 20))
+      ->capture_default_str()
       ->group(group);
   app.add_option("--top", s.top, "An image's score is the mean of so many largest distances of its patches")
       ->check(CLI::Range(Index{1}, Index{1} << 30))

@@ -127,6 +127,7 @@ class BankScorer final : public Scorer {
             .neighbourhood = s.neighbourhood,
             .tiles = s.look.windows(),
             .standardise_images = s.look.standardise_images,
+            .flatten = s.look.flatten,
             .smoothing = s.smoothing,
             .fit = s.backbone.input_fit(),
             .seed = s.backbone.seed,

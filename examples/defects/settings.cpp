@@ -118,6 +118,7 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   agree("border", look.border, l.border);
   agree("standardise-features", flag(look.standardise_features), flag(l.standardise_features));
   agree("standardise-images", flag(look.standardise_images), flag(l.standardise_images));
+  agree("flatten", look.flatten, l.flatten);
   agree("top", look.top, l.top);
   agree("place", look.place, l.place);
   agree("tiles", flag(look.tiles), flag(l.tiles));

@@ -116,6 +116,42 @@ TEST_CASE("standardised images forget gain and offset") {
   CHECK(std::ranges::all_of(flat.pixels(), [](float v) { return v == 0.5F; }));
 }
 
+TEST_CASE("flattened images have the local mean and deviation of their formula, and forget uneven light") {
+  const Image<std::uint8_t> image = noise<std::uint8_t>(11, 15, 2, 3);
+  const auto flat = std::get<Image<float>>(flattened(AnyImage(image), 3));
+  double all = 0, all_square = 0;
+  for (const auto v : image.pixels()) {
+    all += static_cast<double>(v) / 330;
+    all_square += static_cast<double>(v) * static_cast<double>(v) / 330;
+  }
+  for (Index y = 0; y < 11; ++y) {
+    for (Index x = 0; x < 15; ++x) {
+      double mean = 0, square = 0, count = 0;
+      for (Index v = std::max<Index>(0, y - 3); v <= std::min<Index>(10, y + 3); ++v) {
+        for (Index u = std::max<Index>(0, x - 3); u <= std::min<Index>(14, x + 3); ++u) {
+          for (Index c = 0; c < 2; ++c, ++count) {
+            mean += static_cast<double>(image(v, u, c));
+            square += static_cast<double>(image(v, u, c)) * static_cast<double>(image(v, u, c));
+          }
+        }
+      }
+      mean /= count;
+      const double deviation = std::sqrt(square / count - mean * mean + 0.04 * (all_square - all * all));
+      for (Index c = 0; c < 2; ++c)
+        REQUIRE(static_cast<double>(flat(y, x, c)) == Approx(0.5 + 0.25 * (static_cast<double>(image(y, x, c)) - mean) / deviation).epsilon(1e-5));
+    }
+  }
+  // A slope of light becomes even, but for the rim where the square is cut off.
+  Image<float> slope(20, 40, 1);
+  for (Index y = 0; y < 20; ++y) {
+    for (Index x = 0; x < 40; ++x) slope(y, x, 0) = static_cast<float>(x) / 40;
+  }
+  const auto even = std::get<Image<float>>(flattened(AnyImage(slope), 4));
+  for (Index x = 4; x < 36; ++x) CHECK(even(10, x, 0) == Approx(0.5).margin(1e-5));
+  CHECK(std::ranges::all_of(std::get<Image<float>>(flattened(AnyImage(Image<std::uint8_t>(3, 3, 1)), 1)).pixels(), [](float v) { return v == 0.5F; }));
+  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(flattened(AnyImage(slope), 0)); }), "'flatten' is 0"));
+}
+
 TEST_CASE("a pasted defect changes its mask's pixels alone, is one of its key, and of the sizes that were asked for") {
   for (const PastedKind kind : {PastedKind::cut, PastedKind::scar, PastedKind::blob}) {
     for (std::uint64_t sample = 0; sample < 60; ++sample) {

@@ -72,6 +72,11 @@ fails 2 '--border is 2; expected 1, with which look/bank.safetensors was made' l
 fails 2 '--top is 1; expected 3, with which' looked --top 1
 fails 2 '--standardise-features is given; expected not given, with which' looked --standardise-features
 fails 2 '--overlap is 16; expected 8, with which' looked --overlap 16
+fails 2 '--flatten is 5; expected 0, with which' looked --flatten 5
+succeeds defects "${bank[@]}" --flatten 12 --normal set/normal "${test[@]}" --out flat
+above "$(value flat/result.json images auroc)" 0.9 "AUROC of flattened images"
+succeeds "$programs/dssl-defects" --weights random --bank flat/bank.safetensors "${test[@]}" --threads 1 --out flat-again
+cmp <(cut -d, -f1-5 flat/scores.csv) <(cut -d, -f1-5 flat-again/scores.csv) || fail "a bank forgets that images were flattened"
 fails 2 '--border is 3; expected 0 to 2, as images have 5 x 7 patches' defects "${bank[@]}" --border 3 --normal set/normal --out o
 fails 1 'has 5 x 7 patches; a border of 3 leaves none' defects "${bank[@]}" --tiles --overlap 8 --border 3 --normal set/normal --out o
 fails 2 '--overlap is 40; expected 0 to 32 pixels' defects "${bank[@]}" --tiles --overlap 40 --normal set/normal --out o

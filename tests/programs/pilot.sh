@@ -33,7 +33,7 @@ above "$(value run/result.json confounders "mean brightness of the image")" 0.9 
 above "$(value run/result.json highest_patch_in_outer_two by_chance)" 0.9 "patches in the outer two of 5 x 7"
 grep -q 'What scores may follow in place of defects' run/report.html || fail "the report has no confounders"
 
-# Settings chosen by pasted defects: of 48, the best first, in the report, by normal images to learn from alone. Test images
+# Settings chosen by pasted defects: of 72, the best first, in the report, by normal images to learn from alone. Test images
 # of other content change nothing of it; what was chosen is what the study is made with.
 chosen() {
   bare --size 40x56 --threads 1 --defects set/test/spot --weights random --labels 1 --draws 1 --false-alarms 0.2 --shown 1 --choose \
@@ -41,8 +41,8 @@ chosen() {
 }
 warns 1 "$bright" chosen --normal set/normal --out chosen
 grep -q 'How the settings were chosen' chosen/report.html || fail "the report does not say what was chosen"
-grep -q 'pasted defects on 3 normal images, of 48 settings: ' out.txt || fail "the choice is not said"
-[[ $(value chosen/result.json choice tried | grep -o '"found"' | wc -l) -eq 48 ]] || fail "not 48 settings were tried"
+grep -q 'pasted defects on 3 normal images, of 72 settings: ' out.txt || fail "the choice is not said"
+[[ $(value chosen/result.json choice tried | grep -o '"found"' | wc -l) -eq 72 ]] || fail "not 72 settings were tried"
 for key in border standardise_features standardise_images top tiles; do
   [[ $(value chosen/result.json choice tried 0 "$key") == "$(value chosen/result.json look "$key")" ]] || fail "$key is not as chosen"
 done

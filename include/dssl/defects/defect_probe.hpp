@@ -45,6 +45,7 @@ struct DefectProbeOptions {
   Index neighbourhood = 3;  ///< each patch becomes the mean of so many by so many around it: 1 or 3
   std::optional<TileOptions> tiles{};  ///< windows at each image's own resolution; absent: images are made to fit
   bool standardise_images = false;     ///< brightness and contrast of each image first (`standardised`)
+  Index flatten = 0;                   ///< or about each pixel, over this radius (`flattened`); 0: off
   double smoothing = 4;     ///< standard deviation of the blur of heat maps, in pixels of the input; 0: none
   InputFit fit = InputFit::stretch;  ///< without tiles
   Interpolation interpolation = Interpolation::bilinear;
@@ -67,6 +68,7 @@ struct DefectProbeOptions {
   [[nodiscard]] PatchReaderOptions reader() const {
     return {.tiles = tiles,
             .standardise_images = standardise_images,
+            .flatten = flatten,
             .neighbourhood = neighbourhood,
             .fit = fit,
             .interpolation = interpolation,

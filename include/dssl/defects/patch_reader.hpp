@@ -33,6 +33,7 @@ namespace dssl {
 struct PatchReaderOptions {
   std::optional<TileOptions> tiles{};  ///< windows at the image's own resolution; absent: images are made to fit
   bool standardise_images = false;     ///< brightness and contrast of each image first (`standardised`)
+  Index flatten = 0;  ///< or brightness and contrast about each pixel, over this radius in the image's pixels (`flattened`); 0: off
   Index neighbourhood = 3;             ///< each patch becomes the mean of so many by so many around it: 1 or 3
   InputFit fit = InputFit::stretch;    ///< without tiles
   Interpolation interpolation = Interpolation::bilinear;
@@ -44,6 +45,7 @@ struct PatchReaderOptions {
   /// Throws `OptionError` naming the field.
   void validate() const {
     if (neighbourhood != 1 && neighbourhood != 3) throw OptionError("neighbourhood", neighbourhood, "1 or 3");
+    if (flatten < 0) throw OptionError("flatten", flatten, "0 (off) or a radius in pixels");
     loader.validate();
     skip.validate();
   }
@@ -82,7 +84,7 @@ class PatchReader {
   /// Throws as `pass_features`.
   template <class Source, class Each>
   FeaturePassCount read(const Source& source, const std::stop_token& token, const Each& each) {
-    const StandardisedImages<BinaryMasks<Source>> images(BinaryMasks<Source>(source), x_options.standardise_images);
+    const StandardisedImages<BinaryMasks<Source>> images(BinaryMasks<Source>(source), x_options.standardise_images, x_options.flatten);
     const FeaturePassOptions pass{.loader = x_options.loader, .skip = x_options.skip};
     x_tiled = {};
     if (x_options.tiles) {
