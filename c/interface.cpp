@@ -213,12 +213,19 @@ struct dssl_scorer {
   dssl_scorer(const std::string& weights, const dssl::SafetensorsFile& bank, const dssl::BankSettings& settings,
               const dssl_compute& compute)
       : extractor(dssl::Cpu(on(compute)), features_of_bank(settings), config_of_bank(settings, weights)),
-        probe(extractor, {.neighbourhood = settings.neighbourhood, .smoothing = settings.smoothing, .fit = settings.input_fit()}),
+        probe(extractor, {.neighbourhood = settings.neighbourhood,
+                          .standardise_images = settings.look.standardise_images,
+                          .flatten = settings.look.flatten,
+                          .smoothing = settings.smoothing,
+                          .fit = settings.input_fit()}),
         threshold(dssl::bank_threshold(bank)) {
     const dssl::LoadedWeights loaded =
         dssl::load_any_backbone(weights, extractor.layout(), extractor.config(), extractor.grid(),
                                     dssl::backbone_file_options(settings.family, settings.heads));
     dssl::require_bank_of(bank, loaded.fingerprint(), weights);
+    if (settings.look.tiles)
+      throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
+                                               "of whole images");
     extractor.load(loaded.flat);
     probe.take(dssl::load_defect_bank(extractor.backend(), bank, extractor.width()));
     said = join(description(extractor, weights, loaded), "; bank of ", probe.bank()->size(), " patches");

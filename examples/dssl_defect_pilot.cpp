@@ -150,6 +150,7 @@ int main(int argc, char** argv) {
     for (const Inspected* set : {&sets.defects, &sets.test_defects}) {
       for (const std::string& text : set->files().findings().texts()) print_error("dssl-defect-pilot", "warning: " + text);
     }
+    for (const std::string& text : study.warnings()) print_error("dssl-defect-pilot", "warning: " + text);
     const std::string html = pilot_report(s, sets, study);
     dssl::write_bytes(s.out + "/report.html", std::as_bytes(std::span(html)));
     std::printf("%s/report.html\n", s.out.c_str());

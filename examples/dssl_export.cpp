@@ -106,6 +106,8 @@ struct Settings {
 void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
   const dssl::BankSettings of_bank = dssl::BankSettings::of(file);
   if (of_bank.flips) throw dssl::CheckpointError(s.bank, "was made with --flips, of which a model of one pass knows nothing");
+  if (of_bank.look != dssl::PatchLook{})
+    throw dssl::CheckpointError(s.bank, "was made with windows, a border, standardising, --flatten, --top or --place, of which a model knows nothing");
   s.blocks = of_bank.blocks;
   s.no_norm = !of_bank.norm;
   s.family = of_bank.family;

@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include <dssl/core/random.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/defects/pasted_defect.hpp>
 #include <dssl/views/blur.hpp>
 #include <dssl/views/image.hpp>
 #include <dssl/views/planar_image.hpp>
@@ -69,21 +71,66 @@ struct Exposure {
       image);
 }
 
-/// Inspected images of another exposure, with their masks.
-class ExposedImages {
+/// What an image is, whatever is on it: what a score may follow without seeing a defect.
+struct ImageFacts {
+  double area = 0;        ///< pixels
+  double brightness = 0;  ///< mean of its values, of the full scale
+};
+
+[[nodiscard]] inline ImageFacts facts_of(const AnyImage& image) {
+  return std::visit(
+      [](const auto& from) {
+        using P = typename std::decay_t<decltype(from)>::value_type;
+        double sum = 0;
+        for (const P v : from.pixels()) sum += static_cast<double>(v) / static_cast<double>(full_scale<P>);
+        return ImageFacts{static_cast<double>(from.height() * from.width()), sum / static_cast<double>(from.pixels().size())};
+      },
+      image);
+}
+
+/// Which of inspected images, how they are taken, and whether defects are pasted on them.
+struct PilotView {
+  const Inspected& images;
+  Exposure how{.name = "as taken"};
+  std::vector<Index> chosen{};  ///< their numbers; empty: all
+  Index pasted = 0;             ///< defects that are pasted on each, an image each; 0: they stay as they are
+  std::uint64_t seed = 0;       ///< of the pasted ones
+};
+
+/// Inspected images of another exposure, with their masks, or with pasted defects and theirs.
+class PilotImages {
  public:
-  ExposedImages(const Inspected& images, Exposure how) : x_images(images), x_how(std::move(how)) {}
-  [[nodiscard]] Index size() const { return x_images.size(); }
-  [[nodiscard]] std::string name(Index i) const { return x_images.name(i); }
+  explicit PilotImages(const PilotView& view)
+      : x_view(view), x_facts(std::make_shared<std::vector<ImageFacts>>(static_cast<std::size_t>(size()))) {}
+  [[nodiscard]] Index size() const {
+    return (x_view.chosen.empty() ? x_view.images.size() : static_cast<Index>(x_view.chosen.size())) * x_each();
+  }
+  [[nodiscard]] std::string name(Index i) const {
+    return join(x_view.images.name(number(i)), x_view.pasted > 0 ? ", with a pasted defect" : "");
+  }
+  /// Of image i in the inspected ones.
+  [[nodiscard]] Index number(Index i) const {
+    return x_view.chosen.empty() ? i / x_each() : x_view.chosen[static_cast<std::size_t>(i / x_each())];
+  }
+  [[nodiscard]] bool defect(Index i) const { return x_view.pasted > 0 || x_view.images.truth(number(i)) == Truth::defect; }
+  /// Once the image was loaded.
+  [[nodiscard]] const ImageFacts& facts(Index i) const { return (*x_facts)[static_cast<std::size_t>(i)]; }
   [[nodiscard]] LabelledImage load(Index i) const {
-    LabelledImage out = x_images.load(i);
-    out.image = exposed(out.image, x_how, static_cast<std::uint64_t>(i));
+    LabelledImage out = x_view.images.load(number(i));
+    // Each image is loaded by one thread, and looked at after it was handed over.
+    (*x_facts)[static_cast<std::size_t>(i)] = facts_of(out.image);
+    if (x_view.pasted > 0) {
+      out = paste_defect(out.image, pasted_kind(i / x_each(), i % x_each()), static_cast<std::uint64_t>(i), {.seed = x_view.seed});
+    }
+    out.image = exposed(out.image, x_view.how, static_cast<std::uint64_t>(number(i)));
     return out;
   }
 
  private:
-  const Inspected& x_images;
-  Exposure x_how;
+  [[nodiscard]] Index x_each() const { return std::max<Index>(1, x_view.pasted); }
+
+  PilotView x_view;
+  std::shared_ptr<std::vector<ImageFacts>> x_facts;
 };
 
 }  // namespace dssl::programs

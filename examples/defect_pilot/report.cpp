@@ -139,13 +139,22 @@ std::string curves(const Study& study) {
 /// Image, mask and heat map of one case.
 std::string case_html(const PilotSettings& s, const Inspected& files, const Study& study,
                       const ShownCase& shown) {
-  const InputRenderer renderer(s.backbone.input(), defect_classes());
-  const InputOptions& size = renderer.options();
-  const LabelledInput input = renderer.render(files.load(shown.index), size.height, size.width);
+  const LabelledImage loaded = files.load(shown.index);
+  InputOptions size = s.backbone.input();
+  if (study.look.tiles) {
+    size.height = study.look.windows()->resized(loaded.mask.height());
+    size.width = study.look.windows()->resized(loaded.mask.width());
+    size.fit = InputFit::stretch;
+  }
+  const InputRenderer renderer(size, defect_classes());
+  const LabelledInput input = renderer.render(loaded, size.height, size.width);
+  // The last patches may reach beyond the image: what is beyond is cut off.
+  CroppedHeatMaps maps;
+  const std::span<const float> heat = maps.of(shown.patches, shown.grid, study.patch, size.height, size.width, 0);
   const Image<std::uint8_t> image = renderer.picture(input.image);
   const std::array<Image<std::uint8_t>, 3> three{
       image, overlay(image, input.labels, renderer.classes(), 0.5),
-      heat_overlay(image, std::span<const float>(shown.patches), study.grid, {study.low, study.high})};
+      heat_overlay(image, heat, GridSize{size.height, size.width}, {study.low, study.high})};
   const bool alarm = shown.score >= study.threshold;
   return join("<figure>", picture(side_by_side(three), shown.caption), "<figcaption><b>",
               escaped(shown.caption), "</b> score ", decimals(shown.score, 3),
@@ -218,6 +227,50 @@ std::string kinds_table(const Study& study) {
       rows, "</tbody></table></div>\n");
 }
 
+/// What else tells defects from normal images, and where the highest patches lie.
+std::string beside_table(const Study& study) {
+  std::string warnings, rows;
+  for (const std::string& text : study.warnings())
+    warnings += join("<p><b>Warning:</b> ", escaped(text), ".</p>\n");
+  for (const Confounder& c : study.confounders)
+    rows += join("<tr><td>AUROC of the ", escaped(c.name), "</td><td>", percent(c.auroc), "</td></tr>\n");
+  rows += join("<tr><td>normal test images whose highest patch is in the outer two rows or columns</td><td>",
+               percent(study.edge.normal), "</td></tr>\n<tr><td>test images with defects, likewise</td><td>",
+               percent(study.edge.defects), "</td></tr>\n<tr><td>by chance: patches that count and lie there, of normal images</td><td>",
+               percent(study.edge.by_chance), "</td></tr>\n");
+  return join("<h2>What scores may follow in place of defects</h2>\n", warnings,
+              "<p>An AUROC far from 50 % says that the test's defects differ from its normal images in something that is no "
+              "defect. Highest patches that lie at the edge far more often than by chance say that edges raise the false "
+              "alarms: --border leaves them out.</p>\n<div class=\"scroll\"><table><thead><tr><th>figure, without "
+              "labels</th><th>%</th></tr></thead><tbody>\n",
+              rows, "</tbody></table></div>\n");
+}
+
+/// Which settings were tried on pasted defects.
+std::string choice_table(const Study& study) {
+  const Choice& choice = study.choice;
+  if (choice.tried.empty())
+    return join("<p>Patches were looked at as asked for: ", escaped(in_words(study.look)), ".</p>\n");
+  constexpr std::size_t shown = 10;
+  std::string rows;
+  const auto row = [&](const TriedLook& t, bool strong) {
+    rows += join("<tr><td>", strong ? "<b>" : "", escaped(in_words(t.look)), strong ? "</b>" : "", "</td><td>", percent(t.found),
+                 "</td><td>", percent(t.missed_5), "</td><td>", percent(t.auroc), "</td></tr>\n");
+  };
+  for (std::size_t i = 0; i < std::min(shown, choice.tried.size()); ++i) row(choice.tried[i], i == 0);
+  if (choice.tried.size() > shown) {
+    if (choice.tried.size() > shown + 1) rows += join("<tr><td>", choice.tried.size() - shown - 1, " more</td><td></td><td></td><td></td></tr>\n");
+    row(choice.tried.back(), false);
+  }
+  return join("<h2>How the settings were chosen</h2>\n<p>Of ", choice.tried.size(), " settings <b>", escaped(in_words(choice.tried.front().look)),
+              "</b> was chosen by the first column: ", choice.pasted, " made-up defects (cut-outs, scars and blobs of several sizes) pasted on ",
+              choice.normal, " normal images, against those images as they are, with banks of ", choice.learned,
+              " others. No label, no held-out and no test image was looked at, and made-up defects are not those of a plant: only "
+              "the order of the rows means anything. The best first, the worst last.</p>\n<div class=\"scroll\"><table><thead><tr><th>setting</th><th>found, mean "
+              "at 2, 5, 10 and 20 % false alarms, %</th><th>missed at 5 %, %</th><th>AUROC, %</th></tr></thead><tbody>\n",
+              rows, "</tbody></table></div>\n");
+}
+
 std::string summary(const Study& study) {
   const WayFigures& first = study.ways.front();
   const Worth& w = first.draws.front();
@@ -252,7 +305,7 @@ std::string pilot_report(const PilotSettings& settings, const PilotSets& sets, c
   }
   const std::string body = join(
       "<h1>", escaped(settings.title), "</h1>\n", summary(study), ways_table(settings, study), curves(study),
-      cases(settings, sets, study), kinds_table(study), exposures_table(study),
+      cases(settings, sets, study), kinds_table(study), exposures_table(study), beside_table(study), choice_table(study),
       "<h2>How it was measured</h2>\n<p>Normal images alone: distances of patches to a bank of ", study.bank,
       " normal patches (PatchCore). Labels alone: a linear classifier of patches, trained on the masks of "
       "the labelled "
@@ -265,7 +318,9 @@ std::string pilot_report(const PilotSettings& settings, const PilotSets& sets, c
       "here. Test images are the last of each set, or sets of their own; images of "
       "one piece in both "
       "would flatter every figure.</p>\n<p class=\"soft\">",
-      escaped(study.description), "; ", study.unreadable, " images could not be read; dssl ", version_string,
+      escaped(study.description), "; ", study.unreadable, " images could not be read",
+      study.windows > 0 ? join("; ", study.windows, " windows, ", study.smaller, " images that do not fill one and are mirrored beyond their ends") : std::string(),
+      "; dssl ", version_string,
       ".</p>\n<div class=\"scroll panel\"><table><tbody>\n", setting_rows, "</tbody></table></div>\n");
   return page(settings.title, body);
 }

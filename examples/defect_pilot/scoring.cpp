@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -19,15 +20,25 @@ namespace dssl::programs {
 
 namespace {
 
+/// Scores of an image's patches that count, as scores of its whole grid.
+std::vector<float> over_grid(const std::vector<float>& scores, const PatchImage& image) {
+  std::vector<float> out(static_cast<std::size_t>(image.grid.size()), *std::min_element(scores.begin(), scores.end()));
+  for (std::size_t i = 0; i < scores.size(); ++i) out[static_cast<std::size_t>(image.cells[i])] = scores[i];
+  return out;
+}
+
 template <Backend B>
 class BankOn final : public NormalBank {
  public:
-  BankOn(const B& backend, const PatchSet& normal, Index pool, double coreset, std::uint64_t seed)
+  BankOn(const B& backend, const PatchSet& normal, Index pool, double coreset, std::uint64_t seed, const LookSettings& look)
       : x_backend(backend),
-        x_bank(backend, {.width = normal.width,
-                         .pool = std::min(pool, static_cast<Index>(normal.images.size()) * normal.grid.size()),
+        x_bank(backend, {.width = normal.width + (look.place > 0 ? 2 : 0),
+                         .pool = std::min(pool, normal.rows()),
                          .coreset = coreset,
-                         .seed = seed}) {
+                         .seed = seed,
+                         .top = look.top,
+                         .rules = look.rules(),
+                         .place_unit = look.place > 0 ? typical_distance(std::span<const float>(normal.images.front().patches), normal.width) : 0}) {
     x_learn(normal);
   }
 
@@ -36,6 +47,18 @@ class BankOn final : public NormalBank {
 
  private:
   void x_learn(const PatchSet& normal);
+  [[nodiscard]] std::vector<float> x_rows(const PatchImage& image, Index width) const {
+    const DefectBankOptions& o = x_bank.options();
+    if (!(o.rules.place > 0)) return image.patches;
+    return append_places(std::span<const float>(image.patches), width, image.cells, image.grid, o.place_unit, o.rules.place);
+  }
+  [[nodiscard]] MatrixView<const float> x_upload(const std::vector<float>& rows) {
+    const std::size_t bytes = rows.size() * sizeof(float);
+    if (bytes > x_room.bytes()) x_room = x_backend.allocate(bytes);
+    float* const to = reinterpret_cast<float*>(x_room.data());
+    x_backend.upload(to, std::span<const float>(rows));
+    return MatrixView<const float>(to, static_cast<Index>(rows.size()) / x_bank.options().width, x_bank.options().width);
+  }
 
   B x_backend;
   DefectBank<B> x_bank;
@@ -44,23 +67,20 @@ class BankOn final : public NormalBank {
 
 template <Backend B>
 void BankOn<B>::x_learn(const PatchSet& normal) {
-  const Index patches = normal.grid.size();
   const auto count = static_cast<Index>(normal.images.size());
-  x_room = x_backend.allocate(static_cast<std::size_t>(patches * normal.width) * sizeof(float));
-  float* const room = reinterpret_cast<float*>(x_room.data());
+  const Index width = x_bank.options().width;
   for (Index i = 0; i < count; ++i) {
     const PatchImage& image = normal.images[static_cast<std::size_t>(i)];
-    const auto rows = sample_rows(
-        patches, row_quota(i, count, x_bank.options().pool),
+    const auto drawn = sample_rows(
+        static_cast<Index>(image.cells.size()), row_quota(i, count, x_bank.options().pool),
         {.seed = x_bank.options().seed, .sample = static_cast<std::uint64_t>(i), .view = 7, .purpose = Purpose::probe});
+    const std::vector<float> rows = x_rows(image, normal.width);
     std::vector<float> some;
-    for (const std::int32_t row : rows) {
-      const auto from = image.patches.begin() + row * normal.width;
-      some.insert(some.end(), from, from + normal.width);
+    for (const std::int32_t row : drawn) {
+      const auto from = rows.begin() + row * width;
+      some.insert(some.end(), from, from + width);
     }
-    if (some.empty()) continue;
-    x_backend.upload(room, std::span<const float>(some));
-    x_bank.add(MatrixView<const float>(room, static_cast<Index>(rows.size()), normal.width));
+    if (!some.empty()) x_bank.add(x_upload(some));
   }
   x_bank.build();
 }
@@ -68,25 +88,24 @@ void BankOn<B>::x_learn(const PatchSet& normal) {
 template <Backend B>
 SetScores BankOn<B>::score(const PatchSet& set) {
   SetScores out;
-  float* const room = reinterpret_cast<float*>(x_room.data());
   for (const PatchImage& image : set.images) {
-    x_backend.upload(room, std::span<const float>(image.patches));
-    std::vector<float> scores(static_cast<std::size_t>(set.grid.size()));
-    out.images.push_back(x_bank.score(scores, MatrixView<const float>(room, set.grid.size(), set.width)));
-    out.patches.push_back(std::move(scores));
+    std::vector<float> scores(image.cells.size());
+    out.images.push_back(x_bank.score(scores, x_upload(x_rows(image, set.width))));
+    out.patches.push_back(over_grid(scores, image));
   }
   return out;
 }
 
-/// Pixels of a defect in each patch of an image.
-std::vector<Index> defect_pixels(const PatchImage& image, GridSize grid, Index patch) {
-  std::vector<Index> out(static_cast<std::size_t>(grid.size()));
-  const Index width = grid.width * patch;
+/// Pixels of a defect in each patch of an image that counts.
+std::vector<Index> defect_pixels(const PatchImage& image, Index patch) {
+  std::vector<Index> all(static_cast<std::size_t>(image.grid.size()));
   for (std::size_t i = 0; i < image.truth.size(); ++i) {
     const auto pixel = static_cast<Index>(i);
     if (image.truth[i] == 1)
-      ++out[static_cast<std::size_t>(pixel / width / patch * grid.width + pixel % width / patch)];
+      ++all[static_cast<std::size_t>(pixel / image.width / patch * image.grid.width + pixel % image.width / patch)];
   }
+  std::vector<Index> out;
+  for (const std::int32_t cell : image.cells) out.push_back(all[static_cast<std::size_t>(cell)]);
   return out;
 }
 
@@ -135,11 +154,26 @@ class HeadTrainerOn final : public HeadTrainer {
 }  // namespace
 
 std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal, Index pool,
-                                             double coreset) {
+                                             double coreset, const LookSettings& look) {
   std::unique_ptr<NormalBank> out;
   with_backend(settings, [&](const auto& backend) {
-    out = std::make_unique<BankOn<std::decay_t<decltype(backend)>>>(backend, normal, pool, coreset, settings.seed);
+    out = std::make_unique<BankOn<std::decay_t<decltype(backend)>>>(backend, normal, pool, coreset, settings.seed, look);
   });
+  return out;
+}
+
+std::vector<double> with_top(const SetScores& scores, const PatchSet& set, Index top) {
+  std::vector<double> out;
+  for (std::size_t i = 0; i < scores.images.size(); ++i) {
+    std::vector<float> all = scores.patches[i];
+    const auto some = static_cast<Index>(std::min({static_cast<std::size_t>(top), set.images[i].cells.size(), all.size()}));
+    std::partial_sort(all.begin(), all.begin() + some, all.end(), std::greater<>());
+    double sum = 0;
+    for (Index n = 0; n < some; ++n) sum += static_cast<double>(all[static_cast<std::size_t>(n)]);
+    // What weighs the largest distance weighs the mean.
+    const auto largest = static_cast<double>(all.front());
+    out.push_back(largest > 0 ? scores.images[i] / largest * sum / static_cast<double>(some) : 0);
+  }
   return out;
 }
 
@@ -152,16 +186,17 @@ std::unique_ptr<HeadTrainer> make_head_trainer(const BackboneSettings& settings)
 }
 
 DefectHead HeadTrainer::train(const PatchSet& normal, const PatchSet& defects, const std::vector<Index>& labelled,
-                              Index patch, std::uint64_t seed) const {
+                              std::uint64_t seed) const {
   constexpr Index most_normal = 20'000;
   const Index width = defects.width;
+  const Index patch = defects.patch;
   std::vector<const float*> positive;
   Rows rows;
   for (const Index i : labelled) {
     const PatchImage& image = defects.images[static_cast<std::size_t>(i)];
-    const std::vector<Index> pixels = defect_pixels(image, defects.grid, patch);
+    const std::vector<Index> pixels = defect_pixels(image, patch);
     const Index largest = *std::max_element(pixels.begin(), pixels.end());
-    for (Index n = 0; n < defects.grid.size(); ++n) {
+    for (Index n = 0; n < static_cast<Index>(image.cells.size()); ++n) {
       const float* const row = image.patches.data() + n * width;
       const Index own = pixels[static_cast<std::size_t>(n)];
       // A defect fills a quarter of a patch, or no patch of the image more than this one. Others that it
@@ -171,12 +206,14 @@ DefectHead HeadTrainer::train(const PatchSet& normal, const PatchSet& defects, c
     }
   }
   if (positive.empty()) throw DataError("no patch of the labelled images shows a defect");
-  const Index all_normal = static_cast<Index>(normal.images.size()) * normal.grid.size();
+  std::size_t image = 0;
+  Index before = 0;  // patches of the images before it
   for (const std::int32_t n :
-       sample_rows(all_normal, most_normal, {.seed = seed, .view = 11, .purpose = Purpose::probe}))
-    rows.add(normal.images[static_cast<std::size_t>(n / normal.grid.size())].patches.data() +
-                 n % normal.grid.size() * width,
-             width, 0);
+       sample_rows(normal.rows(), most_normal, {.seed = seed, .view = 11, .purpose = Purpose::probe})) {
+    while (n - before >= static_cast<Index>(normal.images[image].cells.size()))
+      before += static_cast<Index>(normal.images[image++].cells.size());
+    rows.add(normal.images[image].patches.data() + (n - before) * width, width, 0);
+  }
   // As many defects as normal patches: the few there are come again and again.
   const auto normals = rows.labels.size();
   for (std::size_t n = 0; n < normals; ++n) rows.add(positive[n % positive.size()], width, 1);
@@ -188,15 +225,15 @@ SetScores DefectHead::score(const PatchSet& set) const {
   SetScores out;
   for (const PatchImage& image : set.images) {
     std::vector<float> scores;
-    for (Index n = 0; n < set.grid.size(); ++n) {
+    for (std::size_t n = 0; n < image.cells.size(); ++n) {
       double sum = static_cast<double>(bias);
       for (std::size_t d = 0; d < weight.size(); ++d)
         sum += static_cast<double>(weight[d]) *
-               static_cast<double>(image.patches[static_cast<std::size_t>(n) * weight.size() + d]);
+               static_cast<double>(image.patches[n * weight.size() + d]);
       scores.push_back(static_cast<float>(sum));
     }
     out.images.push_back(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
-    out.patches.push_back(std::move(scores));
+    out.patches.push_back(over_grid(scores, image));
   }
   return out;
 }

@@ -15,7 +15,7 @@ namespace dssl::programs {
 /// Scores of every image of a set, in its order.
 struct SetScores {
   std::vector<double> images;
-  std::vector<std::vector<float>> patches;  ///< (N) of each
+  std::vector<std::vector<float>> patches;  ///< (N) of each: all cells of its grid, those that do not count as the lowest other
 };
 
 /// A bank of patches of normal images, on a backend that is known at run time.
@@ -30,9 +30,12 @@ class NormalBank {
   [[nodiscard]] virtual Index size() const = 0;
 };
 
-/// The bank on the backend that the settings name, with their seed. Throws `OptionError`, `DataError`.
+/// The bank of patches after the rules, on the backend that the settings name, with their seed. Throws `OptionError`, `DataError`.
 [[nodiscard]] std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal,
-                                                           Index pool, double coreset);
+                                                           Index pool, double coreset, const LookSettings& look);
+
+/// The image scores of a mean of the `top` largest distances, from scores of a bank whose `top` is 1.
+[[nodiscard]] std::vector<double> with_top(const SetScores& scores, const PatchSet& set, Index top);
 
 /// A linear classifier of patches.
 struct DefectHead {
@@ -54,7 +57,7 @@ class HeadTrainer {
   /// One trained on the masks of a few images and on normal images. `labelled`: images of `defects` whose masks are
   /// used. Throws `DataError` where no patch of the labelled images shows a defect.
   [[nodiscard]] DefectHead train(const PatchSet& normal, const PatchSet& defects, const std::vector<Index>& labelled,
-                                 Index patch, std::uint64_t seed) const;
+                                 std::uint64_t seed) const;
 
  private:
   [[nodiscard]] virtual DefectHead x_train(MatrixView<const float> rows, const std::vector<std::int64_t>& labels,

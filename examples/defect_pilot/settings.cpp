@@ -33,7 +33,10 @@ nlohmann::ordered_json PilotSettings::json() const {
                  {"draws", draws},
                  {"pool", pool},
                  {"coreset", coreset},
-                 {"smoothing", smoothing}});
+                 {"smoothing", smoothing},
+                 {"choose", choose},
+                 {"choose_images", choose_images}});
+  object.update(look_json(look));
   return object;
 }
 
@@ -97,6 +100,15 @@ void add_options(CLI::App& app, PilotSettings& s) {
   app.add_option("--smoothing", s.smoothing,
                  "Standard deviation of the blur of heat maps in pixels of the input")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->group(study);
+  add_look_options(app, s.look, study);
+  app.add_flag("--choose", s.choose,
+               "Choose --tiles, --standardise-images, --flatten, --standardise-features, --border and --top by defects that are pasted on "
+               "normal images to learn from; no label and no test image is looked at, and what is given takes part")
+      ->group(study);
+  app.add_option("--choose-images", s.choose_images, "Normal images that are looked at for it, at most")
+      ->check(CLI::Range(Index{10}, Index{1} << 30))
       ->capture_default_str()
       ->group(study);
   app.add_option("--shown", s.shown, "Best and worst cases shown of each kind")

@@ -11,6 +11,7 @@
 #include <dssl/core/tensor_view.hpp>
 
 #include "common/backbone.hpp"
+#include "defects/look.hpp"
 
 namespace dssl::programs {
 
@@ -29,6 +30,9 @@ struct PilotSettings {
   Index pool = 50'000;
   double coreset = 0.1;
   double smoothing = 4;
+  LookSettings look;
+  bool choose = false;
+  Index choose_images = 100;
   Index shown = 4;
 
   /// Throws `OptionError` for options that do not go together.

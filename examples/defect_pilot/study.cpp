@@ -45,22 +45,19 @@ Inspected inspected(const PilotSettings& s, ImageFiles files, bool with_masks) {
 class Judge {
  public:
   Judge(const PatchSet& normal, const PatchSet& defects, const PilotSettings& settings)
-      : x_normal(normal), x_defects(defects), x_settings(settings) {
-    const auto [height, width] = extents_of("size", settings.backbone.size);
-    x_height = height;
-    x_width = width;
-  }
+      : x_normal(normal), x_defects(defects), x_settings(settings) {}
 
   /// `held_out`: scores of normal images that nothing was learned from.
   [[nodiscard]] Worth operator()(const SetScores& normal, const SetScores& defects,
                                  const std::vector<double>& held_out) const {
     DetectionTally tally({.distinct = Index{1} << 16});
-    HeatMaps maps(x_normal.grid, x_height, x_width, x_settings.smoothing);
+    CroppedHeatMaps maps;
     const auto add = [&](const PatchSet& set, const SetScores& scores) {
       for (std::size_t i = 0; i < set.images.size(); ++i) {
-        tally.add_image(scores.images[i], set.images[i].defect);
-        tally.add_map(maps.of(scores.patches[i]), std::span<const std::uint8_t>(set.images[i].truth),
-                      x_height, x_width, ClassMap::ignored);
+        const PatchImage& image = set.images[i];
+        tally.add_image(scores.images[i], image.defect);
+        tally.add_map(maps.of(scores.patches[i], image.grid, set.patch, image.height, image.width, x_settings.smoothing),
+                      std::span<const std::uint8_t>(image.truth), image.height, image.width, ClassMap::ignored);
       }
     };
     add(x_normal, normal);
@@ -100,19 +97,19 @@ class Judge {
   const PatchSet& x_normal;
   const PatchSet& x_defects;
   const PilotSettings& x_settings;
-  Index x_height = 0, x_width = 0;
 };
 
 /// All sets through one backbone, its bank, and curves over labels.
 class BackboneStudy {
  public:
-  BackboneStudy(const PilotSettings& settings, const PilotSets& sets, const std::string& weights,
-                std::string name, const Interruption& interruption)
+  BackboneStudy(const PilotSettings& settings, const PilotSets& sets, std::unique_ptr<SetReader> reader,
+                const LookSettings& look, std::string name, const Interruption& interruption)
       : x_settings(settings),
         x_sets(sets),
+        x_look(look),
         x_name(std::move(name)),
         x_interruption(interruption),
-        x_reader(make_patch_reader(settings.backbone, weights)),
+        x_reader(std::move(reader)),
         x_normal(x_read(sets.normal, "normal images")),
         x_held_out(x_read(sets.held_out, "held-out images")),
         x_defects(x_read(sets.defects, "labelled defects")),
@@ -127,7 +124,7 @@ class BackboneStudy {
                              " images with defects have an empty mask in ", settings.masks));
       }
     }
-    x_bank = make_normal_bank(settings.backbone, x_normal, settings.pool, settings.coreset);
+    x_bank = make_normal_bank(settings.backbone, x_normal, settings.pool, settings.coreset, look);
     x_of_held_out = x_bank->score(x_held_out);
     const auto start = Clock::now();
     x_of_test_normal = x_bank->score(x_test_normal);
@@ -159,8 +156,6 @@ class BackboneStudy {
                                     .purpose = Purpose::probe});
         order.resize(static_cast<std::size_t>(count));
         const DefectHead head = heads.train(x_normal, x_defects, order,
-                                               extents_of("size", x_settings.backbone.size).first /
-                                                   x_normal.grid.height,
                                                x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
         const SetScores normal = head.score(x_held_out);
         const SetScores test_normal = head.score(x_test_normal);
@@ -182,8 +177,8 @@ class BackboneStudy {
 
   /// The test images of other exposures, by what was learned from those as taken.
   [[nodiscard]] Worth under(const Exposure& how) {
-    const PatchSet normal = x_reader->read(x_sets.test_normal, how, "exposure, normal", x_interruption);
-    const PatchSet defects = x_reader->read(x_sets.test_defects, how, "exposure, defects", x_interruption);
+    const PatchSet normal = x_read(x_sets.test_normal, "exposure, normal", how);
+    const PatchSet defects = x_read(x_sets.test_defects, "exposure, defects", how);
     return x_judge(x_bank->score(normal), x_bank->score(defects), x_of_held_out.images);
   }
 
@@ -207,6 +202,7 @@ class BackboneStudy {
                        .defect = set.images[at].defect,
                        .index = set.images[at].index,
                        .score = scores.images[at],
+                       .grid = set.images[at].grid,
                        .patches = scores.patches[at]});
       }
     };
@@ -237,9 +233,52 @@ class BackboneStudy {
     }
   }
 
+  /// What tells the test's two kinds of images apart without looking for defects.
+  void add_confounders(Study& study) const {
+    const auto ranked = [&](const char* name, const auto& of) {
+      ScoreTally tally;
+      for (const PatchImage& image : x_test_normal.images) tally.add(of(image.facts), false);
+      for (const PatchImage& image : x_test_defects.images) tally.add(of(image.facts), true);
+      // Of two samples from one distribution (Mann and Whitney).
+      const double n = static_cast<double>(x_test_normal.images.size()), m = static_cast<double>(x_test_defects.images.size());
+      study.confounders.push_back({name, auroc(tally), std::sqrt((n + m + 1) / (12 * n * m))});
+    };
+    ranked("size of the image (its area in pixels)", [](const ImageFacts& f) { return f.area; });
+    ranked("mean brightness of the image", [](const ImageFacts& f) { return f.brightness; });
+  }
+
+  [[nodiscard]] static bool in_outer_two(Index cell, GridSize grid) {
+    const Index y = cell / grid.width, x = cell % grid.width;
+    return y < 2 || x < 2 || y >= grid.height - 2 || x >= grid.width - 2;
+  }
+
+  /// Share of images whose highest patch is in the outer two rows or columns.
+  [[nodiscard]] static double at_edge(const PatchSet& set, const SetScores& scores) {
+    Index count = 0;
+    for (std::size_t i = 0; i < set.images.size(); ++i) {
+      const PatchImage& image = set.images[i];
+      std::int32_t highest = image.cells.front();
+      for (const std::int32_t cell : image.cells) {
+        if (scores.patches[i][static_cast<std::size_t>(cell)] > scores.patches[i][static_cast<std::size_t>(highest)]) highest = cell;
+      }
+      count += in_outer_two(highest, image.grid) ? 1 : 0;
+    }
+    return static_cast<double>(count) / static_cast<double>(set.images.size());
+  }
+
+  [[nodiscard]] static double patches_at_edge(const PatchSet& set) {
+    double sum = 0;
+    for (const PatchImage& image : set.images) {
+      const auto there = std::count_if(image.cells.begin(), image.cells.end(), [&](std::int32_t c) { return in_outer_two(c, image.grid); });
+      sum += static_cast<double>(there) / static_cast<double>(image.cells.size());
+    }
+    return sum / static_cast<double>(set.images.size());
+  }
+
   void describe(Study& study) const {
     study.description = x_reader->description();
-    study.grid = x_normal.grid;
+    study.patch = x_normal.patch;
+    study.look = x_look;
     study.milliseconds = x_milliseconds;
     study.bank = x_bank->size();
     study.learned = static_cast<Index>(x_normal.images.size());
@@ -250,20 +289,27 @@ class BackboneStudy {
     study.unreadable = 0;
     for (const PatchSet* set : {&x_normal, &x_held_out, &x_defects, &x_test_normal, &x_test_defects})
       study.unreadable += set->unreadable;
+    for (const PatchSet* set : {&x_normal, &x_held_out, &x_defects, &x_test_normal, &x_test_defects}) {
+      study.windows += set->windows;
+      study.smaller += set->smaller;
+    }
+    add_confounders(study);
+    study.edge = {at_edge(x_test_normal, x_of_test_normal), at_edge(x_test_defects, x_of_test_defects), patches_at_edge(x_test_normal)};
     study.threshold = Judge::threshold(x_of_held_out.images, x_settings.false_alarms)
                           .value_or(std::numeric_limits<double>::quiet_NaN());
   }
 
  private:
-  [[nodiscard]] PatchSet x_read(const Inspected& images, const char* label) {
-    return x_reader->read(images, {.name = "as taken"}, label, x_interruption);
+  [[nodiscard]] PatchSet x_read(const Inspected& images, const char* label, const Exposure& how = {.name = "as taken"}) {
+    return ruled(x_reader->read({.images = images, .how = how}, x_look, label, x_interruption), x_look.rules());
   }
 
   const PilotSettings& x_settings;
   const PilotSets& x_sets;
+  LookSettings x_look;
   std::string x_name;
   const Interruption& x_interruption;
-  std::unique_ptr<PatchReader> x_reader;
+  std::unique_ptr<SetReader> x_reader;
   PatchSet x_normal, x_held_out, x_defects, x_test_normal, x_test_defects;
   Judge x_judge;
   std::unique_ptr<NormalBank> x_bank;
@@ -273,24 +319,27 @@ class BackboneStudy {
 
 /// Plain differences of pixels to the mean normal image.
 Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how) {
+  const auto taken = [](const Inspected& images, const Exposure& exposure = {.name = "as taken"}) {
+    return PilotImages({.images = images, .how = exposure});
+  };
   DifferenceProbe probe(
       {.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()});
-  probe.learn(sets.normal);
+  probe.learn(taken(sets.normal));
   DefectResult result{.tally = DetectionTally({.distinct = Index{1} << 16})};
   probe.on_score = [&](const DefectScore& image) {
     result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
     result.add_image(image.score, false);
   };
-  probe.score(ExposedImages(sets.test_normal, how));
+  probe.score(taken(sets.test_normal, how));
   DefectResult defects;
   probe.on_score = [&](const DefectScore& image) {
     result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
     defects.add_image(image.score, true);
   };
-  probe.score(ExposedImages(sets.test_defects, how));
+  probe.score(taken(sets.test_defects, how));
   std::vector<double> held_out;
   probe.on_score = [&](const DefectScore& image) { held_out.push_back(image.score); };
-  probe.score(sets.held_out);
+  probe.score(taken(sets.held_out));
   ScoreTally images;
   for (const double score : result.normal_scores) images.add(score, false);
   for (const double score : defects.defect_scores) images.add(score, true);
@@ -369,7 +418,7 @@ PilotSets open_pilot_sets(const PilotSettings& s) {
 }
 
 void require_usable(const PilotSettings& s) {
-  static_cast<void>(make_patch_reader(s.backbone, "random"));
+  make_set_reader(s.backbone, "random")->require_usable(s.look);
   DefectBankOptions{.width = 1, .pool = s.pool, .coreset = s.coreset}.validate();
 }
 
@@ -380,8 +429,15 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
   const std::vector<Exposure> tried = exposures();
   std::vector<std::pair<std::string, std::vector<Worth>>> under;
   const std::unique_ptr<HeadTrainer> heads = make_head_trainer(s.backbone);
+  LookSettings look = s.look;
   const auto run = [&](const std::string& of, const std::string& name, bool main) {
-    BackboneStudy own(s, sets, of, name, interruption);
+    std::unique_ptr<SetReader> reader = make_set_reader(s.backbone, of);
+    // Random weights are looked at as the others are: one choice, one comparison.
+    if (main && s.choose) {
+      study.choice = choose_look(s, sets.normal, *reader, interruption);
+      look = study.choice.tried.front().look;
+    }
+    BackboneStudy own(s, sets, std::move(reader), look, name, interruption);
     own.add_curves(study, *heads);
     if (main) {
       own.describe(study);
@@ -407,6 +463,25 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
   return study;
 }
 
+std::vector<std::string> Study::warnings() const {
+  std::vector<std::string> out;
+  if (!choice.tried.empty() && choice.tried.front().found < 2 * TriedLook::by_chance) {
+    char text[80];
+    std::snprintf(text, sizeof text, "%.1f %% of the made-up defects, %.1f %% by chance", 100 * choice.tried.front().found,
+                  100 * TriedLook::by_chance);
+    out.push_back(join("the best setting that was tried finds ", text,
+                       ", in the mean over four shares of false alarms: by these features no setting is worth much, and the choice means little"));
+  }
+  for (const Confounder& c : confounders) {
+    if (!c.tells()) continue;
+    char text[40];
+    std::snprintf(text, sizeof text, "%.1f", 100 * c.auroc);
+    out.push_back(join("the ", c.name, " alone tells the test's defects from its normal images with an AUROC of ", text,
+                       " % (50 % is guessing): a figure may be good, or bad, for that"));
+  }
+  return out;
+}
+
 Json Study::json() const {
   Json out{{"weights", weights},
            {"images",
@@ -417,11 +492,18 @@ Json Study::json() const {
              {"test_defects", test_defects},
              {"unreadable", unreadable}}},
            {"bank", bank},
+           {"look", look.json()},
+           {"choice", choice.json()},
+           {"confounders", Json::object()},
+           {"highest_patch_in_outer_two", {{"normal", edge.normal}, {"defects", edge.defects}, {"by_chance", edge.by_chance}}},
+           {"windows", windows},
+           {"smaller_than_a_window", smaller},
            {"threshold", number_or_null(threshold)},
            {"milliseconds_an_image", milliseconds},
            {"ways", Json::array()},
            {"exposures", Json::object()},
            {"kinds", Json::object()}};
+  for (const Confounder& c : confounders) out["confounders"][c.name] = c.auroc;
   for (const WayFigures& way : ways) {
     Json draws = Json::array();
     for (const Worth& w : way.draws) draws.push_back(worth_json(w));

@@ -1,6 +1,8 @@
 // What the pilot finds out.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "defect_pilot/choice.hpp"
 #include "defect_pilot/patches.hpp"
 #include "defect_pilot/scoring.hpp"
 #include "defect_pilot/settings.hpp"
@@ -38,7 +41,23 @@ struct ShownCase {
   bool defect = false;
   Index index = 0;  ///< in the test set of its kind
   double score = 0;
-  std::vector<float> patches;
+  GridSize grid{};
+  std::vector<float> patches;  ///< (N) of the grid
+};
+
+/// How well a figure that knows nothing of defects tells the test's defects from its normal images.
+struct Confounder {
+  std::string name;
+  double auroc = 0.5;
+  double error = 0;  ///< standard error of the AUROC of what tells nothing, of so many images
+  /// By more than ten points, and more than chance.
+  [[nodiscard]] bool tells() const { return std::abs(auroc - 0.5) > std::max(0.1, 2 * error); }
+};
+
+/// Where the highest patches of the test's images lie.
+struct EdgeShares {
+  double normal = 0, defects = 0;  ///< share of images whose highest patch is in the outer two rows or columns
+  double by_chance = 0;            ///< share of the patches that count that lie there, of normal images
 };
 
 struct Study {
@@ -52,8 +71,15 @@ struct Study {
   double threshold = 0;      ///< of the bank's image scores; not a number: there is none
   double milliseconds = 0;   ///< an image: reading, features, search
   Index learned = 0, held_out = 0, defects = 0, test_normal = 0, test_defects = 0, unreadable = 0, bank = 0;
+  Index patch = 0, windows = 0, smaller = 0;
   std::string description, weights;
-  GridSize grid{};
+  LookSettings look;  ///< that hold: chosen, or asked for
+  Choice choice;
+  std::vector<Confounder> confounders;
+  EdgeShares edge;
+
+  /// What a reader must not miss, a line each.
+  [[nodiscard]] std::vector<std::string> warnings() const;
 
   [[nodiscard]] nlohmann::ordered_json json() const;
 };

@@ -194,6 +194,11 @@ class Inspection {
     x_unreadable += count.unreadable;
     x_unreadable_masks += count.unreadable_labels;
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+    if (const TilePassCount tiled = x_scorer->tiled(); tiled.windows > 0) {
+      std::printf("%s: %td windows over %td images", label, tiled.windows, tiled.images);
+      if (tiled.smaller > 0) std::printf("; %td do not fill a window and are mirrored beyond their ends", tiled.smaller);
+      std::printf("\n");
+    }
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
 

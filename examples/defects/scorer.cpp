@@ -90,12 +90,14 @@ class BankScorer final : public Scorer {
                                 .white = b.read.white,
                                 .orient = b.read.orient,
                                 .neighbourhood = x_settings.neighbourhood,
-                                .smoothing = x_settings.smoothing};
+                                .smoothing = x_settings.smoothing,
+                                .look = x_settings.look};
     metadata["settings"] = settings.json();
     metadata["version"] = version_string;
     save_defect_bank(path, *x_probe.bank(), metadata);
     return true;
   }
+  [[nodiscard]] TilePassCount tiled() const override { return x_probe.tiled(); }
   [[nodiscard]] Json bank() const override {
     if (!x_probe.bank()) return nullptr;
     return {{"rows", x_probe.bank()->size()},
@@ -110,7 +112,12 @@ class BankScorer final : public Scorer {
             .coreset_size = s.coreset_size,
             .projection = s.projection,
             .reweighting = s.reweighting,
+            .top = s.look.top,
+            .rules = s.look.rules(),
             .neighbourhood = s.neighbourhood,
+            .tiles = s.look.windows(),
+            .standardise_images = s.look.standardise_images,
+            .flatten = s.look.flatten,
             .smoothing = s.smoothing,
             .fit = s.backbone.input_fit(),
             .seed = s.backbone.seed,
@@ -208,6 +215,7 @@ std::optional<double> adopt_bank_settings(DefectSettings& s) {
   s.backbone.read.orient = of_bank.orient;
   s.neighbourhood = of_bank.neighbourhood;
   s.smoothing = of_bank.smoothing;
+  s.look = of_bank.look;
   const std::optional<BankThreshold> threshold = bank_threshold(file);
   if (!threshold) return std::nullopt;
   s.false_alarms = threshold->false_alarms;

@@ -9,6 +9,7 @@
 
 #include <dssl/data/skip.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/tile_pass.hpp>
 #include <dssl/features/feature_pass.hpp>
 
 #include "defects/inspected.hpp"
@@ -34,6 +35,8 @@ class Scorer {
   virtual FeaturePassCount score(const Inspected& images, const std::stop_token& token) = 0;
   /// Writes what was learned; false where there is nothing to write.
   virtual bool save(const std::string& path, std::map<std::string, std::string> metadata) const = 0;
+  /// What the last pass by windows went over; of other passes nothing.
+  [[nodiscard]] virtual TilePassCount tiled() const { return {}; }
   /// Rows and width of the bank, and its radius; null where there is none.
   [[nodiscard]] virtual nlohmann::ordered_json bank() const = 0;
 };

@@ -27,6 +27,11 @@ void DefectSettings::validate() const {
   if (hold_out && normal.empty()) throw OptionError("hold-out", *hold_out, "none without --normal");
   if (test.empty() && bank.empty() && scorer != "bank")
     throw OptionError("test", "not given", "images to score");
+  if (scorer != "bank" && look != LookSettings{})
+    throw OptionError("scorer", scorer, "bank, beside --border, --standardise-..., --top, --place and --tiles");
+  for (const char* const option : {"--scale", "--overlap"}) {
+    if (bank.empty() && x_given(option) && !look.tiles) throw OptionError(std::string(option).substr(2), "given", "none without --tiles");
+  }
   if (test.empty() && !bank.empty()) throw OptionError("test", "not given", "images to score");
 }
 
@@ -63,6 +68,7 @@ nlohmann::ordered_json DefectSettings::json() const {
                    {"projection", projection},
                    {"reweighting", reweighting},
                    {"neighbourhood", neighbourhood}});
+    object.update(look_json(look));
   }
   if (scorer == "template") object["reach"] = reach;
   return object;
@@ -108,6 +114,16 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   agree("no-orient", flag(!a.read.orient), flag(!b.read.orient));
   agree("neighbourhood", neighbourhood, of_bank.neighbourhood);
   agree("smoothing", smoothing, of_bank.smoothing);
+  const LookSettings& l = of_bank.look;
+  agree("border", look.border, l.border);
+  agree("standardise-features", flag(look.standardise_features), flag(l.standardise_features));
+  agree("standardise-images", flag(look.standardise_images), flag(l.standardise_images));
+  agree("flatten", look.flatten, l.flatten);
+  agree("top", look.top, l.top);
+  agree("place", look.place, l.place);
+  agree("tiles", flag(look.tiles), flag(l.tiles));
+  agree("scale", look.scale, l.scale);
+  agree("overlap", look.overlap, l.overlap);
 }
 
 void add_options(CLI::App& app, DefectSettings& s) {
@@ -199,6 +215,7 @@ void add_options(CLI::App& app, DefectSettings& s) {
       ->check(CLI::IsMember({1, 3}))
       ->capture_default_str()
       ->group(scoring);
+  add_look_options(app, s.look, scoring);
   app.add_option("--reach", s.reach, "Patches that image and template may be shifted against each other")
       ->check(CLI::Range(Index{0}, Index{64}))
       ->capture_default_str()

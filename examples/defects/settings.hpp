@@ -11,6 +11,7 @@
 #include <dssl/core/tensor_view.hpp>
 
 #include "common/backbone.hpp"
+#include "defects/look.hpp"
 
 namespace dssl::programs {
 
@@ -39,6 +40,7 @@ struct DefectSettings {
   Index projection = 0;
   Index reweighting = 9;
   Index neighbourhood = 3;
+  LookSettings look;
   double smoothing = 4;
   Index reach = 1;
 

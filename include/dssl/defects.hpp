@@ -6,6 +6,12 @@
 //   bank_settings        what a bank's features were read with
 //   defect_probe         a bank from a source, another source scored
 //   neighbourhood        means about each cell
+//   patch_rules          which patches of an image count, and what is taken out of them
+//   patch_look           these rules, windows and standardising in one list
+//   tiles, tile_pass     windows that cover images of any size at their own resolution
+//   patch_reader         the patches of a source's images
+//   standardised_images  images of one brightness and contrast
+//   pasted_defect        defects made up on normal images
 //   template_comparison  patches beside those of a template
 //   template_probe       aligned pairs scored
 //   difference_probe     without features: what the others have to beat
@@ -20,5 +26,12 @@
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/difference_probe.hpp>
 #include <dssl/defects/neighbourhood.hpp>
+#include <dssl/defects/pasted_defect.hpp>
+#include <dssl/defects/patch_look.hpp>
+#include <dssl/defects/patch_reader.hpp>
+#include <dssl/defects/patch_rules.hpp>
+#include <dssl/defects/standardised_images.hpp>
 #include <dssl/defects/template_comparison.hpp>
 #include <dssl/defects/template_probe.hpp>
+#include <dssl/defects/tile_pass.hpp>
+#include <dssl/defects/tiles.hpp>

@@ -158,6 +158,20 @@ TEST_CASE("a far patch is scored without overflow, and a bank says what is wrong
                  "'coreset' is 0"));
 }
 
+TEST_CASE("an image's score is the mean of its largest distances, of all where there are fewer") {
+  const std::vector<double> rows{0, 10};
+  const std::vector<double> queries{1, 13, 4, 12};  // distances 1, 3, 4, 2
+  for (const Index top : {1, 2, 3, 9}) {
+    DefectBank<Reference<double>> bank(Reference<double>(), {.width = 1, .pool = 2, .coreset = 1.0, .reweighting = 0, .top = top});
+    bank.add(MatrixView<const double>(rows.data(), 2, 1));
+    bank.build();
+    std::vector<float> scores(4);
+    const double expected = top == 1 ? 4 : top == 2 ? 3.5 : top == 3 ? 3 : 2.5;
+    CHECK(bank.score(scores, MatrixView<const double>(queries.data(), 4, 1)) == Approx(expected));
+    CHECK(scores[3] == 2);
+  }
+}
+
 TEST_CASE("a bank file whose numbers cannot be those of a bank is damaged") {
   const TemporaryFolder folder;
   const std::string path = folder / "bank.safetensors";
@@ -203,7 +217,9 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
                          .white = 4095,
                          .orient = true,
                          .neighbourhood = 1,
-                         .smoothing = 0.1};
+                         .smoothing = 0.1,
+                         .look = {.border = 2, .standardise_features = true, .standardise_images = true, .flatten = 9, .top = 5,
+                                  .place = 0.3, .tiles = true, .scale = 0.7, .overlap = 16}};
   for (const BankSettings& settings : {odd, BankSettings{}, BankSettings{.seed = 0x7FFF'FFFF'FFFF'FFFFU}}) {
     const BankSettings read = BankSettings::of(with({{"settings", settings.json()}}));
     CHECK(read == settings);
@@ -234,6 +250,7 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
   CHECK(contains(changed("stretch", "crop"), "has fit 'crop' in its settings; expected stretch or pad"));
   CHECK(contains(changed("2.0", "-2.0"), "has smoothing -2 in its settings"));
   CHECK(contains(changed("true", "1"), "expected 'false'"));
+  CHECK(contains(changed("\"seed\":7", "\"seed\":7,\"border\":-1"), "expected a whole number from 0"));
 
   const auto threshold = bank_threshold(with({{"threshold", "0.25"}, {"false_alarms", "0.05"}}));
   REQUIRE(threshold.has_value());

@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -153,6 +154,30 @@ TEST_CASE("what lies outside an image takes no part in its score") {
   CHECK(seen == 4);
 }
 
+TEST_CASE("an image alone is looked at as in a source: standardised, within a border, by windows") {
+  auto features = halves_extractor(Reference<float>());
+  for (const bool tiles : {false, true}) {
+    DefectProbeOptions options{.coreset = 0.5, .top = 2, .rules = {.border = 1, .standardise = true}, .standardise_images = true};
+    if (tiles) options.tiles = TileOptions{.scale = 0.9, .overlap = 8};
+    DefectProbe<HalvesBackbone, Reference<float>> probe(features, options);
+    probe.learn(Stripes(10, 1, false));
+    std::vector<double> scores;
+    std::vector<std::vector<float>> maps;
+    probe.on_score = [&](const DefectScore& s) {
+      scores.push_back(s.score);
+      maps.emplace_back(s.heat_map.begin(), s.heat_map.end());
+    };
+    probe.score(Stripes(4, 2, true));
+    probe.on_score = {};
+    for (const std::size_t i : {3, 0}) {
+      const DefectScore alone = probe.score_image(Stripes(4, 2, true).load(static_cast<Index>(i)).image);
+      CHECK(alone.score == scores[i]);
+      CHECK(std::ranges::equal(alone.heat_map, maps[i]));
+      CHECK(alone.width == (tiles ? 43 : 48));
+    }
+  }
+}
+
 TEST_CASE("an image alone has the score and the map that it has in a source") {
   for (const InputFit fit : {InputFit::stretch, InputFit::pad}) {
     auto features = halves_extractor(Reference<float>());
@@ -184,6 +209,172 @@ TEST_CASE("an image alone has the score and the map that it has in a source") {
     CHECK(contains(thrown_by<ImageError>([&] { static_cast<void>(probe.score_image(Image<std::uint8_t>(32, 48, 2))); }),
                    "has 2 channels; expected 3"));
   }
+}
+
+namespace {
+
+/// Normal stripes with a bright line along the top, in every second image, and brighter from image to image.
+class EdgeAndLight {
+ public:
+  [[nodiscard]] Index size() const { return 6; }
+  [[nodiscard]] std::string name(Index i) const { return join("edge ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    LabelledImage out = Stripes(6, 21, false).load(i / 2);
+    auto& image = std::get<Image<std::uint8_t>>(out.image);
+    for (Index y = 0; y < 32; ++y) {
+      for (Index x = 0; x < 48; ++x) {
+        for (Index c = 0; c < 3; ++c) {
+          auto& v = image(y, x, c);
+          if (i % 2 == 1 && y < 5) v = 250;
+        }
+      }
+    }
+    return out;
+  }
+};
+
+/// The same images at another exposure.
+class Exposed {
+ public:
+  explicit Exposed(double gain) : x_gain(gain) {}
+  [[nodiscard]] Index size() const { return 4; }
+  [[nodiscard]] std::string name(Index i) const { return join("exposed ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    LabelledImage out = Stripes(4, 33, false).load(i);
+    auto& from = std::get<Image<std::uint8_t>>(out.image);
+    Image<float> image(32, 48, 3);
+    for (std::size_t n = 0; n < image.pixels().size(); ++n)
+      image.pixels()[n] = static_cast<float>(x_gain * static_cast<double>(from.pixels()[n]) / 255);
+    out.image = std::move(image);
+    return out;
+  }
+
+ private:
+  double x_gain;
+};
+
+}  // namespace
+
+TEST_CASE("patches of the border neither are learned nor raise a score, and a border that leaves nothing is refused") {
+  auto features = halves_extractor(Reference<double>());
+  const auto scores = [&](Index border) {
+    DefectProbe<HalvesBackbone, Reference<double>> probe(
+        features, {.coreset = 1.0, .reweighting = 0, .rules = {.border = border}, .neighbourhood = 1, .smoothing = 0});
+    probe.learn(Stripes(10, 1, false));
+    CHECK(probe.bank()->size() == 10 * (4 - 2 * border) * (6 - 2 * border));
+    CHECK(probe.bank()->options().rules.border == border);
+    std::vector<double> out;
+    probe.on_score = [&](const DefectScore& s) {
+      out.push_back(s.score);
+      CHECK(s.score == Approx(static_cast<double>(*std::ranges::max_element(s.heat_map))).epsilon(0.3));
+    };
+    probe.score(EdgeAndLight{});
+    return out;
+  };
+  const std::vector<double> all = scores(0), inner = scores(1);
+  REQUIRE(inner.size() == 6);
+  for (std::size_t i = 0; i < 6; i += 2) {
+    CHECK(all[i + 1] > 2 * all[i]);  // the line along the edge raises an alarm
+    CHECK(inner[i + 1] < all[i + 1] / 2);
+  }
+  using Probe = DefectProbe<HalvesBackbone, Reference<double>>;
+  CHECK(contains(thrown_by<OptionError>([&] { Probe(features, {.rules = {.border = 2}}); }),
+                 "'border' is 2; expected 0 to 1, as images have 4 x 6 patches"));
+  CHECK(contains(thrown_by<OptionError>([&] { Probe(features, {.top = 0}); }), "'top' is 0"));
+  // Padded images, and images by windows, are small one by one.
+  Probe padded(features, {.rules = {.border = 1}, .fit = InputFit::pad});
+  CHECK(contains(thrown_by<DataError>([&] { padded.learn(Narrow()); }), "narrow 0: has 4 x 2 patches; a border of 1 leaves none"));
+  Probe tiled(features, {.rules = {.border = 1}, .tiles = TileOptions{.overlap = 8}});
+  CHECK(contains(thrown_by<DataError>([&] { tiled.learn(Narrow()); }), "narrow 0: has 4 x 2 patches; a border of 1 leaves none"));
+}
+
+TEST_CASE("standardised images and features find defects; another exposure then changes no score") {
+  auto features = halves_extractor(Reference<double>());
+  for (const bool images : {false, true}) {
+    DefectProbe<HalvesBackbone, Reference<double>> probe(
+        features, {.coreset = 1.0, .reweighting = 0, .standardise_images = images, .smoothing = 0});
+    probe.learn(Stripes(10, 1, false));
+    const DefectResult plain = probe.evaluate(Exposed(1)), dim = probe.evaluate(Exposed(0.6));
+    double most = 0;
+    for (std::size_t i = 0; i < 4; ++i) most = std::max(most, std::abs(dim.normal_scores[i] / plain.normal_scores[i] - 1));
+    CHECK((images ? most < 1e-3 : most > 0.1));
+  }
+  CHECK(run(Reference<double>(), {.rules = {.standardise = true}, .smoothing = 2}).image > 0.9);
+  CHECK(run(Reference<double>(), {.standardise_images = true, .smoothing = 2}).image == 1);
+  CHECK(run(Reference<double>(), {.top = 3, .smoothing = 2}).image == 1);
+  CHECK(run(Reference<double>(), {.rules = {.place = 0.3}, .smoothing = 2}).image > 0.9);
+}
+
+TEST_CASE("images by windows have maps of their own size, the same for any threads and batches") {
+  const DefectProbeOptions options{.coreset = 0.5, .tiles = TileOptions{.overlap = 8}, .smoothing = 2, .seed = 3};
+  const Outcome whole = run(Reference<double>(), options);
+  CHECK(whole.image == 1);
+  CHECK(run(Reference<double>(), options, 1).defect == whole.defect);
+  // A window that is the image is the image.
+  auto resized = options;
+  resized.tiles.reset();
+  CHECK(run(Reference<double>(), resized).defect == whole.defect);
+  auto features = halves_extractor(Reference<double>());
+  DefectProbe<HalvesBackbone, Reference<double>> probe(features, {.coreset = 0.5, .tiles = TileOptions{.scale = 0.9, .overlap = 8}});
+  probe.learn(Stripes(10, 1, false));
+  Index seen = 0;
+  probe.on_score = [&](const DefectScore& s) {
+    ++seen;
+    CHECK(s.height == 29);
+    CHECK(s.width == 14);
+    CHECK(s.heat_map.size() == 29 * 14);
+    CHECK(s.input.size() == 3 * 29 * 14);
+    CHECK(std::ranges::none_of(s.truth, [](std::uint8_t t) { return t == ClassMap::ignored; }));
+  };
+  probe.score(Narrow());
+  CHECK(seen == 4);
+  CHECK(probe.tiled().smaller == 4);
+#if __has_include(<dssl/backend/cpu.hpp>)
+  auto two_loading = options;
+  two_loading.loader = {.prefetch = 3, .threads = 2};
+  two_loading.rules = {.border = 1, .standardise = true};
+  auto one_loading = two_loading;
+  one_loading.loader = {};
+  CHECK(run(Cpu({.threads = 1}), one_loading).defect == run(Cpu({.threads = 2}), two_loading).defect);
+#endif
+}
+
+TEST_CASE("a bank brings the rules it was made by; a file from before them has none") {
+  const TemporaryFolder folder;
+  auto features = halves_extractor(Reference<float>());
+  using Probe = DefectProbe<HalvesBackbone, Reference<float>>;
+  Probe probe(features, {.coreset = 0.3, .top = 4, .rules = {.border = 1, .standardise = true, .place = 0.4}});
+  probe.learn(Stripes(6, 1, false));
+  CHECK(probe.bank()->options().place_unit > 0);
+  save_defect_bank(folder / "bank.safetensors", *probe.bank());
+  const auto file = SafetensorsFile::open(folder / "bank.safetensors");
+  Probe later(features, {});
+  later.take(load_defect_bank(features.backend(), file));
+  CHECK(later.rules().border == 1);
+  CHECK(later.rules().standardise);
+  CHECK(later.rules().place == 0.4);
+  CHECK(later.bank()->options().top == 4);
+  CHECK(later.bank()->options().place_unit == probe.bank()->options().place_unit);
+  CHECK(probe.evaluate(Stripes(6, 2, true)).defect_scores == later.evaluate(Stripes(6, 2, true)).defect_scores);
+  // Rules that are none write no entry, as before there were any.
+  Probe plain(features, {.coreset = 0.3});
+  plain.learn(Stripes(6, 1, false));
+  save_defect_bank(folder / "plain.safetensors", *plain.bank());
+  const auto old = SafetensorsFile::open(folder / "plain.safetensors");
+  for (const char* const key : {"top", "border", "standardise", "place", "place_unit"}) CHECK_FALSE(old.metadata().contains(key));
+  later.take(load_defect_bank(features.backend(), old));
+  CHECK(later.rules().border == 0);
+  CHECK_FALSE(later.rules().standardise);
+  const auto damaged = [&](const char* key, const char* value) {
+    save_defect_bank(folder / "damaged.safetensors", *plain.bank(), {{key, value}});
+    return thrown_by<CheckpointError>(
+        [&] { static_cast<void>(load_defect_bank(features.backend(), SafetensorsFile::open(folder / "damaged.safetensors"))); });
+  };
+  CHECK(contains(damaged("top", "0"), "metadata 'top' is 0; expected a whole number from 1 on"));
+  CHECK(contains(damaged("border", "1.5"), "metadata 'border' is 1.5"));
+  CHECK(contains(damaged("place", "-1"), "metadata 'place' is -1"));
+  CHECK(contains(damaged("place_unit", "inf"), "metadata 'place_unit' is inf"));
+  CHECK(contains(damaged("standardise", "yes"), "metadata 'standardise' is 'yes'"));
 }
 
 TEST_CASE("a threshold from normal images tells defects from others") {

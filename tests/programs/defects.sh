@@ -58,6 +58,32 @@ warns 1 'warning: --pool, --coreset without effect: run/bank.safetensors is made
 fails 1 'is no bank of dssl-defects' \
   "$programs/dssl-defects" --weights random --bank other/teacher.safetensors "${test[@]}" --out o
 
+# Windows at the images' own resolution, a border, standardising, the mean of the largest distances: kept in the bank, which
+# scores alone as it did when it was made; none of it may be said otherwise beside it.
+look=(--tiles --overlap 8 --border 1 --standardise-images --top 3)
+succeeds bare "${bank[@]}" --size 24 --threads 1 "${look[@]}" --normal set/normal --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --out look
+grep -Eq 'windows over 20 images' out.txt || fail "windows are not counted"
+above "$(value look/result.json images auroc)" 0.95 "AUROC by windows"
+[[ $(value look/result.json settings border) == 1 && $(value look/result.json settings tiles) == true ]] || fail "settings are not told"
+succeeds "$programs/dssl-defects" --weights random --bank look/bank.safetensors "${test[@]}" --threads 1 --out look-again
+cmp <(cut -d, -f1-5 look/scores.csv) <(cut -d, -f1-5 look-again/scores.csv) || fail "a bank from a file forgets how it was made"
+looked() { "$programs/dssl-defects" --weights random --bank look/bank.safetensors "${test[@]}" --threads 1 --out o "$@"; }
+fails 2 '--border is 2; expected 1, with which look/bank.safetensors was made' looked --border 2
+fails 2 '--top is 1; expected 3, with which' looked --top 1
+fails 2 '--standardise-features is given; expected not given, with which' looked --standardise-features
+fails 2 '--overlap is 16; expected 8, with which' looked --overlap 16
+fails 2 '--flatten is 5; expected 0, with which' looked --flatten 5
+succeeds defects "${bank[@]}" --flatten 12 --normal set/normal "${test[@]}" --out flat
+above "$(value flat/result.json images auroc)" 0.9 "AUROC of flattened images"
+succeeds "$programs/dssl-defects" --weights random --bank flat/bank.safetensors "${test[@]}" --threads 1 --out flat-again
+cmp <(cut -d, -f1-5 flat/scores.csv) <(cut -d, -f1-5 flat-again/scores.csv) || fail "a bank forgets that images were flattened"
+fails 2 '--border is 3; expected 0 to 2, as images have 5 x 7 patches' defects "${bank[@]}" --border 3 --normal set/normal --out o
+fails 1 'has 5 x 7 patches; a border of 3 leaves none' defects "${bank[@]}" --tiles --overlap 8 --border 3 --normal set/normal --out o
+fails 2 '--overlap is 40; expected 0 to 32 pixels' defects "${bank[@]}" --tiles --overlap 40 --normal set/normal --out o
+fails 2 '--scale is given; expected none without --tiles' defects "${bank[@]}" --scale 2 --normal set/normal --out o
+fails 2 '--scorer is difference; expected bank, beside --border' \
+  "$programs/dssl-defects" --scorer difference --border 1 --channels 1 --size 40x56 --normal set/normal --test set/test --out o
+
 # Fewer normal images than a threshold takes: figures without one. Labels in place of masks. A list.
 printf 'good/00\ngood/01 good\nspot/03 spot\nspot/04\n' >list.txt
 succeeds defects "${bank[@]}" --normal set/normal --false-alarms 0.01 --test list.txt --images set/test --good good,list --out few

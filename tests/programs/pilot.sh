@@ -6,7 +6,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 bare() { "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --masks set/masks/spot --smoothing 2 "$@"; }
 pilot() { bare --size 40x56 --threads 1 --normal set/normal --defects set/test/spot "$@"; }
 
-succeeds pilot --weights random --labels 1,3 --draws 2 --false-alarms 0.2 --shown 2 --out run
+# Bright spots make an image brighter: that this alone tells them is a warning of every run.
+bright='warning: the mean brightness of the image alone tells the test.s defects from its normal images'
+warns 1 "$bright" pilot --weights random --labels 1,3 --draws 2 --false-alarms 0.2 --shown 2 --out run
 for piece in '</html>' '<polyline' 'data:image/png;base64,' 'What labels buy' 'old camera' 'missed at 1 %'; do
   grep -q "$piece" run/report.html || fail "the report has no $piece"
 done
@@ -24,8 +26,33 @@ above "$first" 0.99 "AUROC of normal images alone"
 above "$(value run/result.json exposures "as taken" "pixel differences" auroc)" 0.9 "AUROC of pixel differences"
 [[ $(value run/result.json exposures | grep -o '"random weights"' | wc -l) -eq 7 ]] || fail "not every exposure was tried"
 
+# What scores may follow in place of defects: the area, the same for all, tells nothing.
+[[ $(value run/result.json confounders "size of the image (its area in pixels)") == 0.5 ]] || fail "one size tells images apart"
+above "$(value run/result.json confounders "mean brightness of the image")" 0.9 "AUROC of brightness"
+[[ $(value run/result.json choice) == null ]] || fail "something was chosen that nobody asked for"
+above "$(value run/result.json highest_patch_in_outer_two by_chance)" 0.9 "patches in the outer two of 5 x 7"
+grep -q 'What scores may follow in place of defects' run/report.html || fail "the report has no confounders"
+
+# Settings chosen by pasted defects: of 72, the best first, in the report, by normal images to learn from alone. Test images
+# of other content change nothing of it; what was chosen is what the study is made with.
+chosen() {
+  bare --size 40x56 --threads 1 --defects set/test/spot --weights random --labels 1 --draws 1 --false-alarms 0.2 --shown 1 --choose \
+    --choose-images 20 "$@"
+}
+warns 1 "$bright" chosen --normal set/normal --out chosen
+grep -q 'How the settings were chosen' chosen/report.html || fail "the report does not say what was chosen"
+grep -q 'pasted defects on 3 normal images, of 72 settings: ' out.txt || fail "the choice is not said"
+[[ $(value chosen/result.json choice tried | grep -o '"found"' | wc -l) -eq 72 ]] || fail "not 72 settings were tried"
+for key in border standardise_features standardise_images top tiles; do
+  [[ $(value chosen/result.json choice tried 0 "$key") == "$(value chosen/result.json look "$key")" ]] || fail "$key is not as chosen"
+done
+cp -r set painted
+for i in 25 30 35; do cp set/test/spot/00.png painted/normal/$i.png; done
+chosen --normal painted/normal --out painted-run >out.txt 2>err.txt || fail "other test images end the run"
+[[ $(value chosen/result.json choice) == "$(value painted-run/result.json choice)" ]] || fail "test images take part in the choice"
+
 # The number of threads changes no figure.
-succeeds bare --size 40x56 --threads 2 --normal set/normal --defects set/test/spot --weights random --labels 1,3 --draws 2 \
+warns 1 "$bright" bare --size 40x56 --threads 2 --normal set/normal --defects set/test/spot --weights random --labels 1,3 --draws 2 \
   --false-alarms 0.2 --shown 2 --out two
 [[ $(value run/result.json ways) == "$(value two/result.json ways)" ]] || fail "two threads give other figures"
 
@@ -34,7 +61,7 @@ succeeds bare --size 40x56 --threads 2 --normal set/normal --defects set/test/sp
 mkdir own
 cp -r set/normal own/normal
 cp -r set/test/spot own/spot
-succeeds pilot --pretrain 1 --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --test-normal own/normal --test-defects own/spot --out trained
+warns 1 "$bright" pilot --pretrain 1 --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --test-normal own/normal --test-defects own/spot --out trained
 [[ -s trained/pretraining/teacher.safetensors ]] || fail "nothing was pretrained"
 [[ $(value trained/result.json images held_out) == 8 ]] || fail "not the last fifth is held out"
 [[ $(wc -l <trained/pretraining.txt) -eq 52 && $(grep -c '/set/normal/' trained/pretraining.txt) -eq 32 ]] ||
@@ -49,6 +76,8 @@ fails 2 "--weights is random" pilot --weights random --pretrain 2 --out o
 fails 2 "--test-normal is given alone" pilot --weights random --test-normal set/normal --out o
 fails 2 "--false-alarms is 1" pilot --weights random --false-alarms 1 --out o
 fails 2 '--masks' "$programs/dssl-defect-pilot" --weights random --normal set/normal --defects set/test/spot --out o
+fails 2 '--border is 3; expected 0 to 2, as images have 5 x 7 patches' pilot --weights random --border 3 --out o
+fails 2 '--overlap is 40; expected 0 to 32 pixels' pilot --weights random --tiles --overlap 40 --out o
 fails 1 'nowhere' pilot --weights random --test-normal nowhere --test-defects set/test/spot --out o
 fails 1 'normal/00.png: is among the normal images to learn from and the normal images of the test \(32 of 40 are\)' \
   pilot --weights random --test-normal set/normal --test-defects own/spot --out o

@@ -8,10 +8,12 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/patch_look.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/json_reader.hpp>
@@ -36,6 +38,7 @@ struct BankSettings {
   bool orient = false;  ///< pictures are turned as EXIF says; banks of before that know nothing of it were not
   Index neighbourhood = 3;
   double smoothing = 4;
+  PatchLook look{};  ///< of banks from before there was any: none of it
 
   [[nodiscard]] bool operator==(const BankSettings&) const = default;
   [[nodiscard]] InputFit input_fit() const { return fit == "pad" ? InputFit::pad : InputFit::stretch; }
@@ -47,10 +50,17 @@ struct BankSettings {
     const auto flag = [](bool value) { return value ? "true" : "false"; };
     const std::string named = join(family.empty() ? "" : join(",\"family\":", detail::json_string(family)),
                                    heads > 0 ? join(",\"heads\":", heads) : "");
+    std::string looked;
+    PatchLook::for_each(look, [&]<class V>(std::string_view name, const V& value) {
+      looked += join(",\"", name, "\":");
+      if constexpr (std::is_same_v<V, bool>) looked += flag(value);
+      else if constexpr (std::is_same_v<V, double>) looked += detail::exact_number(value);
+      else looked += join(value);
+    });
     return join("{\"arch\":", detail::json_string(arch), ",\"size\":", detail::json_string(size), ",\"fit\":", detail::json_string(fit),
                 ",\"channels\":", channels, ",\"blocks\":[", list, "],\"norm\":", flag(norm), ",\"flips\":", flag(flips),
                 ",\"seed\":", seed >> 63U == 0 ? join(seed) : detail::json_string(join(seed)), ",\"white\":", white, ",\"orient\":", flag(orient), ",\"neighbourhood\":", neighbourhood,
-                ",\"smoothing\":", detail::exact_number(smoothing), named, "}");
+                ",\"smoothing\":", detail::exact_number(smoothing), looked, named, "}");
   }
 
   /// Those of a bank's file. Throws `CheckpointError` where it has none, or they cannot be read.
@@ -83,7 +93,7 @@ class BankSettingsReader : JsonReader {
       else if (key == "orient") s.orient = flag();
       else if (key == "neighbourhood") s.neighbourhood = whole(1, 3);
       else if (key == "smoothing") s.smoothing = number();
-      else pass_over();
+      else if (!look(s.look, key)) pass_over();
     });
     end("the settings");
     for (const char* const key : {"arch", "size", "fit", "channels", "blocks", "norm", "flips", "seed", "neighbourhood", "smoothing"}) {
@@ -97,6 +107,19 @@ class BankSettingsReader : JsonReader {
   }
 
  private:
+  /// Reads the entry of that name; says whether there is one.
+  [[nodiscard]] bool look(PatchLook& out, const std::string& key) {
+    bool known = false;
+    PatchLook::for_each(out, [&]<class V>(std::string_view name, V& value) {
+      if (name != key) return;
+      known = true;
+      if constexpr (std::is_same_v<V, bool>) value = flag();
+      else if constexpr (std::is_same_v<V, double>) value = number();
+      else value = whole(0, Index{1} << 30);
+    });
+    return known;
+  }
+
   [[nodiscard]] bool flag() {
     const bool value = ahead() == 't';
     word(value ? "true" : "false");

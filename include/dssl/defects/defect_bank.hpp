@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -14,6 +15,7 @@
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/patch_rules.hpp>
 #include <dssl/search/coreset.hpp>
 #include <dssl/search/nearest.hpp>
 
@@ -28,6 +30,11 @@ struct DefectBankOptions {
   Index projection = 0;    ///< as in `CoresetOptions`
   Index reweighting = 9;   ///< neighbours that weigh an image's score; 0: the score is the largest distance
   std::uint64_t seed = 0;
+  Index top = 1;  ///< an image's score is the mean of so many largest distances, or of all where there are fewer
+  /// What rows went through before they were added, and `append_places`' unit (0: no places). The bank does nothing by
+  /// them: it keeps them, in its file too, so that what is scored is made as what was learned.
+  PatchRules rules{};
+  double place_unit = 0;
   Index queries = 256;  ///< as in `NearestOptions`
   Index block = 4096;
 
@@ -39,16 +46,20 @@ struct DefectBankOptions {
     if (coreset_size < 0) throw OptionError("coreset_size", coreset_size, "0 (by share) or more");
     if (projection < 0) throw OptionError("projection", projection, "0 (off) or a width");
     if (reweighting < 0) throw OptionError("reweighting", reweighting, "0 (off) or more");
+    if (top < 1) throw OptionError("top", top, "at least 1");
+    rules.validate();
+    if (!(place_unit >= 0 && std::isfinite(place_unit))) throw OptionError("place_unit", place_unit, "a distance");
   }
 };
 
 /// Normal patches, reduced to a coreset, and distances to them.
 ///
 ///   patch score = distance to the nearest row of the coreset
-///   image score = (1 - e^d* / sum over m in N(m*) of e^d(x*, m)) d*
+///   image score = (1 - e^d* / sum over m in N(m*) of e^d(x*, m)) x mean of the `top` largest distances
 ///
 /// where x* is the patch with the largest score d*, m* its nearest row, and N(m*) the `reweighting` rows of
-/// the coreset nearest to m*, itself among them; without reweighting, or with one neighbour, d* alone. `add` rows, `build`, then
+/// the coreset nearest to m*, itself among them; without reweighting, or with one
+/// neighbour, the mean alone. PatchCore's `top` is 1, so that the mean is d*. `add` rows, `build`, then
 /// `score`. Memory: `pool` rows while it is filled and reduced, then the coreset. Bits depend on rows,
 /// options and seed alone. Source: Roth et al. (PatchCore), CVPR 2022, equations 6 and 7; the public
 /// anomalib for N(m*). Test: tests/defects/defect_bank.cpp.
@@ -143,9 +154,10 @@ class DefectBank {
       if (x_nearest[i].nearness > x_nearest[worst].nearness) worst = i;
     }
     const Neighbour nearest = x_nearest[worst];
+    const double mean = x_top_mean(nearest.nearness);
     // A neighbourhood of one row has nothing to weigh with: the formula would make every score 0.
-    if (x_options.reweighting == 0 || x_rows->options().neighbours == 1) return nearest.nearness;
-    return x_weight(rows.rows(static_cast<Index>(worst), 1), nearest) * nearest.nearness;
+    if (x_options.reweighting == 0 || x_rows->options().neighbours == 1) return mean;
+    return x_weight(rows.rows(static_cast<Index>(worst), 1), nearest) * mean;
   }
 
  private:
@@ -160,6 +172,18 @@ class DefectBank {
 
   [[nodiscard]] MatrixView<T> x_pool_rows() const {
     return MatrixView<T>(reinterpret_cast<T*>(x_pool.data()), x_options.pool, x_options.width);
+  }
+
+  /// The mean of the `top` largest distances of `x_nearest`.
+  [[nodiscard]] double x_top_mean(double largest) const {
+    const auto top = std::min(static_cast<std::size_t>(x_options.top), x_nearest.size());
+    if (top <= 1) return largest;
+    std::vector<double> all;
+    for (const Neighbour& n : x_nearest) all.push_back(n.nearness);
+    std::partial_sort(all.begin(), all.begin() + static_cast<Index>(top), all.end(), std::greater<>());
+    double sum = 0;
+    for (std::size_t i = 0; i < top; ++i) sum += all[i];
+    return sum / static_cast<double>(top);
   }
 
   /// 1 - e^d* / sum over the neighbourhood of the nearest row of e^distance.

@@ -39,10 +39,44 @@ inline constexpr std::string_view bank_tensor = "bank";
            "; expected a number, as in a bank of normal patches"));
 }
 
+/// The number, or `missing` where there is no such entry: files of before the entry was written.
+[[nodiscard]] inline double metadata_number_or(const SafetensorsFile& file, const std::string& key, double missing) {
+  return file.metadata().contains(key) ? metadata_number(file, key) : missing;
+}
+
+/// A count that is at least `least`, or `missing`. Throws `CheckpointError` naming the entry.
+[[nodiscard]] inline Index metadata_count(const SafetensorsFile& file, const std::string& key, Index least, Index missing) {
+  const double value = metadata_number_or(file, key, static_cast<double>(missing));
+  // Up to 2^53 every whole number is a double.
+  if (!(value >= static_cast<double>(least) && value <= 0x1p53 && value == std::floor(value)))
+    throw CheckpointError(file.path(), join("metadata '", key, "' is ", value, "; expected a whole number from ", least, " on"));
+  return static_cast<Index>(value);
+}
+
+/// A number that is 0 or more, or 0 where it is missing. Throws `CheckpointError` naming the entry.
+[[nodiscard]] inline double metadata_measure(const SafetensorsFile& file, const std::string& key) {
+  const double value = metadata_number_or(file, key, 0);
+  if (!(value >= 0 && std::isfinite(value)))
+    throw CheckpointError(file.path(), join("metadata '", key, "' is ", value, "; expected 0 or more"));
+  return value;
+}
+
+/// The rules that a bank's rows went through. Throws `CheckpointError` naming the entry.
+[[nodiscard]] inline PatchRules stored_rules(const SafetensorsFile& file) {
+  return {.border = metadata_count(file, "border", 0, 0),
+          .standardise = metadata_count(file, "standardise", 0, 0) != 0,
+          .place = metadata_measure(file, "place")};
+}
+
+[[nodiscard]] inline std::string number_text(double value) {
+  char text[40];
+  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
+}
+
 }  // namespace detail
 
-/// Writes a built bank as a safetensors file: tensor `bank` (n,W), metadata `radius`, `reweighting`, and what
-/// the caller adds (the backbone, the input's size: whatever makes features comparable). Throws `DataError`
+/// Writes a built bank as a safetensors file: tensor `bank` (n,W), metadata `radius`, `reweighting`, where they are
+/// not the defaults `top`, `border`, `standardise`, `place` and `place_unit`, and what the caller adds (the backbone, the input's size: whatever makes features comparable). Throws `DataError`
 /// where the bank was not built, `FileError`. Test: tests/defects/defect_bank.cpp.
 template <Backend B>
 void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
@@ -54,10 +88,16 @@ void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
   bank.backend().download(std::span<T>(host), rows.data());
   SafetensorsWriter writer;
   writer.add(std::string(detail::bank_tensor), {rows.rows(), rows.cols()}, std::span<const T>(host));
-  char text[40];
-  const auto end = std::to_chars(text, text + sizeof text, bank.radius()).ptr;
-  writer.metadata("radius", std::string(text, end));
+  writer.metadata("radius", detail::number_text(bank.radius()));
   writer.metadata("reweighting", join(bank.options().reweighting));
+  const DefectBankOptions& options = bank.options();
+  if (options.top != 1) writer.metadata("top", join(options.top));
+  if (options.rules.border != 0) writer.metadata("border", join(options.rules.border));
+  if (options.rules.standardise) writer.metadata("standardise", "1");
+  if (options.rules.place > 0) {
+    writer.metadata("place", detail::number_text(options.rules.place));
+    writer.metadata("place_unit", detail::number_text(options.place_unit));
+  }
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   writer.write(path);
 }
@@ -86,7 +126,7 @@ inline void require_bank_of(const SafetensorsFile& file, const std::string& fing
                                           fingerprint, ")"));
 }
 
-/// The bank of such a file: it gives the same scores to the bit, on the same backend. `width`: of the features that it is
+/// The bank of such a file, or of one from before rules were kept, which has none: it gives the same scores to the bit, on the same backend. `width`: of the features that it is
 /// for; 0: any. Throws `CheckpointError` naming what is missing, misshapen, or of another width.
 template <Backend B>
 [[nodiscard]] DefectBank<B> load_defect_bank(const B& backend, const SafetensorsFile& file, Index width = 0) {
@@ -96,8 +136,9 @@ template <Backend B>
     throw CheckpointError(file.path(),
                           join("tensor 'bank' is ", shape_text(stored.shape), "; expected rows of patches"));
   }
-  if (width != 0 && stored.shape[1] != width)
-    throw CheckpointError(file.path(), join("holds patches of width ", stored.shape[1], "; these features have ", width));
+  const PatchRules rules = detail::stored_rules(file);
+  if (const Index own = stored.shape[1] - (rules.place > 0 ? 2 : 0); width != 0 && own != width)
+    throw CheckpointError(file.path(), join("holds patches of width ", own, "; these features have ", width));
   const std::vector<T> rows = file.template read<T>(detail::bank_tensor);
   for (const T value : rows) {
     if (!std::isfinite(value))
@@ -112,7 +153,12 @@ template <Backend B>
     throw CheckpointError(file.path(), join("metadata 'radius' is ", radius, "; expected a distance"));
   DefectBank<B> bank(
       backend,
-      {.width = stored.shape[1], .pool = stored.shape[0], .reweighting = static_cast<Index>(reweighting)});
+      {.width = stored.shape[1],
+       .pool = stored.shape[0],
+       .reweighting = static_cast<Index>(reweighting),
+       .top = detail::metadata_count(file, "top", 1, 1),
+       .rules = rules,
+       .place_unit = detail::metadata_measure(file, "place_unit")});
   bank.restore(MatrixView<const T>(rows.data(), stored.shape[0], stored.shape[1]),
                radius);
   return bank;

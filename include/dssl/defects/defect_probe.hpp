@@ -13,7 +13,6 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
-#include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -23,29 +22,34 @@
 #include <dssl/data/source.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_score.hpp>
-#include <dssl/defects/neighbourhood.hpp>
-#include <dssl/features/class_map.hpp>
+#include <dssl/defects/patch_reader.hpp>
+#include <dssl/defects/patch_rules.hpp>
+#include <dssl/defects/tiles.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/metrics/score_tally.hpp>
 #include <dssl/search/row_sample.hpp>
-#include <dssl/views/geometry.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
 
-/// Numbers of the probe; the input's size is the feature extractor's.
+/// Numbers of the probe; the input's size, or that of windows, is the feature extractor's.
 struct DefectProbeOptions {
   Index pool = 100'000;     ///< normal patches that the coreset is chosen from, at most, shared out evenly
   double coreset = 0.1;     ///< as in `DefectBankOptions`
   Index coreset_size = 0;   ///< likewise
   Index projection = 0;     ///< likewise
   Index reweighting = 9;    ///< likewise
+  Index top = 1;            ///< likewise
+  PatchRules rules{};       ///< what of an image's patches counts, and how; a bank that is taken brings its own
   Index neighbourhood = 3;  ///< each patch becomes the mean of so many by so many around it: 1 or 3
+  std::optional<TileOptions> tiles{};  ///< windows at each image's own resolution; absent: images are made to fit
+  bool standardise_images = false;     ///< brightness and contrast of each image first (`standardised`)
+  Index flatten = 0;                   ///< or about each pixel, over this radius (`flattened`); 0: off
   double smoothing = 4;     ///< standard deviation of the blur of heat maps, in pixels of the input; 0: none
-  InputFit fit = InputFit::stretch;
+  InputFit fit = InputFit::stretch;  ///< without tiles
   Interpolation interpolation = Interpolation::bilinear;
   std::vector<float> mean{};  ///< as in `InputOptions`
   std::vector<float> deviation{};
@@ -57,22 +61,51 @@ struct DefectProbeOptions {
   /// Throws `OptionError` naming the field.
   void validate() const {
     if (pool < 1) throw OptionError("pool", pool, "at least 1");
-    if (neighbourhood != 1 && neighbourhood != 3) throw OptionError("neighbourhood", neighbourhood, "1 or 3");
+    rules.validate();
     if (!(smoothing >= 0)) throw OptionError("smoothing", smoothing, "0 or more pixels");
     tally.validate();
-    loader.validate();
-    skip.validate();
+    reader().validate();
+  }
+
+  [[nodiscard]] PatchReaderOptions reader() const {
+    return {.tiles = tiles,
+            .standardise_images = standardise_images,
+            .flatten = flatten,
+            .neighbourhood = neighbourhood,
+            .fit = fit,
+            .interpolation = interpolation,
+            .mean = mean,
+            .deviation = deviation,
+            .loader = loader,
+            .skip = skip};
   }
 };
 
+namespace detail {
+
+/// A source of one image that was given.
+class OneImage {
+ public:
+  explicit OneImage(HeldImage image) : x_image(std::move(image)) {}
+  [[nodiscard]] Index size() const { return 1; }
+  [[nodiscard]] std::string name(Index /*i*/) const { return "the image"; }
+  [[nodiscard]] LabelledImage load(Index /*i*/) const { return with_mask(x_image.view().copy()); }
+
+ private:
+  HeldImage x_image;
+};
+
+}  // namespace detail
+
 /// Scores images by how far their patch tokens lie from those of normal images.
 ///
-/// `learn` takes patches of normal images (each token the mean of its neighbourhood) and reduces them to a
+/// `learn` takes patches of normal images (each token the mean of its neighbourhood, after the rules) and reduces them to a
 /// coreset; then an image's patches are scored by their distance to it, and the scores are enlarged
-/// bilinearly to the input's size and blurred. Everything streams: memory is the pool while learning, then
-/// the coreset, and a few batches of images. The result depends on weights, images, options and seed alone,
-/// not on the number of threads. Source: Roth et al. (PatchCore), CVPR 2022. Test:
-/// tests/defects/defect_probe.cpp.
+/// bilinearly to the input's size and blurred. Patches that do not count, outside the image or at its border, get the
+/// lowest score of the others. With tiles, input and heat map have the image's own size, by the one factor. Everything
+/// streams: memory is the pool while learning, then the coreset, and a few batches of images. The result depends on
+/// weights, images, options and seed alone, not on the number of threads. Source: Roth et al. (PatchCore), CVPR 2022.
+/// Test: tests/defects/defect_probe.cpp.
 template <class Backbone, Backend B>
 class DefectProbe {
  public:
@@ -83,61 +116,70 @@ class DefectProbe {
   std::function<void(const DefectScore&)> on_score;
   SkipCounter::Warn on_skip;
 
-  /// `extractor` must read patches, hold its weights, and outlive the probe. Throws `OptionError`.
+  /// `extractor` must read patches, hold its weights, and outlive the probe. Throws `OptionError`, also for a border that
+  /// leaves nothing of images made to fit.
   DefectProbe(Extractor& extractor, const DefectProbeOptions& options)
-      : x_extractor(extractor),
-        x_options((options.validate(), options)),
-        x_renderer(detail::probe_input(extractor, options), defect_classes()),
-        x_heat_maps(extractor.grid(), extractor.options().height, extractor.options().width, options.smoothing) {
-    static_cast<void>(x_make_bank(1));  // its options are checked before the work begins
-    Arena measure;
-    x_place(measure);
-    x_room = extractor.backend().allocate(measure.high_water());
-    Arena live(x_room);
-    x_place(live);
+      : x_options((options.validate(), options)), x_reader(extractor, options.reader()), x_rules(options.rules) {
+    static_cast<void>(x_make_bank(1, 0));  // its options are checked before the work begins
+    x_require_patches();
   }
 
   [[nodiscard]] const DefectProbeOptions& options() const { return x_options; }
-  [[nodiscard]] const InputRenderer& renderer() const { return x_renderer; }
+  [[nodiscard]] const InputRenderer& renderer() const { return x_reader.renderer(); }
+  /// The rules that hold: those of the options, or of the bank that was taken.
+  [[nodiscard]] const PatchRules& rules() const { return x_rules; }
+  /// What the last pass by windows went over.
+  [[nodiscard]] const TilePassCount& tiled() const { return x_reader.tiled(); }
   /// The bank; empty before `learn`.
   [[nodiscard]] const std::optional<DefectBank<B>>& bank() const { return x_bank; }
 
   /// Learns what is normal, in place of what was learned before, from an `ImageSource` or
   /// `SegmentationSource` of normal images; patches with a defect's pixel in them are left out. Throws
-  /// `DataError` where none can be read. A stop request leaves the probe without a bank.
+  /// `DataError` where none can be read, or an image has no patch inside the border. A stop request leaves the probe
+  /// without a bank.
   template <class Source>
   FeaturePassCount learn(const Source& source, const std::stop_token& token = {}) {
     const Index count = source.size();
     if (count < 1) throw DataError("the set of normal images is empty");
-    const GridSize grid = x_extractor.grid();
-    const Index most = std::min(x_options.pool, count * grid.size());
     x_bank.reset();
-    DefectBank<B> bank = x_make_bank(most);
-    const B& backend = x_extractor.backend();
-    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
-      std::vector<std::int32_t> rows = sample_rows(grid.size(), row_quota(image.index, count, most),
-                                                   {.seed = x_options.seed,
-                                                    .sample = static_cast<std::uint64_t>(image.index),
-                                                    .view = 7,
-                                                    .purpose = Purpose::probe});
-      std::erase_if(rows, [&](std::int32_t row) { return !x_is_normal(image.input.labels, row); });
-      if (rows.empty()) return;
-      const auto some = static_cast<Index>(rows.size());
-      backend.upload(x_index.data(), std::span<const std::int32_t>(rows));
-      backend.copy_rows(x_some.rows(0, some), RowIndex{}, x_averaged(image.patches),
-                        RowIndex(x_index.data(), some));
-      bank.add(x_some.rows(0, some));
+    x_rules = x_options.rules;
+    // By windows nobody knows how many patches there will be.
+    const Index most = x_options.tiles ? x_options.pool : std::min(x_options.pool, count * x_extractor().grid().size());
+    std::optional<DefectBank<B>> bank;
+    const FeaturePassCount passed = x_pass(source, token, [&](const PatchMap<T>& map) {
+      const std::vector<std::int32_t> counted = x_counted(map, source.name(map.index));
+      std::vector<T> rows = x_features(map, counted);
+      if (!bank) bank.emplace(x_make_bank(most, x_rules.place > 0 ? typical_distance(std::span<const T>(rows), x_extractor().width()) : 0));
+      rows = x_placed(std::move(rows), counted, map.grid, bank->options().place_unit);
+      std::vector<std::int32_t> drawn = sample_rows(map.grid.size(), row_quota(map.index, count, most),
+                                                    {.seed = x_options.seed,
+                                                     .sample = static_cast<std::uint64_t>(map.index),
+                                                     .view = 7,
+                                                     .purpose = Purpose::probe});
+      std::vector<T> some;
+      for (const std::int32_t cell : drawn) {
+        const auto at = std::ranges::lower_bound(counted, cell);
+        if (at == counted.end() || *at != cell || !x_is_normal(map, cell)) continue;
+        const auto from = rows.begin() + (at - counted.begin()) * bank->options().width;
+        some.insert(some.end(), from, from + bank->options().width);
+      }
+      if (!some.empty()) bank->add(x_upload(some, bank->options().width));
     });
     if (token.stop_requested()) return passed;
-    bank.build(token);
-    if (!token.stop_requested()) x_bank.emplace(std::move(bank));
+    if (!bank) throw DataError("no image of the set can be read");
+    bank->build(token);
+    if (!token.stop_requested()) x_bank = std::move(bank);
     return passed;
   }
 
-  /// Takes a bank that was built before, for images of the same backbone at the same size. Throws `ShapeError`.
+  /// Takes a bank that was built before, and the rules it was made by, for images of the same backbone at the same size.
+  /// Throws `ShapeError`; `OptionError` for a border that leaves nothing.
   void take(DefectBank<B> bank) {
-    require_shape(bank.options().width == x_extractor.width() && bank.size() > 0, "defect probe: a bank of ",
-                  bank.size(), " rows of width ", bank.options().width, "; the features have ", x_extractor.width());
+    const Index width = x_extractor().width() + (bank.options().rules.place > 0 ? 2 : 0);
+    require_shape(bank.options().width == width && bank.size() > 0, "defect probe: a bank of ",
+                  bank.size(), " rows of width ", bank.options().width, "; the features have ", width);
+    x_rules = bank.options().rules;
+    x_require_patches();
     x_bank.emplace(std::move(bank));
   }
 
@@ -150,23 +192,21 @@ class DefectProbe {
 
   /// Scores one image of any size, without `on_score`: for images that come one by one, as from a camera. The same numbers as
   /// in a source. One channel is repeated to fill more, three become grey for one. The spans of the result are valid until
-  /// the next call. Costs as much as a whole batch of the extractor's. Throws `DataError` before `learn`, `ImageError` for
-  /// other channels, `NonFiniteError` where the features are not finite. Test: tests/defects/defect_probe.cpp.
+  /// the next call. Costs as much as a whole batch of the extractor's, and a copy of the image. Throws `DataError` before
+  /// `learn`, `ImageError` for other channels, `NonFiniteError` where the features are not finite. Test:
+  /// tests/defects/defect_probe.cpp.
   [[nodiscard]] DefectScore score_image(const AnyImageView& image) {
     if (!x_bank) throw DataError("defect probe: nothing was learned before an image was to be scored");
-    const HeldImage held = with_channels(HeldImage(image), x_renderer.options().channels, "the image");
-    const AnyImageView view = held.view();
-    const CropMap whole{.box = {0, 0, dssl::height(view), dssl::width(view)}};
-    if (x_no_mask.height() != whole.box.height || x_no_mask.width() != whole.box.width)
-      x_no_mask = Image<std::uint8_t>(whole.box.height, whole.box.width, 1);
-    x_one = x_renderer.render(view, x_no_mask, whole, x_renderer.options().height, x_renderer.options().width);
-    x_extractor.forward(x_one.image);
-    const PassedImage<T> passed{.index = 0, .input = x_one, .patches = x_extractor.patch_map(0), .class_token = {}};
-    detail::FeatureWatch<T>().see(x_extractor.backend(), passed, "the image");
-    x_one_scores.resize(static_cast<std::size_t>(x_extractor.grid().size()));
-    const std::optional<double> found = x_score(x_one_scores, passed);
-    if (!found) throw DataError("defect probe: no patch of the input shows the image");
-    return {0, *found, x_one, x_heat_maps.of(x_one_scores), x_renderer.options()};
+    const detail::OneImage source(with_channels(HeldImage(image), x_reader.renderer().options().channels, "the image"));
+    std::optional<DefectScore> out;
+    x_reader.read(source, {}, [&](PatchMap<T>& map) {
+      const std::optional<double> found = x_score(x_one_scores, map, source.name(0));
+      if (!found) return;
+      x_one = std::move(map.input);
+      out.emplace(Index{0}, *found, x_one, x_heat_map(x_one_scores, map), map.height, map.width);
+    });
+    if (!out) throw DataError("defect probe: no patch of the input shows the image");
+    return *out;
   }
 
   /// Scores every image of a source and counts. Throws as `score`.
@@ -178,32 +218,42 @@ class DefectProbe {
   }
 
  private:
-  [[nodiscard]] DefectBank<B> x_make_bank(Index pool) const {
-    return DefectBank<B>(x_extractor.backend(), {.width = x_extractor.width(),
-                                                 .pool = pool,
-                                                 .coreset = x_options.coreset,
-                                                 .coreset_size = x_options.coreset_size,
-                                                 .projection = x_options.projection,
-                                                 .reweighting = x_options.reweighting,
-                                                 .seed = x_options.seed});
+  [[nodiscard]] Extractor& x_extractor() const { return x_reader.extractor(); }
+
+  [[nodiscard]] DefectBank<B> x_make_bank(Index pool, double place_unit) const {
+    return DefectBank<B>(x_extractor().backend(), {.width = x_extractor().width() + (x_options.rules.place > 0 ? 2 : 0),
+                                                   .pool = pool,
+                                                   .coreset = x_options.coreset,
+                                                   .coreset_size = x_options.coreset_size,
+                                                   .projection = x_options.projection,
+                                                   .reweighting = x_options.reweighting,
+                                                   .seed = x_options.seed,
+                                                   .top = x_options.top,
+                                                   .rules = x_options.rules,
+                                                   .place_unit = place_unit});
   }
 
-  void x_place(Arena& arena) {
-    const GridSize grid = x_extractor.grid();
-    x_mean = arena.template matrix<T>(grid.size(), x_extractor.width());
-    x_some = arena.template matrix<T>(grid.size(), x_extractor.width());
-    x_index = arena.template vector<std::int32_t>(grid.size());
-    x_taps = place_copy(x_extractor.backend(), arena, neighbourhood_taps<T>(grid, x_options.neighbourhood));
+  void x_require_patches() const {
+    const GridSize grid = x_extractor().grid();
+    if (x_options.tiles || 2 * x_rules.border < std::min(grid.height, grid.width)) return;
+    throw OptionError("border", x_rules.border, join("0 to ", (std::min(grid.height, grid.width) - 1) / 2, ", as images have ",
+                                                     grid.height, " x ", grid.width, " patches"));
+  }
+
+  /// (h,w), until the next call.
+  [[nodiscard]] std::span<const float> x_heat_map(const std::vector<float>& patch_scores, const PatchMap<T>& map) {
+    return x_heat_maps.of(patch_scores, map.grid, x_extractor().config().patch, map.height, map.width, x_options.smoothing);
   }
 
   template <class Source, class Each>
   FeaturePassCount x_each_score(const Source& source, const std::stop_token& token, const Each& each) {
     if (!x_bank) throw DataError("defect probe: nothing was learned before the evaluation");
-    std::vector<float> patch_scores(static_cast<std::size_t>(x_extractor.grid().size()));
-    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
-      const std::optional<double> found = x_score(patch_scores, image);
+    std::vector<float> patch_scores;
+    const FeaturePassCount passed = x_pass(source, token, [&](const PatchMap<T>& map) {
+      const std::optional<double> found = x_score(patch_scores, map, source.name(map.index));
       if (!found) return;
-      const DefectScore score(image.index, *found, image.input, x_heat_maps.of(patch_scores), x_renderer.options());
+      const DefectScore score(map.index, *found, map.input,
+                              x_heat_map(patch_scores, map), map.height, map.width);
       each(score);
       if (on_score) on_score(score);
     });
@@ -214,75 +264,80 @@ class DefectProbe {
   template <class Source, class Each>
   FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
     Index done = 0;
-    return pass_features(x_extractor, x_renderer, BinaryMasks<Source>(source),
-                         {.loader = x_options.loader, .skip = x_options.skip}, on_skip, token,
-                         [&](const PassedImage<T>& image) {
-                           each(image);
-                           if (on_images) on_images(++done);
-                         });
+    x_reader.on_skip = on_skip;
+    return x_reader.read(source, token, [&](const PatchMap<T>& map) {
+      each(map);
+      if (on_images) on_images(++done);
+    });
   }
 
-  [[nodiscard]] MatrixView<const T> x_averaged(MatrixView<const T> patches) const {
-    if (x_options.neighbourhood == 1) return patches;
-    x_extractor.backend().sample_rows_forward(x_mean, patches, x_taps);
-    return x_mean;
+  [[nodiscard]] std::vector<std::int32_t> x_counted(const PatchMap<T>& map, const std::string& name) const {
+    return counted_patches(map.input.labels, map.height, map.width, map.grid, x_extractor().config().patch, x_rules.border, name);
   }
 
-  /// The image score, and a score of each patch. What lies outside the image takes no part: such patches get the lowest
-  /// score of the others. Nothing where there are no others.
-  std::optional<double> x_score(std::span<float> patch_scores, const PassedImage<T>& image) {
-    const Index patches = x_extractor.grid().size();
-    std::vector<std::int32_t> inside;
-    for (std::int32_t row = 0; row < patches; ++row) {
-      if (!x_all_pixels(image.input.labels, row, [](std::uint8_t l) { return l == ClassMap::ignored; })) {
-        inside.push_back(row);
-      }
+  /// (n,W) of the patches that count, after the rules.
+  [[nodiscard]] std::vector<T> x_features(const PatchMap<T>& map, const std::vector<std::int32_t>& counted) const {
+    const Index width = x_extractor().width();
+    std::vector<T> rows;
+    if (static_cast<Index>(counted.size()) == map.grid.size()) {
+      rows = map.patches;
+    } else {
+      rows.reserve(counted.size() * static_cast<std::size_t>(width));
+      for (const std::int32_t cell : counted)
+        rows.insert(rows.end(), map.patches.begin() + cell * width, map.patches.begin() + (cell + 1) * width);
     }
-    const MatrixView<const T> rows = x_averaged(image.patches);
-    const auto count = static_cast<Index>(inside.size());
-    if (count == patches) return x_bank->score(patch_scores, rows);
-    if (count == 0) return std::nullopt;
-    const B& backend = x_extractor.backend();
-    backend.upload(x_index.data(), std::span<const std::int32_t>(inside));
-    backend.copy_rows(x_some.rows(0, count), RowIndex{}, rows, RowIndex(x_index.data(), count));
-    std::vector<float> scores(inside.size());
-    const double score = x_bank->score(scores, x_some.rows(0, count));
-    std::ranges::fill(patch_scores, *std::ranges::min_element(scores));
-    for (std::size_t i = 0; i < inside.size(); ++i) patch_scores[static_cast<std::size_t>(inside[i])] = scores[i];
+    if (x_rules.standardise) standardise_columns(std::span<T>(rows), width);
+    return rows;
+  }
+
+  [[nodiscard]] std::vector<T> x_placed(std::vector<T> rows, const std::vector<std::int32_t>& counted, GridSize grid,
+                                        double unit) const {
+    if (!(x_rules.place > 0)) return rows;
+    return append_places(std::span<const T>(rows), x_extractor().width(), counted, grid, unit, x_rules.place);
+  }
+
+  /// The image score, and a score of each patch. What does not count takes no part: such patches get the lowest
+  /// score of the others. Nothing where there are no others.
+  std::optional<double> x_score(std::vector<float>& patch_scores, const PatchMap<T>& map, const std::string& name) {
+    const std::vector<std::int32_t> counted = x_counted(map, name);
+    if (counted.empty()) return std::nullopt;
+    const std::vector<T> rows = x_placed(x_features(map, counted), counted, map.grid, x_bank->options().place_unit);
+    std::vector<float> scores(counted.size());
+    const double score = x_bank->score(scores, x_upload(rows, x_bank->options().width));
+    patch_scores.assign(static_cast<std::size_t>(map.grid.size()), *std::ranges::min_element(scores));
+    for (std::size_t i = 0; i < counted.size(); ++i) patch_scores[static_cast<std::size_t>(counted[i])] = scores[i];
     return score;
   }
 
-  /// No pixel of the patch is a defect's or outside the image.
-  [[nodiscard]] bool x_is_normal(std::span<const std::uint8_t> labels, std::int32_t patch) const {
-    return x_all_pixels(labels, patch, [](std::uint8_t label) { return label == 0; });
+  /// Rows in the backend's memory, until the next call.
+  [[nodiscard]] MatrixView<const T> x_upload(const std::vector<T>& rows, Index width) {
+    const std::size_t bytes = rows.size() * sizeof(T);
+    if (bytes > x_room.bytes()) x_room = x_extractor().backend().allocate(bytes);
+    T* const to = reinterpret_cast<T*>(x_room.data());
+    x_extractor().backend().upload(to, std::span<const T>(rows));
+    return MatrixView<const T>(to, static_cast<Index>(rows.size()) / width, width);
   }
 
-  template <class Holds>
-  [[nodiscard]] bool x_all_pixels(std::span<const std::uint8_t> labels, std::int32_t patch, const Holds& holds) const {
-    const GridSize grid = x_extractor.grid();
-    const Index side = x_extractor.config().patch;
-    const Index top = patch / grid.width * side;
-    const Index left = patch % grid.width * side;
-    for (Index y = top; y < top + side; ++y) {
-      for (Index x = left; x < left + side; ++x) {
-        if (!holds(labels[static_cast<std::size_t>(y * x_renderer.options().width + x)])) return false;
+  /// No pixel of the patch is a defect's or outside the image.
+  [[nodiscard]] bool x_is_normal(const PatchMap<T>& map, std::int32_t patch) const {
+    const Index side = x_extractor().config().patch;
+    const Index top = patch / map.grid.width * side;
+    const Index left = patch % map.grid.width * side;
+    for (Index y = top; y < std::min(top + side, map.height); ++y) {
+      for (Index x = left; x < std::min(left + side, map.width); ++x) {
+        if (map.input.labels[static_cast<std::size_t>(y * map.width + x)] != 0) return false;
       }
     }
     return true;
   }
 
-  Extractor& x_extractor;
   DefectProbeOptions x_options;
-  InputRenderer x_renderer;
+  PatchReader<Backbone, B> x_reader;
+  PatchRules x_rules;
   std::optional<DefectBank<B>> x_bank;
   Buffer x_room;
-  MatrixView<T> x_mean;  // (N,W) of one image
-  MatrixView<T> x_some;  // (N,W) its patches that are learned, or scored
-  VectorView<std::int32_t> x_index;
-  VectorView<const Taps<T>> x_taps;
-  HeatMaps x_heat_maps;
-  Image<std::uint8_t> x_no_mask;  // of `score_image`, as are the next two
-  LabelledInput x_one;
+  CroppedHeatMaps x_heat_maps;
+  LabelledInput x_one;  // of `score_image`, as is the next
   std::vector<float> x_one_scores;
 };
 

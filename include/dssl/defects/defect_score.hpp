@@ -43,15 +43,17 @@ class BinaryMasks {
   const Source& x_source;
 };
 
-/// One scored image, at the size of the input; valid during the callback.
+/// One scored image, at the size of the input, or by windows at its own; valid during the callback.
 struct DefectScore {
   DefectScore(Index place, double value, const LabelledInput& from, std::span<const float> map,
               const InputOptions& size)
+      : DefectScore(place, value, from, map, size.height, size.width) {}
+  DefectScore(Index place, double value, const LabelledInput& from, std::span<const float> map, Index map_height, Index map_width)
       : index(place),
         score(value),
         defect(std::find(from.labels.begin(), from.labels.end(), std::uint8_t{1}) != from.labels.end()),
-        height(size.height),
-        width(size.width),
+        height(map_height),
+        width(map_width),
         input(from.image),
         heat_map(map),
         truth(from.labels) {}
@@ -112,6 +114,29 @@ class HeatMaps {
   double x_smoothing;
   PlanarImage<float> x_heat;
   BlurWorkspace<float> x_blur;
+};
+
+/// Heat maps of images whose grids differ, and whose last patches may reach beyond them: enlarged over the whole grid,
+/// blurred, and cut off at the image's ends. Test: tests/defects/tiles.cpp.
+class CroppedHeatMaps {
+ public:
+  /// As `HeatMaps::of`, of a grid of patches of that many pixels over an image of height x width; valid until the next
+  /// call. Throws `ShapeError`.
+  [[nodiscard]] std::span<const float> of(std::span<const float> scores, GridSize grid, Index patch, Index height, Index width,
+                                          double smoothing) {
+    const Index full_height = std::max(height, grid.height * patch), full_width = std::max(width, grid.width * patch);
+    HeatMaps maps(grid, full_height, full_width, smoothing);
+    const std::span<const float> full = maps.of(scores);
+    x_map.clear();
+    for (Index y = 0; y < height; ++y) {
+      const auto row = full.subspan(static_cast<std::size_t>(y * full_width), static_cast<std::size_t>(width));
+      x_map.insert(x_map.end(), row.begin(), row.end());
+    }
+    return x_map;
+  }
+
+ private:
+  std::vector<float> x_map;
 };
 
 }  // namespace dssl

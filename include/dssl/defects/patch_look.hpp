@@ -1,0 +1,46 @@
+// How images are looked at for defects, as banks keep it and programs offer it.
+// Tests: tests/defects/defect_bank.cpp, tests/programs/defects.sh.
+#pragma once
+
+#include <optional>
+
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/patch_rules.hpp>
+#include <dssl/defects/tiles.hpp>
+
+namespace dssl {
+
+/// Which patches count, windows, standardising, and the image's score: numbers of `DefectProbeOptions` in one flat list.
+struct PatchLook {
+  Index border = 0;
+  bool standardise_features = false;
+  bool standardise_images = false;
+  Index flatten = 0;
+  Index top = 1;
+  double place = 0;
+  bool tiles = false;
+  double scale = 1;
+  Index overlap = 32;
+
+  [[nodiscard]] bool operator==(const PatchLook&) const = default;
+
+  [[nodiscard]] PatchRules rules() const { return {.border = border, .standardise = standardise_features, .place = place}; }
+  [[nodiscard]] std::optional<TileOptions> windows() const {
+    return tiles ? std::optional(TileOptions{.scale = scale, .overlap = overlap}) : std::nullopt;
+  }
+  /// Calls `f(name, value)` for each, a value as a reference.
+  template <class Self, class F>
+  static void for_each(Self& self, F&& f) {
+    f("border", self.border);
+    f("standardise_features", self.standardise_features);
+    f("standardise_images", self.standardise_images);
+    f("flatten", self.flatten);
+    f("top", self.top);
+    f("place", self.place);
+    f("tiles", self.tiles);
+    f("scale", self.scale);
+    f("overlap", self.overlap);
+  }
+};
+
+}  // namespace dssl
