@@ -46,7 +46,7 @@ std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
   const std::string program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "dssl-pretrain";
   const std::string folder = s.out + "/pretraining";
   // Views of the size that patches are read at; 16 is a multiple of every architecture's patch.
-  const auto [height, width] = extents_of("size", s.backbone.size);
+  const auto [height, width] = dssl::extents_of("size", s.backbone.size);
   const Index global = std::max<Index>(16, std::min(height, width) / 16 * 16);
   const Index local = std::max<Index>(16, global / 2 / 16 * 16);
   std::vector<std::string> words{program,
