@@ -208,7 +208,20 @@ struct dssl_scorer {
       : dssl_scorer(weights, dssl::SafetensorsFile::open(bank), compute) {}
 
   dssl_scorer(const std::string& weights, const dssl::SafetensorsFile& bank, const dssl_compute& compute)
-      : dssl_scorer(weights, bank, dssl::BankSettings::of(bank), compute) {}
+      : dssl_scorer(weights, bank, usable_settings(bank), compute) {}
+
+  /// What its settings ask for is the file's mistake, not the caller's.
+  static dssl::BankSettings usable_settings(const dssl::SafetensorsFile& bank) {
+    const dssl::BankSettings settings = dssl::BankSettings::of(bank);
+    try {
+      static_cast<void>(dssl::extents_of("size", settings.size));
+      if (settings.arch != "auto") static_cast<void>(dssl::named_vit(settings.arch));
+      static_cast<void>(dssl::backbone_file_options(settings.family, settings.heads));
+    } catch (const dssl::OptionError& problem) {
+      throw dssl::CheckpointError(bank.path(), dssl::join("has settings that cannot be used: ", problem.what()));
+    }
+    return settings;
+  }
 
   dssl_scorer(const std::string& weights, const dssl::SafetensorsFile& bank, const dssl::BankSettings& settings,
               const dssl_compute& compute)

@@ -155,11 +155,13 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
   if (is_torch_name(path)) {
     dssl::TorchWriter writer;
     write_tensors(path, writer, tensors);
+    if (file.metadata().contains("content"))
+      std::printf("what %s does not say: its reference tokens begin with what the image shows at their points\n", path.c_str());
   } else {
     dssl::SafetensorsWriter writer;
     // Transformers asks for it.
     writer.metadata("format", "pt");
-    for (const char* const key : {"relation", "content"}) {
+    for (const char* const key : {"recipe", "relation", "content"}) {
       const auto said = file.metadata().find(key);
       if (said != file.metadata().end()) writer.metadata(key, said->second);
     }

@@ -13,6 +13,7 @@
 #include <common/program.hpp>
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/backbone/vit.hpp>
+#include <dssl/backend/reference.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
@@ -106,6 +107,8 @@ struct Settings {
 void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
   const dssl::BankSettings of_bank = dssl::BankSettings::of(file);
   if (of_bank.flips) throw dssl::CheckpointError(s.bank, "was made with --flips, of which a model of one pass knows nothing");
+  if (of_bank.fit == "pad")
+    throw dssl::CheckpointError(s.bank, "was made with --fit pad, whose margins count for nothing; a model scores every patch");
   if (of_bank.look != dssl::PatchLook{})
     throw dssl::CheckpointError(s.bank, "was made with windows, a border, standardising, --flatten, --top or --place, of which a model knows nothing");
   s.blocks = of_bank.blocks;
@@ -126,9 +129,9 @@ dssl::OnnxBank bank_of(const Settings& s, const dssl::SafetensorsFile& file) {
   const dssl::LoadedWeights weights =
       dssl::load_any_backbone(s.in, layout, seen, {height / seen.patch, width / seen.patch}, s.reading());
   dssl::require_bank_of(file, weights.fingerprint(), s.in);
-  return {.rows = file.read<float>("bank"),
-          .neighbourhood = of_bank.neighbourhood,
-          .reweighting = static_cast<Index>(dssl::detail::metadata_number(file, "reweighting"))};
+  // Read as programs read it: rows that are finite and of the features' width, counts that are counts.
+  const auto bank = dssl::load_defect_bank(dssl::Reference<float>(), file);
+  return {.rows = file.read<float>("bank"), .neighbourhood = of_bank.neighbourhood, .reweighting = bank.options().reweighting};
 }
 
 void run(Settings s) {
@@ -205,7 +208,7 @@ int main(int argc, char** argv) {
   CLI::Option* const bank =
       app.add_option("--bank", s.bank,
                      "Bank of dssl-defects that was made with IN: the model gives patch_scores and score too. Blocks, heads and "
-                     "family are the bank's, and so is the size where --size does not say it");
+                     "family are the bank's, and so is the size where --size is any");
   app.add_option("--family", s.family, "Family of IN, where its names do not tell (default: as they say)")
       ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}));
   app.add_option(

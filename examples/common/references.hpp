@@ -15,6 +15,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/features/feature_options.hpp>
+#include <dssl/io/backbone_names.hpp>
 #include <dssl/io/open_tensor_file.hpp>
 #include <dssl/io/weights.hpp>
 
@@ -40,8 +41,10 @@ struct ReferenceFacts {
   const std::string recipe = text("recipe");
   // A checkpoint has the recipe in words there, weights its name.
   const bool words = recipe.find("tokens: ") != std::string::npos;
-  const bool has_references = recipe.empty() || (words ? recipe.find("tokens: reference tokens") != std::string::npos
-                                                       : recipe.starts_with("densedino"));
+  // Other families' weights never had any; files of DenseDINO's own code say no recipe.
+  const bool has_references = recipe.empty() ? family_of(file) == WeightFamily::densedino
+                              : words        ? recipe.find("tokens: reference tokens") != std::string::npos
+                                             : recipe.starts_with("densedino");
   if (!has_references) {
     throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino");
   }

@@ -131,7 +131,7 @@ nlohmann::ordered_json Choice::json() const {
   if (tried.empty()) return nullptr;
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const TriedLook& t : tried) {
-    nlohmann::ordered_json one = t.look.json();
+    nlohmann::ordered_json one = look_json(t.look);
     one.update({{"found", t.found}, {"auroc", t.auroc}, {"missed_at_5_percent_false_alarms", t.missed_5}});
     list.push_back(std::move(one));
   }

@@ -492,7 +492,7 @@ Json Study::json() const {
              {"test_defects", test_defects},
              {"unreadable", unreadable}}},
            {"bank", bank},
-           {"look", look.json()},
+           {"look", look_json(look)},
            {"choice", choice.json()},
            {"confounders", Json::object()},
            {"highest_patch_in_outer_two", {{"normal", edge.normal}, {"defects", edge.defects}, {"by_chance", edge.by_chance}}},

@@ -249,6 +249,8 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
   CHECK(contains(changed("\"channels\":1", "\"channels\":1.5"), "expected a whole number from 1 to 1024"));
   CHECK(contains(changed("stretch", "crop"), "has fit 'crop' in its settings; expected stretch or pad"));
   CHECK(contains(changed("2.0", "-2.0"), "has smoothing -2 in its settings"));
+  CHECK(contains(changed("2.0", "1e9"), "has smoothing 1e+09 in its settings; expected 0 to 16384 pixels"));
+  CHECK(contains(changed("\"neighbourhood\":3", "\"neighbourhood\":2"), "has neighbourhood 2"));
   CHECK(contains(changed("true", "1"), "expected 'false'"));
   CHECK(contains(changed("\"seed\":7", "\"seed\":7,\"border\":-1"), "expected a whole number from 0"));
 

@@ -63,12 +63,18 @@ succeeds "$programs/dssl-defects" --weights "$published" --arch auto --heads 2 "
 same_scores "$published" published/bank.safetensors
 succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch nano8 "${made[@]}" --fit pad --flips --out own
 same_scores run/teacher.safetensors own/bank.safetensors
+# Looked at otherwise; by windows maps have each image's size, which the interface does not say.
+succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch nano8 "${made[@]}" --border 1 --standardise-features \
+  --standardise-images --top 2 --out look
+same_scores run/teacher.safetensors look/bank.safetensors
+succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch nano8 "${made[@]}" --tiles --overlap 8 --out tiles
 
 # What goes wrong, and threads.
 succeeds "$checker" "$published" 2 "$published" published/bank.safetensors "$cases/container_f16/weights.pth" "$cases/hostile"
 fails 2 'usage: .*features WEIGHTS PICTURE OUT' "$examples/features"
 fails 1 "features: option 'heads' is 0; expected the number of heads" "$examples/features" "$published" pictures/a.ppm c.bin
 fails 1 'features: the picture cannot be read' "$examples/features" "$published" "$published" c.bin 40 2
+fails 1 'inspect: .*was made with --tiles' "$examples/inspect" run/teacher.safetensors tiles/bank.safetensors new/a.ppm
 fails 1 'inspect: .*is no bank of dssl-defects' "$examples/inspect" "$published" "$cases/container_safetensors/model.safetensors" new/a.ppm
 fails 1 'inspect: .*was made with other weights than' "$examples/inspect" "$cases/container_f16/weights.pth" published/bank.safetensors new/a.ppm
 fails 1 'inspect: .*does not fit this architecture' "$examples/inspect" "$published" own/bank.safetensors new/a.ppm

@@ -17,6 +17,9 @@ says '^dino: width 16, depth 1, heads unknown, patch 8, MLP of 64, positions 5x5
 succeeds "$convert" --inspect "$cases/dinov3_7b_like/weights.pth"
 says '^dinov3: width 32, depth 2, heads 2, patch 8, SwiGLU of 64, registers 4, LayerScale, positions rotary'
 
+fails 1 'model.safetensors: was trained without reference tokens' "$programs/dssl-features" --data images --tokens patch --arch auto \
+  --heads 2 --size 40 --read references --points 2x --weights "$cases/hf_dino/model.safetensors" --out none.npy
+
 fails 1 "system.pth: refers to 'posix.system', which .* nothing of it is run" "$convert" --inspect "$cases/hostile/system.pth"
 fails 1 "html.pth: is a page of a web server" "$convert" "$cases/hostile/html.pth" out.safetensors
 fails 2 "expected a file to write, or --inspect" "$convert" "$cases/container_zip/weights.pth"

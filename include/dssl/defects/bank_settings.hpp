@@ -101,8 +101,9 @@ class BankSettingsReader : JsonReader {
     }
     if (s.fit != "stretch" && s.fit != "pad")
       throw CheckpointError(path(), join("has fit '", s.fit, "' in its settings; expected stretch or pad"));
-    if (!(s.smoothing >= 0))
-      throw CheckpointError(path(), join("has smoothing ", s.smoothing, " in its settings; expected 0 or more pixels"));
+    if (!(s.smoothing >= 0 && s.smoothing <= 16384))
+      throw CheckpointError(path(), join("has smoothing ", s.smoothing, " in its settings; expected 0 to 16384 pixels"));
+    if (s.neighbourhood == 2) throw CheckpointError(path(), "has neighbourhood 2 in its settings; expected 1 or 3");
     return s;
   }
 

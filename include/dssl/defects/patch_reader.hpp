@@ -68,6 +68,8 @@ class PatchReader {
       : x_extractor(extractor),
         x_options((options.validate(), options)),
         x_renderer(detail::probe_input(extractor, options), defect_classes()) {
+    if (extractor.options().references.any())
+      throw OptionError("references", "given", "none: a bank is of patches, whose pixels tell whether they are normal");
     if (options.tiles)
       options.tiles->validate(std::min(extractor.options().height, extractor.options().width), extractor.config().patch);
     x_make_room(extractor.grid());

@@ -247,7 +247,7 @@ class BackboneExporter {
 inline void save_named_backbone(const std::string& path, const BackboneFile& file,
                                 std::map<std::string, std::string> metadata = {}) {
   // What a training said of the weights: some relations are not read by every program.
-  for (const char* const key : {"arch", "recipe", "relation", "step"}) {
+  for (const char* const key : {"arch", "recipe", "relation", "content", "step"}) {
     const auto said = file.metadata().find(key);
     if (said != file.metadata().end()) metadata.emplace(key, said->second);
   }
