@@ -177,7 +177,7 @@ class TrainingRun {
   /// Over ranks (`Options::ranks`) each calls `fit` with the same images, options and state, and all end alike: where one
   /// is told to stop, by a callback or its token, all stop; where one throws, all throw, the others a `DataError` or
   /// `NonFiniteError` of the same kind or a `RankError` that says which one and why, in the time that the ranks' transport
-  /// allows. Callbacks are called on every rank with the same figures; rank 0 alone writes checkpoints. What a run computes
+  /// allows. Callbacks are called on every rank with the same figures but seconds; rank 0 alone writes checkpoints. What a run computes
   /// depends on the ranks by rounding alone. Tests: tests/train/ranks.cpp.
   RunSummary fit(const SourceView& source, std::stop_token token = {}) {
     if (x_options.ranks.alone()) return x_fit(source, std::move(token));
