@@ -83,7 +83,7 @@ int pretrain(CommandLine& line, RunRanks& ranks, const std::vector<std::string>&
 int pretrain_with_ranks(CommandLine& line, RunRanks& ranks, const std::vector<std::string>& command) {
   const auto fails = [&](std::string_view why) {
     ranks.communicator().leave(why);
-    return RunRanks::launched_rank() > 0 && !line.alone();
+    return !ranks.communicator().first();
   };
   try {
     return pretrain(line, ranks, command);

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <initializer_list>
 #include <system_error>
-#include <thread>
 
+#include <sched.h>
 #include <unistd.h>
 
 #ifdef DSSL_WITH_MPI
@@ -37,6 +37,16 @@ int number_of(std::initializer_list<const char*> names, int otherwise) {
   return otherwise;
 }
 
+#ifdef DSSL_WITH_MPI
+/// The processors that this process may run on; none where the system does not say.
+cpu_set_t allowed_processors() {
+  cpu_set_t out;
+  CPU_ZERO(&out);
+  if (::sched_getaffinity(0, sizeof out, &out) != 0) CPU_ZERO(&out);
+  return out;
+}
+#endif
+
 }  // namespace
 
 RunRanks::RunRanks() = default;
@@ -46,13 +56,23 @@ int RunRanks::launched_size() {
   if (const int size = number_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 0); size > 0) return size;
   return std::getenv("PMIX_RANK") != nullptr ? number_of({"SLURM_STEP_NUM_TASKS"}, 1) : 1;
 }
-int RunRanks::launched_rank() { return number_of({"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"}, 0); }
 
 void RunRanks::start(const std::string& communicator, [[maybe_unused]] double timeout_seconds) {
   const bool wanted = communicator == "mpi" || (communicator == "auto" && launched_size() > 1);
   if (!wanted) return;
 #ifdef DSSL_WITH_MPI
   x_mpi = std::make_unique<MpiRanks>(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * timeout_seconds)));
+  const Communicator ranks = x_mpi->communicator();
+  if (launched_size() > 1 && ranks.size() != launched_size()) {
+    throw RankError(join("this process was started as one of ", launched_size(), ", but MPI counts ", ranks.size(),
+                         "; expected the mpirun (or srun --mpi) of the MPI library that this program was built with"));
+  }
+  const cpu_set_t own = allowed_processors();
+  x_allowed = CPU_COUNT(&own);
+  // Of all machines, which have as many ranks with these processors each.
+  Index alike = 0;
+  for (const cpu_set_t& other : ranks.all_say(own)) alike += CPU_EQUAL(&own, &other) ? 1 : 0;
+  x_sharing = std::max(Index{1}, alike * x_mpi->ranks_here() / ranks.size());
 #else
   throw OptionError("communicator", communicator,
                     join("alone: this program was built without MPI (Debian: libopenmpi-dev), and was started as one of ",
@@ -69,12 +89,7 @@ Communicator RunRanks::communicator() const {
 
 int RunRanks::threads() const {
 #ifdef DSSL_WITH_MPI
-  if (x_mpi && x_mpi->ranks_here() > 1) {
-    const auto allowed = static_cast<long>(std::thread::hardware_concurrency());
-    // Bound to processors of its own by the launcher: all of these.
-    if (allowed < ::sysconf(_SC_NPROCESSORS_ONLN)) return 0;
-    return static_cast<int>(std::max(1L, allowed / x_mpi->ranks_here()));
-  }
+  if (x_mpi && x_mpi->ranks_here() > 1 && x_allowed > 0) return static_cast<int>(std::max(Index{1}, x_allowed / x_sharing));
 #endif
   return 0;
 }
@@ -82,11 +97,11 @@ int RunRanks::threads() const {
 std::string RunRanks::describe() const {
 #ifdef DSSL_WITH_MPI
   if (x_mpi && !communicator().alone()) {
-    const auto allowed = static_cast<long>(std::thread::hardware_concurrency()), all = ::sysconf(_SC_NPROCESSORS_ONLN);
+    const Index all = ::sysconf(_SC_NPROCESSORS_ONLN);
     return join(communicator().size(), " by MPI, ", x_mpi->ranks_here(), " of them on this machine",
-                allowed < all ? join("; the launcher binds each to ", allowed, " of ", all,
-                                     " processors (mpirun --bind-to none: they share all)")
-                              : std::string());
+                x_allowed > 0 && x_allowed < all
+                    ? join("; this one may use ", x_allowed, " of ", all, " processors (mpirun --bind-to none: what its shell may)")
+                    : std::string());
   }
 #endif
   return {};

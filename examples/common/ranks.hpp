@@ -26,21 +26,23 @@ class RunRanks {
   ~RunRanks();
 
   /// `communicator`: auto, mpi or alone. Throws `OptionError` where it is mpi, or the process was started as one of several,
-  /// in a program that was built without MPI.
+  /// in a program that was built without MPI; `RankError` where MPI counts other processes than the launcher started.
   void start(const std::string& communicator, double timeout_seconds);
 
   [[nodiscard]] Communicator communicator() const;
-  /// Threads of each rank where none were named: 0 for all, or a share of the machine's processors.
+  /// Threads of each rank where none were named: 0 for all, or of the processors that this one may run on, a share of those that
+  /// other ranks may run on too.
   [[nodiscard]] int threads() const;
   /// "2 ranks, 2 of them on this machine, 1 thread each"; empty for one rank alone.
   [[nodiscard]] std::string describe() const;
 
-  /// The rank that a launcher gave this process, and how many there are, before anything is started: 0 of 1 without one.
-  static int launched_rank();
+  /// Of how many processes a launcher started this one, before anything is started: 1 without one.
   static int launched_size();
 
  private:
   std::unique_ptr<MpiRanks> x_mpi;
+  Index x_allowed = 0;  // processors; 0: not known
+  Index x_sharing = 1;  // ranks on them
 };
 
 }  // namespace dssl::programs

@@ -25,9 +25,6 @@ class CommandLine {
   /// Throws `OptionError`, `DataError`. `ranks` are started as the options say, before anything is opened.
   [[nodiscard]] Job job(RunRanks& ranks);
 
-  /// Whether this process runs by itself, whatever started it.
-  [[nodiscard]] bool alone() const { return x_job.communicator == "alone"; }
-
   /// Options that were typed though the recipe has no use for them.
   [[nodiscard]] std::vector<std::string> without_effect() const;
 

@@ -73,13 +73,13 @@ void begin_with_weights(Run& trainer, const Job& job, RunLog& log) {
                 " tensors; heads are drawn"));
 }
 
-/// Has the run's reference tokens looked at, where there are images to look at.
+/// Has the run's reference tokens looked at, on the first rank, where there are images to look at.
 template <class Recipe, class Run>
 void watch_references(const Run& trainer, const Job& job, RunLog& log) {
   using B = std::remove_cvref_t<decltype(trainer.step().backend())>;
   using Look = ReferenceLocality<ViTFamily, B, Recipe::Tokens::relation>;
   const Index every = locality_rhythm(job);
-  if (every == 0) return;
+  if (every == 0 || !job.options.ranks.first()) return;  // others tell nothing, and need neither images nor a second backbone
   const ViTConfig& sizes = trainer.step().config().backbone;
   std::vector<float> images = images_to_look_at(job, sizes.channels);
   if (images.empty()) return;

@@ -6,8 +6,11 @@
 #include <cstddef>
 #include <functional>
 #include <limits>
+#include <memory>
+#include <new>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -111,6 +114,33 @@ void require_alike(const std::vector<Ended>& ranks) {
     CHECK(rank.summary.unreadable == ranks[0].summary.unreadable);
   }
 }
+
+/// Carries what another one carries, which counts, and on one rank throws in the place of one exchange.
+class Throwing final : public RankExchange {
+ public:
+  Throwing(Communicator through, Index throws_at) : x_through(std::move(through)), x_throws_at(throws_at) {}
+
+  [[nodiscard]] Index rank() const override { return x_through.rank(); }
+  [[nodiscard]] Index size() const override { return x_through.size(); }
+  void all_to_all(std::span<std::byte> out, std::span<const std::byte> in) override {
+    std::vector<std::byte> all(in.size() * static_cast<std::size_t>(size()));
+    all_gather(all, in);
+    const std::size_t each = in.size() / static_cast<std::size_t>(size());
+    for (std::size_t from = 0; from < static_cast<std::size_t>(size()); ++from) {
+      const auto block = std::span(all).subspan(from * in.size() + static_cast<std::size_t>(rank()) * each, each);
+      std::ranges::copy(block, out.begin() + static_cast<std::ptrdiff_t>(from * each));
+    }
+  }
+  void all_gather(std::span<std::byte> out, std::span<const std::byte> in) override {
+    if (x_done++ == x_throws_at) throw std::bad_alloc();
+    x_through.all_gather(out, in);
+  }
+  void leave(std::string_view why) noexcept override { x_through.leave(why); }
+
+ private:
+  Communicator x_through;
+  Index x_throws_at, x_done = 0;
+};
 
 bool near(const std::vector<double>& a, const std::vector<double>& b) {
   REQUIRE(a.size() == b.size());
@@ -255,6 +285,59 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
   const Ended ended = resumed.run({});
   CHECK(ended.steps.front().step == 2);
   CHECK(ended.summary.finished);
+}
+
+TEST_CASE("wherever a rank fails between two exchanges, the others hear of that and of nothing else") {
+  const test::NoiseImages images(17);
+  // What is agreed on before the run, the loading and the pass of a first step, in which Sinkhorn's sums are exchanged.
+  Index failed = 0;
+  for (Index at = 0; at < 24; ++at) {
+    INFO("exchange " << at);
+    const auto words = test::on_ranks(2, [&](const Communicator& ranks) {
+      const Rank<Masking> rank{.options = options_of<Masking>(), .images = images, .stop_after = 1};
+      rank.run(Communicator(std::make_shared<Throwing>(ranks, ranks.first() ? -1 : at)));
+    });
+    if (words == test::no_words(2)) continue;
+    ++failed;
+    CHECK(words == std::vector<std::string>{join("rank 1 left the run: ", words[1]), std::bad_alloc().what()});
+  }
+  CHECK(failed >= 12);
+}
+
+TEST_CASE("where one rank is told to stop, all stop after the same step") {
+  const test::NoiseImages images(17);
+  std::vector<Ended> ended(2);
+  const auto words = test::on_ranks(2, [&](const Communicator& ranks) {
+    const Rank<Dense> rank{.options = options_of<Dense>(), .images = images, .stop_after = ranks.first() ? -1 : 2};
+    ended[static_cast<std::size_t>(ranks.rank())] = rank.run(ranks);
+  });
+  CHECK(words == test::no_words(2));
+  require_alike(ended);
+  for (const Ended& rank : ended) {
+    CHECK(rank.summary.steps == 2);
+    CHECK_FALSE(rank.summary.finished);
+  }
+}
+
+TEST_CASE("an image that one rank alone cannot read is counted on all, and ends the run of all in the same words") {
+  const test::NoiseImages images(17), damaged(17, {5});
+  const auto run = [&](double share) {
+    std::vector<Ended> ended(2);
+    const auto words = test::on_ranks(2, [&](const Communicator& ranks) {
+      Rank<Dense> rank{.options = options_of<Dense>(), .images = ranks.first() ? images : damaged};
+      rank.options.max_unreadable = share;
+      ended[static_cast<std::size_t>(ranks.rank())] = rank.run(ranks);
+    });
+    for (std::size_t r = 0; r < 2; ++r) ended[r].words = words[r];
+    return ended;
+  };
+  const auto borne = run(1);
+  require_alike(borne);
+  CHECK(borne[0].summary.unreadable > 0);
+  const auto refused = run(0);
+  CHECK(test::contains(refused[0].words, "1 of "));
+  CHECK(test::contains(refused[0].words, "images cannot be read; expected at most 0 %; the last: noise 5: is damaged"));
+  CHECK(refused[1].words == refused[0].words);
 }
 
 TEST_CASE("unreadable images of any rank count for all of them") {

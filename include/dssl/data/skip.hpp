@@ -116,7 +116,14 @@ class SkipCounter {
   /// Counts one delivered sample and what was skipped on the way to it.
   /// Throws `DataError` naming the counts and the last file when the policy is exceeded.
   void count(std::span<const SkippedImage> skipped) {
+    meet(skipped);
+    if (!skipped.empty() && !borne()) throw too_many(x_last);
+  }
+
+  /// Counts and reports as `count`, and leaves it to the caller to look at `borne`.
+  void meet(std::span<const SkippedImage> skipped) {
     ++x_asked;
+    if (!skipped.empty()) x_last = skipped.back().message;
     for (const SkippedImage& image : skipped) {
       ++x_asked;
       ++x_skipped;
@@ -125,19 +132,25 @@ class SkipCounter {
       x_labels += image.label ? 1 : 0;
       if (x_warn) x_warn(image.name, image.message);
     }
-    if (skipped.empty() || x_policy.bears(x_skipped, x_asked)) return;
-    throw DataError(join(x_skipped, " of ", x_asked, " images cannot be read",
-                         detail::label_share_text(x_skipped_labels, x_skipped), "; expected at most ",
-                         100 * x_policy.max_bad_share, " %; the last: ", skipped.back().message));
   }
 
-  /// Counts what others met who load other samples of the same run. Throws as `count`, all of them alike.
+  /// Counts what others met who load other samples of the same run; for which of them a mask or label is to blame is not
+  /// known, and not said any more.
   void count_elsewhere(Index asked, Index skipped) {
     x_asked += asked;
     x_skipped += skipped;
-    if (skipped == 0 || x_policy.bears(x_skipped, x_asked)) return;
-    throw DataError(join(x_skipped, " of ", x_asked, " images cannot be read; expected at most ", 100 * x_policy.max_bad_share,
-                         " %"));
+    x_elsewhere = true;
+  }
+
+  /// Whether the policy bears what was counted so far.
+  [[nodiscard]] bool borne() const { return x_policy.bears(x_skipped, x_asked); }
+  /// What was said of the last unreadable image that was met here; empty before one was.
+  [[nodiscard]] const std::string& last() const { return x_last; }
+  /// The error of a policy that is exceeded: the counts, and what was said of the last file.
+  [[nodiscard]] DataError too_many(std::string_view last) const {
+    return DataError(join(x_skipped, " of ", x_asked, " images cannot be read",
+                          x_elsewhere ? std::string() : detail::label_share_text(x_skipped_labels, x_skipped),
+                          "; expected at most ", 100 * x_policy.max_bad_share, " %; the last: ", last));
   }
 
   /// Images asked for so far, stand-ins among them.
@@ -158,6 +171,8 @@ class SkipCounter {
   Index x_asked = 0;
   Index x_skipped = 0;
   Index x_skipped_labels = 0;
+  bool x_elsewhere = false;
+  std::string x_last;
 };
 
 /// Loads samples of a source ahead of their use, in a given order, passing over unreadable ones.

@@ -67,6 +67,7 @@ class PrototypeRun : public TermRun<B> {
   /// Whether the rows that are compared change from pass to pass.
   static constexpr bool masked = Term::reads.student.masked;
 
+  /// Throws `OptionError`.
   PrototypeRun(const TermSetting& setting, const LevelOptions& options)
       : x_options(options),
         x_pairs(Term::pairs(setting, options)),
@@ -74,6 +75,9 @@ class PrototypeRun : public TermRun<B> {
         x_width(setting.width),
         x_share(setting.share),
         x_ranks(setting.ranks) {
+    if (x_head.batch_norm && !x_ranks.alone()) {
+      throw OptionError("ranks", x_ranks.size(), "1 where prototype heads have batch norm: its statistics are of one rank's rows");
+    }
     x_host_centre.reserve(static_cast<std::size_t>(x_head.prototypes));
     x_centre_count = static_cast<Index>(x_pairs.centre_rows.size());
     x_centre_mean = static_cast<double>(x_centre_count);

@@ -78,7 +78,7 @@ template <class Work>
 }
 
 /// Throws `RankError` on every rank unless all have the same of everything that must be the same: `things`, each a name and
-/// a text; and what lasts of `step`, to the bit.
+/// a text; and what lasts of `step`, a frozen teacher's weights too, to the bit.
 template <class Step>
 void require_same_run(const Communicator& ranks, const Step& step,
                       std::span<const std::pair<std::string_view, std::string>> things) {
@@ -93,6 +93,10 @@ void require_same_run(const Communicator& ranks, const Step& step,
     step.backend().download(std::span<T>(host), static_cast<const T*>(values.data()));
     state = detail::check_sum(state, std::as_bytes(std::span<const T>(host)));
   });
+  if constexpr (requires { step.frozen().check_sum(); }) {
+    const std::array<std::uint64_t, 1> frozen{step.frozen().check_sum()};
+    state = detail::check_sum(state, std::as_bytes(std::span<const std::uint64_t>(frozen)));
+  }
   own.push_back(state);
   std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
   ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));

@@ -177,7 +177,7 @@ class TrainingRun {
   /// Over ranks (`Options::ranks`) each calls `fit` with the same images, options and state, and all end alike: where one
   /// is told to stop, by a callback or its token, all stop; where one throws, all throw, the others a `DataError` or
   /// `NonFiniteError` of the same kind or a `RankError` that says which one and why, in the time that the ranks' transport
-  /// allows. Callbacks are called on every rank with the same figures; rank 0 alone writes checkpoints. What a run computes
+  /// allows. Callbacks are called on every rank with the same figures but seconds; rank 0 alone writes checkpoints. What a run computes
   /// depends on the ranks by rounding alone. Tests: tests/train/ranks.cpp.
   RunSummary fit(const SourceView& source, std::stop_token token = {}) {
     if (x_options.ranks.alone()) return x_fit(source, std::move(token));
@@ -402,7 +402,8 @@ class TrainingRun {
       x_making.masks.draw(x_batch.masks, random);
     };
     const auto put = [&](Index b, const SampleViews& sample) {
-      skipped.count(sample.skipped);
+      // Ranks judge by what all of them met, once it is known.
+      ranks.alone() ? skipped.count(sample.skipped) : skipped.meet(sample.skipped);
       put_sample(x_batch, b, sample);
     };
     if constexpr (x_renders) {
@@ -428,13 +429,15 @@ class TrainingRun {
     });
     if (!loaded) return false;
     draw_masks(ranks.alone() ? x_batch.samples[0] : x_count_ranks(skipped, skipped.asked() - asked, skipped.skipped() - passed_over));
+    x_step.start_pass(x_batch, report.teacher_temperature);  // ranks exchange in its midst: what it throws is for `fit` to tell
     return done_on_all(ranks, [&] {
-      x_step.forward_backward(report, x_batch, report.teacher_temperature);
+      x_step.finish_pass(report);
       return true;
     });
   }
 
-  /// Counts what the other ranks loaded beside so many images of this one. Gives the first sample of the whole batch.
+  /// Counts what the other ranks loaded beside so many images of this one. Gives the first sample of the whole batch. Throws
+  /// `DataError` where all ranks together met too many unreadable images, the same on each.
   [[nodiscard]] Index x_count_ranks(SkipCounter& skipped, Index asked, Index passed_over) const {
     struct Loaded {
       Index first, asked, skipped;
@@ -446,6 +449,14 @@ class TrainingRun {
       all_skipped += rank.skipped;
     }
     skipped.count_elsewhere(all_asked - asked, all_skipped - passed_over);
+    if (all_skipped > 0 && !skipped.borne()) {
+      using detail::RankOutcome;
+      std::string last;
+      for (const RankOutcome& rank : x_options.ranks.all_say(RankOutcome::of(RankOutcome::Kind::data, skipped.last()))) {
+        if (rank.words[0] != 0) last = rank.words.data();
+      }
+      throw skipped.too_many(last);
+    }
     return all.front().first;
   }
 
@@ -460,8 +471,9 @@ class TrainingRun {
     StepReport look;
     x_step.begin();
     try {
+      x_step.start_pass(x_batch, x_teacher_temperature);
       static_cast<void>(done_on_all(x_options.ranks, [&] {
-        x_step.forward_backward(look, x_batch, x_teacher_temperature);
+        x_step.finish_pass(look);
         return true;
       }));
     } catch (const NonFiniteError& error) {

@@ -232,8 +232,8 @@ class BasicTrainingStep {
     });
   }
 
-  /// Optimiser, teacher, centres, of the passes of all ranks; `report` tells of all of them then. Throws `NonFiniteError` naming the first parameter whose
-  /// gradient is not finite, with all weights as they were.
+  /// Optimiser, teacher, centres, of the passes of all ranks; `report` tells of all of them then. Throws `NonFiniteError`
+  /// naming the first parameter whose gradient is not finite, with all weights as they were.
   void update(StepReport& report, const UpdateNumbers& now) {
     if (!x_options.ranks.alone()) x_add_ranks(report);
     x_optimiser.measure(x_backend, x_gradient_buffer);
@@ -318,7 +318,6 @@ class BasicTrainingStep {
   void x_validate_ranks() const {
     const Index size = x_options.ranks.size();
     if (Rehearses<B>) throw OptionError("ranks", size, "1: ranks exchange what lies in the host's memory, and not a device's yet");
-    if (x_config.head.batch_norm) throw OptionError("ranks", size, "1 where heads have batch norm: its statistics are of one rank's rows");
     if (!Loss::within_rank.empty()) {
       throw OptionError("ranks", size, join("1: the term '", Loss::within_rank, "' compares the images of one rank alone"));
     }
