@@ -122,10 +122,10 @@ warns 1 'skipped: ' features --size 16 --tokens class --out hole.npy
 [[ $(value hole.npy.json unreadable) == '["spot/23"]' ]] || fail "an unreadable image is not named"
 [[ $(tail -c 4 hole.npy | od -An -tx1) == ' 00 00 c0 7f' ]] || fail "the row of an unreadable image holds numbers"
 # Maps of references: at patch centres, between them, at points alone; the same numbers whoever else is asked for.
-succeeds features --size 16 --tokens patch --read references --points 2x --out grid.npy
+warns 1 "skipped: " features --size 16 --tokens patch --read references --points 2x --out grid.npy
 [[ $(value grid.npy.json arrays 0 shape) == '[24,4,4,128]' ]] || fail "a map of references has another shape"
 [[ $(value grid.npy.json arrays 0 name) == '"reference"' ]] || fail "a map of references has another name"
-succeeds features --size 16 --tokens patch --read references --points=0.75:-0.25,-0.75:-0.75 --out points.npy
+warns 1 "skipped: " features --size 16 --tokens patch --read references --points=0.75:-0.25,-0.75:-0.75 --out points.npy
 [[ $(value points.npy.json arrays 0 shape) == '[24,1,2,128]' ]] || fail "points have another shape"
 row() { tail -c +$((129 + 512 * $2)) "$1" | head -c 512; }
 cmp <(row grid.npy 0) <(row points.npy 1) || fail "a point has other numbers alone than in a grid"
