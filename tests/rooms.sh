@@ -65,6 +65,20 @@ tabled() {  # room
   awk -F'|' -v room="$1" '$1 == "" && $2 ~ "(^|[ ,])" room "([ ,]|$)" && NF == 4 { gsub(",", " ", $3); print $3 }' "$design"
 }
 
+# The lines of a room in the design's drawing; they may be a tenth off, and 50 lines, before it has to be drawn again.
+drawn() {  # room
+  sed -nE "s/^  \|.*\b$1 ([0-9]+)\b.*/\1/p" "$design"
+}
+
+check_lines() {  # room
+  local room=$1 lines said
+  lines=$(find "$include/$room" -type f -exec cat {} + | wc -l)
+  said=$(drawn "$room")
+  if [[ -z $said ]] || ((said * 10 > lines * 11 + 500 || said * 10 < lines * 9 - 500)); then
+    complain "${design##*/}: the drawing gives $room ${said:-no} lines; it has $lines"
+  fi
+}
+
 check_design() {  # room
   local room=$1 header list wanted said
   [[ -d $include/$room ]] || return 0
@@ -74,6 +88,7 @@ check_design() {  # room
     header=${header%.hpp}
     [[ $list == *" $header "* ]] || complain "${design##*/}: the list of $room/ does not name $header"
   done
+  check_lines "$room"
   wanted=$(allowed_rooms "$room" | tr ' ' '\n' | sed "/^$room\$/d" | sort | tr '\n' ' ')
   said=$(tabled "$room" | tr ' ' '\n' | sed '/^$/d; /^nothing$/d' | sort | tr '\n' ' ')
   [[ $wanted == "$said" ]] || complain "${design##*/}: by its table $room may include: $said; here: $wanted"

@@ -23,6 +23,9 @@ done
     echo "  $(basename "$room")/ $(find "$room" -maxdepth 1 -name '*.hpp' -exec basename {} .hpp \; | tr '\n' ' ')"
   done
   printf '%s\n' '```' "$table"
+  for room in "$house"/*/; do
+    echo "  | $(basename "$room") 1 |"
+  done
 } >"$house/design.md"
 
 accepts() {  # header, line
@@ -57,6 +60,7 @@ accepts defects/a.hpp '#include <dssl/metrics/a.hpp>'
 accepts pictures/a.hpp '#include <dssl/features/a.hpp>'
 accepts nn/a.hpp '// std::cout is for programs'
 
+refuses nn/a.hpp "$(printf '// line\n%.0s' {1..90})" 'the drawing gives nn 1 lines; it has 9'
 refuses core/a.hpp '#include <dssl/backend/a.hpp>' 'core may not include <dssl/backend/a.hpp>'
 refuses backend/a.hpp '#include <dssl/nn/a.hpp>' 'backend may not include'
 refuses nn/a.hpp '#include <dssl/tokens/a.hpp>' 'nn may not include'
