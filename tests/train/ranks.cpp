@@ -375,4 +375,12 @@ TEST_CASE("ranks that do not run the same run say so before the first step") {
   options.ranks = ThreadRanks(3).communicator(0);
   CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Dense, Host> trainer(options); }),
                        "option 'batch' is 4; expected a multiple of the ranks, 3"));
+
+  // Batch norm of a prototype head sees one rank's rows.
+  using Normed = Dense::with_head<ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10, .batch_norm = true}>>;
+  auto normed = options_of<Normed>();
+  static_cast<void>(Trainer<Normed, Host>(normed));
+  normed.ranks = ThreadRanks(2).communicator(0);
+  CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Normed, Host> trainer(normed); }),
+                       "option 'ranks' is 2; expected 1 where prototype heads have batch norm"));
 }
