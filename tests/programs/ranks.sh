@@ -13,7 +13,8 @@ if [[ -z $mpirun ]]; then
 fi
 
 launch=("$mpirun")
-if [[ $("$mpirun" --version) == *'Open MPI'* ]]; then
+# Open MPI 4 calls its mpiexec OpenRTE, Open MPI 5 PRRTE.
+if [[ $("$mpirun" --version) =~ Open\ MPI|OpenRTE|PRRTE|prte ]]; then
   launch+=(--oversubscribe --bind-to none)
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_orte_base_help_aggregate=1
