@@ -66,12 +66,6 @@ Index step_of(const std::string& line) {
   return value["step"].get<Index>();
 }
 
-/// Whether a look is due after this step: after every `every`-th epoch, and at the end.
-bool due(const StepReport& report, Index every) {
-  const Index steps = report.step + 1;
-  return steps == report.steps || (steps % report.epoch_steps == 0 && steps / report.epoch_steps % every == 0);
-}
-
 }  // namespace
 
 RunLog::RunLog(const Job& job, std::vector<std::string> command)
@@ -205,7 +199,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
   line["unreadable"] = report.unreadable;
   line["collapse"] = name_of(report.collapse);
   if (x_held_out && x_held_out->due(report)) line["monitor"] = x_look(report, teacher());
-  if (x_look_at_references && due(report, x_locality_every)) line["locality"] = x_locality(report, teacher());
+  if (x_look_at_references && report.ends_epoch(x_locality_every)) line["locality"] = x_locality(report, teacher());
   const std::string text = line.dump() + "\n";
   // Flushed line by line: whoever watches the file sees every step, and a full disk is noticed at once.
   if (std::fwrite(text.data(), 1, text.size(), x_metrics.get()) != text.size() ||

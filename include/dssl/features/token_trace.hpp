@@ -12,6 +12,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
+#include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -59,7 +60,7 @@ class TokenTrace {
       "its activations' blocks[i].qkv (M,3D)");
 
   /// Whether references of the backbone can begin with content.
-  static constexpr bool reads_content = requires(typename Backbone::template Inputs<T> in) { in.content_taps; };
+  static constexpr bool reads_content = ReadsContent<Backbone>;
 
   /// Weights are zero until `load`. Throws `OptionError` naming the field.
   /// `config`: as in `FeatureExtractor`.

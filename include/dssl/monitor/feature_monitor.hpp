@@ -175,11 +175,7 @@ class FeatureMonitor {
   }
 
   /// Whether it is time to look: after the last step of every `every`-th epoch, and of the run.
-  [[nodiscard]] bool due(const StepReport& report) const {
-    const Index steps = report.step + 1;
-    return steps == report.steps ||
-           (steps % report.epoch_steps == 0 && steps / report.epoch_steps % x_options.every == 0);
-  }
+  [[nodiscard]] bool due(const StepReport& report) const { return report.ends_epoch(x_options.every); }
 
   /// The figures of weights that come with their layout, such as a trainer's `teacher()`; taken by name, what
   /// is not of the backbone is passed over. Empty where the token says stop. Throws `ShapeError` for weights

@@ -66,6 +66,12 @@ struct StepReport {
     if (found == nullptr) throw Error(join("the objective has no term '", name, "'"));
     return *found;
   }
+
+  /// Whether an `every`-th epoch, or the run, ends with this step: when it is time for a look at the features.
+  [[nodiscard]] bool ends_epoch(Index every) const {
+    const Index done = step + 1;
+    return done == steps || (done % epoch_steps == 0 && done / epoch_steps % every == 0);
+  }
 };
 
 /// How a run ended.
