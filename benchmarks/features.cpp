@@ -3,9 +3,11 @@
 #include <cmath>
 #include <cstdint>
 #include <ctime>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <dssl/backbone/vit.hpp>
@@ -13,6 +15,7 @@
 #include <dssl/features/features.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/train/loaded_weights.hpp>
 
 #include "serve.hpp"
 #include "timed_backend.hpp"
@@ -36,15 +39,23 @@ struct Options {
   bool once = false;
   std::string start;
   std::string write_start;
+  std::string weights;
+  std::string images;
 };
 
 template <class Backbone, class B>
-void measure(const Options& options, std::string_view name, const B& backend) {
+void measure(const Options& options, std::string_view name, const B& backend,
+             const typename Backbone::Config& config = Backbone::config) {
   const std::size_t at_start = resident_bytes("VmRSS");
   FeatureExtractor<Backbone, B> extractor(
-      backend, {.height = options.size, .width = options.size, .batch = options.batch});
+      backend, {.height = options.size, .width = options.size, .batch = options.batch}, config);
   std::vector<float> images(static_cast<std::size_t>(options.batch * extractor.image_size()));
-  if (options.start.empty()) {
+  if constexpr (std::is_same_v<Backbone, ViTFamily>) {
+    extractor.load_by([&](std::span<float> flat) {
+      load_any_backbone(flat, options.weights, extractor.layout(), config, extractor.patch_grid(), backbone_file_options("", 0));
+    });
+    SafetensorsFile::open(options.images).read_into(std::span<float>(images), "images");
+  } else if (options.start.empty()) {
     std::vector<float> weights(static_cast<std::size_t>(extractor.layout().total()));
     initialise(std::span<float>(weights), extractor.layout(), 1);
     extractor.load(weights);
@@ -53,10 +64,10 @@ void measure(const Options& options, std::string_view name, const B& backend) {
     if (!options.write_start.empty()) {
       SafetensorsWriter writer;
       const ViTConfig& c = extractor.config();
-      const json config{{"vit_image", c.image},     {"vit_patch", c.patch},  {"vit_channels", c.channels},
+      const json stated{{"vit_image", c.image},     {"vit_patch", c.patch},  {"vit_channels", c.channels},
                         {"vit_dim", c.width},       {"vit_depth", c.depth},  {"vit_heads", c.heads},
                         {"vit_ratio", c.mlp_ratio}, {"batch", options.batch}};
-      writer.metadata("config", config.dump());
+      writer.metadata("config", stated.dump());
       for (const auto& spec : extractor.layout().specs()) {
         writer.add("weight." + std::string(spec.name.view()), spec.shape(),
                    std::span<const float>(weights).subspan(static_cast<std::size_t>(spec.offset),
@@ -142,7 +153,13 @@ void measure(const Options& options, std::string_view name, const B& backend) {
 }
 
 void run(const Options& options) {
+  if (options.weights.empty() != options.images.empty())
+    throw OptionError("images", options.images, "a file with them where there are --weights, and no other");
   with_backend(options.precision, options.threads, [&](const auto& backend) {
+    if (!options.weights.empty()) {
+      const ViTConfig config = config_of_weights(options.weights, backbone_file_options("", 0));
+      return measure<ViTFamily>(options, std::filesystem::path(options.weights).stem().string(), backend, config);
+    }
     if (options.arch == "nano8") return measure<ViT<vit_nano8>>(options, "nano8", backend);
     if (options.arch == "tiny16") return measure<ViT<vit_tiny16>>(options, "tiny16", backend);
     if (options.arch == "small16") return measure<ViT<vit_small16>>(options, "small16", backend);
@@ -168,6 +185,8 @@ int main(int argc, char** argv) {
   app.add_flag("--once", options.once,
                "extract once, print one number, and end: for the time to the first feature");
   app.add_option("--start", options.start, "take weights and images from this file");
+  app.add_option("--weights", options.weights, "a ViT of any family and size, as its file says, in the place of --arch");
+  app.add_option("--images", options.images, "with --weights: safetensors with images (batch,3,size,size)");
   app.add_option("--write-start", options.write_start,
                  "write weights and images for --start and for a peer, no more");
   return run_measurement(app, argc, argv, [&] { run(options); });

@@ -5,6 +5,8 @@
            [--task step|features] [--arch small16 ...] [--peer eager|compile|compile-max ...] [--precision f32|bf16]
     run.py --build build/cuda/benchmarks --python PYTHON_WITH_TORCH --out pairs.json --device cuda \
            [--arch tiny16 ...] [--peer eager|eager-masked|compile ...] [--precision f32|tf32|bf16] [--batch N]
+    run.py --build build/release/benchmarks --python PYTHON_WITH_TIMM --out pairs.json --task timm \
+           [--arch vit_base_patch16_224 ...] [--peer eager|compile] [--precision f32|bf16] [--size 224]
     run.py --build build/release/benchmarks --python PYTHON_WITH_FAISS --out pairs.json \
            --task search [--arch cosine distance coreset] [--peer faiss|faiss-numpy] [--features FILE] [--sizes=--rows=N ...]
 
@@ -51,6 +53,7 @@ PEERS = {
 DEFAULTS = {  # what is compared, and beside which peers
     "step": (["small16", "tiny16"], ["eager", "compile"]),
     "features": (["small16", "tiny16"], ["eager", "compile"]),
+    "timm": (["vit_small_patch14_reg4_dinov2", "vit_base_patch16_224"], ["eager", "compile"]),
     "search": (["cosine", "distance", "coreset"], ["faiss"]),
 }
 
@@ -183,26 +186,37 @@ def alone(program, options):
 def compare(options, arch, peer):
     threads = options.threads or len(os.sched_getaffinity(0))
     on_gpu = options.device == "cuda"
-    program = os.path.join(options.build, "dssl-cuda-step" if on_gpu else "dssl-" + options.task)
+    program = os.path.join(options.build, "dssl-cuda-step" if on_gpu else
+                           "dssl-features" if options.task == "timm" else "dssl-" + options.task)
     sizes = ["--arch", arch]
     script = "densedino.py"
     told = ["--task", options.task, "--precision", options.precision, "--device", options.device]
     if options.task == "search":
         script, told = "faiss_search.py", ["--search", arch]
         sizes = ["--search", arch, *options.sizes, *(["--features", options.features] if options.features else [])]
+    elif options.task == "timm":
+        script = "timm_features.py"
+        sizes = ["--size", str(options.size), "--batch", str(options.batch or 1)]
+        told = ["--arch", arch, *sizes, "--precision", options.precision]
     elif options.task == "features":
         sizes += ["--size", str(options.size), "--batch", str(options.batch or 1)]
     elif options.batch:
         sizes += ["--batch", str(options.batch)]
     with tempfile.TemporaryDirectory() as folder:
         start = os.path.join(folder, "start.safetensors")
-        subprocess.run([program, *sizes, "--write-start", start], check=True)
+        begin = ["--start", start]
+        if options.task == "timm":
+            start = folder
+            begin = [part for what in ("weights", "images") for part in (f"--{what}", os.path.join(folder, what + ".safetensors"))]
+            subprocess.run([options.python, os.path.join(HERE, script), "--write-start", folder, *told], check=True)
+        else:
+            subprocess.run([program, *sizes, "--write-start", start], check=True)
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), GLIBC_TUNABLES=PEER_MALLOC)
         own_threads = [] if on_gpu else ["--threads", str(threads)]
         environment.update(item.split("=", 1) for item in options.peer_env)
 
         def start_ours():
-            return Contestant([program, *sizes, "--serve", "--start", start, *own_threads, "--precision",
+            return Contestant([program, *sizes, "--serve", *begin, *own_threads, "--precision",
                                options.ours_precision or options.precision], dict(os.environ))
 
         def start_theirs():
@@ -266,7 +280,7 @@ def table(results):
 def main():
     parser = argparse.ArgumentParser(description="Runs dssl and a peer in turn.")
     parser.add_argument("--build", required=True, help="folder with dssl-step, dssl-features and dssl-search")
-    parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch, or faiss")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch, timm, or faiss")
     parser.add_argument("--task", choices=DEFAULTS, default="step")
     parser.add_argument("--arch", nargs="+", help="architectures, or searches")
     parser.add_argument("--peer", nargs="+", choices=sorted(PEERS))
@@ -279,8 +293,8 @@ def main():
     parser.add_argument("--threads", type=int, default=0, help="0: all processors")
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--warm-up", type=int, default=3)
-    parser.add_argument("--size", type=int, default=448, help="features: pixels a side")
-    parser.add_argument("--batch", type=int, default=0, help="images at a time; 0: the workload's own, 1 for features")
+    parser.add_argument("--size", type=int, default=448, help="features, timm: pixels a side")
+    parser.add_argument("--batch", type=int, default=0, help="images at a time; 0: the workload's own, 1 for features and timm")
     parser.add_argument("--peer-env", nargs="*", default=[], metavar="NAME=VALUE", help="for the peer's process")
     parser.add_argument("--out", required=True, help="JSON file; results are added to those in it")
     options = parser.parse_args()
