@@ -180,12 +180,14 @@ TEST_CASE("two views: the same bits for any number of threads") {
 TEST_CASE("two views: what needs the batch whole is not streamed, and wants two images") {
   auto streamed = options_of<SimClrLoss>();
   streamed.stream_views = true;
-  CHECK_THROWS_AS((TrainingStep<Tiny<SimClrLoss>, Reference<double>>({}, streamed)), OptionError);
-  CHECK_THROWS_AS((TrainingStep<Tiny<ByolLoss>, Reference<double>>({}, options_of<ByolLoss>(1))), OptionError);
-  CHECK_THROWS_AS((TrainingStep<Tiny<DinoAndKoLeo>, Reference<double>>({}, options_of<DinoAndKoLeo>(1))), OptionError);
+  CHECK(refusal_of<SimClrLoss>(streamed) == refusal_of_streamed);
+  CHECK(refusal_of<ByolLoss>(options_of<ByolLoss>(1)) ==
+        "option 'batch' is 1; expected at least 2: the term 'cosine' compares the images of a batch");
+  CHECK(refusal_of<DinoAndKoLeo>(options_of<DinoAndKoLeo>(1)) ==
+        "option 'batch' is 1; expected at least 2, on each rank: the term 'koleo' compares the images of a batch");
   auto short_queue = options_of<MocoV2Loss>();
   short_queue.loss.of<MocoV2Term>().options.keys = 3;
-  CHECK_THROWS_AS((TrainingStep<Tiny<MocoV2Loss>, Reference<double>>({}, short_queue)), OptionError);
+  CHECK(refusal_of<MocoV2Loss>(short_queue) == "option 'batch' is 4; expected at most the keys of the queue, 3");
 
   // A term that needs a view whole goes with it.
   auto options = options_of<DinoAndKoLeo>();
