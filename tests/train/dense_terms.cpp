@@ -22,14 +22,13 @@ using PointsFirst = WeightedSum<PointLevel, DenseTerm>;
 
 }  // namespace
 
-TEST_CASE("dense terms: slopes") {
-  SECTION("those of the catalogue") { check_listed_slopes(listed_dense()); }
+TEST_CASE("dense terms: what every term is held to") { check_listed(listed_dense()); }
+
+TEST_CASE("dense terms: slopes beside points") {
   SECTION("before points that are read of the same map") { check_slopes<Twice, FeatureMap>(); }
   SECTION("after points that are read of the same map") { check_slopes<PointsFirst, FeatureMap>(); }
   SECTION("beside reference tokens") { check_slopes<PointsFirst, ReferenceTokens<>>(); }
 }
-
-TEST_CASE("dense terms: the same bits for any number of threads") { check_threads<DenseClSum>(); }
 
 TEST_CASE("dense terms: what is summed does not depend on the order of the terms") {
   TrainingStep<Tiny<Twice, FeatureMap>, Reference<double>> a({}, options_of<Twice>());
