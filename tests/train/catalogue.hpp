@@ -15,6 +15,7 @@
 #include <dssl/loss/objective.hpp>
 #include <dssl/loss/pixel_term.hpp>
 #include <dssl/loss/point_terms.hpp>
+#include <dssl/loss/pooled_term.hpp>
 #include <dssl/loss/spread_terms.hpp>
 #include <dssl/loss/swapped_term.hpp>
 #include <dssl/loss/two_view_terms.hpp>
@@ -77,7 +78,11 @@ inline auto listed_two_views() {
   };
 }
 inline auto listed_dense() {
-  return std::tuple{Listed<ListedDenseCl>{"DenseCL"}, Listed<ListedAlignment>{"kernel alignment", {"backbone.norm.bias"}}};
+  return std::tuple{
+      Listed<ListedDenseCl>{"DenseCL"},
+      Listed<ListedAlignment>{"kernel alignment", {"backbone.norm.bias"}},
+      Listed<WeightedSum<PooledAgreement>>{"pooled maps"},
+  };
 }
 inline auto listed_swapped() {
   return std::tuple{Listed<ListedSwav>{"SwAV"},
