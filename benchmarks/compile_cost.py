@@ -2,13 +2,15 @@
 """What using dssl costs in compile time, memory of the compiler, and size of a program.
 
     compile_cost.py [--compiler g++] [--flags "-O3 -DNDEBUG"] [--repeats 3] [--recipes] [--out costs.json]
+    compile_cost.py --families
     compile_cost.py --hold SLACK
 
 Processor seconds of the compiler, header-only and with the compiled target dssl::cpu, from the project's root: single
 headers, the smallest whole program (examples/minimal.cpp), and with --recipes programs that train 1, 2, 3 and 6 recipes.
-Prints JSON. --hold compares the ratios to a file that includes Eigen/Core and tbb/parallel_for.h, measured in the same
-run, with the limits below, times the slack, and so the compiler's memory, whose slack is its own, and what one more recipe in
-a program costs; it fails where one is passed. Standard library only.
+Prints JSON. --families measures instead what a recipe of another family costs beside DenseDINO with dssl::cpu, in seconds and
+in times of a file that includes Eigen/Core and tbb/parallel_for.h, measured in the same run. --hold compares the ratios to
+that file with the limits below, times the slack, and so the compiler's memory, whose slack is its own, and what one more
+recipe in a program costs; it fails where one is passed. Standard library only.
 """
 
 import argparse
@@ -42,12 +44,16 @@ RECIPES = (
     "DenseDino::with_backbone<ViT<vit_tiny16>>::with_head<Small>::with_tokens<ReferenceTokens<open_relation>>",
 )
 
+# Beside the first of them.
+FAMILIES = {name: f"{name}::with_backbone<ViT<vit_nano8>>::with_head<Small>" for name in ("Dino", "SimClr", "DinoV2")}
 
-def recipes_program(count):
-    """A program that trains the first `count` recipes."""
-    lines = ["#include <dssl/dssl.hpp>", "namespace mine { using namespace dssl;",
+
+def recipes_program(recipes, *headers):
+    """A program that trains some recipes."""
+    lines = [f"#include <{header}>" for header in ("dssl/dssl.hpp", *headers)]
+    lines += ["namespace mine { using namespace dssl;",
              "using Small = ProjectionHead<HeadConfig{.hidden = 256, .bottleneck = 64, .prototypes = 256}>;"]
-    for i, recipe in enumerate(RECIPES[:count]):
+    for i, recipe in enumerate(recipes):
         lines += [f"using Recipe{i} = {recipe};",
                   f"RunSummary train{i}(const MemoryImages& images) {{ return Trainer<Recipe{i}, Cpu>().fit(images); }}"]
     return "\n".join([*lines, "}", ""])
@@ -87,6 +93,8 @@ class Compiler:
 def measure(compiler, options):
     minimal = os.path.join(ROOT, "examples", "minimal.cpp")
     out = {"base": compiler.cost_of(BASE, least=3)}  # what everything is compared with
+    if options.families:
+        return out | {"families": families(compiler, out["base"]["least"])}
     if options.hold is None:
         out["headers"] = {header: compiler.cost_of(f"#include <{header}>\n") for header in HEADERS}
         out["headers_compiled"] = {header: compiler.cost_of(f"#include <{header}>\n", COMPILED) for header in HEADERS}
@@ -99,9 +107,9 @@ def measure(compiler, options):
         subprocess.run(["strip", program], check=True)
         out["minimal"]["stripped_bytes"] = os.path.getsize(program)
     if options.recipes:
-        out["recipes"] = {count: {"header_only": compiler.cost_of(recipes_program(count)),
-                                  "compiled": compiler.cost_of(recipes_program(count), COMPILED)}
-                          for count in (1, 2, 3, 6)}
+        programs = {count: recipes_program(RECIPES[:count]) for count in (1, 2, 3, 6)}
+        out["recipes"] = {count: {"header_only": compiler.cost_of(program), "compiled": compiler.cost_of(program, COMPILED)}
+                          for count, program in programs.items()}
     if options.hold is not None:
         out["recipe"] = held_cost(compiler, "recipe")
         # A ratio that is passed is measured once more: the least counts, as other work makes nothing quicker.
@@ -111,12 +119,24 @@ def measure(compiler, options):
     return out
 
 
+def families(compiler, base):
+    """What a program with DenseDINO costs with dssl::cpu, and beyond that one with a recipe of another family too."""
+    header = "dssl/train/recipes.hpp"
+    one = compiler.cost_of(recipes_program(RECIPES[:1], header), COMPILED)
+    out = {"DenseDino alone": one | {"times": one["least"] / base}}
+    for name, recipe in FAMILIES.items():
+        two = compiler.cost_of(recipes_program([RECIPES[0], recipe], header), COMPILED)
+        more = two["least"] - one["least"]
+        out[name] = {"seconds": more, "times": more / base, "peak": two["peak"]}
+    return out
+
+
 def held_cost(compiler, name):
     """The cost of what LIMITS names; of a recipe: what a program of 6 takes beyond one of 1, a fifth of it."""
     if name == "header":
         return compiler.cost_of("#include <dssl/dssl.hpp>\n")
     if name == "recipe":
-        one, six = (compiler.cost_of(recipes_program(count), COMPILED) for count in (1, 6))
+        one, six = (compiler.cost_of(recipes_program(RECIPES[:count]), COMPILED) for count in (1, 6))
         return {"least": (six["least"] - one["least"]) / 5}
     minimal = os.path.join(ROOT, "examples", "minimal.cpp")
     return compiler.cost(minimal, COMPILED) if name == "minimal_compiled" else compiler.cost(minimal)
@@ -150,6 +170,7 @@ def main():
     parser.add_argument("--flags", default="-O3 -DNDEBUG")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--recipes", action="store_true", help="also programs with 1, 2, 3 and 6 recipes")
+    parser.add_argument("--families", action="store_true", help="only recipes of other families beside DenseDINO")
     parser.add_argument("--hold", type=float, metavar="SLACK", help="fail where a ratio passes its limit times this")
     parser.add_argument("--out")
     options = parser.parse_args()

@@ -1,4 +1,5 @@
-// dssl-variants: one list of types in, one table out. Recipes are exchanged at compile time: write yours into the list.
+// dssl-variants: two lists of types in, one table out. Recipes and backends are exchanged at compile time: write yours into
+// the lists.
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -12,6 +13,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <dssl/backend/reference.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/dssl.hpp>
@@ -19,6 +21,7 @@
 #include <dssl/points/grid_points.hpp>
 #include <dssl/version.hpp>
 
+#include "common/backend.hpp"
 #include "common/cpu.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
@@ -44,9 +47,32 @@ constexpr std::tuple variants{
     Variant<Base::with_tokens<ClassToken>::with_loss<ImageLoss>>{"dino"},
 };
 
+/// A backend, how it is made for so many threads, and the name it has in the table.
+template <class BackendT>
+struct Choice {
+  using Backend = BackendT;
+  std::string_view name;
+  Backend (*make)(int threads);
+};
+
+/// A Cpu whose products are in bf16, where the processor has instructions for them.
+programs::Cpu cpu_in_bf16(int threads) {
+  programs::Cpu backend({.threads = threads, .precision = Precision::bf16});
+  if (backend.precision() != Precision::bf16) programs::warn_of_float_products();
+  return backend;
+}
+
+// The other list. A variant runs on each of them that is asked for; a new type compiles the step of every kind of variant
+// once more, a line with a type that is there costs nothing.
+constexpr std::tuple backends{
+    Choice<programs::Cpu>{"cpu", [](int threads) { return programs::Cpu({.threads = threads}); }},
+    Choice<programs::Cpu>{"cpu-bf16", cpu_in_bf16},
+    Choice<Reference<float>>{"reference", [](int /*threads*/) { return Reference<float>(); }},  // plain loops: small settings
+};
+
 struct Settings {
   std::string data = "synthetic", out;
-  std::vector<std::string> only;
+  std::vector<std::string> only, backends{"cpu"};
   Index epochs = 10, batch = 8, size = 64, local_size = 32, locals = 4, scenes = 200, queries = 60, prototypes = 256;
   double learning_rate = 0.03;
   std::uint64_t seed = 0;
@@ -72,7 +98,7 @@ struct Settings {
 };
 
 struct Row {
-  std::string name;
+  std::string name, backend;
   double loss = 0;     // mean over the last epoch
   double seconds = 0;  // a step, median
   double megabytes = 0;
@@ -118,18 +144,21 @@ class Data {
   std::vector<std::int64_t> x_labels;
 };
 
-template <class Recipe>
-Row measured(std::string_view name, const Settings& s, const Data& data, const programs::Interruption& interruption) {
-  const Cpu backend({.threads = s.threads});
-  Trainer<Recipe, Cpu> trainer(s.of<TrainerOptionsOf<Recipe>>(), backend);
-  FeatureMonitor<typename Recipe::Backbone, Cpu> monitor(backend, {.height = s.size, .width = s.size});
+/// Trains a recipe on a backend. What it has learned is looked at by the same backend for all.
+template <class Recipe, class B>
+Row measured(std::string_view name, const Choice<B>& choice, const Settings& s, const Data& data,
+             const programs::Interruption& interruption) {
+  Trainer<Recipe, B> trainer(s.of<TrainerOptionsOf<Recipe>>(), choice.make(s.threads));
+  FeatureMonitor<typename Recipe::Backbone, programs::Cpu> monitor(programs::Cpu({.threads = s.threads}),
+                                                                   {.height = s.size, .width = s.size});
   data.watch(monitor);
   Row row;
   row.name = name;
+  row.backend = choice.name;
   row.before = monitor.measure(trainer.teacher());
   row.megabytes = static_cast<double>(trainer.memory_plan().total()) / 1e6;
   std::vector<double> seconds;
-  programs::Progress progress(row.name, s.epochs * (data.size() / s.batch), "steps", stderr);
+  programs::Progress progress(join(row.name, " on ", row.backend), s.epochs * (data.size() / s.batch), "steps", stderr);
   Index counted = 0;
   trainer.on_step([&](const StepReport& report) {
     progress.at(report.step + 1);
@@ -138,7 +167,7 @@ Row measured(std::string_view name, const Settings& s, const Data& data, const p
     return interruption.requested() ? stop : proceed;
   });
   const RunSummary summary = data.fit(trainer);
-  if (!summary.finished) throw Error(join("stopped in the variant '", name, "'"));
+  if (!summary.finished) throw Error(join("stopped in the variant '", name, "' on ", row.backend));
   row.loss /= static_cast<double>(std::max<Index>(1, counted));
   std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2), seconds.end());
   row.seconds = seconds[seconds.size() / 2];
@@ -146,21 +175,32 @@ Row measured(std::string_view name, const Settings& s, const Data& data, const p
   return row;
 }
 
-/// `f(name, type)` for each variant of the list.
-template <class F>
-void for_each_variant(F&& f) {
-  std::apply([&](const auto&... v) { (f(v.name, std::type_identity<typename std::decay_t<decltype(v)>::Recipe>{}), ...); }, variants);
+/// `f(entry)` for each of a list.
+template <class List, class F>
+void for_each(const List& list, F&& f) {
+  std::apply([&](const auto&... entry) { (f(entry), ...); }, list);
+}
+
+[[nodiscard]] bool holds(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Throws `OptionError` where a name that was asked for is not of the list. `what`: an entry, in words.
+template <class List>
+void require_known(const List& list, const std::vector<std::string>& asked, std::string_view field, std::string_view what) {
+  std::vector<std::string> names;
+  for_each(list, [&](const auto& entry) { names.emplace_back(entry.name); });
+  for (const std::string& name : asked) {
+    if (holds(names, name)) continue;
+    std::string known;
+    for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
+    throw OptionError(field, name, join(what, " of the list: ", known));
+  }
 }
 
 int run(const Settings& s) {
-  std::vector<std::string> names;
-  for_each_variant([&](std::string_view name, auto) { names.emplace_back(name); });
-  for (const std::string& name : s.only) {
-    if (std::find(names.begin(), names.end(), name) != names.end()) continue;
-    std::string known;
-    for (const std::string& n : names) known += (known.empty() ? "" : ", ") + n;
-    throw OptionError("only", name, "a variant of the list: " + known);
-  }
+  require_known(variants, s.only, "only", "a variant");
+  require_known(backends, s.backends, "backends", "a backend");
   const Data data(s);
   if (!s.out.empty()) {
     const programs::OutputFiles output({s.out});
@@ -170,19 +210,20 @@ int run(const Settings& s) {
   }
   const programs::Interruption interruption;
   std::vector<Row> rows;
-  for_each_variant([&]<class Recipe>(std::string_view name, std::type_identity<Recipe>) {
-    if (s.only.empty() || std::find(s.only.begin(), s.only.end(), name) != s.only.end()) {
-      rows.push_back(measured<Recipe>(name, s, data, interruption));
-    }
+  for_each(variants, [&]<class Recipe>(const Variant<Recipe>& variant) {
+    if (!s.only.empty() && !holds(s.only, variant.name)) return;
+    for_each(backends, [&]<class B>(const Choice<B>& choice) {
+      if (holds(s.backends, choice.name)) rows.push_back(measured<Recipe>(variant.name, choice, s, data, interruption));
+    });
   });
   nlohmann::ordered_json json{{"program", "dssl-variants"}, {"version", version_string}, {"data", s.data}, {"epochs", s.epochs},
                               {"batch", s.batch}, {"seed", s.seed}, {"rows", nlohmann::ordered_json::array()}};
-  std::string head = "| variant | loss | s a step | planned MB |", line = "|---|---|---|---|";
+  std::string head = "| variant | backend | loss | s a step | planned MB |", line = "|---|---|---|---|---|";
   for (const Figure& figure : rows.front().after) head += " " + figure.name + " (untrained) |", line += "---|";
   std::printf("%s\n%s\n", head.c_str(), line.c_str());
   for (const Row& row : rows) {
-    std::printf("| %s | %.4f | %.4f | %.0f |", row.name.c_str(), row.loss, row.seconds, row.megabytes);
-    nlohmann::ordered_json own{{"variant", row.name}, {"loss", row.loss}, {"seconds", row.seconds}, {"planned_megabytes", row.megabytes}};
+    std::printf("| %s | %s | %.4f | %.4f | %.0f |", row.name.c_str(), row.backend.c_str(), row.loss, row.seconds, row.megabytes);
+    nlohmann::ordered_json own{{"variant", row.name}, {"backend", row.backend}, {"loss", row.loss}, {"seconds", row.seconds}, {"planned_megabytes", row.megabytes}};
     for (std::size_t i = 0; i < row.after.size(); ++i) {
       std::printf(" %.4g (%.4g) |", row.after[i].value, row.before[i].value);
       own[row.after[i].name] = {{"trained", row.after[i].value}, {"untrained", row.before[i].value}};
@@ -199,13 +240,16 @@ int run(const Settings& s) {
 int main(int argc, char** argv) {
   Settings s;
   CLI::App app(
-      "Trains every recipe of a list that is compiled in (examples/variants.cpp), on the same images, and prints one table: "
-      "loss, time of a step, planned memory, and what held-out images say of the features before and after.",
+      "Trains every recipe of a list that is compiled in (examples/variants.cpp) on every backend of another that is asked "
+      "for, on the same images, and prints one table: loss, time of a step, planned memory, and what held-out images say of "
+      "the features before and after.",
       "dssl-variants");
   app.option_defaults()->always_capture_default();
   app.set_version_flag("--version", std::string(version_string));
   app.add_option("--data", s.data, "Folder of images, those of a subfolder having one label (k-NN), or 'synthetic' (retrieval)");
   app.add_option("--only", s.only, "Variants to run, by name; all if not given")->option_text("NAME ...");
+  app.add_option("--backends", s.backends, "Backends to train on, by name: cpu, cpu-bf16, and reference, plain loops for small settings")
+      ->option_text("NAME ...");
   app.add_option("--out", s.out, "JSON file to write the table to")->option_text("FILE");
   app.add_option("--epochs", s.epochs, "Epochs of each")->check(CLI::Range(Index{1}, Index{1000000}));
   app.add_option("--batch", s.batch, "Images a step")->check(CLI::Range(Index{1}, Index{100000}));

@@ -1,4 +1,5 @@
-// Patch kernel alignment as a term of a whole training step of a small model: slopes, bits, streamed views, its value.
+// Patch kernel alignment as a term of a whole training step of a small model: beside points, its value. What every term is
+// held to: dense_terms.cpp.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -24,13 +25,6 @@ double loss_of(TrainingStep<Tiny<Alone>, Reference<double>>& step, const ViewBat
 }
 
 }  // namespace
-
-TEST_CASE("kernel alignment: slopes, bits, accumulated and streamed equality") {
-  check_slopes<Alone>({"backbone.norm.bias"});  // which shifts all patches alike
-  check_threads<Alone>();
-  check_accumulation<Alone>();
-  check_streamed<Alone>();
-}
 
 TEST_CASE("kernel alignment: slopes beside points that are read of the same map, and smaller views") {
   check_slopes<AfterPoints, FeatureMap>({}, {{4, 4}});
@@ -59,5 +53,6 @@ TEST_CASE("kernel alignment is a mean over views, and 0 where the teacher is the
 TEST_CASE("kernel alignment refuses views of one patch") {
   auto options = options_of<Alone>();
   for (auto& view : options.shape.views) view = {2, 2};
-  CHECK_THROWS_AS((TrainingStep<Tiny<Alone>, Reference<double>>({}, options)), OptionError);
+  CHECK(refusal_of<Alone>(options) ==
+        "option 'patches of a view' is 1; expected at least 2: the term 'kernel-alignment' compares the patches of a view");
 }

@@ -12,9 +12,9 @@
 #include <dssl/loss/prototype_level.hpp>
 
 using namespace dssl;
-using dssl::test::check_slopes;
-using dssl::test::check_threads;
+using dssl::test::check_listed;
 using dssl::test::draw;
+using dssl::test::listed_masked;
 using dssl::test::options_of;
 using dssl::test::states_of;
 using dssl::test::Tiny;
@@ -22,7 +22,6 @@ using dssl::test::Tiny;
 namespace {
 
 using IbotLoss = dssl::test::ListedIbot;
-using DinoV2Loss = WeightedSum<SinkhornImageLevel<>, SinkhornMaskedLevel<>, KoLeo>;
 using Alone = WeightedSum<MaskedLevel>;
 
 struct Done {
@@ -53,16 +52,7 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
 
 }  // namespace
 
-TEST_CASE("masked patches: slopes") {
-  SECTION("those of the catalogue") { dssl::test::check_listed_slopes(dssl::test::listed_masked()); }
-  SECTION("DINOv2") { check_slopes<DinoV2Loss>(); }
-}
-
-TEST_CASE("masked patches: streamed and accumulated equality of every term") {
-  dssl::test::check_streamed<IbotLoss>();
-  dssl::test::check_streamed<DinoV2Loss>();
-  dssl::test::check_accumulation<DinoV2Loss>();
-}
+TEST_CASE("masked patches: what every term is held to") { check_listed(listed_masked()); }
 
 TEST_CASE("masked patches: the student's local views are read where a term reads them alone") {
   // The teacher's map is IbotLevel's; the student's local patches are nobody's.
@@ -71,8 +61,6 @@ TEST_CASE("masked patches: the student's local views are read where a term reads
   CHECK(Pass(shape, 0, 3, 0, 2, IbotLoss::student_reads).tokens().read_count() == 3 * 2 + 2 * 2 * 9);
   CHECK(Pass(shape, 0, 2, 0, 2, IbotLoss::teacher_reads).tokens().read_count() == 2 * 2 + 2 * 2 * 9);
 }
-
-TEST_CASE("masked patches: the same bits for any number of threads") { check_threads<DinoV2Loss>(); }
 
 TEST_CASE("masked patches: views one after the other are all at once, and the centre is the mean of what was masked") {
   auto options = options_of<Alone>();

@@ -50,6 +50,9 @@ struct TermList {
   static constexpr bool has_frozen = (is_frozen<typename Ts::Teacher> || ...);
   static constexpr bool one_frozen =
       ((!is_frozen<typename Ts::Teacher> || std::is_same_v<typename Ts::Teacher, FrozenTeacher>) && ...);
+  /// Whether those that read a teacher's features have one that gives them: not the student itself, and not none.
+  static constexpr bool teachers_give =
+      ((!Ts::reads.teacher.any() || Ts::Teacher::pass || is_snapshot<typename Ts::Teacher> || is_frozen<typename Ts::Teacher>) && ...);
   /// Whether a second set of weights follows the student.
   static constexpr bool teacher_weights = (Ts::Teacher::weights || ...);
   /// Whether the global views go through a teacher.
@@ -161,6 +164,9 @@ template <class... Ts>
 struct WeightedSum : TermList<Ts...> {
   static_assert(sizeof...(Ts) > 0, "WeightedSum: a sum of no terms trains nothing");
   static_assert((LossTerm<Ts> && ...), "WeightedSum: not a term, see LossTerm in dssl/concepts.hpp");
+  static_assert(TermList<Ts...>::teachers_give,
+                "WeightedSum: a term reads a teacher's features, but its Teacher gives none; use Ema, Snapshot<Ema> or "
+                "Frozen<Backbone>");
   static_assert((detail::is_one_of<typename detail::HeadOwner<Ts>::type, Ts...> && ...),
                 "WeightedSum: a term that shares another term's head stands in one sum with it (HeadOf)");
   static_assert(TermList<Ts...>::snapshots == 0 || TermList<Ts...>::teacher_weights,
