@@ -99,7 +99,15 @@ void watch_references(const Run& trainer, const Job& job, RunLog& log) {
 /// The job's frozen teacher, for views as the run normalises them.
 [[nodiscard]] inline TeacherOfFile teacher_of_run(const Job& job, const RunLog& log) {
   const PixelScale views = usual_pixels(job.reading().channels);
-  TeacherOfFile out = read_teacher(job.teacher, {.file = job.teacher_published.options(), .pixels = job.teacher_pixels}, views);
+  TeacherOfFile out = [&] {
+    try {
+      return read_teacher(job.teacher, {.file = job.teacher_published.options(), .pixels = job.teacher_pixels}, views);
+    } catch (const OptionError& error) {
+      if (error.field() != "heads") throw;  // which are those of --init in this program
+      const std::string words = error.what(), before_expected = "; expected ";
+      throw OptionError("teacher_heads", job.teacher_published.heads, words.substr(words.find(before_expected) + before_expected.size()));
+    }
+  }();
   log.note(join("teacher: ", job.teacher, " (", describe(out.description), "), ",
                 static_cast<double>(out.weights.layout.parameter_count()) / 1e6, " million parameters, which stay as they are"));
   if (out.pixels == views) return out;

@@ -1,6 +1,7 @@
 // Class tokens and maps held to a frozen teacher of another shape: the terms in small steps, whole runs.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -130,8 +131,9 @@ TEST_CASE("a frozen teacher whose sizes are the run's is that of its type, to th
   CHECK(given.layout().find("map_adapter.weight").shape() == std::vector<Index>{12, 8});
   CHECK(given.memory_plan().total() == typed.memory_plan().total());
   CHECK((three_steps(given) == three_steps(typed)));
-  CHECK(contains(describe_recipe<Recipe>(sizes, 0), "imitate-class (frozen teacher; linear adapter) + "));
-  CHECK(contains(describe_recipe<Recipe>(sizes, 0), "; frozen teacher: " + ViTFamily::describe(listed_teacher)));
+  const std::string words = describe_recipe<DistilledFrom<ViTFamily>>(sizes, 0);
+  CHECK(contains(words, "imitate-class (frozen teacher; linear adapter) + imitate-map (frozen teacher; linear adapter)"));
+  CHECK(contains(words, "; frozen teacher: " + ViTFamily::describe(listed_teacher)));
   // Any sizes go through that one step: other patches than the student's, another width, rotary positions.
   sizes.teacher = {.image = 6, .patch = 3, .width = 16, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 1, .registers = 1,
                    .positions = Positions::rotary};
@@ -166,9 +168,11 @@ TEST_CASE("a map of other patches is read at the centres of the student's, each 
   struct Case {
     GridSize to, from;
     Index edge;  // cells at the border, whose kernels are cut there
+    double off;  // weights of a kernel that does not lie alike over its cells are not quite those of a line
   };
-  for (const auto& [to, from, edge] : {Case{{4, 5}, {4, 5}, 0}, Case{{7, 9}, {8, 10}, 2}, Case{{5, 6}, {10, 12}, 1},
-                                       Case{{8, 12}, {4, 6}, 4}, Case{{4, 6}, {16, 24}, 1}}) {
+  for (const auto& [to, from, edge, off] :
+       {Case{{4, 5}, {4, 5}, 0, 0}, Case{{7, 9}, {8, 10}, 2, 5e-3}, Case{{5, 6}, {10, 12}, 2, 0}, Case{{16, 20}, {8, 10}, 4, 0},
+        Case{{5, 6}, {20, 24}, 2, 0}}) {
     INFO(from.height << " x " << from.width << " to " << to.height << " x " << to.width);
     ResizedMap<Reference<double>> map(to, from, PositionRule::size_antialiased, 2);
     Arena measure;
@@ -184,7 +188,7 @@ TEST_CASE("a map of other patches is read at the centres of the student's, each 
       const auto at = static_cast<std::size_t>(2 * i);
       CHECK(read[at + 1] == Approx(expected[at + 1]).epsilon(1e-12));
       if (std::min({y, x, to.height - 1 - y, to.width - 1 - x}) < edge) continue;
-      CHECK(read[at] == Approx(expected[at]).epsilon(1e-12));
+      CHECK(std::abs(read[at] - expected[at]) <= std::max(off, 1e-12));
     }
   }
 }

@@ -39,7 +39,7 @@ struct TeacherFileOptions {
 struct TeacherOfFile {
   ViTConfig sizes;  ///< with the channels of the views
   BackboneWeights<float> weights;
-  BackboneDescription description;  ///< of the file
+  BackboneDescription description;  ///< of the file, with the heads that it is run with
   PixelScale pixels;                ///< that it was trained on
 };
 
@@ -62,6 +62,8 @@ struct TeacherOfFile {
   require_readable_relation(*opened);
   const BackboneFile file(std::move(opened), options.file);
   TeacherOfFile out{.sizes = config_of_weights(file, options.file.heads), .weights = {}, .description = file.description(), .pixels = options.pixels};
+  out.description.heads = out.sizes.heads;
+  out.description.heads_are_known = out.description.heads_are_known || options.file.heads != 0;
   const Index channels = out.sizes.channels;
   PixelScale& pixels = out.pixels;
   if (pixels == PixelScale{}) pixels = pixels_of(file).value_or(usual_pixels(channels));
