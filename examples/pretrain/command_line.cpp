@@ -308,14 +308,14 @@ void CommandLine::x_add_training_options() {
   CLI::Option* const mean =
       x_app
           .add_option("--teacher-mean", x_job.teacher_pixels.mean,
-                      "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: "
-                      "ImageNet's, or for other channels than three 0.5")
+                      "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: as "
+                      "preprocessor_config.json beside it says, else ImageNet's, or 0.5 for other channels than three")
           ->delimiter(',')
           ->needs(teacher)
           ->option_text("M,...")
           ->group(group);
   CLI::Option* const deviation =
-      x_app.add_option("--teacher-deviation", x_job.teacher_pixels.deviation, "Their deviation; default: ImageNet's, or 0.25")
+      x_app.add_option("--teacher-deviation", x_job.teacher_pixels.deviation, "Their deviation; default: likewise, or 0.25")
           ->delimiter(',')
           ->needs(mean)
           ->option_text("D,...")

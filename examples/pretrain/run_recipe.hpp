@@ -123,7 +123,7 @@ template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source->size());  // before a batch that large is laid out
   NetworkConfigOf<Recipe> network = network_of_run<Recipe>(job);
-  std::conditional_t<Recipe::Loss::has_frozen, TeacherOfFile, NoTeacher> teacher;
+  [[maybe_unused]] std::conditional_t<Recipe::Loss::has_frozen, TeacherOfFile, NoTeacher> teacher;
   if constexpr (Recipe::Loss::has_frozen) {
     teacher = teacher_of_run(job, log);
     network.teacher = teacher.sizes;

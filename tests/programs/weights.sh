@@ -185,6 +185,11 @@ cp v3/teacher.safetensors usual.safetensors
 succeeds distil --out v3 --overwrite --teacher "$cases/dinov3_7b_like/weights.pth" --channels 1 --teacher-mean 0.5,0.5,0.5 --teacher-deviation 0.5,0.5,0.5
 says '^teacher: trained on pixels of mean and deviation 0.5 and 0.5, 0.5 and 0.5, 0.5 and 0.5; its patch embedding is carried over'
 ! cmp -s v3/teacher.safetensors usual.safetensors || fail "the scale of the teacher's pixels changes nothing"
+mkdir scaled
+cp "$cases/hf_dino/model.safetensors" scaled
+echo '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}' >scaled/preprocessor_config.json
+succeeds distil --out hf_taught --teacher scaled --teacher-heads 4
+says '^teacher: trained on pixels of mean and deviation 0.5 and 0.5,'
 succeeds distil_any --out coarse --arch tiny16 --views-global 32 --epochs 1 --max-steps 1 --teacher "$cases/hf_dino/model.safetensors" --teacher-heads 4
 says 'backbone: image 224, patch 16, .*; frozen teacher: image 56, patch 8, width 32, .*norm epsilon 1e-12'
 fails 2 "--teacher-heads is 0; expected the number of heads that" distil --out none --teacher "$cases/hf_dino/model.safetensors"
