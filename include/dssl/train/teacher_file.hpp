@@ -61,7 +61,10 @@ struct TeacherOfFile {
   auto opened = open_tensor_file(path);
   require_readable_relation(*opened);
   const BackboneFile file(std::move(opened), options.file);
-  TeacherOfFile out{.sizes = config_of_weights(file, options.file.heads), .weights = {}, .description = file.description(), .pixels = options.pixels};
+  TeacherOfFile out{.sizes = config_of_weights(file, options.file.heads),
+                    .weights = {},
+                    .description = file.description(),
+                    .pixels = options.pixels};
   out.description.heads = out.sizes.heads;
   out.description.heads_are_known = out.description.heads_are_known || options.file.heads != 0;
   const Index channels = out.sizes.channels;
@@ -85,6 +88,10 @@ struct TeacherOfFile {
   ViTFamily::add_parameters(layout, out.sizes, LearnedTokens{}, "");
   std::vector<float> flat(static_cast<std::size_t>(layout.total()));
   load_backbone(std::span<float>(flat), layout, file, "");
+  if (pixels == views) {
+    out.weights = {std::move(layout), std::move(flat)};
+    return out;
+  }
   const auto of = [](const ParameterLayout& l, std::vector<float>& values, std::string_view name) {
     const ParameterSpec& spec = l.find(name);
     return std::span<float>(values).subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
