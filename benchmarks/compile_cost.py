@@ -25,12 +25,14 @@ HEADERS = ("dssl/core/tensor_view.hpp", "dssl/backend/cpu.hpp", "dssl/views/mult
            "dssl/features/features.hpp", "dssl/dssl.hpp")
 COMPILED = "-DDSSL_WITH_COMPILED_CPU"
 # Processor seconds over those of BASE. The aims are 2.5 for the header, 8 for the smallest program header-only and 4 with
-# dssl::cpu; what is held is what a quiet machine showed (docs/performance-avx2.md).
-LIMITS = {"header": 3.2, "minimal_compiled": 6.4, "minimal": 15.0}
+# dssl::cpu; what is held is the most that quiet machines showed: the ratios are larger where the processor is newer, as BASE
+# gains most there (minimal: 15 on a Zen 3, 19 to 21 on a Zen 5; docs/performance.md, docs/performance-avx2.md).
+LIMITS = {"header": 3.2, "minimal_compiled": 6.4, "minimal": 19.0}
 # Of a recipe beside others with dssl::cpu, also in times of BASE: the aim is 5 s where that takes 3.1 s.
 RECIPE_LIMIT = 1.6
-# Bytes of the compiler, for the smallest program header-only (aim: 800 MB). They do not depend on what else runs.
-PEAK_LIMIT, PEAK_SLACK = 1000e6, 1.1
+# Bytes of the compiler, for the smallest program header-only (aim: 800 MB). They do not depend on what else runs, but g++
+# collects its garbage later where the machine has more memory: with --param ggc-min-expand=30 it takes 760 MB.
+PEAK_LIMIT, PEAK_SLACK = 1060e6, 1.1
 RECIPES = (
     "DenseDino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
     "Dino::with_backbone<ViT<vit_nano8>>::with_head<Small>",

@@ -134,7 +134,7 @@ dssl_shape shape_of(const Extractor& extractor) {
           .token = number(extractor.width())};
 }
 
-std::string description(const Extractor& extractor, const std::string& weights, const dssl::LoadedWeights& loaded) {
+std::string description(const Extractor& extractor, const std::string& weights, const dssl::WeightOrigin& loaded) {
   const dssl::ViTConfig& c = extractor.config();
   return join(weights, loaded.family.empty() ? "" : join(", ", loaded.family), ": width ", c.width, ", depth ", c.depth, ", heads ",
               c.heads, ", patch ", c.patch, ", ", extractor.layout().parameter_count(), " parameters; ",
@@ -166,10 +166,11 @@ struct dssl_backbone {
                 const dssl::ViTConfig& config)
       : extractor(dssl::Cpu(on(o.compute)), features_of(o, config), config),
         renderer(input_of(o, extractor), dssl::ClassMap({.classes = 1, .void_ids = {}})) {
-    const dssl::LoadedWeights loaded =
-        dssl::load_any_backbone(weights, extractor.layout(), extractor.config(), extractor.grid(), reading);
-    extractor.load(loaded.flat);
-    said = description(extractor, weights, loaded);
+    dssl::WeightOrigin origin;
+    extractor.load_by([&](std::span<float> flat) {
+      origin = dssl::load_any_backbone(flat, weights, extractor.layout(), extractor.config(), extractor.grid(), reading);
+    });
+    said = description(extractor, weights, origin);
   }
 
   static dssl::InputOptions input_of(const dssl_options& o, const Extractor& extractor) {
@@ -232,16 +233,17 @@ struct dssl_scorer {
                           .smoothing = settings.smoothing,
                           .fit = settings.input_fit()}),
         threshold(dssl::bank_threshold(bank)) {
-    const dssl::LoadedWeights loaded =
-        dssl::load_any_backbone(weights, extractor.layout(), extractor.config(), extractor.grid(),
-                                    dssl::backbone_file_options(settings.family, settings.heads));
-    dssl::require_bank_of(bank, loaded.fingerprint(), weights);
+    dssl::WeightOrigin origin;
+    extractor.load_by([&](std::span<float> flat) {
+      origin = dssl::load_any_backbone(flat, weights, extractor.layout(), extractor.config(), extractor.grid(),
+                                       dssl::backbone_file_options(settings.family, settings.heads));
+      dssl::require_bank_of(bank, dssl::fingerprint_of(flat), weights);
+    });
     if (settings.look.tiles)
       throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
                                                "of whole images");
-    extractor.load(loaded.flat);
     probe.take(dssl::load_defect_bank(extractor.backend(), bank, extractor.width()));
-    said = join(description(extractor, weights, loaded), "; bank of ", probe.bank()->size(), " patches");
+    said = join(description(extractor, weights, origin), "; bank of ", probe.bank()->size(), " patches");
   }
 
   static dssl::FeatureOptions features_of_bank(const dssl::BankSettings& settings) {

@@ -128,7 +128,7 @@ dssl::OnnxBank bank_of(const Settings& s, const dssl::SafetensorsFile& file) {
   const auto [height, width] = dssl::extents_of("size", of_bank.size);
   const dssl::LoadedWeights weights =
       dssl::load_any_backbone(s.in, layout, seen, {height / seen.patch, width / seen.patch}, s.reading());
-  dssl::require_bank_of(file, weights.fingerprint(), s.in);
+  dssl::require_bank_of(file, dssl::fingerprint_of(weights.flat), s.in);
   // Read as programs read it: rows that are finite and of the features' width, counts that are counts.
   const auto bank = dssl::load_defect_bank(dssl::Reference<float>(), file);
   return {.rows = file.read<float>("bank"), .neighbourhood = of_bank.neighbourhood, .reweighting = bank.options().reweighting};

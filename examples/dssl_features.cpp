@@ -203,6 +203,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
     BackboneSettings own = s.backbone;
     own.size = size;
     dssl::FeatureOptions options = own.features(reads);
+    options.batch = std::clamp<Index>(files.size(), 1, options.batch);  // rows of images that are not there cost as much
     options.references = map;
     extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options, own.config())
                                             : std::make_unique<Extractor>(*extractors.front(), options));
@@ -217,8 +218,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
                                  " images in a safetensors file, or an --out that ends in .npy"));
   }
   Extractor& first = *extractors.front();
-  const dssl::LoadedWeights weights = load_weights(s.backbone.weights, first.layout(), s.backbone.seed, first.config(), first.patch_grid(), s.backbone.published);
-  first.load(weights.flat);
+  const dssl::WeightOrigin weights = load_weights(first, s.backbone.weights, s.backbone.seed, s.backbone.published);
   std::printf("%s; %td images, %.1f MiB of features\n",
               describe_backbone(first, s.backbone.arch, s.backbone.weights, weights.prefix).c_str(),
               files.size(), bytes / 1048576.0);

@@ -114,10 +114,8 @@ class Classification {
     const ImageToken token = image_token_of(x_settings.token);
     FeatureExtractor<ViTFamily, B> extractor(backend, x_settings.backbone.features(reads_of(token)),
                                              x_settings.backbone.config());
-    const LoadedWeights weights =
-        load_weights(x_settings.backbone.weights, extractor.layout(), x_settings.backbone.seed, extractor.config(), extractor.grid(),
-                     x_settings.backbone.published);
-    extractor.load(weights.flat);
+    const WeightOrigin weights = load_weights(extractor, x_settings.backbone.weights, x_settings.backbone.seed,
+                                              x_settings.backbone.published);
     x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv"});
     std::printf(
         "%s; %td training and %td test images of %td classes at %s\n",

@@ -32,13 +32,15 @@ namespace {
 }
 
 /// The settings' weights as they lie in a `FeatureExtractor`.
-[[nodiscard]] LoadedWeights backbone_weights(const BackboneSettings& s) {
+[[nodiscard]] std::vector<float> backbone_weights(const BackboneSettings& s) {
   ViTConfig config = s.config();
   config.channels = s.channels;
   ParameterLayout layout;
   ViTFamily::add_parameters(layout, config, {}, "");
   const auto [height, width] = extents_of("size", s.size);
-  return load_weights(s.weights, layout, s.seed, config, {height / config.patch, width / config.patch}, s.published);
+  std::vector<float> flat(static_cast<std::size_t>(layout.total()));
+  load_weights(flat, s.weights, layout, s.seed, config, {height / config.patch, width / config.patch}, s.published);
+  return flat;
 }
 
 }  // namespace
@@ -51,7 +53,7 @@ Predictions tune_and_predict(const ClassifySettings& settings, Index classes, co
     FineTunedClassifier<ViTFamily, B> tuner(
         backend, tuning_options(settings, classes),
         {.fit = settings.backbone.input_fit(), .loader = settings.backbone.loader()}, settings.backbone.config());
-    tuner.network().load(backbone_weights(settings.backbone).flat);
+    tuner.network().load(backbone_weights(settings.backbone));
     prepare_output_folder(settings.out);
     std::stop_source stop;
     Progress progress("training the backbone", settings.tune_steps, "steps");

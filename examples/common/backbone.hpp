@@ -141,15 +141,24 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
   add_read_options(app, s.read);
 }
 
-/// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, or random ones for the name
-/// "random". Throws `CheckpointError`, `FileError`, `OptionError`.
-[[nodiscard]] inline LoadedWeights load_weights(const std::string& name, const ParameterLayout& layout, std::uint64_t seed,
-                                                  const ViTConfig& config, GridSize grid,
-                                                  const PublishedSettings& published) {
-  if (name != "random") return load_any_backbone(name, layout, config, grid, published.options());
-  LoadedWeights out{.flat = std::vector<float>(static_cast<std::size_t>(layout.total())), .prefix = {}};
-  initialise(std::span<float>(out.flat), layout, seed);
-  return out;
+/// The weights of a file of any family, or random ones for the name "random", into `flat` as `load_any_backbone`. Throws
+/// `CheckpointError`, `FileError`, `OptionError`.
+inline WeightOrigin load_weights(std::span<float> flat, const std::string& name, const ParameterLayout& layout,
+                                               std::uint64_t seed, const ViTConfig& config, GridSize grid,
+                                               const PublishedSettings& published) {
+  if (name != "random") return load_any_backbone(flat, name, layout, config, grid, published.options());
+  initialise(flat, layout, seed);
+  return {};
+}
+
+/// The same, for an extractor, where its backend computes.
+template <class Extractor>
+WeightOrigin load_weights(Extractor& extractor, const std::string& name, std::uint64_t seed, const PublishedSettings& published) {
+  WeightOrigin origin;
+  extractor.load_by([&](std::span<float> flat) {
+    origin = load_weights(flat, name, extractor.layout(), seed, extractor.config(), extractor.patch_grid(), published);
+  });
+  return origin;
 }
 
 /// What a program says of its backbone before it begins.

@@ -26,9 +26,8 @@ class ReaderOf final : public SetReader {
       : x_settings(settings),
         x_extractor(backend, settings.features({.patch = true}),
                     architecture_for(settings.arch, weights, settings.published)) {
-    const LoadedWeights loaded = load_weights(weights, x_extractor.layout(), settings.seed, x_extractor.config(), x_extractor.grid(), settings.published);
-    x_extractor.load(loaded.flat);
-    x_description = describe_backbone(x_extractor, settings.arch, weights, loaded.prefix);
+    const WeightOrigin origin = load_weights(x_extractor, weights, settings.seed, settings.published);
+    x_description = describe_backbone(x_extractor, settings.arch, weights, origin.prefix);
   }
 
   [[nodiscard]] PatchSet read(const PilotView& view, const LookSettings& look, const char* label,

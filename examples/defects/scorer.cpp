@@ -44,10 +44,12 @@ template <Backend B>
 struct Loaded {
   Loaded(const BackboneSettings& settings, const B& backend)
       : extractor(backend, settings.features({.patch = true}), settings.config()) {
-    const LoadedWeights weights = load_weights(settings.weights, extractor.layout(), settings.seed, extractor.config(), extractor.grid(), settings.published);
-    extractor.load(weights.flat);
-    fingerprint = weights.fingerprint();
-    description = describe_backbone(extractor, settings.arch, settings.weights, weights.prefix);
+    WeightOrigin origin;
+    extractor.load_by([&](std::span<float> flat) {
+      origin = load_weights(flat, settings.weights, extractor.layout(), settings.seed, extractor.config(), extractor.grid(), settings.published);
+      fingerprint = fingerprint_of(flat);
+    });
+    description = describe_backbone(extractor, settings.arch, settings.weights, origin.prefix);
   }
   FeatureExtractor<ViTFamily, B> extractor;
   std::string fingerprint;

@@ -44,8 +44,7 @@ class DenseMeasurement {
     const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
     x_sets.require_apart(output);
     if (!b.random_weights()) output.require_other_than_weights("--weights", b.weights);
-    const LoadedWeights weights = load_weights(b.weights, x_extractor.layout(), b.seed, x_extractor.config(), x_extractor.grid(), b.published);
-    x_extractor.load(weights.flat);
+    const WeightOrigin weights = load_weights(x_extractor, b.weights, b.seed, b.published);
     const FolderClaim claim = claim_output_folder(x_settings.out);
     for (const std::string& warning : x_sets.warnings) print_error("dssl-retrieve", "warning: " + warning);
     if (x_every() > 0)

@@ -91,9 +91,7 @@ class Measurement {
   [[nodiscard]] Index x_every() const { return every_shown(x_sets.val.size(), x_settings.overlays); }
 
   void x_load() {
-    const LoadedWeights loaded = load_weights(x_settings.weights, x_extractor.layout(), x_settings.seed, x_extractor.config(), x_extractor.patch_grid(), x_settings.published);
-    x_extractor.load(loaded.flat);
-    x_prefix = loaded.prefix;
+    x_prefix = load_weights(x_extractor, x_settings.weights, x_settings.seed, x_settings.published).prefix;
   }
 
   void x_describe(Index classes) const {

@@ -29,9 +29,10 @@ class EyeOf final : public Eye {
                  .learned_reference = facts.learned,
                  .content = facts.content},
                 architecture_for(s.arch, s.weights, s.published)) {
-    const LoadedWeights loaded = load_weights(s.weights, x_trace.layout(), s.seed, x_trace.config(), x_trace.grid(), s.published);
-    x_trace.load(loaded.flat);
-    x_text = describe_backbone(x_trace, s.arch, s.weights, loaded.prefix);
+    std::vector<float> flat(static_cast<std::size_t>(x_trace.layout().total()));
+    const WeightOrigin origin = load_weights(flat, s.weights, x_trace.layout(), s.seed, x_trace.config(), x_trace.grid(), s.published);
+    x_trace.load(flat);
+    x_text = describe_backbone(x_trace, s.arch, s.weights, origin.prefix);
   }
 
   [[nodiscard]] GridSize grid() const override { return x_trace.grid(); }

@@ -22,6 +22,8 @@ DSSL_INSTANCE void dssl::save_backbone(const std::string&, std::span<const float
                                        const std::map<std::string, std::string>&, std::string_view);
 DSSL_INSTANCE dssl::LoadedBackbone dssl::load_backbone(std::span<float>, const dssl::ParameterLayout&,
                                                        const dssl::TensorFile&, std::optional<std::string>);
+DSSL_INSTANCE dssl::LoadedBackbone dssl::load_fresh_backbone(std::span<float>, const dssl::ParameterLayout&,
+                                                             const dssl::TensorFile&, std::optional<std::string>);
 // One relation serves every step without reference tokens, and those whose references are private.
 DSSL_INSTANCE void dssl::vit_forward<dssl::private_relation>(
     const Cpu&, const ViTActivations<float>&, const ViTInputs<float>&, const ViTParameters<const float>&, const ViTConfig&,

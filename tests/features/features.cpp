@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <memory>
 #include <random>
 #include <span>
 #include <string>
@@ -471,6 +472,68 @@ TEST_CASE("features: the mean of an image and its mirror image, mirrored back") 
     flips.extract({}, other, mirrored);
     CHECK(other[0] == Approx(mean[2 * width]));
   }
+}
+
+namespace {
+
+/// A backend that tells what it allocated, and whose memory is the host's or is taken for another's.
+template <bool Host>
+struct Telling : Reference<double> {
+  static constexpr bool memory_is_host = Host;
+  [[nodiscard]] Buffer allocate(std::size_t bytes) const {
+    Buffer out = Reference<double>::allocate(bytes);
+    begins->push_back(reinterpret_cast<const double*>(out.data()));
+    return out;
+  }
+  std::shared_ptr<std::vector<const double*>> begins = std::make_shared<std::vector<const double*>>();
+};
+
+template <bool Host>
+void check_load_by() {
+  CAPTURE(Host);
+  const Telling<Host> backend;
+  FeatureExtractor<ViT<deep>, Telling<Host>> extractor(
+      backend, {.height = deep_height, .width = deep_width, .batch = 1, .blocks = {1}});
+  const auto image = drawn_images(1);
+  const auto features = [&] {
+    std::vector<double> out(6 * 12);
+    extractor.extract({}, out, image);
+    return out;
+  };
+  const auto drawn = drawn_weights<double>(extractor.layout());
+  const auto half_written = [&](std::span<double> flat) {
+    REQUIRE(flat.size() == drawn.size());
+    CHECK(std::ranges::all_of(flat, [](double x) { return x == 0; }));
+    std::ranges::copy(std::span(drawn).first(drawn.size() / 2), flat.begin());
+    throw Error("half way");
+  };
+  const std::vector<double> of_zeros = features();
+  CHECK_THROWS_AS(extractor.load_by(half_written), Error);
+  CHECK(features() == of_zeros);
+
+  const double* place = nullptr;
+  extractor.load_by([&](std::span<double> flat) {
+    CHECK(std::ranges::all_of(flat, [](double x) { return x == 0; }));
+    std::ranges::copy(drawn, flat.begin());
+    place = flat.data();
+  });
+  CHECK((std::ranges::count(*backend.begins, place) == 1) == Host);  // written where they stay
+  auto loaded = deep_extractor(Reference<double>(), {.batch = 1, .blocks = {1}});
+  loaded.load(drawn);
+  std::vector<double> expected(6 * 12);
+  loaded.extract({}, expected, image);
+  CHECK(features() == expected);
+  CHECK(features() != of_zeros);
+
+  CHECK_THROWS_AS(extractor.load_by(half_written), Error);  // what was good stays
+  CHECK(features() == expected);
+}
+
+}  // namespace
+
+TEST_CASE("features: weights are written where they stay, and are as before where that fails") {
+  check_load_by<true>();
+  check_load_by<false>();
 }
 
 TEST_CASE("features: extractors of several sizes share one copy of the weights") {

@@ -34,6 +34,10 @@ concept MemoryPrimitives = requires(const B& b, float* device, std::span<const f
   b.copy(x, y);
 };
 
+/// What `allocate` gives lies in host memory and may be read and written there: `static constexpr bool memory_is_host = true`.
+template <class B>
+concept ComputesInHostMemory = requires { requires B::memory_is_host; };
+
 /// linear_forward(y (M,O) =, x (M,I), weight (O,I), bias (O) or empty): y = x weight^T + bias.
 /// linear_backward_input(d_x (M,I) =, d_y (M,O), weight): d_x = d_y weight.
 /// linear_backward_weight(d_weight (O,I) +=, d_bias (O) += or empty, d_y, x): d_weight += d_y^T x.

@@ -71,6 +71,8 @@ class BasicCpu {
   using Segments = VectorView<const Segment>;
   using Norms = VectorView<const double>;
 
+  static constexpr bool memory_is_host = true;
+
   BasicCpu() : BasicCpu(CpuOptions{}) {}
   /// Throws `OptionError` when `threads` is negative, or `precision` is bf16 on a backend in double, or tf32,
   /// or one that `Products` does not have.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -58,7 +59,7 @@ class FeatureExtractor {
   /// An extractor for images of another size, or of other blocks, with the weights of `other`: the two share
   /// one copy, so that `load` of either changes both. Throws `OptionError`, also for other channels.
   FeatureExtractor(const FeatureExtractor& other, const FeatureOptions& options)
-      : FeatureExtractor(other.x_backend, options, other.x_config, other.x_weight_buffer) {
+      : FeatureExtractor(other.x_backend, options, other.x_config, other.x_weight_memory) {
     if (x_config.channels != other.x_config.channels)
       throw OptionError("channels", x_config.channels,
                         join("those of the weights, ", other.x_config.channels));
@@ -90,13 +91,36 @@ class FeatureExtractor {
     require_shape(static_cast<Index>(weights.size()) == x_layout.total(), "weights of ", weights.size(),
                   " elements; the layout has ", x_layout.total());
     x_backend.upload(x_weights.data(), weights);
+    x_weight_memory->given = true;
+  }
+
+  /// Takes the weights that `fill(flat)` writes into `layout().total()` zeros in host memory. First weights of a backend that
+  /// computes in host memory are written where they stay, so that there is no second copy. Where `fill` throws, the weights
+  /// are as before.
+  template <std::invocable<std::span<T>> Fill>
+  void load_by(Fill&& fill) {
+    if constexpr (ComputesInHostMemory<B>) {
+      if (!x_weight_memory->given) {
+        const std::span<T> flat(x_weights.data(), static_cast<std::size_t>(x_layout.total()));
+        try {
+          std::forward<Fill>(fill)(flat);
+        } catch (...) {
+          std::ranges::fill(flat, T{0});
+          throw;
+        }
+        x_weight_memory->given = true;
+        return;
+      }
+    }
+    std::vector<T> flat(static_cast<std::size_t>(x_layout.total()));
+    std::forward<Fill>(fill)(std::span<T>(flat));
+    load(std::span<const T>(flat));
   }
 
   /// Takes the weights from a file, as `load_backbone`. Throws `CheckpointError`.
   LoadedBackbone load(const TensorFile& file) {
-    std::vector<T> flat(static_cast<std::size_t>(x_layout.total()));
-    LoadedBackbone loaded = load_backbone(std::span<T>(flat), x_layout, file);
-    load(std::span<const T>(flat));
+    LoadedBackbone loaded;
+    load_by([&](std::span<T> flat) { loaded = load_fresh_backbone(flat, x_layout, file); });
     return loaded;
   }
 
@@ -187,11 +211,17 @@ class FeatureExtractor {
   }
 
  private:
-  FeatureExtractor(const B& backend, const FeatureOptions& options, const Config& config, std::shared_ptr<Buffer> weights)
+  struct x_WeightMemory {
+    Buffer buffer;
+    bool given = false;  // they are not the zeros any more with which it was made
+  };
+
+  FeatureExtractor(const B& backend, const FeatureOptions& options, const Config& config,
+                   std::shared_ptr<x_WeightMemory> weights)
       : x_backend(backend),
         x_options(options),
         x_config(config),
-        x_weight_buffer(std::move(weights)) {
+        x_weight_memory(std::move(weights)) {
     if (options.channels != 0) x_config.channels = options.channels;
     x_options.channels = x_config.channels;
     x_options.validate(x_config.patch);
@@ -206,9 +236,9 @@ class FeatureExtractor {
                             .reference = !x_points.empty(),
                             .patch = options.reads.patch && x_points.empty()});
     const std::size_t weight_bytes = static_cast<std::size_t>(x_layout.total()) * sizeof(T);
-    const bool own_weights = x_weight_buffer == nullptr;
-    if (own_weights) x_weight_buffer = std::make_shared<Buffer>(backend.allocate(weight_bytes));
-    x_weights = VectorView<T>(reinterpret_cast<T*>(x_weight_buffer->data()), x_layout.total());
+    const bool own_weights = x_weight_memory == nullptr;
+    if (own_weights) x_weight_memory = std::make_shared<x_WeightMemory>(x_WeightMemory{backend.allocate(weight_bytes)});
+    x_weights = VectorView<T>(reinterpret_cast<T*>(x_weight_memory->buffer.data()), x_layout.total());
     Arena measure;
     x_place(measure);
     x_plan = measure.plan();
@@ -430,7 +460,7 @@ class FeatureExtractor {
   std::vector<Index> x_blocks;  // that are read, from 0
   bool x_taps_blocks = false;   // the backbone's own output is not what is read
   MemoryPlan x_plan;
-  std::shared_ptr<Buffer> x_weight_buffer;
+  std::shared_ptr<x_WeightMemory> x_weight_memory;
   Buffer x_buffer;
   VectorView<T> x_weights;
   DeviceTokenLayout x_device;

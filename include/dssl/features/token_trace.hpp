@@ -101,7 +101,7 @@ class TokenTrace {
   /// Takes the weights from a file, as `load_backbone`. Throws `CheckpointError`.
   LoadedBackbone load(const TensorFile& file) {
     std::vector<T> flat(static_cast<std::size_t>(x_layout.total()));
-    LoadedBackbone loaded = load_backbone(std::span<T>(flat), x_layout, file);
+    LoadedBackbone loaded = load_fresh_backbone(std::span<T>(flat), x_layout, file);
     load(std::span<const T>(flat));
     return loaded;
   }

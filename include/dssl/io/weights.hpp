@@ -6,6 +6,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -121,15 +122,15 @@ namespace detail {
 /// and not all 0 where all goes through them.
 template <std::floating_point T>
 void require_weights(std::span<const T> values, const std::string& path, const StoredPart& part, std::string_view name) {
-  bool zero = true;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i])) {
-      throw CheckpointError(path, join("tensor '", part.name, "' has the element ", values[i], " at ",
-                                       static_cast<std::size_t>(part.first) + i, "; expected finite numbers"));
-    }
-    zero = zero && values[i] == T{0};
+  // |x| <= largest holds for no NaN: a loop without a way out, which compilers take several numbers at a time.
+  bool finite = true;
+  for (const T x : values) finite &= std::abs(x) <= std::numeric_limits<T>::max();
+  if (!finite) {
+    const auto bad = std::ranges::find_if(values, [](T x) { return !std::isfinite(x); });
+    throw CheckpointError(path, join("tensor '", part.name, "' has the element ", *bad, " at ",
+                                     static_cast<std::size_t>(part.first + (bad - values.begin())), "; expected finite numbers"));
   }
-  if (zero && all_goes_through(name)) {
+  if (all_goes_through(name) && std::ranges::all_of(values, [](T x) { return x == T{0}; })) {
     throw CheckpointError(path, join("tensor '", part.name, "' is 0 everywhere; expected weights through which images can be "
                                      "told apart"));
   }
@@ -137,18 +138,10 @@ void require_weights(std::span<const T> values, const std::string& path, const S
 
 }  // namespace detail
 
-/// Reads a backbone's tensors into flat (layout.total()) =, gaps between tensors zero.
-///
-/// Any stored floating type is converted; whole numbers are refused, and so is what is not finite afterwards, or is 0
-/// everywhere in the patch embedding or the last norm's weight. One table `pos_embed` (1,1+N,D) is split into the class
-/// token's row and the patches' rows. Other tensors of the file (heads, optimisers, other networks) are ignored, but none of the
-/// backbone's own: a file with layer scale, register tokens or more blocks holds another network. `prefix`: what
-/// stands before the names; by default `backbone_prefix`. Throws `CheckpointError` naming what is missing,
-/// misshapen (with both shapes), of another network, or no weights; flat is unchanged then. Test:
-/// checkpoints.safetensors (tests/features/features.cpp).
+/// `load_backbone` into memory of zeros that nobody reads where this throws: it makes no second copy of the weights.
 template <std::floating_point T, TensorLayout L>
-LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const TensorFile& file,
-                             std::optional<std::string> prefix = std::nullopt) {
+LoadedBackbone load_fresh_backbone(std::span<T> flat, const L& layout, const TensorFile& file,
+                                   std::optional<std::string> prefix = std::nullopt) {
   require_shape(static_cast<Index>(flat.size()) == layout.total(), "load_backbone: a buffer of ", flat.size(),
                 " elements for a layout of ", layout.total());
   LoadedBackbone loaded;
@@ -209,10 +202,9 @@ LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const TensorFil
     }
   }
   const std::vector<T> table = joint ? file.read<T>(joint_name) : std::vector<T>();
-  std::vector<T> all(flat.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto& spec = layout.specs()[i];
-    const auto out = std::span(all).subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+    const auto out = flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
     if (parts[i].joint) {
       std::copy_n(table.begin() + parts[i].first, out.size(), out.begin());
     } else {
@@ -221,8 +213,25 @@ LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const TensorFil
     detail::require_weights(std::span<const T>(out), file.path(), parts[i], spec.name.view());
     if (loaded.given.empty() || loaded.given.back() != parts[i].name) loaded.given.push_back(parts[i].name);
   }
-  std::copy(all.begin(), all.end(), flat.begin());
   loaded.ignored = file.tensors().size() - loaded.given.size();
+  return loaded;
+}
+
+/// Reads a backbone's tensors into flat (layout.total()) =, gaps between tensors zero.
+///
+/// Any stored floating type is converted; whole numbers are refused, and so is what is not finite afterwards, or is 0
+/// everywhere in the patch embedding or the last norm's weight. One table `pos_embed` (1,1+N,D) is split into the class
+/// token's row and the patches' rows. Other tensors of the file (heads, optimisers, other networks) are ignored, but none of the
+/// backbone's own: a file with layer scale, register tokens or more blocks holds another network. `prefix`: what
+/// stands before the names; by default `backbone_prefix`. Throws `CheckpointError` naming what is missing,
+/// misshapen (with both shapes), of another network, or no weights; flat is unchanged then. Test:
+/// checkpoints.safetensors (tests/features/features.cpp).
+template <std::floating_point T, TensorLayout L>
+LoadedBackbone load_backbone(std::span<T> flat, const L& layout, const TensorFile& file,
+                             std::optional<std::string> prefix = std::nullopt) {
+  std::vector<T> all(flat.size());
+  LoadedBackbone loaded = load_fresh_backbone(std::span<T>(all), layout, file, std::move(prefix));
+  std::copy(all.begin(), all.end(), flat.begin());
   return loaded;
 }
 

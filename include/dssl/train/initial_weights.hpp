@@ -50,7 +50,7 @@ LoadedBackbone begin_with(Run& trainer, const TensorFile& file, std::optional<st
       layout, sizes,
       LearnedTokens{.reference = in_both("ref_learn_token"), .mask = in_both("mask_token")}, "");
   std::vector<T> values(static_cast<std::size_t>(layout.total()));
-  LoadedBackbone loaded = load_backbone(std::span<T>(values), layout, file, *prefix);
+  LoadedBackbone loaded = load_fresh_backbone(std::span<T>(values), layout, file, *prefix);
   for (const ParameterSpec& spec : layout.specs()) {
     const ParameterSpec& to = step.layout().find(join(own, spec.name.view()));
     const auto from = std::span<const T>(values).subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));

@@ -49,21 +49,24 @@ namespace dssl {
   return config_of_weights(BackboneFile::open(path, options), options.heads);
 }
 
-/// A backbone's weights as they were loaded.
-struct LoadedWeights {
-  std::vector<float> flat;
-  std::string prefix;    ///< what stood before the published names in the file
-  std::string family{};  ///< where it is not DINO's or dssl's
+/// Tells weights from others, in 16 digits: FNV-1a over their bytes. Banks of normal patches name it.
+[[nodiscard]] inline std::string fingerprint_of(std::span<const float> weights) {
+  std::uint64_t hash = 14695981039346656037ULL;
+  for (const std::byte byte : std::as_bytes(weights)) hash = (hash ^ static_cast<std::uint64_t>(byte)) * 1099511628211ULL;
+  std::string text;
+  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[hash >> shift & 15U];
+  return text;
+}
 
-  /// Tells weights from others, in 16 digits: FNV-1a over their bytes. Banks of normal patches name it.
-  [[nodiscard]] std::string fingerprint() const {
-    std::uint64_t hash = 14695981039346656037ULL;
-    for (const std::byte byte : std::as_bytes(std::span(flat)))
-      hash = (hash ^ static_cast<std::uint64_t>(byte)) * 1099511628211ULL;
-    std::string text;
-    for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[hash >> shift & 15U];
-    return text;
-  }
+/// What a file says of the weights that were loaded from it.
+struct WeightOrigin {
+  std::string prefix{};  ///< what stood before the published names in the file
+  std::string family{};  ///< where it is not DINO's or dssl's
+};
+
+/// A backbone's weights as they were loaded.
+struct LoadedWeights : WeightOrigin {
+  std::vector<float> flat;
 };
 
 /// Throws `CheckpointError` for weights whose patches do not see the class token, by a relation that features are not
@@ -79,26 +82,31 @@ inline void require_readable_relation(const TensorFile& file) {
   }
 }
 
-/// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches. Throws `CheckpointError` where
-/// they do not fit, or go by other rules than the ViT; `FileError`, `OptionError`.
-[[nodiscard]] inline LoadedWeights load_any_backbone(const std::string& path, const ParameterLayout& layout,
-                                                           const ViTConfig& config, GridSize grid,
-                                                           const BackboneFileOptions& options) {
-  LoadedWeights out{.flat = std::vector<float>(static_cast<std::size_t>(layout.total())), .prefix = {}};
+/// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, into `flat` (layout.total()) =,
+/// zeros before. Throws `CheckpointError` where they do not fit, or go by other rules than the ViT; `FileError`,
+/// `OptionError`; nobody may read `flat` then.
+inline WeightOrigin load_any_backbone(std::span<float> flat, const std::string& path, const ParameterLayout& layout,
+                                      const ViTConfig& config, GridSize grid, const BackboneFileOptions& options) {
   auto file = open_tensor_file(path);
   require_readable_relation(*file);
   const WeightFamily family = family_of(*file, options.family);
   // What dssl-convert wrote under dssl's names says whose rules it goes by.
   const bool own_rules = !file->metadata().contains("positions");
-  if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino)) {
-    out.prefix = load_backbone(std::span<float>(out.flat), layout, *file).prefix;
-    return out;
-  }
+  if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino))
+    return {.prefix = load_fresh_backbone(flat, layout, *file).prefix};
   const BackboneFile named(std::move(file), options);
-  load_backbone(std::span<float>(out.flat), layout, named, "");
+  load_fresh_backbone(flat, layout, named, "");
   require_same_rules(named.description(), config, grid, path);
-  out.prefix = named.prefix();
-  out.family = family_name(family);
+  return {.prefix = named.prefix(), .family = std::string(family_name(family))};
+}
+
+/// The same in memory of its own.
+[[nodiscard]] inline LoadedWeights load_any_backbone(const std::string& path, const ParameterLayout& layout,
+                                                     const ViTConfig& config, GridSize grid,
+                                                     const BackboneFileOptions& options) {
+  LoadedWeights out;
+  out.flat.resize(static_cast<std::size_t>(layout.total()));
+  static_cast<WeightOrigin&>(out) = load_any_backbone(std::span<float>(out.flat), path, layout, config, grid, options);
   return out;
 }
 

@@ -87,7 +87,7 @@ struct TeacherOfFile {
   ParameterLayout layout;
   ViTFamily::add_parameters(layout, out.sizes, LearnedTokens{}, "");
   std::vector<float> flat(static_cast<std::size_t>(layout.total()));
-  load_backbone(std::span<float>(flat), layout, file, "");
+  load_fresh_backbone(std::span<float>(flat), layout, file, "");
   if (pixels == views) {
     out.weights = {std::move(layout), std::move(flat)};
     return out;

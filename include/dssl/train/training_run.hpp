@@ -116,7 +116,7 @@ class TrainingRun {
     x_require_untaught();
     auto& teacher = x_step.frozen();
     std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
-    LoadedBackbone loaded = load_backbone(std::span<T>(flat), teacher.layout(), file, std::move(prefix));
+    LoadedBackbone loaded = load_fresh_backbone(std::span<T>(flat), teacher.layout(), file, std::move(prefix));
     teacher.give(x_step.backend(), flat, file.path());
     return loaded;
   }

@@ -26,6 +26,7 @@ namespace dssl::reference {
 /// Memory primitives of a backend whose memory is the host's.
 class HostMemory {
  public:
+  static constexpr bool memory_is_host = true;
   [[nodiscard]] Buffer allocate(std::size_t bytes) const { return allocate_host(bytes); }
 
   template <class U>
