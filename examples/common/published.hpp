@@ -30,10 +30,10 @@ struct PublishedSettings {
   std::string family;  // empty: as the names say
   Index heads = 0;     // 0: the usual number
 
-  /// Adds to a result's settings what was given.
-  void add_to(nlohmann::ordered_json& settings) const {
-    if (!family.empty()) settings["family"] = family;
-    if (heads > 0) settings["heads"] = heads;
+  /// Adds to a result's settings what was given, each name behind `prefix`.
+  void add_to(nlohmann::ordered_json& settings, const std::string& prefix = {}) const {
+    if (!family.empty()) settings[prefix + "family"] = family;
+    if (heads > 0) settings[prefix + "heads"] = heads;
   }
 
   /// Throws `OptionError`.

@@ -37,6 +37,7 @@ struct RecipeFacts {
   bool teacher = false;          ///< has a moving average of the student
   bool temperature = false;      ///< its loss has one temperature
   bool queue = false;            ///< keeps keys of earlier batches
+  bool frozen = false;           ///< is held to a teacher whose weights are given
 };
 
 /// Whether the numbers of any term of a sum have what `Has` asks for; the published losses are no sums of that kind.
@@ -65,10 +66,11 @@ template <class Recipe>
   facts.levels = facts.published_levels ||
                  any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.student_temperature; }; });
   facts.masks = Loss::reads.masked;
-  const ParameterLayout layout = network_layout<NetworkKindOf<Recipe>>(network_config<Recipe>());
+  const ParameterLayout layout = network_layout<NetworkKindOf<Recipe>>({Recipe::Backbone::config, Recipe::Head::config});
   facts.prototypes = std::ranges::any_of(layout.specs(), &ParameterSpec::prototype);
   facts.teacher = Loss::teacher_weights;
   facts.temperature = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.temperature; }; });
+  facts.frozen = Loss::has_frozen;
   facts.queue = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.keys; }; });
   return facts;
 }

@@ -103,7 +103,7 @@ CommandLine::CommandLine()
     : x_app(
           "Pretrains a vision transformer on unlabelled images by DenseDINO, DINO, the feature-map ablation, or a "
           "method that compares two views: BYOL, SimSiam, SimCLR, MoCo, Barlow Twins, VICReg, DenseCL, PixPro, or many: "
-          "SwAV, iBOT, DINOv2.",
+          "SwAV, iBOT, DINOv2; or distils a larger network.",
           "dssl-pretrain") {
   x_app.set_version_flag("--version", std::string(version_string));
   x_app.get_formatter()->column_width(44);
@@ -130,7 +130,7 @@ CommandLine::CommandLine()
       "them at the image level; byol, moco-v3, barlow-twins, vicreg and pixpro take BYOL's two views of scale 0.08 to 1, simclr its "
       "own, \n"
       "moco-v2, densecl and simsiam two of scale 0.2 to 1; swav its 2 views of scale 0.14 to 1 and 6 small ones of 0.05 to 0.14;\n"
-      "ibot and dinov2 DINO's, some patches of the global ones masked.\n"
+      "ibot and dinov2 DINO's, some patches of the global ones masked; distilled BYOL's.\n"
       "The size is 224 (nano8: 96), of the small views of dino, ibot, dinov2 and swav 96 (nano8: 40).\n"
       "Heads: tiny16 and small16 have the published MLP (2048, 2048, 256). nano8 and tiny8 have (512, 512, "
       "128), as \n"
@@ -287,6 +287,41 @@ void CommandLine::x_add_training_options() {
                 "Temperature of the teacher in the first epoch of the warm-up");
   of_levels("--warmup-teacher-temp-epochs", o.teacher.warmup_temperature_epochs,
                 "Epochs of the warm-up of the teacher's temperature");
+  CLI::Option* const teacher =
+      x_app
+          .add_option("--teacher", x_job.teacher,
+                      "Weights that distilled is held to and that stay as they are, published ones or an earlier run's, of any "
+                      "sizes; a resumed run takes them again")
+          ->option_text("FILE")
+          ->group(group);
+  x_frozen_options = {
+      teacher,
+      x_app.add_option("--teacher-family", x_job.teacher_published.family, "Whose code trained them, as --family says of --init")
+          ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}))
+          ->needs(teacher)
+          ->option_text("NAME")
+          ->group(group),
+      x_app.add_option("--teacher-heads", x_job.teacher_published.heads, "Heads of its attention; 0: the file's, or one for 64 of the width")
+          ->check(CLI::Range(Index{0}, Index{1024}))
+          ->needs(teacher)
+          ->group(group)};
+  CLI::Option* const mean =
+      x_app
+          .add_option("--teacher-mean", x_job.teacher_pixels.mean,
+                      "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: as "
+                      "preprocessor_config.json beside it says, else ImageNet's, or 0.5 for other channels than three")
+          ->delimiter(',')
+          ->needs(teacher)
+          ->option_text("M,...")
+          ->group(group);
+  CLI::Option* const deviation =
+      x_app.add_option("--teacher-deviation", x_job.teacher_pixels.deviation, "Their deviation; default: likewise, or 0.25")
+          ->delimiter(',')
+          ->needs(mean)
+          ->option_text("D,...")
+          ->group(group);
+  mean->needs(deviation);
+  x_frozen_options.insert(x_frozen_options.end(), {mean, deviation});
   x_app.add_option("--seed", o.seed, "Seed of every random number")->group(group);
 }
 
@@ -443,6 +478,7 @@ Job CommandLine::job(RunRanks& ranks) {
   if (job.position_start > 0 && !job.init.empty()) {
     throw OptionError("position_start", job.position_start, "0 with --init, whose positions the run begins with");
   }
+  if (recipe.frozen && job.teacher.empty()) throw OptionError("teacher", "empty", join("a file of weights with --recipe ", job.recipe));
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
@@ -487,6 +523,7 @@ std::vector<std::string> CommandLine::without_effect() const {
   unless(recipe.published_levels, {x_image_all_views});
   unless(recipe.masks, x_mask_options);
   unless(recipe.teacher, x_teacher_options);
+  unless(recipe.frozen, x_frozen_options);
   unless(recipe.temperature, {x_temperature});
   unless(recipe.queue, {x_queue});
   unless(!recipe.pairs, x_local_options);

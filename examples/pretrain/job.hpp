@@ -9,6 +9,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_codec.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/train/options.hpp>
 
@@ -29,6 +30,9 @@ struct Job {
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   std::string init;        ///< weights that the backbone begins with; empty: drawn
   PublishedSettings published;  ///< what these do not say themselves
+  std::string teacher;     ///< weights of a frozen teacher; empty: the recipe has none
+  PublishedSettings teacher_published;
+  PixelScale teacher_pixels;    ///< that it was trained on; empty: as its family's usually are
   ViTConfig backbone{};         ///< set by the command line: the architecture's, or for "auto" that of `init`
   HeadConfig head{};            ///< likewise
   std::map<std::string, std::string> rules;  ///< of the family of `init`, where the backbone is its: for the weights' metadata

@@ -31,6 +31,7 @@ class RunLog;
 [[nodiscard]] RunSummary run_pixpro(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_ibot(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_dinov2(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_distilled(const Job& job, RunLog& log);
 
 /// A recipe and who runs it.
 struct NamedRecipe : RecipeFacts {
@@ -57,7 +58,8 @@ inline const std::array recipes{named_recipe<DenseDino>("densedino", run_densedi
                                 named_recipe<DenseCl>("densecl", run_densecl),
                                 named_recipe<PixPro>("pixpro", run_pixpro),
                                 named_recipe<Ibot>("ibot", run_ibot),
-                                named_recipe<DinoV2>("dinov2", run_dinov2)};
+                                named_recipe<DinoV2>("dinov2", run_dinov2),
+                                named_recipe<DistilledFrom<ViTFamily>>("distilled", run_distilled)};
 
 /// The job's. Throws `OptionError`.
 [[nodiscard]] inline const NamedRecipe& recipe_of(const Job& job) { return named(recipes, "recipe", job.recipe); }

@@ -87,7 +87,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
               " epochs of ", x_job.source->size() / update, " steps of ", update, " images"));
   x_line(
-      join("parameters: ", static_cast<double>(parameters) / 1e6, " million, each of student and teacher"));
+      join("parameters: ", static_cast<double>(parameters) / 1e6, recipe_of(x_job).teacher ? " million, each of student and teacher" : " million"));
   x_line("memory:");
   for (const auto& entry : plan.entries) {
     x_line(join("  ", megabytes(static_cast<double>(entry.bytes)), "  ", entry.name));
@@ -101,6 +101,14 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points;
   if (!x_job.init.empty()) options["init"] = x_job.init;
+  if (!x_job.teacher.empty()) {
+    options["teacher_file"] = x_job.teacher;
+    x_job.teacher_published.add_to(options, "teacher_");
+    if (!x_job.teacher_pixels.mean.empty()) {
+      options["teacher_mean"] = x_job.teacher_pixels.mean;
+      options["teacher_deviation"] = x_job.teacher_pixels.deviation;
+    }
+  }
   if (x_job.position_start > 0) options["position_start"] = x_job.position_start;
   options["read"] = {{"white", x_job.read.white}, {"orient", x_job.read.orient}};
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;

@@ -1,6 +1,7 @@
 // Runs a job with a recipe: the only part of the program that is compiled for each of them.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,6 +18,8 @@
 #include <dssl/monitor/reference_locality.hpp>
 #include <dssl/train/initial_weights.hpp>
 #include <dssl/train/network.hpp>
+#include <dssl/train/rescaled_patches.hpp>
+#include <dssl/train/teacher_file.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
 #include <pretrain/locality.hpp>
@@ -54,8 +57,9 @@ template <class Recipe>
 }
 
 /// The job's network, with the widths of heads that it names.
-[[nodiscard]] inline NetworkConfig<ViTConfig> network_of_run(const Job& job) {
-  NetworkConfig<ViTConfig> out{job.backbone, job.head};
+template <class Recipe>
+[[nodiscard]] NetworkConfigOf<Recipe> network_of_run(const Job& job) {
+  NetworkConfigOf<Recipe> out{job.backbone, job.head};
   if (job.projector_hidden > 0) out.head.hidden = job.projector_hidden;
   if (job.projector_out > 0) out.head.bottleneck = job.projector_out;
   return out;
@@ -92,11 +96,43 @@ void watch_references(const Run& trainer, const Job& job, RunLog& log) {
   log.look_at_references([look](const BackboneWeights<float>& teacher) { return look->measure(teacher); }, every);
 }
 
+/// The job's frozen teacher, for views as the run normalises them.
+[[nodiscard]] inline TeacherOfFile teacher_of_run(const Job& job, const RunLog& log) {
+  const PixelScale views = usual_pixels(job.reading().channels);
+  TeacherOfFile out = [&] {
+    try {
+      return read_teacher(job.teacher, {.file = job.teacher_published.options(), .pixels = job.teacher_pixels}, views);
+    } catch (const OptionError& error) {
+      if (error.field() != "heads") throw;  // which are those of --init in this program
+      const std::string words = error.what(), before_expected = "; expected ";
+      throw OptionError("teacher_heads", job.teacher_published.heads, words.substr(words.find(before_expected) + before_expected.size()));
+    }
+  }();
+  log.note(join("teacher: ", job.teacher, " (", describe(out.description), "), ",
+                static_cast<double>(out.weights.layout.parameter_count()) / 1e6, " million parameters, which stay as they are"));
+  if (out.pixels == views) return out;
+  std::string scale;
+  for (std::size_t c = 0; c < out.pixels.mean.size(); ++c) {
+    scale += join(c == 0 ? "" : ", ", out.pixels.mean[c], " and ", out.pixels.deviation[c]);
+  }
+  log.note(join("teacher: trained on pixels of mean and deviation ", scale, "; its patch embedding is carried over to the run's"));
+  return out;
+}
+
 template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source->size());  // before a batch that large is laid out
-  Trainer<Recipe, B> trainer(options_of_run<Recipe>(job), backend, typename Recipe::Points(job.points),
-                             network_of_run(job));
+  NetworkConfigOf<Recipe> network = network_of_run<Recipe>(job);
+  [[maybe_unused]] std::conditional_t<Recipe::Loss::has_frozen, TeacherOfFile, NoTeacher> teacher;
+  if constexpr (Recipe::Loss::has_frozen) {
+    teacher = teacher_of_run(job, log);
+    network.teacher = teacher.sizes;
+  }
+  Trainer<Recipe, B> trainer(options_of_run<Recipe>(job), backend, typename Recipe::Points(job.points), network);
+  if constexpr (Recipe::Loss::has_frozen) {
+    trainer.teach_with(teacher.weights, job.teacher);
+    teacher.weights = {};
+  }
   if (!job.resume.empty()) {
     if (job.extend_to > 0) {
       trainer.extend(job.resume);

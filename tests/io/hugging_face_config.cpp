@@ -11,6 +11,7 @@
 
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
+#include <dssl/io/pixel_scale.hpp>
 
 #include "catch.hpp"
 #include "interop.hpp"
@@ -180,6 +181,28 @@ TEST_CASE("config.json: what is no JSON of bounded size is refused by its byte")
     INFO(text.substr(0, 40));
     CHECK(contains(model.problem(text), expected));
   }
+}
+
+TEST_CASE("preprocessor_config.json: what pixels are normalised by") {
+  const test::TemporaryFolder folder;
+  const std::string weights = folder / "model.safetensors";
+  const auto write = [&](const std::string& text) { std::ofstream(folder / "preprocessor_config.json") << text; };
+  CHECK_FALSE(PixelScale::beside(weights).has_value());
+  write(R"({"do_normalize": true, "do_rescale": true, "image_mean": [0.5, 0.25, -0.125], "image_std": [0.5, 1, 2e0],
+            "rescale_factor": 0.00392156862745098, "size": {"height": 224}, "crop": [[1], "a"]})");
+  CHECK(PixelScale::beside(weights) == PixelScale{{0.5F, 0.25F, -0.125F}, {0.5F, 1.0F, 2.0F}});
+  write(R"({"image_mean": [0.5], "image_std": null})");
+  CHECK_FALSE(PixelScale::beside(weights).has_value());
+  const auto problem = [&](const std::string& text) {
+    write(text);
+    return thrown_by<CheckpointError>([&] { static_cast<void>(PixelScale::beside(weights)); });
+  };
+  CHECK(contains(problem(R"({"image_mean": [0.5, 0.5], "image_std": [0.5]})"), "expected one a channel"));
+  CHECK(contains(problem(R"({"image_mean": [0.5, "a"], "image_std": [0.5]})"), "expected one a channel"));
+  CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [0]})"), "has image_mean 0.5 and image_std 0; expected numbers"));
+  CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [1], "do_normalize": false})"), "has do_normalize that is not true"));
+  CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [1], "rescale_factor": 1})"), "has rescale_factor 1; expected 1/255"));
+  CHECK(contains(problem(R"({"image_mean": [0.5)"), "preprocessor_config.json: is damaged at byte 19; expected ']'"));
 }
 
 TEST_CASE("config.json: a folder without one file of weights says what was looked for") {

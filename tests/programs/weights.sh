@@ -159,4 +159,45 @@ fails 2 "--arch is auto; expected nano8, tiny8, tiny16 or small16, or --init" go
 fails 2 "--heads is 0; expected the number of heads that" going_on --out none --init "$cases/container_zip/weights.pth"
 fails 2 "--heads requires --init" going_on --out none --heads 2
 fails 2 "--views-global.* is 20" going_on --out none --init "$cases/container_zip/weights.pth" --heads 2 --views-global 20
+
+# A run held to another network's features: an earlier run's, published ones of other patches, rotary positions, registers.
+distil_any() { "$programs/dssl-pretrain" --recipe distilled --data voc --batch 2 --seed 5 --lr 0.1 --warmup-epochs 0 "$@"; }
+distil() { distil_any --arch nano8 --views-global 32 --epochs 2 "$@"; }
+succeeds distil --out taught --teacher first/teacher.safetensors
+says '^recipe: .*loss: imitate-class \(frozen teacher; linear adapter\) \+ imitate-map .*; frozen teacher: image 96, patch 8, width 128,'
+says '^teacher: first/teacher.safetensors \(densedino: width 128, depth 6, heads 4, patch 8.*\), 1\.[0-9]+ million parameters, which stay'
+says '^ +[0-9.]+ MB  weights of the frozen teacher$'
+grep -q '"teacher_file": "first/teacher.safetensors"' taught/options.json || fail "options.json does not name the teacher"
+loss_of_step() { sed -n "$1p" taught/metrics.jsonl | grep -Eo '"loss":[0-9.e-]+' | head -n 1 | cut -d : -f 2; }
+above "$(loss_of_step 1)" "$(loss_of_step '$') * 1.5" "the loss of a distilled run does not fall"
+# Resumed to the bit; the teacher's file is read again, and has to be the same.
+succeeds distil --out resumed --teacher first/teacher.safetensors --max-steps 3
+succeeds distil --out resumed --teacher first/teacher.safetensors --resume
+cmp taught/teacher.safetensors resumed/teacher.safetensors || fail "a resumed run of a frozen teacher differs"
+fails 1 'checkpoint.safetensors: was made with other weights of the frozen teacher than those of taught/teacher.safetensors; expected the same ones' \
+  distil --out resumed --teacher taught/teacher.safetensors --resume
+fails 1 'gone.safetensors: cannot open' distil --out resumed --teacher gone.safetensors --resume
+fails 1 'other weights of the frozen teacher than those of .*weights.pth' distil --out resumed --teacher "$cases/dinov3_7b_like/weights.pth" --resume
+# Of other sizes and patches, registers and rotary positions; in grey, with pixels of another scale.
+succeeds distil --out v3 --overwrite --teacher "$cases/dinov3_7b_like/weights.pth" --channels 1
+says '; frozen teacher: image 128, patch 8, width 32, depth 2, heads 2, MLP ratio [0-9]+, channels 1, registers 4, rotary positions'
+cp v3/teacher.safetensors usual.safetensors
+succeeds distil --out v3 --overwrite --teacher "$cases/dinov3_7b_like/weights.pth" --channels 1 --teacher-mean 0.5,0.5,0.5 --teacher-deviation 0.5,0.5,0.5
+says '^teacher: trained on pixels of mean and deviation 0.5 and 0.5, 0.5 and 0.5, 0.5 and 0.5; its patch embedding is carried over'
+! cmp -s v3/teacher.safetensors usual.safetensors || fail "the scale of the teacher's pixels changes nothing"
+mkdir scaled
+cp "$cases/hf_dino/model.safetensors" scaled
+echo '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}' >scaled/preprocessor_config.json
+succeeds distil --out hf_taught --teacher scaled --teacher-heads 4
+says '^teacher: trained on pixels of mean and deviation 0.5 and 0.5,'
+succeeds distil_any --out coarse --arch tiny16 --views-global 32 --epochs 1 --max-steps 1 --teacher "$cases/hf_dino/model.safetensors" --teacher-heads 4
+says 'backbone: image 224, patch 16, .*; frozen teacher: image 56, patch 8, width 32, .*norm epsilon 1e-12'
+fails 2 "--teacher-heads is 0; expected the number of heads that" distil --out none --teacher "$cases/hf_dino/model.safetensors"
+fails 2 "--teacher is empty; expected a file of weights with --recipe distilled" distil --out none
+fails 2 "--teacher-mean is 1 values; expected one a channel of first/teacher.safetensors, 3" \
+  distil --out none --teacher first/teacher.safetensors --teacher-mean 0.5 --teacher-deviation 0.5
+fails 2 "--channels is 2; expected 3, those of the teacher first/teacher.safetensors, or 1" \
+  distil --out none --teacher first/teacher.safetensors --channels 2
+fails 1 "first/teacher.safetensors: is read too, by --teacher" distil --out first --overwrite --teacher first/teacher.safetensors
+warns 1 "--teacher has no effect with --recipe densedino" pretrain --out unused --teacher first/teacher.safetensors
 echo "published weights: as they should be"

@@ -1,6 +1,7 @@
 // Class tokens and maps held to a frozen teacher of another shape: the terms in small steps, whole runs.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <span>
@@ -18,7 +19,10 @@
 #include <dssl/backend/reference.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/loss/imitation_term.hpp>
+#include <dssl/loss/resized_map.hpp>
+#include <dssl/train/rescaled_patches.hpp>
 #include <dssl/train/recipes.hpp>
+#include <dssl/train/teacher_file.hpp>
 #include <dssl/train/trainer.hpp>
 
 using namespace dssl;
@@ -103,6 +107,154 @@ TEST_CASE("imitation without an adapter: a student with the teacher's weights ha
   }
 }
 
+TEST_CASE("a frozen teacher whose sizes are the run's is that of its type, to the bit") {
+  using Typed = WeightedSum<OfClass, OfMap>;
+  using OfRun = WeightedSum<Imitate<Imitated::class_level, Frozen<ViTFamily>>, Imitate<Imitated::map, Frozen<ViTFamily>>>;
+  using Recipe = Tiny<OfRun>;
+  const auto three_steps = [](auto& step) {
+    draw(step);
+    std::vector<double> bits;
+    for (Index i = 0; i < 3; ++i) {
+      StepReport report;
+      step.begin();
+      step.forward_backward(report, drawn_batch(step.options().shape, 7, 4 * i), 0.04);
+      step.update(report, {.optimiser = {.learning_rate = 1e-2, .step = i}, .teacher_momentum = 0.9});
+      bits.insert(bits.end(), {report.terms[0].loss, report.terms[1].loss, report.gradient_norm});
+    }
+    bits.insert(bits.end(), step.student().flat().begin(), step.student().flat().end());
+    return bits;
+  };
+  TrainingStep<Tiny<Typed>, Reference<double>> typed({}, options_of<Typed>());
+  NetworkConfigOf<Recipe> sizes{Recipe::Backbone::config, Recipe::Head::config, listed_teacher};
+  using Step = BasicTrainingStep<NetworkKindOf<Recipe>, Reference<double>>;
+  Step given({}, options_of<OfRun>(), sizes);
+  CHECK(given.layout().find("map_adapter.weight").shape() == std::vector<Index>{12, 8});
+  CHECK(given.memory_plan().total() == typed.memory_plan().total());
+  CHECK((three_steps(given) == three_steps(typed)));
+  const std::string words = describe_recipe<DistilledFrom<ViTFamily>>(sizes, 0);
+  CHECK(contains(words, "imitate-class (frozen teacher; linear adapter) + imitate-map (frozen teacher; linear adapter)"));
+  CHECK(contains(words, "; frozen teacher: " + ViTFamily::describe(listed_teacher)));
+  // Any sizes go through that one step: other patches than the student's, another width, rotary positions.
+  sizes.teacher = {.image = 6, .patch = 3, .width = 16, .depth = 2, .heads = 2, .mlp_ratio = 2, .channels = 1, .registers = 1,
+                   .positions = Positions::rotary};
+  Step coarse({}, options_of<OfRun>(), sizes);
+  draw(coarse);
+  const ViewBatch batch = drawn_batch(coarse.options().shape, 5);
+  for (const ParameterGradient& p : gradient_differences(coarse, batch, 0.4)) {
+    INFO("gradient of " << p.name << ", norm " << p.found.norm << ", difference " << p.found.difference);
+    CHECK(p.found.small());
+    CHECK((!p.trained || p.found.norm > 1e-6));
+  }
+  sizes.teacher.channels = 3;
+  CHECK(contains(thrown_by<OptionError>([&] { Step({}, options_of<OfRun>(), sizes); }), "'channels' is 1; expected 3, those of the frozen teacher"));
+}
+
+TEST_CASE("a map of other patches is read at the centres of the student's, each image's for itself") {
+  const Reference<double> backend;
+  // Two views: over the first f = 2 x + y + 1 at its cells' centres, over the second minus that.
+  const auto ramp = [](GridSize grid) {
+    std::vector<double> out;
+    for (const double sign : {1.0, -1.0}) {
+      for (Index y = 0; y < grid.height; ++y) {
+        for (Index x = 0; x < grid.width; ++x) {
+          const auto centre = [](Index i, Index n) { return (static_cast<double>(i) + 0.5) / static_cast<double>(n); };
+          out.push_back(sign * (2 * centre(x, grid.width) + centre(y, grid.height) + 1));
+          out.push_back(sign);
+        }
+      }
+    }
+    return out;
+  };
+  struct Case {
+    GridSize to, from;
+    Index edge;  // cells at the border, whose kernels are cut there
+    double off;  // weights of a kernel that does not lie alike over its cells are not quite those of a line
+  };
+  for (const auto& [to, from, edge, off] :
+       {Case{{4, 5}, {4, 5}, 0, 0}, Case{{7, 9}, {8, 10}, 2, 5e-3}, Case{{5, 6}, {10, 12}, 2, 0}, Case{{16, 20}, {8, 10}, 4, 0},
+        Case{{5, 6}, {20, 24}, 2, 0}}) {
+    INFO(from.height << " x " << from.width << " to " << to.height << " x " << to.width);
+    ResizedMap<Reference<double>> map(to, from, PositionRule::size_antialiased, 2);
+    Arena measure;
+    map.place(backend, measure, 2);
+    const Buffer buffer = backend.allocate(measure.high_water());
+    Arena live(buffer);
+    map.place(backend, live, 2);
+    std::vector<double> maps = ramp(from), read(static_cast<std::size_t>(4 * to.size()));
+    map.read(backend, MatrixView<double>(read.data(), 2 * to.size(), 2), MatrixView<const double>(maps.data(), 2 * from.size(), 2));
+    const std::vector<double> expected = ramp(to);
+    for (Index i = 0; i < 2 * to.size(); ++i) {
+      const Index y = i % to.size() / to.width, x = i % to.width;
+      const auto at = static_cast<std::size_t>(2 * i);
+      CHECK(read[at + 1] == Approx(expected[at + 1]).epsilon(1e-12));
+      if (std::min({y, x, to.height - 1 - y, to.width - 1 - x}) < edge) continue;
+      CHECK(std::abs(read[at] - expected[at]) <= std::max(off, 1e-12));
+    }
+  }
+}
+
+TEST_CASE("a teacher's patch embedding for pixels of another scale, and for grey ones, is the same function of the image") {
+  constexpr std::size_t rows = 2, pixels = 4;
+  RandomStream random({.seed = 3});
+  const auto drawn = [&](std::size_t n) {
+    std::vector<float> out(n);
+    for (float& v : out) v = static_cast<float>(random.normal());
+    return out;
+  };
+  const std::vector<float> weight = drawn(rows * 3 * pixels), bias = drawn(rows);
+  const PixelScale from{{0.5F, 0.4F, 0.3F}, {0.5F, 0.3F, 0.2F}};
+  const auto embedded = [&](std::span<const float> w, std::span<const float> b, const PixelScale& scale, auto&& pixel) {
+    std::vector<double> out(b.begin(), b.end());
+    const std::size_t channels = scale.mean.size();
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const std::size_t c = i / pixels % channels;
+      out[i / pixels / channels] += static_cast<double>(w[i]) * (pixel(c, i % pixels) - scale.mean[c]) / scale.deviation[c];
+    }
+    return out;
+  };
+  const auto colour = [](std::size_t c, std::size_t i) { return 0.1 + 0.2 * static_cast<double>(c) + 0.05 * static_cast<double>(i); };
+  const auto grey = [](std::size_t, std::size_t i) { return 0.9 - 0.2 * static_cast<double>(i); };
+  const auto check = [&](const PixelScale& to, const auto& image) {
+    std::vector<float> own_bias = bias;
+    const std::vector<float> own = rescaled_patches(weight, own_bias, from, to);
+    CHECK(own.size() == rows * to.mean.size() * pixels);
+    const std::vector<double> found = embedded(own, own_bias, to, image), expected = embedded(weight, bias, from, image);
+    for (std::size_t d = 0; d < rows; ++d) CHECK(found[d] == Approx(expected[d]).epsilon(1e-5));
+  };
+  check(usual_pixels(3), colour);
+  check(usual_pixels(1), grey);
+  std::vector<float> same = bias;
+  CHECK((rescaled_patches(weight, same, from, from) == weight && same == bias));
+  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(rescaled_patches(weight, same, from, usual_pixels(2))); }),
+                 "as many channels as views have, 2, or views of one"));
+}
+
+TEST_CASE("a teacher of a file: its sizes, its weights, and what does not fit") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "teacher.safetensors";
+  const BackboneWeights<float> weights = large_weights(3);
+  save_backbone(path, weights, {{"heads", "2"}});
+  const TeacherOfFile read = read_teacher(path, {}, usual_pixels(3));
+  CHECK(read.sizes == large_size);
+  CHECK((read.weights.values == weights.values));
+  TeacherFileOptions options;
+  options.pixels = {{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}};
+  const TeacherOfFile rescaled = read_teacher(path, options, usual_pixels(1));
+  CHECK(rescaled.sizes.channels == 1);
+  const auto bias = [](const TeacherOfFile& of) { return of.weights.values[static_cast<std::size_t>(of.weights.layout.find("patch_embed.proj.bias").offset)]; };
+  const auto last = [](const TeacherOfFile& of) { return of.weights.values[static_cast<std::size_t>(of.weights.layout.find("norm.bias").offset)]; };
+  CHECK(last(rescaled) == last(read));
+  CHECK(bias(rescaled) == bias(read));  // both scales have the grey 0.5 at 0
+  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(2))); }),
+                 "'channels' is 2; expected 3, those of the teacher"));
+  options.pixels.deviation = {0.5F, 0.0F, 0.5F};
+  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(3))); }),
+                 "'teacher_deviation' is 0; expected values above 0"));
+  options.pixels.mean.pop_back();
+  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(3))); }),
+                 "'teacher_mean' is 2 values; expected one a channel of"));
+}
+
 TEST_CASE("a frozen teacher's weights stay what they were given as") {
   using Loss = WeightedSum<ImageLevel, OfClass, OfMap>;
   TrainingStep<Tiny<Loss>, Reference<double>> step({}, options_of<Loss>());
@@ -135,14 +287,10 @@ TEST_CASE("a frozen teacher that does not fit is refused in words") {
   }
   options.shape.channels = 2;
   CHECK(contains(thrown_by<OptionError>([&] { Step({}, options); }), "'channels' is 2; expected 1, those of the frozen teacher"));
-  using Coarse = Frozen<ViT<ViTConfig{.image = 6, .patch = 3, .width = 8, .depth = 1, .heads = 2, .channels = 1}>>;
-  using CoarseMap = WeightedSum<Imitate<Imitated::map, Coarse>>;
-  using CoarseClass = WeightedSum<Imitate<Imitated::class_level, Coarse>>;
   const auto make = []<class Loss>(Loss) { TrainingStep<Tiny<Loss>, Reference<double>>({}, options_of<Loss>()); };
-  CHECK(contains(thrown_by<OptionError>([&] { make(CoarseMap()); }), "'patch' is 2; expected 3, that of the frozen teacher"));
-  make(CoarseClass());
   using Fine = Frozen<ViT<ViTConfig{.image = 8, .patch = 4, .width = 8, .depth = 1, .heads = 2, .channels = 1}>>;
-  CHECK(contains(thrown_by<OptionError>([&] { make(WeightedSum<Imitate<Imitated::class_level, Fine>>()); }), "'views.global_size' is 6 x 6"));
+  CHECK(contains(thrown_by<OptionError>([&] { make(WeightedSum<Imitate<Imitated::class_level, Fine>>()); }),
+                 "'views.global_size' is 6 x 6; expected multiples of 4, of the student's patch of 2 and the frozen teacher's of 4"));
   CHECK(contains(thrown_by<OptionError>([&] { make(WeightedSum<Imitate<Imitated::class_level, Wide, Adapter::none>>()); }),
                  "'width' is 8; expected 12"));
 }
@@ -185,5 +333,9 @@ TEST_CASE("distillation: bits for any number of threads, after a resume, and wit
   Trainer<Small, Cpu> other(options, Cpu({.threads = 1}));
   CHECK(contains(thrown_by<Error>([&] { other.resume(options.checkpoint); }), "weights were not given"));
   other.teach_with(large_weights(4));
-  CHECK(contains(thrown_by<CheckpointError>([&] { other.resume(options.checkpoint); }), "other weights of the frozen teacher"));
+  CHECK(contains(thrown_by<CheckpointError>([&] { other.resume(options.checkpoint); }), "other weights of the frozen teacher; expected"));
+  save_backbone(teacher, large_weights(4));
+  static_cast<void>(other.teach_with(teacher));
+  CHECK(contains(thrown_by<CheckpointError>([&] { other.resume(options.checkpoint); }),
+                 "other weights of the frozen teacher than those of " + teacher + "; expected the same ones"));
 }

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -35,13 +36,16 @@ namespace detail {
   return {text.data(), end};
 }
 
-/// A field of a configuration that is one value; lists and objects are `other`.
+/// A field of a configuration that is one value or a list of numbers; other lists and objects are `other`.
 struct ConfigValue {
-  enum class Kind { null, boolean, number, text, other };
+  enum class Kind { null, boolean, number, text, numbers, other };
   Kind kind = Kind::null;
   double number = 0;  ///< of a boolean 0 or 1
-  std::string text;
+  std::string text{};
+  std::vector<double> numbers{};
 };
+
+using ConfigFields = std::map<std::string, ConfigValue, std::less<>>;
 
 /// Reads the fields of a configuration; of the objects within it only "rope_parameters", whose fields are
 /// "rope_parameters.inner".
@@ -49,7 +53,7 @@ class ConfigParser : JsonReader {
  public:
   ConfigParser(std::string_view path, std::string_view text) : JsonReader(path, text, "", 0) {}
 
-  [[nodiscard]] std::map<std::string, ConfigValue, std::less<>> parse() {
+  [[nodiscard]] ConfigFields parse() {
     if (ahead() != '{') fail("a JSON object, '{'");
     members("", 0);
     end("the object");
@@ -70,7 +74,8 @@ class ConfigParser : JsonReader {
     using Kind = ConfigValue::Kind;
     const char c = ahead();
     if (c == '"') return {.kind = Kind::text, .text = string()};
-    if (c == '-' || (c >= '0' && c <= '9')) return {.kind = Kind::number, .number = number(), .text = {}};
+    if (c == '[') return list();
+    if (begins_number(c)) return {.kind = Kind::number, .number = number(), .text = {}};
     if (c == 't' || c == 'f') {
       word(c == 't' ? "true" : "false");
       return {.kind = Kind::boolean, .number = c == 't' ? 1.0 : 0.0, .text = {}};
@@ -87,10 +92,41 @@ class ConfigParser : JsonReader {
     return {.kind = Kind::other, .text = {}};
   }
 
-  static constexpr std::size_t most_fields = 10000;
+  [[nodiscard]] static bool begins_number(char c) { return c == '-' || (c >= '0' && c <= '9'); }
 
-  std::map<std::string, ConfigValue, std::less<>> x_fields;
+  [[nodiscard]] ConfigValue list() {
+    ConfigValue out{.kind = ConfigValue::Kind::numbers};
+    expect('[');
+    if (next_is(']')) return out;
+    do {
+      if (begins_number(ahead()) && out.numbers.size() < most_numbers) {
+        out.numbers.push_back(number());
+      } else {
+        pass_over(1);
+        out.kind = ConfigValue::Kind::other;
+      }
+    } while (next_is(','));
+    expect(']');
+    return out;
+  }
+
+  static constexpr std::size_t most_fields = 10000;
+  static constexpr std::size_t most_numbers = 64;
+
+  ConfigFields x_fields;
 };
+
+/// The fields of a configuration; nothing where there is no such file. Throws `FileError` where it is there and cannot be
+/// read, as a link that leads nowhere, `CheckpointError` where it is damaged.
+[[nodiscard]] inline std::optional<ConfigFields> config_fields(const std::string& path) {
+  constexpr std::size_t most_bytes = std::size_t{16} << 20U;
+  std::error_code unknown;
+  if (std::filesystem::symlink_status(path, unknown).type() == std::filesystem::file_type::not_found) return std::nullopt;
+  const MappedFile file(path);
+  if (file.bytes().size() > most_bytes)
+    throw CheckpointError(path, join("has ", file.bytes().size(), " bytes; expected at most ", most_bytes));
+  return ConfigParser(path, {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}).parse();
+}
 
 }  // namespace detail
 
@@ -123,13 +159,9 @@ class HuggingFaceConfig {
   /// Transformers, without `model_type`. Throws `FileError` where it is there and cannot be read, as a link that leads
   /// nowhere, `CheckpointError` where it is damaged.
   [[nodiscard]] static std::optional<HuggingFaceConfig> beside(const std::string& weights) {
-    const std::string path = path_beside(weights);
-    std::error_code unknown;
-    if (std::filesystem::symlink_status(path, unknown).type() == std::filesystem::file_type::not_found) return std::nullopt;
-    const MappedFile file(path);
-    if (file.bytes().size() > most_bytes)
-      throw CheckpointError(path, join("has ", file.bytes().size(), " bytes; expected at most ", most_bytes));
-    HuggingFaceConfig config(path, {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
+    auto fields = detail::config_fields(path_beside(weights));
+    if (!fields) return std::nullopt;
+    HuggingFaceConfig config(path_beside(weights), std::move(*fields));
     if (!config.has("model_type")) return std::nullopt;
     return config;
   }
@@ -142,6 +174,8 @@ class HuggingFaceConfig {
   /// `text`: the whole of it, from `path`.
   HuggingFaceConfig(std::string path, std::string_view text)
       : x_path(std::move(path)), x_fields(detail::ConfigParser(x_path, text).parse()) {}
+  /// What was read of it.
+  HuggingFaceConfig(std::string path, detail::ConfigFields fields) : x_path(std::move(path)), x_fields(std::move(fields)) {}
 
   /// Holds what the tensors say of a backbone against the fields, and takes from these what no tensor says: the number of
   /// heads and the norms' epsilon.
@@ -206,8 +240,6 @@ class HuggingFaceConfig {
 
  private:
   using Kind = detail::ConfigValue::Kind;
-  static constexpr std::size_t most_bytes = std::size_t{16} << 20U;
-
   [[nodiscard]] bool has(std::string_view field) const {
     const auto found = x_fields.find(field);
     return found != x_fields.end() && found->second.kind != Kind::null;
@@ -288,7 +320,7 @@ class HuggingFaceConfig {
   static constexpr std::string_view as_tensors = ", as the weights beside it have it";
 
   std::string x_path;
-  std::map<std::string, detail::ConfigValue, std::less<>> x_fields;
+  detail::ConfigFields x_fields;
 };
 
 /// The `config.json` with which Transformers loads a backbone that `export_backbone` wrote under its names.

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
-#include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/gram.hpp>
+#include <dssl/loss/resized_map.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/loss/term_loss.hpp>
 #include <dssl/nn/position.hpp>
@@ -65,7 +65,8 @@ struct Gram {
           x_view(setting.batch * setting.grids[0].size()),
           x_patches(setting.grids[0].size()),
           x_width(setting.width),
-          x_resize(x_reads_of_resize(setting, options)) {
+          x_resize(setting.grids[0], is_snapshot<Teacher> && setting.snapshot.size() > 0 ? setting.snapshot : setting.grids[0],
+                   options.resize, 2 * setting.batch) {
       for (const PartViews& part : setting.parts) {
         x_parts.push_back({.first = part.first, .globals = part.globals(), .buffers = {}});
       }
@@ -74,12 +75,7 @@ struct Gram {
 
     void place_lasting(const B& backend, Arena& arena) {
       x_teacher = arena.matrix<T>(2 * x_view, x_width);
-      x_taps.clear();
-      x_between.clear();
-      for (std::size_t read = 0; read < x_resize.size(); ++read) {
-        x_taps.push_back(place_copy(backend, arena, x_resize[read]));
-        if (read + 1 < x_resize.size()) x_between.push_back(arena.matrix<T>(x_taps.back().size(), x_width));
-      }
+      x_resize.place(backend, arena, x_width);
       x_loss.place(arena);
     }
     void place_student(const B& /*backend*/, Arena& arena, std::size_t part) {
@@ -88,16 +84,7 @@ struct Gram {
     [[nodiscard]] bool reads_part(std::size_t part) const { return x_parts[part].globals > 0; }
 
     void teacher(const B& backend, const TeacherPass<Gram, T>& in) const {
-      if (x_resize.empty()) {
-        backend.copy_rows(x_teacher, {}, in.features.map.rows(0, x_teacher.rows()), {});
-        return;
-      }
-      MatrixView<const T> from = in.features.map;
-      for (std::size_t read = 0; read < x_taps.size(); ++read) {
-        const MatrixView<T> to = read < x_between.size() ? x_between[read] : x_teacher;
-        backend.sample_rows_forward(to, from, x_taps[read]);
-        from = to;
-      }
+      x_resize.read(backend, x_teacher, in.features.map);
     }
     void student(const B& backend, const StudentPass<Gram, T>& in) const {
       if (!reads_part(in.part)) return;
@@ -118,33 +105,12 @@ struct Gram {
       GramBuffers<T> buffers;
     };
 
-    /// How the teacher's map of all images and both views is read for the student's patches; none where it has the same.
-    static std::vector<std::vector<Taps<T>>> x_reads_of_resize(const TermSetting& setting, const Options& options) {
-      const GridSize to = setting.grids[0], from = setting.snapshot;
-      if (!is_snapshot<Teacher> || from.size() == 0 || from == to) return {};
-      const auto one = grid_reads<T>(to, from, options.resize);
-      std::vector<std::vector<Taps<T>>> out(one.size());
-      auto rows = static_cast<std::int32_t>(from.size());  // that a read has of a view of an image
-      for (std::size_t read = 0; read < one.size(); ++read) {
-        for (std::int32_t image = 0; image < static_cast<std::int32_t>(2 * setting.batch); ++image) {
-          for (Taps<T> taps : one[read]) {
-            for (std::int32_t& row : taps.row) row += image * rows;
-            out[read].push_back(taps);
-          }
-        }
-        rows = static_cast<std::int32_t>(one[read].size());
-      }
-      return out;
-    }
-
     Options x_options;
     Index x_view, x_patches, x_width;  // patches of a view of all images, and of one
     double x_share = 1;
     std::vector<x_Part> x_parts;
     MatrixView<T> x_teacher;  // (2BN,D)
-    std::vector<std::vector<Taps<T>>> x_resize;  // of a teacher that sees other sizes
-    std::vector<VectorView<const Taps<T>>> x_taps;
-    std::vector<MatrixView<T>> x_between;  // what reads but the last one give
+    ResizedMap<B> x_resize;   // of a teacher that sees other sizes
     TermLoss<T> x_loss;
   };
 };

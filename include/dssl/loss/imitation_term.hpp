@@ -14,9 +14,11 @@
 #include <dssl/loss/frozen.hpp>
 #include <dssl/loss/imitation.hpp>
 #include <dssl/loss/pieces.hpp>
+#include <dssl/loss/resized_map.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/loss/term_loss.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/nn/position.hpp>
 
 namespace dssl {
 
@@ -59,7 +61,8 @@ struct AdapterParameters {
 };
 
 /// The student's class tokens or patches of both global views, through an adapter, held to those of a frozen teacher in the
-/// same place of the same view. Source: `imitation_loss`; the mean over both views of all images.
+/// same place of the same view. Source: `imitation_loss`; the mean over both views of all images. The map of a teacher whose
+/// patches are of another size is read at the centres of the student's first (`ResizedMap`, bicubic, antialiased).
 ///
 /// `TeacherT` is `Frozen<Backbone>`; terms of one sum have the same. The adapter (`class_adapter.`, `map_adapter.`; weight
 /// (E,D) and bias (E) from the student's width D to the teacher's E) is trained with the student and left behind with its
@@ -79,14 +82,15 @@ struct Imitate {
   template <class T>
   using StudentParameters = AdapterParameters<T>;
 
-  static constexpr Index teacher_width = Teacher::Backbone::config.width;
-
-  /// In words, for checkpoints.
+  /// In words, for checkpoints; sizes that are the run's stand at the end of the recipe's (`describe_recipe`).
   static std::string words() {
-    return join("frozen teacher ", Teacher::Backbone::describe(Teacher::Backbone::config), adapts ? "; linear adapter" : "");
+    std::string out = "frozen teacher";
+    if constexpr (Teacher::sized) out += join(" ", Teacher::Backbone::describe(Teacher::Backbone::config));
+    return out + (adapts ? "; linear adapter" : "");
   }
 
-  static constexpr void add_student_parameters(ParameterLayout& layout, const HeadConfig& /*head*/, Index width) {
+  static constexpr void add_student_parameters(ParameterLayout& layout, const HeadConfig& /*head*/, Index width,
+                                               Index teacher_width) {
     if (!adapts) return;
     layout.prefix(of_map ? "map_adapter." : "class_adapter.");
     layout.add("weight", {teacher_width, width}, {.initial = InitialValues::uniform, .fan_in = width});
@@ -110,9 +114,12 @@ struct Imitate {
     Run(const TermSetting& setting, const Options& options)
         : x_options(options),
           x_view(setting.batch * (of_map ? setting.grids.at(0).size() : 1)),
-          x_width(setting.width) {
-      if (!adapts && x_width != teacher_width) {
-        throw OptionError("width", x_width, join(teacher_width, ", the frozen teacher's: the term '", name, "' has no adapter"));
+          x_width(setting.width),
+          x_teacher_width(setting.frozen_width),
+          x_resize(of_map ? ResizedMap<B>(setting.grids.at(0), setting.frozen, PositionRule::size_antialiased, 2 * setting.batch)
+                          : ResizedMap<B>()) {
+      if (!adapts && x_width != x_teacher_width) {
+        throw OptionError("width", x_width, join(x_teacher_width, ", the frozen teacher's: the term '", name, "' has no adapter"));
       }
       for (const PartViews& part : setting.parts) {
         x_parts.push_back({.first = part.first, .globals = part.globals()});
@@ -120,24 +127,25 @@ struct Imitate {
       x_share = setting.share * static_cast<double>(x_parts.front().globals) / 2;  // of what a part adds
     }
 
-    void place_lasting(const B& /*backend*/, Arena& arena) {
-      x_targets = arena.matrix<T>(2 * x_view, teacher_width);
+    void place_lasting(const B& backend, Arena& arena) {
+      x_targets = arena.matrix<T>(2 * x_view, x_teacher_width);
+      x_resize.place(backend, arena, x_teacher_width);
       x_loss.place(arena);
     }
     void place_student(const B& /*backend*/, Arena& arena, std::size_t number) {
       if (!reads_part(number)) return;
       x_Part& part = x_parts[number];
       const Index rows = part.globals * x_view;
-      part.buffers = ImitationBuffers<T>::take(arena, rows, teacher_width);
+      part.buffers = ImitationBuffers<T>::take(arena, rows, x_teacher_width);
       if (!adapts) return;
-      part.adapted = arena.matrix<T>(rows, teacher_width);
-      part.d_adapted = arena.matrix<T>(rows, teacher_width);
+      part.adapted = arena.matrix<T>(rows, x_teacher_width);
+      part.d_adapted = arena.matrix<T>(rows, x_teacher_width);
       part.d = arena.matrix<T>(rows, x_width);
     }
     [[nodiscard]] bool reads_part(std::size_t part) const { return x_parts[part].globals > 0; }
 
     void teacher(const B& backend, const TeacherPass<Imitate, T>& in) const {
-      backend.copy_rows(x_targets, {}, x_of(in.features).rows(0, x_targets.rows()), {});
+      x_resize.read(backend, x_targets, x_of(in.features));
     }
     void student(const B& backend, const StudentPass<Imitate, T>& in) const {
       if (!reads_part(in.part)) return;
@@ -181,7 +189,8 @@ struct Imitate {
 
     Options x_options;
     Index x_view;  // rows of a global view of all images
-    Index x_width;
+    Index x_width, x_teacher_width;
+    ResizedMap<B> x_resize;
     double x_share = 1;
     std::vector<x_Part> x_parts;
     MatrixView<T> x_targets;  // (2B,E) or (2BN,E)

@@ -48,6 +48,8 @@ struct TermList {
   using FrozenTeacher = typename detail::FirstFrozen<typename Ts::Teacher...>::type;
   static constexpr FeatureKinds frozen_reads = ((is_frozen<typename Ts::Teacher> ? Ts::reads.teacher : FeatureKinds{}) | ...);
   static constexpr bool has_frozen = (is_frozen<typename Ts::Teacher> || ...);
+  /// Sizes of it that are numbers of the run: `NetworkConfig::teacher`.
+  using FrozenSizes = typename detail::SizesOfRun<FrozenTeacher>::type;
   static constexpr bool one_frozen =
       ((!is_frozen<typename Ts::Teacher> || std::is_same_v<typename Ts::Teacher, FrozenTeacher>) && ...);
   /// Whether those that read a teacher's features have one that gives them: not the student itself, and not none.

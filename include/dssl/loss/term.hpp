@@ -137,6 +137,8 @@ struct TermSetting {
   std::uint64_t seed = 0;          ///< of the run
   Index masked = 0;                ///< patches that may be masked in a pass
   GridSize snapshot{};             ///< patches of a global view as a snapshot sees it; 0 x 0: those of the student's
+  GridSize frozen{};               ///< patches of a global view as a frozen teacher sees it, where there is one
+  Index frozen_width = 0;          ///< E of its features
   /// The ranks that a pass is cut over: `batch` is of this one, image i of it number rank + size * i of the whole batch.
   Communicator ranks{};
 };

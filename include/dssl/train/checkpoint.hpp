@@ -61,12 +61,21 @@ template <class Value>
   }
 }
 
+/// Sizes of a frozen teacher that are the run's, in words; empty where they are a type's, as its term says.
+template <class Loss, class Config>
+[[nodiscard]] std::string words_of_teacher([[maybe_unused]] const Config& config) {
+  if constexpr (std::is_same_v<typename Loss::FrozenSizes, NoSizes>) {
+    return {};
+  } else {
+    return join("; frozen teacher: ", Loss::FrozenTeacher::Backbone::describe(config.teacher));
+  }
+}
+
 }  // namespace detail
 
 /// The recipe in words: what a checkpoint must agree with to be resumed.
 template <class Recipe>
-[[nodiscard]] std::string describe_recipe(const NetworkConfig<typename Recipe::Backbone::Config>& config,
-                                          Index points) {
+[[nodiscard]] std::string describe_recipe(const NetworkConfigOf<Recipe>& config, Index points) {
   const auto& h = config.head;
   using Tokens = typename Recipe::Tokens;
   std::string relation = join("code ", Tokens::relation.code);
@@ -87,7 +96,8 @@ template <class Recipe>
               "; head: layers ", h.layers, ", hidden ", h.hidden, ", bottleneck ", h.bottleneck, ", prototypes ",
               h.prototypes, ", learned norm ", h.learned_norm,
               // Said only where there is one: runs from before there could be are resumed as they were.
-              h.batch_norm ? ", batch norm" : "", h.plain_prototypes ? ", plain prototypes" : "");
+              h.batch_norm ? ", batch norm" : "", h.plain_prototypes ? ", plain prototypes" : "",
+              detail::words_of_teacher<typename Recipe::Loss>(config));
 }
 
 /// Writes everything a run needs to go on, whole or not at all.
@@ -157,6 +167,15 @@ template <class Kind, Backend B>
   if (text("format") != "dssl checkpoint 1") {
     throw CheckpointError(path, join("has format '", text("format"), "'; expected 'dssl checkpoint 1'"));
   }
+  if constexpr (Kind::Loss::has_frozen) {  // before the recipe, whose words hold the teacher's sizes
+    step.frozen().require_given();
+    const bool other = file.metadata().contains("frozen_teacher") && text("frozen_teacher") != std::to_string(step.frozen().check_sum());
+    if (other) {
+      const std::string& from = step.frozen().from();
+      throw CheckpointError(path, join("was made with other weights of the frozen teacher",
+                                       from.empty() ? "" : join(" than those of ", from), "; expected the same ones"));
+    }
+  }
   if (text("recipe") != recipe) {
     throw CheckpointError(path, join("was made with another recipe: ", text("recipe"), "; expected: ", recipe));
   }
@@ -175,12 +194,7 @@ template <class Kind, Backend B>
                                        detail::exact_text(value)));
     }
   });
-  if constexpr (Kind::Loss::has_frozen) {
-    step.frozen().require_given();
-    if (text("frozen_teacher") != std::to_string(step.frozen().check_sum())) {
-      throw CheckpointError(path, "was made with other weights of the frozen teacher; expected the same ones");
-    }
-  }
+  if constexpr (Kind::Loss::has_frozen) static_cast<void>(text("frozen_teacher"));
   const RunPosition position{.step = number("step"),
                              .dataset_images = number("dataset_images"),
                              .unreadable = number("unreadable"),

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
@@ -17,6 +19,7 @@
 #include <dssl/loss/frozen.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/nn/position.hpp>
 #include <dssl/nn/stochastic_depth.hpp>
 #include <dssl/tokens/schemes.hpp>
 #include <dssl/train/lasting_state.hpp>
@@ -52,22 +55,21 @@ class FrozenTeacher {
                 "Frozen: the backbone has no place() or no forward() for this backend, see PlacesInputs and GoesForward in "
                 "dssl/concepts.hpp");
 
+  using Sizes = typename Family::Config;
+
   FrozenTeacher() = default;
-  /// `patch`: pixels a side of the student's. Throws `OptionError` where the teacher cannot see the views, or its map has
-  /// other patches than the student's.
-  FrozenTeacher(const BatchShape& shape, Index patch) {
-    constexpr auto& sizes = Backbone::config;
+  /// `patch`: pixels a side of the student's. Throws `OptionError` where the teacher cannot see the views.
+  FrozenTeacher(const BatchShape& shape, const Sizes& sizes, Index patch) : x_sizes(sizes) {
     const ViewSize& view = shape.views.at(0);
     if (shape.channels != sizes.channels) {
       throw OptionError("channels", shape.channels, join(sizes.channels, ", those of the frozen teacher"));
     }
     if (view.height % sizes.patch != 0 || view.width % sizes.patch != 0) {
       throw OptionError("views.global_size", join(view.height, " x ", view.width),
-                        join("multiples of the frozen teacher's patch of ", sizes.patch));
+                        join("multiples of ", std::lcm(sizes.patch, patch), ", of the student's patch of ", patch,
+                             " and the frozen teacher's of ", sizes.patch));
     }
-    if (Loss::frozen_reads.map && sizes.patch != patch) {
-      throw OptionError("patch", patch, join(sizes.patch, ", that of the frozen teacher, whose map a term is held to"));
-    }
+    x_grid = {view.height / sizes.patch, view.width / sizes.patch};
     Family::add_parameters(x_layout, sizes, LearnedTokens{}, "");
     x_pass = x_Pass(shape, 0, 2, 0, sizes.patch, Loss::frozen_reads, registers_of(sizes));
   }
@@ -75,19 +77,25 @@ class FrozenTeacher {
   void place_lasting(const B& backend, Arena& arena, std::span<const TensorView<T, 4>> views) {
     x_weights = arena.vector<T>(x_layout.total());
     ParameterCursor<const T> next(x_layout, x_weights.data());
-    x_parameters = Family::template Parameters<const T>::bind(next, Backbone::config, LearnedTokens{});
-    x_pass.place_lasting(backend, arena, Backbone::config, views);
+    x_parameters = Family::template Parameters<const T>::bind(next, x_sizes, LearnedTokens{});
+    x_pass.place_lasting(backend, arena, x_sizes, views);
   }
-  void place_passing(Arena& arena) { x_pass.place_passing(arena, Backbone::config, false); }
+  void place_passing(Arena& arena) { x_pass.place_passing(arena, x_sizes, false); }
 
+  [[nodiscard]] const Sizes& sizes() const { return x_sizes; }
+  /// Patches that it has of a global view.
+  [[nodiscard]] GridSize grid() const { return x_grid; }
   /// Of the backbone alone, under its published names.
   [[nodiscard]] const ParameterLayout& layout() const { return x_layout; }
   [[nodiscard]] VectorView<const T> weights() const { return x_weights; }
   /// Of the weights that were given; 0 before.
   [[nodiscard]] std::uint64_t check_sum() const { return x_check_sum; }
 
-  /// Takes the weights, laid out by `layout`. Throws `ShapeError`; `NonFiniteError` naming the tensor.
-  void give(const B& backend, std::span<const T> flat) {
+  /// The file that they came from; empty where it is not known.
+  [[nodiscard]] const std::string& from() const { return x_from; }
+
+  /// Takes the weights, laid out by `layout`, of a file `from`. Throws `ShapeError`; `NonFiniteError` naming the tensor.
+  void give(const B& backend, std::span<const T> flat, std::string from = {}) {
     require_shape(static_cast<Index>(flat.size()) == x_layout.total(), "weights of a frozen teacher: ", flat.size(),
                   " numbers; expected ", x_layout.total());
     for (const auto& spec : x_layout.specs()) {
@@ -97,6 +105,7 @@ class FrozenTeacher {
     }
     backend.upload(x_weights.data(), flat);
     x_check_sum = detail::check_sum(0, std::as_bytes(flat));
+    x_from = std::move(from);
     x_given = true;
   }
   /// Throws `Error` where no weights were given.
@@ -113,7 +122,7 @@ class FrozenTeacher {
   void run(const B& backend, TermRuns<Loss, B>& terms, const Networks& networks, const PassNumbers& numbers) const {
     require_given();
     Family::template forward<ClassToken::relation>(backend, x_pass.activations(), x_pass.inputs(), x_parameters,
-                                                   Backbone::config, x_pass.tokens(), x_pass.device(), {});
+                                                   x_sizes, x_pass.tokens(), x_pass.device(), {});
     terms.each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
       if constexpr (is_frozen<typename Term::Teacher>) {
         run.teacher(backend, TeacherPass<Term, T>{x_pass.features(Term::reads.teacher),
@@ -125,11 +134,14 @@ class FrozenTeacher {
  private:
   using x_Pass = ViewPass<NetworkKind<Family, ClassToken, detail::FrozenLoss>, B>;
 
+  Sizes x_sizes{};
+  GridSize x_grid;
   ParameterLayout x_layout;
   x_Pass x_pass;
   VectorView<T> x_weights;
   typename Family::template Parameters<const T> x_parameters;
   std::uint64_t x_check_sum = 0;
+  std::string x_from;
   bool x_given = false;
 };
 

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include <dssl/loss/frozen.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/nn/parameters.hpp>
@@ -46,11 +47,12 @@ using NetworkKindOf = NetworkKind<typename detail::FamilyOf<typename Recipe::Bac
 template <class Kind>
 inline constexpr LearnedTokens learned_tokens{.reference = Kind::Tokens::reference.learned, .mask = Kind::Loss::reads.masked};
 
-/// Sizes of a network.
-template <class BackboneConfig>
+/// Sizes of a network. `TeacherConfig`: of a frozen teacher whose type does not say them, `Frozen<ViTFamily>`.
+template <class BackboneConfig, class TeacherConfig = detail::NoSizes>
 struct NetworkConfig {
   BackboneConfig backbone{};
   HeadConfig head{};
+  TeacherConfig teacher{};
 
   /// The same with other channels of images and other prototypes; 0: as they are.
   [[nodiscard]] constexpr NetworkConfig with(Index channels, Index prototypes) const {
@@ -61,13 +63,30 @@ struct NetworkConfig {
   }
 };
 
+/// Those of a recipe's network, or of its kind's.
+template <class RecipeOrKind>
+using NetworkConfigOf =
+    NetworkConfig<typename RecipeOrKind::Backbone::Config, typename RecipeOrKind::Loss::FrozenSizes>;
+
 /// Sizes of a recipe's network, after the run-time options had their say. `channels` and `prototypes`: 0 for the
 /// recipe's own.
 template <class Recipe>
-[[nodiscard]] constexpr NetworkConfig<typename Recipe::Backbone::Config> network_config(Index channels = 0,
-                                                                                        Index prototypes = 0) {
-  return NetworkConfig<typename Recipe::Backbone::Config>{Recipe::Backbone::config, Recipe::Head::config}.with(
-      channels, prototypes);
+[[nodiscard]] constexpr NetworkConfigOf<Recipe> network_config(Index channels = 0, Index prototypes = 0) {
+  static_assert(std::is_same_v<typename Recipe::Loss::FrozenSizes, detail::NoSizes>,
+                "Frozen<Family>: the teacher's sizes are the run's; say all sizes: "
+                "Trainer(options, backend, points, NetworkConfigOf<Recipe>{backbone, head, teacher})");
+  return NetworkConfigOf<Recipe>{Recipe::Backbone::config, Recipe::Head::config}.with(channels, prototypes);
+}
+
+/// Sizes of the frozen teacher of a loss: its type's, or the run's.
+template <class Loss, class Config>
+  requires(Loss::has_frozen)
+[[nodiscard]] constexpr typename Loss::FrozenTeacher::Backbone::Config frozen_sizes([[maybe_unused]] const Config& config) {
+  if constexpr (Loss::FrozenTeacher::sized) {
+    return Loss::FrozenTeacher::Backbone::config;
+  } else {
+    return config.teacher;
+  }
 }
 
 namespace detail {
@@ -98,12 +117,15 @@ struct ParametersOfTerms<TypeList<Terms...>, T> {
     return out;
   }
 
-  static constexpr void add(ParameterLayout& layout, const HeadConfig& head, Index width) {
+  /// `teacher_width`: E of a frozen teacher, which adapters lead to.
+  static constexpr void add(ParameterLayout& layout, const HeadConfig& head, Index width, Index teacher_width) {
     const auto add_head = [&]<class Term>(std::type_identity<Term>) {
       if constexpr (requires { Term::add_parameters(layout, head, width); }) Term::add_parameters(layout, head, width);
     };
     const auto add_predictor = [&]<class Term>(std::type_identity<Term>) {
-      if constexpr (requires { Term::add_student_parameters(layout, head, width); }) {
+      if constexpr (requires { Term::add_student_parameters(layout, head, width, teacher_width); }) {
+        Term::add_student_parameters(layout, head, width, teacher_width);
+      } else if constexpr (requires { Term::add_student_parameters(layout, head, width); }) {
         Term::add_student_parameters(layout, head, width);
       }
     };
@@ -117,10 +139,13 @@ struct ParametersOfTerms<TypeList<Terms...>, T> {
 /// The layout of a network's parameters: backbone, then the heads of the loss's terms in their order (`head`, `ref_head`
 /// of the published levels), then what of them only the student reads, as predictors (the teacher's copy follows like all else and is not read). Can be computed at compile time.
 template <class Kind>
-[[nodiscard]] constexpr ParameterLayout network_layout(const NetworkConfig<typename Kind::Backbone::Config>& config) {
+[[nodiscard]] constexpr ParameterLayout network_layout(const NetworkConfigOf<Kind>& config) {
   ParameterLayout layout;
+  Index teacher_width = 0;
+  if constexpr (Kind::Loss::has_frozen) teacher_width = frozen_sizes<typename Kind::Loss>(config).width;
   Kind::Backbone::add_parameters(layout, config.backbone, learned_tokens<Kind>, "backbone.");
-  detail::ParametersOfTerms<typename Kind::Loss::Terms, float>::add(layout, config.head, config.backbone.width);
+  detail::ParametersOfTerms<typename Kind::Loss::Terms, float>::add(layout, config.head, config.backbone.width,
+                                                                    teacher_width);
   return layout;
 }
 
@@ -138,7 +163,7 @@ struct NetworkParameters {
     return std::get<TermParameters<Term, T>>(terms);
   }
 
-  static NetworkParameters bind(const ParameterLayout& layout, T* base, const NetworkConfig<typename Kind::Backbone::Config>& config) {
+  static NetworkParameters bind(const ParameterLayout& layout, T* base, const NetworkConfigOf<Kind>& config) {
     ParameterCursor<T> next(layout, base);
     NetworkParameters p;
     p.backbone = Kind::Backbone::template Parameters<T>::bind(next, config.backbone, learned_tokens<Kind>);

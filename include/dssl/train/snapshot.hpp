@@ -30,7 +30,7 @@ template <class Kind, Backend B>
 class SnapshotTeacher {
  public:
   using T = typename B::Scalar;
-  using Config = NetworkConfig<typename Kind::Backbone::Config>;
+  using Config = NetworkConfigOf<Kind>;
 
   SnapshotTeacher() = default;
   SnapshotTeacher(const BatchShape& shape, const Config& config)

@@ -41,7 +41,7 @@ class StudentPart {
   using Pass = ViewPass<Kind, B>;
   using Loss = typename Kind::Loss;
   using Runs = TermRuns<Loss, B>;
-  using Config = NetworkConfig<typename Kind::Backbone::Config>;
+  using Config = NetworkConfigOf<Kind>;
 
   /// `number`: of the part among those of the pass. `views` views from `first` on.
   StudentPart(std::size_t number, const BatchShape& shape, Index first, Index views, const Config& config)

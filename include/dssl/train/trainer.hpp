@@ -56,7 +56,7 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
   using Options = TrainerOptionsOf<Recipe>;
 
   /// Sizes of the network, of types that the recipe gives.
-  using Sizes = NetworkConfig<typename Recipe::Backbone::Config>;
+  using Sizes = NetworkConfigOf<Recipe>;
 
   /// Allocates everything the run needs and draws the initial weights.
   ///

@@ -117,7 +117,7 @@ class TrainingRun {
     auto& teacher = x_step.frozen();
     std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
     LoadedBackbone loaded = load_fresh_backbone(std::span<T>(flat), teacher.layout(), file, std::move(prefix));
-    teacher.give(x_step.backend(), flat);
+    teacher.give(x_step.backend(), flat, file.path());
     return loaded;
   }
   /// The same from a safetensors file.
@@ -126,9 +126,9 @@ class TrainingRun {
   {
     return teach_with(SafetensorsFile::open(path));
   }
-  /// The same from memory, as another trainer's `teacher()`, whose tokens that the teacher does not have are left. Throws
-  /// `ShapeError` naming a tensor that is missing or of another shape.
-  void teach_with(const BackboneWeights<T>& weights)
+  /// The same from memory, as another trainer's `teacher()`, whose tokens that the teacher does not have are left. `from`: the
+  /// file that they came from, for messages. Throws `ShapeError` naming a tensor that is missing or of another shape.
+  void teach_with(const BackboneWeights<T>& weights, std::string from = {})
     requires(Kind::Loss::has_frozen)
   {
     x_require_untaught();
@@ -141,7 +141,7 @@ class TrainingRun {
       require_shape(found->shape() == spec.shape(), "weights of a frozen teacher: ", spec.name.view(), " has another shape");
       std::copy_n(weights.values.begin() + found->offset, spec.size, flat.begin() + spec.offset);
     }
-    teacher.give(x_step.backend(), flat);
+    teacher.give(x_step.backend(), flat, std::move(from));
   }
 
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.

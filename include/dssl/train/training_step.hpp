@@ -98,7 +98,7 @@ class BasicTrainingStep {
   static_assert(!Loss::reads.masked || MasksTokens<Backbone>,
                 "the loss reads masked patches, but the backbone masks none, see MasksTokens in dssl/concepts.hpp");
 
-  using Config = NetworkConfig<typename Backbone::Config>;
+  using Config = NetworkConfigOf<Kind>;
   using Options = BasicStepOptions<typename Loss::Options>;
 
   /// Throws `OptionError` if the batch shape does not fit the network.
@@ -352,7 +352,7 @@ class BasicTrainingStep {
     const BatchShape& shape = x_options.shape;
     x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads, registers_of(x_config.backbone));
     if constexpr (x_snapshots) x_snapshot = {shape, x_config};
-    if constexpr (Loss::has_frozen) x_frozen = {shape, x_config.backbone.patch};
+    if constexpr (Loss::has_frozen) x_frozen = {shape, frozen_sizes<Loss>(x_config), x_config.backbone.patch};
     const Index views = x_options.stream_views ? 1 : x_views();
     for (Index first = 0; first < x_views(); first += views) {
       x_parts.emplace_back(x_parts.size(), shape, first, views, x_config);
@@ -372,6 +372,10 @@ class BasicTrainingStep {
     const Index patch = x_config.backbone.patch;
     for (const ViewSize& view : x_options.shape.views) out.grids.push_back({view.height / patch, view.width / patch});
     for (const x_Part& part : x_parts) out.parts.push_back(part.views());
+    if constexpr (Loss::has_frozen) {
+      out.frozen = x_frozen.grid();
+      out.frozen_width = x_frozen.sizes().width;
+    }
     if (x_options.shape.has_snapshot_views()) {
       out.snapshot = {x_options.shape.snapshot_view.height / patch, x_options.shape.snapshot_view.width / patch};
     }
