@@ -22,6 +22,7 @@
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
+#include <dssl/io/json_writer.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
 #include <pretrain/recipes.hpp>

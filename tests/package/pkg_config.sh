@@ -4,6 +4,7 @@
 set -euo pipefail
 prefix=${1:?usage: pkg_config.sh PREFIX VERSION CXX [CC]} version=${2:?version} cxx=${3:?compiler} cc=${4:-}
 command -v pkg-config >/dev/null || { echo "skipped: no pkg-config"; exit 0; }
+program=$(realpath "$(dirname "${BASH_SOURCE[0]}")")/consumer/headers.cpp
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # The tree may be moved.
@@ -21,21 +22,8 @@ check() {
   [[ $(realpath "$(pkg-config --variable=includedir "$1")") == "$prefix/include" ]] || fail "$1.pc does not find the headers"
 }
 check dssl
-cat >headers.cpp <<'END'
-#include <cstdio>
-#include <Eigen/Core>
-#include <tbb/global_control.h>
-#include <dssl/version.hpp>
-#include <dssl/views/image.hpp>
-int main() {
-  const dssl::Image<unsigned char> image(2, 3, 1);
-  const auto threads = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-  std::printf("%s\n", dssl::version_string.data());
-  return image.pixels().size() == 6 && threads > 0 && Eigen::Vector2f::Ones().sum() == 2 ? 0 : 1;
-}
-END
 read -ra flags <<<"$(pkg-config --cflags --libs dssl)"
-"$cxx" -std=c++20 headers.cpp -o headers "${flags[@]}"
+"$cxx" -std=c++20 "$program" -o headers "${flags[@]}"
 [[ $(./headers) == "$version" ]] || fail "the headers that pkg-config finds are of another version"
 [[ -n $cc ]] || exit 0
 

@@ -1,10 +1,12 @@
-// Writes a PNG of a given size: make_image FILE HEIGHT WIDTH CHANNELS [VALUE...]. With values, that many upright stripes.
+// Writes a picture of a given size: make_image FILE HEIGHT WIDTH CHANNELS [VALUE...]. With values, that many upright stripes.
+// A JPEG where the file's name ends in .jpg, else a PNG.
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <string>
 
+#include <dssl/io/jpeg.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/views/image.hpp>
 
@@ -22,7 +24,10 @@ int main(int argc, char** argv) try {
       image.row(y)[i] = static_cast<std::uint8_t>(stripes == 0 ? x : std::stol(argv[5 + x * stripes / image.width()]));
     }
   }
-  dssl::write_png(argv[1], image);
+  if (std::string(argv[1]).ends_with(".jpg"))
+    dssl::write_jpeg(argv[1], image);
+  else
+    dssl::write_png(argv[1], image);
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "make_image: %s\n", error.what());

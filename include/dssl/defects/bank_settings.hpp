@@ -15,8 +15,8 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/patch_look.hpp>
 #include <dssl/features/labelled_input.hpp>
-#include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/json_reader.hpp>
+#include <dssl/io/json_writer.hpp>
 #include <dssl/io/tensor_file.hpp>
 
 namespace dssl {

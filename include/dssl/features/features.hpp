@@ -284,13 +284,7 @@ class FeatureExtractor {
       for (std::size_t i = 0; i < batch; ++i) points.insert(points.end(), x_points.begin(), x_points.end());
       for (std::size_t way = 0; way < (x_options.flips ? 2U : 1U); ++way) {
         std::vector<Taps<T>> taps;
-        for (const Point& point : points) {
-          if constexpr (requires { Backbone::template point_taps<T>(x_config, point); }) {
-            taps.push_back(Backbone::template point_taps<T>(x_config, point));
-          } else {
-            taps.push_back(point_read<T>(point, x_config.native_grid()));
-          }
-        }
+        append_point_reads<Backbone>(taps, x_config, std::span<const Point>(points));
         x_backend.upload(x_position_reads[way].data(), std::span<const Taps<T>>(taps));
         if (x_options.references.content) {
           taps.clear();

@@ -128,13 +128,7 @@ class TokenTrace {
           taps.clear();
         }
       }
-      for (const Point& point : points) {
-        if constexpr (requires { Backbone::template point_taps<T>(x_config, point); }) {
-          taps.push_back(Backbone::template point_taps<T>(x_config, point));
-        } else {
-          taps.push_back(point_read<T>(point, x_config.native_grid()));
-        }
-      }
+      append_point_reads<Backbone>(taps, x_config, points);
       x_backend.upload(x_inputs.point_taps.data(), std::span<const Taps<T>>(taps));
     }
     Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens,

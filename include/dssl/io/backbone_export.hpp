@@ -18,6 +18,7 @@
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
+#include <dssl/io/json_writer.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <filesystem>
 #include <map>
@@ -22,19 +21,13 @@
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/json_reader.hpp>
+#include <dssl/io/json_writer.hpp>
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/io/tensor_file.hpp>
 
 namespace dssl {
 
 namespace detail {
-
-/// The shortest decimal number that is read as this very double again.
-[[nodiscard]] inline std::string exact_number(double value) {
-  std::array<char, 32> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-  return {text.data(), end};
-}
 
 /// A field of a configuration that is one value or a list of numbers; other lists and objects are `other`.
 struct ConfigValue {

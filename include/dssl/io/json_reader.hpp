@@ -16,26 +16,6 @@
 
 namespace dssl::detail {
 
-/// `text` as a JSON string with its quotes; bytes from 0x80 on are passed through.
-[[nodiscard]] inline std::string json_string(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (code < 0x20) {
-      out += "\\u00";
-      out += digits[code >> 4];
-      out += digits[code & 15U];
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
 /// Steps through JSON text, value by value; a reader of one format derives from it. Nothing is kept of what is stepped
 /// over, and nothing goes deeper than `deepest`. Every failure is a `CheckpointError` that names the byte.
 class JsonReader {

@@ -12,6 +12,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/hugging_face_config.hpp>
+#include <dssl/io/json_writer.hpp>
 
 namespace dssl {
 

@@ -18,6 +18,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/element_type.hpp>
+#include <dssl/io/json_writer.hpp>
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/io/safetensors_header.hpp>
 #include <dssl/io/tensor_file.hpp>

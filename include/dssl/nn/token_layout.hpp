@@ -181,6 +181,21 @@ void append_patch_reads(std::vector<Taps<T>>& to, const TokenLayout& tokens, std
   }
 }
 
+/// Appends where a backbone reads the positions of references at these points: by its own `point_taps`, else by `point_read`
+/// of a table of its `native_grid()`.
+///
+/// What `point_taps` of a backbone's inputs take. Test: tests/backbone/vit_parity.cpp, tests/features/registers.cpp.
+template <class Backbone, class T>
+void append_point_reads(std::vector<Taps<T>>& to, const typename Backbone::Config& config, std::span<const Point> points) {
+  for (const Point& point : points) {
+    if constexpr (requires { Backbone::template point_taps<T>(config, point); }) {
+      to.push_back(Backbone::template point_taps<T>(config, point));
+    } else {
+      to.push_back(point_read<T>(point, config.native_grid()));
+    }
+  }
+}
+
 /// A `TokenLayout` in a backend's memory, as primitives take it.
 struct DeviceTokenLayout {
   SequenceBatch batch;

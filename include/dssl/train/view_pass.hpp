@@ -118,22 +118,20 @@ class ViewPass {
   }
 
   /// Takes the points of a step, those of each sequence after one another. `staging` has room for them.
-  void set_points(const B& backend, std::span<const Point> points, const BackboneConfig& config,
+  void set_points(const B& backend, std::span<const Point> points, [[maybe_unused]] const BackboneConfig& config,
                   std::vector<Taps<T>>& staging) {
     if constexpr (reference_tokens || sampled) {
       staging.clear();
       const auto each = static_cast<std::size_t>(x_points);
-      Index first_row = 0;  // points read that sequence's own patches
-      for (std::size_t s = 0; s < x_tokens.sequences().size(); ++s) {
-        const GridSize table = x_table(s, config);
-        for (const Point point : points.subspan(s * each, each)) {
-          if constexpr (reference_tokens && requires { Backbone::template point_taps<T>(config, point); }) {
-            staging.push_back(Backbone::template point_taps<T>(config, point));
-          } else {
-            staging.push_back(point_read<T>(point, table, first_row));
-          }
+      if constexpr (reference_tokens) {
+        append_point_reads<Backbone>(staging, config, points.first(x_tokens.sequences().size() * each));
+      } else {
+        Index first_row = 0;  // points read that sequence's own patches
+        for (std::size_t s = 0; s < x_tokens.sequences().size(); ++s) {
+          const GridSize grid = x_tokens.grid_of(s);
+          for (const Point point : points.subspan(s * each, each)) staging.push_back(point_read<T>(point, grid, first_row));
+          first_row += grid.size();
         }
-        if (sampled) first_row += x_tokens.grid_of(s).size();
       }
       VectorView<Taps<T>> to = x_taps;
       if constexpr (reference_tokens) to = x_inputs.point_taps;
@@ -231,14 +229,6 @@ class ViewPass {
   [[nodiscard]] Index most_masked() const { return x_most_masked; }
 
  private:
-  /// What the points of a sequence are read of: its own patches, or the position table.
-  [[nodiscard]] GridSize x_table(std::size_t sequence, [[maybe_unused]] const BackboneConfig& config) const {
-    if constexpr (reference_tokens) {
-      return config.native_grid();
-    } else {
-      return x_tokens.grid_of(sequence);
-    }
-  }
   [[nodiscard]] RowIndex x_masked_patches() const { return RowIndex(x_masked_rows.data(), x_masked_count); }
 
   Index x_first = 0;

@@ -1,0 +1,39 @@
+// Values as JSON has them: what headers, configurations and settings beside weights are written with.
+// Tests: tests/io/safetensors.cpp, tests/io/hugging_face_config.cpp.
+#pragma once
+
+#include <array>
+#include <charconv>
+#include <string>
+#include <string_view>
+
+namespace dssl::detail {
+
+/// `text` as a JSON string with its quotes; bytes from 0x80 on are passed through.
+[[nodiscard]] inline std::string json_string(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (code < 0x20) {
+      out += "\\u00";
+      out += digits[code >> 4];
+      out += digits[code & 15U];
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+/// The shortest decimal number that is read as this very double again.
+[[nodiscard]] inline std::string exact_number(double value) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+  return {text.data(), end};
+}
+
+}  // namespace dssl::detail
