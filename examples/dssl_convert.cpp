@@ -15,6 +15,7 @@
 
 #include <common/output_files.hpp>
 #include <common/program.hpp>
+#include <common/published.hpp>
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/atomic_file.hpp>
@@ -33,13 +34,11 @@ using dssl::BackboneFile;
 using dssl::Index;
 using dssl::join;
 
-constexpr const char* families = "dino, densedino, dinov2, dinov3, timm, torchvision, hf";
-
 /// The family that an option names; nothing for an empty name. Throws `OptionError`.
 std::optional<dssl::WeightFamily> family_option(const char* field, const std::string& name) {
   if (name.empty()) return std::nullopt;
   const auto family = dssl::family_named(name);
-  if (!family) throw dssl::OptionError(field, name, families);
+  if (!family) throw dssl::OptionError(field, name, dssl::weight_families_in_words);
   return family;
 }
 
@@ -194,7 +193,7 @@ int main(int argc, char** argv) {
   app.add_option("--as", as, "Family whose names are written (default: dssl's own)")
       ->check(CLI::IsMember({"dino", "densedino", "dinov2", "timm", "torchvision", "hf"}));
   app.add_option("--family", family, "Family of IN, where its names do not tell (default: as they say)")
-      ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}));
+      ->check(dssl::programs::known_family());
   app.add_option("--heads", heads, "Heads of the attention, where IN does not say; 0: unknown, which --as hf refuses")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();

@@ -11,6 +11,7 @@
 
 #include <common/output_files.hpp>
 #include <common/program.hpp>
+#include <common/published.hpp>
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/reference.hpp>
@@ -210,7 +211,7 @@ int main(int argc, char** argv) {
                      "Bank of dssl-defects that was made with IN: the model gives patch_scores and score too. Blocks, heads and "
                      "family are the bank's, and so is the size where --size is any");
   app.add_option("--family", s.family, "Family of IN, where its names do not tell (default: as they say)")
-      ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}));
+      ->check(dssl::programs::known_family());
   app.add_option(
          "--heads", s.heads,
          "Heads of the attention, which files of other families do not say; 0: one for 64 of the width")

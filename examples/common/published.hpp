@@ -40,12 +40,17 @@ struct PublishedSettings {
   [[nodiscard]] BackboneFileOptions options() const { return backbone_file_options(family, heads); }
 };
 
+/// Of options that name the family of weights.
+[[nodiscard]] inline CLI::IsMember known_family() {
+  return CLI::IsMember(std::vector<std::string>(weight_family_names.begin(), weight_family_names.end()));
+}
+
 inline void add_published_options(CLI::App& app, PublishedSettings& s, const std::string& group) {
   app.add_option(
          "--family", s.family,
          "Whose code trained the weights, where their names do not tell: timm's are DINO's, but other sizes "
          "than the weights' own are read by another rule (default: as the names say)")
-      ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}))
+      ->check(known_family())
       ->group(group);
   app.add_option("--heads", s.heads,
                  "Heads of the attention with --arch auto, which files of weights do not say; 0: one for 64 "

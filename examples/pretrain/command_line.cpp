@@ -298,7 +298,7 @@ void CommandLine::x_add_training_options() {
   x_frozen_options = {
       teacher,
       x_app.add_option("--teacher-family", x_job.teacher_published.family, "Whose code trained them, as --family says of --init")
-          ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}))
+          ->check(known_family())
           ->needs(teacher)
           ->option_text("NAME")
           ->group(group),
@@ -342,7 +342,7 @@ void CommandLine::x_add_run_options() {
   x_app
       .add_option("--family", x_job.published.family,
                   "Whose code trained the weights of --init, where their names do not tell (timm); default: as the names say")
-      ->check(CLI::IsMember({"dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"}))
+      ->check(known_family())
       ->needs(init)
       ->option_text("NAME")
       ->group(group);

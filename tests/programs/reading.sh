@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the options of image files do to what comes out: --white, --no-orient, --largest-bytes.
+# What the options of image files do to what comes out: --white, --no-orient, --largest-bytes, --mask-threshold.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 features() { "$programs/dssl-features" --weights random --arch nano8 --channels 1 --size 16x32 --threads 1 --tokens patch "$@"; }
@@ -76,5 +76,24 @@ mkdir flat
 of flat --largest-bytes 10000
 "$make_image" flat/small.png 16 32 1
 passes_over flat/1.png ".*100 x 100.*; expected at most 9999 bytes" --largest-bytes 9999
+
+# --mask-threshold: of a mask with stripes of 0, 100, 200 and 255 so many pixels are a defect's.
+"$tools/dssl_make_inspection" set 8 2 1
+"$make_image" set/masks/spot/00.png 40 56 1 0 100 200 255
+# marked OPTION...: how many.
+marked() {
+  succeeds "$programs/dssl-defects" --weights random --arch nano8 --channels 1 --size 40x56 --threads 1 --normal set/normal \
+    --test set/test --masks set/masks --out "masked.$((++reads))" "$@"
+  marked=$(value "masked.$reads/result.json" pixels positives)
+}
+pixels() { [[ $marked == "$1" ]] || fail "$2: $marked pixels are marked, not $1"; }
+marked
+pixels 1680.0 "without --mask-threshold all but 0"
+marked --mask-threshold 99
+pixels 1680.0 "--mask-threshold 99"
+marked --mask-threshold 100
+pixels 1120.0 "--mask-threshold 100"
+marked --mask-threshold 200
+pixels 560.0 "--mask-threshold 200"
 
 echo "reading: the options of image files change what they say"

@@ -34,24 +34,29 @@ enum class MlpKind : std::uint8_t {
   swiglu  ///< w3(silu(gate) value), [gate, value] = w12(x)
 };
 
-namespace detail {
-
+/// Names of the families, in the order of `WeightFamily`.
 inline constexpr std::array<std::string_view, 7> weight_family_names{
     "dino", "densedino", "dinov2", "dinov3", "timm", "torchvision", "hf"};
+
+namespace detail {
+
 inline constexpr std::array<std::string_view, 5> position_scheme_names{"offset", "size", "size, antialiased",
                                                                        "corners", "rotary"};
 
 }  // namespace detail
 
-/// "dino", "densedino", "dinov2", "dinov3", "timm", "torchvision" or "hf".
+/// What `family_name` may be, in words, as errors say it.
+inline constexpr const char* weight_families_in_words = "dino, densedino, dinov2, dinov3, timm, torchvision or hf";
+
+/// One of `weight_families_in_words`.
 [[nodiscard]] constexpr std::string_view family_name(WeightFamily family) {
-  return detail::weight_family_names[static_cast<std::size_t>(family)];
+  return weight_family_names[static_cast<std::size_t>(family)];
 }
 
 /// The family of this name; nothing if there is none.
 [[nodiscard]] constexpr std::optional<WeightFamily> family_named(std::string_view name) {
-  for (std::size_t i = 0; i < detail::weight_family_names.size(); ++i) {
-    if (detail::weight_family_names[i] == name) return static_cast<WeightFamily>(i);
+  for (std::size_t i = 0; i < weight_family_names.size(); ++i) {
+    if (weight_family_names[i] == name) return static_cast<WeightFamily>(i);
   }
   return std::nullopt;
 }

@@ -184,7 +184,7 @@ void append_patch_reads(std::vector<Taps<T>>& to, const TokenLayout& tokens, std
 /// Appends where a backbone reads the positions of references at these points: by its own `point_taps`, else by `point_read`
 /// of a table of its `native_grid()`.
 ///
-/// What `point_taps` of a backbone's inputs take. Test: tests/backbone/vit_parity.cpp, tests/features/registers.cpp.
+/// What `point_taps` of a backbone's inputs take. Test: tests/features/token_trace.cpp.
 template <class Backbone, class T>
 void append_point_reads(std::vector<Taps<T>>& to, const typename Backbone::Config& config, std::span<const Point> points) {
   for (const Point& point : points) {

@@ -33,7 +33,7 @@ namespace dssl {
   BackboneFileOptions out{.fold_layer_scale = true, .heads = heads};
   if (family.empty()) return out;
   out.family = family_named(family);
-  if (!out.family) throw OptionError("family", family, "dino, densedino, dinov2, dinov3, timm, torchvision or hf");
+  if (!out.family) throw OptionError("family", family, weight_families_in_words);
   return out;
 }
 
