@@ -36,7 +36,8 @@ struct RecipeFacts {
   bool prototypes = false;       ///< has prototypes
   bool teacher = false;          ///< has a moving average of the student
   bool temperature = false;      ///< its loss has one temperature
-  bool queue = false;            ///< keeps keys of earlier batches
+  bool queue = false;            ///< may keep rows of earlier batches
+  bool assigns = false;          ///< assigns its views to prototypes by an epsilon of its own, beside a queue that fills: SwAV
 };
 
 /// Whether the numbers of any term of a sum have what `Has` asks for; the published losses are no sums of that kind.
@@ -69,7 +70,8 @@ template <class Recipe>
   facts.prototypes = std::ranges::any_of(layout.specs(), &ParameterSpec::prototype);
   facts.teacher = Loss::teacher_weights;
   facts.temperature = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.temperature; }; });
-  facts.queue = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.keys; }; });
+  facts.queue = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.keys; } || requires(O o) { o.queue; }; });
+  facts.assigns = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.queue_first_epoch; }; });
   return facts;
 }
 

@@ -33,6 +33,14 @@ void set_numbers(Slot<Term>& slot, const Job& job) {
   if constexpr (requires { slot.options.keys; }) {
     if (job.queue > 0) slot.options.keys = job.queue;
   }
+  if constexpr (requires { slot.options.queue_first_epoch; }) {
+    if (job.epsilon > 0) slot.options.epsilon = job.epsilon;
+    if (job.queue > 0) slot.options.queue = job.queue;
+    if (job.queue_first_epoch >= 0) slot.options.queue_first_epoch = job.queue_first_epoch;
+  }
+  if constexpr (Term::reads.student.masked) {
+    if (job.masked_weight >= 0) slot.weight = job.masked_weight;
+  }
 }
 
 template <class... Terms>

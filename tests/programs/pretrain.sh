@@ -37,7 +37,8 @@ runs=()
 for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg densecl pixpro swav ibot dinov2; do
   case $recipe in
     moco-v2 | densecl) own=(--queue 6) ;;
-    swav | ibot | dinov2) own=(--prototypes 16 --views-local 8 --locals 1) ;;
+    swav) own=(--prototypes 16 --views-local 8 --locals 1 --queue 5 --queue-first-epoch 0) ;;
+    ibot | dinov2) own=(--prototypes 16 --views-local 8 --locals 1) ;;
     *) own=() ;;
   esac
   succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --out "pair-$recipe"
