@@ -36,7 +36,8 @@ struct RecipeFacts {
   bool prototypes = false;       ///< has prototypes
   bool teacher = false;          ///< has a moving average of the student
   bool temperature = false;      ///< its loss has one temperature
-  bool queue = false;            ///< keeps keys of earlier batches
+  bool queue = false;            ///< may keep rows of earlier batches
+  bool assigns = false;          ///< assigns its views to prototypes by an epsilon of its own, beside a queue that fills: SwAV
   bool frozen = false;           ///< is held to a teacher whose weights are given
 };
 
@@ -70,8 +71,9 @@ template <class Recipe>
   facts.prototypes = std::ranges::any_of(layout.specs(), &ParameterSpec::prototype);
   facts.teacher = Loss::teacher_weights;
   facts.temperature = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.temperature; }; });
+  facts.queue = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.keys; } || requires(O o) { o.queue; }; });
+  facts.assigns = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.queue_first_epoch; }; });
   facts.frozen = Loss::has_frozen;
-  facts.queue = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.keys; }; });
   return facts;
 }
 

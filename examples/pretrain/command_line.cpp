@@ -189,13 +189,26 @@ void CommandLine::x_add_recipe_options() {
                       ->check(CLI::NonNegativeNumber)
                       ->group(group);
   x_queue = x_app
-                .add_option("--queue", x_job.queue, "Keys of earlier batches that moco-v2 and densecl keep; 0: as published (65536)")
+                .add_option("--queue", x_job.queue,
+                            "Rows of earlier batches that moco-v2, densecl and swav keep; 0: as published (65536, 65536, none)")
                 ->check(CLI::NonNegativeNumber)
                 ->group(group);
+  x_assignment_options = {
+      x_app.add_option("--epsilon", x_job.epsilon, "Of Sinkhorn-Knopp in swav, smaller is sharper; 0: as published (0.05)")
+          ->check(CLI::NonNegativeNumber)
+          ->group(group),
+      x_app
+          .add_option("--queue-first-epoch", x_job.queue_first_epoch,
+                      "Epoch, from 0, in which swav's queue begins to fill; it is used once full; -1: as published (15)")
+          ->check(CLI::Range(-1, 1'000'000'000))
+          ->group(group)};
   x_mask_options = {
       x_app.add_option("--masked-views", x_job.options.masks.views, "Share of the global views that ibot and dinov2 mask")->group(group),
       x_app.add_option("--masked-low", x_job.options.masks.low, "Share of a masked view's patches that are masked, at least")->group(group),
-      x_app.add_option("--masked-high", x_job.options.masks.high, "The same, at most")->group(group)};
+      x_app.add_option("--masked-high", x_job.options.masks.high, "The same, at most")->group(group),
+      x_app.add_option("--masked-weight", x_job.masked_weight, "Weight of the masked level in the loss; -1: as published (1)")
+          ->check(CLI::Range(-1.0, 1e6))
+          ->group(group)};
   x_app
       .add_option("--projector-hidden", x_job.projector_hidden,
                   "Width between the layers of heads, projectors and predictors; 0: the architecture's")
@@ -527,6 +540,7 @@ std::vector<std::string> CommandLine::without_effect() const {
   unless(recipe.frozen, x_frozen_options);
   unless(recipe.temperature, {x_temperature});
   unless(recipe.queue, {x_queue});
+  unless(recipe.assigns, x_assignment_options);
   unless(!recipe.pairs, x_local_options);
   return names;
 }

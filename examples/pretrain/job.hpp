@@ -41,7 +41,10 @@ struct Job {
   bool overwrite = false;  ///< a new run may replace the one in `out`
   Index points = 2;        ///< K
   double temperature = 0;  ///< of a contrastive loss; 0: the recipe's
-  Index queue = 0;         ///< keys of a contrastive loss's queue; 0: the recipe's
+  double epsilon = 0;      ///< of SwAV's assignments; 0: the recipe's
+  Index queue = 0;         ///< rows of a loss's queue; 0: the recipe's
+  Index queue_first_epoch = -1;  ///< in which SwAV's begins to fill; -1: the recipe's
+  double masked_weight = -1;     ///< of the masked level; -1: the recipe's
   Index projector_hidden = 0, projector_out = 0;  ///< widths of heads; 0: the architecture's
   std::string backend = "cpu";
   int threads = 0;

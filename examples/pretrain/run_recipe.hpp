@@ -12,6 +12,7 @@
 #include <common/backend.hpp>
 #include <common/published.hpp>
 #include <dssl/backend/concept.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/instances.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/weights.hpp>
@@ -35,6 +36,18 @@ void set_numbers(Slot<Term>& slot, const Job& job) {
   }
   if constexpr (requires { slot.options.keys; }) {
     if (job.queue > 0) slot.options.keys = job.queue;
+  }
+  if constexpr (requires { slot.options.queue_first_epoch; }) {
+    if (job.epsilon > 0) slot.options.epsilon = job.epsilon;
+    if (job.queue > 0) slot.options.queue = job.queue;
+    if (job.queue_first_epoch >= 0) slot.options.queue_first_epoch = job.queue_first_epoch;
+    if (slot.options.queue > 0 && slot.options.queue_first_epoch >= job.options.epochs) {
+      throw OptionError("queue_first_epoch", slot.options.queue_first_epoch,
+                        join("below the epochs, ", job.options.epochs, ", or the queue of ", slot.options.queue, " is never filled"));
+    }
+  }
+  if constexpr (Term::reads.student.masked) {
+    if (job.masked_weight >= 0) slot.weight = job.masked_weight;
   }
 }
 

@@ -34,7 +34,7 @@ TEST_CASE("SwAV's loss is the published one, with a queue and without", "[loss]"
       const auto buffers = memory.buffers([&](Arena& arena) {
         return SwappedAssignmentBuffers<T>::take(arena, arena.vector<TargetRows>(images), before.rows(), width, queued);
       });
-      number_targets(backend, buffers.targets, queued);
+      number_targets(backend, buffers.targets);
       const auto value = memory.zeros(1);
       const auto d_unit = memory.zeros(x.rows(), width), d_x = memory.zeros(x.rows(), width);
       const auto d_prototypes = memory.zeros(before.rows(), width);
@@ -60,7 +60,7 @@ TEST_CASE("gradients of SwAV's loss, assignments being constants", "[loss][gradi
                          const auto buffers = memory.buffers([](Arena& arena) {
                            return SwappedAssignmentBuffers<double>::take(arena, arena.vector<TargetRows>(5), 9, 7, 4);
                          });
-                         number_targets(backend, buffers.targets, 4);
+                         number_targets(backend, buffers.targets);
                          const auto all = memory.zeros(15, 7), d_all = memory.zeros(15, 7), d_prototypes = memory.zeros(9, 7);
                          backend.copy_rows(all.rows(0, 5), {}, memory.matrix(assigning, 7), {});
                          backend.copy_rows(all.rows(5, 10), {}, x[0], {});

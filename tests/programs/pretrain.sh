@@ -37,7 +37,8 @@ runs=()
 for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg densecl pixpro swav ibot dinov2; do
   case $recipe in
     moco-v2 | densecl) own=(--queue 6) ;;
-    swav | ibot | dinov2) own=(--prototypes 16 --views-local 8 --locals 1) ;;
+    swav) own=(--prototypes 16 --views-local 8 --locals 1 --queue 5 --queue-first-epoch 0) ;;
+    ibot | dinov2) own=(--prototypes 16 --views-local 8 --locals 1 --masked-weight 0.5) ;;
     *) own=() ;;
   esac
   succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --out "pair-$recipe"
@@ -49,6 +50,11 @@ for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg densecl pi
 done
 grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics do not list the term by its name"
 grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"
+grep -q '"loss.swapped-assignment.queue": *5' pair-swav/options.json || fail "options.json has no number of SwAV's queue"
+grep -q '"loss.masked-ibot.weight": *0.5' pair-ibot/options.json || fail "options.json has not the masked level's weight"
+fails 2 '--queue-first-epoch is 15; expected below the epochs, 1, or the queue of 4 is never filled' \
+  pair --recipe swav --prototypes 16 --views-local 8 --locals 1 --queue 4 --epochs 1 --out unfilled
+warns 2 'has no effect with --recipe moco-v2' pair --recipe moco-v2 --queue 6 --epsilon 0.02 --queue-first-epoch 0 --epochs 1 --out no-epsilon
 grep -q 'masks: blocks in 0.5 of the views' pair-dinov2/options.json || fail "options.json does not tell the masks"
 fails 2 "--masked-high is 1" pair --recipe ibot --epochs 1 --masked-high 1 --out no-masks
 warns 1 'has no effect with --recipe swav' pair --recipe swav --prototypes 16 --views-local 8 --locals 1 --epochs 1 --masked-high 0.3 --out no-masks

@@ -117,6 +117,7 @@ TEST_CASE("The value of an option that an old checkpoint does not name is its de
   };
   for_each_option(TrainerOptions{}, look);
   for_each_option(TrainerOptionsOf<DinoV2Gram>{}, look);
+  for_each_option(TrainerOptionsOf<Swav>{}, look);
   CHECK(found.size() == std::size(later_options));
 }
 

@@ -40,6 +40,10 @@ void set_short(TermOptions<Terms...>& options) {
   const auto set = [](auto& slot, double weight) {
     slot.weight = weight;
     if constexpr (requires { slot.options.keys; }) slot.options.keys = 7;
+    if constexpr (requires { slot.options.queue_first_epoch; }) {
+      slot.options.queue = 7;
+      slot.options.queue_first_epoch = 0;
+    }
   };
   double weight = 1;
   (set(options.template of<Terms>(), std::exchange(weight, weight * 0.6)), ...);

@@ -1,5 +1,5 @@
-// Keys of earlier batches, the oldest overwritten first: the negatives of MoCo v2 and DenseCL.
-// Tests: tests/loss/contrastive.cpp (fixture mocov2).
+// Rows of earlier batches, the oldest overwritten first: the negatives of MoCo v2 and DenseCL, and what SwAV assigns beside a
+// batch. Tests: tests/loss/contrastive.cpp (fixture mocov2), tests/train/swapped_term.cpp (fixture swav).
 #pragma once
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/loss/pieces.hpp>
 
 namespace dssl {
 
@@ -103,6 +104,71 @@ class StepQueue {
 
  private:
   KeyQueue<T> x_queue;
+  VectorView<T> x_pointer;
+};
+
+/// Queues side by side in a training step, Q rows each, that begin empty and are read once they are full: SwAV's, one for each
+/// view that assigns. Lasting state with their pointer, which is below Q until they are.
+template <class T>
+class FillingQueues {
+ public:
+  /// Throws `OptionError` where a batch has more images than a queue has rows.
+  template <Backend B>
+  void place_lasting(const B& backend, Arena& arena, Index queues, Index length, Index width, Index batch) {
+    if (batch > length) throw OptionError("batch", batch, join("at most the rows of the queue, ", length));
+    x_queues = queues;
+    x_length = length;
+    x_next = 0;
+    x_rows = arena.matrix<T>(queues * length, width);
+    x_pointer = arena.vector<T>(1);
+    if (x_rows.data() == nullptr) return;
+    backend.fill(numbers_of(x_rows), T{0});
+    backend.fill(x_pointer, T{0});
+  }
+
+  /// Takes note of where the queues stand: before the passes of an update, and nowhere else. Throws `Error` where a checkpoint
+  /// has put the pointer outside of them.
+  template <Backend B>
+  void look(const B& backend) {
+    T pointer = static_cast<T>(x_length);  // a rehearsal, which reads nothing, is one of full queues: these need most
+    backend.download(std::span<T>(&pointer, 1), static_cast<const T*>(x_pointer.data()));
+    if (!(pointer >= 0 && pointer < static_cast<T>(2 * x_length))) {
+      throw Error(join("the pointer of the queue, 'queue_ptr', is ", pointer, "; expected 0 to ", 2 * x_length - 1));
+    }
+    x_next = static_cast<Index>(pointer);
+  }
+  /// Whether every row has been written, when last looked at.
+  [[nodiscard]] bool full() const { return x_length > 0 && x_next >= x_length; }
+  /// A queue (Q,D) once it is full, nothing before.
+  [[nodiscard]] MatrixView<const T> rows(Index queue) const {
+    if (!full()) return {};
+    return x_rows.rows(queue * x_length, x_length);
+  }
+
+  /// Writes as many rows to each queue, (queues M,D) in its order: in an update, after its last pass.
+  template <Backend B>
+  void enqueue(const B& backend, MatrixView<const T> rows) {
+    const Index each = rows.rows() / x_queues;
+    for (Index queue = 0; queue < x_queues; ++queue) {
+      KeyQueue<T> one{x_rows.rows(queue * x_length, x_length), x_next % x_length};
+      one.enqueue(backend, rows.rows(queue * each, each));
+    }
+    x_next += each;
+    if (x_next >= 2 * x_length) x_next -= x_length;
+    const T pointer = static_cast<T>(x_next);
+    backend.upload(x_pointer.data(), std::span<const T>(&pointer, 1));
+  }
+  /// `queue` (queues,Q,D) and `queue_ptr` (1): the row that is written next, plus Q once all have been.
+  template <class F>
+  void for_each_state(F&& f) const {
+    f("queue", numbers_of(x_rows), std::vector<Index>{x_queues, x_length, x_rows.cols()});
+    f("queue_ptr", x_pointer, std::vector<Index>{1});
+  }
+
+ private:
+  Index x_queues = 0, x_length = 0;
+  Index x_next = 0;      // what `x_pointer` holds
+  MatrixView<T> x_rows;  // (queues Q,D)
   VectorView<T> x_pointer;
 };
 

@@ -18,54 +18,63 @@ struct SwappedAssignmentNumbers {
   double temperature = 0.1;
   double epsilon = 0.05;  ///< of Sinkhorn-Knopp
   Index iterations = 3;
+  /// Rows of earlier batches that each global view is assigned with; 0: none, as in published runs of large batches. Those of
+  /// small ones (256 images) have 3840.
+  Index queue = 0;
+  Index queue_first_epoch = 15;  ///< the first epoch, from 0, whose rows go into the queue
 
   /// Throws `OptionError`.
   void validate(std::string_view prefix) const {
     if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
     if (!(epsilon > 0)) throw OptionError(join(prefix, "epsilon"), epsilon, "above 0");
     if (iterations < 1) throw OptionError(join(prefix, "iterations"), iterations, "at least 1");
+    if (queue < 0) throw OptionError(join(prefix, "queue"), queue, "at least 0");
+    if (queue_first_epoch < 0) throw OptionError(join(prefix, "queue_first_epoch"), queue_first_epoch, "at least 0");
   }
   template <class F>
   void for_each(std::string_view prefix, F&& f) const {
     f(join(prefix, "temperature"), temperature);
     f(join(prefix, "epsilon"), epsilon);
     f(join(prefix, "iterations"), iterations);
+    f(join(prefix, "queue"), queue);
+    f(join(prefix, "queue_first_epoch"), queue_first_epoch);
   }
 };
 
-/// Buffers for views of B images each, P prototypes, and Q rows of a queue (0: none).
+/// Buffers for views of B images each, P prototypes, and at most Q rows of a queue (0: none).
 template <class T>
 struct SwappedAssignmentBuffers {
   MatrixView<T> assigned;     // (Q + B,P) scores of the queue, then of the assigning view
-  MatrixView<T> assignments;  // (Q + B,P)
+  MatrixView<T> assignments;  // (B,P) of that view
   MatrixView<T> scores;       // (B,P) of one view, then their gradients
   MatrixView<T> d_unit;       // (B,D) of that view
   VectorView<T> centre;       // (P)
   VectorView<T> row_sums;     // (Q + B)
   VectorView<T> loss;         // (B)
-  VectorView<TargetRows> targets;  // (B) row Q + i of the assignments
+  VectorView<TargetRows> targets;  // (B) row i of the assignments
 
   /// `targets`: where they lie, as they outlive the other buffers; `number_targets` writes them.
   static SwappedAssignmentBuffers take(Arena& arena, VectorView<TargetRows> targets, Index prototypes, Index width,
                                        Index queue) {
     const Index images = targets.size();
-    return {arena.matrix<T>(queue + images, prototypes), arena.matrix<T>(queue + images, prototypes),
+    return {arena.matrix<T>(queue + images, prototypes), arena.matrix<T>(images, prototypes),
             arena.matrix<T>(images, prototypes),         arena.matrix<T>(images, width),
             arena.vector<T>(prototypes),                 arena.vector<T>(queue + images),
             arena.vector<T>(images),                     targets};
   }
 };
 
-/// targets (B) = the assignments that images have: row Q + i. Uploads; nothing where the arena only measured.
+/// targets (B) = the assignments that images have: row i. Uploads; nothing where the arena only measured.
 template <Backend B>
-void number_targets(const B& backend, VectorView<TargetRows> targets, Index queue) {
+void number_targets(const B& backend, VectorView<TargetRows> targets) {
   if (targets.data() == nullptr) return;
   std::vector<TargetRows> rows;
-  for (Index i = 0; i < targets.size(); ++i) rows.push_back({static_cast<std::int32_t>(queue + i), -1});
+  for (Index i = 0; i < targets.size(); ++i) rows.push_back({static_cast<std::int32_t>(i), -1});
   backend.upload(targets.data(), std::span<const TargetRows>(rows));
 }
 
-/// buffers.assignments (Q + B,P) = Sinkhorn-Knopp's of the scores of `queue` (Q,D), or empty, and then of `unit` (B,D).
+/// buffers.assignments (B,P) = those rows that are `unit`'s of Sinkhorn-Knopp's for the scores of `queue` (Q,D), or empty, and of
+/// `unit` (B,D).
 ///
 /// unit: unit vectors of the assigning view; prototypes (P,D): rows of length 1; scores are products of the two.
 template <Backend B, class T = typename B::Scalar>
@@ -73,13 +82,14 @@ void assign_view(const B& backend, const SwappedAssignmentBuffers<T>& buffers, C
                  ConstMatrixOf<B> prototypes, ConstMatrixOf<B> queue, const SwappedAssignmentNumbers& numbers) {
   const Index queued = queue.empty() ? 0 : queue.rows();
   const Index images = buffers.targets.size();
-  require_shape(unit.rows() == images && queued + images == buffers.assigned.rows(), "assign_view: ", unit.rows(),
-                " rows and a queue of ", queued, "; buffers are for ", images, " rows and a queue of ",
+  require_shape(unit.rows() == images && queued + images <= buffers.assigned.rows(), "assign_view: ", unit.rows(),
+                " rows and a queue of ", queued, "; buffers are for ", images, " rows and a queue of at most ",
                 buffers.assigned.rows() - images);
   if (queued > 0) backend.linear_forward(buffers.assigned.rows(0, queued), queue, prototypes, {});
   backend.linear_forward(buffers.assigned.rows(queued, images), unit, prototypes, {});
-  sinkhorn_assign(backend, buffers.assignments, buffers.centre, buffers.row_sums, buffers.assigned, numbers.epsilon,
-                  numbers.iterations);
+  sinkhorn_centre(backend, buffers.centre, VectorOf<B>(buffers.row_sums.data(), queued + images),
+                  buffers.assigned.rows(0, queued + images), numbers.epsilon, numbers.iterations);
+  backend.centred_softmax(buffers.assignments, buffers.assigned.rows(queued, images), buffers.centre, numbers.epsilon);
 }
 
 /// What the other views predict of view `assigning`, whose assignments q are in `buffers`: value (1) += share * the mean
@@ -112,8 +122,8 @@ void predict_assignments(const B& backend, const SwappedAssignmentBuffers<T>& bu
 /// `predict_assignments`. `share` is 1 / the number of assigning views.
 ///
 /// prototypes (P,D): rows of length 1, which the caller sees to before each step; queue (Q,D): unit vectors of earlier
-/// steps, newest first, or empty. Source: Caron et al. 2020, eq. 2; facebookresearch/swav main_swav.py train(). There a
-/// queue whose last row is 0 is not used, and rows go into it, in front, after scores were taken of it.
+/// steps in any order, or empty. Source: Caron et al. 2020, eq. 2; facebookresearch/swav main_swav.py train(). There
+/// rows go into the queue, in front, after scores were taken of it, and it is used once it is full.
 template <Backend B, class T = typename B::Scalar>
 void swapped_assignment_loss(const B& backend, const SwappedAssignmentBuffers<T>& buffers, VectorOf<B> value,
                              MatrixOf<B> d_unit, MatrixOf<B> d_prototypes, ConstMatrixOf<B> unit,

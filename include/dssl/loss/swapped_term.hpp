@@ -10,6 +10,7 @@
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/gathered_rows.hpp>
+#include <dssl/loss/key_queue.hpp>
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/projected_term.hpp>
 #include <dssl/loss/swapped_assignment.hpp>
@@ -39,10 +40,15 @@ struct ProjectedPrototypes {
 ///
 /// Prototypes stay as they are in the first epoch, as published, by `optimiser.freeze_prototypes_epochs`. They are made
 /// unit rows in each pass, whose gradient is told through; the published code writes the unit rows over the weights
-/// before each step, so here the weights' lengths, which no score depends on, scale the step of a row instead. There is no
-/// queue: published runs of large batches have none.
+/// before each step, so here the weights' lengths, which no score depends on, scale the step of a row instead.
 ///
-/// State: running statistics where the projector has batch norm. Throws `OptionError` for a batch of one image.
+/// With a queue (`queue` rows for each of the two assigning views) a view is assigned together with the rows that it had in
+/// earlier updates, under the prototypes as they are now. From epoch `queue_first_epoch` on an update writes the rows of its last
+/// pass, of all ranks, over the oldest; the queue is used once it is full. Published queues are cut to a multiple of the batch,
+/// and each rank has its own share; here every rank has all of it. Memory: 2 Q O, and Q P scores.
+///
+/// State: running statistics where the projector has batch norm; with a queue `queue` (2,Q,O) and `queue_ptr`. Throws
+/// `OptionError` for a batch of one image, and for one that is larger than the queue.
 template <class TeacherT, MlpConfig Projector>
 struct SwappedAssignment {
   static constexpr std::string_view name = "swapped-assignment";
@@ -107,8 +113,11 @@ struct SwappedAssignment {
         x_targets = UnitRows<T>::take(arena, 2 * x_batch, x_projector.width());
       }
       x_rows_of_images = arena.vector<TargetRows>(x_batch);
-      number_targets(backend, x_rows_of_images, 0);
+      number_targets(backend, x_rows_of_images);
       x_loss.place(arena);
+      if (!x_queued()) return;
+      x_queues.place_lasting(backend, arena, 2, x_options.queue, x_projector.width(), x_batch);
+      x_newest = teaches ? x_targets.unit : arena.matrix<T>(2 * x_batch, x_projector.width());
     }
     void place_teacher(const B& /*backend*/, Arena& arena) {
       x_teacher_features = arena.matrix<T>(2 * x_batch, x_width);
@@ -127,12 +136,18 @@ struct SwappedAssignment {
       x_unit_prototypes = UnitRows<T>::take(arena, x_prototypes, out);
       x_d_unit_prototypes = arena.matrix<T>(x_prototypes, out);
       if constexpr (teaches) x_teacher_prototypes = UnitRows<T>::take(arena, x_prototypes, out);
-      x_buffers = SwappedAssignmentBuffers<T>::take(arena, x_rows_of_images, x_prototypes, out, 0);
+      x_buffers = SwappedAssignmentBuffers<T>::take(arena, x_rows_of_images, x_prototypes, out, x_options.queue);
       x_gathered.place_gradients(arena, x_width);
     }
 
     /// All views are one part.
     [[nodiscard]] bool reads_part(std::size_t part) const { return part == 0; }
+
+    void begin(const B& backend) {
+      if (x_queued()) x_queues.look(backend);
+    }
+    /// Until the queue is full there is more to a pass than its primitives.
+    [[nodiscard]] bool repeats() const { return !x_queued() || x_queues.full(); }
 
     void teacher(const B& backend, const TeacherPass<SwappedAssignment, T>& in) {
       x_gathered_targets.gather(backend, x_teacher_features, in.features.class_level);
@@ -140,8 +155,9 @@ struct SwappedAssignment {
       x_targets.forward(backend, x_teacher.out(), unit_epsilon);
     }
 
-    void student(const B& backend, const StudentPass<SwappedAssignment, T>& in) const {
+    void student(const B& backend, const StudentPass<SwappedAssignment, T>& in) {
       if (!reads_part(in.part)) return;
+      x_queue_open = in.numbers.epoch >= x_options.queue_first_epoch || x_queues.full();
       x_gathered.gather(backend, x_features, in.features.class_level);
       x_projector.forward(backend, in.parameters.head.projector);
       x_unit.forward(backend, x_projector.out(), unit_epsilon);
@@ -154,10 +170,11 @@ struct SwappedAssignment {
       backend.fill(numbers_of(x_d_unit), T{0});
       backend.fill(numbers_of(x_d_unit_prototypes), T{0});
       for (const Index assigning : {Index{0}, Index{1}}) {
-        assign_view(backend, x_buffers, targets.unit.rows(assigning * x_batch, x_batch), by.unit, {}, x_options);
+        assign_view(backend, x_buffers, targets.unit.rows(assigning * x_batch, x_batch), by.unit, x_queues.rows(assigning), x_options);
         predict_assignments(backend, x_buffers, x_loss.value(), x_d_unit, x_d_unit_prototypes, x_unit.unit,
                             x_unit_prototypes.unit, assigning, x_options, 0.5, in.weight * x_share);
       }
+      if (!teaches && x_queued()) backend.copy_rows(x_newest, {}, x_unit.unit.rows(0, 2 * x_batch), {});
       x_unit_prototypes.backward(backend, in.d_parameters.head.prototypes, x_d_unit_prototypes, unit_epsilon);
       backend.fill(numbers_of(x_d_out), T{0});
       x_unit.backward(backend, x_d_out, x_d_unit, unit_epsilon);
@@ -166,17 +183,21 @@ struct SwappedAssignment {
     }
 
     void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
-    void update(const B& backend) const {
+    void update(const B& backend) {
       x_projector.update(backend);
       if constexpr (teaches) x_teacher.update(backend);
+      if (x_queued() && x_queue_open) x_queues.enqueue(backend, x_newest);
     }
     template <class F>
     void for_each_state(F&& f) const {
       x_projector.for_each_state("statistics.projector.", f);
       if constexpr (teaches) x_teacher.for_each_state("teacher_statistics.projector.", f);
+      if (x_queued()) x_queues.for_each_state(f);
     }
 
    private:
+    [[nodiscard]] bool x_queued() const { return x_options.queue > 0; }
+
     Options x_options;
     GatheredRows<T> x_gathered, x_gathered_targets;
     Index x_batch, x_rows, x_width, x_prototypes;
@@ -192,6 +213,9 @@ struct SwappedAssignment {
     UnitRows<T> x_unit_prototypes, x_teacher_prototypes;              // (P,O)
     MatrixView<T> x_d_unit_prototypes;                                // (P,O)
     SwappedAssignmentBuffers<T> x_buffers;
+    FillingQueues<T> x_queues;
+    MatrixView<T> x_newest;     // (2B,O) what goes into the queues
+    bool x_queue_open = false;  // whether it does, by the last pass that was not played back
   };
 };
 

@@ -179,6 +179,7 @@ void put_gradients(const B& backend, MatrixView<T> to, RowIndex rows, MatrixView
 /// Numbers of a pass that change over a run.
 struct PassNumbers {
   double teacher_temperature = 0.04;
+  Index epoch = 0;  ///< of the run, from 0; a term whose pass follows it says so by `repeats`
 };
 
 /// Figures of one term in one step. Losses and entropies in nats where they are cross-entropies.
@@ -314,6 +315,9 @@ struct TermRun {
   void set_frames(const B& /*backend*/, std::span<const ViewFrame> /*frames*/) {}
   /// Forgets what passes have gathered for an update.
   void begin(const B& /*backend*/) {}
+  /// After `begin`: whether the student's passes of the update are, to the backend, the work of those of earlier updates in
+  /// which they were too, with the same teacher's temperature: what repeats may be played back as it was recorded.
+  [[nodiscard]] bool repeats() const { return true; }
   /// After a pass's losses are known: state moves.
   void update(const B& /*backend*/) {}
   /// Sets the figures that the term has of those that are not a number else to 0.

@@ -173,6 +173,8 @@ struct LaterOption {
   std::string_view value;
 };
 inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
+                                             {"loss.swapped-assignment.queue", "0"},
+                                             {"loss.swapped-assignment.queue_first_epoch", "15"},
                                              {"optimiser.clip_over", "tensor"},
                                              {"optimiser.frozen_moments", "0"},
                                              {"optimiser.rates.layer_decay", "1"},

@@ -49,6 +49,13 @@ class TermRuns<Loss, B, TypeList<Terms...>> {
     return out;
   }
 
+  /// Whether the student's passes of an update may be played back as they were recorded.
+  [[nodiscard]] bool repeat() const {
+    bool out = true;
+    each([&](auto, const auto& run, std::size_t) { out = out && run.repeats(); });
+    return out;
+  }
+
   /// A report's terms: names and weights, and figures at 0 that passes add to.
   void start(StepReport& report) const {
     report.term_count = sizeof...(Terms);

@@ -198,13 +198,14 @@ class BasicTrainingStep {
     if (!(batch.shape == x_options.shape)) throw ShapeError("the batch does not have the shape the step was made for");
     if constexpr (Loss::has_frozen) x_frozen.require_given();
     x_upload(batch, keep);
-    if constexpr (x_snapshots) x_snapshot.run(x_backend, *x_terms, x_networks.teacher, x_config, {teacher_temperature});
-    if constexpr (Loss::has_frozen) x_frozen.run(x_backend, *x_terms, x_networks, {teacher_temperature});
+    const PassNumbers numbers{.teacher_temperature = teacher_temperature, .epoch = batch.epoch};
+    if constexpr (x_snapshots) x_snapshot.run(x_backend, *x_terms, x_networks.teacher, x_config, numbers);
+    if constexpr (Loss::has_frozen) x_frozen.run(x_backend, *x_terms, x_networks, numbers);
     // Where ranks exchange numbers in the midst of a pass, there is more to it than primitives.
     [[maybe_unused]] const bool alone = x_options.ranks.alone();
     if constexpr (Loss::teacher_pass) {
       const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
-      const auto run_teacher = [&] { x_run_teacher({teacher_temperature}); };
+      const auto run_teacher = [&] { x_run_teacher(numbers); };
       if constexpr (Loss::reads.masked) {
         run_teacher();  // other rows are read in every step
       } else {
@@ -215,9 +216,10 @@ class BasicTrainingStep {
         }
       }
     }
-    const auto run_student = [&] { x_run_student(teacher_temperature); };
+    const auto run_student = [&] { x_run_student(numbers); };
     // Else other rows take part in every step.
-    const bool repeats = alone && keep.empty() && x_options.stochastic_depth == 0 && !Loss::reads.masked;
+    const bool repeats =
+        alone && keep.empty() && x_options.stochastic_depth == 0 && !Loss::reads.masked && x_terms->repeat();
     if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
     run_student();
   }
@@ -553,10 +555,10 @@ class BasicTrainingStep {
     });
   }
 
-  void x_run_student(double teacher_temperature) {
+  void x_run_student(const PassNumbers& numbers) {
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (!x_terms->read_part(part)) continue;
-      x_parts[part].run(x_backend, x_networks, *x_terms, x_config, {.teacher_temperature = teacher_temperature});
+      x_parts[part].run(x_backend, x_networks, *x_terms, x_config, numbers);
     }
   }
 
