@@ -71,14 +71,17 @@ void measure_tuned(const SegmentSettings& s, const LabelledSets& sets) {
   const MaskedImages train(sets.train);
   const HeldOutTuning tuned = [&] {
     std::unique_ptr<Progress> progress;
-    Index last = s.tuning.steps, training = 0;
+    Index training = 0;
     std::string note;
     tuner->on_skip = [&](std::string_view, std::string_view message) {
       if (progress) return progress->warn(one_line(join("skipped: ", message)));
       std::fprintf(stderr, "%s\n", one_line(join("skipped: ", message)).c_str());
     };
     tuner->on_step = [&](Index step, double loss) {
-      if (step == 1) progress = std::make_unique<Progress>(join("training ", ++training), last, "steps");
+      if (step == 1) {
+        progress = std::make_unique<Progress>(join("training ", ++training), s.tuning.steps, "steps");
+        note.clear();
+      }
       outcome.last_loss = loss;
       char text[64];
       std::snprintf(text, sizeof text, "loss %.4f", loss);

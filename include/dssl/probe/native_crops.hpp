@@ -215,7 +215,8 @@ template <SegmentationSource Source>
       [&](Index i) -> std::optional<Seen> {
         Seen out{.index = i};
         try {
-          for (const std::uint8_t id : source.load(i).mask.pixels()) ++out.census.pixels[id];
+          const LabelledImage picture = source.load(i);
+          for (const std::uint8_t id : picture.mask.pixels()) ++out.census.pixels[id];
         } catch (const ImageError& error) {
           out.skipped.push_back(skipped_image(i, source.name(i), error));
         }
