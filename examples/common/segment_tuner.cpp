@@ -39,7 +39,8 @@ namespace {
   if (height < patch || height % patch != 0 || width < patch || width % patch != 0)
     throw OptionError("crop", s.tuning.crop, join("multiples of the patch, ", patch, " pixels"));
   const Index most = (std::min(height, width) / patch - 1) * patch;
-  if (s.tuning.overlap > most) throw OptionError("crop_overlap", s.tuning.overlap, join("0 to ", most, " pixels, for crops of ", s.tuning.crop));
+  if (s.tuning.overlap > most)
+    throw OptionError("crop_overlap", s.tuning.overlap, join("0 to ", most, " pixels, for crops of ", s.tuning.crop));
   return {.overlap = s.tuning.overlap};
 }
 
@@ -59,10 +60,12 @@ class TunerOn final : public SegmentTuner {
     x_prefix = loaded.prefix;
   }
 
-  [[nodiscard]] HeldOutTuning tune(const MaskedImages& source, const std::function<double(const Held&, Index, Index)>& figure,
+  [[nodiscard]] HeldOutTuning tune(const MaskedImages& source,
+                                   const std::function<double(const Held&, Index, Index)>& figure,
                                    const std::stop_token& token) override {
     NativeCropOptions crops{.balanced = x_settings.tuning.balanced};
-    if (!x_settings.augment) crops = {.balanced = crops.balanced, .flips = false, .turns = false, .brightness = 0, .contrast = 0};
+    if (!x_settings.augment)
+      crops = {.balanced = crops.balanced, .flips = false, .turns = false, .brightness = 0, .contrast = 0};
     x_segmenter.on_step = on_step;
     x_segmenter.on_skip = on_skip;
     return tune_held_out(x_segmenter, std::span<const float>(x_backbone), source,
@@ -90,8 +93,9 @@ class TunerOn final : public SegmentTuner {
   [[nodiscard]] const InputRenderer& renderer() const override { return x_segmenter.renderer(); }
   [[nodiscard]] Index patch() const override { return x_segmenter.network().config().patch; }
   [[nodiscard]] std::string description() const override {
-    return join(backend(), "\n", x_settings.arch, " with a linear head, ", x_segmenter.network().layout().parameter_count(),
-                " parameters, weights ", x_settings.weights, x_prefix.empty() ? "" : " (" + x_prefix + "*)");
+    return join(backend(), "\n", x_settings.arch, " with a linear head, ",
+                x_segmenter.network().layout().parameter_count(), " parameters, weights ", x_settings.weights,
+                x_prefix.empty() ? "" : " (" + x_prefix + "*)");
   }
   [[nodiscard]] const std::string& prefix() const override { return x_prefix; }
   [[nodiscard]] std::string backend() const override { return x_segmenter.network().backend().describe(); }
@@ -121,59 +125,10 @@ std::unique_ptr<SegmentTuner> make_segment_tuner(const TunerSettings& settings) 
   return out;
 }
 
-void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& group, Index least_steps, const std::string& steps_help) {
-  app.add_option("--crop", s.crop,
-                 "Crops in training and windows afterwards, in pixels of the image: one number, or HEIGHTxWIDTH")
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--crop-overlap", s.overlap, "Pixels that neighbouring windows share, at least")
-      ->check(CLI::Range(Index{0}, Index{1} << 20))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--balanced", s.balanced, "Share of the crops that lie about labelled pixels of another class than the first; the rest are from anywhere")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--tune-steps", s.steps, "Steps of AdamW on crops, at most; the rate rises, then falls to 0" + steps_help)
-      ->check(CLI::Range(least_steps, Index{1000000000}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--tune-batch", s.batch, "Crops a step, and windows at a time")
-      ->check(CLI::Range(Index{1}, Index{4096}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--tune-rate", s.rate, "Peak learning rate of the head")->check(CLI::PositiveNumber)->capture_default_str()->group(group);
-  app.add_option("--layer-decay", s.layer_decay,
-                 "A block's rate is this share of the next one's; 0 trains the head and the last norm alone")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--look-every", s.look_every, "Steps between two looks at held-out labelled images, which say how long to train")
-      ->check(CLI::Range(Index{1}, Index{1000000000}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--patience", s.patience, "Looks without a better one after which training ends")
-      ->check(CLI::Range(Index{1}, Index{1000000000}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--folds", s.folds, "Of fewer than 20 labelled images so many parts are held out in turn, for all the steps, before all of them train")
-      ->check(CLI::Range(Index{2}, Index{20}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--hold-out", s.hold_out, "Of 20 and more this share is held out once, and the weights of the best look are kept")
-      ->check(CLI::Range(0.01, 0.5))
-      ->capture_default_str()
-      ->group(group);
-}
-
-std::vector<std::string> crop_tuning_options() {
-  return {"--crop",        "--crop-overlap", "--balanced", "--tune-steps", "--tune-batch", "--tune-rate",
-          "--layer-decay", "--look-every",   "--patience", "--folds",      "--hold-out"};
-}
-
 nlohmann::ordered_json tuning_json(const HeldOutTuning& tuning) {
   auto looks = nlohmann::ordered_json::array();
-  for (const TuningLook& look : tuning.looks) looks.push_back({{"step", look.step}, {"figure", number_or_null(look.figure)}});
+  for (const TuningLook& look : tuning.looks)
+    looks.push_back({{"step", look.step}, {"figure", number_or_null(look.figure)}});
   return {{"labelled_images", tuning.parts.labelled.size()},
           {"other_images", tuning.parts.others.size()},
           {"trainings", tuning.trainings},

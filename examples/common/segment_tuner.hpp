@@ -1,4 +1,4 @@
-// A whole backbone trained to segment at images' own resolution, whatever its sizes and backend: options, and the work.
+// A whole backbone trained to segment at images' own resolution, whatever its sizes and backend.
 #pragma once
 
 #include <concepts>
@@ -8,9 +8,7 @@
 #include <stop_token>
 #include <string>
 #include <utility>
-#include <vector>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <dssl/core/tensor_view.hpp>
@@ -20,41 +18,13 @@
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/features/tile_pass.hpp>
-#include <dssl/features/tiles.hpp>
 #include <dssl/probe/held_out_tuning.hpp>
 #include <dssl/probe/segmentation_result.hpp>
-#include <dssl/probe/tuned_network.hpp>
 
+#include "common/crop_tuning.hpp"
 #include "common/published.hpp"
 
 namespace dssl::programs {
-
-/// Options of the training.
-struct CropTuning {
-  std::string crop = "96";
-  Index overlap = 32;
-  double balanced = 0.5;
-  Index steps = 500;
-  Index batch = 8;
-  double rate = 5e-4;
-  double layer_decay = 0.75;
-  Index look_every = 50;
-  Index patience = 4;
-  Index folds = 4;
-  double hold_out = 0.2;
-
-  [[nodiscard]] nlohmann::ordered_json json() const {
-    return {{"crop", crop},         {"crop_overlap", overlap},     {"balanced", balanced},     {"tune_steps", steps},
-            {"tune_batch", batch},  {"tune_rate", rate},           {"layer_decay", layer_decay}, {"look_every", look_every},
-            {"patience", patience}, {"folds", folds},              {"hold_out", hold_out}};
-  }
-};
-
-/// Adds them, with their help. `steps_help`: what no steps mean, where that is allowed.
-void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& group, Index least_steps, const std::string& steps_help);
-
-/// Their names, as they are typed.
-[[nodiscard]] std::vector<std::string> crop_tuning_options();
 
 /// What a tuner is made of.
 struct TunerSettings {
@@ -107,7 +77,8 @@ class SegmentTuner {
   virtual ~SegmentTuner() = default;
 
   /// `tune_held_out` from the settings' weights. `figure(held out, fold, step)` may call `evaluate` and `predict`.
-  [[nodiscard]] virtual HeldOutTuning tune(const MaskedImages& source, const std::function<double(const Held&, Index, Index)>& figure,
+  [[nodiscard]] virtual HeldOutTuning tune(const MaskedImages& source,
+                                           const std::function<double(const Held&, Index, Index)>& figure,
                                            const std::stop_token& token) = 0;
   [[nodiscard]] virtual SegmentationResult evaluate(const MaskedImages& source, const std::stop_token& token) = 0;
   /// Calls each(map) with the logits of the classes as the map's patches.

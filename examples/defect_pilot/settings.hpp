@@ -11,7 +11,7 @@
 #include <dssl/core/tensor_view.hpp>
 
 #include "common/backbone.hpp"
-#include "common/segment_tuner.hpp"
+#include "common/crop_tuning.hpp"
 #include "defects/look.hpp"
 
 namespace dssl::programs {

@@ -31,7 +31,9 @@ class TrainingImages {
   TrainingImages(const Inspected& defects, const std::vector<Index>& drawn, const Inspected& normal)
       : x_defects(defects), x_drawn(drawn), x_normal(normal) {}
   [[nodiscard]] Index size() const { return static_cast<Index>(x_drawn.size()) + x_normal.size(); }
-  [[nodiscard]] std::string name(Index i) const { return x_is_labelled(i) ? x_defects.name(x_drawn[static_cast<std::size_t>(i)]) : x_normal.name(x_of_normal(i)); }
+  [[nodiscard]] std::string name(Index i) const {
+    return x_is_labelled(i) ? x_defects.name(x_drawn[static_cast<std::size_t>(i)]) : x_normal.name(x_of_normal(i));
+  }
   [[nodiscard]] LabelledImage load(Index i) const {
     return x_is_labelled(i) ? x_defects.load(x_drawn[static_cast<std::size_t>(i)]) : x_normal.load(x_of_normal(i));
   }
@@ -91,14 +93,16 @@ SetScores on_grids_of(const SetScores& scores, const PatchSet& from, const Patch
   for (std::size_t i = 0; i < scores.patches.size(); ++i) {
     const GridSize old = from.images[i].grid, grid = to.images[i].grid;
     out.patches.emplace_back(static_cast<std::size_t>(grid.size()));
-    enlarge<float>(std::span<float>(out.patches.back()), std::span<const float>(scores.patches[i]), old, grid.height, grid.width);
+    enlarge<float>(std::span<float>(out.patches.back()), std::span<const float>(scores.patches[i]), old, grid.height,
+                   grid.width);
   }
   return out;
 }
 
-TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, const Inspected& defects, const Inspected& held_out,
-                     const Inspected& test_normal, const Inspected& test_defects, const std::vector<Index>& drawn, const std::string& weights,
-                     const LookSettings& look, std::uint64_t seed, bool compare, const std::string& label, const Interruption& interruption) {
+TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, const Inspected& defects,
+                     const Inspected& held_out, const Inspected& test_normal, const Inspected& test_defects,
+                     const std::vector<Index>& drawn, const std::string& weights, const LookSettings& look,
+                     std::uint64_t seed, bool compare, const std::string& label, const Interruption& interruption) {
   // The images as the bank sees them, if each for itself is made alike.
   const auto seen = [&]<class Source>(const Source& source) {
     return StandardisedImages<BinaryMasks<Source>>(BinaryMasks<Source>(source), look.standardise_images, look.flatten);
@@ -124,32 +128,38 @@ TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, con
   };
   std::unique_ptr<Progress> progress;
   Index trainings = 0;
-  tuner->on_skip = [](std::string_view, std::string_view message) { std::fprintf(stderr, "%s\n", one_line(join("skipped: ", message)).c_str()); };
+  tuner->on_skip = [](std::string_view, std::string_view message) {
+    std::fprintf(stderr, "%s\n", one_line(join("skipped: ", message)).c_str());
+  };
   tuner->on_step = [&](Index step, double /*loss*/) {
-    if (step == 1) progress = std::make_unique<Progress>(join(label, ", training ", ++trainings), settings.tuning.steps, "steps");
+    if (step == 1)
+      progress = std::make_unique<Progress>(join(label, ", training ", ++trainings), settings.tuning.steps, "steps");
     progress->at(step);
     if (interruption.requested()) stop.request_stop();
   };
   std::map<std::pair<Index, Index>, HeldOutFold> looks;  // by fold and step
   TunedPath out;
-  out.tuning = tuner->tune(MaskedImages(seen_training), [&](const SegmentTuner::Held& images, Index fold, Index step) {
-    ScoreTally pixels;
-    HeldOutFold& own = looks[{fold, step}];
-    scored(MaskedImages(images), [&](const PatchMap<float>& map, double score, std::vector<float>&& scores) {
-      add_pixels(pixels, scores, map, tuner->patch());
-      const Index place = images.number(map.index);
-      if (place >= static_cast<Index>(drawn.size())) return;
-      own.labelled.push_back(place);
-      own.defects.images.push_back(score);
-    });
-    if (compare) {
-      scored(MaskedImages(some_held_out), [&](const PatchMap<float>& map, double score, std::vector<float>&&) {
-        own.normal_images.push_back(some[static_cast<std::size_t>(map.index)]);
-        own.normal.images.push_back(score);
-      });
-    }
-    return pixels.positives() > 0 ? average_precision(pixels) : std::numeric_limits<double>::quiet_NaN();
-  }, stop.get_token());
+  out.tuning = tuner->tune(
+      MaskedImages(seen_training),
+      [&](const SegmentTuner::Held& images, Index fold, Index step) {
+        ScoreTally pixels;
+        HeldOutFold& own = looks[{fold, step}];
+        scored(MaskedImages(images), [&](const PatchMap<float>& map, double score, std::vector<float>&& scores) {
+          add_pixels(pixels, scores, map, tuner->patch());
+          const Index place = images.number(map.index);
+          if (place >= static_cast<Index>(drawn.size())) return;
+          own.labelled.push_back(place);
+          own.defects.images.push_back(score);
+        });
+        if (compare) {
+          scored(MaskedImages(some_held_out), [&](const PatchMap<float>& map, double score, std::vector<float>&&) {
+            own.normal_images.push_back(some[static_cast<std::size_t>(map.index)]);
+            own.normal.images.push_back(score);
+          });
+        }
+        return pixels.positives() > 0 ? average_precision(pixels) : std::numeric_limits<double>::quiet_NaN();
+      },
+      stop.get_token());
   if (stop.stop_requested()) throw Error("stopped on request; no report was written");
   for (auto& [key, look_of] : looks) {
     if (compare && key.second == out.tuning.steps) out.folds.push_back(std::move(look_of));

@@ -32,18 +32,20 @@ struct HeldOutFold {
 struct TunedPath {
   HeldOutTuning tuning;
   TunedSet held_out, test_normal, test_defects;
-  std::vector<HeldOutFold> folds;  ///< at the steps that were kept; none where `compare` was off or nothing could be held out
+  std::vector<HeldOutFold>
+      folds;  ///< at the steps that were kept; none where `compare` was off or nothing could be held out
 };
 
 /// Throws `OptionError` for settings of it that cannot be, before anything is trained.
 void require_tunable(const PilotSettings& settings);
 
-/// Trains from `weights` on the drawn images of `defects` and all normal ones, then scores the other sets. `compare`: also
-/// what the figures of held-out labelled images are made of.
-[[nodiscard]] TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, const Inspected& defects, const Inspected& held_out,
-                                   const Inspected& test_normal, const Inspected& test_defects, const std::vector<Index>& drawn,
-                                   const std::string& weights, const LookSettings& look, std::uint64_t seed, bool compare,
-                                   const std::string& label, const Interruption& interruption);
+/// Trains from `weights` on the drawn images of `defects` and all normal ones, then scores the other sets. `compare`:
+/// also what the figures of held-out labelled images are made of.
+[[nodiscard]] TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, const Inspected& defects,
+                                   const Inspected& held_out, const Inspected& test_normal,
+                                   const Inspected& test_defects, const std::vector<Index>& drawn,
+                                   const std::string& weights, const LookSettings& look, std::uint64_t seed,
+                                   bool compare, const std::string& label, const Interruption& interruption);
 
 /// Scores of patches of one grid as those of another over the same image, bilinearly; image scores stay.
 [[nodiscard]] SetScores on_grids_of(const SetScores& scores, const PatchSet& from, const PatchSet& to);

@@ -28,12 +28,13 @@ struct Outcome {
 /// Takes an earlier run's result and overlays away, as the evaluation begins.
 void remove_earlier_outcome(const SegmentSettings& settings, const LabelledSets& sets);
 
-/// Writes the overlay of an image of the evaluation, if it is one of those that are shown. `renderer` has the values of its
-/// input.
-void write_overlay(const SegmentSettings& settings, const LabelledSets& sets, const ProbePrediction& prediction, const InputRenderer& renderer);
+/// Writes the overlay of an image of the evaluation, if it is one of those that are shown. `renderer` has the values of
+/// its input.
+void write_overlay(const SegmentSettings& settings, const LabelledSets& sets, const ProbePrediction& prediction,
+                   const InputRenderer& renderer);
 
 /// Prints the scores and writes result.json.
-void report_outcome(const SegmentSettings& settings, const LabelledSets& sets, const SegmentationResult& result, const ClassMap& classes,
-                    const Outcome& outcome);
+void report_outcome(const SegmentSettings& settings, const LabelledSets& sets, const SegmentationResult& result,
+                    const ClassMap& classes, const Outcome& outcome);
 
 }  // namespace dssl::programs

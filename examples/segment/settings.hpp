@@ -11,10 +11,10 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/image_codec.hpp>
 
+#include "common/crop_tuning.hpp"
 #include "common/labelled_set.hpp"
 #include "common/published.hpp"
 #include "common/references.hpp"
-#include "common/segment_tuner.hpp"
 
 namespace dssl::programs {
 

@@ -13,8 +13,8 @@
 #include <dssl/core/error.hpp>
 #include <dssl/features/label_census.hpp>
 
-#include "common/output_files.hpp"
 #include "common/earlier_outputs.hpp"
+#include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
 #include "common/segment_tuner.hpp"
@@ -27,7 +27,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-[[nodiscard]] double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+[[nodiscard]] double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 [[nodiscard]] TunerSettings tuner_settings(const SegmentSettings& s) {
   return {.tuning = s.tuning,
@@ -59,8 +61,8 @@ void measure_tuned(const SegmentSettings& s, const LabelledSets& sets) {
   const FolderClaim claim = claim_output_folder(s.out);
   if (s.overlays > 0) prepare_output_folder(s.out + "/overlays");
   const ClassMap& classes = tuner->renderer().classes();
-  std::printf("%s; %td training and %td evaluation images, crops of %s, %td classes\n", tuner->description().c_str(), sets.train.size(),
-              sets.val.size(), s.tuning.crop.c_str(), classes.classes());
+  std::printf("%s; %td training and %td evaluation images, crops of %s, %td classes\n", tuner->description().c_str(),
+              sets.train.size(), sets.val.size(), s.tuning.crop.c_str(), classes.classes());
   std::fflush(stdout);
   for (const std::string& warning : sets.warnings) print_error("dssl-segment", "warning: " + warning);
 
@@ -88,21 +90,27 @@ void measure_tuned(const SegmentSettings& s, const LabelledSets& sets) {
       progress->at(step, text + note);
       if (interruption.requested()) stop.request_stop();
     };
-    return tuner->tune(train, [&](const SegmentTuner::Held& held_out, Index /*fold*/, Index /*step*/) {
-      const double figure = tuner->evaluate(MaskedImages(held_out), stop.get_token()).scores().mean_iou;
-      char text[64];
-      std::snprintf(text, sizeof text, ", held-out mIoU %.1f %%", 100 * figure);
-      note = text;
-      return figure;
-    }, stop.get_token());
+    return tuner->tune(
+        train,
+        [&](const SegmentTuner::Held& held_out, Index /*fold*/, Index /*step*/) {
+          const double figure = tuner->evaluate(MaskedImages(held_out), stop.get_token()).scores().mean_iou;
+          char text[64];
+          std::snprintf(text, sizeof text, ", held-out mIoU %.1f %%", 100 * figure);
+          note = text;
+          return figure;
+        },
+        stop.get_token());
   }();
   check(stop);
   if (tuned.trainings == 0) {
-    print_error("dssl-segment", join("warning: ", tuned.parts.labelled.size(), " training images have a pixel that is not of the first class, of which none "
+    print_error("dssl-segment", join("warning: ", tuned.parts.labelled.size(),
+                                     " training images have a pixel that is not of the first class, of which none "
                                      "can be held out: all the steps are made"));
   } else {
-    std::printf("%td of %td steps, by %s; held-out mIoU %.1f %%\n", tuned.steps, s.tuning.steps,
-                tuned.trainings == 1 ? "images held out" : join("a cross-validation of ", tuned.trainings, " parts").c_str(), 100 * tuned.figure);
+    std::printf(
+        "%td of %td steps, by %s; held-out mIoU %.1f %%\n", tuned.steps, s.tuning.steps,
+        tuned.trainings == 1 ? "images held out" : join("a cross-validation of ", tuned.trainings, " parts").c_str(),
+        100 * tuned.figure);
   }
   outcome.trained_on = tuned.parts.census;
   outcome.tuning = tuning_json(tuned);
@@ -115,12 +123,16 @@ void measure_tuned(const SegmentSettings& s, const LabelledSets& sets) {
   const MaskedImages val(sets.val);
   const SegmentationResult result = [&] {
     Progress progress("evaluation", sets.val.size(), "images");
-    tuner->on_skip = [&](std::string_view, std::string_view message) { progress.warn(one_line(join("skipped: ", message))); };
+    tuner->on_skip = [&](std::string_view, std::string_view message) {
+      progress.warn(one_line(join("skipped: ", message)));
+    };
     tuner->on_images = [&](Index images) {
       progress.at(images);
       if (interruption.requested()) stop.request_stop();
     };
-    tuner->on_prediction = [&](const ProbePrediction& prediction) { write_overlay(s, sets, prediction, tuner->renderer()); };
+    tuner->on_prediction = [&](const ProbePrediction& prediction) {
+      write_overlay(s, sets, prediction, tuner->renderer());
+    };
     return tuner->evaluate(val, stop.get_token());
   }();
   check(stop);

@@ -26,7 +26,8 @@ using namespace dssl::test;
 
 namespace {
 
-/// An image whose pixel says where it is: channel 0 the row, 1 the column; ids of the mask likewise, 200 for the row of `marked`.
+/// An image whose pixel says where it is: channel 0 the row, 1 the column; ids of the mask likewise, 200 for the row of
+/// `marked`.
 LabelledImage placed(Index rows, Index columns) {
   Image<std::uint8_t> image(rows, columns, 2);
   LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(rows, columns, 1)};
@@ -46,14 +47,18 @@ Index level(float value) { return std::lround(255.0 * static_cast<double>(value)
 
 InputRenderer plain_renderer(Index rows, Index columns, Index image_channels, Index classes) {
   const auto n = static_cast<std::size_t>(image_channels);
-  return {{.height = rows, .width = columns, .channels = image_channels, .mean = std::vector<float>(n, 0.0F), .deviation = std::vector<float>(n, 1.0F)},
+  return {{.height = rows,
+           .width = columns,
+           .channels = image_channels,
+           .mean = std::vector<float>(n, 0.0F),
+           .deviation = std::vector<float>(n, 1.0F)},
           ClassMap({.classes = classes, .void_ids = {}})};
 }
 
 constexpr NativeCropOptions as_it_is{.brightness = 0, .contrast = 0};
 
-/// Pixels of two levels drawn one by one; where the mask is 1, the levels alternate, beginning with one or the other: neither mean
-/// nor contrast tells them apart.
+/// Pixels of two levels drawn one by one; where the mask is 1, the levels alternate, beginning with one or the other:
+/// neither mean nor contrast tells them apart.
 class Gratings {
  public:
   Gratings(Index count, Index with, std::uint64_t seed) : x_count(count), x_with(with), x_seed(seed) {}
@@ -71,7 +76,8 @@ class Gratings {
         const bool inside = i < x_with && y >= top && y < top + 16 && x >= left && x < left + 16;
         const int drawn = random.bernoulli(0.5) ? 1 : -1;
         const int wave = (x + y) % 2 == 0 ? sign : -sign;
-        image(y, x, 0) = static_cast<std::uint8_t>(118 + static_cast<int>(random.below(21)) + 40 * (inside ? wave : drawn));
+        image(y, x, 0) =
+            static_cast<std::uint8_t>(118 + static_cast<int>(random.below(21)) + 40 * (inside ? wave : drawn));
         out.mask(y, x, 0) = inside ? 1 : 0;
       }
     }
@@ -97,9 +103,10 @@ std::vector<float> drawn_weights() {
 }
 
 SmallSegmenter small_segmenter(Index steps, double decay, int threads = 1) {
-  return SmallSegmenter(Cpu({.threads = threads}),
-                        {.height = 16, .width = 16, .batch = 8, .steps = steps, .learning_rate = 1e-2, .layer_decay = decay, .seed = 3},
-                        {.classes = 2, .void_ids = {}}, {.loader = {.threads = threads}, .skip = {.min_bad = 100}}, 16);
+  return SmallSegmenter(
+      Cpu({.threads = threads}),
+      {.height = 16, .width = 16, .batch = 8, .steps = steps, .learning_rate = 1e-2, .layer_decay = decay, .seed = 3},
+      {.classes = 2, .void_ids = {}}, {.loader = {.threads = threads}, .skip = {.min_bad = 100}}, 16);
 }
 
 /// IoU of the grating on images that nobody learned from.
@@ -162,12 +169,14 @@ TEST_CASE("of n crops the balanced share lies about labelled pixels, however few
         drawn_native_crop(mask, classes, 16, 24, true, {}, {.seed = 1, .sample = 4}));
 }
 
-TEST_CASE("a crop's mask lies under its image, whichever way it is turned and mirrored; light changes leave masks alone") {
+TEST_CASE(
+    "a crop's mask lies under its image, whichever way it is turned and mirrored; light changes leave masks alone") {
   const LabelledImage picture = placed(40, 50);
   const InputRenderer renderer = plain_renderer(8, 12, 2, 200);
   std::set<std::pair<int, bool>> ways;
   for (std::uint64_t n = 0; n < 200; ++n) {
-    const NativeCrop crop = drawn_native_crop(picture.mask, renderer.classes(), 8, 12, n % 2 == 0, as_it_is, {.seed = 2, .sample = n});
+    const NativeCrop crop =
+        drawn_native_crop(picture.mask, renderer.classes(), 8, 12, n % 2 == 0, as_it_is, {.seed = 2, .sample = n});
     ways.emplace(crop.turns, crop.flip);
     const LabelledInput input = render_native_crop(renderer, picture, crop, 8, 12);
     REQUIRE(input.image.size() == 2 * 96);
@@ -180,7 +189,10 @@ TEST_CASE("a crop's mask lies under its image, whichever way it is turned and mi
     }
     CHECK(shown.size() == 96);  // every pixel once: no stretching
     // Down the first column and along the first row of the crop, the image goes on by one pixel.
-    const auto at = [&](Index i) { return std::pair(level(input.image[static_cast<std::size_t>(i)]), level(input.image[static_cast<std::size_t>(96 + i)])); };
+    const auto at = [&](Index i) {
+      return std::pair(level(input.image[static_cast<std::size_t>(i)]),
+                       level(input.image[static_cast<std::size_t>(96 + i)]));
+    };
     const auto [dv, du] = std::pair(at(12).first - at(0).first, at(12).second - at(0).second);
     const auto [rv, ru] = std::pair(at(1).first - at(0).first, at(1).second - at(0).second);
     CHECK(std::abs(dv) + std::abs(du) == 1);
@@ -192,7 +204,8 @@ TEST_CASE("a crop's mask lies under its image, whichever way it is turned and mi
     CHECK(std::pair(dv, crop.flip ? -du : du) == expected);
   }
   CHECK(ways.size() == 8);
-  CHECK(drawn_native_crop(picture.mask, renderer.classes(), 8, 12, true, {.flips = false, .turns = false}, {.seed = 2}).turns == 0);
+  CHECK(drawn_native_crop(picture.mask, renderer.classes(), 8, 12, true, {.flips = false, .turns = false}, {.seed = 2})
+            .turns == 0);
 
   // Labels coarser than the crop are those of the middle pixels of their cells.
   const NativeCrop upright{.top = 4, .left = 6, .height = 8, .width = 12};
@@ -204,22 +217,26 @@ TEST_CASE("a crop's mask lies under its image, whichever way it is turned and mi
   NativeCrop bright = upright;
   bright.gain = 1.5;
   bright.shift = 0.1;
-  const LabelledInput as_taken = render_native_crop(renderer, picture, upright, 8, 12), changed = render_native_crop(renderer, picture, bright, 8, 12);
+  const LabelledInput as_taken = render_native_crop(renderer, picture, upright, 8, 12),
+                      changed = render_native_crop(renderer, picture, bright, 8, 12);
   CHECK(changed.labels == as_taken.labels);
   double mean = 0;
   for (const float v : as_taken.image) mean += static_cast<double>(v) / 192;
   for (std::size_t i = 0; i < 192; ++i)
-    REQUIRE(static_cast<double>(changed.image[i]) == Approx(1.5 * (static_cast<double>(as_taken.image[i]) - mean) + mean + 0.1).margin(1e-6));
+    REQUIRE(static_cast<double>(changed.image[i]) ==
+            Approx(1.5 * (static_cast<double>(as_taken.image[i]) - mean) + mean + 0.1).margin(1e-6));
   double low = 1, high = 1;
   for (std::uint64_t n = 0; n < 300; ++n) {
-    const NativeCrop crop = drawn_native_crop(picture.mask, renderer.classes(), 8, 12, false, {}, {.seed = 2, .sample = n});
+    const NativeCrop crop =
+        drawn_native_crop(picture.mask, renderer.classes(), 8, 12, false, {}, {.seed = 2, .sample = n});
     low = std::min(low, crop.gain);
     high = std::max(high, crop.gain);
     REQUIRE(std::abs(crop.shift) <= 0.1);
   }
   CHECK((low >= 0.8 && low < 0.85 && high <= 1.2 && high > 1.15));
   CHECK_THROWS_AS(render_native_crop(plain_renderer(8, 8, 2, 200), picture, upright, 8, 8), ShapeError);
-  CHECK(contains(thrown_by<OptionError>([] { NativeCropOptions{.balanced = 1.5}.validate(); }), "'balanced' is 1.5; expected 0 to 1"));
+  CHECK(contains(thrown_by<OptionError>([] { NativeCropOptions{.balanced = 1.5}.validate(); }),
+                 "'balanced' is 1.5; expected 0 to 1"));
 }
 
 TEST_CASE("an image smaller than the crop is mirrored beyond its ends, and what is beyond is void in the mask") {
@@ -227,7 +244,8 @@ TEST_CASE("an image smaller than the crop is mirrored beyond its ends, and what 
   const InputRenderer renderer = plain_renderer(8, 12, 2, 200);
   std::set<Index> tops;
   for (std::uint64_t n = 0; n < 100; ++n) {
-    const NativeCrop crop = drawn_native_crop(picture.mask, renderer.classes(), 8, 12, n % 2 == 0, as_it_is, {.seed = 2, .sample = n});
+    const NativeCrop crop =
+        drawn_native_crop(picture.mask, renderer.classes(), 8, 12, n % 2 == 0, as_it_is, {.seed = 2, .sample = n});
     const LabelledInput input = render_native_crop(renderer, picture, crop, 8, 12);
     Index labelled = 0;
     for (Index y = 0; y < 8; ++y) {
@@ -253,7 +271,9 @@ TEST_CASE("an image smaller than the crop is mirrored beyond its ends, and what 
   CHECK(tops == std::set<Index>{-3, -2, -1, 0});
 }
 
-TEST_CASE("batches of crops are the same bits for 1, 2 and 4 threads; an unreadable image is replaced, and parts say who has what") {
+TEST_CASE(
+    "batches of crops are the same bits for 1, 2 and 4 threads; an unreadable image is replaced, and parts say who has "
+    "what") {
   Gratings source(9, 4, 1);
   source.unreadable = 6;
   const InputRenderer renderer({.height = 16, .width = 24, .channels = 1}, ClassMap({.classes = 2, .void_ids = {}}));
@@ -269,13 +289,15 @@ TEST_CASE("batches of crops are the same bits for 1, 2 and 4 threads; an unreada
   Index with = 0;
   for (std::size_t way = 0; way < 3; ++way) {
     Index batches = 0;
-    each_crop_batch(renderer, source, hopeful, 16, 24, 20, 3, {}, {.prefetch = 5, .threads = way == 2 ? 4 : static_cast<int>(way) + 1}, bears, 7, {}, {},
+    each_crop_batch(renderer, source, hopeful, 16, 24, 20, 3, {},
+                    {.prefetch = 5, .threads = way == 2 ? 4 : static_cast<int>(way) + 1}, bears, 7, {}, {},
                     [&](const std::vector<LoadedInput>& batch) {
                       for (const LoadedInput& sample : batch) {
                         CHECK(sample.index != 6);
                         images[way].push_back(sample.input.image);
                         labels[way].push_back(sample.input.labels);
-                        if (way == 0) with += std::count(labels[way].back().begin(), labels[way].back().end(), 1) > 0 ? 1 : 0;
+                        if (way == 0)
+                          with += std::count(labels[way].back().begin(), labels[way].back().end(), 1) > 0 ? 1 : 0;
                       }
                       return ++batches < 15;
                     });
@@ -289,7 +311,9 @@ TEST_CASE("batches of crops are the same bits for 1, 2 and 4 threads; an unreada
   CHECK(images[0][0] != images[0][2]);
 }
 
-TEST_CASE("a whole backbone learns a made-up defect by crops that a head on frozen random weights does not; 2 threads to the same bits") {
+TEST_CASE(
+    "a whole backbone learns a made-up defect by crops that a head on frozen random weights does not; 2 threads to the "
+    "same bits") {
   const auto trained = [](double decay, int threads) {
     auto segmenter = small_segmenter(250, decay, threads);
     segmenter.network().load(drawn_weights());
@@ -334,8 +358,10 @@ TEST_CASE("windows of an image are those that its own crops are: logits and figu
     }
     const std::vector<float> logits(map.patches.begin(), map.patches.begin() + 2);
     segmenter.network().forward(window);
-    CHECK(static_cast<double>(segmenter.network().logits()(0, 0)) == Approx(static_cast<double>(logits[0])).margin(1e-6));
-    CHECK(static_cast<double>(segmenter.network().logits()(0, 1)) == Approx(static_cast<double>(logits[1])).margin(1e-6));
+    CHECK(static_cast<double>(segmenter.network().logits()(0, 0)) ==
+          Approx(static_cast<double>(logits[0])).margin(1e-6));
+    CHECK(static_cast<double>(segmenter.network().logits()(0, 1)) ==
+          Approx(static_cast<double>(logits[1])).margin(1e-6));
   });
   CHECK(passed.windows == 3 * 3 * 4);
 }
@@ -349,12 +375,13 @@ TEST_CASE("training ends when held-out images are found no better, with the weig
   auto segmenter = small_segmenter(40, 1.0);
   std::vector<float> at_best;
   std::set<Index> held;
-  const HeldOutTuning out = tune_held_out(segmenter, std::span<const float>(start), source, options, [&](const auto& images, Index fold, Index step) {
-    CHECK(fold == 0);
-    for (Index i = 0; i < images.size(); ++i) held.insert(images.number(i));
-    if (step == 6) at_best = segmenter.network().snapshot();
-    return told(step);
-  });
+  const HeldOutTuning out = tune_held_out(segmenter, std::span<const float>(start), source, options,
+                                          [&](const auto& images, Index fold, Index step) {
+                                            CHECK(fold == 0);
+                                            for (Index i = 0; i < images.size(); ++i) held.insert(images.number(i));
+                                            if (step == 6) at_best = segmenter.network().snapshot();
+                                            return told(step);
+                                          });
   CHECK(out.trainings == 1);
   CHECK(out.steps == 6);
   CHECK(out.figure == 0.9);
@@ -377,34 +404,40 @@ TEST_CASE("training ends when held-out images are found no better, with the weig
       return from.load(i);
     }
   };
-  auto one = SmallSegmenter(Cpu({.threads = 1}), {.height = 16, .width = 16, .batch = 8, .steps = 20, .seed = 3}, {.classes = 2, .void_ids = {}},
-                            {.loader = {.prefetch = 1, .threads = 1}}, 16);
+  auto one = SmallSegmenter(Cpu({.threads = 1}), {.height = 16, .width = 16, .batch = 8, .steps = 20, .seed = 3},
+                            {.classes = 2, .void_ids = {}}, {.loader = {.prefetch = 1, .threads = 1}}, 16);
   one.on_step = [&](Index step, double /*loss*/) {
     if (step == 1) std::ranges::for_each(loaded, [](auto& times) { times = 0; });  // what all masks were looked at for
   };
   bool first_look = true;
-  static_cast<void>(tune_held_out(one, std::span<const float>(start), Watched{source, loaded}, {.look_every = 20}, [&](const auto& images, Index, Index) {
-    if (std::exchange(first_look, false)) {
-      // 150 crops, half of them of the 24 labelled images in turn: all of these, and none that is held out.
-      for (Index i = 0; i < images.size(); ++i) CHECK(loaded[static_cast<std::size_t>(images.number(i))] == 0);
-      CHECK(std::ranges::count_if(loaded, [](const auto& times) { return times > 0; }) == 32);
-    }
-    return 0.0;
-  }));
+  static_cast<void>(
+      tune_held_out(one, std::span<const float>(start), Watched{source, loaded}, {.look_every = 20},
+                    [&](const auto& images, Index, Index) {
+                      if (std::exchange(first_look, false)) {
+                        // 150 crops, half of them of the 24 labelled images in turn: all of these, and none that is
+                        // held out.
+                        for (Index i = 0; i < images.size(); ++i)
+                          CHECK(loaded[static_cast<std::size_t>(images.number(i))] == 0);
+                        CHECK(std::ranges::count_if(loaded, [](const auto& times) { return times > 0; }) == 32);
+                      }
+                      return 0.0;
+                    }));
   CHECK_FALSE(first_look);
 }
 
-TEST_CASE("few labelled images are cross-validated, each held out once; then all of them train for the best mean's steps") {
+TEST_CASE(
+    "few labelled images are cross-validated, each held out once; then all of them train for the best mean's steps") {
   const std::vector<float> start = drawn_weights();
   const Gratings source(9, 5, 1);
   auto segmenter = small_segmenter(12, 1.0);
   std::map<Index, std::set<Index>> held;
   // Folds differ; in the mean the second look of three is best.
-  const HeldOutTuning out = tune_held_out(segmenter, std::span<const float>(start), source, {.look_every = 5, .few = 20, .folds = 3},
-                                          [&](const auto& images, Index fold, Index step) {
-                                            for (Index i = 0; i < images.size(); ++i) held[fold].insert(images.number(i));
-                                            return step == 10 ? 0.5 : fold == 0 ? 0.6 : 0.1;
-                                          });
+  const HeldOutTuning out =
+      tune_held_out(segmenter, std::span<const float>(start), source, {.look_every = 5, .few = 20, .folds = 3},
+                    [&](const auto& images, Index fold, Index step) {
+                      for (Index i = 0; i < images.size(); ++i) held[fold].insert(images.number(i));
+                      return step == 10 ? 0.5 : fold == 0 ? 0.6 : 0.1;
+                    });
   CHECK(out.trainings == 3);
   CHECK(held[0] == std::set<Index>{0, 3, 5, 8});
   CHECK(held[1] == std::set<Index>{1, 4, 6});
@@ -422,14 +455,16 @@ TEST_CASE("few labelled images are cross-validated, each held out once; then all
 
   // One labelled image cannot be held out; figures that are no numbers choose nothing.
   const auto steps_of = [&](Index with, double figure) {
-    const HeldOutTuning found = tune_held_out(segmenter, std::span<const float>(start), Gratings(4, with, 1), {.look_every = 5},
-                                              [&](const auto&, Index, Index) { return figure; });
+    const HeldOutTuning found = tune_held_out(segmenter, std::span<const float>(start), Gratings(4, with, 1),
+                                              {.look_every = 5}, [&](const auto&, Index, Index) { return figure; });
     CHECK(std::isnan(found.figure));
     return std::pair(found.trainings, found.steps);
   };
   CHECK(steps_of(1, 0.5) == std::pair<Index, Index>(0, 12));
   CHECK(steps_of(3, std::nan("")) == std::pair<Index, Index>(3, 12));
-  const auto problem = [](const HeldOutTuningOptions& wrong) { return thrown_by<OptionError>([&] { wrong.validate(); }); };
+  const auto problem = [](const HeldOutTuningOptions& wrong) {
+    return thrown_by<OptionError>([&] { wrong.validate(); });
+  };
   CHECK(contains(problem({.look_every = 0}), "'look_every' is 0"));
   CHECK(contains(problem({.folds = 1}), "'folds' is 1; expected at least 2"));
   CHECK(contains(problem({.hold_out = 0.7}), "'hold_out' is 0.7"));

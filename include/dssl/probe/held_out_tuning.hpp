@@ -1,4 +1,5 @@
-// How long to fine-tune, from labelled images that are held out: once where there are many, cross-validated where there are few.
+// How long to fine-tune, from labelled images that are held out: once where there are many, cross-validated where there
+// are few.
 #pragma once
 
 #include <algorithm>
@@ -46,12 +47,12 @@ struct TuningLook {
 
 /// What came of a training.
 struct HeldOutTuning {
-  LabelledParts parts;             ///< of all images
-  Index trainings = 0;             ///< with a part held out: 1, or the folds; 0 with one labelled image or none
-  std::vector<TuningLook> looks;   ///< ascending
-  Index steps = 0;                 ///< of the weights that were kept
+  LabelledParts parts;            ///< of all images
+  Index trainings = 0;            ///< with a part held out: 1, or the folds; 0 with one labelled image or none
+  std::vector<TuningLook> looks;  ///< ascending
+  Index steps = 0;                ///< of the weights that were kept
   double figure = std::numeric_limits<double>::quiet_NaN();  ///< of the look that they were kept for
-  Index steps_run = 0;             ///< of all trainings together
+  Index steps_run = 0;                                       ///< of all trainings together
 };
 
 namespace detail {
@@ -76,21 +77,23 @@ namespace detail {
 
 }  // namespace detail
 
-/// Trains a segmenter on crops of a source's images, from `backbone` (laid out as a `FeatureExtractor`'s), for as long as
-/// held-out ones say.
+/// Trains a segmenter on crops of a source's images, from `backbone` (laid out as a `FeatureExtractor`'s), for as long
+/// as held-out ones say.
 ///
 /// Held out are labelled images and, of the others, the same share; `figure(images, fold, steps)` says how good the
-/// segmenter is on a `ChosenSamples` of them, the larger the better. With many labelled images one part is held out: the
-/// weights of the best look are kept, and the training ends when `patience` looks were no better. With fewer than `few` each of
-/// the folds is held out once, for all the steps; then all images train for the steps at which the mean figure was best: of
-/// n labelled images min(folds, n) + 1 trainings. One labelled image, or none, cannot be held out: all the steps are made,
-/// and there is no look. Of equal figures the earliest counts; one that is not a number counts for nothing.
+/// segmenter is on a `ChosenSamples` of them, the larger the better. With many labelled images one part is held out:
+/// the weights of the best look are kept, and the training ends when `patience` looks were no better. With fewer than
+/// `few` each of the folds is held out once, for all the steps; then all images train for the steps at which the mean
+/// figure was best: of n labelled images min(folds, n) + 1 trainings. One labelled image, or none, cannot be held out:
+/// all the steps are made, and there is no look. Of equal figures the earliest counts; one that is not a number counts
+/// for nothing.
 ///
 /// A stop request leaves the weights where they are. Throws what `FineTunedSegmenter::train_crops` throws and `figure`.
 /// Test: tests/probe/native_crops.cpp.
 template <class Backbone, class B, SegmentationSource Source, class Figure>
-HeldOutTuning tune_held_out(FineTunedSegmenter<Backbone, B>& segmenter, std::span<const typename B::Scalar> backbone, const Source& source,
-                            const HeldOutTuningOptions& options, const Figure& figure, const std::stop_token& token = {}) {
+HeldOutTuning tune_held_out(FineTunedSegmenter<Backbone, B>& segmenter, std::span<const typename B::Scalar> backbone,
+                            const Source& source, const HeldOutTuningOptions& options, const Figure& figure,
+                            const std::stop_token& token = {}) {
   using T = typename B::Scalar;
   options.validate();
   auto& network = segmenter.network();
@@ -98,7 +101,8 @@ HeldOutTuning tune_held_out(FineTunedSegmenter<Backbone, B>& segmenter, std::spa
   HeldOutTuning out{.parts = segmenter.parts(source, token), .looks = {}};
   const auto labelled = static_cast<Index>(out.parts.labelled.size());
   const bool cross = labelled < options.few;
-  const Index folds = cross ? std::min(options.folds, labelled) : static_cast<Index>(std::llround(1 / options.hold_out));
+  const Index folds =
+      cross ? std::min(options.folds, labelled) : static_cast<Index>(std::llround(1 / options.hold_out));
   out.trainings = folds < 2 ? 0 : cross ? folds : 1;
 
   const auto looks_at = [&](Index step) { return step % options.look_every == 0 || step == all_steps; };
@@ -140,7 +144,8 @@ HeldOutTuning tune_held_out(FineTunedSegmenter<Backbone, B>& segmenter, std::spa
   if (token.stop_requested()) return out;
   if (cross) {
     for (std::size_t i = 0; i < sums.size(); ++i) {
-      out.looks[i].figure = sums[i].second > 0 ? sums[i].first / static_cast<double>(sums[i].second) : std::numeric_limits<double>::quiet_NaN();
+      out.looks[i].figure = sums[i].second > 0 ? sums[i].first / static_cast<double>(sums[i].second)
+                                               : std::numeric_limits<double>::quiet_NaN();
       if (!better(out.looks[i].figure)) continue;
       out.figure = out.looks[i].figure;
       out.steps = out.looks[i].step;

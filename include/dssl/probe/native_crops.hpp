@@ -33,12 +33,12 @@ namespace dssl {
 
 /// Which crops are cut, and what is done to them. Class 0 is the ground: no crop is centred on it.
 struct NativeCropOptions {
-  double balanced = 0.5;    ///< share of the samples whose crop lies about a labelled pixel that is not ground
-  double off_centre = 0.25; ///< how far that pixel may lie from the crop's middle, in extents of the crop
-  bool flips = true;        ///< mirrored left to right, every other time
-  bool turns = true;        ///< turned by 0 to 3 quarter turns
-  double brightness = 0.1;  ///< added to all values, on the scale 0..1: from -brightness to brightness
-  double contrast = 0.2;    ///< factor of all values about the crop's mean: from 1 - contrast to 1 + contrast
+  double balanced = 0.5;     ///< share of the samples whose crop lies about a labelled pixel that is not ground
+  double off_centre = 0.25;  ///< how far that pixel may lie from the crop's middle, in extents of the crop
+  bool flips = true;         ///< mirrored left to right, every other time
+  bool turns = true;         ///< turned by 0 to 3 quarter turns
+  double brightness = 0.1;   ///< added to all values, on the scale 0..1: from -brightness to brightness
+  double contrast = 0.2;     ///< factor of all values about the crop's mean: from 1 - contrast to 1 + contrast
 
   /// Throws `OptionError` naming the field.
   void validate() const {
@@ -74,9 +74,10 @@ struct NativeCrop {
 
 namespace detail {
 
-/// A pixel of the mask, of a class that is not ground: the class drawn evenly among those that are there, then the pixel.
-[[nodiscard]] inline std::optional<std::pair<Index, Index>> drawn_pixel(const Image<std::uint8_t>& mask, const ClassMap& classes,
-                                                                        RandomStream& random) {
+/// A pixel of the mask, of a class that is not ground: the class drawn evenly among those that are there, then the
+/// pixel.
+[[nodiscard]] inline std::optional<std::pair<Index, Index>> drawn_pixel(const Image<std::uint8_t>& mask,
+                                                                        const ClassMap& classes, RandomStream& random) {
   const auto counts_as = [&](std::uint8_t id) {
     const std::uint8_t own = classes.class_of(id);
     return own == ClassMap::ignored ? std::uint8_t{0} : own;
@@ -96,8 +97,10 @@ namespace detail {
   }
 }
 
-/// Where a window of `extent` begins on an axis of `pixels`: about pixel `about`, or anywhere; inside the axis, or about all of it.
-[[nodiscard]] inline Index drawn_begin(Index pixels, Index extent, std::optional<Index> about, double off_centre, RandomStream& random) {
+/// Where a window of `extent` begins on an axis of `pixels`: about pixel `about`, or anywhere; inside the axis, or
+/// about all of it.
+[[nodiscard]] inline Index drawn_begin(Index pixels, Index extent, std::optional<Index> about, double off_centre,
+                                       RandomStream& random) {
   const double off = random.uniform(-off_centre, off_centre);  // drawn in any case: one number an axis
   const auto anywhere = static_cast<Index>(random.below(static_cast<std::uint32_t>(std::abs(pixels - extent) + 1)));
   if (pixels < extent) return -anywhere;
@@ -110,11 +113,12 @@ namespace detail {
 
 /// Draws a crop of height x width pixels of an image from its mask; the same for the same key.
 ///
-/// With `balanced` it shows a pixel of a class that is not ground, if the mask has one: each class that is there as often
-/// as any other, near the middle. Otherwise, any place is as likely as any other. Where the image is smaller than the
-/// crop, all of it is shown, somewhere in the crop. Test: tests/probe/native_crops.cpp.
-[[nodiscard]] inline NativeCrop drawn_native_crop(const Image<std::uint8_t>& mask, const ClassMap& classes, Index height, Index width,
-                                                  bool balanced, const NativeCropOptions& options, const RandomKey& key) {
+/// With `balanced` it shows a pixel of a class that is not ground, if the mask has one: each class that is there as
+/// often as any other, near the middle. Otherwise, any place is as likely as any other. Where the image is smaller than
+/// the crop, all of it is shown, somewhere in the crop. Test: tests/probe/native_crops.cpp.
+[[nodiscard]] inline NativeCrop drawn_native_crop(const Image<std::uint8_t>& mask, const ClassMap& classes,
+                                                  Index height, Index width, bool balanced,
+                                                  const NativeCropOptions& options, const RandomKey& key) {
   RandomStream random(key);
   NativeCrop out;
   const auto turns = static_cast<int>(random.below(4));
@@ -139,19 +143,21 @@ namespace detail {
 ///
 ///   v' = gain (v - m) + m + shift,   then (v' - mean) / deviation,   m the mean of the crop's values on the scale 0..1
 ///
-/// Nothing is cut off. Beyond its ends the image is mirrored, and the labels there are void. Label (i, j) is that of the
-/// pixel under the middle of cell (i, j). Throws `ShapeError` for a mask of another size or other channels than the
+/// Nothing is cut off. Beyond its ends the image is mirrored, and the labels there are void. Label (i, j) is that of
+/// the pixel under the middle of cell (i, j). Throws `ShapeError` for a mask of another size or other channels than the
 /// renderer's. Test: tests/probe/native_crops.cpp.
-[[nodiscard]] inline LabelledInput render_native_crop(const InputRenderer& renderer, const LabelledImage& picture, const NativeCrop& crop,
-                                                      Index label_height, Index label_width) {
+[[nodiscard]] inline LabelledInput render_native_crop(const InputRenderer& renderer, const LabelledImage& picture,
+                                                      const NativeCrop& crop, Index label_height, Index label_width) {
   const InputOptions& o = renderer.options();
   const Index rows = picture.mask.height(), columns = picture.mask.width();
-  require_shape(height(picture.image) == rows && width(picture.image) == columns, "an image of ", height(picture.image), " x ",
-                width(picture.image), " pixels with a mask of ", rows, " x ", columns);
-  require_shape(channels(picture.image) == o.channels, "an image of ", channels(picture.image), " channels; expected ", o.channels);
-  require_shape((crop.turns % 2 == 0 ? crop.height : crop.width) == o.height && (crop.turns % 2 == 0 ? crop.width : crop.height) == o.width,
-                "a crop of a window of ", crop.height, " x ", crop.width, " pixels and ", crop.turns, " quarter turns; expected ",
-                o.height, " x ", o.width, " after them");
+  require_shape(height(picture.image) == rows && width(picture.image) == columns, "an image of ", height(picture.image),
+                " x ", width(picture.image), " pixels with a mask of ", rows, " x ", columns);
+  require_shape(channels(picture.image) == o.channels, "an image of ", channels(picture.image), " channels; expected ",
+                o.channels);
+  require_shape((crop.turns % 2 == 0 ? crop.height : crop.width) == o.height &&
+                    (crop.turns % 2 == 0 ? crop.width : crop.height) == o.width,
+                "a crop of a window of ", crop.height, " x ", crop.width, " pixels and ", crop.turns,
+                " quarter turns; expected ", o.height, " x ", o.width, " after them");
   PlanarImage<float> planes;
   planes.reshape(o.channels, o.height, o.width);
   double sum = 0;
@@ -182,7 +188,8 @@ namespace detail {
   normalise(std::span<float>(out.image), planes, o.mean, o.deviation);
   for (Index i = 0; i < label_height; ++i) {
     for (Index j = 0; j < label_width; ++j) {
-      const auto [v, u] = crop.pixel((2 * i + 1) * o.height / (2 * label_height), (2 * j + 1) * o.width / (2 * label_width));
+      const auto [v, u] =
+          crop.pixel((2 * i + 1) * o.height / (2 * label_height), (2 * j + 1) * o.width / (2 * label_width));
       const bool shown = v >= 0 && v < rows && u >= 0 && u < columns;
       out.labels.push_back(shown ? renderer.classes().class_of(picture.mask(v, u, 0)) : ClassMap::ignored);
       if (shown) ++out.census.pixels[picture.mask(v, u, 0)];
@@ -202,8 +209,9 @@ struct LabelledParts {
 
 /// Looks at all masks of a source. Unreadable images are left out, as `SkipCounter`'s policy bears. Throws `DataError`.
 template <SegmentationSource Source>
-[[nodiscard]] LabelledParts labelled_parts(const Source& source, const ClassMap& classes, const LoaderOptions& loader, const SkipPolicy& skip,
-                                           const SkipCounter::Warn& on_skip, const std::stop_token& token) {
+[[nodiscard]] LabelledParts labelled_parts(const Source& source, const ClassMap& classes, const LoaderOptions& loader,
+                                           const SkipPolicy& skip, const SkipCounter::Warn& on_skip,
+                                           const std::stop_token& token) {
   struct Seen {
     Index index = 0;
     LabelCensus census{};
@@ -237,8 +245,8 @@ template <SegmentationSource Source>
 
 /// Which image the n-th sample is of, and whether its crop is a balanced one.
 ///
-/// Of the first n samples floor(n balanced) are balanced ones, of the labelled images in turn, epoch after epoch in drawn
-/// orders; the others are of all images likewise. A pure function of n; safe for threads.
+/// Of the first n samples floor(n balanced) are balanced ones, of the labelled images in turn, epoch after epoch in
+/// drawn orders; the others are of all images likewise. A pure function of n; safe for threads.
 class CropOrder {
  public:
   struct Sample {
@@ -257,14 +265,17 @@ class CropOrder {
 
   [[nodiscard]] Sample operator()(Index n) {
     const Index before = x_balanced_of(n);
-    if (x_balanced_of(n + 1) > before) return {x_parts.labelled[x_at(x_labelled, before, static_cast<Index>(x_parts.labelled.size()))], true};
+    if (x_balanced_of(n + 1) > before)
+      return {x_parts.labelled[x_at(x_labelled, before, static_cast<Index>(x_parts.labelled.size()))], true};
     const std::size_t i = x_at(x_all, n - before, x_parts.size());
     const std::size_t labelled = x_parts.labelled.size();
     return {i < labelled ? x_parts.labelled[i] : x_parts.others[i - labelled], false};
   }
 
  private:
-  [[nodiscard]] Index x_balanced_of(Index n) const { return static_cast<Index>(std::floor(static_cast<double>(n) * x_share)); }
+  [[nodiscard]] Index x_balanced_of(Index n) const {
+    return static_cast<Index>(std::floor(static_cast<double>(n) * x_share));
+  }
   [[nodiscard]] static std::size_t x_at(EpochOrder& order, Index n, Index count) {
     return static_cast<std::size_t>(order(n / count, n % count));
   }
@@ -274,16 +285,17 @@ class CropOrder {
   EpochOrder x_labelled, x_all;
 };
 
-/// Calls on_batch(samples) up to `steps` times, each time with `batch` crops of the parts' images, until it returns false.
+/// Calls on_batch(samples) up to `steps` times, each time with `batch` crops of the parts' images, until it returns
+/// false.
 ///
-/// Images are loaded ahead on oneTBB's threads; what comes depends on source, parts, options and seed alone. An image that
-/// cannot be read is replaced by the one behind it. Throws `DataError`, `OptionError`, and what `on_batch` throws. A stop
-/// request ends it before the next batch. Test: tests/probe/native_crops.cpp.
+/// Images are loaded ahead on oneTBB's threads; what comes depends on source, parts, options and seed alone. An image
+/// that cannot be read is replaced by the one behind it. Throws `DataError`, `OptionError`, and what `on_batch` throws.
+/// A stop request ends it before the next batch. Test: tests/probe/native_crops.cpp.
 template <SegmentationSource Source, class OnBatch>
-void each_crop_batch(const InputRenderer& renderer, const Source& source, const LabelledParts& parts, Index label_height,
-                     Index label_width, Index steps, Index batch, const NativeCropOptions& options, const LoaderOptions& loading,
-                     const SkipPolicy& skip, std::uint64_t seed, const SkipCounter::Warn& on_skip, const std::stop_token& token,
-                     const OnBatch& on_batch) {
+void each_crop_batch(const InputRenderer& renderer, const Source& source, const LabelledParts& parts,
+                     Index label_height, Index label_width, Index steps, Index batch, const NativeCropOptions& options,
+                     const LoaderOptions& loading, const SkipPolicy& skip, std::uint64_t seed,
+                     const SkipCounter::Warn& on_skip, const std::stop_token& token, const OnBatch& on_batch) {
   options.validate();
   CropOrder order(parts, options.balanced, seed);
   SkipCounter skips(skip, on_skip);
@@ -293,9 +305,9 @@ void each_crop_batch(const InputRenderer& renderer, const Source& source, const 
         LoadedInput out{};
         const CropOrder::Sample sample = order(n);
         const LabelledImage picture = load_readable(out.skipped, out.index, source, sample.image, skip);
-        const NativeCrop crop =
-            drawn_native_crop(picture.mask, renderer.classes(), renderer.options().height, renderer.options().width, sample.balanced, options,
-                              {.seed = seed, .sample = static_cast<std::uint64_t>(n), .view = 14, .purpose = Purpose::probe});
+        const NativeCrop crop = drawn_native_crop(
+            picture.mask, renderer.classes(), renderer.options().height, renderer.options().width, sample.balanced,
+            options, {.seed = seed, .sample = static_cast<std::uint64_t>(n), .view = 14, .purpose = Purpose::probe});
         out.input = render_native_crop(renderer, picture, crop, label_height, label_width);
         return out;
       },
