@@ -162,17 +162,21 @@ std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, c
   return out;
 }
 
+double mean_of_top(std::vector<float> scores, Index top) {
+  const auto some = std::min(top, static_cast<Index>(scores.size()));
+  std::partial_sort(scores.begin(), scores.begin() + some, scores.end(), std::greater<>());
+  double sum = 0;
+  for (Index n = 0; n < some; ++n) sum += static_cast<double>(scores[static_cast<std::size_t>(n)]);
+  return sum / static_cast<double>(some);
+}
+
 std::vector<double> with_top(const SetScores& scores, const PatchSet& set, Index top) {
   std::vector<double> out;
   for (std::size_t i = 0; i < scores.images.size(); ++i) {
-    std::vector<float> all = scores.patches[i];
-    const auto some = static_cast<Index>(std::min({static_cast<std::size_t>(top), set.images[i].cells.size(), all.size()}));
-    std::partial_sort(all.begin(), all.begin() + some, all.end(), std::greater<>());
-    double sum = 0;
-    for (Index n = 0; n < some; ++n) sum += static_cast<double>(all[static_cast<std::size_t>(n)]);
+    const std::vector<float>& all = scores.patches[i];
     // What weighs the largest distance weighs the mean.
-    const auto largest = static_cast<double>(all.front());
-    out.push_back(largest > 0 ? scores.images[i] / largest * sum / static_cast<double>(some) : 0);
+    const auto largest = static_cast<double>(*std::max_element(all.begin(), all.end()));
+    out.push_back(largest > 0 ? scores.images[i] / largest * mean_of_top(all, std::min(top, static_cast<Index>(set.images[i].cells.size()))) : 0);
   }
   return out;
 }
@@ -221,7 +225,7 @@ DefectHead HeadTrainer::train(const PatchSet& normal, const PatchSet& defects, c
   return x_train(values, rows.labels, seed);
 }
 
-SetScores DefectHead::score(const PatchSet& set) const {
+SetScores DefectHead::score(const PatchSet& set, Index top) const {
   SetScores out;
   for (const PatchImage& image : set.images) {
     std::vector<float> scores;
@@ -232,7 +236,7 @@ SetScores DefectHead::score(const PatchSet& set) const {
                static_cast<double>(image.patches[n * weight.size() + d]);
       scores.push_back(static_cast<float>(sum));
     }
-    out.images.push_back(static_cast<double>(*std::max_element(scores.begin(), scores.end())));
+    out.images.push_back(mean_of_top(scores, top));
     out.patches.push_back(over_grid(scores, image));
   }
   return out;

@@ -34,6 +34,9 @@ class NormalBank {
 [[nodiscard]] std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal,
                                                            Index pool, double coreset, const LookSettings& look);
 
+/// The mean of the `top` largest scores, or of all where there are fewer.
+[[nodiscard]] double mean_of_top(std::vector<float> scores, Index top);
+
 /// The image scores of a mean of the `top` largest distances, from scores of a bank whose `top` is 1.
 [[nodiscard]] std::vector<double> with_top(const SetScores& scores, const PatchSet& set, Index top);
 
@@ -42,8 +45,8 @@ struct DefectHead {
   std::vector<float> weight;  // (D)
   float bias = 0;
 
-  /// Patch score: logit of a defect; image score: the largest.
-  [[nodiscard]] SetScores score(const PatchSet& set) const;
+  /// Patch score: logit of a defect; image score: the mean of the `top` largest.
+  [[nodiscard]] SetScores score(const PatchSet& set, Index top) const;
 };
 
 /// Trains classifiers of patches, all on one backend that is known at run time.

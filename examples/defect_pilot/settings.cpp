@@ -37,6 +37,8 @@ nlohmann::ordered_json PilotSettings::json() const {
                  {"choose", choose},
                  {"choose_images", choose_images}});
   object.update(look_json(look));
+  object.update(tuning.json());
+  object["tune_draws"] = tune_draws;
   return object;
 }
 
@@ -103,6 +105,12 @@ void add_options(CLI::App& app, PilotSettings& s) {
       ->capture_default_str()
       ->group(study);
   add_look_options(app, s.look, study);
+  const std::string tune = "Training the whole backbone on labelled images, beside the head on frozen features";
+  add_crop_tuning_options(app, s.tuning, tune, 0, "; 0 leaves this path out");
+  app.add_option("--tune-draws", s.tune_draws, "Draws of labelled images for each number that it is trained on, at most --draws")
+      ->check(CLI::Range(Index{1}, Index{1000}))
+      ->capture_default_str()
+      ->group(tune);
   app.add_flag("--choose", s.choose,
                "Choose --tiles, --standardise-images, --flatten, --standardise-features, --border and --top by defects that are pasted on "
                "normal images to learn from; no label and no test image is looked at, and what is given takes part")

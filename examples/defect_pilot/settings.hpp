@@ -11,6 +11,7 @@
 #include <dssl/core/tensor_view.hpp>
 
 #include "common/backbone.hpp"
+#include "common/crop_tuning.hpp"
 #include "defects/look.hpp"
 
 namespace dssl::programs {
@@ -27,6 +28,8 @@ struct PilotSettings {
   Index pretrain_epochs = 0;
   std::vector<Index> labels{1, 5, 10, 50};
   Index draws = 5;
+  CropTuning tuning{.steps = 300, .look_every = 100};
+  Index tune_draws = 1;
   Index pool = 50'000;
   double coreset = 0.1;
   double smoothing = 4;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -24,6 +25,7 @@
 #include <dssl/search/row_sample.hpp>
 
 #include "common/progress.hpp"
+#include "defect_pilot/tuned.hpp"
 
 namespace dssl::programs {
 
@@ -136,7 +138,7 @@ class BackboneStudy {
   }
 
   /// The bank alone, then heads on draws of labelled images, and both together.
-  void add_curves(Study& study, const HeadTrainer& heads) const {
+  void add_curves(Study& study, const HeadTrainer& heads, const std::string& weights, bool main) const {
     study.ways.push_back({x_name, 0, {x_judge(x_of_test_normal, x_of_test_defects, x_of_held_out.images)}});
     const auto all = static_cast<Index>(x_defects.images.size());
     std::vector<Index> counts(x_settings.labels);
@@ -148,6 +150,7 @@ class BackboneStudy {
     Index done = 0;
     for (const Index count : counts) {
       WayFigures alone{x_name + ", labels alone", count, {}}, both{x_name + ", with labels", count, {}};
+      WayFigures tuned{x_name + tuned_alone, count, {}}, tuned_both{x_name + tuned_with_bank, count, {}};
       const Index draws = count == all ? 1 : x_settings.draws;
       for (Index draw = 0; draw < draws; ++draw) {
         auto order = shuffled(all, {.seed = x_settings.backbone.seed,
@@ -157,20 +160,25 @@ class BackboneStudy {
         order.resize(static_cast<std::size_t>(count));
         const DefectHead head = heads.train(x_normal, x_defects, order,
                                                x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
-        const SetScores normal = head.score(x_held_out);
-        const SetScores test_normal = head.score(x_test_normal);
-        const SetScores test_defects = head.score(x_test_defects);
+        const SetScores normal = head.score(x_held_out, x_look.top);
+        const SetScores test_normal = head.score(x_test_normal, x_look.top);
+        const SetScores test_defects = head.score(x_test_defects, x_look.top);
         alone.draws.push_back(x_judge(test_normal, test_defects, normal.images));
         const SetScores both_normal = combined(x_of_held_out, x_of_held_out, normal, normal);
         both.draws.push_back(x_judge(combined(x_of_test_normal, x_of_held_out, test_normal, normal),
                                      combined(x_of_test_defects, x_of_held_out, test_defects, normal),
                                      both_normal.images));
+        if (x_settings.tuning.steps > 0 && draw < x_settings.tune_draws)
+          x_add_tuned(study, tuned, tuned_both, heads, order, weights, static_cast<std::uint64_t>(draw), main && count == all);
         if (x_interruption.requested()) throw Error("stopped on request; no report was written");
         progress.at(++done);
       }
       done = (done + x_settings.draws - 1) / x_settings.draws * x_settings.draws;
       study.ways.push_back(std::move(alone));
       study.ways.push_back(std::move(both));
+      if (tuned.draws.empty()) continue;
+      study.ways.push_back(std::move(tuned));
+      study.ways.push_back(std::move(tuned_both));
     }
     progress.at(static_cast<Index>(counts.size()) * x_settings.draws);
   }
@@ -304,6 +312,87 @@ class BackboneStudy {
     return ruled(x_reader->read({.images = images, .how = how}, x_look, label, x_interruption), x_look.rules());
   }
 
+  /// Trains the whole backbone on a draw of labelled images and judges it, alone and with the bank. `compare`: also says how
+  /// all ways to use labels do on labelled images that were held out of their training.
+  void x_add_tuned(Study& study, WayFigures& alone, WayFigures& both, const HeadTrainer& heads, const std::vector<Index>& order,
+                   const std::string& weights, std::uint64_t draw, bool compare) const {
+    std::vector<Index> drawn;  // their numbers in the set: some of it may be unreadable
+    for (const Index i : order) drawn.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
+    const TunedPath path = tuned_path(x_settings, x_sets.normal, x_sets.defects, x_sets.held_out, x_sets.test_normal, x_sets.test_defects, drawn,
+                                      weights, x_look, x_settings.backbone.seed + draw, compare,
+                                      join(x_name, ", tuned on ", order.size()), x_interruption);
+    study.tuned_trainings += path.tuning.trainings + (path.tuning.trainings == 1 ? 0 : 1);
+    study.tuned_steps += path.tuning.steps_run;
+    for (const auto& [tuned, read] : {std::pair(&path.held_out, &x_held_out), {&path.test_normal, &x_test_normal}, {&path.test_defects, &x_test_defects}})
+      require_same(tuned->shape, *read);
+    const Judge judge(path.test_normal.shape, path.test_defects.shape, x_settings);
+    const SetScores& normal = path.held_out.scores;
+    alone.draws.push_back(judge(path.test_normal.scores, path.test_defects.scores, normal.images));
+    const SetScores bank = on_grids_of(x_of_held_out, x_held_out, path.held_out.shape);
+    const auto with_bank = [&](const SetScores& of_bank, const PatchSet& read, const TunedSet& tuned) {
+      return combined(on_grids_of(of_bank, read, tuned.shape), bank, tuned.scores, normal);
+    };
+    both.draws.push_back(judge(with_bank(x_of_test_normal, x_test_normal, path.test_normal),
+                               with_bank(x_of_test_defects, x_test_defects, path.test_defects),
+                               with_bank(x_of_held_out, x_held_out, path.held_out).images));
+    if (compare && !path.folds.empty()) x_compare(study, path.folds, heads, order);
+  }
+
+  /// The same images in the same order.
+  static void require_same(const PatchSet& tuned, const PatchSet& read) {
+    const bool same = std::ranges::equal(tuned.images, read.images, {}, &PatchImage::index, &PatchImage::index);
+    if (!same) throw DataError("an image was read once and then no more; expected files that stay as they are");
+  }
+
+  /// The AUROC of each way over labelled images that were held out, a mean over folds; the best first.
+  void x_compare(Study& study, const std::vector<HeldOutFold>& folds, const HeadTrainer& heads, const std::vector<Index>& order) const {
+    std::vector<HeldOutWay> ways{{x_name + ", with labels"}, {x_name + ", labels alone"}, {x_name + tuned_alone}, {x_name + tuned_with_bank}};
+    for (const HeldOutFold& fold : folds) {
+      std::vector<Index> learned;
+      for (std::size_t i = 0; i < order.size(); ++i) {
+        if (std::ranges::find(fold.labelled, static_cast<Index>(i)) == fold.labelled.end()) learned.push_back(order[i]);
+      }
+      std::vector<Index> held_out;
+      for (const Index place : fold.labelled)
+        held_out.push_back(x_defects.images[static_cast<std::size_t>(order[static_cast<std::size_t>(place)])].index);
+      const PatchSet defects = some_of(x_defects, held_out), normal = some_of(x_held_out, fold.normal_images);
+      const DefectHead head = heads.train(x_normal, x_defects, learned, x_settings.backbone.seed);
+      const SetScores head_normal = images_of(head.score(normal, x_look.top)), head_defects = images_of(head.score(defects, x_look.top));
+      const SetScores bank_normal = images_of(x_bank->score(normal)), bank_defects = images_of(x_bank->score(defects));
+      const std::array<std::pair<SetScores, SetScores>, 4> scores{{
+          {combined(bank_normal, bank_normal, head_normal, head_normal), combined(bank_defects, bank_normal, head_defects, head_normal)},
+          {head_normal, head_defects},
+          {fold.normal, fold.defects},
+          {combined(bank_normal, bank_normal, fold.normal, fold.normal), combined(bank_defects, bank_normal, fold.defects, fold.normal)}}};
+      for (std::size_t w = 0; w < ways.size(); ++w) {
+        ScoreTally tally;
+        for (const double score : scores[w].first.images) tally.add(score, false);
+        for (const double score : scores[w].second.images) tally.add(score, true);
+        ways[w].auroc += auroc(tally) / static_cast<double>(folds.size());
+      }
+    }
+    std::ranges::stable_sort(ways, std::greater<>(), &HeldOutWay::auroc);
+    study.held_out_ways = std::move(ways);
+  }
+
+  /// The images whose numbers in the inspected ones are named, in that order.
+  [[nodiscard]] static PatchSet some_of(const PatchSet& set, const std::vector<Index>& numbers) {
+    PatchSet out{.width = set.width, .patch = set.patch, .images = {}};
+    for (const Index number : numbers) {
+      const auto found = std::ranges::find(set.images, number, &PatchImage::index);
+      if (found != set.images.end()) out.images.push_back(*found);
+    }
+    return out;
+  }
+
+  [[nodiscard]] static SetScores images_of(SetScores scores) {
+    scores.patches.clear();
+    return scores;
+  }
+
+  static constexpr const char* tuned_alone = ", tuned on labels";
+  static constexpr const char* tuned_with_bank = ", tuned, with the bank";
+
   const PilotSettings& x_settings;
   const PilotSets& x_sets;
   LookSettings x_look;
@@ -419,6 +508,7 @@ PilotSets open_pilot_sets(const PilotSettings& s) {
 
 void require_usable(const PilotSettings& s) {
   make_set_reader(s.backbone, "random")->require_usable(s.look);
+  require_tunable(s);
   DefectBankOptions{.width = 1, .pool = s.pool, .coreset = s.coreset}.validate();
 }
 
@@ -438,7 +528,7 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
       look = study.choice.tried.front().look;
     }
     BackboneStudy own(s, sets, std::move(reader), look, name, interruption);
-    own.add_curves(study, *heads);
+    own.add_curves(study, *heads, of, main);
     if (main) {
       own.describe(study);
       own.add_cases(study);
@@ -504,6 +594,9 @@ Json Study::json() const {
            {"exposures", Json::object()},
            {"kinds", Json::object()}};
   for (const Confounder& c : confounders) out["confounders"][c.name] = c.auroc;
+  out["held_out_labelled"] = Json::array();
+  for (const HeldOutWay& way : held_out_ways) out["held_out_labelled"].push_back({{"way", way.way}, {"auroc", way.auroc}});
+  out["tuned"] = {{"trainings", tuned_trainings}, {"steps", tuned_steps}};
   for (const WayFigures& way : ways) {
     Json draws = Json::array();
     for (const Worth& w : way.draws) draws.push_back(worth_json(w));

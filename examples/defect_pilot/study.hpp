@@ -14,6 +14,7 @@
 #include "defect_pilot/patches.hpp"
 #include "defect_pilot/scoring.hpp"
 #include "defect_pilot/settings.hpp"
+#include "defect_pilot/tuned.hpp"
 #include "defects/inspected.hpp"
 
 namespace dssl::programs {
@@ -60,8 +61,16 @@ struct EdgeShares {
   double by_chance = 0;            ///< share of the patches that count that lie there, of normal images
 };
 
+/// A way to use all labelled images, by those that were held out of its training.
+struct HeldOutWay {
+  std::string way;   ///< as in `WayFigures`
+  double auroc = 0;  ///< of held-out labelled images against normal ones that nothing learned from; mean over folds
+};
+
 struct Study {
   std::vector<WayFigures> ways;
+  std::vector<HeldOutWay> held_out_ways;  ///< of the main backbone, the best first; none where nothing was compared
+  Index tuned_trainings = 0, tuned_steps = 0;  ///< of all draws and backbones
   std::vector<ShownCase> best, worst, false_alarms;
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, Worth>>>>
       exposures;  ///< name; way and worth

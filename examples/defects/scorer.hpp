@@ -9,8 +9,8 @@
 
 #include <dssl/data/skip.hpp>
 #include <dssl/defects/defect_score.hpp>
-#include <dssl/defects/tile_pass.hpp>
 #include <dssl/features/feature_pass.hpp>
+#include <dssl/features/tile_pass.hpp>
 
 #include "defects/inspected.hpp"
 #include "defects/settings.hpp"

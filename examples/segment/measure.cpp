@@ -17,10 +17,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/features/features.hpp>
-#include <dssl/io/png.hpp>
-#include <dssl/pictures/overlay.hpp>
 #include <dssl/probe/segmentation_probe.hpp>
-#include <dssl/version.hpp>
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
@@ -32,12 +29,12 @@
 #include "common/progress.hpp"
 #include "common/read_options.hpp"
 #include "common/segmentation_scores.hpp"
+#include "segment/outcome.hpp"
+#include "segment/tune.hpp"
 
 namespace dssl::programs {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 SegmentationProbeOptions probe_options(const SegmentSettings& s) {
   SegmentationProbeOptions options;
@@ -152,9 +149,7 @@ class Measurement {
 
   void x_evaluate(SegmentationProbe<ViTFamily, B>& probe) {
     const auto start = Clock::now();
-    const Index every = x_every();
-    remove_earlier_outputs(x_settings.out, {"result.json"}, "overlays",
-                           names_in(x_settings.out, "overlays", measured_files(x_settings.out, x_sets.val, every)));
+    remove_earlier_outcome(x_settings, x_sets);
     std::stop_source stop;
     SegmentationResult result = [&] {
       Progress progress("evaluation", x_sets.val.size(), "images");
@@ -163,37 +158,17 @@ class Measurement {
         progress.at(images);
         x_check_interruption(stop);
       };
-      probe.on_prediction = [&](const ProbePrediction& prediction) {
-        if (every == 0 || prediction.index % every != 0) return;
-        const Image<std::uint8_t> picture =
-            prediction_overlay(probe.renderer().picture(prediction.input), prediction.truth,
-                               prediction.predicted, probe.classes());
-        write_png(overlay_file(x_settings.out, x_sets.val, prediction.index), picture);
-      };
+      probe.on_prediction = [&](const ProbePrediction& prediction) { write_overlay(x_settings, x_sets, prediction, probe.renderer()); };
       return probe.evaluate(x_sets.val, stop.get_token());
     }();
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
-    x_report(result, probe.classes(), std::chrono::duration<double>(Clock::now() - start).count());
-  }
-
-  void x_report(const SegmentationResult& result, const ClassMap& classes, double seconds) const {
-    const bool absent_zero = x_settings.set.absent_zero;
-    const auto scores = result.scores(absent_zero ? AbsentClasses::zero : AbsentClasses::excluded);
-    print_scores(result, scores, classes, x_sets, absent_zero);
-    Json report = scores_json(scores, classes, x_sets);
-    report.update({{"images", result.images},
-                   {"unreadable", result.unreadable},
-                   {"unreadable_masks", result.unreadable_labels},
-                   {"labels",
-                    {{"training", labels_json(x_trained_on, classes)}, {"evaluation", labels_json(result.census, classes)}}},
-                   {"final_loss", x_last_loss},
-                   {"seconds", {{"training", x_train_seconds}, {"evaluation", seconds}}},
-                   {"confusion", confusion_json(result.confusion)},
-                   {"settings", x_settings.json()},
-                   {"weights_prefix", x_prefix},
-                   {"backend", x_extractor.backend().describe()},
-                   {"version", version_string}});
-    write_json(x_settings.out + "/result.json", report);
+    report_outcome(x_settings, x_sets, result, probe.classes(),
+                   {.trained_on = x_trained_on,
+                    .last_loss = x_last_loss,
+                    .train_seconds = x_train_seconds,
+                    .evaluation_seconds = std::chrono::duration<double>(Clock::now() - start).count(),
+                    .prefix = x_prefix,
+                    .backend = x_extractor.backend().describe()});
   }
 
   const SegmentSettings& x_settings;
@@ -210,6 +185,7 @@ class Measurement {
 
 void measure_segmentation(SegmentSettings settings) {
   const LabelledSets sets = open_sets(settings.set, with_channels_of(settings.read, settings.channels), settings.seed);
+  if (settings.tunes()) return measure_tuned(settings, sets);
   with_backend(settings, [&](const auto& backend) {
     Measurement<std::decay_t<decltype(backend)>>(settings, sets, backend).run();
   });

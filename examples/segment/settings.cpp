@@ -1,7 +1,11 @@
 // The command line of dssl-segment: options, their help, their JSON.
 #include "segment/settings.hpp"
 
+#include <string>
 #include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
 
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
@@ -13,23 +17,30 @@ namespace dssl::programs {
 std::pair<Index, Index> SegmentSettings::input_size() const { return extents_of("size", size); }
 
 nlohmann::ordered_json SegmentSettings::json() const {
-  nlohmann::ordered_json object{{"weights", weights}, {"arch", arch}};
+  nlohmann::ordered_json object{{"weights", weights}, {"arch", arch}, {"by", by}};
   object.update(set.json());
-  object.update({{"size", size},
-                 {"fit", fit},
-                 {"channels", channels},
-                 {"epochs", epochs},
-                 {"batch", batch},
-                 {"lr", learning_rate},
+  if (tunes()) {
+    object.update(tuning.json());
+  } else {
+    object.update({{"size", size}, {"fit", fit}, {"epochs", epochs}, {"batch", batch}, {"lr", learning_rate}, {"standardise", standardise}});
+    map.add_to(object);
+  }
+  object.update({{"channels", channels},
                  {"augment", !no_augment && !cache_features},
-                 {"standardise", standardise},
                  {"backend", backend},
                  {"precision", precision_on(backend, precision)},
                  {"seed", seed},
                  {"read", read_json(read)}});
   published.add_to(object);
-  map.add_to(object);
   return object;
+}
+
+void SegmentSettings::require_fitting(const CLI::App& app) const {
+  const std::vector<std::string> linear{"--size", "--fit",            "--epochs",      "--batch",   "--lr", "--cache-features",
+                                        "--standardise", "--at-once", "--read", "--points"};
+  for (const std::string& option : tunes() ? linear : crop_tuning_options()) {
+    if (app.count(option) > 0) throw OptionError(option.substr(2), "given", join("none with --by ", by));
+  }
 }
 
 void add_options(CLI::App& app, SegmentSettings& s) {
@@ -40,6 +51,11 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->check(CLI::IsMember(architecture_choices()))
       ->capture_default_str();
   add_published_options(app, s.published, "Data");
+  app.add_option("--by", s.by,
+                 "linear (a linear classifier of the frozen patch tokens, as published) or tune (the whole backbone is trained with "
+                 "one, on crops of the images at their own resolution)")
+      ->check(CLI::IsMember({"linear", "tune"}))
+      ->capture_default_str();
   app.add_option("--out", s.out, "Folder for result.json and overlays; made where it is missing")->required();
 
   app.add_option("--size", s.size,
@@ -69,7 +85,8 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group("Training");
-  app.add_flag("--no-augment", s.no_augment, "No resized crops and flips in training")->group("Training");
+  app.add_flag("--no-augment", s.no_augment, "No resized crops and flips in training; with --by tune no flips, turns and changes of light")
+      ->group("Training");
   app.add_flag("--cache-features", s.cache_features,
                "Compute the features of the training split once and keep them; implies --no-augment")
       ->group("Training");
@@ -91,6 +108,7 @@ void add_options(CLI::App& app, SegmentSettings& s) {
       ->check(CLI::IsMember({"f32", "bf16", "auto", "tf32"}))
       ->capture_default_str()
       ->group("Training");
+  add_crop_tuning_options(app, s.tuning, "Training the whole backbone (--by tune)", 1, "");
   app.add_option("--seed", s.seed, "Seed of random weights, crops, and generated scenes")
       ->capture_default_str()
       ->group("Training");

@@ -11,6 +11,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/image_codec.hpp>
 
+#include "common/crop_tuning.hpp"
 #include "common/labelled_set.hpp"
 #include "common/published.hpp"
 #include "common/references.hpp"
@@ -20,6 +21,8 @@ namespace dssl::programs {
 struct SegmentSettings {
   LabelledData set;
   std::string weights;
+  std::string by = "linear";
+  CropTuning tuning;
   MapSettings map;
   std::string arch = "tiny16";
   PublishedSettings published{};
@@ -44,6 +47,9 @@ struct SegmentSettings {
   /// Height and width of the input from `size`. Throws `OptionError`.
   [[nodiscard]] std::pair<Index, Index> input_size() const;
   [[nodiscard]] bool random_weights() const { return weights == "random"; }
+  [[nodiscard]] bool tunes() const { return by == "tune"; }
+  /// Throws `OptionError` for options that were typed and do not belong to the way that is asked for.
+  void require_fitting(const CLI::App& app) const;
   [[nodiscard]] nlohmann::ordered_json json() const;
 };
 

@@ -8,7 +8,6 @@
 //   neighbourhood        means about each cell
 //   patch_rules          which patches of an image count, and what is taken out of them
 //   patch_look           these rules, windows and standardising in one list
-//   tiles, tile_pass     windows that cover images of any size at their own resolution
 //   patch_reader         the patches of a source's images
 //   standardised_images  images of one brightness and contrast
 //   pasted_defect        defects made up on normal images
@@ -33,5 +32,3 @@
 #include <dssl/defects/standardised_images.hpp>
 #include <dssl/defects/template_comparison.hpp>
 #include <dssl/defects/template_probe.hpp>
-#include <dssl/defects/tile_pass.hpp>
-#include <dssl/defects/tiles.hpp>

@@ -6,6 +6,7 @@
 //   extents         height and width as options say them
 //   features        `FeatureExtractor`: class tokens and patch maps of a batch
 //   feature_pass    a whole source through it, loaded ahead
+//   tiles, tile_pass  windows that cover images of any size at their own resolution
 //   token_trace     one image, its reference tokens and its attention
 //   bilinear        reads between the cells of a patch map
 //   onnx_backbone   the backbone as a graph for other runtimes
@@ -22,4 +23,6 @@
 #include <dssl/features/label_census.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/features/onnx_backbone.hpp>
+#include <dssl/features/tile_pass.hpp>
+#include <dssl/features/tiles.hpp>
 #include <dssl/features/token_trace.hpp>

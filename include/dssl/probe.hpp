@@ -12,6 +12,8 @@
 //   tuned_network          what these train
 //   tuning_samples         what these train on
 //   drawn_crop             the part of an image that a sample shows
+//   native_crops           samples at an image's own resolution, half of them about labelled pixels
+//   held_out_tuning        how long to train, from labelled images that are held out
 //
 // A program that needs one part includes that part alone.
 #pragma once
@@ -20,8 +22,10 @@
 #include <dssl/probe/drawn_crop.hpp>
 #include <dssl/probe/fine_tuned_classifier.hpp>
 #include <dssl/probe/fine_tuned_segmenter.hpp>
+#include <dssl/probe/held_out_tuning.hpp>
 #include <dssl/probe/linear_probe.hpp>
 #include <dssl/probe/linear_segmenter.hpp>
+#include <dssl/probe/native_crops.hpp>
 #include <dssl/probe/retrieval_probe.hpp>
 #include <dssl/probe/segmentation_probe.hpp>
 #include <dssl/probe/segmentation_result.hpp>

@@ -10,8 +10,8 @@
 
 #include <dssl/backend/reference.hpp>
 #include <dssl/defects/patch_reader.hpp>
-#include <dssl/defects/tile_pass.hpp>
-#include <dssl/defects/tiles.hpp>
+#include <dssl/features/tile_pass.hpp>
+#include <dssl/features/tiles.hpp>
 
 #include "halves.hpp"
 #include "thrown.hpp"

@@ -29,6 +29,7 @@
 #include <dssl/pictures/overlay.hpp>
 #include <dssl/probe/cluster_probe.hpp>
 #include <dssl/probe/fine_tuned_segmenter.hpp>
+#include <dssl/probe/held_out_tuning.hpp>
 #include <dssl/probe/linear_probe.hpp>
 #include <dssl/probe/retrieval_probe.hpp>
 #include <dssl/probe/segmentation_probe.hpp>
@@ -227,6 +228,19 @@ double fine_tuned_mean_iou(const std::vector<float>& backbone, const dssl::VocFo
   return tuner.evaluate(val).scores().mean_iou;
 }
 // [fine-tuning end]
+
+// [held-out tuning]
+double tuned_by_crops(const std::vector<float>& backbone, const dssl::VocFolder& few, const dssl::VocFolder& val) {
+  dssl::FineTunedSegmenter<Backbone, dssl::Cpu> tuner(dssl::Cpu(), {.height = 96, .width = 96, .steps = 500},
+                                                      {.classes = 21, .void_ids = {255}}, {}, 96);
+  const auto mean_iou = [&](const auto& held_out, dssl::Index /*fold*/, dssl::Index /*steps*/) {
+    return tuner.evaluate_windows(held_out, {}).scores().mean_iou;
+  };
+  const dssl::HeldOutTuning tuned = dssl::tune_held_out(tuner, std::span(backbone), few, {}, mean_iou);
+  std::printf("%td steps, held-out mIoU %.4f\n", tuned.steps, tuned.figure);
+  return tuner.evaluate_windows(val, {}).scores().mean_iou;
+}
+// [held-out tuning end]
 
 // [effective rank]
 double effective_rank_of(Extractor& extractor, const std::vector<std::vector<float>>& batches) {

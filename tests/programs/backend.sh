@@ -23,7 +23,7 @@ each() {
       "$programs/dssl-defects" --arch nano8 --size 40x56 --channels 1 --weights random --normal set/normal \
         --test set/test --out o "$@" ;;
     defect-pilot)
-      "$programs/dssl-defect-pilot" --arch nano8 --size 40x56 --channels 1 --weights random --normal set/normal \
+      "$programs/dssl-defect-pilot" --tune-steps 0 --arch nano8 --size 40x56 --channels 1 --weights random --normal set/normal \
         --defects set/test/spot --masks set/masks/spot --out o "$@" ;;
     *) fail "no program $name" ;;
   esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# dssl-classify, dssl-retrieve and dssl-features: what they write, that it does not depend on threads, bad input.
+# dssl-classify, dssl-retrieve, dssl-segment --by tune and dssl-features: what they write, that it does not depend on threads, bad input.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$tools/dssl_make_inspection" set 2 24 24
@@ -99,6 +99,33 @@ succeeds retrieve --data synthetic --scenes 4 --val-scenes 2 --scene-size 32 --s
 fails 1 "available: train, val" retrieve --data voc --train tset --classes 3 --out o
 fails 2 'classes' retrieve --data voc --out o
 fails 1 'clusters|patches' retrieve --data voc --classes 3 --by clusters --clusters 1000 --out o
+
+# Segmentation by a backbone that is trained as a whole, on crops at the images' own resolution: figures as the probe's, the same
+# for any number of threads, steps chosen by images that were held out.
+tune() {
+  "$programs/dssl-segment" --by tune --arch nano8 --weights random --data voc --classes 3 --crop 16 --crop-overlap 8 --tune-batch 4 --look-every 8 \
+    --folds 2 "$@"
+}
+succeeds tune --threads 1 --tune-steps 24 --tune-rate 2e-3 --overlays 2 --out tuned
+[[ $(value tuned/result.json confusion | tr -cd '0-9,' | tr , '\n' | awk '{ s += $1 } END { print s }') -eq 4096 ]] ||
+  fail "not all pixels of 4 scenes of 32 x 32 are counted"
+above "$(value tuned/result.json pixel_accuracy)" 0.3 "pixel accuracy of a trained backbone"
+[[ $(value tuned/result.json tuning trainings) == 2 && $(value tuned/result.json tuning looks | grep -o '"step"' | wc -l) -eq 3 ]] ||
+  fail "12 scenes are not held out in 2 parts, looked at thrice"
+steps=$(value tuned/result.json tuning steps)
+[[ $(value tuned/result.json tuning steps_run) -eq $((2 * 24 + steps)) ]] || fail "the trainings have other steps"
+[[ $(value tuned/result.json settings by) == '"tune"' && $(ls tuned/overlays | wc -l) -eq 2 ]] || fail "settings or overlays are others"
+succeeds tune --threads 2 --tune-steps 24 --tune-rate 2e-3 --overlays 0 --out tuned-two
+[[ $(value tuned/result.json confusion) == "$(value tuned-two/result.json confusion)" ]] || fail "two threads tune otherwise"
+warns 1 '1 training images have a pixel that is not of the first class, of which none can be held out' \
+  "$programs/dssl-segment" --by tune --arch nano8 --weights random --data synthetic --scenes 1 --val-scenes 1 --scene-size 32 --crop 16 \
+  --crop-overlap 8 --tune-steps 2 --tune-batch 2 --out alone
+fails 2 '--size is given; expected none with --by tune' tune --size 32 --out o
+fails 2 '--crop is given; expected none with --by linear' \
+  "$programs/dssl-segment" --arch nano8 --weights random --data voc --classes 3 --crop 32 --out o
+fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tune --crop 20 --out o
+fails 2 '--crop-overlap is 16; expected 0 to 8 pixels, for crops of 16' tune --crop-overlap 16 --out o
+fails 2 '--by' tune --by guessing --out o
 
 # Overlap of training and test is refused.
 head -n 3 test.txt | cat train.txt - >overlapping.txt

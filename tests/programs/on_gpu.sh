@@ -67,7 +67,7 @@ both templates "$programs/dssl-defects" "${of_set[@]}" --scorer template --test 
 same_scores templates
 pilot() {
   "$programs/dssl-defect-pilot" "${of_set[@]}" --normal set/normal --defects set/test/spot --masks set/masks/spot \
-    --labels 1 --draws 1 --shown 1 --false-alarms 0.4 "$@"
+    --labels 1 --draws 1 --shown 1 --false-alarms 0.4 --tune-steps 10 --crop 24 --crop-overlap 8 --folds 2 "$@"
 }
 both piloted pilot
 first_auroc() { value "$1/result.json" ways | grep -o '"auroc":[0-9.]*' | head -1 | cut -d: -f2; }

@@ -3,7 +3,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$tools/dssl_make_inspection" set 40 0 20
-bare() { "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --masks set/masks/spot --smoothing 2 "$@"; }
+frozen() { "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --masks set/masks/spot --smoothing 2 "$@"; }
+bare() { frozen --tune-steps 0 "$@"; }
 pilot() { bare --size 40x56 --threads 1 --normal set/normal --defects set/test/spot "$@"; }
 
 # Bright spots make an image brighter: that this alone tells them is a warning of every run.
@@ -50,6 +51,25 @@ cp -r set painted
 for i in 25 30 35; do cp set/test/spot/00.png painted/normal/$i.png; done
 chosen --normal painted/normal --out painted-run >out.txt 2>err.txt || fail "other test images end the run"
 [[ $(value chosen/result.json choice) == "$(value painted-run/result.json choice)" ]] || fail "test images take part in the choice"
+
+# Beside the frozen path the whole backbone is trained, by crops: two ways more for each number of labels. The first sentence
+# names the way that did best on labelled images that were held out.
+tuned() {
+  frozen --size 40x56 --normal set/normal --defects set/test/spot --weights random --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --crop 24 \
+    --crop-overlap 8 --tune-batch 4 --tune-rate 2e-3 --tune-steps 30 --look-every 15 --folds 2 "$@"
+}
+warns 1 "$bright" tuned --threads 1 --out tuned
+[[ $(value tuned/result.json ways | grep -o '"labels":[0-9]*' | tr -cd '0-9\n' | tr '\n' ' ') == '0 1 1 1 1 12 12 12 12 0 ' ]] || fail "the tuned ways are not there"
+[[ $(value tuned/result.json tuned trainings) == 4 ]] || fail "not 1 training of one label and 2 + 1 of all 12"
+[[ $(value tuned/result.json held_out_labelled | grep -o '"auroc"' | wc -l) -eq 4 ]] || fail "not 4 ways are compared on held-out labelled images"
+best=$(value tuned/result.json held_out_labelled 0 way | tr -d '"')
+grep -q "($best, the best on labelled images that were held out)" tuned/report.html || fail "the first sentence is not of the best way, $best"
+figure=$(value tuned/result.json ways | grep -o '"auroc":[0-9.]*[^{]*"labels":12,"way":"random weights, tuned on labels"' | grep -o '[0-9.]*' | head -1)
+above "$figure" 0.9 "AUROC of a backbone trained on 12 bright spots"
+grep -q 'Training the backbone on labels' tuned/report.html || fail "the report does not say what was trained"
+warns 1 "$bright" tuned --threads 2 --out tuned-two
+[[ $(value tuned/result.json ways) == "$(value tuned-two/result.json ways)" ]] || fail "two threads tune otherwise"
+fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tuned --crop 20 --out o
 
 # The number of threads changes no figure.
 warns 1 "$bright" bare --size 40x56 --threads 2 --normal set/normal --defects set/test/spot --weights random --labels 1,3 --draws 2 \

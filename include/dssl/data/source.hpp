@@ -160,6 +160,24 @@ class ImagesOf {
   Source x_source;
 };
 
+/// Some samples of a source, in the order of their numbers there that are given.
+template <NamedSamples Source>
+class ChosenSamples {
+ public:
+  /// `source` must outlive this.
+  ChosenSamples(const Source& source, std::vector<Index> chosen) : x_source(source), x_chosen(std::move(chosen)) {}
+
+  [[nodiscard]] Index size() const { return static_cast<Index>(x_chosen.size()); }
+  [[nodiscard]] std::string name(Index i) const { return x_source.name(number(i)); }
+  [[nodiscard]] auto load(Index i) const { return x_source.load(number(i)); }
+  /// Of sample i in the source.
+  [[nodiscard]] Index number(Index i) const { return x_chosen[static_cast<std::size_t>(i)]; }
+
+ private:
+  const Source& x_source;
+  std::vector<Index> x_chosen;
+};
+
 /// A source without its type, so that what goes through it is compiled once. Test: tests/data/memory_images.cpp.
 class SourceView {
  public:

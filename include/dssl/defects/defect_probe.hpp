@@ -24,10 +24,10 @@
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/patch_reader.hpp>
 #include <dssl/defects/patch_rules.hpp>
-#include <dssl/defects/tiles.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/tiles.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/metrics/score_tally.hpp>
 #include <dssl/search/row_sample.hpp>

@@ -6,7 +6,7 @@
 
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/patch_rules.hpp>
-#include <dssl/defects/tiles.hpp>
+#include <dssl/features/tiles.hpp>
 
 namespace dssl {
 

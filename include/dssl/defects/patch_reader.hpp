@@ -21,11 +21,11 @@
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/neighbourhood.hpp>
 #include <dssl/defects/standardised_images.hpp>
-#include <dssl/defects/tile_pass.hpp>
-#include <dssl/defects/tiles.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/tile_pass.hpp>
+#include <dssl/features/tiles.hpp>
 
 namespace dssl {
 
@@ -90,7 +90,7 @@ class PatchReader {
     const FeaturePassOptions pass{.loader = x_options.loader, .skip = x_options.skip};
     x_tiled = {};
     if (x_options.tiles) {
-      x_tiled = pass_tiles(x_extractor, *x_options.tiles, x_renderer.options(), images, pass, on_skip, token, [&](PatchMap<T>& map) {
+      x_tiled = pass_tiles(x_extractor, *x_options.tiles, x_renderer, images, pass, on_skip, token, [&](PatchMap<T>& map) {
         x_make_room(map.grid);
         if (x_options.neighbourhood != 1) {
           const MatrixView<T> rows(x_from.data(), map.grid.size(), x_extractor.width());

@@ -125,10 +125,14 @@ class InputRenderer {
 
   /// An input as an 8-bit RGB picture again: the first three channels, or the first as grey.
   [[nodiscard]] Image<std::uint8_t> picture(std::span<const float> input) const {
-    const Index cells = x_options.height * x_options.width;
+    return picture(input, x_options.height, x_options.width);
+  }
+  /// The same of an input of another size, with the options' channels and values.
+  [[nodiscard]] Image<std::uint8_t> picture(std::span<const float> input, Index input_height, Index input_width) const {
+    const Index cells = input_height * input_width;
     require_shape(static_cast<Index>(input.size()) == x_options.channels * cells, "an input of ",
                   input.size(), " values; expected ", x_options.channels * cells);
-    Image<std::uint8_t> out(x_options.height, x_options.width, 3);
+    Image<std::uint8_t> out(input_height, input_width, 3);
     for (Index c = 0; c < 3; ++c) {
       const auto from = static_cast<std::size_t>(x_options.channels >= 3 ? c : 0);
       for (Index i = 0; i < cells; ++i) {

@@ -22,7 +22,11 @@
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/tile_pass.hpp>
+#include <dssl/features/tiles.hpp>
 #include <dssl/metrics/confusion.hpp>
+#include <dssl/nn/position.hpp>
+#include <dssl/probe/native_crops.hpp>
 #include <dssl/probe/segmentation_result.hpp>
 #include <dssl/probe/tuned_network.hpp>
 #include <dssl/probe/tuning_samples.hpp>
@@ -33,9 +37,11 @@ namespace dssl {
 ///
 /// Loss: the logits of patches are enlarged bilinearly to masks of `label_extent` on their longer side, mean
 /// over the labelled pixels of the batch of the cross-entropy; `weights`, one a class, weigh pixels of rare
-/// classes (sum over pixels of weight x loss, over the sum of weights). Evaluation is as
-/// `SegmentationProbe`'s. The result depends on weights, images, masks and options alone. Test:
-/// tests/probe/tuned_network.cpp.
+/// classes (sum over pixels of weight x loss, over the sum of weights).
+///
+/// Two ways: images resized to the input (`train`, and `evaluate` as `SegmentationProbe`'s), or at their own resolution, by
+/// crops in training and overlapping windows afterwards (`train_crops`, `evaluate_windows`). The result depends on weights,
+/// images, masks and options alone. Test: tests/probe/tuned_network.cpp, tests/probe/native_crops.cpp.
 template <class Backbone, Backend B>
 class FineTunedSegmenter {
  public:
@@ -108,16 +114,54 @@ class FineTunedSegmenter {
     const TuningOptions& o = x_network.options();
     each_tuning_batch(
         x_renderer, source, x_label_height, x_label_width, o.steps, o.batch, x_samples, o.seed, on_skip,
-        token, [&](const std::vector<LoadedInput>& samples) {
-          std::vector<std::uint8_t> labels;
-          for (const LoadedInput& s : samples)
-            labels.insert(labels.end(), s.input.labels.begin(), s.input.labels.end());
-          const double loss = accumulate(images_of(samples), labels);
-          if (!std::isfinite(loss))
-            throw NonFiniteError("fine-tuning: the loss is not finite; lower the learning rate");
-          const Index steps = x_network.update();
-          if (on_step) on_step(steps, loss);
-        });
+        token, [&](const std::vector<LoadedInput>& samples) { static_cast<void>(x_step(samples)); });
+  }
+
+  /// Trains on crops of some of a source's images, at their own resolution: up to `last` steps (0: `options.steps`, by which
+  /// the rate is planned in any case). After each step `go_on(steps done)` says whether another one follows. Throws
+  /// `DataError`, `OptionError`, `NonFiniteError`.
+  template <SegmentationSource Source, class GoOn>
+  void train_crops(const Source& source, const LabelledParts& parts, const NativeCropOptions& crops, Index last,
+                   const std::stop_token& token, const GoOn& go_on) {
+    const TuningOptions& o = x_network.options();
+    each_crop_batch(x_renderer, source, parts, x_label_height, x_label_width, last > 0 ? std::min(last, o.steps) : o.steps, o.batch, crops,
+                    x_samples.loader, x_samples.skip, o.seed, on_skip, token,
+                    [&](const std::vector<LoadedInput>& samples) { return go_on(x_step(samples)); });
+  }
+
+  /// Which images of a source `train_crops` finds what on. Throws `DataError`.
+  template <SegmentationSource Source>
+  [[nodiscard]] LabelledParts parts(const Source& source, const std::stop_token& token = {}) const {
+    return labelled_parts(source, classes(), x_samples.loader, x_samples.skip, on_skip, token);
+  }
+
+  /// Calls each(PatchMap<T>&) for every readable image of a source, whole, in order: `pass_tiles` by windows of the
+  /// network's size, with logits (N,C) as its patches. Throws `DataError`, `OptionError`.
+  template <class Source, class Each>
+  TilePassCount predict_windows(const Source& source, const TileOptions& tiles, const std::stop_token& token, const Each& each) {
+    x_Logits logits{x_network};
+    return pass_tiles(logits, tiles, x_renderer, source, {.loader = x_samples.loader, .skip = x_samples.skip, .require_sound = false}, on_skip,
+                      token, each);
+  }
+
+  /// As `evaluate`, of images at their own resolution (times `tiles.scale`). Throws `DataError`, `OptionError`.
+  template <SegmentationSource Source>
+  [[nodiscard]] SegmentationResult evaluate_windows(const Source& source, const TileOptions& tiles, const std::stop_token& token = {}) {
+    SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
+    const Index patch = x_network.config().patch;
+    std::vector<std::uint8_t> whole, predicted;
+    const TilePassCount passed = predict_windows(source, tiles, token, [&](const PatchMap<T>& map) {
+      // The last patches may reach beyond the image: what is beyond is cut off.
+      const Index rows = map.grid.height * patch, columns = map.grid.width * patch;
+      whole.resize(static_cast<std::size_t>(rows * columns));
+      enlarged_classes<T>(whole, MatrixView<const T>(map.patches.data(), map.grid.size(), classes().classes()), map.grid, rows, columns);
+      predicted.clear();
+      for (Index y = 0; y < map.height; ++y)
+        predicted.insert(predicted.end(), whole.begin() + y * columns, whole.begin() + y * columns + map.width);
+      x_count(result, {map.index, map.input.image, map.input.labels, predicted, map.height, map.width});
+    });
+    x_finish(result, passed, token);
+    return result;
   }
 
   /// Calls each(LoadedInput, logits (N,C) of its patches in host memory) for every readable image of a
@@ -149,22 +193,55 @@ class FineTunedSegmenter {
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
     const FeaturePassCount passed = predict(source, token, [&](const LoadedInput& image, MatrixView<const T> logits) {
                           enlarged_classes<T>(predicted, logits, x_network.grid(), height, width);
-                          result.confusion.add(std::span<const std::uint8_t>(image.input.labels),
-                                               std::span<const std::uint8_t>(predicted));
-                          ++result.images;
-                          if (on_prediction)
-                            on_prediction({image.index, image.input.image, image.input.labels, predicted});
-                          if (on_images) on_images(result.images);
+                          x_count(result, {image.index, image.input.image, image.input.labels, predicted, height, width});
                         });
-    result.unreadable = passed.unreadable;
-    result.unreadable_labels = passed.unreadable_labels;
-    result.census = passed.census;
-    if (result.images == 0 && !token.stop_requested())
-      throw DataError("no image of the evaluation set can be read");
+    x_finish(result, passed, token);
     return result;
   }
 
  private:
+  /// What `pass_tiles` asks of an extractor: logits are the features.
+  struct x_Logits {
+    using T = typename B::Scalar;
+    TunedNetwork<Backbone, B>& network;
+
+    [[nodiscard]] GridSize grid() const { return network.grid(); }
+    [[nodiscard]] const auto& config() const { return network.config(); }
+    [[nodiscard]] const TuningOptions& options() const { return network.options(); }
+    [[nodiscard]] const B& backend() const { return network.backend(); }
+    [[nodiscard]] Index image_size() const { return network.image_size(); }
+    [[nodiscard]] Index width() const { return network.options().classes; }
+    void forward(std::span<const float> images) const { network.forward(images); }
+    [[nodiscard]] MatrixView<const T> patch_map(Index i) const {
+      return MatrixView<const T>(network.logits()).rows(i * grid().size(), grid().size());
+    }
+  };
+
+  /// A step on samples; returns the steps done.
+  Index x_step(const std::vector<LoadedInput>& samples) {
+    std::vector<std::uint8_t> labels;
+    for (const LoadedInput& s : samples) labels.insert(labels.end(), s.input.labels.begin(), s.input.labels.end());
+    const double loss = accumulate(images_of(samples), labels);
+    if (!std::isfinite(loss)) throw NonFiniteError("fine-tuning: the loss is not finite; lower the learning rate");
+    const Index steps = x_network.update();
+    if (on_step) on_step(steps, loss);
+    return steps;
+  }
+
+  void x_count(SegmentationResult& result, const ProbePrediction& image) const {
+    result.confusion.add(image.truth, image.predicted);
+    ++result.images;
+    if (on_prediction) on_prediction(image);
+    if (on_images) on_images(result.images);
+  }
+
+  static void x_finish(SegmentationResult& result, const FeaturePassCount& passed, const std::stop_token& token) {
+    result.unreadable = passed.unreadable;
+    result.unreadable_labels = passed.unreadable_labels;
+    result.census = passed.census;
+    if (result.images == 0 && !token.stop_requested()) throw DataError("no image of the evaluation set can be read");
+  }
+
   [[nodiscard]] static TuningOptions x_with_classes(TuningOptions options, const ClassOptions& classes) {
     options.classes = ClassMap(classes).classes();
     return options;

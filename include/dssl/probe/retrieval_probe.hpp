@@ -151,7 +151,7 @@ class RetrievalProbe {
       enlarged_classes<float>(predicted, shares, x_extractor.grid(), height, width);
       result.confusion.add(std::span<const std::uint8_t>(truth), std::span<const std::uint8_t>(predicted));
       ++result.images;
-      if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted});
+      if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted, height, width});
       if (on_images) on_images(result.images);
     });
     result.unreadable = passed.unreadable;

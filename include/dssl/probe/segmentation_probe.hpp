@@ -188,7 +188,7 @@ class SegmentationProbe {
                         result.confusion.add(std::span<const std::uint8_t>(truth),
                                              std::span<const std::uint8_t>(predicted));
                         ++result.images;
-                        if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted});
+                        if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted, height, width});
                         if (on_images) on_images(result.images);
                       });
     result.unreadable = count.unreadable;

@@ -20,12 +20,13 @@ struct ProbeStep {
   double learning_rate = 0;
 };
 
-/// One evaluated image, at the size of the input; valid during the callback.
+/// One evaluated image, at the size of the input, or by windows at its own; valid during the callback.
 struct ProbePrediction {
   Index index = 0;               ///< in the source
   std::span<const float> input;  ///< (C,h,w) normalised; `SegmentationProbe::renderer` makes it a picture
   std::span<const std::uint8_t> truth;      ///< (h,w) classes, or `ClassMap::ignored`
   std::span<const std::uint8_t> predicted;  ///< (h,w) classes
+  Index height = 0, width = 0;
 };
 
 /// What an evaluation found.

@@ -118,6 +118,7 @@ class TunedNetwork {
 
   [[nodiscard]] const B& backend() const { return x_backend; }
   [[nodiscard]] const TuningOptions& options() const { return x_options; }
+  [[nodiscard]] const Config& config() const { return x_config; }
   [[nodiscard]] const MemoryPlan& memory_plan() const { return x_plan; }
   [[nodiscard]] GridSize grid() const {
     return {x_options.height / x_config.patch, x_options.width / x_config.patch};
@@ -148,6 +149,19 @@ class TunedNetwork {
     require_shape(static_cast<Index>(out.size()) == x_backbone_size, "room for ", out.size(),
                   " weights; the backbone has ", x_backbone_size);
     x_backend.download(out, static_cast<const T*>(x_parameters.data()));
+  }
+
+  /// All weights, backbone and head, in host memory: to be put back by `restore`.
+  [[nodiscard]] std::vector<T> snapshot() const {
+    std::vector<T> out(static_cast<std::size_t>(x_layout.total()));
+    x_backend.download(std::span<T>(out), static_cast<const T*>(x_parameters.data()));
+    return out;
+  }
+  /// Puts the weights of a `snapshot` back; optimiser and step stay as they are. Throws `ShapeError`.
+  void restore(std::span<const T> all) {
+    require_shape(static_cast<Index>(all.size()) == x_layout.total(), "weights of ", all.size(), " elements; backbone and head have ",
+                  x_layout.total());
+    x_backend.upload(x_parameters.data(), all);
   }
 
   /// Computes the logits of images (n,C,h,w) in host memory, n at most the batch; returns n. Throws

@@ -17,10 +17,9 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
-#include <dssl/defects/tiles.hpp>
-#include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/tiles.hpp>
 #include <dssl/nn/position.hpp>
 
 namespace dssl {
@@ -76,7 +75,7 @@ inline void cut_window(std::span<float> window, Index height, Index width, std::
 /// a batch of windows and of `loader.prefetch` more. Throws as `pass_features`, and `OptionError` for windows that
 /// overlap too far. Test: tests/defects/tiles.cpp.
 template <class Extractor, class Source, class Each>
-TilePassCount pass_tiles(Extractor& extractor, const TileOptions& tiles, const InputOptions& base, const Source& source,
+TilePassCount pass_tiles(Extractor& extractor, const TileOptions& tiles, const InputRenderer& base, const Source& source,
                          const FeaturePassOptions& options, const SkipCounter::Warn& on_skip, const std::stop_token& token,
                          const Each& each) {
   using T = typename Extractor::T;
@@ -140,11 +139,11 @@ TilePassCount pass_tiles(Extractor& extractor, const TileOptions& tiles, const I
           const LabelledImage picture = detail::with_mask(source.load(i));
           out.height = tiles.resized(picture.mask.height());
           out.width = tiles.resized(picture.mask.width());
-          InputOptions own = base;
+          InputOptions own = base.options();
           own.height = out.height;
           own.width = out.width;
           own.fit = InputFit::stretch;
-          out.input = InputRenderer(own, ClassMap({.classes = 2, .void_ids = {}})).render(picture, out.height, out.width);
+          out.input = InputRenderer(own, base.classes()).render(picture, out.height, out.width);
         } catch (const ImageError& error) {
           out.skipped.push_back(skipped_image(i, source.name(i), error));
         }
