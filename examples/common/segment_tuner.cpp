@@ -55,9 +55,8 @@ class TunerOn final : public SegmentTuner {
     ViTConfig own = config;
     own.channels = s.channels;
     ViTFamily::add_parameters(layout, own, {}, "");
-    LoadedWeights loaded = load_weights(s.weights, layout, s.seed, own, x_segmenter.network().grid(), s.published);
-    x_backbone = std::move(loaded.flat);
-    x_prefix = loaded.prefix;
+    x_backbone.resize(static_cast<std::size_t>(layout.total()));
+    x_prefix = load_weights(x_backbone, s.weights, layout, s.seed, own, x_segmenter.network().grid(), s.published).prefix;
   }
 
   [[nodiscard]] HeldOutTuning tune(const MaskedImages& source,
