@@ -35,7 +35,7 @@ OWN = {
     "simclr": [], "barlow-twins": [], "vicreg": [], "simsiam": [],
     "moco-v2": [*TEACHER, "--queue", "1024"], "densecl": [*TEACHER, "--queue", "1024"], "moco-v3": TEACHER, "byol": TEACHER,
     "pixpro": TEACHER,
-    # At the published epsilon of 0.05 views that agree little are predicted less and less, until nothing is left.
+    # At the published 0.05, half its temperature, views that agree to less than a half are predicted less and less.
     "swav": [*LOCALS, "--prototypes", "256", "--epsilon", "0.02"],
     # At the published weight of 1 the masked level, which is solved first, leaves the class tokens nothing to learn.
     "ibot": [*PROTOTYPES, "--masked-weight", "0.1"], "dinov2": PROTOTYPES, "dino": [*PROTOTYPES, "--image-all-views"],

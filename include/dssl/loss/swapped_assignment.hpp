@@ -16,7 +16,9 @@ namespace dssl {
 /// Numbers of SwAV; defaults are the published ones.
 struct SwappedAssignmentNumbers {
   double temperature = 0.1;
-  double epsilon = 0.05;  ///< of Sinkhorn-Knopp
+  /// Of Sinkhorn-Knopp. Views that agree to less than epsilon / temperature at first are predicted less and less, until the loss
+  /// stays at that of equal shares: smaller then (docs/results.md).
+  double epsilon = 0.05;
   Index iterations = 3;
   /// Rows of earlier batches that each global view is assigned with; 0: none, as in published runs of large batches. Those of
   /// small ones (256 images) have 3840.
