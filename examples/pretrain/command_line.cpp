@@ -191,7 +191,7 @@ void CommandLine::x_add_recipe_options() {
   x_queue = x_app
                 .add_option("--queue", x_job.queue,
                             "Rows of earlier batches that moco-v2, densecl and swav keep; 0: as published (65536, 65536, none)")
-                ->check(CLI::NonNegativeNumber)
+                ->check(CLI::Range(Index{0}, longest_queue))
                 ->group(group);
   x_assignment_options = {
       x_app.add_option("--epsilon", x_job.epsilon, "Of Sinkhorn-Knopp in swav, smaller is sharper; 0: as published (0.05)")
@@ -492,6 +492,8 @@ Job CommandLine::job(RunRanks& ranks) {
   if (job.position_start > 0 && !job.init.empty()) {
     throw OptionError("position_start", job.position_start, "0 with --init, whose positions the run begins with");
   }
+  if (job.masked_weight < 0 && job.masked_weight != -1)
+    throw OptionError("masked_weight", job.masked_weight, "0 or more, or -1 as published");
   if (recipe.frozen && job.teacher.empty()) throw OptionError("teacher", "empty", join("a file of weights with --recipe ", job.recipe));
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // and so is an unknown backend

@@ -101,7 +101,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points;
   if (!x_job.init.empty()) options["init"] = x_job.init;
-  if (!x_job.teacher.empty()) {
+  if (recipe_of(x_job).frozen) {
     options["teacher_file"] = x_job.teacher;
     x_job.teacher_published.add_to(options, "teacher_");
     if (!x_job.teacher_pixels.mean.empty()) {

@@ -41,9 +41,13 @@ void set_numbers(Slot<Term>& slot, const Job& job) {
     if (job.epsilon > 0) slot.options.epsilon = job.epsilon;
     if (job.queue > 0) slot.options.queue = job.queue;
     if (job.queue_first_epoch >= 0) slot.options.queue_first_epoch = job.queue_first_epoch;
-    if (slot.options.queue > 0 && slot.options.queue_first_epoch >= job.options.epochs) {
-      throw OptionError("queue_first_epoch", slot.options.queue_first_epoch,
-                        join("below the epochs, ", job.options.epochs, ", or the queue of ", slot.options.queue, " is never filled"));
+    // Each update leaves the rows of its last pass, and a queue is used once it is full.
+    const Index epochs = job.options.epochs - slot.options.queue_first_epoch;
+    const Index rows = epochs > 0 ? (epochs * (job.source->size() / job.options.update_images()) - 1) * job.options.batch : 0;
+    if (slot.options.queue > rows) {
+      throw OptionError("queue", slot.options.queue,
+                        join("at most the ", rows, " rows that come from epoch ", slot.options.queue_first_epoch,
+                             " (--queue-first-epoch) on before the last update, or it is never used"));
     }
   }
   if constexpr (Term::reads.student.masked) {

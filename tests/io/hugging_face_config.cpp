@@ -199,7 +199,8 @@ TEST_CASE("preprocessor_config.json: what pixels are normalised by") {
   };
   CHECK(contains(problem(R"({"image_mean": [0.5, 0.5], "image_std": [0.5]})"), "expected one a channel"));
   CHECK(contains(problem(R"({"image_mean": [0.5, "a"], "image_std": [0.5]})"), "expected one a channel"));
-  CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [0]})"), "has image_mean 0.5 and image_std 0; expected numbers"));
+  CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [0]})"), "has image_mean 0.5 and image_std 0; expected means of -10"));
+  CHECK(contains(problem(R"({"image_mean": [123.675], "image_std": [58.395]})"), "has image_mean 123.675 and image_std 58.395; expected means of -10"));
   CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [1], "do_normalize": false})"), "has do_normalize that is not true"));
   CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [1], "rescale_factor": 1})"), "has rescale_factor 1; expected 1/255"));
   CHECK(contains(problem(R"({"image_mean": [0.5)"), "preprocessor_config.json: is damaged at byte 19; expected ']'"));

@@ -52,8 +52,12 @@ grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics 
 grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"
 grep -q '"loss.swapped-assignment.queue": *5' pair-swav/options.json || fail "options.json has no number of SwAV's queue"
 grep -q '"loss.masked-ibot.weight": *0.5' pair-ibot/options.json || fail "options.json has not the masked level's weight"
-fails 2 '--queue-first-epoch is 15; expected below the epochs, 1, or the queue of 4 is never filled' \
-  pair --recipe swav --prototypes 16 --views-local 8 --locals 1 --queue 4 --epochs 1 --out unfilled
+unfilled() { pair --recipe swav --prototypes 16 --views-local 8 --locals 1 "$@" --out unfilled; }
+fails 2 '--queue is 4; expected at most the 0 rows that come from epoch 15 .--queue-first-epoch. on before the last update, or it is never used' \
+  unfilled --queue 4 --epochs 1
+fails 2 '--queue is 1000; expected at most the .* rows that come from epoch 0 ' unfilled --queue 1000 --queue-first-epoch 0 --epochs 1
+fails 2 '--queue' unfilled --queue 9223372036854775807 --queue-first-epoch 0
+fails 2 '--masked-weight is -0.5; expected 0 or more, or -1 as published' pair --recipe ibot --masked-weight -0.5 --out unfilled
 warns 2 'has no effect with --recipe moco-v2' pair --recipe moco-v2 --queue 6 --epsilon 0.02 --queue-first-epoch 0 --epochs 1 --out no-epsilon
 grep -q 'masks: blocks in 0.5 of the views' pair-dinov2/options.json || fail "options.json does not tell the masks"
 fails 2 "--masked-high is 1" pair --recipe ibot --epochs 1 --masked-high 1 --out no-masks

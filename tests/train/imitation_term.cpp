@@ -10,6 +10,7 @@
 
 #include "catch.hpp"
 #include "noise_images.hpp"
+#include "ranks.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 #include "train/catalogue.hpp"
@@ -249,7 +250,7 @@ TEST_CASE("a teacher of a file: its sizes, its weights, and what does not fit") 
                  "'channels' is 2; expected 3, those of the teacher"));
   options.pixels.deviation = {0.5F, 0.0F, 0.5F};
   CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(3))); }),
-                 "'teacher_deviation' is 0; expected values above 0"));
+                 "'teacher_deviation' is 0; expected 1e-6 to 10, for pixels of 0 to 1"));
   options.pixels.mean.pop_back();
   CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(3))); }),
                  "'teacher_mean' is 2 values; expected one a channel of"));
@@ -337,5 +338,13 @@ TEST_CASE("distillation: bits for any number of threads, after a resume, and wit
   save_backbone(teacher, large_weights(4));
   static_cast<void>(other.teach_with(teacher));
   CHECK(contains(thrown_by<CheckpointError>([&] { other.resume(options.checkpoint); }),
-                 "other weights of the frozen teacher than those of " + teacher + "; expected the same ones"));
+                 "other weights of the frozen teacher than those of " + teacher + "; expected the same ones, read with the same options"));
+  const std::vector<std::string> words = on_ranks(2, [&](const Communicator& ranks) {
+    auto shared = small_options();
+    shared.ranks = ranks;
+    Trainer<Small, Cpu> trainer(shared, Cpu({.threads = 1}));
+    trainer.teach_with(large_weights(ranks.first() ? 3 : 4));
+    static_cast<void>(trainer.fit(images));
+  });
+  CHECK(words == std::vector<std::string>(2, "rank 1 has other weights of the frozen teacher than rank 0; expected the same on all ranks"));
 }

@@ -322,7 +322,7 @@ TEST_CASE("SwAV: what cannot be is refused in words") {
   CHECK_THROWS_WITH(options.validate(), Catch::Contains("loss.swapped-assignment.epsilon"));
   CHECK(SwavLoss::describe() != Twin::describe());
   options.of<OwnTargets>().options = {.queue = -1};
-  CHECK_THROWS_WITH(options.validate(), Catch::Contains("loss.swapped-assignment.queue' is -1; expected at least 0"));
+  CHECK_THROWS_WITH(options.validate(), Catch::Contains("loss.swapped-assignment.queue' is -1; expected 0 to 8388608"));
   options.of<OwnTargets>().options = {.queue_first_epoch = -1};
   CHECK_THROWS_WITH(options.validate(), Catch::Contains("loss.swapped-assignment.queue_first_epoch"));
   auto short_queue = options_of<SwavLoss>();

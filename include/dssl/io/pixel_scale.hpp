@@ -22,6 +22,9 @@ struct PixelScale {
   std::vector<float> deviation{};  // (C)
 
   [[nodiscard]] Index channels() const { return static_cast<Index>(mean.size()); }
+  /// Whether these may be a channel's numbers on the scale 0..1, and are not those of pixels of 0..255.
+  [[nodiscard]] static bool is_mean(double value) { return std::abs(value) <= 10; }
+  [[nodiscard]] static bool is_deviation(double value) { return value >= 1e-6 && value <= 10; }
   [[nodiscard]] bool operator==(const PixelScale&) const = default;
 
   /// As `preprocessor_config.json` of Transformers says, which may lie beside a file of weights: `image_mean`, `image_std`.
@@ -59,9 +62,9 @@ struct PixelScale {
     PixelScale out;
     for (std::size_t c = 0; c < mean->numbers.size(); ++c) {
       const double own = deviation->numbers[c];
-      if (!(own > 0) || std::abs(mean->numbers[c]) > 1e6 || own > 1e6 || own < 1e-6) {
+      if (!is_mean(mean->numbers[c]) || !is_deviation(own)) {
         refuse("has image_mean ", detail::exact_number(mean->numbers[c]), " and image_std ", detail::exact_number(own),
-               "; expected numbers of the scale 0 to 1, deviations above 0");
+               "; expected means of -10 to 10 and deviations of 1e-6 to 10, for pixels of 0 to 1");
       }
       out.mean.push_back(static_cast<float>(mean->numbers[c]));
       out.deviation.push_back(static_cast<float>(own));

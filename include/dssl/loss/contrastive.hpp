@@ -32,7 +32,7 @@ struct QueueOptions : TemperatureOptions {
   /// Throws `OptionError`.
   void validate(std::string_view prefix) const {
     TemperatureOptions::validate(prefix);
-    if (keys < 1) throw OptionError(join(prefix, "keys"), keys, "at least 1");
+    if (keys < 1 || keys > longest_queue) throw OptionError(join(prefix, "keys"), keys, join("1 to ", longest_queue));
   }
   template <class F>
   void for_each(std::string_view prefix, F&& f) const {

@@ -18,6 +18,9 @@
 
 namespace dssl {
 
+/// The most rows of a queue: pointers of twice as many are exact in float.
+inline constexpr Index longest_queue = Index{1} << 23;
+
 /// K unit vectors (K,D), row by row (the published buffer `queue` is this transposed), and the row that is written next.
 ///
 /// A loss reads the queue as it stood before the batch; `enqueue` is the caller's, in the update, so that a pass that is
@@ -63,6 +66,21 @@ struct KeyQueue {
   }
 };
 
+namespace detail {
+
+/// The row in a queue's state `pointer` (1), which may come from a checkpoint; nothing is read in a rehearsal, which finds
+/// `fallback`. Throws `Error` unless it is below `end`.
+template <class T, Backend B>
+[[nodiscard]] Index row_of_queue(const B& backend, VectorView<T> pointer, Index end, Index fallback = 0) {
+  T row = static_cast<T>(fallback);
+  backend.download(std::span<T>(&row, 1), static_cast<const T*>(pointer.data()));
+  if (!(row >= 0 && row < static_cast<T>(end)))
+    throw Error(join("the pointer of the queue, 'queue_ptr', is ", row, "; expected 0 to ", end - 1));
+  return static_cast<Index>(row);
+}
+
+}  // namespace detail
+
 /// A queue in a training step: lasting state with its pointer, which begins with random unit vectors of the run's seed.
 template <class T>
 class StepQueue {
@@ -83,15 +101,9 @@ class StepQueue {
   /// pointer outside the queue.
   template <Backend B>
   void update(const B& backend, MatrixView<const T> keys) {
-    // Where the state came from a checkpoint, the pointer did too.
-    T pointer = 0;
-    backend.download(std::span<T>(&pointer, 1), static_cast<const T*>(x_pointer.data()));
-    if (!(pointer >= 0 && pointer < static_cast<T>(x_queue.rows.rows()))) {
-      throw Error(join("the pointer of the queue, 'queue_ptr', is ", pointer, "; expected 0 to ", x_queue.rows.rows() - 1));
-    }
-    x_queue.pointer = static_cast<Index>(pointer);
+    x_queue.pointer = detail::row_of_queue(backend, x_pointer, x_queue.rows.rows());
     x_queue.enqueue(backend, keys);
-    pointer = static_cast<T>(x_queue.pointer);
+    const T pointer = static_cast<T>(x_queue.pointer);
     backend.upload(x_pointer.data(), std::span<const T>(&pointer, 1));
   }
   /// `queue` (K,D) and `queue_ptr` (1), after `prefix`.
@@ -130,12 +142,8 @@ class FillingQueues {
   /// has put the pointer outside of them.
   template <Backend B>
   void look(const B& backend) {
-    T pointer = static_cast<T>(x_length);  // a rehearsal, which reads nothing, is one of full queues: these need most
-    backend.download(std::span<T>(&pointer, 1), static_cast<const T*>(x_pointer.data()));
-    if (!(pointer >= 0 && pointer < static_cast<T>(2 * x_length))) {
-      throw Error(join("the pointer of the queue, 'queue_ptr', is ", pointer, "; expected 0 to ", 2 * x_length - 1));
-    }
-    x_next = static_cast<Index>(pointer);
+    // A rehearsal is one of full queues: these need most.
+    x_next = detail::row_of_queue(backend, x_pointer, 2 * x_length, x_length);
   }
   /// Whether every row has been written, when last looked at.
   [[nodiscard]] bool full() const { return x_length > 0 && x_next >= x_length; }

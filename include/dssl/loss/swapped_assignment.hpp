@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/loss/key_queue.hpp>
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/sinkhorn.hpp>
 
@@ -30,7 +31,7 @@ struct SwappedAssignmentNumbers {
     if (!(temperature > 0)) throw OptionError(join(prefix, "temperature"), temperature, "above 0");
     if (!(epsilon > 0)) throw OptionError(join(prefix, "epsilon"), epsilon, "above 0");
     if (iterations < 1) throw OptionError(join(prefix, "iterations"), iterations, "at least 1");
-    if (queue < 0) throw OptionError(join(prefix, "queue"), queue, "at least 0");
+    if (queue < 0 || queue > longest_queue) throw OptionError(join(prefix, "queue"), queue, join("0 to ", longest_queue));
     if (queue_first_epoch < 0) throw OptionError(join(prefix, "queue_first_epoch"), queue_first_epoch, "at least 0");
   }
   template <class F>

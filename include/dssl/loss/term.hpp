@@ -179,7 +179,7 @@ void put_gradients(const B& backend, MatrixView<T> to, RowIndex rows, MatrixView
 /// Numbers of a pass that change over a run.
 struct PassNumbers {
   double teacher_temperature = 0.04;
-  Index epoch = 0;  ///< of the run, from 0; a term whose pass follows it says so by `repeats`
+  Index epoch = 0;  ///< of the run, from 0; a term whose student's pass follows it says so by `repeats`, its teacher's may not read it
 };
 
 /// Figures of one term in one step. Losses and entropies in nats where they are cross-entropies.

@@ -173,7 +173,7 @@ template <class Kind, Backend B>
     if (other) {
       const std::string& from = step.frozen().from();
       throw CheckpointError(path, join("was made with other weights of the frozen teacher",
-                                       from.empty() ? "" : join(" than those of ", from), "; expected the same ones"));
+                                       from.empty() ? "" : join(" than those of ", from), "; expected the same ones, read with the same options"));
     }
   }
   if (text("recipe") != recipe) {

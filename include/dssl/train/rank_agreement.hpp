@@ -93,17 +93,16 @@ void require_same_run(const Communicator& ranks, const Step& step,
     step.backend().download(std::span<T>(host), static_cast<const T*>(values.data()));
     state = detail::check_sum(state, std::as_bytes(std::span<const T>(host)));
   });
-  if constexpr (requires { step.frozen().check_sum(); }) {
-    const std::array<std::uint64_t, 1> frozen{step.frozen().check_sum()};
-    state = detail::check_sum(state, std::as_bytes(std::span<const std::uint64_t>(frozen)));
-  }
   own.push_back(state);
+  if constexpr (requires { step.frozen().check_sum(); }) own.push_back(step.frozen().check_sum());
   std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
   ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));
   for (std::size_t i = own.size(); i < all.size(); ++i) {
     if (all[i] == all[i % own.size()]) continue;
     const std::size_t thing = i % own.size();
-    const std::string_view name = thing < things.size() ? things[thing].first : "weights and state";
+    const std::string_view name = thing < things.size() ? things[thing].first
+                                  : thing == things.size() ? "weights and state"
+                                                           : "weights of the frozen teacher";
     throw RankError(join("rank ", i / own.size(), " has other ", name, " than rank 0; expected the same on all ranks"));
   }
 }

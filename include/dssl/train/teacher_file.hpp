@@ -70,16 +70,20 @@ struct TeacherOfFile {
   const Index channels = out.sizes.channels;
   PixelScale& pixels = out.pixels;
   if (pixels == PixelScale{}) pixels = pixels_of(file).value_or(usual_pixels(channels));
-  const auto require_values = [&](const char* field, const std::vector<float>& values, bool positive) {
+  if (options.pixels == PixelScale{} && pixels.channels() != channels) {
+    throw CheckpointError(path, join("has ", channels, " channels, and preprocessor_config.json beside it ", pixels.channels(),
+                                     " means; expected as many"));
+  }
+  const auto require_values = [&](const char* field, const std::vector<float>& values, bool (*fits)(double), const char* expected) {
     if (static_cast<Index>(values.size()) != channels) {
       throw OptionError(field, join(values.size(), " values"), join("one a channel of ", path, ", ", channels));
     }
     for (const float value : values) {
-      if (!std::isfinite(value) || (positive && value <= 0)) throw OptionError(field, value, positive ? "values above 0" : "finite values");
+      if (!fits(static_cast<double>(value))) throw OptionError(field, value, expected);
     }
   };
-  require_values("teacher_mean", pixels.mean, false);
-  require_values("teacher_deviation", pixels.deviation, true);
+  require_values("teacher_mean", pixels.mean, &PixelScale::is_mean, "-10 to 10, for pixels of 0 to 1");
+  require_values("teacher_deviation", pixels.deviation, &PixelScale::is_deviation, "1e-6 to 10, for pixels of 0 to 1");
   if (views.channels() != channels && views.channels() != 1) {
     throw OptionError("channels", views.channels(), join(channels, ", those of the teacher ", path, channels > 1 ? ", or 1" : ""));
   }
