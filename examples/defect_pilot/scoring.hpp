@@ -71,7 +71,7 @@ class HeadTrainer {
 [[nodiscard]] std::unique_ptr<HeadTrainer> make_head_trainer(const BackboneSettings& settings);
 
 /// The mean of two ways' scores, each less its mean and over its deviation on normal images of `first_normal`
-/// and `second_normal`.
+/// and `second_normal`; of images alone where there are no patches.
 [[nodiscard]] SetScores combined(const SetScores& first, const SetScores& first_normal,
                                  const SetScores& second, const SetScores& second_normal);
 
