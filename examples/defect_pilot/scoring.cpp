@@ -278,6 +278,7 @@ SetScores combined(const SetScores& first, const SetScores& first_normal, const 
   SetScores out;
   for (std::size_t i = 0; i < first.images.size(); ++i) {
     out.images.push_back(0.5 * (a.of(first.images[i]) + b.of(second.images[i])));
+    if (first.patches.empty()) continue;  // scores of images alone
     std::vector<float> patches;
     for (std::size_t n = 0; n < first.patches[i].size(); ++n) {
       patches.push_back(static_cast<float>(0.5 * (a_patch.of(static_cast<double>(first.patches[i][n])) +
