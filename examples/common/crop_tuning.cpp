@@ -42,7 +42,7 @@ void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& gr
       ->check(CLI::Range(Index{1}, Index{1000000000}))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--patience", s.patience, "Looks without a better one after which training ends")
+  app.add_option("--patience", s.patience, "Of 20 and more labelled images: looks without a better one after which training ends")
       ->check(CLI::Range(Index{1}, Index{1000000000}))
       ->capture_default_str()
       ->group(group);
@@ -53,7 +53,7 @@ void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& gr
       ->capture_default_str()
       ->group(group);
   app.add_option("--hold-out", s.hold_out,
-                 "Of 20 and more this share is held out once, and the weights of the best look are kept")
+                 "Of 20 and more 1 in round(1 / share) is held out once, and the weights of the best look are kept")
       ->check(CLI::Range(0.01, 0.5))
       ->capture_default_str()
       ->group(group);

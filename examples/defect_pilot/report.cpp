@@ -315,7 +315,7 @@ std::string summary(const Study& study) {
                                      percent(most->draws.front().missed_5), " %</b> (", escaped(by),
                                      study.held_out_ways.empty() ? ")" : ", the best on labelled images that were held out)"),
               ". Plain differences of pixels miss ", percent(floor->draws.front().missed_5),
-              " %. One image takes <b>", decimals(study.milliseconds, 1), " ms</b> (<b>",
+              " %. Without labels, one image takes <b>", decimals(study.milliseconds, 1), " ms</b> (<b>",
               decimals(1000 / study.milliseconds, 1),
               " images a second</b>): reading, features and search. Tested on ", study.test_normal,
               " normal images and ", study.test_defects,

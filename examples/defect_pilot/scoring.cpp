@@ -18,14 +18,13 @@
 
 namespace dssl::programs {
 
-namespace {
-
-/// Scores of an image's patches that count, as scores of its whole grid.
-std::vector<float> over_grid(const std::vector<float>& scores, const PatchImage& image) {
-  std::vector<float> out(static_cast<std::size_t>(image.grid.size()), *std::min_element(scores.begin(), scores.end()));
-  for (std::size_t i = 0; i < scores.size(); ++i) out[static_cast<std::size_t>(image.cells[i])] = scores[i];
+std::vector<float> over_grid(const std::vector<float>& scores, const std::vector<std::int32_t>& cells, GridSize grid) {
+  std::vector<float> out(static_cast<std::size_t>(grid.size()), *std::min_element(scores.begin(), scores.end()));
+  for (std::size_t i = 0; i < scores.size(); ++i) out[static_cast<std::size_t>(cells[i])] = scores[i];
   return out;
 }
+
+namespace {
 
 template <Backend B>
 class BankOn final : public NormalBank {
@@ -91,7 +90,7 @@ SetScores BankOn<B>::score(const PatchSet& set) {
   for (const PatchImage& image : set.images) {
     std::vector<float> scores(image.cells.size());
     out.images.push_back(x_bank.score(scores, x_upload(x_rows(image, set.width))));
-    out.patches.push_back(over_grid(scores, image));
+    out.patches.push_back(over_grid(scores, image.cells, image.grid));
   }
   return out;
 }
@@ -237,7 +236,7 @@ SetScores DefectHead::score(const PatchSet& set, Index top) const {
       scores.push_back(static_cast<float>(sum));
     }
     out.images.push_back(mean_of_top(scores, top));
-    out.patches.push_back(over_grid(scores, image));
+    out.patches.push_back(over_grid(scores, image.cells, image.grid));
   }
   return out;
 }

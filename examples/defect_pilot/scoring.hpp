@@ -18,6 +18,10 @@ struct SetScores {
   std::vector<std::vector<float>> patches;  ///< (N) of each: all cells of its grid, those that do not count as the lowest other
 };
 
+/// Scores of an image's patches that count, those of `cells`, as scores of its whole grid.
+[[nodiscard]] std::vector<float> over_grid(const std::vector<float>& scores, const std::vector<std::int32_t>& cells,
+                                           GridSize grid);
+
 /// A bank of patches of normal images, on a backend that is known at run time.
 class NormalBank {
  public:

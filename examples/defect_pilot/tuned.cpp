@@ -13,8 +13,8 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/patch_rules.hpp>
 #include <dssl/defects/standardised_images.hpp>
-#include <dssl/features/bilinear.hpp>
 #include <dssl/metrics/metrics.hpp>
 #include <dssl/metrics/score_tally.hpp>
 
@@ -90,12 +90,11 @@ void require_tunable(const PilotSettings& settings) {
 
 SetScores on_grids_of(const SetScores& scores, const PatchSet& from, const PatchSet& to) {
   SetScores out{.images = scores.images, .patches = {}};
-  for (std::size_t i = 0; i < scores.patches.size(); ++i) {
-    const GridSize old = from.images[i].grid, grid = to.images[i].grid;
-    out.patches.emplace_back(static_cast<std::size_t>(grid.size()));
-    enlarge<float>(std::span<float>(out.patches.back()), std::span<const float>(scores.patches[i]), old, grid.height,
-                   grid.width);
-  }
+  const auto shown = [](const PatchImage& image, Index patch) {
+    return ShownGrid::of(image.truth, image.height, image.width, image.grid, patch);
+  };
+  for (std::size_t i = 0; i < scores.patches.size(); ++i)
+    out.patches.push_back(on_other_grid(scores.patches[i], shown(from.images[i], from.patch), shown(to.images[i], to.patch)));
   return out;
 }
 
@@ -120,8 +119,12 @@ TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, con
   std::stop_source stop;
   const auto scored = [&](const MaskedImages& source, const auto& each) {
     tuner->predict(source, stop.get_token(), [&](PatchMap<float>& map) {
-      std::vector<float> scores = differences(map);
-      each(map, mean_of_top(scores, look.top), std::move(scores));
+      const std::vector<float> all = differences(map);
+      const std::vector<std::int32_t> cells = counted_patches(map.input.labels, map.height, map.width, map.grid, tuner->patch(),
+                                                              look.border, source.name(map.index));
+      std::vector<float> counted;
+      for (const std::int32_t cell : cells) counted.push_back(all[static_cast<std::size_t>(cell)]);
+      each(map, mean_of_top(counted, look.top), over_grid(counted, cells, map.grid));
       if (interruption.requested()) stop.request_stop();
     });
     if (stop.stop_requested()) throw Error("stopped on request; no report was written");

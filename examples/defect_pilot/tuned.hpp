@@ -19,7 +19,7 @@ namespace dssl::programs {
 /// A set that was scored by windows: what its images are, without their patches, and their scores.
 struct TunedSet {
   PatchSet shape;
-  SetScores scores;  ///< patch: logit of a defect less that of none; image: the mean of the `top` largest
+  SetScores scores;  ///< patch: logit of a defect less that of none; image: the mean of the `top` largest inside the border
 };
 
 /// Labelled images that were held out of a training, and normal ones that nothing learns from, by its weights.
@@ -47,7 +47,7 @@ void require_tunable(const PilotSettings& settings);
                                    const std::string& weights, const LookSettings& look, std::uint64_t seed,
                                    bool compare, const std::string& label, const Interruption& interruption);
 
-/// Scores of patches of one grid as those of another over the same image, bilinearly; image scores stay.
+/// Scores of patches of one grid as those of another over the same image, as `on_other_grid`; image scores stay.
 [[nodiscard]] SetScores on_grids_of(const SetScores& scores, const PatchSet& from, const PatchSet& to);
 
 }  // namespace dssl::programs

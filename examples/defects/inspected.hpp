@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,7 +24,7 @@ class Inspected {
       : x_files(std::move(files)),
         x_good(std::move(good)),
         x_truth(
-            std::make_shared<std::vector<Truth>>(static_cast<std::size_t>(x_files.size()), Truth::unknown)) {
+            std::make_shared<std::vector<std::atomic<Truth>>>(static_cast<std::size_t>(x_files.size()))) {
     if (x_files.has_truth()) return;
     const auto is_good = [&](Index i) {
       return std::find(x_good.begin(), x_good.end(), x_files.files().label(i)) != x_good.end();
@@ -49,7 +50,7 @@ class Inspected {
     if (x_files.has_truth()) {
       const auto pixels = out.mask.pixels();
       const bool defect = std::any_of(pixels.begin(), pixels.end(), [](std::uint8_t id) { return id != 0; });
-      // Each image is loaded by one thread, and looked at after it was handed over.
+      // Crops of one image, or defects pasted on it, are made by several threads at once.
       (*x_truth)[static_cast<std::size_t>(i)] = defect ? Truth::defect : Truth::normal;
     }
     return out;
@@ -60,7 +61,7 @@ class Inspected {
  private:
   DefectFiles x_files;
   std::vector<std::string> x_good;
-  std::shared_ptr<std::vector<Truth>> x_truth;
+  std::shared_ptr<std::vector<std::atomic<Truth>>> x_truth;  // of each image, by threads that load
 };
 
 }  // namespace dssl::programs

@@ -93,7 +93,8 @@ void measure_tuned(const SegmentSettings& s, const LabelledSets& sets) {
     return tuner->tune(
         train,
         [&](const SegmentTuner::Held& held_out, Index /*fold*/, Index /*step*/) {
-          const double figure = tuner->evaluate(MaskedImages(held_out), stop.get_token()).scores().mean_iou;
+          const AbsentClasses absent = s.set.absent_zero ? AbsentClasses::zero : AbsentClasses::excluded;
+          const double figure = tuner->evaluate(MaskedImages(held_out), stop.get_token()).scores(absent).mean_iou;
           char text[64];
           std::snprintf(text, sizeof text, ", held-out mIoU %.1f %%", 100 * figure);
           note = text;

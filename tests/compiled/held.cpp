@@ -1,5 +1,6 @@
-// What dssl::cpu holds beside the kernels, worked out and printed: a line for each part, with its numbers'
-// bits folded into one. Compiled header-only and with dssl::cpu, as two programs: what does not depend on a
+// Views, positions and passes of backbones, of what dssl::cpu holds beside the kernels, worked out and printed: a line for
+// each part, with its numbers' bits folded into one. Not in it are the packing of views and samples, the optimiser's
+// segments, synthetic scenes, and files of backbones. Compiled header-only and with dssl::cpu, as two programs: what does not depend on a
 // backend has one name in both, and in one program the linker would keep one of them for both.
 #include <bit>
 #include <cmath>

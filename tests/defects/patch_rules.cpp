@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <dssl/data/source.hpp>
+#include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/pasted_defect.hpp>
 #include <dssl/defects/patch_rules.hpp>
 #include <dssl/defects/standardised_images.hpp>
@@ -226,4 +227,29 @@ TEST_CASE("every normal image gets defects of every kind in turn") {
   CHECK(*std::ranges::min_element(counts) >= 2);
   CHECK(contains(pasted.name(5), "image 1, with a pasted "));
   CHECK(contains(thrown_by<OptionError>([&] { PastedDefects<MemoryImages>(normal, 0); }), "'each' is 0"));
+}
+
+TEST_CASE("scores of one grid are read for another where the image is, not where its input is padded") {
+  // An image of 40 x 56 pixels in the middle of an input of 56 x 56: its patches are rows 1 to 5 of 7.
+  std::vector<std::uint8_t> labels(56 * 56, ClassMap::ignored);
+  std::fill(labels.begin() + 8 * 56, labels.begin() + 48 * 56, std::uint8_t{0});
+  const ShownGrid padded = ShownGrid::of(labels, 56, 56, {7, 7}, 8);
+  CHECK((padded.top == 8 && padded.height == 40 && padded.left == 0 && padded.width == 56));
+  std::vector<float> scores(49, -99.0F);  // what is padded must not be read
+  for (std::size_t i = 7; i < 42; ++i) scores[i] = static_cast<float>(i);
+  const std::vector<float> own = on_other_grid(scores, padded, {.grid = {5, 7}, .patch = 8, .height = 40, .width = 56});
+  CHECK(std::ranges::equal(own, std::span(scores).subspan(7, 35)));
+  // At twice the resolution, down the image: a quarter before and behind the middle of each row.
+  const std::vector<float> finer = on_other_grid(scores, padded, {.grid = {10, 14}, .patch = 8, .height = 80, .width = 112});
+  REQUIRE(finer.size() == 140);
+  for (std::size_t y = 0; y < 10; ++y) {
+    const double row = std::clamp(0.5 * static_cast<double>(y) + 0.75, 1.0, 5.0);
+    CHECK(static_cast<double>(finer[14 * y]) == Approx(7 * row));
+  }
+  // Back from there, where the last patches reach beyond an image of 78 rows: 39 of the input's rows.
+  const ShownGrid beyond{.grid = {10, 14}, .patch = 8, .height = 78, .width = 112};
+  const auto back = on_other_grid(finer, beyond, {.grid = {10, 14}, .patch = 4, .height = 39, .width = 56});
+  for (std::size_t i = 0; i < 140; ++i) CHECK(static_cast<double>(back[i]) == Approx(static_cast<double>(finer[i])));
+  CHECK_THROWS_AS(on_other_grid(own, padded, padded), ShapeError);
+  CHECK_THROWS_AS(ShownGrid::of(std::vector<std::uint8_t>(16, ClassMap::ignored), 4, 4, {1, 1}, 4), ShapeError);
 }

@@ -565,4 +565,13 @@ TEST_CASE("features: extractors of several sizes share one copy of the weights")
                                                                   {.height = 16, .width = 16, .channels = 1});
                  }),
                  "'channels' is 1"));
+  // A loading that fails half-way changes them for nobody, though this one was never loaded itself.
+  FeatureExtractor<ViT<deep>, Reference<double>> third(first, {.height = 32, .width = 8, .batch = 1});
+  CHECK_THROWS_AS(third.load_by([](std::span<double> flat) {
+    std::ranges::fill(flat, 1.0);
+    throw Error("half way");
+  }),
+                  Error);
+  first.extract({}, e, other);
+  CHECK(c == e);
 }

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -309,6 +310,20 @@ TEST_CASE(
   CHECK(labels[0] == labels[2]);
   CHECK(with >= 22);
   CHECK(images[0][0] != images[0][2]);
+
+  // What stands in for an image that can no longer be read is of the same parts: the one behind it may be held out.
+  const LabelledParts some{.labelled = {3}, .others = {6}};
+  std::set<Index> used, skipped;
+  each_crop_batch(renderer, source, some, 16, 24, 4, 3, {}, {.threads = 1}, bears, 7, {}, {},
+                  [&](const std::vector<LoadedInput>& batch) {
+                    for (const LoadedInput& sample : batch) {
+                      used.insert(sample.index);
+                      for (const SkippedImage& image : sample.skipped) skipped.insert(image.index);
+                    }
+                    return true;
+                  });
+  CHECK(used == std::set<Index>{3});
+  CHECK(skipped == std::set<Index>{6});
 }
 
 TEST_CASE(
@@ -356,6 +371,12 @@ TEST_CASE("windows of an image are those that its own crops are: logits and figu
     for (Index y = 0; y < 16; ++y) {
       for (Index x = 0; x < 16; ++x) window.push_back(map.input.image[static_cast<std::size_t>(y * 52 + x)]);
     }
+    // And the crop there is that window.
+    const LabelledInput crop =
+        render_native_crop(segmenter.renderer(), source.load(map.index), {.height = 16, .width = 16}, 16, 16);
+    REQUIRE(crop.image.size() == window.size());
+    for (std::size_t i = 0; i < window.size(); ++i)
+      REQUIRE(static_cast<double>(crop.image[i]) == Approx(static_cast<double>(window[i])).margin(1e-5));
     const std::vector<float> logits(map.patches.begin(), map.patches.begin() + 2);
     segmenter.network().forward(window);
     CHECK(static_cast<double>(segmenter.network().logits()(0, 0)) ==
@@ -391,6 +412,29 @@ TEST_CASE("training ends when held-out images are found no better, with the weig
   CHECK(segmenter.network().snapshot() == at_best);
   // A fifth of the 30 labelled ones, and as many others as there are in their fifth: 2 of 10.
   CHECK(held == std::set<Index>{0, 5, 10, 15, 20, 25, 30, 35});
+
+  // Of equal figures the earliest counts, and a stop request leaves the weights where they are: not at the best look.
+  const HeldOutTuning equal =
+      tune_held_out(segmenter, std::span<const float>(start), source, {.look_every = 2, .patience = 2},
+                    [&](const auto&, Index, Index) { return 0.5; });
+  CHECK(equal.steps == 2);
+  CHECK(equal.steps_run == 6);
+  std::stop_source stop;
+  std::vector<float> at_stop;
+  const HeldOutTuning stopped = tune_held_out(
+      segmenter, std::span<const float>(start), source, {.look_every = 2, .patience = 9},
+      [&](const auto&, Index, Index step) {
+        if (step == 6) {
+          at_stop = segmenter.network().snapshot();
+          stop.request_stop();
+        }
+        return 1.0 / static_cast<double>(step);
+      },
+      stop.get_token());
+  CHECK(stopped.steps_run == 6);
+  CHECK(segmenter.network().snapshot() == at_stop);
+  REQUIRE(stopped.looks.size() == 3);
+  CHECK(stopped.looks[0].figure == 0.5);
 
   // Nobody trains on what is held out.
   std::vector<std::atomic<Index>> loaded(40);
@@ -453,19 +497,43 @@ TEST_CASE(
   again.train_crops(source, again.parts(source), {}, 10, {}, [](Index /*step*/) { return true; });
   CHECK(again.network().snapshot() == segmenter.network().snapshot());
 
-  // One labelled image cannot be held out; figures that are no numbers choose nothing.
-  const auto steps_of = [&](Index with, double figure) {
-    const HeldOutTuning found = tune_held_out(segmenter, std::span<const float>(start), Gratings(4, with, 1),
-                                              {.look_every = 5}, [&](const auto&, Index, Index) { return figure; });
+  // Of equal means the earliest counts; one that is stopped has no means, and no look that says so.
+  CHECK(tune_held_out(segmenter, std::span<const float>(start), Gratings(4, 2, 1), {.look_every = 5},
+                      [&](const auto&, Index, Index) { return 0.5; })
+            .steps == 5);
+  std::stop_source stop;
+  std::vector<float> at_stop;
+  const HeldOutTuning stopped = tune_held_out(
+      segmenter, std::span<const float>(start), source, {.look_every = 5, .folds = 3},
+      [&](const auto&, Index fold, Index) {
+        if (fold == 1) {
+          at_stop = segmenter.network().snapshot();
+          stop.request_stop();
+        }
+        return 0.5;
+      },
+      stop.get_token());
+  CHECK(stopped.steps_run == 12 + 5);
+  CHECK(segmenter.network().snapshot() == at_stop);
+  REQUIRE(stopped.looks.size() == 3);
+  for (const TuningLook& look : stopped.looks) CHECK(std::isnan(look.figure));
+
+  // One labelled image cannot be held out, however few `few` are; figures that are no numbers choose nothing.
+  const auto steps_of = [&](Index with, double figure, Index few = 20) {
+    const HeldOutTuning found =
+        tune_held_out(segmenter, std::span<const float>(start), Gratings(4, with, 1), {.look_every = 5, .few = few},
+                      [&](const auto&, Index, Index) { return figure; });
     CHECK(std::isnan(found.figure));
     return std::pair(found.trainings, found.steps);
   };
-  CHECK(steps_of(1, 0.5) == std::pair<Index, Index>(0, 12));
+  for (const Index few : {0, 1, 20}) CHECK(steps_of(1, 0.5, few) == std::pair<Index, Index>(0, 12));
+  CHECK(steps_of(0, 0.5, 0) == std::pair<Index, Index>(0, 12));
   CHECK(steps_of(3, std::nan("")) == std::pair<Index, Index>(3, 12));
   const auto problem = [](const HeldOutTuningOptions& wrong) {
     return thrown_by<OptionError>([&] { wrong.validate(); });
   };
   CHECK(contains(problem({.look_every = 0}), "'look_every' is 0"));
   CHECK(contains(problem({.folds = 1}), "'folds' is 1; expected at least 2"));
-  CHECK(contains(problem({.hold_out = 0.7}), "'hold_out' is 0.7"));
+  CHECK(contains(problem({.hold_out = 0.7}), "'hold_out' is 0.7; expected 0.01 to 0.5"));
+  CHECK(contains(problem({.hold_out = 1e-30}), "'hold_out' is 1e-30; expected 0.01 to 0.5"));
 }

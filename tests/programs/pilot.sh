@@ -69,6 +69,8 @@ above "$figure" 0.9 "AUROC of a backbone trained on 12 bright spots"
 grep -q 'Training the backbone on labels' tuned/report.html || fail "the report does not say what was trained"
 warns 1 "$bright" tuned --threads 2 --out tuned-two
 [[ $(value tuned/result.json ways) == "$(value tuned-two/result.json ways)" ]] || fail "two threads tune otherwise"
+# The border is left out of the tuned path's windows too: at their own resolution images have 5 x 7 patches.
+fails 1 'has 5 x 7 patches; a border of 3 leaves none of them' tuned --size 80x112 --border 3 --threads 1 --out o
 fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tuned --crop 20 --out o
 
 # The number of threads changes no figure.

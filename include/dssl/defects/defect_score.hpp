@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -138,5 +139,64 @@ class CroppedHeatMaps {
  private:
   std::vector<float> x_map;
 };
+
+/// A grid of patches, and where the input below it shows the image; around that it is padded.
+struct ShownGrid {
+  GridSize grid{};
+  Index patch = 0;              ///< pixels
+  Index top = 0, left = 0;      ///< first row and column of the input that show the image
+  Index height = 0, width = 0;  ///< how many do
+
+  /// Of labels (h,w) of the input, `ClassMap::ignored` outside the image. Throws `ShapeError` where all are.
+  [[nodiscard]] static ShownGrid of(std::span<const std::uint8_t> labels, Index height, Index width, GridSize grid, Index patch) {
+    require_shape(static_cast<Index>(labels.size()) == height * width, "labels of ", labels.size(), " pixels; expected ", height,
+                  " x ", width);
+    Index top = height, bottom = -1, left = width, right = -1;
+    for (Index i = 0; i < height * width; ++i) {
+      if (labels[static_cast<std::size_t>(i)] == ClassMap::ignored) continue;
+      top = std::min(top, i / width);
+      bottom = std::max(bottom, i / width);
+      left = std::min(left, i % width);
+      right = std::max(right, i % width);
+    }
+    require_shape(bottom >= 0, "an input of ", height, " x ", width, " pixels shows nothing of an image");
+    return {grid, patch, top, left, bottom + 1 - top, right + 1 - left};
+  }
+};
+
+/// Scores (n) of the patches of one grid as those (m) of another over the same image: each is read at the place in the image
+/// that the middle of its patch shows, bilinearly, of patches of `from` that show a part of the image. Throws `ShapeError`.
+/// Test: tests/defects/patch_rules.cpp.
+[[nodiscard]] inline std::vector<float> on_other_grid(std::span<const float> scores, const ShownGrid& from, const ShownGrid& to) {
+  require_shape(static_cast<Index>(scores.size()) == from.grid.size(), scores.size(), " scores of a grid of ", from.grid.height,
+                " x ", from.grid.width, " patches");
+  // One axis: of so many cells, each the two of `from` that it lies between.
+  const auto reads = [&](Index cells, Index to_begin, Index to_pixels, Index begin, Index pixels, Index from_cells) {
+    const Index first = begin / from.patch, last = std::min((begin + pixels - 1) / from.patch, from_cells - 1);
+    std::vector<BilinearRead> out;
+    for (Index i = 0; i < cells; ++i) {
+      const double share = ((static_cast<double>(i) + 0.5) * static_cast<double>(to.patch) - static_cast<double>(to_begin)) /
+                           static_cast<double>(to_pixels);
+      const double at = (static_cast<double>(begin) + share * static_cast<double>(pixels)) / static_cast<double>(from.patch) - 0.5;
+      const double inside = std::clamp(at, static_cast<double>(first), static_cast<double>(last));
+      const auto near = static_cast<Index>(std::floor(inside));
+      out.push_back({near, std::min(near + 1, last), inside - static_cast<double>(near)});
+    }
+    return out;
+  };
+  const auto across = reads(to.grid.width, to.left, to.width, from.left, from.width, from.grid.width);
+  std::vector<float> out;
+  for (const BilinearRead& y : reads(to.grid.height, to.top, to.height, from.top, from.height, from.grid.height)) {
+    for (const BilinearRead& x : across) {
+      const auto of = [&](Index row, Index column) {
+        return static_cast<double>(scores[static_cast<std::size_t>(row * from.grid.width + column)]);
+      };
+      const double upper = std::lerp(of(y.near, x.near), of(y.near, x.far), x.share);
+      const double lower = std::lerp(of(y.far, x.near), of(y.far, x.far), x.share);
+      out.push_back(static_cast<float>(std::lerp(upper, lower, y.share)));
+    }
+  }
+  return out;
+}
 
 }  // namespace dssl

@@ -26,7 +26,7 @@ struct HeldOutTuningOptions {
   Index patience = 4;     ///< with one part held out: looks without a better figure after which the training ends
   Index few = 20;         ///< fewer labelled images than this are cross-validated
   Index folds = 4;        ///< parts of the labelled images, each of which is held out once in a cross-validation
-  double hold_out = 0.2;  ///< share that is held out where there is none, and where labelled images are not few
+  double hold_out = 0.2;  ///< where labelled images are not few, 1 in round(1 / hold_out) of them is held out
 
   /// Throws `OptionError` naming the field.
   void validate() const {
@@ -35,14 +35,15 @@ struct HeldOutTuningOptions {
     if (patience < 1) throw OptionError("patience", patience, "at least 1");
     if (few < 0) throw OptionError("few", few, "0 or more");
     if (folds < 2) throw OptionError("folds", folds, "at least 2");
-    if (!(hold_out > 0 && hold_out <= 0.5)) throw OptionError("hold_out", hold_out, "above 0, up to 0.5");
+    if (!(hold_out >= 0.01 && hold_out <= 0.5)) throw OptionError("hold_out", hold_out, "0.01 to 0.5");
   }
 };
 
 /// A look at held-out images.
 struct TuningLook {
   Index step = 0;     ///< steps done
-  double figure = 0;  ///< the larger the better; of a cross-validation the mean over its folds
+  /// The larger the better; of a cross-validation the mean over its folds, no number where it was stopped before its end.
+  double figure = std::numeric_limits<double>::quiet_NaN();
 };
 
 /// What came of a training.
@@ -103,7 +104,7 @@ HeldOutTuning tune_held_out(FineTunedSegmenter<Backbone, B>& segmenter, std::spa
   const bool cross = labelled < options.few;
   const Index folds =
       cross ? std::min(options.folds, labelled) : static_cast<Index>(std::llround(1 / options.hold_out));
-  out.trainings = folds < 2 ? 0 : cross ? folds : 1;
+  out.trainings = labelled < 2 || folds < 2 ? 0 : cross ? folds : 1;
 
   const auto looks_at = [&](Index step) { return step % options.look_every == 0 || step == all_steps; };
   const auto better = [&](double value) { return std::isfinite(value) && !(value <= out.figure); };
@@ -122,7 +123,7 @@ HeldOutTuning tune_held_out(FineTunedSegmenter<Backbone, B>& segmenter, std::spa
       const double value = figure(held_out, fold, step);
       if (cross) {
         if (look == sums.size()) sums.emplace_back(0.0, 0);
-        if (look == out.looks.size()) out.looks.push_back({step, 0});
+        if (look == out.looks.size()) out.looks.push_back({.step = step});
         if (std::isfinite(value)) {
           sums[look].first += value;
           ++sums[look].second;

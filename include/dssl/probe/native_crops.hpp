@@ -251,6 +251,7 @@ class CropOrder {
  public:
   struct Sample {
     Index image = 0;
+    Index place = 0;  ///< of that image among the labelled ones, then the others
     bool balanced = false;
   };
 
@@ -265,11 +266,11 @@ class CropOrder {
 
   [[nodiscard]] Sample operator()(Index n) {
     const Index before = x_balanced_of(n);
-    if (x_balanced_of(n + 1) > before)
-      return {x_parts.labelled[x_at(x_labelled, before, static_cast<Index>(x_parts.labelled.size()))], true};
-    const std::size_t i = x_at(x_all, n - before, x_parts.size());
     const std::size_t labelled = x_parts.labelled.size();
-    return {i < labelled ? x_parts.labelled[i] : x_parts.others[i - labelled], false};
+    const bool balanced = x_balanced_of(n + 1) > before;
+    const std::size_t i = balanced ? x_at(x_labelled, before, static_cast<Index>(labelled))
+                                   : x_at(x_all, n - before, x_parts.size());
+    return {i < labelled ? x_parts.labelled[i] : x_parts.others[i - labelled], static_cast<Index>(i), balanced};
   }
 
  private:
@@ -289,7 +290,7 @@ class CropOrder {
 /// false.
 ///
 /// Images are loaded ahead on oneTBB's threads; what comes depends on source, parts, options and seed alone. An image
-/// that cannot be read is replaced by the one behind it. Throws `DataError`, `OptionError`, and what `on_batch` throws.
+/// that can no longer be read is replaced by the parts' next one, never by an image that is not theirs. Throws `DataError`, `OptionError`, and what `on_batch` throws.
 /// A stop request ends it before the next batch. Test: tests/probe/native_crops.cpp.
 template <SegmentationSource Source, class OnBatch>
 void each_crop_batch(const InputRenderer& renderer, const Source& source, const LabelledParts& parts,
@@ -298,13 +299,18 @@ void each_crop_batch(const InputRenderer& renderer, const Source& source, const 
                      const SkipCounter::Warn& on_skip, const std::stop_token& token, const OnBatch& on_batch) {
   options.validate();
   CropOrder order(parts, options.balanced, seed);
+  std::vector<Index> own(parts.labelled);
+  own.insert(own.end(), parts.others.begin(), parts.others.end());
+  const ChosenSamples<Source> images(source, std::move(own));
   SkipCounter skips(skip, on_skip);
   OrderedLoader<LoadedInput> loader(
       steps * batch,
       [&](Index n) -> std::optional<LoadedInput> {
         LoadedInput out{};
         const CropOrder::Sample sample = order(n);
-        const LabelledImage picture = load_readable(out.skipped, out.index, source, sample.image, skip);
+        const LabelledImage picture = load_readable(out.skipped, out.index, images, sample.place, skip);
+        out.index = images.number(out.index);
+        for (SkippedImage& image : out.skipped) image.index = images.number(image.index);
         const NativeCrop crop = drawn_native_crop(
             picture.mask, renderer.classes(), renderer.options().height, renderer.options().width, sample.balanced,
             options, {.seed = seed, .sample = static_cast<std::uint64_t>(n), .view = 14, .purpose = Purpose::probe});
