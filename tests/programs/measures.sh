@@ -102,10 +102,10 @@ fails 1 'clusters|patches' retrieve --data voc --classes 3 --by clusters --clust
 
 # Segmentation by a backbone that is trained as a whole, on crops at the images' own resolution: figures as the probe's, the same
 # for any number of threads, steps chosen by images that were held out.
-tune() {
-  "$programs/dssl-segment" --by tune --arch nano8 --weights random --data voc --classes 3 --crop 16 --crop-overlap 8 --tune-batch 4 --look-every 8 \
-    --folds 2 "$@"
+segment_by() {
+  "$programs/dssl-segment" --arch nano8 --weights random --data voc --classes 3 --tune-batch 4 --look-every 8 --folds 2 --by "$@"
 }
+tune() { segment_by tune --crop 16 --crop-overlap 8 "$@"; }
 succeeds tune --threads 1 --tune-steps 24 --tune-rate 2e-3 --overlays 2 --out tuned
 [[ $(value tuned/result.json confusion | tr -cd '0-9,' | tr , '\n' | awk '{ s += $1 } END { print s }') -eq 4096 ]] ||
   fail "not all pixels of 4 scenes of 32 x 32 are counted"
@@ -123,9 +123,9 @@ warns 1 '1 training images have a pixel that is not of the first class, of which
 fails 2 '--size is given; expected none with --by tune' tune --size 32 --out o
 fails 2 '--crop is given; expected none with --by linear' \
   "$programs/dssl-segment" --arch nano8 --weights random --data voc --classes 3 --crop 32 --out o
-fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tune --crop 20 --out o
-fails 2 '--crop-overlap is 16; expected 0 to 8 pixels, for crops of 16' tune --crop-overlap 16 --out o
-fails 2 '--by' tune --by guessing --out o
+fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' segment_by tune --crop 20 --out o
+fails 2 '--crop-overlap is 16; expected 0 to 8 pixels, for crops of 16' segment_by tune --crop 16 --crop-overlap 16 --out o
+fails 2 '--by: guessing not in' segment_by guessing --out o
 
 # Overlap of training and test is refused.
 head -n 3 test.txt | cat train.txt - >overlapping.txt
