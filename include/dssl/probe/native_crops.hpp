@@ -24,6 +24,7 @@
 #include <dssl/features/label_census.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/features/tiles.hpp>
+#include <dssl/probe/tuning_samples.hpp>
 #include <dssl/train/samples.hpp>
 #include <dssl/views/image.hpp>
 #include <dssl/views/photometric.hpp>
@@ -290,8 +291,8 @@ class CropOrder {
 /// false.
 ///
 /// Images are loaded ahead on oneTBB's threads; what comes depends on source, parts, options and seed alone. An image
-/// that can no longer be read is replaced by the parts' next one, never by an image that is not theirs. Throws `DataError`, `OptionError`, and what `on_batch` throws.
-/// A stop request ends it before the next batch. Test: tests/probe/native_crops.cpp.
+/// that can no longer be read is replaced by the parts' next one, never by an image that is not theirs. Throws
+/// `DataError`, `OptionError`, and what `on_batch` throws. A stop request ends it before the next batch. Test: tests/probe/native_crops.cpp.
 template <SegmentationSource Source, class OnBatch>
 void each_crop_batch(const InputRenderer& renderer, const Source& source, const LabelledParts& parts,
                      Index label_height, Index label_width, Index steps, Index batch, const NativeCropOptions& options,
@@ -318,17 +319,7 @@ void each_crop_batch(const InputRenderer& renderer, const Source& source, const 
         return out;
       },
       loading, token);
-  std::vector<LoadedInput> samples;
-  for (Index step = 0; step < steps && !token.stop_requested(); ++step) {
-    samples.clear();
-    for (Index i = 0; i < batch; ++i) {
-      std::optional<LoadedInput> next = loader.next();
-      if (!next) return;
-      skips.count(next->skipped);
-      samples.push_back(std::move(*next));
-    }
-    if (!on_batch(samples)) return;
-  }
+  detail::each_loaded_batch(loader, skips, steps, batch, token, on_batch);
 }
 
 }  // namespace dssl

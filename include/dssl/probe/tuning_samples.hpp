@@ -59,6 +59,28 @@ template <class Sizes>
           .deviation = options.deviation};
 }
 
+namespace detail {
+
+/// Calls on_batch(samples) up to `steps` times, each time with `batch` of what the loader gives, until it returns false, a
+/// stop is requested, or there is no more.
+template <class OnBatch>
+void each_loaded_batch(OrderedLoader<LoadedInput>& loader, SkipCounter& skips, Index steps, Index batch,
+                       const std::stop_token& token, const OnBatch& on_batch) {
+  std::vector<LoadedInput> samples;
+  for (Index step = 0; step < steps && !token.stop_requested(); ++step) {
+    samples.clear();
+    for (Index i = 0; i < batch; ++i) {
+      std::optional<LoadedInput> next = loader.next();
+      if (!next) return;
+      skips.count(next->skipped);
+      samples.push_back(std::move(*next));
+    }
+    if (!on_batch(std::as_const(samples))) return;
+  }
+}
+
+}  // namespace detail
+
 /// Calls on_batch(inputs) `steps` times, each time with `batch` samples of a source.
 ///
 /// Samples follow each other in the order of `EpochOrder`, epoch after epoch, over the ends of batches; each
@@ -99,17 +121,10 @@ void each_tuning_batch(const InputRenderer& renderer, const Source& source, Inde
         return out;
       },
       options.loader, token);
-  std::vector<LoadedInput> samples;
-  for (Index step = 0; step < steps && !token.stop_requested(); ++step) {
-    samples.clear();
-    for (Index i = 0; i < batch; ++i) {
-      std::optional<LoadedInput> next = loader.next();
-      if (!next) return;
-      skips.count(next->skipped);
-      samples.push_back(std::move(*next));
-    }
+  detail::each_loaded_batch(loader, skips, steps, batch, token, [&](const std::vector<LoadedInput>& samples) {
     on_batch(samples);
-  }
+    return true;
+  });
 }
 
 /// The images of loaded inputs, one behind the other.
