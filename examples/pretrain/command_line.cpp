@@ -138,7 +138,7 @@ CommandLine::CommandLine()
       "the published one has four times the parameters of the nano8 backbone. On few images use few "
       "prototypes and a \n"
       "teacher momentum nearer to 1 the longer the run.\n"
-      "Other heads, grid points, the learned reference vector and detached positions are compile-time parts "
+      "Other heads, the learned reference vector and detached positions are compile-time parts "
       "of a \n"
       "recipe: a program of a few lines has them (dssl/train/recipe.hpp).\n"
       "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted by Ctrl-C, a termination \n"
@@ -176,7 +176,10 @@ void CommandLine::x_add_recipe_options() {
                    .add_option("--relation", x_job.relation,
                                "Of reference tokens: " + names_of(named_relations) + ", or a published name")
                    ->group(group);
-  x_point_options = {x_app.add_option("--points", x_job.points, "Points a view pair, K")->group(group),
+  x_sampler_options = {
+      x_app.add_option("--sampler", x_job.points.sampler, sampler_help)->option_text("NAME")->group(group),
+      x_app.add_option("--point-weights", x_job.points.weights, point_weights_help)->option_text("DIR")->group(group)};
+  x_point_options = {x_app.add_option("--points", x_job.points.points, "Points a view pair, K")->group(group),
                      x_app
                          .add_option("--alpha", x_job.options.loss.alpha,
                                      "Weight of the image level; the point level has the rest")
@@ -498,6 +501,10 @@ Job CommandLine::job(RunRanks& ranks) {
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
+  for (const CLI::Option* option : x_sampler_options) {
+    if (recipe.points || option->count() == 0) continue;
+    throw OptionError(option->get_name().substr(2), option->as<std::string>(), join("none with --recipe ", job.recipe, ", which compares no points"));
+  }
   x_set_backbone();
   x_set_views();
   auto& optimiser = job.options.optimiser;
@@ -514,6 +521,11 @@ Job CommandLine::job(RunRanks& ranks) {
   if (job.extend_to > 0) job.options.epochs = job.extend_to;
   job.options.validate();
   job.source = open_source(job);
+  job.sampler = sampler_of(job.points, [&job] {
+    WeightFiles maps = WeightFiles::of(*job.source, job.points.weights, job.read);
+    job.weight_maps = maps.text();
+    return maps;
+  });
   // Images and steps of a run are counted in 64 bits, and told as numbers of JSON, which are exact below 2^53.
   constexpr Index most_images = Index{1} << 53;
   if (job.options.epochs > most_images / std::max(job.source->size(), Index{1})) {

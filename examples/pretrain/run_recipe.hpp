@@ -17,6 +17,7 @@
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/monitor/reference_locality.hpp>
+#include <dssl/points/any_sampler.hpp>
 #include <dssl/train/initial_weights.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/rescaled_patches.hpp>
@@ -145,7 +146,8 @@ template <class Recipe, Backend B>
     teacher = teacher_of_run(job, log);
     network.teacher = teacher.sizes;
   }
-  Trainer<Recipe, B> trainer(options_of_run<Recipe>(job), backend, typename Recipe::Points(job.points), network);
+  using Sampled = typename Recipe::template with_points<AnySampler>;
+  Trainer<Sampled, B> trainer(options_of_run<Sampled>(job), backend, job.sampler, network);
   if constexpr (Recipe::Loss::has_frozen) {
     trainer.teach_with(teacher.weights, job.teacher);
     teacher.weights = {};

@@ -358,8 +358,8 @@ class TrainingRun {
       const RandomKey key{.seed = x_options.seed,
                           .epoch = static_cast<std::uint32_t>(epoch),
                           .sample = static_cast<std::uint64_t>(wanted)};
-      out.index = wanted;
       (packed ? x_making.make_packed : x_making.make)(out, image.view(), key);
+      out.index = wanted;
       return out;
     };
     const LoaderOptions loading{
