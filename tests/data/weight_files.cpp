@@ -90,9 +90,9 @@ TEST_CASE("maps that do not fit are refused by file, value and what was expected
   write_floats(maps + "/b.pfm", -0.5F);
   const WeightFiles floats(names, maps);
   const auto refused_float = [&] { return thrown_by<DataError>([&] { static_cast<void>(floats.load(1, 1, 2)); }); };
-  CHECK(refused_float() == maps + "/b.pfm: has a weight of -0.5; expected finite ones of at least 0");
+  CHECK(refused_float() == maps + "/b.pfm: has a weight of -0.5; expected 0 or more");
   write_floats(maps + "/b.pfm", std::numeric_limits<float>::quiet_NaN());
-  CHECK(refused_float() == maps + "/b.pfm: has a weight of nan; expected finite ones of at least 0");
+  CHECK(refused_float().starts_with(maps + "/b.pfm: holds a value that is not finite"));
   write_floats(maps + "/b.pfm", 7);
   CHECK(std::get<Image<float>>(floats.load(1, 1, 2).value())(0, 1, 0) == 7);
 

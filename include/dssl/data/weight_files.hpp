@@ -1,7 +1,6 @@
 // Maps of how much each place of an image is worth: files that belong to images by their names.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -89,7 +88,7 @@ class WeightFiles {
   }
 
   /// The map of image i, (h,w,1), an image of `height` x `width` pixels; nothing where it has none. Throws `DataError` naming the
-  /// file where it cannot be read, has another size, or a weight that is not finite or below 0.
+  /// file where it cannot be read (so are floats that are not finite), has another size, or a weight below 0.
   [[nodiscard]] std::optional<AnyImage> load(Index i, Index height, Index width) const {
     const std::int64_t number = x_map_of[static_cast<std::size_t>(i)];
     if (number < 0) return std::nullopt;
@@ -107,7 +106,7 @@ class WeightFiles {
     }
     if (const auto* floats = std::get_if<Image<float>>(&map)) {
       for (const float weight : floats->pixels()) {
-        if (!(weight >= 0) || !std::isfinite(weight)) throw DataError(join(name(i), ": has a weight of ", weight, "; expected finite ones of at least 0"));
+        if (weight < 0) throw DataError(join(name(i), ": has a weight of ", weight, "; expected 0 or more"));
       }
     }
     return map;
