@@ -37,12 +37,16 @@ struct SamplerSettings {
 };
 
 inline constexpr const char* sampler_help =
-    "Where points lie in what two views both show: random; grid (centres of equal cells) and jittered (one at random in each "
-    "cell), with a square number of points; even (spread evenly, any number); salient (where the image has edges); weighted (by "
+    "Where points lie in what two views both show: random; grid (centres of equal cells) and jittered (one "
+    "at random in each "
+    "cell), with a square number of points; even (spread evenly, any number); salient (where the image has "
+    "edges); weighted (by "
     "--point-weights). Several joined by +, each with its own number where it says one: grid:9+salient";
 inline constexpr const char* point_weights_help =
-    "Folder of the maps of --sampler weighted, grey pictures named after their images, NAME.png or NAME_mask.png, of the image's "
-    "size or a whole part of it; the brighter, the likelier; an image without one has uniform points. Default: none";
+    "Folder of the maps of --sampler weighted, grey pictures named after their images, NAME.png or "
+    "NAME_mask.png, of the image's "
+    "size or a whole part of it; the brighter, the likelier; an image without one has uniform points; "
+    "default: none";
 
 namespace detail {
 
@@ -58,13 +62,16 @@ struct NamedSampler {
   const auto side = static_cast<Index>(std::lround(std::sqrt(static_cast<double>(points))));
   if (side * side == points) return side;
   const auto below = static_cast<Index>(std::sqrt(static_cast<double>(points)));
-  throw OptionError("points", points, join("a square number with --sampler ", sampler, ", as ", below * below, " or ", (below + 1) * (below + 1)));
+  throw OptionError("points", points,
+                    join("a square number with --sampler ", sampler, ", as ", below * below, " or ",
+                         (below + 1) * (below + 1)));
 }
 
 inline constexpr std::array<NamedSampler, 6> samplers{{
     {"random", [](Index points, const Maps&) -> AnySampler { return RandomPoints<>(points); }},
     {"grid", [](Index points, const Maps&) -> AnySampler { return GridPoints<>(side_of(points, "grid")); }},
-    {"jittered", [](Index points, const Maps&) -> AnySampler { return JitteredGrid<>(side_of(points, "jittered")); }},
+    {"jittered",
+     [](Index points, const Maps&) -> AnySampler { return JitteredGrid<>(side_of(points, "jittered")); }},
     {"even", [](Index points, const Maps&) -> AnySampler { return EvenPoints<>(points); }},
     {"salient", [](Index points, const Maps&) -> AnySampler { return SalientPoints<>(points); }},
     {"weighted",
@@ -88,7 +95,8 @@ struct SamplerPart {
 /// Throws `OptionError`.
 [[nodiscard]] inline std::vector<SamplerPart> parts_of(const SamplerSettings& settings) {
   constexpr Index most_points = Index{1} << 40;  // so that sums of them are numbers
-  if (settings.points < 1 || settings.points > most_points) throw OptionError("points", settings.points, join("at least 1 and at most ", most_points));
+  if (settings.points < 1 || settings.points > most_points)
+    throw OptionError("points", settings.points, join("at least 1 and at most ", most_points));
   std::vector<SamplerPart> out;
   for (std::string_view rest = settings.sampler;;) {
     const std::string_view part = rest.substr(0, rest.find('+'));
@@ -99,9 +107,12 @@ struct SamplerPart {
     if (good && colon != std::string_view::npos) {
       const std::string_view number = part.substr(colon + 1);
       const auto [end, problem] = std::from_chars(number.data(), number.data() + number.size(), points);
-      good = problem == std::errc{} && end == number.data() + number.size() && points >= 1 && points <= most_points;
+      good = problem == std::errc{} && end == number.data() + number.size() && points >= 1 &&
+             points <= most_points;
     }
-    if (!good) throw OptionError("sampler", settings.sampler, names_of(samplers) + ", or several as random:4+salient:4");
+    if (!good)
+      throw OptionError("sampler", settings.sampler,
+                        names_of(samplers) + ", or several as random:4+salient:4");
     out.push_back({&*found, points});
     if (part.size() == rest.size()) return out;
     rest.remove_prefix(part.size() + 1);
@@ -110,14 +121,18 @@ struct SamplerPart {
 
 }  // namespace detail
 
-/// The sampler of the settings. `open`: opens the maps of weights, and is called where one needs them. Throws `OptionError`
-/// naming `sampler`, `points` or `point_weights`, and what `open` throws.
-[[nodiscard]] inline AnySampler sampler_of(const SamplerSettings& settings, const std::function<WeightFiles()>& open) {
+/// The sampler of the settings. `open`: opens the maps of weights, and is called where one needs them. Throws
+/// `OptionError` naming `sampler`, `points` or `point_weights`, and what `open` throws.
+[[nodiscard]] inline AnySampler sampler_of(const SamplerSettings& settings,
+                                           const std::function<WeightFiles()>& open) {
   const std::vector<detail::SamplerPart> parts = detail::parts_of(settings);
-  const bool weighs = std::ranges::any_of(parts, [](const auto& part) { return part.sampler->name == "weighted"; });
-  if (weighs && settings.weights.empty()) throw OptionError("point_weights", "empty", join("a folder with --sampler ", settings.sampler));
+  const bool weighs =
+      std::ranges::any_of(parts, [](const auto& part) { return part.sampler->name == "weighted"; });
+  if (weighs && settings.weights.empty())
+    throw OptionError("point_weights", "empty", join("a folder with --sampler ", settings.sampler));
   if (!weighs && !settings.weights.empty()) {
-    throw OptionError("point_weights", settings.weights, join("none with --sampler ", settings.sampler, ", but with weighted"));
+    throw OptionError("point_weights", settings.weights,
+                      join("none with --sampler ", settings.sampler, ", but with weighted"));
   }
   const detail::Maps maps = weighs ? std::make_shared<const WeightFiles>(open()) : nullptr;
   std::vector<AnySampler> made;

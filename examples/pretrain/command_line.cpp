@@ -177,7 +177,7 @@ void CommandLine::x_add_recipe_options() {
                                "Of reference tokens: " + names_of(named_relations) + ", or a published name")
                    ->group(group);
   x_sampler_options = {
-      x_app.add_option("--sampler", x_job.points.sampler, sampler_help)->option_text("NAME")->group(group),
+      x_app.add_option("--sampler", x_job.points.sampler, sampler_help)->group(group),
       x_app.add_option("--point-weights", x_job.points.weights, point_weights_help)->option_text("DIR")->group(group)};
   x_point_options = {x_app.add_option("--points", x_job.points.points, "Points a view pair, K")->group(group),
                      x_app
@@ -503,7 +503,8 @@ Job CommandLine::job(RunRanks& ranks) {
   job.precision = precision_on(job.backend, job.precision);
   for (const CLI::Option* option : x_sampler_options) {
     if (recipe.points || option->count() == 0) continue;
-    throw OptionError(option->get_name().substr(2), option->as<std::string>(), join("none with --recipe ", job.recipe, ", which compares no points"));
+    throw OptionError(option->get_name().substr(2), option->as<std::string>(),
+                      join("none with --recipe ", job.recipe, ", which compares no points"));
   }
   x_set_backbone();
   x_set_views();

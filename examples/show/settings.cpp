@@ -145,10 +145,7 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->check(CLI::Range(Index{1}, Index{1000}))
       ->capture_default_str()
       ->group(look);
-  app.add_option("--sampler", s.points.sampler, join("views: ", sampler_help))
-      ->capture_default_str()
-      ->option_text("NAME")
-      ->group(look);
+  app.add_option("--sampler", s.points.sampler, join("views: ", sampler_help))->capture_default_str()->group(look);
   app.add_option("--point-weights", s.points.weights, join("views: ", point_weights_help))->option_text("DIR")->group(look);
   app.add_option("--locals", s.locals, "views: local views")
       ->check(CLI::Range(Index{0}, Index{1000}))

@@ -207,13 +207,15 @@ concept CountsPoints = requires(const X& x) {
 
 /// sample(out, random): K points relative to the overlap, whatever the views show.
 template <class X>
-concept SamplesOverlap = CountsPoints<X> && requires(const X& x, std::span<Point> out, RandomStream& random) { x.sample(out, random); };
+concept SamplesOverlap =
+    CountsPoints<X> && requires(const X& x, std::span<Point> out, RandomStream& random) { x.sample(out, random); };
 
 /// look(scene): once an image, before its points are drawn. What it gives draws those of each pair by sample(out, random,
 /// region), where `region` is the pair's overlap as a part of the scene's unit square; points are relative to it all the same.
 template <class X>
-concept LooksAtScene = CountsPoints<X> && requires(const X& x, const SampledScene& scene, std::span<Point> out, RandomStream& random,
-                                                   const ViewFrame& region) { x.look(scene).sample(out, random, region); };
+concept LooksAtScene =
+    CountsPoints<X> && requires(const X& x, const SampledScene& scene, std::span<Point> out, RandomStream& random,
+                                const ViewFrame& region) { x.look(scene).sample(out, random, region); };
 
 /// A point sampler: K points of the overlap of two views, relative to it, in [0, 1]^2.
 ///

@@ -37,11 +37,14 @@ MultiCrop<> small_views() {
   return MultiCrop<>(options);
 }
 
-RandomKey key_of(std::uint64_t sample, std::uint32_t epoch = 0) { return {.seed = 9, .epoch = epoch, .sample = sample}; }
+RandomKey key_of(std::uint64_t sample, std::uint32_t epoch = 0) {
+  return {.seed = 9, .epoch = epoch, .sample = sample};
+}
 
 /// What a run draws of an image.
 template <class Sampler>
-SampleViews drawn(const Sampler& sampler, const AnyImage& image, std::uint64_t sample, std::uint32_t epoch = 0) {
+SampleViews drawn(const Sampler& sampler, const AnyImage& image, std::uint64_t sample,
+                  std::uint32_t epoch = 0) {
   const SampleMaker<MultiCrop<>, Sampler> maker(small_views(), sampler, channels(image), true);
   SampleViews out;
   out.index = static_cast<Index>(sample);
@@ -50,15 +53,17 @@ SampleViews drawn(const Sampler& sampler, const AnyImage& image, std::uint64_t s
   return out;
 }
 
-/// The places of the scene of all points, as the teacher's views have them, and the largest distance in pixels, of the scene
-/// and of the student's view, to where the student's have them. Pairs that share nothing of the scene are left out.
+/// The places of the scene of all points, as the teacher's views have them, and the largest distance in
+/// pixels, of the scene and of the student's view, to where the student's have them. Pairs that share nothing
+/// of the scene are left out.
 struct Places {
   std::vector<ScenePoint> at;
   double apart = 0;
 };
 Places places_of(const SampleViews& sample, const AnyImage& image, Index count) {
   const MultiCrop<> views = small_views();
-  const auto plans = views.plan(height(image), width(image), key_of(static_cast<std::uint64_t>(sample.index)));
+  const auto plans =
+      views.plan(height(image), width(image), key_of(static_cast<std::uint64_t>(sample.index)));
   Places out;
   for (Index q = 0; q < 2; ++q) {
     for (Index v = 0; v < views.views(); ++v) {
@@ -66,14 +71,17 @@ Places places_of(const SampleViews& sample, const AnyImage& image, Index count) 
       const CropMap& student = plans[static_cast<std::size_t>(v)].map;
       if (intersect(teacher.box, student.box).area() == 0) continue;
       for (Index k = 0; k < count; ++k) {
-        const Point& there = sample.teacher_points[static_cast<std::size_t>((q * views.views() + v) * count + k)];
+        const Point& there =
+            sample.teacher_points[static_cast<std::size_t>((q * views.views() + v) * count + k)];
         const Point& here = sample.student_points[static_cast<std::size_t>((v * 2 + q) * count + k)];
-        REQUIRE((std::abs(there.x) <= 1 && std::abs(there.y) <= 1 && std::abs(here.x) <= 1 && std::abs(here.y) <= 1));
+        REQUIRE((std::abs(there.x) <= 1 && std::abs(there.y) <= 1 && std::abs(here.x) <= 1 &&
+                 std::abs(here.y) <= 1));
         const ScenePoint a = teacher.to_scene(there);
         const ScenePoint b = student.to_scene(here);
         const Point back = student.to_view(a);
         const double half = 0.5 * static_cast<double>(views.size(v).height);
-        out.apart = std::max({out.apart, std::abs(a.x - b.x), std::abs(a.y - b.y), half * std::abs(back.x - here.x), half * std::abs(back.y - here.y)});
+        out.apart = std::max({out.apart, std::abs(a.x - b.x), std::abs(a.y - b.y),
+                              half * std::abs(back.x - here.x), half * std::abs(back.y - here.y)});
         out.at.push_back(a);
       }
     }
@@ -82,11 +90,13 @@ Places places_of(const SampleViews& sample, const AnyImage& image, Index count) 
 }
 
 /// The weights where the points lie, averaged.
-double mean_weight(const PointWeights& weights, const std::vector<ScenePoint>& places, const AnyImage& image) {
+double mean_weight(const PointWeights& weights, const std::vector<ScenePoint>& places,
+                   const AnyImage& image) {
   double sum = 0;
   for (const ScenePoint& p : places) {
     const auto cell = [](double at, Index extent, Index cells) {
-      return std::min(static_cast<Index>(at / static_cast<double>(extent) * static_cast<double>(cells)), cells - 1);
+      return std::min(static_cast<Index>(at / static_cast<double>(extent) * static_cast<double>(cells)),
+                      cells - 1);
     };
     sum += weights(cell(p.y, height(image), weights.rows()), cell(p.x, width(image), weights.columns()));
   }
@@ -103,7 +113,8 @@ double apart(const SampleViews& a, const SampleViews& b) {
   REQUIRE(a.teacher_points.size() == b.teacher_points.size());
   double out = 0;
   for (std::size_t i = 0; i < a.teacher_points.size(); ++i) {
-    out = std::max({out, std::abs(a.teacher_points[i].x - b.teacher_points[i].x), std::abs(a.teacher_points[i].y - b.teacher_points[i].y)});
+    out = std::max({out, std::abs(a.teacher_points[i].x - b.teacher_points[i].x),
+                    std::abs(a.teacher_points[i].y - b.teacher_points[i].y)});
   }
   return out;
 }
@@ -118,10 +129,12 @@ WeightedPoints left_half(Index points, double left = 1) {
 static_assert(SamplesOverlap<RandomPoints<>> && !LooksAtScene<RandomPoints<>>);
 static_assert(LooksAtScene<SalientPoints<>> && !SamplesOverlap<SalientPoints<>>);
 static_assert(PointSampler<WeightedPoints> && PointSampler<AnySampler>);
-static_assert(!LooksAtScene<MixedPoints<GridPoints<2>, RandomPoints<3>>> && LooksAtScene<MixedPoints<GridPoints<2>, SalientPoints<3>>>);
+static_assert(!LooksAtScene<MixedPoints<GridPoints<2>, RandomPoints<3>>> &&
+              LooksAtScene<MixedPoints<GridPoints<2>, SalientPoints<3>>>);
 
-TEMPLATE_TEST_CASE("points of every sampler are one place of the scene in both views, drawn by the key alone", "", RandomPoints<5>,
-                   GridPoints<3>, JitteredGrid<2>, EvenPoints<7>, SalientPoints<6>, (MixedPoints<GridPoints<2>, SalientPoints<3>>)) {
+TEMPLATE_TEST_CASE("points of every sampler are one place of the scene in both views, drawn by the key alone",
+                   "", RandomPoints<5>, GridPoints<3>, JitteredGrid<2>, EvenPoints<7>, SalientPoints<6>,
+                   (MixedPoints<GridPoints<2>, SalientPoints<3>>)) {
   const TestType sampler;
   for (Index i = 0; i < 4; ++i) {
     const AnyImage image = scene(i);
@@ -144,8 +157,10 @@ TEST_CASE("salient points lie where the energy is: on average several times what
     const AnyImage image = scene(i);
     const PointWeights energy = gradient_energy(image);
     const auto number = static_cast<std::uint64_t>(i);
-    const double salient_mean = mean_weight(energy, places_of(drawn(salient, image, number), image, 16).at, image);
-    const double random_mean = mean_weight(energy, places_of(drawn(random, image, number), image, 16).at, image);
+    const double salient_mean =
+        mean_weight(energy, places_of(drawn(salient, image, number), image, 16).at, image);
+    const double random_mean =
+        mean_weight(energy, places_of(drawn(random, image, number), image, 16).at, image);
     CHECK(salient_mean > random_mean);
     of_salient += salient_mean;
     of_random += random_mean;
@@ -164,7 +179,9 @@ TEST_CASE("a grid covers the overlap: each of its cells has a point") {
     std::vector<int> cells(16, 0);
     for (std::size_t k = 0; k < 16; ++k) {
       const ScenePoint at = plans[0].map.to_scene(sample.teacher_points[16 + k]);  // of the pair (0, 1)
-      const auto cell = [](double x, double first, double last) { return std::min(static_cast<std::size_t>(4 * (x - first) / (last - first)), std::size_t{3}); };
+      const auto cell = [](double x, double first, double last) {
+        return std::min(static_cast<std::size_t>(4 * (x - first) / (last - first)), std::size_t{3});
+      };
       ++cells[cell(at.x, region.first.x, region.last.x) * 4 + cell(at.y, region.first.y, region.last.y)];
     }
     CHECK(std::ranges::all_of(cells, [](int n) { return n == 1; }));
@@ -211,12 +228,15 @@ TEST_CASE("a sampler of weights is asked once an image, by its number; without a
   double below = 0;
   for (Index i = 0; i < 8; ++i) {
     const auto places = places_of(drawn(some, scene(i), static_cast<std::uint64_t>(i)), scene(i), 4).at;
-    const double share = static_cast<double>(std::ranges::count_if(places, [](const ScenePoint& p) { return p.y > 48; })) / static_cast<double>(places.size());
+    const double share =
+        static_cast<double>(std::ranges::count_if(places, [](const ScenePoint& p) { return p.y > 48; })) /
+        static_cast<double>(places.size());
     if (i % 2 == 0) below += share / 4;
   }
   CHECK(asked == std::vector<Index>{0, 1, 2, 3, 4, 5, 6, 7});
   CHECK(std::abs(below - 0.5) < 0.2);
-  const WeightedPoints equal(4, [](const SampledScene&) { return std::optional(PointWeights(3, 5, std::vector<double>(15, 0.5))); });
+  const WeightedPoints equal(
+      4, [](const SampledScene&) { return std::optional(PointWeights(3, 5, std::vector<double>(15, 0.5))); });
   CHECK(apart(drawn(some, scene(0), 0), drawn(equal, scene(0), 0)) < 1e-9);
 }
 
@@ -238,7 +258,9 @@ TEST_CASE("a sampler chosen at run time draws what it draws itself") {
   check(left_half(3), "weighted");
   check(MixedPoints(GridPoints<2>(), SalientPoints<3>()), "mixed (grid 4, salient 3)");
   CHECK(AnySampler().count() == 2);
-  CHECK(WeightedPoints(1, [](const SampledScene&) { return std::optional<PointWeights>(); }, "abc").words() == "weighted (maps abc)");
+  CHECK(WeightedPoints(
+            1, [](const SampledScene&) { return std::optional<PointWeights>(); }, "abc")
+            .words() == "weighted (maps abc)");
 }
 
 TEST_CASE("several samplers chosen at run time are mixed as those of a type are") {
@@ -280,7 +302,8 @@ TEST_CASE("weights of a picture are its values, whatever the pixels; more channe
   CHECK(of_bytes(1, 1) == Approx(0.8));
   CHECK(weights_of(floats)(1, 2) == 9);
   CHECK_THROWS_AS(weights_of(Image<std::uint8_t>(2, 2, 3)), ShapeError);
-  CHECK_THROWS_AS(WeightedPoints(0, [](const SampledScene&) { return std::optional<PointWeights>(); }), OptionError);
+  CHECK_THROWS_AS(WeightedPoints(0, [](const SampledScene&) { return std::optional<PointWeights>(); }),
+                  OptionError);
   CHECK_THROWS_AS(WeightedPoints(1, {}), OptionError);
   CHECK_THROWS_AS(SalientPoints<>(0), OptionError);
 }

@@ -21,8 +21,9 @@
 
 namespace dssl {
 
-/// Any sampler without its type, so that a program offers them all and compiles a recipe once: the points, and the recipe
-/// in words, are those of the sampler itself. One call through a pointer for each pair of views, one more an image.
+/// Any sampler without its type, so that a program offers them all and compiles a recipe once: the points,
+/// and the recipe in words, are those of the sampler itself. One call through a pointer for each pair of
+/// views, one more an image.
 class AnySampler {
  public:
   /// `RandomPoints<2>`, as published.
@@ -34,7 +35,9 @@ class AnySampler {
     x_look = [shared = std::make_shared<const Sampler>(std::move(sampler))](const SampledScene& scene) {
       using Drawing = decltype(points_of_scene(*shared, scene));
       return Scene([shared, drawing = Drawing(points_of_scene(*shared, scene))](
-                       std::span<Point> out, RandomStream& random, const ViewFrame& region) { drawing.sample(out, random, region); });
+                       std::span<Point> out, RandomStream& random, const ViewFrame& region) {
+        drawing.sample(out, random, region);
+      });
     };
   }
   /// The points of several, as `MixedPoints`. Throws `OptionError` where there is none.
@@ -47,13 +50,15 @@ class AnySampler {
     x_words += ")";
     x_look = [parts = std::move(parts)](const SampledScene& scene) {
       std::vector<std::pair<std::size_t, Scene>> scenes;
-      for (const AnySampler& part : parts) scenes.emplace_back(static_cast<std::size_t>(part.count()), part.look(scene));
-      return Scene([scenes = std::move(scenes)](std::span<Point> out, RandomStream& random, const ViewFrame& region) {
-        for (const auto& [count, part] : scenes) {
-          part.sample(out.first(count), random, region);
-          out = out.subspan(count);
-        }
-      });
+      for (const AnySampler& part : parts)
+        scenes.emplace_back(static_cast<std::size_t>(part.count()), part.look(scene));
+      return Scene(
+          [scenes = std::move(scenes)](std::span<Point> out, RandomStream& random, const ViewFrame& region) {
+            for (const auto& [count, part] : scenes) {
+              part.sample(out.first(count), random, region);
+              out = out.subspan(count);
+            }
+          });
     };
   }
 
@@ -65,7 +70,9 @@ class AnySampler {
    public:
     using Draw = std::function<void(std::span<Point>, RandomStream&, const ViewFrame&)>;
     explicit Scene(Draw draw) : x_draw(std::move(draw)) {}
-    void sample(std::span<Point> out, RandomStream& random, const ViewFrame& region) const { x_draw(out, random, region); }
+    void sample(std::span<Point> out, RandomStream& random, const ViewFrame& region) const {
+      x_draw(out, random, region);
+    }
 
    private:
     Draw x_draw;

@@ -38,7 +38,9 @@ class MixedPoints {
   /// "mixed (grid 9, random 4)".
   [[nodiscard]] std::string words() const {
     std::string out;
-    const auto add = [&out](const auto& each) { out += join(out.empty() ? "" : ", ", sampler_words(each), " ", each.count()); };
+    const auto add = [&out](const auto& each) {
+      out += join(out.empty() ? "" : ", ", sampler_words(each), " ", each.count());
+    };
     std::apply([&](const auto&... each) { (add(each), ...); }, x_samplers);
     return join("mixed (", out, ")");
   }
@@ -55,7 +57,8 @@ class MixedPoints {
   [[nodiscard]] auto look(const SampledScene& scene) const
     requires(LooksAtScene<Samplers> || ...)
   {
-    return std::apply([&](const auto&... each) { return x_Scene(*this, std::tuple(points_of_scene(each, scene)...)); }, x_samplers);
+    const auto seen = [&](const auto&... each) { return x_Scene(*this, std::tuple(points_of_scene(each, scene)...)); };
+    return std::apply(seen, x_samplers);
   }
 
  private:
@@ -77,7 +80,8 @@ class MixedPoints {
   };
 
   void x_require_room(std::span<const Point> out) const {
-    require_shape(static_cast<Index>(out.size()) == count(), "MixedPoints: room for ", out.size(), " points; expected ", count());
+    require_shape(static_cast<Index>(out.size()) == count(), "MixedPoints: room for ", out.size(), " points; expected ",
+                  count());
   }
 
   /// The first so many points, which are taken off `out`.

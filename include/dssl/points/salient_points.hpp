@@ -13,8 +13,8 @@ namespace dssl {
 /// K points a pair of views, each drawn alone with a density that is the scene's gradient energy there
 /// (`gradient_energy`), in cells of at most a 32nd of its height and width; uniform where it is flat.
 ///
-/// The energy is that of the image as it was read, before any change of a view's colours. No publication is its reference.
-/// Cost: a pass over the image's pixels, once an image. Test: tests/points/scene_points.cpp.
+/// The energy is that of the image as it was read, before any change of a view's colours. No publication is
+/// its reference. Cost: a pass over the image's pixels, once an image. Test: tests/points/scene_points.cpp.
 template <Index K = 2>
 class SalientPoints {
   static_assert(K >= 1, "SalientPoints<K> needs at least one point a view pair");

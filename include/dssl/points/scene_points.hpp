@@ -26,14 +26,16 @@ class UnseenScene {
  public:
   explicit UnseenScene(const Sampler& sampler) : x_sampler(&sampler) {}
 
-  void sample(std::span<Point> out, RandomStream& random, const ViewFrame& /*region*/) const { x_sampler->sample(out, random); }
+  void sample(std::span<Point> out, RandomStream& random, const ViewFrame& /*region*/) const {
+    x_sampler->sample(out, random);
+  }
 
  private:
   const Sampler* x_sampler;
 };
 
-/// What draws the points of all pairs of views of one scene, by sample(out, random, region): what the sampler made of the
-/// scene, or the sampler itself, for which nothing is done here. The sampler must outlive it.
+/// What draws the points of all pairs of views of one scene, by sample(out, random, region): what the sampler
+/// made of the scene, or the sampler itself, for which nothing is done here. The sampler must outlive it.
 template <PointSampler Sampler>
 [[nodiscard]] auto points_of_scene(const Sampler& sampler, const SampledScene& scene) {
   if constexpr (LooksAtScene<Sampler>) {

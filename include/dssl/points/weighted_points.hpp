@@ -166,7 +166,7 @@ class PointWeights {
       static_cast<const std::variant<ImageView<std::uint8_t>, ImageView<std::uint16_t>, ImageView<float>>&>(image));
 }
 
-/// A map of weights from an image (H,W,1) of any pixel type: a cell each pixel, its value in units of full scale. 8 bytes a
+/// A map of weights from an image (H,W,1) of any pixel type: a cell a pixel, its value in units of full scale. 8 bytes a
 /// pixel. Throws `ShapeError` unless it has one channel, `OptionError` as `PointWeights`.
 [[nodiscard]] inline PointWeights weights_of(const AnyImageView& map) {
   return std::visit(
@@ -174,8 +174,9 @@ class PointWeights {
         require_shape(view.channels() == 1, "weights_of: a map of ", view.channels(), " channels; expected 1");
         std::vector<double> weights;
         weights.reserve(static_cast<std::size_t>(view.height() * view.width()));
+        constexpr auto full = static_cast<double>(full_scale<T>);
         for (Index y = 0; y < view.height(); ++y)
-          for (Index x = 0; x < view.width(); ++x) weights.push_back(static_cast<double>(view(y, x, 0)) / static_cast<double>(full_scale<T>));
+          for (Index x = 0; x < view.width(); ++x) weights.push_back(static_cast<double>(view(y, x, 0)) / full);
         return PointWeights(view.height(), view.width(), std::move(weights));
       },
       static_cast<const std::variant<ImageView<std::uint8_t>, ImageView<std::uint16_t>, ImageView<float>>&>(map));
@@ -203,7 +204,9 @@ class WeightedPoints {
 
   [[nodiscard]] Index count() const noexcept { return x_count; }
   /// "weighted", or "weighted (maps WORDS)".
-  [[nodiscard]] std::string words() const { return x_words.empty() ? std::string("weighted") : join("weighted (maps ", x_words, ")"); }
+  [[nodiscard]] std::string words() const {
+    return x_words.empty() ? std::string("weighted") : join("weighted (maps ", x_words, ")");
+  }
 
   [[nodiscard]] PointWeights look(const SampledScene& scene) const {
     std::optional<PointWeights> map = x_maps(scene);
