@@ -257,6 +257,7 @@ TEST_CASE("a sampler chosen at run time draws what it draws itself") {
   check(SalientPoints<>(5), "salient");
   check(left_half(3), "weighted");
   check(MixedPoints(GridPoints<2>(), SalientPoints<3>()), "mixed (grid 4, salient 3)");
+  check(MixedPoints(RandomPoints<1>(), left_half(2)), "mixed (random 1, weighted 2)");
   CHECK(AnySampler().count() == 2);
   CHECK(WeightedPoints(
             1, [](const SampledScene&) { return std::optional<PointWeights>(); }, "abc")

@@ -57,7 +57,9 @@ class MixedPoints {
   [[nodiscard]] auto look(const SampledScene& scene) const
     requires(LooksAtScene<Samplers> || ...)
   {
-    const auto seen = [&](const auto&... each) { return x_Scene(*this, std::tuple(points_of_scene(each, scene)...)); };
+    const auto seen = [&](const auto&... each) {
+      return x_Scene<decltype(points_of_scene(each, scene))...>(*this, {points_of_scene(each, scene)...});
+    };
     return std::apply(seen, x_samplers);
   }
 
