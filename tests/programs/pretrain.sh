@@ -204,6 +204,15 @@ for piece in '</html>' '<polyline' '<circle' 'data:image/png;base64,'; do
   grep -q "$piece" report.html || fail "the report has no $piece"
 done
 ! grep -Eq '(src|href)="(http|/|\.)' report.html || fail "the report needs other files"
+# The points that it draws are the run's: 9 + 2 of each of 2 pairs of views, in the scene and both views. Without their maps it says so.
+succeeds pretrain --data voc --split train --epochs 1 --sampler grid:9+weighted --point-weights voc/SegmentationClass --out points
+of_points() { "$programs/dssl-report" --pretrain points=points --segment random=p-random --data voc --scenes 1 --out points.html; }
+succeeds of_points
+[[ $(grep -o '<circle' points.html | wc -l) -eq 66 ]] || fail "the report does not draw the run's points"
+mv voc/SegmentationClass voc/masks
+succeeds of_points
+grep -q 'They cannot be drawn: voc/SegmentationClass: ' points.html || fail "the report does not say that maps of weights are gone"
+mv voc/masks voc/SegmentationClass
 
 # A VOC folder without a split gives its images and never its masks.
 succeeds pretrain --data voc --epochs 1 --out all
