@@ -14,6 +14,8 @@
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/nn/block.hpp>
+#include <dssl/nn/block_parameters.hpp>
+#include <dssl/nn/derived_weights.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/nn/token_layout.hpp>
