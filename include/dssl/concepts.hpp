@@ -236,7 +236,7 @@ concept HasTermOptions = requires(const typename X::Options& o, std::string_view
 };
 
 /// A term of an objective. What it does in a step is its `Run<B>`, made from (TermSetting, Options): derive from `TermRun`
-/// (dssl/loss/term.hpp), which says when each function is called, and copy `PrototypeRun` (dssl/loss/prototype_level.hpp).
+/// (dssl/loss/term.hpp), which says when each function is called, and copy `PrototypeRun` (dssl/loss/prototype_run.hpp).
 template <class X>
 concept LossTerm = SaysWhatItReads<X> && NamesItsTeacher<X> && HasTermOptions<X>;
 
