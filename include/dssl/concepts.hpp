@@ -99,7 +99,7 @@ concept AddsParameters = requires(ParameterLayout& layout, const typename X::Con
 
 /// A backbone: images in, features out, with a backward pass: a row for each view (the class token, or a pooled map) and a
 /// row for each patch of it, in the order of a `TokenLayout`. Do-nothing example: none is possible; copy `ViT`
-/// (dssl/backbone/vit.hpp), whose last forty lines are the whole interface, or the small convolutional one of
+/// (dssl/backbone/vit.hpp), a page that is the whole interface, or the small convolutional one of
 /// tests/backbone/convolution.hpp. Optional: sizes with `depth` (stochastic depth drops residual branches), `registers`,
 /// `native_grid()`; `PlacesPoints` and `ReadsContent` for reference tokens, `MasksTokens` for masked patches. That it also
 /// runs on the backend, its functions `forward` and `backward`, is asked where the backend is known: `GoesForward` and
