@@ -20,11 +20,11 @@ namespace {
   return {.height = height,
           .width = width,
           .channels = s.backbone.channels,
-          .batch = s.tune_batch,
+          .batch = s.tuning.batch,
           .classes = classes,
-          .steps = s.tune_steps,
-          .learning_rate = s.tune_rate,
-          .layer_decay = s.layer_decay,
+          .steps = s.tuning.steps,
+          .learning_rate = s.tuning.rate,
+          .layer_decay = s.tuning.layer_decay,
           .seed = s.backbone.seed};
 }
 
@@ -42,7 +42,7 @@ Predictions tune_and_predict(const ClassifySettings& settings, Index classes, co
     tuner.network().load(weights_for(tuner.network(), s.weights, s.seed, s.published).flat);
     prepare_output_folder(settings.out);
     std::stop_source stop;
-    Progress progress("training the backbone", settings.tune_steps, "steps");
+    Progress progress("training the backbone", settings.tuning.steps, "steps");
     tuner.on_skip = [&](std::string_view, std::string_view message) { progress.warn(one_line(join("skipped: ", message))); };
     tuner.on_step = [&](Index steps, double) {
       progress.at(steps);
