@@ -5,7 +5,7 @@
 #include <cmath>
 #include <string>
 
-#include <dssl/backbone/vit.hpp>
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/nn/position.hpp>
