@@ -87,8 +87,6 @@ class WeightFiles {
                   " to no image, the first ", x_first_unused);
     return out;
   }
-  /// Whether all images have a map, and all maps an image.
-  [[nodiscard]] bool complete() const { return x_found == size() && x_unused == 0; }
 
   /// The file of the map of image i; empty where it has none.
   [[nodiscard]] std::string name(Index i) const {
