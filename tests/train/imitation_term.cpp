@@ -339,6 +339,12 @@ TEST_CASE("distillation: bits for any number of threads, after a resume, and wit
   static_cast<void>(other.teach_with(teacher));
   CHECK(contains(thrown_by<CheckpointError>([&] { other.resume(options.checkpoint); }),
                  "other weights of the frozen teacher than those of " + teacher + "; expected the same ones, read with the same options"));
+  // As read_teacher, which the program reads its teacher by.
+  const std::string blind = folder / "blind.safetensors";
+  save_backbone(blind, large_weights(3), {{"heads", "2"}, {"relation", "all-query"}});
+  const std::string why = blind + ": was trained with relation all-query, whose patches do not see the class token; expected weights of another";
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(other.teach_with(blind)); }), why));
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(read_teacher(blind, {}, usual_pixels(3))); }), why));
   const std::vector<std::string> words = on_ranks(2, [&](const Communicator& ranks) {
     auto shared = small_options();
     shared.ranks = ranks;

@@ -14,7 +14,6 @@
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
@@ -68,19 +67,6 @@ struct WeightOrigin {
 struct LoadedWeights : WeightOrigin {
   std::vector<float> flat;
 };
-
-/// Throws `CheckpointError` for weights whose patches do not see the class token, by a relation that features are not
-/// read in.
-inline void require_readable_relation(const TensorFile& file) {
-  const auto relation = file.metadata().find("relation");
-  if (relation == file.metadata().end()) return;
-  for (const NamedRelation& known : named_relations) {
-    if (known.relation == all_query_relation && (relation->second == known.name || relation->second == known.published_name)) {
-      throw CheckpointError(file.path(), join("was trained with relation ", known.name,
-                                              ", whose patches do not see the class token; expected weights of another relation"));
-    }
-  }
-}
 
 /// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, into `flat` (layout.total()) =,
 /// zeros before. Throws `CheckpointError` where they do not fit, or go by other rules than the ViT; `FileError`,

@@ -109,11 +109,13 @@ class TrainingRun {
   void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
 
   /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them, a `BackboneFile` with the
-  /// prefix "": before `resume` and `fit`. Throws `CheckpointError`; `Error` after a first step.
+  /// prefix "": before `resume` and `fit`. Throws `CheckpointError`, as `require_readable_relation` too; `Error` after a first
+  /// step.
   LoadedBackbone teach_with(const TensorFile& file, std::optional<std::string> prefix = std::nullopt)
     requires(Kind::Loss::has_frozen)
   {
     x_require_untaught();
+    require_readable_relation(file);
     auto& teacher = x_step.frozen();
     std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
     LoadedBackbone loaded = load_fresh_backbone(std::span<T>(flat), teacher.layout(), file, std::move(prefix));
