@@ -109,7 +109,7 @@ class TrainingRun {
   void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
 
   /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them, a `BackboneFile` with the
-  /// prefix "": before `resume` and `fit`. Throws `CheckpointError`, as `require_readable_relation` too; `Error` after a first
+  /// prefix "": before `resume` and `fit`. Where this throws, the teacher has no weights. Throws `CheckpointError`, as `require_readable_relation` too; `Error` after a first
   /// step.
   LoadedBackbone teach_with(const TensorFile& file, std::optional<std::string> prefix = std::nullopt)
     requires(Kind::Loss::has_frozen)
@@ -117,9 +117,10 @@ class TrainingRun {
     x_require_untaught();
     require_readable_relation(file);
     auto& teacher = x_step.frozen();
-    std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
-    LoadedBackbone loaded = load_fresh_backbone(std::span<T>(flat), teacher.layout(), file, std::move(prefix));
-    teacher.give(x_step.backend(), flat, file.path());
+    LoadedBackbone loaded;
+    teacher.take(x_step.backend(), file.path(), [&](std::span<T> flat) {
+      loaded = load_fresh_backbone(flat, teacher.layout(), file, std::move(prefix));
+    });
     return loaded;
   }
   /// The same from a safetensors file.
@@ -135,15 +136,15 @@ class TrainingRun {
   {
     x_require_untaught();
     auto& teacher = x_step.frozen();
-    std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
-    for (const ParameterSpec& spec : teacher.layout().specs()) {
-      const auto& theirs = weights.layout.specs();
-      const auto found = std::find_if(theirs.begin(), theirs.end(), [&](const auto& s) { return s.name.view() == spec.name.view(); });
-      require_shape(found != theirs.end(), "weights of a frozen teacher: no tensor ", spec.name.view());
-      require_shape(found->shape() == spec.shape(), "weights of a frozen teacher: ", spec.name.view(), " has another shape");
-      std::copy_n(weights.values.begin() + found->offset, spec.size, flat.begin() + spec.offset);
-    }
-    teacher.give(x_step.backend(), flat, std::move(from));
+    teacher.take(x_step.backend(), std::move(from), [&](std::span<T> flat) {
+      for (const ParameterSpec& spec : teacher.layout().specs()) {
+        const auto& theirs = weights.layout.specs();
+        const auto found = std::find_if(theirs.begin(), theirs.end(), [&](const auto& s) { return s.name.view() == spec.name.view(); });
+        require_shape(found != theirs.end(), "weights of a frozen teacher: no tensor ", spec.name.view());
+        require_shape(found->shape() == spec.shape(), "weights of a frozen teacher: ", spec.name.view(), " has another shape");
+        std::copy_n(weights.values.begin() + found->offset, spec.size, flat.begin() + spec.offset);
+      }
+    });
   }
 
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
