@@ -550,15 +550,18 @@ class TrainingRun {
     const Index prototypes = x_step.config().head.prototypes;
     Collapse seen = Collapse::none;
     bool any_prototypes = false;
+    std::string advice;
     for (const TermReport& term : report.each_term()) {
       any_prototypes = any_prototypes || std::isfinite(term.teacher_entropy);
-      if (seen == Collapse::none) seen = collapse_of(term, prototypes);
+      if (seen != Collapse::none) continue;
+      seen = collapse_of(term, prototypes);
+      if (seen != Collapse::none) advice = advice_for(seen, term, prototypes);
     }
     if (!any_prototypes) seen = collapse_of_spread(report.feature_spread, x_step.config().backbone.width);
     x_position.collapsed_steps = seen == Collapse::none ? 0 : x_position.collapsed_steps + 1;
     if (x_position.collapsed_steps < x_options.collapse_patience) return;
     report.collapse = seen;
-    report.advice = advice_for(seen);
+    report.advice = advice.empty() ? advice_for(seen) : advice;
     if (x_position.collapsed_steps == x_options.collapse_patience && x_options.ranks.first()) x_warn(report.advice);
   }
 
