@@ -13,13 +13,13 @@
 #include <common/published.hpp>
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/instances.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/monitor/reference_locality.hpp>
 #include <dssl/train/initial_weights.hpp>
 #include <dssl/train/network.hpp>
-#include <dssl/train/rescaled_patches.hpp>
 #include <dssl/train/teacher_file.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>

@@ -18,6 +18,7 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/loss/imitation_term.hpp>
 #include <dssl/loss/resized_map.hpp>
@@ -246,6 +247,10 @@ TEST_CASE("a teacher of a file: its sizes, its weights, and what does not fit") 
   CHECK(read.sizes() == large_size);
   CHECK((values_of(read).values == weights.values));
   TeacherFileOptions options;
+  options.file.heads = 3;
+  CHECK(contains(thrown_by<OptionError>([&] { TeacherFile(path, options, usual_pixels(3)); }),
+                 "'teacher_heads' is 3; expected 2, which " + path + " says itself"));
+  options.file.heads = 0;
   options.pixels = {{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}};
   const TeacherFile rescaled(path, options, usual_pixels(1));
   CHECK(rescaled.sizes().channels == 1);

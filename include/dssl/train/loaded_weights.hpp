@@ -37,15 +37,15 @@ namespace dssl {
 }
 
 /// The sizes of a file's backbone: `published_config` with the heads of dssl's own architecture where the file names one.
-/// `heads`: 0 for the file's, or the usual number. Throws `CheckpointError`, `OptionError`.
-[[nodiscard]] inline ViTConfig config_of_weights(const BackboneFile& file, Index heads) {
+/// `heads`: 0 for the file's, or the usual number; `field`: what messages call it. Throws `CheckpointError`, `OptionError`.
+[[nodiscard]] inline ViTConfig config_of_weights(const BackboneFile& file, Index heads, std::string_view field = "heads") {
   const BackboneDescription& d = file.description();
   if (heads == 0 && !d.heads_are_known) heads = heads_of_named(file.metadata(), d.width, d.depth);
-  return published_config(d, file.path(), heads);
+  return published_config(d, file.path(), heads, field);
 }
 /// The same of a file by name. Throws `FileError` too.
 [[nodiscard]] inline ViTConfig config_of_weights(const std::string& path, const BackboneFileOptions& options) {
-  return config_of_weights(BackboneFile::open(path, options), options.heads);
+  return config_of_weights(BackboneFile::open(path, options), options.heads, options.heads_field);
 }
 
 /// Tells weights from others, in 16 digits: FNV-1a over their bytes. Banks of normal patches name it.

@@ -13,6 +13,7 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
@@ -32,11 +33,11 @@ struct TeacherFileOptions {
 };
 
 /// What pixels the weights of a file were trained on, as Transformers says beside them or as is usual with their family;
-/// nothing where they are not of three channels. Throws as `PixelScale::beside`.
+/// nothing where they are not of three channels. Throws as `pixels_beside`.
 [[nodiscard]] inline std::optional<PixelScale> pixels_of(const BackboneFile& file) {
   const BackboneDescription& d = file.description();
   std::optional<PixelScale> said;
-  if (d.family == WeightFamily::hugging_face) said = PixelScale::beside(file.path());
+  if (d.family == WeightFamily::hugging_face) said = pixels_beside(file.path());
   if (said || d.channels != 3) return said;
   return PixelScale{{d.mean.begin(), d.mean.end()}, {d.deviation.begin(), d.deviation.end()}};
 }
@@ -46,12 +47,13 @@ struct TeacherFileOptions {
 /// embedding of the views' channels and scale.
 class TeacherFile final : public TensorFile {
  public:
-  /// Throws `FileError`, `CheckpointError` where the ViT does not run what the file holds; `OptionError` naming 'heads', or
-  /// 'teacher_mean', 'teacher_deviation' where these do not fit its channels; 'channels' where the views' do not.
+  /// Throws `FileError`, `CheckpointError` where the ViT does not run what the file holds; `OptionError` naming
+  /// 'teacher_heads', or 'teacher_mean', 'teacher_deviation' where these do not fit its channels; 'channels' where the views'
+  /// do not.
   TeacherFile(const std::string& path, const TeacherFileOptions& options, const PixelScale& views)
       : TensorFile(path),
-        x_file(BackboneFile::open(path, options.file)),
-        x_sizes(config_of_weights(x_file, options.file.heads)),
+        x_file(BackboneFile::open(path, x_named(options.file))),
+        x_sizes(config_of_weights(x_file, options.file.heads, x_heads)),
         x_description(x_file.description()),
         x_pixels(options.pixels) {
     x_description.heads = x_sizes.heads;
@@ -87,6 +89,12 @@ class TeacherFile final : public TensorFile {
   [[nodiscard]] const PixelScale& pixels() const { return x_pixels; }
 
  private:
+  static constexpr std::string_view x_heads = "teacher_heads";  // as there may be weights of the student's too
+  static BackboneFileOptions x_named(BackboneFileOptions options) {
+    options.heads_field = x_heads;
+    return options;
+  }
+
   static constexpr std::string_view x_weight = "patch_embed.proj.weight", x_bias = "patch_embed.proj.bias";
 
   /// Of what is no floating type, or not there, whoever loads it says so.
