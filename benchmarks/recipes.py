@@ -41,8 +41,7 @@ OWN = {
     "swav": [*LOCALS, "--prototypes", "256", "--epsilon", "0.02"],
     # At the published weight of 1 the masked level, which is solved first, leaves the class tokens nothing to learn.
     "ibot": [*PROTOTYPES, "--masked-weight", "0.1"], "dinov2": PROTOTYPES, "dino": [*PROTOTYPES, "--image-all-views"],
-    "densedino": [*PROTOTYPES, "--image-all-views", "--points", "4"],
-    "feature-map": [*PROTOTYPES, "--image-all-views", "--points", "4"],
+    **dict.fromkeys(["densedino", "feature-map"], [*PROTOTYPES, "--image-all-views", "--points", "4"]),
     "distilled": [],
 }
 # Images an update and the rate for 256 of them. Losses that compare the images of a batch have the larger ones, the others
