@@ -13,7 +13,7 @@
 #include <common/program.hpp>
 #include <common/published.hpp>
 #include <dssl/backbone/named_vits.hpp>
-#include <dssl/backbone/vit.hpp>
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/defects/bank_settings.hpp>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <dssl/backbone/vit.hpp>
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/monitor/best_weights.hpp>
 

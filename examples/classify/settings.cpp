@@ -21,12 +21,7 @@ nlohmann::ordered_json ClassifySettings::json() const {
                    {"standardise", standardise},
                    {"hold_out", hold_out}});
   }
-  if (measures("tune")) {
-    object.update({{"tune_steps", tune_steps},
-                   {"tune_batch", tune_batch},
-                   {"tune_rate", tune_rate},
-                   {"layer_decay", layer_decay}});
-  }
+  if (measures("tune")) object.update(tuning.json());
   return object;
 }
 
@@ -92,24 +87,11 @@ void add_options(CLI::App& app, ClassifySettings& s) {
       ->check(CLI::Range(0.0, 0.9))
       ->capture_default_str()
       ->group(linear);
-  const std::string tune = "Training the whole backbone";
-  app.add_option("--tune-steps", s.tune_steps, "Steps of AdamW on crops of the images; the rate rises, then falls to 0")
-      ->check(CLI::Range(Index{1}, Index{1000000000}))
-      ->capture_default_str()
-      ->group(tune);
-  app.add_option("--tune-batch", s.tune_batch, "Images a step")
-      ->check(CLI::Range(Index{1}, Index{4096}))
-      ->capture_default_str()
-      ->group(tune);
-  app.add_option("--tune-rate", s.tune_rate, "Peak learning rate of the classifier")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->group(tune);
-  app.add_option("--layer-decay", s.layer_decay,
-                 "A block's rate is this share of the next one's; 0 trains the classifier and the last norm alone")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str()
-      ->group(tune);
+  add_tuning_steps(app, s.tuning,
+                   {.group = "Training the whole backbone",
+                    .crops = " of the images",
+                    .batch = "Images a step",
+                    .head = "classifier"});
 }
 
 }  // namespace dssl::programs

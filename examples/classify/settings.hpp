@@ -10,6 +10,7 @@
 #include <dssl/core/tensor_view.hpp>
 
 #include "common/backbone.hpp"
+#include "common/tuning_steps.hpp"
 
 namespace dssl::programs {
 
@@ -31,10 +32,7 @@ struct ClassifySettings {
   bool standardise = false;
   double hold_out = 0.1;
 
-  Index tune_steps = 500;
-  Index tune_batch = 8;
-  double tune_rate = 5e-4;
-  double layer_decay = 0.75;
+  TuningSteps tuning;
 
   [[nodiscard]] bool measures(const std::string& way) const;
   [[nodiscard]] nlohmann::ordered_json json() const;

@@ -2,15 +2,12 @@
 #include "classify/tune.hpp"
 
 #include <algorithm>
-#include <span>
 #include <stop_token>
 #include <string_view>
 
 #include <dssl/core/error.hpp>
-#include <dssl/nn/parameters.hpp>
 #include <dssl/probe/fine_tuned_classifier.hpp>
 
-#include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/progress.hpp"
 
@@ -23,24 +20,12 @@ namespace {
   return {.height = height,
           .width = width,
           .channels = s.backbone.channels,
-          .batch = s.tune_batch,
+          .batch = s.tuning.batch,
           .classes = classes,
-          .steps = s.tune_steps,
-          .learning_rate = s.tune_rate,
-          .layer_decay = s.layer_decay,
+          .steps = s.tuning.steps,
+          .learning_rate = s.tuning.rate,
+          .layer_decay = s.tuning.layer_decay,
           .seed = s.backbone.seed};
-}
-
-/// The settings' weights as they lie in a `FeatureExtractor`.
-[[nodiscard]] std::vector<float> backbone_weights(const BackboneSettings& s) {
-  ViTConfig config = s.config();
-  config.channels = s.channels;
-  ParameterLayout layout;
-  ViTFamily::add_parameters(layout, config, {}, "");
-  const auto [height, width] = extents_of("size", s.size);
-  std::vector<float> flat(static_cast<std::size_t>(layout.total()));
-  load_weights(flat, s.weights, layout, s.seed, config, {height / config.patch, width / config.patch}, s.published);
-  return flat;
 }
 
 }  // namespace
@@ -53,10 +38,11 @@ Predictions tune_and_predict(const ClassifySettings& settings, Index classes, co
     FineTunedClassifier<ViTFamily, B> tuner(
         backend, tuning_options(settings, classes),
         {.fit = settings.backbone.input_fit(), .loader = settings.backbone.loader()}, settings.backbone.config());
-    tuner.network().load(backbone_weights(settings.backbone));
+    const BackboneSettings& s = settings.backbone;
+    tuner.network().load(weights_for(tuner.network(), s.weights, s.seed, s.published).flat);
     prepare_output_folder(settings.out);
     std::stop_source stop;
-    Progress progress("training the backbone", settings.tune_steps, "steps");
+    Progress progress("training the backbone", settings.tuning.steps, "steps");
     tuner.on_skip = [&](std::string_view, std::string_view message) { progress.warn(one_line(join("skipped: ", message))); };
     tuner.on_step = [&](Index steps, double) {
       progress.at(steps);

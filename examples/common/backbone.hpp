@@ -161,6 +161,18 @@ WeightOrigin load_weights(Extractor& extractor, const std::string& name, std::ui
   return origin;
 }
 
+/// The same, on the host, for a network that is trained (`TunedNetwork::load`).
+template <class Network>
+[[nodiscard]] LoadedWeights weights_for(const Network& network, const std::string& name, std::uint64_t seed,
+                                        const PublishedSettings& published) {
+  ParameterLayout layout;
+  ViTFamily::add_parameters(layout, network.config(), {}, "");
+  LoadedWeights out;
+  out.flat.resize(static_cast<std::size_t>(layout.total()));
+  static_cast<WeightOrigin&>(out) = load_weights(out.flat, name, layout, seed, network.config(), network.grid(), published);
+  return out;
+}
+
 /// What a program says of its backbone before it begins.
 template <class Extractor>
 [[nodiscard]] std::string describe_backbone(const Extractor& extractor, const std::string& arch,

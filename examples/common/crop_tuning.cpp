@@ -19,24 +19,13 @@ void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& gr
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--tune-steps", s.steps,
-                 "Steps of AdamW on crops, at most; the rate rises, then falls to 0" + steps_help)
-      ->check(CLI::Range(least_steps, Index{1000000000}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--tune-batch", s.batch, "Crops a step, and windows at a time")
-      ->check(CLI::Range(Index{1}, Index{4096}))
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--tune-rate", s.rate, "Peak learning rate of the head")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str()
-      ->group(group);
-  app.add_option("--layer-decay", s.layer_decay,
-                 "A block's rate is this share of the next one's; 0 trains the head and the last norm alone")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str()
-      ->group(group);
+  add_tuning_steps(app, s,
+                   {.group = group,
+                    .crops = ", at most",
+                    .no_steps = steps_help,
+                    .batch = "Crops a step, and windows at a time",
+                    .head = "head",
+                    .least_steps = least_steps});
   app.add_option("--look-every", s.look_every,
                  "Steps between two looks at held-out labelled images, which say how long to train")
       ->check(CLI::Range(Index{1}, Index{1000000000}))

@@ -9,25 +9,25 @@
 
 #include <dssl/core/tensor_view.hpp>
 
+#include "common/tuning_steps.hpp"
+
 namespace dssl::programs {
 
-struct CropTuning {
+/// Beside the steps, the crops and what says how long to train.
+struct CropTuning : TuningSteps {
   std::string crop = "96";
   Index overlap = 32;
   double balanced = 0.5;
-  Index steps = 500;
-  Index batch = 8;
-  double rate = 5e-4;
-  double layer_decay = 0.75;
   Index look_every = 50;
   Index patience = 4;
   Index folds = 4;
   double hold_out = 0.2;
 
   [[nodiscard]] nlohmann::ordered_json json() const {
-    return {{"crop", crop},         {"crop_overlap", overlap}, {"balanced", balanced},       {"tune_steps", steps},
-            {"tune_batch", batch},  {"tune_rate", rate},       {"layer_decay", layer_decay}, {"look_every", look_every},
-            {"patience", patience}, {"folds", folds},          {"hold_out", hold_out}};
+    nlohmann::ordered_json out{{"crop", crop}, {"crop_overlap", overlap}, {"balanced", balanced}};
+    out.update(TuningSteps::json());
+    out.update({{"look_every", look_every}, {"patience", patience}, {"folds", folds}, {"hold_out", hold_out}});
+    return out;
   }
 };
 

@@ -5,11 +5,11 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/nn/parameters.hpp>
 #include <dssl/probe/fine_tuned_segmenter.hpp>
 
 #include "common/architectures.hpp"
@@ -51,12 +51,9 @@ class TunerOn final : public SegmentTuner {
       : x_settings(s),
         x_tiles(checked_tiles(s, config)),
         x_segmenter(backend, tuning_options(s), s.classes, {.loader = s.loader}, longer_side(s), {}, config) {
-    ParameterLayout layout;
-    ViTConfig own = config;
-    own.channels = s.channels;
-    ViTFamily::add_parameters(layout, own, {}, "");
-    x_backbone.resize(static_cast<std::size_t>(layout.total()));
-    x_prefix = load_weights(x_backbone, s.weights, layout, s.seed, own, x_segmenter.network().grid(), s.published).prefix;
+    LoadedWeights loaded = weights_for(x_segmenter.network(), s.weights, s.seed, s.published);
+    x_backbone = std::move(loaded.flat);
+    x_prefix = std::move(loaded.prefix);
   }
 
   [[nodiscard]] HeldOutTuning tune(const MaskedImages& source,

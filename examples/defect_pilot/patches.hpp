@@ -1,6 +1,7 @@
 // Patch features and masks of all images of a set, in memory.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <stop_token>
@@ -50,6 +51,11 @@ struct PatchSet {
     return sum;
   }
 };
+
+/// The cell of a grid of patches that a pixel of an image so wide lies in.
+[[nodiscard]] constexpr std::size_t cell_of(Index pixel, Index width, GridSize grid, Index patch) {
+  return static_cast<std::size_t>(pixel / width / patch * grid.width + pixel % width / patch);
+}
 
 /// The set with the patches that count, after the rules; places are left to the bank. Throws `DataError` naming the image of
 /// which the border leaves nothing.

@@ -99,9 +99,7 @@ SetScores BankOn<B>::score(const PatchSet& set) {
 std::vector<Index> defect_pixels(const PatchImage& image, Index patch) {
   std::vector<Index> all(static_cast<std::size_t>(image.grid.size()));
   for (std::size_t i = 0; i < image.truth.size(); ++i) {
-    const auto pixel = static_cast<Index>(i);
-    if (image.truth[i] == 1)
-      ++all[static_cast<std::size_t>(pixel / image.width / patch * image.grid.width + pixel % image.width / patch)];
+    if (image.truth[i] == 1) ++all[cell_of(static_cast<Index>(i), image.width, image.grid, patch)];
   }
   std::vector<Index> out;
   for (const std::int32_t cell : image.cells) out.push_back(all[static_cast<std::size_t>(cell)]);

@@ -28,7 +28,7 @@ struct PilotSettings {
   Index pretrain_epochs = 0;
   std::vector<Index> labels{1, 5, 10, 50};
   Index draws = 5;
-  CropTuning tuning{.steps = 300};
+  CropTuning tuning{{.steps = 300}};
   Index tune_draws = 1;
   Index pool = 50'000;
   double coreset = 0.1;

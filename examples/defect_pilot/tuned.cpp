@@ -72,8 +72,7 @@ class TrainingImages {
 void add_pixels(ScoreTally& tally, const std::vector<float>& scores, const PatchMap<float>& map, Index patch) {
   std::vector<double> defect(scores.size()), normal(scores.size());
   for (std::size_t i = 0; i < map.input.labels.size(); ++i) {
-    const auto pixel = static_cast<Index>(i);
-    const auto cell = static_cast<std::size_t>(pixel / map.width / patch * map.grid.width + pixel % map.width / patch);
+    const std::size_t cell = cell_of(static_cast<Index>(i), map.width, map.grid, patch);
     (map.input.labels[i] == 1 ? defect : normal)[cell] += 1;
   }
   for (std::size_t n = 0; n < scores.size(); ++n) {

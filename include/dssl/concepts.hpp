@@ -99,7 +99,7 @@ concept AddsParameters = requires(ParameterLayout& layout, const typename X::Con
 
 /// A backbone: images in, features out, with a backward pass: a row for each view (the class token, or a pooled map) and a
 /// row for each patch of it, in the order of a `TokenLayout`. Do-nothing example: none is possible; copy `ViT`
-/// (dssl/backbone/vit.hpp), whose last forty lines are the whole interface, or the small convolutional one of
+/// (dssl/backbone/vit.hpp), a page that is the whole interface, or the small convolutional one of
 /// tests/backbone/convolution.hpp. Optional: sizes with `depth` (stochastic depth drops residual branches), `registers`,
 /// `native_grid()`; `PlacesPoints` and `ReadsContent` for reference tokens, `MasksTokens` for masked patches. That it also
 /// runs on the backend, its functions `forward` and `backward`, is asked where the backend is known: `GoesForward` and
@@ -236,7 +236,7 @@ concept HasTermOptions = requires(const typename X::Options& o, std::string_view
 };
 
 /// A term of an objective. What it does in a step is its `Run<B>`, made from (TermSetting, Options): derive from `TermRun`
-/// (dssl/loss/term.hpp), which says when each function is called, and copy `PrototypeRun` (dssl/loss/prototype_level.hpp).
+/// (dssl/loss/term.hpp), which says when each function is called, and copy `PrototypeRun` (dssl/loss/prototype_run.hpp).
 template <class X>
 concept LossTerm = SaysWhatItReads<X> && NamesItsTeacher<X> && HasTermOptions<X>;
 

@@ -23,6 +23,8 @@
 #include <dssl/features/label_census.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/features/onnx_backbone.hpp>
+#include <dssl/features/onnx_layers.hpp>
+#include <dssl/features/onnx_positions.hpp>
 #include <dssl/features/tile_pass.hpp>
 #include <dssl/features/tiles.hpp>
 #include <dssl/features/token_trace.hpp>

@@ -13,7 +13,7 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
-#include <dssl/nn/block.hpp>
+#include <dssl/nn/block_parameters.hpp>
 
 using namespace dssl;
 using namespace dssl::test;

@@ -5,7 +5,8 @@ Usage: strict_loads.py DSSL_CONVERT FOLDER_OF_CASES
 Every case of the folder is written under the names of timm, of torchvision and of Transformers, as safetensors and as .pth,
 loaded with nothing missing or unexpected, and run on the case's own image at the size of its position table: the tokens are
 those of expect.safetensors, which dssl gives too (tests/features/published.cpp), within 2e-5 of the largest magnitude. Ends
-with 77 and a line, which a test runner takes for skipped, where the packages are not installed.
+with 77 and a line, which a test runner takes for skipped, where the packages are not installed. Where DINOv2's own code is
+installed too (pip install --no-deps dinov2: of before the registers), it loads what is written under its names.
 """
 import functools
 import json
@@ -23,6 +24,11 @@ try:
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
+try:
+    from dinov2.models.vision_transformer import DinoVisionTransformer
+except ImportError as missing:
+    DinoVisionTransformer = None
+    print(f"DINOv2's own code is not tried: {missing} (pip install --no-deps dinov2)")
 
 convert, cases = sys.argv[1], pathlib.Path(sys.argv[2])
 tolerance = 2e-5
@@ -75,8 +81,23 @@ def hf_tokens(path, facts, state, image):
     return model.eval()(image).last_hidden_state
 
 
+def dinov2_tokens(path, facts, state, image):
+    model = DinoVisionTransformer(
+        img_size=facts["image"], patch_size=facts["patch"], embed_dim=facts["width"], depth=facts["depth"],
+        num_heads=facts["heads"], block_chunks=0,
+        # Its SwiGLU takes two thirds of what it is asked for, and rounds up to a multiple of 8.
+        mlp_ratio=(1.5 * facts["gated"] if facts["gated"] else facts["hidden"]) / facts["width"], init_values=1.0 if facts["scaled"] else None,
+        ffn_layer="swiglu" if facts["gated"] else "mlp")
+    model.load_state_dict(state, strict=True)
+    tokens = model.eval().forward_features(image)
+    return torch.cat([tokens["x_norm_clstoken"][:, None], tokens["x_norm_patchtokens"]], 1)
+
+
 def main():
-    seen, refused, ran, worst = 0, 0, 0, {}
+    families = [("timm", timm_tokens), ("torchvision", torchvision_tokens), ("hf", hf_tokens)]
+    if DinoVisionTransformer:
+        families.append(("dinov2", dinov2_tokens))
+    seen, refused, ran, worst = {}, {}, 0, {}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for case in sorted(cases.iterdir()):
@@ -92,13 +113,13 @@ def main():
             heads = ["--heads", str(known["heads"])]
             print(case.name)
             ran += 1
-            for family, tokens in (("timm", timm_tokens), ("torchvision", torchvision_tokens), ("hf", hf_tokens)):
+            for family, tokens in families:
                 for ending in ("safetensors", "pth"):
                     out = folder / f"{case.name}_{family}_{ending}"
                     out.mkdir()
                     name = out / ("model.safetensors" if ending == "safetensors" else "pytorch_model.bin")
                     if written(weights, name, family, *heads) is None:
-                        refused += 1
+                        refused[family] = refused.get(family, 0) + 1
                         break
                     state = (safetensors.torch.load_file(name) if ending == "safetensors"
                              else torch.load(name, weights_only=True))
@@ -107,12 +128,16 @@ def main():
                         raise AssertionError("an empty tensor")
                     facts = {"image": image.shape[-1], "heads": known["heads"], "width": state[first].shape[0],
                              "patch": next(t.shape[-1] for t in state.values() if t.dim() == 4),
-                             "depth": sum(key.endswith(first.split(".", 3)[-1] if family != "timm" else "norm1.weight") for key in state),
+                             "depth": sum(key.endswith(first.split(".", 3)[-1] if family not in ("timm", "dinov2") else "norm1.weight") for key in state),
                              "hidden": next((t.shape[0] for key, t in state.items() if key.endswith(("mlp.fc1.weight", "mlp.0.weight"))), 0),
                              "registers": state["reg_token"].shape[1] if "reg_token" in state else 0,
-                             "scaled": any(key.endswith("ls1.gamma") for key in state)}
+                             "scaled": any(key.endswith("ls1.gamma") for key in state),
+                             "gated": state["blocks.0.mlp.w3.weight"].shape[1] if "blocks.0.mlp.w3.weight" in state else 0}
                     if family == "timm" and facts["hidden"] and state.get("blocks.0.mlp.fc2.weight", torch.empty(0, 0)).shape[1] != facts["hidden"]:
                         print("    timm: SwiGLU, not built here")
+                        break
+                    if family == "dinov2" and "register_tokens" in state:
+                        print("    dinov2: registers, which came after the packaged code")
                         break
                     with torch.no_grad():
                         own = tokens(out, facts, state, image)
@@ -121,11 +146,16 @@ def main():
                     print(f"    {family} {ending}: {error:.1e}")
                     assert error < tolerance, f"{case.name} as {family}: {error}"
                     worst[family] = max(worst.get(family, 0), error)
-                    seen += 1
-    print(f"{seen} strict loads, largest differences " + ", ".join(f"{family} {error:.1e}" for family, error in worst.items()))
+                    seen[family] = seen.get(family, 0) + 1
+    dinov2 = (seen.pop("dinov2", 0), refused.pop("dinov2", 0))
+    seen, refused = sum(seen.values()), sum(refused.values())
+    print(f"{seen + dinov2[0]} strict loads, largest differences " + ", ".join(f"{family} {error:.1e}" for family, error in worst.items()))
     # Of the cases in the source tree, and of the whole set.
     counts = {3: (8, 5), 49: (194, 46)}
+    dinov2_counts = {3: (2, 2), 49: (66, 12)}
     assert ran in counts and (seen, refused) == counts[ran], f"{ran} cases, {seen} loads, {refused} refused; expected {counts}"
+    if DinoVisionTransformer:
+        assert dinov2 == dinov2_counts[ran], f"DINOv2's own code: {dinov2}, expected {dinov2_counts[ran]}"
 
 
 main()

@@ -12,6 +12,7 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/nn/block.hpp>
+#include <dssl/nn/derived_weights.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/nn/token_layout.hpp>
 

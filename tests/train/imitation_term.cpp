@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -251,7 +252,7 @@ TEST_CASE("a teacher of a file: its sizes, its weights, and what does not fit") 
   CHECK(contains(thrown_by<OptionError>([&] { TeacherFile(path, options, usual_pixels(3)); }),
                  "'teacher_heads' is 3; expected 2, which " + path + " says itself"));
   options.file.heads = 0;
-  options.pixels = {{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}};
+  options.pixels = {{0.5F, 0.25F, 0.5F}, {0.5F, 0.5F, 0.5F}};
   const TeacherFile rescaled(path, options, usual_pixels(1));
   CHECK(rescaled.sizes().channels == 1);
   const BackboneWeights<float> grey = values_of(rescaled);
@@ -259,11 +260,13 @@ TEST_CASE("a teacher of a file: its sizes, its weights, and what does not fit") 
     const auto its = tensor_of<const float>(std::span<const float>(of.values), of.layout.find(name));
     return std::vector<float>(its.begin(), its.end());
   };
-  // Both scales have the grey 0.5 at 0; deviations are 0.25 for 0.5, so that a grey pixel is half as far from it.
-  CHECK(tensor(grey, "patch_embed.proj.bias") == tensor(weights, "patch_embed.proj.bias"));
+  // A grey pixel that is 0 there, 0.5, is 0, 0.5 and 0 here, and deviations are 0.25 for 0.5.
   const auto patches = tensor(weights, "patch_embed.proj.weight"), of_grey = tensor(grey, "patch_embed.proj.weight");
   REQUIRE(3 * of_grey.size() == patches.size());
   CHECK(of_grey[0] == Approx(0.5 * (patches[0] + patches[16] + patches[32])).epsilon(1e-6));
+  const double shift = 0.5 * std::accumulate(patches.begin() + 16, patches.begin() + 32, 0.0);
+  CHECK(std::abs(shift) > 0.01);
+  CHECK(tensor(grey, "patch_embed.proj.bias")[0] == Approx(tensor(weights, "patch_embed.proj.bias")[0] + shift).epsilon(1e-5));
   CHECK(tensor(grey, "norm.bias") == tensor(weights, "norm.bias"));
   CHECK(tensor(grey, "blocks.0.attn.qkv.weight") == tensor(weights, "blocks.0.attn.qkv.weight"));
   CHECK(contains(thrown_by<OptionError>([&] { TeacherFile(path, options, usual_pixels(2)); }),

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include <dssl/backbone/vit.hpp>
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
 
 namespace dssl {

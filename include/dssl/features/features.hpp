@@ -23,9 +23,9 @@
 #include <dssl/features/feature_options.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/io/weights.hpp>
-#include <dssl/nn/block.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/position.hpp>
+#include <dssl/nn/residual.hpp>
 #include <dssl/nn/token_layout.hpp>
 #include <dssl/views/image.hpp>
 #include <dssl/views/multi_crop.hpp>

@@ -8,19 +8,17 @@
 #include <limits>
 #include <numbers>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/features/onnx_positions.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/onnx_model.hpp>
-#include <dssl/io/weights.hpp>
-#include <dssl/nn/position.hpp>
 
 namespace dssl {
 
@@ -63,39 +61,21 @@ struct OnnxBackboneOptions {
 
 namespace detail {
 
-/// How a table is read that is published with this scheme.
-[[nodiscard]] constexpr PositionRule rule_of_table(PositionScheme scheme) {
-  constexpr std::array rules{PositionRule::offset, PositionRule::size, PositionRule::size_antialiased,
-                             PositionRule::corners, PositionRule::offset};
-  return rules[static_cast<std::size_t>(scheme)];
-}
-
 /// Builds the graph of one backbone.
-class OnnxBackboneBuilder {
+class OnnxBackboneBuilder : OnnxPositions {
  public:
   OnnxBackboneBuilder(const BackboneFile& file, const OnnxBackboneOptions& options)
-      : x_file(file), x_d(file.description()), x_options(options) {
-    require_full_attention(file);
-    x_heads = options.heads > 0 ? options.heads : x_d.heads;
-    if (x_d.heads_are_known && x_heads != x_d.heads)
-      throw OptionError("heads", options.heads, join(x_d.heads, ", which ", file.path(), " says itself"));
-    if (x_heads < 1 || x_d.width % x_heads != 0) {
-      throw OptionError(
-          "heads", options.heads,
-          join("the number of heads that ", file.path(), " of width ", x_d.width, " was trained with"));
-    }
-    x_d.heads = x_heads;
-    x_d.heads_are_known = true;
-    if (x_rotary() && x_head_width() % 4 != 0)
-      throw OptionError("heads", x_heads,
-                        join("heads whose width, of ", x_d.width, " in all, is a multiple of 4"));
+      : OnnxPositions(file, x_with_heads(file, options), options.height, options.width), x_options(options) {
+    if (rotary() && head_width() % 4 != 0)
+      throw OptionError("heads", vit().heads,
+                        join("heads whose width, of ", vit().width, " in all, is a multiple of 4"));
     const auto check_extent = [&](const char* field, Index value) {
-      if (x_any_size() || (value >= x_d.patch && value % x_d.patch == 0)) return;
-      throw OptionError(field, value, join("a multiple of the patch, ", x_d.patch, " pixels"));
+      if (any_size() || (value >= vit().patch && value % vit().patch == 0)) return;
+      throw OptionError(field, value, join("a multiple of the patch, ", vit().patch, " pixels"));
     };
     check_extent("height", options.height);
     check_extent("width", options.width);
-    const auto channels = static_cast<std::size_t>(x_d.channels);
+    const auto channels = static_cast<std::size_t>(vit().channels);
     if (!options.mean.empty() && options.mean.size() != channels)
       throw OptionError("mean", join(options.mean.size(), " values"), join("one a channel, ", channels));
     if (options.deviation.size() != options.mean.size())
@@ -105,17 +85,17 @@ class OnnxBackboneBuilder {
     }
     if (!(options.white > 0)) throw OptionError("white", options.white, "a positive value");
     for (const Index block : options.blocks) {
-      const Index number = block < 0 ? block + x_d.depth : block;
-      if (number < 0 || number >= x_d.depth || std::ranges::find(x_blocks, number) != x_blocks.end())
-        throw OptionError("blocks", block, join("each block once, -", x_d.depth, " to ", x_d.depth - 1));
+      const Index number = block < 0 ? block + vit().depth : block;
+      if (number < 0 || number >= vit().depth || std::ranges::find(x_blocks, number) != x_blocks.end())
+        throw OptionError("blocks", block, join("each block once, -", vit().depth, " to ", vit().depth - 1));
       x_blocks.push_back(number);
     }
-    if (x_blocks.empty()) x_blocks.push_back(x_d.depth - 1);
+    if (x_blocks.empty()) x_blocks.push_back(vit().depth - 1);
     x_check_heads();
   }
 
   [[nodiscard]] OnnxModel build() {
-    x_model.describe(describe(x_d));
+    model().describe(describe(vit()));
     x_words();
     const std::string patches = x_embedding();
     std::string x = x_tokens(patches);
@@ -127,19 +107,29 @@ class OnnxBackboneBuilder {
       if (place != x_blocks.end()) read[static_cast<std::size_t>(place - x_blocks.begin())] = x;
     }
     x_outputs(read);
-    return std::move(x_model);
+    return std::move(model());
   }
 
  private:
-  [[nodiscard]] bool x_any_size() const { return x_options.height == 0 && x_options.width == 0; }
-  [[nodiscard]] bool x_rotary() const { return x_d.position == PositionScheme::rotary; }
-  [[nodiscard]] Index x_head_width() const { return x_d.width / x_heads; }
-  [[nodiscard]] GridSize x_grid() const {
-    return {x_options.height / x_d.patch, x_options.width / x_d.patch};
+  /// The file's description with the number of heads that the options give.
+  [[nodiscard]] static BackboneDescription x_with_heads(const BackboneFile& file, const OnnxBackboneOptions& options) {
+    require_full_attention(file);
+    BackboneDescription vit = file.description();
+    const Index heads = options.heads > 0 ? options.heads : vit.heads;
+    if (vit.heads_are_known && heads != vit.heads)
+      throw OptionError("heads", options.heads, join(vit.heads, ", which ", file.path(), " says itself"));
+    if (heads < 1 || vit.width % heads != 0) {
+      throw OptionError(
+          "heads", options.heads,
+          join("the number of heads that ", file.path(), " of width ", vit.width, " was trained with"));
+    }
+    vit.heads = heads;
+    vit.heads_are_known = true;
+    return vit;
   }
 
   /// W: numbers of a token.
-  [[nodiscard]] Index x_width() const { return x_d.width * static_cast<Index>(x_blocks.size()); }
+  [[nodiscard]] Index x_width() const { return vit().width * static_cast<Index>(x_blocks.size()); }
 
   void x_check_heads() const {
     const Index tokens = x_width();
@@ -153,7 +143,7 @@ class OnnxBackboneBuilder {
                                ", as many as the features have numbers, and one bias or none"));
       }
     };
-    check("head", x_options.head, tokens + x_d.width);
+    check("head", x_options.head, tokens + vit().width);
     check("patch_head", x_options.patch_head, tokens);
     if (!x_options.bank) return;
     const OnnxBank& bank = *x_options.bank;
@@ -171,129 +161,59 @@ class OnnxBackboneBuilder {
       for (const float value : values) text += join(text.empty() ? "" : ", ", value);
       return text;
     };
-    x_model.metadata("backbone", describe(x_d));
-    x_model.metadata("family", std::string(family_name(x_d.family)));
-    x_model.metadata("patch", join(x_d.patch));
-    x_model.metadata("width", join(x_d.width));
-    x_model.metadata("heads", join(x_heads));
-    x_model.metadata("registers", join(x_d.registers));
+    model().metadata("backbone", describe(vit()));
+    model().metadata("family", std::string(family_name(vit().family)));
+    model().metadata("patch", join(vit().patch));
+    model().metadata("width", join(vit().width));
+    model().metadata("heads", join(vit().heads));
+    model().metadata("registers", join(vit().registers));
     std::string blocks;
     for (const Index block : x_blocks) blocks += join(blocks.empty() ? "" : ", ", block);
-    x_model.metadata("blocks", blocks);
-    x_model.metadata("last_norm", x_options.norm ? "yes" : "no");
+    model().metadata("blocks", blocks);
+    model().metadata("last_norm", x_options.norm ? "yes" : "no");
     const bool own = !x_options.mean.empty();
-    x_model.metadata("normalised_by", own ? "model" : "caller");
-    if (own) x_model.metadata("white", join(x_options.white));
-    if (own || x_d.channels == 3) {
-      x_model.metadata("mean", own ? list(x_options.mean) : list(x_d.mean));
-      x_model.metadata("deviation", own ? list(x_options.deviation) : list(x_d.deviation));
+    model().metadata("normalised_by", own ? "model" : "caller");
+    if (own) model().metadata("white", join(x_options.white));
+    if (own || vit().channels == 3) {
+      model().metadata("mean", own ? list(x_options.mean) : list(vit().mean));
+      model().metadata("deviation", own ? list(x_options.deviation) : list(vit().deviation));
     }
     x_input_words =
-        join(x_d.channels == 3 ? "RGB images" : "Images", ", height and width multiples of ", x_d.patch,
+        join(vit().channels == 3 ? "RGB images" : "Images", ", height and width multiples of ", vit().patch,
              " pixels: ",
              own ? join("values from 0 to ", x_options.white)
-             : x_d.channels == 3
+             : vit().channels == 3
                  ? join("(v - mean) / deviation of values v from 0 to 1, as trained; if that was as usual "
                         "by mean ",
-                        list(x_d.mean), " and deviation ", list(x_d.deviation))
+                        list(vit().mean), " and deviation ", list(vit().deviation))
                  : std::string("normalised as in training"));
-  }
-
-  // ---- weights
-
-  /// The values of a tensor of the file, checked as those that are loaded.
-  [[nodiscard]] static std::vector<float> x_read(const BackboneFile& file, const std::string& name) {
-    std::vector<float> values = file.read<float>(name);
-    require_weights(std::span<const float>(values), file.path(), StoredPart{.name = name}, name);
-    return values;
-  }
-
-  /// A tensor of the file as it lies there, but for its extents; once, however often it is asked for.
-  std::string x_weight(const std::string& name, std::vector<Index> shape = {}) {
-    if (std::ranges::find(x_known, name) != x_known.end()) return name;
-    x_known.push_back(name);
-    if (shape.empty()) shape = x_file.shape(name);
-    return x_model.weight(name, std::move(shape), [&file = x_file, name] { return x_read(file, name); });
-  }
-
-  /// A matrix (out,in) as (in,out), from whose left side rows come.
-  std::string x_transposed(const std::string& name) {
-    const std::vector<Index> shape = x_file.shape(name);
-    const auto rows = static_cast<std::size_t>(shape[0]), columns = static_cast<std::size_t>(shape[1]);
-    return x_model.weight(name, {shape[1], shape[0]}, [&file = x_file, name, rows, columns] {
-      const std::vector<float> values = x_read(file, name);
-      std::vector<float> out(values.size());
-      for (std::size_t i = 0; i < rows; ++i) {
-        for (std::size_t j = 0; j < columns; ++j) out[j * rows + i] = values[i * columns + j];
-      }
-      return out;
-    });
-  }
-
-  std::string x_linear(const std::string& layer, const std::string& x) {
-    const std::string product = x_model.node("MatMul", {x, x_transposed(layer + ".weight")});
-    if (!x_file.contains(layer + ".bias")) return product;
-    return x_model.node("Add", {product, x_weight(layer + ".bias")});
-  }
-
-  std::string x_norm(const std::string& layer, const std::string& x) {
-    return x_model.node("LayerNormalization", {x, x_weight(layer + ".weight"), x_weight(layer + ".bias")},
-                        {{"axis", -1}, {"epsilon", static_cast<float>(x_d.norm_epsilon)}});
-  }
-
-  // ---- constants that several nodes read, made when the first one asks
-
-  std::string x_number(float value) {
-    const std::string name = join("number_", value);
-    if (std::ranges::find(x_known, name) == x_known.end()) {
-      x_known.push_back(name);
-      x_model.constant(name, value);
-    }
-    return name;
-  }
-  std::string x_row(const std::vector<Index>& values) {
-    std::string name = "row";
-    for (const Index value : values) name += join("_", value);
-    if (std::ranges::find(x_known, name) == x_known.end()) {
-      x_known.push_back(name);
-      x_model.constant(name, values);
-    }
-    return name;
-  }
-  std::string x_whole(Index value) {
-    const std::string name = join("whole_", value);
-    if (std::ranges::find(x_known, name) == x_known.end()) {
-      x_known.push_back(name);
-      x_model.constant(name, {}, std::span<const Index>(&value, 1));
-    }
-    return name;
   }
 
   // ---- tokens
 
   /// Images -> (B,N,D) of their patches.
   std::string x_embedding() {
-    const OnnxShape shape = x_any_size()
-                                ? OnnxShape{"batch", x_d.channels, "height", "width"}
-                                : OnnxShape{"batch", x_d.channels, x_options.height, x_options.width};
-    x_image = x_model.input("image", shape, x_input_words);
-    x_model.scope("patch_embed");
+    const OnnxShape shape = any_size()
+                                ? OnnxShape{"batch", vit().channels, "height", "width"}
+                                : OnnxShape{"batch", vit().channels, x_options.height, x_options.width};
+    x_image = model().input("image", shape, x_input_words);
+    model().scope("patch_embed");
     std::string pixels = x_image;
     if (!x_options.mean.empty()) {
       std::vector<float> mean, deviation;
       for (const float each : x_options.mean) mean.push_back(each * x_options.white);
       for (const float each : x_options.deviation) deviation.push_back(each * x_options.white);
-      const std::vector<Index> by_channel{1, x_d.channels, 1, 1};
-      pixels = x_model.node("Sub", {pixels, x_model.constant<float>("mean", by_channel, mean)});
-      pixels = x_model.node("Div", {pixels, x_model.constant<float>("deviation", by_channel, deviation)});
+      const std::vector<Index> by_channel{1, vit().channels, 1, 1};
+      pixels = model().node("Sub", {pixels, model().constant<float>("mean", by_channel, mean)});
+      pixels = model().node("Div", {pixels, model().constant<float>("deviation", by_channel, deviation)});
     }
-    const std::vector<Index> patch{x_d.patch, x_d.patch};
+    const std::vector<Index> patch{vit().patch, vit().patch};
     const std::string map =
-        x_model.node("Conv", {pixels, x_weight("patch_embed.proj.weight"), x_weight("patch_embed.proj.bias")},
+        model().node("Conv", {pixels, weight("patch_embed.proj.weight"), weight("patch_embed.proj.bias")},
                      {{"kernel_shape", patch}, {"strides", patch}});
-    if (x_any_size()) x_map_shape = x_model.node("Shape", {map});
-    const std::string columns = x_model.node("Reshape", {map, x_row({0, x_d.width, -1})});
-    return x_model.node("Transpose",
+    measure(map);
+    const std::string columns = model().node("Reshape", {map, row({0, vit().width, -1})});
+    return model().node("Transpose",
                         {
                             columns,
                         },
@@ -302,330 +222,103 @@ class OnnxBackboneBuilder {
 
   /// Patches -> (B,1+R+N,D): class token, registers and patches with their positions.
   std::string x_tokens(std::string patches) {
-    x_model.scope("tokens");
-    if (x_rotary()) {
-      x_rotations();
+    model().scope("tokens");
+    if (rotary()) {
+      make_rotations();
     } else {
-      patches = x_model.node("Add", {patches, x_any_size() ? x_positions_of_any_size() : x_positions()});
+      patches = model().node("Add", {patches, positions()});
     }
-    std::vector<std::string> first{x_model.weight("cls_token", {1, 1, x_d.width}, [&file = x_file] {
-      std::vector<float> token = x_read(file, "cls_token");
+    std::vector<std::string> first{model().weight("cls_token", {1, 1, vit().width}, [&file = file()] {
+      std::vector<float> token = read_weights(file, "cls_token");
       if (!file.contains("cls_pos_embed")) return token;
-      const std::vector<float> place = x_read(file, "cls_pos_embed");
+      const std::vector<float> place = read_weights(file, "cls_pos_embed");
       for (std::size_t i = 0; i < token.size(); ++i) token[i] += place[i];
       return token;
     })};
-    if (x_d.registers > 0) first.push_back(x_weight("register_tokens", {1, x_d.registers, x_d.width}));
+    if (vit().registers > 0) first.push_back(weight("register_tokens", {1, vit().registers, vit().width}));
     const std::string images =
-        x_model.node("Gather", {x_model.node("Shape", {x_image}), x_row({0})}, {{"axis", 0}});
-    const std::string each = x_model.node("Concat", {images, x_row({1, 1})}, {{"axis", 0}});
+        model().node("Gather", {model().node("Shape", {x_image}), row({0})}, {{"axis", 0}});
+    const std::string each = model().node("Concat", {images, row({1, 1})}, {{"axis", 0}});
     std::vector<std::string> all;
-    for (const std::string& token : first) all.push_back(x_model.node("Expand", {token, each}));
+    for (const std::string& token : first) all.push_back(model().node("Expand", {token, each}));
     all.push_back(patches);
-    return x_model.node("Concat", all, {{"axis", 1}});
-  }
-
-  /// The table as this grid reads it, (1,N,D).
-  std::string x_positions() {
-    const GridSize grid = x_grid(), table{x_d.table_side, x_d.table_side};
-    const auto width = static_cast<std::size_t>(x_d.width);
-    return x_model.weight(
-        "patch_pos_embed", {1, grid.size(), x_d.width},
-        [&file = x_file, rule = rule_of_table(x_d.position), grid, table, width] {
-          const std::vector<float> stored = x_read(file, "patch_pos_embed");
-          std::vector<double> from(stored.begin(), stored.end());
-          for (const std::vector<Taps<double>>& read : grid_reads<double>(grid, table, rule)) {
-            std::vector<double> to(read.size() * width);
-            for (std::size_t i = 0; i < read.size(); ++i) {
-              for (std::size_t t = 0; t < read[i].row.size(); ++t) {
-                const double* const row = from.data() + static_cast<std::size_t>(read[i].row[t]) * width;
-                for (std::size_t c = 0; c < width; ++c) to[i * width + c] += read[i].weight[t] * row[c];
-              }
-            }
-            from = std::move(to);
-          }
-          return std::vector<float>(from.begin(), from.end());
-        });
-  }
-
-  /// An extent of the grid, as a scalar: of rows (0) or columns (1).
-  std::string x_extent(std::size_t axis) {
-    if (x_extents[axis].empty()) {
-      x_extents[axis] =
-          x_model.node("Gather", {x_map_shape, x_whole(2 + static_cast<Index>(axis))}, {{"axis", 0}});
-    }
-    return x_extents[axis];
-  }
-  std::string x_real(const std::string& whole) { return x_model.node("Cast", {whole}, {{"to", Index{1}}}); }
-  std::string x_op(std::string_view type, const std::string& a, const std::string& b) {
-    return x_model.node(type, {a, b});
-  }
-  std::string x_op(std::string_view type, const std::string& a, float b) {
-    return x_op(type, a, x_number(b));
-  }
-  /// 0, 1, ... below an extent of the grid.
-  std::string x_count(std::size_t axis) {
-    return x_real(x_model.node("Range", {x_whole(0), x_extent(axis), x_whole(1)}));
-  }
-
-  /// Weights (h,g) by which h cells along an axis read those of the table: what `grid_reads` computes, as a
-  /// graph.
-  ///
-  /// A cell at c reads the table's cells j by cubic(|c - j| / s), s the stretch: 1, or g / h by the
-  /// antialiased rule where that is more. Beyond an edge cells repeat: g + 4 columns, whose outer ones are
-  /// then added to the edge's. The antialiased rule cuts there, and makes each row's sum 1.
-  std::string x_axis_weights(std::size_t axis) {
-    const PositionRule rule = rule_of_table(x_d.position);
-    const auto side = static_cast<float>(x_d.table_side);
-    const bool cut = rule == PositionRule::size_antialiased;
-    const std::string count = x_count(axis), extent = x_real(x_extent(axis));
-    std::string centre, stretch;
-    if (rule == PositionRule::corners) {
-      const std::string gaps = x_op("Max", x_op("Sub", extent, 1), 1);
-      centre = x_op("Div", x_op("Mul", count, side - 1), gaps);
-    } else {
-      const std::string cells = rule == PositionRule::offset ? x_op("Add", extent, 0.1F) : extent;
-      const std::string scale = x_op("Div", x_number(side), cells);
-      centre = x_op("Sub", x_op("Mul", x_op("Add", count, 0.5F), scale), 0.5F);
-      if (cut) stretch = x_op("Max", scale, 1);
-    }
-    // At its own size the table is read as it is, also by the rule whose cells lie elsewhere.
-    if (rule == PositionRule::offset) {
-      const auto is_own = [&](std::size_t a) { return x_op("Equal", x_extent(a), x_whole(x_d.table_side)); };
-      centre = x_model.node("Where", {x_op("And", is_own(0), is_own(1)), count, centre});
-    }
-    const Index beyond = cut ? 0 : 2;
-    std::vector<float> places;
-    for (Index j = -beyond; j < x_d.table_side + beyond; ++j) places.push_back(static_cast<float>(j));
-    const std::string cells = x_shared("cells", {1, static_cast<Index>(places.size())}, places);
-    std::string x = x_op("Sub", x_model.node("Unsqueeze", {centre, x_row({1})}), cells);
-    x = x_model.node("Abs", {x});
-    if (cut) x = x_op("Div", x, stretch);
-    std::string weights = x_cubic(x, cut ? -0.5F : -0.75F);
-    if (cut) {
-      const std::string sums = x_model.node("ReduceSum", {weights, x_row({1})}, {{"keepdims", Index{1}}});
-      return x_op("Div", weights, sums);
-    }
-    std::vector<float> fold(places.size() * static_cast<std::size_t>(x_d.table_side));
-    for (std::size_t j = 0; j < places.size(); ++j) {
-      const float at = std::clamp(places[j], 0.0F, side - 1);
-      fold[j * static_cast<std::size_t>(x_d.table_side) + static_cast<std::size_t>(at)] = 1;
-    }
-    return x_op("MatMul", weights,
-                x_shared("edges", {static_cast<Index>(places.size()), x_d.table_side}, fold));
-  }
-
-  std::string x_shared(const std::string& name, const std::vector<Index>& shape,
-                       const std::vector<float>& values) {
-    if (std::ranges::find(x_known, name) == x_known.end()) {
-      x_known.push_back(name);
-      x_model.constant<float>(name, shape, values);
-    }
-    return name;
-  }
-
-  /// The cubic kernel of x >= 0: ((a + 2) x - (a + 3)) x^2 + 1 below 1, ((a x - 5 a) x + 8 a) x - 4 a below
-  /// 2, then 0.
-  std::string x_cubic(const std::string& x, float a) {
-    const std::string square = x_op("Mul", x, x);
-    const std::string near = x_op("Add", x_op("Mul", x_op("Sub", x_op("Mul", x, a + 2), a + 3), square), 1);
-    std::string far = x_op("Sub", x_op("Mul", x, a), 5 * a);
-    far = x_op("Add", x_op("Mul", far, x), 8 * a);
-    far = x_op("Sub", x_op("Mul", far, x), 4 * a);
-    const std::string outer = x_model.node("Where", {x_op("Less", x, 2), far, x_number(0)});
-    return x_model.node("Where", {x_op("Less", x, 1), near, outer});
-  }
-
-  /// The table read for the image's own grid, (1,N,D): down each column, then across each row.
-  std::string x_positions_of_any_size() {
-    x_model.scope("positions");
-    const Index side = x_d.table_side;
-    const std::string table = x_weight("patch_pos_embed", {side, side * x_d.width});
-    const std::string down = x_op("MatMul", x_axis_weights(0), table);  // (h,g D)
-    const std::string lines = x_model.node("Reshape", {down, x_row({-1, side, x_d.width})});
-    const std::string all = x_op("MatMul", x_axis_weights(1), lines);  // (h,w,D)
-    const std::string out = x_model.node("Reshape", {all, x_row({1, -1, x_d.width})});
-    x_model.scope("tokens");
-    return out;
-  }
-
-  /// Cosines and sines (1+R+N,D/H) by which every block turns queries and keys; 1 and 0 of class token and
-  /// registers.
-  void x_rotations() {
-    const Index quarter = x_head_width() / 4;
-    const std::vector<float> periods = x_read(x_file, "rope_embed.periods");
-    require_shape(static_cast<Index>(periods.size()) == quarter, x_file.path(), ": ", periods.size(),
-                  " periods of rotary positions for heads of ", x_head_width(), "; expected ", quarter);
-    const Index others = 1 + x_d.registers;
-    if (x_any_size()) {
-      x_rotations_of_any_size(periods);
-      return;
-    }
-    const GridSize grid = x_grid();
-    const std::vector<Index> shape{others + grid.size(), x_head_width()};
-    std::vector<float> cosines(static_cast<std::size_t>(others * x_head_width()), 1.0F);
-    std::vector<float> sines(cosines.size(), 0.0F);
-    for (Index cell = 0; cell < grid.size(); ++cell) {
-      const double y =
-          (2 * static_cast<double>(cell / grid.width) + 1) / static_cast<double>(grid.height) - 1;
-      const double x = (2 * static_cast<double>(cell % grid.width) + 1) / static_cast<double>(grid.width) - 1;
-      for (Index j = 0; j < x_head_width(); ++j) {
-        const double period = static_cast<double>(periods[static_cast<std::size_t>(j % quarter)]);
-        const double angle = 2 * std::numbers::pi * (j / quarter % 2 == 0 ? y : x) / period;
-        cosines.push_back(static_cast<float>(std::cos(angle)));
-        sines.push_back(static_cast<float>(std::sin(angle)));
-      }
-    }
-    x_cosines = x_model.constant<float>("cosines", shape, cosines);
-    x_sines = x_model.constant<float>("sines", shape, sines);
-  }
-
-  void x_rotations_of_any_size(const std::vector<float>& periods) {
-    x_model.scope("rotations");
-    const auto quarter = static_cast<Index>(periods.size());
-    std::vector<float> factors;
-    for (const float period : periods)
-      factors.push_back(static_cast<float>(2 * std::numbers::pi / static_cast<double>(period)));
-    x_model.constant<float>("angular_rates", {1, quarter}, factors);
-    const auto angles = [&](std::size_t axis) {  // (n,D/H/4)
-      const std::string odd = x_op("Add", x_op("Mul", x_count(axis), 2), 1);
-      const std::string at = x_op("Sub", x_op("Div", odd, x_real(x_extent(axis))), 1);
-      return x_op("Mul", x_model.node("Unsqueeze", {at, x_row({1})}), "angular_rates");
-    };
-    const std::string cells = x_model.node(
-        "Concat",
-        {x_model.node("Slice", {x_map_shape, x_row({2}), x_row({4}), x_row({0})}), x_row({quarter})},
-        {{"axis", 0}});
-    const std::string down =
-        x_model.node("Expand", {x_model.node("Unsqueeze", {angles(0), x_row({1})}), cells});
-    const std::string across =
-        x_model.node("Expand", {x_model.node("Unsqueeze", {angles(1), x_row({0})}), cells});
-    const std::string both = x_model.node("Concat", {down, across, down, across}, {{"axis", 2}});
-    const std::string all = x_model.node("Reshape", {both, x_row({-1, x_head_width()})});
-    const std::vector<Index> shape{1 + x_d.registers, x_head_width()};
-    const std::vector<float> zeros(static_cast<std::size_t>(shape[0] * shape[1]));
-    const std::string turned =
-        x_model.node("Concat", {x_model.constant<float>("unturned", shape, zeros), all}, {{"axis", 0}});
-    x_cosines = x_model.node("Cos", {turned});
-    x_sines = x_model.node("Sin", {turned});
-    x_model.scope("tokens");
-  }
-
-  /// Queries or keys (B,H,T,D/H), turned: x cos + [-second half, first half] sin.
-  std::string x_turn(const std::string& x) {
-    if (!x_rotary()) return x;
-    const std::vector<std::string> halves = x_model.nodes("Split", {x}, 2, {{"axis", -1}});
-    const std::string crossed =
-        x_model.node("Concat", {x_model.node("Neg", {halves[1]}), halves[0]}, {{"axis", -1}});
-    return x_op("Add", x_op("Mul", x, x_cosines), x_op("Mul", crossed, x_sines));
+    return model().node("Concat", all, {{"axis", 1}});
   }
 
   // ---- blocks
 
   std::string x_block(const std::string& block, const std::string& x) {
-    x_model.scope(block + "attn");
-    std::string branch = x_linear(block + "attn.proj", x_attention(block, x_norm(block + "norm1", x)));
-    if (x_d.layer_scale) branch = x_op("Mul", branch, x_weight(block + "ls1.gamma"));
-    const std::string middle = x_op("Add", x, branch);
-    x_model.scope(block + "mlp");
-    branch = x_mlp(block + "mlp.", x_norm(block + "norm2", middle));
-    if (x_d.layer_scale) branch = x_op("Mul", branch, x_weight(block + "ls2.gamma"));
-    return x_op("Add", middle, branch);
+    model().scope(block + "attn");
+    std::string branch = linear(block + "attn.proj", x_attention(block, norm(block + "norm1", x)));
+    if (vit().layer_scale) branch = op("Mul", branch, weight(block + "ls1.gamma"));
+    const std::string middle = op("Add", x, branch);
+    model().scope(block + "mlp");
+    branch = x_mlp(block + "mlp.", norm(block + "norm2", middle));
+    if (vit().layer_scale) branch = op("Mul", branch, weight(block + "ls2.gamma"));
+    return op("Add", middle, branch);
   }
 
   std::string x_attention(const std::string& block, const std::string& x) {
-    const Index each = x_head_width();
+    const Index each = head_width();
     const std::string qkv =
-        x_model.node("Reshape", {x_linear(block + "attn.qkv", x), x_row({0, 0, 3, x_heads, each})});
+        model().node("Reshape", {linear(block + "attn.qkv", x), row({0, 0, 3, vit().heads, each})});
     const std::string by_head =
-        x_model.node("Transpose", {qkv}, {{"perm", std::vector<Index>{2, 0, 3, 1, 4}}});
+        model().node("Transpose", {qkv}, {{"perm", std::vector<Index>{2, 0, 3, 1, 4}}});
     std::array<std::string, 3> parts;  // (B,H,T,D/H)
     for (std::size_t i = 0; i < 3; ++i)
-      parts[i] = x_model.node("Gather", {by_head, x_whole(static_cast<Index>(i))}, {{"axis", 0}});
+      parts[i] = model().node("Gather", {by_head, whole(static_cast<Index>(i))}, {{"axis", 0}});
     const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(each)));
-    const std::string queries = x_op("Mul", x_turn(parts[0]), scale);
+    const std::string queries = op("Mul", turn(parts[0]), scale);
     const std::string keys =
-        x_model.node("Transpose", {x_turn(parts[1])}, {{"perm", std::vector<Index>{0, 1, 3, 2}}});
-    const std::string shares = x_model.node("Softmax", {x_op("MatMul", queries, keys)}, {{"axis", -1}});
-    const std::string attended = x_model.node("Transpose", {x_op("MatMul", shares, parts[2])},
+        model().node("Transpose", {turn(parts[1])}, {{"perm", std::vector<Index>{0, 1, 3, 2}}});
+    const std::string shares = model().node("Softmax", {op("MatMul", queries, keys)}, {{"axis", -1}});
+    const std::string attended = model().node("Transpose", {op("MatMul", shares, parts[2])},
                                               {{"perm", std::vector<Index>{0, 2, 1, 3}}});
-    return x_model.node("Reshape", {attended, x_row({0, 0, x_d.width})});
+    return model().node("Reshape", {attended, row({0, 0, vit().width})});
   }
 
   std::string x_mlp(const std::string& mlp, const std::string& x) {
-    if (x_d.mlp == MlpKind::swiglu) {
+    if (vit().mlp == MlpKind::swiglu) {
       const std::vector<std::string> halves =
-          x_model.nodes("Split", {x_linear(mlp + "w12", x)}, 2, {{"axis", -1}});
-      const std::string gate = x_op("Mul", halves[0], x_model.node("Sigmoid", {halves[0]}));
-      return x_linear(mlp + "w3", x_op("Mul", gate, halves[1]));
+          model().nodes("Split", {linear(mlp + "w12", x)}, 2, {{"axis", -1}});
+      const std::string gate = op("Mul", halves[0], model().node("Sigmoid", {halves[0]}));
+      return linear(mlp + "w3", op("Mul", gate, halves[1]));
     }
-    const std::string hidden = x_linear(mlp + "fc1", x);
+    const std::string hidden = linear(mlp + "fc1", x);
     const auto root_half = static_cast<float>(1 / std::numbers::sqrt2);
-    const std::string share = x_op("Add", x_model.node("Erf", {x_op("Mul", hidden, root_half)}), 1);
-    return x_linear(mlp + "fc2", x_op("Mul", x_op("Mul", hidden, share), 0.5F));
+    const std::string share = op("Add", model().node("Erf", {op("Mul", hidden, root_half)}), 1);
+    return linear(mlp + "fc2", op("Mul", op("Mul", hidden, share), 0.5F));
   }
 
   // ---- outputs
 
   /// Outputs of what the blocks give that are read.
   void x_outputs(const std::vector<std::string>& blocks) {
-    x_model.scope("out");
+    model().scope("out");
     const auto class_of = [&](const std::string& rows) {
-      return x_model.node("Gather", {rows, x_whole(0)}, {{"axis", 1}});
+      return model().node("Gather", {rows, whole(0)}, {{"axis", 1}});
     };
     std::vector<std::string> class_parts, patch_parts;
     for (const std::string& x : blocks) {
-      const std::string rows = x_options.norm ? x_norm("norm", x) : x;
-      const bool own_norm = x_options.norm && x_d.class_norm;
-      class_parts.push_back(own_norm ? x_norm("cls_norm", class_of(x)) : class_of(rows));
-      patch_parts.push_back(x_model.node("Slice", {rows, x_row({1 + x_d.registers}),
-                                                   x_row({std::numeric_limits<Index>::max()}), x_row({1})}));
+      const std::string rows = x_options.norm ? norm("norm", x) : x;
+      const bool own_norm = x_options.norm && vit().class_norm;
+      class_parts.push_back(own_norm ? norm("cls_norm", class_of(x)) : class_of(rows));
+      patch_parts.push_back(model().node("Slice", {rows, row({1 + vit().registers}),
+                                                   row({std::numeric_limits<Index>::max()}), row({1})}));
     }
     const auto beside = [&](const std::vector<std::string>& parts) {
-      return parts.size() == 1 ? parts.front() : x_model.node("Concat", parts, {{"axis", -1}});
+      return parts.size() == 1 ? parts.front() : model().node("Concat", parts, {{"axis", -1}});
     };
     const Index width = x_width();
     const std::string after = x_options.norm ? "after the last norm" : "without the last norm";
     const std::string class_tokens = beside(class_parts);
-    x_model.output("class_token", class_tokens, {"batch", width}, "Class tokens " + after);
+    model().output("class_token", class_tokens, {"batch", width}, "Class tokens " + after);
     const std::string patches = beside(patch_parts);
-    const std::string map = x_as_map(patches, width);
-    x_model.output("patch_map", map, x_map_extents({width}), "Patch tokens " + after + ", where they stand in the image");
+    const std::string map = as_map(patches, width);
+    model().output("patch_map", map, map_extents({width}), "Patch tokens " + after + ", where they stand in the image");
     if (x_options.head) x_class_logits(*x_options.head, class_tokens, patch_parts.back());
     if (x_options.patch_head) x_patch_logits(*x_options.patch_head, patches);
     if (x_options.bank) x_scores(*x_options.bank, patches, map);
-  }
-
-  /// The extents of an output that has a value, or a row of them, for each patch.
-  [[nodiscard]] OnnxShape x_map_extents(const std::vector<Index>& each) const {
-    OnnxShape out{"batch"};
-    for (const Index extent : each) out.emplace_back(extent);
-    const GridSize grid = x_grid();
-    if (x_any_size()) {
-      out.emplace_back("rows");
-      out.emplace_back("columns");
-    } else {
-      out.emplace_back(grid.height);
-      out.emplace_back(grid.width);
-    }
-    return out;
-  }
-
-  /// Reshapes to the batch, these extents, and the grid of patches.
-  std::string x_on_grid(const std::string& x, std::vector<Index> first) {
-    if (x_any_size()) {
-      const std::string cells = x_model.node("Slice", {x_map_shape, x_row({2}), x_row({4}), x_row({0})});
-      return x_model.node("Reshape", {x, x_model.node("Concat", {x_row(first), cells}, {{"axis", 0}})});
-    }
-    const GridSize grid = x_grid();
-    first.push_back(grid.height);
-    first.push_back(grid.width);
-    return x_model.node("Reshape", {x, x_row(first)});
-  }
-
-  /// (B,N,c) as (B,c,h,w).
-  std::string x_as_map(const std::string& rows, Index numbers) {
-    return x_on_grid(x_model.node("Transpose", {rows}, {{"perm", std::vector<Index>{0, 2, 1}}}), {0, numbers});
   }
 
   // ---- heads
@@ -639,86 +332,80 @@ class OnnxBackboneBuilder {
       for (std::size_t j = 0; j < numbers; ++j) turned[j * classes + i] = head.weight[i * numbers + j];
     }
     const std::vector<Index> shape{static_cast<Index>(numbers), head.classes};
-    const std::string product = x_op("MatMul", x, x_model.weight(name + ".weight", shape, [turned] { return turned; }));
+    const std::string product = op("MatMul", x, model().weight(name + ".weight", shape, [turned] { return turned; }));
     if (head.bias.empty()) return product;
-    return x_op("Add", product, x_model.weight(name + ".bias", {head.classes}, [bias = head.bias] { return bias; }));
+    return op("Add", product, model().weight(name + ".bias", {head.classes}, [bias = head.bias] { return bias; }));
   }
 
   void x_class_logits(const OnnxHead& head, const std::string& class_tokens, const std::string& last_patches) {
-    x_model.scope("head");
+    model().scope("head");
     std::string x = class_tokens;
     const bool with_mean = head.weight.size() != static_cast<std::size_t>(head.classes * x_width());
     if (with_mean) {
       const std::string mean =
-          x_model.node("ReduceMean", {last_patches}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{0}}});
-      x = x_model.node("Concat", {class_tokens, mean}, {{"axis", -1}});
+          model().node("ReduceMean", {last_patches}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{0}}});
+      x = model().node("Concat", {class_tokens, mean}, {{"axis", -1}});
     }
-    x_model.output("logits", x_head("head", head, x), {"batch", head.classes},
+    model().output("logits", x_head("head", head, x), {"batch", head.classes},
                    with_mean ? "Of class tokens and the mean of patches" : "Of class tokens");
   }
 
   void x_patch_logits(const OnnxHead& head, const std::string& patches) {
-    x_model.scope("patch_head");
-    x_model.output("patch_logits", x_as_map(x_head("patch_head", head, patches), head.classes), x_map_extents({head.classes}),
+    model().scope("patch_head");
+    model().output("patch_logits", as_map(x_head("patch_head", head, patches), head.classes), map_extents({head.classes}),
                    "Of each patch, where it stands in the image");
   }
 
   /// Sums of squares along the last axis, which goes.
   std::string x_squares(const std::string& x) {
-    return x_model.node("ReduceSum", {x_op("Mul", x, x), x_row({-1})}, {{"keepdims", Index{0}}});
+    return model().node("ReduceSum", {op("Mul", x, x), row({-1})}, {{"keepdims", Index{0}}});
   }
 
   /// Distances to a bank as `DefectBank::score` has them. The nearest row is found by products, its distance then taken as it
   /// is, so that no digits are lost.
   void x_scores(const OnnxBank& bank, const std::string& patches, const std::string& map) {
-    x_model.scope("bank");
+    model().scope("bank");
     const Index width = x_width();
     const Index count = static_cast<Index>(bank.rows.size()) / width;
-    const std::string rows = x_model.weight("bank", {count, width}, [all = bank.rows] { return all; });
-    const std::string turned = x_model.node("Transpose", {rows}, {{"perm", std::vector<Index>{1, 0}}});
+    const std::string rows = model().weight("bank", {count, width}, [all = bank.rows] { return all; });
+    const std::string turned = model().node("Transpose", {rows}, {{"perm", std::vector<Index>{1, 0}}});
     const std::string lengths = x_squares(rows);  // (n)
     std::string x = patches;                      // (B,N,W)
     if (bank.neighbourhood == 3) {
-      const std::string means = x_model.node("AveragePool", {map}, {{"kernel_shape", std::vector<Index>{3, 3}},
+      const std::string means = model().node("AveragePool", {map}, {{"kernel_shape", std::vector<Index>{3, 3}},
                                                                    {"pads", std::vector<Index>{1, 1, 1, 1}},
                                                                    {"count_include_pad", Index{0}}});
-      x = x_model.node("Transpose", {x_model.node("Reshape", {means, x_row({0, width, -1})})},
+      x = model().node("Transpose", {model().node("Reshape", {means, row({0, width, -1})})},
                        {{"perm", std::vector<Index>{0, 2, 1}}});
     }
     // Squared distances but for the patch's own length, which changes no order.
-    const auto away = [&](const std::string& from) { return x_op("Sub", lengths, x_op("Mul", x_op("MatMul", from, turned), 2)); };
-    const std::string nearest = x_model.node("ArgMin", {away(x)}, {{"axis", -1}, {"keepdims", Index{0}}});  // (B,N)
-    const auto rows_of = [&](const std::string& numbers) { return x_model.node("Gather", {rows, numbers}, {{"axis", 0}}); };
-    const std::string distance = x_model.node("Sqrt", {x_squares(x_op("Sub", x, rows_of(nearest)))});  // (B,N)
-    x_model.output("patch_scores", x_on_grid(distance, {0}), x_map_extents({}), "Distances to the nearest normal patches");
+    const auto away = [&](const std::string& from) { return op("Sub", lengths, op("Mul", op("MatMul", from, turned), 2)); };
+    const std::string nearest = model().node("ArgMin", {away(x)}, {{"axis", -1}, {"keepdims", Index{0}}});  // (B,N)
+    const auto rows_of = [&](const std::string& numbers) { return model().node("Gather", {rows, numbers}, {{"axis", 0}}); };
+    const std::string distance = model().node("Sqrt", {x_squares(op("Sub", x, rows_of(nearest)))});  // (B,N)
+    model().output("patch_scores", on_grid(distance, {0}), map_extents({}), "Distances to the nearest normal patches");
 
-    const std::string largest = x_model.node("ReduceMax", {distance}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{1}}});
+    const std::string largest = model().node("ReduceMax", {distance}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{1}}});
     std::string score = largest;  // (B,1)
     const Index neighbours = std::clamp<Index>(bank.reweighting, 1, count);
     if (neighbours > 1) {
-      const std::string worst = x_model.node("ArgMax", {distance}, {{"axis", 1}, {"keepdims", Index{1}}});  // (B,1)
-      const auto of_worst = [&](const std::string& each) { return x_model.node("GatherND", {each, worst}, {{"batch_dims", Index{1}}}); };
+      const std::string worst = model().node("ArgMax", {distance}, {{"axis", 1}, {"keepdims", Index{1}}});  // (B,1)
+      const auto of_worst = [&](const std::string& each) { return model().node("GatherND", {each, worst}, {{"batch_dims", Index{1}}}); };
       const std::string around = away(rows_of(of_worst(nearest)));  // (B,n)
       const std::string numbers =
-          x_model.nodes("TopK", {around, x_row({neighbours})}, 2, {{"axis", -1}, {"largest", Index{0}}})[1];
-      const std::string patch = x_model.node("Unsqueeze", {of_worst(x), x_row({1})});
-      const std::string apart = x_model.node("Sqrt", {x_squares(x_op("Sub", rows_of(numbers), patch))});  // (B,k)
-      const std::string sum = x_model.node("ReduceSum", {x_model.node("Exp", {x_op("Sub", apart, largest)}), x_row({-1})},
+          model().nodes("TopK", {around, row({neighbours})}, 2, {{"axis", -1}, {"largest", Index{0}}})[1];
+      const std::string patch = model().node("Unsqueeze", {of_worst(x), row({1})});
+      const std::string apart = model().node("Sqrt", {x_squares(op("Sub", rows_of(numbers), patch))});  // (B,k)
+      const std::string sum = model().node("ReduceSum", {model().node("Exp", {op("Sub", apart, largest)}), row({-1})},
                                            {{"keepdims", Index{1}}});
-      score = x_op("Mul", largest, x_op("Sub", x_number(1), x_op("Div", x_number(1), sum)));
+      score = op("Mul", largest, op("Sub", number(1), op("Div", number(1), sum)));
     }
-    x_model.output("score", x_model.node("Reshape", {score, x_row({-1})}), {"batch"}, "How far each image is from normal ones");
+    model().output("score", model().node("Reshape", {score, row({-1})}), {"batch"}, "How far each image is from normal ones");
   }
 
-  const BackboneFile& x_file;
-  BackboneDescription x_d;
   const OnnxBackboneOptions& x_options;
-  OnnxModel x_model;
-  Index x_heads = 0;
   std::vector<Index> x_blocks;
-  std::string x_input_words, x_image, x_map_shape, x_cosines, x_sines;
-  std::array<std::string, 2> x_extents;
-  std::vector<std::string> x_known;
+  std::string x_input_words, x_image;
 };
 
 }  // namespace detail

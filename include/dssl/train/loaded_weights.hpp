@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <dssl/backbone/named_vits.hpp>
-#include <dssl/backbone/vit.hpp>
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include <dssl/backbone/vit.hpp>
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/nn/position.hpp>

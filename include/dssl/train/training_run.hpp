@@ -108,11 +108,13 @@ class TrainingRun {
   /// Writes a checkpoint, whole or not at all. Throws `FileError`.
   void save(const std::string& path) const { save_checkpoint(path, x_step, x_options, x_position, x_recipe); }
 
+  // Templates, since clang++ before 16 makes members whose constraints do not hold too where the class is instantiated.
   /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them, a `BackboneFile` with the
-  /// prefix "": before `resume` and `fit`. Where this throws, the teacher has no weights. Throws `CheckpointError`, as `require_readable_relation` too; `Error` after a first
-  /// step.
+  /// prefix "": before `resume` and `fit`. Where this throws, the teacher has no weights. Throws `CheckpointError`, as
+  /// `require_readable_relation` too; `Error` after a first step.
+  template <class Loss = typename Kind::Loss>
+    requires(Loss::has_frozen)
   LoadedBackbone teach_with(const TensorFile& file, std::optional<std::string> prefix = std::nullopt)
-    requires(Kind::Loss::has_frozen)
   {
     x_require_untaught();
     require_readable_relation(file);
@@ -124,15 +126,17 @@ class TrainingRun {
     return loaded;
   }
   /// The same from a safetensors file.
+  template <class Loss = typename Kind::Loss>
+    requires(Loss::has_frozen)
   LoadedBackbone teach_with(const std::string& path)
-    requires(Kind::Loss::has_frozen)
   {
     return teach_with(SafetensorsFile::open(path));
   }
   /// The same from memory, as another trainer's `teacher()`, whose tokens that the teacher does not have are left. `from`: the
   /// file that they came from, for messages. Throws `ShapeError` naming a tensor that is missing or of another shape.
+  template <class Loss = typename Kind::Loss>
+    requires(Loss::has_frozen)
   void teach_with(const BackboneWeights<T>& weights, std::string from = {})
-    requires(Kind::Loss::has_frozen)
   {
     x_require_untaught();
     auto& teacher = x_step.frozen();
