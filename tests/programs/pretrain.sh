@@ -151,6 +151,18 @@ succeeds pretrain "${scenes[@]}" --epochs 1 --overwrite --out killed
 pretrain "${scenes[@]}" --epochs 30 --out unread 2>err.txt | head -n 1 >out.txt
 [[ $(wc -l <unread/metrics.jsonl) -eq 120 && -s unread/teacher.safetensors ]] || fail "a run ends as nobody reads its progress"
 
+# Nor when it is ended with nobody reading, as Ctrl-C ends a pipe's other side first: the checkpoint is written all the same.
+"$programs/dssl-pretrain" "${tiny[@]}" "${scenes[@]}" --epochs 100000 --out piped > >(head -n 1 >out.txt) 2>err.txt &
+process=$!
+for _ in $(seq 400); do
+  [[ -s out.txt && $(cat piped/metrics.jsonl 2>/dev/null | wc -l) -ge 40 ]] && break
+  sleep 0.05
+done
+kill -TERM $process
+status=0
+wait $process || status=$?
+[[ $status -eq 130 && -s piped/checkpoint.safetensors ]] || fail "status $status of a run that is ended while nobody reads"
+
 # A limit on files ends a run with one line that names the file.
 small() { (ulimit -f 4; pretrain "$@"); }
 fails 1 'limited/.*: cannot write: File too large' small "${scenes[@]}" --epochs 100 --out limited
