@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 RECIPES = ["simclr", "moco-v2", "moco-v3", "densecl", "barlow-twins", "vicreg", "byol", "simsiam", "pixpro", "swav", "dino",
-           "ibot", "dinov2", "densedino", "feature-map", "distilled"]
+           "ibot", "dinov2", "densedino", "densedino-local", "feature-map", "distilled"]
 TEACHER_OF = {"distilled": "dino"}  # by rule, not by what is right on the held-out images
 KINDS = ["bricks", "checks", "clouds", "dots", "rings", "stripes", "waves", "weave"]
 SIZE = 32
@@ -41,7 +41,7 @@ OWN = {
     "swav": [*LOCALS, "--prototypes", "256", "--epsilon", "0.02"],
     # At the published weight of 1 the masked level, which is solved first, leaves the class tokens nothing to learn.
     "ibot": [*PROTOTYPES, "--masked-weight", "0.1"], "dinov2": PROTOTYPES, "dino": [*PROTOTYPES, "--image-all-views"],
-    **dict.fromkeys(["densedino", "feature-map"], [*PROTOTYPES, "--image-all-views", "--points", "4"]),
+    **dict.fromkeys(["densedino", "densedino-local", "feature-map"], [*PROTOTYPES, "--image-all-views", "--points", "4"]),
     "distilled": [],
 }
 # Images an update and the rate for 256 of them. Losses that compare the images of a batch have the larger ones, the others
@@ -50,7 +50,7 @@ BATCH_AND_RATE = {
     **dict.fromkeys(RECIPES, ("32", "0.008")),
     **dict.fromkeys(["moco-v2", "densecl", "byol", "pixpro"], ("16", "0.008")),
     "simsiam": ("32", "0.002"),
-    **dict.fromkeys(["dino", "ibot", "densedino", "feature-map", "dinov2"], ("8", "0.0128")),
+    **dict.fromkeys(["dino", "ibot", "densedino", "densedino-local", "feature-map", "dinov2"], ("8", "0.0128")),
 }
 
 
