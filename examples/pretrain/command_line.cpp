@@ -311,17 +311,13 @@ void CommandLine::x_add_training_options() {
                       "sizes; a resumed run takes them again")
           ->option_text("FILE")
           ->group(group);
-  x_frozen_options = {
-      teacher,
-      x_app.add_option("--teacher-family", x_job.teacher_published.family, "Whose code trained them, as --family says of --init")
-          ->check(known_family())
-          ->needs(teacher)
-          ->option_text("NAME")
-          ->group(group),
-      x_app.add_option("--teacher-heads", x_job.teacher_published.heads, "Heads of its attention; 0: the file's, or one for 64 of the width")
-          ->check(CLI::Range(Index{0}, Index{1024}))
-          ->needs(teacher)
-          ->group(group)};
+  const auto [family, heads] =
+      add_published_options(x_app, x_job.teacher_published, group,
+                            {.prefix = "teacher-",
+                             .of = teacher,
+                             .family = "Whose code trained them, as --family says of --init",
+                             .heads = "Heads of its attention; 0: the file's, or one for 64 of the width"});
+  x_frozen_options = {teacher, family, heads};
   CLI::Option* const mean =
       x_app
           .add_option("--teacher-mean", x_job.teacher_pixels.mean,
@@ -355,19 +351,10 @@ void CommandLine::x_add_run_options() {
                       "are drawn. A resumed run has them already; default: drawn too")
           ->option_text("FILE")
           ->group(group);
-  x_app
-      .add_option("--family", x_job.published.family,
-                  "Whose code trained the weights of --init, where their names do not tell (timm); default: as the names say")
-      ->check(known_family())
-      ->needs(init)
-      ->option_text("NAME")
-      ->group(group);
-  x_app
-      .add_option("--heads", x_job.published.heads,
-                  "Heads of the attention with --arch auto, which files of weights do not say; 0: one for 64 of the width")
-      ->check(CLI::Range(Index{0}, Index{1024}))
-      ->needs(init)
-      ->group(group);
+  add_published_options(x_app, x_job.published, group,
+                        {.of = init,
+                         .family = "Whose code trained the weights of --init, where their names do not tell (timm); default: as the "
+                                   "names say"});
   x_app
       .add_option("--position-start", x_job.position_start,
                   "Positions begin as a table of sines and cosines of this root mean square, in the place of drawn ones of "

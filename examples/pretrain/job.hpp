@@ -6,10 +6,10 @@
 #include <string>
 
 #include <dssl/backbone/vit.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_codec.hpp>
-#include <dssl/io/pixel_scale.hpp>
 #include <dssl/nn/head.hpp>
 #include <dssl/points/any_sampler.hpp>
 #include <dssl/train/options.hpp>

@@ -42,6 +42,7 @@ Json term_json(const TermReport& term) {
     if (std::isfinite(value)) out[name] = value;
   };
   figure("teacher_entropy", term.teacher_entropy);
+  figure("mean_entropy", term.mean_entropy);
   figure("divergence", term.divergence);
   figure("centre_norm", term.centre_norm);
   return out;

@@ -50,6 +50,8 @@ for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg densecl pi
 done
 grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics do not list the term by its name"
 grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"
+grep -q '"swapped-assignment":{"loss":[^}]*"teacher_entropy":[^}]*"mean_entropy":[^}]*"divergence":' pair-swav/metrics.jsonl ||
+  fail "metrics have no entropies of SwAV's assignments"
 grep -q '"loss.swapped-assignment.queue": *5' pair-swav/options.json || fail "options.json has no number of SwAV's queue"
 grep -q '"loss.masked-ibot.weight": *0.5' pair-ibot/options.json || fail "options.json has not the masked level's weight"
 unfilled() { pair --recipe swav --prototypes 16 --views-local 8 --locals 1 "$@" --out unfilled; }

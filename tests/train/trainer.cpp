@@ -273,6 +273,9 @@ TEST_CASE("a collapse is named in words once it lasts") {
   CHECK(collapse_of({.loss = std::log(64.0), .teacher_entropy = 2.0}, 64) == Collapse::none);
   CHECK(collapse_of({.loss = 1e-4, .teacher_entropy = 1e-5}, 64) == Collapse::peaked);
   CHECK(collapse_of({.loss = 5.0, .teacher_entropy = 1e-5}, 64) == Collapse::none);
+  // Sure of each image, and of another prototype for each: no collapse; of one for all: one.
+  CHECK(collapse_of({.loss = 1e-4, .teacher_entropy = 1e-5, .mean_entropy = std::log(8.0)}, 64) == Collapse::none);
+  CHECK(collapse_of({.loss = 1e-4, .teacher_entropy = 1e-5, .mean_entropy = 1e-4}, 64) == Collapse::peaked);
 
   // A teacher of enormous temperature is flat: its student learns to be flat, too.
   const NoiseImages images(8);
@@ -294,6 +297,8 @@ TEST_CASE("a collapse is named in words once it lasts") {
   CHECK(named > 0);
   REQUIRE(warnings.size() == 1);
   CHECK(warnings[0].find("collapse") != std::string::npos);
+  CHECK(warnings[0].find(" (term 'image': loss 3.4") != std::string::npos);
+  CHECK(warnings[0].find("; ln P 3.46574)") != std::string::npos);
 }
 
 TEST_CASE("unreadable images are named, counted and replaced; too many end the run") {
