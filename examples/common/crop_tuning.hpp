@@ -14,6 +14,7 @@ namespace dssl::programs {
 struct CropTuning {
   std::string crop = "96";
   Index overlap = 32;
+  double scale = 1;
   double balanced = 0.5;
   Index steps = 500;
   Index batch = 8;
@@ -25,7 +26,7 @@ struct CropTuning {
   double hold_out = 0.2;
 
   [[nodiscard]] nlohmann::ordered_json json() const {
-    return {{"crop", crop},         {"crop_overlap", overlap}, {"balanced", balanced},       {"tune_steps", steps},
+    return {{"crop", crop},         {"crop_overlap", overlap}, {"crop_scale", scale}, {"balanced", balanced},       {"tune_steps", steps},
             {"tune_batch", batch},  {"tune_rate", rate},       {"layer_decay", layer_decay}, {"look_every", look_every},
             {"patience", patience}, {"folds", folds},          {"hold_out", hold_out}};
   }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <functional>
 #include <limits>
 #include <map>
@@ -158,6 +159,10 @@ class BackboneStudy {
                                     .view = 12,
                                     .purpose = Purpose::probe});
         order.resize(static_cast<std::size_t>(count));
+        if (main) {
+          study.drawn.push_back({.labels = count, .draw = draw, .names = {}});
+          for (const Index i : order) study.drawn.back().names.push_back(x_defects.images[static_cast<std::size_t>(i)].name);
+        }
         const DefectHead head = heads.train(x_normal, x_defects, order,
                                                x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
         const SetScores normal = head.score(x_held_out, x_look.top);
@@ -318,11 +323,14 @@ class BackboneStudy {
                    const std::string& weights, std::uint64_t draw, bool compare) const {
     std::vector<Index> drawn;  // their numbers in the set: some of it may be unreadable
     for (const Index i : order) drawn.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
+    const std::clock_t start = std::clock();
     const TunedPath path = tuned_path(x_settings, x_sets.normal, x_sets.defects, x_sets.held_out, x_sets.test_normal, x_sets.test_defects, drawn,
                                       weights, x_look, x_settings.backbone.seed + draw, compare,
                                       join(x_name, ", tuned on ", order.size()), x_interruption);
     study.tuned_trainings += path.tuning.trainings + (path.tuning.trainings == 1 ? 0 : 1);
     study.tuned_steps += path.tuning.steps_run;
+    alone.seconds.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
+    both.seconds.push_back(alone.seconds.back());
     for (const auto& [tuned, read] : {std::pair(&path.held_out, &x_held_out), {&path.test_normal, &x_test_normal}, {&path.test_defects, &x_test_defects}})
       require_same(tuned->shape, *read);
     const Judge judge(path.test_normal.shape, path.test_defects.shape, x_settings);
@@ -596,11 +604,14 @@ Json Study::json() const {
   for (const Confounder& c : confounders) out["confounders"][c.name] = c.auroc;
   out["held_out_labelled"] = Json::array();
   for (const HeldOutWay& way : held_out_ways) out["held_out_labelled"].push_back({{"way", way.way}, {"auroc", way.auroc}});
+  out["drawn"] = Json::array();
+  for (const DrawnLabels& own : drawn) out["drawn"].push_back({{"labels", own.labels}, {"draw", own.draw}, {"images", own.names}});
   out["tuned"] = {{"trainings", tuned_trainings}, {"steps", tuned_steps}};
   for (const WayFigures& way : ways) {
     Json draws = Json::array();
     for (const Worth& w : way.draws) draws.push_back(worth_json(w));
     out["ways"].push_back({{"way", way.way}, {"labels", way.labels}, {"draws", draws}});
+    if (!way.seconds.empty()) out["ways"].back()["processor_seconds"] = way.seconds;
   }
   for (const auto& [name, of_ways] : exposures) {
     for (const auto& [way, worth] : of_ways) out["exposures"][name][way] = worth_json(worth);

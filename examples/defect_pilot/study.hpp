@@ -34,6 +34,13 @@ struct WayFigures {
   std::string way;
   Index labels = 0;
   std::vector<Worth> draws;
+  std::vector<double> seconds{};  ///< of the processor that each draw's training and scoring took; of the tuned ways alone
+};
+
+/// The labelled images of a draw, by name.
+struct DrawnLabels {
+  Index labels = 0, draw = 0;
+  std::vector<std::string> names;
 };
 
 /// An image to show.
@@ -69,6 +76,7 @@ struct HeldOutWay {
 
 struct Study {
   std::vector<WayFigures> ways;
+  std::vector<DrawnLabels> drawn;  ///< of the main backbone; any other's are the same
   std::vector<HeldOutWay> held_out_ways;  ///< of the main backbone, the best first; none where nothing was compared
   Index tuned_trainings = 0, tuned_steps = 0;  ///< of all draws and backbones
   std::vector<ShownCase> best, worst, false_alarms;
