@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """What labels are worth on magnetic tiles: random weights, pretrained ones and a U-Net, with 0, 1, 5, 10, 50 and all masks.
 
-    benchmarks/labels.py --data FOLDER --out FOLDER [--programs FOLDER] [--draws 0,1,2] [--stages pretrain,choose,measure,peer,table]
+    benchmarks/labels.py --data FOLDER --out FOLDER [--programs FOLDER] [--draws 0,1,2] [--stages pretrain,choose,...]
 
 --data is the folder of magnetic tiles (images, masks, splits). Stages, each of which passes over what is in --out already:
   pretrain  nano8 by DINO on the training images without their labels; those that thresholds are taken from take no part
-  choose    settings, one pilot or U-Net each, learned on two thirds of the physical tiles of the training images and judged on
-            the other third; no test image takes part. It says what it found and changes nothing: what was chosen is CHOSEN
-  measure   dssl-defect-pilot once for each draw of labelled images, which is also the seed
-  peer      the U-Net (benchmarks/peers/unet.py) on the same labelled images for as much of the processor's time as the pilot
-            trained its backbone from random weights, and as the pilot scores
+  choose    what was tried, each learned on two thirds of the physical tiles of the training images and judged on the other third,
+            in choose.md; no test image takes part. It changes nothing: what was chosen stands in this file
+  frozen    dssl-defect-pilot without its tuned ways: banks, and linear heads on frozen features, all draws
+  tuned     its tuned ways, once for each draw of labelled images, which is also the seed
+  peer      the U-Net (benchmarks/peers/unet.py) on the same labelled images, for as much of the processor's time as the pilot took
+            to train and score from random weights
   table     labels.md and labels.json: of each figure the mean over draws, and the least and the largest
-One thread each. About NN minutes of one core for a draw, NN of them the pilot's.
+One thread each.
 """
 import argparse
 import csv
@@ -26,13 +27,30 @@ PRETRAIN = ["--recipe", "dino", "--arch", "nano8", "--channels", "1", "--batch",
             "0.0128", "--weight-decay-end", "0.1", "--momentum", "0.996", "--stochastic-depth", "0", "--teacher-temp", "0.02",
             "--warmup-teacher-temp", "0.02", "--image-all-views", "--locals", "4", "--views-local", "48",
             # Parts of a tile at its own size in pixels, up to twice that: 96 x 96 is about a tenth of a tile.
-            "--global-scale", "0.08", "0.4", "--local-scale", "0.02", "0.12", "--warmup-epochs", "3", "--epochs", "100",
-            "--threads", "1", "--precision", "auto"]
-PILOT = ["--arch", "nano8", "--channels", "1", "--threads", "1", "--smoothing", "2", "--draws", "1", "--tune-draws", "1"]
-LOOK = ["--size", "96"]
-TUNE = []
-UNET = []
-LABELS = [1, 5, 10, 50]
+            "--global-scale", "0.08", "0.4", "--local-scale", "0.02", "0.12", "--warmup-epochs", "2", "--epochs", "30",
+            # The run behind docs/results.md ended here, after 18 epochs: 6 984 images.
+            "--max-steps", "1746", "--threads", "1", "--precision", "auto"]
+PILOT = ["--arch", "nano8", "--channels", "1", "--threads", "1", "--smoothing", "2", "--precision", "auto"]
+LABELS = ["--labels", "1,5,10,50"]
+ALL = ["--labels", "1000000", "--draws", "1"]  # all there are
+# Of banks and heads on frozen features: FROZEN; of the tuned ways, beside which these are read as quickly as can be: TUNED.
+LOOK = ["--tune-steps", "0", "--size", "128", "--standardise-images", "--standardise-features", "--top", "5"]
+FROZEN = [*LOOK, "--blocks", "2"]
+QUICK = ["--size", "64", "--blocks", "0", "--draws", "1"]
+TUNED = ["--standardise-images", "--crop-scale", "0.5", "--crop", "64", "--crop-overlap", "16", "--tune-steps", "200", "--look-every", "100",
+         "--tune-rate", "2e-3", "--layer-decay", "0.9", "--folds", "2"]
+UNET = ["--scale", "0.5", "--crop", "96", "--top", "1,5,20"]
+UNET_TOP = "5"
+# What was tried on training images.
+FROZEN_TRIED = {
+    "block 0 without norm": [*LOOK, "--blocks", "0", "--no-norm"],
+    "block 2": FROZEN,
+}
+TUNED_TRIED = {
+    "crops of 96, rate 5e-4": ["--crop-scale", "0.5", "--patience", "100", "--tune-rate", "5e-4"],
+    "crops of 64, rate 2e-3": [*TUNED, "--tune-steps", "400", "--patience", "100"],
+}
+UNET_TRIED = {"rate 2e-3": ["--seconds", "45"]}
 
 
 class Tiles:
@@ -126,17 +144,13 @@ def choose(o, tiles, weights):
     """What was tried on training images alone; the tiles that judge are not among those that learn."""
     rows = []
     sets = tiles.arguments("normal_learn", "defect_learn", "normal_judge", "defect_judge")
-    for name, own in TRIED.items():
-        for of in ("random", weights):
-            if of != "random" and name in RANDOM_ALONE:
-                continue
-            kind = "random" if of == "random" else "pretrained"
-            result = pilot(o, f"choose/{name}-{kind}", *sets, "--weights", of, "--labels", "1000000", *LOOK, *TUNE, *own)
-            for way in result["ways"]:
-                if way["way"].startswith(kind):
-                    rows.append((name, way["way"], way["labels"], way["draws"][0]))
+    for tried, quick in ((FROZEN_TRIED, []), (TUNED_TRIED, QUICK[:-2])):
+        for name, own in tried.items():
+            # Random weights come by themselves.
+            result = pilot(o, "choose/" + name.replace(" ", "-"), *sets, "--weights", weights, *ALL, *quick, *own)
+            rows += [(name, way["way"], way["labels"], way["draws"][0]) for way in result["ways"]]
     for name, own in UNET_TRIED.items():
-        result = unet(o, f"choose/unet-{name}", *sets, *own)
+        result = unet(o, "choose/unet-" + name.replace(" ", "-"), *sets, *own)
         rows += [(name, f"U-Net, top {top}", result["labelled"], figures) for top, figures in result["top"].items()]
     lines = ["| tried | way | labels | missed at 5 % | AUROC | AUPRO |", "|---|---|---|---|---|---|"]
     lines += [f"| {name} | {way} | {labels} | " + " | ".join(f"{100 * f[k]:.1f}" for k in (FIGURES["missed at 5 %"], "auroc", "aupro_30")) +
@@ -144,16 +158,21 @@ def choose(o, tiles, weights):
     write(os.path.join(o.out, "choose.md"), "\n".join(lines) + "\n")
 
 
-def measured(o, tiles, weights, draw):
-    return pilot(o, f"pilot-{draw}", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", weights,
-                 "--seed", str(draw), "--labels", ",".join(map(str, LABELS)), *LOOK, *TUNE)
+def frozen(o, tiles, weights):
+    return pilot(o, "frozen", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", weights, *LABELS,
+                 "--draws", "3", *FROZEN)
+
+
+def tuned(o, tiles, weights, draw):
+    return pilot(o, f"tuned-{draw}", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", weights,
+                 "--seed", str(draw), *LABELS, *QUICK, *TUNED)
 
 
 def peer(o, tiles, result, draw):
     """The U-Net on the pilot's draws, for the processor's time of its tuned path from random weights."""
     out = {}
     for drawn in result["drawn"]:
-        seconds = [w["processor_seconds"][drawn["draw"]] for w in result["ways"]
+        seconds = [w["processor_seconds"][0] for w in result["ways"]
                    if w["way"] == "random weights, tuned on labels" and w["labels"] == drawn["labels"]]
         name = f"unet-{draw}/{drawn['labels']}"
         own = tiles.listed(f"drawn_{draw}_{drawn['labels']}", [os.path.splitext(os.path.basename(n))[0] for n in drawn["images"]])
@@ -172,19 +191,22 @@ FIGURES = {"missed at 5 %": "missed_at_5_percent_false_alarms", "missed at 1 %":
 def table(o):
     """Of each way and number of labels the mean over draws, and the least and the largest."""
     found = {}  # way: labels: figures, one a draw
+    path = os.path.join(o.out, "frozen", "result.json")
+    for way in read(path)["ways"] if os.path.exists(path) else []:
+        found.setdefault(way["way"], {})[way["labels"]] = way["draws"]
     for draw in o.draws:
-        path = os.path.join(o.out, f"pilot-{draw}", "result.json")
+        path = os.path.join(o.out, f"tuned-{draw}", "result.json")
         if not os.path.exists(path):
             continue
         result = read(path)
         for way in result["ways"]:
-            # Without labels and with all of them the draws differ in their seeds alone.
-            found.setdefault(way["way"], {}).setdefault(way["labels"], []).append(way["draws"][0])
+            if ", tuned" in way["way"]:
+                # With all labels draws differ in their seeds alone.
+                found.setdefault(way["way"], {}).setdefault(way["labels"], []).append(way["draws"][0])
         for drawn in result["drawn"]:
             path = os.path.join(o.out, f"unet-{draw}", f"{drawn['labels']}.json")
             if os.path.exists(path):
-                top = UNET[UNET.index("--top") + 1]
-                found.setdefault("U-Net", {}).setdefault(drawn["labels"], []).append(read(path)["top"][top])
+                found.setdefault("U-Net", {}).setdefault(drawn["labels"], []).append(read(path)["top"][UNET_TOP])
     counts = sorted({n for own in found.values() for n in own})
     lines = []
     for title, key in FIGURES.items():
@@ -223,16 +245,18 @@ def main():
         weights = pretrained(o, tiles)
     if "choose" in stages:
         choose(o, tiles, weights)
+    if "frozen" in stages:
+        frozen(o, tiles, weights)
     for draw in o.draws:
-        if "measure" in stages or "peer" in stages:
-            result = measured(o, tiles, weights, draw)
+        if "tuned" in stages or "peer" in stages:
+            result = tuned(o, tiles, weights, draw)
         if "peer" in stages:
             peer(o, tiles, result, draw)
     if "table" in stages:
         table(o)
 
 
-STAGES = ["pretrain", "choose", "measure", "peer", "table"]
+STAGES = ["pretrain", "choose", "frozen", "tuned", "peer", "table"]
 
 if __name__ == "__main__":
     main()

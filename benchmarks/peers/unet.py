@@ -42,13 +42,10 @@ def curve(scores, positives, weights=None):
 def auroc(scores, positives, weights=None, limit=1.0):
     """Area under recall over false alarms up to a share `limit` of them, over that share."""
     recall, alarms = curve(scores, positives, weights)
-    inside = alarms < limit
-    x = numpy.append(alarms[inside], limit)
-    y = numpy.append(recall[inside], numpy.interp(limit, alarms, recall) if limit < 1 else 1.0)
-    if limit < 1:  # where a group of equal scores is cut, a straight line; where the curve stands upright at the limit, its foot
-        at = int(numpy.searchsorted(alarms, limit))
-        low, high = alarms[at - 1], alarms[at]
-        y[-1] = recall[at - 1] + (recall[at] - recall[at - 1]) * (limit - low) / (high - low)
+    at = int(numpy.searchsorted(alarms, limit))  # the first point that is there or beyond: its piece is cut at the limit
+    low, high = alarms[at - 1], alarms[at]
+    x = numpy.append(alarms[:at], limit)
+    y = numpy.append(recall[:at], recall[at - 1] + (recall[at] - recall[at - 1]) * (limit - low) / (high - low))
     return float(numpy.sum(numpy.diff(x) * (y[1:] + y[:-1]) / 2) / limit)
 
 
@@ -147,17 +144,18 @@ def check(folder, masks):
         for line in map(json.loads, file):
             heat = numpy.asarray(Image.open(os.path.join(folder, line["map"])), float) * line["map_white"]
             mask = numpy.zeros(heat.shape, bool)
-            if line["defect"]:
+            defect = line["truth"] == "defect"
+            if defect:
                 mask = numpy.asarray(Image.open(mask_file(masks, line["name"]))) != 0
                 rows = (2 * numpy.arange(heat.shape[0]) + 1) * mask.shape[0] // (2 * heat.shape[0])
                 columns = (2 * numpy.arange(heat.shape[1]) + 1) * mask.shape[1] // (2 * heat.shape[1])
                 mask = mask[rows][:, columns]
-            figures.add(line["score"], line["defect"], heat, mask)
+            figures.add(line["score"], defect, heat, mask)
     found = figures.result()
     worst = 0
     for key, theirs, bound in (("auroc", own["images"]["auroc"], 1e-9), ("aupro_30", own["aupro_30"], 1e-3),
-                               ("missed_at_1_percent_false_alarms", own["images"]["missed_at_1_percent_false_alarms"], 1e-9),
-                               ("missed_at_5_percent_false_alarms", own["images"]["missed_at_5_percent_false_alarms"], 1e-9)):
+                               ("missed_at_1_percent_false_alarms", own["images"]["missed"]["at_1_percent_false_alarms"], 1e-9),
+                               ("missed_at_5_percent_false_alarms", own["images"]["missed"]["at_5_percent_false_alarms"], 1e-9)):
         apart = abs(found[key] - theirs)
         worst = max(worst, apart / bound)
         print(f"{key}: {found[key]:.6f} here, {theirs:.6f} by dssl-defects, {apart:.1e} apart")

@@ -102,6 +102,14 @@ class Judge {
   const PilotSettings& x_settings;
 };
 
+/// Says the figures of a way's last draw, so that a long study has shown them if it is stopped.
+void say_last(const WayFigures& way) {
+  const Worth& w = way.draws.back();
+  std::printf("%s, %td labels, draw %zu: missed at 5 %% %.1f %%, at 1 %% %.1f %%, AUROC %.1f %%, AUPRO %.1f %%\n", way.way.c_str(), way.labels,
+              way.draws.size(), 100 * w.missed_5, 100 * w.missed_1, 100 * w.auroc, 100 * w.aupro);
+  std::fflush(stdout);
+}
+
 /// All sets through one backbone, its bank, and curves over labels.
 class BackboneStudy {
  public:
@@ -141,6 +149,7 @@ class BackboneStudy {
   /// The bank alone, then heads on draws of labelled images, and both together.
   void add_curves(Study& study, const HeadTrainer& heads, const std::string& weights, bool main) const {
     study.ways.push_back({x_name, 0, {x_judge(x_of_test_normal, x_of_test_defects, x_of_held_out.images)}});
+    say_last(study.ways.back());
     const auto all = static_cast<Index>(x_defects.images.size());
     std::vector<Index> counts(x_settings.labels);
     std::erase_if(counts, [&](Index n) { return n >= all; });
@@ -173,6 +182,8 @@ class BackboneStudy {
         both.draws.push_back(x_judge(combined(x_of_test_normal, x_of_held_out, test_normal, normal),
                                      combined(x_of_test_defects, x_of_held_out, test_defects, normal),
                                      both_normal.images));
+        say_last(alone);
+        say_last(both);
         if (x_settings.tuning.steps > 0 && draw < x_settings.tune_draws)
           x_add_tuned(study, tuned, tuned_both, heads, order, weights, static_cast<std::uint64_t>(draw), main && count == all);
         if (x_interruption.requested()) throw Error("stopped on request; no report was written");
@@ -343,6 +354,8 @@ class BackboneStudy {
     both.draws.push_back(judge(with_bank(x_of_test_normal, x_test_normal, path.test_normal),
                                with_bank(x_of_test_defects, x_test_defects, path.test_defects),
                                with_bank(x_of_held_out, x_held_out, path.held_out).images));
+    say_last(alone);
+    say_last(both);
     if (compare && !path.folds.empty()) x_compare(study, path.folds, heads, order);
   }
 
