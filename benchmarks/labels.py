@@ -172,8 +172,8 @@ def peer(o, tiles, result, draw):
     """The U-Net on the pilot's draws, for the processor's time of its tuned path from random weights."""
     out = {}
     for drawn in result["drawn"]:
-        seconds = [w["processor_seconds"][0] for w in result["ways"]
-                   if w["way"] == "random weights, tuned on labels" and w["labels"] == drawn["labels"]]
+        seconds = [d["processor_seconds"] for d in result["tuned"]["draws"]
+                   if d["weights"] == "random weights" and d["labels"] == drawn["labels"]]
         name = f"unet-{draw}/{drawn['labels']}"
         own = tiles.listed(f"drawn_{draw}_{drawn['labels']}", [os.path.splitext(os.path.basename(n))[0] for n in drawn["images"]])
         learned = tiles.listed("normal_learned", tiles.lists["normal_train"][:result["images"]["learned"]])

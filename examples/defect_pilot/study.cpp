@@ -340,8 +340,10 @@ class BackboneStudy {
                                       join(x_name, ", tuned on ", order.size()), x_interruption);
     study.tuned_trainings += path.tuning.trainings + (path.tuning.trainings == 1 ? 0 : 1);
     study.tuned_steps += path.tuning.steps_run;
-    alone.seconds.push_back(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC);
-    both.seconds.push_back(alone.seconds.back());
+    study.tuned_costs.push_back({.weights = x_name,
+                                 .labels = static_cast<Index>(order.size()),
+                                 .draw = static_cast<Index>(draw),
+                                 .seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC});
     for (const auto& [tuned, read] : {std::pair(&path.held_out, &x_held_out), {&path.test_normal, &x_test_normal}, {&path.test_defects, &x_test_defects}})
       require_same(tuned->shape, *read);
     const Judge judge(path.test_normal.shape, path.test_defects.shape, x_settings);
@@ -619,12 +621,15 @@ Json Study::json() const {
   for (const HeldOutWay& way : held_out_ways) out["held_out_labelled"].push_back({{"way", way.way}, {"auroc", way.auroc}});
   out["drawn"] = Json::array();
   for (const DrawnLabels& own : drawn) out["drawn"].push_back({{"labels", own.labels}, {"draw", own.draw}, {"images", own.names}});
-  out["tuned"] = {{"trainings", tuned_trainings}, {"steps", tuned_steps}};
+  out["tuned"] = {{"trainings", tuned_trainings}, {"steps", tuned_steps}, {"draws", Json::array()}};
+  for (const TunedCost& own : tuned_costs) {
+    out["tuned"]["draws"].push_back(
+        {{"weights", own.weights}, {"labels", own.labels}, {"draw", own.draw}, {"processor_seconds", own.seconds}});
+  }
   for (const WayFigures& way : ways) {
     Json draws = Json::array();
     for (const Worth& w : way.draws) draws.push_back(worth_json(w));
     out["ways"].push_back({{"way", way.way}, {"labels", way.labels}, {"draws", draws}});
-    if (!way.seconds.empty()) out["ways"].back()["processor_seconds"] = way.seconds;
   }
   for (const auto& [name, of_ways] : exposures) {
     for (const auto& [way, worth] : of_ways) out["exposures"][name][way] = worth_json(worth);

@@ -34,7 +34,13 @@ struct WayFigures {
   std::string way;
   Index labels = 0;
   std::vector<Worth> draws;
-  std::vector<double> seconds{};  ///< of the processor that each draw's training and scoring took; of the tuned ways alone
+};
+
+/// What the tuned ways took of a draw of labels.
+struct TunedCost {
+  std::string weights;
+  Index labels = 0, draw = 0;
+  double seconds = 0;  ///< of the processor, of all threads together: trainings and scoring
 };
 
 /// The labelled images of a draw, by name.
@@ -79,6 +85,7 @@ struct Study {
   std::vector<DrawnLabels> drawn;  ///< of the main backbone; any other's are the same
   std::vector<HeldOutWay> held_out_ways;  ///< of the main backbone, the best first; none where nothing was compared
   Index tuned_trainings = 0, tuned_steps = 0;  ///< of all draws and backbones
+  std::vector<TunedCost> tuned_costs;
   std::vector<ShownCase> best, worst, false_alarms;
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, Worth>>>>
       exposures;  ///< name; way and worth
