@@ -406,7 +406,8 @@ TEST_CASE("at another scale crops in training are those that windows of that sca
     const LabelledInput crop = render_native_crop(renderer, own, {.height = 16, .width = 16}, 16, 16);
     for (Index y = 0; y < 16; ++y) {
       for (Index x = 0; x < 16; ++x)
-        REQUIRE(crop.image[static_cast<std::size_t>(y * 16 + x)] == map.input.image[static_cast<std::size_t>(y * 26 + x)]);
+        REQUIRE(static_cast<double>(crop.image[static_cast<std::size_t>(y * 16 + x)]) ==
+                Approx(static_cast<double>(map.input.image[static_cast<std::size_t>(y * 26 + x)])).margin(1e-5));
     }
     ++seen;
   });
