@@ -57,20 +57,28 @@ def missed(scores, positives, rate):
 
 def regions(mask):
     """(H,W): the number of each pixel's region of 8-connected pixels that are not 0, from 1 on; 0 outside all."""
+    of, rows = [], []  # of each run of pixels in a row: the run it belongs with, so far; begin, end and run of a row's
+
+    def first(i):
+        while of[i] != i:
+            i = of[i]
+        return i
+
+    for row in mask != 0:
+        turns = numpy.nonzero(numpy.diff(numpy.concatenate([[False], row, [False]]).astype(numpy.int8)))[0].reshape(-1, 2)
+        runs = []
+        for begin, end in turns:
+            of.append(len(of))
+            runs.append((begin, end, len(of) - 1))
+            for above, below, other in rows[-1] if rows else []:
+                if above <= end and begin <= below:  # corners touch as well
+                    of[first(len(of) - 1)] = first(other)
+        rows.append(runs)
     out = numpy.zeros(mask.shape, numpy.int32)
-    count = 0
-    for y, x in zip(*numpy.nonzero(mask)):
-        if out[y, x]:
-            continue
-        count += 1
-        out[y, x] = count
-        waiting = [(y, x)]
-        while waiting:
-            v, u = waiting.pop()
-            top, left = max(0, v - 1), max(0, u - 1)
-            for b, a in zip(*numpy.nonzero((mask[top:v + 2, left:u + 2] != 0) & (out[top:v + 2, left:u + 2] == 0))):
-                out[top + b, left + a] = count
-                waiting.append((top + b, left + a))
+    number = {}
+    for y, runs in enumerate(rows):
+        for begin, end, run in runs:
+            out[y, begin:end] = number.setdefault(first(run), len(number) + 1)
     return out
 
 
@@ -81,10 +89,10 @@ class Figures:
         self.scores, self.defects = [], []
         self.pixels, self.inside, self.shares = [], [], []
 
-    def add(self, score, defect, heat, mask):
+    def add(self, score, defect, heat, numbers):
+        """`numbers`: `regions` of the image's mask."""
         self.scores.append(score)
         self.defects.append(defect)
-        numbers = regions(mask)
         sizes = numpy.bincount(numbers.ravel())
         self.pixels.append(heat.ravel())
         self.inside.append(numbers.ravel() > 0)
@@ -150,7 +158,7 @@ def check(folder, masks):
                 rows = (2 * numpy.arange(heat.shape[0]) + 1) * mask.shape[0] // (2 * heat.shape[0])
                 columns = (2 * numpy.arange(heat.shape[1]) + 1) * mask.shape[1] // (2 * heat.shape[1])
                 mask = mask[rows][:, columns]
-            figures.add(line["score"], defect, heat, mask)
+            figures.add(line["score"], defect, heat, regions(mask))
     found = figures.result()
     worst = 0
     for key, theirs, bound in (("auroc", own["images"]["auroc"], 1e-9), ("aupro_30", own["aupro_30"], 1e-3),
@@ -305,9 +313,10 @@ def main():
             if o.maps:
                 os.makedirs(o.maps, exist_ok=True)
                 numpy.save(os.path.join(o.maps, os.path.splitext(os.path.basename(name))[0] + ".npy"), heat)
+            numbers = regions(mask)
             highest = numpy.sort(logits.ravel())[::-1]
             for k in tops:
-                figures[k].add(float(highest[:64 * k].mean()), defect, heat, mask)
+                figures[k].add(float(highest[:64 * k].mean()), defect, heat, numbers)
     out = {"peer": "unet", "torch": torch.__version__, "parameters": sum(p.numel() for p in net.parameters()), "steps": steps,
            "labelled": len(labelled), "normal": len(normal), "milliseconds": 1000 * (time.process_time() - seconds) / count,
            "settings": {k: v for k, v in vars(o).items() if k not in ("check", "out", "maps")},
