@@ -75,6 +75,10 @@ class Tiles:
             held = {t for own in tiles.values() for t in own[1::3]}
             for part, wanted in (("learn", False), ("judge", True)):
                 lists[f"{kind}_{part}"] = [n for n in lists[f"{kind}_train"] if (tile[n] in held) == wanted]
+        on = {part: {tile[n] for kind in ("normal", "defect") for n in lists[f"{kind}_{part}"]} for part in ("learn", "judge", "test")}
+        for one, other in (("learn", "judge"), ("learn", "test"), ("judge", "test")):
+            if on[one] & on[other]:
+                sys.exit(f"labels: tiles {sorted(on[one] & on[other])} are among those that {one} and those that {other}")
         self.lists = lists
         for name, names in lists.items():
             self.listed(name, names)
