@@ -83,7 +83,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   if (!x_job.ranks.empty()) x_line(join("ranks: ", x_job.ranks, "; threads of each: ", x_job.threads == 0 ? "all" : join(x_job.threads)));
   x_line(join("recipe: ", recipe));
   x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",
-              x_job.left_aside.empty() ? "" : " (left aside, as such files cannot be read: ", x_job.left_aside,
+              x_job.left_aside.empty() ? "" : " (left aside, as they are not read: ", x_job.left_aside,
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
               " epochs of ", x_job.source->size() / update, " steps of ", update, " images"));
   x_line(
