@@ -133,8 +133,6 @@ TEST_CASE("TIFF: 8 and 16 bits and floats, in strips and tiles, planes apart and
     check_layouts<std::uint8_t>(channels);
     check_layouts<std::uint16_t>(channels);
   }
-  Image<float> image = scrambled<float>(21, 35, 3);
-  CHECK(image(1, 1, 1) > 0);
   check_layouts<float>(1);
   check_layouts<float>(3);
 }
@@ -208,6 +206,20 @@ TEST_CASE("TIFF: JPEG within is near what was written, whatever its colours and 
   }
 }
 
+TEST_CASE("TIFF: JPEG and fax data that end before their pixels are refused, where libtiff warns and fills in") {
+  const Image<std::uint8_t> image = scrambled<std::uint8_t>(16, 16, 1);
+  std::string jpeg = tiff_file({.width = 16, .height = 16, .compression = COMPRESSION_JPEG}, text_of(image));
+  const auto scan = jpeg.find("\xff\xda");
+  REQUIRE(scan != std::string::npos);
+  jpeg.replace(scan + 30, 2, "\xff\xd9");
+  CHECK(contains(refused(jpeg), "in.tif: damaged TIFF: "));
+  const std::string fax = tiff_file({.width = 19, .height = 2, .bits = 1, .photometric = PHOTOMETRIC_MINISWHITE, .compression = COMPRESSION_CCITTFAX4}, std::string(38, '\1'));
+  std::string ended = fax;
+  ended.replace(8, 3, std::string("\0\x10\x01", 3));  // the end of the data at once
+  INFO(refused(ended));
+  CHECK(contains(refused(ended), "in.tif: "));
+}
+
 TEST_CASE("TIFF: a file cut anywhere is refused in a line, or gives the same pixels") {
   for (const std::string& whole : small_files()) {
     const AnyImage image = read(whole);
@@ -274,6 +286,19 @@ TEST_CASE("TIFF: what is not read, and sizes that cannot follow, are named befor
   CHECK(contains(refused(small, {.largest_pixels = 3}), "option 'largest_pixels'"));
   CHECK(contains(refused(small, {.largest_bytes = 3}), "in.tif: "));
   CHECK(contains(refused("II*"), "in.tif: damaged or unsupported TIFF: "));
+
+  // 64 strips that all say to take the whole file.
+  std::string shared = tiff_file({.width = 64, .height = 128, .compression = COMPRESSION_ADOBE_DEFLATE}, values(64 * 128));
+  std::size_t counts = std::string::npos;
+  for (const char kind : {'\3', '\4'}) counts = std::min(counts, shared.find(std::string{'\x17', '\1', kind, '\0', '\x40', '\0', '\0', '\0'}));
+  REQUIRE(counts != std::string::npos);
+  const std::size_t each = shared[counts + 2] == '\3' ? 2 : 4;
+  const std::size_t at = static_cast<unsigned char>(shared[counts + 8]) + 256U * static_cast<unsigned char>(shared[counts + 9]);
+  for (std::size_t i = 0; i < 64; ++i) {
+    shared[at + i * each] = static_cast<char>(shared.size() & 255U);
+    shared[at + i * each + 1] = static_cast<char>(shared.size() >> 8U);
+  }
+  CHECK(contains(refused(shared), "has 64 strips or tiles that take more than 16 times the file's"));
 }
 
 TEST_CASE("TIFF: folders take TIFF files and count the pages behind the first; the first is read") {
