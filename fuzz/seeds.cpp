@@ -23,6 +23,12 @@
 #include "../tests/io/image_samples.hpp"
 #include "../tests/io/jpeg_samples.hpp"
 #include "../tests/temporary_folder.hpp"
+#ifdef DSSL_WITH_TIFF
+#include "../tests/io/tiff_samples.hpp"
+#endif
+#ifdef DSSL_WITH_WEBP
+#include "../tests/io/webp_samples.hpp"
+#endif
 #include "tiny_run.hpp"
 
 using namespace dssl;
@@ -135,6 +141,33 @@ void plain_images() {
                                        .masks = {0xFF, 0xFF00, 0xFF0000, 0xFF000000}}, "1234"));
 }
 
+/// Files of kinds for which the build may have no library.
+void more_images() {
+#ifdef DSSL_WITH_TIFF
+  const std::string values(4096, '\1');
+  const auto tiff = [&](std::string_view name, const test::TiffLayout& layout) { seed("tiff", name, test::tiff_file(layout, values)); };
+  tiff("grey", {.width = 5, .height = 3});
+  tiff("tiles", {.width = 17, .height = 3, .samples = 4, .photometric = PHOTOMETRIC_RGB, .compression = COMPRESSION_LZW, .tile = 16, .predictor = true});
+  tiff("planes", {.width = 5, .height = 3, .bits = 16, .samples = 3, .photometric = PHOTOMETRIC_RGB, .compression = COMPRESSION_ADOBE_DEFLATE, .separate = true, .mode = "wb"});
+  tiff("floats", {.width = 5, .height = 3, .bits = 32, .format = SAMPLEFORMAT_IEEEFP, .orientation = 6, .mode = "w8"});
+  tiff("jpeg", {.width = 17, .height = 9, .samples = 3, .photometric = PHOTOMETRIC_YCBCR, .compression = COMPRESSION_JPEG});
+  tiff("fax3", {.width = 19, .height = 3, .bits = 1, .photometric = PHOTOMETRIC_MINISWHITE, .compression = COMPRESSION_CCITTFAX3});
+  tiff("fax4", {.width = 19, .height = 3, .bits = 1, .photometric = PHOTOMETRIC_MINISWHITE, .compression = COMPRESSION_CCITTFAX4});
+  tiff("palette", {.width = 5, .height = 3, .bits = 2, .photometric = PHOTOMETRIC_PALETTE, .compression = COMPRESSION_PACKBITS, .colours = std::vector<std::uint16_t>(12, 771), .pages = 2});
+#endif
+#ifdef DSSL_WITH_WEBP
+  using namespace std::string_view_literals;
+  for (const Index channels : {3, 4}) {
+    for (const float quality : {-1.0F, 70.0F}) {
+      const std::string file = test::webp_file(test::scrambled<std::uint8_t>(5, 7, channels), quality);
+      const std::string name = join("channels", channels, quality < 0 ? "exact" : "near");
+      seed("webp", name, file);
+      if (channels == 3) seed("webp", name + "turned", test::webp_with_exif(file, 7, 5, "MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"sv));
+    }
+  }
+#endif
+}
+
 void texts() {
   using namespace std::string_view_literals;
   seed("list", "names", "a.png\nb.jpg good\n# all\n\nb c.png\tbad # why\n'd#1.png' x\nmissing_mask\n"sv);
@@ -177,6 +210,7 @@ int main(int argc, char** argv) {
     tensors();
     images();
     plain_images();
+    more_images();
     texts();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

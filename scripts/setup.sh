@@ -20,6 +20,8 @@ optional=(
   libdnnl-dev       # tests of matrix products by oneDNN, which nothing needs
   doxygen           # the API reference, and a test that it can be made, which nothing needs
   libopenmpi-dev    # runs over several processes, which nothing needs, and their tests
+  libtiff-dev       # reading TIFF files, which nothing needs
+  libwebp-dev       # reading WebP files, which nothing needs
   libopenblas-dev   # tests of matrix products by a CBLAS, which nothing needs
 )
 
@@ -75,7 +77,7 @@ else
   done
   for package in "${wanted[@]}"; do
     "${apt[@]}" install -y -qq --no-install-recommends "$package" ||
-      echo "setup: $package cannot be installed; its tests are left out" >&2
+      echo "setup: $package cannot be installed; what it is for is left out" >&2
   done
   echo "setup: done"
 fi

@@ -154,6 +154,8 @@ check_header() {
       cblas* | openblas* | mkl*) [[ $path == backend/cblas.hpp ]] || complain "$where: only backend/cblas.hpp may see a BLAS" ;;
       png.h) [[ $path == io/png.hpp ]] || complain "$where: only io/png.hpp may see libpng" ;;
       jpeglib.h | jerror.h | turbojpeg.h) [[ $path == io/jpeg.hpp ]] || complain "$where: only io/jpeg.hpp may see libjpeg" ;;
+      tiff*.h*) [[ $path == io/tiff.hpp ]] || complain "$where: only io/tiff.hpp may see libtiff" ;;
+      webp/*) [[ $path == io/webp.hpp ]] || complain "$where: only io/webp.hpp may see libwebp" ;;
       opencv2/*) [[ $path == io/opencv.hpp ]] || complain "$where: only io/opencv.hpp may see OpenCV" ;;
       iostream) complain "$where: a library does not print" ;;
       nlohmann/* | CLI/*) complain "$where: <$header> is for programs" ;;

@@ -47,7 +47,7 @@ inline void add_read_options(CLI::App& app, ReadOptions& read) {
 /// Says which pictures of folders were left aside.
 inline void print_left_aside(const LeftAside& left) {
   if (!left.empty())
-    std::printf("left aside, as such files cannot be read: %s\n", left_aside_text(left).c_str());
+    std::printf("left aside, as they are not read: %s\n", left_aside_text(left).c_str());
 }
 
 }  // namespace dssl::programs

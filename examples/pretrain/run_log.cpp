@@ -85,7 +85,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   x_line(join("recipe: ", recipe));
   if (!x_job.weight_maps.empty()) x_line(join("weight maps: ", x_job.points.weights, ", ", x_job.weight_maps));
   x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",
-              x_job.left_aside.empty() ? "" : " (left aside, as such files cannot be read: ", x_job.left_aside,
+              x_job.left_aside.empty() ? "" : " (left aside, as they are not read: ", x_job.left_aside,
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
               " epochs of ", x_job.source->size() / update, " steps of ", update, " images"));
   x_line(

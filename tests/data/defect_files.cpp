@@ -118,9 +118,9 @@ TEST_CASE("a mask that is not there is an error where a label tells of a defect,
 TEST_CASE("a mask of a kind that cannot be read is the label's error, not the image's, and not absent") {
   const Set set;
   put(set.folder / "truth/scratch/0.png", spot(3));
-  write_text(set.folder / "truth/scratch/1.tif", std::string_view("II*\0", 4));
+  write_text(set.folder / "truth/scratch/1.gif", std::string_view("GIF8", 4));
   const DefectFiles files = set.open();
-  CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(files.load(3)); }), "scratch/1.tif: is a TIFF file, a kind that is not read"));
+  CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(files.load(3)); }), "scratch/1.gif: is a GIF file, a kind that is not read"));
 }
 
 TEST_CASE("masks and labels that contradict each other are told, and masks of many values") {

@@ -73,16 +73,16 @@ TEST_CASE("a folder is listed in byte order, nested, endings in any case") {
 TEST_CASE("pictures of other kinds are counted by ending, and .jfif is a JPEG") {
   const TemporaryFolder root;
   dssl::write_jpeg(root / "a.jfif", Image<std::uint8_t>(2, 3, 3));
-  for (const char* const name : {"b.gif", "c.GIF", "deep/d.tif", "e.webp", "notes.txt", "mask.json", ".gif"})
+  for (const char* const name : {"b.gif", "c.GIF", "deep/d.tga", "e.heic", "notes.txt", "mask.json", ".gif"})
     write_text(root / name, std::string_view("x"));
   const ImageFolder folder(root.path());
   REQUIRE(names_below(folder, root.path()) == std::vector<std::string>{"a.jfif"});
   REQUIRE(dssl::width(folder.load(0)) == 3);
-  REQUIRE(folder.left_aside() == dssl::LeftAside{{".gif", 2}, {".tif", 1}, {".webp", 1}});
-  REQUIRE(dssl::left_aside_text(folder.left_aside()) == "2 .gif, 1 .tif, 1 .webp");
+  REQUIRE(folder.left_aside() == dssl::LeftAside{{".gif", 2}, {".heic", 1}, {".tga", 1}});
+  REQUIRE(dssl::left_aside_text(folder.left_aside()) == "2 .gif, 1 .heic, 1 .tga");
   std::filesystem::remove(root / "a.jfif");
   REQUIRE(contains(thrown_by<DataError>([&] { ImageFolder{root.path()}; }),
-                   "; of kinds that cannot be read: 2 .gif, 1 .tif, 1 .webp"));
+                   "; of kinds that cannot be read: 2 .gif, 1 .heic, 1 .tga"));
 }
 
 TEST_CASE("a FIFO among images is counted and not opened, which would last for ever") {
@@ -114,8 +114,8 @@ TEST_CASE("a folder without images, a missing folder and a file are errors that 
   const TemporaryFolder root;
   std::filesystem::create_directory(root / "empty");
   write_text(root / "file.png", std::string_view("x"));
-  REQUIRE(thrown_by<DataError>([&] { ImageFolder{root / "empty"}; }) ==
-          (root / "empty: the folder holds no images (.jpg, .jpeg, .jfif, .jpe, .png, .bmp, .dib, .pgm, .ppm, .pnm, .pfm)"));
+  const std::string empty = thrown_by<DataError>([&] { ImageFolder{root / "empty"}; });
+  REQUIRE(contains(empty, root / "empty: the folder holds no images (.jpg, .png, .jpeg, .jfif, .jpe, .bmp, .dib, .pgm, .ppm, .pnm, .pfm"));
   REQUIRE(thrown_by<DataError>([&] { ImageFolder{root / "none"}; }) ==
           (root / "none: No such file or directory"));
   REQUIRE(contains(thrown_by<DataError>([&] { ImageFolder{root / "file.png"}; }), "expected a folder"));
@@ -148,7 +148,7 @@ TEST_CASE("text named .jpg and damaged images are passed over, named once") {
   REQUIRE(loaded == 16);
   REQUIRE(warnings.size() == 2);
   REQUIRE(contains(warnings[0], "cut.png: damaged PNG"));
-  REQUIRE(contains(warnings[1], "text.jpg: not a PNG, JPEG, BMP, PGM, PPM or PFM file (starts with 'I am no ')"));
+  REQUIRE(contains(warnings[1], "text.jpg: not a " + std::string(dssl::detail::read_kinds) + " file (starts with 'I am no ')"));
   REQUIRE(loader.skips().unreadable() == 2);
   // In each epoch: cut.png, text.jpg, and cut.png again, as the list goes on from its start behind text.jpg.
   REQUIRE(loader.skips().skipped() == 6);

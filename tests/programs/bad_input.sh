@@ -38,12 +38,12 @@ mkdir others
 cp $images/00000{0..3}.jpg others
 mv others/000003.jpg others/d.jfif
 echo GIF >others/a.gif
-echo II >others/b.tif
-echo II >others/c.TIF
+echo II >others/b.tga
+echo II >others/c.TGA
 succeeds pretrain --data others --epochs 1 --out others-out
-grep -q 'others, 4 images (left aside, as such files cannot be read: 1 .gif, 2 .tif);' out.txt || fail "what is left aside is not said"
+grep -q 'others, 4 images (left aside, as they are not read: 1 .gif, 2 .tga);' out.txt || fail "what is left aside is not said"
 rm others/*.j*
-fails 1 'others: the folder holds no images .*; of kinds that cannot be read: 1 .gif, 2 .tif' pretrain --data others --out o
+fails 1 'others: the folder holds no images .*; of kinds that cannot be read: 1 .gif, 2 .tga' pretrain --data others --out o
 # Lists as editors and shells write them, by one rule for all programs.
 (cd some && ls 0*.jpg >names.txt)
 { printf '\xef\xbb\xbf'; sed 's/$/ 7\r/' some/names.txt; echo '# all'; } >some/bom.lst

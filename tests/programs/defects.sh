@@ -174,7 +174,7 @@ cp -r set/test with-others
 echo 'GIF' >with-others/good/50.gif
 warns 2 'skipped: .*torn-masks/spot/02.png: not a PNG|1 images were not scored, as their masks cannot be read' \
   defects "${bank[@]}" --normal set/normal --test with-others --masks torn-masks --out torn
-grep -q 'left aside, as such files cannot be read: 1 .gif' out.txt || fail "a picture that is left aside is not said"
+grep -q 'left aside, as they are not read: 1 .gif' out.txt || fail "a picture that is left aside is not said"
 [[ $(value torn/result.json unreadable_masks) == 1 && $(value torn/result.json scored) == 19 ]] || fail "an unreadable mask is not counted"
 echo 'no picture' >set/test/good/text.png
 status=0

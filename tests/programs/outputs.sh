@@ -195,6 +195,6 @@ mkfifo run/metrics.jsonl
 refused 'run/metrics.jsonl: is a FIFO; expected a regular file' report --out o.html
 mkfifo set/test/good/pipe.png
 succeeds features --channels 1 --data set/test --weights random --tokens class --out o.npy
-grep -q 'left aside, as such files cannot be read: 1 FIFO' out.txt || fail "a FIFO among images is not counted"
+grep -q 'left aside, as they are not read: 1 FIFO' out.txt || fail "a FIFO among images is not counted"
 
 echo "outputs: all as they should be"

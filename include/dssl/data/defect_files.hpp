@@ -228,9 +228,10 @@ class DefectFiles {
     }
     // Also pictures that cannot be read: that a mask is a TIFF shall be said, not that there is none.
     ImageFolderOptions kinds{.extensions = {".txt"}};
-    if (!x_options.masks.empty())
-      kinds.extensions = {".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".pfm",
-                          ".tif", ".tiff", ".webp", ".gif"};
+    if (!x_options.masks.empty()) {
+      kinds.extensions.assign(detail::read_endings.begin(), detail::read_endings.end());
+      kinds.extensions.insert(kinds.extensions.end(), {".tif", ".tiff", ".webp", ".gif"});
+    }
     detail::NameList listed;
     detail::FolderListing(listed, x_folder(), kinds).list("");
     listed.sort();

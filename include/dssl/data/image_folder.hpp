@@ -31,13 +31,13 @@ namespace dssl {
 struct ImageFolderOptions {
   bool nested = true;  ///< looks into folders inside the folder too
   /// Endings in lower case; files match in any case.
-  std::vector<std::string> extensions = {".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp",
-                                         ".dib", ".pgm",  ".ppm",  ".pnm", ".pfm"};
+  std::vector<std::string> extensions{detail::read_endings.begin(), detail::read_endings.end()};
   ReadOptions read = {};
 };
 
 /// Pictures of a folder that were left aside as no codec here reads them: how many of each ending (in lower
-/// case, with its dot), and how many have the name of an image but are a "FIFO", "socket" or "device".
+/// case, with its dot), how many have the name of an image but are a "FIFO", "socket" or "device", and how many are
+/// "TIFF pages after the first".
 using LeftAside = std::map<std::string, Index>;
 
 /// "4 .gif, 12 .tif"; empty where nothing was left aside.
@@ -83,6 +83,10 @@ class NameList {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
+[[nodiscard]] constexpr char upper_case(char c) {
+  return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
+
 [[nodiscard]] inline bool has_extension(std::string_view name, std::span<const std::string> extensions) {
   return std::any_of(extensions.begin(), extensions.end(), [name](const std::string& extension) {
     return name.size() > extension.size() &&
@@ -107,12 +111,13 @@ class NameList {
 /// The file `stem`, or the one that a usual ending makes of it; empty where there is none.
 [[nodiscard]] inline std::string found_image(const std::string& stem) {
   if (is_file(stem)) return stem;
-  constexpr std::array<std::string_view, 22> endings{
-      ".jpg", ".png", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".pfm",
-      ".JPG", ".PNG", ".JPEG", ".JFIF", ".JPE", ".BMP", ".DIB", ".PGM", ".PPM", ".PNM", ".PFM"};
-  for (const std::string_view ending : endings) {
-    std::string path = join(stem, ending);
-    if (is_file(path)) return path;
+  for (const bool upper : {false, true}) {
+    for (const std::string_view known : read_endings) {
+      std::string ending(known);
+      if (upper) std::transform(ending.begin(), ending.end(), ending.begin(), upper_case);
+      std::string path = join(stem, ending);
+      if (is_file(path)) return path;
+    }
   }
   return {};
 }
@@ -180,6 +185,7 @@ class FolderListing {
         ++x_left[std::string(other_kind(mode))];
       } else if (image) {
         x_names.add(below.empty() ? std::string(name) : below + std::string(name));
+        x_count_pages(path, name);
       } else if (const std::string ending = unread_ending(name); !ending.empty()) {
         ++x_left[ending];
       }
@@ -188,6 +194,14 @@ class FolderListing {
   }
 
  private:
+  void x_count_pages([[maybe_unused]] const std::string& folder, [[maybe_unused]] std::string_view name) {
+#ifdef DSSL_WITH_TIFF
+    static const std::array<std::string, 2> endings{".tif", ".tiff"};
+    if (!has_extension(name, endings)) return;
+    if (const Index pages = tiff_further_pages(join(folder, "/", name)); pages > 0) x_left["TIFF pages after the first"] += pages;
+#endif
+  }
+
   NameList& x_names;
   std::string x_root;
   const ImageFolderOptions& x_options;
@@ -201,7 +215,7 @@ class FolderListing {
 ///
 /// Only names are held in memory; files and folders whose names start with a dot are passed over. Pictures of
 /// other endings than the options', FIFOs, sockets and devices are counted (`left_aside`), so that whoever opens the
-/// folder can say so.
+/// folder can say so, and so are the pages of TIFF files behind the first, of which nothing is read.
 /// Test: tests/data/image_folder.cpp.
 class ImageFolder {
  public:

@@ -15,6 +15,12 @@
 #include <dssl/io/jpeg.hpp>
 #include <dssl/io/netpbm.hpp>
 #include <dssl/io/png.hpp>
+#ifdef DSSL_WITH_TIFF
+#include <dssl/io/tiff.hpp>
+#endif
+#ifdef DSSL_WITH_WEBP
+#include <dssl/io/webp.hpp>
+#endif
 #include <dssl/views/image.hpp>
 
 namespace dssl {
@@ -42,17 +48,38 @@ namespace detail {
                     [](char c, std::byte b) { return static_cast<std::byte>(c) == b; });
 }
 
-}  // namespace detail
-
-namespace detail {
-
 /// The kinds of image files that this build reads, for messages.
-inline constexpr std::string_view read_kinds = "PNG, JPEG, BMP, PGM, PPM or PFM";
+inline constexpr std::string_view read_kinds = "PNG, JPEG, "
+#ifdef DSSL_WITH_TIFF
+                                               "TIFF, "
+#endif
+#ifdef DSSL_WITH_WEBP
+                                               "WebP, "
+#endif
+                                               "BMP, PGM, PPM or PFM";
 
-/// The kind of an image file of a kind that is known and not read; empty for everything else.
+/// The endings of their names, in lower case, the usual ones first.
+inline constexpr std::array read_endings = std::to_array<std::string_view>(
+    {".jpg", ".png", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".pgm", ".ppm", ".pnm", ".pfm",
+#ifdef DSSL_WITH_TIFF
+     ".tif", ".tiff",
+#endif
+#ifdef DSSL_WITH_WEBP
+     ".webp",
+#endif
+    });
+
+/// Also of the kind for more than 4 GiB.
+[[nodiscard]] inline bool is_tiff(std::span<const std::byte> bytes) {
+  return starts_with(bytes, {"II*\0", 4}) || starts_with(bytes, {"MM\0*", 4}) || starts_with(bytes, {"II+\0", 4}) ||
+         starts_with(bytes, {"MM\0+", 4});
+}
+[[nodiscard]] inline bool is_webp(std::span<const std::byte> bytes) {
+  return starts_with(bytes, "RIFF") && bytes.size() >= 12 && starts_with(bytes.subspan(8), "WEBP");
+}
+
+/// The kind of an image file of a kind that is known and never read; empty for everything else.
 [[nodiscard]] inline std::string_view unread_kind(std::span<const std::byte> bytes) {
-  if (starts_with(bytes, {"II*\0", 4}) || starts_with(bytes, {"MM\0*", 4})) return "TIFF";
-  if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && starts_with(bytes.subspan(8), "WEBP")) return "WebP";
   if (starts_with(bytes, "GIF8")) return "GIF";
   if (starts_with(bytes, "P1") || starts_with(bytes, "P4")) return "PBM";
   if (starts_with(bytes, "P7\n")) return "PAM";
@@ -61,14 +88,31 @@ inline constexpr std::string_view read_kinds = "PNG, JPEG, BMP, PGM, PPM or PFM"
 
 }  // namespace detail
 
-/// Decodes a PNG, JPEG, BMP, PGM, PPM or PFM from memory, told apart by its first bytes; `path` is named in errors.
-/// Throws `ImageError`; of TIFF, WebP, GIF, PBM and PAM it names the kind.
+/// Decodes a PNG, JPEG, BMP, PGM, PPM or PFM from memory, and a TIFF or WebP where the build has their libraries, told
+/// apart by its first bytes; `path` is named in errors. Throws `ImageError`; of GIF, PBM and PAM it names the kind, of TIFF
+/// and WebP that are not read the library that reads them.
 [[nodiscard]] inline AnyImage decode_image(std::span<const std::byte> bytes, const std::string& path,
                                            const ReadOptions& options = {}) {
   if (detail::starts_with(bytes, "\x89PNG\r\n\x1a\n")) return decode_png(bytes, path, options);
   if (detail::starts_with(bytes, "\xff\xd8\xff")) return decode_jpeg(bytes, path, options);
   if (detail::is_netpbm(bytes)) return decode_netpbm(bytes, path, options);
   if (detail::is_bmp(bytes)) return decode_bmp(bytes, path, options);
+  if (detail::is_tiff(bytes)) {
+#ifdef DSSL_WITH_TIFF
+    return decode_tiff(bytes, path, options);
+#else
+    throw ImageError(path, join("is a TIFF file, and this build is without libtiff 4.5 (package libtiff-dev of Debian and Ubuntu); expected ",
+                                detail::read_kinds));
+#endif
+  }
+  if (detail::is_webp(bytes)) {
+#ifdef DSSL_WITH_WEBP
+    return decode_webp(bytes, path, options);
+#else
+    throw ImageError(path, join("is a WebP file, and this build is without libwebp (package libwebp-dev of Debian and Ubuntu); expected ",
+                                detail::read_kinds));
+#endif
+  }
   if (bytes.empty()) throw ImageError(path, join("is empty; expected a ", detail::read_kinds, " file"));
   if (const std::string_view kind = detail::unread_kind(bytes); !kind.empty()) {
     throw ImageError(path, join("is a ", kind, " file, a kind that is not read; expected ", detail::read_kinds));

@@ -44,7 +44,7 @@ struct DecodedMask {
   std::uint32_t white = 255;  ///< the largest value of grey files of less than 8 bits
   /// Of a BMP's palette of black and another grey, which is the marked one: what its indices stand for.
   std::optional<std::array<std::uint8_t, 2>> greys{};
-  bool jpeg = false;
+  std::string_view lossy{};  ///< the kind of a file that does not keep values; empty for others
 };
 
 /// Runs `read`, whose failure is the label's and not the image's.
@@ -57,6 +57,10 @@ template <class Read>
   } catch (const ImageError& error) {
     throw LabelError(path, error.problem());
   }
+}
+
+[[noreturn]] inline void throw_floats(const std::string& path) {
+  throw LabelError(path, "is a mask of floats; expected 8 or 16 bits");
 }
 
 [[nodiscard]] inline DecodedMask decode_mask(const std::string& path, const ReadOptions& options) {
@@ -90,10 +94,24 @@ template <class Read>
       return out;
     }
   }
-  out.jpeg = starts_with(bytes, "\xff\xd8\xff");
+#ifdef DSSL_WITH_TIFF
+  if (is_tiff(bytes)) {
+    TiffReader reader(bytes, path, whole);
+    out.indices = reader.has_palette();
+    if (!out.indices && reader.bits() < 8) out.white = reader.largest();
+    if (reader.is_jpeg()) out.lossy = "JPEG in a TIFF";
+    out.image = tiff_image(reader, path, whole, true);
+    if (std::holds_alternative<Image<float>>(out.image)) throw_floats(path);
+    return out;
+  }
+#endif
+#ifdef DSSL_WITH_WEBP
+  if (is_webp(bytes) && !is_lossless(webp_features(bytes, path))) out.lossy = "lossy WebP";
+#endif
+  if (starts_with(bytes, "\xff\xd8\xff")) out.lossy = "JPEG";
   // Ids are not spread over 0..255, whatever the file calls its largest value.
   out.image = is_netpbm(bytes) ? netpbm_image(bytes, path, whole, false) : decode_image(bytes, path, whole);
-  if (std::holds_alternative<Image<float>>(out.image)) throw LabelError(path, "is a mask of floats; expected 8 or 16 bits");
+  if (std::holds_alternative<Image<float>>(out.image)) throw_floats(path);
   return out;
 }
 
@@ -191,7 +209,9 @@ inline constexpr Index most_kinds = 8;
 [[nodiscard]] inline Image<std::uint8_t> read_mask(const std::string& path, const ReadOptions& options = {}) {
   return detail::as_label(path, [&] {
     const detail::DecodedMask decoded = detail::decode_mask(path, options);
-    if (decoded.jpeg) throw LabelError(path, "is a JPEG, which does not keep ids; expected a palette or grey PNG");
+    if (!decoded.lossy.empty()) {
+      throw LabelError(path, join("is a ", decoded.lossy, ", which does not keep ids; expected a palette or grey PNG"));
+    }
     const AnyImage opaque =
         std::visit([&](const auto& whole) -> AnyImage { return detail::without_alpha(whole, path); }, decoded.image);
     const Image<std::uint8_t> image = detail::narrowed(opaque, path);
@@ -228,13 +248,13 @@ inline constexpr Index most_kinds = 8;
           }
           out.values = static_cast<Index>(met.count());
           const Index marked = out.values - (met.test(0) ? 1 : 0);
-          out.between = !decoded.indices && marked > (decoded.jpeg ? 1 : detail::most_kinds);
+          out.between = !decoded.indices && marked > (!decoded.lossy.empty() ? 1 : detail::most_kinds);
           std::uint32_t above = 0;
           if (threshold) {
             // Ids of 16 bits that fit into 8 keep their scale.
             above = static_cast<std::uint32_t>(*threshold) * (largest > 255 ? 257U : 1U);
             if (!decoded.greys) above = above * decoded.white / 255;  // rounded down, as values are whole
-          } else if (decoded.jpeg) {
+          } else if (!decoded.lossy.empty()) {
             above = 127;
           } else if (out.between) {
             above = largest / 2;
