@@ -151,6 +151,7 @@ dssl::OnnxBank bank_of(const Settings& s, const dssl::SafetensorsFile& file) {
   const dssl::LoadedWeights weights =
       dssl::load_any_backbone(s.in, layout, seen, {height / seen.patch, width / seen.patch}, s.reading());
   dssl::require_bank_of(file, dssl::fingerprint_of(weights.flat), s.in);
+  of_bank.require_run_as(s.bank, seen, {height / seen.patch, width / seen.patch}, s.in);
   // Read as programs read it: rows that are finite and of the features' width, counts that are counts.
   const auto bank = dssl::load_defect_bank(dssl::Reference<float>(), file);
   return {.rows = file.read<float>("bank"), .neighbourhood = of_bank.neighbourhood, .reweighting = bank.options().reweighting};
@@ -235,7 +236,8 @@ int main(int argc, char** argv) {
       ->check(dssl::programs::known_family());
   app.add_option(
          "--heads", s.heads,
-         "Heads of the attention, which files of other families do not say; 0: one for 64 of the width")
+         "Heads of the attention, which files of other families do not say; 0: the usual number, one for 64 of "
+         "the width, or 16 of ViT-H, g and G")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();
   app.add_flag("--external-data", s.external_data,

@@ -53,8 +53,8 @@ inline void add_published_options(CLI::App& app, PublishedSettings& s, const std
       ->check(known_family())
       ->group(group);
   app.add_option("--heads", s.heads,
-                 "Heads of the attention with --arch auto, which files of weights do not say; 0: one for 64 "
-                 "of the width")
+                 "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual "
+                 "number, one for 64 of the width, or 16 of ViT-H, g and G")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str()
       ->group(group);

@@ -315,7 +315,8 @@ void CommandLine::x_add_training_options() {
           ->needs(teacher)
           ->option_text("NAME")
           ->group(group),
-      x_app.add_option("--teacher-heads", x_job.teacher_published.heads, "Heads of its attention; 0: the file's, or one for 64 of the width")
+      x_app.add_option("--teacher-heads", x_job.teacher_published.heads,
+                       "Heads of its attention; 0: the file's, or the usual number: one for 64 of the width, or 16 of ViT-H, g and G")
           ->check(CLI::Range(Index{0}, Index{1024}))
           ->needs(teacher)
           ->group(group)};
@@ -361,7 +362,8 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_app
       .add_option("--heads", x_job.published.heads,
-                  "Heads of the attention with --arch auto, which files of weights do not say; 0: one for 64 of the width")
+                  "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual number, "
+                  "one for 64 of the width, or 16 of ViT-H, g and G")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->needs(init)
       ->group(group);

@@ -166,6 +166,32 @@ for run in first second; do
 done
 succeeds "$convert" first/teacher.safetensors nano --as hf
 grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
+# A number of heads that nobody says is taken as usual, and that is said.
+cp nano/model.safetensors bare.safetensors
+usual=': width 128, depth 6, heads 2 \(usual\), patch 8'
+succeeds features guessed.npy --size 32 --weights bare.safetensors
+says "^hf$usual"
+succeeds "$programs/dssl-defects" --weights bare.safetensors --arch auto --size 32 --normal parts --coreset 1 --out guessed
+says "^hf$usual"
+for known in "first/teacher.safetensors" "nano" "bare.safetensors --heads 4"; do
+  succeeds features known.npy --size 32 --weights $known
+  ! grep -q usual out.txt || fail "heads of $known are known, and called usual"
+done
+# A bank's weights are run as they were when it was made: the same tensors without config.json are another network.
+succeeds "$programs/dssl-defects" --weights nano --arch auto --size 32 --normal parts --coreset 1 --out of_nano
+! grep -q usual out.txt || fail "heads that config.json says are called usual"
+with_bank() { "$programs/dssl-defects" --bank of_nano/bank.safetensors --test parts --out scored --weights "$@"; }
+succeeds with_bank nano
+succeeds export_onnx nano nano.onnx --bank of_nano/bank.safetensors
+refused="of_nano/bank.safetensors: was made with heads 4, and bare.safetensors is run with heads 2;"
+fails 1 "$refused" with_bank bare.safetensors
+fails 1 "$refused" export_onnx bare.safetensors none.onnx --bank of_nano/bank.safetensors
+mkdir twelve
+cp nano/model.safetensors twelve
+sed 's/"layer_norm_eps": 1e-0*6/"layer_norm_eps": 1e-12/' nano/config.json >twelve/config.json
+refused="was made with norm epsilon 1e-06, and twelve is run with norm epsilon 1e-12;"
+fails 1 "$refused" with_bank twelve
+fails 1 "$refused" export_onnx twelve none.onnx --bank of_nano/bank.safetensors
 succeeds export_onnx first/teacher.safetensors own.onnx
 says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head for 64 of the width
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
