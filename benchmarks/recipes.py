@@ -11,6 +11,7 @@ recipes.md in --out is the table, written again after each recipe. A run that is
 again.
 """
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -19,7 +20,8 @@ import subprocess
 import sys
 
 RECIPES = ["simclr", "moco-v2", "moco-v3", "densecl", "barlow-twins", "vicreg", "byol", "simsiam", "pixpro", "swav", "dino",
-           "ibot", "dinov2", "densedino", "feature-map"]
+           "ibot", "dinov2", "densedino", "densedino-local", "feature-map", "distilled"]
+TEACHER_OF = {"distilled": "dino"}  # by rule, not by what is right on the held-out images
 KINDS = ["bricks", "checks", "clouds", "dots", "rings", "stripes", "waves", "weave"]
 SIZE = 32
 TRAIN, TEST = 200, 60  # images of each kind
@@ -39,8 +41,8 @@ OWN = {
     "swav": [*LOCALS, "--prototypes", "256", "--epsilon", "0.02"],
     # At the published weight of 1 the masked level, which is solved first, leaves the class tokens nothing to learn.
     "ibot": [*PROTOTYPES, "--masked-weight", "0.1"], "dinov2": PROTOTYPES, "dino": [*PROTOTYPES, "--image-all-views"],
-    "densedino": [*PROTOTYPES, "--image-all-views", "--points", "4"],
-    "feature-map": [*PROTOTYPES, "--image-all-views", "--points", "4"],
+    **dict.fromkeys(["densedino", "densedino-local", "feature-map"], [*PROTOTYPES, "--image-all-views", "--points", "4"]),
+    "distilled": [],
 }
 # Images an update and the rate for 256 of them. Losses that compare the images of a batch have the larger ones, the others
 # more updates from as many images.
@@ -48,7 +50,7 @@ BATCH_AND_RATE = {
     **dict.fromkeys(RECIPES, ("32", "0.008")),
     **dict.fromkeys(["moco-v2", "densecl", "byol", "pixpro"], ("16", "0.008")),
     "simsiam": ("32", "0.002"),
-    **dict.fromkeys(["dino", "ibot", "densedino", "feature-map", "dinov2"], ("8", "0.0128")),
+    **dict.fromkeys(["dino", "ibot", "densedino", "densedino-local", "feature-map", "dinov2"], ("8", "0.0128")),
 }
 
 
@@ -155,12 +157,18 @@ def main():
     unknown = [name for name in recipes if name not in OWN]
     if unknown:
         parser.error(f"--recipes: {unknown[0]} is not one of {', '.join(RECIPES)}")
+    for recipe, teacher in TEACHER_OF.items():
+        if recipe in recipes and teacher not in recipes[:recipes.index(recipe)]:
+            recipes = [teacher, *(name for name in recipes if name != teacher)]
     images = os.path.join(options.out, "textures")
     make_textures(images)
     threads = ["--threads", str(options.threads)]
 
     def program(name):
         return os.path.join(options.programs, name)
+
+    def weights_of(recipe):
+        return os.path.join(options.out, recipe, "teacher.safetensors")
 
     def neighbours(weights, out, *more):
         """Share of test images named rightly by their ten nearest training images: by class token, by the mean of patches."""
@@ -191,18 +199,24 @@ def main():
         call = [program("dssl-pretrain"), "--data", os.path.join(images, "train"), "--recipe", recipe, "--epochs",
                 str(options.epochs), *COMMON, *OWN[recipe], "--batch", batch, "--lr", rate, *threads,
                 "--overwrite", "--out", out]
-        weights = os.path.join(out, "teacher.safetensors")
+        made_by = list(call)
+        if recipe in TEACHER_OF:
+            teacher = weights_of(TEACHER_OF[recipe])
+            call += ["--teacher", teacher]
+            with open(teacher, "rb") as file:
+                made_by = [*call, hashlib.sha256(file.read()).hexdigest()]  # made again where its teacher was
+        weights = weights_of(recipe)
         made = os.path.join(out, "call.json")
         old = None
         if os.path.exists(made) and os.path.exists(weights):
             with open(made) as file:
                 old = json.load(file)
-        if old != call:
+        if old != made_by:
             if old is not None:
                 os.remove(made)  # a run that is cut off is not taken for the old one
             run(call)
             with open(made, "w") as file:
-                json.dump(call, file)
+                json.dump(made_by, file)
         with open(os.path.join(out, "metrics.jsonl")) as file:
             steps = [json.loads(line) for line in file]
         tenth = max(1, len(steps) // 10)
@@ -215,7 +229,8 @@ def main():
         signs = sorted({step["collapse"] for step in steps[-tenth:]})
         if shares[0] <= max(row[0] for row in chance) and shares[1] <= max(row[1] for row in chance):
             below.append(recipe)
-        rows.append(f"| {recipe} | {batch} | {rate} | {steps[-1]['images']} | {seconds:.2f} | "
+        name = f"{recipe}, teacher {TEACHER_OF[recipe]}" if recipe in TEACHER_OF else recipe
+        rows.append(f"| {name} | {batch} | {rate} | {steps[-1]['images']} | {seconds:.2f} | "
                     f"{mean('loss', steps[:tenth]):.3f}, {mean('loss', steps[-tenth:]):.3f} | "
                     f"{steps[-1]['feature_spread']:.3f} ({min(step['feature_spread'] for step in steps):.3f}) | "
                     f"{', '.join(signs)} | {shares[0]:.1f} | {shares[1]:.1f} |")

@@ -32,6 +32,7 @@ void require_output_apart(const Job& job, const std::optional<MonitorFiles>& mon
   output.require_other_than("--data", job.data);
   output.require_other_than_all("--data", *job.source);
   if (!job.split.empty()) output.require_other_than("--split", dssl::VocFolder(job.data, job.split).list_name());
+  output.require_outside("--point-weights", job.points.weights);
   if (!job.init.empty()) output.require_other_than_weights("--init", job.init);
   if (!job.teacher.empty()) output.require_other_than_weights("--teacher", job.teacher);
   if (monitor) monitor->require_apart(output);

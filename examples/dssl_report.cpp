@@ -227,8 +227,13 @@ std::string views(const ReportSettings& settings, const std::vector<PretrainRun>
                           "in what both show; a reference token at a point must say the same in both. A "
                           "colour is a view; its discs are the "
                           "physical points it shares with the first view.</p>\n");
-  for (Index i = 0; i < std::min(settings.scenes, folder.size()); ++i)
-    html += views_html(*run, folder.load_image(i), i);
+  try {
+    const dssl::AnySampler sampler = sampler_of_run(*run, folder);
+    for (Index i = 0; i < std::min(settings.scenes, folder.size()); ++i)
+      html += views_html(*run, sampler, folder.load_image(i), i);
+  } catch (const dssl::DataError& error) {
+    html += join("<p>They cannot be drawn: ", escaped(error.what()), "</p>\n");
+  }
   return html;
 }
 

@@ -13,6 +13,10 @@ void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& gr
       ->check(CLI::Range(Index{0}, Index{1} << 20))
       ->capture_default_str()
       ->group(group);
+  app.add_option("--crop-scale", s.scale, "Factor that every image is resized by before it is cut into crops and windows")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->group(group);
   app.add_option("--balanced", s.balanced,
                  "Share of the crops that lie about labelled pixels of another class than the first; the rest are from "
                  "anywhere")
@@ -49,7 +53,7 @@ void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& gr
 }
 
 std::vector<std::string> crop_tuning_options() {
-  return {"--crop",        "--crop-overlap", "--balanced", "--tune-steps", "--tune-batch", "--tune-rate",
+  return {"--crop",        "--crop-overlap", "--crop-scale", "--balanced", "--tune-steps", "--tune-batch", "--tune-rate",
           "--layer-decay", "--look-every",   "--patience", "--folds",      "--hold-out"};
 }
 

@@ -17,6 +17,7 @@ namespace dssl::programs {
 struct CropTuning : TuningSteps {
   std::string crop = "96";
   Index overlap = 32;
+  double scale = 1;
   double balanced = 0.5;
   Index look_every = 50;
   Index patience = 4;
@@ -24,7 +25,7 @@ struct CropTuning : TuningSteps {
   double hold_out = 0.2;
 
   [[nodiscard]] nlohmann::ordered_json json() const {
-    nlohmann::ordered_json out{{"crop", crop}, {"crop_overlap", overlap}, {"balanced", balanced}};
+    nlohmann::ordered_json out{{"crop", crop}, {"crop_overlap", overlap}, {"crop_scale", scale}, {"balanced", balanced}};
     out.update(TuningSteps::json());
     out.update({{"look_every", look_every}, {"patience", patience}, {"folds", folds}, {"hold_out", hold_out}});
     return out;

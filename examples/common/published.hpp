@@ -1,6 +1,7 @@
 // Weights of other families in programs: what of them this ViT runs, and its sizes as the file has them.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,19 +46,31 @@ struct PublishedSettings {
   return CLI::IsMember(std::vector<std::string>(weight_family_names.begin(), weight_family_names.end()));
 }
 
-inline void add_published_options(CLI::App& app, PublishedSettings& s, const std::string& group) {
-  app.add_option(
-         "--family", s.family,
-         "Whose code trained the weights, where their names do not tell: timm's are DINO's, but other sizes "
-         "than the weights' own are read by another rule (default: as the names say)")
-      ->check(known_family())
-      ->group(group);
-  app.add_option("--heads", s.heads,
-                 "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual "
-                 "number, one for 64 of the width, or 16 of ViT-H, g and G")
-      ->check(CLI::Range(Index{0}, Index{1024}))
-      ->capture_default_str()
-      ->group(group);
+/// Whose the family and the heads are, for their options.
+struct PublishedOptions {
+  std::string prefix{};        ///< of their names
+  CLI::Option* of = nullptr;   ///< what names the weights, where not every call has some
+  std::string family =
+      "Whose code trained the weights, where their names do not tell: timm's are DINO's, but other sizes "
+      "than the weights' own are read by another rule (default: as the names say)";
+  std::string heads =
+      "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual "
+      "number, one for 64 of the width, or 16 of ViT-H, g and G";
+};
+
+inline std::array<CLI::Option*, 2> add_published_options(CLI::App& app, PublishedSettings& s, const std::string& group,
+                                                         const PublishedOptions& words = {}) {
+  const std::array out{
+      app.add_option("--" + words.prefix + "family", s.family, words.family)->check(known_family())->group(group),
+      app.add_option("--" + words.prefix + "heads", s.heads, words.heads)
+          ->check(CLI::Range(Index{0}, Index{1024}))
+          ->capture_default_str()
+          ->group(group)};
+  if (words.of != nullptr) {
+    for (CLI::Option* const option : out) option->needs(words.of);
+    out[0]->option_text("NAME");
+  }
+  return out;
 }
 
 /// The sizes of the architecture of that name, or of the weights for "auto". Throws `OptionError`,

@@ -5,6 +5,7 @@
 #include <array>
 #include <concepts>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 
 #include <dssl/loss/objective.hpp>
@@ -85,8 +86,16 @@ template <class Recipe>
   return facts;
 }
 
-/// Those that every program knows what to do with.
-inline const std::array known_recipes{facts_of<DenseDino>("densedino"), dino_facts(), facts_of<FeatureMapDino>("feature-map")};
+/// A recipe that every program knows what to do with.
+template <class RecipeT>
+struct KnownRecipe {
+  using Recipe = RecipeT;
+  RecipeFacts facts;
+};
+inline const std::tuple recipes_of_all{KnownRecipe<DenseDino>{facts_of<DenseDino>("densedino")}, KnownRecipe<Dino>{dino_facts()},
+                                       KnownRecipe<FeatureMapDino>{facts_of<FeatureMapDino>("feature-map")}};
+inline const std::array known_recipes =
+    std::apply([](const auto&... known) { return std::array{known.facts...}; }, recipes_of_all);
 
 /// Number and sizes of views as a command line gives them.
 struct ViewSizes {

@@ -41,7 +41,7 @@ namespace {
   const Index most = (std::min(height, width) / patch - 1) * patch;
   if (s.tuning.overlap > most)
     throw OptionError("crop_overlap", s.tuning.overlap, join("0 to ", most, " pixels, for crops of ", s.tuning.crop));
-  return {.overlap = s.tuning.overlap};
+  return {.scale = s.tuning.scale, .overlap = s.tuning.overlap};
 }
 
 template <Backend B>
@@ -59,9 +59,9 @@ class TunerOn final : public SegmentTuner {
   [[nodiscard]] HeldOutTuning tune(const MaskedImages& source,
                                    const std::function<double(const Held&, Index, Index)>& figure,
                                    const std::stop_token& token) override {
-    NativeCropOptions crops{.balanced = x_settings.tuning.balanced};
+    NativeCropOptions crops{.scale = x_settings.tuning.scale, .balanced = x_settings.tuning.balanced};
     if (!x_settings.augment)
-      crops = {.balanced = crops.balanced, .flips = false, .turns = false, .brightness = 0, .contrast = 0};
+      crops = {.scale = crops.scale, .balanced = crops.balanced, .flips = false, .turns = false, .brightness = 0, .contrast = 0};
     x_segmenter.on_step = on_step;
     x_segmenter.on_skip = on_skip;
     return tune_held_out(x_segmenter, std::span<const float>(x_backbone), source,

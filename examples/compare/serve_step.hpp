@@ -4,16 +4,17 @@
 #include <concepts>
 #include <cstddef>
 #include <string>
+#include <tuple>
 
 #include <nlohmann/json.hpp>
 
 #include <dssl/backend/concept.hpp>
-#include <dssl/core/error.hpp>
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/training_step.hpp>
 
 #include "common/machine.hpp"
 #include "common/measured_step.hpp"
+#include "common/recipes.hpp"
 #include "common/serve.hpp"
 #include "compare/settings.hpp"
 
@@ -44,12 +45,11 @@ void serve_step_of(const CompareSettings& s, const B& backend) {
 /// Serves the step of the settings' recipe on this backend until nobody asks any more.
 template <Backend B>
 void serve_step(const CompareSettings& s, const B& backend) {
-  if (s.recipe == "dino") return serve_step_of<Dino>(s, backend);
-  if (s.recipe == "feature-map") return serve_step_of<FeatureMapDino>(s, backend);
-  if (s.recipe == "densedino") return serve_step_of<DenseDino>(s, backend);
-  std::string known;
-  for (const RecipeFacts& recipe : known_recipes) known += join(known.empty() ? "" : ", ", recipe.name);
-  throw OptionError("recipe", s.recipe, "one whose step is compiled here: " + known);
+  const RecipeFacts& wanted = s.facts();
+  const auto serve_if = [&]<class Recipe>(const KnownRecipe<Recipe>& known) {
+    if (known.facts.name == wanted.name) serve_step_of<Recipe>(s, backend);
+  };
+  std::apply([&](const auto&... known) { (serve_if(known), ...); }, recipes_of_all);
 }
 
 // Each in the file that compiles it.

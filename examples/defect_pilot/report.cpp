@@ -286,7 +286,7 @@ std::string tuned_text(const PilotSettings& s, const Study& study) {
     rows += join("<tr><td>", escaped(way.way), "</td><td>", percent(way.auroc), "</td></tr>\n");
   return join(
       "<h2>Training the backbone on labels</h2>\n<p>Tuned: the whole backbone with a linear head, trained on crops of ", escaped(s.tuning.crop),
-      " pixels at the images' own resolution, ", percent(s.tuning.balanced), " % of them about defects, turned, mirrored and in other light; at most ",
+      " pixels at ", s.tuning.scale == 1 ? std::string("the images' own resolution, ") : join("a scale of ", s.tuning.scale, ", "), percent(s.tuning.balanced), " % of them about defects, turned, mirrored and in other light; at most ",
       s.tuning.steps, " steps of ", s.tuning.batch, " crops, as many as labelled images that are held out say (cross-validated below 20 of them; one alone "
       "cannot be held out). In all ", study.tuned_trainings, " trainings and ", study.tuned_steps, " steps, of the first ", s.tune_draws,
       s.tune_draws == 1 ? " draw" : " draws", " of each number. The score of an image is the mean of its ", study.look.top,

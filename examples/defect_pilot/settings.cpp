@@ -16,6 +16,11 @@ void PilotSettings::validate() const {
                       "both test sets, or neither");
   if (!(false_alarms > 0 && false_alarms < 1))
     throw OptionError("false-alarms", false_alarms, "above 0, below 1");
+  const LookSettings plain{};
+  if (!look.tiles && !choose) {
+    if (look.scale != plain.scale) throw OptionError("scale", look.scale, "none without --tiles or --choose");
+    if (look.overlap != plain.overlap) throw OptionError("overlap", look.overlap, "none without --tiles or --choose");
+  }
 }
 
 nlohmann::ordered_json PilotSettings::json() const {

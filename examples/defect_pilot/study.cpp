@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <functional>
 #include <limits>
 #include <map>
@@ -101,6 +102,14 @@ class Judge {
   const PilotSettings& x_settings;
 };
 
+/// Says the figures of a way's last draw, so that a long study has shown them if it is stopped.
+void say_last(const WayFigures& way) {
+  const Worth& w = way.draws.back();
+  std::printf("%s, %td labels, draw %zu: missed at 5 %% %.1f %%, at 1 %% %.1f %%, AUROC %.1f %%, AUPRO %.1f %%\n", way.way.c_str(), way.labels,
+              way.draws.size(), 100 * w.missed_5, 100 * w.missed_1, 100 * w.auroc, 100 * w.aupro);
+  std::fflush(stdout);
+}
+
 /// All sets through one backbone, its bank, and curves over labels.
 class BackboneStudy {
  public:
@@ -140,6 +149,7 @@ class BackboneStudy {
   /// The bank alone, then heads on draws of labelled images, and both together.
   void add_curves(Study& study, const HeadTrainer& heads, const std::string& weights, bool main) const {
     study.ways.push_back({x_name, 0, {x_judge(x_of_test_normal, x_of_test_defects, x_of_held_out.images)}});
+    say_last(study.ways.back());
     const auto all = static_cast<Index>(x_defects.images.size());
     std::vector<Index> counts(x_settings.labels);
     std::erase_if(counts, [&](Index n) { return n >= all; });
@@ -158,6 +168,10 @@ class BackboneStudy {
                                     .view = 12,
                                     .purpose = Purpose::probe});
         order.resize(static_cast<std::size_t>(count));
+        if (main) {
+          study.drawn.push_back({.labels = count, .draw = draw, .names = {}});
+          for (const Index i : order) study.drawn.back().names.push_back(x_defects.images[static_cast<std::size_t>(i)].name);
+        }
         const DefectHead head = heads.train(x_normal, x_defects, order,
                                                x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
         const SetScores normal = head.score(x_held_out, x_look.top);
@@ -168,6 +182,8 @@ class BackboneStudy {
         both.draws.push_back(x_judge(combined(x_of_test_normal, x_of_held_out, test_normal, normal),
                                      combined(x_of_test_defects, x_of_held_out, test_defects, normal),
                                      both_normal.images));
+        say_last(alone);
+        say_last(both);
         if (x_settings.tuning.steps > 0 && draw < x_settings.tune_draws)
           x_add_tuned(study, tuned, tuned_both, heads, order, weights, static_cast<std::uint64_t>(draw), main && count == all);
         if (x_interruption.requested()) throw Error("stopped on request; no report was written");
@@ -318,11 +334,16 @@ class BackboneStudy {
                    const std::string& weights, std::uint64_t draw, bool compare) const {
     std::vector<Index> drawn;  // their numbers in the set: some of it may be unreadable
     for (const Index i : order) drawn.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
+    const std::clock_t start = std::clock();
     const TunedPath path = tuned_path(x_settings, x_sets.normal, x_sets.defects, x_sets.held_out, x_sets.test_normal, x_sets.test_defects, drawn,
                                       weights, x_look, x_settings.backbone.seed + draw, compare,
                                       join(x_name, ", tuned on ", order.size()), x_interruption);
     study.tuned_trainings += path.tuning.trainings + (path.tuning.trainings == 1 ? 0 : 1);
     study.tuned_steps += path.tuning.steps_run;
+    study.tuned_costs.push_back({.weights = x_name,
+                                 .labels = static_cast<Index>(order.size()),
+                                 .draw = static_cast<Index>(draw),
+                                 .seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC});
     for (const auto& [tuned, read] : {std::pair(&path.held_out, &x_held_out), {&path.test_normal, &x_test_normal}, {&path.test_defects, &x_test_defects}})
       require_same(tuned->shape, *read);
     const Judge judge(path.test_normal.shape, path.test_defects.shape, x_settings);
@@ -335,6 +356,8 @@ class BackboneStudy {
     both.draws.push_back(judge(with_bank(x_of_test_normal, x_test_normal, path.test_normal),
                                with_bank(x_of_test_defects, x_test_defects, path.test_defects),
                                with_bank(x_of_held_out, x_held_out, path.held_out).images));
+    say_last(alone);
+    say_last(both);
     if (compare && !path.folds.empty()) x_compare(study, path.folds, heads, order);
   }
 
@@ -596,7 +619,13 @@ Json Study::json() const {
   for (const Confounder& c : confounders) out["confounders"][c.name] = c.auroc;
   out["held_out_labelled"] = Json::array();
   for (const HeldOutWay& way : held_out_ways) out["held_out_labelled"].push_back({{"way", way.way}, {"auroc", way.auroc}});
-  out["tuned"] = {{"trainings", tuned_trainings}, {"steps", tuned_steps}};
+  out["drawn"] = Json::array();
+  for (const DrawnLabels& own : drawn) out["drawn"].push_back({{"labels", own.labels}, {"draw", own.draw}, {"images", own.names}});
+  out["tuned"] = {{"trainings", tuned_trainings}, {"steps", tuned_steps}, {"draws", Json::array()}};
+  for (const TunedCost& own : tuned_costs) {
+    out["tuned"]["draws"].push_back(
+        {{"weights", own.weights}, {"labels", own.labels}, {"draw", own.draw}, {"processor_seconds", own.seconds}});
+  }
   for (const WayFigures& way : ways) {
     Json draws = Json::array();
     for (const Worth& w : way.draws) draws.push_back(worth_json(w));

@@ -36,6 +36,19 @@ struct WayFigures {
   std::vector<Worth> draws;
 };
 
+/// What the tuned ways took of a draw of labels.
+struct TunedCost {
+  std::string weights;
+  Index labels = 0, draw = 0;
+  double seconds = 0;  ///< of the processor, of all threads together: trainings and scoring
+};
+
+/// The labelled images of a draw, by name.
+struct DrawnLabels {
+  Index labels = 0, draw = 0;
+  std::vector<std::string> names;
+};
+
 /// An image to show.
 struct ShownCase {
   std::string caption;
@@ -69,8 +82,10 @@ struct HeldOutWay {
 
 struct Study {
   std::vector<WayFigures> ways;
+  std::vector<DrawnLabels> drawn;  ///< of the main backbone; any other's are the same
   std::vector<HeldOutWay> held_out_ways;  ///< of the main backbone, the best first; none where nothing was compared
   Index tuned_trainings = 0, tuned_steps = 0;  ///< of all draws and backbones
+  std::vector<TunedCost> tuned_costs;
   std::vector<ShownCase> best, worst, false_alarms;
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, Worth>>>>
       exposures;  ///< name; way and worth

@@ -138,7 +138,7 @@ CommandLine::CommandLine()
       "the published one has four times the parameters of the nano8 backbone. On few images use few "
       "prototypes and a \n"
       "teacher momentum nearer to 1 the longer the run.\n"
-      "Other heads, grid points, the learned reference vector and detached positions are compile-time parts "
+      "Other heads, the learned reference vector and detached positions are compile-time parts "
       "of a \n"
       "recipe: a program of a few lines has them (dssl/train/recipe.hpp).\n"
       "Exit status: 0 success, 1 failure, 2 impossible options, 130 interrupted by Ctrl-C, a termination \n"
@@ -176,7 +176,10 @@ void CommandLine::x_add_recipe_options() {
                    .add_option("--relation", x_job.relation,
                                "Of reference tokens: " + names_of(named_relations) + ", or a published name")
                    ->group(group);
-  x_point_options = {x_app.add_option("--points", x_job.points, "Points a view pair, K")->group(group),
+  x_sampler_options = {
+      x_app.add_option("--sampler", x_job.points.sampler, sampler_help)->group(group),
+      x_app.add_option("--point-weights", x_job.points.weights, point_weights_help)->option_text("DIR")->group(group)};
+  x_point_options = {x_app.add_option("--points", x_job.points.points, "Points a view pair, K")->group(group),
                      x_app
                          .add_option("--alpha", x_job.options.loss.alpha,
                                      "Weight of the image level; the point level has the rest")
@@ -308,18 +311,14 @@ void CommandLine::x_add_training_options() {
                       "sizes; a resumed run takes them again")
           ->option_text("FILE")
           ->group(group);
-  x_frozen_options = {
-      teacher,
-      x_app.add_option("--teacher-family", x_job.teacher_published.family, "Whose code trained them, as --family says of --init")
-          ->check(known_family())
-          ->needs(teacher)
-          ->option_text("NAME")
-          ->group(group),
-      x_app.add_option("--teacher-heads", x_job.teacher_published.heads,
-                       "Heads of its attention; 0: the file's, or the usual number: one for 64 of the width, or 16 of ViT-H, g and G")
-          ->check(CLI::Range(Index{0}, Index{1024}))
-          ->needs(teacher)
-          ->group(group)};
+  const auto [family, heads] =
+      add_published_options(x_app, x_job.teacher_published, group,
+                            {.prefix = "teacher-",
+                             .of = teacher,
+                             .family = "Whose code trained them, as --family says of --init",
+                             .heads = "Heads of its attention; 0: the file's, or the usual number: one for 64 of the "
+                                      "width, or 16 of ViT-H, g and G"});
+  x_frozen_options = {teacher, family, heads};
   CLI::Option* const mean =
       x_app
           .add_option("--teacher-mean", x_job.teacher_pixels.mean,
@@ -353,20 +352,10 @@ void CommandLine::x_add_run_options() {
                       "are drawn. A resumed run has them already; default: drawn too")
           ->option_text("FILE")
           ->group(group);
-  x_app
-      .add_option("--family", x_job.published.family,
-                  "Whose code trained the weights of --init, where their names do not tell (timm); default: as the names say")
-      ->check(known_family())
-      ->needs(init)
-      ->option_text("NAME")
-      ->group(group);
-  x_app
-      .add_option("--heads", x_job.published.heads,
-                  "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual number, "
-                  "one for 64 of the width, or 16 of ViT-H, g and G")
-      ->check(CLI::Range(Index{0}, Index{1024}))
-      ->needs(init)
-      ->group(group);
+  add_published_options(x_app, x_job.published, group,
+                        {.of = init,
+                         .family = "Whose code trained the weights of --init, where their names do not tell (timm); default: as the "
+                                   "names say"});
   x_app
       .add_option("--position-start", x_job.position_start,
                   "Positions begin as a table of sines and cosines of this root mean square, in the place of drawn ones of "
@@ -500,6 +489,11 @@ Job CommandLine::job(RunRanks& ranks) {
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
   check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
+  for (const CLI::Option* option : x_sampler_options) {
+    if (recipe.points || option->count() == 0) continue;
+    throw OptionError(option->get_name().substr(2), option->as<std::string>(),
+                      join("none with --recipe ", job.recipe, ", which compares no points"));
+  }
   x_set_backbone();
   x_set_views();
   auto& optimiser = job.options.optimiser;
@@ -516,6 +510,11 @@ Job CommandLine::job(RunRanks& ranks) {
   if (job.extend_to > 0) job.options.epochs = job.extend_to;
   job.options.validate();
   job.source = open_source(job);
+  job.sampler = sampler_of(job.points, [&job] {
+    WeightFiles maps = WeightFiles::of(*job.source, job.points.weights, job.read);
+    job.weight_maps = maps.text();
+    return maps;
+  });
   // Images and steps of a run are counted in 64 bits, and told as numbers of JSON, which are exact below 2^53.
   constexpr Index most_images = Index{1} << 53;
   if (job.options.epochs > most_images / std::max(job.source->size(), Index{1})) {

@@ -6,15 +6,17 @@
 #include <string>
 
 #include <dssl/backbone/vit.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_codec.hpp>
-#include <dssl/io/pixel_scale.hpp>
 #include <dssl/nn/head.hpp>
+#include <dssl/points/any_sampler.hpp>
 #include <dssl/train/options.hpp>
 
 #include <common/mask_classes.hpp>
 #include <common/published.hpp>
+#include <common/samplers.hpp>
 
 namespace dssl::programs {
 
@@ -39,7 +41,9 @@ struct Job {
   double position_start = 0;  ///< root mean square of the sines and cosines that positions begin as; 0: they are drawn
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`
-  Index points = 2;        ///< K
+  SamplerSettings points;  ///< K, and where they lie
+  AnySampler sampler;      ///< set by the command line: made of them
+  std::string weight_maps; ///< which images have maps of weights, where the sampler reads them
   double temperature = 0;  ///< of a contrastive loss; 0: the recipe's
   double epsilon = 0;      ///< of SwAV's assignments; 0: the recipe's
   Index queue = 0;         ///< rows of a loss's queue; 0: the recipe's

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <string_view>
+#include <tuple>
 
 #include <common/names.hpp>
 #include <common/recipes.hpp>
@@ -43,10 +44,16 @@ template <class Recipe>
   return {facts_of<Recipe>(name), run};
 }
 
-inline const std::array recipes{named_recipe<DenseDino>("densedino", run_densedino),
+/// One that every program knows.
+template <class Recipe>
+[[nodiscard]] NamedRecipe named_recipe(RunSummary (*run)(const Job&, RunLog&)) {
+  return {std::get<KnownRecipe<Recipe>>(recipes_of_all).facts, run};
+}
+
+inline const std::array recipes{named_recipe<DenseDino>(run_densedino),
                                 named_recipe<LocalDenseDino>("densedino-local", run_local_densedino),
-                                NamedRecipe{dino_facts(), run_dino},
-                                named_recipe<FeatureMapDino>("feature-map", run_feature_map),
+                                named_recipe<Dino>(run_dino),
+                                named_recipe<FeatureMapDino>(run_feature_map),
                                 named_recipe<Byol>("byol", run_byol),
                                 named_recipe<SimSiam>("simsiam", run_simsiam),
                                 named_recipe<SimClr>("simclr", run_simclr),

@@ -42,6 +42,7 @@ Json term_json(const TermReport& term) {
     if (std::isfinite(value)) out[name] = value;
   };
   figure("teacher_entropy", term.teacher_entropy);
+  figure("mean_entropy", term.mean_entropy);
   figure("divergence", term.divergence);
   figure("centre_norm", term.centre_norm);
   return out;
@@ -82,6 +83,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   x_line(join("backend: ", backend));
   if (!x_job.ranks.empty()) x_line(join("ranks: ", x_job.ranks, "; threads of each: ", x_job.threads == 0 ? "all" : join(x_job.threads)));
   x_line(join("recipe: ", recipe));
+  if (!x_job.weight_maps.empty()) x_line(join("weight maps: ", x_job.points.weights, ", ", x_job.weight_maps));
   x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",
               x_job.left_aside.empty() ? "" : " (left aside, as such files cannot be read: ", x_job.left_aside,
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
@@ -99,7 +101,9 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["ranks"] = x_job.options.ranks.size();
   options["precision"] = x_job.precision;
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
-  options["points"] = x_job.points;
+  options["points"] = x_job.points.points;
+  options["sampler"] = x_job.points.sampler;
+  if (!x_job.points.weights.empty()) options["point_weights"] = x_job.points.weights;
   if (!x_job.init.empty()) options["init"] = x_job.init;
   if (recipe_of(x_job).frozen) {
     options["teacher_file"] = x_job.teacher;

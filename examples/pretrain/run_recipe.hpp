@@ -13,13 +13,14 @@
 #include <common/published.hpp>
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/instances.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/monitor/reference_locality.hpp>
+#include <dssl/points/any_sampler.hpp>
 #include <dssl/train/initial_weights.hpp>
 #include <dssl/train/network.hpp>
-#include <dssl/train/rescaled_patches.hpp>
 #include <dssl/train/teacher_file.hpp>
 #include <dssl/train/trainer.hpp>
 #include <pretrain/job.hpp>
@@ -114,23 +115,17 @@ void watch_references(const Run& trainer, const Job& job, RunLog& log) {
 }
 
 /// The job's frozen teacher, for views as the run normalises them.
-[[nodiscard]] inline TeacherOfFile teacher_of_run(const Job& job, const RunLog& log) {
+[[nodiscard]] inline std::unique_ptr<TeacherFile> teacher_of_run(const Job& job, const RunLog& log) {
   const PixelScale views = usual_pixels(job.reading().channels);
-  TeacherOfFile out = [&] {
-    try {
-      return read_teacher(job.teacher, {.file = job.teacher_published.options(), .pixels = job.teacher_pixels}, views);
-    } catch (const OptionError& error) {
-      if (error.field() != "heads") throw;  // which are those of --init in this program
-      const std::string words = error.what(), before_expected = "; expected ";
-      throw OptionError("teacher_heads", job.teacher_published.heads, words.substr(words.find(before_expected) + before_expected.size()));
-    }
-  }();
-  log.note(join("teacher: ", job.teacher, " (", describe(out.description), "), ",
-                static_cast<double>(out.weights.layout.parameter_count()) / 1e6, " million parameters, which stay as they are"));
-  if (out.pixels == views) return out;
+  auto out = std::make_unique<TeacherFile>(job.teacher, TeacherFileOptions{job.teacher_published.options(), job.teacher_pixels}, views);
+  ParameterLayout layout;
+  ViTFamily::add_parameters(layout, out->sizes(), LearnedTokens{}, "");
+  log.note(join("teacher: ", job.teacher, " (", describe(out->description()), "), ", static_cast<double>(layout.parameter_count()) / 1e6,
+                " million parameters, which stay as they are"));
+  if (out->pixels() == views) return out;
   std::string scale;
-  for (std::size_t c = 0; c < out.pixels.mean.size(); ++c) {
-    scale += join(c == 0 ? "" : ", ", out.pixels.mean[c], " and ", out.pixels.deviation[c]);
+  for (std::size_t c = 0; c < out->pixels().mean.size(); ++c) {
+    scale += join(c == 0 ? "" : ", ", out->pixels().mean[c], " and ", out->pixels().deviation[c]);
   }
   log.note(join("teacher: trained on pixels of mean and deviation ", scale, "; its patch embedding is carried over to the run's"));
   return out;
@@ -140,15 +135,16 @@ template <class Recipe, Backend B>
 [[nodiscard]] RunSummary run_recipe_on(const B& backend, const Job& job, RunLog& log) {
   require_update(job.options, job.source->size());  // before a batch that large is laid out
   NetworkConfigOf<Recipe> network = network_of_run<Recipe>(job);
-  [[maybe_unused]] std::conditional_t<Recipe::Loss::has_frozen, TeacherOfFile, NoTeacher> teacher;
+  [[maybe_unused]] std::unique_ptr<TeacherFile> teacher;
   if constexpr (Recipe::Loss::has_frozen) {
     teacher = teacher_of_run(job, log);
-    network.teacher = teacher.sizes;
+    network.teacher = teacher->sizes();
   }
-  Trainer<Recipe, B> trainer(options_of_run<Recipe>(job), backend, typename Recipe::Points(job.points), network);
+  using Sampled = typename Recipe::template with_points<AnySampler>;
+  Trainer<Sampled, B> trainer(options_of_run<Sampled>(job), backend, job.sampler, network);
   if constexpr (Recipe::Loss::has_frozen) {
-    trainer.teach_with(teacher.weights, job.teacher);
-    teacher.weights = {};
+    trainer.teach_with(*teacher, "");
+    teacher.reset();
   }
   if (!job.resume.empty()) {
     if (job.extend_to > 0) {

@@ -2,15 +2,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
+#include <common/samplers.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/pictures/colour_map.hpp>
 #include <dssl/pictures/picture.hpp>
 #include <dssl/points/point_key.hpp>
-#include <dssl/points/random_points.hpp>
+#include <dssl/points/scene_points.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/multi_crop.hpp>
 #include <report/page.hpp>
@@ -74,12 +77,29 @@ std::string view_name(Index view, const CropMap& map) {
 
 }  // namespace
 
-std::string views_html(const PretrainRun& run, const AnyImage& image, Index sample) {
+AnySampler sampler_of_run(const PretrainRun& run, const VocFolder& images) {
+  SamplerSettings settings{.points = static_cast<Index>(run.number("points"))};
+  const Json& options = run.options["options"];
+  const auto text = [&](const char* option, std::string& to) {  // not there in runs from before there was a choice
+    if (!options.contains(option)) return;
+    if (!options[option].is_string()) throw FileError(run.name + "/options.json", join("has no text '", option, "'"));
+    to = options[option].get<std::string>();
+  };
+  text("sampler", settings.sampler);
+  text("point_weights", settings.weights);
+  try {
+    return sampler_of(settings, [&] { return WeightFiles::of(images, settings.weights); });
+  } catch (const OptionError& error) {
+    throw FileError(run.name + "/options.json", error.what());
+  }
+}
+
+std::string views_html(const PretrainRun& run, const AnySampler& sampler, const AnyImage& image, Index sample) {
   const MultiCrop<> crop(view_options(run));
   const RandomKey key{.seed = run.options["options"]["seed"].get<std::uint64_t>(),
                       .sample = static_cast<std::uint64_t>(sample)};
   const auto plans = crop.plan(height(image), width(image), key);
-  const RandomPoints<> points(static_cast<Index>(run.number("points")));
+  const auto points = points_of_scene(sampler, SampledScene{image, sample});
   ViewWorkspace workspace;
 
   const double scene_width = static_cast<double>(width(image));
@@ -94,9 +114,9 @@ std::string views_html(const PretrainRun& run, const AnyImage& image, Index samp
                   static_cast<double>(plan.map.box.height) - line, "\" fill=\"none\" stroke=\"", colour_of(v),
                   "\" stroke-width=\"", line, "\"/>");
     if (v == 0) continue;  // the teacher's view paired with itself: the loss passes over it
-    std::vector<Point> relative(static_cast<std::size_t>(points.count()));
+    std::vector<Point> relative(static_cast<std::size_t>(sampler.count()));
     RandomStream random(point_key(key, 0, v, crop.views()));
-    points.sample(relative, random);
+    points.sample(relative, random, overlap(plans[0].map, plan.map).in_unit_square(height(image), width(image)));
     for (const Point& p : relative) {
       const PointPair pair = pair_points(plans[0].map, plan.map, p);
       const ScenePoint at = plans[0].map.to_scene(pair.teacher);

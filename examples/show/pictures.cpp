@@ -29,7 +29,7 @@
 #include <dssl/pictures/picture.hpp>
 #include <dssl/pictures/principal_components.hpp>
 #include <dssl/pictures/view_pictures.hpp>
-#include <dssl/points/random_points.hpp>
+#include <dssl/points/any_sampler.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/multi_crop.hpp>
 
@@ -287,7 +287,13 @@ class Sheet {
 
   [[nodiscard]] Picture x_views() const {
     const MultiCrop<> crop(x_settings.views());
-    const RandomPoints<> points(x_settings.points);
+    std::vector<std::string> ids;
+    for (const Scene& scene : x_scenes) ids.push_back(scene.id);
+    const AnySampler points = sampler_of(x_settings.points, [&] {
+      WeightFiles maps(ids, x_settings.points.weights, x_settings.read);
+      std::printf("%s\n", maps.text().c_str());
+      return maps;
+    });
     std::vector<CaptionedPicture> out;
     std::uint64_t sample = 0;
     for (const Scene& scene : x_scenes) {
@@ -364,6 +370,7 @@ void require_output_apart(const ShowSettings& settings) {
   const OutputFiles output({settings.out});
   if (settings.images != std::vector<std::string>{"synthetic"}) output.require_other_than_given("images", settings.images);
   output.require_other_than_given("--masks", settings.masks);
+  output.require_outside("--point-weights", settings.points.weights);
   output.require_other_than_given("--heat", settings.heat);
   if (settings.weights != "random") output.require_other_than_weights("--weights", settings.weights);
   output.require_writable();

@@ -51,6 +51,10 @@ void ShowSettings::validate() const {
     throw OptionError("query", query, "none for --kind " + kind);
   if (query == "patch" && point.empty()) throw OptionError("point", "not given", "X Y for --query patch");
   if (query == "class" && kind != "attention") throw OptionError("query", query, "patch or reference");
+  if (kind != "views" && points.sampler != SamplerSettings{}.sampler)
+    throw OptionError("sampler", points.sampler, join("none with --kind ", kind, ", but with views"));
+  if (kind != "views" && !points.weights.empty())
+    throw OptionError("point_weights", points.weights, join("none with --kind ", kind, ", but with views"));
   if (kind == "overlay" && masks.empty() == heat.empty())
     throw OptionError("masks", masks.empty() ? "not given" : "given with 'heat'",
                       "one of --masks and --heat");
@@ -137,10 +141,12 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->check(CLI::Range(Index{0}, Index{1000000}))
       ->capture_default_str()
       ->group(look);
-  app.add_option("--points", s.points, "views: points a view pair")
+  app.add_option("--points", s.points.points, "views: points a view pair")
       ->check(CLI::Range(Index{1}, Index{1000}))
       ->capture_default_str()
       ->group(look);
+  app.add_option("--sampler", s.points.sampler, join("views: ", sampler_help))->capture_default_str()->group(look);
+  app.add_option("--point-weights", s.points.weights, join("views: ", point_weights_help))->option_text("DIR")->group(look);
   app.add_option("--locals", s.locals, "views: local views")
       ->check(CLI::Range(Index{0}, Index{1000}))
       ->capture_default_str()

@@ -16,6 +16,7 @@
 #include <dssl/views/multi_crop_options.hpp>
 
 #include "common/published.hpp"
+#include "common/samplers.hpp"
 
 namespace dssl::programs {
 
@@ -43,7 +44,7 @@ struct ShowSettings {
   double foreground = 0;
   bool reversed = false;
   Index matches = 40;
-  Index points = 2;
+  SamplerSettings points;
   Index locals = 4;
   std::vector<double> global_scale, local_scale;
   std::vector<std::string> masks, heat;

@@ -30,6 +30,7 @@ template <class T>
 class ParameterCursor;     // dssl/nn/parameters.hpp
 template <class T>
 struct BranchKeep;  // dssl/nn/stochastic_depth.hpp
+struct SampledScene;       // dssl/points/scene_points.hpp
 
 /// Sizes known at compile time, as a structural type with `==`.
 template <class X>
@@ -198,17 +199,35 @@ concept MasksPatches = requires(const X& x) {
   { x.masks().words() } -> std::convertible_to<std::string>;
 };
 
+/// count(): K, points of each pair of views.
+template <class X>
+concept CountsPoints = requires(const X& x) {
+  { x.count() } -> std::convertible_to<Index>;
+};
+
+/// sample(out, random): K points relative to the overlap, whatever the views show.
+template <class X>
+concept SamplesOverlap =
+    CountsPoints<X> && requires(const X& x, std::span<Point> out, RandomStream& random) { x.sample(out, random); };
+
+/// look(scene): once an image, before its points are drawn. What it gives draws those of each pair by sample(out, random,
+/// region), where `region` is the pair's overlap as a part of the scene's unit square; points are relative to it all the same.
+template <class X>
+concept LooksAtScene =
+    CountsPoints<X> && requires(const X& x, const SampledScene& scene, std::span<Point> out, RandomStream& random,
+                                const ViewFrame& region) { x.look(scene).sample(out, random, region); };
+
 /// A point sampler: K points of the overlap of two views, relative to it, in [0, 1]^2.
 ///
 ///   struct CentrePoint {
 ///     Index count() const { return 1; }
 ///     void sample(std::span<Point> out, RandomStream&) const { out[0] = {0.5, 0.5}; }
 ///   };
+///
+/// Or one that looks at the scene first (`LooksAtScene`), as `SalientPoints` does; one that does not is handed no pixels.
+/// `name` (static), or words() where it depends on the run, says in checkpoints which it is.
 template <class X>
-concept PointSampler = requires(const X& x, std::span<Point> out, RandomStream& random) {
-  { x.count() } -> std::convertible_to<Index>;
-  x.sample(out, random);
-};
+concept PointSampler = SamplesOverlap<X> || LooksAtScene<X>;
 
 /// name, reads, whole: how a term is told in reports, what it reads of each network, and the least of the student's pass
 /// that must be there at once (dssl/loss/term.hpp).

@@ -28,11 +28,13 @@ class VocFolder;    // reads PNG and JPEG: link dssl::codecs, which defines DSSL
 #endif
 #include <dssl/instances.hpp>
 #include <dssl/io/weights.hpp>
+#include <dssl/points/any_sampler.hpp>
 #include <dssl/points/even_points.hpp>
 #include <dssl/points/grid_points.hpp>
 #include <dssl/points/jittered_grid.hpp>
 #include <dssl/points/mixed_points.hpp>
 #include <dssl/points/random_points.hpp>
+#include <dssl/points/salient_points.hpp>
 #include <dssl/points/weighted_points.hpp>
 #include <dssl/tokens/schemes.hpp>
 #include <dssl/train/recipe.hpp>

@@ -1,4 +1,7 @@
 // Images, masks and models on disk; needs dssl::codecs.
+#include <cstdio>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include <dssl/data/image_folder.hpp>
@@ -6,8 +9,10 @@
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/synthetic_voc.hpp>
 #include <dssl/data/voc.hpp>
+#include <dssl/data/weight_files.hpp>
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/points/weighted_points.hpp>
 
 namespace snippets {
 
@@ -20,6 +25,19 @@ dssl::ImageFolder grey_top_level() {
 
 dssl::ImageList chosen() { return dssl::ImageList("photos/chosen.txt"); }  // one path a line
 // [folders end]
+
+// [point weights]
+/// Four points a pair of views, by the grey pictures of a folder that are named after the images.
+dssl::WeightedPoints by_maps(const dssl::ImageFolder& images, const std::string& folder) {
+  const auto maps = std::make_shared<const dssl::WeightFiles>(dssl::WeightFiles::of(images, folder));
+  std::puts(maps->text().c_str());  // "90 of 100 images have a weight map, 10 have none, the first ..."
+  const auto map_of = [maps](const dssl::SampledScene& scene) -> std::optional<dssl::PointWeights> {
+    const auto map = maps->load(scene.index, height(scene.image), width(scene.image));
+    return map ? std::optional(dssl::weights_of(*map)) : std::nullopt;
+  };
+  return {4, map_of, maps->fingerprint()};
+}
+// [point weights end]
 
 // [voc]
 dssl::VocFolder labelled() { return dssl::VocFolder("VOC2012", "train"); }  // images and masks

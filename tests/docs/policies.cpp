@@ -1,4 +1,5 @@
 // The smallest policy of every role, a recipe made of them, and policies that do something.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <dssl/dssl.hpp>
@@ -46,6 +48,34 @@ class JitteredGrid {
   dssl::Index x_side;
 };
 // [point sampler end]
+
+// [scene sampler]
+/// Points where the scene is dark: a pixel's weight is what its first channel lacks of white.
+struct DarkPoints {
+  [[nodiscard]] dssl::Index count() const { return 4; }
+  [[nodiscard]] dssl::PointWeights look(const dssl::SampledScene& scene) const {
+    const auto darkness = []<class T>(const dssl::ImageView<T>& image) {
+      std::vector<double> weights;
+      for (dssl::Index y = 0; y < image.height(); ++y)
+        for (dssl::Index x = 0; x < image.width(); ++x)
+          weights.push_back(std::max(0.0, 1.0 - static_cast<double>(image(y, x, 0)) / static_cast<double>(dssl::full_scale<T>)));
+      return dssl::PointWeights(image.height(), image.width(), std::move(weights));
+    };
+    return std::visit(darkness, scene.image);
+  }
+};
+// [scene sampler end]
+static_assert(dssl::LooksAtScene<DarkPoints>);
+
+// [any sampler]
+using Sampled = dssl::DenseDino::with_points<dssl::AnySampler>;  // the points are an argument of its trainer
+
+dssl::AnySampler sampler_named(std::string_view name, dssl::Index points) {
+  if (name == "even") return dssl::EvenPoints<>(points);
+  if (name == "salient") return dssl::SalientPoints<>(points);
+  return dssl::RandomPoints<>(points);
+}
+// [any sampler end]
 
 // [token scheme]
 /// Reference tokens that see the class token too; nobody else sees a reference token.

@@ -187,15 +187,15 @@ TEST_CASE("preprocessor_config.json: what pixels are normalised by") {
   const test::TemporaryFolder folder;
   const std::string weights = folder / "model.safetensors";
   const auto write = [&](const std::string& text) { std::ofstream(folder / "preprocessor_config.json") << text; };
-  CHECK_FALSE(PixelScale::beside(weights).has_value());
+  CHECK_FALSE(pixels_beside(weights).has_value());
   write(R"({"do_normalize": true, "do_rescale": true, "image_mean": [0.5, 0.25, -0.125], "image_std": [0.5, 1, 2e0],
             "rescale_factor": 0.00392156862745098, "size": {"height": 224}, "crop": [[1], "a"]})");
-  CHECK(PixelScale::beside(weights) == PixelScale{{0.5F, 0.25F, -0.125F}, {0.5F, 1.0F, 2.0F}});
+  CHECK(pixels_beside(weights) == PixelScale{{0.5F, 0.25F, -0.125F}, {0.5F, 1.0F, 2.0F}});
   write(R"({"image_mean": [0.5], "image_std": null})");
-  CHECK_FALSE(PixelScale::beside(weights).has_value());
+  CHECK_FALSE(pixels_beside(weights).has_value());
   const auto problem = [&](const std::string& text) {
     write(text);
-    return thrown_by<CheckpointError>([&] { static_cast<void>(PixelScale::beside(weights)); });
+    return thrown_by<CheckpointError>([&] { static_cast<void>(pixels_beside(weights)); });
   };
   CHECK(contains(problem(R"({"image_mean": [0.5, 0.5], "image_std": [0.5]})"), "expected one a channel"));
   CHECK(contains(problem(R"({"image_mean": [0.5, "a"], "image_std": [0.5]})"), "expected one a channel"));

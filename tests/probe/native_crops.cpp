@@ -387,6 +387,54 @@ TEST_CASE("windows of an image are those that its own crops are: logits and figu
   CHECK(passed.windows == 3 * 3 * 4);
 }
 
+TEST_CASE("at another scale crops in training are those that windows of that scale are cut from, with their labels") {
+  CHECK(contains(thrown_by<OptionError>([] { NativeCropOptions{.scale = 0}.validate(); }), "'scale' is 0; expected above 0"));
+  auto segmenter = small_segmenter(1, 1.0);
+  segmenter.network().load(drawn_weights());
+  const Gratings source(3, 2, 4);
+  const InputRenderer& renderer = segmenter.renderer();
+  const auto picture = [&](Index i) { return scaled(source.load(i), 0.5, renderer.options().interpolation); };
+  Index seen = 0, marked = 0;
+  const auto passed = segmenter.predict_windows(source, {.scale = 0.5, .overlap = 4}, {}, [&](const PatchMap<float>& map) {
+    REQUIRE((map.height == 20 && map.width == 26));
+    const LabelledImage own = picture(map.index);
+    REQUIRE((own.mask.height() == 20 && own.mask.width() == 26));
+    for (std::size_t i = 0; i < map.input.labels.size(); ++i) {
+      REQUIRE(map.input.labels[i] == renderer.classes().class_of(own.mask.pixels()[i]));
+      marked += map.input.labels[i] == 1 ? 1 : 0;
+    }
+    const LabelledInput crop = render_native_crop(renderer, own, {.height = 16, .width = 16}, 16, 16);
+    for (Index y = 0; y < 16; ++y) {
+      for (Index x = 0; x < 16; ++x)
+        REQUIRE(static_cast<double>(crop.image[static_cast<std::size_t>(y * 16 + x)]) ==
+                Approx(static_cast<double>(map.input.image[static_cast<std::size_t>(y * 26 + x)])).margin(1e-5));
+    }
+    ++seen;
+  });
+  CHECK(seen == 3);
+  CHECK(marked == 2 * 64);
+  CHECK(passed.windows == 3 * 2 * 2);
+
+  const NativeCropOptions half{.scale = 0.5};
+  const LabelledParts parts = segmenter.parts(source);
+  CropOrder order(parts, half.balanced, 7);
+  Index n = 0;
+  each_crop_batch(renderer, source, parts, 16, 16, 3, 4, half, {.threads = 1}, {}, 7, {}, {}, [&](const std::vector<LoadedInput>& batch) {
+    for (const LoadedInput& sample : batch) {
+      const CropOrder::Sample drawn = order(n);
+      const LabelledImage own = picture(drawn.image);
+      const NativeCrop crop = drawn_native_crop(own.mask, renderer.classes(), 16, 16, drawn.balanced, half,
+                                                {.seed = 7, .sample = static_cast<std::uint64_t>(n++), .view = 14, .purpose = Purpose::probe});
+      const LabelledInput expected = render_native_crop(renderer, own, crop, 16, 16);
+      CHECK(sample.index == drawn.image);
+      CHECK(sample.input.image == expected.image);
+      CHECK(sample.input.labels == expected.labels);
+    }
+    return true;
+  });
+  CHECK(n == 12);
+}
+
 TEST_CASE("training ends when held-out images are found no better, with the weights of the best look") {
   const std::vector<float> start = drawn_weights();
   const Gratings source(40, 30, 1);

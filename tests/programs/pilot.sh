@@ -55,10 +55,10 @@ chosen --normal painted/normal --out painted-run >out.txt 2>err.txt || fail "oth
 # Beside the frozen path the whole backbone is trained, by crops: two ways more for each number of labels. The first sentence
 # names the way that did best on labelled images that were held out.
 tuned_by() {
-  frozen --normal set/normal --defects set/test/spot --weights random --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --crop-overlap 8 \
+  frozen --defects set/test/spot --weights random --draws 1 --false-alarms 0.2 --shown 0 --crop-overlap 8 \
     --tune-batch 4 --tune-rate 2e-3 --tune-steps 30 --look-every 15 --folds 2 "$@"
 }
-tuned() { tuned_by --size 40x56 --crop 24 "$@"; }
+tuned() { tuned_by --normal set/normal --labels 1 --size 40x56 --crop 24 "$@"; }
 warns 1 "$bright" tuned --threads 1 --out tuned
 [[ $(value tuned/result.json ways | grep -o '"labels":[0-9]*' | tr -cd '0-9\n' | tr '\n' ' ') == '0 1 1 1 1 12 12 12 12 0 ' ]] || fail "the tuned ways are not there"
 [[ $(value tuned/result.json tuned trainings) == 4 ]] || fail "not 1 training of one label and 2 + 1 of all 12"
@@ -70,9 +70,21 @@ above "$figure" 0.9 "AUROC of a backbone trained on 12 bright spots"
 grep -q 'Training the backbone on labels' tuned/report.html || fail "the report does not say what was trained"
 warns 1 "$bright" tuned --threads 2 --out tuned-two
 [[ $(value tuned/result.json ways) == "$(value tuned-two/result.json ways)" ]] || fail "two threads tune otherwise"
+# Which labelled images were drawn is told, and what the tuned ways took. Test images of other content change nothing of the
+# choice among the ways.
+[[ $(value tuned/result.json drawn | grep -o '"labels":[0-9]*' | tr -cd '0-9\n' | tr '\n' ' ') == '1 12 ' &&
+  $(value tuned/result.json drawn 1 images | grep -o 'spot/[0-9]*' | sort -u | wc -l) -eq 12 ]] || fail "the drawn images are not told"
+[[ $(value tuned/result.json tuned draws | grep -o '"processor_seconds":[0-9.]*' | wc -l) -eq 2 ]] || fail "what tuning took is not told"
+tuned_by --normal painted/normal --labels 100 --size 40x56 --crop 24 --threads 1 --out tuned-painted >out.txt 2>err.txt || fail "other test images end the tuned run"
+[[ $(value tuned/result.json held_out_labelled) == "$(value tuned-painted/result.json held_out_labelled)" ]] || fail "test images take part in the choice of a way"
+[[ $(value tuned/result.json ways 0) != "$(value tuned-painted/result.json ways 0)" ]] || fail "the painted test is not another"
+# At half the scale images have fewer patches, in the tuned path alone.
+fails 1 'has 3 x 4 patches; a border of 2 leaves none of them' tuned_by --normal set/normal --size 80x112 --crop 16 --crop-scale 0.5 --border 2 --threads 1 --out o
+fails 2 '--scale is 0.5; expected none without --tiles or --choose' pilot --weights random --scale 0.5 --out o
+fails 2 '--overlap is 8; expected none without --tiles or --choose' pilot --weights random --overlap 8 --out o
 # The border is left out of the tuned path's windows too: at their own resolution images have 5 x 7 patches.
-fails 1 'has 5 x 7 patches; a border of 3 leaves none of them' tuned_by --size 80x112 --crop 24 --border 3 --threads 1 --out o
-fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tuned_by --size 40x56 --crop 20 --out o
+fails 1 'has 5 x 7 patches; a border of 3 leaves none of them' tuned_by --normal set/normal --labels 1 --size 80x112 --crop 24 --border 3 --threads 1 --out o
+fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tuned_by --normal set/normal --labels 1 --size 40x56 --crop 20 --out o
 
 # The number of threads changes no figure.
 warns 1 "$bright" bare --size 40x56 --threads 2 --normal set/normal --defects set/test/spot --weights random --labels 1,3 --draws 2 \

@@ -50,6 +50,8 @@ for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg densecl pi
 done
 grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics do not list the term by its name"
 grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"
+grep -q '"swapped-assignment":{"loss":[^}]*"teacher_entropy":[^}]*"mean_entropy":[^}]*"divergence":' pair-swav/metrics.jsonl ||
+  fail "metrics have no entropies of SwAV's assignments"
 grep -q '"loss.swapped-assignment.queue": *5' pair-swav/options.json || fail "options.json has no number of SwAV's queue"
 grep -q '"loss.masked-ibot.weight": *0.5' pair-ibot/options.json || fail "options.json has not the masked level's weight"
 unfilled() { pair --recipe swav --prototypes 16 --views-local 8 --locals 1 "$@" --out unfilled; }
@@ -69,6 +71,42 @@ fails 2 "term 'info-nce' compares the images of a batch" \
 # The objective of one's own trains.
 succeeds "$programs/dssl-own-objective"
 [[ $(grep -c '^alignment [0-9.]*, koleo -\?[0-9.]*$' out.txt) -eq 12 ]] || fail "dssl-own-objective does not tell its terms"
+
+# Points by other samplers: the default's name changes no bit; one that looks at the images has the same bits for any number of
+# threads and when it is resumed, and another is another run.
+succeeds pretrain "${scenes[@]}" --epochs 2 --sampler random --points 2 --out sampled
+cmp sampled/checkpoint.safetensors whole-densedino/checkpoint.safetensors || fail "the default's own name changes the run"
+salient=(--epochs 2 --sampler grid:4+salient:3)
+succeeds pretrain "${scenes[@]}" "${salient[@]}" --threads 3 --out salient
+grep -q '"sampler": *"grid:4+salient:3"' salient/options.json || fail "options.json does not tell the sampler"
+grep -q 'points: mixed (grid 4, salient 3) 7' out.txt || fail "the recipe does not tell the points"
+succeeds pretrain "${scenes[@]}" "${salient[@]}" --threads 1 --max-steps 3 --out salient-parts
+fails 1 'mixed .grid 4, salient 3. 7; .*expected: .*points: even 7' \
+  pretrain "${scenes[@]}" --epochs 2 --sampler even --points 7 --out salient-parts --resume
+succeeds pretrain "${scenes[@]}" "${salient[@]}" --threads 1 --out salient-parts --resume
+cmp salient-parts/checkpoint.safetensors salient/checkpoint.safetensors || fail "a resumed run with salient points differs"
+# By maps of weights: a bright half, and two images without one.
+mkdir -p photos maps
+for i in 1 2 3 4 5 6; do
+  "$make_image" photos/$i.png 32 32 3
+  [[ $i -gt 4 ]] || "$make_image" maps/$i.png 16 16 1 255 0
+done
+weighted=(--data photos --epochs 1 --sampler weighted --point-weights maps)
+succeeds pretrain "${weighted[@]}" --out weighted
+grep -q 'weight maps: maps, 4 of 6 images have a weight map, 2 have none, the first 5' out.txt || fail "images without a map are not told"
+"$make_image" maps/4.png 16 32 1 255 0
+fails 1 'maps/4.png: is a weight map of 16 x 32 pixels; expected those of its image, 32 x 32' pretrain "${weighted[@]}" --out unfit
+rm maps/4.png
+fails 1 'points: weighted .maps [0-9a-f]*-[0-9a-f]*. 2; .*expected: .*points: weighted .maps ' pretrain "${weighted[@]}" --out weighted --resume
+fails 1 'none of 3 weight maps belongs to one of 8 images by its name' \
+  pretrain "${scenes[@]}" --epochs 1 --sampler weighted --point-weights maps --out unfit
+fails 2 '--point-weights is empty; expected a folder with --sampler weighted' pretrain "${scenes[@]}" --epochs 1 --sampler weighted --out unfit
+fails 2 '--point-weights is maps; expected none with --sampler even' pretrain "${scenes[@]}" --epochs 1 --sampler even --point-weights maps --out unfit
+fails 2 '--points is 5; expected a square number with --sampler grid, as 4 or 9' pretrain "${scenes[@]}" --sampler grid --points 5 --out unfit
+for sampler in none random+ even:0 even:x; do
+  fails 2 '--sampler is .*; expected random, grid, jittered, even, salient or weighted, or several' pretrain "${scenes[@]}" --sampler $sampler --out unfit
+done
+fails 2 '--sampler is even; expected none with --recipe dino, which compares no points' pretrain "${scenes[@]}" --recipe dino --sampler even --out unfit
 
 # The other relations and optimisers run too.
 succeeds pretrain "${scenes[@]}" --relation all_query --optimizer lars --accumulate 2 --epochs 1 --out relation
@@ -180,6 +218,15 @@ for piece in '</html>' '<polyline' '<circle' 'data:image/png;base64,'; do
   grep -q "$piece" report.html || fail "the report has no $piece"
 done
 ! grep -Eq '(src|href)="(http|/|\.)' report.html || fail "the report needs other files"
+# The points that it draws are the run's: 9 + 2 of each of 2 pairs of views, in the scene and both views. Without their maps it says so.
+succeeds pretrain --data voc --split train --epochs 1 --sampler grid:9+weighted --point-weights voc/SegmentationClass --out points
+of_points() { "$programs/dssl-report" --pretrain points=points --segment random=p-random --data voc --scenes 1 --out points.html; }
+succeeds of_points
+[[ $(grep -o '<circle' points.html | wc -l) -eq 66 ]] || fail "the report does not draw the run's points"
+mv voc/SegmentationClass voc/masks
+succeeds of_points
+grep -q 'They cannot be drawn: voc/SegmentationClass: ' points.html || fail "the report does not say that maps of weights are gone"
+mv voc/masks voc/SegmentationClass
 
 # A VOC folder without a split gives its images and never its masks.
 succeeds pretrain --data voc --epochs 1 --out all

@@ -37,6 +37,16 @@ succeeds show "${images[0]}" "${images[0]}" --kind correspondence --weights rand
 grep -q '16 patches, 16 mutual matches, 16 shown' out.txt || fail "patches of an image are not found in itself"
 succeeds show synthetic --count 2 --kind views --locals 3 --local-scale 0.05 0.3 --out views.png
 is_png views.png $((4 + 6 * 68)) $((4 + 2 * (8 + 68)))
+# The points of other samplers, by maps of weights too.
+succeeds show "${images[@]}" --kind views --points 4 --out random.png
+for sampler in grid salient weighted; do
+  weights=()
+  [[ $sampler != weighted ]] || weights=(--point-weights voc/SegmentationClass)
+  succeeds show "${images[@]}" --kind views --points 4 --sampler $sampler "${weights[@]}" --out $sampler.png
+  ! cmp -s random.png $sampler.png || fail "--sampler $sampler draws random points"
+done
+grep -q '2 of 2 images have a weight map; 6 weight maps belong to no image' out.txt || fail "maps of weights are not counted"
+fails 2 '--sampler is even; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --sampler even
 succeeds show "${images[@]}" --kind overlay --zoom 1 --masks voc/SegmentationClass/00000{0,1}.png --out masks.png
 is_png masks.png $((4 + 2 * 36)) $((4 + 2 * (8 + 36)))
 succeeds show "${images[@]}" --kind overlay --heat "${images[@]}" --out heat.png

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/loss/imitation_term.hpp>
 #include <dssl/loss/resized_map.hpp>
@@ -235,24 +237,45 @@ TEST_CASE("a teacher of a file: its sizes, its weights, and what does not fit") 
   const std::string path = folder / "teacher.safetensors";
   const BackboneWeights<float> weights = large_weights(3);
   save_backbone(path, weights, {{"heads", "2"}});
-  const TeacherOfFile read = read_teacher(path, {}, usual_pixels(3));
-  CHECK(read.sizes == large_size);
-  CHECK((read.weights.values == weights.values));
+  const auto values_of = [](const TeacherFile& file) {
+    BackboneWeights<float> out;
+    ViTFamily::add_parameters(out.layout, file.sizes(), LearnedTokens{}, "");
+    out.values.resize(static_cast<std::size_t>(out.layout.total()));
+    static_cast<void>(load_fresh_backbone(std::span<float>(out.values), out.layout, file, ""));
+    return out;
+  };
+  const TeacherFile read(path, {}, usual_pixels(3));
+  CHECK(read.sizes() == large_size);
+  CHECK((values_of(read).values == weights.values));
   TeacherFileOptions options;
-  options.pixels = {{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}};
-  const TeacherOfFile rescaled = read_teacher(path, options, usual_pixels(1));
-  CHECK(rescaled.sizes.channels == 1);
-  const auto bias = [](const TeacherOfFile& of) { return of.weights.values[static_cast<std::size_t>(of.weights.layout.find("patch_embed.proj.bias").offset)]; };
-  const auto last = [](const TeacherOfFile& of) { return of.weights.values[static_cast<std::size_t>(of.weights.layout.find("norm.bias").offset)]; };
-  CHECK(last(rescaled) == last(read));
-  CHECK(bias(rescaled) == bias(read));  // both scales have the grey 0.5 at 0
-  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(2))); }),
+  options.file.heads = 3;
+  CHECK(contains(thrown_by<OptionError>([&] { TeacherFile(path, options, usual_pixels(3)); }),
+                 "'teacher_heads' is 3; expected 2, which " + path + " says itself"));
+  options.file.heads = 0;
+  options.pixels = {{0.5F, 0.25F, 0.5F}, {0.5F, 0.5F, 0.5F}};
+  const TeacherFile rescaled(path, options, usual_pixels(1));
+  CHECK(rescaled.sizes().channels == 1);
+  const BackboneWeights<float> grey = values_of(rescaled);
+  const auto tensor = [](const BackboneWeights<float>& of, std::string_view name) {
+    const auto its = tensor_of<const float>(std::span<const float>(of.values), of.layout.find(name));
+    return std::vector<float>(its.begin(), its.end());
+  };
+  // A grey pixel that is 0 there, 0.5, is 0, 0.5 and 0 here, and deviations are 0.25 for 0.5.
+  const auto patches = tensor(weights, "patch_embed.proj.weight"), of_grey = tensor(grey, "patch_embed.proj.weight");
+  REQUIRE(3 * of_grey.size() == patches.size());
+  CHECK(of_grey[0] == Approx(0.5 * (patches[0] + patches[16] + patches[32])).epsilon(1e-6));
+  const double shift = 0.5 * std::accumulate(patches.begin() + 16, patches.begin() + 32, 0.0);
+  CHECK(std::abs(shift) > 1e-3);
+  CHECK(tensor(grey, "patch_embed.proj.bias")[0] == Approx(tensor(weights, "patch_embed.proj.bias")[0] + shift).epsilon(1e-5));
+  CHECK(tensor(grey, "norm.bias") == tensor(weights, "norm.bias"));
+  CHECK(tensor(grey, "blocks.0.attn.qkv.weight") == tensor(weights, "blocks.0.attn.qkv.weight"));
+  CHECK(contains(thrown_by<OptionError>([&] { TeacherFile(path, options, usual_pixels(2)); }),
                  "'channels' is 2; expected 3, those of the teacher"));
   options.pixels.deviation = {0.5F, 0.0F, 0.5F};
-  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(3))); }),
+  CHECK(contains(thrown_by<OptionError>([&] { TeacherFile(path, options, usual_pixels(3)); }),
                  "'teacher_deviation' is 0; expected 1e-6 to 10, for pixels of 0 to 1"));
   options.pixels.mean.pop_back();
-  CHECK(contains(thrown_by<OptionError>([&] { static_cast<void>(read_teacher(path, options, usual_pixels(3))); }),
+  CHECK(contains(thrown_by<OptionError>([&] { TeacherFile(path, options, usual_pixels(3)); }),
                  "'teacher_mean' is 2 values; expected one a channel of"));
 }
 
@@ -269,6 +292,14 @@ TEST_CASE("a frozen teacher's weights stay what they were given as") {
     step.update(report, {.optimiser = {.learning_rate = 1e-2, .step = i}, .teacher_momentum = 0.9});
   }
   CHECK(weights() == before);
+  // Given anew, they are written where they lie: there is no second copy.
+  const auto check_sum = step.frozen().check_sum();
+  step.frozen().take(step.backend(), "a file", [&](std::span<double> flat) {
+    CHECK(flat.data() == step.frozen().weights().data());
+    CHECK(std::ranges::all_of(flat, [](double v) { return v == 0; }));
+    std::ranges::copy(before, flat.begin());
+  });
+  CHECK((weights() == before && step.frozen().check_sum() == check_sum));
 }
 
 TEST_CASE("a frozen teacher that does not fit is refused in words") {
@@ -283,6 +314,7 @@ TEST_CASE("a frozen teacher that does not fit is refused in words") {
     weights[static_cast<std::size_t>(step.frozen().layout().find("norm.weight").offset)] = std::numeric_limits<double>::quiet_NaN();
     CHECK(contains(thrown_by<NonFiniteError>([&] { step.frozen().give(step.backend(), weights); }),
                    "frozen teacher's norm.weight is not finite"));
+    CHECK(contains(thrown_by<Error>([&] { loss_of(step, batch); }), "weights were not given"));
     weights.pop_back();
     CHECK(contains(thrown_by<ShapeError>([&] { step.frozen().give(step.backend(), weights); }), "weights of a frozen teacher"));
   }
@@ -339,6 +371,11 @@ TEST_CASE("distillation: bits for any number of threads, after a resume, and wit
   static_cast<void>(other.teach_with(teacher));
   CHECK(contains(thrown_by<CheckpointError>([&] { other.resume(options.checkpoint); }),
                  "other weights of the frozen teacher than those of " + teacher + "; expected the same ones, read with the same options"));
+  const std::string blind = folder / "blind.safetensors";
+  save_backbone(blind, large_weights(3), {{"heads", "2"}, {"relation", "all-query"}});
+  const std::string why = blind + ": was trained with relation all-query, whose patches do not see the class token; expected weights of another";
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(other.teach_with(blind)); }), why));
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(other.teach_with(TeacherFile(blind, {}, usual_pixels(3)), "")); }), why));
   const std::vector<std::string> words = on_ranks(2, [&](const Communicator& ranks) {
     auto shared = small_options();
     shared.ranks = ranks;

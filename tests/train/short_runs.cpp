@@ -98,7 +98,7 @@ TEST_CASE("A run is resumed on the images that it was begun on, or on others whe
   for (const StoredTensor& tensor : file.tensors()) writer.add_bytes(tensor.name, tensor.type, tensor.shape, file.bytes(tensor.name));
   for (const auto& [key, value] : file.metadata()) {
     const bool later = std::any_of(std::begin(later_options), std::end(later_options),
-                                   [&](const LaterOption& o) { return key == join("option.", o.name); });
+                                   [&name = key](const LaterOption& o) { return name == join("option.", o.name); });
     if (key != "dataset" && !later) writer.metadata(key, value);
   }
   const std::string old = folder / "old.safetensors";

@@ -1,6 +1,9 @@
 // SwAV's term: the published numbers through a term alone, and whole training steps of a small model.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -33,6 +36,68 @@ std::vector<double> through_unit_rows(std::vector<double> d_unit, const std::vec
     for (std::size_t i = r; i < r + width; ++i) d_unit[i] = (d_unit[i] - along / squares * rows[i]) / std::sqrt(squares);
   }
   return d_unit;
+}
+
+double entropy_of(const std::vector<double>& shares) {
+  double out = 0;
+  for (const double p : shares) out -= p > 0 ? p * std::log(p) : 0;
+  return out;
+}
+
+/// Rows of length 1.
+std::vector<double> unit_rows(std::vector<double> rows, std::size_t width) {
+  for (std::size_t r = 0; r < rows.size(); r += width) {
+    double squares = 0;
+    for (std::size_t i = r; i < r + width; ++i) squares += rows[i] * rows[i];
+    for (std::size_t i = r; i < r + width; ++i) rows[i] /= std::sqrt(squares);
+  }
+  return rows;
+}
+
+/// The entropies of the published assignments, worked out as they are published: scaled by turns, in no logarithms. A row's mean,
+/// and of the mean row, over both assigning views.
+std::array<double, 2> published_entropies(const ObjectiveFixture& fixture, const std::string& name) {
+  constexpr std::size_t width = 16;
+  const auto batch = fixture.config().get<std::size_t>("batch");
+  const auto projection = unit_rows(fixture.file().read<double>(name + ".projection"), width);
+  const auto prototypes = unit_rows(fixture.file().read<double>(name + ".prototypes.before"), width);
+  const std::size_t columns = prototypes.size() / width;
+  const std::vector<double> queue = name == "queue" ? fixture.file().read<double>("queue.queue.before") : std::vector<double>{};
+  std::array<double, 2> out{};
+  std::vector<double> mean(columns);
+  for (const std::size_t view : {0U, 1U}) {
+    const auto half = static_cast<std::ptrdiff_t>(queue.size() / 2), own = static_cast<std::ptrdiff_t>(batch * width);
+    std::vector<double> unit(queue.begin() + static_cast<std::ptrdiff_t>(view) * half, queue.begin() + static_cast<std::ptrdiff_t>(view + 1) * half);
+    const auto first = projection.begin() + static_cast<std::ptrdiff_t>(view) * own;
+    unit.insert(unit.end(), first, first + own);
+    const std::size_t rows = unit.size() / width;
+    std::vector<double> q(rows * columns);
+    for (std::size_t i = 0; i < q.size(); ++i) {
+      const auto row = unit.begin() + static_cast<std::ptrdiff_t>(i / columns * width);
+      q[i] = std::exp(std::inner_product(row, row + static_cast<std::ptrdiff_t>(width),
+                                         prototypes.begin() + static_cast<std::ptrdiff_t>(i % columns * width), 0.0) /
+                      fixture.config().get<double>("epsilon"));
+    }
+    for (Index turn = 0; turn < fixture.config().get<Index>("iterations"); ++turn) {
+      for (std::size_t c = 0; c < columns; ++c) {
+        double sum = 0;
+        for (std::size_t r = 0; r < rows; ++r) sum += q[r * columns + c];
+        for (std::size_t r = 0; r < rows; ++r) q[r * columns + c] /= sum;
+      }
+      for (std::size_t r = 0; r < rows; ++r) {
+        double sum = 0;
+        for (std::size_t c = 0; c < columns; ++c) sum += q[r * columns + c];
+        for (std::size_t c = 0; c < columns; ++c) q[r * columns + c] /= sum;
+      }
+    }
+    for (std::size_t r = rows - batch; r < rows; ++r) {
+      const std::vector<double> shares(q.begin() + static_cast<std::ptrdiff_t>(r * columns), q.begin() + static_cast<std::ptrdiff_t>((r + 1) * columns));
+      out[0] += entropy_of(shares) / static_cast<double>(2 * batch);
+      for (std::size_t c = 0; c < columns; ++c) mean[c] += shares[c] / static_cast<double>(2 * batch);
+    }
+  }
+  out[1] = entropy_of(mean);
+  return out;
 }
 
 /// The term alone, with a projector that changes nothing, without a queue and with a full one.
@@ -94,7 +159,13 @@ void check_published(const B& backend, const std::string& name) {
                         .numbers = {},
                         .weight = 3});
   TermReport report;
+  run.start(report);
   run.add_to(backend, report);
+  const auto [entropy, of_mean] = published_entropies(fixture, name);
+  CHECK(2 * report.teacher_entropy == Approx(entropy).epsilon(std::is_same_v<T, double> ? 1e-10 : 1e-5));
+  CHECK(2 * report.mean_entropy == Approx(of_mean).epsilon(std::is_same_v<T, double> ? 1e-10 : 1e-5));
+  CHECK(of_mean > entropy + 0.1);
+  CHECK(report.divergence == Approx(report.loss - report.teacher_entropy).epsilon(1e-12));
   fixture.expect(name + ".loss", std::vector<T>{static_cast<T>(2 * report.loss)});
   const auto scaled = [](std::vector<T> values, double by) {
     for (T& v : values) v = static_cast<T>(by * static_cast<double>(v));
@@ -186,6 +257,28 @@ TEST_CASE("SwAV: slopes beside a full queue") {
     INFO("gradient of " << p.name << ", norm " << p.found.norm << ", difference " << p.found.difference);
     CHECK(p.found.small());
   }
+}
+
+TEST_CASE("SwAV: a run that stays at equal shares is a collapse in words, with its figures") {
+  auto options = options_of<SwavLoss>();
+  auto& numbers = options.loss.of<OwnTargets>().options;
+  const auto report_with = [&](double epsilon, double temperature) {
+    numbers.epsilon = epsilon;
+    numbers.temperature = temperature;
+    TrainingStep<Tiny<SwavLoss>, Reference<double>> step({}, options);
+    draw(step);
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, drawn_batch(options.shape, 5), 0.4);
+    return report.term("swapped-assignment");
+  };
+  const TermReport flat = report_with(1e3, 1e3);
+  CHECK(collapse_of(flat, 6) == Collapse::uniform);
+  const std::string words = advice_for(Collapse::uniform, flat, 6);
+  CHECK(contains(words, "of SwAV a smaller epsilon"));
+  CHECK(contains(words, "(term 'swapped-assignment': loss 1.79176, entropy of targets 1.79176, of their mean 1.79176; ln P 1.79176)"));
+  CHECK(collapse_of(report_with(0.05, 0.1), 6) == Collapse::none);
+  CHECK(collapse_of(report_with(0.05, 1e3), 6) == Collapse::none);  // flat predictions of targets that are not
 }
 
 TEST_CASE("SwAV's queue has the rows of the newest updates, from its first epoch on, and is used once it is full") {

@@ -7,6 +7,9 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -21,7 +24,10 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/points/any_sampler.hpp>
 #include <dssl/points/grid_points.hpp>
+#include <dssl/points/salient_points.hpp>
+#include <dssl/points/weighted_points.hpp>
 #include <dssl/train/trainer.hpp>
 
 using namespace dssl;
@@ -155,6 +161,56 @@ TEST_CASE("a run gives the same bits for any number of threads") {
   CHECK(same_bits(states[0], states[2]));
 }
 
+TEST_CASE("a sampler chosen at run time has the bits, words and checkpoints of the recipe that names it") {
+  using Chosen = Tiny::with_points<AnySampler>;
+  const NoiseImages images(9);
+  const TemporaryFile file("chosen");
+  TrainerOptions options = tiny_options();
+  Trainer<Tiny, Cpu> own(options, Cpu({.threads = 2}));
+  own.fit(images);
+  Trainer<Chosen, Cpu> chosen(options, Cpu({.threads = 2}));  // random ones, as published
+  CHECK(chosen.recipe() == own.recipe());
+  chosen.fit(images);
+  CHECK(same_bits(state_of(chosen), state_of(own)));
+
+  // One that looks at the images: the same bits for any number of threads, and when it is cut.
+  const AnySampler salient = SalientPoints<>(3);
+  Trainer<Chosen, Cpu> whole(options, Cpu({.threads = 2}), salient);
+  CHECK_THAT(whole.recipe(), Catch::Contains("points: salient 3"));
+  whole.fit(images);
+  CHECK_FALSE(same_bits(state_of(whole), state_of(own)));
+  options.checkpoint = file.path();
+  options.loader_threads = 1;
+  Trainer<Chosen, Cpu> first(options, Cpu({.threads = 1}), salient);
+  first.on_step([](const StepReport& report) { return report.step == 2 ? stop : proceed; });
+  first.fit(images);
+  Trainer<Chosen, Cpu> second(options, Cpu({.threads = 1}), salient);
+  second.resume(file.path());
+  second.fit(images);
+  CHECK(same_bits(state_of(second), state_of(whole)));
+  // Other points are another run.
+  Trainer<Chosen, Cpu> other(options, Cpu({.threads = 1}), RandomPoints<>(3));
+  CHECK_THAT(message_of([&] { other.resume(file.path()); }), Catch::Contains("points: salient 3") && Catch::Contains("points: random 3"));
+}
+
+TEST_CASE("a sampler is shown the image in use, by its own number, where it stands in for an unreadable one") {
+  std::mutex mutex;
+  std::map<Index, int> shown;
+  bool are_those = true;
+  const AnySampler sampler = WeightedPoints(2, [&](const SampledScene& scene) -> std::optional<PointWeights> {
+    const std::lock_guard lock(mutex);
+    ++shown[scene.index];
+    are_those = are_those && height(scene.image) == 24 + scene.index % 5;  // as NoiseImages has them
+    return std::nullopt;
+  });
+  TrainerOptions options = tiny_options();
+  options.epochs = 1;
+  Trainer<Tiny::with_points<AnySampler>, Cpu> trainer(options, Cpu({.threads = 2}), sampler);
+  trainer.fit(NoiseImages(8, {2, 5}));
+  CHECK(are_those);
+  CHECK(shown == std::map<Index, int>{{0, 1}, {1, 1}, {3, 2}, {4, 1}, {6, 2}, {7, 1}});
+}
+
 TEST_CASE("training moves the weights, and another seed moves them elsewhere") {
   const NoiseImages images(8);
   TrainerOptions options = tiny_options();
@@ -217,6 +273,9 @@ TEST_CASE("a collapse is named in words once it lasts") {
   CHECK(collapse_of({.loss = std::log(64.0), .teacher_entropy = 2.0}, 64) == Collapse::none);
   CHECK(collapse_of({.loss = 1e-4, .teacher_entropy = 1e-5}, 64) == Collapse::peaked);
   CHECK(collapse_of({.loss = 5.0, .teacher_entropy = 1e-5}, 64) == Collapse::none);
+  // Sure of each image, and of another prototype for each: no collapse; of one for all: one.
+  CHECK(collapse_of({.loss = 1e-4, .teacher_entropy = 1e-5, .mean_entropy = std::log(8.0)}, 64) == Collapse::none);
+  CHECK(collapse_of({.loss = 1e-4, .teacher_entropy = 1e-5, .mean_entropy = 1e-4}, 64) == Collapse::peaked);
 
   // A teacher of enormous temperature is flat: its student learns to be flat, too.
   const NoiseImages images(8);
@@ -238,6 +297,8 @@ TEST_CASE("a collapse is named in words once it lasts") {
   CHECK(named > 0);
   REQUIRE(warnings.size() == 1);
   CHECK(warnings[0].find("collapse") != std::string::npos);
+  CHECK(warnings[0].find(" (term 'image': loss 3.4") != std::string::npos);
+  CHECK(warnings[0].find("; ln P 3.46574)") != std::string::npos);
 }
 
 TEST_CASE("unreadable images are named, counted and replaced; too many end the run") {

@@ -37,6 +37,7 @@ struct BackboneFileOptions {
   /// periods are made for as many: theta^(4 i / d), d = width / heads, theta = 100 as DINOv3 has it, or as its
   /// `config.json` says.
   Index heads = 0;
+  std::string_view heads_field = "heads";  ///< what messages call that number, of static storage
 };
 
 /// The backbone of a file of any family: `load_backbone` reads it like a file that dssl wrote.
@@ -58,8 +59,8 @@ class BackboneFile final : public TensorFile {
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
       : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
     if (const BackboneDescription& d = x_named.description; options.heads != 0 && d.heads_are_known && options.heads != d.heads)
-      throw OptionError("heads", options.heads, join(d.heads, ", which ", path(), " says itself"));
-    if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads);
+      throw OptionError(options.heads_field, options.heads, join(d.heads, ", which ", path(), " says itself"));
+    if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads, options.heads_field);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
     make_periods(options.heads);
     std::vector<StoredTensor> tensors;
@@ -82,13 +83,13 @@ class BackboneFile final : public TensorFile {
  private:
   static constexpr const char* periods_name = "rope_embed.periods";
 
-  void read_config(Index heads) {
+  void read_config(Index heads, std::string_view field) {
     const auto config = HuggingFaceConfig::beside(path());
     if (!config) return;
     BackboneDescription& d = x_named.description;
     x_theta = config->complete(d, *x_file);
     if (heads != 0 && d.heads_are_known && heads != d.heads) {
-      throw OptionError("heads", heads, join(d.heads, ", as ", HuggingFaceConfig::path_beside(path()), " says"));
+      throw OptionError(field, heads, join(d.heads, ", as ", HuggingFaceConfig::path_beside(path()), " says"));
     }
   }
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -137,6 +138,19 @@ void require_weights(std::span<const T> values, const std::string& path, const S
 }
 
 }  // namespace detail
+
+/// Throws `CheckpointError` for weights whose patches do not see the class token, by a relation that features are not
+/// read in. Tests: tests/io/backbone_names.cpp, tests/train/imitation_term.cpp.
+inline void require_readable_relation(const TensorFile& file) {
+  const auto relation = file.metadata().find("relation");
+  if (relation == file.metadata().end()) return;
+  for (const NamedRelation& known : named_relations) {
+    if (known.relation == all_query_relation && (relation->second == known.name || relation->second == known.published_name)) {
+      throw CheckpointError(file.path(), join("was trained with relation ", known.name,
+                                              ", whose patches do not see the class token; expected weights of another relation"));
+    }
+  }
+}
 
 /// `load_backbone` into memory of zeros that nobody reads where this throws: it makes no second copy of the weights.
 template <std::floating_point T, TensorLayout L>

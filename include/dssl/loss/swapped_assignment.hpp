@@ -54,6 +54,7 @@ struct SwappedAssignmentBuffers {
   VectorView<T> centre;       // (P)
   VectorView<T> row_sums;     // (Q + B)
   VectorView<T> loss;         // (B)
+  MatrixView<T> mean;         // (1,P) of the assignments of all assigning views
   VectorView<TargetRows> targets;  // (B) row i of the assignments
 
   /// `targets`: where they lie, as they outlive the other buffers; `number_targets` writes them.
@@ -63,7 +64,7 @@ struct SwappedAssignmentBuffers {
     return {arena.matrix<T>(queue + images, prototypes), arena.matrix<T>(images, prototypes),
             arena.matrix<T>(images, prototypes),         arena.matrix<T>(images, width),
             arena.vector<T>(prototypes),                 arena.vector<T>(queue + images),
-            arena.vector<T>(images),                     targets};
+            arena.vector<T>(images),                     arena.matrix<T>(1, prototypes), targets};
   }
 };
 
@@ -93,6 +94,16 @@ void assign_view(const B& backend, const SwappedAssignmentBuffers<T>& buffers, C
   sinkhorn_centre(backend, buffers.centre, VectorOf<B>(buffers.row_sums.data(), queued + images),
                   buffers.assigned.rows(0, queued + images), numbers.epsilon, numbers.iterations);
   backend.centred_softmax(buffers.assignments, buffers.assigned.rows(queued, images), buffers.centre, numbers.epsilon);
+}
+
+/// Of one assigning view's assignments, which are in `buffers`: entropy (1) += share times the mean entropy of a row, in nats;
+/// buffers.mean (1,P) += share times the mean row. `share` is 1 / the number of assigning views; buffers.loss is overwritten.
+template <Backend B, class T = typename B::Scalar>
+void add_assignment_entropy(const B& backend, const SwappedAssignmentBuffers<T>& buffers, VectorOf<B> entropy, double share) {
+  const double mean = share / static_cast<double>(buffers.targets.size());
+  backend.row_entropy(buffers.loss, buffers.assignments);
+  add_total(backend, entropy, buffers.loss, mean);
+  backend.add_column_sum(numbers_of(buffers.mean), buffers.assignments, {}, mean);
 }
 
 /// What the other views predict of view `assigning`, whose assignments q are in `buffers`: value (1) += share * the mean

@@ -2,6 +2,8 @@
 // Tests: tests/train/swapped_term.cpp.
 #pragma once
 
+#include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -46,6 +48,9 @@ struct ProjectedPrototypes {
 /// earlier updates, under the prototypes as they are now. From epoch `queue_first_epoch` on an update writes the rows of its last
 /// pass, of all ranks, over the oldest; the queue is used once it is full. Published queues are cut to a multiple of the batch,
 /// and each rank has its own share; here every rank has all of it. Memory: 2 Q O, and Q P scores.
+///
+/// Reported as figures of a teacher are: the mean entropy of q_a over the batch and both assigning views (at a flat loss ln P
+/// too: a collapse), the loss less that, and the entropy of the mean of these q_a, ln P where all prototypes have equal shares.
 ///
 /// State: running statistics where the projector has batch norm; with a queue `queue` (2,Q,O) and `queue_ptr`. Throws
 /// `OptionError` for a batch of one image, and for one that is larger than the queue.
@@ -115,6 +120,7 @@ struct SwappedAssignment {
       x_rows_of_images = arena.vector<TargetRows>(x_batch);
       number_targets(backend, x_rows_of_images);
       x_loss.place(arena);
+      x_entropies = arena.vector<T>(2);
       if (!x_queued()) return;
       x_queues.place_lasting(backend, arena, 2, x_options.queue, x_projector.width(), x_batch);
       x_newest = teaches ? x_targets.unit : arena.matrix<T>(2 * x_batch, x_projector.width());
@@ -167,13 +173,18 @@ struct SwappedAssignment {
       const UnitRows<T>& by = teaches ? x_teacher_prototypes : x_unit_prototypes;
 
       x_loss.clear(backend);
+      const VectorView<T> entropy(x_entropies.data(), 1), mean_entropy(x_entropies.data() + 1, 1);
+      backend.fill(entropy, T{0});
+      backend.fill(numbers_of(x_buffers.mean), T{0});
       backend.fill(numbers_of(x_d_unit), T{0});
       backend.fill(numbers_of(x_d_unit_prototypes), T{0});
       for (const Index assigning : {Index{0}, Index{1}}) {
         assign_view(backend, x_buffers, targets.unit.rows(assigning * x_batch, x_batch), by.unit, x_queues.rows(assigning), x_options);
+        add_assignment_entropy(backend, x_buffers, entropy, 0.5);
         predict_assignments(backend, x_buffers, x_loss.value(), x_d_unit, x_d_unit_prototypes, x_unit.unit,
                             x_unit_prototypes.unit, assigning, x_options, 0.5, in.weight * x_share);
       }
+      backend.row_entropy(mean_entropy, x_buffers.mean);
       if (!teaches && x_queued()) backend.copy_rows(x_newest, {}, x_unit.unit.rows(0, 2 * x_batch), {});
       x_unit_prototypes.backward(backend, in.d_parameters.head.prototypes, x_d_unit_prototypes, unit_epsilon);
       backend.fill(numbers_of(x_d_out), T{0});
@@ -182,7 +193,15 @@ struct SwappedAssignment {
       x_gathered.put_gradients(backend, in.d_features.class_level, x_d_features, in.d_features.adds.class_level);
     }
 
-    void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
+    void start(TermReport& report) const { report.teacher_entropy = report.mean_entropy = 0; }
+    void add_to(const B& backend, TermReport& report) const {
+      x_loss.add_to(backend, report, x_share);
+      std::array<T, 2> entropies{};
+      backend.download(std::span<T>(entropies), static_cast<const T*>(x_entropies.data()));
+      report.teacher_entropy += x_share * static_cast<double>(entropies[0]);
+      report.mean_entropy += x_share * static_cast<double>(entropies[1]);
+      report.divergence = report.loss - report.teacher_entropy;
+    }
     void update(const B& backend) {
       x_projector.update(backend);
       if constexpr (teaches) x_teacher.update(backend);
@@ -204,6 +223,7 @@ struct SwappedAssignment {
     double x_share;
     StepMlp<T> x_projector, x_teacher;
     TermLoss<T> x_loss;
+    VectorView<T> x_entropies;  // (2) of the assignments, a row's mean, and of their mean over both assigning views
     VectorView<TargetRows> x_rows_of_images;                          // (B)
     UnitRows<T> x_targets;                                            // (2B,O) the teacher's
     MatrixView<T> x_teacher_features;                                 // (2B,D)

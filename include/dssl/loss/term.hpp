@@ -192,6 +192,9 @@ struct TermReport {
   double teacher_entropy = std::numeric_limits<double>::quiet_NaN();
   double divergence = std::numeric_limits<double>::quiet_NaN();
   double centre_norm = std::numeric_limits<double>::quiet_NaN();
+  /// Of terms that assign a batch's rows to prototypes, else not a number: entropy of the mean of these rows over a pass.
+  /// Near that of each row where all are assigned alike, near ln P where prototypes have equal shares.
+  double mean_entropy = std::numeric_limits<double>::quiet_NaN();
   double counted = 1;  ///< share of what the means are over that had anything to compare: below 1 where views are not masked
 };
 

@@ -19,6 +19,7 @@
 #include <dssl/pictures/patch_matches.hpp>
 #include <dssl/pictures/picture.hpp>
 #include <dssl/points/point_key.hpp>
+#include <dssl/points/scene_points.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/image.hpp>
 #include <dssl/views/planar_image.hpp>
@@ -71,7 +72,8 @@ struct ViewPictureOptions {
   }
 };
 
-/// The views and points that a training step would draw of an image under `key`, as pictures.
+/// The views and points that a training step would draw of an image under `key`, as pictures. To samplers that look at the
+/// scene the image is number `key.sample`.
 ///
 /// View v has `mark_colour(v)`. Of the pairs of the first teacher view (0) with each other view v, the points
 /// are drawn in v's colour in the scene, in view 0, and in view v: a colour stands at one place of the scene
@@ -105,11 +107,12 @@ template <class Views, class Points>
   for (Index v = views.views(); v-- > 0;)  // the global ones on top
     draw_outline(out.scene, plans[static_cast<std::size_t>(v)].map, mark_colour(v), v < 2 ? 1.5 * line : line,
                  scale);
+  const auto drawing = points_of_scene(points, SampledScene{image, static_cast<Index>(key.sample)});
   for (Index v = 1; v < views.views(); ++v) {
     const auto& map = plans[static_cast<std::size_t>(v)].map;
     std::vector<Point> relative(static_cast<std::size_t>(points.count()));
     RandomStream random(point_key(key, 0, v, views.views()));
-    points.sample(relative, random);
+    drawing.sample(relative, random, overlap(plans[0].map, map).in_unit_square(height(image), width(image)));
     for (const Point& p : relative) {
       const PointPair pair = pair_points(plans[0].map, map, p);
       const auto mark = [&](Image<std::uint8_t>& picture, ScenePoint at) {

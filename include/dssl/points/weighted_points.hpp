@@ -1,11 +1,14 @@
-// Points drawn where a map of weights says: a user's map, or where an image has edges.
+// Points drawn where a map of weights says, a user's own; and the map of where an image has edges.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -14,14 +17,14 @@
 #include <dssl/core/point.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/points/scene_points.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
 
 /// How much each part of a scene is worth a point: cells (h,w) of equal size over the whole of it.
 ///
-/// Not a `PointSampler`, which knows nothing of the scene: whoever makes the views draws by it and hands on the points.
-/// Test: tests/points/weighted_points.cpp.
+/// What `SalientPoints` and `WeightedPoints` make of a scene. Test: tests/points/weighted_points.cpp.
 class PointWeights {
  public:
   /// Takes over weights (h,w), row by row. Throws `ShapeError` unless there are h * w, at least one, and `OptionError`
@@ -162,5 +165,58 @@ class PointWeights {
       },
       static_cast<const std::variant<ImageView<std::uint8_t>, ImageView<std::uint16_t>, ImageView<float>>&>(image));
 }
+
+/// A map of weights from an image (H,W,1) of any pixel type: a cell a pixel, its value in units of full scale. 8 bytes a
+/// pixel. Throws `ShapeError` unless it has one channel, `OptionError` as `PointWeights`.
+[[nodiscard]] inline PointWeights weights_of(const AnyImageView& map) {
+  return std::visit(
+      []<class T>(const ImageView<T>& view) {
+        require_shape(view.channels() == 1, "weights_of: a map of ", view.channels(), " channels; expected 1");
+        std::vector<double> weights;
+        weights.reserve(static_cast<std::size_t>(view.height() * view.width()));
+        constexpr auto full = static_cast<double>(full_scale<T>);
+        for (Index y = 0; y < view.height(); ++y)
+          for (Index x = 0; x < view.width(); ++x) weights.push_back(static_cast<double>(view(y, x, 0)) / full);
+        return PointWeights(view.height(), view.width(), std::move(weights));
+      },
+      static_cast<const std::variant<ImageView<std::uint8_t>, ImageView<std::uint16_t>, ImageView<float>>&>(map));
+}
+
+/// K points a pair of views, each drawn alone by a map of weights of the scene: the user's own, from a file
+/// (`WeightFiles`, dssl/data/weight_files.hpp) or a function.
+///
+/// A place of weight 0 has no point where both views show another one that has a weight; where they show none, and in
+/// scenes that have no map, points are uniform. Cost: that of `PointWeights::sample` a pair, of the function a scene. Test:
+/// tests/points/scene_points.cpp.
+class WeightedPoints {
+ public:
+  /// The map of a scene, or nothing where it has none. A pure function of the scene; called by several threads at once, it
+  /// may throw, which ends the run.
+  using Maps = std::function<std::optional<PointWeights>(const SampledScene&)>;
+
+  /// `maps_words`: tells these maps from others in checkpoints, as `WeightFiles::fingerprint`; empty: they are not told apart.
+  /// Throws `OptionError` unless `points` is at least 1 and `maps` can be called.
+  WeightedPoints(Index points, Maps maps, std::string maps_words = {})
+      : x_count(points), x_maps(std::move(maps)), x_words(std::move(maps_words)) {
+    if (points < 1) throw OptionError("points", points, "at least 1 point a view pair");
+    if (!x_maps) throw OptionError("maps", "empty", "a function that gives a scene's weights");
+  }
+
+  [[nodiscard]] Index count() const noexcept { return x_count; }
+  /// "weighted", or "weighted (maps WORDS)".
+  [[nodiscard]] std::string words() const {
+    return x_words.empty() ? std::string("weighted") : join("weighted (maps ", x_words, ")");
+  }
+
+  [[nodiscard]] PointWeights look(const SampledScene& scene) const {
+    std::optional<PointWeights> map = x_maps(scene);
+    return map ? std::move(*map) : PointWeights(1, 1, {1.0});
+  }
+
+ private:
+  Index x_count;
+  Maps x_maps;
+  std::string x_words;
+};
 
 }  // namespace dssl

@@ -29,11 +29,13 @@
 #include <dssl/views/image.hpp>
 #include <dssl/views/photometric.hpp>
 #include <dssl/views/planar_image.hpp>
+#include <dssl/views/resample.hpp>
 
 namespace dssl {
 
 /// Which crops are cut, and what is done to them. Class 0 is the ground: no crop is centred on it.
 struct NativeCropOptions {
+  double scale = 1;          ///< every image is resized by this one factor first, as by `TileOptions::scale`; 1: as it is
   double balanced = 0.5;     ///< share of the samples whose crop lies about a labelled pixel that is not ground
   double off_centre = 0.25;  ///< how far that pixel may lie from the crop's middle, in extents of the crop
   bool flips = true;         ///< mirrored left to right, every other time
@@ -50,8 +52,25 @@ struct NativeCropOptions {
     share("off_centre", off_centre, 0.5);
     share("brightness", brightness, 1);
     share("contrast", contrast, 1);
+    if (!(scale > 0 && std::isfinite(scale))) throw OptionError("scale", scale, "above 0");
   }
 };
+
+/// A picture resized by one factor, its mask read at the nearest pixel: what windows of `TileOptions::scale` are cut from.
+/// At 1 the picture itself. Throws `ShapeError` for a mask of another size. Test: tests/probe/native_crops.cpp.
+[[nodiscard]] inline LabelledImage scaled(LabelledImage picture, double scale, Interpolation kind) {
+  const Index rows = picture.mask.height(), columns = picture.mask.width();
+  require_shape(height(picture.image) == rows && width(picture.image) == columns, "an image of ", height(picture.image),
+                " x ", width(picture.image), " pixels with a mask of ", rows, " x ", columns);
+  if (scale == 1) return picture;
+  const TileOptions tiles{.scale = scale};
+  const Index h = tiles.resized(rows), w = tiles.resized(columns);
+  Image<std::uint8_t> mask(h, w, 1);
+  for (Index y = 0; y < h; ++y) {
+    for (Index x = 0; x < w; ++x) mask(y, x, 0) = picture.mask((2 * y + 1) * rows / (2 * h), (2 * x + 1) * columns / (2 * w), 0);
+  }
+  return {std::visit([&](const auto& image) -> AnyImage { return resize(image, h, w, kind); }, picture.image), std::move(mask)};
+}
 
 /// A part of an image, pixel by pixel, and what is done to it: mirrored left to right, then turned clockwise.
 struct NativeCrop {
@@ -309,7 +328,8 @@ void each_crop_batch(const InputRenderer& renderer, const Source& source, const 
       [&](Index n) -> std::optional<LoadedInput> {
         LoadedInput out{};
         const CropOrder::Sample sample = order(n);
-        const LabelledImage picture = load_readable(out.skipped, out.index, images, sample.place, skip);
+        const LabelledImage picture = scaled(load_readable(out.skipped, out.index, images, sample.place, skip), options.scale,
+                                             renderer.options().interpolation);
         out.index = images.number(out.index);
         for (SkippedImage& image : out.skipped) image.index = images.number(image.index);
         const NativeCrop crop = drawn_native_crop(

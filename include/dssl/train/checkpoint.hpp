@@ -73,9 +73,10 @@ template <class Loss, class Config>
 
 }  // namespace detail
 
-/// The recipe in words: what a checkpoint must agree with to be resumed.
+/// The recipe in words: what a checkpoint must agree with to be resumed. `sampler`: of its points, where the type does not say.
 template <class Recipe>
-[[nodiscard]] std::string describe_recipe(const NetworkConfigOf<Recipe>& config, Index points) {
+[[nodiscard]] std::string describe_recipe(const NetworkConfigOf<Recipe>& config, Index points,
+                                          std::string_view sampler = detail::policy_name<typename Recipe::Points>()) {
   const auto& h = config.head;
   using Tokens = typename Recipe::Tokens;
   std::string relation = join("code ", Tokens::relation.code);
@@ -90,7 +91,7 @@ template <class Recipe>
               content_of<Tokens> == PointContent::none       ? ""
               : content_of<Tokens> == PointContent::attached ? ", content attached"
                                                              : ", content detached",
-              "; points: ", detail::policy_name<typename Recipe::Points>(), " ", points,
+              "; points: ", sampler, " ", points,
               "; views: ", detail::policy_name<typename Recipe::Views>(), "; loss: ",
               Recipe::Loss::describe(),
               "; head: layers ", h.layers, ", hidden ", h.hidden, ", bottleneck ", h.bottleneck, ", prototypes ",

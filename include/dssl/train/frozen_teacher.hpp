@@ -2,7 +2,9 @@
 // Tests: tests/train/imitation_term.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -94,19 +96,30 @@ class FrozenTeacher {
   /// The file that they came from; empty where it is not known.
   [[nodiscard]] const std::string& from() const { return x_from; }
 
-  /// Takes the weights, laid out by `layout`, of a file `from`. Throws `ShapeError`; `NonFiniteError` naming the tensor.
+  /// Takes the weights of a file `from` that `write(flat)` puts into (layout.total()) zeros, laid out by `layout`: in a backend
+  /// whose memory is the host's those that the teacher runs with, so that there is no second copy. Throws what `write` throws, and
+  /// `NonFiniteError` naming the tensor; there are no weights then. Test: tests/train/imitation_term.cpp.
+  template <std::invocable<std::span<T>> Write>
+  void take(const B& backend, std::string from, Write&& write) {
+    x_given = false;
+    if constexpr (ComputesInHostMemory<B>) {
+      std::ranges::fill(x_weights.flat(), T{0});
+      write(x_weights.flat());
+      x_accept(x_weights.flat());
+    } else {
+      std::vector<T> flat(static_cast<std::size_t>(x_layout.total()), T{0});
+      write(std::span<T>(flat));
+      x_accept(flat);
+      backend.upload(x_weights.data(), std::span<const T>(flat));
+    }
+    x_from = std::move(from);
+    x_given = true;
+  }
+  /// The same of weights in memory. Throws `ShapeError` too.
   void give(const B& backend, std::span<const T> flat, std::string from = {}) {
     require_shape(static_cast<Index>(flat.size()) == x_layout.total(), "weights of a frozen teacher: ", flat.size(),
                   " numbers; expected ", x_layout.total());
-    for (const auto& spec : x_layout.specs()) {
-      if (!detail::all_finite(flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)))) {
-        throw NonFiniteError(join("the frozen teacher's ", spec.name.view(), " is not finite; expected trained weights"));
-      }
-    }
-    backend.upload(x_weights.data(), flat);
-    x_check_sum = detail::check_sum(0, std::as_bytes(flat));
-    x_from = std::move(from);
-    x_given = true;
+    take(backend, std::move(from), [&](std::span<T> own) { std::ranges::copy(flat, own.begin()); });
   }
   /// Throws `Error` where no weights were given.
   void require_given() const {
@@ -132,6 +145,15 @@ class FrozenTeacher {
   }
 
  private:
+  void x_accept(std::span<const T> flat) {
+    for (const auto& spec : x_layout.specs()) {
+      if (!detail::all_finite(flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size)))) {
+        throw NonFiniteError(join("the frozen teacher's ", spec.name.view(), " is not finite; expected trained weights"));
+      }
+    }
+    x_check_sum = detail::check_sum(0, std::as_bytes(flat));
+  }
+
   using x_Pass = ViewPass<NetworkKind<Family, ClassToken, detail::FrozenLoss>, B>;
 
   Sizes x_sizes{};

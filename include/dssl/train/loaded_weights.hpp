@@ -14,7 +14,6 @@
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
@@ -38,15 +37,15 @@ namespace dssl {
 }
 
 /// The sizes of a file's backbone: `published_config` with the heads of dssl's own architecture where the file names one.
-/// `heads`: 0 for the file's, or the usual number. Throws `CheckpointError`, `OptionError`.
-[[nodiscard]] inline ViTConfig config_of_weights(const BackboneFile& file, Index heads) {
+/// `heads`: 0 for the file's, or the usual number; `field`: what messages call it. Throws `CheckpointError`, `OptionError`.
+[[nodiscard]] inline ViTConfig config_of_weights(const BackboneFile& file, Index heads, std::string_view field = "heads") {
   const BackboneDescription& d = file.description();
   if (heads == 0 && !d.heads_are_known) heads = heads_of_named(file.metadata(), d.width, d.depth);
-  return published_config(d, file.path(), heads);
+  return published_config(d, file.path(), heads, field);
 }
 /// The same of a file by name. Throws `FileError` too.
 [[nodiscard]] inline ViTConfig config_of_weights(const std::string& path, const BackboneFileOptions& options) {
-  return config_of_weights(BackboneFile::open(path, options), options.heads);
+  return config_of_weights(BackboneFile::open(path, options), options.heads, options.heads_field);
 }
 
 /// What `describe` says of a file's backbone, where nobody says the number of its heads and `config_of_weights` takes the
@@ -77,19 +76,6 @@ struct WeightOrigin {
 struct LoadedWeights : WeightOrigin {
   std::vector<float> flat;
 };
-
-/// Throws `CheckpointError` for weights whose patches do not see the class token, by a relation that features are not
-/// read in.
-inline void require_readable_relation(const TensorFile& file) {
-  const auto relation = file.metadata().find("relation");
-  if (relation == file.metadata().end()) return;
-  for (const NamedRelation& known : named_relations) {
-    if (known.relation == all_query_relation && (relation->second == known.name || relation->second == known.published_name)) {
-      throw CheckpointError(file.path(), join("was trained with relation ", known.name,
-                                              ", whose patches do not see the class token; expected weights of another relation"));
-    }
-  }
-}
 
 /// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, into `flat` (layout.total()) =,
 /// zeros before. Throws `CheckpointError` where they do not fit, or go by other rules than the ViT; `FileError`,

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <string>
+#include <string_view>
 
 #include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
@@ -24,10 +25,12 @@ namespace dssl {
 }
 
 /// The sizes and rules of a published backbone as a `ViTConfig`. `heads`: where the file does not say their number and it is
-/// not the usual one. LayerScale is left out: `BackboneFileOptions::fold_layer_scale` multiplies it into the layers before it.
+/// not the usual one; `field`: what messages call it. LayerScale is left out: `BackboneFileOptions::fold_layer_scale` multiplies
+/// it into the layers before it.
 /// Throws `CheckpointError` naming what the ViT does not run, `OptionError` where the number of heads has to be given.
 /// Test: tests/features/published.cpp.
-[[nodiscard]] inline ViTConfig published_config(const BackboneDescription& d, const std::string& path, Index heads = 0) {
+[[nodiscard]] inline ViTConfig published_config(const BackboneDescription& d, const std::string& path, Index heads = 0,
+                                                std::string_view field = "heads") {
   const auto refuse = [&](const auto&... what) {
     throw CheckpointError(path, join("is of the family ", family_name(d.family), " and ", what...,
                                      ", which this ViT does not run"));
@@ -35,7 +38,7 @@ namespace dssl {
   const Index asked = heads;
   if (heads == 0) heads = d.heads;
   if (heads == 0 || d.width % heads != 0) {
-    throw OptionError("heads", asked,
+    throw OptionError(field, asked,
                       join("the number of heads that ", path, " of width ", d.width, " was trained with"));
   }
   const bool rotary = d.position == PositionScheme::rotary;

@@ -130,12 +130,14 @@ template <class T>
 /// Both are means of which the share `counted` is not 0, and ln P stands for that share of it.
 /// Uniform: the loss lies within 0.1 % of ln P and so does the teacher's entropy. Peaked: the teacher's entropy is
 /// below 0.1 % of ln P and the loss below 1 % of it (a confident teacher that the student cannot yet follow is no
-/// collapse).
+/// collapse), and so is the entropy of the teacher's mean where the term tells it (images that are told apart, each
+/// assigned to a prototype of its own, are none either).
 [[nodiscard]] inline Collapse collapse_of(const TermReport& level, Index prototypes) {
   if (!std::isfinite(level.teacher_entropy) || !(level.counted > 0)) return Collapse::none;
   const double flat = level.counted * std::log(static_cast<double>(prototypes));
   if (level.teacher_entropy > 0.999 * flat && std::abs(level.loss - flat) < 0.001 * flat) return Collapse::uniform;
-  if (level.teacher_entropy < 0.001 * flat && level.loss < 0.01 * flat) return Collapse::peaked;
+  const bool apart = level.mean_entropy > 0.01 * flat;
+  if (level.teacher_entropy < 0.001 * flat && level.loss < 0.01 * flat && !apart) return Collapse::peaked;
   return Collapse::none;
 }
 
@@ -150,7 +152,7 @@ template <class T>
   switch (collapse) {
     case Collapse::uniform:
       return "collapse: the loss stays at ln P with a flat teacher, so all images look alike to it; try a lower "
-             "teacher temperature, a lower learning rate, a longer warm-up, or more varied views";
+             "teacher temperature (of SwAV a smaller epsilon), a lower learning rate, a longer warm-up, or more varied views";
     case Collapse::peaked:
       return "collapse: the teacher's entropy is near zero, so all images fall on one prototype; try a higher teacher "
              "temperature or a lower centre momentum, and freeze the prototypes for longer";
@@ -159,6 +161,13 @@ template <class T>
              "views, or a term that keeps images apart";
     default: return {};
   }
+}
+
+/// The same of a collapse that a term with P prototypes shows, with the figures that it is told by.
+[[nodiscard]] inline std::string advice_for(Collapse collapse, const TermReport& term, Index prototypes) {
+  std::string out = join(advice_for(collapse), " (term '", term.name, "': loss ", term.loss, ", entropy of targets ", term.teacher_entropy);
+  if (std::isfinite(term.mean_entropy)) out += join(", of their mean ", term.mean_entropy);
+  return out + join("; ln P ", std::log(static_cast<double>(prototypes)), ")");
 }
 
 /// What a step callback answers.

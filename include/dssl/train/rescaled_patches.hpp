@@ -8,18 +8,10 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
-#include <dssl/io/pixel_scale.hpp>
-#include <dssl/views/photometric.hpp>
 
 namespace dssl {
-
-/// The scale of views whose options name none.
-[[nodiscard]] inline PixelScale usual_pixels(Index channels) {
-  PixelScale out;
-  default_normalisation(out.mean, out.deviation, channels);
-  return out;
-}
 
 /// A patch embedding for pixels of scale `from` made one for pixels of scale `to`: the same function of the image. Where
 /// `to` has one channel and `from` several, the image is grey, and each of them would have held its grey.

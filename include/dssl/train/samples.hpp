@@ -11,6 +11,7 @@
 #include <mutex>
 #include <numeric>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,7 @@
 #include <dssl/data/skip.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/points/point_key.hpp>
+#include <dssl/points/scene_points.hpp>
 #include <dssl/train/view_batch.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/image.hpp>
@@ -68,7 +70,7 @@ class EpochOrder {
 
 /// The views of one image and the points of its view pairs.
 struct SampleViews {
-  Index index = 0;                    ///< of the image that was used
+  Index index = 0;                    ///< of the image: while it is made the one in use, then the one that was asked for
   std::vector<float> images;          ///< all views, one after the other: (C,h,w) each; none where they are packed
   ViewPack pack;                      ///< the image and what its views need, where a backend renders them
   std::vector<Point> teacher_points;  ///< (2,V,K)
@@ -115,6 +117,7 @@ class SampleMaker {
       : x_views(views), x_points(points), x_channels(image_channels), x_with_points(with_points) {}
 
   [[nodiscard]] const Views& views() const { return x_views; }
+  [[nodiscard]] const Points& points() const { return x_points; }
 
   /// Sizes of a batch of B such samples.
   [[nodiscard]] BatchShape shape(Index batch) const {
@@ -123,7 +126,7 @@ class SampleMaker {
     return out;
   }
 
-  /// Views and points of an image whose channels are right.
+  /// Views and points of an image whose channels are right; `out.index` is its number in the source.
   void make(SampleViews& out, const AnyImageView& image, const RandomKey& key, typename Views::Workspace& workspace) const {
     std::vector<typename Views::Plan> plans;
     x_views.plan(plans, height(image), width(image), key);
@@ -136,7 +139,7 @@ class SampleMaker {
       rest = rest.subspan(x_floats(v));
     }
     x_make_frames(out, plans);
-    if (x_with_points) x_make_points(out, plans, key);
+    if (x_with_points) x_make_points(out, image, plans, key);
   }
 
   /// The same with the image packed for a backend that renders its views.
@@ -150,7 +153,7 @@ class SampleMaker {
     x_views.normalisation(mean, deviation, x_channels);
     pack_views(out.pack, image, plans, Views::interpolation, mean, deviation);
     x_make_frames(out, plans);
-    if (x_with_points) x_make_points(out, plans, key);
+    if (x_with_points) x_make_points(out, image, plans, key);
   }
 
  private:
@@ -167,20 +170,23 @@ class SampleMaker {
     }
   }
 
-  void x_make_points(SampleViews& out, const std::vector<typename Views::Plan>& plans, const RandomKey& key) const {
+  void x_make_points(SampleViews& out, const AnyImageView& image, const std::vector<typename Views::Plan>& plans,
+                     const RandomKey& key) const {
     const Index views = x_views.views();
     const Index k = x_points.count();
+    const auto points = points_of_scene(x_points, SampledScene{image, out.index});
     out.teacher_points.resize(static_cast<std::size_t>(2 * views * k));
     out.student_points.resize(static_cast<std::size_t>(2 * views * k));
     std::vector<Point> relative(static_cast<std::size_t>(k));
     for (Index q = 0; q < 2; ++q) {
       for (Index v = 0; v < views; ++v) {
+        const auto& teacher = plans[static_cast<std::size_t>(q)].map;
+        const auto& student = plans[static_cast<std::size_t>(v)].map;
         RandomStream random(point_key(key, q, v, views));
-        x_points.sample(relative, random);
+        points.sample(relative, random, overlap(teacher, student).in_unit_square(height(image), width(image)));
         const auto count = static_cast<std::size_t>(k);
         pair_points(std::span(out.teacher_points).subspan(static_cast<std::size_t>((q * views + v) * k), count),
-                    std::span(out.student_points).subspan(static_cast<std::size_t>((v * 2 + q) * k), count),
-                    plans[static_cast<std::size_t>(q)].map, plans[static_cast<std::size_t>(v)].map,
+                    std::span(out.student_points).subspan(static_cast<std::size_t>((v * 2 + q) * k), count), teacher, student,
                     std::span<const Point>(relative));
       }
     }
@@ -229,6 +235,7 @@ struct SampleMaking {
   Make make;
   Make make_packed;  ///< for a backend that renders the views; empty where none can
   MaskDrawing masks{};
+  std::string sampler{};  ///< of points, in words
 
   /// `Rendered`: whether the backend renders views. `batch`: images of a pass on this rank. `patch`: of the network, for
   /// views that are masked; masks are drawn for the batch of all `ranks`, whose images a rank has in turn.
@@ -236,7 +243,7 @@ struct SampleMaking {
   static SampleMaking of(SampleMaker<Views, Points> maker, Index batch, Index patch, const Communicator& ranks = {}) {
     const auto shared = std::make_shared<const SampleMaker<Views, Points>>(std::move(maker));
     const auto workspaces = std::make_shared<Workspaces<typename Views::Workspace>>();
-    SampleMaking out{.shape = shared->shape(batch), .make = {}, .make_packed = {}};
+    SampleMaking out{.shape = shared->shape(batch), .make = {}, .make_packed = {}, .sampler = sampler_words(shared->points())};
     if constexpr (MasksPatches<Views>) {
       const GridSize grid{out.shape.views[0].height / patch, out.shape.views[0].width / patch};
       const auto& masks = shared->views().masks();

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -14,17 +13,15 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
-#include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/element_type.hpp>
 #include <dssl/io/pixel_scale.hpp>
-#include <dssl/io/weights.hpp>
-#include <dssl/nn/parameters.hpp>
-#include <dssl/nn/token_layout.hpp>
+#include <dssl/io/tensor_file.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/train/rescaled_patches.hpp>
-#include <dssl/train/training_run.hpp>
 
 namespace dssl {
 
@@ -35,82 +32,98 @@ struct TeacherFileOptions {
   PixelScale pixels{};
 };
 
-/// A frozen teacher: what `NetworkConfig::teacher` and `TrainingRun::teach_with` take.
-struct TeacherOfFile {
-  ViTConfig sizes;  ///< with the channels of the views
-  BackboneWeights<float> weights;
-  BackboneDescription description;  ///< of the file, with the heads that it is run with
-  PixelScale pixels;                ///< that it was trained on
-};
-
 /// What pixels the weights of a file were trained on, as Transformers says beside them or as is usual with their family;
-/// nothing where they are not of three channels. Throws as `PixelScale::beside`.
+/// nothing where they are not of three channels. Throws as `pixels_beside`.
 [[nodiscard]] inline std::optional<PixelScale> pixels_of(const BackboneFile& file) {
   const BackboneDescription& d = file.description();
   std::optional<PixelScale> said;
-  if (d.family == WeightFamily::hugging_face) said = PixelScale::beside(file.path());
+  if (d.family == WeightFamily::hugging_face) said = pixels_beside(file.path());
   if (said || d.channels != 3) return said;
   return PixelScale{{d.mean.begin(), d.mean.end()}, {d.deviation.begin(), d.deviation.end()}};
 }
 
-/// The teacher in a file of any family, for views whose pixels are of the scale `views`. Throws `FileError`,
-/// `CheckpointError` where the ViT does not run what the file holds; `OptionError` naming 'heads', or 'teacher_mean',
-/// 'teacher_deviation' where these do not fit its channels; 'channels' where the views' do not.
-[[nodiscard]] inline TeacherOfFile read_teacher(const std::string& path, const TeacherFileOptions& options,
-                                                const PixelScale& views) {
-  auto opened = open_tensor_file(path);
-  require_readable_relation(*opened);
-  const BackboneFile file(std::move(opened), options.file);
-  TeacherOfFile out{.sizes = config_of_weights(file, options.file.heads),
-                    .weights = {},
-                    .description = file.description(),
-                    .pixels = options.pixels};
-  out.description.heads = out.sizes.heads;
-  out.description.heads_are_known = out.description.heads_are_known || options.file.heads != 0;
-  const Index channels = out.sizes.channels;
-  PixelScale& pixels = out.pixels;
-  if (pixels == PixelScale{}) pixels = pixels_of(file).value_or(usual_pixels(channels));
-  if (options.pixels == PixelScale{} && pixels.channels() != channels) {
-    throw CheckpointError(path, join("has ", channels, " channels, and preprocessor_config.json beside it ", pixels.channels(),
-                                     " means; expected as many"));
-  }
-  const auto require_values = [&](const char* field, const std::vector<float>& values, bool (*fits)(double), const char* expected) {
-    if (static_cast<Index>(values.size()) != channels) {
-      throw OptionError(field, join(values.size(), " values"), join("one a channel of ", path, ", ", channels));
+/// A frozen teacher in a file of any family, for views whose pixels are of the scale `views`: its sizes are
+/// `NetworkConfig::teacher`, and it is a file that `TrainingRun::teach_with(file, "")` reads, tensor by tensor, with a patch
+/// embedding of the views' channels and scale.
+class TeacherFile final : public TensorFile {
+ public:
+  /// Throws `FileError`, `CheckpointError` where the ViT does not run what the file holds; `OptionError` naming
+  /// 'teacher_heads', or 'teacher_mean', 'teacher_deviation' where these do not fit its channels; 'channels' where the views'
+  /// do not.
+  TeacherFile(const std::string& path, const TeacherFileOptions& options, const PixelScale& views)
+      : TensorFile(path),
+        x_file(BackboneFile::open(path, x_named(options.file))),
+        x_sizes(config_of_weights(x_file, options.file.heads, x_heads)),
+        x_description(x_file.description()),
+        x_pixels(options.pixels) {
+    x_description.heads = x_sizes.heads;
+    x_description.heads_are_known = x_description.heads_are_known || options.file.heads != 0;
+    const Index channels = x_sizes.channels;
+    if (x_pixels == PixelScale{}) x_pixels = pixels_of(x_file).value_or(usual_pixels(channels));
+    if (options.pixels == PixelScale{} && x_pixels.channels() != channels) {
+      throw CheckpointError(path, join("has ", channels, " channels, and preprocessor_config.json beside it ", x_pixels.channels(),
+                                       " means; expected as many"));
     }
-    for (const float value : values) {
-      if (!fits(static_cast<double>(value))) throw OptionError(field, value, expected);
+    const auto require_values = [&](const char* field, const std::vector<float>& values, bool (*fits)(double), const char* expected) {
+      if (static_cast<Index>(values.size()) != channels) {
+        throw OptionError(field, join(values.size(), " values"), join("one a channel of ", path, ", ", channels));
+      }
+      for (const float value : values) {
+        if (!fits(static_cast<double>(value))) throw OptionError(field, value, expected);
+      }
+    };
+    require_values("teacher_mean", x_pixels.mean, &PixelScale::is_mean, "-10 to 10, for pixels of 0 to 1");
+    require_values("teacher_deviation", x_pixels.deviation, &PixelScale::is_deviation, "1e-6 to 10, for pixels of 0 to 1");
+    if (views.channels() != channels && views.channels() != 1) {
+      throw OptionError("channels", views.channels(), join(channels, ", those of the teacher ", path, channels > 1 ? ", or 1" : ""));
     }
-  };
-  require_values("teacher_mean", pixels.mean, &PixelScale::is_mean, "-10 to 10, for pixels of 0 to 1");
-  require_values("teacher_deviation", pixels.deviation, &PixelScale::is_deviation, "1e-6 to 10, for pixels of 0 to 1");
-  if (views.channels() != channels && views.channels() != 1) {
-    throw OptionError("channels", views.channels(), join(channels, ", those of the teacher ", path, channels > 1 ? ", or 1" : ""));
+    std::vector<StoredTensor> tensors = x_file.tensors();
+    if (x_pixels != views) x_rescale(tensors, views);
+    set_tensors(std::move(tensors), x_file.metadata());
   }
 
-  ParameterLayout layout;
-  ViTFamily::add_parameters(layout, out.sizes, LearnedTokens{}, "");
-  std::vector<float> flat(static_cast<std::size_t>(layout.total()));
-  load_fresh_backbone(std::span<float>(flat), layout, file, "");
-  if (pixels == views) {
-    out.weights = {std::move(layout), std::move(flat)};
-    return out;
+  [[nodiscard]] const ViTConfig& sizes() const { return x_sizes; }  ///< with the channels of the views
+  /// Of the file, with the heads that it is run with.
+  [[nodiscard]] const BackboneDescription& description() const { return x_description; }
+  /// That it was trained on.
+  [[nodiscard]] const PixelScale& pixels() const { return x_pixels; }
+
+ private:
+  static constexpr std::string_view x_heads = "teacher_heads";  // as there may be weights of the student's too
+  static BackboneFileOptions x_named(BackboneFileOptions options) {
+    options.heads_field = x_heads;
+    return options;
   }
-  const auto of = [](const ParameterLayout& l, std::vector<float>& values, std::string_view name) {
-    const ParameterSpec& spec = l.find(name);
-    return std::span<float>(values).subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
-  };
-  const std::vector<float> patches =
-      rescaled_patches(of(layout, flat, "patch_embed.proj.weight"), of(layout, flat, "patch_embed.proj.bias"), pixels, views);
-  out.sizes.channels = views.channels();
-  ViTFamily::add_parameters(out.weights.layout, out.sizes, LearnedTokens{}, "");
-  out.weights.values.resize(static_cast<std::size_t>(out.weights.layout.total()));
-  for (const ParameterSpec& spec : out.weights.layout.specs()) {
-    const std::string_view name = spec.name.view();
-    const std::span<float> to = of(out.weights.layout, out.weights.values, name);
-    std::ranges::copy(name == "patch_embed.proj.weight" ? std::span<const float>(patches) : of(layout, flat, name), to.begin());
+
+  static constexpr std::string_view x_weight = "patch_embed.proj.weight", x_bias = "patch_embed.proj.bias";
+
+  /// Of what is no floating type, or not there, whoever loads it says so.
+  void x_rescale(std::vector<StoredTensor>& tensors, const PixelScale& views) {
+    for (const std::string_view name : {x_weight, x_bias}) {
+      if (!x_file.contains(name) || !is_floating(x_file.tensor(name).type)) return;
+    }
+    x_patch_bias = x_file.read<float>(x_bias);
+    x_patches = rescaled_patches(x_file.read<float>(x_weight), x_patch_bias, x_pixels, views);
+    x_sizes.channels = views.channels();
+    for (StoredTensor& tensor : tensors) {
+      if (tensor.name != x_weight && tensor.name != x_bias) continue;
+      tensor.type = ElementType::f32;
+      if (tensor.name == x_weight) tensor.shape[1] = views.channels();
+    }
   }
-  return out;
-}
+
+  [[nodiscard]] std::span<const std::byte> x_elements(std::size_t place, std::vector<std::byte>& scratch) const override {
+    const std::string& name = tensors()[place].name;
+    if (!x_patches.empty() && name == x_weight) return std::as_bytes(std::span(x_patches));
+    if (!x_patches.empty() && name == x_bias) return std::as_bytes(std::span(x_patch_bias));
+    return x_file.elements(name, scratch);
+  }
+
+  BackboneFile x_file;
+  ViTConfig x_sizes;
+  BackboneDescription x_description;
+  PixelScale x_pixels;
+  std::vector<float> x_patches, x_patch_bias;  // where pixels are of another scale: (D,C,p,p) and (D) for the views'
+};
 
 }  // namespace dssl

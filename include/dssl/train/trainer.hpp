@@ -60,8 +60,9 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
 
   /// Allocates everything the run needs and draws the initial weights.
   ///
-  /// `points`: a sampler with run-time numbers of its own. Views are made by a generator that is made from
-  /// `options.views` where the recipe's takes `MultiCropOptions`, and without arguments otherwise.
+  /// `points`: a sampler with run-time numbers of its own, or any sampler at all where the recipe's is `AnySampler`.
+  /// Views are made by a generator that is made from `options.views` where the recipe's takes `MultiCropOptions`, and
+  /// without arguments otherwise.
   /// Throws `OptionError` naming the field.
   explicit Trainer(Options options = {}, const B& backend = B{}, const Points& points = Points{})
       : Trainer(std::move(options), backend, points, network_config<Recipe>()) {}
@@ -97,7 +98,7 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
       : x_Run(checked.plain(), backend, making, sizes, x_words(sizes, making)) {}
 
   static std::string x_words(const Sizes& sizes, const SampleMaking& making) {
-    std::string out = describe_recipe<Recipe>(sizes, making.shape.points);
+    std::string out = describe_recipe<Recipe>(sizes, making.shape.points, making.sampler);
     return making.masks.words.empty() ? out : join(out, "; masks: ", making.masks.words);
   }
 

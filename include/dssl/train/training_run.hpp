@@ -110,16 +110,19 @@ class TrainingRun {
 
   // Templates, since clang++ before 16 makes members whose constraints do not hold too where the class is instantiated.
   /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them, a `BackboneFile` with the
-  /// prefix "": before `resume` and `fit`. Throws `CheckpointError`; `Error` after a first step.
+  /// prefix "": before `resume` and `fit`. Where this throws, the teacher has no weights. Throws `CheckpointError`, as
+  /// `require_readable_relation` too; `Error` after a first step.
   template <class Loss = typename Kind::Loss>
     requires(Loss::has_frozen)
   LoadedBackbone teach_with(const TensorFile& file, std::optional<std::string> prefix = std::nullopt)
   {
     x_require_untaught();
+    require_readable_relation(file);
     auto& teacher = x_step.frozen();
-    std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
-    LoadedBackbone loaded = load_fresh_backbone(std::span<T>(flat), teacher.layout(), file, std::move(prefix));
-    teacher.give(x_step.backend(), flat, file.path());
+    LoadedBackbone loaded;
+    teacher.take(x_step.backend(), file.path(), [&](std::span<T> flat) {
+      loaded = load_fresh_backbone(flat, teacher.layout(), file, std::move(prefix));
+    });
     return loaded;
   }
   /// The same from a safetensors file.
@@ -137,15 +140,15 @@ class TrainingRun {
   {
     x_require_untaught();
     auto& teacher = x_step.frozen();
-    std::vector<T> flat(static_cast<std::size_t>(teacher.layout().total()), T{0});
-    for (const ParameterSpec& spec : teacher.layout().specs()) {
-      const auto& theirs = weights.layout.specs();
-      const auto found = std::find_if(theirs.begin(), theirs.end(), [&](const auto& s) { return s.name.view() == spec.name.view(); });
-      require_shape(found != theirs.end(), "weights of a frozen teacher: no tensor ", spec.name.view());
-      require_shape(found->shape() == spec.shape(), "weights of a frozen teacher: ", spec.name.view(), " has another shape");
-      std::copy_n(weights.values.begin() + found->offset, spec.size, flat.begin() + spec.offset);
-    }
-    teacher.give(x_step.backend(), flat, std::move(from));
+    teacher.take(x_step.backend(), std::move(from), [&](std::span<T> flat) {
+      for (const ParameterSpec& spec : teacher.layout().specs()) {
+        const auto& theirs = weights.layout.specs();
+        const auto found = std::find_if(theirs.begin(), theirs.end(), [&](const auto& s) { return s.name.view() == spec.name.view(); });
+        require_shape(found != theirs.end(), "weights of a frozen teacher: no tensor ", spec.name.view());
+        require_shape(found->shape() == spec.shape(), "weights of a frozen teacher: ", spec.name.view(), " has another shape");
+        std::copy_n(weights.values.begin() + found->offset, spec.size, flat.begin() + spec.offset);
+      }
+    });
   }
 
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
@@ -362,8 +365,8 @@ class TrainingRun {
       const RandomKey key{.seed = x_options.seed,
                           .epoch = static_cast<std::uint32_t>(epoch),
                           .sample = static_cast<std::uint64_t>(wanted)};
-      out.index = wanted;
       (packed ? x_making.make_packed : x_making.make)(out, image.view(), key);
+      out.index = wanted;
       return out;
     };
     const LoaderOptions loading{
@@ -551,15 +554,18 @@ class TrainingRun {
     const Index prototypes = x_step.config().head.prototypes;
     Collapse seen = Collapse::none;
     bool any_prototypes = false;
+    std::string advice;
     for (const TermReport& term : report.each_term()) {
       any_prototypes = any_prototypes || std::isfinite(term.teacher_entropy);
-      if (seen == Collapse::none) seen = collapse_of(term, prototypes);
+      if (seen != Collapse::none) continue;
+      seen = collapse_of(term, prototypes);
+      if (seen != Collapse::none) advice = advice_for(seen, term, prototypes);
     }
     if (!any_prototypes) seen = collapse_of_spread(report.feature_spread, x_step.config().backbone.width);
     x_position.collapsed_steps = seen == Collapse::none ? 0 : x_position.collapsed_steps + 1;
     if (x_position.collapsed_steps < x_options.collapse_patience) return;
     report.collapse = seen;
-    report.advice = advice_for(seen);
+    report.advice = advice.empty() ? advice_for(seen) : advice;
     if (x_position.collapsed_steps == x_options.collapse_patience && x_options.ranks.first()) x_warn(report.advice);
   }
 

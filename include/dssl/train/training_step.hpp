@@ -297,22 +297,24 @@ class BasicTrainingStep {
   void x_add_ranks(StepReport& report) {
     const Communicator& ranks = x_options.ranks;
     sum_over_ranks(x_backend, ranks, x_gradient_buffer);
-    std::array<double, 3 * most_terms> figures{};
+    std::array<double, 4 * most_terms> figures{};
     x_terms->each([&](auto, auto&, std::size_t i) {
-      figures[3 * i] = report.terms[i].loss;
-      figures[3 * i + 1] = report.terms[i].teacher_entropy;
-      figures[3 * i + 2] = report.terms[i].counted;
+      figures[4 * i] = report.terms[i].loss;
+      figures[4 * i + 1] = report.terms[i].teacher_entropy;
+      figures[4 * i + 2] = report.terms[i].counted;
+      figures[4 * i + 3] = report.terms[i].mean_entropy;
     });
-    ranks.all_sum(std::span<double>(figures).first(3 * report.term_count));
+    ranks.all_sum(std::span<double>(figures).first(4 * report.term_count));
     report.loss = 0;
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto&, std::size_t i) {
       TermReport& term = report.terms[i];
-      term.loss = figures[3 * i];
+      term.loss = figures[4 * i];
       report.loss += x_terms->weight(i) * term.loss;
       if (!std::isfinite(term.teacher_entropy)) return;  // no prototypes
-      term.teacher_entropy = figures[3 * i + 1];
+      term.teacher_entropy = figures[4 * i + 1];
+      term.mean_entropy = figures[4 * i + 3];
       term.divergence = term.loss - term.teacher_entropy;
-      if constexpr (Term::reads.student.masked) term.counted = figures[3 * i + 2];
+      if constexpr (Term::reads.student.masked) term.counted = figures[4 * i + 2];
     });
   }
 

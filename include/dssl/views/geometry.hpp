@@ -50,6 +50,13 @@ struct SceneRegion {
   ScenePoint first;  ///< upper left corner
   ScenePoint last;   ///< lower right corner
 
+  /// Where it lies in the unit square of a scene of so many pixels.
+  [[nodiscard]] constexpr ViewFrame in_unit_square(Index height, Index width) const {
+    const auto h = static_cast<double>(height);
+    const auto w = static_cast<double>(width);
+    return {{first.x / w, first.y / h}, {last.x / w, last.y / h}};
+  }
+
   /// The scene point at `relative` in [0, 1]^2 of the region.
   [[nodiscard]] constexpr ScenePoint at(const Point& relative) const {
     return {first.x + relative.x * (last.x - first.x), first.y + relative.y * (last.y - first.y)};

@@ -8,25 +8,13 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/blur.hpp>
 #include <dssl/views/colour.hpp>
 #include <dssl/views/planar_image.hpp>
 
 namespace dssl {
-
-/// Fills `mean` and `deviation` (C) if they are empty: with the published ones of colour photographs for three channels,
-/// with 0.5 and 0.25 for any other number, on the scale 0..1.
-inline void default_normalisation(std::vector<float>& mean, std::vector<float>& deviation, Index channels) {
-  if (!mean.empty()) return;
-  if (channels == 3) {
-    mean = {0.485F, 0.456F, 0.406F};
-    deviation = {0.229F, 0.224F, 0.225F};
-  } else {
-    mean.assign(static_cast<std::size_t>(channels), 0.5F);
-    deviation.assign(static_cast<std::size_t>(channels), 0.25F);
-  }
-}
 
 namespace detail {
 
