@@ -134,11 +134,13 @@ dssl_shape shape_of(const Extractor& extractor) {
           .token = number(extractor.width())};
 }
 
-std::string description(const Extractor& extractor, const std::string& weights, const dssl::WeightOrigin& loaded) {
+/// `guessed`: the number of heads is the usual one, which nobody said.
+std::string description(const Extractor& extractor, const std::string& weights, const dssl::WeightOrigin& loaded,
+                        bool guessed) {
   const dssl::ViTConfig& c = extractor.config();
   return join(weights, loaded.family.empty() ? "" : join(", ", loaded.family), ": width ", c.width, ", depth ", c.depth, ", heads ",
-              c.heads, ", patch ", c.patch, ", ", extractor.layout().parameter_count(), " parameters; ",
-              extractor.backend().describe());
+              c.heads, guessed ? " (usual)" : "", ", patch ", c.patch, ", ", extractor.layout().parameter_count(),
+              " parameters; ", extractor.backend().describe());
 }
 
 dssl::FeatureOptions features_of(const dssl_options& o, const dssl::ViTConfig& config) {
@@ -170,7 +172,7 @@ struct dssl_backbone {
     extractor.load_by([&](std::span<float> flat) {
       origin = dssl::load_any_backbone(flat, weights, extractor.layout(), extractor.config(), extractor.grid(), reading);
     });
-    said = description(extractor, weights, origin);
+    said = description(extractor, weights, origin, !dssl::guess_of(weights, reading).empty());
   }
 
   static dssl::InputOptions input_of(const dssl_options& o, const Extractor& extractor) {
@@ -238,12 +240,15 @@ struct dssl_scorer {
       origin = dssl::load_any_backbone(flat, weights, extractor.layout(), extractor.config(), extractor.grid(),
                                        dssl::backbone_file_options(settings.family, settings.heads));
       dssl::require_bank_of(bank, dssl::fingerprint_of(flat), weights);
+      settings.require_run_as(bank.path(), extractor.config(), extractor.patch_grid(), weights);
     });
     if (settings.look.tiles)
       throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
                                                "of whole images");
     probe.take(dssl::load_defect_bank(extractor.backend(), bank, extractor.width()));
-    said = join(description(extractor, weights, origin), "; bank of ", probe.bank()->size(), " patches");
+    const dssl::BackboneFileOptions reading = dssl::backbone_file_options(settings.family, settings.heads);
+    const bool guessed = settings.arch == "auto" && !dssl::guess_of(weights, reading).empty();
+    said = join(description(extractor, weights, origin, guessed), "; bank of ", probe.bank()->size(), " patches");
   }
 
   static dssl::FeatureOptions features_of_bank(const dssl::BankSettings& settings) {

@@ -188,7 +188,7 @@ int main(int argc, char** argv) {
       "dssl-convert");
   app.set_version_flag("--version", std::string(dssl::version_string));
   app.add_option("in", in, "File of weights: safetensors, .pth or .pt, or a folder of Transformers")->required()->option_text("IN");
-  app.add_option("out", out, "File to write: .pth, .pt or .bin for torch.load, else safetensors; with --as hf a folder, or "
+  app.add_option("out", out, "File to write: .safetensors, or .pth, .pt or .bin for torch.load; with --as hf a folder, or "
                              "model.safetensors or pytorch_model.bin in one, and config.json beside it")->option_text("OUT");
   app.add_option("--as", as, "Family whose names are written (default: dssl's own)")
       ->check(CLI::IsMember({"dino", "densedino", "dinov2", "timm", "torchvision", "hf"}));
@@ -204,6 +204,8 @@ int main(int argc, char** argv) {
     const auto to = family_option("as", as);
     if (!to && is_torch_name(out))
       throw dssl::OptionError("as", "''", "a family for a file of torch.load, which has no place for the rules of dssl's names");
+    if (to != dssl::WeightFamily::hugging_face && !out.empty() && !out.ends_with(".safetensors") && !is_torch_name(out))
+      throw dssl::OptionError("out", out, "a name that ends in .safetensors, .pth, .pt or .bin");
     std::string config;
     if (to == dssl::WeightFamily::hugging_face && !out.empty()) {
       out = weights_for_transformers(out);

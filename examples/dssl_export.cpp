@@ -1,4 +1,6 @@
 // dssl-export: writes a backbone as an ONNX model, for runtimes that know nothing of dssl.
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -22,9 +24,11 @@
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/io/element_type.hpp>
 #include <dssl/io/onnx_model.hpp>
 #include <dssl/io/open_tensor_file.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/io/tensor_file.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
@@ -35,10 +39,21 @@ using dssl::BackboneFile;
 using dssl::Index;
 using dssl::join;
 
-/// The one linear layer of a file: a matrix called weight, alone or behind a prefix, and its bias. Throws `CheckpointError`.
+/// The numbers of a tensor. Throws `CheckpointError` where they are not all finite.
+std::vector<float> finite_values(const dssl::TensorFile& file, const std::string& name) {
+  std::vector<float> out = file.read<float>(name);
+  const auto wrong = std::ranges::find_if_not(out, [](float value) { return std::isfinite(value); });
+  if (wrong != out.end())
+    throw dssl::CheckpointError(file.path(), join("tensor '", name, "' has the element ", *wrong, " at ", wrong - out.begin(), "; expected finite numbers"));
+  return out;
+}
+
+/// The one linear layer of a file: a matrix called weight, alone or behind a prefix, and its bias. Throws `CheckpointError`,
+/// for whatever else the file's module computes with, too: a model without it would give other logits.
 dssl::OnnxHead head_of(const std::string& path) {
   const auto file = dssl::open_tensor_file(path);
   const auto is_matrix = [](const dssl::StoredTensor& t) {  // or a convolution of single cells
+    if (!dssl::is_floating(t.type)) return false;
     return t.shape.size() == 2 || (t.shape.size() == 4 && t.shape[2] == 1 && t.shape[3] == 1);
   };
   constexpr std::string_view last = "weight";
@@ -50,9 +65,15 @@ dssl::OnnxHead head_of(const std::string& path) {
     found = &tensor;
   }
   if (found == nullptr) throw dssl::CheckpointError(path, "has no linear layer; expected a matrix called weight (classes, numbers), and bias");
-  dssl::OnnxHead out{.classes = found->shape[0], .weight = file->read<float>(found->name)};
   const std::string bias = found->name.substr(0, found->name.size() - last.size()) + "bias";
-  if (file->contains(bias)) out.bias = file->read<float>(bias);
+  for (const dssl::StoredTensor& tensor : file->tensors()) {
+    if (!dssl::is_floating(tensor.type) || tensor.name == found->name || tensor.name == bias) continue;
+    if (tensor.name.ends_with("num_batches_tracked")) continue;
+    throw dssl::CheckpointError(path, join("has '", tensor.name, "' beside the linear layer '", found->name,
+                                           "', which a model would leave out; expected weight and bias alone (a norm folded into them)"));
+  }
+  dssl::OnnxHead out{.classes = found->shape[0], .weight = finite_values(*file, found->name)};
+  if (file->contains(bias)) out.bias = finite_values(*file, bias);
   return out;
 }
 
@@ -130,6 +151,7 @@ dssl::OnnxBank bank_of(const Settings& s, const dssl::SafetensorsFile& file) {
   const dssl::LoadedWeights weights =
       dssl::load_any_backbone(s.in, layout, seen, {height / seen.patch, width / seen.patch}, s.reading());
   dssl::require_bank_of(file, dssl::fingerprint_of(weights.flat), s.in);
+  of_bank.require_run_as(s.bank, seen, {height / seen.patch, width / seen.patch}, s.in);
   // Read as programs read it: rows that are finite and of the features' width, counts that are counts.
   const auto bank = dssl::load_defect_bank(dssl::Reference<float>(), file);
   return {.rows = file.read<float>("bank"), .neighbourhood = of_bank.neighbourhood, .reweighting = bank.options().reweighting};
@@ -214,7 +236,8 @@ int main(int argc, char** argv) {
       ->check(dssl::programs::known_family());
   app.add_option(
          "--heads", s.heads,
-         "Heads of the attention, which files of other families do not say; 0: one for 64 of the width")
+         "Heads of the attention, which files of other families do not say; 0: the usual number, one for 64 of "
+         "the width, or 16 of ViT-H, g and G")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();
   app.add_flag("--external-data", s.external_data,

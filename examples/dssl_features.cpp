@@ -219,6 +219,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
   }
   Extractor& first = *extractors.front();
   const dssl::WeightOrigin weights = load_weights(first, s.backbone.weights, s.backbone.seed, s.backbone.published);
+  if (const std::string guess = s.backbone.guess(); !guess.empty()) std::printf("%s\n", guess.c_str());
   std::printf("%s; %td images, %.1f MiB of features\n",
               describe_backbone(first, s.backbone.arch, s.backbone.weights, weights.prefix).c_str(),
               files.size(), bytes / 1048576.0);

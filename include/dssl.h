@@ -108,7 +108,8 @@ DSSL_API dssl_status dssl_backbone_open(dssl_backbone** out, const char* weights
 DSSL_API void dssl_backbone_close(dssl_backbone* backbone);
 /* All zero for null. */
 DSSL_API dssl_shape dssl_backbone_shape(const dssl_backbone* backbone);
-/* What it is, in one line; lives as long as the handle. Empty for null. */
+/* What it is, in one line; lives as long as the handle. "heads 6 (usual)" where neither file nor options say the number.
+ * Empty for null. */
 DSSL_API const char* dssl_backbone_describe(const dssl_backbone* backbone);
 
 /* class_token[token] =, patch_map[grid_height][grid_width][token] =: the features of an image. One of the two may be null. */
@@ -116,7 +117,9 @@ DSSL_API dssl_status dssl_features(dssl_backbone* backbone, float* class_token, 
                                    char* error, size_t error_size);
 
 /* Opens a bank that dssl-defects wrote (bank.safetensors), with the weights that it was made with: sizes, blocks and
- * smoothing come from the bank, and other weights are DSSL_BAD_FILE. `compute` may be null. *out is null where it fails. */
+ * smoothing come from the bank, and other weights are DSSL_BAD_FILE, as are the same ones that would be run with other heads,
+ * another epsilon of the norms or another rule of positions (as without their config.json). `compute` may be null. *out is
+ * null where it fails. */
 DSSL_API dssl_status dssl_scorer_open(dssl_scorer** out, const char* weights, const char* bank, const dssl_compute* compute,
                                       char* error, size_t error_size);
 DSSL_API void dssl_scorer_close(dssl_scorer* scorer);

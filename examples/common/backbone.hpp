@@ -57,6 +57,10 @@ struct BackboneSettings {
   }
   /// The sizes of the backbone. Throws `OptionError`.
   [[nodiscard]] ViTConfig config() const { return architecture_for(arch, weights, published); }
+  /// What `guess_of` says of the weights, where it is they that say the sizes. Throws as it does.
+  [[nodiscard]] std::string guess() const {
+    return arch == architecture_of_file && !random_weights() ? guess_of(weights, published.options()) : std::string();
+  }
   /// Throws `OptionError` for a backend that is not there, before anything is opened.
   void validate() const { check_backend(backend, precision); }
 

@@ -54,8 +54,8 @@ struct PublishedOptions {
       "Whose code trained the weights, where their names do not tell: timm's are DINO's, but other sizes "
       "than the weights' own are read by another rule (default: as the names say)";
   std::string heads =
-      "Heads of the attention with --arch auto, which files of weights do not say; 0: one for 64 "
-      "of the width";
+      "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual "
+      "number, one for 64 of the width, or 16 of ViT-H, g and G";
 };
 
 inline std::array<CLI::Option*, 2> add_published_options(CLI::App& app, PublishedSettings& s, const std::string& group,

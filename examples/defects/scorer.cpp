@@ -50,6 +50,7 @@ struct Loaded {
       fingerprint = fingerprint_of(flat);
     });
     description = describe_backbone(extractor, settings.arch, settings.weights, origin.prefix);
+    if (const std::string guess = settings.guess(); !guess.empty()) description.insert(0, guess + "\n");
   }
   FeatureExtractor<ViTFamily, B> extractor;
   std::string fingerprint;
@@ -65,6 +66,8 @@ class BankScorer final : public Scorer {
     if (s.bank.empty()) return;
     const auto file = SafetensorsFile::open(s.bank);
     require_bank_of(file, x_loaded.fingerprint, s.backbone.weights);
+    const auto& extractor = x_loaded.extractor;
+    BankSettings::of(file).require_run_as(s.bank, extractor.config(), extractor.patch_grid(), s.backbone.weights);
     x_probe.take(load_defect_bank(x_loaded.extractor.backend(), file, x_loaded.extractor.width()));
   }
 
@@ -93,7 +96,8 @@ class BankScorer final : public Scorer {
                                 .orient = b.read.orient,
                                 .neighbourhood = x_settings.neighbourhood,
                                 .smoothing = x_settings.smoothing,
-                                .look = x_settings.look};
+                                .look = x_settings.look,
+                                .ran = BackboneRules::of(x_loaded.extractor.config())};
     metadata["settings"] = settings.json();
     metadata["version"] = version_string;
     save_defect_bank(path, *x_probe.bank(), metadata);

@@ -316,7 +316,8 @@ void CommandLine::x_add_training_options() {
                             {.prefix = "teacher-",
                              .of = teacher,
                              .family = "Whose code trained them, as --family says of --init",
-                             .heads = "Heads of its attention; 0: the file's, or one for 64 of the width"});
+                             .heads = "Heads of its attention; 0: the file's, or the usual number: one for 64 of the "
+                                      "width, or 16 of ViT-H, g and G"});
   x_frozen_options = {teacher, family, heads};
   CLI::Option* const mean =
       x_app

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/backend/reference.hpp>
 #if __has_include(<dssl/backend/cpu.hpp>)
@@ -24,6 +25,7 @@
 #include <dssl/defects/neighbourhood.hpp>
 #include <dssl/features/extents.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/nn/position.hpp>
 
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
@@ -219,7 +221,8 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
                          .neighbourhood = 1,
                          .smoothing = 0.1,
                          .look = {.border = 2, .standardise_features = true, .standardise_images = true, .flatten = 9, .top = 5,
-                                  .place = 0.3, .tiles = true, .scale = 0.7, .overlap = 16}};
+                                  .place = 0.3, .tiles = true, .scale = 0.7, .overlap = 16},
+                         .ran = {.heads = 3, .norm_epsilon = 1e-12, .positions = "corners"}};
   for (const BankSettings& settings : {odd, BankSettings{}, BankSettings{.seed = 0x7FFF'FFFF'FFFF'FFFFU}}) {
     const BankSettings read = BankSettings::of(with({{"settings", settings.json()}}));
     CHECK(read == settings);
@@ -253,6 +256,10 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
   CHECK(contains(changed("\"neighbourhood\":3", "\"neighbourhood\":2"), "has neighbourhood 2"));
   CHECK(contains(changed("true", "1"), "expected 'false'"));
   CHECK(contains(changed("\"seed\":7", "\"seed\":7,\"border\":-1"), "expected a whole number from 0"));
+  for (const std::string_view ran : {R"({"heads":2})", R"({"heads":2,"norm_epsilon":0,"positions":"size"})",
+                                     R"({"norm_epsilon":1e-6,"positions":"size"})", R"({"heads":2,"norm_epsilon":1e-6,"positions":""})"})
+    CHECK(contains(changed("\"seed\":7", join("\"seed\":7,\"ran\":", ran)), "has 'ran' in its settings without heads"));
+  CHECK(contains(changed("\"seed\":7", "\"seed\":7,\"ran\":{\"heads\":0}"), "expected a whole number from 1"));
 
   const auto threshold = bank_threshold(with({{"threshold", "0.25"}, {"false_alarms", "0.05"}}));
   REQUIRE(threshold.has_value());
@@ -265,6 +272,33 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
   require_bank_of(with({{"weights_fingerprint", "abc"}}), "abc", "weights");
   CHECK(contains(thrown_by<CheckpointError>([&] { require_bank_of(with({{"weights_fingerprint", "abc"}}), "def", "some.pth"); }),
                  "was made with other weights than some.pth (fingerprint abc, not def)"));
+}
+
+TEST_CASE("a bank's backbone is run by the rules that it was made with, where the bank says them") {
+  const ViTConfig config{
+      .image = 32, .patch = 8, .width = 64, .heads = 4, .position_rule = PositionRule::size, .norm_exponent = 12};
+  const auto problem = [&](const ViTConfig& other, GridSize grid, const BackboneRules& ran) {
+    return thrown_by<CheckpointError>([&] { BankSettings{.ran = ran}.require_run_as("a.bank", other, grid, "some.pth"); });
+  };
+  const BackboneRules own = BackboneRules::of(config);
+  CHECK(own == BackboneRules{.heads = 4, .norm_epsilon = config.norm_epsilon(), .positions = "size"});
+  CHECK(contains(problem(config, {5, 4}, own), "nothing was thrown"));
+  CHECK(contains(problem(config, {5, 4}, {}), "nothing was thrown"));  // as banks were before
+  const auto with = [&](auto change) {
+    ViTConfig other = config;
+    change(other);
+    return other;
+  };
+  CHECK(contains(problem(with([](ViTConfig& c) { c.heads = 2; }), {5, 4}, own),
+                 "a.bank: was made with heads 4, and some.pth is run with heads 2;"));
+  CHECK(contains(problem(with([](ViTConfig& c) { c.norm_exponent = 6; }), {5, 4}, own),
+                 "made with norm epsilon 1e-12, and some.pth is run with norm epsilon 1e-06;"));
+  const ViTConfig corners = with([](ViTConfig& c) { c.position_rule = PositionRule::corners; });
+  CHECK(contains(problem(corners, {5, 4}, own),
+                 "made with positions 'size', and some.pth is run with positions 'corners';"));
+  CHECK(contains(problem(corners, config.native_grid(), own), "nothing was thrown"));
+  const ViTConfig rotary = with([](ViTConfig& c) { c.positions = Positions::rotary; });
+  CHECK(contains(problem(rotary, {5, 4}, own), "run with positions 'rotary';"));
 }
 
 TEST_CASE("means over 3 x 3 cells leave out what lies beyond the edge") {

@@ -576,3 +576,57 @@ TEST_CASE("published weights: rotary periods say the heads, where they divide th
   CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(folder / "odd.safetensors")); }),
                  "'rope_embed.periods' is ["));
 }
+
+namespace {
+
+/// The shapes of a ViT of one block of this width, in timm's names; no numbers.
+class ShapesOfWidth final : public TensorFile {
+ public:
+  ShapesOfWidth(Index width, bool rotary) : TensorFile("shapes") {
+    std::vector<StoredTensor> tensors;
+    const auto add = [&](const std::string& name, std::vector<Index> shape) {
+      tensors.push_back({.name = name, .type = ElementType::f32, .shape = std::move(shape)});
+    };
+    const auto layer = [&](const std::string& name, Index rows, Index columns) {
+      add(name + ".weight", {rows, columns});
+      add(name + ".bias", {rows});
+    };
+    const auto norm = [&](const std::string& name) {
+      add(name + ".weight", {width});
+      add(name + ".bias", {width});
+    };
+    add("cls_token", {1, 1, width});
+    if (rotary) add("reg_token", {1, 4, width});
+    else add("pos_embed", {1, 17, width});
+    add("patch_embed.proj.weight", {width, 3, 16, 16});
+    add("patch_embed.proj.bias", {width});
+    norm("blocks.0.norm1");
+    layer("blocks.0.attn.qkv", 3 * width, width);
+    layer("blocks.0.attn.proj", width, width);
+    norm("blocks.0.norm2");
+    layer("blocks.0.mlp.fc1", 4 * width, width);
+    layer("blocks.0.mlp.fc2", width, 4 * width);
+    norm("norm");
+    set_tensors(std::move(tensors), {});
+  }
+
+ private:
+  [[nodiscard]] std::span<const std::byte> x_elements(std::size_t, std::vector<std::byte>& scratch) const override {
+    return scratch;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("published weights: usual heads are one for 64 of the width, and 16 in ViT-H, g and G", "[backbone_names]") {
+  constexpr std::array<std::array<Index, 2>, 7> usual{
+      {{384, 6}, {1024, 16}, {1280, 16}, {1408, 16}, {1536, 24}, {1664, 16}, {100, 0}}};
+  for (const auto& [width, heads] : usual) {
+    INFO(width);
+    const BackboneDescription d = name_backbone(ShapesOfWidth(width, false)).description;
+    CHECK(d.heads == heads);
+    CHECK_FALSE(d.heads_are_known);
+  }
+  CHECK(usual_heads(1280, PositionScheme::rotary) == 20);  // DINOv3's ViT-H+
+  CHECK(name_backbone(ShapesOfWidth(1280, true)).description.heads == 20);
+}

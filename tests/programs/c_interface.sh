@@ -63,6 +63,17 @@ succeeds "$programs/dssl-defects" --weights "$published" --arch auto --heads 2 "
 same_scores "$published" published/bank.safetensors
 succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch nano8 "${made[@]}" --fit pad --flips --out own
 same_scores run/teacher.safetensors own/bank.safetensors
+# Heads that nobody says are called usual, and a bank takes the weights with no others than its own.
+succeeds "$programs/dssl-convert" run/teacher.safetensors hf --as hf
+cp hf/model.safetensors bare.safetensors
+succeeds "$programs/dssl-defects" --weights hf --arch auto "${made[@]}" --out of_hf
+same_scores hf of_hf/bank.safetensors
+fails 1 'inspect: of_hf/bank.safetensors: was made with heads 4, and bare.safetensors is run with heads 2;' \
+  "$examples/inspect" bare.safetensors of_hf/bank.safetensors new/a.ppm
+succeeds "$examples/features" hf pictures/a.ppm c.bin 32
+grep -q 'heads 4, patch' out.txt || fail "the heads that config.json says are not said"
+succeeds "$examples/features" bare.safetensors pictures/a.ppm c.bin 32
+grep -q 'heads 2 (usual), patch' out.txt || fail "heads that nobody says are not called usual"
 # Looked at otherwise; by windows maps have each image's size, which the interface does not say.
 succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch nano8 "${made[@]}" --border 1 --standardise-features \
   --standardise-images --top 2 --out look

@@ -26,6 +26,10 @@ fails 2 "expected a file to write, or --inspect" "$convert" "$cases/container_zi
 fails 1 "has rotary positions, for which the family dinov2 has no names" \
   "$convert" "$cases/dinov3_7b_like/weights.pth" out.safetensors --as dinov2
 [[ ! -e out.safetensors ]] || fail "a file was written though it was refused"
+for name in o1.onnx words.txt safetensors; do
+  fails 2 "'out' is $name; expected a name that ends in .safetensors, .pth, .pt or .bin" "$convert" "$cases/container_zip/weights.pth" $name --as timm
+  [[ ! -e $name ]] || fail "weights are written under the name of something else"
+done
 cp "$cases/container_safetensors/model.safetensors" own.safetensors
 fails 1 "is read too, by IN" "$convert" own.safetensors own.safetensors
 
@@ -110,6 +114,41 @@ fails 1 'bank.safetensors: was made with other weights than' export_onnx "$cases
 fails 1 'own.safetensors: is no bank of dssl-defects' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank own.safetensors
 fails 2 '--bank excludes --heads' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank bank/bank.safetensors --heads 2
 fails 1 "bank/bank.safetensors: is read too, by --bank" export_onnx "$cases/container_zip/weights.pth" bank/bank.safetensors --bank bank/bank.safetensors
+# A head is one linear layer: a model that leaves out what stands before it gives other logits. Its numbers are 1.
+ones() { for _ in $(seq "$1"); do printf '\000\000\200\077'; done; }
+head_file() {  # file, bytes of the numbers, and name, type, shape of each tensor in turn; the numbers on stdin
+  local file=$1 bytes=$2 header='' at=0 each
+  shift 2
+  while [[ $# -gt 0 ]]; do
+    [[ $2 == F32 ]] && each=$((4 * ${3//,/ * })) || each=8
+    header+=",\"$1\":{\"dtype\":\"$2\",\"shape\":[${3:-}],\"data_offsets\":[$at,$((at + each))]}"
+    at=$((at + each))
+    shift 3
+  done
+  [[ $at -eq $bytes ]] || fail "the test's own $file has $at bytes, not $bytes"
+  header="{${header:1}}"
+  { printf "$(printf '\\x%02x\\x%02x' $((${#header} % 256)) $((${#header} / 256)))"; head -c 6 /dev/zero; printf %s "$header"; cat; } >"$file"
+}
+linear=(weight F32 3,16 bias F32 3)
+normed=(1.weight F32 3,16 1.bias F32 3)
+export_head() { export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 "$@"; }
+ones 51 | head_file head.safetensors 204 "${linear[@]}"
+succeeds export_head --head head.safetensors --patch-head head.safetensors
+says '^v1.onnx: image -> class_token, patch_map, logits, patch_logits;'
+{ ones 51 && head -c 8 /dev/zero; } | head_file counted.safetensors 212 "${normed[@]}" 0.num_batches_tracked I64 ''
+succeeds export_head --head counted.safetensors
+rm v1.onnx
+ones 83 | head_file batch_norm.safetensors 332 "${normed[@]}" 0.running_mean F32 16 0.running_var F32 16
+ones 83 | head_file layer_norm.safetensors 332 "${normed[@]}" 0.weight F32 16 0.bias F32 16
+for head in --head --patch-head; do
+  fails 1 "batch_norm.safetensors: has '0.running_mean' beside the linear layer '1.weight', which a model would leave out; expected weight and bias alone" \
+    export_head $head batch_norm.safetensors
+  fails 1 "layer_norm.safetensors: has '0.(weight|bias)' beside the linear layer '1.weight'" export_head $head layer_norm.safetensors
+done
+{ ones 50 && printf '\000\000\300\177'; } | head_file bias_nan.safetensors 204 "${linear[@]}"
+fails 1 "bias_nan.safetensors: tensor 'bias' has the element nan at 2; expected finite numbers" export_head --head bias_nan.safetensors
+{ ones 5 && printf '\000\000\200\177' && ones 45; } | head_file infinite.safetensors 204 "${linear[@]}"
+fails 1 "infinite.safetensors: tensor 'weight' has the element inf at 5; expected finite numbers" export_head --patch-head infinite.safetensors
 fails 1 "own.safetensors: has '.*' and '.*'; expected one linear layer" \
   export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --head own.safetensors
 fails 1 'bank.safetensors: has no linear layer; expected a matrix called weight' \
@@ -127,6 +166,32 @@ for run in first second; do
 done
 succeeds "$convert" first/teacher.safetensors nano --as hf
 grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
+# A number of heads that nobody says is taken as usual, and that is said.
+cp nano/model.safetensors bare.safetensors
+usual=': width 128, depth 6, heads 2 \(usual\), patch 8'
+succeeds features guessed.npy --size 32 --weights bare.safetensors
+says "^hf$usual"
+succeeds "$programs/dssl-defects" --weights bare.safetensors --arch auto --size 32 --normal parts --coreset 1 --out guessed
+says "^hf$usual"
+for known in "first/teacher.safetensors" "nano" "bare.safetensors --heads 4"; do
+  succeeds features known.npy --size 32 --weights $known
+  ! grep -q usual out.txt || fail "heads of $known are known, and called usual"
+done
+# A bank's weights are run as they were when it was made: the same tensors without config.json are another network.
+succeeds "$programs/dssl-defects" --weights nano --arch auto --size 32 --normal parts --coreset 1 --out of_nano
+! grep -q usual out.txt || fail "heads that config.json says are called usual"
+with_bank() { "$programs/dssl-defects" --bank of_nano/bank.safetensors --test parts --out scored --weights "$@"; }
+succeeds with_bank nano
+succeeds export_onnx nano nano.onnx --bank of_nano/bank.safetensors
+refused="of_nano/bank.safetensors: was made with heads 4, and bare.safetensors is run with heads 2;"
+fails 1 "$refused" with_bank bare.safetensors
+fails 1 "$refused" export_onnx bare.safetensors none.onnx --bank of_nano/bank.safetensors
+mkdir twelve
+cp nano/model.safetensors twelve
+sed 's/"layer_norm_eps": 1e-0*6/"layer_norm_eps": 1e-12/' nano/config.json >twelve/config.json
+refused="was made with norm epsilon 1e-06, and twelve is run with norm epsilon 1e-12;"
+fails 1 "$refused" with_bank twelve
+fails 1 "$refused" export_onnx twelve none.onnx --bank of_nano/bank.safetensors
 succeeds export_onnx first/teacher.safetensors own.onnx
 says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head for 64 of the width
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"

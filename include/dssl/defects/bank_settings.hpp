@@ -18,8 +18,25 @@
 #include <dssl/io/json_reader.hpp>
 #include <dssl/io/json_writer.hpp>
 #include <dssl/io/tensor_file.hpp>
+#include <dssl/nn/position.hpp>
 
 namespace dssl {
+
+/// What decides a backbone's features and is in none of its tensors, so that their fingerprint does not tell it.
+struct BackboneRules {
+  Index heads = 0;          ///< 0: not known, of banks from before it was kept
+  double norm_epsilon = 0;  ///< of every layer norm
+  std::string positions{};  ///< "rotary", or how the table is read at other sizes than its own: `name_of(PositionRule)`
+
+  /// Of a backbone's sizes, `ViTConfig`.
+  template <class Config>
+  [[nodiscard]] static BackboneRules of(const Config& c) {
+    return {.heads = c.heads,
+            .norm_epsilon = c.norm_epsilon(),
+            .positions = std::string(c.rotary() ? "rotary" : name_of(c.position_rule))};
+  }
+  [[nodiscard]] bool operator==(const BackboneRules&) const = default;
+};
 
 /// The settings of a bank's features, and of its heat maps, as the bank's file holds them beside its rows: metadata
 /// `settings`, a JSON object of these names. Test: tests/defects/defect_bank.cpp.
@@ -39,6 +56,7 @@ struct BankSettings {
   Index neighbourhood = 3;
   double smoothing = 4;
   PatchLook look{};  ///< of banks from before there was any: none of it
+  BackboneRules ran{};  ///< how the weights were run, whoever said it: an option, their file, config.json, nobody
 
   [[nodiscard]] bool operator==(const BankSettings&) const = default;
   [[nodiscard]] InputFit input_fit() const { return fit == "pad" ? InputFit::pad : InputFit::stretch; }
@@ -60,11 +78,22 @@ struct BankSettings {
     return join("{\"arch\":", detail::json_string(arch), ",\"size\":", detail::json_string(size), ",\"fit\":", detail::json_string(fit),
                 ",\"channels\":", channels, ",\"blocks\":[", list, "],\"norm\":", flag(norm), ",\"flips\":", flag(flips),
                 ",\"seed\":", seed >> 63U == 0 ? join(seed) : detail::json_string(join(seed)), ",\"white\":", white, ",\"orient\":", flag(orient), ",\"neighbourhood\":", neighbourhood,
-                ",\"smoothing\":", detail::exact_number(smoothing), looked, named, "}");
+                ",\"smoothing\":", detail::exact_number(smoothing), looked, named,
+                ran.heads > 0 ? join(",\"ran\":{\"heads\":", ran.heads, ",\"norm_epsilon\":",
+                                     detail::exact_number(ran.norm_epsilon), ",\"positions\":",
+                                     detail::json_string(ran.positions), "}")
+                              : "",
+                "}");
   }
 
   /// Those of a bank's file. Throws `CheckpointError` where it has none, or they cannot be read.
   [[nodiscard]] static BankSettings of(const TensorFile& file);
+
+  /// Throws `CheckpointError` for the bank `path` where a backbone of these sizes (`ViTConfig`), of `weights`, is run by
+  /// other rules on `grid` patches than the bank's was; at the table's own size every rule reads it as it is. Banks that
+  /// do not say theirs are taken.
+  template <class Config>
+  void require_run_as(const std::string& path, const Config& config, GridSize grid, const std::string& weights) const;
 };
 
 namespace detail {
@@ -93,6 +122,7 @@ class BankSettingsReader : JsonReader {
       else if (key == "orient") s.orient = flag();
       else if (key == "neighbourhood") s.neighbourhood = whole(1, 3);
       else if (key == "smoothing") s.smoothing = number();
+      else if (key == "ran") s.ran = rules();
       else if (!look(s.look, key)) pass_over();
     });
     end("the settings");
@@ -119,6 +149,19 @@ class BankSettingsReader : JsonReader {
       else value = whole(0, Index{1} << 30);
     });
     return known;
+  }
+
+  [[nodiscard]] BackboneRules rules() {
+    BackboneRules out;
+    object([&](const std::string& key) {
+      if (key == "heads") out.heads = whole(1, 1 << 20);
+      else if (key == "norm_epsilon") out.norm_epsilon = number();
+      else if (key == "positions") out.positions = string();
+      else pass_over();
+    });
+    if (out.heads == 0 || !(out.norm_epsilon > 0) || out.positions.empty())
+      throw CheckpointError(path(), "has 'ran' in its settings without heads, norm_epsilon above 0 and positions");
+    return out;
   }
 
   [[nodiscard]] bool flag() {
@@ -163,6 +206,22 @@ inline BankSettings BankSettings::of(const TensorFile& file) {
   const auto stored = file.metadata().find("settings");
   if (stored == file.metadata().end()) throw CheckpointError(file.path(), "is no bank of dssl-defects: it has no settings");
   return detail::BankSettingsReader(file.path(), stored->second).read();
+}
+
+template <class Config>
+void BankSettings::require_run_as(const std::string& path, const Config& config, GridSize grid,
+                                  const std::string& weights) const {
+  if (ran.heads == 0) return;
+  const BackboneRules now = BackboneRules::of(config);
+  const auto refuse = [&](std::string_view what, const auto& own, const auto& other) {
+    throw CheckpointError(path, join("was made with ", what, " ", own, ", and ", weights, " is run with ", what, " ",
+                                     other, "; expected config.json beside the weights as it was, or a bank of their own"));
+  };
+  if (now.heads != ran.heads) refuse("heads", ran.heads, now.heads);
+  if (std::abs(now.norm_epsilon / ran.norm_epsilon - 1) > 1e-6)
+    refuse("norm epsilon", ran.norm_epsilon, now.norm_epsilon);
+  if (now.positions != ran.positions && grid != config.native_grid())
+    refuse("positions", join("'", ran.positions, "'"), join("'", now.positions, "'"));
 }
 
 }  // namespace dssl

@@ -90,13 +90,20 @@ inline constexpr const char* weight_families_in_words = "dino, densedino, dinov2
   }
 }
 
+/// The heads that published models of this width D have, 0 where none are known: one for 64 of it, and 16 in ViT-H, g
+/// and G (D 1280, 1408, 1664; MAE's, timm's), but in DINOv3's, which rotate. Test: tests/io/backbone_names.cpp.
+[[nodiscard]] constexpr Index usual_heads(Index width, PositionScheme position) {
+  if (position != PositionScheme::rotary && (width == 1280 || width == 1408 || width == 1664)) return 16;
+  return width % 64 == 0 ? width / 64 : 0;
+}
+
 /// A vision transformer as its file of weights and its family describe it.
 struct BackboneDescription {
   WeightFamily family = WeightFamily::dino;
   Index width = 0;               ///< D
   Index depth = 0;               ///< blocks
   Index heads = 0;               ///< H; 0: the file does not say and no number is usual
-  bool heads_are_known = false;  ///< from the file; else the usual number, a head for 64 of the width
+  bool heads_are_known = false;  ///< from the file; else `usual_heads`
   Index patch = 0;               ///< pixels a side
   Index channels = 0;
   Index table_side = 0;  ///< cells a side of the position table; 0: there is none

@@ -98,7 +98,7 @@ class BackboneNamer {
       whole("local_cls_norm.bias", "local_cls_norm.bias", {d.width});
     }
     heads_as_written();
-    if (!d.heads_are_known) d.heads = d.width % 64 == 0 ? d.width / 64 : 0;
+    if (!d.heads_are_known) d.heads = usual_heads(d.width, d.position);
     leftovers();
     // What there is too much tells most: with a token more, a table has another shape.
     refuse(x_foreign, join("is of the family ", family_name(d.family), ", but has what its ViT does not: "));

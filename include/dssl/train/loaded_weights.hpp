@@ -48,6 +48,15 @@ namespace dssl {
   return config_of_weights(BackboneFile::open(path, options), options.heads, options.heads_field);
 }
 
+/// What `describe` says of a file's backbone, where nobody says the number of its heads and `config_of_weights` takes the
+/// usual one; empty where it is known. Throws as `BackboneFile::open`.
+[[nodiscard]] inline std::string guess_of(const std::string& path, const BackboneFileOptions& options) {
+  const BackboneFile file = BackboneFile::open(path, options);
+  const BackboneDescription& d = file.description();
+  const bool known = options.heads > 0 || d.heads_are_known || heads_of_named(file.metadata(), d.width, d.depth) > 0;
+  return known ? std::string() : describe(d);
+}
+
 /// Tells weights from others, in 16 digits: FNV-1a over their bytes. Banks of normal patches name it.
 [[nodiscard]] inline std::string fingerprint_of(std::span<const float> weights) {
   std::uint64_t hash = 14695981039346656037ULL;
