@@ -604,7 +604,7 @@ TEST_CASE("published weights: behind a wrapper that nobody told the only class t
   CHECK(BackboneFile::open(path_with("container_zip", {"net.", "teacher."})).prefix() == "teacher.");
   const std::string several = path_with("container_zip", {"net.", "_orig_mod."});
   const std::string expected = "holds 2 backbones, none of them after 'backbone.', 'module.', 'teacher.', 'model.', 'state_dict.' or "
-                               "'student.': '_orig_mod.cls_token', 'net.cls_token'; expected one";
+                               "'student.': 'net.cls_token', '_orig_mod.cls_token'; expected one";
   CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(several)); }), expected));
   CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(backbone_prefix(*open_tensor_file(several))); }), expected));
   CHECK(contains(thrown_by<CheckpointError>([&] {
