@@ -589,7 +589,7 @@ TEST_CASE("published weights: behind a wrapper that nobody told the only class t
     return folder / "wrapped.safetensors";
   };
   for (const std::string of : {"container_zip", "hf_dino"}) {
-    const BackboneFile own = BackboneFile::open(test::weights_of(of));
+    const BackboneFile own = BackboneFile::open(path_with(of, {""}));  // away from a config.json
     for (const std::string prefix : {"_orig_mod.", "state_dict.model.backbone.", "net.", "encoder.", "module._orig_mod.backbone."}) {
       INFO(of << " behind " << prefix);
       const BackboneFile file = BackboneFile::open(path_with(of, {prefix}));
