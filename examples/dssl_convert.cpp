@@ -27,6 +27,7 @@
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/torch_writer.hpp>
 #include <dssl/version.hpp>
+#include <dssl/views/photometric.hpp>
 
 namespace {
 
@@ -62,10 +63,17 @@ void print_description(const BackboneFile& file) {
   std::printf("%s%s\n", dssl::describe(d).c_str(),
               file.prefix().empty() ? "" : join("; names after '", file.prefix(), "'").c_str());
   if (d.table_side > 0) std::printf("native image: %td pixels a side\n", d.native_image());
-  std::printf("images, if as usual: less (%.3f, %.3f, %.3f), divided by (%.3f, %.3f, %.3f)\n",
-              static_cast<double>(d.mean[0]), static_cast<double>(d.mean[1]), static_cast<double>(d.mean[2]),
-              static_cast<double>(d.deviation[0]), static_cast<double>(d.deviation[1]),
-              static_cast<double>(d.deviation[2]));
+  if (d.channels == 3) {
+    std::printf("images, if as usual: less (%.3f, %.3f, %.3f), divided by (%.3f, %.3f, %.3f)\n",
+                static_cast<double>(d.mean[0]), static_cast<double>(d.mean[1]), static_cast<double>(d.mean[2]),
+                static_cast<double>(d.deviation[0]), static_cast<double>(d.deviation[1]),
+                static_cast<double>(d.deviation[2]));
+  } else {
+    std::vector<float> mean, deviation;
+    dssl::default_normalisation(mean, deviation, 1);
+    std::printf("images, as no family has them: dssl's programs take %.3f from each channel and divide by %.3f\n",
+                static_cast<double>(mean.front()), static_cast<double>(deviation.front()));
+  }
   if (!file.ignored().empty()) {
     std::printf("%zu tensors are no part of the backbone, the first of them '%s'\n", file.ignored().size(),
                 dssl::detail::one_line(file.ignored().front()).c_str());
@@ -85,6 +93,19 @@ void print_differences(const dssl::BackboneDescription& d, dssl::WeightFamily as
               "pixels a side alone\n",
               std::string(dssl::position_scheme_name(d.position)).c_str(), std::string(dssl::family_name(as)).c_str(),
               std::string(dssl::position_scheme_name(rule)).c_str(), d.native_image());
+}
+
+/// Whether LayerScale is folded for a family: its code has none, in any model.
+bool is_folded_for(std::optional<dssl::WeightFamily> as) {
+  using dssl::WeightFamily;
+  return as == WeightFamily::dino || as == WeightFamily::densedino || as == WeightFamily::torchvision;
+}
+
+/// Whether what is written has LayerScale, be it of ones.
+bool has_layer_scale(const std::vector<dssl::ExportedTensor>& tensors) {
+  return std::ranges::any_of(tensors, [](const dssl::ExportedTensor& tensor) {
+    return tensor.name.ends_with("ls1.gamma") || tensor.name.ends_with("layer_scale1.lambda1");
+  });
 }
 
 template <class Writer>
@@ -142,6 +163,7 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
   if (!config.empty() && !d.heads_are_known)
     throw dssl::OptionError("heads", 0, join("the number of heads of ", file.path(), ", which it does not say"));
   const std::vector<dssl::ExportedTensor> tensors = dssl::export_backbone(file, d, *as);
+  const bool scaled = has_layer_scale(tensors);
   // It lies ready before the weights are in their place, so that neither is there for long without the other.
   std::optional<dssl::AtomicFile> configuration;
   if (!config.empty()) {
@@ -164,11 +186,18 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
       const auto said = file.metadata().find(key);
       if (said != file.metadata().end()) writer.metadata(key, said->second);
     }
+    if (!scaled) {
+      for (const auto& [key, value] : dssl::folding_as_metadata(d)) writer.metadata(key, value);
+    }
     write_tensors(path, writer, tensors);
   }
   if (configuration) configuration->commit();
   std::printf("%zu tensors under the names of %s: %s\n", tensors.size(),
               std::string(dssl::family_name(*as)).c_str(), path.c_str());
+  if (d.layer_scale_folded && !scaled) {
+    std::printf("LayerScale was multiplied into the layers before it, which %s\n",
+                is_torch_name(path) ? "a file of torch.load does not say" : "the file says");
+  }
   if (configuration) {
     std::printf("configuration for Transformers: %s\n", config.c_str());
   }
@@ -223,7 +252,7 @@ int main(int argc, char** argv) {
       if (!config.empty()) require_own_config(config, out);
     }
     if (inspect) print_tensors(*source);
-    const BackboneFile file(std::move(source), {.family = from, .heads = heads});
+    const BackboneFile file(std::move(source), {.family = from, .fold_layer_scale = !out.empty() && is_folded_for(to), .heads = heads});
     print_description(file);
     if (!out.empty()) write_backbone(out, file, known_description(file, heads), to, config);
     return 0;

@@ -4,6 +4,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include <common/architectures.hpp>
@@ -20,6 +21,7 @@
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
 #include <dssl/io/backbone_description.hpp>
+#include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/json_writer.hpp>
@@ -443,17 +445,21 @@ void CommandLine::x_add_monitor_options() {
 
 void CommandLine::x_set_backbone() {
   Job& job = x_job;
+  std::optional<BackboneFile> file;
+  if (!job.init.empty()) {
+    file.emplace(BackboneFile::open(job.init, job.published.options()));
+    job.rules = folding_as_metadata(file->description());
+  }
   if (job.arch != architecture_of_file) {
     const Architecture& known = named(architectures, "arch", job.arch);
     job.backbone = known.config;
     job.head = known.head;
     return;
   }
-  if (job.init.empty()) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
-  const BackboneFile file = BackboneFile::open(job.init, job.published.options());
-  job.backbone = config_of_weights(file, job.published.heads);
-  job.rules = {{"positions", std::string(position_scheme_name(file.description().position))},
-               {"norm_epsilon", dssl::detail::exact_number(file.description().norm_epsilon)}};
+  if (!file) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
+  job.backbone = config_of_weights(*file, job.published.heads);
+  job.rules["positions"] = position_scheme_name(file->description().position);
+  job.rules["norm_epsilon"] = dssl::detail::exact_number(file->description().norm_epsilon);
   if (job.options.channels == 0) job.options.channels = job.backbone.channels;
 }
 

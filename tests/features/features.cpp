@@ -286,8 +286,8 @@ TEST_CASE("weights that do not fit are named, and nothing is changed") {
   auto deeper = small;
   deeper.depth = 3;
   CHECK(contains(refused(deeper), "(and 11 more)"));
-  write_renamed(path, file, {"somewhere.else."});
-  CHECK(contains(refused(small), "holds no backbone"));
+  write_renamed(path, file, {"somewhere.else.", "or.here."});
+  CHECK(contains(refused(small), "holds 2 backbones"));
 }
 
 TEST_CASE("features: wide images, one channel, and sizes that the patch does not divide") {

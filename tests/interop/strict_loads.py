@@ -4,13 +4,15 @@ Usage: strict_loads.py DSSL_CONVERT FOLDER_OF_CASES
 
 Every case of the folder is written under the names of timm, of torchvision and of Transformers, as safetensors and as .pth,
 loaded with nothing missing or unexpected, and run on the case's own image at the size of its position table: the tokens are
-those of expect.safetensors, which dssl gives too (tests/features/published.cpp), within 2e-5 of the largest magnitude. Ends
+those of expect.safetensors, which dssl gives too (tests/features/published.cpp), within 2e-5 of the largest magnitude. So is
+what had LayerScale before dssl multiplied it into the layers before it, as every run that begins with such weights does. Ends
 with 77 and a line, which a test runner takes for skipped, where the packages are not installed. Where DINOv2's own code is
 installed too (pip install --no-deps dinov2: of before the registers), it loads what is written under its names.
 """
 import functools
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,11 +95,59 @@ def dinov2_tokens(path, facts, state, image):
     return torch.cat([tokens["x_norm_clstoken"][:, None], tokens["x_norm_patchtokens"]], 1)
 
 
+def loaded(family, tokens, out, image, expected, known):
+    """Loads what was written and runs it; how far it is from what is expected, None where it is not built here."""
+    name = next(out / name for name in ("model.safetensors", "pytorch_model.bin") if (out / name).exists())
+    state = safetensors.torch.load_file(name) if name.suffix == ".safetensors" else torch.load(name, weights_only=True)
+    first = next(key for key in state if key.endswith(("norm1.weight", "ln_1.weight", "layernorm_before.weight")))
+    if family != "hf" and any(tensor.shape[0] == 0 for tensor in state.values() if tensor.dim()):
+        raise AssertionError("an empty tensor")
+    facts = {"image": image.shape[-1], "heads": known["heads"], "width": state[first].shape[0],
+             "patch": next(t.shape[-1] for t in state.values() if t.dim() == 4),
+             "depth": sum(key.endswith(first.split(".", 3)[-1] if family not in ("timm", "dinov2") else "norm1.weight") for key in state),
+             "hidden": next((t.shape[0] for key, t in state.items() if key.endswith(("mlp.fc1.weight", "mlp.0.weight"))), 0),
+             "registers": state["reg_token"].shape[1] if "reg_token" in state else 0,
+             "scaled": any(key.endswith("ls1.gamma") for key in state),
+             "gated": state["blocks.0.mlp.w3.weight"].shape[1] if "blocks.0.mlp.w3.weight" in state else 0}
+    if family == "timm" and facts["hidden"] and state.get("blocks.0.mlp.fc2.weight", torch.empty(0, 0)).shape[1] != facts["hidden"]:
+        print("    timm: SwiGLU, not built here")
+        return None
+    if family == "dinov2" and "register_tokens" in state:
+        print("    dinov2: registers, which came after the packaged code")
+        return None
+    with torch.no_grad():
+        own = tokens(out, facts, state, image)
+    own = torch.cat([own[:, :1], own[:, own.shape[1] - expected.shape[1] + 1:]], 1)
+    error = difference(own, expected)
+    print(f"    {family} {name.suffix[1:]}: {error:.1e}")
+    assert error < tolerance, f"{out} as {family}: {error}"
+    return error
+
+
+def folded_loads(source, folder, image, expected, known, heads):
+    """How many strict loads there are of a backbone with LayerScale that was folded; ones where it had none."""
+    scaled, folded = folder / "scaled.safetensors", folder / "folded.safetensors"
+    if written(source, scaled, "dinov2", *heads) is None or written(scaled, folded, "densedino", *heads) is None:
+        return 0
+    with safetensors.safe_open(folded, "pt") as file:
+        assert not any("gamma" in name for name in file.keys())
+    # These loads want it: the model that timm has of these weights is built with it, and Transformers' is a Dinov2.
+    for family, tokens in (("timm", lambda path, facts, *rest: timm_tokens(path, {**facts, "scaled": True}, *rest)), ("hf", hf_tokens)):
+        out = folder / f"folded_{family}"
+        out.mkdir()
+        assert written(folded, out / "model.safetensors", family, *heads), f"{source}: folded, it is refused as {family}"
+        if family == "hf":
+            assert json.loads((out / "config.json").read_text())["architectures"] == ["Dinov2Model"]
+        loaded(family, tokens, out, image, expected, known)
+        shutil.rmtree(out)
+    return 2
+
+
 def main():
     families = [("timm", timm_tokens), ("torchvision", torchvision_tokens), ("hf", hf_tokens)]
     if DinoVisionTransformer:
         families.append(("dinov2", dinov2_tokens))
-    seen, refused, ran, worst = {}, {}, 0, {}
+    seen, refused, ran, folded, worst = {}, {}, 0, 0, {}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for case in sorted(cases.iterdir()):
@@ -121,39 +171,21 @@ def main():
                     if written(weights, name, family, *heads) is None:
                         refused[family] = refused.get(family, 0) + 1
                         break
-                    state = (safetensors.torch.load_file(name) if ending == "safetensors"
-                             else torch.load(name, weights_only=True))
-                    first = next(key for key in state if key.endswith(("norm1.weight", "ln_1.weight", "layernorm_before.weight")))
-                    if family != "hf" and any(tensor.shape[0] == 0 for tensor in state.values() if tensor.dim()):
-                        raise AssertionError("an empty tensor")
-                    facts = {"image": image.shape[-1], "heads": known["heads"], "width": state[first].shape[0],
-                             "patch": next(t.shape[-1] for t in state.values() if t.dim() == 4),
-                             "depth": sum(key.endswith(first.split(".", 3)[-1] if family not in ("timm", "dinov2") else "norm1.weight") for key in state),
-                             "hidden": next((t.shape[0] for key, t in state.items() if key.endswith(("mlp.fc1.weight", "mlp.0.weight"))), 0),
-                             "registers": state["reg_token"].shape[1] if "reg_token" in state else 0,
-                             "scaled": any(key.endswith("ls1.gamma") for key in state),
-                             "gated": state["blocks.0.mlp.w3.weight"].shape[1] if "blocks.0.mlp.w3.weight" in state else 0}
-                    if family == "timm" and facts["hidden"] and state.get("blocks.0.mlp.fc2.weight", torch.empty(0, 0)).shape[1] != facts["hidden"]:
-                        print("    timm: SwiGLU, not built here")
+                    error = loaded(family, tokens, out, image, expected, known)
+                    if error is None:
                         break
-                    if family == "dinov2" and "register_tokens" in state:
-                        print("    dinov2: registers, which came after the packaged code")
-                        break
-                    with torch.no_grad():
-                        own = tokens(out, facts, state, image)
-                    own = torch.cat([own[:, :1], own[:, own.shape[1] - expected.shape[1] + 1:]], 1)
-                    error = difference(own, expected)
-                    print(f"    {family} {ending}: {error:.1e}")
-                    assert error < tolerance, f"{case.name} as {family}: {error}"
                     worst[family] = max(worst.get(family, 0), error)
                     seen[family] = seen.get(family, 0) + 1
+            folded += folded_loads(weights, folder, image, expected, known, heads)
     dinov2 = (seen.pop("dinov2", 0), refused.pop("dinov2", 0))
     seen, refused = sum(seen.values()), sum(refused.values())
-    print(f"{seen + dinov2[0]} strict loads, largest differences " + ", ".join(f"{family} {error:.1e}" for family, error in worst.items()))
+    print(f"{seen + dinov2[0]} strict loads and {folded} after LayerScale was folded, largest differences " + ", ".join(f"{family} {error:.1e}" for family, error in worst.items()))
     # Of the cases in the source tree, and of the whole set.
-    counts = {3: (8, 5), 49: (194, 46)}
+    counts = {3: (8, 5), 49: (206, 40)}
     dinov2_counts = {3: (2, 2), 49: (66, 12)}
+    folded_counts = {3: 2, 49: 62}
     assert ran in counts and (seen, refused) == counts[ran], f"{ran} cases, {seen} loads, {refused} refused; expected {counts}"
+    assert folded == folded_counts[ran], f"{ran} cases, {folded} loads after LayerScale was folded; expected {folded_counts}"
     if DinoVisionTransformer:
         assert dinov2 == dinov2_counts[ran], f"DINOv2's own code: {dinov2}, expected {dinov2_counts[ran]}"
 

@@ -515,6 +515,107 @@ TEST_CASE("published weights: DINOv2's names have a LayerScale of ones where the
                  "has an MLP of 100 for a width of 32, which no mlp_ratio"));
 }
 
+TEST_CASE("published weights: a LayerScale that was folded is one of ones for the code that has one, also after a file of dssl's") {
+  const test::TemporaryFolder folder;
+  const auto save = [&](const std::string& name, const std::vector<ExportedTensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
+    SafetensorsWriter writer;
+    for (const auto& [key, value] : metadata) writer.metadata(key, value);
+    for (const ExportedTensor& tensor : tensors) writer.add(tensor.name, tensor.shape, std::span<const float>(tensor.values));
+    writer.write(folder / name);
+    return folder / name;
+  };
+  // With a LayerScale of its own.
+  const BackboneFile plain = BackboneFile::open(test::weights_of("container_zip"));
+  std::vector<ExportedTensor> tensors = export_backbone(plain, plain.description(), WeightFamily::dinov2);
+  for (ExportedTensor& tensor : tensors) {
+    if (tensor.name.ends_with(".gamma")) std::ranges::fill(tensor.values, 0.25F);
+  }
+  const std::string scaled = save("scaled.safetensors", tensors, {});
+  const BackboneFile file = BackboneFile::open(scaled, {.fold_layer_scale = true});
+  CHECK(file.description().layer_scale_folded);
+  CHECK(contains(describe(file.description()), "LayerScale multiplied in"));
+  CHECK(!BackboneFile::open(scaled).description().layer_scale_folded);
+
+  save_named_backbone(folder / "named.safetensors", file);
+  const BackboneFile again = BackboneFile::open(folder / "named.safetensors");
+  CHECK(again.description().layer_scale_folded);
+  CHECK(!again.description().layer_scale);
+  for (const WeightFamily as : {WeightFamily::dinov2, timm, hf}) {
+    INFO(family_name(as));
+    std::size_t ones = 0;
+    for (const ExportedTensor& tensor : export_backbone(again, again.description(), as)) {
+      if (!tensor.name.ends_with(".gamma") && !tensor.name.ends_with(".lambda1")) continue;
+      CHECK((tensor.values == std::vector<float>(16, 1.0F)));
+      ++ones;
+    }
+    CHECK(ones == 2);
+  }
+  BackboneDescription d = again.description();
+  d.heads = 2;
+  CHECK(contains(hugging_face_config(d, "file"), "\"architectures\": [\"Dinov2Model\"]"));
+  // Code without any takes it as it is, and its branches are scaled.
+  const auto as_dino = export_backbone(again, d, dino);
+  CHECK(as_dino.size() == plain.source().tensors().size());
+  for (const ExportedTensor& tensor : as_dino) {
+    INFO(tensor.name);
+    const bool of_branch = tensor.name.find("attn.proj") != std::string::npos || tensor.name.find("mlp.fc2") != std::string::npos;
+    std::vector<float> expected = plain.source().read<float>(tensor.name);
+    for (float& value : expected) value *= of_branch ? 0.25F : 1.0F;
+    CHECK((tensor.values == expected));
+  }
+
+  const auto said = [&](const std::vector<ExportedTensor>& of, const std::string& value) {
+    const std::string path = save("said.safetensors", of, {{"layer_scale", value}});
+    return thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(path)); });
+  };
+  CHECK(said(as_dino, "folded") == "(nothing was thrown)");
+  CHECK(contains(said(as_dino, "twice"), "has layer_scale 'twice' in its metadata; expected folded"));
+  CHECK(contains(said(tensors, "folded"), "has layer_scale 'folded' in its metadata; expected nothing there"));
+}
+
+TEST_CASE("published weights: behind a wrapper that nobody told the only class token is the backbone's, of several none is") {
+  const test::TemporaryFolder folder;
+  const auto path_with = [&](const std::string& of, const std::vector<std::string>& prefixes) {
+    const auto whole = open_tensor_file(test::weights_of(of));
+    SafetensorsWriter writer;
+    std::vector<std::vector<float>> values;
+    values.reserve(whole->tensors().size());
+    for (const StoredTensor& tensor : whole->tensors()) {
+      values.push_back(whole->read<float>(tensor.name));
+      for (const std::string& prefix : prefixes) writer.add(prefix + tensor.name, tensor.shape, std::span<const float>(values.back()));
+    }
+    writer.write(folder / "wrapped.safetensors");
+    return folder / "wrapped.safetensors";
+  };
+  for (const std::string of : {"container_zip", "hf_dino"}) {
+    const BackboneFile own = BackboneFile::open(path_with(of, {""}));  // away from a config.json
+    for (const std::string prefix : {"_orig_mod.", "state_dict.model.backbone.", "net.", "encoder.", "module._orig_mod.backbone."}) {
+      INFO(of << " behind " << prefix);
+      const BackboneFile file = BackboneFile::open(path_with(of, {prefix}));
+      CHECK(file.prefix() == prefix);
+      CHECK(describe(file.description()) == describe(own.description()));
+      CHECK(file.ignored().size() == own.ignored().size());
+      CHECK((file.read<float>("blocks.0.attn.qkv.weight") == own.read<float>("blocks.0.attn.qkv.weight")));
+    }
+  }
+  CHECK(backbone_prefix(*open_tensor_file(path_with("container_zip", {"net."}))) == "net.");
+  // A prefix that is known comes first, whatever else there is.
+  CHECK(BackboneFile::open(path_with("container_zip", {"net.", "teacher."})).prefix() == "teacher.");
+  const std::string several = path_with("container_zip", {"net.", "_orig_mod."});
+  const std::string expected = "holds 2 backbones, none of them after 'backbone.', 'module.', 'teacher.', 'model.', 'state_dict.' or "
+                               "'student.': 'net.cls_token', '_orig_mod.cls_token'; expected one";
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(several)); }), expected));
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(backbone_prefix(*open_tensor_file(several))); }), expected));
+  CHECK(contains(thrown_by<CheckpointError>([&] {
+                   static_cast<void>(BackboneFile::open(path_with("container_zip", {"a.", "b.", "c.", "d.", "e.", "f."})));
+                 }),
+                 "'d.cls_token' and 2 more; expected one"));
+  // What only ends like it is none.
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(path_with("container_zip", {"no_"}))); }),
+                 "holds no backbone with a class token"));
+}
+
 TEST_CASE("published weights: what no other family computes is not written under its names") {
   const test::TemporaryFolder folder;
   const BackboneFile plain = BackboneFile::open(test::weights_of("container_zip"));

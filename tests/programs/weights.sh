@@ -194,6 +194,12 @@ fails 1 "$refused" with_bank twelve
 fails 1 "$refused" export_onnx twelve none.onnx --bank of_nano/bank.safetensors
 succeeds export_onnx first/teacher.safetensors own.onnx
 says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head for 64 of the width
+# A model of one channel has no three means.
+succeeds pretrain --out grey --channels 1 --max-steps 1
+succeeds "$convert" --inspect grey/teacher.safetensors
+says ', channels 1, '
+says "^images, as no family has them: dssl's programs take 0.500 from each channel and divide by 0.250$"
+! grep -q '0\.485' out.txt || fail "three means for one channel"
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
 fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
 fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"
@@ -209,6 +215,23 @@ same_after() {  # run size init and its options
 }
 same_after v3 64x56 "$cases/dinov3_7b_like/weights.pth"
 same_after hf 40x72 "$cases/hf_dino/model.safetensors" --heads 4
+# What had LayerScale has one again in the code that wants it: ones, as it was multiplied into the layers before it.
+succeeds "$convert" "$cases/container_zip/weights.pth" v2.safetensors --as dinov2
+succeeds going_on --epochs 1 --max-steps 1 --out v2 --init v2.safetensors --heads 2
+says 'begins with the backbone of v2.safetensors \(dinov2: .*, LayerScale multiplied in, '
+succeeds "$convert" v2/teacher.safetensors v2_hf --as hf
+grep -q '"architectures": \["Dinov2Model"\]' v2_hf/config.json || fail "what began as a DINOv2 is written as another model"
+succeeds "$convert" v2/teacher.safetensors v2_timm.safetensors --as timm
+succeeds "$convert" --inspect v2_timm.safetensors
+says '^blocks.0.ls2.gamma '
+# For code without any it is folded, which is said, and kept where there is a place.
+succeeds "$convert" v2.safetensors v2_dino.safetensors --as dino
+says '^LayerScale was multiplied into the layers before it, which the file says$'
+succeeds "$convert" v2_dino.safetensors v2_named.safetensors
+succeeds "$convert" v2_named.safetensors v2_hf --as hf --heads 2
+grep -q '"architectures": \["Dinov2Model"\]' v2_hf/config.json || fail "that LayerScale was folded is lost under dssl's names"
+succeeds "$convert" v2.safetensors v2_dino.pth --as densedino
+says '^LayerScale was multiplied into the layers before it, which a file of torch.load does not say$'
 # And trained, resumed to the bit.
 succeeds going_on --out whole --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2
 succeeds "$convert" --inspect whole/teacher.safetensors

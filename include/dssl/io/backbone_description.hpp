@@ -115,6 +115,7 @@ struct BackboneDescription {
   bool reference_token = false;
   bool class_norm = false;   ///< class tokens have a last norm of their own
   PositionScheme position = PositionScheme::offset;
+  bool layer_scale_folded = false;  ///< the family's LayerScale was multiplied into the layers before it: it is ones
   double norm_epsilon = 1e-6;  ///< of every layer norm
   /// What the family's images are usually normalised with, by channel. A model may differ; no file of weights
   /// says it.
@@ -131,7 +132,10 @@ struct BackboneDescription {
               d.heads == 0 ? std::string("unknown") : join(d.heads, d.heads_are_known ? "" : " (usual)"),
               ", patch ", d.patch, d.channels == 3 ? "" : join(", channels ", d.channels),
               d.mlp == MlpKind::swiglu ? ", SwiGLU of " : ", MLP of ", d.hidden,
-              d.registers > 0 ? join(", registers ", d.registers) : "", d.layer_scale ? ", LayerScale" : "",
+              d.registers > 0 ? join(", registers ", d.registers) : "",
+              d.layer_scale          ? ", LayerScale"
+              : d.layer_scale_folded ? ", LayerScale multiplied in"
+                                     : "",
               ", positions ",
               d.table_side > 0
                   ? join(d.table_side, "x", d.table_side, " (", position_scheme_name(d.position), ")")

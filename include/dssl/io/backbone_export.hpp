@@ -71,8 +71,8 @@ class BackboneExporter {
     return is(WeightFamily::hugging_face) && hugging_face_model_of(x_d) == HuggingFaceModel::vit;
   }
 
-  /// Whether the family's code has LayerScale in every model, so that one without it needs ones.
-  [[nodiscard]] bool always_scales() const {
+  /// Whether it is a DINOv2's code, which has a mask token and LayerScale in every model.
+  [[nodiscard]] bool is_dinov2() const {
     return is(WeightFamily::dinov2) || (is(WeightFamily::hugging_face) && !is_hf_vit());
   }
 
@@ -158,7 +158,7 @@ class BackboneExporter {
     }
     if (x_d.reference_token) one("ref_learn_token", "ref_learn_token");
     // DINOv2's own code and Transformers' expect it, though it takes no part where nothing is masked.
-    if (always_scales()) {
+    if (is_dinov2()) {
       const auto width = static_cast<std::size_t>(x_d.width);
       add(hf ? "embeddings.mask_token" : "mask_token", {1, x_d.width},
           x_d.mask_token ? read("mask_token") : std::vector<float>(width));
@@ -202,11 +202,11 @@ class BackboneExporter {
     scale(from + "ls2.gamma", to + (hf ? "layer_scale2.lambda1" : "ls2.gamma"));
   }
 
-  /// LayerScale of a branch.
+  /// LayerScale of a branch: ones where the code has it in every model, or in this one before it was folded.
   void scale(const std::string& from, std::string to) {
     if (x_d.layer_scale) {
       one(from, std::move(to));
-    } else if (always_scales()) {
+    } else if (is_dinov2() || (is(WeightFamily::timm) && x_d.layer_scale_folded)) {
       add(std::move(to), {x_d.width}, std::vector<float>(static_cast<std::size_t>(x_d.width), 1.0F));
     }
   }
@@ -226,13 +226,13 @@ class BackboneExporter {
 }  // namespace detail
 
 /// A backbone's tensors under the names of a family, as that family's code loads them strictly: with the mask
-/// token and the LayerScale that DINOv2 expects (zeros and ones where there are none), and one table for class token and
-/// patches but in DenseDINO.
+/// token and the LayerScale that DINOv2 expects (zeros and ones where there are none), a LayerScale of ones for timm too where
+/// it was folded (`BackboneDescription::layer_scale_folded`), and one table for class token and patches but in DenseDINO.
 ///
 /// `file`: a backbone under dssl's names, as a `BackboneFile` of this description is. The numbers are F32: F64 is rounded,
 /// F16 and BF16 are widened. How the table is read at other sizes is then that family's (`table_scheme`). Hugging
-/// Face: ViT's names where there is neither LayerScale nor SwiGLU nor a register, else Dinov2's. Throws `CheckpointError`
-/// for a part that the family has no name for, where its norms have another epsilon, and for weights that were trained
+/// Face: ViT's names where there neither is nor was LayerScale and is neither SwiGLU nor a register, else Dinov2's. Throws
+/// `CheckpointError` for a part that the family has no name for, where its norms have another epsilon, and for weights that were trained
 /// with the relation all-query, which no other family's attention knows.
 /// Tests: tests/io/backbone_names.cpp, tests/interop/strict_loads.py.
 [[nodiscard]] inline std::vector<ExportedTensor> export_backbone(const TensorFile& file,
@@ -241,9 +241,16 @@ class BackboneExporter {
   return detail::BackboneExporter(file, description, as).all();
 }
 
+/// What weights say beside their tensors of a LayerScale that was multiplied into the layers before it, so that the code
+/// of a family that has one gets it, of ones: "layer_scale", "folded"; nothing where none was.
+[[nodiscard]] inline std::map<std::string, std::string> folding_as_metadata(const BackboneDescription& d) {
+  if (!d.layer_scale_folded) return {};
+  return {{std::string(detail::layer_scale_key), std::string(detail::layer_scale_folded)}};
+}
+
 /// Writes a backbone under dssl's names as one safetensors file, in the types of its file; beside the tensors
-/// the rule of positions, the norms' epsilon and the number of heads where it is known, so that what reads it knows them
-/// though the names no longer say the family. `metadata` is written too: "heads" in it says their number where the file
+/// the rule of positions, the norms' epsilon, the number of heads where it is known and `folding_as_metadata`, so that what
+/// reads it knows them though the names no longer say the family. `metadata` is written too: "heads" in it says their number where the file
 /// does not. Throws `FileError`. Test: tests/io/backbone_names.cpp.
 inline void save_named_backbone(const std::string& path, const BackboneFile& file,
                                 std::map<std::string, std::string> metadata = {}) {
@@ -254,6 +261,7 @@ inline void save_named_backbone(const std::string& path, const BackboneFile& fil
   }
   metadata["positions"] = position_scheme_name(file.description().position);
   metadata["norm_epsilon"] = detail::exact_number(file.description().norm_epsilon);
+  metadata.merge(folding_as_metadata(file.description()));
   if (file.description().heads_are_known) metadata["heads"] = join(file.description().heads);
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) writer.metadata(key, value);

@@ -126,6 +126,7 @@ class BackboneFile final : public TensorFile {
     }
     std::erase_if(x_named.tensors, [](const NamedTensor& tensor) { return tensor.name.ends_with(".gamma"); });
     x_named.description.layer_scale = false;
+    x_named.description.layer_scale_folded = true;
   }
 
   [[nodiscard]] std::span<const std::byte> x_elements(std::size_t place,

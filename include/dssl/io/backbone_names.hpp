@@ -52,8 +52,9 @@ struct NamedBackbone {
 
 namespace detail {
 
-inline constexpr std::array<std::string_view, 3> class_token_names{"cls_token", "embeddings.cls_token",
-                                                                   "class_token"};
+/// What weights say of themselves whose LayerScale was multiplied into the layers before it, key and value.
+inline constexpr std::string_view layer_scale_key = "layer_scale";
+inline constexpr std::string_view layer_scale_folded = "folded";
 
 /// What may stand before a family's names, in the order of preference of `backbone_prefixes`.
 [[nodiscard]] inline std::vector<std::string> family_prefixes() {
@@ -98,6 +99,7 @@ class BackboneNamer {
       whole("local_cls_norm.bias", "local_cls_norm.bias", {d.width});
     }
     heads_as_written();
+    folding_as_written();
     if (!d.heads_are_known) d.heads = usual_heads(d.width, d.position);
     leftovers();
     // What there is too much tells most: with a token more, a table has another shape.
@@ -119,14 +121,9 @@ class BackboneNamer {
         return;
       }
     }
-    const std::string first = x_file.tensors().empty()
-                                  ? std::string("it holds no tensors")
-                                  : join("its first tensor is '", x_file.tensors().front().name, "'");
-    throw CheckpointError(x_file.path(), join("holds no backbone with a class token: no tensor 'cls_token', "
-                                              "'embeddings.cls_token' or 'class_token', "
-                                              "alone or after 'backbone.', 'module.', 'teacher.', 'model.', "
-                                              "'state_dict.', 'student.', 'dinov2.' or 'vit.'; ",
-                                              first));
+    const FoundClassToken only = only_class_token(x_file);
+    x_out.prefix = only.prefix;
+    x_mark = only.name;
   }
 
   void recognise(std::optional<WeightFamily> as) {
@@ -407,6 +404,18 @@ class BackboneNamer {
       throw CheckpointError(x_file.path(), join("has heads ", heads, " in its metadata; expected ", d.heads, ", as its periods have it"));
     d.heads = heads;
     d.heads_are_known = true;
+  }
+
+  /// Whether LayerScale was folded, as dssl wrote it beside the tensors.
+  void folding_as_written() {
+    BackboneDescription& d = x_out.description;
+    const auto said = x_file.metadata().find(std::string(layer_scale_key));
+    if (said == x_file.metadata().end()) return;
+    if (said->second != layer_scale_folded || d.layer_scale) {
+      throw CheckpointError(x_file.path(), join("has layer_scale '", said->second, "' in its metadata; expected ",
+                                                d.layer_scale ? "nothing there, beside the LayerScale that it has" : "folded"));
+    }
+    d.layer_scale_folded = true;
   }
 
   // ---- blocks

@@ -138,11 +138,12 @@ inline constexpr std::array<std::string_view, 4> hugging_face_classes{"ViTModel"
 
 }  // namespace detail
 
-/// What Transformers calls a backbone of this description: Dinov2 where there is LayerScale, SwiGLU or a register.
+/// What Transformers calls a backbone of this description: Dinov2 where there is LayerScale, or was before it
+/// was folded, SwiGLU or a register.
 [[nodiscard]] constexpr HuggingFaceModel hugging_face_model_of(const BackboneDescription& d) {
   if (d.position == PositionScheme::rotary) return HuggingFaceModel::dinov3_vit;
   if (d.registers > 0) return HuggingFaceModel::dinov2_with_registers;
-  return d.layer_scale || d.mlp == MlpKind::swiglu ? HuggingFaceModel::dinov2 : HuggingFaceModel::vit;
+  return d.layer_scale || d.layer_scale_folded || d.mlp == MlpKind::swiglu ? HuggingFaceModel::dinov2 : HuggingFaceModel::vit;
 }
 
 /// A `config.json` of Transformers, as it was read.

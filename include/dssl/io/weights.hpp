@@ -56,6 +56,46 @@ namespace detail {
   return prefixes;
 }
 
+/// What families call the class token.
+inline constexpr std::array<std::string_view, 3> class_token_names{"cls_token", "embeddings.cls_token", "class_token"};
+
+/// A class token: what stands before its family's name, and that name.
+struct FoundClassToken {
+  std::string prefix;
+  std::string_view name;
+};
+
+/// The one class token of a file in which none stands where `backbone_prefixes` and the like say: behind a wrapper's name
+/// that nobody told, as `_orig_mod.`, `net.` or `state_dict.model.backbone.`. Throws `CheckpointError` where there is none,
+/// or where there are several, which it names.
+[[nodiscard]] inline FoundClassToken only_class_token(const TensorFile& file) {
+  std::vector<FoundClassToken> found;
+  for (const StoredTensor& tensor : file.tensors()) {
+    // The second ends like the first.
+    for (const std::string_view name : {class_token_names[1], class_token_names[0], class_token_names[2]}) {
+      if (tensor.name != name && !tensor.name.ends_with(join(".", name))) continue;
+      found.push_back({tensor.name.substr(0, tensor.name.size() - name.size()), name});
+      break;
+    }
+  }
+  if (found.size() == 1) return found.front();
+  if (found.empty()) {
+    const std::string first = file.tensors().empty() ? std::string("it holds no tensors")
+                                                     : join("its first tensor is '", file.tensors().front().name, "'");
+    throw CheckpointError(file.path(), join("holds no backbone with a class token: no tensor 'cls_token', "
+                                            "'embeddings.cls_token' or 'class_token', alone or after other words and a dot; ",
+                                            first));
+  }
+  constexpr std::size_t most = 4;
+  std::string candidates;
+  for (std::size_t i = 0; i < std::min(found.size(), most); ++i)
+    candidates += join(i > 0 ? ", " : "", "'", found[i].prefix, found[i].name, "'");
+  if (found.size() > most) candidates += join(" and ", found.size() - most, " more");
+  throw CheckpointError(file.path(), join("holds ", found.size(), " backbones, none of them after 'backbone.', 'module.', "
+                                          "'teacher.', 'model.', 'state_dict.' or 'student.': ", candidates,
+                                          "; expected one"));
+}
+
 /// One position table for class token and patches, as older files have it: (1,1+N,D).
 inline constexpr std::string_view joint_table = "pos_embed";
 inline constexpr std::string_view class_table = "cls_pos_embed";
@@ -81,7 +121,7 @@ inline constexpr std::string_view patch_table = "patch_pos_embed";
   if (is_one_of(unused)) return false;
   if (is_one_of(own) || is_one_of(tokens)) return true;
   if (!prefix.ends_with("backbone.")) return false;
-  constexpr std::array<std::string_view, 6> heads{"head", "fc", "classifier", "project", "prototype", "optim"};
+  constexpr std::array<std::string_view, 7> heads{"head", "fc", "classifier", "project", "prototype", "optim", "pooler"};
   return std::none_of(heads.begin(), heads.end(),
                       [&](std::string_view word) { return part.find(word) != std::string_view::npos; });
 }
@@ -95,21 +135,17 @@ struct StoredPart {
 
 }  // namespace detail
 
-/// The first prefix, in the order of preference, under which the file has a class token.
+/// The first prefix, in the order of preference, under which the file has a class token; without any, what stands before
+/// its only one.
 ///
 /// Order: `teacher.` before none before `model.`, `state_dict.` and `student.`; within each `backbone.`, none, `module.backbone.`,
-/// `module.`. Throws `CheckpointError` if there is no class token at all.
+/// `module.`. Throws `CheckpointError` if there is no class token at all, or if there are several behind other prefixes,
+/// which it names.
 [[nodiscard]] inline std::string backbone_prefix(const TensorFile& file) {
   for (const std::string& prefix : detail::backbone_prefixes()) {
     if (file.contains(prefix + "cls_token")) return prefix;
   }
-  const std::string example = file.tensors().empty()
-                                  ? std::string("it holds no tensors")
-                                  : join("its first tensor is '", file.tensors().front().name, "'");
-  throw CheckpointError(file.path(),
-                        join("holds no backbone: no tensor 'cls_token', alone or after 'backbone.', "
-                             "'module.', 'teacher.', 'model.', 'state_dict.' or 'student.'; ",
-                             example));
+  return detail::only_class_token(file).prefix;
 }
 
 namespace detail {
