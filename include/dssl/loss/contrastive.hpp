@@ -142,8 +142,9 @@ struct QueueContrastBuffers {
 /// unit(query[m]); d_query (M,D) += weight times its gradient.
 ///
 /// query (M,D); key (M,D): unit vectors of the teacher, row by row, as they will be enqueued; queue (K,D): unit vectors of
-/// earlier batches; row_weights (M): of each query in a sum in the mean's place, 0 for one that has no part, or empty. Neither key nor queue gets a gradient, and keys of this batch are no negatives: enqueue them after the
-/// pass. Source: He et al. 2020, eq. 1; facebookresearch/moco builder.py, where the teacher's weights follow before the
+/// earlier batches. Neither key nor queue gets a gradient, and keys of this batch are no negatives: enqueue them after the
+/// pass. row_weights (M), where they are given: a sum with these in the place of the mean, where a query of weight 0 has no
+/// part. Source: He et al. 2020, eq. 1; facebookresearch/moco builder.py, where the teacher's weights follow before the
 /// keys are computed. Cost: 4 M K D multiply-adds and (M,K) numbers.
 template <Backend B, class T = typename B::Scalar>
 void queue_contrast_loss(const B& backend, const QueueContrastBuffers<T>& buffers, VectorOf<B> value,

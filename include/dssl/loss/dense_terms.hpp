@@ -36,7 +36,7 @@ enum class Partners : std::uint8_t {
 
 /// Numbers of a contrast whose partners are those that lie nearest.
 struct PlacedQueueOptions : QueueOptions {
-  double reach = 0.7;  ///< a partner's centre is nearer than this times the larger patch's diagonal; the default is PixPro's
+  double reach = 0.7;  ///< a partner's centre is nearer than this times the larger patch's diagonal; PixPro's default
 
   /// Throws `OptionError`.
   void validate(std::string_view prefix) const {
