@@ -1,12 +1,14 @@
 // NT-Xent, MoCo v3's InfoNCE and MoCo v2's with a queue against their public code's numbers.
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
 #include "loss/term_check.hpp"
 #include "thrown.hpp"
 
+#include <dssl/core/random.hpp>
 #include <dssl/loss/contrastive.hpp>
 
 using namespace dssl;
@@ -189,4 +191,40 @@ TEST_CASE("a queue of keys wraps in the middle of a batch, and refuses more keys
   CHECK(queue.pointer == 1);
   CHECK_THROWS_AS(queue.enqueue(backend, memory.zeros(6, 1)), ShapeError);
   CHECK_THROWS_AS(queue.enqueue(backend, memory.zeros(2, 2)), ShapeError);
+}
+
+TEST_CASE("rows of a contrast with a queue have their own weights: those at 0 no part, the others that of them alone", "[loss]") {
+  on_backends([](const auto& backend) {
+    using B = std::decay_t<decltype(backend)>;
+    using T = typename B::Scalar;
+    Memory<B> memory(backend);
+    RandomStream random({.seed = 5});
+    const auto drawn = [&](Index rows) {
+      std::vector<T> out(static_cast<std::size_t>(3 * rows));
+      for (T& v : out) v = static_cast<T>(random.normal());
+      return memory.matrix(out, 3);
+    };
+    const auto query = drawn(5), key = drawn(5), queue = drawn(4);
+    const auto run = [&](MatrixView<T> q, MatrixView<T> k, VectorView<const T> weights, double weight) {
+      const auto buffers = memory.buffers([&](Arena& arena) { return QueueContrastBuffers<T>::take(arena, q.rows(), 4, 3); });
+      const auto value = memory.zeros(1);
+      const auto d = memory.zeros(q.rows(), 3);
+      queue_contrast_loss(backend, buffers, value, d, q, k, queue, 0.3, weight, weights);
+      return std::pair{memory.read(value)[0], memory.read(d)};
+    };
+    const auto half = memory.matrix({0, T{0.5}, T{0.5}, 0, 0}, 5), none = memory.zeros(1, 5);
+    const auto [loss, d] = run(query, key, numbers_of(half), 0.7);
+    const auto [alone, d_alone] = run(query.rows(1, 2), key.rows(1, 2), {}, 0.7);
+    CHECK(loss == Approx(alone).epsilon(1e-5));
+    for (std::size_t i = 0; i < d.size(); ++i) {
+      if (i < 3 || i >= 9) {
+        CHECK(d[i] == 0);
+      } else {
+        CHECK(d[i] == Approx(d_alone[i - 3]).epsilon(1e-4).margin(1e-6));
+      }
+    }
+    const auto [of_none, d_none] = run(query, key, numbers_of(none), 0.7);
+    CHECK(of_none == 0);
+    CHECK(d_none == std::vector<T>(15, T{0}));
+  });
 }

@@ -1,4 +1,7 @@
 // PixPro's loss against its public code's numbers, and gradients against central differences.
+#include <cmath>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "catch.hpp"
@@ -69,4 +72,42 @@ TEST_CASE("gradients of PixPro's loss, with views of different grids", "[loss][g
                          pixel_consistency_loss(backend, buffers, value, d[0], x[0], memory.matrix(key, 7),
                                                 memory.matrix(weights, 3), 0.6);
                        });
+}
+
+TEST_CASE("a patch's partner by place is that of a plain loop, and is near as near_patches says", "[loss]") {
+  const ViewFrame plain{{0, 0}, {6, 4}};
+  Index with = 0, without = 0;
+  for (const ViewFrame& other : {ViewFrame{{0.3, -0.2}, {6.3, 3.8}}, ViewFrame{{2.9, 0.4}, {8.9, 4.4}},
+                                 ViewFrame{{6.1, 0.3}, {-0.7, 4.2}}, ViewFrame{{7, 3.3}, {3.1, 0.9}},
+                                 ViewFrame{{1.13, 1.21}, {2.17, 2.03}}, ViewFrame{{100, 100}, {106, 104}}}) {
+    for (const bool turned : {false, true}) {
+      const PatchGrid query = PatchGrid::of(turned ? other : plain, {2, 3});
+      const PatchGrid key = PatchGrid::of(turned ? plain : other, {3, 4});
+      std::vector<std::int32_t> match(6);
+      std::vector<double> near(6), pairs(72);
+      const Index count = nearest_patches(std::span(match), std::span(near), query, key, 0.7);
+      near_patches(std::span(pairs), query, key, 0.7);
+      Index found = 0;
+      for (Index n = 0; n < 6; ++n) {
+        Index best = 0;
+        const auto distance = [&](Index m) { return std::hypot(query.x(n) - key.x(m), query.y(n) - key.y(m)); };
+        for (Index m = 1; m < 12; ++m) best = distance(m) < distance(best) ? m : best;
+        const auto i = static_cast<std::size_t>(n);
+        CHECK(match[i] == best);
+        CHECK(near[i] == (pairs[12 * i + static_cast<std::size_t>(best)] > 0 ? 1 : 0));
+        found += near[i] > 0 ? 1 : 0;
+      }
+      CHECK(count == found);
+      with += found;
+      without += 6 - found;
+    }
+  }
+  CHECK(with > 12);
+  CHECK(without > 12);
+  // Of equals the first.
+  std::vector<std::int32_t> match(1);
+  std::vector<float> near(1);
+  CHECK(nearest_patches(std::span(match), std::span(near), PatchGrid{0, 0, 2, 2, 1, 1}, PatchGrid{0, 0, 2, 2, 2, 2}, 0.7) == 1);
+  CHECK(match[0] == 0);
+  CHECK_THROWS_AS(nearest_patches(std::span(match), std::span(near), PatchGrid{0, 0, 2, 2, 1, 2}, PatchGrid{}, 0.7), ShapeError);
 }

@@ -1,7 +1,9 @@
 // Terms of maps in a whole training step of a small model: slopes, beside terms that read the same rows, bits, state.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -159,4 +161,96 @@ TEST_CASE("pooled agreement is a mean over pairs of views, of the patches' mean 
   CHECK(loss_of(map, classes) == Approx(expected).epsilon(1e-12));
   const std::vector<double> alike(30, 0.7), ones(12, 1.0);
   CHECK(std::abs(loss_of(alike, ones)) < 1e-12);
+}
+
+TEST_CASE("a contrast by place is a plain loop's over the patches that have a partner") {
+  using Term = DenseContrast<MlpConfig{.layers = 1, .out = 3, .hidden_norm = BatchNorm::none}, Partners::geometry>;
+  const Reference<double> backend;
+  const GridSize grid{2, 3};
+  PlacedQueueOptions options;
+  options.keys = 5;
+  options.temperature = 0.3;
+  Term::Run<Reference<double>> run({.batch = 3, .views = 2, .grids = {grid, grid}, .parts = {{0, 2}}, .width = 3}, options);
+  Memory<Reference<double>> memory(backend);
+  static_cast<void>(memory.buffers([&](Arena& arena) {
+    run.place_lasting(backend, arena);
+    run.place_teacher(backend, arena);
+    run.place_student(backend, arena, 0);
+    return 0;
+  }));
+  RandomStream random({.seed = 3});
+  std::vector<double> maps(3 * 2 * 18), of_teacher(maps.size());
+  for (double& v : maps) v = random.normal();
+  for (double& v : of_teacher) v = random.normal();
+  const std::vector<double> eye{1, 0, 0, 0, 1, 0, 0, 0, 1};  // the projector leaves features as they are
+  TermParameters<Term, const double> p;
+  p.head.layers.push_back({.weight = memory.matrix(eye, 3), .bias = {}, .norm_weight = {}, .norm_bias = {}});
+  TermParameters<Term, double> d_p;
+  d_p.head.layers.push_back({.weight = memory.zeros(3, 3), .bias = {}, .norm_weight = {}, .norm_bias = {}});
+  std::vector<double> d_maps;
+  const auto loss_of = [&](const std::vector<ViewFrame>& frames) {
+    run.set_frames(backend, frames);
+    const auto d_map = memory.zeros(36, 3);
+    run.teacher(backend, {.features = {.map = memory.matrix(of_teacher, 3)}, .parameters = p});
+    run.student(backend, {.part = 0,
+                          .d_features = {.map = d_map},
+                          .d_parameters = d_p,
+                          .features = {.map = memory.matrix(maps, 3)},
+                          .parameters = p,
+                          .teacher = p,
+                          .numbers = {}});
+    d_maps = memory.read(d_map);
+    TermReport report;
+    run.add_to(backend, report);
+    return report.loss;
+  };
+  std::vector<double> queue;
+  run.for_each_state([&](const std::string& name, VectorView<double> values, const auto&) {
+    if (name == "placed_queue") queue = memory.read(values);
+  });
+  REQUIRE(queue.size() == 15);
+
+  // Shifted, so that a column has no partner; mirrored; elsewhere altogether.
+  const ViewFrame plain{{0, 0}, {6, 4}}, elsewhere{{100, 100}, {106, 104}};
+  const std::vector<ViewFrame> frames{plain, plain, plain, {{2.9, 0.4}, {8.9, 4.4}}, {{5.7, 0.3}, {-0.9, 4.1}}, elsewhere};
+  const auto cosine = [](const double* a, const double* b) {
+    const auto dot = [](const double* u, const double* v) { return u[0] * v[0] + u[1] * v[1] + u[2] * v[2]; };
+    return dot(a, b) / std::sqrt(dot(a, a) * dot(b, b));
+  };
+  double sum = 0, counted = 0;
+  std::vector<bool> has(18);
+  for (std::size_t b = 0; b < 3; ++b) {
+    const auto centre = [&](std::size_t view, std::size_t n) {
+      const ViewFrame& f = frames[3 * view + b];
+      const double across = (static_cast<double>(n % 3) + 0.5) / 3, down = (static_cast<double>(n / 3) + 0.5) / 2;
+      return Point{f.first.x + across * (f.last.x - f.first.x), f.first.y + down * (f.last.y - f.first.y)};
+    };
+    for (std::size_t n = 0; n < 6; ++n) {
+      std::size_t partner = 0;
+      double least = std::numeric_limits<double>::infinity();
+      for (std::size_t m = 0; m < 6; ++m) {
+        const double off = std::hypot(centre(0, n).x - centre(1, m).x, centre(0, n).y - centre(1, m).y);
+        if (off < least) partner = m, least = off;
+      }
+      const double diagonal = b == 1 ? std::hypot(2.2, 2) : std::hypot(2, 2);  // the larger patch's
+      if (least >= 0.7 * diagonal) continue;
+      has[6 * b + n] = true;
+      const double* patch = maps.data() + 3 * (6 * b + n);
+      const double own = std::exp(cosine(patch, of_teacher.data() + 3 * (18 + 6 * b + partner)) / 0.3);
+      double all = own;
+      for (std::size_t k = 0; k < 5; ++k) all += std::exp(cosine(patch, queue.data() + 3 * k) / 0.3);
+      sum -= std::log(own / all);
+      ++counted;
+    }
+  }
+  CHECK(counted == 10);
+  CHECK(loss_of(frames) == Approx(sum / counted).epsilon(1e-12));
+  for (std::size_t i = 0; i < d_maps.size(); ++i) CHECK((d_maps[i] != 0) == (i < 54 && has[i / 3]));
+
+  CHECK(loss_of({plain, plain, plain, elsewhere, elsewhere, elsewhere}) == 0);
+  CHECK(std::ranges::all_of(d_maps, [](double d) { return d == 0; }));
+  CHECK(loss_of(frames) == Approx(sum / counted).epsilon(1e-12));
+  CHECK_THROWS_WITH(run.set_frames(backend, {}), Catch::Contains("'dense-contrast-placed' needs to know where the views lie: 0 frames"));
+  options.reach = 0;
+  CHECK_THROWS_WITH(options.validate("x."), Catch::Contains("'x.reach' is 0; expected above 0"));
 }

@@ -143,22 +143,33 @@ struct QueueContrastBuffers {
 ///
 /// query (M,D); key (M,D): unit vectors of the teacher, row by row, as they will be enqueued; queue (K,D): unit vectors of
 /// earlier batches. Neither key nor queue gets a gradient, and keys of this batch are no negatives: enqueue them after the
-/// pass. Source: He et al. 2020, eq. 1; facebookresearch/moco builder.py, where the teacher's weights follow before the
+/// pass. row_weights (M), where they are given: a sum with these in the place of the mean, where a query of weight 0 has no
+/// part. Source: He et al. 2020, eq. 1; facebookresearch/moco builder.py, where the teacher's weights follow before the
 /// keys are computed. Cost: 4 M K D multiply-adds and (M,K) numbers.
 template <Backend B, class T = typename B::Scalar>
 void queue_contrast_loss(const B& backend, const QueueContrastBuffers<T>& buffers, VectorOf<B> value,
                          MatrixOf<B> d_query, ConstMatrixOf<B> query, ConstMatrixOf<B> key, ConstMatrixOf<B> queue,
-                         double temperature, double weight = 1) {
-  const double share = 1.0 / static_cast<double>(query.rows());
+                         double temperature, double weight = 1, ConstVectorOf<B> row_weights = {}) {
+  const double share = row_weights.empty() ? 1.0 / static_cast<double>(query.rows()) : 1.0;
   buffers.query.forward(backend, query, unit_epsilon);
   backend.row_dots(buffers.positive, buffers.query.unit, key);
   backend.linear_forward(buffers.logits, buffers.query.unit, queue, {});
   const LabelledLogits<T> logits{.columns = buffers.logits, .positive = buffers.positive};
   backend.label_cross_entropy(buffers.loss, buffers.logits, buffers.positive, logits, temperature, weight * share);
-  add_total(backend, value, buffers.loss, share);
   backend.linear_backward_input(buffers.d_unit, buffers.logits, queue);
   backend.add_weighted_rows(buffers.d_unit, key, buffers.positive);
-  buffers.query.backward(backend, d_query, buffers.d_unit, unit_epsilon);
+  if (row_weights.empty()) {
+    add_total(backend, value, buffers.loss, share);
+    buffers.query.backward(backend, d_query, buffers.d_unit, unit_epsilon);
+    return;
+  }
+  const VectorView<T> weighted = buffers.positive;  // whose gradients are read
+  backend.fill(weighted, T{0});
+  backend.add_weighted_rows(MatrixView<T>(weighted.data(), weighted.size(), 1),
+                            ConstMatrixOf<B>(buffers.loss.data(), buffers.loss.size(), 1), row_weights);
+  add_total(backend, value, weighted, 1);
+  backend.l2_normalise_backward(buffers.d_unit, buffers.d_unit, buffers.query.unit, buffers.query.norm, unit_epsilon);
+  backend.add_weighted_rows(d_query, buffers.d_unit, row_weights);
 }
 
 }  // namespace dssl

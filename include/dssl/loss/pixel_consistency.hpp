@@ -2,33 +2,14 @@
 // Tests: tests/loss/pixel_consistency.cpp (fixture pixpro).
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <span>
 
 #include <dssl/core/error.hpp>
+#include <dssl/loss/patch_grid.hpp>
 #include <dssl/loss/pieces.hpp>
 
 namespace dssl {
-
-/// Where a view lies in its image, in any unit that both views share; a grid of rows x cols patches fills it. `left` may be
-/// the larger of the two, as in the frame of a mirrored view, which needs no `flipped` then.
-struct PatchGrid {
-  double left = 0, top = 0, right = 1, bottom = 1;
-  Index rows = 1, cols = 1;
-  bool flipped = false;  ///< left and right are exchanged in the view
-
-  [[nodiscard]] Index patches() const { return rows * cols; }
-  [[nodiscard]] double patch_width() const { return (right - left) / static_cast<double>(cols); }
-  [[nodiscard]] double patch_height() const { return (bottom - top) / static_cast<double>(rows); }
-  [[nodiscard]] double diagonal() const { return std::hypot(patch_width(), patch_height()); }
-  /// Centre of patch p, in row-major order.
-  [[nodiscard]] double x(Index p) const {
-    const auto col = static_cast<double>(p % cols) + 0.5;
-    return flipped ? right - col * patch_width() : left + col * patch_width();
-  }
-  [[nodiscard]] double y(Index p) const { return top + (static_cast<double>(p / cols) + 0.5) * patch_height(); }
-};
 
 /// out (N,M) = A / (sum A + 1e-6), A 1 where the centres of patch n of `query` and patch m of `key` are nearer than `ratio`
 /// times the larger of the two grids' patch diagonals, else 0. All 0 where no two are.
@@ -40,7 +21,7 @@ template <class T>
 void near_patches(std::span<T> out, const PatchGrid& query, const PatchGrid& key, double ratio = 0.7) {
   require_shape(static_cast<Index>(out.size()) == query.patches() * key.patches(), "near_patches: ", out.size(),
                 " weights for ", query.patches(), " x ", key.patches(), " patches");
-  const double reach = ratio * std::max(query.diagonal(), key.diagonal());
+  const double reach = reach_of(query, key, ratio);
   Index near = 0;
   for (Index n = 0; n < query.patches(); ++n) {
     for (Index m = 0; m < key.patches(); ++m) {

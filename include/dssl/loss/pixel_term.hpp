@@ -12,6 +12,7 @@
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
+#include <dssl/loss/patch_grid.hpp>
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/pixel_consistency.hpp>
 #include <dssl/loss/pixel_propagation.hpp>
@@ -142,20 +143,14 @@ struct PixelConsistency {
 
     /// Which patches are pairs: (2B N,N), view 0 with view 1 as keys, then the other way.
     void set_frames(const B& backend, std::span<const ViewFrame> frames) {
+      require_frames(frames, x_batch, name);
       const auto batch = static_cast<std::size_t>(x_batch);
-      require_shape(frames.size() >= 2 * batch, "the term '", name, "' needs to know where the views lie: ", frames.size(),
-                    " frames; expected one for each of the ", 2 * batch, " global views");
-      for (std::size_t i = 0; i < 2 * batch; ++i) {  // as ViewBatch::of leaves them
-        require_shape(frames[i].first.x != frames[i].last.x && frames[i].first.y != frames[i].last.y, "the term '", name,
-                      "' needs to know where the views lie: the frame of view ", i / batch, " of image ", i % batch,
-                      " has no extent; expected two corners that differ in x and in y");
-      }
       const auto patches = static_cast<std::size_t>(x_grid.size());
       const std::span<T> weights(x_host_weights);
       for (std::size_t b = 0; b < batch; ++b) {
         const std::span<T> to_second = weights.subspan(b * patches * patches, patches * patches);
         const std::span<T> to_first = weights.subspan((batch + b) * patches * patches, patches * patches);
-        near_patches(to_second, x_grid_at(frames[b]), x_grid_at(frames[batch + b]), x_options.reach);
+        near_patches(to_second, PatchGrid::of(frames[b], x_grid), PatchGrid::of(frames[batch + b], x_grid), x_options.reach);
         for (std::size_t n = 0; n < patches; ++n) {
           for (std::size_t m = 0; m < patches; ++m) to_first[m * patches + n] = to_second[n * patches + m];
         }
@@ -214,10 +209,6 @@ struct PixelConsistency {
     }
 
    private:
-    [[nodiscard]] PatchGrid x_grid_at(const ViewFrame& frame) const {
-      return {frame.first.x, frame.first.y, frame.last.x, frame.last.y, x_grid.height, x_grid.width, false};
-    }
-
     Options x_options;
     Index x_batch;
     GridSize x_grid;
