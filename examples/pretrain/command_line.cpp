@@ -446,7 +446,9 @@ void CommandLine::x_add_monitor_options() {
 void CommandLine::x_set_backbone() {
   Job& job = x_job;
   std::optional<BackboneFile> file;
-  if (!job.init.empty()) {
+  // A resumed run has its weights: their file may be gone, where its sizes are not the run's.
+  if (!job.init.empty() &&
+      (job.arch == architecture_of_file || x_resume->count() == 0 || std::filesystem::exists(job.init))) {
     file.emplace(BackboneFile::open(job.init, job.published.options()));
     job.rules = folding_as_metadata(file->description());
   }

@@ -37,7 +37,8 @@ struct Job {
   PixelScale teacher_pixels;    ///< that it was trained on; empty: as its family's usually are
   ViTConfig backbone{};         ///< set by the command line: the architecture's, or for "auto" that of `init`
   HeadConfig head{};            ///< likewise
-  std::map<std::string, std::string> rules;  ///< of the family of `init`, where the backbone is its: for the weights' metadata
+  /// Of the weights of `init`, and of their family where the backbone is theirs: for the metadata of what is written.
+  std::map<std::string, std::string> rules;
   double position_start = 0;  ///< root mean square of the sines and cosines that positions begin as; 0: they are drawn
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`

@@ -294,6 +294,9 @@ class Sheet {
       std::printf("%s\n", maps.text().c_str());
       return maps;
     });
+    if (points.count() > 1000) {
+      throw OptionError("sampler", x_settings.points.sampler, "at most 1000 points a pair of views");
+    }
     std::vector<CaptionedPicture> out;
     std::uint64_t sample = 0;
     for (const Scene& scene : x_scenes) {

@@ -46,6 +46,7 @@ for sampler in grid salient weighted; do
   ! cmp -s random.png $sampler.png || fail "--sampler $sampler draws random points"
 done
 grep -q '2 of 2 images have a weight map; 6 weight maps belong to no image' out.txt || fail "maps of weights are not counted"
+fails 2 '--sampler is random:1001; expected at most 1000 points' show "${images[@]}" --kind views --sampler random:1001 --out o.png
 fails 2 '--sampler is even; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --sampler even
 succeeds show "${images[@]}" --kind overlay --zoom 1 --masks voc/SegmentationClass/00000{0,1}.png --out masks.png
 is_png masks.png $((4 + 2 * 36)) $((4 + 2 * (8 + 36)))

@@ -304,9 +304,11 @@ class TiffReader {
     const tmsize_t got = x_tiled ? TIFFReadEncodedTile(file, TIFFComputeTile(file, left, top, 0, plane), block.data(), wanted)
                                  : TIFFReadEncodedStrip(file, TIFFComputeStrip(file, top, plane), block.data(), wanted);
     if (got != wanted) fail(join("is truncated: the pixels from row ", top, ", column ", left, " are not there"));
-    // libtiff only warns of damaged JPEG and fax data, and fills in. Bytes between segments touch no pixel.
+    // libtiff only warns of damaged JPEG and fax data, and fills in. Bytes between segments touch no pixel, and LZW of old
+    // writers is read as it was meant.
     const std::string_view warning = x_messages.warning.data();
-    if (!warning.empty() && warning.find("extraneous bytes") == std::string_view::npos) {
+    if (!warning.empty() && warning.find("extraneous bytes") == std::string_view::npos &&
+        !warning.starts_with("Old-style LZW")) {
       throw ImageError(x_path, join("damaged TIFF: ", warning));
     }
   }
