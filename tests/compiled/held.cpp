@@ -1,21 +1,25 @@
-// Views, positions and passes of backbones, of what dssl::cpu holds beside the kernels, worked out and printed: a line for
-// each part, with its numbers' bits folded into one. Not in it are the packing of views and samples, the optimiser's
-// segments, synthetic scenes, and files of backbones. Compiled header-only and with dssl::cpu, as two programs: what does not depend on a
-// backend has one name in both, and in one program the linker would keep one of them for both.
+// Views, positions, passes of backbones and runs of the published recipes, of what dssl::cpu holds beside the kernels, worked
+// out and printed: a line for each part, with its numbers' bits folded into one. Compiled header-only and with dssl::cpu, as
+// two programs: what does not depend on a backend has one name in both, and in one program the linker would keep one of them
+// for both.
 #include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
+#include <dssl/data/synthetic.hpp>
+#include <dssl/dssl.hpp>
 #include <dssl/feature_instances.hpp>
 #include <dssl/features/features.hpp>
-#include <dssl/instances.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/io/weights.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/views/blur.hpp>
 #include <dssl/views/multi_crop.hpp>
@@ -23,6 +27,7 @@
 #include <dssl/views/resample.hpp>
 
 #include "backbone/vit_runner.hpp"
+#include "temporary_folder.hpp"
 
 namespace {
 
@@ -166,6 +171,42 @@ void features() {
   print("patch maps", std::span<const float>(maps));
 }
 
+/// Every float of a file, in the order of its tensors.
+std::vector<float> floats_of(const std::string& path) {
+  std::vector<float> all;
+  const dssl::SafetensorsFile file = dssl::SafetensorsFile::open(path);
+  for (const auto& tensor : file.tensors()) {
+    if (tensor.type != dssl::ElementType::f32) continue;
+    const auto values = file.read<float>(tensor.name);
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
+}
+
+/// Three steps on scenes: losses, then weights, teacher, the optimiser's state and centres, as the checkpoint has them, and
+/// the file of the backbone.
+template <class Recipe>
+void run(std::string_view part) {
+  using Small = dssl::ProjectionHead<dssl::HeadConfig{.hidden = 32, .bottleneck = 16, .prototypes = 24}>;
+  const dssl::test::TemporaryFolder folder;
+  dssl::TrainerOptions options{.epochs = 1, .batch = 4, .checkpoint = folder / "checkpoint.safetensors"};
+  options.views.locals = 1;
+  options.views.global_size = options.views.local_size = {32, 32};
+  typename dssl::Trainer<typename Recipe::template with_backbone<dssl::ViT<small>>::template with_head<Small>, dssl::Cpu> trainer(
+      options);
+  std::vector<double> losses;
+  trainer.on_step([&](const dssl::StepReport& report) {
+    losses.push_back(report.loss);
+    return dssl::proceed;
+  });
+  trainer.fit(dssl::ImagesOf{dssl::SyntheticScenes({.count = 12, .height = 48, .width = 40})});
+  dssl::save_backbone(folder / "teacher.safetensors", trainer.teacher());
+  const std::string name(part);
+  print(name + ", losses", std::span<const double>(losses));
+  print(name + ", checkpoint", std::span<const float>(floats_of(options.checkpoint)));
+  print(name + ", backbone", std::span<const float>(floats_of(folder / "teacher.safetensors")));
+}
+
 }  // namespace
 
 int main() {
@@ -177,4 +218,7 @@ int main() {
   grids<double>("positions, double");
   passes();
   features();
+  run<dssl::DenseDino>("DenseDino");
+  run<dssl::Dino>("Dino");
+  run<dssl::FeatureMapDino>("FeatureMapDino");
 }

@@ -123,16 +123,16 @@ TEST_CASE("masks that cannot be read are counted apart from images that cannot")
   }
   REQUIRE(loader.skips().unreadable() == 3);
   REQUIRE(loader.skips().unreadable_labels() == 2);
-  source.masks = {4, 9};
   dssl::SampleLoader<Pairs> strict(source, 20, {}, {.max_bad_share = 0.05, .min_bad = 2});
   REQUIRE(contains(thrown_by<dssl::DataError>([&] {
                      while (strict.next()) {
                      }
                    }),
                    "3 of "));
-  for (Index i = 0; i < 20; ++i) source.masks.insert(i);
-  source.bad.clear();
-  dssl::SampleLoader<Pairs> none(source, 20, {});
+  Pairs without_masks;  // not `source`: the loaders above may still be reading it
+  without_masks.count = 20;
+  for (Index i = 0; i < 20; ++i) without_masks.masks.insert(i);
+  dssl::SampleLoader<Pairs> none(without_masks, 20, {});
   REQUIRE(contains(thrown_by<dssl::DataError>([&] { (void)none.next(); }),
                    "20 images in a row cannot be read, out of 20 (all for their masks or labels)"));
 }
