@@ -1,4 +1,5 @@
-// JSON that stands beside weights: config.json of Transformers, held against a backbone, and the settings in a bank's file.
+// JSON that stands beside weights: config.json of Transformers, held against a backbone, preprocessor_config.json, and the
+// settings in a bank's file.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <dssl/defects/bank_settings.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/hugging_face_config.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/io/tensor_file.hpp>
 
 #include "fuzz.hpp"
@@ -77,11 +79,28 @@ void hold_config(std::string_view text, std::uint8_t which) {
   });
 }
 
+void hold_pixels(std::string_view text) {
+  fuzz::parses<CheckpointError>([&] {
+    static_cast<void>(fuzz::file_of("preprocessor_config.json", std::as_bytes(std::span(text))));
+    const auto pixels = pixels_beside(fuzz::scratch() / "model.safetensors");
+    if (!pixels) return;
+    fuzz::require(!pixels->mean.empty() && pixels->mean.size() == pixels->deviation.size(), "a mean and a deviation a channel");
+    for (std::size_t c = 0; c < pixels->mean.size(); ++c) {
+      fuzz::require(std::abs(pixels->mean[c]) <= 10.001F && pixels->deviation[c] > 0 && pixels->deviation[c] <= 10.001F,
+                    "pixels' scale is within its bounds");
+    }
+  });
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string text(reinterpret_cast<const char*>(data) + 1, size - 1);
+  if (data[0] == 'p') {
+    hold_pixels(text);
+    return 0;
+  }
   if (data[0] != 'b') {
     hold_config(text, data[0]);
     return 0;
