@@ -311,6 +311,7 @@ VARIANTS = [("as built", "direct", False, 4), ("overlapped", "direct", True, 4),
 
 def study_of(name, step, exchanges, *, networks, ranks, buckets, memory, accumulate):
     """Everything simulated of one step, as it is written."""
+    gradients = 4 * sum(stage.parameters for stage in step.stages)
     alone = simulate(step, [], Cost(networks[0], 1), accumulate=accumulate).free["processor"]
     rows = []
     for network in networks:
@@ -328,7 +329,7 @@ def study_of(name, step, exchanges, *, networks, ranks, buckets, memory, accumul
     return {"name": name, "seconds": alone, "forward": step.forward, "update": step.update,
             "stages": [stage._asdict() for stage in step.stages], "exchanges": [e._asdict() for e in exchanges],
             "memory_bytes_per_second": None if math.isinf(memory) else memory, "accumulate": accumulate,
-            "megabytes_sent": [traffic(exchanges, 4 * sum(s.parameters for s in step.stages), n, accumulate)[1] / 1e6 for n in ranks],
+            "megabytes_sent": [traffic(exchanges, gradients, n, accumulate)[1] / 1e6 for n in ranks],
             "ranks": ranks, "buckets_mib": ["all" if math.isinf(b) else b for b in buckets],
             "networks": [network._asdict() for network in networks], "rows": rows}
 
@@ -353,8 +354,9 @@ def tables(studies):
         memory = study["memory_bytes_per_second"]
         memory = f"{number(memory / 1e9)} GB/s" if memory else "bytes in no time"
         blocks.append(f"{study['name']}: {number(study['seconds'])} s a step on one rank, of them {number(backward)} s backward "
-                      f"and {number(study['update'])} s for the update; {parameters / 1e6:.1f} million parameters. As built, each of "
-                      f"{study['ranks'][-1]} ranks sends {number(study['megabytes_sent'][-1])} MB a step, and its memory moves {memory}.")
+                      f"and {number(study['update'])} s for the update; {parameters / 1e6:.1f} million parameters. "
+                      f"As built, each of {study['ranks'][-1]} ranks sends {number(study['megabytes_sent'][-1])} MB a step, "
+                      f"and its memory moves {memory}.")
         rows = [(row["network"], row["variant"], *(f"{100 * share:.0f}" for share in row["efficiency"][1:]))
                 for row in study["rows"]]
         blocks.append(table(("network", "efficiency in %, of ranks:", *(str(n) for n in study["ranks"][1:])), rows))
@@ -478,7 +480,8 @@ def measure(options):
         if options.batch % ranks:
             raise Problem(f"--batch is {options.batch}; expected a multiple of the ranks, {ranks}")
     if any(ranks > 1 for ranks, _ in cuts) and shutil.which(options.mpirun) is None:
-        raise Problem(f"--mpirun: there is no '{options.mpirun}'; expected the launcher of the MPI that the programs were built with")
+        raise Problem(f"--mpirun: there is no '{options.mpirun}'; expected the launcher of the MPI that the programs were "
+                      "built with")
     os.makedirs(options.out, exist_ok=True)
     rounds = [[run_cut(options, cut) for cut in cuts] for _ in range(options.rounds)]
     results = []
@@ -516,7 +519,7 @@ def network_of(text):
 
 
 def memory_of(options):
-    """Bytes a second that one thread reads and writes, as `Communicator` is for one: said, or the recorded triad beyond caches."""
+    """Bytes a second that one thread, as `Communicator` uses, reads and writes: said, or the recorded triad beyond caches."""
     if options.memory is not None:
         if not options.memory > 0:
             raise Problem(f"--memory is {options.memory}; expected GB/s above 0")
@@ -586,7 +589,9 @@ def simulate_all(options):
     os.makedirs(options.out, exist_ok=True)
     write(os.path.join(options.out, "ranks.json"), json.dumps({"studies": studies}, indent=1) + "\n")
     write(os.path.join(options.out, "ranks.md"), text + "\n")
-    image = os.path.join(options.docs, "images", "processes-ranks.svg") if options.docs else os.path.join(options.out, "ranks.svg")
+    image = os.path.join(options.out, "ranks.svg")
+    if options.docs:
+        image = os.path.join(options.docs, "images", "processes-ranks.svg")
     write(image, picture(studies))
     if options.docs:
         path = os.path.join(options.docs, "processes.md")
@@ -607,7 +612,7 @@ def main():
     sim.add_argument("--results", default=os.path.join(HERE, "results", "results.json"))
     sim.add_argument("--arch", nargs="+", default=["small16", "tiny16"], help="of --results")
     sim.add_argument("--precision", default="bf16", help="of --results")
-    sim.add_argument("--seconds", type=float, help="of a step on one rank, where another machine takes these; parts keep their shares")
+    sim.add_argument("--seconds", type=float, help="of a step on one rank, as another machine takes; parts keep their shares")
     sim.add_argument("--recipe", default="densedino", choices=RECIPES,
                      help="whose exchanges are simulated; times and parameters stay those of the measured step, DenseDINO's")
     sim.add_argument("--accumulate", type=int, default=1, help="passes an update")
@@ -620,7 +625,8 @@ def main():
     here.add_argument("--out", required=True, help="folder for ranks-measured.json")
     here.add_argument("--programs", default="build/release/examples")
     here.add_argument("--mpirun", default="mpirun")
-    here.add_argument("--cuts", nargs="+", default=["1x2", "2x1"], help="RANKSxTHREADS; the first is what others are compared with")
+    here.add_argument("--cuts", nargs="+", default=["1x2", "2x1"],
+                      help="RANKSxTHREADS; the first is what others are compared with")
     here.add_argument("--arch", default="tiny16")
     here.add_argument("--batch", type=int, default=8, help="images of all ranks together")
     here.add_argument("--data", default="synthetic")
