@@ -127,6 +127,7 @@ TEST_CASE("MoCo v2's loss and its queue over several steps are the published one
         fixture.expect(name("grad." + of + ".weight"), memory.read(d[layer].weight));
         fixture.expect(name("grad." + of + ".bias"), memory.read(d[layer].bias));
         fixture.expect(name("key.after." + of + ".weight"), memory.read(key[layer].weight));
+        fixture.expect(name("key.after." + of + ".bias"), memory.read(key[layer].bias));
       }
       // The logits that the loss saw, the positive in front.
       const auto logits = memory.zeros(batch, keys), positive = memory.zeros(1, batch);

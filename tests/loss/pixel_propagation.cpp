@@ -78,6 +78,7 @@ TEST_CASE("PixPro's propagation is the published one", "[loss]") {
         fixture.expect(run + ".grad.bn1.weight", memory.read(d_p.layers[0].norm_weight));
         fixture.expect(run + ".grad.bn1.bias", memory.read(d_p.layers[0].norm_bias));
         fixture.expect(run + ".grad.linear1.weight", memory.read(d_p.layers[0].weight));
+        fixture.expect(run + ".grad.linear1.bias", memory.read(d_p.layers[0].bias));
       }
       fixture.expect(run + ".d_in", transposed(memory.read(d_x), images, patches, dim));
     }
