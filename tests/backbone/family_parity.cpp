@@ -70,8 +70,10 @@ template <class B>
 void load_weights(test::VitRunner<B>& runner, const test::ObjectiveFixture& fixture, Index width) {
   using T = typename B::Scalar;
   for (const ParameterSpec& spec : runner.parameters().specs()) {
-    const auto to = runner.weights().subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
-    if (spec.initial == InitialValues::rotary_periods && !fixture.file().contains("weight." + std::string(spec.name.view()))) {
+    const auto to =
+        runner.weights().subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
+    if (spec.initial == InitialValues::rotary_periods &&
+        !fixture.file().contains("weight." + std::string(spec.name.view()))) {
       RandomStream unused({});
       draw_initial(to, spec, unused);
       continue;
@@ -114,7 +116,8 @@ void check_pass(test::VitRunner<B>& runner, const test::ObjectiveFixture& fixtur
   std::vector<T> d_out;
   const bool backward = fixture.file().contains(prefix + "grad.cls_token");
   const auto expect = [&](const std::string& key, Index first, Index count) {
-    const auto rows = out.flat().subspan(static_cast<std::size_t>(first * width), static_cast<std::size_t>(count * width));
+    const auto rows =
+        out.flat().subspan(static_cast<std::size_t>(first * width), static_cast<std::size_t>(count * width));
     fixture.expect(prefix + key, std::vector<T>(rows.begin(), rows.end()));
     if (!backward) return;
     const auto upstream = fixture.read<T>(view + "d_" + key);
