@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <set>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -37,6 +38,22 @@ class ObjectiveFixture {
     return x_file.shape(tensor).at(dimension);
   }
 
+  /// A tensor that a test computes with.
+  template <class T>
+  [[nodiscard]] std::vector<T> read(const std::string& tensor) const {
+    x_used.insert(tensor);
+    return x_file.read<T>(tensor);
+  }
+
+  /// Tensors that were neither read nor compared, for a test that leaves none out.
+  [[nodiscard]] std::vector<std::string> left_out() const {
+    std::vector<std::string> names;
+    for (const StoredTensor& tensor : x_file.tensors()) {
+      if (!x_used.contains(tensor.name)) names.push_back(tensor.name);
+    }
+    return names;
+  }
+
   /// How far a tensor computed in T may be from the reference, relative to the tensor's largest magnitude.
   template <class T>
   [[nodiscard]] double tolerance(const std::string& tensor) const {
@@ -51,6 +68,7 @@ class ObjectiveFixture {
   template <class T>
   void expect(const std::string& tensor, const std::vector<T>& got) const {
     INFO(x_file.path() << ", " << tensor);
+    x_used.insert(tensor);
     const auto expected = x_file.read<double>(tensor);
     if (std::find(x_zero.begin(), x_zero.end(), tensor) != x_zero.end()) {
       REQUIRE(got.size() == expected.size());
@@ -66,6 +84,7 @@ class ObjectiveFixture {
   FixtureConfig x_config;
   nlohmann::json x_float_error;
   nlohmann::json x_zero;
+  mutable std::set<std::string> x_used;
 };
 
 /// Matrices and buffers in a backend's memory, which live as long as this.

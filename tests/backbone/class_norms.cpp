@@ -27,6 +27,14 @@ constexpr GroupSet class_and_patches{.class_token = true, .patch = true};
 const std::vector<ViewGroup> views{{.count = 2, .grid = {3, 4}, .references = 1, .registers = 2},
                                    {.count = 3, .grid = {2, 2}, .references = 1, .registers = 2, .local = true}};
 
+/// The same, of which registers are read too: of all, or of the local one.
+std::vector<ViewGroup> views_with_registers(bool all) {
+  std::vector<ViewGroup> groups = views;
+  groups[0].registers_read = all;
+  groups[1].registers_read = true;
+  return groups;
+}
+
 /// Which class tokens have a norm of their own.
 struct OwnNorms {
   bool classes = false, locals = false;
@@ -90,8 +98,9 @@ template <class B>
 void check_backend(const B& backend, const ViTConfig& config, bool drop) {
   using T = typename B::Scalar;
   INFO(backend.describe() << ", " << ViTFamily::describe(config) << ", branches dropped " << drop);
-  test::VitRunner<Reference<double>> oracle({}, config, true, views, class_and_patches);
-  test::VitRunner<B> runner(backend, config, true, views, class_and_patches);
+  const std::vector<ViewGroup> groups = drop ? views_with_registers(false) : views;
+  test::VitRunner<Reference<double>> oracle({}, config, true, groups, class_and_patches);
+  test::VitRunner<B> runner(backend, config, true, groups, class_and_patches);
   draw(oracle);
   draw(runner);
   // Branches that are dropped, too: each backend leaves out the rows that nobody computes in its own way.
@@ -122,7 +131,8 @@ TEST_CASE("norms of class tokens' own: all gradients are slopes") {
       for (const bool recompute : {false, true}) {
         const ViTConfig config = config_of(own, local);
         INFO(ViTFamily::describe(config) << ", recompute " << recompute);
-        test::VitRunner<Reference<double>> runner({}, config, true, views, reads, true, recompute);
+        test::VitRunner<Reference<double>> runner({}, config, true, recompute ? views_with_registers(false) : views, reads,
+                                                  true, recompute);
         draw(runner);
         const auto keep = keep_of<double>(static_cast<std::size_t>(2 * config.depth * runner.tokens().sequence_count()));
         const auto branches = recompute ? runner.branches(keep) : std::span<const BranchKeep<double>>();
@@ -154,12 +164,15 @@ TEST_CASE("norms of class tokens' own: each token goes through its own") {
     const ViTConfig config = config_of(own, local);
     INFO(ViTFamily::describe(config));
     ViTConfig plain_config = config_of(false, false);
-    test::VitRunner<Reference<double>> runner({}, config, true, views, all_groups);
+    const std::vector<ViewGroup> groups = views_with_registers(true);
+    test::VitRunner<Reference<double>> runner({}, config, true, groups, all_groups);
     draw(runner);
     const auto got = runner.forward<private_relation>();
-    test::VitRunner<Reference<double>> plain({}, plain_config, true, views, all_groups, false);
+    test::VitRunner<Reference<double>> plain({}, plain_config, true, groups, all_groups, false);
     draw(plain);
-    const Index classes = runner.tokens().sequence_count();
+    // The first four registers, which are the last rows, are global views', as are the first two class tokens.
+    const Index classes = runner.tokens().sequence_count(), registers = got.rows() - runner.tokens().read_register_count();
+    REQUIRE(got.rows() - registers == 10);
     for (const std::string norm : {"norm.", "cls_norm.", "local_cls_norm."}) {
       if ((norm == "cls_norm." && !own) || (norm == "local_cls_norm." && !local)) continue;
       INFO(norm);
@@ -169,7 +182,8 @@ TEST_CASE("norms of class tokens' own: each token goes through its own") {
       }
       const auto expected = plain.forward<private_relation>();
       for (Index row = 0; row < got.rows(); ++row) {
-        const bool is_class = row < classes, is_local = local && is_class && row >= 2;
+        const bool is_class = row < classes || row >= registers;
+        const bool is_local = local && is_class && (row < classes ? row >= 2 : row >= registers + 4);
         const std::string through = is_local ? "local_cls_norm." : is_class && own ? "cls_norm." : "norm.";
         const std::span<const double> is(got.row(row), 8), of(expected.row(row), 8);
         CHECK((relative_difference<double, double>(is, of) < 1e-14) == (through == norm));

@@ -35,6 +35,17 @@ TEST_CASE("NT-Xent is the published one", "[loss]") {
                    factor);
       fixture.expect(run + ".loss_mean", memory.read(value));
       fixture.expect(run + ".loss", std::vector<T>{factor * memory.read(value)[0]});
+      const std::string of_processes = run + ".loss_mean_each_process";
+      if (fixture.file().contains(of_processes)) {
+        // Each process has its own rows, a share of both views' images, and all columns.
+        const Index processes = fixture.extent(of_processes, 0), share = images / processes;
+        const auto rows = memory.read(buffers.loss);
+        std::vector<T> means(static_cast<std::size_t>(processes), T{0});
+        for (std::size_t row = 0; row < rows.size(); ++row) {
+          means[row % static_cast<std::size_t>(images) / static_cast<std::size_t>(share)] += rows[row] / static_cast<T>(2 * share);
+        }
+        fixture.expect(of_processes, means);
+      }
       fixture.expect(run + ".d_z.1", memory.read(d_z.rows(0, images)));
       fixture.expect(run + ".d_z.2", memory.read(d_z.rows(images, images)));
     }
@@ -127,6 +138,7 @@ TEST_CASE("MoCo v2's loss and its queue over several steps are the published one
         fixture.expect(name("grad." + of + ".weight"), memory.read(d[layer].weight));
         fixture.expect(name("grad." + of + ".bias"), memory.read(d[layer].bias));
         fixture.expect(name("key.after." + of + ".weight"), memory.read(key[layer].weight));
+        fixture.expect(name("key.after." + of + ".bias"), memory.read(key[layer].bias));
       }
       // The logits that the loss saw, the positive in front.
       const auto logits = memory.zeros(batch, keys), positive = memory.zeros(1, batch);

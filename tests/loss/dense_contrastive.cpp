@@ -31,6 +31,10 @@ TEST_CASE("DenseCL's matches, losses and queues over several steps are the publi
       Index rows = 0;
       std::vector<MatrixView<T>> weights, d_weights;  // weight, bias, weight, bias
       MatrixView<T> hidden, d_hidden, out, d_out, d_x;
+
+      [[nodiscard]] std::string tensor(std::size_t weight) const {
+        return name + (weight < 2 ? ".0" : ".2") + (weight % 2 == 0 ? ".weight" : ".bias");
+      }
     };
     const auto head_of = [&](const std::string& of, const std::string& name, Index rows) {
       Head head;
@@ -125,10 +129,7 @@ TEST_CASE("DenseCL's matches, losses and queues over several steps are the publi
       backward(query, query_pooled);
       backward(query_dense, query_map);
       for (const Head* head : {&query, &query_dense}) {
-        for (std::size_t w = 0; w < 4; ++w) {
-          fixture.expect(name("grad." + head->name + (w < 2 ? ".0" : ".2") + (w % 2 == 0 ? ".weight" : ".bias")),
-                         memory.read(head->d_weights[w]));
-        }
+        for (std::size_t w = 0; w < 4; ++w) fixture.expect(name("grad." + head->tensor(w)), memory.read(head->d_weights[w]));
       }
       // Each patch is one of the mean's.
       for (Index b = 0; b < images; ++b) {
@@ -148,6 +149,9 @@ TEST_CASE("DenseCL's matches, losses and queues over several steps are the publi
       fixture.expect(name("queue2.after"), memory.read(queue_dense.rows));
       CHECK(std::vector<std::int64_t>{queue.pointer, queue_dense.pointer} ==
             fixture.file().template read<std::int64_t>(name("pointer.after")));
+    }
+    for (const Head* head : {&key, &key_dense}) {
+      for (std::size_t w = 0; w < 4; ++w) fixture.expect("key.after." + head->tensor(w), memory.read(head->weights[w]));
     }
   });
 }

@@ -1,13 +1,19 @@
 // PixPro's propagation against its public code's numbers, and gradients against central differences.
+#include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "catch.hpp"
 #include "loss/map_rows.hpp"
 #include "loss/term_check.hpp"
+#include "nn/mlp_in_memory.hpp"
 
+#include <dssl/loss/cosine.hpp>
+#include <dssl/loss/pixel_consistency.hpp>
 #include <dssl/loss/pixel_propagation.hpp>
 #include <dssl/nn/mlp.hpp>
+#include <dssl/optim/schedule.hpp>
 
 using namespace dssl;
 using namespace dssl::test;
@@ -78,8 +84,164 @@ TEST_CASE("PixPro's propagation is the published one", "[loss]") {
         fixture.expect(run + ".grad.bn1.weight", memory.read(d_p.layers[0].norm_weight));
         fixture.expect(run + ".grad.bn1.bias", memory.read(d_p.layers[0].norm_bias));
         fixture.expect(run + ".grad.linear1.weight", memory.read(d_p.layers[0].weight));
+        fixture.expect(run + ".grad.linear1.bias", memory.read(d_p.layers[0].bias));
       }
       fixture.expect(run + ".d_in", transposed(memory.read(d_x), images, patches, dim));
+    }
+  });
+}
+
+// Both published branches: patches through the propagation, and whole images, as the mean of what a predictor gives.
+TEST_CASE("PixPro's whole step is the published one", "[loss]") {
+  on_backends([](const auto& backend) {
+    using B = std::decay_t<decltype(backend)>;
+    using T = typename B::Scalar;
+    const ObjectiveFixture fixture("pixpro");
+    const auto& config = fixture.config();
+    const auto size = [&](const char* name) { return config.template get<Index>(name); };
+    const Index images = size("batch"), channels = size("channels"), dim = size("dim"), hidden = size("hidden");
+    const Index patches = size("height") * size("width"), view = images * patches;
+    Memory<B> memory(backend);
+
+    // An MLP of the patches of both views, each of which it meets in a call of its own.
+    struct Part {
+      std::string name;
+      MlpInMemory<B> mlp;
+
+      /// What the published module calls a parameter.
+      [[nodiscard]] std::string tensor(const ParameterSpec& spec) const {
+        const std::string ours(spec.name.view());
+        if (mlp.config.layers == 1) return name + ours.substr(1);
+        const std::string module = ours[0] == '0' ? ".linear1" : ours[0] == '1' ? ".bn1" : ".linear2";
+        return name + module + ours.substr(1);
+      }
+    };
+    const auto part = [&](const std::string& name, const MlpConfig& sizes, Index width) {
+      Part made{name, MlpInMemory<B>(backend, sizes, 2 * view, 2, width)};
+      for (const ParameterSpec& spec : made.mlp.layout.specs()) {
+        const auto values = fixture.read<T>("step.before." + made.tensor(spec));
+        backend.upload(made.mlp.weights.data() + spec.offset, std::span<const T>(values));
+      }
+      made.mlp.clear_gradients();
+      for (const auto& norm : made.mlp.statistics.norms) {
+        backend.upload(norm.mean.data(),
+                       std::span<const T>(fixture.read<T>("step.before." + name + ".bn1.running_mean")));
+        backend.upload(norm.variance.data(),
+                       std::span<const T>(fixture.read<T>("step.before." + name + ".bn1.running_var")));
+      }
+      return made;
+    };
+    const MlpConfig two_layers{.hidden = hidden, .out = dim, .last_bias = Bias::learned};
+    Part projector = part("projector", two_layers, channels), projector_k = part("projector_k", two_layers, channels);
+    Part instance = part("projector_instance", two_layers, channels);
+    Part instance_k = part("projector_instance_k", two_layers, channels);
+    Part predictor = part("predictor", two_layers, dim);
+    Part transform = part("value_transform",
+                          {.layers = 1, .out = dim, .last_bias = Bias::learned, .hidden_norm = BatchNorm::none}, dim);
+
+    // The keys' weights follow first, by the momentum of the step that begins.
+    const CosineSchedule momentum{.start = config.template get<double>("momentum"), .end = 1, .steps = size("steps")};
+    const double m = momentum(size("step"));
+    fixture.expect("step.momentum", std::vector<T>{static_cast<T>(m)});
+    backend.lerp(projector_k.mlp.weights, projector.mlp.weights, m);
+    backend.lerp(instance_k.mlp.weights, instance.mlp.weights, m);
+
+    std::vector<T> maps;
+    for (const char* map : {"step.map.1", "step.map.2"}) {
+      const auto rows = transposed(fixture.read<T>(map), images, channels, patches);
+      maps.insert(maps.end(), rows.begin(), rows.end());
+    }
+    const auto forward = [&](Part& of, MatrixView<const T> x) {
+      backend.copy_rows(of.mlp.x, {}, x, {});
+      of.mlp.forward();
+      if (of.mlp.config.hidden_norm != BatchNorm::none) of.mlp.update(config.template get<double>("bn_momentum"));
+    };
+    const auto map = memory.matrix(maps, channels);
+    for (Part* of : {&projector, &projector_k, &instance, &instance_k}) forward(*of, map);
+    forward(predictor, instance.mlp.a.out);
+    forward(transform, projector.mlp.a.out);
+    const auto propagation =
+        memory.buffers([&](Arena& arena) { return PixelPropagationBuffers<T>::take(arena, patches, dim, dim); });
+    const auto query = memory.zeros(2 * view, dim), d_query = memory.zeros(2 * view, dim);
+    pixel_propagation_forward(backend, propagation, query, projector.mlp.a.out, transform.mlp.a.out, size("p"));
+
+    const auto pooled = [&](MatrixView<const T> rows) {
+      const auto means = memory.zeros(2 * images, dim);
+      for (Index b = 0; b < 2 * images; ++b) {
+        backend.add_column_sum(numbers_of(means.rows(b, 1)), rows.rows(b * patches, patches), {},
+                               1.0 / static_cast<double>(patches));
+      }
+      return means;
+    };
+    const auto of_image = pooled(predictor.mlp.a.out), key_of_image = pooled(instance_k.mlp.a.out);
+    const auto d_of_image = memory.zeros(2 * images, dim);
+    const auto value = memory.zeros(1);
+    const auto pixels =
+        memory.buffers([&](Arena& arena) { return PixelConsistencyBuffers<T>::take(arena, patches, patches, dim); });
+    const auto cosines = memory.buffers([&](Arena& arena) { return CosineBuffers<T>::take(arena, images, dim); });
+    const std::vector<double> boxes[] = {fixture.read<double>("box.1"), fixture.read<double>("box.2")};
+    for (const Index own : {0, 1}) {
+      const Index other = 1 - own;
+      const auto grid = [&](Index of, Index b) {
+        const double* at = boxes[of].data() + 4 * b;
+        return PatchGrid{at[0], at[1], at[2], at[3], size("height"), size("width"), false};
+      };
+      const auto each = static_cast<std::size_t>(patches * patches);
+      std::vector<T> near(static_cast<std::size_t>(images) * each);
+      for (Index b = 0; b < images; ++b) {
+        near_patches(std::span<T>(near).subspan(static_cast<std::size_t>(b) * each, each), grid(own, b), grid(other, b),
+                     config.template get<double>("pos_ratio"));
+      }
+      pixel_consistency_loss(backend, pixels, value, d_query.rows(own * view, view), query.rows(own * view, view),
+                             projector_k.mlp.a.out.rows(other * view, view), memory.matrix(near, patches));
+      cosine_loss(backend, cosines, value, d_of_image.rows(own * images, images), of_image.rows(own * images, images),
+                  key_of_image.rows(other * images, images), {.factor = 2, .offset = 0, .epsilon = unit_epsilon});
+    }
+    fixture.expect("step.loss", memory.read(value));
+
+    const auto d_projected = memory.zeros(2 * view, dim), d_values = memory.zeros(2 * view, dim);
+    pixel_propagation_backward(backend, propagation, d_projected, d_values, d_query, projector.mlp.a.out,
+                               transform.mlp.a.out, size("p"));
+    const auto backward = [&](Part& of, MatrixView<const T> d_out) {
+      backend.copy_rows(of.mlp.g.d_out, {}, d_out, {});
+      of.mlp.backward();
+    };
+    backward(transform, d_values);
+    backend.accumulate(numbers_of(d_projected), numbers_of(transform.mlp.g.d_x));
+    backward(projector, d_projected);
+    const auto d_predicted = memory.zeros(2 * view, dim);
+    for (Index row = 0; row < 2 * view; ++row) {
+      backend.add_scaled(numbers_of(d_predicted.rows(row, 1)), numbers_of(d_of_image.rows(row / patches, 1)),
+                         1.0 / static_cast<double>(patches));
+    }
+    backward(predictor, d_predicted);
+    backward(instance, predictor.mlp.g.d_x);
+    for (const Part* of : {&projector, &instance, &predictor, &transform}) {
+      for (const ParameterSpec& spec : of->mlp.layout.specs()) {
+        fixture.expect("step.grad." + of->tensor(spec),
+                       memory.read(VectorView<T>(of->mlp.gradients.data() + spec.offset, spec.size)));
+      }
+    }
+    backend.accumulate(numbers_of(projector.mlp.g.d_x), numbers_of(instance.mlp.g.d_x));
+    for (const Index own : {0, 1}) {
+      fixture.expect("step.d_map." + std::to_string(own + 1),
+                     transposed(memory.read(projector.mlp.g.d_x.rows(own * view, view)), images, patches, channels));
+    }
+    for (const Part* of : {&projector, &projector_k, &instance, &instance_k, &predictor}) {
+      for (const auto& norm : of->mlp.statistics.norms) {
+        fixture.expect("step.after." + of->name + ".bn1.running_mean", memory.read(norm.mean));
+        fixture.expect("step.after." + of->name + ".bn1.running_var", memory.read(norm.variance));
+      }
+    }
+    for (const Part* of : {&projector_k, &instance_k}) {
+      for (const ParameterSpec& spec : of->mlp.layout.specs()) {
+        fixture.expect("step.after." + of->tensor(spec),
+                       memory.read(VectorView<T>(of->mlp.weights.data() + spec.offset, spec.size)));
+      }
+    }
+    for (const std::string& tensor : fixture.left_out()) {
+      INFO(tensor);
+      CHECK_FALSE(tensor.starts_with("step."));
     }
   });
 }

@@ -64,7 +64,7 @@ void check(const B& backend, const std::string& name) {
   for (const auto& spec : layout.specs()) {
     std::vector<T> values;
     for (const std::string& part : published_names(fixture, std::string(spec.name.view()))) {
-      const auto more = fixture.file().read<T>("weight." + part);
+      const auto more = fixture.read<T>("weight." + part);
       values.insert(values.end(), more.begin(), more.end());
     }
     REQUIRE(values.size() == static_cast<std::size_t>(spec.size));
@@ -76,7 +76,7 @@ void check(const B& backend, const std::string& name) {
   const TokenLayout layout_of_tokens({{.count = batch, .grid = grid, .registers = tokens - 1 - grid.size()}},
                                      all_groups);
   const Index rows = layout_of_tokens.rows();
-  const MatrixView<const T> x = memory.matrix(fixture.file(), "in");
+  const MatrixView<const T> x = memory.matrix(fixture.read<T>("in"), width);
   Buffers<T> b = memory.buffers([&](Arena& arena) {
     Buffers<T> taken;
     taken.device = DeviceTokenLayout::place(backend, arena, layout_of_tokens);
@@ -122,7 +122,7 @@ void check(const B& backend, const std::string& name) {
   fixture.expect("out", memory.read(b.a.out));
 
   const auto d_scaled = derived_gradients(b.scaled, d_p, 0);
-  backend.upload(b.g.d_x.data(), std::span<const T>(fixture.file().template read<T>("d_out")));
+  backend.upload(b.g.d_x.data(), std::span<const T>(fixture.template read<T>("d_out")));
   begin_derived_branch(backend, d_scaled);
   begin_derived_block(backend, d_scaled);
   branch_alone<B, T>(backend, b.g.d_x, mlp_branch(b.g, d_scaled, b.a, b.device, keep, false));
@@ -139,6 +139,7 @@ void check(const B& backend, const std::string& name) {
       gradient += each;
     }
   }
+  CHECK(fixture.left_out() == std::vector<std::string>{});
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ struct ViTConfig {
   Index norm_exponent = 6;         ///< epsilon of every layer norm is 10^-norm_exponent
   bool layer_scale = false;        ///< each residual branch times a learned number a channel (`DerivedWeights`)
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-layer_scale_exponent: 0 for 1
-  bool class_norm = false;         ///< class tokens have a last norm of their own, beside that of all other tokens. DINOv3
+  bool class_norm = false;         ///< class tokens and registers have a last norm of their own. DINOv3
   bool local_class_norm = false;   ///< so have those of local views, in training alone. DINOv3
 
   [[nodiscard]] constexpr double norm_epsilon() const { return negative_power_of_ten(norm_exponent); }

@@ -68,19 +68,25 @@ void each_last_norm(const ViTConfig& c, const TokenLayout& layout, F&& f) {
     now = norm;
     count += rows;
   };
+  const auto own_norm = [&](const ViewGroup& group) {
+    return group.local && c.local_class_norm ? LastNorm::local_class_token
+           : c.class_norm                    ? LastNorm::class_token
+                                             : LastNorm::common;
+  };
   if (layout.reads().class_token && c.own_class_norms()) {
+    for (const ViewGroup& group : layout.groups()) add(own_norm(group), group.count);
+  }
+  add(LastNorm::common, layout.read_count() - layout.read_register_count() - first - count);
+  if (layout.read_register_count() > 0) {
     for (const ViewGroup& group : layout.groups()) {
-      add(group.local && c.local_class_norm ? LastNorm::local_class_token
-          : c.class_norm                    ? LastNorm::class_token
-                                            : LastNorm::common,
-          group.count);
+      if (group.registers_read) add(own_norm(group), group.count * group.registers);
     }
   }
-  add(LastNorm::common, layout.read_count() - first - count);
   if (count > 0) f(now, first, count);
 }
 
-/// The last norm of class tokens that have one of their own: x (M',D), the rows that are read, -> those rows of a.out =.
+/// The last norm of class tokens and registers that have one of their own: x (M',D), the rows that are read, -> those rows
+/// of a.out =.
 /// Statistics are those that the norm of all rows keeps. Test: tests/backbone/class_norms.cpp.
 template <Backend B, class T = typename B::Scalar>
 void norm_class_rows(const B& backend, const ViTActivations<T>& a, MatrixView<const T> x, const ViTParameters<const T>& p,

@@ -55,6 +55,7 @@ struct ViewGroup {
   Index references = 0;     ///< reference tokens a view
   Index registers = 0;      ///< register tokens a view
   bool patches_read = true; ///< whether its patches are among those that somebody reads
+  bool registers_read = false;  ///< and its registers, where patches are read
   bool local = false;       ///< views that a teacher does not see, where the backbone tells them from others
 
   [[nodiscard]] constexpr bool operator==(const ViewGroup&) const = default;
@@ -64,7 +65,8 @@ struct ViewGroup {
 /// somebody reads. Host side; the same for every step, so it is made once.
 ///
 /// Output rows (what the backbone returns) come in the order: class rows of all sequences, reference rows,
-/// patch rows (of the groups whose patches are read); each only where `reads` has the group.
+/// patch rows (of the groups whose patches are read); each only where `reads` has the group. Registers are of the patches'
+/// group: those that are read follow behind it.
 class TokenLayout {
  public:
   TokenLayout() = default;
@@ -81,6 +83,7 @@ class TokenLayout {
         for (Index r = 0; r < group.registers; ++r) {
           x_register_rows.push_back(static_cast<std::int32_t>(s.first + 1 + r));
           x_register_numbers.push_back(static_cast<std::int32_t>(r));
+          if (group.registers_read) x_read_register_rows.push_back(x_register_rows.back());
         }
         for (Index t = 0; t < group.grid.size(); ++t) {
           x_patch_rows.push_back(static_cast<std::int32_t>(first_patch + t));
@@ -107,7 +110,9 @@ class TokenLayout {
     };
     if (reads.class_token) read(x_class_rows);
     if (reads.reference) read(x_reference_rows);
+    if (!reads.patch) x_read_register_rows.clear();
     if (reads.patch) read(x_read_patch_rows);
+    read(x_read_register_rows);
   }
 
   [[nodiscard]] const std::vector<ViewGroup>& groups() const { return x_groups; }
@@ -123,6 +128,8 @@ class TokenLayout {
   [[nodiscard]] Index patch_count() const { return static_cast<Index>(x_patch_rows.size()); }
   /// Patches of the groups whose patches are read.
   [[nodiscard]] Index read_patch_count() const { return static_cast<Index>(x_read_patch_rows.size()); }
+  /// Registers that are read: the last output rows.
+  [[nodiscard]] Index read_register_count() const { return static_cast<Index>(x_read_register_rows.size()); }
   [[nodiscard]] Index reference_count() const { return static_cast<Index>(x_reference_rows.size()); }
   [[nodiscard]] Index read_count() const { return static_cast<Index>(x_read_rows.size()); }
 
@@ -157,6 +164,7 @@ class TokenLayout {
   std::vector<std::int32_t> x_patch_cells;
   std::vector<std::int32_t> x_register_rows;
   std::vector<std::int32_t> x_register_numbers;
+  std::vector<std::int32_t> x_read_register_rows;
   std::vector<std::int32_t> x_reference_rows;
   std::vector<std::int32_t> x_read_rows;
   std::vector<std::int32_t> x_sequence_of_row;
@@ -226,9 +234,10 @@ struct DeviceTokenLayout {
     out.read_rows = place_copy(backend, arena, layout.read_rows());
     out.sequence_of_row = place_copy(backend, arena, layout.sequence_of_row());
     out.sequence_of_read_row = place_copy(backend, arena, layout.sequence_of_read_row());
-    // Registers are of the patches' group, and nobody reads them.
-    out.reads_in_part = layout.reads().patch &&
-                        (layout.read_patch_count() < layout.patch_count() || !layout.register_rows().empty());
+    // Registers are of the patches' group, and few read them.
+    const auto registers = static_cast<Index>(layout.register_rows().size());
+    out.reads_in_part = layout.reads().patch && (layout.read_patch_count() < layout.patch_count() ||
+                                                 layout.read_register_count() < registers);
     return out;
   }
 };
