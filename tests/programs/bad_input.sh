@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Bad input: each is one clear line on stderr and a status that is not 0, and nothing good is lost.
+page=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../docs/data.md")
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$programs/dssl-scenes" --out voc --train 40 --val 4 --size 32 --classes 3 >out.txt
@@ -33,6 +34,10 @@ pretrain --data some --epochs 1 --max-unreadable 0 --out none >out.txt 2>err.txt
 # Folders and lists that hold nothing, or are not there.
 mkdir nothing
 fails 1 'nothing: the folder holds no images' pretrain --data nothing --out o
+# The page on data names the endings that were looked for, and no others; these three are not of every build.
+endings() { { cat; echo .tif .tiff .webp; } | grep -o '\.[a-z]\+' | sort -u; }
+cmp <(sed 's/.*(\(.*\)).*/\1/' err.txt | endings) <(grep '^An `ImageFolder` takes files by their endings' "$page" | grep -o '`\.[a-z]*`' | endings) ||
+  fail "docs/data.md names other endings than a folder is searched for"
 fails 1 'nowhere: No such file' pretrain --data nowhere --out o
 mkdir others
 cp $images/00000{0..3}.jpg others
