@@ -147,7 +147,8 @@ void check_stops(const OptionsOf& options_of_run, const std::vector<std::string>
           CHECK(contains(message, join(path, ": was not written: ", name, " is not finite")));
         } else {
           // By its own name, or where an update spread it before a loss met it, by that of a tensor that it came to.
-          CHECK((contains(message, name) || std::ranges::any_of(parts, [&](const std::string& part) { return contains(message, part); })));
+          const auto names_it = [&](const std::string& part) { return contains(message, part); };
+          CHECK((names_it(name) || std::ranges::any_of(parts, names_it)));
         }
         CHECK(last < 8);  // no later than its epoch's end
         REQUIRE_FALSE(good.empty());
