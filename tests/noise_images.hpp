@@ -15,12 +15,11 @@
 namespace dssl::test {
 
 /// An image whose values are what `level(random)` gives, one after the other.
-template <class Level>
-[[nodiscard]] Image<std::uint8_t> noise_image(Index height, Index width, Index channels, const RandomKey& key,
-                                              const Level& level) {
-  Image<std::uint8_t> image(height, width, channels);
+template <PixelType P = std::uint8_t, class Level>
+[[nodiscard]] Image<P> noise_image(Index height, Index width, Index channels, const RandomKey& key, const Level& level) {
+  Image<P> image(height, width, channels);
   RandomStream random(key);
-  for (std::uint8_t& p : image.pixels()) p = static_cast<std::uint8_t>(level(random));
+  for (P& p : image.pixels()) p = static_cast<P>(level(random));
   return image;
 }
 

@@ -16,6 +16,7 @@
 #include <dssl/defects/patch_rules.hpp>
 #include <dssl/defects/standardised_images.hpp>
 
+#include "noise_images.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -25,10 +26,9 @@ namespace {
 
 template <PixelType P>
 Image<P> noise(Index height, Index width, Index channels, std::uint64_t seed) {
-  RandomStream random({.seed = seed});
-  Image<P> image(height, width, channels);
-  for (P& v : image.pixels()) v = static_cast<P>((0.3 + 0.4 * random.uniform()) * static_cast<double>(full_scale<P>));
-  return image;
+  return noise_image<P>(height, width, channels, {.seed = seed}, [](RandomStream& random) {
+    return (0.3 + 0.4 * random.uniform()) * static_cast<double>(full_scale<P>);
+  });
 }
 
 }  // namespace

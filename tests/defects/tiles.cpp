@@ -14,6 +14,7 @@
 #include <dssl/features/tiles.hpp>
 
 #include "halves.hpp"
+#include "noise_images.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -29,12 +30,10 @@ class Sizes {
   [[nodiscard]] std::string name(Index i) const { return join("noise ", i); }
   [[nodiscard]] LabelledImage load(Index i) const {
     if (i == unreadable) throw ImageError(name(i), "is broken");
-    RandomStream random({.seed = 5, .sample = static_cast<std::uint64_t>(i)});
-    Image<std::uint8_t> image(extents[i][0], extents[i][1], 3);
-    for (auto& v : image.pixels()) v = static_cast<std::uint8_t>(random.below(256));
-    LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(extents[i][0], extents[i][1], 1)};
+    LabelledImage out{.image = noise_image(extents[i][0], extents[i][1], 3, {.seed = 5, .sample = static_cast<std::uint64_t>(i)},
+                                           [](RandomStream& random) { return random.below(256); }),
+                      .mask = Image<std::uint8_t>(extents[i][0], extents[i][1], 1)};
     out.mask(extents[i][0] - 1, extents[i][1] - 1, 0) = 77;
-    out.image = std::move(image);
     return out;
   }
   Index unreadable = -1;

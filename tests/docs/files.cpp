@@ -17,7 +17,7 @@
 namespace snippets {
 
 // [folders]
-dssl::ImageFolder photos() { return dssl::ImageFolder("photos"); }  // all .jpg, .jpeg, .png, nested
+dssl::ImageFolder photos() { return dssl::ImageFolder("photos"); }  // all that can be read, nested
 
 dssl::ImageFolder grey_top_level() {
   return dssl::ImageFolder("photos", {.nested = false, .extensions = {".png"}, .read = {.channels = 1}});

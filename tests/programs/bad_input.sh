@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Bad input: each is one clear line on stderr and a status that is not 0, and nothing good is lost.
+page=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../../docs/data.md")
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$programs/dssl-scenes" --out voc --train 40 --val 4 --size 32 --classes 3 >out.txt
@@ -33,6 +34,10 @@ pretrain --data some --epochs 1 --max-unreadable 0 --out none >out.txt 2>err.txt
 # Folders and lists that hold nothing, or are not there.
 mkdir nothing
 fails 1 'nothing: the folder holds no images' pretrain --data nothing --out o
+# The page on data names the endings that were looked for, and no others; these three are not of every build.
+endings() { { cat; echo .tif .tiff .webp; } | grep -o '\.[a-z]\+' | sort -u; }
+cmp <(sed 's/.*(\(.*\)).*/\1/' err.txt | endings) <(grep '^An `ImageFolder` takes files by their endings' "$page" | grep -o '`\.[a-z]*`' | endings) ||
+  fail "docs/data.md names other endings than a folder is searched for"
 fails 1 'nowhere: No such file' pretrain --data nowhere --out o
 mkdir others
 cp $images/00000{0..3}.jpg others
@@ -73,6 +78,33 @@ succeeds pretrain --data sizes --epochs 1 --out sizes-out
 # An image that is too large is passed over like one that cannot be read.
 warns 2 'large.png: has 10000 x 10000 pixels; expected at most 1000000|an unreadable image was passed over' \
   pretrain --data sizes --epochs 1 --largest-pixels 1000000 --out limited
+# By default one above 2^27 pixels; 2^27 themselves are read, to where these end.
+# png_of FILE HEIGHT WIDTH DEPTH COLOUR BYTES: a PNG that names this size and kind, and has so many bytes of nothing for pixels.
+png_of() {
+  bytes_of() { printf %08x "$1" | sed 's/../\\x&/g'; }
+  local header crc
+  header="IHDR$(bytes_of $3)$(bytes_of $2)\\x$(printf %02x $4)\\x$(printf %02x $5)\\0\\0\\0"
+  crc=$(printf "$header" | gzip -c | tail -c 8 | od -An -N 4 -t x1 | awk '{ for (i = 4; i; --i) printf "\\x" $i }')
+  { printf "\x89PNG\r\n\x1a\n\0\0\0\x0d$header$crc$(bytes_of $6)IDAT"; head -c $6 /dev/zero; } >$1
+}
+mkdir named
+cp $images/00000{0..3}.jpg named
+png_of named/above.png 8192 16385 8 0 140000
+png_of named/at.png 8192 16384 8 0 140000
+warns 3 'above.png: has 8192 x 16385 pixels; expected at most 134217728 |at.png: damaged PNG|[0-9]+ times an unreadable' \
+  pretrain --data named --epochs 1 --max-unreadable 0.5 --out named-out
+
+# So is one that asks for more memory than there is (1.7 GB where 1.6 are left), and the others are trained on. Not under
+# sanitizers, which take all addresses for themselves.
+if ! grep -q '__[at]san_init' "$programs/dssl-pretrain"; then
+  mkdir vast
+  cp $images/00000{0..3}.jpg vast
+  png_of vast/vast.png 17000 17000 16 2 1700000
+  limited() { (ulimit -v 1600000; pretrain --threads 1 --largest-pixels 300000000 --largest-bytes 2000000000 "$@"); }
+  warns 2 'vast/vast.png: does not fit into memory|[0-9]+ times an unreadable image was passed over' \
+    limited --data vast --epochs 1 --max-unreadable 0.5 --out vast-out
+  [[ $(wc -l <vast-out/metrics.jsonl) -eq 2 ]] || fail "a run goes on otherwise after an image that memory did not hold"
+fi
 
 # Batches and points that nothing could hold are refused before anything is laid out.
 fails 1 'has 8 images, but an update takes' "$programs/dssl-pretrain" "${scenes[@]}" --arch nano8 --batch 100000000 --out o

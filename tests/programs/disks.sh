@@ -53,17 +53,26 @@ refuses() {
   [[ -z $lost ]] || fail "something good was lost: $lost"
   [[ ! -f disk/out/result.json ]] || value disk/out/result.json version >out.txt || fail "a result is cut off"
 }
+# without WORDS COMMAND...: the command, less its lines on stderr with these words.
+without() {
+  local words=$1 status=0
+  shift
+  "$@" 2>every.txt || status=$?
+  grep -Ev -- "$words" every.txt >&2 || true
+  return $status
+}
 refused() { refuses "$@" || fail "no obstacle to: $*"; }
 # tried OUTPUTS COMMAND...: a program, which writes these files (joined by commas), with a disk that is full or gets full at
-# a later one of them, one that may not be written, and a folder in the place of each file.
+# a later one of them, one that may not be written, and a folder in the place of each file. `mib` and `rooms` are the size of
+# the disk and the KiB that it has left, for programs that write more.
 tried() {
   local outputs=${1//,/ } file room name
   shift
   name=${1##*/}
   [[ $name != nano8 ]] || name=$2
-  disk 4
+  disk ${mib:-4}
   succeeds "$@"
-  for room in 0 4 16 64; do
+  for room in ${rooms:-0 4 16 64}; do
     # Programs that take the figures and pictures of an earlier run away would have their room.
     [[ $outputs != *result.json* ]] || find disk/out -type f -delete
     leave $room
@@ -184,5 +193,45 @@ tried sheet.png nano8 dssl-show voc/JPEGImages/000000.jpg --size 32 --kind atten
 succeeds run --recipe dino --epochs 1 --out dino
 succeeds segment --data voc --weights random --classes 3 --out scores
 tried report.html "$programs/dssl-report" --pretrain dino=dino --segment random=scores --out disk/report.html
+
+# Weights, of 5 MB, and what is written after them: config.json, the model.
+teacher=dino/teacher.safetensors
+succeeds "$programs/dssl-convert" $teacher hf --as hf
+fits=$((($(stat -c %s hf/model.safetensors) + 4095) / 4096 * 4))  # and not a byte more
+mib=12 rooms="0 4 4800"
+tried t.pth "$programs/dssl-convert" $teacher disk/t.pth --as dino
+tried hf/model.safetensors,hf/config.json "$programs/dssl-convert" $teacher disk/hf --as hf
+leave $fits
+refused 'disk/hf/config.json: cannot write: No space left' "$programs/dssl-convert" $teacher disk/hf --as hf
+tried t.onnx,t.onnx.data "$programs/dssl-export" $teacher disk/t.onnx --external-data
+leave $fits
+refused 'disk/t.onnx: cannot write: No space left' "$programs/dssl-export" $teacher disk/t.onnx --external-data
+unset mib rooms
+
+# Tables, and a pilot's report. Beside one line these tell their progress; the pilot tells that brightness alone parts its
+# images, and that it ends as the pretraining did.
+small=(--batch 2 --locals 1 --prototypes 16 --threads 1)
+dssl-compare() {
+  without '^compare [0-9]+/[0-9]+ steps' "$programs/dssl-compare" --arch nano8 "${small[@]}" --views-global 16 --views-local 16 \
+    --turns 1 --warm-up 0 --precisions f32 --no-check "$@"
+}
+tried o.json dssl-compare --out disk/o.json
+dssl-variants() {
+  without '^dino on cpu [0-9]+/[0-9]+ steps' "$programs/dssl-variants" "${small[@]}" --epochs 1 --size 16 --local-size 16 \
+    --scenes 2 --queries 2 --only dino "$@"
+}
+tried v.json dssl-variants --out disk/v.json
+dssl-defect-pilot() {
+  without '^warning: the mean brightness of the image|^dssl-defect-pilot: pretraining failed; no report was written$' \
+    "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --size 16 \
+    --threads 1 --normal set/normal --defects set/test/spot --masks set/masks/spot --tune-steps 0 --labels 1 --draws 1 \
+    --false-alarms 0.3 --shown 1 "$@"
+}
+tried out/result.json,out/report.html dssl-defect-pilot --weights random --out disk/out
+disk 4
+leave 0
+refused 'disk/out/pretraining.txt: .*No space left' dssl-defect-pilot --pretrain 1 --out disk/out
+leave 64
+refused '^dssl-pretrain: disk/out/pretraining: the disk has [0-9.]+ MB left' dssl-defect-pilot --pretrain 1 --out disk/out
 
 echo "disks: all as they should be"

@@ -202,6 +202,18 @@ wait $process || status=$?
 # A limit on files ends a run with one line that names the file.
 small() { (ulimit -f 4; pretrain "$@"); }
 fails 1 'limited/.*: cannot write: File too large' small "${scenes[@]}" --epochs 100 --out limited
+# Nor where a checkpoint fits and the metrics, grown by blanks, reach it: the checkpoint is of the steps that were made.
+succeeds pretrain "${scenes[@]}" --epochs 2 --max-steps 3 --out grown
+blocks=$(($(stat -c %s grown/checkpoint.safetensors) / 1024 + 64))
+blanks=$((blocks * 1024 - $(stat -c %s grown/metrics.jsonl) - 300))
+{ head -c $blanks /dev/zero | tr '\0' ' '; cat grown/metrics.jsonl; } >blanks
+mv blanks grown/metrics.jsonl
+grown() { (ulimit -f $blocks; pretrain "${scenes[@]}" --epochs 2 --out grown --resume); }
+fails 1 'grown/metrics.jsonl: cannot write: File too large; a checkpoint of 4 steps was written' grown
+succeeds pretrain "${scenes[@]}" --epochs 2 --out grown --resume
+grep -q 'going on after step 4 of 8' out.txt || fail "the checkpoint of a run that a limit ended is another"
+cmp grown/checkpoint.safetensors whole-densedino/checkpoint.safetensors || fail "a run that a limit ended goes on to other bits"
+[[ $(losses grown/metrics.jsonl) == "$(losses <(grep -v '"step":3,' whole-densedino/metrics.jsonl))" ]] || fail "more is lost of the metrics than the line that did not fit"
 
 # From a VOC folder to a report.
 succeeds "$programs/dssl-scenes" --out voc --train 8 --val 4 --size 32 --classes 3

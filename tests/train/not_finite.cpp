@@ -1,4 +1,5 @@
 // NaN and infinity put into each kind of tensor of a run: it stops in words, and the last good checkpoint stays.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -13,6 +14,7 @@
 #include <dssl/instances.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/train/recipe.hpp>
+#include <dssl/train/recipes.hpp>
 #include <dssl/train/trainer.hpp>
 #include "catch.hpp"
 #include "noise_images.hpp"
@@ -27,7 +29,13 @@ namespace {
 constexpr ViTConfig size{.image = 16, .patch = 8, .width = 16, .depth = 2, .heads = 2};
 constexpr HeadConfig head{.hidden = 16, .bottleneck = 8, .prototypes = 8};
 using Recipe = DenseDino::with_backbone<ViT<size>>::with_head<ProjectionHead<head>>;
-using Run = TrainingRun<NetworkKindOf<Recipe>, Cpu>;
+template <class R>
+using RunOf = TrainingRun<NetworkKindOf<R>, Cpu>;
+using Run = RunOf<Recipe>;
+
+/// A queue, and running statistics of student and teacher.
+using QueueTerm = QueueContrast<by_head(byol_mlp)>;
+using QueueRecipe = TwoViewRecipe<QueueTerm, 16, 8>::with_backbone<ViT<size>>;
 
 /// Four steps an epoch, three epochs.
 TrainerOptions options_of(const std::string& checkpoint, Index checkpoint_steps) {
@@ -37,6 +45,17 @@ TrainerOptions options_of(const std::string& checkpoint, Index checkpoint_steps)
   options.optimiser.warmup_epochs = 0;
   options.optimiser.freeze_prototypes_epochs = 0;
   options.max_unreadable = 1;
+  options.checkpoint = checkpoint;
+  options.checkpoint_steps = checkpoint_steps;
+  return options;
+}
+
+/// The same steps, of both images at once.
+TrainerOptionsOf<QueueRecipe> queue_options_of(const std::string& checkpoint, Index checkpoint_steps) {
+  TrainerOptionsOf<QueueRecipe> options{.epochs = 3, .batch = 2, .seed = 11, .stochastic_depth = 0};
+  options.views.global_size = {16, 16};
+  options.optimiser.warmup_epochs = 0;
+  options.loss.of<QueueTerm>().options.keys = 6;
   options.checkpoint = checkpoint;
   options.checkpoint_steps = checkpoint_steps;
   return options;
@@ -59,9 +78,16 @@ Run run_of(const TrainerOptions& options, SampleMaking making) {
   return Run(options, Cpu({.threads = 1}), std::move(making), network_config<Recipe>(3), "a recipe of tests");
 }
 Run run_of(const TrainerOptions& options) { return run_of(options, making_of(options, never, 0)); }
+RunOf<QueueRecipe> run_of(const TrainerOptionsOf<QueueRecipe>& options) {
+  SampleMaking making = SampleMaking::of<false>(
+      SampleMaker<QueueRecipe::Views, QueueRecipe::Points>(QueueRecipe::Views(options.views), QueueRecipe::Points(), 3, false),
+      options.batch, 8);
+  return {options.plain(), Cpu({.threads = 1}), std::move(making), network_config<QueueRecipe>(3), "a recipe of tests"};
+}
 
 /// A lasting tensor by its name in checkpoints.
-VectorView<float> tensor_of(const Run& run, const std::string& wanted) {
+template <class R>
+VectorView<float> tensor_of(const R& run, const std::string& wanted) {
   VectorView<float> found;
   detail::for_each_state(run.step(), [&](const std::string& name, VectorView<float> values, const auto&) {
     if (name == wanted) found = values;
@@ -70,36 +96,29 @@ VectorView<float> tensor_of(const Run& run, const std::string& wanted) {
   return found;
 }
 
-/// Resumes from a checkpoint and goes on to the end of the run: the teacher's bits.
+/// Goes on to the end of the run, from a checkpoint where there is one: the teacher's bits.
+template <class Options>
+std::vector<float> finished(const Options& options, const std::string& checkpoint, const test::NoiseImages& images) {
+  auto run = run_of(options);
+  if (!checkpoint.empty()) run.resume(checkpoint);
+  CHECK(run.fit(SourceView(images)).finished);
+  return run.teacher().values;
+}
 std::vector<float> finished_from(const std::string& path, const test::NoiseImages& images) {
-  Run run = run_of(options_of("", 0));
-  run.resume(path);
-  CHECK(run.fit(SourceView(images)).finished);
-  return run.teacher().values;
+  return finished(options_of("", 0), path, images);
 }
-
-std::vector<float> undisturbed(const test::NoiseImages& images) {
-  Run run = run_of(options_of("", 0));
-  CHECK(run.fit(SourceView(images)).finished);
-  return run.teacher().values;
-}
+std::vector<float> undisturbed(const test::NoiseImages& images) { return finished(options_of("", 0), "", images); }
 
 const float values[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                         -std::numeric_limits<float>::infinity()};
 
-}  // namespace
-
-TEST_CASE("A tensor that is not finite stops the run by its name and leaves a checkpoint to go on from", "[not-finite]") {
+/// What is not finite in any of these tensors stops a run of such options. `parts`: with what a message names a tensor that
+/// it came to.
+template <class OptionsOf>
+void check_stops(const OptionsOf& options_of_run, const std::vector<std::string>& names, const std::vector<std::string>& parts) {
   const test::NoiseImages images(8);
-  const std::vector<float> whole = undisturbed(images);
-  // Of every kind: what is multiplied, added, scaled by; what only the teacher has; the optimiser's; the centres; and
-  // what no step ever reads.
-  for (const char* const name :
-       {"student.backbone.patch_embed.proj.weight", "student.backbone.blocks.1.norm2.weight",
-        "student.backbone.blocks.0.attn.qkv.bias", "student.head.last_layer.weight_v", "student.ref_head.mlp.0.weight",
-        "teacher.backbone.cls_token", "teacher.ref_head.last_layer.weight_v",
-        "optimiser.first.backbone.blocks.0.mlp.fc1.weight", "optimiser.second.backbone.blocks.0.mlp.fc1.weight",
-        "optimiser.second.head.last_layer.weight_g", "center", "ref_center"}) {
+  const std::vector<float> whole = finished(options_of_run("", 0), "", images);
+  for (const std::string& name : names) {
     for (const float value : values) {
       // Put in within an epoch, so that it meets a step first; the same where it meets a save first; and between the look
       // at an epoch's end and the save there.
@@ -107,7 +126,7 @@ TEST_CASE("A tensor that is not finite stops the run by its name and leaves a ch
         INFO(name << " is " << value << " after step " << at << ", a checkpoint every " << checkpoint_steps << " steps");
         const test::TemporaryFolder folder;
         const std::string path = folder / "checkpoint.safetensors";
-        Run run = run_of(options_of(path, checkpoint_steps));
+        auto run = run_of(options_of_run(path, checkpoint_steps));
         Index last = -1;
         std::string good;
         run.on_step([&, here = at](const StepReport& report) {
@@ -128,18 +147,40 @@ TEST_CASE("A tensor that is not finite stops the run by its name and leaves a ch
           CHECK(contains(message, join(path, ": was not written: ", name, " is not finite")));
         } else {
           // By its own name, or where an update spread it before a loss met it, by that of a tensor that it came to.
-          CHECK((contains(message, name) || contains(message, ": student.") || contains(message, ": teacher.")));
+          const auto names_it = [&](const std::string& part) { return contains(message, part); };
+          CHECK((names_it(name) || std::ranges::any_of(parts, names_it)));
         }
         CHECK(last < 8);  // no later than its epoch's end
         REQUIRE_FALSE(good.empty());
         CHECK(test::read_text(path) == good);
         CHECK(folder.entries() == 1);
         if (checkpoint_steps == 0) {
-          CHECK(finished_from(path, images) == whole);
+          CHECK(finished(options_of_run("", 0), path, images) == whole);
         }
       }
     }
   }
+}
+
+}  // namespace
+
+TEST_CASE("A tensor that is not finite stops the run by its name and leaves a checkpoint to go on from", "[not-finite]") {
+  // Of every kind: what is multiplied, added, scaled by; what only the teacher has; the optimiser's; the centres; and
+  // what no step ever reads.
+  check_stops(options_of,
+              {"student.backbone.patch_embed.proj.weight", "student.backbone.blocks.1.norm2.weight",
+               "student.backbone.blocks.0.attn.qkv.bias", "student.head.last_layer.weight_v", "student.ref_head.mlp.0.weight",
+               "teacher.backbone.cls_token", "teacher.ref_head.last_layer.weight_v",
+               "optimiser.first.backbone.blocks.0.mlp.fc1.weight", "optimiser.second.backbone.blocks.0.mlp.fc1.weight",
+               "optimiser.second.head.last_layer.weight_g", "center", "ref_center"},
+              {": student.", ": teacher."});
+}
+
+TEST_CASE("So does one of a queue, or of running statistics, which no step reads", "[not-finite]") {
+  check_stops(queue_options_of,
+              {"queue", "statistics.projector.1.running_mean", "statistics.projector.1.running_var",
+               "teacher_statistics.projector.1.running_mean", "teacher_statistics.projector.1.running_var"},
+              {});
 }
 
 TEST_CASE("A gradient that is not finite stops the run by its name and changes no weight", "[not-finite]") {

@@ -27,8 +27,8 @@ struct VocOptions {
   ReadOptions read = {};
 };
 
-/// The images and masks of one split: `<images>/<id>.jpg` (or .jpeg, .png), `<masks>/<id>.png`, ids in
-/// `<splits>/<split>.txt` by the rule of `read_list`, where the images are the files that ids stand for.
+/// The images and masks of one split: `<images>/<id>.jpg` (or another ending that an `ImageFolder` takes),
+/// `<masks>/<id>.png`, ids in `<splits>/<split>.txt` by the rule of `read_list`, where the images are the files that ids stand for.
 ///
 /// A mask is read by `read_mask`: the index stored in its PNG (palette or 8-bit grey), or what cannot mean anything
 /// else; what an id means, and which ids are void, is the evaluation's choice. Test: tests/data/voc.cpp.
