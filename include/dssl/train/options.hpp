@@ -2,6 +2,8 @@
 // Tests: tests/train/trainer.cpp.
 #pragma once
 
+#include <array>
+#include <charconv>
 #include <cstdint>
 #include <ios>
 #include <limits>
@@ -65,6 +67,18 @@ using DefaultsOf = std::conditional_t<publishes<typename Recipe::Views, typename
                                       PublishedDefaults<typename Recipe::Views, typename Recipe::Loss>,
                                       PlainDefaults<typename Recipe::Loss::Options>>;
 
+/// An option's value as text from which the same value can be read back.
+template <class Value>
+[[nodiscard]] std::string exact_text(const Value& value) {
+  if constexpr (std::is_floating_point_v<Value>) {
+    std::array<char, 64> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+    return {text.data(), end};
+  } else {
+    return join(value);
+  }
+}
+
 }  // namespace detail
 
 /// Everything a `Trainer` can be told at run time. `LossNumbers`: the options of the recipe's loss; `Defaults`: what
@@ -118,6 +132,19 @@ struct BasicTrainerOptions {
 };
 /// Those of the published recipes.
 using TrainerOptions = BasicTrainerOptions<LossOptions>;
+/// The numbers of any loss, as texts: for what asks which they are, and not what they do.
+struct LossTexts {
+  std::vector<std::pair<std::string, std::string>> texts;
+
+  void validate() const {}
+  template <class F>
+  void for_each(F&& f) const {
+    for (const auto& [name, text] : texts) f(name, text);
+  }
+};
+/// Those of a run, whatever its loss.
+using RunOptions = BasicTrainerOptions<LossTexts>;
+
 /// Those of a recipe, whose `views` and `loss` begin with its published numbers.
 template <class Recipe>
 using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options, detail::DefaultsOf<Recipe>>;
@@ -165,6 +192,14 @@ void require_update(const BasicTrainerOptions<LossNumbers, Defaults>& options, I
   if (options.batch <= images && options.accumulate <= images / options.batch) return;
   throw DataError(join("the data has ", images, " images, but an update takes batch * accumulate = ", options.batch,
                        " * ", options.accumulate, "; use a smaller batch"));
+}
+
+/// The same options, whatever the loss. `for_each_option` tells the same of them.
+template <class LossNumbers, class Defaults>
+[[nodiscard]] RunOptions run_options(const BasicTrainerOptions<LossNumbers, Defaults>& options) {
+  LossTexts loss;
+  options.loss.for_each([&](std::string_view name, const auto& value) { loss.texts.emplace_back(name, detail::exact_text(value)); });
+  return options.with_loss(std::move(loss));
 }
 
 /// An option that checkpoints written before it existed do not name, and the value that such a run had: its default.

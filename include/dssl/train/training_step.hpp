@@ -25,7 +25,9 @@
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
+#include <dssl/train/any_step.hpp>
 #include <dssl/train/frozen_teacher.hpp>
+#include <dssl/train/lasting_state.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/snapshot.hpp>
@@ -59,12 +61,6 @@ struct BasicStepOptions {
 };
 /// Those of the published objectives.
 using StepOptions = BasicStepOptions<LossOptions>;
-
-/// Numbers of one update that change from step to step.
-struct UpdateNumbers {
-  UpdateStep optimiser{};
-  double teacher_momentum = 1;
-};
 
 /// A student, its teacher, their optimiser and all buffers of a step, laid out once in one block of memory.
 ///
@@ -155,14 +151,13 @@ class BasicTrainingStep {
   }
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
   /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
-  template <class F>
-  void for_each_term_state(F&& f) const {
+  void for_each_term_state(const detail::StateVisitor<T>& f) const {
     x_terms->each([&](auto, const auto& run, std::size_t) { run.for_each_state(f); });
   }
   /// One of them by its name in checkpoints; empty where there is none.
   [[nodiscard]] VectorView<T> term_state(std::string_view name) const {
     VectorView<T> out;
-    for_each_term_state([&](std::string_view known, VectorView<T> state, const std::vector<Index>&) {
+    for_each_term_state([&](const std::string& known, VectorView<T> state, const std::vector<Index>&) {
       if (known == name) out = state;
     });
     return out;
