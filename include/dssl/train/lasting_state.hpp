@@ -63,7 +63,7 @@ template <class Step>
 
 /// Looks at a lasting tensor: its name in checkpoints, its numbers in the backend's memory, its shape.
 template <class T>
-using StateVisitor = std::function<void(const std::string& name, VectorView<T> values, const std::vector<Index>& shape)>;
+using StateVisitor = std::function<void(std::string_view name, VectorView<T> values, const std::vector<Index>& shape)>;
 
 template <class T>
 void visit(const FlatStates<T>& states, const ParameterLayout& layout, const StateVisitor<T>& f) {
@@ -124,7 +124,7 @@ template <class Step>
   std::string unsound =
       detail::non_finite_parameter<T>(step.backend(), step.optimiser_state(), step.layout(), detail::flat_states(step));
   if (!unsound.empty()) return unsound;
-  step.for_each_term_state([&](const std::string& name, VectorView<T> state, const std::vector<Index>&) {
+  step.for_each_term_state([&](std::string_view name, VectorView<T> state, const std::vector<Index>&) {
     if (unsound.empty() && !detail::finite_there<T>(step.backend(), state.data(), state.size())) unsound = name;
   });
   return unsound;
@@ -189,8 +189,8 @@ class LastingStateOf final : public LastingState {
   [[nodiscard]] ElementType element() const override { return *element_type_of<T>(); }
   [[nodiscard]] std::vector<LastingTensor> tensors() const override {
     std::vector<LastingTensor> out;
-    detail::for_each_state(x_step, [&](const std::string& name, VectorView<T> values, const std::vector<Index>& shape) {
-      out.push_back({name, shape, values.data(), values.size()});
+    detail::for_each_state(x_step, [&](std::string_view name, VectorView<T> values, const std::vector<Index>& shape) {
+      out.push_back({std::string(name), shape, values.data(), values.size()});
     });
     return out;
   }

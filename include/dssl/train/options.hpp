@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <functional>
 #include <ios>
 #include <limits>
 #include <string>
@@ -145,12 +146,13 @@ struct LossTexts {
 /// Those of a run, whatever its loss.
 using RunOptions = BasicTrainerOptions<LossTexts>;
 
-/// Those of a recipe, whose `views` and `loss` begin with its published numbers.
-template <class Recipe>
-using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options, detail::DefaultsOf<Recipe>>;
+namespace detail {
 
-template <class LossNumbers, class DefaultsT>
-void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
+/// Throws as `BasicTrainerOptions::validate`; `validate_loss` is called where the loss's numbers stand among the others.
+DSSL_INLINE void validate_options(const RunOptions& o, const std::function<void()>& validate_loss);
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void validate_options(const RunOptions& o, const std::function<void()>& validate_loss) {
   const auto at_least = [](std::string_view name, auto value, auto least) {
     if (!(value >= least)) throw OptionError(name, value, join("at least ", least));
   };
@@ -161,29 +163,41 @@ void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
     if (!(value > 0)) throw OptionError(name, value, "above 0");
     if (value > std::numeric_limits<double>::max()) throw OptionError(name, value, "a finite number");
   };
-  at_least("epochs", epochs, Index{1});
-  at_least("batch", batch, Index{1});
-  at_least("accumulate", accumulate, Index{1});
-  if (batch % ranks.size() != 0) throw OptionError("batch", batch, join("a multiple of the ranks, ", ranks.size()));
-  at_least("channels", channels, Index{0});
-  if (prototypes != 0) at_least("prototypes", prototypes, Index{2});
-  if (!(stochastic_depth >= 0 && stochastic_depth < 1)) {
-    throw OptionError("stochastic_depth", stochastic_depth, "at least 0 and below 1");
+  at_least("epochs", o.epochs, Index{1});
+  at_least("batch", o.batch, Index{1});
+  at_least("accumulate", o.accumulate, Index{1});
+  if (o.batch % o.ranks.size() != 0) throw OptionError("batch", o.batch, join("a multiple of the ranks, ", o.ranks.size()));
+  at_least("channels", o.channels, Index{0});
+  if (o.prototypes != 0) at_least("prototypes", o.prototypes, Index{2});
+  if (!(o.stochastic_depth >= 0 && o.stochastic_depth < 1)) {
+    throw OptionError("stochastic_depth", o.stochastic_depth, "at least 0 and below 1");
   }
-  optimiser.validate();
-  share("teacher.momentum", teacher.momentum);
-  share("teacher.final_momentum", teacher.final_momentum);
-  positive("teacher.temperature", teacher.temperature);
-  positive("teacher.warmup_temperature", teacher.warmup_temperature);
-  at_least("teacher.warmup_temperature_epochs", teacher.warmup_temperature_epochs, Index{0});
-  loss.validate();
-  dssl::validate(views, "views.");
-  masks.validate("masks.");
-  at_least("prefetch", prefetch, Index{0});
-  at_least("loader_threads", loader_threads, 0);
-  share("max_unreadable", max_unreadable);
-  at_least("checkpoint_steps", checkpoint_steps, Index{0});
-  at_least("collapse_patience", collapse_patience, Index{1});
+  o.optimiser.validate();
+  share("teacher.momentum", o.teacher.momentum);
+  share("teacher.final_momentum", o.teacher.final_momentum);
+  positive("teacher.temperature", o.teacher.temperature);
+  positive("teacher.warmup_temperature", o.teacher.warmup_temperature);
+  at_least("teacher.warmup_temperature_epochs", o.teacher.warmup_temperature_epochs, Index{0});
+  validate_loss();
+  dssl::validate(o.views, "views.");
+  o.masks.validate("masks.");
+  at_least("prefetch", o.prefetch, Index{0});
+  at_least("loader_threads", o.loader_threads, 0);
+  share("max_unreadable", o.max_unreadable);
+  at_least("checkpoint_steps", o.checkpoint_steps, Index{0});
+  at_least("collapse_patience", o.collapse_patience, Index{1});
+}
+#endif
+
+}  // namespace detail
+
+/// Those of a recipe, whose `views` and `loss` begin with its published numbers.
+template <class Recipe>
+using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options, detail::DefaultsOf<Recipe>>;
+
+template <class LossNumbers, class DefaultsT>
+void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
+  detail::validate_options(with_loss(LossTexts()), [this] { loss.validate(); });
 }
 
 /// Throws `DataError` where so many images do not make one update. Sooner than the network is laid out, if one likes.

@@ -48,6 +48,9 @@ class TrainingRun {
   /// must agree with.
   TrainingRun(Options options, const B& backend, SampleMaking making, const typename Step::Config& config,
               std::string recipe);
+  TrainingRun(TrainingRun&&) = default;
+  TrainingRun& operator=(TrainingRun&&) = default;
+  ~TrainingRun();
 
   /// Called after every step; `dssl::stop` ends the run after a checkpoint.
   void on_step(std::function<Continue(const StepReport&)> callback) { x_loop.on_step(std::move(callback)); }
@@ -185,6 +188,9 @@ TrainingRun<Kind, B>::TrainingRun(Options options, const B& backend, SampleMakin
   if constexpr (Kind::Loss::teacher_weights) backend.copy(x_step.teacher(), x_step.student());
   if constexpr (Kind::Loss::snapshots > 0) backend.copy(x_step.snapshot(), x_step.student());
 }
+
+template <class Kind, Backend B>
+TrainingRun<Kind, B>::~TrainingRun() = default;
 
 template <class Kind, Backend B>
 RunSummary TrainingRun<Kind, B>::fit(const SourceView& source, std::stop_token token) {
