@@ -15,6 +15,7 @@
 #include <dssl/nn/head.hpp>
 #include <dssl/tokens/schemes.hpp>
 #include <dssl/train/checkpoint.hpp>
+#include <dssl/train/training_step.hpp>
 
 #include "fuzz.hpp"
 #include "tiny_run.hpp"
@@ -53,10 +54,10 @@ std::vector<float> state_of(const Step& step) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const Step saved = make_step();
-  static const TrainerOptions options;
+  static const RunOptions options = run_options(TrainerOptions());
   static const SafetensorsFile good = [] {
     const std::string path = fuzz::scratch() / "good.safetensors";
-    save_checkpoint(path, saved, options, {.step = 3, .dataset_images = 9}, "tiny");
+    save_checkpoint(path, LastingStateOf(saved), options, {.step = 3, .dataset_images = 9}, "tiny");
     return SafetensorsFile::open(path);
   }();
   std::map<std::string, std::string> strings = good.metadata();
@@ -96,11 +97,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<float> before = state_of(step);
   for (const bool extends : {false, true}) {
     const bool loaded = fuzz::parses<CheckpointError>([&] {
-      const RunPosition position = load_checkpoint(step, path, options, "tiny", extends);
+      const RunPosition position = load_checkpoint(LastingStateOf(step), path, options, "tiny", extends);
       fuzz::require(position.step >= 0 && position.dataset_images >= 0 && position.unreadable >= 0 &&
                         position.collapsed_steps >= 0,
                     "a run stands somewhere");
-      save_checkpoint(fuzz::scratch() / "again.safetensors", step, options, position, "tiny");
+      save_checkpoint(fuzz::scratch() / "again.safetensors", LastingStateOf(step), options, position, "tiny");
       const auto again = SafetensorsFile::open(fuzz::scratch() / "again.safetensors");
       fuzz::require(again.metadata().at("check_sum") == good.metadata().at("check_sum"), "the state is the one that was saved");
     });

@@ -89,7 +89,7 @@ RunOf<QueueRecipe> run_of(const TrainerOptionsOf<QueueRecipe>& options) {
 template <class R>
 VectorView<float> tensor_of(const R& run, const std::string& wanted) {
   VectorView<float> found;
-  detail::for_each_state(run.step(), [&](const std::string& name, VectorView<float> values, const auto&) {
+  detail::for_each_state(run.step(), [&](std::string_view name, VectorView<float> values, const auto&) {
     if (name == wanted) found = values;
   });
   REQUIRE_FALSE(found.empty());
@@ -257,11 +257,11 @@ TEST_CASE("A checkpoint that holds what is not finite is refused by the tensor's
   SafetensorsWriter writer;
   std::vector<std::vector<float>> host;
   std::uint64_t sum = 0;
-  detail::for_each_state(run.step(), [&](const std::string& name, const auto&, const std::vector<Index>& shape) {
+  detail::for_each_state(run.step(), [&](std::string_view name, const auto&, const std::vector<Index>& shape) {
     std::vector<float>& copy = host.emplace_back(file.read<float>(name));
     if (name == "optimiser.second.backbone.cls_token") copy[2] = values[0];
     sum = detail::check_sum(sum, std::as_bytes(std::span(copy)));
-    writer.add(name, shape, std::span<const float>(copy));
+    writer.add(std::string(name), shape, std::span<const float>(copy));
   });
   for (const auto& [key, value] : file.metadata()) writer.metadata(key, key == "check_sum" ? std::to_string(sum) : value);
   const std::string other = folder / "other.safetensors";

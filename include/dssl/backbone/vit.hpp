@@ -9,6 +9,7 @@
 #include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/backbone/vit_pass.hpp>
 #include <dssl/backend/concept.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
@@ -37,21 +38,7 @@ struct ViTFamily {
   using Gradients = ViTGradients<T>;
 
   /// The sizes in words, for checkpoints.
-  [[nodiscard]] static std::string describe(const Config& c) {
-    return join("image ", c.image, ", patch ", c.patch, ", width ", c.width, ", depth ", c.depth, ", heads ", c.heads,
-                ", MLP ratio ", c.mlp_ratio, ", channels ", c.channels,
-                // Said only where there are any: runs from before there could be are resumed as they were.
-                c.registers > 0 ? join(", registers ", c.registers) : "",
-                c.rotary() ? ", rotary positions" : "",
-                c.qkv_bias == QkvBias::no_key ? ", keys without bias" : "",
-                c.qkv_bias == QkvBias::none ? ", no bias of queries, keys and values" : "",
-                c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
-                c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
-                c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
-                c.layer_scale ? ", LayerScale" : "",
-                c.class_norm ? ", a norm of class tokens" : "",
-                c.local_class_norm ? ", a norm of local class tokens" : "");
-  }
+  [[nodiscard]] static std::string describe(const Config& c);
 
   /// How the position of a reference token at a point of its view is read: what `Inputs::point_taps` takes.
   template <class T>
@@ -92,6 +79,24 @@ struct ViTFamily {
     vit_backward<R>(backend, d_p, g, d_out, a, in, p, sizes, layout, device, keep, detached);
   }
 };
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE std::string ViTFamily::describe(const Config& c) {
+  return join("image ", c.image, ", patch ", c.patch, ", width ", c.width, ", depth ", c.depth, ", heads ", c.heads,
+              ", MLP ratio ", c.mlp_ratio, ", channels ", c.channels,
+              // Said only where there are any: runs from before there could be are resumed as they were.
+              c.registers > 0 ? join(", registers ", c.registers) : "",
+              c.rotary() ? ", rotary positions" : "",
+              c.qkv_bias == QkvBias::no_key ? ", keys without bias" : "",
+              c.qkv_bias == QkvBias::none ? ", no bias of queries, keys and values" : "",
+              c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
+              c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
+              c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
+              c.layer_scale ? ", LayerScale" : "",
+              c.class_norm ? ", a norm of class tokens" : "",
+              c.local_class_norm ? ", a norm of local class tokens" : "");
+}
+#endif
 
 /// The vision transformer as a backbone policy. Copy this page to write another backbone: a config whose sizes are known
 /// at compile time, and all that `ViTFamily` has. A backbone without a family of its own compiles a step for each size.

@@ -48,48 +48,53 @@ struct ViTInputs {
   /// `masked`: patches that may be masked in a step, at most.
   template <Backend B>
   static ViTInputs place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
-                         std::vector<TensorView<T, 4>> images = {}, Index masked = 0) {
-    ViTInputs in;
-    in.images = std::move(images);
-    const bool own_images = in.images.empty();
-    std::vector<std::vector<std::vector<Taps<T>>>> reads;  // of each group
-    for (const ViewGroup& group : layout.groups()) {
-      if (own_images) {
-        in.images.emplace_back(arena.take<T>(group.count * c.channels * group.grid.size() * c.patch * c.patch),
-                               group.count, c.channels, group.grid.height * c.patch, group.grid.width * c.patch);
-      }
-      reads.push_back(c.rotary() ? std::vector<std::vector<Taps<T>>>{coordinate_reads<T>(group.grid)}
-                                 : grid_reads<T>(group.grid, c.native_grid(), c.position_rule));
-    }
-    if (std::all_of(reads.begin(), reads.end(), [](const auto& of_group) { return of_group.size() == 1; })) {
-      std::vector<Taps<T>> all;
-      for (const auto& of_group : reads) all.insert(all.end(), of_group[0].begin(), of_group[0].end());
-      in.grids = {{.first = 0, .count = layout.cells(), .taps = {place_copy(backend, arena, all)}}};
-    } else {
-      Index first = 0;
-      for (const auto& of_group : reads) {
-        const auto count = static_cast<Index>(of_group.back().size());
-        GridReads<T>& grid = in.grids.emplace_back(GridReads<T>{.first = first, .count = count, .taps = {}});
-        for (const auto& taps : of_group) grid.taps.push_back(place_copy(backend, arena, taps));
-        first += count;
-      }
-    }
-    if (c.rotary()) {
-      in.axes = MatrixView<const T>(place_copy(backend, arena, std::vector<T>{1, 0, 0, 1}).data(), 2, 2);
-      std::vector<std::int32_t> places(static_cast<std::size_t>(layout.rows()), -1);
-      for (std::size_t i = 0; i < layout.patch_rows().size(); ++i) {
-        places[static_cast<std::size_t>(layout.patch_rows()[i])] = layout.patch_cells()[i];
-      }
-      auto place = static_cast<std::int32_t>(layout.cells());
-      for (const std::int32_t row : layout.reference_rows()) places[static_cast<std::size_t>(row)] = place++;
-      in.places = place_copy(backend, arena, places);
-    }
-    in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
-    in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(
-        static_cast<std::size_t>(std::max({layout.sequence_count(), layout.reference_count(), masked})), 0));
-    return in;
-  }
+                         std::vector<TensorView<T, 4>> images = {}, Index masked = 0);
 };
+
+template <class T>
+template <Backend B>
+ViTInputs<T> ViTInputs<T>::place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
+                       std::vector<TensorView<T, 4>> images, Index masked) {
+  ViTInputs in;
+  in.images = std::move(images);
+  const bool own_images = in.images.empty();
+  std::vector<std::vector<std::vector<Taps<T>>>> reads;  // of each group
+  for (const ViewGroup& group : layout.groups()) {
+    if (own_images) {
+      in.images.emplace_back(arena.take<T>(group.count * c.channels * group.grid.size() * c.patch * c.patch),
+                             group.count, c.channels, group.grid.height * c.patch, group.grid.width * c.patch);
+    }
+    reads.push_back(c.rotary() ? std::vector<std::vector<Taps<T>>>{coordinate_reads<T>(group.grid)}
+                               : grid_reads<T>(group.grid, c.native_grid(), c.position_rule));
+  }
+  if (std::all_of(reads.begin(), reads.end(), [](const auto& of_group) { return of_group.size() == 1; })) {
+    std::vector<Taps<T>> all;
+    for (const auto& of_group : reads) all.insert(all.end(), of_group[0].begin(), of_group[0].end());
+    in.grids = {{.first = 0, .count = layout.cells(), .taps = {place_copy(backend, arena, all)}}};
+  } else {
+    Index first = 0;
+    for (const auto& of_group : reads) {
+      const auto count = static_cast<Index>(of_group.back().size());
+      GridReads<T>& grid = in.grids.emplace_back(GridReads<T>{.first = first, .count = count, .taps = {}});
+      for (const auto& taps : of_group) grid.taps.push_back(place_copy(backend, arena, taps));
+      first += count;
+    }
+  }
+  if (c.rotary()) {
+    in.axes = MatrixView<const T>(place_copy(backend, arena, std::vector<T>{1, 0, 0, 1}).data(), 2, 2);
+    std::vector<std::int32_t> places(static_cast<std::size_t>(layout.rows()), -1);
+    for (std::size_t i = 0; i < layout.patch_rows().size(); ++i) {
+      places[static_cast<std::size_t>(layout.patch_rows()[i])] = layout.patch_cells()[i];
+    }
+    auto place = static_cast<std::int32_t>(layout.cells());
+    for (const std::int32_t row : layout.reference_rows()) places[static_cast<std::size_t>(row)] = place++;
+    in.places = place_copy(backend, arena, places);
+  }
+  in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
+  in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(
+      static_cast<std::size_t>(std::max({layout.sequence_count(), layout.reference_count(), masked})), 0));
+  return in;
+}
 
 /// Of each read of a position grid but the last one, how many rows it gives at most.
 template <class T>
@@ -127,50 +132,54 @@ struct ViTActivations {
   /// Takes all buffers from the arena. `saved`: keep what the backward pass needs; otherwise blocks share
   /// their buffers and work in place. `recompute`: keep only what enters each block. Nothing here outlives a step.
   static ViTActivations take(Arena& arena, const ViTConfig& c, const TokenLayout& layout, bool saved,
-                             bool recompute = false) {
-    ViTActivations a;
-    const Index rows = layout.rows();
-    a.recompute = saved && recompute;
-    a.patches = arena.matrix<T>(layout.patch_count(), c.channels * c.patch * c.patch);
-    if (c.rotary()) {
-      a.coordinates = arena.matrix<T>(layout.cells() + layout.reference_count(), 2);
-      a.grid_position = a.coordinates.rows(0, layout.cells());
-      a.rotations = arena.matrix<T>(a.coordinates.rows(), c.width / c.heads);
-    } else {
-      a.grid_position = arena.matrix<T>(layout.cells(), c.width);
-    }
-    for (const Index most : rows_between_reads<T>(c, layout)) a.between.push_back(arena.matrix<T>(most, c.width));
-    a.class_sum = arena.matrix<T>(1, c.width);
-    a.reference = arena.matrix<T>(layout.reference_count(), c.width);
-    a.x = arena.matrix<T>(rows, c.width);
-    a.branch = arena.matrix<T>(rows, c.width);
-    a.out = arena.matrix<T>(layout.read_count(), c.width);
-    a.mean = arena.vector<T>(layout.read_count());
-    a.inverse_std = arena.vector<T>(layout.read_count());
-    const auto tail_of = [&](Index i) { return i + 1 == c.depth ? layout.read_count() : rows; };
-    if (saved) a.scratch = BlockScratch<T>::take(arena, c.block(), rows);
-    a.derived = DerivedWeights<T>::take(arena, c.block(), saved);
-    std::vector<MatrixView<T>> outs;
-    for (Index i = 0; a.recompute && i < c.depth; ++i) outs.push_back(arena.matrix<T>(tail_of(i), c.width));
-    const std::size_t start = arena.mark();
-    std::size_t end = start;
-    for (Index i = 0; i < c.depth; ++i) {
-      const bool last = i + 1 == c.depth;
-      if (!saved || recompute) arena.rewind(start);
-      if (!saved) {
-        a.blocks.push_back(BlockActivations<T>::forward_only(arena, c.block(), a.x, tail_of(i), last));
-      } else if (recompute) {
-        a.blocks.push_back(BlockActivations<T>::inner(arena, c.block(), a.scratch, tail_of(i), last));
-        a.blocks.back().out = outs[static_cast<std::size_t>(i)];
-      } else {
-        a.blocks.push_back(BlockActivations<T>::saved(arena, c.block(), a.scratch, tail_of(i), last));
-      }
-      end = std::max(end, arena.mark());
-    }
-    arena.rewind(end);
-    return a;
-  }
+                             bool recompute = false);
 };
+
+template <class T>
+ViTActivations<T> ViTActivations<T>::take(Arena& arena, const ViTConfig& c, const TokenLayout& layout, bool saved,
+                           bool recompute) {
+  ViTActivations a;
+  const Index rows = layout.rows();
+  a.recompute = saved && recompute;
+  a.patches = arena.matrix<T>(layout.patch_count(), c.channels * c.patch * c.patch);
+  if (c.rotary()) {
+    a.coordinates = arena.matrix<T>(layout.cells() + layout.reference_count(), 2);
+    a.grid_position = a.coordinates.rows(0, layout.cells());
+    a.rotations = arena.matrix<T>(a.coordinates.rows(), c.width / c.heads);
+  } else {
+    a.grid_position = arena.matrix<T>(layout.cells(), c.width);
+  }
+  for (const Index most : rows_between_reads<T>(c, layout)) a.between.push_back(arena.matrix<T>(most, c.width));
+  a.class_sum = arena.matrix<T>(1, c.width);
+  a.reference = arena.matrix<T>(layout.reference_count(), c.width);
+  a.x = arena.matrix<T>(rows, c.width);
+  a.branch = arena.matrix<T>(rows, c.width);
+  a.out = arena.matrix<T>(layout.read_count(), c.width);
+  a.mean = arena.vector<T>(layout.read_count());
+  a.inverse_std = arena.vector<T>(layout.read_count());
+  const auto tail_of = [&](Index i) { return i + 1 == c.depth ? layout.read_count() : rows; };
+  if (saved) a.scratch = BlockScratch<T>::take(arena, c.block(), rows);
+  a.derived = DerivedWeights<T>::take(arena, c.block(), saved);
+  std::vector<MatrixView<T>> outs;
+  for (Index i = 0; a.recompute && i < c.depth; ++i) outs.push_back(arena.matrix<T>(tail_of(i), c.width));
+  const std::size_t start = arena.mark();
+  std::size_t end = start;
+  for (Index i = 0; i < c.depth; ++i) {
+    const bool last = i + 1 == c.depth;
+    if (!saved || recompute) arena.rewind(start);
+    if (!saved) {
+      a.blocks.push_back(BlockActivations<T>::forward_only(arena, c.block(), a.x, tail_of(i), last));
+    } else if (recompute) {
+      a.blocks.push_back(BlockActivations<T>::inner(arena, c.block(), a.scratch, tail_of(i), last));
+      a.blocks.back().out = outs[static_cast<std::size_t>(i)];
+    } else {
+      a.blocks.push_back(BlockActivations<T>::saved(arena, c.block(), a.scratch, tail_of(i), last));
+    }
+    end = std::max(end, arena.mark());
+  }
+  arena.rewind(end);
+  return a;
+}
 
 /// Buffers of a ViT's backward pass.
 template <class T>

@@ -212,34 +212,38 @@ struct MlpActivations {
   /// `x` and `out` lie where the caller wants them: `out` of a projector may be a predictor's `x`. Throws `ShapeError`
   /// where the rows do not make `groups` equal parts, or `out` has another width than the config.
   static MlpActivations take(Arena& arena, const MlpConfig& c, MatrixView<const T> x, MatrixView<T> out,
-                             Index groups = 1) {
-    const Index rows = x.rows();
-    require_shape(groups >= 1 && rows % groups == 0, "MLP: ", rows, " rows in ", groups,
-                  " groups; expected groups of one size");
-    require_shape(out.rows() == rows && out.cols() == c.out, "MLP: out is ", out.rows(), " x ", out.cols(),
-                  "; expected ", rows, " x ", c.out);
-    MlpActivations a;
-    a.x = x;
-    a.out = out;
-    a.groups = groups;
-    for (Index i = 0; i < c.layers; ++i) {
-      const bool last = i + 1 == c.layers;
-      const bool normed = c.norm_of(i) != BatchNorm::none;
-      const Index width = c.width_of(i);
-      Layer layer;
-      layer.linear = last && !normed ? out : arena.matrix<T>(rows, width);
-      if (normed) {
-        layer.normed = last ? out : arena.matrix<T>(rows, width);
-        layer.mean = arena.matrix<T>(groups, width);
-        layer.inverse_std = arena.matrix<T>(groups, width);
-      }
-      const bool apart = !last && c.activation == Activation::gelu;
-      layer.y = apart ? arena.matrix<T>(rows, width) : layer.normed.cols() > 0 ? layer.normed : layer.linear;
-      a.layers.push_back(layer);
-    }
-    return a;
-  }
+                             Index groups = 1);
 };
+
+template <class T>
+MlpActivations<T> MlpActivations<T>::take(Arena& arena, const MlpConfig& c, MatrixView<const T> x, MatrixView<T> out,
+                           Index groups) {
+  const Index rows = x.rows();
+  require_shape(groups >= 1 && rows % groups == 0, "MLP: ", rows, " rows in ", groups,
+                " groups; expected groups of one size");
+  require_shape(out.rows() == rows && out.cols() == c.out, "MLP: out is ", out.rows(), " x ", out.cols(),
+                "; expected ", rows, " x ", c.out);
+  MlpActivations a;
+  a.x = x;
+  a.out = out;
+  a.groups = groups;
+  for (Index i = 0; i < c.layers; ++i) {
+    const bool last = i + 1 == c.layers;
+    const bool normed = c.norm_of(i) != BatchNorm::none;
+    const Index width = c.width_of(i);
+    Layer layer;
+    layer.linear = last && !normed ? out : arena.matrix<T>(rows, width);
+    if (normed) {
+      layer.normed = last ? out : arena.matrix<T>(rows, width);
+      layer.mean = arena.matrix<T>(groups, width);
+      layer.inverse_std = arena.matrix<T>(groups, width);
+    }
+    const bool apart = !last && c.activation == Activation::gelu;
+    layer.y = apart ? arena.matrix<T>(rows, width) : layer.normed.cols() > 0 ? layer.normed : layer.linear;
+    a.layers.push_back(layer);
+  }
+  return a;
+}
 
 /// Buffers of an MLP's backward pass.
 template <class T>

@@ -80,30 +80,7 @@ class StochasticDepth {
 
   /// Takes the multipliers (depth,2,S) of a step; none: every branch counts fully.
   template <Backend B>
-  void set(const B& backend, const TokenLayout& layout, std::span<const T> keep) {
-    x_branches.clear();
-    if (keep.empty()) return;
-    const auto each = static_cast<std::size_t>(x_sequences);
-    if (keep.size() != static_cast<std::size_t>(x_keep.size())) {
-      throw ShapeError(join("stochastic depth got ", keep.size(), " multipliers instead of ", x_keep.size()));
-    }
-    backend.upload(x_keep.data(), keep);
-    const std::size_t blocks = keep.size() / (2 * each);
-    for (std::size_t i = 0; i < blocks; ++i) {
-      const std::span<const T> attention = keep.subspan(2 * i * each, each);
-      const std::span<const T> mlp = keep.subspan((2 * i + 1) * each, each);
-      BranchKeep<T> branch;
-      branch.attention = x_unless_ones(attention, 2 * i);
-      branch.mlp = x_unless_ones(mlp, 2 * i + 1);
-      if constexpr (ResidualNorms<B>) {
-        const bool last = i + 1 == blocks;
-        x_leave_out_attention(backend, branch, layout, attention, x_rooms[i], last);
-        branch.mlp_rows = x_kept_rows(backend, last ? layout.sequence_of_read_row() : layout.sequence_of_row(), mlp,
-                                      x_rooms[i].mlp);
-      }
-      x_branches.push_back(branch);
-    }
-  }
+  void set(const B& backend, const TokenLayout& layout, std::span<const T> keep);
 
   /// One entry a block, or none.
   [[nodiscard]] std::span<const BranchKeep<T>> branches() const { return x_branches; }
@@ -173,5 +150,32 @@ class StochasticDepth {
   std::vector<std::int32_t> x_index, x_rows;
   std::vector<Sequence> x_kept;
 };
+
+template <class T>
+template <Backend B>
+void StochasticDepth<T>::set(const B& backend, const TokenLayout& layout, std::span<const T> keep) {
+  x_branches.clear();
+  if (keep.empty()) return;
+  const auto each = static_cast<std::size_t>(x_sequences);
+  if (keep.size() != static_cast<std::size_t>(x_keep.size())) {
+    throw ShapeError(join("stochastic depth got ", keep.size(), " multipliers instead of ", x_keep.size()));
+  }
+  backend.upload(x_keep.data(), keep);
+  const std::size_t blocks = keep.size() / (2 * each);
+  for (std::size_t i = 0; i < blocks; ++i) {
+    const std::span<const T> attention = keep.subspan(2 * i * each, each);
+    const std::span<const T> mlp = keep.subspan((2 * i + 1) * each, each);
+    BranchKeep<T> branch;
+    branch.attention = x_unless_ones(attention, 2 * i);
+    branch.mlp = x_unless_ones(mlp, 2 * i + 1);
+    if constexpr (ResidualNorms<B>) {
+      const bool last = i + 1 == blocks;
+      x_leave_out_attention(backend, branch, layout, attention, x_rooms[i], last);
+      branch.mlp_rows = x_kept_rows(backend, last ? layout.sequence_of_read_row() : layout.sequence_of_row(), mlp,
+                                    x_rooms[i].mlp);
+    }
+    x_branches.push_back(branch);
+  }
+}
 
 }  // namespace dssl

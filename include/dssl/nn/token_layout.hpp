@@ -10,6 +10,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
@@ -71,49 +72,7 @@ class TokenLayout {
  public:
   TokenLayout() = default;
 
-  TokenLayout(std::vector<ViewGroup> groups, GroupSet reads) : x_groups(std::move(groups)), x_reads(reads) {
-    for (std::size_t g = 0; g < x_groups.size(); ++g) {
-      const ViewGroup& group = x_groups[g];
-      for (Index i = 0; i < group.count; ++i) {
-        const Sequence s{.first = x_rows,
-                         .patches = group.registers + group.grid.size(),
-                         .references = group.references};
-        const Index first_patch = s.first + 1 + group.registers;
-        const auto number = static_cast<std::int32_t>(x_sequences.size());
-        for (Index r = 0; r < group.registers; ++r) {
-          x_register_rows.push_back(static_cast<std::int32_t>(s.first + 1 + r));
-          x_register_numbers.push_back(static_cast<std::int32_t>(r));
-          if (group.registers_read) x_read_register_rows.push_back(x_register_rows.back());
-        }
-        for (Index t = 0; t < group.grid.size(); ++t) {
-          x_patch_rows.push_back(static_cast<std::int32_t>(first_patch + t));
-          if (group.patches_read) x_read_patch_rows.push_back(x_patch_rows.back());
-          x_patch_cells.push_back(static_cast<std::int32_t>(x_cells + t));
-        }
-        for (Index r = 0; r < s.references; ++r) {
-          x_reference_rows.push_back(static_cast<std::int32_t>(s.first + 1 + s.patches + r));
-        }
-        x_class_rows.push_back(static_cast<std::int32_t>(s.first));
-        x_sequence_of_row.insert(x_sequence_of_row.end(), static_cast<std::size_t>(s.tokens()), number);
-        x_longest = s.tokens() > x_longest ? s.tokens() : x_longest;
-        x_rows += s.tokens();
-        x_sequences.push_back(s);
-        x_group_of_sequence.push_back(g);
-      }
-      x_cells += group.grid.size();
-    }
-    const auto read = [&](const std::vector<std::int32_t>& rows) {
-      for (const std::int32_t row : rows) {
-        x_read_rows.push_back(row);
-        x_sequence_of_read_row.push_back(x_sequence_of_row[static_cast<std::size_t>(row)]);
-      }
-    };
-    if (reads.class_token) read(x_class_rows);
-    if (reads.reference) read(x_reference_rows);
-    if (!reads.patch) x_read_register_rows.clear();
-    if (reads.patch) read(x_read_patch_rows);
-    read(x_read_register_rows);
-  }
+  TokenLayout(std::vector<ViewGroup> groups, GroupSet reads);
 
   [[nodiscard]] const std::vector<ViewGroup>& groups() const { return x_groups; }
   [[nodiscard]] GroupSet reads() const { return x_reads; }
@@ -174,6 +133,53 @@ class TokenLayout {
   Index x_cells = 0;
 };
 
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE TokenLayout::TokenLayout(std::vector<ViewGroup> groups, GroupSet reads)
+    : x_groups(std::move(groups)), x_reads(reads) {
+  for (std::size_t g = 0; g < x_groups.size(); ++g) {
+    const ViewGroup& group = x_groups[g];
+    for (Index i = 0; i < group.count; ++i) {
+      const Sequence s{.first = x_rows,
+                       .patches = group.registers + group.grid.size(),
+                       .references = group.references};
+      const Index first_patch = s.first + 1 + group.registers;
+      const auto number = static_cast<std::int32_t>(x_sequences.size());
+      for (Index r = 0; r < group.registers; ++r) {
+        x_register_rows.push_back(static_cast<std::int32_t>(s.first + 1 + r));
+        x_register_numbers.push_back(static_cast<std::int32_t>(r));
+        if (group.registers_read) x_read_register_rows.push_back(x_register_rows.back());
+      }
+      for (Index t = 0; t < group.grid.size(); ++t) {
+        x_patch_rows.push_back(static_cast<std::int32_t>(first_patch + t));
+        if (group.patches_read) x_read_patch_rows.push_back(x_patch_rows.back());
+        x_patch_cells.push_back(static_cast<std::int32_t>(x_cells + t));
+      }
+      for (Index r = 0; r < s.references; ++r) {
+        x_reference_rows.push_back(static_cast<std::int32_t>(s.first + 1 + s.patches + r));
+      }
+      x_class_rows.push_back(static_cast<std::int32_t>(s.first));
+      x_sequence_of_row.insert(x_sequence_of_row.end(), static_cast<std::size_t>(s.tokens()), number);
+      x_longest = s.tokens() > x_longest ? s.tokens() : x_longest;
+      x_rows += s.tokens();
+      x_sequences.push_back(s);
+      x_group_of_sequence.push_back(g);
+    }
+    x_cells += group.grid.size();
+  }
+  const auto read = [&](const std::vector<std::int32_t>& rows) {
+    for (const std::int32_t row : rows) {
+      x_read_rows.push_back(row);
+      x_sequence_of_read_row.push_back(x_sequence_of_row[static_cast<std::size_t>(row)]);
+    }
+  };
+  if (reads.class_token) read(x_class_rows);
+  if (reads.reference) read(x_reference_rows);
+  if (!reads.patch) x_read_register_rows.clear();
+  if (reads.patch) read(x_read_patch_rows);
+  read(x_read_register_rows);
+}
+#endif
+
 /// Appends how the patches of all sequences, as rows of one matrix, are read at the points of their references: each
 /// reads its own sequence's, by `point_read`. `points`: those of each sequence after one another.
 ///
@@ -220,26 +226,29 @@ struct DeviceTokenLayout {
 
   /// Takes the memory from `arena` and, if that is live, uploads.
   template <Backend B>
-  static DeviceTokenLayout place(const B& backend, Arena& arena, const TokenLayout& layout) {
-    DeviceTokenLayout out;
-    out.batch = {.sequences = place_copy(backend, arena, layout.sequences()),
-                 .rows = layout.rows(),
-                 .longest = layout.longest()};
-    out.class_rows = place_copy(backend, arena, layout.class_rows());
-    out.patch_rows = place_copy(backend, arena, layout.patch_rows());
-    out.patch_cells = place_copy(backend, arena, layout.patch_cells());
-    out.register_rows = place_copy(backend, arena, layout.register_rows());
-    out.register_numbers = place_copy(backend, arena, layout.register_numbers());
-    out.reference_rows = place_copy(backend, arena, layout.reference_rows());
-    out.read_rows = place_copy(backend, arena, layout.read_rows());
-    out.sequence_of_row = place_copy(backend, arena, layout.sequence_of_row());
-    out.sequence_of_read_row = place_copy(backend, arena, layout.sequence_of_read_row());
-    // Registers are of the patches' group, and few read them.
-    const auto registers = static_cast<Index>(layout.register_rows().size());
-    out.reads_in_part = layout.reads().patch && (layout.read_patch_count() < layout.patch_count() ||
-                                                 layout.read_register_count() < registers);
-    return out;
-  }
+  static DeviceTokenLayout place(const B& backend, Arena& arena, const TokenLayout& layout);
 };
+
+template <Backend B>
+DeviceTokenLayout DeviceTokenLayout::place(const B& backend, Arena& arena, const TokenLayout& layout) {
+  DeviceTokenLayout out;
+  out.batch = {.sequences = place_copy(backend, arena, layout.sequences()),
+               .rows = layout.rows(),
+               .longest = layout.longest()};
+  out.class_rows = place_copy(backend, arena, layout.class_rows());
+  out.patch_rows = place_copy(backend, arena, layout.patch_rows());
+  out.patch_cells = place_copy(backend, arena, layout.patch_cells());
+  out.register_rows = place_copy(backend, arena, layout.register_rows());
+  out.register_numbers = place_copy(backend, arena, layout.register_numbers());
+  out.reference_rows = place_copy(backend, arena, layout.reference_rows());
+  out.read_rows = place_copy(backend, arena, layout.read_rows());
+  out.sequence_of_row = place_copy(backend, arena, layout.sequence_of_row());
+  out.sequence_of_read_row = place_copy(backend, arena, layout.sequence_of_read_row());
+  // Registers are of the patches' group, and few read them.
+  const auto registers = static_cast<Index>(layout.register_rows().size());
+  out.reads_in_part = layout.reads().patch && (layout.read_patch_count() < layout.patch_count() ||
+                                               layout.read_register_count() < registers);
+  return out;
+}
 
 }  // namespace dssl

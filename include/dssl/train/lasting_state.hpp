@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +18,8 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/io/element_type.hpp>
+#include <dssl/nn/parameters.hpp>
 
 namespace dssl {
 
@@ -45,30 +49,65 @@ template <class T>
 }
 
 /// The flat buffers of a step, each with what stands before its parameters' names in a checkpoint.
+template <class T>
+using FlatStates = std::array<std::pair<std::string_view, VectorView<T>>, 5>;
 template <class Step>
-[[nodiscard]] auto flat_states(const Step& step) {
-  using Named = std::pair<std::string_view, VectorView<typename Step::T>>;
-  return std::array<Named, 5>{{{"student.", step.student()},
-                               {"teacher.", step.teacher().data() == step.student().data() ? VectorView<typename Step::T>{} : step.teacher()},
-                               {"snapshot.", step.snapshot()},
-                               {"optimiser.first.", step.optimiser_state().first()},
-                               {"optimiser.second.", step.optimiser_state().second()}}};
+[[nodiscard]] FlatStates<typename Step::T> flat_states(const Step& step) {
+  using View = VectorView<typename Step::T>;
+  return {{{"student.", step.student()},
+           {"teacher.", step.teacher().data() == step.student().data() ? View{} : step.teacher()},
+           {"snapshot.", step.snapshot()},
+           {"optimiser.first.", step.optimiser_state().first()},
+           {"optimiser.second.", step.optimiser_state().second()}}};
+}
+
+/// Looks at a lasting tensor: its name in checkpoints, its numbers in the backend's memory, its shape.
+template <class T>
+using StateVisitor = std::function<void(std::string_view name, VectorView<T> values, const std::vector<Index>& shape)>;
+
+template <class T>
+void visit(const FlatStates<T>& states, const ParameterLayout& layout, const StateVisitor<T>& f) {
+  for (const auto& [prefix, buffer] : states) {
+    if (buffer.empty()) continue;
+    for (const ParameterSpec& spec : layout.specs()) {
+      f(join(prefix, spec.name.view()), VectorView<T>(buffer.data() + spec.offset, spec.size), spec.shape());
+    }
+  }
 }
 
 /// Calls `f(name, view, shape)` for every lasting tensor of a step: flat buffers by parameter, then what the loss's terms
 /// keep, as centres.
-template <class Step, class F>
-void for_each_state(const Step& step, F&& f) {
-  using T = typename Step::T;
-  for (const auto& [prefix, buffer] : flat_states(step)) {
+template <class Step>
+void for_each_state(const Step& step, const StateVisitor<typename Step::T>& f) {
+  visit(flat_states(step), step.layout(), f);
+  step.for_each_term_state(f);
+}
+
+/// Whether numbers of the backend's memory are finite, which are looked at on the host.
+template <class T, class B>
+[[nodiscard]] bool finite_there(const B& backend, const T* values, Index size) {
+  std::vector<T> host(static_cast<std::size_t>(size));
+  backend.download(std::span<T>(host), values);
+  return all_finite(std::span<const T>(host));
+}
+
+/// The first parameter that holds a value that is not finite in one of the flat buffers, by its name in checkpoints.
+template <class T, class B, class Optimiser>
+[[nodiscard]] std::string non_finite_parameter(const B& backend, const Optimiser& optimiser, const ParameterLayout& layout,
+                                               const FlatStates<T>& states) {
+  std::vector<double> norms(layout.size());
+  for (const auto& [prefix, buffer] : states) {
     if (buffer.empty()) continue;
-    for (const auto& spec : step.layout().specs()) {
-      f(join(prefix, spec.name.view()), VectorView<T>(buffer.data() + spec.offset, spec.size), spec.shape());
+    optimiser.measure(backend, buffer);
+    backend.download(std::span<double>(norms), optimiser.squared_norms().data());
+    for (std::size_t i = 0; i < norms.size(); ++i) {
+      const ParameterSpec& spec = layout.specs()[i];
+      // Sums overflow before their terms do.
+      if (std::isfinite(norms[i]) || finite_there<T>(backend, buffer.data() + spec.offset, spec.size)) continue;
+      return join(prefix, spec.name.view());
     }
   }
-  step.for_each_term_state([&](std::string_view name, VectorView<T> state, const std::vector<Index>& shape) {
-    f(std::string(name), state, shape);
-  });
+  return {};
 }
 
 }  // namespace detail
@@ -82,29 +121,100 @@ void for_each_state(const Step& step, F&& f) {
 template <class Step>
 [[nodiscard]] std::string non_finite_tensor(const Step& step) {
   using T = typename Step::T;
-  std::vector<T> host;
-  const auto finite = [&](const T* values, Index size) {
-    host.resize(static_cast<std::size_t>(size));
-    step.backend().download(std::span<T>(host), values);
-    return detail::all_finite(std::span<const T>(host));
-  };
-  std::vector<double> norms(step.layout().size());
-  for (const auto& [prefix, buffer] : detail::flat_states(step)) {
-    if (buffer.empty()) continue;
-    step.optimiser_state().measure(step.backend(), buffer);
-    step.backend().download(std::span<double>(norms), step.optimiser_state().squared_norms().data());
-    for (std::size_t i = 0; i < norms.size(); ++i) {
-      const auto& spec = step.layout().specs()[i];
-      // Sums overflow before their terms do.
-      if (std::isfinite(norms[i]) || finite(buffer.data() + spec.offset, spec.size)) continue;
-      return join(prefix, spec.name.view());
-    }
-  }
-  std::string unsound;
+  std::string unsound =
+      detail::non_finite_parameter<T>(step.backend(), step.optimiser_state(), step.layout(), detail::flat_states(step));
+  if (!unsound.empty()) return unsound;
   step.for_each_term_state([&](std::string_view name, VectorView<T> state, const std::vector<Index>&) {
-    if (unsound.empty() && !finite(state.data(), state.size())) unsound = name;
+    if (unsound.empty() && !detail::finite_there<T>(step.backend(), state.data(), state.size())) unsound = name;
   });
   return unsound;
 }
+
+/// A lasting tensor, in the backend's memory.
+struct LastingTensor {
+  std::string name;  ///< in checkpoints
+  std::vector<Index> shape;
+  void* data = nullptr;
+  Index size = 0;
+};
+
+/// Which weights a frozen teacher was given.
+struct FrozenWeights {
+  std::uint64_t check_sum = 0;
+  std::string from;  ///< the file; empty where it is not known
+};
+
+/// What lasts of a step of any kind on any backend: what checkpoints hold, and ranks agree on.
+class LastingState {
+ public:
+  LastingState() = default;
+  LastingState(const LastingState&) = delete;
+  LastingState& operator=(const LastingState&) = delete;
+  virtual ~LastingState() = default;
+
+  /// Of all numbers: f32 or f64.
+  [[nodiscard]] virtual ElementType element() const = 0;
+  /// In the order of checkpoints.
+  [[nodiscard]] virtual std::vector<LastingTensor> tensors() const = 0;
+  /// Numbers of the backend's memory from and to the host's.
+  virtual void download(std::span<std::byte> to, const LastingTensor& tensor) const = 0;
+  virtual void upload(const LastingTensor& tensor, std::span<const std::byte> from) const = 0;
+  /// As `dssl::non_finite_tensor`.
+  [[nodiscard]] virtual std::string non_finite_tensor() const = 0;
+  /// Of a step that has a frozen teacher.
+  [[nodiscard]] virtual std::optional<FrozenWeights> frozen() const = 0;
+  /// Throws `Error` where a frozen teacher was given no weights.
+  virtual void require_taught() const = 0;
+
+  [[nodiscard]] std::size_t bytes(const LastingTensor& tensor) const {
+    return static_cast<std::size_t>(tensor.size) * element_bytes(element());
+  }
+  /// Whether so many numbers on the host are finite.
+  [[nodiscard]] bool finite(std::span<const std::byte> numbers) const {
+    const auto all = [&]<class T>(T /*type*/) {
+      return detail::all_finite(std::span(reinterpret_cast<const T*>(numbers.data()), numbers.size() / sizeof(T)));
+    };
+    return element() == ElementType::f32 ? all(float{}) : all(double{});
+  }
+};
+
+/// That of a step, which outlives it.
+template <class Step>
+class LastingStateOf final : public LastingState {
+ public:
+  using T = typename Step::T;
+
+  explicit LastingStateOf(const Step& step) : x_step(step) {}
+
+  [[nodiscard]] ElementType element() const override { return *element_type_of<T>(); }
+  [[nodiscard]] std::vector<LastingTensor> tensors() const override {
+    std::vector<LastingTensor> out;
+    detail::for_each_state(x_step, [&](std::string_view name, VectorView<T> values, const std::vector<Index>& shape) {
+      out.push_back({std::string(name), shape, values.data(), values.size()});
+    });
+    return out;
+  }
+  void download(std::span<std::byte> to, const LastingTensor& tensor) const override {
+    x_step.backend().download(std::span(reinterpret_cast<T*>(to.data()), to.size() / sizeof(T)),
+                              static_cast<const T*>(tensor.data));
+  }
+  void upload(const LastingTensor& tensor, std::span<const std::byte> from) const override {
+    x_step.backend().upload(static_cast<T*>(tensor.data),
+                            std::span(reinterpret_cast<const T*>(from.data()), from.size() / sizeof(T)));
+  }
+  [[nodiscard]] std::string non_finite_tensor() const override { return dssl::non_finite_tensor(x_step); }
+  [[nodiscard]] std::optional<FrozenWeights> frozen() const override {
+    if constexpr (has_frozen) return FrozenWeights{x_step.frozen().check_sum(), x_step.frozen().from()};
+    return std::nullopt;
+  }
+  void require_taught() const override {
+    if constexpr (has_frozen) x_step.frozen().require_given();
+  }
+
+ private:
+  static constexpr bool has_frozen = Step::Loss::has_frozen;
+
+  const Step& x_step;
+};
 
 }  // namespace dssl

@@ -2,7 +2,10 @@
 // Tests: tests/train/trainer.cpp.
 #pragma once
 
+#include <array>
+#include <charconv>
 #include <cstdint>
+#include <functional>
 #include <ios>
 #include <limits>
 #include <string>
@@ -65,6 +68,18 @@ using DefaultsOf = std::conditional_t<publishes<typename Recipe::Views, typename
                                       PublishedDefaults<typename Recipe::Views, typename Recipe::Loss>,
                                       PlainDefaults<typename Recipe::Loss::Options>>;
 
+/// An option's value as text from which the same value can be read back.
+template <class Value>
+[[nodiscard]] std::string exact_text(const Value& value) {
+  if constexpr (std::is_floating_point_v<Value>) {
+    std::array<char, 64> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+    return {text.data(), end};
+  } else {
+    return join(value);
+  }
+}
+
 }  // namespace detail
 
 /// Everything a `Trainer` can be told at run time. `LossNumbers`: the options of the recipe's loss; `Defaults`: what
@@ -118,12 +133,26 @@ struct BasicTrainerOptions {
 };
 /// Those of the published recipes.
 using TrainerOptions = BasicTrainerOptions<LossOptions>;
-/// Those of a recipe, whose `views` and `loss` begin with its published numbers.
-template <class Recipe>
-using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options, detail::DefaultsOf<Recipe>>;
+/// The numbers of any loss, as texts: for what asks which they are, and not what they do.
+struct LossTexts {
+  std::vector<std::pair<std::string, std::string>> texts;
 
-template <class LossNumbers, class DefaultsT>
-void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
+  void validate() const {}
+  template <class F>
+  void for_each(F&& f) const {
+    for (const auto& [name, text] : texts) f(name, text);
+  }
+};
+/// Those of a run, whatever its loss.
+using RunOptions = BasicTrainerOptions<LossTexts>;
+
+namespace detail {
+
+/// Throws as `BasicTrainerOptions::validate`; `validate_loss` is called where the loss's numbers stand among the others.
+DSSL_INLINE void validate_options(const RunOptions& o, const std::function<void()>& validate_loss);
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void validate_options(const RunOptions& o, const std::function<void()>& validate_loss) {
   const auto at_least = [](std::string_view name, auto value, auto least) {
     if (!(value >= least)) throw OptionError(name, value, join("at least ", least));
   };
@@ -134,29 +163,41 @@ void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
     if (!(value > 0)) throw OptionError(name, value, "above 0");
     if (value > std::numeric_limits<double>::max()) throw OptionError(name, value, "a finite number");
   };
-  at_least("epochs", epochs, Index{1});
-  at_least("batch", batch, Index{1});
-  at_least("accumulate", accumulate, Index{1});
-  if (batch % ranks.size() != 0) throw OptionError("batch", batch, join("a multiple of the ranks, ", ranks.size()));
-  at_least("channels", channels, Index{0});
-  if (prototypes != 0) at_least("prototypes", prototypes, Index{2});
-  if (!(stochastic_depth >= 0 && stochastic_depth < 1)) {
-    throw OptionError("stochastic_depth", stochastic_depth, "at least 0 and below 1");
+  at_least("epochs", o.epochs, Index{1});
+  at_least("batch", o.batch, Index{1});
+  at_least("accumulate", o.accumulate, Index{1});
+  if (o.batch % o.ranks.size() != 0) throw OptionError("batch", o.batch, join("a multiple of the ranks, ", o.ranks.size()));
+  at_least("channels", o.channels, Index{0});
+  if (o.prototypes != 0) at_least("prototypes", o.prototypes, Index{2});
+  if (!(o.stochastic_depth >= 0 && o.stochastic_depth < 1)) {
+    throw OptionError("stochastic_depth", o.stochastic_depth, "at least 0 and below 1");
   }
-  optimiser.validate();
-  share("teacher.momentum", teacher.momentum);
-  share("teacher.final_momentum", teacher.final_momentum);
-  positive("teacher.temperature", teacher.temperature);
-  positive("teacher.warmup_temperature", teacher.warmup_temperature);
-  at_least("teacher.warmup_temperature_epochs", teacher.warmup_temperature_epochs, Index{0});
-  loss.validate();
-  dssl::validate(views, "views.");
-  masks.validate("masks.");
-  at_least("prefetch", prefetch, Index{0});
-  at_least("loader_threads", loader_threads, 0);
-  share("max_unreadable", max_unreadable);
-  at_least("checkpoint_steps", checkpoint_steps, Index{0});
-  at_least("collapse_patience", collapse_patience, Index{1});
+  o.optimiser.validate();
+  share("teacher.momentum", o.teacher.momentum);
+  share("teacher.final_momentum", o.teacher.final_momentum);
+  positive("teacher.temperature", o.teacher.temperature);
+  positive("teacher.warmup_temperature", o.teacher.warmup_temperature);
+  at_least("teacher.warmup_temperature_epochs", o.teacher.warmup_temperature_epochs, Index{0});
+  validate_loss();
+  dssl::validate(o.views, "views.");
+  o.masks.validate("masks.");
+  at_least("prefetch", o.prefetch, Index{0});
+  at_least("loader_threads", o.loader_threads, 0);
+  share("max_unreadable", o.max_unreadable);
+  at_least("checkpoint_steps", o.checkpoint_steps, Index{0});
+  at_least("collapse_patience", o.collapse_patience, Index{1});
+}
+#endif
+
+}  // namespace detail
+
+/// Those of a recipe, whose `views` and `loss` begin with its published numbers.
+template <class Recipe>
+using TrainerOptionsOf = BasicTrainerOptions<typename Recipe::Loss::Options, detail::DefaultsOf<Recipe>>;
+
+template <class LossNumbers, class DefaultsT>
+void BasicTrainerOptions<LossNumbers, DefaultsT>::validate() const {
+  detail::validate_options(with_loss(LossTexts()), [this] { loss.validate(); });
 }
 
 /// Throws `DataError` where so many images do not make one update. Sooner than the network is laid out, if one likes.
@@ -165,6 +206,14 @@ void require_update(const BasicTrainerOptions<LossNumbers, Defaults>& options, I
   if (options.batch <= images && options.accumulate <= images / options.batch) return;
   throw DataError(join("the data has ", images, " images, but an update takes batch * accumulate = ", options.batch,
                        " * ", options.accumulate, "; use a smaller batch"));
+}
+
+/// The same options, whatever the loss. `for_each_option` tells the same of them.
+template <class LossNumbers, class Defaults>
+[[nodiscard]] RunOptions run_options(const BasicTrainerOptions<LossNumbers, Defaults>& options) {
+  LossTexts loss;
+  options.loss.for_each([&](std::string_view name, const auto& value) { loss.texts.emplace_back(name, detail::exact_text(value)); });
+  return options.with_loss(std::move(loss));
 }
 
 /// An option that checkpoints written before it existed do not name, and the value that such a run had: its default.

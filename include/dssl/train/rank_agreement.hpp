@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <dssl/core/communicator.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/train/lasting_state.hpp>
@@ -78,23 +79,25 @@ template <class Work>
 }
 
 /// Throws `RankError` on every rank unless all have the same of everything that must be the same: `things`, each a name and
-/// a text; and what lasts of `step`, a frozen teacher's weights too, to the bit.
-template <class Step>
-void require_same_run(const Communicator& ranks, const Step& step,
-                      std::span<const std::pair<std::string_view, std::string>> things) {
+/// a text; and what lasts of a step, a frozen teacher's weights too, to the bit.
+DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
+                                  std::span<const std::pair<std::string_view, std::string>> things);
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
+                                  std::span<const std::pair<std::string_view, std::string>> things) {
   if (ranks.alone()) return;
-  using T = typename Step::T;
   std::vector<std::uint64_t> own;
   for (const auto& [name, text] : things) own.push_back(detail::check_sum(0, std::as_bytes(std::span(text))));
-  std::uint64_t state = 0;
-  std::vector<T> host;
-  detail::for_each_state(step, [&](const std::string&, VectorView<T> values, const std::vector<Index>&) {
-    host.resize(static_cast<std::size_t>(values.size()));
-    step.backend().download(std::span<T>(host), static_cast<const T*>(values.data()));
-    state = detail::check_sum(state, std::as_bytes(std::span<const T>(host)));
-  });
-  own.push_back(state);
-  if constexpr (requires { step.frozen().check_sum(); }) own.push_back(step.frozen().check_sum());
+  std::uint64_t sum = 0;
+  std::vector<std::byte> host;
+  for (const LastingTensor& tensor : state.tensors()) {
+    host.resize(state.bytes(tensor));
+    state.download(host, tensor);
+    sum = detail::check_sum(sum, host);
+  }
+  own.push_back(sum);
+  if (const auto frozen = state.frozen()) own.push_back(frozen->check_sum);
   std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
   ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));
   for (std::size_t i = own.size(); i < all.size(); ++i) {
@@ -106,5 +109,6 @@ void require_same_run(const Communicator& ranks, const Step& step,
     throw RankError(join("rank ", i / own.size(), " has other ", name, " than rank 0; expected the same on all ranks"));
   }
 }
+#endif
 
 }  // namespace dssl

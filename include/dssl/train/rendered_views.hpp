@@ -16,13 +16,28 @@
 
 namespace dssl {
 
+/// Batches whose views are made where the step reads them, on any backend.
+class ViewsAhead {
+ public:
+  ViewsAhead() = default;
+  ViewsAhead(const ViewsAhead&) = delete;
+  ViewsAhead& operator=(const ViewsAhead&) = delete;
+  virtual ~ViewsAhead() = default;
+
+  /// Takes the samples of one batch. What is thrown meanwhile, the next `render` throws.
+  virtual void take() = 0;
+  /// Renders the batch that was taken, or is taken now, and gives its samples, valid until the next call;
+  /// none where the samples came to their end before the batch was whole.
+  [[nodiscard]] virtual std::span<const SampleViews> render() = 0;
+};
+
 /// Takes packed samples and renders their views into a step's inputs.
 ///
 /// `take` collects a batch and begins its copy; `render` has its views rendered. Called in turn, `take` after
 /// the step was given to the backend, the copy of a batch and the wait for its images happen while the step
 /// before is computed. Test: tests/cuda/views_in_training.cpp.
 template <class B>
-class RenderedViews {
+class RenderedViews final : public ViewsAhead {
  public:
   static_assert(RendersViews<B>,
                 "RenderedViews: the backend renders no views, see RendersViews in dssl/backend/concept.hpp");
@@ -35,8 +50,7 @@ class RenderedViews {
                 std::function<std::optional<SampleViews>()> next)
       : x_renderer(backend), x_inputs(std::move(inputs)), x_next(std::move(next)) {}
 
-  /// Takes the samples of one batch. What is thrown meanwhile, the next `render` throws.
-  void take() {
+  void take() override {
     x_ahead.clear();
     x_error = nullptr;
     x_taken = true;
@@ -56,9 +70,7 @@ class RenderedViews {
     }
   }
 
-  /// Renders the batch that was taken, or is taken now, and gives its samples, valid until the next call;
-  /// none where the samples came to their end before the batch was whole.
-  [[nodiscard]] std::span<const SampleViews> render() {
+  [[nodiscard]] std::span<const SampleViews> render() override {
     if (!x_taken) take();
     x_taken = false;
     if (x_error) std::rethrow_exception(std::exchange(x_error, nullptr));

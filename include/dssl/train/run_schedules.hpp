@@ -19,8 +19,7 @@ struct RunSchedules {
 
 /// Those of a run of `options.epochs` epochs of so many steps; the peak learning rate is options.optimiser.learning_rate
 /// * (images of an update) / 256.
-template <class LossNumbers>
-[[nodiscard]] RunSchedules run_schedules(const BasicTrainerOptions<LossNumbers>& options, Index epoch_steps) {
+[[nodiscard]] inline RunSchedules run_schedules(const RunOptions& options, Index epoch_steps) {
   const Index steps = options.epochs * epoch_steps;
   const auto& o = options.optimiser;
   const auto& t = options.teacher;

@@ -9,10 +9,10 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/source.hpp>
-#include <dssl/train/checkpoint.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/options.hpp>
 #include <dssl/train/recipe.hpp>
+#include <dssl/train/recipe_words.hpp>
 #include <dssl/train/samples.hpp>
 #include <dssl/train/training_run.hpp>
 #include <dssl/views/view_pack.hpp>

@@ -21,11 +21,14 @@
 #include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/communicator.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
+#include <dssl/train/any_step.hpp>
 #include <dssl/train/frozen_teacher.hpp>
+#include <dssl/train/lasting_state.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/snapshot.hpp>
@@ -60,11 +63,22 @@ struct BasicStepOptions {
 /// Those of the published objectives.
 using StepOptions = BasicStepOptions<LossOptions>;
 
-/// Numbers of one update that change from step to step.
-struct UpdateNumbers {
-  UpdateStep optimiser{};
-  double teacher_momentum = 1;
-};
+namespace detail {
+
+/// A name that two parameters have; empty where there is none.
+[[nodiscard]] DSSL_INLINE std::string_view name_given_twice(const ParameterLayout& layout);
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE std::string_view name_given_twice(const ParameterLayout& layout) {
+  std::vector<std::string_view> names;
+  for (const auto& spec : layout.specs()) names.push_back(spec.name.view());
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  return twice == names.end() ? std::string_view() : *twice;
+}
+#endif
+
+}  // namespace detail
 
 /// A student, its teacher, their optimiser and all buffers of a step, laid out once in one block of memory.
 ///
@@ -155,8 +169,7 @@ class BasicTrainingStep {
   }
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
   /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
-  template <class F>
-  void for_each_term_state(F&& f) const {
+  void for_each_term_state(const detail::StateVisitor<T>& f) const {
     x_terms->each([&](auto, const auto& run, std::size_t) { run.for_each_state(f); });
   }
   /// One of them by its name in checkpoints; empty where there is none.
@@ -339,11 +352,8 @@ class BasicTrainingStep {
         throw OptionError("stream_views", "true", "false: a term of the loss compares all views of the batch at once");
       }
     }
-    std::vector<std::string_view> names;
-    for (const auto& spec : x_layout.specs()) names.push_back(spec.name.view());
-    std::ranges::sort(names);
-    if (const auto twice = std::ranges::adjacent_find(names); twice != names.end()) {
-      throw OptionError("loss", join("with two parameters '", *twice, "'"), "terms whose heads have names of their own");
+    if (const std::string_view twice = detail::name_given_twice(x_layout); !twice.empty()) {
+      throw OptionError("loss", join("with two parameters '", twice, "'"), "terms whose heads have names of their own");
     }
     if (x_options.shape.has_snapshot_views() && (!x_snapshots || x_snapshot_reads_places || !Loss::resizes_snapshots)) {
       throw OptionError("snapshot_view", join(x_options.shape.snapshot_view.height, " x ", x_options.shape.snapshot_view.width),

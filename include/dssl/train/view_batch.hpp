@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <dssl/core/arena.hpp>
+#include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -38,37 +39,41 @@ struct BatchShape {
   [[nodiscard]] bool operator==(const BatchShape&) const = default;
 
   /// Throws `OptionError` where a network of so many channels and pixels a patch cannot be trained on such batches.
-  void validate(Index network_channels, Index patch, bool point_level, bool masks = false) const {
-    if (batch < 1) throw OptionError("batch", batch, "at least 1");
-    if (view_count() < 2) throw OptionError("views", view_count(), "at least the two global views");
-    if (!(views[0] == views[1])) throw OptionError("views", "of two sizes", "global views of one size");
-    if (channels != network_channels) {
-      throw OptionError("channels", channels, join(network_channels, ", the backbone's number"));
-    }
-    if (point_level && points < 1) throw OptionError("points", points, "at least 1 for a point loss");
-    if (masks && masked < 1) {
-      throw OptionError("views", "without masks", "a generator that masks patches, as Masked<...>, and a patch at least (masks.views, masks.high), for a loss that reads them");
-    }
-    double tokens = 0;  // of all student views: numbered by 32 bits
-    for (const ViewSize& view : views) {
-      tokens += static_cast<double>(batch) * (static_cast<double>(view.height / patch * (view.width / patch)) +
-                                              2 * static_cast<double>(points) + 1);
-      if (view.height % patch != 0 || view.width % patch != 0 || view.height < patch || view.width < patch) {
-        throw OptionError("views.size", join(view.height, " x ", view.width),
-                          join("multiples of the patch, ", patch, " pixels"));
-      }
-    }
-    if (has_snapshot_views() && (snapshot_view.height < patch || snapshot_view.width < patch ||
-                                 snapshot_view.height % patch != 0 || snapshot_view.width % patch != 0)) {
-      throw OptionError("snapshot_view", join(snapshot_view.height, " x ", snapshot_view.width),
-                        join("multiples of the patch, ", patch, " pixels, or 0 x 0 for the global views"));
-    }
-    if (tokens > std::numeric_limits<std::int32_t>::max()) {
-      throw OptionError("batch", batch, join("fewer images or points: the views would have ", tokens,
-                                             " tokens, and 2147483647 can be numbered"));
+  void validate(Index network_channels, Index patch, bool point_level, bool masks = false) const;
+};
+
+#if defined(DSSL_WITH_DEFINITIONS)
+DSSL_INLINE void BatchShape::validate(Index network_channels, Index patch, bool point_level, bool masks) const {
+  if (batch < 1) throw OptionError("batch", batch, "at least 1");
+  if (view_count() < 2) throw OptionError("views", view_count(), "at least the two global views");
+  if (!(views[0] == views[1])) throw OptionError("views", "of two sizes", "global views of one size");
+  if (channels != network_channels) {
+    throw OptionError("channels", channels, join(network_channels, ", the backbone's number"));
+  }
+  if (point_level && points < 1) throw OptionError("points", points, "at least 1 for a point loss");
+  if (masks && masked < 1) {
+    throw OptionError("views", "without masks", "a generator that masks patches, as Masked<...>, and a patch at least (masks.views, masks.high), for a loss that reads them");
+  }
+  double tokens = 0;  // of all student views: numbered by 32 bits
+  for (const ViewSize& view : views) {
+    tokens += static_cast<double>(batch) * (static_cast<double>(view.height / patch * (view.width / patch)) +
+                                            2 * static_cast<double>(points) + 1);
+    if (view.height % patch != 0 || view.width % patch != 0 || view.height < patch || view.width < patch) {
+      throw OptionError("views.size", join(view.height, " x ", view.width),
+                        join("multiples of the patch, ", patch, " pixels"));
     }
   }
-};
+  if (has_snapshot_views() && (snapshot_view.height < patch || snapshot_view.width < patch ||
+                               snapshot_view.height % patch != 0 || snapshot_view.width % patch != 0)) {
+    throw OptionError("snapshot_view", join(snapshot_view.height, " x ", snapshot_view.width),
+                      join("multiples of the patch, ", patch, " pixels, or 0 x 0 for the global views"));
+  }
+  if (tokens > std::numeric_limits<std::int32_t>::max()) {
+    throw OptionError("batch", batch, join("fewer images or points: the views would have ", tokens,
+                                           " tokens, and 2147483647 can be numbered"));
+  }
+}
+#endif
 
 /// Takes room for the views of a batch, a view each: (B,C,h,w). Views of one size that follow one another lie side by
 /// side, so that they are also one tensor of several times B images.
