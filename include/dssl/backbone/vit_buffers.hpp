@@ -54,7 +54,7 @@ struct ViTInputs {
 template <class T>
 template <Backend B>
 ViTInputs<T> ViTInputs<T>::place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
-                       std::vector<TensorView<T, 4>> images, Index masked) {
+                                 std::vector<TensorView<T, 4>> images, Index masked) {
   ViTInputs in;
   in.images = std::move(images);
   const bool own_images = in.images.empty();
@@ -137,7 +137,7 @@ struct ViTActivations {
 
 template <class T>
 ViTActivations<T> ViTActivations<T>::take(Arena& arena, const ViTConfig& c, const TokenLayout& layout, bool saved,
-                           bool recompute) {
+                                          bool recompute) {
   ViTActivations a;
   const Index rows = layout.rows();
   a.recompute = saved && recompute;

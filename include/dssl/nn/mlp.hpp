@@ -217,7 +217,7 @@ struct MlpActivations {
 
 template <class T>
 MlpActivations<T> MlpActivations<T>::take(Arena& arena, const MlpConfig& c, MatrixView<const T> x, MatrixView<T> out,
-                           Index groups) {
+                                        Index groups) {
   const Index rows = x.rows();
   require_shape(groups >= 1 && rows % groups == 0, "MLP: ", rows, " rows in ", groups,
                 " groups; expected groups of one size");

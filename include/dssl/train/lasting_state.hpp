@@ -79,7 +79,7 @@ void visit(const FlatStates<T>& states, const ParameterLayout& layout, const Sta
 /// keep, as centres.
 template <class Step>
 void for_each_state(const Step& step, const StateVisitor<typename Step::T>& f) {
-  visit(flat_states(step), step.layout(), f);
+  detail::visit(flat_states(step), step.layout(), f);  // std has a function of that name
   step.for_each_term_state(f);
 }
 
