@@ -25,8 +25,9 @@ namespace dssl::programs {
   while (!rest.empty()) {
     const std::string name(rest.substr(0, rest.find('\n')));
     rest.remove_prefix(std::min(name.size() + 1, rest.size()));
-    // A list that somebody changed reaches no other folder.
-    if (!name.empty() && name.find('/') == std::string::npos && dssl::detail::is_file(within + "/" + name)) names.push_back(name);
+    // A list that somebody changed reaches no other folder, and no file that it does not name: to the system a zero ends one.
+    const bool plain = !name.empty() && name.find('/') == std::string::npos && name.find('\0') == std::string::npos;
+    if (plain && dssl::detail::is_file(within + "/" + name)) names.push_back(name);
   }
   return names;
 }
