@@ -15,6 +15,7 @@
 #include <dssl/backend/reference.hpp>
 #include <dssl/train/checkpoint.hpp>
 #include <dssl/train/recipe.hpp>
+#include <dssl/train/recipe_words.hpp>
 #include <dssl/train/training_step.hpp>
 
 using namespace dssl;
