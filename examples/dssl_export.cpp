@@ -132,7 +132,7 @@ void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
   if (of_bank.fit == "pad")
     throw dssl::CheckpointError(s.bank, "was made with --fit pad, whose margins count for nothing; a model scores every patch");
   if (of_bank.look != dssl::PatchLook{})
-    throw dssl::CheckpointError(s.bank, "was made with windows, a border, standardising, --flatten, --top or --place, of which a model knows nothing");
+    throw dssl::CheckpointError(s.bank, "was made with windows, a border, standardising, --flatten, --top, --place or --free-of-size, of which a model knows nothing");
   s.blocks = of_bank.blocks;
   s.no_norm = !of_bank.norm;
   s.family = of_bank.family;

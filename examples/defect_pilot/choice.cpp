@@ -44,6 +44,7 @@ std::string in_words(const LookSettings& look) {
   if (look.standardise_features) out += ", features standardised";
   if (look.border > 0) out += join(", border ", look.border);
   if (look.top > 1) out += join(", mean of top ", look.top);
+  if (look.free_of_size) out += ", free of size";
   if (look.place > 0) out += join(", place ", look.place);
   return out;
 }
@@ -57,7 +58,7 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
   const std::vector<Index> to_judge = spread_out(first, all, s.choose_images * 2 / 5);
   constexpr Index each = 2;
   const auto key = [](const LookSettings& l) {
-    return std::tuple(l.tiles, l.standardise_images, l.flatten, l.border, l.standardise_features, l.top);
+    return std::tuple(l.tiles, l.standardise_images, l.flatten, l.border, l.standardise_features, l.top, l.free_of_size);
   };
   std::vector<LookSettings> candidates{s.look};
   for (const bool tiles : {false, true}) {
@@ -65,14 +66,18 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
       for (const Index border : {0, 2}) {
         for (const bool features : {false, true}) {
           for (const Index top : {1, 5, 20}) {
-            LookSettings look = s.look;
-            look.tiles = tiles;
-            look.standardise_images = images;
-            look.flatten = flatten;
-            look.border = border;
-            look.standardise_features = features;
-            look.top = top;
-            if (key(look) != key(s.look)) candidates.push_back(look);
+            for (const bool free_of_size : {false, true}) {
+              if (free_of_size && !tiles) continue;  // images that were resized have as many patches each
+              LookSettings look = s.look;
+              look.tiles = tiles;
+              look.standardise_images = images;
+              look.flatten = flatten;
+              look.border = border;
+              look.standardise_features = features;
+              look.top = top;
+              look.free_of_size = free_of_size;
+              if (key(look) != key(s.look)) candidates.push_back(look);
+            }
           }
         }
       }
@@ -108,8 +113,11 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
         of_pasted = bank->score(own_pasted);
         for (const LookSettings& l : candidates) {
           if (std::tuple(l.tiles, l.standardise_images, l.flatten, l.border, l.standardise_features) ==
-              std::tuple(tiles, images, flatten, border, features))
-            out.tried.push_back(judged(l, with_top(of_clean, own_clean, l.top), with_top(of_pasted, own_pasted, l.top)));
+              std::tuple(tiles, images, flatten, border, features)) {
+            std::vector<double> clean_scores = with_top(of_clean, own_clean, l.top), pasted_scores = with_top(of_pasted, own_pasted, l.top);
+            if (l.free_of_size) take_size_off({{clean_scores, own_clean}, {pasted_scores, own_pasted}});
+            out.tried.push_back(judged(l, clean_scores, pasted_scores));
+          }
         }
       } catch (const Error& error) {
         // A border that leaves nothing of some image is no setting for this set; what the user asked for is an error.

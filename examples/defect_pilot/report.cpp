@@ -124,7 +124,7 @@ std::string curves(const Study& study) {
       out.series.push_back(std::move(high));
     }
     for (const WayFigures& way : study.ways) {
-      if (way.way != "pixel differences") continue;
+      if (way.way != "pixel differences" && way.way != "local filters") continue;
       const double level = 100 * of(way.draws.front());
       out.series.push_back({.name = way.way,
                             .colour = colour_of(way.way),
@@ -342,8 +342,8 @@ std::string pilot_report(const PilotSettings& settings, const PilotSets& sets, c
       "on the ",
       study.held_out,
       " held-out normal images. Random weights have learned nothing; pixel differences are to the mean "
-      "normal image: what does "
-      "not beat both has not helped. Nothing was learned from the held-out images, nor pretrained on them "
+      "normal image; local filters are a few fixed ones at the images' own size, by their distribution on normal images: what does "
+      "not beat these has not helped. Nothing was learned from the held-out images, nor pretrained on them "
       "here. Test images are the last of each set, or sets of their own; images of "
       "one piece in both "
       "would flatter every figure.</p>\n<p class=\"soft\">",

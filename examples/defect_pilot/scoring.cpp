@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -12,6 +11,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/defects/defect_bank.hpp>
+#include <dssl/defects/defect_score.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/probe/linear_probe.hpp>
 #include <dssl/search/row_sample.hpp>
@@ -159,23 +159,31 @@ std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, c
   return out;
 }
 
-double mean_of_top(std::vector<float> scores, Index top) {
-  const auto some = std::min(top, static_cast<Index>(scores.size()));
-  std::partial_sort(scores.begin(), scores.begin() + some, scores.end(), std::greater<>());
-  double sum = 0;
-  for (Index n = 0; n < some; ++n) sum += static_cast<double>(scores[static_cast<std::size_t>(n)]);
-  return sum / static_cast<double>(some);
-}
-
 std::vector<double> with_top(const SetScores& scores, const PatchSet& set, Index top) {
   std::vector<double> out;
   for (std::size_t i = 0; i < scores.images.size(); ++i) {
     const std::vector<float>& all = scores.patches[i];
     // What weighs the largest distance weighs the mean.
     const auto largest = static_cast<double>(*std::max_element(all.begin(), all.end()));
-    out.push_back(largest > 0 ? scores.images[i] / largest * mean_of_top(all, std::min(top, static_cast<Index>(set.images[i].cells.size()))) : 0);
+    out.push_back(largest > 0 ? scores.images[i] / largest * mean_of_largest(all, std::min(top, static_cast<Index>(set.images[i].cells.size()))) : 0);
   }
   return out;
+}
+
+SizedScores::SizedScores(std::vector<double>& scores, const PatchSet& set) : images(scores) {
+  for (const PatchImage& image : set.images) patches.push_back(static_cast<Index>(image.cells.size()));
+}
+
+void take_size_off(const std::vector<SizedScores>& sets, const SizeTrend& trend) {
+  for (const SizedScores& set : sets) {
+    for (std::size_t i = 0; i < set.images.size(); ++i) set.images[i] = trend.without(set.images[i], set.patches[i]);
+  }
+}
+
+SizeTrend take_size_off(const std::vector<SizedScores>& sets) {
+  const SizeTrend trend = SizeTrend::of(sets.front().images, sets.front().patches);
+  take_size_off(sets, trend);
+  return trend;
 }
 
 std::unique_ptr<HeadTrainer> make_head_trainer(const BackboneSettings& settings) {
@@ -233,7 +241,7 @@ SetScores DefectHead::score(const PatchSet& set, Index top) const {
                static_cast<double>(image.patches[n * weight.size() + d]);
       scores.push_back(static_cast<float>(sum));
     }
-    out.images.push_back(mean_of_top(scores, top));
+    out.images.push_back(mean_of_largest(scores, top));
     out.patches.push_back(over_grid(scores, image.cells, image.grid));
   }
   return out;

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/size_trend.hpp>
 
 #include "common/backbone.hpp"
 #include "defect_pilot/patches.hpp"
@@ -38,11 +40,23 @@ class NormalBank {
 [[nodiscard]] std::unique_ptr<NormalBank> make_normal_bank(const BackboneSettings& settings, const PatchSet& normal,
                                                            Index pool, double coreset, const LookSettings& look);
 
-/// The mean of the `top` largest scores, or of all where there are fewer.
-[[nodiscard]] double mean_of_top(std::vector<float> scores, Index top);
-
 /// The image scores of a mean of the `top` largest distances, from scores of a bank whose `top` is 1.
 [[nodiscard]] std::vector<double> with_top(const SetScores& scores, const PatchSet& set, Index top);
+
+/// A set, as its scores and how many patches of each image they were chosen from.
+struct SizedScores {
+  std::vector<double>& images;
+  std::vector<Index> patches;
+
+  SizedScores(std::vector<double>& scores, const PatchSet& set);
+  SizedScores(SetScores& scores, const PatchSet& set) : SizedScores(scores.images, set) {}
+  SizedScores(std::vector<double>& scores, std::vector<Index> counts) : images(scores), patches(std::move(counts)) {}
+};
+
+/// Image scores without that trend.
+void take_size_off(const std::vector<SizedScores>& sets, const SizeTrend& trend);
+/// Image scores without their trend, which is that of the first set, normal images; returns it.
+SizeTrend take_size_off(const std::vector<SizedScores>& sets);
 
 /// A linear classifier of patches.
 struct DefectHead {

@@ -117,7 +117,7 @@ void add_options(CLI::App& app, PilotSettings& s) {
       ->capture_default_str()
       ->group(tune);
   app.add_flag("--choose", s.choose,
-               "Choose --tiles, --standardise-images, --flatten, --standardise-features, --border and --top by defects that are pasted on "
+               "Choose --tiles, --standardise-images, --flatten, --standardise-features, --border, --top and --free-of-size by defects that are pasted on "
                "normal images to learn from; no label and no test image is looked at, and what is given takes part")
       ->group(study);
   app.add_option("--choose-images", s.choose_images, "Normal images that are looked at for it, at most")

@@ -20,6 +20,7 @@
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/difference_probe.hpp>
+#include <dssl/defects/filter_probe.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/metrics/metrics.hpp>
@@ -140,6 +141,7 @@ class BackboneStudy {
     const auto start = Clock::now();
     x_of_test_normal = x_bank->score(x_test_normal);
     x_of_test_defects = x_bank->score(x_test_defects);
+    x_trend = x_take_size_off({{x_of_held_out, x_held_out}, {x_of_test_normal, x_test_normal}, {x_of_test_defects, x_test_defects}});
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count() +
                            x_test_normal.seconds + x_test_defects.seconds;
     x_milliseconds =
@@ -174,9 +176,10 @@ class BackboneStudy {
         }
         const DefectHead head = heads.train(x_normal, x_defects, order,
                                                x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
-        const SetScores normal = head.score(x_held_out, x_look.top);
-        const SetScores test_normal = head.score(x_test_normal, x_look.top);
-        const SetScores test_defects = head.score(x_test_defects, x_look.top);
+        SetScores normal = head.score(x_held_out, x_look.top);
+        SetScores test_normal = head.score(x_test_normal, x_look.top);
+        SetScores test_defects = head.score(x_test_defects, x_look.top);
+        x_take_size_off({{normal, x_held_out}, {test_normal, x_test_normal}, {test_defects, x_test_defects}});
         alone.draws.push_back(x_judge(test_normal, test_defects, normal.images));
         const SetScores both_normal = combined(x_of_held_out, x_of_held_out, normal, normal);
         both.draws.push_back(x_judge(combined(x_of_test_normal, x_of_held_out, test_normal, normal),
@@ -203,7 +206,9 @@ class BackboneStudy {
   [[nodiscard]] Worth under(const Exposure& how) {
     const PatchSet normal = x_read(x_sets.test_normal, "exposure, normal", how);
     const PatchSet defects = x_read(x_sets.test_defects, "exposure, defects", how);
-    return x_judge(x_bank->score(normal), x_bank->score(defects), x_of_held_out.images);
+    SetScores of_normal = x_bank->score(normal), of_defects = x_bank->score(defects);
+    take_size_off({{of_normal, normal}, {of_defects, defects}}, x_trend);
+    return x_judge(of_normal, of_defects, x_of_held_out.images);
   }
 
   void add_cases(Study& study) const {
@@ -335,7 +340,7 @@ class BackboneStudy {
     std::vector<Index> drawn;  // their numbers in the set: some of it may be unreadable
     for (const Index i : order) drawn.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
     const std::clock_t start = std::clock();
-    const TunedPath path = tuned_path(x_settings, x_sets.normal, x_sets.defects, x_sets.held_out, x_sets.test_normal, x_sets.test_defects, drawn,
+    TunedPath path = tuned_path(x_settings, x_sets.normal, x_sets.defects, x_sets.held_out, x_sets.test_normal, x_sets.test_defects, drawn,
                                       weights, x_look, x_settings.backbone.seed + draw, compare,
                                       join(x_name, ", tuned on ", order.size()), x_interruption);
     study.tuned_trainings += path.tuning.trainings + (path.tuning.trainings == 1 ? 0 : 1);
@@ -346,6 +351,7 @@ class BackboneStudy {
                                  .seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC});
     for (const auto& [tuned, read] : {std::pair(&path.held_out, &x_held_out), {&path.test_normal, &x_test_normal}, {&path.test_defects, &x_test_defects}})
       require_same(tuned->shape, *read);
+    x_take_size_off({{path.held_out.scores, path.held_out.shape}, {path.test_normal.scores, path.test_normal.shape}, {path.test_defects.scores, path.test_defects.shape}});
     const Judge judge(path.test_normal.shape, path.test_defects.shape, x_settings);
     const SetScores& normal = path.held_out.scores;
     alone.draws.push_back(judge(path.test_normal.scores, path.test_defects.scores, normal.images));
@@ -358,8 +364,11 @@ class BackboneStudy {
                                with_bank(x_of_held_out, x_held_out, path.held_out).images));
     say_last(alone);
     say_last(both);
-    if (compare && !path.folds.empty()) x_compare(study, path.folds, heads, order);
+    if (compare && !path.folds.empty()) x_compare(study, std::move(path.folds), heads, order);
   }
+
+  /// Where it is asked for; the trend of the first set.
+  SizeTrend x_take_size_off(const std::vector<SizedScores>& sets) const { return x_look.free_of_size ? take_size_off(sets) : SizeTrend{}; }
 
   /// The same images in the same order.
   static void require_same(const PatchSet& tuned, const PatchSet& read) {
@@ -368,9 +377,9 @@ class BackboneStudy {
   }
 
   /// The AUROC of each way over labelled images that were held out, a mean over folds; the best first.
-  void x_compare(Study& study, const std::vector<HeldOutFold>& folds, const HeadTrainer& heads, const std::vector<Index>& order) const {
+  void x_compare(Study& study, std::vector<HeldOutFold> folds, const HeadTrainer& heads, const std::vector<Index>& order) const {
     std::vector<HeldOutWay> ways{{x_name + ", with labels"}, {x_name + ", labels alone"}, {x_name + tuned_alone}, {x_name + tuned_with_bank}};
-    for (const HeldOutFold& fold : folds) {
+    for (HeldOutFold& fold : folds) {
       std::vector<Index> learned;
       for (std::size_t i = 0; i < order.size(); ++i) {
         if (std::ranges::find(fold.labelled, static_cast<Index>(i)) == fold.labelled.end()) learned.push_back(order[i]);
@@ -380,8 +389,11 @@ class BackboneStudy {
         held_out.push_back(x_defects.images[static_cast<std::size_t>(order[static_cast<std::size_t>(place)])].index);
       const PatchSet defects = some_of(x_defects, held_out), normal = some_of(x_held_out, fold.normal_images);
       const DefectHead head = heads.train(x_normal, x_defects, learned, x_settings.backbone.seed);
-      const SetScores head_normal = images_of(head.score(normal, x_look.top)), head_defects = images_of(head.score(defects, x_look.top));
-      const SetScores bank_normal = images_of(x_bank->score(normal)), bank_defects = images_of(x_bank->score(defects));
+      SetScores head_normal = images_of(head.score(normal, x_look.top)), head_defects = images_of(head.score(defects, x_look.top));
+      SetScores bank_normal = images_of(x_bank->score(normal)), bank_defects = images_of(x_bank->score(defects));
+      x_take_size_off({{head_normal, normal}, {head_defects, defects}});
+      x_take_size_off({{bank_normal, normal}, {bank_defects, defects}});
+      x_take_size_off({{fold.normal.images, fold.normal_patches}, {fold.defects.images, fold.defect_patches}});
       const std::array<std::pair<SetScores, SetScores>, 4> scores{{
           {combined(bank_normal, bank_normal, head_normal, head_normal), combined(bank_defects, bank_normal, head_defects, head_normal)},
           {head_normal, head_defects},
@@ -426,17 +438,27 @@ class BackboneStudy {
   Judge x_judge;
   std::unique_ptr<NormalBank> x_bank;
   SetScores x_of_held_out, x_of_test_normal, x_of_test_defects;  // by the bank
+  SizeTrend x_trend;                                             // of its scores
   double x_milliseconds = 0;
 };
 
-/// Plain differences of pixels to the mean normal image.
-Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how) {
+/// A way without a backbone: a probe that learns from normal images.
+template <class Probe>
+Worth without_backbone(Probe probe, const PilotSettings& s, const PilotSets& sets, const Exposure& how, bool free_of_size) {
   const auto taken = [](const Inspected& images, const Exposure& exposure = {.name = "as taken"}) {
     return PilotImages({.images = images, .how = exposure});
   };
-  DifferenceProbe probe(
-      {.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()});
   probe.learn(taken(sets.normal));
+  SetScores held_out;
+  std::vector<Index> patches;
+  probe.on_score = [&](const DefectScore& image) {
+    held_out.images.push_back(image.score);
+    patches.push_back(image.patches);
+  };
+  probe.score(taken(sets.held_out));
+  if constexpr (requires { probe.set_size_trend(SizeTrend{}); }) {
+    if (free_of_size) probe.set_size_trend(take_size_off({{held_out.images, patches}}));
+  }
   DefectResult result{.tally = DetectionTally({.distinct = Index{1} << 16})};
   probe.on_score = [&](const DefectScore& image) {
     result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
@@ -449,17 +471,31 @@ Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& 
     defects.add_image(image.score, true);
   };
   probe.score(taken(sets.test_defects, how));
-  std::vector<double> held_out;
-  probe.on_score = [&](const DefectScore& image) { held_out.push_back(image.score); };
-  probe.score(taken(sets.held_out));
   ScoreTally images;
   for (const double score : result.normal_scores) images.add(score, false);
   for (const double score : defects.defect_scores) images.add(score, true);
   Worth out = Judge::of_images(images);
   out.aupro =
       result.tally.region_count() > 0 ? result.tally.aupro(0.3) : std::numeric_limits<double>::quiet_NaN();
-  Judge::at_threshold(out, result.normal_scores, defects.defect_scores, held_out, s.false_alarms);
+  Judge::at_threshold(out, result.normal_scores, defects.defect_scores, held_out.images, s.false_alarms);
   return out;
+}
+
+/// Plain differences of pixels to the mean normal image.
+Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how) {
+  return without_backbone(DifferenceProbe({.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()}), s, sets,
+                          how, false);
+}
+
+/// Fixed filters at the images' own size. The border is in patches of 8 pixels, whatever those of the backbone are.
+Worth filters(const PilotSettings& s, const PilotSets& sets, const LookSettings& look, const Exposure& how) {
+  return without_backbone(FilterProbe({.filters = {.flatten = look.flatten > 0 ? look.flatten : LocalFilterOptions{}.flatten},
+                                       .border = look.border,
+                                       .top = look.top,
+                                       .channels = s.backbone.channels,
+                                       .smoothing = s.smoothing,
+                                       .loader = s.backbone.loader()}),
+                          s, sets, how, look.free_of_size);
 }
 
 Json worth_json(const Worth& w) {
@@ -563,12 +599,22 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
   };
   if (weights != "random") run(weights, "pretrained", true);
   run("random", "random weights", weights == "random");
-  under.emplace_back("pixel differences", std::vector<Worth>());
-  for (const Exposure& how : tried) {
-    if (interruption.requested()) throw Error("stopped on request; no report was written");
-    under.back().second.push_back(difference(s, sets, how));
+  const auto run_without = [&](const std::string& name, const auto& worth_of) {
+    std::vector<Worth> worth;
+    for (const Exposure& how : tried) {
+      if (interruption.requested()) throw Error("stopped on request; no report was written");
+      worth.push_back(worth_of(how));
+    }
+    study.ways.push_back({name, 0, {worth.front()}});
+    say_last(study.ways.back());
+    under.emplace_back(name, std::move(worth));
+  };
+  try {
+    run_without("local filters", [&](const Exposure& how) { return filters(s, sets, look, how); });
+  } catch (const DataError& error) {  // a border that leaves nothing of an image at its own size ends no study
+    std::printf("not tried, local filters: %s\n", error.what());
   }
-  study.ways.push_back({"pixel differences", 0, {under.back().second.front()}});
+  run_without("pixel differences", [&](const Exposure& how) { return difference(s, sets, how); });
   for (std::size_t e = 0; e < tried.size(); ++e) {
     study.exposures.emplace_back(tried[e].name, std::vector<std::pair<std::string, Worth>>());
     for (const auto& [name, worth] : under) study.exposures.back().second.emplace_back(name, worth[e]);

@@ -123,7 +123,7 @@ TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, con
                                                               look.border, source.name(map.index));
       std::vector<float> counted;
       for (const std::int32_t cell : cells) counted.push_back(all[static_cast<std::size_t>(cell)]);
-      each(map, mean_of_top(counted, look.top), over_grid(counted, cells, map.grid));
+      each(map, mean_of_largest(counted, look.top), over_grid(counted, cells, map.grid), cells);
       if (interruption.requested()) stop.request_stop();
     });
     if (stop.stop_requested()) throw Error("stopped on request; no report was written");
@@ -146,17 +146,19 @@ TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, con
       [&](const SegmentTuner::Held& images, Index fold, Index step) {
         ScoreTally pixels;
         HeldOutFold& own = looks[{fold, step}];
-        scored(MaskedImages(images), [&](const PatchMap<float>& map, double score, std::vector<float>&& scores) {
+        scored(MaskedImages(images), [&](const PatchMap<float>& map, double score, std::vector<float>&& scores, const std::vector<std::int32_t>& cells) {
           add_pixels(pixels, scores, map, tuner->patch());
           const Index place = images.number(map.index);
           if (place >= static_cast<Index>(drawn.size())) return;
           own.labelled.push_back(place);
           own.defects.images.push_back(score);
+          own.defect_patches.push_back(static_cast<Index>(cells.size()));
         });
         if (compare) {
-          scored(MaskedImages(some_held_out), [&](const PatchMap<float>& map, double score, std::vector<float>&&) {
+          scored(MaskedImages(some_held_out), [&](const PatchMap<float>& map, double score, std::vector<float>&&, const std::vector<std::int32_t>& cells) {
             own.normal_images.push_back(some[static_cast<std::size_t>(map.index)]);
             own.normal.images.push_back(score);
+            own.normal_patches.push_back(static_cast<Index>(cells.size()));
           });
         }
         return pixels.positives() > 0 ? average_precision(pixels) : std::numeric_limits<double>::quiet_NaN();
@@ -170,14 +172,14 @@ TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, con
   const auto scores_of = [&](const Inspected& images) {
     const auto source = seen(images);
     TunedSet set{.shape = {.patch = tuner->patch(), .images = {}}, .scores = {}};
-    scored(MaskedImages(source), [&](PatchMap<float>& map, double score, std::vector<float>&& scores) {
+    scored(MaskedImages(source), [&](PatchMap<float>& map, double score, std::vector<float>&& scores, const std::vector<std::int32_t>& cells) {
       PatchImage own{.index = map.index,
                      .name = images.name(map.index),
                      .defect = images.truth(map.index) == Truth::defect,
                      .grid = map.grid,
                      .height = map.height,
                      .width = map.width,
-                     .cells = {},
+                     .cells = cells,
                      .patches = {},
                      .truth = std::move(map.input.labels)};
       set.shape.images.push_back(std::move(own));

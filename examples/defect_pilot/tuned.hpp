@@ -27,6 +27,7 @@ struct HeldOutFold {
   std::vector<Index> labelled;       ///< places in the draw
   SetScores defects, normal;         ///< of images alone
   std::vector<Index> normal_images;  ///< of the set that is held out from everything
+  std::vector<Index> defect_patches, normal_patches;  ///< of each image, that its score was chosen from
 };
 
 struct TunedPath {

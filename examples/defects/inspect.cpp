@@ -21,6 +21,7 @@
 #include <dssl/data/defect_files.hpp>
 #include <dssl/data/few_bits.hpp>
 #include <dssl/data/image_files.hpp>
+#include <dssl/defects/size_trend.hpp>
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
 
@@ -63,6 +64,8 @@ class Inspection {
     x_require_output_apart();
     const FolderClaim claim = claim_output_folder(x_settings.out, {"result.json", "scores.jsonl", "scores.csv", "bank.safetensors"});
     if (x_settings.maps) prepare_output_folder(x_settings.out + "/maps");
+    if (x_settings.look.free_of_size && x_settings.bank.empty() && !x_held_out)
+      throw OptionError("free-of-size", "given", "--calibrate or --hold-out beside it: the trend over sizes is of images of which nothing was learned");
     x_describe();
     if (x_normal && x_settings.bank.empty()) x_learn();
     if (x_held_out) x_calibrate();
@@ -160,7 +163,7 @@ class Inspection {
     std::printf("%s; %td normal images to learn from, %td to calibrate with, %td to score, at %s\n",
                 x_scorer->describe().c_str(), x_normal ? x_normal->size() : Index{0},
                 x_held_out ? x_held_out->size() : Index{0}, x_test ? x_test->size() : Index{0},
-                x_settings.backbone.size.c_str());
+                x_settings.scorer == "filters" ? "their own size" : x_settings.backbone.size.c_str());
     if (!x_held_out && !x_threshold) {
       std::printf("no threshold: at least %td normal images are needed that nothing was learned from\n",
                   x_enough());
@@ -212,10 +215,22 @@ class Inspection {
 
   void x_calibrate() {
     std::vector<double> scores;
-    x_scorer->on_score = [&](const DefectScore& image) { scores.push_back(image.score); };
+    std::vector<Index> patches;
+    x_scorer->on_score = [&](const DefectScore& image) {
+      scores.push_back(image.score);
+      patches.push_back(image.patches);
+    };
     x_with_progress("calibration", x_held_out->size(),
                     [&](const std::stop_token& token) { return x_scorer->score(*x_held_out, token); });
     x_calibrated = static_cast<Index>(scores.size());
+    // A bank of an earlier run has its own.
+    if (x_settings.look.free_of_size && x_settings.bank.empty()) {
+      x_trend = SizeTrend::of(scores, patches);
+      x_scorer->set_size_trend(*x_trend);
+      for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = x_trend->without(scores[i], patches[i]);
+      std::printf("scores of normal images rise by %.4g where the patches are twice as many: that is taken off; %.0f patches are usual\n",
+                  x_trend->slope * std::log(2.0), x_trend->usual);
+    }
     x_threshold = alarm_threshold(scores, x_settings.false_alarms);
     std::printf("threshold %.6g for %g %% false alarms, from %td normal images\n", *x_threshold,
                 100 * x_settings.false_alarms, x_calibrated);
@@ -257,7 +272,7 @@ class Inspection {
     output.require_outside("--masks", s.masks);
     output.require_outside("--templates", s.templates);
     if (!s.bank.empty()) output.require_other_than("--bank", s.bank);
-    if (s.scorer != "difference" && !s.backbone.random_weights()) output.require_other_than_weights("--weights", s.backbone.weights);
+    if (s.has_backbone() && !s.backbone.random_weights()) output.require_other_than_weights("--weights", s.backbone.weights);
   }
 
   void x_save() {
@@ -364,6 +379,7 @@ class Inspection {
             {"regions", x_test->has_masks() ? Json(result.tally.region_count()) : Json(nullptr)},
             {"calibrated", x_at_threshold(scored)},
             {"labels", x_by_label(scored)},
+            {"size_trend", x_trend ? Json{{"slope", x_trend->slope}, {"usual", x_trend->usual}} : Json(nullptr)},
             {"bank", x_scorer->bank()},
             {"milliseconds_an_image", 1000 * seconds / count},
             {"seconds", {{"learning", x_learn_seconds}, {"scoring", seconds}}},
@@ -414,6 +430,7 @@ class Inspection {
   std::unique_ptr<Scorer> x_scorer;
   std::optional<Inspected> x_normal, x_held_out, x_test;
   std::optional<double> x_threshold;
+  std::optional<SizeTrend> x_trend;  // that this run found
   Index x_calibrated = 0;
   Index x_unreadable = 0;
   Index x_unreadable_masks = 0;

@@ -46,6 +46,10 @@ inline void add_look_options(CLI::App& app, LookSettings& s, const std::string& 
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group(group);
+  app.add_flag("--free-of-size", s.free_of_size,
+               "An image's score less what the number of its patches adds to scores, by a fit over the normal images that the "
+               "threshold is taken from: a larger image has more chances of a high patch")
+      ->group(group);
   app.add_flag("--tiles", s.tiles,
                "Images at their own resolution, covered by windows of --size that overlap, in place of resizing each to --size")
       ->group(group);

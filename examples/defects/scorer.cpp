@@ -12,6 +12,7 @@
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/defect_probe.hpp>
 #include <dssl/defects/difference_probe.hpp>
+#include <dssl/defects/filter_probe.hpp>
 #include <dssl/defects/template_probe.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -103,6 +104,10 @@ class BankScorer final : public Scorer {
     save_defect_bank(path, *x_probe.bank(), metadata);
     return true;
   }
+  bool set_size_trend(const SizeTrend& trend) override {
+    x_probe.set_size_trend(trend);
+    return true;
+  }
   [[nodiscard]] TilePassCount tiled() const override { return x_probe.tiled(); }
   [[nodiscard]] Json bank() const override {
     if (!x_probe.bank()) return nullptr;
@@ -188,9 +193,40 @@ class DifferenceScorer final : public Scorer {
   DifferenceProbe x_probe;
 };
 
+class FilterScorer final : public Scorer {
+ public:
+  explicit FilterScorer(const DefectSettings& s)
+      : x_probe({.filters = {.flatten = s.look.flatten > 0 ? s.look.flatten : LocalFilterOptions{}.flatten},
+                 .border = s.look.border,
+                 .top = s.look.top,
+                 .channels = s.backbone.channels,
+                 .smoothing = s.smoothing,
+                 .loader = s.backbone.loader()}) {
+    forward_calls(x_probe, *this);
+  }
+
+  [[nodiscard]] std::string describe() const override {
+    return join("fixed filters over patches of ", x_probe.options().filters.patch, " pixels, light flattened over ",
+                x_probe.options().filters.flatten, ", without a backbone");
+  }
+  [[nodiscard]] const InputRenderer& renderer() const override { return x_probe.renderer(); }
+  FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) override { return x_probe.learn(normal, token); }
+  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override { return x_probe.score(images, token); }
+  bool save(const std::string&, std::map<std::string, std::string>) const override { return false; }
+  bool set_size_trend(const SizeTrend& trend) override {
+    x_probe.set_size_trend(trend);
+    return true;
+  }
+  [[nodiscard]] Json bank() const override { return nullptr; }
+
+ private:
+  FilterProbe x_probe;
+};
+
 }  // namespace
 
 std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
+  if (settings.scorer == "filters") return std::make_unique<FilterScorer>(settings);
   if (settings.scorer == "difference") return std::make_unique<DifferenceScorer>(settings);
   std::unique_ptr<Scorer> out;
   with_backend(settings.backbone, [&](const auto& backend) {

@@ -9,6 +9,7 @@
 
 #include <dssl/data/skip.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/size_trend.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/tile_pass.hpp>
 
@@ -35,6 +36,8 @@ class Scorer {
   virtual FeaturePassCount score(const Inspected& images, const std::stop_token& token) = 0;
   /// Writes what was learned; false where there is nothing to write.
   virtual bool save(const std::string& path, std::map<std::string, std::string> metadata) const = 0;
+  /// From now on image scores are without it; false where the way's are not of patches of images of any size.
+  virtual bool set_size_trend(const SizeTrend& /*trend*/) { return false; }
   /// What the last pass by windows went over; of other passes nothing.
   [[nodiscard]] virtual TilePassCount tiled() const { return {}; }
   /// Rows and width of the bank, and its radius; null where there is none.

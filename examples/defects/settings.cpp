@@ -11,7 +11,7 @@ namespace dssl::programs {
 
 void DefectSettings::validate() const {
   backbone.validate();
-  if (backbone.weights.empty() && scorer != "difference")
+  if (backbone.weights.empty() && has_backbone())
     throw OptionError("weights", "not given", "a file of weights, or 'random'");
   if (scorer == "template" && !pairs()) throw OptionError("templates", "not given", "a folder of templates");
   if (!bank.empty() && scorer != "bank") throw OptionError("bank", bank, "none, unless the scorer is bank");
@@ -27,8 +27,15 @@ void DefectSettings::validate() const {
   if (hold_out && normal.empty()) throw OptionError("hold-out", *hold_out, "none without --normal");
   if (test.empty() && bank.empty() && scorer != "bank")
     throw OptionError("test", "not given", "images to score");
-  if (scorer != "bank" && look != LookSettings{})
-    throw OptionError("scorer", scorer, "bank, beside --border, --standardise-..., --top, --place and --tiles");
+  LookSettings of_filters;
+  if (scorer == "filters") {  // what it has of these
+    of_filters = {.border = look.border, .flatten = look.flatten, .top = look.top, .free_of_size = look.free_of_size};
+  }
+  if (scorer != "bank" && look != of_filters) {
+    throw OptionError("scorer", scorer, scorer == "filters" ? "bank, beside --standardise-..., --place and --tiles"
+                                                            : "bank, beside --border, --standardise-..., --top, --place and --tiles");
+  }
+  if (scorer == "filters" && pairs()) throw OptionError("templates", templates, "none beside --scorer filters");
   for (const char* const option : {"--scale", "--overlap"}) {
     if (bank.empty() && x_given(option) && !look.tiles) throw OptionError(std::string(option).substr(2), "given", "none without --tiles");
   }
@@ -37,7 +44,9 @@ void DefectSettings::validate() const {
 
 nlohmann::ordered_json DefectSettings::json() const {
   nlohmann::ordered_json object{{"scorer", scorer}};
-  if (scorer == "difference") {
+  if (scorer == "filters") {
+    object.update({{"channels", backbone.channels}, {"read", read_json(backbone.read)}});
+  } else if (scorer == "difference") {
     object.update({{"size", backbone.size},
                    {"fit", backbone.fit},
                    {"channels", backbone.channels},
@@ -69,6 +78,9 @@ nlohmann::ordered_json DefectSettings::json() const {
                    {"reweighting", reweighting},
                    {"neighbourhood", neighbourhood}});
     object.update(look_json(look));
+  }
+  if (scorer == "filters") {
+    object.update({{"border", look.border}, {"flatten", look.flatten}, {"top", look.top}, {"free_of_size", look.free_of_size}});
   }
   if (scorer == "template") object["reach"] = reach;
   return object;
@@ -121,6 +133,7 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   agree("flatten", look.flatten, l.flatten);
   agree("top", look.top, l.top);
   agree("place", look.place, l.place);
+  agree("free-of-size", flag(look.free_of_size), flag(l.free_of_size));
   agree("tiles", flag(look.tiles), flag(l.tiles));
   agree("scale", look.scale, l.scale);
   agree("overlap", look.overlap, l.overlap);
@@ -132,8 +145,9 @@ void add_options(CLI::App& app, DefectSettings& s) {
   app.add_option(
          "--scorer", s.scorer,
          "bank: distance to patches of normal images; template: distance to the same place of a template; "
-         "difference: of pixels, to the mean normal image or to the template, without a backbone")
-      ->check(CLI::IsMember({"bank", "template", "difference"}))
+         "difference: of pixels, to the mean normal image or to the template, without a backbone; filters: a few fixed filters "
+         "at the images' own size, by their distribution on normal images, without a backbone")
+      ->check(CLI::IsMember({"bank", "template", "difference", "filters"}))
       ->capture_default_str();
   app.add_option("--out", s.out,
                  "Folder for result.json, scores, maps and the bank; made where it is missing")

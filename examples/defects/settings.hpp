@@ -50,7 +50,8 @@ struct DefectSettings {
 
   [[nodiscard]] bool pairs() const { return !templates.empty(); }
   /// Whether normal images are looked at before the test images.
-  [[nodiscard]] bool learns() const { return scorer == "bank" || (scorer == "difference" && !pairs()); }
+  [[nodiscard]] bool learns() const { return scorer == "bank" || scorer == "filters" || (scorer == "difference" && !pairs()); }
+  [[nodiscard]] bool has_backbone() const { return scorer == "bank" || scorer == "template"; }
   /// Throws `OptionError` for options that do not go together.
   void validate() const;
   [[nodiscard]] nlohmann::ordered_json json() const;

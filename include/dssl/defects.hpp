@@ -14,6 +14,10 @@
 //   template_comparison  patches beside those of a template
 //   template_probe       aligned pairs scored
 //   difference_probe     without features: what the others have to beat
+//   size_trend           scores without what an image's size adds
+//   local_filters        features of patches that nobody trained
+//   row_gaussian         a normal distribution of rows
+//   filter_probe         these two, without a backbone
 //
 // A program that needs one part includes that part alone.
 #pragma once
@@ -24,11 +28,15 @@
 #include <dssl/defects/defect_probe.hpp>
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/difference_probe.hpp>
+#include <dssl/defects/filter_probe.hpp>
+#include <dssl/defects/local_filters.hpp>
 #include <dssl/defects/neighbourhood.hpp>
 #include <dssl/defects/pasted_defect.hpp>
 #include <dssl/defects/patch_look.hpp>
 #include <dssl/defects/patch_reader.hpp>
 #include <dssl/defects/patch_rules.hpp>
+#include <dssl/defects/row_gaussian.hpp>
+#include <dssl/defects/size_trend.hpp>
 #include <dssl/defects/standardised_images.hpp>
 #include <dssl/defects/template_comparison.hpp>
 #include <dssl/defects/template_probe.hpp>

@@ -174,6 +174,38 @@ TEST_CASE("an image's score is the mean of its largest distances, of all where t
   }
 }
 
+TEST_CASE("a bank's image scores are without the trend over sizes that was set, in its file too") {
+  const TemporaryFolder folder;
+  const std::string path = folder / "bank.safetensors";
+  const std::vector<double> rows{0, 10}, queries{1, 13, 4, 12};  // distances 1, 3, 4, 2
+  for (const Index reweighting : {0, 2}) {
+    CAPTURE(reweighting);
+    DefectBank<Reference<double>> bank(Reference<double>(), {.width = 1, .pool = 2, .coreset = 1.0, .reweighting = reweighting});
+    bank.add(MatrixView<const double>(rows.data(), 2, 1));
+    bank.build();
+    std::vector<float> scores(4), later(4);
+    const MatrixView<const double> view(queries.data(), 4, 1);
+    const double before = bank.score(scores, view);
+    save_defect_bank(path, bank);
+    CHECK_FALSE(SafetensorsFile::open(path).metadata().contains("size_slope"));
+    bank.set_size_trend({.slope = 0.1, .usual = 2});
+    const double expected = before - 0.1 * std::log(2.0);
+    CHECK(bank.score(later, view) == Approx(expected));
+    CHECK(later == scores);  // of patches, nothing is taken off
+    save_defect_bank(path, bank);
+    auto read = load_defect_bank(Reference<double>(), SafetensorsFile::open(path));
+    CHECK(read.size_trend() == bank.size_trend());
+    CHECK(read.score(later, view) == bank.score(scores, view));
+    for (const auto& [key, value] : {std::pair("size_slope", "-1"), {"size_usual", "0.5"}, {"size_usual", "inf"}}) {
+      save_defect_bank(path, bank, {{key, value}});
+      CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(load_defect_bank(Reference<double>(), SafetensorsFile::open(path))); }),
+                     join("metadata '", key, "' is ", value)));
+    }
+    bank.restore(MatrixView<const double>(rows.data(), 2, 1), 0);  // other rows have another trend
+    CHECK(bank.score(later, view) == before);
+  }
+}
+
 TEST_CASE("a bank file whose numbers cannot be those of a bank is damaged") {
   const TemporaryFolder folder;
   const std::string path = folder / "bank.safetensors";
@@ -221,7 +253,7 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
                          .neighbourhood = 1,
                          .smoothing = 0.1,
                          .look = {.border = 2, .standardise_features = true, .standardise_images = true, .flatten = 9, .top = 5,
-                                  .place = 0.3, .tiles = true, .scale = 0.7, .overlap = 16},
+                                  .place = 0.3, .free_of_size = true, .tiles = true, .scale = 0.7, .overlap = 16},
                          .ran = {.heads = 3, .norm_epsilon = 1e-12, .positions = "corners"}};
   for (const BankSettings& settings : {odd, BankSettings{}, BankSettings{.seed = 0x7FFF'FFFF'FFFF'FFFFU}}) {
     const BankSettings read = BankSettings::of(with({{"settings", settings.json()}}));

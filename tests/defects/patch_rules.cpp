@@ -14,6 +14,7 @@
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/pasted_defect.hpp>
 #include <dssl/defects/patch_rules.hpp>
+#include <dssl/defects/size_trend.hpp>
 #include <dssl/defects/standardised_images.hpp>
 
 #include "noise_images.hpp"
@@ -252,4 +253,42 @@ TEST_CASE("scores of one grid are read for another where the image is, not where
   for (std::size_t i = 0; i < 140; ++i) CHECK(static_cast<double>(back[i]) == Approx(static_cast<double>(finer[i])));
   CHECK_THROWS_AS(on_other_grid(own, padded, padded), ShapeError);
   CHECK_THROWS_AS(ShownGrid::of(std::vector<std::uint8_t>(16, ClassMap::ignored), 4, 4, {1, 1}, 4), ShapeError);
+}
+
+TEST_CASE("a trend over sizes is that of normal images over the logarithm of their patches, and never falls") {
+  // s = 3 + 0.5 log n + what is apart from it and from log n: the fit is exact.
+  const std::vector<Index> patches{10, 10, 1000, 1000, 100, 100};
+  std::vector<double> scores;
+  for (std::size_t i = 0; i < patches.size(); ++i)
+    scores.push_back(3 + 0.5 * std::log(static_cast<double>(patches[i])) + (i % 2 == 0 ? 0.25 : -0.25));
+  const SizeTrend trend = SizeTrend::of(scores, patches);
+  CHECK(trend.slope == Approx(0.5));
+  CHECK(trend.usual == Approx(100));
+  for (std::size_t i = 0; i < patches.size(); ++i)
+    CHECK(trend.without(scores[i], patches[i]) == Approx(3 + 0.5 * std::log(100.0) + (i % 2 == 0 ? 0.25 : -0.25)));
+  CHECK(trend.without(7, 100) == Approx(7));
+  // Scores that fall with the number of patches, or of images of one size, are left as they are.
+  const std::vector<double> falling{5, 5, 1, 1, 3, 3};
+  CHECK(SizeTrend::of(falling, patches).slope == 0);
+  CHECK(SizeTrend::of(falling, patches).without(5, 10) == 5);
+  CHECK(SizeTrend::of(scores, std::vector<Index>(6, 77)).slope == 0);
+  // The mean of three logarithms of 5 differs from them by rounding, which is no trend.
+  CHECK(SizeTrend::of(std::vector<double>{3.3, 1.1, 2.2}, std::vector<Index>(3, 5)).slope == 0);
+  CHECK(contains(thrown_by<DataError>([] { static_cast<void>(SizeTrend::of({}, {})); }), "there are no images"));
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(SizeTrend::of(falling, std::vector<Index>(6, 0))); }), "an image has no patch"));
+  CHECK(contains(thrown_by<ShapeError>([&] { static_cast<void>(SizeTrend::of(falling, std::vector<Index>(5, 1))); }), "6 scores of 5 images"));
+}
+
+TEST_CASE("the largest of many patches of noise is larger, and without its trend it is not") {
+  // 200 images of 10 to 10 000 patches whose scores are exponential: the largest of n is on average log n + Euler's constant.
+  RandomStream random({.seed = 5});
+  std::vector<double> scores;
+  std::vector<Index> patches;
+  for (Index i = 0; i < 200; ++i) {
+    patches.push_back(static_cast<Index>(10 * std::pow(1000.0, static_cast<double>(i) / 199)));
+    double largest = 0;
+    for (Index n = 0; n < patches.back(); ++n) largest = std::max(largest, -std::log(1 - random.uniform()));
+    scores.push_back(largest);
+  }
+  CHECK(SizeTrend::of(scores, patches).slope == Approx(1).margin(0.15));
 }

@@ -14,6 +14,8 @@
 #include <dssl/backend/cpu.hpp>
 #endif
 #include <dssl/defects/difference_probe.hpp>
+#include <dssl/defects/filter_probe.hpp>
+#include <dssl/metrics/metrics.hpp>
 #include <dssl/defects/template_probe.hpp>
 
 #include "halves.hpp"
@@ -156,4 +158,157 @@ TEST_CASE("plain differences are the mean over channels, to the template or to t
   probe.score(tiles);
   CHECK(result.normal_scores.size() == 2);
   CHECK(result.defect_scores.size() == 2);
+}
+
+TEST_CASE("a distance to a normal distribution is in its deviations, along its axes and across them") {
+  // Rows (a + b, a - b) of independent a and b with variances 4 and 1: the covariance is ((5, 3), (3, 5)).
+  RowGaussian normal(2, 1e-9);
+  std::vector<float> rows;
+  for (const float a : {-2.0F, 2.0F}) {
+    for (const float b : {-1.0F, 1.0F}) rows.insert(rows.end(), {1000 + a + b, a - b});
+  }
+  normal.add(rows);
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(normal.distance(std::vector<float>{0, 0})); }), "before it was built"));
+  normal.build();
+  CHECK(normal.count() == 4);
+  const auto at = [&](float x, float y) { return normal.distance(std::vector<float>{1000 + x, y}); };
+  CHECK(at(0, 0) == Approx(0).margin(1e-6));
+  CHECK(at(4, 4) == Approx(2).epsilon(1e-6));   // a = 4, two of its deviations
+  CHECK(at(2, -2) == Approx(2).epsilon(1e-6));  // b = 2, two of its
+  CHECK(at(3, 1) == Approx(std::sqrt(1 + 1.0)).epsilon(1e-6));
+  RowGaussian few(2);
+  few.add(std::vector<float>{1, 2});
+  CHECK(contains(thrown_by<DataError>([&] { few.build(); }), "of 1 rows; expected at least 2"));
+  CHECK(contains(thrown_by<ShapeError>([&] { few.add(std::vector<float>{1}); }), "width 2"));
+  CHECK(contains(thrown_by<OptionError>([] { RowGaussian(2, 0); }), "'ridge' is 0"));
+}
+
+namespace {
+
+/// Even noise of three sizes, brighter and of more contrast from image to image; every second one has a bright line a pixel wide.
+class Grounds {
+ public:
+  Grounds(Index count, bool defects, std::uint64_t seed) : x_count(count), x_defects(defects), x_seed(seed) {}
+  [[nodiscard]] Index size() const { return x_count; }
+  [[nodiscard]] std::string name(Index i) const { return join("ground ", i); }
+  [[nodiscard]] LabelledImage load(Index i) const {
+    const Index h = 40 + 28 * (i % 3), w = 61 + 12 * (i % 3);
+    Image<std::uint8_t> image = test::noise_image(h, w, 1, {.seed = x_seed, .sample = static_cast<std::uint64_t>(i)}, [&](RandomStream& random) {
+      return 40 + 5 * static_cast<std::uint32_t>(i) + random.below(static_cast<std::uint32_t>(20 + 2 * i));
+    });
+    LabelledImage out{.image = {}, .mask = Image<std::uint8_t>(h, w, 1)};
+    for (Index x = 20; x_defects && i % 2 == 1 && x < 34; ++x) {
+      out.mask(20, x, 0) = 255;
+      image(20, x, 0) = 220;
+    }
+    out.image = std::move(image);
+    return out;
+  }
+
+ private:
+  Index x_count;
+  bool x_defects;
+  std::uint64_t x_seed;
+};
+
+struct Found {
+  std::vector<double> scores;
+  std::vector<Index> patches;
+  DefectResult result;
+};
+
+Found filtered(FilterProbe& probe, const Grounds& images) {
+  Found out;
+  probe.on_score = [&](const DefectScore& image) {
+    out.scores.push_back(image.score);
+    out.patches.push_back(image.patches);
+    out.result.add(image);
+  };
+  probe.score(images);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("filters see thin lines on grounds of any size and light, and say where") {
+  FilterProbe probe({.channels = 1, .smoothing = 1});
+  CHECK(contains(thrown_by<DataError>([&] { probe.score(Grounds(2, false, 1)); }), "nothing was learned"));
+  CHECK(probe.learn(Grounds(12, false, 1)).images == 12);
+  const Found found = filtered(probe, Grounds(12, true, 2));
+  CHECK(found.result.tally.images().positives() == 6);
+  CHECK(auroc(found.result.tally.images()) == 1);
+  CHECK(auroc(found.result.tally.pixels()) > 0.9);
+  CHECK(found.patches[0] == 5 * 8);  // of 40 x 61 pixels
+  // What was a defect in the images to learn from is no part of the distribution: with it the line would be usual.
+  FilterProbe with_defects({.channels = 1});
+  with_defects.learn(Grounds(12, true, 1));
+  CHECK(with_defects.learned() < probe.learned());
+  CHECK(auroc(filtered(with_defects, Grounds(12, true, 2)).result.tally.images()) == 1);
+  // The mean of several is less than the largest; a border leaves out what lies there.
+  FilterProbe many({.top = 10, .channels = 1}), bordered({.border = 2, .channels = 1});
+  many.learn(Grounds(12, false, 1));
+  bordered.learn(Grounds(12, false, 1));
+  CHECK(filtered(many, Grounds(12, true, 2)).scores[1] < found.scores[1]);
+  CHECK(filtered(bordered, Grounds(12, true, 2)).patches[0] == 1 * 4);
+  CHECK(contains(thrown_by<DataError>([] {
+                   FilterProbe three({.border = 3, .channels = 1});
+                   three.learn(Grounds(3, false, 1));
+                 }),
+                 "has 5 x 8 patches; a border of 3 leaves none"));
+  CHECK(contains(thrown_by<OptionError>([] { FilterProbe({.top = 0}); }), "'top' is 0"));
+  CHECK(contains(thrown_by<OptionError>([] { FilterProbe({.filters = {.patch = 1}}); }), "'patch' is 1"));
+  CHECK(contains(thrown_by<OptionError>([] { FilterProbe({.filters = {.flatten = 0}}); }), "'flatten' is 0"));
+}
+
+TEST_CASE("filters' scores are without the trend over sizes that was set, which other normal images take away") {
+  FilterProbe probe({.channels = 1});
+  probe.learn(Grounds(12, false, 1));
+  const Found before = filtered(probe, Grounds(60, false, 3));
+  const SizeTrend trend = SizeTrend::of(before.scores, before.patches);
+  CHECK(trend.slope > 0.05);  // more patches, a larger largest
+  probe.set_size_trend(trend);
+  const Found after = filtered(probe, Grounds(60, false, 3));
+  for (std::size_t i = 0; i < after.scores.size(); ++i) CHECK(after.scores[i] == Approx(trend.without(before.scores[i], before.patches[i])));
+  CHECK(SizeTrend::of(after.scores, after.patches).slope < 1e-9);
+  probe.learn(Grounds(12, false, 1));  // another distribution has another trend
+  CHECK(filtered(probe, Grounds(60, false, 3)).scores == before.scores);
+}
+
+TEST_CASE("a filter's features are of the patch they are of, whatever the light") {
+  const LocalFilters filters({});
+  Image<float> image(48, 64, 1);
+  RandomStream random({.seed = 9});
+  for (float& v : image.pixels()) v = static_cast<float>(0.4 + 0.05 * random.uniform());
+  const auto middle = [&](const Image<float>& from) {
+    const std::vector<float> rows = filters.of(from);
+    CHECK(rows.size() == 6 * 8 * 13);
+    for (std::size_t d = 0; d < 13; ++d) {  // less the median of the image's patches
+      Index below = 0, above = 0;
+      for (std::size_t i = d; i < rows.size(); i += 13) {
+        below += rows[i] < 0 ? 1 : 0;
+        above += rows[i] > 0 ? 1 : 0;
+      }
+      CHECK((below <= 24 && above <= 24));
+    }
+    return std::vector<float>(rows.begin() + (2 * 8 + 3) * 13, rows.begin() + (2 * 8 + 4) * 13);
+  };
+  const std::vector<float> plain = middle(image);
+  Image<float> other = image;  // the same at another exposure
+  for (float& v : other.pixels()) v = 1.5F * v + 0.1F;
+  const std::vector<float> exposed = middle(other);
+  for (std::size_t d = 0; d < plain.size(); ++d) CHECK(exposed[d] == Approx(plain[d]).margin(2e-3));
+  const auto with = [&](float shift, Index height, Index width) {
+    Image<float> out = image;
+    for (Index y = 0; y < height; ++y) {
+      for (Index x = 0; x < width; ++x) out(16 + y + (height == 1 ? 4 : 0), 24 + x + (width == 1 ? 4 : 0), 0) += shift;
+    }
+    return middle(out);
+  };
+  const std::vector<float> bright = with(0.3F, 1, 1), dark = with(-0.3F, 1, 1);
+  CHECK(bright[0] > plain[0] + 0.5F);  // the largest of b(1) - b(2)
+  CHECK(dark[1] > plain[1] + 0.5F);    // the smallest
+  CHECK(bright[0] > dark[0] + 0.5F);
+  const std::vector<float> across = with(0.3F, 1, 8), down = with(0.3F, 8, 1);
+  CHECK(across[9] > down[9] + 0.5F);   // differences down see a line across
+  CHECK(down[10] > across[10] + 0.5F);
 }

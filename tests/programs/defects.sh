@@ -105,6 +105,19 @@ succeeds "$programs/dssl-defects" --scorer difference --channels 1 --size 40x56 
 above "$(value mean/result.json images auroc)" 0.95 "AUROC of images by differences to the mean"
 [[ ! -e mean/bank.safetensors ]] || fail "a bank of nothing"
 
+# Fixed filters at the images' own size; scores free of size, by the images that the threshold is taken from.
+filters() { "$programs/dssl-defects" --scorer filters --channels 1 --threads 1 --smoothing 1 --normal set/normal "$@"; }
+succeeds filters --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --out filters
+above "$(value filters/result.json images auroc)" 0.95 "AUROC of images by filters"
+above "$(value filters/result.json pixels auroc)" 0.8 "AUROC of pixels by filters"
+[[ ! -e filters/bank.safetensors && $(value filters/result.json size_trend) == null ]] || fail "filters leave what they have not"
+succeeds filters --hold-out 0.34 --false-alarms 0.1 --free-of-size "${test[@]}" --out free
+grep -q 'scores of normal images rise by 0 where the patches are twice as many' out.txt || fail "images of one size have a trend"
+[[ $(value free/result.json size_trend slope) == 0.0 ]] || fail "the trend is not told"
+fails 2 '--scorer is filters; expected bank, beside --standardise' filters --tiles "${test[@]}" --out o
+fails 2 '--free-of-size is given; expected --calibrate or --hold-out' filters --hold-out 0 --free-of-size "${test[@]}" --out o
+fails 2 '--free-of-size is given; expected not given, with which look/bank.safetensors' looked --free-of-size
+
 # The number of threads changes no score.
 succeeds bare "${bank[@]}" --size 40x56 --threads 2 --normal set/normal --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --out two
 cmp <(cut -d, -f1-5 run/scores.csv) <(cut -d, -f1-5 two/scores.csv) || fail "two threads give other scores"

@@ -16,6 +16,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/patch_rules.hpp>
+#include <dssl/defects/size_trend.hpp>
 #include <dssl/search/coreset.hpp>
 #include <dssl/search/nearest.hpp>
 
@@ -55,7 +56,8 @@ struct DefectBankOptions {
 /// Normal patches, reduced to a coreset, and distances to them.
 ///
 ///   patch score = distance to the nearest row of the coreset
-///   image score = (1 - e^d* / sum over m in N(m*) of e^d(x*, m)) x mean of the `top` largest distances
+///   image score = (1 - e^d* / sum over m in N(m*) of e^d(x*, m)) x mean of the `top` largest distances,
+///                 without the `SizeTrend` that was set
 ///
 /// where x* is the patch with the largest score d*, m* its nearest row, and N(m*) the `reweighting` rows of
 /// the coreset nearest to m*, itself among them; without reweighting, or with one
@@ -80,6 +82,9 @@ class DefectBank {
   [[nodiscard]] Index added() const { return x_added; }
   /// The largest distance of a row of the pool to the coreset.
   [[nodiscard]] double radius() const { return x_radius; }
+  /// What image scores are without, from now on; none until it is set, nor after `build` or `restore`.
+  void set_size_trend(const SizeTrend& trend) { x_trend = trend; }
+  [[nodiscard]] const SizeTrend& size_trend() const { return x_trend; }
   /// The coreset (size,W) in the backend's memory; empty before `build`.
   [[nodiscard]] MatrixView<const T> rows() const { return x_rows ? x_rows->rows() : MatrixView<const T>{}; }
 
@@ -156,12 +161,14 @@ class DefectBank {
     const Neighbour nearest = x_nearest[worst];
     const double mean = x_top_mean(nearest.nearness);
     // A neighbourhood of one row has nothing to weigh with: the formula would make every score 0.
-    if (x_options.reweighting == 0 || x_rows->options().neighbours == 1) return mean;
-    return x_weight(rows.rows(static_cast<Index>(worst), 1), nearest) * mean;
+    const bool weighs = x_options.reweighting != 0 && x_rows->options().neighbours != 1;
+    const double score = weighs ? x_weight(rows.rows(static_cast<Index>(worst), 1), nearest) * mean : mean;
+    return x_trend.without(score, rows.rows());
   }
 
  private:
   void x_make_rows(Index count) {
+    x_trend = {};
     x_rows.emplace(x_backend, NearestOptions{.width = x_options.width,
                                              .capacity = count,
                                              .neighbours = std::clamp<Index>(x_options.reweighting, 1, count),
@@ -220,6 +227,7 @@ class DefectBank {
   Buffer x_pool;
   Index x_added = 0;
   double x_radius = 0;
+  SizeTrend x_trend;
   std::optional<NearestRows<B>> x_rows;
   std::vector<Neighbour> x_nearest;
 };

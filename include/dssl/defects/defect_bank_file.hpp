@@ -68,6 +68,16 @@ inline constexpr std::string_view bank_tensor = "bank";
           .place = metadata_measure(file, "place")};
 }
 
+/// The trend of scores over sizes; none where the file has none. Throws `CheckpointError` naming the entry.
+[[nodiscard]] inline SizeTrend stored_trend(const SafetensorsFile& file) {
+  const double slope = metadata_measure(file, "size_slope");
+  if (slope == 0) return {};
+  const double usual = metadata_number(file, "size_usual");
+  if (!(usual >= 1 && std::isfinite(usual)))
+    throw CheckpointError(file.path(), join("metadata 'size_usual' is ", usual, "; expected a number of patches, 1 or more"));
+  return {.slope = slope, .usual = usual};
+}
+
 [[nodiscard]] inline std::string number_text(double value) {
   char text[40];
   return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
@@ -76,7 +86,7 @@ inline constexpr std::string_view bank_tensor = "bank";
 }  // namespace detail
 
 /// Writes a built bank as a safetensors file: tensor `bank` (n,W), metadata `radius`, `reweighting`, where they are
-/// not the defaults `top`, `border`, `standardise`, `place` and `place_unit`, and what the caller adds (the backbone, the input's size: whatever makes features comparable). Throws `DataError`
+/// not the defaults `top`, `border`, `standardise`, `place` and `place_unit`, `size_slope` and `size_usual` of its `SizeTrend`, and what the caller adds (the backbone, the input's size: whatever makes features comparable). Throws `DataError`
 /// where the bank was not built, `FileError`. Test: tests/defects/defect_bank.cpp.
 template <Backend B>
 void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
@@ -97,6 +107,10 @@ void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
   if (options.rules.place > 0) {
     writer.metadata("place", detail::number_text(options.rules.place));
     writer.metadata("place_unit", detail::number_text(options.place_unit));
+  }
+  if (const SizeTrend& trend = bank.size_trend(); trend.slope > 0) {
+    writer.metadata("size_slope", detail::number_text(trend.slope));
+    writer.metadata("size_usual", detail::number_text(trend.usual));
   }
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   writer.write(path);
@@ -161,6 +175,7 @@ template <Backend B>
        .place_unit = detail::metadata_measure(file, "place_unit")});
   bank.restore(MatrixView<const T>(rows.data(), stored.shape[0], stored.shape[1]),
                radius);
+  bank.set_size_trend(detail::stored_trend(file));
   return bank;
 }
 

@@ -183,6 +183,12 @@ class DefectProbe {
     x_bank.emplace(std::move(bank));
   }
 
+  /// From now on image scores are without it, also in the bank's file. Throws `DataError` before `learn`.
+  void set_size_trend(const SizeTrend& trend) {
+    if (!x_bank) throw DataError("defect probe: nothing was learned before its trend over sizes was set");
+    x_bank->set_size_trend(trend);
+  }
+
   /// Scores every image of a source, each with a call of `on_score`. Throws `DataError` before `learn`, or where
   /// no image can be read.
   template <class Source>
@@ -204,6 +210,7 @@ class DefectProbe {
       if (!found) return;
       x_one = std::move(map.input);
       out.emplace(Index{0}, *found, x_one, x_heat_map(x_one_scores, map), map.height, map.width);
+      out->patches = x_last_counted;
     });
     if (!out) throw DataError("defect probe: no patch of the input shows the image");
     return *out;
@@ -252,8 +259,8 @@ class DefectProbe {
     const FeaturePassCount passed = x_pass(source, token, [&](const PatchMap<T>& map) {
       const std::optional<double> found = x_score(patch_scores, map, source.name(map.index));
       if (!found) return;
-      const DefectScore score(map.index, *found, map.input,
-                              x_heat_map(patch_scores, map), map.height, map.width);
+      DefectScore score(map.index, *found, map.input, x_heat_map(patch_scores, map), map.height, map.width);
+      score.patches = x_last_counted;
       each(score);
       if (on_score) on_score(score);
     });
@@ -301,6 +308,7 @@ class DefectProbe {
   std::optional<double> x_score(std::vector<float>& patch_scores, const PatchMap<T>& map, const std::string& name) {
     const std::vector<std::int32_t> counted = x_counted(map, name);
     if (counted.empty()) return std::nullopt;
+    x_last_counted = static_cast<Index>(counted.size());
     const std::vector<T> rows = x_placed(x_features(map, counted), counted, map.grid, x_bank->options().place_unit);
     std::vector<float> scores(counted.size());
     const double score = x_bank->score(scores, x_upload(rows, x_bank->options().width));
@@ -337,6 +345,7 @@ class DefectProbe {
   std::optional<DefectBank<B>> x_bank;
   Buffer x_room;
   CroppedHeatMaps x_heat_maps;
+  Index x_last_counted = 0;  // patches of the image that was scored last
   LabelledInput x_one;  // of `score_image`, as is the next
   std::vector<float> x_one_scores;
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -23,6 +24,16 @@
 #include <dssl/views/planar_image.hpp>
 
 namespace dssl {
+
+/// The mean of the `top` largest scores, or of all where there are fewer; there must be one.
+/// Test: tests/defects/defect_bank.cpp.
+[[nodiscard]] inline double mean_of_largest(std::vector<float> scores, Index top) {
+  const auto some = std::min(top, static_cast<Index>(scores.size()));
+  std::partial_sort(scores.begin(), scores.begin() + some, scores.end(), std::greater<>());
+  double sum = 0;
+  for (Index n = 0; n < some; ++n) sum += static_cast<double>(scores[static_cast<std::size_t>(n)]);
+  return sum / static_cast<double>(some);
+}
 
 /// The two classes of a mask of defects: 0 normal, 1 defect.
 [[nodiscard]] inline ClassMap defect_classes() { return ClassMap({.classes = 2, .void_ids = {}}); }
@@ -64,6 +75,7 @@ struct DefectScore {
   bool defect = false;  ///< its mask at the input's size is not all 0
   Index height = 0;     ///< of input and heat map
   Index width = 0;
+  Index patches = 0;      ///< that the score was chosen from; 0: pixels, or not told
   std::span<const float> input;         ///< (C,h,w); the probe's `renderer` makes it a picture
   std::span<const float> heat_map;      ///< (h,w)
   std::span<const std::uint8_t> truth;  ///< (h,w): 0 normal, 1 defect, `ClassMap::ignored` outside the image

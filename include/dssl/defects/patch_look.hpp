@@ -18,6 +18,7 @@ struct PatchLook {
   Index flatten = 0;
   Index top = 1;
   double place = 0;
+  bool free_of_size = false;  ///< image scores without their `SizeTrend` over normal images that were held out
   bool tiles = false;
   double scale = 1;
   Index overlap = 32;
@@ -37,6 +38,7 @@ struct PatchLook {
     f("flatten", self.flatten);
     f("top", self.top);
     f("place", self.place);
+    f("free_of_size", self.free_of_size);
     f("tiles", self.tiles);
     f("scale", self.scale);
     f("overlap", self.overlap);

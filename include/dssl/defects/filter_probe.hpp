@@ -1,0 +1,206 @@
+// Finding defects without a backbone at images' own resolution: a few filters, and a normal distribution of what they see.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/loader.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/local_filters.hpp>
+#include <dssl/defects/patch_rules.hpp>
+#include <dssl/defects/row_gaussian.hpp>
+#include <dssl/defects/size_trend.hpp>
+#include <dssl/features/class_map.hpp>
+#include <dssl/features/feature_pass.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/metrics/score_tally.hpp>
+
+namespace dssl {
+
+/// Numbers of the probe.
+struct FilterProbeOptions {
+  LocalFilterOptions filters{};
+  Index border = 0;      ///< outer rows and columns of an image's patches that neither are learned nor count
+  Index top = 1;         ///< an image's score is the mean of so many largest distances
+  Index channels = 3;    ///< of the images
+  double smoothing = 4;  ///< standard deviation of the blur of heat maps, in pixels; 0: none
+  LoaderOptions loader{};
+  SkipPolicy skip{};
+
+  /// Throws `OptionError` naming the field.
+  void validate() const {
+    filters.validate();
+    PatchRules{.border = border}.validate();
+    if (top < 1) throw OptionError("top", top, "at least 1");
+    if (!(smoothing >= 0)) throw OptionError("smoothing", smoothing, "0 or more pixels");
+    loader.validate();
+    skip.validate();
+  }
+};
+
+/// Scores images by how unlike those of normal images the responses of fixed filters are, patch by patch.
+///
+///   patch score = distance of `LocalFilters`' row to the `RowGaussian` of normal patches,
+///   image score = mean of the `top` largest, without the `SizeTrend` that was set
+///
+/// Images keep their own size. No weights: what features of a backbone have to beat, and good for spots, cracks and holes of a
+/// few pixels on an even ground; blind to what is larger than the light is flattened over. Memory: a few images. The same numbers
+/// for any number of threads. Test: tests/defects/template_probe.cpp.
+class FilterProbe {
+ public:
+  std::function<void(Index)> on_images;  ///< images learned, or scored, so far
+  std::function<void(const DefectScore&)> on_score;
+  SkipCounter::Warn on_skip;
+
+  /// Throws `OptionError`.
+  explicit FilterProbe(const FilterProbeOptions& options)
+      : x_options((options.validate(), options)), x_filters(options.filters), x_renderer({.channels = options.channels}, defect_classes()) {}
+
+  [[nodiscard]] const FilterProbeOptions& options() const { return x_options; }
+  /// Its channels and values hold, its size does not.
+  [[nodiscard]] const InputRenderer& renderer() const { return x_renderer; }
+  /// Patches that were learned from; 0 before `learn`.
+  [[nodiscard]] Index learned() const { return x_normal ? x_normal->count() : 0; }
+  /// From now on image scores are without it.
+  void set_size_trend(const SizeTrend& trend) { x_trend = trend; }
+
+  /// Takes the distribution of a source's normal images, in place of what was learned before; patches with a pixel of a defect
+  /// are left out. Throws `DataError` where none can be read, or an image has no patch inside the border.
+  template <class Source>
+  FeaturePassCount learn(const Source& source, const std::stop_token& token = {}) {
+    x_normal.reset();
+    x_trend = {};
+    RowGaussian normal(LocalFilters::width);
+    Index done = 0;
+    const FeaturePassCount passed = x_pass(source, token, [&](const x_Read& image) {
+      for (const std::int32_t cell : x_counted(image, source.name(image.index))) {
+        if (x_is_normal(image, cell)) normal.add(x_row(image, cell));
+      }
+      if (on_images) on_images(++done);
+    });
+    if (token.stop_requested()) return passed;
+    if (passed.images == 0) throw DataError("no normal image can be read");
+    normal.build();
+    x_normal = std::move(normal);
+    return passed;
+  }
+
+  /// Scores every image of a source, each with a call of `on_score`. Throws `DataError` before `learn`, or where no image can
+  /// be read.
+  template <class Source>
+  FeaturePassCount score(const Source& source, const std::stop_token& token = {}) {
+    if (!x_normal) throw DataError("filter probe: nothing was learned before the evaluation");
+    Index done = 0;
+    const FeaturePassCount passed = x_pass(source, token, [&](const x_Read& image) {
+      x_score(image, source.name(image.index));
+      if (on_images) on_images(++done);
+    });
+    if (passed.images == 0 && !token.stop_requested()) throw DataError("no image of the set can be read");
+    return passed;
+  }
+
+ private:
+  /// An image as it was read, with what its filters see.
+  struct x_Read {
+    Index index = 0, height = 0, width = 0;
+    LabelledInput input{};
+    std::vector<float> rows{};  // (N,13)
+    std::vector<SkippedImage> skipped{};
+  };
+
+  template <class Source, class Each>
+  FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
+    const BinaryMasks<Source> images(source);
+    SkipCounter skips(x_options.skip, on_skip);
+    OrderedLoader<x_Read> loader(
+        images.size(),
+        [&](Index i) -> std::optional<x_Read> {
+          x_Read out{.index = i};
+          try {
+            const LabelledImage picture = images.load(i);
+            out.height = picture.mask.height();
+            out.width = picture.mask.width();
+            InputOptions own = x_renderer.options();
+            own.height = out.height;
+            own.width = out.width;
+            out.input = InputRenderer(own, x_renderer.classes()).render(picture, out.height, out.width);
+            out.rows = x_filters.of(picture.image);
+          } catch (const ImageError& error) {
+            out.skipped.push_back(skipped_image(i, source.name(i), error));
+          }
+          return out;
+        },
+        x_options.loader, token);
+    FeaturePassCount count;
+    while (!token.stop_requested()) {
+      const std::optional<x_Read> next = loader.next();
+      if (!next) break;
+      skips.count(next->skipped);
+      if (next->rows.empty()) continue;
+      ++count.images;
+      count.census += next->input.census;
+      each(*next);
+    }
+    count.unreadable = skips.unreadable();
+    count.unreadable_labels = skips.unreadable_labels();
+    return count;
+  }
+
+  [[nodiscard]] std::vector<std::int32_t> x_counted(const x_Read& image, const std::string& name) const {
+    return counted_patches(image.input.labels, image.height, image.width, x_filters.grid(image.height, image.width),
+                           x_options.filters.patch, x_options.border, name);
+  }
+
+  [[nodiscard]] static std::span<const float> x_row(const x_Read& image, std::int32_t cell) {
+    return std::span<const float>(image.rows).subspan(static_cast<std::size_t>(cell * LocalFilters::width), LocalFilters::width);
+  }
+
+  /// No pixel of the patch is a defect's.
+  [[nodiscard]] bool x_is_normal(const x_Read& image, std::int32_t cell) const {
+    const Index patch = x_options.filters.patch;
+    const GridSize grid = x_filters.grid(image.height, image.width);
+    const Index top = cell / grid.width * patch, left = cell % grid.width * patch;
+    for (Index y = top; y < std::min(image.height, top + patch); ++y) {
+      for (Index x = left; x < std::min(image.width, left + patch); ++x) {
+        if (image.input.labels[static_cast<std::size_t>(y * image.width + x)] != 0) return false;
+      }
+    }
+    return true;
+  }
+
+  void x_score(const x_Read& image, const std::string& name) {
+    const std::vector<std::int32_t> counted = x_counted(image, name);
+    std::vector<float> scores;
+    for (const std::int32_t cell : counted) scores.push_back(static_cast<float>(x_normal->distance(x_row(image, cell))));
+    const GridSize grid = x_filters.grid(image.height, image.width);
+    std::vector<float> patches(static_cast<std::size_t>(grid.size()), *std::ranges::min_element(scores));
+    for (std::size_t i = 0; i < counted.size(); ++i) patches[static_cast<std::size_t>(counted[i])] = scores[i];
+    const auto number = static_cast<Index>(counted.size());
+    DefectScore score(image.index, x_trend.without(mean_of_largest(std::move(scores), x_options.top), number), image.input,
+                      x_maps.of(patches, grid, x_options.filters.patch, image.height, image.width, x_options.smoothing), image.height,
+                      image.width);
+    score.patches = number;
+    if (on_score) on_score(score);
+  }
+
+  FilterProbeOptions x_options;
+  LocalFilters x_filters;
+  InputRenderer x_renderer;
+  std::optional<RowGaussian> x_normal;
+  SizeTrend x_trend;
+  CroppedHeatMaps x_maps;
+};
+
+}  // namespace dssl
