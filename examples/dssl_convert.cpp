@@ -18,16 +18,17 @@
 #include <common/published.hpp>
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/torch_writer.hpp>
 #include <dssl/version.hpp>
-#include <dssl/views/photometric.hpp>
 
 namespace {
 
@@ -58,22 +59,15 @@ void print_tensors(const dssl::TensorFile& file) {
   std::printf("%zu tensors, %td numbers\n", file.tensors().size(), elements);
 }
 
-void print_description(const BackboneFile& file) {
+/// `pixels`: what somebody says that images are normalised by; empty: nobody does.
+void print_description(const BackboneFile& file, const dssl::PixelScale& pixels) {
   const dssl::BackboneDescription& d = file.description();
   std::printf("%s%s\n", dssl::describe(d).c_str(),
               file.prefix().empty() ? "" : join("; names after '", file.prefix(), "'").c_str());
   if (d.table_side > 0) std::printf("native image: %td pixels a side\n", d.native_image());
-  if (d.channels == 3) {
-    std::printf("images, if as usual: less (%.3f, %.3f, %.3f), divided by (%.3f, %.3f, %.3f)\n",
-                static_cast<double>(d.mean[0]), static_cast<double>(d.mean[1]), static_cast<double>(d.mean[2]),
-                static_cast<double>(d.deviation[0]), static_cast<double>(d.deviation[1]),
-                static_cast<double>(d.deviation[2]));
-  } else {
-    std::vector<float> mean, deviation;
-    dssl::default_normalisation(mean, deviation, 1);
-    std::printf("images, as no family has them: dssl's programs take %.3f from each channel and divide by %.3f\n",
-                static_cast<double>(mean.front()), static_cast<double>(deviation.front()));
-  }
+  const bool said = pixels != dssl::PixelScale{};
+  std::printf("images%s: %s\n", said ? "" : d.channels == 3 ? ", if as usual" : ", as no family has them, in dssl's programs",
+              dssl::describe(said ? pixels : dssl::usual_pixels(d.channels)).c_str());
   if (!file.ignored().empty()) {
     std::printf("%zu tensors are no part of the backbone, the first of them '%s'\n", file.ignored().size(),
                 dssl::detail::one_line(file.ignored().front()).c_str());
@@ -127,7 +121,7 @@ std::string weights_for_transformers(const std::string& out) {
   return (path / "model.safetensors").string();
 }
 
-/// Throws `FileError` where a `config.json` describes other weights than those that are written over.
+/// Throws `FileError` where a configuration describes other weights than those that are written over.
 void require_own_config(const std::string& config, const std::string& out) {
   std::error_code unknown;
   const auto is_there = [&](const std::string& path) {
@@ -149,12 +143,21 @@ dssl::BackboneDescription known_description(const BackboneFile& file, Index head
   return d;
 }
 
+/// A file beside weights that lies ready before it is in its place; its folder is made where there is none.
+std::unique_ptr<dssl::AtomicFile> file_beside(const std::string& path, const std::string& text) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder);
+  auto out = std::make_unique<dssl::AtomicFile>(path);
+  out->write(text);
+  return out;
+}
+
 /// Writes the backbone under a family's names, or under dssl's where there is none. `config`: where Transformers'
-/// configuration is to lie, if it is to be written.
+/// configuration is to lie, if it is to be written, `preprocessor_config.json` beside it. `pixels`: that images are normalised by.
 void write_backbone(const std::string& path, const BackboneFile& file, const dssl::BackboneDescription& d,
-                    std::optional<dssl::WeightFamily> as, const std::string& config) {
+                    const dssl::PixelScale& pixels, std::optional<dssl::WeightFamily> as, const std::string& config) {
   if (!as) {
-    std::map<std::string, std::string> metadata;
+    std::map<std::string, std::string> metadata = dssl::pixels_as_metadata(pixels);
     if (d.heads_are_known) metadata["heads"] = join(d.heads);
     dssl::save_named_backbone(path, file, metadata);
     std::printf("%zu tensors under dssl's names: %s\n", file.tensors().size(), path.c_str());
@@ -165,13 +168,15 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
   const std::vector<dssl::ExportedTensor> tensors = dssl::export_backbone(file, d, *as);
   const bool scaled = has_layer_scale(tensors);
   // It lies ready before the weights are in their place, so that neither is there for long without the other.
-  std::optional<dssl::AtomicFile> configuration;
+  std::unique_ptr<dssl::AtomicFile> configuration, preprocessor;
   if (!config.empty()) {
-    const std::string said = dssl::hugging_face_config(d, file.path());
-    const std::filesystem::path folder = std::filesystem::path(config).parent_path();
-    if (!folder.empty()) std::filesystem::create_directories(folder);
-    configuration.emplace(config);
-    configuration->write(said);
+    dssl::RotaryConfig rotary;
+    if (d.position == dssl::PositionScheme::rotary) {
+      rotary.theta = periods_of(file).theta;
+      rotary.key_bias = has_name(tensors, {"k_proj.bias"});
+    }
+    configuration = file_beside(config, dssl::hugging_face_config(d, file.path(), rotary));
+    preprocessor = file_beside(dssl::preprocessor_beside(config), dssl::hugging_face_preprocessor(d, pixels));
   }
   if (is_torch_name(path)) {
     dssl::TorchWriter writer;
@@ -186,12 +191,15 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
       const auto said = file.metadata().find(key);
       if (said != file.metadata().end()) writer.metadata(key, said->second);
     }
+    for (const auto& [key, value] : dssl::pixels_as_metadata(pixels)) writer.metadata(key, value);
     if (!scaled) {
       for (const auto& [key, value] : dssl::folding_as_metadata(d)) writer.metadata(key, value);
     }
     write_tensors(path, writer, tensors);
   }
-  if (configuration) configuration->commit();
+  for (const auto* const beside : {&configuration, &preprocessor}) {
+    if (*beside) (*beside)->commit();
+  }
   std::printf("%zu tensors under the names of %s: %s\n", tensors.size(),
               std::string(dssl::family_name(*as)).c_str(), path.c_str());
   if (d.layer_scale_folded && !scaled) {
@@ -199,7 +207,8 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
                 is_torch_name(path) ? "a file of torch.load does not say" : "the file says");
   }
   if (configuration) {
-    std::printf("configuration for Transformers: %s\n", config.c_str());
+    std::printf("configuration for Transformers: %s, and %s: images %s\n", config.c_str(),
+                std::filesystem::path(dssl::preprocessor_beside(config)).filename().c_str(), dssl::describe(pixels).c_str());
   }
   print_differences(d, *as);
 }
@@ -210,6 +219,7 @@ int main(int argc, char** argv) {
   std::string in, out, as, family;
   bool inspect = false;
   Index heads = 0;
+  dssl::PixelScale pixels;
   CLI::App app(
       "Says what a file of weights holds (safetensors, or .pth and .pt of PyTorch, of which nothing is run), "
       "and writes its "
@@ -226,6 +236,10 @@ int main(int argc, char** argv) {
   app.add_option("--heads", heads, "Heads of the attention, where IN does not say; 0: unknown, which --as hf refuses")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();
+  dssl::programs::add_pixel_options(
+      app, pixels, "",
+      {.mean = "What images are normalised by, for what OUT says of itself: taken from pixels of 0 to 1, a number a channel, joined by "
+               "commas; default: as IN or preprocessor_config.json beside it say, else ImageNet's, or 0.5 for other channels than three"});
   app.add_flag("--inspect", inspect, "Lists the tensors of IN, and describes its backbone");
   return dssl::programs::run_program(app, argc, argv, [&] {
     if (!inspect && out.empty()) throw dssl::OptionError("out", "''", "a file to write, or --inspect");
@@ -245,16 +259,24 @@ int main(int argc, char** argv) {
     // In a folder that is yet to be made nothing is lost.
     if (!out.empty() && (config.empty() || std::filesystem::exists(std::filesystem::absolute(out).parent_path(), unknown))) {
       std::vector<std::string> written{out};
-      if (!config.empty()) written.push_back(config);
+      if (!config.empty()) written.insert(written.end(), {config, dssl::preprocessor_beside(config)});
       const dssl::programs::OutputFiles output(written);
       output.require_writable();
       output.require_other_than_weights("IN", source->path());
-      if (!config.empty()) require_own_config(config, out);
+      if (!config.empty()) {
+        for (const std::string& beside : {config, dssl::preprocessor_beside(config)}) require_own_config(beside, out);
+      }
     }
     if (inspect) print_tensors(*source);
     const BackboneFile file(std::move(source), {.family = from, .fold_layer_scale = !out.empty() && is_folded_for(to), .heads = heads});
-    print_description(file);
-    if (!out.empty()) write_backbone(out, file, known_description(file, heads), to, config);
+    if (pixels == dssl::PixelScale{}) {
+      pixels = dssl::stated_pixels(file).value_or(dssl::PixelScale{});
+    } else {
+      dssl::require_pixels(pixels, file.description().channels);
+    }
+    print_description(file, pixels);
+    if (pixels == dssl::PixelScale{}) pixels = dssl::usual_pixels(file.description().channels);
+    if (!out.empty()) write_backbone(out, file, known_description(file, heads), pixels, to, config);
     return 0;
   });
 }

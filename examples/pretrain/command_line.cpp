@@ -15,6 +15,7 @@
 #include <common/read_options.hpp>
 #include <common/recipes.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
@@ -25,6 +26,7 @@
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/json_writer.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
 #include <pretrain/recipes.hpp>
@@ -313,31 +315,18 @@ void CommandLine::x_add_training_options() {
                       "sizes; a resumed run takes them again")
           ->option_text("FILE")
           ->group(group);
-  const auto [family, heads] =
+  const auto of_teacher =
       add_published_options(x_app, x_job.teacher_published, group,
                             {.prefix = "teacher-",
                              .of = teacher,
                              .family = "Whose code trained them, as --family says of --init",
                              .heads = "Heads of its attention; 0: the file's, or the usual number: one for 64 of the "
-                                      "width, or 16 of ViT-H, g and G"});
-  x_frozen_options = {teacher, family, heads};
-  CLI::Option* const mean =
-      x_app
-          .add_option("--teacher-mean", x_job.teacher_pixels.mean,
-                      "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: as "
-                      "preprocessor_config.json beside it says, else ImageNet's, or 0.5 for other channels than three")
-          ->delimiter(',')
-          ->needs(teacher)
-          ->option_text("M,...")
-          ->group(group);
-  CLI::Option* const deviation =
-      x_app.add_option("--teacher-deviation", x_job.teacher_pixels.deviation, "Their deviation; default: likewise, or 0.25")
-          ->delimiter(',')
-          ->needs(mean)
-          ->option_text("D,...")
-          ->group(group);
-  mean->needs(deviation);
-  x_frozen_options.insert(x_frozen_options.end(), {mean, deviation});
+                                      "width, or 16 of ViT-H, g and G",
+                             .mean = "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: as its "
+                                     "weights or preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other channels than three",
+                             .deviation = "Their deviation; default: likewise, or 0.25"});
+  x_frozen_options = {teacher};
+  x_frozen_options.insert(x_frozen_options.end(), of_teacher.begin(), of_teacher.end());
   x_app.add_option("--seed", o.seed, "Seed of every random number")->group(group);
 }
 
@@ -357,7 +346,10 @@ void CommandLine::x_add_run_options() {
   add_published_options(x_app, x_job.published, group,
                         {.of = init,
                          .family = "Whose code trained the weights of --init, where their names do not tell (timm); default: as the "
-                                   "names say"});
+                                   "names say",
+                         .mean = "What is taken from pixels of 0 to 1, a number a channel, joined by commas; default: as the weights of "
+                                 "--init or preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other channels than three",
+                         .pixels_without = true});
   x_app
       .add_option("--position-start", x_job.position_start,
                   "Positions begin as a table of sines and cosines of this root mean square, in the place of drawn ones of "
@@ -456,6 +448,7 @@ void CommandLine::x_set_backbone() {
     const Architecture& known = named(architectures, "arch", job.arch);
     job.backbone = known.config;
     job.head = known.head;
+    x_set_pixels(file ? &*file : nullptr);
     return;
   }
   if (!file) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
@@ -471,6 +464,8 @@ void CommandLine::x_set_views() {
   // Published weights may have been finished on large images, where most of their training was on these.
   if (x_job.arch == architecture_of_file) sizes.image = std::min(sizes.image, std::max<Index>(224 / sizes.patch, 1) * sizes.patch);
   views = views_of(recipe_of(x_job), sizes, x_view_sizes);
+  views.mean = x_pixels.mean;
+  views.deviation = x_pixels.deviation;
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
   if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).image_all_views;

@@ -10,6 +10,8 @@
 
 #include <common/ranks.hpp>
 #include <common/recipes.hpp>
+#include <dssl/core/pixel_scale.hpp>
+#include <dssl/io/backbone_file.hpp>
 #include <pretrain/job.hpp>
 
 namespace dssl::programs {
@@ -43,6 +45,7 @@ class CommandLine {
   CLI::App x_app;
   Job x_job;
   ViewSizes x_view_sizes;
+  PixelScale x_pixels;  // that views are normalised by; empty: as usual
   std::vector<double> x_global_scale, x_local_scale;
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";

@@ -108,10 +108,6 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   if (recipe_of(x_job).frozen) {
     options["teacher_file"] = x_job.teacher;
     x_job.teacher_published.add_to(options, "teacher_");
-    if (!x_job.teacher_pixels.mean.empty()) {
-      options["teacher_mean"] = x_job.teacher_pixels.mean;
-      options["teacher_deviation"] = x_job.teacher_pixels.deviation;
-    }
   }
   if (x_job.position_start > 0) options["position_start"] = x_job.position_start;
   options["read"] = {{"white", x_job.read.white}, {"orient", x_job.read.orient}};

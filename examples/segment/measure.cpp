@@ -77,12 +77,15 @@ class Measurement {
 
   static FeatureOptions x_feature_options(const SegmentSettings& s) {
     const auto [height, width] = s.input_size();
+    PixelScale pixels = pixels_for(s.weights, s.channels, s.published);
     return {.height = height,
             .width = width,
             .batch = s.at_once,
             .channels = s.channels,
             .reads = {.patch = true},
-            .references = s.map.map(s.weights)};
+            .references = s.map.map(s.weights),
+            .mean = std::move(pixels.mean),
+            .deviation = std::move(pixels.deviation)};
   }
 
   [[nodiscard]] Index x_every() const { return every_shown(x_sets.val.size(), x_settings.overlays); }

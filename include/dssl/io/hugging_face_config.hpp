@@ -40,8 +40,8 @@ struct ConfigValue {
 
 using ConfigFields = std::map<std::string, ConfigValue, std::less<>>;
 
-/// Reads the fields of a configuration; of the objects within it only "rope_parameters", whose fields are
-/// "rope_parameters.inner".
+/// Reads the fields of a configuration; of the objects within it only "rope_parameters" and timm's "pretrained_cfg", whose
+/// fields are "rope_parameters.inner".
 class ConfigParser : JsonReader {
  public:
   ConfigParser(std::string_view path, std::string_view text) : JsonReader(path, text, "", 0) {}
@@ -77,7 +77,7 @@ class ConfigParser : JsonReader {
       word("null");
       return {};
     }
-    if (c == '{' && depth == 0 && name == "rope_parameters") {
+    if (c == '{' && depth == 0 && (name == "rope_parameters" || name == "pretrained_cfg")) {
       members(name + ".", 1);
     } else {
       pass_over();
