@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -79,8 +81,23 @@ bool is_torch_name(const std::string& path) {
   return path.ends_with(".pth") || path.ends_with(".pt") || path.ends_with(".bin");
 }
 
+/// How the periods of a backbone that rotates are made.
+dssl::PeriodsOfTheta periods_of(const BackboneFile& file) {
+  return dssl::PeriodsOfTheta::of(file.read<float>("rope_embed.periods"));
+}
+
 /// Says where the family's code will not compute what the weights' own does.
-void print_differences(const dssl::BackboneDescription& d, dssl::WeightFamily as) {
+void print_differences(const BackboneFile& file, dssl::WeightFamily as) {
+  const dssl::BackboneDescription& d = file.description();
+  if (d.position == dssl::PositionScheme::rotary) {
+    const double off = as == dssl::WeightFamily::dinov3 ? 0 : periods_of(file).off;
+    if (off > 1e-6) {
+      std::printf("positions: these weights keep their periods, rounded by up to %.2g %%, and the code of the family %s computes them: its "
+                  "features are a little others\n",
+                  100 * off, std::string(dssl::family_name(as)).c_str());
+    }
+    return;
+  }
   const dssl::PositionScheme rule = dssl::table_scheme(as, d.registers);
   if (rule == d.position) return;
   std::printf("positions: these weights go by the rule '%s' at other sizes, the family %s by '%s'; features are the same at %td "
@@ -97,9 +114,7 @@ bool is_folded_for(std::optional<dssl::WeightFamily> as) {
 
 /// Whether what is written has LayerScale, be it of ones.
 bool has_layer_scale(const std::vector<dssl::ExportedTensor>& tensors) {
-  return std::ranges::any_of(tensors, [](const dssl::ExportedTensor& tensor) {
-    return tensor.name.ends_with("ls1.gamma") || tensor.name.ends_with("layer_scale1.lambda1");
-  });
+  return has_name(tensors, {"ls1.gamma", "layer_scale1.lambda1", "gamma_1"});
 }
 
 template <class Writer>
@@ -210,7 +225,7 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
     std::printf("configuration for Transformers: %s, and %s: images %s\n", config.c_str(),
                 std::filesystem::path(dssl::preprocessor_beside(config)).filename().c_str(), dssl::describe(pixels).c_str());
   }
-  print_differences(d, *as);
+  print_differences(file, *as);
 }
 
 }  // namespace
@@ -230,7 +245,7 @@ int main(int argc, char** argv) {
   app.add_option("out", out, "File to write: .safetensors, or .pth, .pt or .bin for torch.load; with --as hf a folder, or "
                              "model.safetensors or pytorch_model.bin in one, and config.json beside it")->option_text("OUT");
   app.add_option("--as", as, "Family whose names are written (default: dssl's own)")
-      ->check(CLI::IsMember({"dino", "densedino", "dinov2", "timm", "torchvision", "hf"}));
+      ->check(dssl::programs::known_family());
   app.add_option("--family", family, "Family of IN, where its names do not tell (default: as they say)")
       ->check(dssl::programs::known_family());
   app.add_option("--heads", heads, "Heads of the attention, where IN does not say; 0: unknown, which --as hf refuses")

@@ -57,6 +57,33 @@ mkdir other
 echo '{"of": "another program"}' >other/config.json
 fails 1 "other/config.json: is there, and other/model.safetensors is not" "$convert" "$cases/hf_dino/model.safetensors" other --as hf --heads 4
 [[ $(cat other/config.json) == '{"of": "another program"}' && ! -e other/model.safetensors ]] || fail "another program's config.json is written over"
+for name in out.onnx vit.json; do
+  fails 2 "'?out'? is $name; expected a folder, .*; a folder whose name ends in .${name#*.} has to be there" \
+    "$convert" "$cases/hf_dino/model.safetensors" $name --as hf --heads 4
+  [[ ! -e $name ]] || fail "a folder called $name was made"
+done
+mkdir vit.v2
+succeeds "$convert" "$cases/hf_dino/model.safetensors" vit.v2 --as hf --heads 4
+# What rotates under the names of its own code, Transformers' and timm's: the same features, but for periods that are rounded in
+# DINOv3's files and computed by the others.
+v3="$cases/dinov3_7b_like/weights.pth"
+succeeds features v3.npy --size 64x56 --weights "$v3"
+succeeds "$convert" "$v3" as_v3.pth --as dinov3
+succeeds features own.npy --size 64x56 --weights as_v3.pth
+cmp v3.patch.npy own.patch.npy || fail "features of DINOv3's own names differ"
+for family in hf timm; do
+  mkdir v3_$family
+  succeeds "$convert" "$v3" v3_$family/model.safetensors --as $family
+  says "^positions: these weights keep their periods, rounded by up to 0.[0-9]* %, and the code of the family $family computes them"
+  succeeds "$convert" v3_$family/model.safetensors v3_$family.pth --as dinov3 --heads 2
+  ! grep -q '^positions' out.txt || fail "periods that were computed are called rounded"
+  succeeds features $family.npy --size 64x56 --weights v3_$family/model.safetensors --heads 2
+  succeeds features own.npy --size 64x56 --weights v3_$family.pth
+  cmp $family.patch.npy own.patch.npy || fail "features differ between DINOv3's names and those of $family"
+done
+cmp hf.patch.npy timm.patch.npy || fail "features differ between Transformers' DINOv3 and timm's"
+grep -q '"architectures": \["DINOv3ViTModel"\]' v3_hf/config.json || fail "what rotates is no DINOv3ViTModel"
+fails 1 "has a position table, for which the family dinov3 has no names" "$convert" "$cases/container_zip/weights.pth" out.pth --as dinov3
 # A folder is its file of weights and its configuration.
 mkdir linked
 cp folder/config.json linked

@@ -114,6 +114,7 @@ struct BackboneDescription {
   bool mask_token = false;
   bool reference_token = false;
   bool class_norm = false;   ///< class tokens have a last norm of their own
+  bool qkv_bias = true;      ///< queries and values have a bias, as in all but some that rotate
   PositionScheme position = PositionScheme::offset;
   bool layer_scale_folded = false;  ///< the family's LayerScale was multiplied into the layers before it: it is ones
   double norm_epsilon = 1e-6;  ///< of every layer norm
