@@ -1,5 +1,6 @@
 // dssl-convert: says what a file of weights holds, and writes its backbone under the names of another family.
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
 #include <initializer_list>
@@ -112,6 +113,13 @@ bool is_folded_for(std::optional<dssl::WeightFamily> as) {
   return as == WeightFamily::dino || as == WeightFamily::densedino || as == WeightFamily::torchvision;
 }
 
+/// Whether the name of a tensor ends so.
+bool has_name(const std::vector<dssl::ExportedTensor>& tensors, std::initializer_list<std::string_view> endings) {
+  return std::ranges::any_of(tensors, [&](const dssl::ExportedTensor& tensor) {
+    return std::ranges::any_of(endings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
+  });
+}
+
 /// Whether what is written has LayerScale, be it of ones.
 bool has_layer_scale(const std::vector<dssl::ExportedTensor>& tensors) {
   return has_name(tensors, {"ls1.gamma", "layer_scale1.lambda1", "gamma_1"});
@@ -131,8 +139,12 @@ std::string weights_for_transformers(const std::string& out) {
   const bool folder = std::filesystem::is_directory(path, unknown);
   const std::string name = path.filename().string();
   if (!folder && (name == "model.safetensors" || name == "pytorch_model.bin")) return out;
-  if (!folder && (name.ends_with(".safetensors") || is_torch_name(name) || std::filesystem::exists(path, unknown)))
-    throw dssl::OptionError("out", out, "a folder, or a file called model.safetensors or pytorch_model.bin, beside which config.json is written");
+  const std::string ending = path.extension().string();
+  const bool called_a_file = ending.size() > 1 && std::isalpha(static_cast<unsigned char>(ending[1])) != 0;
+  if (!folder && (called_a_file || std::filesystem::exists(path, unknown))) {
+    throw dssl::OptionError("out", out, join("a folder, or a file called model.safetensors or pytorch_model.bin, beside which config.json is written",
+                                             called_a_file ? join("; a folder whose name ends in ", ending, " has to be there") : ""));
+  }
   return (path / "model.safetensors").string();
 }
 
