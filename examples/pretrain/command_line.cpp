@@ -102,6 +102,10 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"void", "--monitor-void"},
 });
 
+/// What a run that begins with weights has where nothing else is said: rates at which what was learned stays in place at first.
+constexpr double rate_from_weights = 5e-5, decay_from_weights = 0.75;
+constexpr Index warmup_from_weights = 2;
+
 }  // namespace
 
 CommandLine::CommandLine()
@@ -257,13 +261,19 @@ void CommandLine::x_add_training_options() {
   x_app.add_option("--optimizer", x_optimiser, "adamw, sgd, or lars")
       ->check(CLI::IsMember({"adamw", "sgd", "lars"}))
       ->group(group);
-  x_app
-      .add_option("--lr", o.optimiser.learning_rate,
-                  "Peak learning rate for 256 images, scaled by batch * accumulate")
-      ->group(group);
-  x_app.add_option("--min-lr", o.optimiser.final_learning_rate, "Learning rate at the end, not scaled")
-      ->group(group);
-  x_app.add_option("--warmup-epochs", o.optimiser.warmup_epochs, "Epochs of linear warm-up")->group(group);
+  x_peak_rate = x_app
+                    .add_option("--lr", o.optimiser.learning_rate,
+                                join("Peak learning rate for 256 images, scaled by batch * accumulate; with --init and adamw, if it is not said, ",
+                                     rate_from_weights))
+                    ->group(group);
+  x_final_rate = x_app
+                     .add_option("--min-lr", o.optimiser.final_learning_rate,
+                                 "Learning rate at the end, not scaled; with --init, if it is not said, a tenth of the scaled peak at most")
+                     ->group(group);
+  x_warmup = x_app
+                 .add_option("--warmup-epochs", o.optimiser.warmup_epochs,
+                             join("Epochs of linear warm-up; with --init, if it is not said, ", warmup_from_weights))
+                 ->group(group);
   x_app.add_option("--weight-decay", o.optimiser.weight_decay, "Weight decay at the start")->group(group);
   x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "Weight decay at the end")->group(group);
   x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a gradient; 0: no limit")->group(group);
@@ -272,10 +282,11 @@ void CommandLine::x_add_training_options() {
                   "Whose gradient that is: each tensor's, each part's (backbone, heads), or the network's")
       ->check(CLI::IsMember({"tensor", "part", "network"}))
       ->group(group);
-  x_app
-      .add_option("--layer-decay", o.optimiser.rates.layer_decay,
-                  "Learning rate of a block, in times of that of the block after it; embeddings come before the first")
-      ->group(group);
+  x_layer_decay = x_app
+                      .add_option("--layer-decay", o.optimiser.rates.layer_decay,
+                                  join("Learning rate of a block, in times of that of the block after it; embeddings come before the first; "
+                                       "with --init, if it is not said, ", decay_from_weights))
+                      ->group(group);
   x_app.add_option("--patch-rate", o.optimiser.rates.patch_embedding, "Learning rate of the patch embedding, in times of its layer's")
       ->group(group);
   x_app.add_option("--vector-rate", o.optimiser.rates.vectors, "Learning rate of biases and norms, in times of their layer's")
@@ -456,6 +467,32 @@ void CommandLine::x_set_backbone() {
   job.rules["positions"] = position_scheme_name(file->description().position);
   job.rules["norm_epsilon"] = dssl::detail::exact_number(file->description().norm_epsilon);
   if (job.options.channels == 0) job.options.channels = job.backbone.channels;
+  x_set_pixels(&*file);
+}
+
+void CommandLine::x_set_pixels(const BackboneFile* init) {
+  Job& job = x_job;
+  const Index channels = job.reading().channels;
+  PixelScale scale = job.published.pixels;
+  if (scale != PixelScale{}) {
+    require_pixels(scale, channels);
+  } else {
+    scale = init != nullptr ? pixels_of(*init) : usual_pixels(channels);
+    if (scale.channels() != channels) scale = usual_pixels(channels);  // these weights do not fit, which is said where they are loaded
+  }
+  // What is usual is not named, so that checkpoints of before are gone on from.
+  x_pixels = scale == usual_pixels(channels) ? PixelScale{} : std::move(scale);
+  job.rules.merge(pixels_as_metadata(x_pixels));
+}
+
+void CommandLine::x_set_rates() {
+  if (x_job.init.empty()) return;
+  OptimiserOptions& o = x_job.options.optimiser;
+  if (x_peak_rate->count() == 0 && o.kind == OptimiserKind::adamw) o.learning_rate = rate_from_weights;
+  if (x_layer_decay->count() == 0) o.rates.layer_decay = decay_from_weights;
+  if (x_warmup->count() == 0) o.warmup_epochs = warmup_from_weights;
+  const double peak = o.learning_rate * static_cast<double>(x_job.options.update_images()) / 256;
+  if (x_final_rate->count() == 0) o.final_learning_rate = std::min(o.final_learning_rate, 0.1 * peak);
 }
 
 void CommandLine::x_set_views() {
@@ -506,6 +543,7 @@ Job CommandLine::job(RunRanks& ranks) {
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd
                    : x_optimiser == "lars" ? OptimiserKind::lars
                                            : OptimiserKind::adamw;
+  x_set_rates();
   job.options.views_on = x_views_on == "device" ? ViewsOn::device : ViewsOn::host;
   job.options.loader_threads = job.threads;
   job.options.checkpoint = job.checkpoint_path();

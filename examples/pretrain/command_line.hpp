@@ -40,6 +40,9 @@ class CommandLine {
   void x_add_run_options();
   void x_add_monitor_options();
   void x_set_backbone();
+  /// `init`: the weights that the run begins with, or null.
+  void x_set_pixels(const BackboneFile* init);
+  void x_set_rates();
   void x_set_views();
 
   CLI::App x_app;
@@ -51,6 +54,7 @@ class CommandLine {
   std::string x_clip_over = "tensor";
   std::string x_views_on = "host";
   CLI::Option* x_resume = nullptr;
+  CLI::Option *x_peak_rate = nullptr, *x_final_rate = nullptr, *x_warmup = nullptr, *x_layer_decay = nullptr;
   CLI::Option* x_image_all_views = nullptr;
   CLI::Option* x_relation = nullptr;
   CLI::Option* x_locality = nullptr;
