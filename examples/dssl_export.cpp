@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <common/linear_head.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
 #include <common/published.hpp>
@@ -51,9 +52,12 @@ std::vector<float> finite_values(const dssl::TensorFile& file, const std::string
 }
 
 /// The one linear layer of a file: a matrix called weight, alone or behind a prefix, and its bias. Throws `CheckpointError`,
-/// for whatever else the file's module computes with, too: a model without it would give other logits.
-dssl::OnnxHead head_of(const std::string& path) {
+/// for whatever else the file's module computes with, too: a model without it would give other logits. `fits(file)` throws where
+/// it was learned on something else than the model gives it.
+template <class Fits>
+dssl::OnnxHead head_of(const std::string& path, const Fits& fits) {
   const auto file = dssl::open_tensor_file(path);
+  fits(*file);
   const auto is_matrix = [](const dssl::StoredTensor& t) {  // or a convolution of single cells
     if (!dssl::is_floating(t.type)) return false;
     return t.shape.size() == 2 || (t.shape.size() == 4 && t.shape[2] == 1 && t.shape[3] == 1);
@@ -103,8 +107,13 @@ struct Settings {
   [[nodiscard]] dssl::OnnxBackboneOptions model_of(const BackboneFile& file) const {
     dssl::OnnxBackboneOptions options{
         .heads = heads_of(file), .white = white, .blocks = blocks, .norm = !no_norm};
-    if (!head.empty()) options.head = head_of(head);
-    if (!patch_head.empty()) options.patch_head = head_of(patch_head);
+    const auto reads = [&](bool patches) {
+      return [&, patches](const dssl::TensorFile& of) {
+        dssl::programs::require_reads(of, patches, blocks, file.description().depth, !no_norm);
+      };
+    };
+    if (!head.empty()) options.head = head_of(head, reads(false));
+    if (!patch_head.empty()) options.patch_head = head_of(patch_head, reads(true));
     if (size != "any") std::tie(options.height, options.width) = dssl::extents_of("size", size);
     if (!normalise && white != 1) throw dssl::OptionError("white", white, "1 without --normalise");
     options.normalise = normalise;
