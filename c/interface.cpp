@@ -21,6 +21,7 @@
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/defect_probe.hpp>
@@ -29,7 +30,9 @@
 #include <dssl/features/extents.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/io/backbone_file.hpp>
 #include <dssl/io/image_codec.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
@@ -136,11 +139,12 @@ dssl_shape shape_of(const Extractor& extractor) {
 
 /// `guessed`: the number of heads is the usual one, which nobody said.
 std::string description(const Extractor& extractor, const std::string& weights, const dssl::WeightOrigin& loaded,
-                        bool guessed) {
+                        bool guessed, const dssl::PixelScale& pixels) {
   const dssl::ViTConfig& c = extractor.config();
   return join(weights, loaded.family.empty() ? "" : join(", ", loaded.family), ": width ", c.width, ", depth ", c.depth, ", heads ",
               c.heads, guessed ? " (usual)" : "", ", patch ", c.patch, ", ", extractor.layout().parameter_count(),
-              " parameters; ", extractor.backend().describe());
+              " parameters", pixels == dssl::usual_pixels(c.channels) ? "" : "; images " + dssl::describe(pixels), "; ",
+              extractor.backend().describe());
 }
 
 dssl::FeatureOptions features_of(const dssl_options& o, const dssl::ViTConfig& config) {
@@ -167,21 +171,28 @@ struct dssl_backbone {
   dssl_backbone(const std::string& weights, const dssl_options& o, const dssl::BackboneFileOptions& reading,
                 const dssl::ViTConfig& config)
       : extractor(dssl::Cpu(on(o.compute)), features_of(o, config), config),
-        renderer(input_of(o, extractor), dssl::ClassMap({.classes = 1, .void_ids = {}})) {
+        renderer(input_of(o, extractor, weights, reading), dssl::ClassMap({.classes = 1, .void_ids = {}})) {
     dssl::WeightOrigin origin;
     extractor.load_by([&](std::span<float> flat) {
       origin = dssl::load_any_backbone(flat, weights, extractor.layout(), extractor.config(), extractor.grid(), reading);
     });
-    said = description(extractor, weights, origin, !dssl::guess_of(weights, reading).empty());
+    said = description(extractor, weights, origin, !dssl::guess_of(weights, reading).empty(),
+                       {renderer.options().mean, renderer.options().deviation});
   }
 
-  static dssl::InputOptions input_of(const dssl_options& o, const Extractor& extractor) {
+  static dssl::InputOptions input_of(const dssl_options& o, const Extractor& extractor, const std::string& weights,
+                                     const dssl::BackboneFileOptions& reading) {
     dssl::InputOptions out{.height = extractor.options().height,
                            .width = extractor.options().width,
                            .channels = extractor.options().channels,
                            .fit = o.pad != 0 ? dssl::InputFit::pad : dssl::InputFit::stretch};
     if (o.mean != nullptr) out.mean.assign(o.mean, o.mean + out.channels);
     if (o.deviation != nullptr) out.deviation.assign(o.deviation, o.deviation + out.channels);
+    if (o.mean == nullptr && o.deviation == nullptr) {
+      dssl::PixelScale of_weights = dssl::pixels_of(dssl::BackboneFile::open(weights, reading));
+      out.mean = std::move(of_weights.mean);
+      out.deviation = std::move(of_weights.deviation);
+    }
     return out;
   }
 
@@ -248,7 +259,7 @@ struct dssl_scorer {
     probe.take(dssl::load_defect_bank(extractor.backend(), bank, extractor.width()));
     const dssl::BackboneFileOptions reading = dssl::backbone_file_options(settings.family, settings.heads);
     const bool guessed = settings.arch == "auto" && !dssl::guess_of(weights, reading).empty();
-    said = join(description(extractor, weights, origin, guessed), "; bank of ", probe.bank()->size(), " patches");
+    said = join(description(extractor, weights, origin, guessed, settings.pixel_scale()), "; bank of ", probe.bank()->size(), " patches");
   }
 
   static dssl::FeatureOptions features_of_bank(const dssl::BankSettings& settings) {
@@ -259,7 +270,9 @@ struct dssl_scorer {
             .reads = {.patch = true},
             .blocks = settings.blocks,
             .norm = settings.norm,
-            .flips = settings.flips};
+            .flips = settings.flips,
+            .mean = settings.pixel_scale().mean,
+            .deviation = settings.pixel_scale().deviation};
   }
 
   static dssl::ViTConfig config_of_bank(const dssl::BankSettings& settings, const std::string& weights) {

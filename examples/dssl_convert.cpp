@@ -1,12 +1,15 @@
 // dssl-convert: says what a file of weights holds, and writes its backbone under the names of another family.
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <filesystem>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -18,16 +21,17 @@
 #include <common/published.hpp>
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/torch_writer.hpp>
 #include <dssl/version.hpp>
-#include <dssl/views/photometric.hpp>
 
 namespace {
 
@@ -58,22 +62,15 @@ void print_tensors(const dssl::TensorFile& file) {
   std::printf("%zu tensors, %td numbers\n", file.tensors().size(), elements);
 }
 
-void print_description(const BackboneFile& file) {
+/// `pixels`: what somebody says that images are normalised by; empty: nobody does.
+void print_description(const BackboneFile& file, const dssl::PixelScale& pixels) {
   const dssl::BackboneDescription& d = file.description();
   std::printf("%s%s\n", dssl::describe(d).c_str(),
               file.prefix().empty() ? "" : join("; names after '", file.prefix(), "'").c_str());
   if (d.table_side > 0) std::printf("native image: %td pixels a side\n", d.native_image());
-  if (d.channels == 3) {
-    std::printf("images, if as usual: less (%.3f, %.3f, %.3f), divided by (%.3f, %.3f, %.3f)\n",
-                static_cast<double>(d.mean[0]), static_cast<double>(d.mean[1]), static_cast<double>(d.mean[2]),
-                static_cast<double>(d.deviation[0]), static_cast<double>(d.deviation[1]),
-                static_cast<double>(d.deviation[2]));
-  } else {
-    std::vector<float> mean, deviation;
-    dssl::default_normalisation(mean, deviation, 1);
-    std::printf("images, as no family has them: dssl's programs take %.3f from each channel and divide by %.3f\n",
-                static_cast<double>(mean.front()), static_cast<double>(deviation.front()));
-  }
+  const bool said = pixels != dssl::PixelScale{};
+  std::printf("images%s: %s\n", said ? "" : d.channels == 3 ? ", if as usual" : ", as no family has them, in dssl's programs",
+              dssl::describe(said ? pixels : dssl::usual_pixels(d.channels)).c_str());
   if (!file.ignored().empty()) {
     std::printf("%zu tensors are no part of the backbone, the first of them '%s'\n", file.ignored().size(),
                 dssl::detail::one_line(file.ignored().front()).c_str());
@@ -85,8 +82,23 @@ bool is_torch_name(const std::string& path) {
   return path.ends_with(".pth") || path.ends_with(".pt") || path.ends_with(".bin");
 }
 
+/// How the periods of a backbone that rotates are made.
+dssl::PeriodsOfTheta periods_of(const BackboneFile& file) {
+  return dssl::PeriodsOfTheta::of(file.read<float>("rope_embed.periods"));
+}
+
 /// Says where the family's code will not compute what the weights' own does.
-void print_differences(const dssl::BackboneDescription& d, dssl::WeightFamily as) {
+void print_differences(const BackboneFile& file, dssl::WeightFamily as) {
+  const dssl::BackboneDescription& d = file.description();
+  if (d.position == dssl::PositionScheme::rotary) {
+    const double off = as == dssl::WeightFamily::dinov3 ? 0 : periods_of(file).off;
+    if (off > 1e-6) {
+      std::printf("positions: these weights keep their periods, rounded by up to %.2g %%, and the code of the family %s computes them: its "
+                  "features are a little others\n",
+                  100 * off, std::string(dssl::family_name(as)).c_str());
+    }
+    return;
+  }
   const dssl::PositionScheme rule = dssl::table_scheme(as, d.registers);
   if (rule == d.position) return;
   std::printf("positions: these weights go by the rule '%s' at other sizes, the family %s by '%s'; features are the same at %td "
@@ -101,11 +113,16 @@ bool is_folded_for(std::optional<dssl::WeightFamily> as) {
   return as == WeightFamily::dino || as == WeightFamily::densedino || as == WeightFamily::torchvision;
 }
 
+/// Whether the name of a tensor ends so.
+bool has_name(const std::vector<dssl::ExportedTensor>& tensors, std::initializer_list<std::string_view> endings) {
+  return std::ranges::any_of(tensors, [&](const dssl::ExportedTensor& tensor) {
+    return std::ranges::any_of(endings, [&](std::string_view ending) { return tensor.name.ends_with(ending); });
+  });
+}
+
 /// Whether what is written has LayerScale, be it of ones.
 bool has_layer_scale(const std::vector<dssl::ExportedTensor>& tensors) {
-  return std::ranges::any_of(tensors, [](const dssl::ExportedTensor& tensor) {
-    return tensor.name.ends_with("ls1.gamma") || tensor.name.ends_with("layer_scale1.lambda1");
-  });
+  return has_name(tensors, {"ls1.gamma", "layer_scale1.lambda1", "gamma_1"});
 }
 
 template <class Writer>
@@ -122,12 +139,16 @@ std::string weights_for_transformers(const std::string& out) {
   const bool folder = std::filesystem::is_directory(path, unknown);
   const std::string name = path.filename().string();
   if (!folder && (name == "model.safetensors" || name == "pytorch_model.bin")) return out;
-  if (!folder && (name.ends_with(".safetensors") || is_torch_name(name) || std::filesystem::exists(path, unknown)))
-    throw dssl::OptionError("out", out, "a folder, or a file called model.safetensors or pytorch_model.bin, beside which config.json is written");
+  const std::string ending = path.extension().string();
+  const bool called_a_file = ending.size() > 1 && std::isalpha(static_cast<unsigned char>(ending[1])) != 0;
+  if (!folder && (called_a_file || std::filesystem::exists(path, unknown))) {
+    throw dssl::OptionError("out", out, join("a folder, or a file called model.safetensors or pytorch_model.bin, beside which config.json is written",
+                                             called_a_file ? join("; a folder whose name ends in ", ending, " has to be there") : ""));
+  }
   return (path / "model.safetensors").string();
 }
 
-/// Throws `FileError` where a `config.json` describes other weights than those that are written over.
+/// Throws `FileError` where a configuration describes other weights than those that are written over.
 void require_own_config(const std::string& config, const std::string& out) {
   std::error_code unknown;
   const auto is_there = [&](const std::string& path) {
@@ -149,12 +170,21 @@ dssl::BackboneDescription known_description(const BackboneFile& file, Index head
   return d;
 }
 
+/// A file beside weights that lies ready before it is in its place; its folder is made where there is none.
+std::unique_ptr<dssl::AtomicFile> file_beside(const std::string& path, const std::string& text) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder);
+  auto out = std::make_unique<dssl::AtomicFile>(path);
+  out->write(text);
+  return out;
+}
+
 /// Writes the backbone under a family's names, or under dssl's where there is none. `config`: where Transformers'
-/// configuration is to lie, if it is to be written.
+/// configuration is to lie, if it is to be written, `preprocessor_config.json` beside it. `pixels`: that images are normalised by.
 void write_backbone(const std::string& path, const BackboneFile& file, const dssl::BackboneDescription& d,
-                    std::optional<dssl::WeightFamily> as, const std::string& config) {
+                    const dssl::PixelScale& pixels, std::optional<dssl::WeightFamily> as, const std::string& config) {
   if (!as) {
-    std::map<std::string, std::string> metadata;
+    std::map<std::string, std::string> metadata = dssl::pixels_as_metadata(pixels);
     if (d.heads_are_known) metadata["heads"] = join(d.heads);
     dssl::save_named_backbone(path, file, metadata);
     std::printf("%zu tensors under dssl's names: %s\n", file.tensors().size(), path.c_str());
@@ -165,13 +195,15 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
   const std::vector<dssl::ExportedTensor> tensors = dssl::export_backbone(file, d, *as);
   const bool scaled = has_layer_scale(tensors);
   // It lies ready before the weights are in their place, so that neither is there for long without the other.
-  std::optional<dssl::AtomicFile> configuration;
+  std::unique_ptr<dssl::AtomicFile> configuration, preprocessor;
   if (!config.empty()) {
-    const std::string said = dssl::hugging_face_config(d, file.path());
-    const std::filesystem::path folder = std::filesystem::path(config).parent_path();
-    if (!folder.empty()) std::filesystem::create_directories(folder);
-    configuration.emplace(config);
-    configuration->write(said);
+    dssl::RotaryConfig rotary;
+    if (d.position == dssl::PositionScheme::rotary) {
+      rotary.theta = periods_of(file).theta;
+      rotary.key_bias = has_name(tensors, {"k_proj.bias"});
+    }
+    configuration = file_beside(config, dssl::hugging_face_config(d, file.path(), rotary));
+    preprocessor = file_beside(dssl::preprocessor_beside(config), dssl::hugging_face_preprocessor(d, pixels));
   }
   if (is_torch_name(path)) {
     dssl::TorchWriter writer;
@@ -186,12 +218,15 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
       const auto said = file.metadata().find(key);
       if (said != file.metadata().end()) writer.metadata(key, said->second);
     }
+    for (const auto& [key, value] : dssl::pixels_as_metadata(pixels)) writer.metadata(key, value);
     if (!scaled) {
       for (const auto& [key, value] : dssl::folding_as_metadata(d)) writer.metadata(key, value);
     }
     write_tensors(path, writer, tensors);
   }
-  if (configuration) configuration->commit();
+  for (const auto* const beside : {&configuration, &preprocessor}) {
+    if (*beside) (*beside)->commit();
+  }
   std::printf("%zu tensors under the names of %s: %s\n", tensors.size(),
               std::string(dssl::family_name(*as)).c_str(), path.c_str());
   if (d.layer_scale_folded && !scaled) {
@@ -199,9 +234,10 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
                 is_torch_name(path) ? "a file of torch.load does not say" : "the file says");
   }
   if (configuration) {
-    std::printf("configuration for Transformers: %s\n", config.c_str());
+    std::printf("configuration for Transformers: %s, and %s: images %s\n", config.c_str(),
+                std::filesystem::path(dssl::preprocessor_beside(config)).filename().c_str(), dssl::describe(pixels).c_str());
   }
-  print_differences(d, *as);
+  print_differences(file, *as);
 }
 
 }  // namespace
@@ -210,6 +246,7 @@ int main(int argc, char** argv) {
   std::string in, out, as, family;
   bool inspect = false;
   Index heads = 0;
+  dssl::PixelScale pixels;
   CLI::App app(
       "Says what a file of weights holds (safetensors, or .pth and .pt of PyTorch, of which nothing is run), "
       "and writes its "
@@ -220,12 +257,16 @@ int main(int argc, char** argv) {
   app.add_option("out", out, "File to write: .safetensors, or .pth, .pt or .bin for torch.load; with --as hf a folder, or "
                              "model.safetensors or pytorch_model.bin in one, and config.json beside it")->option_text("OUT");
   app.add_option("--as", as, "Family whose names are written (default: dssl's own)")
-      ->check(CLI::IsMember({"dino", "densedino", "dinov2", "timm", "torchvision", "hf"}));
+      ->check(dssl::programs::known_family());
   app.add_option("--family", family, "Family of IN, where its names do not tell (default: as they say)")
       ->check(dssl::programs::known_family());
   app.add_option("--heads", heads, "Heads of the attention, where IN does not say; 0: unknown, which --as hf refuses")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();
+  dssl::programs::add_pixel_options(
+      app, pixels, "",
+      {.mean = "What images are normalised by, for what OUT says of itself: taken from pixels of 0 to 1, a number a channel, joined by "
+               "commas; default: as IN or preprocessor_config.json beside it say, else ImageNet's, or 0.5 for other channels than three"});
   app.add_flag("--inspect", inspect, "Lists the tensors of IN, and describes its backbone");
   return dssl::programs::run_program(app, argc, argv, [&] {
     if (!inspect && out.empty()) throw dssl::OptionError("out", "''", "a file to write, or --inspect");
@@ -245,16 +286,24 @@ int main(int argc, char** argv) {
     // In a folder that is yet to be made nothing is lost.
     if (!out.empty() && (config.empty() || std::filesystem::exists(std::filesystem::absolute(out).parent_path(), unknown))) {
       std::vector<std::string> written{out};
-      if (!config.empty()) written.push_back(config);
+      if (!config.empty()) written.insert(written.end(), {config, dssl::preprocessor_beside(config)});
       const dssl::programs::OutputFiles output(written);
       output.require_writable();
       output.require_other_than_weights("IN", source->path());
-      if (!config.empty()) require_own_config(config, out);
+      if (!config.empty()) {
+        for (const std::string& beside : {config, dssl::preprocessor_beside(config)}) require_own_config(beside, out);
+      }
     }
     if (inspect) print_tensors(*source);
     const BackboneFile file(std::move(source), {.family = from, .fold_layer_scale = !out.empty() && is_folded_for(to), .heads = heads});
-    print_description(file);
-    if (!out.empty()) write_backbone(out, file, known_description(file, heads), to, config);
+    if (pixels == dssl::PixelScale{}) {
+      pixels = dssl::stated_pixels(file).value_or(dssl::PixelScale{});
+    } else {
+      dssl::require_pixels(pixels, file.description().channels);
+    }
+    print_description(file, pixels);
+    if (pixels == dssl::PixelScale{}) pixels = dssl::usual_pixels(file.description().channels);
+    if (!out.empty()) write_backbone(out, file, known_description(file, heads), pixels, to, config);
     return 0;
   });
 }

@@ -83,6 +83,10 @@ std::string pretrained(const PilotSettings& s, const PilotSets& sets) {
                                  "--out",
                                  folder};
   if (!s.backbone.read.orient) words.emplace_back("--no-orient");
+  if (const dssl::PixelScale& pixels = s.backbone.published.pixels; pixels != dssl::PixelScale{}) {
+    words.insert(words.end(), {"--mean", dssl::detail::number_list(pixels.mean, ","), "--deviation",
+                               dssl::detail::number_list(pixels.deviation, ",")});
+  }
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <common/linear_head.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
 #include <common/published.hpp>
@@ -18,6 +19,7 @@
 #include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/features/extents.hpp>
@@ -27,6 +29,7 @@
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/onnx_model.hpp>
 #include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
 #include <dssl/nn/parameters.hpp>
@@ -49,9 +52,12 @@ std::vector<float> finite_values(const dssl::TensorFile& file, const std::string
 }
 
 /// The one linear layer of a file: a matrix called weight, alone or behind a prefix, and its bias. Throws `CheckpointError`,
-/// for whatever else the file's module computes with, too: a model without it would give other logits.
-dssl::OnnxHead head_of(const std::string& path) {
+/// for whatever else the file's module computes with, too: a model without it would give other logits. `fits(file)` throws where
+/// it was learned on something else than the model gives it.
+template <class Fits>
+dssl::OnnxHead head_of(const std::string& path, const Fits& fits) {
   const auto file = dssl::open_tensor_file(path);
+  fits(*file);
   const auto is_matrix = [](const dssl::StoredTensor& t) {  // or a convolution of single cells
     if (!dssl::is_floating(t.type)) return false;
     return t.shape.size() == 2 || (t.shape.size() == 4 && t.shape[2] == 1 && t.shape[3] == 1);
@@ -82,7 +88,7 @@ struct Settings {
   std::string size = "any";
   Index heads = 0;
   bool normalise = false;
-  std::vector<float> mean{}, deviation{};
+  dssl::PixelScale pixels{};  // empty: as the weights say, or as usual
   float white = 1;
   bool external_data = false;
   std::vector<Index> blocks{};
@@ -99,28 +105,23 @@ struct Settings {
 
   /// What the model is made for. Throws `OptionError`.
   [[nodiscard]] dssl::OnnxBackboneOptions model_of(const BackboneFile& file) const {
-    const dssl::BackboneDescription& d = file.description();
     dssl::OnnxBackboneOptions options{
         .heads = heads_of(file), .white = white, .blocks = blocks, .norm = !no_norm};
-    if (!head.empty()) options.head = head_of(head);
-    if (!patch_head.empty()) options.patch_head = head_of(patch_head);
+    const auto reads = [&](bool patches) {
+      return [&, patches](const dssl::TensorFile& of) {
+        dssl::programs::require_reads(of, patches, blocks, file.description().depth, !no_norm);
+      };
+    };
+    if (!head.empty()) options.head = head_of(head, reads(false));
+    if (!patch_head.empty()) options.patch_head = head_of(patch_head, reads(true));
     if (size != "any") std::tie(options.height, options.width) = dssl::extents_of("size", size);
-    if (!normalise) {
-      if (!mean.empty() || !deviation.empty())
-        throw dssl::OptionError("normalise", "off", "--normalise with --mean and --deviation");
-      if (white != 1) throw dssl::OptionError("white", white, "1 without --normalise");
-      return options;
-    }
-    options.mean = mean;
-    options.deviation = deviation;
-    if (mean.empty() && deviation.empty()) {
-      if (d.channels != 3) {
-        throw dssl::OptionError("mean", "empty",
-                                join("values for ", d.channels, " channels, as no family has them"));
-      }
-      options.mean.assign(d.mean.begin(), d.mean.end());
-      options.deviation.assign(d.deviation.begin(), d.deviation.end());
-    }
+    if (!normalise && white != 1) throw dssl::OptionError("white", white, "1 without --normalise");
+    options.normalise = normalise;
+    dssl::PixelScale scale = pixels;
+    if (scale == dssl::PixelScale{}) scale = dssl::stated_pixels(file).value_or(dssl::PixelScale{});
+    if (scale == dssl::PixelScale{} && normalise) scale = dssl::usual_pixels(file.description().channels);
+    options.mean = std::move(scale.mean);
+    options.deviation = std::move(scale.deviation);
     return options;
   }
 };
@@ -136,6 +137,11 @@ void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
   s.blocks = of_bank.blocks;
   s.no_norm = !of_bank.norm;
   s.family = of_bank.family;
+  if (s.pixels != dssl::PixelScale{} && s.pixels != of_bank.pixel_scale()) {
+    throw dssl::OptionError("mean", dssl::detail::number_list(s.pixels.mean, ","),
+                            join("nothing: ", s.bank, " was made with images ", dssl::describe(of_bank.pixel_scale())));
+  }
+  s.pixels = of_bank.pixel_scale();
   s.heads = of_bank.arch == "auto" ? of_bank.heads : dssl::named_vit(of_bank.arch).heads;
   if (s.size == "any") s.size = of_bank.size;
 }
@@ -182,7 +188,7 @@ void run(Settings s) {
     if (!path->empty()) output.require_other_than(option, *path);
   }
   model.write(s.out, writing);
-  std::printf("%s\n", model.description().c_str());
+  std::printf("%s%s\n", model.description().c_str(), dssl::programs::pixels_line({options.mean, options.deviation}).c_str());
   std::printf("%s: image -> %s; opset %td, batch free, size %s%s\n", s.out.c_str(), outputs.c_str(), dssl::OnnxModel::opset, s.size.c_str(),
               external ? join("; weights in ", paths.back()).c_str() : "");
 }
@@ -212,14 +218,11 @@ int main(int argc, char** argv) {
   app.add_flag("--no-norm", s.no_norm, "Tokens as the blocks give them, without the backbone's last norm");
   app.add_flag("--normalise", s.normalise,
                "The model takes pixels and normalises them itself; without, images come normalised");
-  app.add_option(
-         "--mean", s.mean,
-         "What --normalise takes away, by channel, joined by commas, on the scale 0 to 1 (default: as the "
-         "family's usual training)")
-      ->delimiter(',');
-  app.add_option("--deviation", s.deviation,
-                 "What --normalise then divides by (default: as the family's usual training)")
-      ->delimiter(',');
+  dssl::programs::add_pixel_options(
+      app, s.pixels, "",
+      {.mean = "What --normalise takes away from pixels of 0 to 1, or whoever calls the model without it: a number a channel, joined by "
+               "commas; default: as the weights or preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other "
+               "channels than three"});
   app.add_option("--white", s.white,
                  "The largest pixel that --normalise takes: 1, or 255 for bytes as floats")
       ->check(CLI::Range(1.0F, 65535.0F))
@@ -230,8 +233,8 @@ int main(int argc, char** argv) {
   app.add_option("--patch-head", s.patch_head, "The same on every patch: patch_logits");
   CLI::Option* const bank =
       app.add_option("--bank", s.bank,
-                     "Bank of dssl-defects that was made with IN: the model gives patch_scores and score too. Blocks, heads and "
-                     "family are the bank's, and so is the size where --size is any");
+                     "Bank of dssl-defects that was made with IN: the model gives patch_scores and score too. Blocks, heads, "
+                     "family and what images are normalised by are the bank's, and so is the size where --size is any");
   app.add_option("--family", s.family, "Family of IN, where its names do not tell (default: as they say)")
       ->check(dssl::programs::known_family());
   app.add_option(

@@ -77,7 +77,8 @@ typedef struct dssl_options {
   int no_norm;              /* 1: tokens without the backbone's last norm */
   int flips;                /* 1: the mean of those of the image and of its mirror image; twice the time */
   const float* mean;        /* by channel, from 0 to 1: taken away from pixels, which are then divided by `deviation`; both */
-  const float* deviation;   /* null: those of ImageNet for three channels, 0.5 and 0.25 for any other number */
+  const float* deviation;   /* null: as the weights or preprocessor_config.json beside them say, else those of ImageNet for
+                             * three channels, 0.5 and 0.25 for any other number */
   dssl_compute compute;
 } dssl_options;
 
@@ -108,16 +109,16 @@ DSSL_API dssl_status dssl_backbone_open(dssl_backbone** out, const char* weights
 DSSL_API void dssl_backbone_close(dssl_backbone* backbone);
 /* All zero for null. */
 DSSL_API dssl_shape dssl_backbone_shape(const dssl_backbone* backbone);
-/* What it is, in one line; lives as long as the handle. "heads 6 (usual)" where neither file nor options say the number.
- * Empty for null. */
+/* What it is, in one line; lives as long as the handle. "heads 6 (usual)" where neither file nor options say the number,
+ * and what images are normalised by where that is not usual. Empty for null. */
 DSSL_API const char* dssl_backbone_describe(const dssl_backbone* backbone);
 
 /* class_token[token] =, patch_map[grid_height][grid_width][token] =: the features of an image. One of the two may be null. */
 DSSL_API dssl_status dssl_features(dssl_backbone* backbone, float* class_token, float* patch_map, const dssl_image* image,
                                    char* error, size_t error_size);
 
-/* Opens a bank that dssl-defects wrote (bank.safetensors), with the weights that it was made with: sizes, blocks and
- * smoothing come from the bank, and other weights are DSSL_BAD_FILE, as are the same ones that would be run with other heads,
+/* Opens a bank that dssl-defects wrote (bank.safetensors), with the weights that it was made with: sizes, blocks,
+ * normalisation of images and smoothing come from the bank, and other weights are DSSL_BAD_FILE, as are the same ones that would be run with other heads,
  * another epsilon of the norms or another rule of positions (as without their config.json). `compute` may be null. *out is
  * null where it fails. */
 DSSL_API dssl_status dssl_scorer_open(dssl_scorer** out, const char* weights, const char* bank, const dssl_compute* compute,

@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -28,6 +30,7 @@
 #include "common/backbone.hpp"
 #include "common/csv.hpp"
 #include "common/feature_table.hpp"
+#include "common/linear_head.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
@@ -88,19 +91,24 @@ class Classification {
     }
     if (x_settings.measures("knn")) report["knn"] = x_by_neighbours(backend);
     if (x_settings.measures("linear")) report["linear"] = x_by_linear(backend);
-    if (!x_settings.measures("knn") && !x_settings.measures("linear")) x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv"});
+    if (!x_settings.measures("knn") && !x_settings.measures("linear")) {
+      x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors"});
+      std::printf("%s%s\n", backend.describe().c_str(), pixels_line(x_settings.backbone.pixels()).c_str());
+      std::fflush(stdout);
+    }
     if (x_settings.measures("tune")) report["tune"] = x_by_tuning(train_labels, test_labels);
     report["confusion"] = x_confusion();
     report["settings"] = x_settings.json();
     report["backend"] = backend.describe();
     report["version"] = version_string;
     x_write_predictions();
+    if (!x_settings.measures("linear")) std::filesystem::remove(x_classifier());  // of an earlier run
     write_json(x_settings.out + "/result.json", report);
   }
 
  private:
   void x_require_output_apart() const {
-    const OutputFiles output({x_settings.out + "/result.json", x_settings.out + "/predictions.csv"});
+    const OutputFiles output({x_settings.out + "/result.json", x_settings.out + "/predictions.csv", x_classifier()});
     output.require_other_than_given("--train", x_settings.train);
     output.require_other_than_given("--test", x_settings.test);
     output.require_other_than_all("--train", x_train_files);
@@ -116,7 +124,7 @@ class Classification {
                                              x_settings.backbone.config());
     const WeightOrigin weights = load_weights(extractor, x_settings.backbone.weights, x_settings.backbone.seed,
                                               x_settings.backbone.published);
-    x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv"});
+    x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors"});
     std::printf(
         "%s; %td training and %td test images of %td classes at %s\n",
         describe_backbone(extractor, x_settings.backbone.arch, x_settings.backbone.weights, weights.prefix)
@@ -255,8 +263,21 @@ class Classification {
     x_keep_predictions("linear", {x_test.table.images, probe.predict(x_test.rows(), static_cast<Index>(best))},
                        x_test.labels);
     std::printf("linear, rate %-6g %5.1f %%\n", x_settings.rates[best], 100 * accuracies[best]);
+    x_write_classifier(probe, static_cast<Index>(best));
     return {{"accuracy", accuracies[best]}, {"rate", x_settings.rates[best]}, {"rates", rates}};
   }
+
+  template <Backend B>
+  void x_write_classifier(const LinearProbe<B>& probe, Index number) const {
+    std::vector<float> weight(static_cast<std::size_t>(x_classes.size() * x_train.table.width)), bias(static_cast<std::size_t>(x_classes.size()));
+    probe.get_weights(std::span<float>(weight), std::span<float>(bias), number);
+    const BackboneSettings& b = x_settings.backbone;
+    write_linear_head(x_classifier(), weight, bias,
+                      {.token = x_settings.token, .blocks = b.blocks, .norm = !b.no_norm, .flips = b.flips, .pixels = b.pixels()},
+                      x_classes.names());
+    std::printf("classifier: %s\n", x_classifier().c_str());
+  }
+  [[nodiscard]] std::string x_classifier() const { return classifier_file(x_settings.out); }
 
   template <Backend B>
   void x_run(LinearProbe<B>& probe, const LabelledFeatures& features, const char* label) const {

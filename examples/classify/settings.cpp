@@ -35,7 +35,7 @@ void add_options(CLI::App& app, ClassifySettings& s) {
   app.add_option("--test", s.test, "Labelled images to classify, likewise")->required();
   app.add_option("--images", s.images,
                  "Folder that names in lists are relative to (default: the list's own)");
-  app.add_option("--out", s.out, "Folder for result.json and predictions.csv; made where it is missing")
+  app.add_option("--out", s.out, "Folder for result.json, predictions.csv and the linear classifier, classifier.safetensors; made where it is missing")
       ->required();
   app.add_option(
          "--by", s.by,

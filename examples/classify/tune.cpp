@@ -28,6 +28,11 @@ namespace {
           .seed = s.backbone.seed};
 }
 
+[[nodiscard]] TuningSampleOptions samples(const BackboneSettings& s) {
+  PixelScale pixels = s.pixels();
+  return {.fit = s.input_fit(), .mean = std::move(pixels.mean), .deviation = std::move(pixels.deviation), .loader = s.loader()};
+}
+
 }  // namespace
 
 Predictions tune_and_predict(const ClassifySettings& settings, Index classes, const ImageFiles& train,
@@ -37,7 +42,7 @@ Predictions tune_and_predict(const ClassifySettings& settings, Index classes, co
   with_backend(settings.backbone, [&]<class B>(const B& backend) {
     FineTunedClassifier<ViTFamily, B> tuner(
         backend, tuning_options(settings, classes),
-        {.fit = settings.backbone.input_fit(), .loader = settings.backbone.loader()}, settings.backbone.config());
+        samples(settings.backbone), settings.backbone.config());
     const BackboneSettings& s = settings.backbone;
     tuner.network().load(weights_for(tuner.network(), s.weights, s.seed, s.published).flat);
     prepare_output_folder(settings.out);

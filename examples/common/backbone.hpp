@@ -7,12 +7,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/data/loader.hpp>
 #include <dssl/feature_instances.hpp>
 #include <dssl/features/extents.hpp>
@@ -61,11 +63,14 @@ struct BackboneSettings {
   [[nodiscard]] std::string guess() const {
     return arch == architecture_of_file && !random_weights() ? guess_of(weights, published.options()) : std::string();
   }
+  /// What images are normalised by. Throws as `pixels_for`.
+  [[nodiscard]] PixelScale pixels() const { return pixels_for(weights, channels, published); }
   /// Throws `OptionError` for a backend that is not there, before anything is opened.
   void validate() const { check_backend(backend, precision); }
 
   [[nodiscard]] FeatureOptions features(GroupSet reads) const {
     const auto [height, width] = extents_of("size", size);
+    PixelScale scale = pixels();
     return {.height = height,
             .width = width,
             .batch = at_once,
@@ -73,13 +78,21 @@ struct BackboneSettings {
             .reads = reads,
             .blocks = blocks,
             .norm = !no_norm,
-            .flips = flips};
+            .flips = flips,
+            .mean = std::move(scale.mean),
+            .deviation = std::move(scale.deviation)};
   }
 
   /// Size and values of inputs, for what reads them without an extractor.
   [[nodiscard]] InputOptions input() const {
     const auto [height, width] = extents_of("size", size);
-    return {.height = height, .width = width, .channels = channels, .fit = input_fit()};
+    PixelScale scale = pixels();
+    return {.height = height,
+            .width = width,
+            .channels = channels,
+            .fit = input_fit(),
+            .mean = std::move(scale.mean),
+            .deviation = std::move(scale.deviation)};
   }
 
   [[nodiscard]] nlohmann::ordered_json json() const {
@@ -177,12 +190,18 @@ template <class Network>
   return out;
 }
 
-/// What a program says of its backbone before it begins.
+/// What a program says of its backbone, and of images that are not normalised as usual, before it begins.
+template <class Extractor>
+[[nodiscard]] std::string describe_backbone(const Extractor& extractor, const std::string& arch,
+                                            const std::string& weights, const std::string& prefix, const PixelScale& pixels) {
+  return join(extractor.backend().describe(), pixels_line(pixels), "\n", arch, ", ", extractor.layout().parameter_count(),
+              " parameters, weights ", weights, prefix.empty() ? "" : " (" + prefix + "*)");
+}
+/// The same of a `FeatureExtractor`, which has what images are normalised by.
 template <class Extractor>
 [[nodiscard]] std::string describe_backbone(const Extractor& extractor, const std::string& arch,
                                             const std::string& weights, const std::string& prefix) {
-  return join(extractor.backend().describe(), "\n", arch, ", ", extractor.layout().parameter_count(),
-              " parameters, weights ", weights, prefix.empty() ? "" : " (" + prefix + "*)");
+  return describe_backbone(extractor, arch, weights, prefix, PixelScale{extractor.options().mean, extractor.options().deviation});
 }
 
 }  // namespace dssl::programs

@@ -18,6 +18,7 @@
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/pixel_scale.hpp>
 
 namespace dssl::programs {
 
@@ -61,13 +62,14 @@ class OutputFiles {
     }
   }
 
-  /// Weights that are read, a file or a folder of Transformers: the file in it, and the `config.json` beside. Throws as
+  /// Weights that are read, a file or a folder of Transformers: the file in it, and the configurations beside. Throws as
   /// `open_tensor_file` for a folder without one file of weights.
   void require_other_than_weights(std::string_view option, const std::string& path) const {
     if (x_there.empty()) return;
     const std::string file = dssl::detail::weights_in(path);
     require_other_than(option, file);
     require_other_than(option, HuggingFaceConfig::path_beside(file));
+    require_other_than(option, preprocessor_beside(file));
   }
 
   /// All files of a source: of `size()` the `name(i)`.

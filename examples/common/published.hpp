@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,7 +12,11 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/io/backbone_names.hpp>
+#include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/train/loaded_weights.hpp>
 
 #include "common/architectures.hpp"
@@ -28,13 +33,17 @@ inline constexpr const char* architecture_help = "Architecture of the weights; a
 
 /// What names of tensors cannot tell of published weights.
 struct PublishedSettings {
-  std::string family;  // empty: as the names say
-  Index heads = 0;     // 0: the usual number
+  std::string family;   // empty: as the names say
+  Index heads = 0;      // 0: the usual number
+  PixelScale pixels{};  // that images are normalised by; empty: as the weights say, or as usual
 
   /// Adds to a result's settings what was given, each name behind `prefix`.
   void add_to(nlohmann::ordered_json& settings, const std::string& prefix = {}) const {
     if (!family.empty()) settings[prefix + "family"] = family;
     if (heads > 0) settings[prefix + "heads"] = heads;
+    if (pixels == PixelScale{}) return;
+    settings[prefix + "mean"] = pixels.mean;
+    settings[prefix + "deviation"] = pixels.deviation;
   }
 
   /// Throws `OptionError`.
@@ -56,21 +65,62 @@ struct PublishedOptions {
   std::string heads =
       "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual "
       "number, one for 64 of the width, or 16 of ViT-H, g and G";
+  std::string mean =
+      "What is taken from pixels of 0 to 1, a number a channel, joined by commas; default: as the weights or "
+      "preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other channels than three";
+  std::string deviation = "What they are then divided by; default: likewise, or 0.25";
+  bool pixels_without = false;  ///< mean and deviation hold where nothing names weights too
 };
 
-inline std::array<CLI::Option*, 2> add_published_options(CLI::App& app, PublishedSettings& s, const std::string& group,
-                                                         const PublishedOptions& words = {}) {
-  const std::array out{
-      app.add_option("--" + words.prefix + "family", s.family, words.family)->check(known_family())->group(group),
-      app.add_option("--" + words.prefix + "heads", s.heads, words.heads)
-          ->check(CLI::Range(Index{0}, Index{1024}))
-          ->capture_default_str()
-          ->group(group)};
-  if (words.of != nullptr) {
-    for (CLI::Option* const option : out) option->needs(words.of);
-    out[0]->option_text("NAME");
+/// Mean and deviation, which go together.
+inline std::array<CLI::Option*, 2> add_pixel_options(CLI::App& app, PixelScale& pixels, const std::string& group,
+                                                     const PublishedOptions& words = {}) {
+  const std::array out{app.add_option("--" + words.prefix + "mean", pixels.mean, words.mean)->option_text("M,..."),
+                       app.add_option("--" + words.prefix + "deviation", pixels.deviation, words.deviation)->option_text("D,...")};
+  for (CLI::Option* const option : out) {
+    option->delimiter(',');
+    if (!group.empty()) option->group(group);
   }
+  out[0]->needs(out[1]);
+  out[1]->needs(out[0]);
   return out;
+}
+
+inline std::array<CLI::Option*, 4> add_published_options(CLI::App& app, PublishedSettings& s, const std::string& group,
+                                                         const PublishedOptions& words = {}) {
+  CLI::Option* const family = app.add_option("--" + words.prefix + "family", s.family, words.family)->check(known_family())->group(group);
+  CLI::Option* const heads = app.add_option("--" + words.prefix + "heads", s.heads, words.heads)
+                                 ->check(CLI::Range(Index{0}, Index{1024}))
+                                 ->capture_default_str()
+                                 ->group(group);
+  const auto [mean, deviation] = add_pixel_options(app, s.pixels, group, words);
+  if (words.of != nullptr) {
+    for (CLI::Option* const option : {family, heads}) option->needs(words.of);
+    for (CLI::Option* const option : {mean, deviation}) {
+      if (!words.pixels_without) option->needs(words.of);
+    }
+    family->option_text("NAME");
+  }
+  return {family, heads, mean, deviation};
+}
+
+/// What images of so many channels are normalised by for weights of that name: as the options say, or the weights, or as
+/// usual. Throws `OptionError`, `CheckpointError`, `FileError`.
+[[nodiscard]] inline PixelScale pixels_for(const std::string& weights, Index channels, const PublishedSettings& s) {
+  if (s.pixels != PixelScale{}) {
+    require_pixels(s.pixels, channels);
+    return s.pixels;
+  }
+  if (weights.empty() || weights == "random") return usual_pixels(channels);
+  const auto file = open_tensor_file(weights);
+  const std::optional<PixelScale> stated = stated_pixels(*file, family_of(*file, s.options().family));
+  // Weights of other channels do not fit, which whoever loads them says.
+  return stated && stated->channels() == channels ? *stated : usual_pixels(channels);
+}
+
+/// A line of its own about pixels that are not normalised as usual; empty where they are.
+[[nodiscard]] inline std::string pixels_line(const PixelScale& scale) {
+  return scale == usual_pixels(scale.channels()) ? std::string() : join("\nimages: ", describe(scale));
 }
 
 /// The sizes of the architecture of that name, or of the weights for "auto". Throws `OptionError`,

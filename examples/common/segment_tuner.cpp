@@ -33,6 +33,11 @@ namespace {
           .seed = s.seed};
 }
 
+[[nodiscard]] TuningSampleOptions samples(const TunerSettings& s) {
+  PixelScale pixels = pixels_for(s.weights, s.channels, s.published);
+  return {.mean = std::move(pixels.mean), .deviation = std::move(pixels.deviation), .loader = s.loader};
+}
+
 [[nodiscard]] TileOptions checked_tiles(const TunerSettings& s, const ViTConfig& config) {
   const auto [height, width] = extents_of("crop", s.tuning.crop);
   const Index patch = config.patch;
@@ -50,7 +55,7 @@ class TunerOn final : public SegmentTuner {
   TunerOn(const TunerSettings& s, const B& backend, const ViTConfig& config)
       : x_settings(s),
         x_tiles(checked_tiles(s, config)),
-        x_segmenter(backend, tuning_options(s), s.classes, {.loader = s.loader}, longer_side(s), {}, config) {
+        x_segmenter(backend, tuning_options(s), s.classes, samples(s), longer_side(s), {}, config) {
     LoadedWeights loaded = weights_for(x_segmenter.network(), s.weights, s.seed, s.published);
     x_backbone = std::move(loaded.flat);
     x_prefix = std::move(loaded.prefix);
@@ -89,7 +94,7 @@ class TunerOn final : public SegmentTuner {
   [[nodiscard]] const InputRenderer& renderer() const override { return x_segmenter.renderer(); }
   [[nodiscard]] Index patch() const override { return x_segmenter.network().config().patch; }
   [[nodiscard]] std::string description() const override {
-    return join(backend(), "\n", x_settings.arch, " with a linear head, ",
+    return join(backend(), pixels_line({renderer().options().mean, renderer().options().deviation}), "\n", x_settings.arch, " with a linear head, ",
                 x_segmenter.network().layout().parameter_count(), " parameters, weights ", x_settings.weights,
                 x_prefix.empty() ? "" : " (" + x_prefix + "*)");
   }

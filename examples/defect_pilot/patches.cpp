@@ -23,11 +23,15 @@ template <Backend B>
 class ReaderOf final : public SetReader {
  public:
   ReaderOf(const BackboneSettings& settings, const std::string& weights, const B& backend)
-      : x_settings(settings),
-        x_extractor(backend, settings.features({.patch = true}),
-                    architecture_for(settings.arch, weights, settings.published)) {
+      : x_settings(settings), x_extractor(backend, features(settings, weights), architecture_for(settings.arch, weights, settings.published)) {
     const WeightOrigin origin = load_weights(x_extractor, weights, settings.seed, settings.published);
     x_description = describe_backbone(x_extractor, settings.arch, weights, origin.prefix);
+  }
+
+  /// With what images are normalised by for these weights.
+  [[nodiscard]] static FeatureOptions features(BackboneSettings settings, const std::string& weights) {
+    settings.weights = weights;
+    return settings.features({.patch = true});
   }
 
   [[nodiscard]] PatchSet read(const PilotView& view, const LookSettings& look, const char* label,

@@ -97,6 +97,7 @@ class BankScorer final : public Scorer {
                                 .orient = b.read.orient,
                                 .neighbourhood = x_settings.neighbourhood,
                                 .smoothing = x_settings.smoothing,
+                                .pixels = x_pixels_to_keep(b),
                                 .look = x_settings.look,
                                 .ran = BackboneRules::of(x_loaded.extractor.config())};
     metadata["settings"] = settings.json();
@@ -117,6 +118,11 @@ class BankScorer final : public Scorer {
   }
 
  private:
+  /// What images are normalised by, where it is not as usual.
+  [[nodiscard]] static PixelScale x_pixels_to_keep(const BackboneSettings& b) {
+    const PixelScale scale = b.pixels();
+    return scale == usual_pixels(b.channels) ? PixelScale{} : scale;
+  }
   static DefectProbeOptions x_options(const DefectSettings& s) {
     return {.pool = s.pool,
             .coreset = s.coreset,
@@ -168,9 +174,14 @@ class TemplateScorer final : public Scorer {
 
 class DifferenceScorer final : public Scorer {
  public:
+  /// No backbone sees these pixels.
+  [[nodiscard]] static BackboneSettings without_weights(BackboneSettings settings) {
+    settings.weights.clear();
+    return settings;
+  }
   explicit DifferenceScorer(const DefectSettings& s)
       : x_pairs(s.pairs()),
-        x_probe({.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()}) {
+        x_probe({.input = without_weights(s.backbone).input(), .smoothing = s.smoothing, .loader = s.backbone.loader()}) {
     forward_calls(x_probe, *this);
   }
 
@@ -249,6 +260,7 @@ std::optional<double> adopt_bank_settings(DefectSettings& s) {
   s.backbone.size = of_bank.size;
   s.backbone.fit = of_bank.fit;
   s.backbone.channels = of_bank.channels;
+  s.backbone.published.pixels = of_bank.pixel_scale();
   s.backbone.blocks = of_bank.blocks;
   s.backbone.no_norm = !of_bank.norm;
   s.backbone.flips = of_bank.flips;

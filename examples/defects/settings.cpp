@@ -101,6 +101,8 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
       std::string list;
       for (const Index i : value) list += join(list.empty() ? "" : ",", i);
       return list.empty() ? std::string("the last alone") : list;
+    } else if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::vector<float>>) {
+      return dssl::detail::number_list(value, ",");
     } else {
       return join(value);
     }
@@ -114,6 +116,8 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   if (a.arch != "auto") agree("arch", a.arch, b.arch);
   agree("family", a.published.family, b.published.family);
   agree("heads", a.published.heads, b.published.heads);
+  agree("mean", a.published.pixels.mean, b.published.pixels.mean);
+  agree("deviation", a.published.pixels.deviation, b.published.pixels.deviation);
   if (extents_of("size", a.size) != extents_of("size", b.size)) agree("size", a.size, b.size);
   agree("fit", a.fit, b.fit);
   agree("channels", a.channels, b.channels);

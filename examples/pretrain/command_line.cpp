@@ -15,6 +15,7 @@
 #include <common/read_options.hpp>
 #include <common/recipes.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/source.hpp>
@@ -25,6 +26,7 @@
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/json_writer.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
 #include <pretrain/recipes.hpp>
@@ -99,6 +101,10 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"only", "--monitor-only"},
     {"void", "--monitor-void"},
 });
+
+/// What a run that begins with weights has where nothing else is said: rates at which what was learned stays in place at first.
+constexpr double rate_from_weights = 5e-5, decay_from_weights = 0.75;
+constexpr Index warmup_from_weights = 2;
 
 }  // namespace
 
@@ -255,13 +261,19 @@ void CommandLine::x_add_training_options() {
   x_app.add_option("--optimizer", x_optimiser, "adamw, sgd, or lars")
       ->check(CLI::IsMember({"adamw", "sgd", "lars"}))
       ->group(group);
-  x_app
-      .add_option("--lr", o.optimiser.learning_rate,
-                  "Peak learning rate for 256 images, scaled by batch * accumulate")
-      ->group(group);
-  x_app.add_option("--min-lr", o.optimiser.final_learning_rate, "Learning rate at the end, not scaled")
-      ->group(group);
-  x_app.add_option("--warmup-epochs", o.optimiser.warmup_epochs, "Epochs of linear warm-up")->group(group);
+  x_peak_rate = x_app
+                    .add_option("--lr", o.optimiser.learning_rate,
+                                join("Peak learning rate for 256 images, scaled by batch * accumulate; with --init and adamw, if it is not said, ",
+                                     rate_from_weights))
+                    ->group(group);
+  x_final_rate = x_app
+                     .add_option("--min-lr", o.optimiser.final_learning_rate,
+                                 "Learning rate at the end, not scaled; with --init, if it is not said, a tenth of the scaled peak at most")
+                     ->group(group);
+  x_warmup = x_app
+                 .add_option("--warmup-epochs", o.optimiser.warmup_epochs,
+                             join("Epochs of linear warm-up; with --init, if it is not said, ", warmup_from_weights))
+                 ->group(group);
   x_app.add_option("--weight-decay", o.optimiser.weight_decay, "Weight decay at the start")->group(group);
   x_app.add_option("--weight-decay-end", o.optimiser.final_weight_decay, "Weight decay at the end")->group(group);
   x_app.add_option("--clip", o.optimiser.clip, "Largest norm of a gradient; 0: no limit")->group(group);
@@ -270,10 +282,11 @@ void CommandLine::x_add_training_options() {
                   "Whose gradient that is: each tensor's, each part's (backbone, heads), or the network's")
       ->check(CLI::IsMember({"tensor", "part", "network"}))
       ->group(group);
-  x_app
-      .add_option("--layer-decay", o.optimiser.rates.layer_decay,
-                  "Learning rate of a block, in times of that of the block after it; embeddings come before the first")
-      ->group(group);
+  x_layer_decay = x_app
+                      .add_option("--layer-decay", o.optimiser.rates.layer_decay,
+                                  join("Learning rate of a block, in times of that of the block after it; embeddings come before the first; "
+                                       "with --init, if it is not said, ", decay_from_weights))
+                      ->group(group);
   x_app.add_option("--patch-rate", o.optimiser.rates.patch_embedding, "Learning rate of the patch embedding, in times of its layer's")
       ->group(group);
   x_app.add_option("--vector-rate", o.optimiser.rates.vectors, "Learning rate of biases and norms, in times of their layer's")
@@ -313,31 +326,18 @@ void CommandLine::x_add_training_options() {
                       "sizes; a resumed run takes them again")
           ->option_text("FILE")
           ->group(group);
-  const auto [family, heads] =
+  const auto of_teacher =
       add_published_options(x_app, x_job.teacher_published, group,
                             {.prefix = "teacher-",
                              .of = teacher,
                              .family = "Whose code trained them, as --family says of --init",
                              .heads = "Heads of its attention; 0: the file's, or the usual number: one for 64 of the "
-                                      "width, or 16 of ViT-H, g and G"});
-  x_frozen_options = {teacher, family, heads};
-  CLI::Option* const mean =
-      x_app
-          .add_option("--teacher-mean", x_job.teacher_pixels.mean,
-                      "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: as "
-                      "preprocessor_config.json beside it says, else ImageNet's, or 0.5 for other channels than three")
-          ->delimiter(',')
-          ->needs(teacher)
-          ->option_text("M,...")
-          ->group(group);
-  CLI::Option* const deviation =
-      x_app.add_option("--teacher-deviation", x_job.teacher_pixels.deviation, "Their deviation; default: likewise, or 0.25")
-          ->delimiter(',')
-          ->needs(mean)
-          ->option_text("D,...")
-          ->group(group);
-  mean->needs(deviation);
-  x_frozen_options.insert(x_frozen_options.end(), {mean, deviation});
+                                      "width, or 16 of ViT-H, g and G",
+                             .mean = "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: as its "
+                                     "weights or preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other channels than three",
+                             .deviation = "Their deviation; default: likewise, or 0.25"});
+  x_frozen_options = {teacher};
+  x_frozen_options.insert(x_frozen_options.end(), of_teacher.begin(), of_teacher.end());
   x_app.add_option("--seed", o.seed, "Seed of every random number")->group(group);
 }
 
@@ -357,7 +357,10 @@ void CommandLine::x_add_run_options() {
   add_published_options(x_app, x_job.published, group,
                         {.of = init,
                          .family = "Whose code trained the weights of --init, where their names do not tell (timm); default: as the "
-                                   "names say"});
+                                   "names say",
+                         .mean = "What is taken from pixels of 0 to 1, a number a channel, joined by commas; default: as the weights of "
+                                 "--init or preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other channels than three",
+                         .pixels_without = true});
   x_app
       .add_option("--position-start", x_job.position_start,
                   "Positions begin as a table of sines and cosines of this root mean square, in the place of drawn ones of "
@@ -456,6 +459,7 @@ void CommandLine::x_set_backbone() {
     const Architecture& known = named(architectures, "arch", job.arch);
     job.backbone = known.config;
     job.head = known.head;
+    x_set_pixels(file ? &*file : nullptr);
     return;
   }
   if (!file) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
@@ -463,6 +467,32 @@ void CommandLine::x_set_backbone() {
   job.rules["positions"] = position_scheme_name(file->description().position);
   job.rules["norm_epsilon"] = dssl::detail::exact_number(file->description().norm_epsilon);
   if (job.options.channels == 0) job.options.channels = job.backbone.channels;
+  x_set_pixels(&*file);
+}
+
+void CommandLine::x_set_pixels(const BackboneFile* init) {
+  Job& job = x_job;
+  const Index channels = job.reading().channels;
+  PixelScale scale = job.published.pixels;
+  if (scale != PixelScale{}) {
+    require_pixels(scale, channels);
+  } else {
+    scale = init != nullptr ? pixels_of(*init) : usual_pixels(channels);
+    if (scale.channels() != channels) scale = usual_pixels(channels);  // these weights do not fit, which is said where they are loaded
+  }
+  // What is usual is not named, so that checkpoints of before are gone on from.
+  x_pixels = scale == usual_pixels(channels) ? PixelScale{} : std::move(scale);
+  job.rules.merge(pixels_as_metadata(x_pixels));
+}
+
+void CommandLine::x_set_rates() {
+  if (x_job.init.empty()) return;
+  OptimiserOptions& o = x_job.options.optimiser;
+  if (x_peak_rate->count() == 0 && o.kind == OptimiserKind::adamw) o.learning_rate = rate_from_weights;
+  if (x_layer_decay->count() == 0) o.rates.layer_decay = decay_from_weights;
+  if (x_warmup->count() == 0) o.warmup_epochs = warmup_from_weights;
+  const double peak = o.learning_rate * static_cast<double>(x_job.options.update_images()) / 256;
+  if (x_final_rate->count() == 0) o.final_learning_rate = std::min(o.final_learning_rate, 0.1 * peak);
 }
 
 void CommandLine::x_set_views() {
@@ -471,6 +501,8 @@ void CommandLine::x_set_views() {
   // Published weights may have been finished on large images, where most of their training was on these.
   if (x_job.arch == architecture_of_file) sizes.image = std::min(sizes.image, std::max<Index>(224 / sizes.patch, 1) * sizes.patch);
   views = views_of(recipe_of(x_job), sizes, x_view_sizes);
+  views.mean = x_pixels.mean;
+  views.deviation = x_pixels.deviation;
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
   if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).image_all_views;
@@ -511,6 +543,7 @@ Job CommandLine::job(RunRanks& ranks) {
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd
                    : x_optimiser == "lars" ? OptimiserKind::lars
                                            : OptimiserKind::adamw;
+  x_set_rates();
   job.options.views_on = x_views_on == "device" ? ViewsOn::device : ViewsOn::host;
   job.options.loader_threads = job.threads;
   job.options.checkpoint = job.checkpoint_path();

@@ -10,6 +10,8 @@
 
 #include <common/ranks.hpp>
 #include <common/recipes.hpp>
+#include <dssl/core/pixel_scale.hpp>
+#include <dssl/io/backbone_file.hpp>
 #include <pretrain/job.hpp>
 
 namespace dssl::programs {
@@ -38,16 +40,21 @@ class CommandLine {
   void x_add_run_options();
   void x_add_monitor_options();
   void x_set_backbone();
+  /// `init`: the weights that the run begins with, or null.
+  void x_set_pixels(const BackboneFile* init);
+  void x_set_rates();
   void x_set_views();
 
   CLI::App x_app;
   Job x_job;
   ViewSizes x_view_sizes;
+  PixelScale x_pixels;  // that views are normalised by; empty: as usual
   std::vector<double> x_global_scale, x_local_scale;
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";
   std::string x_views_on = "host";
   CLI::Option* x_resume = nullptr;
+  CLI::Option *x_peak_rate = nullptr, *x_final_rate = nullptr, *x_warmup = nullptr, *x_layer_decay = nullptr;
   CLI::Option* x_image_all_views = nullptr;
   CLI::Option* x_relation = nullptr;
   CLI::Option* x_locality = nullptr;

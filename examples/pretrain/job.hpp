@@ -31,10 +31,9 @@ struct Job {
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   std::string init;        ///< weights that the backbone begins with; empty: drawn
-  PublishedSettings published;  ///< what these do not say themselves
+  PublishedSettings published;  ///< what these do not say themselves, and what views are normalised by
   std::string teacher;     ///< weights of a frozen teacher; empty: the recipe has none
   PublishedSettings teacher_published;
-  PixelScale teacher_pixels;    ///< that it was trained on; empty: as its family's usually are
   ViTConfig backbone{};         ///< set by the command line: the architecture's, or for "auto" that of `init`
   HeadConfig head{};            ///< likewise
   /// Of the weights of `init`, and of their family where the backbone is theirs: for the metadata of what is written.
@@ -79,6 +78,11 @@ struct Job {
     return for_network;
   }
 
+  /// What views are normalised by.
+  [[nodiscard]] PixelScale pixels() const {
+    if (options.views.mean.empty()) return usual_pixels(reading().channels);
+    return {options.views.mean, options.views.deviation};
+  }
   [[nodiscard]] std::string checkpoint_path() const { return out + "/checkpoint.safetensors"; }
   [[nodiscard]] std::string teacher_path() const { return out + "/teacher.safetensors"; }
   [[nodiscard]] std::string best_path() const { return out + "/best.safetensors"; }

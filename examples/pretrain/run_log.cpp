@@ -88,6 +88,13 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
               x_job.left_aside.empty() ? "" : " (left aside, as they are not read: ", x_job.left_aside,
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
               " epochs of ", x_job.source->size() / update, " steps of ", update, " images"));
+  if (!x_job.init.empty()) {
+    const OptimiserOptions& o = x_job.options.optimiser;
+    x_line(join("rates: begun with weights, so a peak of ", o.learning_rate, " for 256 images (--lr) after ", o.warmup_epochs,
+                " epochs of warm-up (--warmup-epochs), ", o.rates.layer_decay, " times as much a block earlier (--layer-decay), ",
+                o.final_learning_rate, " at the end (--min-lr)"));
+  }
+  if (!x_job.options.views.mean.empty()) x_line(join("images: ", describe(x_job.pixels())));
   x_line(
       join("parameters: ", static_cast<double>(parameters) / 1e6, recipe_of(x_job).teacher ? " million, each of student and teacher" : " million"));
   x_line("memory:");
@@ -108,10 +115,6 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   if (recipe_of(x_job).frozen) {
     options["teacher_file"] = x_job.teacher;
     x_job.teacher_published.add_to(options, "teacher_");
-    if (!x_job.teacher_pixels.mean.empty()) {
-      options["teacher_mean"] = x_job.teacher_pixels.mean;
-      options["teacher_deviation"] = x_job.teacher_pixels.deviation;
-    }
   }
   if (x_job.position_start > 0) options["position_start"] = x_job.position_start;
   options["read"] = {{"white", x_job.read.white}, {"orient", x_job.read.orient}};

@@ -116,18 +116,15 @@ void watch_references(const Run& trainer, const Job& job, RunLog& log) {
 
 /// The job's frozen teacher, for views as the run normalises them.
 [[nodiscard]] inline std::unique_ptr<TeacherFile> teacher_of_run(const Job& job, const RunLog& log) {
-  const PixelScale views = usual_pixels(job.reading().channels);
-  auto out = std::make_unique<TeacherFile>(job.teacher, TeacherFileOptions{job.teacher_published.options(), job.teacher_pixels}, views);
+  const PixelScale views = job.pixels();
+  auto out = std::make_unique<TeacherFile>(
+      job.teacher, TeacherFileOptions{job.teacher_published.options(), job.teacher_published.pixels}, views);
   ParameterLayout layout;
   ViTFamily::add_parameters(layout, out->sizes(), LearnedTokens{}, "");
   log.note(join("teacher: ", job.teacher, " (", describe(out->description()), "), ", static_cast<double>(layout.parameter_count()) / 1e6,
                 " million parameters, which stay as they are"));
   if (out->pixels() == views) return out;
-  std::string scale;
-  for (std::size_t c = 0; c < out->pixels().mean.size(); ++c) {
-    scale += join(c == 0 ? "" : ", ", out->pixels().mean[c], " and ", out->pixels().deviation[c]);
-  }
-  log.note(join("teacher: trained on pixels of mean and deviation ", scale, "; its patch embedding is carried over to the run's"));
+  log.note(join("teacher: trained on pixels ", describe(out->pixels()), "; its patch embedding is carried over to the run's"));
   return out;
 }
 

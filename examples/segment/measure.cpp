@@ -22,11 +22,11 @@
 #include "common/architectures.hpp"
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
-#include "common/earlier_outputs.hpp"
 #include "common/labelled_set.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/linear_head.hpp"
 #include "common/read_options.hpp"
 #include "common/segmentation_scores.hpp"
 #include "segment/outcome.hpp"
@@ -59,7 +59,7 @@ class Measurement {
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.
-    const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
+    const OutputFiles output(outcome_files(x_settings, x_sets));
     x_sets.require_apart(output);
     if (!x_settings.random_weights()) output.require_other_than_weights("--weights", x_settings.weights);
     x_load();
@@ -77,15 +77,16 @@ class Measurement {
 
   static FeatureOptions x_feature_options(const SegmentSettings& s) {
     const auto [height, width] = s.input_size();
+    PixelScale pixels = pixels_for(s.weights, s.channels, s.published);
     return {.height = height,
             .width = width,
             .batch = s.at_once,
             .channels = s.channels,
             .reads = {.patch = true},
-            .references = s.map.map(s.weights)};
+            .references = s.map.map(s.weights),
+            .mean = std::move(pixels.mean),
+            .deviation = std::move(pixels.deviation)};
   }
-
-  [[nodiscard]] Index x_every() const { return every_shown(x_sets.val.size(), x_settings.overlays); }
 
   void x_load() {
     x_prefix = load_weights(x_extractor, x_settings.weights, x_settings.seed, x_settings.published).prefix;
@@ -162,6 +163,7 @@ class Measurement {
       return probe.evaluate(x_sets.val, stop.get_token());
     }();
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
+    x_write_classifier(probe);
     report_outcome(x_settings, x_sets, result, probe.classes(),
                    {.trained_on = x_trained_on,
                     .last_loss = x_last_loss,
@@ -169,6 +171,21 @@ class Measurement {
                     .evaluation_seconds = std::chrono::duration<double>(Clock::now() - start).count(),
                     .prefix = x_prefix,
                     .backend = x_extractor.backend().describe()});
+  }
+
+  void x_write_classifier(SegmentationProbe<ViTFamily, B>& probe) const {
+    const auto& segmenter = probe.segmenter();
+    const Index classes = segmenter.options().classes;
+    std::vector<float> weight(static_cast<std::size_t>(classes * segmenter.options().width)), bias(static_cast<std::size_t>(classes));
+    segmenter.get_weights(std::span<float>(weight), std::span<float>(bias));
+    std::vector<std::string> names;
+    for (Index c = 0; c < classes; ++c) names.push_back(join(c));
+    const std::string path = classifier_file(x_settings.out);
+    write_linear_head(path, weight, bias,
+                      {.token = x_settings.map.references() ? "reference" : "patch",
+                       .pixels = {x_extractor.options().mean, x_extractor.options().deviation}},
+                      names);
+    std::printf("classifier: %s\n", path.c_str());
   }
 
   const SegmentSettings& x_settings;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <dssl/io/png.hpp>
 #include <dssl/metrics/confusion.hpp>
@@ -11,14 +13,21 @@
 #include <dssl/views/image.hpp>
 
 #include "common/earlier_outputs.hpp"
+#include "common/linear_head.hpp"
 #include "common/program.hpp"
 #include "common/segmentation_scores.hpp"
 
 namespace dssl::programs {
 
+std::vector<std::string> outcome_files(const SegmentSettings& settings, const LabelledSets& sets) {
+  std::vector<std::string> files = measured_files(settings.out, sets.val, every_shown(sets.val.size(), settings.overlays));
+  files.push_back(classifier_file(settings.out));
+  return with_earlier_pictures(std::move(files), settings.out, "overlays");
+}
+
 void remove_earlier_outcome(const SegmentSettings& settings, const LabelledSets& sets) {
   const Index every = every_shown(sets.val.size(), settings.overlays);
-  remove_earlier_outputs(settings.out, {"result.json"}, "overlays",
+  remove_earlier_outputs(settings.out, {"result.json", "classifier.safetensors"}, "overlays",
                          names_in(settings.out, "overlays", measured_files(settings.out, sets.val, every)));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -25,7 +26,10 @@ struct Outcome {
   nlohmann::ordered_json tuning{};  ///< of --by tune; null
 };
 
-/// Takes an earlier run's result and overlays away, as the evaluation begins.
+/// All files that a run writes or takes away.
+[[nodiscard]] std::vector<std::string> outcome_files(const SegmentSettings& settings, const LabelledSets& sets);
+
+/// Takes an earlier run's result, classifier and overlays away, as the evaluation begins.
 void remove_earlier_outcome(const SegmentSettings& settings, const LabelledSets& sets);
 
 /// Writes the overlay of an image of the evaluation, if it is one of those that are shown. `renderer` has the values of

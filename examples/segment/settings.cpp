@@ -56,7 +56,7 @@ void add_options(CLI::App& app, SegmentSettings& s) {
                  "one, on crops of the images at their own resolution)")
       ->check(CLI::IsMember({"linear", "tune"}))
       ->capture_default_str();
-  app.add_option("--out", s.out, "Folder for result.json and overlays; made where it is missing")->required();
+  app.add_option("--out", s.out, "Folder for result.json, overlays and the linear classifier, classifier.safetensors; made where it is missing")->required();
 
   app.add_option("--size", s.size,
                  "Input in pixels: one number, or HEIGHTxWIDTH for inputs that are not square")

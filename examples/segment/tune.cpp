@@ -13,7 +13,6 @@
 #include <dssl/core/error.hpp>
 #include <dssl/features/label_census.hpp>
 
-#include "common/earlier_outputs.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
@@ -53,8 +52,7 @@ void check(const std::stop_source& stop) {
 }  // namespace
 
 void measure_tuned(const SegmentSettings& s, const LabelledSets& sets) {
-  const Index every = every_shown(sets.val.size(), s.overlays);
-  const OutputFiles output(with_earlier_pictures(measured_files(s.out, sets.val, every), s.out, "overlays"));
+  const OutputFiles output(outcome_files(s, sets));
   sets.require_apart(output);
   if (!s.random_weights()) output.require_other_than_weights("--weights", s.weights);
   const std::unique_ptr<SegmentTuner> tuner = make_segment_tuner(tuner_settings(s));

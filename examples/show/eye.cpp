@@ -32,7 +32,7 @@ class EyeOf final : public Eye {
     std::vector<float> flat(static_cast<std::size_t>(x_trace.layout().total()));
     const WeightOrigin origin = load_weights(flat, s.weights, x_trace.layout(), s.seed, x_trace.config(), x_trace.grid(), s.published);
     x_trace.load(flat);
-    x_text = describe_backbone(x_trace, s.arch, s.weights, origin.prefix);
+    x_text = describe_backbone(x_trace, s.arch, s.weights, origin.prefix, s.pixels());
   }
 
   [[nodiscard]] GridSize grid() const override { return x_trace.grid(); }

@@ -252,6 +252,7 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
                          .orient = true,
                          .neighbourhood = 1,
                          .smoothing = 0.1,
+                         .pixels = {{0.33333334F}, {1e-6F}},
                          .look = {.border = 2, .standardise_features = true, .standardise_images = true, .flatten = 9, .top = 5,
                                   .place = 0.3, .free_of_size = true, .tiles = true, .scale = 0.7, .overlap = 16},
                          .ran = {.heads = 3, .norm_epsilon = 1e-12, .positions = "corners"}};
@@ -267,9 +268,16 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
   CHECK(read == BankSettings{.arch = "nano8", .size = "40x56", .channels = 1, .seed = 7, .orient = false, .smoothing = 2});
   CHECK(extents_of("size", read.size) == std::pair<Index, Index>{40, 56});
 
+  CHECK(read.pixel_scale() == usual_pixels(1));
+  CHECK(odd.pixel_scale() == odd.pixels);
+
   const auto problem = [&](const std::map<std::string, std::string>& metadata) {
     return thrown_by<CheckpointError>([&] { static_cast<void>(BankSettings::of(with(metadata))); });
   };
+  const auto of_pixels = [&](const std::string& said) { return problem({{"settings", old.substr(0, old.size() - 1) + said + "}"}}); };
+  CHECK(contains(of_pixels(R"(,"mean":[0.5],"deviation":[0])"), "has mean 0.5 and deviation 0; expected means of -10 to 10"));
+  CHECK(contains(of_pixels(R"(,"mean":[0.5])"), "has mean of 1 numbers and deviation of 0; expected one a channel"));
+  CHECK(contains(of_pixels(R"(,"mean":[0.5,0.5],"deviation":[1,1])"), "has 2 means for 1 channels in its settings; expected as many"));
   const auto changed = [&](std::string_view from, std::string_view to) {
     std::string text = old;
     return problem({{"settings", text.replace(text.find(from), from.size(), to)}});

@@ -195,6 +195,13 @@ TEST_CASE("ONNX: LayerScale folded or not, images normalised by the caller or th
   CHECK(read.inputs.at("image") == "batch 3 height width");
   CHECK(read.outputs.at("patch_map") == "batch 8 rows columns");
   CHECK(read_onnx(folder / "scaled.onnx").metadata.at("normalised_by") == "caller");
+  CHECK(read_onnx(folder / "scaled.onnx").metadata.at("mean") == "0.485, 0.456, 0.406");
+  // Normalised by the caller, by what the options say: the same graph, and the strings tell.
+  onnx_backbone(scaled, {.heads = 2, .mean = mean, .deviation = deviation, .normalise = false}).write(folder / "told.onnx");
+  CHECK(outputs_of(folder / "told.onnx", shape, normal).classes == a.classes);
+  const PlainModel told = read_onnx(folder / "told.onnx");
+  CHECK(told.metadata.at("normalised_by") == "caller");
+  CHECK(told.metadata.at("deviation") == "0.2, 0.25, 0.5");
   onnx_backbone(scaled, {.height = 6, .width = 8, .heads = 2}).write(folder / "sized.onnx");
   const PlainModel sized = read_onnx(folder / "sized.onnx");
   CHECK(sized.inputs.at("image") == "batch 3 6 8");
@@ -350,7 +357,7 @@ TEST_CASE("ONNX: options that do not go with the backbone are refused by name", 
                  "option 'mean' is 1 values; expected one a channel, 3"));
   CHECK(contains(message({.heads = 2, .mean = {1, 1, 1}}), "option 'deviation' is 0 values"));
   CHECK(contains(message({.heads = 2, .mean = {1, 1, 1}, .deviation = {1, 0, 1}}),
-                 "option 'deviation' is 0; expected positive"));
+                 "option 'deviation' is 0; expected 1e-6 to 10"));
   CHECK(contains(message({.heads = 2, .white = -1}), "option 'white' is -1"));
   CHECK(contains(message({.heads = 2, .blocks = {0, -2}}),
                  "option 'blocks' is -2; expected each block once, -2 to 1"));

@@ -9,6 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dssl/core/pixel_scale.hpp>
+#include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/pixel_scale.hpp>
@@ -197,13 +199,55 @@ TEST_CASE("preprocessor_config.json: what pixels are normalised by") {
     write(text);
     return thrown_by<CheckpointError>([&] { static_cast<void>(pixels_beside(weights)); });
   };
-  CHECK(contains(problem(R"({"image_mean": [0.5, 0.5], "image_std": [0.5]})"), "expected one a channel"));
-  CHECK(contains(problem(R"({"image_mean": [0.5, "a"], "image_std": [0.5]})"), "expected one a channel"));
+  CHECK(contains(problem(R"({"image_mean": [0.5, 0.5], "image_std": [0.5]})"),
+                 "preprocessor_config.json: has image_mean of 2 numbers and image_std of 1; expected one a channel"));
+  CHECK(contains(problem(R"({"image_mean": [0.5, "a"], "image_std": [0.5]})"), "has image_mean that is no list of numbers; expected one a channel"));
   CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [0]})"), "has image_mean 0.5 and image_std 0; expected means of -10"));
   CHECK(contains(problem(R"({"image_mean": [123.675], "image_std": [58.395]})"), "has image_mean 123.675 and image_std 58.395; expected means of -10"));
   CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [1], "do_normalize": false})"), "has do_normalize that is not true"));
   CHECK(contains(problem(R"({"image_mean": [0.5], "image_std": [1], "rescale_factor": 1})"), "has rescale_factor 1; expected 1/255"));
   CHECK(contains(problem(R"({"image_mean": [0.5)"), "preprocessor_config.json: is damaged at byte 19; expected ']'"));
+}
+
+TEST_CASE("pixels: said by strings beside the tensors, by Transformers or by timm beside weights of their names, or as usual") {
+  const ModelFolder model;
+  const auto write = [&](const char* file, const std::string& text) { std::ofstream(model.folder / file) << text; };
+  const auto pixels = [&] { return pixels_of(BackboneFile::open(model.path())); };
+  CHECK(pixels() == usual_pixels(3));
+  const PixelScale half{{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}}, odd{{0.1F, 0.33333334F, 1e-7F}, {0.25F, 3.0F, 0.7F}};
+  // timm's says nothing of weights that Transformers names.
+  const std::string of_timm = R"({"architecture": "vit", "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "tag": {"a": 1}}})";
+  write("config.json", of_timm);
+  CHECK(pixels() == usual_pixels(3));
+  write("config.json", vit_config().dump());
+  write("preprocessor_config.json", R"({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]})");
+  CHECK(pixels() == half);
+  write("preprocessor_config.json", R"({"image_mean": [0.5], "image_std": [0.5]})");
+  CHECK(contains(thrown_by<CheckpointError>([&] { static_cast<void>(pixels()); }), "has 3 channels, and its pixels"));
+  // What dssl writes of a Transformers' model says it itself, to the bit, wherever it lies.
+  write("preprocessor_config.json", hugging_face_preprocessor(BackboneFile::open(model.path()).description(), odd));
+  CHECK(pixels() == odd);
+  const std::string named = model.folder / "named.safetensors";
+  save_named_backbone(named, BackboneFile::open(model.path()), pixels_as_metadata(odd));
+  CHECK(pixels_of(BackboneFile::open(named)) == odd);
+  CHECK(pixels_as_metadata(usual_pixels(3)).empty());
+  const auto problem = [&](const std::string& mean, const std::string& deviation) {
+    save_named_backbone(named, BackboneFile::open(model.path()), {{"pixel_mean", mean}, {"pixel_deviation", deviation}});
+    return thrown_by<CheckpointError>([&] { static_cast<void>(pixels_of(BackboneFile::open(named))); });
+  };
+  CHECK(contains(problem("0.5,0.5,0.5,", "1,1,1"), "named.safetensors: has pixel_mean '0.5,0.5,0.5,'; expected numbers joined by commas"));
+  CHECK(contains(problem("0.5,a,0.5", "1,1,1"), "has pixel_mean '0.5,a,0.5'; expected numbers"));
+  CHECK(contains(problem("0.5,0.5,0.5", "1,0,1"), "has pixel_mean 0.5 and pixel_deviation 0; expected means of -10"));
+  CHECK(contains(problem("0.5,0.5", "1,1"), "has 3 channels, and its pixels"));
+  // timm's beside weights of DINO's names, under the name that timm looks for alone.
+  std::filesystem::copy_file(test::weights_of("container_safetensors"), model.folder / "model.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(test::weights_of("container_safetensors"), model.folder / "other.safetensors");
+  write("config.json", of_timm);
+  CHECK(pixels() == half);
+  CHECK(pixels_of(BackboneFile::open(model.folder / "other.safetensors")) == usual_pixels(3));
+  write("config.json", R"({"pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}})");
+  CHECK(pixels() == usual_pixels(3));
 }
 
 TEST_CASE("config.json: a folder without one file of weights says what was looked for") {

@@ -68,6 +68,16 @@ succeeds "$programs/dssl-convert" run/teacher.safetensors hf --as hf
 cp hf/model.safetensors bare.safetensors
 succeeds "$programs/dssl-defects" --weights hf --arch auto "${made[@]}" --out of_hf
 same_scores hf of_hf/bank.safetensors
+# What images are normalised by is what the weights say, and of a bank what it was made with.
+cp -r hf halved
+sed -i -E 's/("image_(mean|std)": ).*\]/\1[0.5, 0.5, 0.5]/' halved/preprocessor_config.json
+same_features halved 32 0 128 16
+grep -q '; images less (0.5, 0.5, 0.5), divided by (0.5, 0.5, 0.5); ' out.txt || fail "what images are normalised by is not said"
+cp c.bin halved.bin
+same_features hf 32 0 128 16
+! cmp -s c.bin halved.bin || fail "features do not depend on the scale of pixels"
+succeeds "$programs/dssl-defects" --weights halved --arch auto "${made[@]}" --out of_halved
+same_scores hf of_halved/bank.safetensors
 fails 1 'inspect: of_hf/bank.safetensors: was made with heads 4, and bare.safetensors is run with heads 2;' \
   "$examples/inspect" bare.safetensors of_hf/bank.safetensors new/a.ppm
 succeeds "$examples/features" hf pictures/a.ppm c.bin 32

@@ -57,6 +57,33 @@ mkdir other
 echo '{"of": "another program"}' >other/config.json
 fails 1 "other/config.json: is there, and other/model.safetensors is not" "$convert" "$cases/hf_dino/model.safetensors" other --as hf --heads 4
 [[ $(cat other/config.json) == '{"of": "another program"}' && ! -e other/model.safetensors ]] || fail "another program's config.json is written over"
+for name in out.onnx vit.json; do
+  fails 2 "'?out'? is $name; expected a folder, .*; a folder whose name ends in .${name#*.} has to be there" \
+    "$convert" "$cases/hf_dino/model.safetensors" $name --as hf --heads 4
+  [[ ! -e $name ]] || fail "a folder called $name was made"
+done
+mkdir vit.v2
+succeeds "$convert" "$cases/hf_dino/model.safetensors" vit.v2 --as hf --heads 4
+# What rotates under the names of its own code, Transformers' and timm's: the same features, but for periods that are rounded in
+# DINOv3's files and computed by the others.
+v3="$cases/dinov3_7b_like/weights.pth"
+succeeds features v3.npy --size 64x56 --weights "$v3"
+succeeds "$convert" "$v3" as_v3.pth --as dinov3
+succeeds features own.npy --size 64x56 --weights as_v3.pth
+cmp v3.patch.npy own.patch.npy || fail "features of DINOv3's own names differ"
+for family in hf timm; do
+  mkdir v3_$family
+  succeeds "$convert" "$v3" v3_$family/model.safetensors --as $family
+  says "^positions: these weights keep their periods, rounded by up to 0.[0-9]* %, and the code of the family $family computes them"
+  succeeds "$convert" v3_$family/model.safetensors v3_$family.pth --as dinov3 --heads 2
+  ! grep -q '^positions' out.txt || fail "periods that were computed are called rounded"
+  succeeds features $family.npy --size 64x56 --weights v3_$family/model.safetensors --heads 2
+  succeeds features own.npy --size 64x56 --weights v3_$family.pth
+  cmp $family.patch.npy own.patch.npy || fail "features differ between DINOv3's names and those of $family"
+done
+cmp hf.patch.npy timm.patch.npy || fail "features differ between Transformers' DINOv3 and timm's"
+grep -q '"architectures": \["DINOv3ViTModel"\]' v3_hf/config.json || fail "what rotates is no DINOv3ViTModel"
+fails 1 "has a position table, for which the family dinov3 has no names" "$convert" "$cases/container_zip/weights.pth" out.pth --as dinov3
 # A folder is its file of weights and its configuration.
 mkdir linked
 cp folder/config.json linked
@@ -98,7 +125,8 @@ fails 2 "--heads is 0; expected the number of heads that" export_onnx "$cases/co
 fails 2 "--heads is 4; expected 2, which .* says itself" export_onnx "$cases/dinov3_7b_like/weights.pth" v1.onnx --heads 4
 fails 2 "--size is 41; expected a multiple of the patch, 8 pixels" \
   export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --size 41
-fails 2 "--normalise is off; expected --normalise with" export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --mean 0
+fails 2 "--mean requires --deviation" export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --normalise --mean 0,0,0
+fails 2 "--white is 255; expected 1 without --normalise" export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --white 255
 fails 2 "--mean is 2 values; expected one a channel, 3" \
   export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --normalise --mean 0,1 --deviation 1,1
 fails 1 "is read too, by IN" export_onnx own.safetensors own.safetensors --heads 2
@@ -198,7 +226,7 @@ says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head f
 succeeds pretrain --out grey --channels 1 --max-steps 1
 succeeds "$convert" --inspect grey/teacher.safetensors
 says ', channels 1, '
-says "^images, as no family has them: dssl's programs take 0.500 from each channel and divide by 0.250$"
+says "^images, as no family has them, in dssl's programs: less \(0.5\), divided by \(0.25\)$"
 ! grep -q '0\.485' out.txt || fail "three means for one channel"
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
 fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
@@ -248,6 +276,142 @@ fails 2 "--heads is 0; expected the number of heads that" going_on --out none --
 fails 2 "--heads requires --init" going_on --out none --heads 2
 fails 2 "--views-global.* is 20" going_on --out none --init "$cases/container_zip/weights.pth" --heads 2 --views-global 20
 
+# What images are normalised by goes with the weights: as Transformers says beside them, or strings of dssl's in the file.
+half=(--mean 0.5,0.5,0.5 --deviation 0.5,0.5,0.5)
+said='^images: less \(0.5, 0.5, 0.5\), divided by \(0.5, 0.5, 0.5\)$'
+mkdir halved good
+cp parts/*.png good
+cp nano/config.json nano/model.safetensors halved
+cp nano/preprocessor_config.json usual.json
+sed -E 's/"image_(mean|std)": .*\]/"image_\1": [0.5, 0.5, 0.5]/' usual.json >halved/preprocessor_config.json
+succeeds features usual.npy --size 32 --weights nano
+! grep -q '^images: ' out.txt || fail "what is usual is said"
+succeeds features beside.npy --size 32 --weights halved
+says "$said"
+succeeds features asked.npy --size 32 --weights nano "${half[@]}"
+says "$said"
+same_features() { cmp -s $1.class.npy $2.class.npy && cmp -s $1.patch.npy $2.patch.npy; }
+same_features beside asked || fail "preprocessor_config.json and --mean are not the same"
+! same_features beside usual || fail "the scale of pixels changes nothing"
+succeeds features over.npy --size 32 --weights halved --mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225
+same_features over usual || fail "--mean does not go before what lies beside the weights"
+# Kept under dssl's names, by Transformers' and in the names of others, and by a run that goes on.
+succeeds "$convert" halved halved.safetensors
+says "$said"
+succeeds "$convert" halved.safetensors again --as hf
+says ', and preprocessor_config.json: images less \(0.5, 0.5, 0.5\), divided by'
+succeeds "$convert" again again.safetensors --as timm
+succeeds going_on --epochs 1 --out of_half --init halved.safetensors --views-global 32 --lr 0 --min-lr 0
+says "$said"
+for weights in halved.safetensors again of_half/teacher.safetensors; do
+  succeeds features kept.npy --size 32 --weights $weights
+  same_features kept beside || fail "what images are normalised by is lost in $weights"
+done
+for weights in again.safetensors of_half/checkpoint.safetensors; do  # the first by another rule of positions
+  succeeds features kept.npy --size 32 --heads 4 --weights $weights
+  says "$said"
+done
+# A run resumed with other pixels is refused; the run's own may be said where its weights' file is gone.
+succeeds pretrain --out resumed_half "${half[@]}" --max-steps 1
+fails 1 "was made with option 'views.mean' 0x1p-1 0x1p-1 0x1p-1; this run has" pretrain --out resumed_half --resume
+succeeds pretrain --out resumed_half "${half[@]}" --resume
+# A bank scores as it was made, whatever lies beside its weights later.
+succeeds "$programs/dssl-defects" --weights halved --arch auto --size 32 --normal good --coreset 1 --out of_halved
+says "$said"
+succeeds "$programs/dssl-defects" --weights nano --arch auto --size 32 --normal good --coreset 1 --out of_asked "${half[@]}"
+cmp of_halved/bank.safetensors of_asked/bank.safetensors || fail "banks of one scale differ"
+scores_by() { "$programs/dssl-defects" --bank $1/bank.safetensors --weights $2 --test images --out scored "${@:3}" && cp scored/scores.csv $1.$2.csv; }
+succeeds scores_by of_halved halved
+succeeds scores_by of_halved nano
+says "$said"
+succeeds scores_by of_nano nano
+succeeds scores_by of_nano halved
+cmp of_halved.halved.csv of_halved.nano.csv && cmp of_nano.nano.csv of_nano.halved.csv || fail "a bank is run with other pixels than it was made with"
+! cmp -s of_nano.nano.csv of_halved.nano.csv || fail "scores do not depend on the scale of pixels"
+fails 2 "--mean is 0,0,0; expected 0.5,0.5,0.5, with which of_halved/bank.safetensors was made" \
+  scores_by of_halved halved --mean 0,0,0 --deviation 0.5,0.5,0.5
+succeeds export_onnx nano half.onnx --bank of_halved/bank.safetensors --normalise
+says "$said"
+succeeds export_onnx halved half.onnx
+says "$said"
+grep -q '0.5, 0.5, 0.5' half.onnx || fail "a model does not say by what images are to be normalised"
+fails 2 "--mean is 0,0,0; expected nothing: of_halved/bank.safetensors was made with images less" \
+  export_onnx halved none.onnx --bank of_halved/bank.safetensors --mean 0,0,0 --deviation 1,1,1
+# In every program; of other pixels than usual each says them.
+succeeds "$programs/dssl-show" images --kind pca --arch auto --size 32 --weights nano --out usual.png
+succeeds "$programs/dssl-show" images --kind pca --arch auto --size 32 --weights halved --out halved.png
+says "$said"
+! cmp -s usual.png halved.png || fail "dssl-show looks at pixels as usual"
+succeeds "$programs/dssl-segment" --data voc --classes 3 --arch auto --size 32 --weights halved --epochs 1 --overlays 0 --out probe
+says "$said"
+succeeds "$programs/dssl-segment" --data voc --classes 3 --arch auto --weights halved --by tune --crop 32 --tune-steps 1 --overlays 0 --out tuned
+says "$said"
+succeeds "$programs/dssl-retrieve" --data voc --classes 3 --arch auto --size 32 --weights halved --out dense
+says "$said"
+mkdir -p kinds/a kinds/b
+cp parts/1.png parts/2.png kinds/a
+cp parts/3.png parts/4.png kinds/b
+for way in knn tune; do
+  succeeds "$programs/dssl-classify" --train kinds --test kinds --arch auto --size 32 --weights halved --by $way --k 1 --tune-steps 1 --out classes
+  says "$said"
+done
+fails 2 "--mean is 2 values; expected one a channel, 3" features none.npy --size 32 --weights nano --mean 0,1 --deviation 1,1
+fails 2 "--deviation is 0; expected 1e-6 to 10, for pixels of 0 to 1" features none.npy --size 32 --weights nano --mean 0,0,0 --deviation 1,0,1
+fails 2 "--deviation requires --mean" features none.npy --size 32 --weights nano --deviation 1,1,1
+sed -i 's/"image_mean": .*\]/"image_mean": [123.675, 116.28, 103.53]/' halved/preprocessor_config.json
+fails 1 "preprocessor_config.json: has image_mean 123.675 and image_std 0.5; expected means of -10 to 10" features none.npy --size 32 --weights halved
+succeeds features over.npy --size 32 --weights halved "${half[@]}"  # said otherwise, it is not read
+
+# Begun with an earlier run's weights and nothing else said, a run has rates that leave them in place, and by nearest neighbours
+# begins where that run ended: images are named as their nearest neighbour among others is, by both teachers alike.
+succeeds "$programs/dssl-scenes" --out many --train 40 --val 40 --size 32 --classes 3
+for set in train val; do
+  number=0
+  for id in $(cat many/ImageSets/Segmentation/$set.txt); do
+    mkdir -p named/$set/$((number % 8))
+    cp many/JPEGImages/$id.jpg named/$set/$((number % 8))
+    number=$((number + 1))
+  done
+done
+train_many() { "$programs/dssl-pretrain" --data many --split train --arch nano8 --views-global 32 --locals 0 --prototypes 16 --batch 8 "$@"; }
+succeeds train_many --epochs 3 --lr 0.02 --warmup-epochs 0 --momentum 0.8 --momentum-end 0.8 --out ended
+succeeds train_many --epochs 2 --init ended/teacher.safetensors --seed 5 --out begun
+says '^rates: begun with weights, so a peak of 5e-05 for 256 images \(--lr\) after 2 epochs of warm-up .*, 0.75 times as much .*, 1.5625e-07 at the end'
+for setting in '"optimiser.learning_rate":5e-05' '"optimiser.warmup_epochs":2' '"optimiser.rates.layer_decay":0.75'; do
+  tr -d ' \n' <begun/options.json | grep -q "$setting" || fail "options.json has not $setting"
+done
+succeeds train_many --epochs 1 --max-steps 1 --init ended/teacher.safetensors --out said --lr 1e-3 --warmup-epochs 0 --layer-decay 0.9 --min-lr 0
+says '^rates: begun with weights, so a peak of 0.001 for 256 images \(--lr\) after 0 epochs of warm-up .*, 0.9 times as much .*, 0 at the end'
+succeeds train_many --epochs 1 --max-steps 1 --seed 5 --out drawn
+! grep -q '^rates:' out.txt || fail "a run that begins with nothing speaks of weights"
+for run in ended begun drawn; do
+  succeeds "$programs/dssl-classify" --train named/train --test named/val --arch nano8 --size 32 --by knn --k 1 --weights $run/teacher.safetensors --out knn_$run
+done
+alike() { paste -d , knn_ended/predictions.csv knn_$1/predictions.csv | awk -F, 'NR > 1 && $3 == $6 { n++ } END { print n + 0 }'; }
+above "$(alike begun)" 38 "of 40 images that both teachers see alike"
+above 32 "$(alike drawn)" "a teacher that has seen nothing names images as the trained one: the test tells nothing"
+
+# The linear classifiers of dssl-classify and dssl-segment are heads of a model, if it gives what they read.
+succeeds "$programs/dssl-classify" --train named/train --test named/val --arch nano8 --size 32 --by linear --epochs 5 --weights ended/teacher.safetensors \
+  --blocks=-2,-1 --no-norm --out linear
+says '^classifier: linear/classifier.safetensors$'
+export_linear() { export_onnx ended/teacher.safetensors linear.onnx --head linear/classifier.safetensors "$@"; }
+succeeds export_linear --blocks=-2,-1 --no-norm
+says 'image -> class_token, patch_map, logits;'
+succeeds export_linear --blocks=4,5 --no-norm
+fails 1 'classifier.safetensors: was learned without the last norm; expected --no-norm' export_linear --blocks=-2,-1
+fails 1 'classifier.safetensors: was learned on blocks 4,5, and the model gives 5; expected --blocks 4,5' export_linear --no-norm
+fails 1 "classifier.safetensors: was learned on tokens 'class'; expected patch" \
+  export_onnx ended/teacher.safetensors linear.onnx --patch-head linear/classifier.safetensors --blocks=-2,-1 --no-norm
+succeeds "$programs/dssl-classify" --train named/train --test named/val --arch nano8 --size 32 --by knn --k 1 --weights ended/teacher.safetensors --out linear
+[[ ! -e linear/classifier.safetensors ]] || fail "an earlier run's classifier lies beside figures of another"
+succeeds "$programs/dssl-segment" --data many --classes 3 --arch nano8 --size 32 --weights ended/teacher.safetensors --epochs 1 --overlays 0 --out patches
+says '^classifier: patches/classifier.safetensors$'
+succeeds export_onnx ended/teacher.safetensors patches.onnx --patch-head patches/classifier.safetensors
+says 'image -> class_token, patch_map, patch_logits;'
+fails 1 "classifier.safetensors: was learned on tokens 'patch'; expected class, or both" \
+  export_onnx ended/teacher.safetensors none.onnx --head patches/classifier.safetensors
+
 # A run held to another network's features: an earlier run's, published ones of other patches, rotary positions, registers.
 distil_any() { "$programs/dssl-pretrain" --recipe distilled --data voc --batch 2 --seed 5 --lr 0.1 --warmup-epochs 0 "$@"; }
 distil() { distil_any --arch nano8 --views-global 32 --epochs 2 "$@"; }
@@ -271,13 +435,13 @@ succeeds distil --out v3 --overwrite --teacher "$cases/dinov3_7b_like/weights.pt
 says '; frozen teacher: image 128, patch 8, width 32, depth 2, heads 2, MLP ratio [0-9]+, channels 1, registers 4, rotary positions'
 cp v3/teacher.safetensors usual.safetensors
 succeeds distil --out v3 --overwrite --teacher "$cases/dinov3_7b_like/weights.pth" --channels 1 --teacher-mean 0.5,0.5,0.5 --teacher-deviation 0.5,0.5,0.5
-says '^teacher: trained on pixels of mean and deviation 0.5 and 0.5, 0.5 and 0.5, 0.5 and 0.5; its patch embedding is carried over'
+says '^teacher: trained on pixels less \(0.5, 0.5, 0.5\), divided by \(0.5, 0.5, 0.5\); its patch embedding is carried over'
 ! cmp -s v3/teacher.safetensors usual.safetensors || fail "the scale of the teacher's pixels changes nothing"
 mkdir scaled
 cp "$cases/hf_dino/model.safetensors" scaled
 echo '{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}' >scaled/preprocessor_config.json
 succeeds distil --out hf_taught --teacher scaled --teacher-heads 4
-says '^teacher: trained on pixels of mean and deviation 0.5 and 0.5,'
+says '^teacher: trained on pixels less \(0.5, 0.5, 0.5\), divided by'
 succeeds distil_any --out coarse --arch tiny16 --views-global 32 --epochs 1 --max-steps 1 --teacher "$cases/hf_dino/model.safetensors" --teacher-heads 4
 says 'backbone: image 224, patch 16, .*; frozen teacher: image 56, patch 8, width 32, .*norm epsilon 1e-12'
 fails 2 "--teacher-heads is 0; expected the number of heads that" distil --out none --teacher "$cases/hf_dino/model.safetensors"

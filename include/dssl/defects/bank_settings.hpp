@@ -12,11 +12,13 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/patch_look.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/json_reader.hpp>
 #include <dssl/io/json_writer.hpp>
+#include <dssl/io/pixel_scale.hpp>
 #include <dssl/io/tensor_file.hpp>
 #include <dssl/nn/position.hpp>
 
@@ -55,10 +57,13 @@ struct BankSettings {
   bool orient = false;  ///< pictures are turned as EXIF says; banks of before that know nothing of it were not
   Index neighbourhood = 3;
   double smoothing = 4;
+  PixelScale pixels{};  ///< that images were normalised by; empty: by `usual_pixels`, as those of banks from before it was kept
   PatchLook look{};  ///< of banks from before there was any: none of it
   BackboneRules ran{};  ///< how the weights were run, whoever said it: an option, their file, config.json, nobody
 
   [[nodiscard]] bool operator==(const BankSettings&) const = default;
+  /// What images are normalised by.
+  [[nodiscard]] PixelScale pixel_scale() const { return pixels == PixelScale{} ? usual_pixels(channels) : pixels; }
   [[nodiscard]] InputFit input_fit() const { return fit == "pad" ? InputFit::pad : InputFit::stretch; }
 
   /// As one line of JSON.
@@ -79,6 +84,8 @@ struct BankSettings {
                 ",\"channels\":", channels, ",\"blocks\":[", list, "],\"norm\":", flag(norm), ",\"flips\":", flag(flips),
                 ",\"seed\":", seed >> 63U == 0 ? join(seed) : detail::json_string(join(seed)), ",\"white\":", white, ",\"orient\":", flag(orient), ",\"neighbourhood\":", neighbourhood,
                 ",\"smoothing\":", detail::exact_number(smoothing), looked, named,
+                pixels == PixelScale{} ? "" : join(",\"mean\":[", detail::number_list(pixels.mean, ","), "],\"deviation\":[",
+                                                   detail::number_list(pixels.deviation, ","), "]"),
                 ran.heads > 0 ? join(",\"ran\":{\"heads\":", ran.heads, ",\"norm_epsilon\":",
                                      detail::exact_number(ran.norm_epsilon), ",\"positions\":",
                                      detail::json_string(ran.positions), "}")
@@ -106,6 +113,7 @@ class BankSettingsReader : JsonReader {
   [[nodiscard]] BankSettings read() {
     BankSettings s;
     std::set<std::string> seen;
+    std::vector<double> mean, deviation;
     object([&](const std::string& key) {
       if (!seen.insert(key).second) throw CheckpointError(path(), join("has '", key, "' twice in its settings"));
       if (key == "arch") s.arch = string();
@@ -122,12 +130,19 @@ class BankSettingsReader : JsonReader {
       else if (key == "orient") s.orient = flag();
       else if (key == "neighbourhood") s.neighbourhood = whole(1, 3);
       else if (key == "smoothing") s.smoothing = number();
+      else if (key == "mean") mean = numbers();
+      else if (key == "deviation") deviation = numbers();
       else if (key == "ran") s.ran = rules();
       else if (!look(s.look, key)) pass_over();
     });
     end("the settings");
     for (const char* const key : {"arch", "size", "fit", "channels", "blocks", "norm", "flips", "seed", "neighbourhood", "smoothing"}) {
       if (!seen.contains(key)) throw CheckpointError(path(), join("has no '", key, "' in its settings"));
+    }
+    if (seen.contains("mean") || seen.contains("deviation")) {
+      s.pixels = checked_pixels(path(), "mean", mean, "deviation", deviation);
+      if (s.pixels.channels() != s.channels)
+        throw CheckpointError(path(), join("has ", s.pixels.channels(), " means for ", s.channels, " channels in its settings; expected as many"));
     }
     if (s.fit != "stretch" && s.fit != "pad")
       throw CheckpointError(path(), join("has fit '", s.fit, "' in its settings; expected stretch or pad"));
@@ -187,16 +202,26 @@ class BankSettingsReader : JsonReader {
     return value;
   }
 
-  [[nodiscard]] std::vector<Index> blocks() {
-    std::vector<Index> out;
+  /// A list of values, each read by one(), at most 4096 `what`.
+  template <class One>
+  [[nodiscard]] auto list(const char* what, const One& one) {
+    std::vector<decltype(one())> out;
     expect('[');
     if (next_is(']')) return out;
     do {
-      out.push_back(whole(-4096, 4096));
-      if (out.size() > 4096) fail("at most 4096 blocks");
+      out.push_back(one());
+      if (out.size() > 4096) fail(what);
     } while (next_is(','));
     expect(']');
     return out;
+  }
+
+  [[nodiscard]] std::vector<Index> blocks() {
+    return list("at most 4096 blocks", [this] { return whole(-4096, 4096); });
+  }
+
+  [[nodiscard]] std::vector<double> numbers() {
+    return list("at most 4096 channels", [this] { return number(); });
   }
 };
 

@@ -51,7 +51,7 @@ struct DefectProbeOptions {
   double smoothing = 4;     ///< standard deviation of the blur of heat maps, in pixels of the input; 0: none
   InputFit fit = InputFit::stretch;  ///< without tiles
   Interpolation interpolation = Interpolation::bilinear;
-  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> mean{};  ///< as in `InputOptions`; both empty: the extractor's
   std::vector<float> deviation{};
   ScoreTallyOptions tally{};
   std::uint64_t seed = 0;

@@ -37,7 +37,7 @@ struct PatchReaderOptions {
   Index neighbourhood = 3;             ///< each patch becomes the mean of so many by so many around it: 1 or 3
   InputFit fit = InputFit::stretch;    ///< without tiles
   Interpolation interpolation = Interpolation::bilinear;
-  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> mean{};  ///< as in `InputOptions`; both empty: the extractor's
   std::vector<float> deviation{};
   LoaderOptions loader{};
   SkipPolicy skip{};

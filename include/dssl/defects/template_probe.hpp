@@ -56,7 +56,7 @@ struct TemplateProbeOptions {
   double smoothing = 4;  ///< standard deviation of the blur of heat maps, in pixels of the input; 0: none
   InputFit fit = InputFit::stretch;
   Interpolation interpolation = Interpolation::bilinear;
-  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> mean{};  ///< as in `InputOptions`; both empty: the extractor's
   std::vector<float> deviation{};
   ScoreTallyOptions tally{};
   LoaderOptions loader{};

@@ -61,20 +61,21 @@ struct FeaturePassCount {
 
 namespace detail {
 
-/// What a probe of patch tokens renders its images with: the extractor's sizes, the rest from the probe's options.
-/// Throws `OptionError` if the extractor does not read patches, or single points, which make no map of an image.
+/// What a probe of patch tokens renders its images with: the extractor's sizes, the rest from the probe's options; where these
+/// name no mean and deviation, the extractor's. Throws `OptionError` if the extractor does not read patches, or single points, which make no map of an image.
 template <class Extractor, class Options>
 [[nodiscard]] InputOptions probe_input(const Extractor& extractor, const Options& options) {
   if (!extractor.options().reads.patch) throw OptionError("reads", "no patches", "an extractor that reads patches");
   if (const auto& points = extractor.options().references.points; !points.empty())
     throw OptionError("references.points", join(points.size(), " points"), "a grid of references, which is a map of the image");
+  const bool own_pixels = !options.mean.empty() || !options.deviation.empty();
   return {.height = extractor.options().height,
           .width = extractor.options().width,
           .channels = extractor.options().channels,
           .fit = options.fit,
           .interpolation = options.interpolation,
-          .mean = options.mean,
-          .deviation = options.deviation};
+          .mean = own_pixels ? options.mean : extractor.options().mean,
+          .deviation = own_pixels ? options.deviation : extractor.options().deviation};
 }
 
 /// What a source loaded, with a mask of zeros where it gave none.

@@ -13,12 +13,14 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/features/onnx_positions.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/onnx_model.hpp>
+#include <dssl/io/pixel_scale.hpp>
 
 namespace dssl {
 
@@ -42,11 +44,11 @@ struct OnnxBackboneOptions {
   Index height = 0;
   Index width = 0;
   Index heads = 0;  ///< H where the file does not say their number and it is not the usual one
-  /// By channel, on the scale 0..1: images are pixels, and the model takes mean away and divides by
-  /// deviation. Both empty: images come normalised.
+  /// By channel, on the scale 0..1: what pixels are normalised by. Both empty: images come normalised, by what `pixels_of` says.
   std::vector<float> mean{};
   std::vector<float> deviation{};
-  float white = 1;  ///< the largest pixel where the model normalises: 1, or 255
+  bool normalise = true;  ///< with mean and deviation: images are pixels, and the model does it; off: they come normalised by these
+  float white = 1;        ///< the largest pixel where the model normalises: 1, or 255
   /// Blocks whose tokens are given, side by side in this order, and whether under the last norm: as
   /// `FeatureOptions` says.
   std::vector<Index> blocks{};
@@ -75,13 +77,13 @@ class OnnxBackboneBuilder : OnnxPositions {
     };
     check_extent("height", options.height);
     check_extent("width", options.width);
-    const auto channels = static_cast<std::size_t>(vit().channels);
-    if (!options.mean.empty() && options.mean.size() != channels)
-      throw OptionError("mean", join(options.mean.size(), " values"), join("one a channel, ", channels));
-    if (options.deviation.size() != options.mean.size())
-      throw OptionError("deviation", join(options.deviation.size(), " values"), "as many as 'mean'");
-    for (const float each : options.deviation) {
-      if (!(each > 0)) throw OptionError("deviation", each, "positive values");
+    if (!options.mean.empty() || !options.deviation.empty()) {
+      x_pixels = {options.mean, options.deviation};
+      require_pixels(x_pixels, vit().channels);
+    } else {
+      const std::optional<PixelScale> stated = stated_pixels(file);
+      x_pixels_are_known = stated.has_value();
+      x_pixels = stated.value_or(usual_pixels(vit().channels));
     }
     if (!(options.white > 0)) throw OptionError("white", options.white, "a positive value");
     for (const Index block : options.blocks) {
@@ -156,11 +158,6 @@ class OnnxBackboneBuilder : OnnxPositions {
   // ---- what is said of the model
 
   void x_words() {
-    const auto list = [](const auto& values) {
-      std::string text;
-      for (const float value : values) text += join(text.empty() ? "" : ", ", value);
-      return text;
-    };
     model().metadata("backbone", describe(vit()));
     model().metadata("family", std::string(family_name(vit().family)));
     model().metadata("patch", join(vit().patch));
@@ -171,23 +168,18 @@ class OnnxBackboneBuilder : OnnxPositions {
     for (const Index block : x_blocks) blocks += join(blocks.empty() ? "" : ", ", block);
     model().metadata("blocks", blocks);
     model().metadata("last_norm", x_options.norm ? "yes" : "no");
-    const bool own = !x_options.mean.empty();
-    model().metadata("normalised_by", own ? "model" : "caller");
-    if (own) model().metadata("white", join(x_options.white));
-    if (own || vit().channels == 3) {
-      model().metadata("mean", own ? list(x_options.mean) : list(vit().mean));
-      model().metadata("deviation", own ? list(x_options.deviation) : list(vit().deviation));
-    }
-    x_input_words =
-        join(vit().channels == 3 ? "RGB images" : "Images", ", height and width multiples of ", vit().patch,
-             " pixels: ",
-             own ? join("values from 0 to ", x_options.white)
-             : vit().channels == 3
-                 ? join("(v - mean) / deviation of values v from 0 to 1, as trained; if that was as usual "
-                        "by mean ",
-                        list(vit().mean), " and deviation ", list(vit().deviation))
-                 : std::string("normalised as in training"));
+    model().metadata("normalised_by", x_normalises() ? "model" : "caller");
+    if (x_normalises()) model().metadata("white", join(x_options.white));
+    model().metadata("mean", number_list(x_pixels.mean, ", "));
+    model().metadata("deviation", number_list(x_pixels.deviation, ", "));
+    x_input_words = join(vit().channels == 3 ? "RGB images" : "Images", ", height and width multiples of ", vit().patch, " pixels: ",
+                         x_normalises() ? join("values from 0 to ", x_options.white)
+                                        : join("(v - mean) / deviation of values v from 0 to 1, as trained",
+                                               x_pixels_are_known ? "," : "; if that was as usual", " by mean ", number_list(x_pixels.mean, ", "), " and deviation ", number_list(x_pixels.deviation, ", ")));
   }
+
+  /// Whether the model normalises images itself.
+  [[nodiscard]] bool x_normalises() const { return x_options.normalise && !x_options.mean.empty(); }
 
   // ---- tokens
 
@@ -199,7 +191,7 @@ class OnnxBackboneBuilder : OnnxPositions {
     x_image = model().input("image", shape, x_input_words);
     model().scope("patch_embed");
     std::string pixels = x_image;
-    if (!x_options.mean.empty()) {
+    if (x_normalises()) {
       std::vector<float> mean, deviation;
       for (const float each : x_options.mean) mean.push_back(each * x_options.white);
       for (const float each : x_options.deviation) deviation.push_back(each * x_options.white);
@@ -405,6 +397,8 @@ class OnnxBackboneBuilder : OnnxPositions {
 
   const OnnxBackboneOptions& x_options;
   std::vector<Index> x_blocks;
+  PixelScale x_pixels;
+  bool x_pixels_are_known = true;
   std::string x_input_words, x_image;
 };
 

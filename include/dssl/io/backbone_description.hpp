@@ -114,16 +114,18 @@ struct BackboneDescription {
   bool mask_token = false;
   bool reference_token = false;
   bool class_norm = false;   ///< class tokens have a last norm of their own
+  bool qkv_bias = true;      ///< queries and values have a bias, as in all but some that rotate
   PositionScheme position = PositionScheme::offset;
   bool layer_scale_folded = false;  ///< the family's LayerScale was multiplied into the layers before it: it is ones
   double norm_epsilon = 1e-6;  ///< of every layer norm
-  /// What the family's images are usually normalised with, by channel. A model may differ; no file of weights
-  /// says it.
-  std::array<float, 3> mean{0.485F, 0.456F, 0.406F};
-  std::array<float, 3> deviation{0.229F, 0.224F, 0.225F};
 
   /// Pixels a side of the image whose patches are the table's cells; 0 without table.
   [[nodiscard]] Index native_image() const { return table_side * patch; }
+  /// The same, and without table 224 pixels, or as many of them as whole patches are.
+  [[nodiscard]] Index usual_image() const {
+    if (table_side > 0) return native_image();
+    return patch > 0 && patch < 224 ? 224 / patch * patch : patch;
+  }
 };
 
 /// All of it in one line: "dinov2: width 384, depth 12, heads 6 (usual), patch 14, ...".

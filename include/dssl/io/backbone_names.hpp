@@ -520,6 +520,7 @@ class BackboneNamer {
     for (std::size_t i = 0; i < biases.size(); ++i) {
       const bool here = has(join(before, biases[i]));
       if (first) x_biases.at(i) = here;
+      if (first && i < biases.size() - 1) x_out.description.qkv_bias = (i > 0 && x_out.description.qkv_bias) || here;
       if (x_biases.at(i) != here) missing(join(here ? x_first_block : before, biases[i]));
     }
     if (first) x_first_block = before;

@@ -40,8 +40,8 @@ struct ConfigValue {
 
 using ConfigFields = std::map<std::string, ConfigValue, std::less<>>;
 
-/// Reads the fields of a configuration; of the objects within it only "rope_parameters", whose fields are
-/// "rope_parameters.inner".
+/// Reads the fields of a configuration; of the objects within it only "rope_parameters" and timm's "pretrained_cfg", whose
+/// fields are "rope_parameters.inner".
 class ConfigParser : JsonReader {
  public:
   ConfigParser(std::string_view path, std::string_view text) : JsonReader(path, text, "", 0) {}
@@ -77,7 +77,7 @@ class ConfigParser : JsonReader {
       word("null");
       return {};
     }
-    if (c == '{' && depth == 0 && name == "rope_parameters") {
+    if (c == '{' && depth == 0 && (name == "rope_parameters" || name == "pretrained_cfg")) {
       members(name + ".", 1);
     } else {
       pass_over();
@@ -317,17 +317,23 @@ class HuggingFaceConfig {
   detail::ConfigFields x_fields;
 };
 
+/// What `config.json` says of a DINOv3 beside its sizes.
+struct RotaryConfig {
+  double theta = 100;     ///< periods are theta^(4 i / d) for i below d / 4, d the width of a head
+  bool key_bias = false;  ///< keys have a bias
+};
+
 /// The `config.json` with which Transformers loads a backbone that `export_backbone` wrote under its names.
 ///
-/// `d`: its description, with the number of heads. Throws `OptionError` where that is not known or does not divide the
-/// width, `CheckpointError` (for the file `path`) for rotary positions, which are not written, and where Dinov2 has no field
-/// for the MLP's size. Tests: tests/io/backbone_names.cpp, tests/interop/strict_loads.py.
-[[nodiscard]] inline std::string hugging_face_config(const BackboneDescription& d, const std::string& path) {
-  if (d.position == PositionScheme::rotary)
-    throw CheckpointError(path, "has rotary positions, for which no config.json is written");
+/// `d`: its description, with the number of heads; `rotary`: of one that rotates. Throws `OptionError` where the number of heads
+/// is not known or does not divide the width, or a fourth of it where that is rotated, `CheckpointError` (for the file `path`)
+/// where Dinov2 has no field for the MLP's size. Tests: tests/io/backbone_names.cpp, tests/interop/strict_loads.py.
+[[nodiscard]] inline std::string hugging_face_config(const BackboneDescription& d, const std::string& path, const RotaryConfig& rotary = {}) {
+  const bool rotates = d.position == PositionScheme::rotary;
   if (d.width < 1) throw CheckpointError(path, join("has a width of ", d.width, "; expected at least 1"));
-  if (d.heads < 1 || d.width % d.heads != 0)
-    throw OptionError("heads", d.heads, join("the number of heads of ", path, ", a divisor of its width ", d.width));
+  const Index divided = rotates ? d.width / 4 : d.width;
+  if (d.heads < 1 || divided % d.heads != 0)
+    throw OptionError("heads", d.heads, join("the number of heads of ", path, ", a divisor of ", rotates ? "a fourth of " : "", "its width ", d.width));
   const HuggingFaceModel model = hugging_face_model_of(d);
   const auto which = static_cast<std::size_t>(model);
   std::string out = "{\n";
@@ -338,8 +344,19 @@ class HuggingFaceConfig {
   add("hidden_size", d.width);
   add("num_hidden_layers", d.depth);
   add("num_attention_heads", d.heads);
+  const auto truth = [](bool value) { return value ? "true" : "false"; };
   if (model == HuggingFaceModel::vit) {
     add("intermediate_size", d.hidden);
+  } else if (rotates) {
+    add("intermediate_size", d.hidden);
+    add("use_gated_mlp", truth(d.mlp == MlpKind::swiglu));
+    add("num_register_tokens", d.registers);
+    add("rope_theta", detail::as_fraction(detail::exact_number(rotary.theta)));
+    add("query_bias", truth(d.qkv_bias));
+    add("key_bias", truth(rotary.key_bias));
+    add("value_bias", truth(d.qkv_bias));
+    add("proj_bias", "true");
+    add("mlp_bias", "true");
   } else {
     Index ratio = 1;
     const bool swiglu = d.mlp == MlpKind::swiglu;
@@ -354,14 +371,16 @@ class HuggingFaceConfig {
     add("use_mask_token", "true");
     if (d.registers > 0) add("num_register_tokens", d.registers);
   }
-  add("hidden_act", "\"gelu\"");
-  add("hidden_dropout_prob", "0.0");
-  add("attention_probs_dropout_prob", "0.0");
-  add("layer_norm_eps", detail::exact_number(d.norm_epsilon));
-  add("image_size", d.native_image());
+  add("hidden_act", rotates && d.mlp == MlpKind::swiglu ? "\"silu\"" : "\"gelu\"");
+  if (!rotates) {
+    add("hidden_dropout_prob", "0.0");
+    add("attention_probs_dropout_prob", "0.0");
+    add("qkv_bias", "true");
+  }
+  add("layer_norm_eps", detail::as_fraction(detail::exact_number(d.norm_epsilon)));
+  add("image_size", d.usual_image());
   add("patch_size", d.patch);
-  add("num_channels", d.channels);
-  out += "  \"qkv_bias\": true\n}\n";
+  out += join("  \"num_channels\": ", d.channels, "\n}\n");
   return out;
 }
 

@@ -36,4 +36,10 @@ namespace dssl::detail {
   return {text.data(), end};
 }
 
+/// A number's text as one of JSON that is read for no whole one: "100" becomes "100.0".
+[[nodiscard]] inline std::string as_fraction(std::string text) {
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
 }  // namespace dssl::detail

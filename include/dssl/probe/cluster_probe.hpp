@@ -36,7 +36,7 @@ struct ClusterProbeOptions {
   Index iterations = 50;
   InputFit fit = InputFit::stretch;
   Interpolation interpolation = Interpolation::bilinear;
-  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> mean{};  ///< as in `InputOptions`; both empty: the extractor's
   std::vector<float> deviation{};
   std::uint64_t seed = 0;
   LoaderOptions loader{};

@@ -40,7 +40,7 @@ struct RetrievalProbeOptions {
   double temperature = 0.02;
   InputFit fit = InputFit::stretch;
   Interpolation interpolation = Interpolation::bilinear;
-  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> mean{};  ///< as in `InputOptions`; both empty: the extractor's
   std::vector<float> deviation{};
   Index queries = 256;  ///< as in `NearestOptions`
   Index block = 4096;

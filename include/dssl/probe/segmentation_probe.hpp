@@ -50,7 +50,7 @@ struct SegmentationProbeOptions {
   double flip = 0.5;
   InputFit fit = InputFit::stretch;
   Interpolation interpolation = Interpolation::bilinear;
-  std::vector<float> mean{};  ///< as in `InputOptions`
+  std::vector<float> mean{};  ///< as in `InputOptions`; both empty: the extractor's
   std::vector<float> deviation{};
   bool cache_features = false;  ///< features of the training set are computed once; needs `augment` off
   /// Trains on features of mean 0 and deviation 1 a channel (over the training set; needs `cache_features`).

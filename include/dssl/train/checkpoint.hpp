@@ -15,6 +15,7 @@
 
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/train/lasting_state.hpp>
@@ -70,6 +71,8 @@ DSSL_INLINE void save_checkpoint(const std::string& path, const LastingState& st
   writer.metadata("collapsed_steps", std::to_string(position.collapsed_steps));
   writer.metadata("check_sum", std::to_string(sum));
   if (const auto frozen = state.frozen()) writer.metadata("frozen_teacher", std::to_string(frozen->check_sum));
+  // For who takes it as weights; a run that goes on has it among the options.
+  for (const auto& [key, value] : pixels_as_metadata({options.views.mean, options.views.deviation})) writer.metadata(key, value);
   for_each_option(options, [&](std::string_view name, const auto& value) {
     writer.metadata(join("option.", name), detail::exact_text(value));
   });

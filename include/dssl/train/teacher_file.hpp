@@ -2,9 +2,7 @@
 // Tests: tests/train/imitation_term.cpp, tests/programs/weights.sh.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,19 +26,9 @@ namespace dssl {
 /// How a teacher's file is taken.
 struct TeacherFileOptions {
   BackboneFileOptions file{.fold_layer_scale = true};
-  /// What the pixels were normalised by that it was trained on; empty: by what `pixels_of` says, and else by what dssl's are.
+  /// What the pixels were normalised by that it was trained on; empty: by what `pixels_of` says.
   PixelScale pixels{};
 };
-
-/// What pixels the weights of a file were trained on, as Transformers says beside them or as is usual with their family;
-/// nothing where they are not of three channels. Throws as `pixels_beside`.
-[[nodiscard]] inline std::optional<PixelScale> pixels_of(const BackboneFile& file) {
-  const BackboneDescription& d = file.description();
-  std::optional<PixelScale> said;
-  if (d.family == WeightFamily::hugging_face) said = pixels_beside(file.path());
-  if (said || d.channels != 3) return said;
-  return PixelScale{{d.mean.begin(), d.mean.end()}, {d.deviation.begin(), d.deviation.end()}};
-}
 
 /// A frozen teacher in a file of any family, for views whose pixels are of the scale `views`: its sizes are
 /// `NetworkConfig::teacher`, and it is a file that `TrainingRun::teach_with(file, "")` reads, tensor by tensor, with a patch
@@ -59,21 +47,8 @@ class TeacherFile final : public TensorFile {
     x_description.heads = x_sizes.heads;
     x_description.heads_are_known = x_description.heads_are_known || options.file.heads != 0;
     const Index channels = x_sizes.channels;
-    if (x_pixels == PixelScale{}) x_pixels = pixels_of(x_file).value_or(usual_pixels(channels));
-    if (options.pixels == PixelScale{} && x_pixels.channels() != channels) {
-      throw CheckpointError(path, join("has ", channels, " channels, and preprocessor_config.json beside it ", x_pixels.channels(),
-                                       " means; expected as many"));
-    }
-    const auto require_values = [&](const char* field, const std::vector<float>& values, bool (*fits)(double), const char* expected) {
-      if (static_cast<Index>(values.size()) != channels) {
-        throw OptionError(field, join(values.size(), " values"), join("one a channel of ", path, ", ", channels));
-      }
-      for (const float value : values) {
-        if (!fits(static_cast<double>(value))) throw OptionError(field, value, expected);
-      }
-    };
-    require_values("teacher_mean", x_pixels.mean, &PixelScale::is_mean, "-10 to 10, for pixels of 0 to 1");
-    require_values("teacher_deviation", x_pixels.deviation, &PixelScale::is_deviation, "1e-6 to 10, for pixels of 0 to 1");
+    if (x_pixels == PixelScale{}) x_pixels = pixels_of(x_file);
+    require_pixels(x_pixels, channels, path, "teacher_");
     if (views.channels() != channels && views.channels() != 1) {
       throw OptionError("channels", views.channels(), join(channels, ", those of the teacher ", path, channels > 1 ? ", or 1" : ""));
     }
