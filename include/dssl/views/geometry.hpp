@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include <dssl/core/error.hpp>
@@ -117,6 +118,14 @@ concept ViewMap = std::copyable<M> && requires(const M& map, const Point& p, con
 
 static_assert(ViewMap<CropMap>);
 
+/// A map that says which points of the scene its view shows: not all of what its overlap with another view covers. Points that
+/// one of two views does not show are not valid and take their pair out of the loss. Maps without a word show the whole
+/// overlap, and no code of validity is compiled for them.
+template <class M>
+concept ChecksPoints = ViewMap<M> && requires(const M& map, const ScenePoint& s) {
+  { map.shows(s) } -> std::same_as<bool>;
+};
+
 /// One physical point in two views, both in [-1, 1]^2.
 struct PointPair {
   Point teacher;
@@ -149,6 +158,18 @@ void pair_points(std::span<Point> teacher_points, std::span<Point> student_point
     const PointPair pair = pair_points(teacher, student, relative[k]);
     teacher_points[k] = pair.teacher;
     student_points[k] = pair.student;
+  }
+}
+
+/// Which of K points, relative to the overlap of two views, both views show: valid (K) = 1, else 0.
+/// Throws `ShapeError` unless there are as many of one as of the other.
+template <ChecksPoints M>
+void check_points(std::span<std::uint8_t> valid, const M& teacher, const M& student, std::span<const Point> relative) {
+  require_shape(valid.size() == relative.size(), "check_points: ", relative.size(), " points, and room for ", valid.size());
+  const SceneRegion shared = overlap(teacher, student);
+  for (std::size_t k = 0; k < relative.size(); ++k) {
+    const ScenePoint scene = shared.at(relative[k]);
+    valid[k] = teacher.shows(scene) && student.shows(scene) ? 1 : 0;
   }
 }
 
