@@ -44,6 +44,7 @@ class CommandLine {
   Job x_job;
   ViewSizes x_view_sizes;
   std::vector<double> x_global_scale, x_local_scale;
+  double x_rotation = 0, x_perspective = 0;
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";
   std::string x_views_on = "host";

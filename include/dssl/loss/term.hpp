@@ -302,6 +302,11 @@ inline constexpr bool spans_ranks = requires { requires Term::spans_ranks; };
 template <class Term>
 inline constexpr bool skips_points = requires { requires Term::skips_points; };
 
+/// Whether a term asks where the views lie (`TermRun::set_frames`), and so needs views that are boxes of the scene: it says so
+/// by `reads_frames`.
+template <class Term>
+inline constexpr bool reads_frames = requires { requires Term::reads_frames; };
+
 /// A term's run that keeps nothing and has nothing to do between passes; what one does, it says anew.
 ///
 /// Life: `place_lasting`, `place_teacher`, `place_student` for each part, more than once, in arenas that measure and in one

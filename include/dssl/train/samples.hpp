@@ -76,7 +76,7 @@ struct SampleViews {
   std::vector<Point> teacher_points;  ///< (2,V,K)
   std::vector<Point> student_points;  ///< (V,2,K)
   std::vector<std::uint8_t> valid{};  ///< (2,V,K): 0 where a point takes its pair out of the loss; none where all count
-  std::vector<ViewFrame> frames;      ///< (V)
+  std::vector<ViewFrame> frames;      ///< (V); none where views are no boxes of the scene
   std::vector<SkippedImage> skipped;  ///< images that could not be read and were passed over
 };
 
@@ -125,6 +125,7 @@ class SampleMaker {
   [[nodiscard]] BatchShape shape(Index batch) const {
     BatchShape out{.batch = batch, .channels = x_channels, .points = x_with_points ? Index{x_points.count()} : 0, .views = {}};
     out.checked_points = x_with_points && x_checks;
+    out.framed = x_framed;
     for (Index v = 0; v < x_views.views(); ++v) out.views.push_back({x_views.size(v).height, x_views.size(v).width});
     return out;
   }
@@ -162,6 +163,7 @@ class SampleMaker {
  private:
   /// Whether there are points that are not valid.
   static constexpr bool x_checks = ChecksPoints<decltype(Views::Plan::map)>;
+  static constexpr bool x_framed = is_framed<decltype(Views::Plan::map)>;
 
   [[nodiscard]] std::size_t x_floats(Index view) const {
     return static_cast<std::size_t>(x_channels * x_views.size(view).height * x_views.size(view).width);
@@ -169,6 +171,7 @@ class SampleMaker {
 
   static void x_make_frames(SampleViews& out, const std::vector<typename Views::Plan>& plans) {
     out.frames.clear();
+    if constexpr (!x_framed) return;
     for (const auto& plan : plans) {
       const ScenePoint first = plan.map.to_scene(Point{-1, -1});
       const ScenePoint last = plan.map.to_scene(Point{1, 1});
@@ -190,12 +193,11 @@ class SampleMaker {
         const auto& teacher = plans[static_cast<std::size_t>(q)].map;
         const auto& student = plans[static_cast<std::size_t>(v)].map;
         RandomStream random(point_key(key, q, v, views));
-        points.sample(relative, random, overlap(teacher, student).in_unit_square(height(image), width(image)));
         const auto count = static_cast<std::size_t>(k);
-        if constexpr (x_checks) {
-          check_points(std::span(out.valid).subspan(static_cast<std::size_t>((q * views + v) * k), count), teacher, student,
-                       std::span<const Point>(relative));
-        }
+        std::span<std::uint8_t> valid(out.valid);
+        if constexpr (x_checks) valid = valid.subspan(static_cast<std::size_t>((q * views + v) * k), count);
+        sample_pair(relative, valid, teacher, student, height(image), width(image),
+                    [&](std::span<Point> to, const ViewFrame& region) { points.sample(to, random, region); });
         pair_points(std::span(out.teacher_points).subspan(static_cast<std::size_t>((q * views + v) * k), count),
                     std::span(out.student_points).subspan(static_cast<std::size_t>((v * 2 + q) * k), count), teacher, student,
                     std::span<const Point>(relative));

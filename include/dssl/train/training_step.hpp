@@ -351,6 +351,10 @@ class BasicTrainingStep {
       throw OptionError("views", "with points that may not be valid",
                         join("views whose shared points all are: the term '", Loss::takes_all_points, "' compares every point"));
     }
+    if (!x_options.shape.framed && !Loss::asks_frames.empty()) {
+      throw OptionError("views", "turned or seen at an angle",
+                        join("boxes of the image: the term '", Loss::asks_frames, "' asks where patches lie by them"));
+    }
     std::vector<std::string_view> names;
     for (const auto& spec : x_layout.specs()) names.push_back(spec.name.view());
     std::ranges::sort(names);

@@ -26,6 +26,7 @@ struct BatchShape {
   /// Whether points may be shared by two views in name only, as what one of them shows there is not the scene: batches say
   /// then which ones are (`ViewBatch::valid`).
   bool checked_points = false;
+  bool framed = true;  ///< whether views are boxes of the scene, and frames say where
   /// Size at which a teacher that is a snapshot sees the two global views; 0 x 0: it sees the student's.
   ViewSize snapshot_view{0, 0};
 
