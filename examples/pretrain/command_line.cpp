@@ -14,6 +14,7 @@
 #include <common/published.hpp>
 #include <common/read_options.hpp>
 #include <common/recipes.hpp>
+#include <common/turned_views.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/sequence.hpp>
@@ -93,6 +94,7 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"global_area.high", "--global-scale"},
     {"local_area.low", "--local-scale"},
     {"local_area.high", "--local-scale"},
+    {"rotation", "--rotate"},
     {"masks.views", "--masked-views"},
     {"masks.low", "--masked-low"},
     {"masks.high", "--masked-high"},
@@ -250,6 +252,8 @@ void CommandLine::x_add_recipe_options() {
           ->expected(2)
           ->option_text("LO HI")
           ->group(group));
+  x_app.add_option("--rotate", x_rotation, rotate_help)->group(group);
+  x_app.add_option("--perspective", x_perspective, perspective_help)->group(group);
 }
 
 void CommandLine::x_add_training_options() {
@@ -505,6 +509,8 @@ void CommandLine::x_set_views() {
   views.deviation = x_pixels.deviation;
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
+  views.rotation = x_rotation;
+  views.perspective = x_perspective;
   if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).image_all_views;
 }
 

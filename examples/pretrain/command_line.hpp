@@ -50,6 +50,7 @@ class CommandLine {
   ViewSizes x_view_sizes;
   PixelScale x_pixels;  // that views are normalised by; empty: as usual
   std::vector<double> x_global_scale, x_local_scale;
+  double x_rotation = 0, x_perspective = 0;
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";
   std::string x_views_on = "host";

@@ -203,6 +203,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
       {"step", report.step}, {"epoch", report.epoch}, {"images", report.images}, {"loss", report.loss}};
   for (const TermReport& term : report.each_term()) line[std::string(term.name)] = term_json(term);
   line["gradient_norm"] = report.gradient_norm;
+  if (x_job.options.views.turned() && recipe_of(x_job).points) line["valid_points"] = report.valid_points;
   line["feature_spread"] = report.feature_spread;
   line["learning_rate"] = report.learning_rate;
   line["weight_decay"] = report.weight_decay;

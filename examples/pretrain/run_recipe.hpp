@@ -23,6 +23,8 @@
 #include <dssl/train/network.hpp>
 #include <dssl/train/teacher_file.hpp>
 #include <dssl/train/trainer.hpp>
+#include <dssl/train/training_run.hpp>
+#include <dssl/views/warped_views.hpp>
 #include <pretrain/job.hpp>
 #include <pretrain/locality.hpp>
 #include <pretrain/run_log.hpp>
@@ -137,8 +139,14 @@ template <class Recipe, Backend B>
     teacher = teacher_of_run(job, log);
     network.teacher = teacher->sizes();
   }
+  // Views are no part of what is compiled of a run: those that are turned cost the making of samples alone.
   using Sampled = typename Recipe::template with_points<AnySampler>;
-  Trainer<Sampled, B> trainer(options_of_run<Sampled>(job), backend, job.sampler, network);
+  using Run = TrainingRun<NetworkKindOf<Recipe>, B>;
+  const auto run_by = [&]<class Whole>(std::type_identity<Whole>) -> Run {
+    return Trainer<Whole, B>(options_of_run<Whole>(job), backend, job.sampler, network);
+  };
+  using Turned = typename Sampled::template with_views<Warped<typename Recipe::Views>>;
+  Run trainer = job.options.views.turned() ? run_by(std::type_identity<Turned>()) : run_by(std::type_identity<Sampled>());
   if constexpr (Recipe::Loss::has_frozen) {
     trainer.teach_with(*teacher, "");
     teacher.reset();

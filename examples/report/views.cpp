@@ -1,7 +1,9 @@
 #include <report/views.hpp>
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -15,7 +17,9 @@
 #include <dssl/points/point_key.hpp>
 #include <dssl/points/scene_points.hpp>
 #include <dssl/views/geometry.hpp>
+#include <dssl/views/homography.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/warped_views.hpp>
 #include <report/page.hpp>
 
 namespace dssl::programs {
@@ -41,6 +45,11 @@ MultiCropOptions view_options(const PretrainRun& run) {
   o.local_overlap = run.number("views.local_overlap");
   o.redraws = static_cast<int>(run.number("views.redraws"));
   o.flip = run.number("views.flip");
+  const auto later = [&](const char* name) {  // not there in runs from before there was a choice
+    return run.options["options"].contains(name) ? run.number(name) : 0.0;
+  };
+  o.rotation = later("views.rotation");
+  o.perspective = later("views.perspective");
   o.jitter = run.number("views.jitter");
   o.brightness = run.number("views.brightness");
   o.contrast = run.number("views.contrast");
@@ -70,9 +79,24 @@ std::string disc(double x, double y, Index view, double width) {
               "\" stroke=\"#101418\" stroke-width=\"", decimals(0.01 * width, 2), "\"/>");
 }
 
-std::string view_name(Index view, const CropMap& map) {
+std::string view_name(Index view, const CropMap& box) {
   return join(view < 2 ? "global view " : "local view ", view < 2 ? view + 1 : view - 1,
-              map.flip ? ", mirrored" : "");
+              box.flip ? ", mirrored" : "");
+}
+
+/// The outline of a view on the scene, a line of so many pixels inside its edges.
+std::string outline(const HomographyMap& map, Index view, double line) {
+  const auto length = [&](const Point& a, const Point& b) {
+    const ScenePoint from = map.to_scene(a), to = map.to_scene(b);
+    return std::hypot(to.x - from.x, to.y - from.y);
+  };
+  const double x = 1 - line / length({-1, 0}, {1, 0}), y = 1 - line / length({0, -1}, {0, 1});
+  std::string points;
+  for (const Point corner : {Point{-x, -y}, Point{x, -y}, Point{x, y}, Point{-x, y}}) {
+    const ScenePoint at = map.to_scene(corner);
+    points += join(points.empty() ? "" : " ", decimals(at.x, 2), ",", decimals(at.y, 2));
+  }
+  return join("<polygon points=\"", points, "\" fill=\"none\" stroke=\"", colour_of(view), "\" stroke-width=\"", line, "\"/>");
 }
 
 }  // namespace
@@ -95,35 +119,37 @@ AnySampler sampler_of_run(const PretrainRun& run, const VocFolder& images) {
 }
 
 std::string views_html(const PretrainRun& run, const AnySampler& sampler, const AnyImage& image, Index sample) {
-  const MultiCrop<> crop(view_options(run));
+  const Warped<MultiCrop<>> crop(view_options(run));
   const RandomKey key{.seed = run.options["options"]["seed"].get<std::uint64_t>(),
                       .sample = static_cast<std::uint64_t>(sample)};
-  const auto plans = crop.plan(height(image), width(image), key);
+  std::vector<WarpedPlan> plans;
+  crop.plan(plans, height(image), width(image), key);
   const auto points = points_of_scene(sampler, SampledScene{image, sample});
   ViewWorkspace workspace;
 
   const double scene_width = static_cast<double>(width(image));
-  std::string boxes, scene_points;
+  std::string outlines, scene_points;
   std::vector<std::string> marks(plans.size());
   for (Index v = 0; v < crop.views(); ++v) {
-    const ViewPlan& plan = plans[static_cast<std::size_t>(v)];
+    const HomographyMap& map = plans[static_cast<std::size_t>(v)].map;
+    const ViewPlan& plan = plans[static_cast<std::size_t>(v)].view;
+    const ViewPlan& teacher = plans[0].view;
     const double line = (v < 2 ? 0.009 : 0.006) * scene_width;
-    boxes += join("<rect x=\"", static_cast<double>(plan.map.box.x) + 0.5 * line, "\" y=\"",
-                  static_cast<double>(plan.map.box.y) + 0.5 * line, "\" width=\"",
-                  static_cast<double>(plan.map.box.width) - line, "\" height=\"",
-                  static_cast<double>(plan.map.box.height) - line, "\" fill=\"none\" stroke=\"", colour_of(v),
-                  "\" stroke-width=\"", line, "\"/>");
+    outlines += outline(map, v, line);
     if (v == 0) continue;  // the teacher's view paired with itself: the loss passes over it
     std::vector<Point> relative(static_cast<std::size_t>(sampler.count()));
     RandomStream random(point_key(key, 0, v, crop.views()));
-    points.sample(relative, random, overlap(plans[0].map, plan.map).in_unit_square(height(image), width(image)));
-    for (const Point& p : relative) {
-      const PointPair pair = pair_points(plans[0].map, plan.map, p);
+    std::vector<std::uint8_t> valid(relative.size());
+    sample_pair(relative, valid, plans[0].map, map, height(image), width(image),
+                [&](std::span<Point> to, const ViewFrame& region) { points.sample(to, random, region); });
+    for (std::size_t k = 0; k < relative.size(); ++k) {
+      if (valid[k] == 0) continue;
+      const PointPair pair = pair_points(plans[0].map, map, relative[k]);
       const ScenePoint at = plans[0].map.to_scene(pair.teacher);
       scene_points += disc(at.x, at.y, v, 0.6 * scene_width);
       const auto pixel = [](double x, Index extent) { return 0.5 * (x + 1) * static_cast<double>(extent); };
-      marks[0] += disc(pixel(pair.teacher.x, plans[0].width), pixel(pair.teacher.y, plans[0].height), v,
-                       static_cast<double>(plans[0].width));
+      marks[0] += disc(pixel(pair.teacher.x, teacher.width), pixel(pair.teacher.y, teacher.height), v,
+                       static_cast<double>(teacher.width));
       marks[static_cast<std::size_t>(v)] +=
           disc(pixel(pair.student.x, plan.width), pixel(pair.student.y, plan.height), v,
                static_cast<double>(plan.width));
@@ -132,15 +158,15 @@ std::string views_html(const PretrainRun& run, const AnySampler& sampler, const 
 
   const Image<std::uint8_t> whole = rgb_picture(image);
   std::string html = join(
-      "<div class=\"views\"><figure>", marked(whole, "the scene and its views", boxes + scene_points),
-      "<figcaption>the scene, the boxes of its views, and the points of the pairs</figcaption></figure>");
+      "<div class=\"views\"><figure>", marked(whole, "the scene and its views", outlines + scene_points),
+      "<figcaption>the scene, its views, and the points of the pairs</figcaption></figure>");
   for (Index v = 0; v < crop.views(); ++v) {
     const auto& plan = plans[static_cast<std::size_t>(v)];
     const Image<std::uint8_t> view =
         std::visit([&](const auto& typed) { return rgb_picture(crop.draw(typed, plan, workspace)); }, image);
-    html += join("<figure>", marked(view, view_name(v, plan.map), marks[static_cast<std::size_t>(v)]),
+    html += join("<figure>", marked(view, view_name(v, plan.view.map), marks[static_cast<std::size_t>(v)]),
                  "<figcaption><span class=\"key\" style=\"background:", colour_of(v), "\"></span>",
-                 view_name(v, plan.map), v == 0 ? " (teacher)" : "", "</figcaption></figure>");
+                 view_name(v, plan.view.map), v == 0 ? " (teacher)" : "", "</figcaption></figure>");
   }
   return html + "</div>\n";
 }

@@ -14,7 +14,7 @@ namespace dssl::programs {
 /// `DataError` where it draws by maps of weights that cannot be opened any more.
 [[nodiscard]] AnySampler sampler_of_run(const PretrainRun& run, const VocFolder& images);
 
-/// A scene with the boxes of its views, and the views with their reference points, as HTML: what the run saw
+/// A scene with the outlines of its views, and the views with their reference points, as HTML: what the run saw
 /// of image `sample` in its first epoch. The points are those of the pairs with teacher view 0.
 [[nodiscard]] std::string views_html(const PretrainRun& run, const AnySampler& sampler, const AnyImage& image, Index sample);
 

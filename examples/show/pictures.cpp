@@ -32,6 +32,7 @@
 #include <dssl/points/any_sampler.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/warped_views.hpp>
 
 #include "common/output_files.hpp"
 #include "show/eye.hpp"
@@ -289,7 +290,7 @@ class Sheet {
   }
 
   [[nodiscard]] Picture x_views() const {
-    const MultiCrop<> crop(x_settings.views());
+    const Warped<MultiCrop<>> crop(x_settings.views());
     std::vector<std::string> ids;
     for (const Scene& scene : x_scenes) ids.push_back(scene.id);
     const AnySampler points = sampler_of(x_settings.points, [&] {

@@ -8,6 +8,7 @@
 #include "common/backbone.hpp"
 #include "common/backend.hpp"
 #include "common/read_options.hpp"
+#include "common/turned_views.hpp"
 
 namespace dssl::programs {
 
@@ -36,6 +37,8 @@ MultiCropOptions ShowSettings::views() const {
   options.local_size = {height, width};
   if (!global_scale.empty()) options.global_area = {global_scale[0], global_scale[1]};
   if (!local_scale.empty()) options.local_area = {local_scale[0], local_scale[1]};
+  options.rotation = rotation;
+  options.perspective = perspective;
   return options;
 }
 
@@ -51,6 +54,9 @@ void ShowSettings::validate() const {
     throw OptionError("query", query, "none for --kind " + kind);
   if (query == "patch" && point.empty()) throw OptionError("point", "not given", "X Y for --query patch");
   if (query == "class" && kind != "attention") throw OptionError("query", query, "patch or reference");
+  if (kind != "views" && rotation != 0) throw OptionError("rotate", rotation, join("0 with --kind ", kind, ", but with views"));
+  if (kind != "views" && perspective != 0)
+    throw OptionError("perspective", perspective, join("0 with --kind ", kind, ", but with views"));
   if (kind != "views" && points.sampler != SamplerSettings{}.sampler)
     throw OptionError("sampler", points.sampler, join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && !points.weights.empty())
@@ -160,6 +166,14 @@ void add_options(CLI::App& app, ShowSettings& s) {
                  "The same for a local view; default: " + text_of(MultiCropOptions{}.local_area))
       ->expected(2)
       ->option_text("LO HI")
+      ->group(look);
+  app.add_option("--rotate", s.rotation, join("views: ", rotate_help))
+      ->check(CLI::Range(0.0, 180.0))
+      ->capture_default_str()
+      ->group(look);
+  app.add_option("--perspective", s.perspective, join("views: ", perspective_help))
+      ->check(CLI::Range(0.0, 0.5))
+      ->capture_default_str()
       ->group(look);
   app.add_option("--masks", s.masks,
                  "overlay: masks (palette or grey PNG), paired with images by name: NAME.png, NAME_mask.png; single files "

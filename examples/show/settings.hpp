@@ -47,6 +47,7 @@ struct ShowSettings {
   SamplerSettings points;
   Index locals = 4;
   std::vector<double> global_scale, local_scale;
+  double rotation = 0, perspective = 0;
   std::vector<std::string> masks, heat;
   std::string enlarge;  // empty: the kind's own
   double alpha = 0.6;

@@ -40,3 +40,4 @@ class VocFolder;    // reads PNG and JPEG: link dssl::codecs, which defines DSSL
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/trainer.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/warped_views.hpp>

@@ -9,7 +9,9 @@
 #include <dssl/pictures/view_pictures.hpp>
 #include <dssl/points/grid_points.hpp>
 #include <dssl/points/random_points.hpp>
+#include <dssl/views/geometry.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/planar_image.hpp>
 
 using namespace dssl;
 
@@ -106,4 +108,48 @@ TEST_CASE("a point has its view's colour in the scene and in both views") {
       CHECK(colour_at(large.scene, {there.x / 1.5, there.y / 1.5}) == mark_colour(3));
     }
   }
+}
+
+namespace {
+
+/// A crop of which nothing is shown left of `blind`.
+struct BlindMap : CropMap {
+  double blind = 0;
+  [[nodiscard]] bool shows(const ScenePoint& s) const { return s.x >= blind; }
+};
+
+/// Two views of a whole black image, the second of which is blind.
+struct HalfBlind {
+  struct Plan {
+    BlindMap map;
+  };
+  using Workspace = PlanarImage<std::uint8_t>;
+  double blind = 0;
+
+  [[nodiscard]] Index views() const { return 2; }
+  void plan(std::vector<Plan>& out, Index height, Index width, const RandomKey& /*key*/) const {
+    const CropMap whole{{0, 0, height, width}};
+    out = {{{whole, 0}}, {{whole, blind}}};
+  }
+  template <class T>
+  const Workspace& draw(const Image<T>& /*image*/, const Plan& /*plan*/, Workspace& out) const {
+    out.reshape(1, 40, 40);
+    std::fill_n(out.plane(0), 1600, std::uint8_t{0});
+    return out;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("points that are not valid are not drawn") {
+  const AnyImage image = Image<std::uint8_t>(40, 40, 1);
+  const auto marked = [&](double blind) {
+    const ViewPictures pictures = view_pictures(HalfBlind{blind}, GridPoints<2>(), image, {});
+    std::vector<int> out;
+    for (const double x : {10.0, 30.0})
+      for (const double y : {10.0, 30.0}) out.push_back(colour_at(pictures.views[1], {x, y}) == mark_colour(1) ? 1 : 0);
+    return out;
+  };
+  CHECK(marked(0) == std::vector<int>{1, 1, 1, 1});
+  CHECK(marked(20) == std::vector<int>{0, 0, 1, 1});
 }

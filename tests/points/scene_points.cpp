@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -307,4 +308,100 @@ TEST_CASE("weights of a picture are its values, whatever the pixels; more channe
                   OptionError);
   CHECK_THROWS_AS(WeightedPoints(1, {}), OptionError);
   CHECK_THROWS_AS(SalientPoints<>(0), OptionError);
+}
+
+namespace {
+
+/// A crop whose camera is blind left of the column `blind`.
+struct BlindMap : CropMap {
+  double blind = 0;
+  [[nodiscard]] bool shows(const ScenePoint& s) const { return s.x >= blind; }
+};
+
+/// Small views by such maps; view v is blind left of 16 (v + 1) pixels.
+class BlindViews {
+ public:
+  struct Plan {
+    BlindMap map;
+    ViewPlan view;
+  };
+  using Workspace = ViewWorkspace;
+
+  [[nodiscard]] Index views() const { return x_views.views(); }
+  [[nodiscard]] ViewSize size(Index v) const { return x_views.size(v); }
+  void plan(std::vector<Plan>& out, Index height, Index width, const RandomKey& key) const {
+    out.clear();
+    for (const ViewPlan& view : x_views.plan(height, width, key)) {
+      out.push_back({{view.map, 16.0 * static_cast<double>(out.size() + 1)}, view});
+    }
+  }
+  void render(const AnyImageView& image, const Plan& plan, std::span<float> out, Workspace& workspace) const {
+    x_views.render(image, plan.view, out, workspace);
+  }
+
+ private:
+  MultiCrop<> x_views = small_views();
+};
+
+}  // namespace
+
+TEST_CASE("points that one view of a pair does not show are not valid, and a batch says which") {
+  static_assert(ViewGenerator<BlindViews> && ChecksPoints<BlindMap> && !ChecksPoints<CropMap>);
+  constexpr Index count = 8;
+  const SampleMaker<BlindViews, RandomPoints<count>> maker(BlindViews(), RandomPoints<count>(), 3, true);
+  const BatchShape shape = maker.shape(2);
+  REQUIRE(shape.checked_points);
+  CHECK_FALSE(SampleMaker<BlindViews, RandomPoints<count>>(BlindViews(), RandomPoints<count>(), 3, false).shape(2).checked_points);
+  CHECK_FALSE(SampleMaker<MultiCrop<>, RandomPoints<count>>(small_views(), RandomPoints<count>(), 3, true).shape(2).checked_points);
+  ViewBatch batch = ViewBatch::of(shape);
+  const Index views = shape.view_count();
+  std::vector<BlindViews::Plan> plans[2];
+  ViewWorkspace workspace;
+  for (Index b = 0; b < 2; ++b) {
+    const AnyImage image = scene(b);
+    SampleViews sample;
+    sample.index = b;
+    maker.make(sample, image, key_of(static_cast<std::uint64_t>(b)), workspace);
+    BlindViews().plan(plans[b], height(image), width(image), key_of(static_cast<std::uint64_t>(b)));
+    put_sample(batch, b, sample);
+    // Points that are valid at once are those of views that see all; the others were drawn again.
+    const SampleViews seeing = drawn(RandomPoints<count>(), image, static_cast<std::uint64_t>(b));
+    CHECK(seeing.valid.empty());
+    std::size_t same = 0, drawn_again = 0;
+    for (Index row = 0; row < 2 * views * count; ++row) {
+      const auto at = static_cast<std::size_t>(row);
+      const Index q = row / (views * count), v = row / count % views;
+      const bool valid_at_once = plans[b][static_cast<std::size_t>(std::max(q, v))].map.shows(
+          plans[b][static_cast<std::size_t>(q)].map.to_scene(seeing.teacher_points[at]));
+      const bool is_same = seeing.teacher_points[at] == sample.teacher_points[at];
+      if (valid_at_once) CHECK(is_same);
+      same += is_same ? 1 : 0;
+      drawn_again += !is_same && sample.valid[at] == 1 ? 1 : 0;
+    }
+    CHECK(same > 10);
+    CHECK(drawn_again > 10);
+  }
+  std::size_t valid = 0, off = 0;
+  for (Index q = 0; q < 2; ++q) {
+    for (Index b = 0; b < 2; ++b) {
+      for (Index v = 0; v < views; ++v) {
+        for (Index k = 0; k < count; ++k) {
+          const auto row = static_cast<std::size_t>(((q * 2 + b) * views + v) * count + k);
+          const double x = plans[b][static_cast<std::size_t>(q)].map.to_scene(batch.teacher_points[row]).x;
+          const double blind = 16.0 * static_cast<double>(std::max(q, v) + 1);
+          if (std::abs(x - blind) < 1e-9) continue;
+          valid += batch.valid[row];
+          off += batch.valid[row] != (x >= blind ? 1 : 0) ? 1 : 0;
+        }
+      }
+    }
+  }
+  CHECK(off == 0);
+  CHECK(valid > 20);
+  // Points that are the same every time stay as they are.
+  const SampleMaker<BlindViews, GridPoints<3>> fixed(BlindViews(), GridPoints<3>(), 3, true);
+  SampleViews grid;
+  fixed.make(grid, scene(0), key_of(0), workspace);
+  CHECK(std::count(grid.valid.begin(), grid.valid.end(), 0) > 0);
+  CHECK(std::count(grid.valid.begin(), grid.valid.end(), 1) > 0);
 }

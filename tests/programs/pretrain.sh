@@ -85,6 +85,19 @@ fails 1 'mixed .grid 4, salient 3. 7; .*expected: .*points: even 7' \
   pretrain "${scenes[@]}" --epochs 2 --sampler even --points 7 --out salient-parts --resume
 succeeds pretrain "${scenes[@]}" "${salient[@]}" --threads 1 --out salient-parts --resume
 cmp salient-parts/checkpoint.safetensors salient/checkpoint.safetensors || fail "a resumed run with salient points differs"
+# Views that are turned and seen at an angle: the same bits for any number of threads and when resumed; others are another run.
+turned=(--epochs 2 --rotate 30 --perspective 0.2)
+succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 3 --out turned
+grep -q '"valid_points":' turned/metrics.jsonl || fail "metrics.jsonl does not tell how many points are valid"
+grep -q '"views.rotation": *30' turned/options.json || fail "options.json does not tell how far views are turned"
+! cmp -s turned/teacher.safetensors sampled/teacher.safetensors || fail "--rotate changes nothing"
+succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --max-steps 3 --out turned-parts
+fails 1 "option 'views.rotation' 30; this run has 20" \
+  pretrain "${scenes[@]}" --epochs 2 --rotate 20 --perspective 0.2 --out turned-parts --resume
+succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --out turned-parts --resume
+cmp turned-parts/checkpoint.safetensors turned/checkpoint.safetensors || fail "a resumed run of turned views differs"
+fails 2 '--rotate is 181; expected 0 to 180 degrees' pretrain "${scenes[@]}" --rotate 181 --out unfit
+fails 2 '--perspective is 0.6; expected a share in .0, 0.5.' pretrain "${scenes[@]}" --perspective 0.6 --out unfit
 # By maps of weights: a bright half, and two images without one.
 mkdir -p photos maps
 for i in 1 2 3 4 5 6; do

@@ -48,6 +48,10 @@ done
 grep -q '2 of 2 images have a weight map; 6 weight maps belong to no image' out.txt || fail "maps of weights are not counted"
 fails 2 '--sampler is random:1001; expected at most 1000 points' show "${images[@]}" --kind views --sampler random:1001 --out o.png
 fails 2 '--sampler is even; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --sampler even
+succeeds show "${images[@]}" --kind views --points 4 --rotate 40 --perspective 0.3 --out turned.png
+! cmp -s random.png turned.png || fail "--rotate and --perspective draw upright views"
+fails 2 '--rotate is 40; expected 0 with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --rotate 40
+fails 2 '--rotate: Value 181 not in range' show "${images[@]}" --kind views --rotate 181 --out o.png
 succeeds show "${images[@]}" --kind overlay --zoom 1 --masks voc/SegmentationClass/00000{0,1}.png --out masks.png
 is_png masks.png $((4 + 2 * 36)) $((4 + 2 * (8 + 36)))
 succeeds show "${images[@]}" --kind overlay --heat "${images[@]}" --out heat.png

@@ -1,11 +1,16 @@
 // The list of terms: that it holds every one, and what those of no other test are held to.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <regex>
 #include <set>
 #include <string>
+#include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -120,4 +125,140 @@ TEST_CASE("points that agree with a teacher's: a student that is its teacher, at
   StepReport apart;
   step.forward_backward(apart, batch, 0.4);
   CHECK(apart.loss > 1e-3);
+}
+
+namespace {
+
+/// What a pass of points gives, masked patches beside which weigh nothing, and its update.
+struct OfPoints {
+  StepReport report;
+  std::vector<double> gradients;
+  decltype(states_of(std::declval<const TrainingStep<Tiny<ListedPoints, ContentReferences<>>, Reference<double>>&>())) states;
+};
+
+/// `before`: updates of all points that come before it.
+template <class Change>
+OfPoints of_points(BasicStepOptions<ListedPoints::Options> options, Change&& change, int before = 0) {
+  options.loss.of<MaskedLevel>().weight = 0;
+  TrainingStep<Tiny<ListedPoints, ContentReferences<>>, Reference<double>> step({}, options);
+  draw(step);
+  ViewBatch batch = drawn_batch(options.shape, 5);
+  for (int i = 0; i < before; ++i) {
+    StepReport report;
+    step.begin();
+    step.forward_backward(report, batch, 0.4);
+    step.update(report, {.optimiser = {.learning_rate = 0}, .teacher_momentum = 1});
+  }
+  change(batch);
+  OfPoints out;
+  step.begin();
+  step.forward_backward(out.report, batch, 0.4);
+  out.gradients.assign(step.gradients().flat().begin(), step.gradients().flat().end());
+  step.update(out.report, {.optimiser = {.learning_rate = 1e-3, .step = 0}, .teacher_momentum = 0.99});
+  out.states = states_of(step);
+  return out;
+}
+
+double furthest(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double out = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) out = std::max(out, std::abs(a[i] - b[i]));
+  return out;
+}
+
+/// A term that takes points as they come.
+struct EveryPoint : PointLevel {
+  static constexpr std::string_view name = "every-point";
+  static constexpr bool skips_points = false;
+  template <Backend B>
+  using Run = PrototypeRun<EveryPoint, B>;
+};
+
+}  // namespace
+
+TEST_CASE("points that are all valid are points that nobody asked about, to the bit") {
+  const auto checked = options_of<ListedPoints>(2, {{4, 4}});
+  auto unchecked = checked;
+  unchecked.shape.checked_points = false;
+  REQUIRE(checked.shape.checked_points);
+  const OfPoints plain = of_points(unchecked, [](ViewBatch&) {});
+  const OfPoints empty = of_points(checked, [](ViewBatch& batch) { batch.valid.clear(); });
+  const OfPoints ones = of_points(checked, [](ViewBatch& batch) { std::ranges::fill(batch.valid, std::uint8_t{1}); });
+  for (const OfPoints* other : {&empty, &ones}) {
+    CHECK(other->report.loss == plain.report.loss);
+    CHECK(other->report.valid_points == 1);
+    CHECK(other->report.term("point").counted == 1);
+    CHECK(other->report.term("point-agreement").counted == 1);
+    CHECK((other->gradients == plain.gradients));
+    CHECK((other->states == plain.states));
+  }
+}
+
+TEST_CASE("points that are not valid are as if they had not been drawn") {
+  // Of two points a pair the second one is not valid: the step is that of the first alone, in its means and its centre.
+  auto two = options_of<ListedPoints>(3, {{4, 4}});
+  auto one = two;
+  one.shape.points = 1;
+  one.shape.checked_points = false;
+  ViewBatch pairs;
+  const OfPoints left_out = of_points(two, [&](ViewBatch& batch) {
+    for (std::size_t i = 0; i < batch.valid.size(); ++i) batch.valid[i] = i % 2 == 0 ? 1 : 0;
+    pairs = batch;
+  });
+  const OfPoints alone = of_points(one, [&](ViewBatch& batch) {
+    for (std::size_t i = 0; i < batch.teacher_points.size(); ++i) {
+      batch.teacher_points[i] = pairs.teacher_points[2 * i];
+      batch.student_points[i] = pairs.student_points[2 * i];
+    }
+  });
+  CHECK(left_out.report.valid_points == Approx(0.5));
+  CHECK(left_out.report.loss > 0.1);
+  for (const char* name : {"point", "point-agreement"}) {
+    INFO(name);
+    CHECK(left_out.report.term(name).loss == Approx(alone.report.term(name).loss).epsilon(1e-12));
+    CHECK(left_out.report.term(name).counted == 1);
+  }
+  CHECK(left_out.report.term("point").teacher_entropy == Approx(alone.report.term("point").teacher_entropy).epsilon(1e-12));
+  CHECK(furthest(left_out.gradients, alone.gradients) < 1e-12);
+  REQUIRE(left_out.states.size() == alone.states.size());
+  for (std::size_t i = 0; i < alone.states.size(); ++i) CHECK(furthest(left_out.states[i].second, alone.states[i].second) < 1e-12);
+  const OfPoints all = of_points(two, [](ViewBatch& batch) { batch.valid.clear(); });
+  CHECK(std::abs(all.report.loss - left_out.report.loss) > 1e-4);
+}
+
+TEST_CASE("a batch without a valid point has no loss of points, moves nothing by it, and says so") {
+  const auto options = options_of<ListedPoints>(2, {{4, 4}});
+  const auto nothing_valid = [](ViewBatch& batch) { std::ranges::fill(batch.valid, std::uint8_t{0}); };
+  const OfPoints none = of_points(options, nothing_valid);
+  CHECK(none.report.valid_points == 0);
+  CHECK(none.report.loss == 0);
+  for (const char* name : {"point", "point-agreement"}) {
+    CHECK(none.report.term(name).loss == 0);
+    CHECK(none.report.term(name).counted == 0);
+  }
+  CHECK(none.report.gradient_norm == 0);
+  const OfPoints was = of_points(options, [](ViewBatch&) {});
+  const OfPoints stays = of_points(options, nothing_valid, 1);
+  REQUIRE(was.states.size() == stays.states.size());
+  std::size_t centres = 0;
+  for (std::size_t i = 0; i < was.states.size(); ++i) {
+    if (was.states[i].first != "ref_center") continue;
+    ++centres;
+    CHECK(furthest(was.states[i].second, std::vector<double>(was.states[i].second.size())) > 1e-3);
+    CHECK(furthest(was.states[i].second, stays.states[i].second) < 1e-15);
+  }
+  CHECK(centres == 1);
+  CHECK(collapse_of(none.report.term("point"), term_widths.prototypes) == Collapse::none);
+}
+
+TEST_CASE("a term that compares every point, and a batch that says too much of them, are refused") {
+  using Every = WeightedSum<EveryPoint>;
+  auto options = options_of<Every>(2);
+  CHECK_NOTHROW(TrainingStep<Tiny<Every, FeatureMap>, Reference<double>>({}, options));
+  options.shape.checked_points = true;
+  CHECK(refusal_of<Every, FeatureMap>(options) ==
+        "option 'views' is with points that may not be valid; expected views whose shared points all are: the term 'every-point' "
+        "compares every point");
+  const auto checked = options_of<ListedPoints>(2);
+  CHECK_THROWS_AS(of_points(checked, [](ViewBatch& batch) { batch.valid.pop_back(); }), ShapeError);
 }

@@ -199,6 +199,13 @@ TEST_CASE("PixPro: what cannot be is refused in words") {
   batch.frames = ViewBatch::of(batch.shape).frames;  // made by hand, and nobody filled them
   const auto where = Catch::Contains("where the views lie: the frame of view 0 of image 0 has no extent");
   CHECK_THROWS_WITH(step.forward_backward(report, batch, 0.4), where);
+  auto turned = options_of<PixProLoss>();
+  turned.shape.framed = false;
+  CHECK_THROWS_WITH((TrainingStep<Tiny<PixProLoss>, Reference<double>>({}, turned)),
+                    "option 'views' is turned or seen at an angle; expected boxes of the image: the term 'pixel-consistency' asks "
+                    "where patches lie by them");
+  static_assert(PixProLoss::asks_frames == "pixel-consistency" && test::ListedPlaced::asks_frames == "dense-contrast-placed" &&
+                test::ListedDenseCl::asks_frames.empty());
   PixProLoss::Options options;
   options.of<Term>().options.power = 3;
   CHECK_THROWS_WITH(options.validate(), Catch::Contains("loss.pixel-consistency.power"));

@@ -20,6 +20,7 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/loss/point_terms.hpp>
 #include <dssl/loss/spread_terms.hpp>
 #include <dssl/loss/two_view_terms.hpp>
 #include <dssl/train/recipes.hpp>
@@ -49,13 +50,14 @@ void set_short(TermOptions<Terms...>& options) {
   (set(options.template of<Terms>(), std::exchange(weight, weight * 0.6)), ...);
 }
 
-/// `more`: sizes of views after the two global ones.
+/// `more`: sizes of views after the two global ones. Points of a sum with `PointAgreement` may not be valid.
 template <class Loss>
 BasicStepOptions<typename Loss::Options> options_of(Index batch = 4, const std::vector<ViewSize>& more = {}) {
   BasicStepOptions<typename Loss::Options> options;
   options.shape = {.batch = batch, .channels = 1, .points = Loss::reads.points ? 2 : 0, .views = {{6, 6}, {6, 6}},
                    .masked = Loss::reads.masked ? 2 * batch * 9 : 0};
   options.shape.views.insert(options.shape.views.end(), more.begin(), more.end());
+  options.shape.checked_points = has_term<Loss, PointAgreement<>>;
   options.stochastic_depth = 0;
   set_short(options.loss);
   return options;
@@ -248,6 +250,7 @@ inline ViewBatch part_of(const ViewBatch& whole, const Communicator& ranks) {
   take(out.frames, whole.frames, shape.view_count());
   take(out.masks, whole.masks, 2);
   take(out.teacher_points, whole.teacher_points, 2);
+  take(out.valid, whole.valid, 2);
   take(out.student_points, whole.student_points, shape.view_count());
   return out;
 }
@@ -304,6 +307,7 @@ inline void check_same_updates(const TwoUpdates& found, const TwoUpdates& expect
     const StepReport& is = found.reports[i];
     const StepReport& should = expected.reports[i];
     CHECK(is.loss == Approx(should.loss).epsilon(1e-12));
+    CHECK(is.valid_points == Approx(should.valid_points).epsilon(1e-12));
     CHECK(is.gradient_norm == Approx(should.gradient_norm).epsilon(1e-12));
     if (spread) CHECK(is.feature_spread == Approx(should.feature_spread).epsilon(1e-12));
     for (const TermReport& term : should.each_term()) {

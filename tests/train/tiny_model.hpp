@@ -59,7 +59,7 @@ inline void mask_some(ViewBatch& batch, std::uint64_t seed, Index b, std::uint64
   }
 }
 
-/// Views, points and masks of random numbers. Those of image b depend on the seed and on `first_sample` + b alone, so
+/// Views, points, some of which are not valid where the shape has that, and masks of random numbers. Those of image b depend on the seed and on `first_sample` + b alone, so
 /// that two batches of 2 hold the same images as one batch of 4.
 inline ViewBatch drawn_batch(const BatchShape& shape, std::uint64_t seed, Index first_sample = 0) {
   ViewBatch batch = ViewBatch::of(shape);
@@ -91,6 +91,12 @@ inline ViewBatch drawn_batch(const BatchShape& shape, std::uint64_t seed, Index 
           batch.teacher_points[static_cast<std::size_t>(((q * shape.batch + b) * views + v) * shape.points + k)] = drawn();
           batch.student_points[static_cast<std::size_t>(((v * shape.batch + b) * 2 + q) * shape.points + k)] = drawn();
         }
+      }
+    }
+    if (!shape.checked_points) continue;
+    for (Index q = 0; q < 2; ++q) {
+      for (Index i = 0; i < views * shape.points; ++i) {
+        batch.valid[static_cast<std::size_t>((q * shape.batch + b) * views * shape.points + i)] = random.bernoulli(0.6) ? 1 : 0;
       }
     }
   }

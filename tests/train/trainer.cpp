@@ -29,6 +29,7 @@
 #include <dssl/points/salient_points.hpp>
 #include <dssl/points/weighted_points.hpp>
 #include <dssl/train/trainer.hpp>
+#include <dssl/views/warped_views.hpp>
 
 using namespace dssl;
 using test::NoiseImages;
@@ -36,6 +37,8 @@ using test::Tiny;
 using test::tiny_options;
 
 namespace {
+
+using Turned = Tiny::with_views<Warped<MultiCrop<>>>;
 
 /// A file name in the test's own folder, removed at the end.
 class TemporaryFile {
@@ -69,10 +72,9 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 }
 
 template <class R>
-void check_resume(const std::string& name) {
+void check_resume(const std::string& name, const TrainerOptions& options = tiny_options()) {
   const NoiseImages images(9);
   const TemporaryFile file("resume-" + name);
-  const TrainerOptions options = tiny_options();
   Trainer<R, Cpu> whole(options, Cpu({.threads = 2}));
   CHECK(whole.fit(images).finished);
   const auto expected = state_of(whole);
@@ -118,6 +120,36 @@ TEST_CASE("a run resumed in the middle of an epoch gives the same bits as one th
   check_resume<Tiny>("densedino");
   check_resume<Tiny::with_tokens<ClassToken>::with_loss<ImageLoss>>("dino");
   check_resume<Tiny::with_tokens<FeatureMap>::with_points<GridPoints<2>>>("feature map");
+  TrainerOptions turned = tiny_options();
+  turned.views.rotation = 40;
+  turned.views.perspective = 0.3;
+  check_resume<Turned>("turned");
+}
+
+TEST_CASE("a run of turned views tells how many points are valid, and is another run than one of boxes") {
+  const NoiseImages images(9);
+  TrainerOptions options = tiny_options();
+  const TemporaryFile file("turned");
+  options.checkpoint = file.path();
+  Trainer<Tiny, Cpu> upright(options, Cpu({.threads = 1}));
+  double of_boxes = 0;
+  upright.on_step([&](const StepReport& report) { return of_boxes = report.valid_points, proceed; });
+  upright.fit(images);
+  CHECK(of_boxes == 1);
+  options.views.rotation = 40;
+  Trainer<Turned, Cpu> turned(options, Cpu({.threads = 1}));
+  CHECK_THROWS_WITH(turned.resume(file.path()), Catch::Contains("was made with option 'views.rotation' 0; this run has 40"));
+  double least = 1, loss = 0;
+  turned.on_step([&](const StepReport& report) {
+    least = std::min(least, report.valid_points);
+    loss = report.term("point").loss;
+    return proceed;
+  });
+  CHECK(turned.fit(images).finished);
+  CHECK(least > 0.5);
+  CHECK(std::isfinite(loss));
+  CHECK(loss > 0);
+  CHECK_THROWS_WITH((Trainer<Tiny, Cpu>(options, Cpu())), Catch::Contains("option 'rotation' is 40; expected 0 where views are boxes"));
 }
 
 TEST_CASE("a run may go on with its views one after the other, in less memory") {

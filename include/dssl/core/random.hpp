@@ -23,6 +23,7 @@ enum class Purpose : std::uint8_t {
   probe = 10,
   user = 11,
   masks = 12,
+  warp = 13,
 };
 
 /// Names one stream of random numbers.

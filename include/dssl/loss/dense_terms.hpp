@@ -72,6 +72,7 @@ struct DenseContrast {
   static constexpr Reads reads{{.map = true}, {.map = true}};
   static constexpr Whole whole = Whole::view;
   static constexpr bool spans_ranks = !has_norms(Projector);
+  static constexpr bool reads_frames = !mined;
   using Teacher = Ema;
   using Options = std::conditional_t<mined, QueueOptions, PlacedQueueOptions>;
   template <class T>

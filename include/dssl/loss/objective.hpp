@@ -69,6 +69,20 @@ struct TermList {
     return out;
   }();
 
+  /// The first term that compares every point, valid or not; empty where there is none.
+  static constexpr std::string_view takes_all_points = [] {
+    std::string_view out;
+    ((out = out.empty() && (Ts::reads.student | Ts::reads.teacher).points && !skips_points<Ts> ? std::string_view(Ts::name) : out), ...);
+    return out;
+  }();
+
+  /// The first term that asks where the views lie; empty where there is none.
+  static constexpr std::string_view asks_frames = [] {
+    std::string_view out;
+    ((out = out.empty() && reads_frames<Ts> ? std::string_view(Ts::name) : out), ...);
+    return out;
+  }();
+
   template <class Term>
   static constexpr bool has = (std::is_same_v<Term, Ts> || ...);
   /// Kinds that terms before this one put gradients to.

@@ -52,6 +52,7 @@ struct PixelConsistencyOptions {
 template <MlpConfig Projector, MlpConfig Transform>
 struct PixelConsistency {
   static constexpr std::string_view name = "pixel-consistency";
+  static constexpr bool reads_frames = true;
   static constexpr Reads reads{{.map = true}, {.map = true}};
   static constexpr Whole whole = Whole::batch;
   using Teacher = Ema;

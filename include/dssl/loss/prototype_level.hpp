@@ -103,8 +103,9 @@ struct SinkhornImageLevel : ClassTokenLevel<SinkhornImageLevel<Rounds>> {
 };
 
 /// The features of shared points, through a head named `ref_head`, with a moving centre, which is `ref_center` in
-/// checkpoints. Source: DenseDINO.
+/// checkpoints. Points that are not valid have no part in the means of loss and centre. Source: DenseDINO.
 struct PointLevel : PrototypeLevel<PointLevel> {
+  static constexpr bool skips_points = true;
   static constexpr std::string_view name = "point";
   static constexpr std::string_view head_name = "ref_head.";
   static constexpr std::string_view centre_name = "ref_center";

@@ -2,6 +2,7 @@
 // Tests: tests/train/loss_parity.cpp.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -54,6 +55,12 @@ struct LevelOptions {
 /// the centre once. What a part is compared with, how much its terms weigh and what the centre is the mean of are the
 /// whole level's: the parts' losses, gradients and centre sums add up to those of one part with all features.
 ///
+/// Where points may not be valid, `set_valid` says which are: each row has a weight then, N / n where N pairs of points are
+/// compared in a pass and n of them are valid, over all ranks, or 0. So loss and entropy are means over the pairs of valid
+/// points, and the centre is moved by their teacher's rows alone; a pass without any has loss and gradients of 0, and moves
+/// no centre. An update of several passes is the mean of these. In heads with batch norm all points have a part in the
+/// statistics.
+///
 /// Where masked patches are compared, their number changes from pass to pass, and `set` says which they are. Buffers are
 /// made for as many as there may be, rows beyond them have no target, and each row has a weight.
 template <class Term, Backend B>
@@ -73,9 +80,13 @@ class PrototypeRun : public TermRun<B> {
         x_head(Term::head_of(setting.head)),
         x_width(setting.width),
         x_share(setting.share),
+        x_checked(setting.checked_points && Term::reads.student.points),
         x_ranks(setting.ranks) {
     if (x_head.batch_norm && !x_ranks.alone()) {
       throw OptionError("ranks", x_ranks.size(), "1 where prototype heads have batch norm: its statistics are of one rank's rows");
+    }
+    if (x_checked && assigns) {
+      throw OptionError("views", "with points that may not be valid", "a moving centre of points, and no assignment of all of them");
     }
     x_host_centre.reserve(static_cast<std::size_t>(x_head.prototypes));
     x_centre_count = static_cast<Index>(x_pairs.centre_rows.size());
@@ -96,6 +107,8 @@ class PrototypeRun : public TermRun<B> {
         part.teacher_count = read > 0 || own.targets.empty() ? read : x_pairs.teacher_rows;
         part.host_row_loss.resize(own.targets.size());
         part.host_row_entropy.resize(static_cast<std::size_t>(part.teacher_count));
+        part.first_view = setting.parts[x_parts.size()].first;
+        if (x_checked) part.host_weights.resize(own.targets.size());
         part.pairs = std::move(own);
         x_parts.push_back(std::move(part));
       }
@@ -113,8 +126,13 @@ class PrototypeRun : public TermRun<B> {
         part.weights = arena.vector<T>(part.compared());
       } else {
         part.targets = place_copy(backend, arena, part.pairs.targets);
+        if (x_checked) part.weights = arena.vector<T>(part.compared());
       }
-      part.centre_rows = place_copy(backend, arena, part.pairs.centre_rows);
+      if (x_checked) {
+        part.valid_centre_rows = arena.vector<std::int32_t>(static_cast<Index>(part.pairs.centre_rows.size()));
+      } else {
+        part.centre_rows = place_copy(backend, arena, part.pairs.centre_rows);
+      }
       part.teacher_rows = place_copy(backend, arena, part.pairs.teacher_rows);
       part.row_loss = arena.vector<T>(part.compared());
       part.row_entropy = arena.vector<T>(part.teacher_count);
@@ -199,6 +217,42 @@ class PrototypeRun : public TermRun<B> {
                                    : RowIndex(x_all_rows.data() + rows.first, count);
   }
 
+  /// The points that are valid in the pass that comes, by the teacher's rows.
+  void set_valid(const B& backend, std::span<const std::uint8_t> valid) {
+    if (!x_checked) return;
+    const auto holds = [&](const x_Part& part, std::int32_t row) {
+      const std::vector<std::int32_t>& rows = part.pairs.teacher_rows;
+      return valid.empty() || valid[static_cast<std::size_t>(rows.empty() ? row : rows[static_cast<std::size_t>(row)])] != 0;
+    };
+    std::array<double, 2> counts{};  // pairs, and rows of the centre
+    double compared = 0;  // the same on every rank
+    for (x_Part& part : x_parts) {
+      part.host_centre_rows.clear();
+      for (const std::int32_t row : part.pairs.centre_rows) {
+        if (holds(part, row)) part.host_centre_rows.push_back(row);
+      }
+      backend.upload(part.valid_centre_rows.data(), std::span<const std::int32_t>(part.host_centre_rows));
+      part.centre_rows = RowIndex(part.valid_centre_rows.data(), static_cast<Index>(part.host_centre_rows.size()));
+      for (std::size_t i = 0; i < part.pairs.targets.size(); ++i) {
+        part.host_weights[i] = holds(part, part.pairs.targets[i][0]) ? T{1} : T{0};
+        counts[0] += static_cast<double>(part.host_weights[i]);
+      }
+      compared += static_cast<double>(part.compared());
+      counts[1] += static_cast<double>(part.host_centre_rows.size());
+    }
+    x_ranks.all_sum(std::span<double>(counts));
+    for (double& count : counts) count /= static_cast<double>(x_ranks.size());
+    x_centre_mean = counts[1];
+    x_any_valid = counts[0] > 0;
+    const double weight = x_any_valid ? compared / counts[0] : 0;
+    for (x_Part& part : x_parts) {
+      for (T& own : part.host_weights) own = static_cast<T>(static_cast<double>(own) * weight);
+      backend.upload(part.weights.data(), std::span<const T>(part.host_weights));
+    }
+  }
+  /// Where points may not be valid, others are in every pass.
+  [[nodiscard]] bool repeats() const { return !x_checked; }
+
   /// Teacher features (rows as in LevelPairs) -> unit vectors.
   void teacher(const B& backend, const TeacherPass<Term, T>& in) {
     backend.copy_rows(x_teacher.x, {}, Term::of_teacher(in.features), {});
@@ -239,7 +293,7 @@ class PrototypeRun : public TermRun<B> {
     if (!part.teacher_rows.empty()) backend.copy_rows(part.teacher_unit, {}, x_teacher_unit, part.teacher_rows);
     // No rows would be all of them: a part without any has no share.
     const double averaged = part.centre_rows.empty() ? 0 : x_share / x_centre_mean;
-    if constexpr (masked && !assigns) {  // a pass without masks has no say in the mean, and leaves the centre where it is
+    if constexpr (!assigns) {  // a pass without masks, or valid points, has no say in the mean, and leaves the centre where it is
       if (x_centre_mean == 0 && part.first_view == 0) backend.add_scaled(x_centre_sum, x_centre, x_share);
     }
     VectorView<const T> norm = p.prototype_norm, teacher_norm = teacher.prototype_norm;
@@ -276,7 +330,7 @@ class PrototypeRun : public TermRun<B> {
 
   void start(TermReport& report) const {
     report.teacher_entropy = report.divergence = report.centre_norm = 0;
-    if (masked) report.counted = 0;
+    if (masked || x_checked) report.counted = 0;
   }
 
   /// Adds this pass's share of the level's figures to a report.
@@ -289,7 +343,7 @@ class PrototypeRun : public TermRun<B> {
       backend.download(std::span<T>(part.host_row_loss), static_cast<const T*>(part.row_loss.data()));
       backend.download(std::span<T>(part.host_row_entropy), static_cast<const T*>(part.row_entropy.data()));
       for (std::size_t i = 0; i < part.host_row_loss.size(); ++i) {
-        const double weight = masked ? static_cast<double>(part.host_weights[i]) : 1.0;
+        const double weight = masked || x_checked ? static_cast<double>(part.host_weights[i]) : 1.0;
         counted += weight;
         loss += weight * static_cast<double>(part.host_row_loss[i]);
         for (const std::int32_t target : part.pairs.targets[i]) {
@@ -299,6 +353,7 @@ class PrototypeRun : public TermRun<B> {
     }
     report.loss += x_share * x_pairs.scale * loss;
     if (masked) report.counted += x_share * x_pairs.scale * counted;
+    if (x_checked && x_any_valid) report.counted += x_share;
     report.teacher_entropy += x_share * x_pairs.scale * entropy;
     report.divergence = report.loss - report.teacher_entropy;
     if (!std::isfinite(report.loss)) {
@@ -347,8 +402,10 @@ class PrototypeRun : public TermRun<B> {
     std::vector<T> host_row_loss;
     std::vector<T> host_row_entropy;
     VectorView<TargetRows> set_targets;  // masked patches only: `targets`
-    VectorView<T> weights;               // masked patches only
+    VectorView<T> weights;               // masked patches, or where points may not be valid
     std::vector<T> host_weights;
+    VectorView<std::int32_t> valid_centre_rows;  // where points may not be valid: `centre_rows`
+    std::vector<std::int32_t> host_centre_rows;
     HeadActivations<T> head;
     HeadGradients<T> gradients;
     MatrixView<T> teacher_unit;  // (rows that it reads,256)
@@ -380,6 +437,8 @@ class PrototypeRun : public TermRun<B> {
   HeadConfig x_head;
   Index x_width = 0;
   double x_share = 1;
+  bool x_checked = false;     // whether points may not be valid
+  bool x_any_valid = true;    // in a pass, on any rank
   Communicator x_ranks;
   Index x_centre_count = 0;  // rows of a pass that the centre is the mean of; masked patches: those that are there
   double x_centre_mean = 0;  // the mean of their number over ranks

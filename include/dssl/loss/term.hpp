@@ -129,6 +129,7 @@ struct TermSetting {
   Index batch = 0;                 ///< B images a pass
   Index views = 0;                 ///< V views of each, the first two of them global
   Index points = 0;                ///< K points a pair of views
+  bool checked_points = false;     ///< whether some of them may not be valid: `set_valid` says which
   std::vector<GridSize> grids{};   ///< (V) patches a view
   std::vector<PartViews> parts{};  ///< of the student's pass, one after the other
   HeadConfig head{};               ///< the recipe's
@@ -195,7 +196,9 @@ struct TermReport {
   /// Of terms that assign a batch's rows to prototypes, else not a number: entropy of the mean of these rows over a pass.
   /// Near that of each row where all are assigned alike, near ln P where prototypes have equal shares.
   double mean_entropy = std::numeric_limits<double>::quiet_NaN();
-  double counted = 1;  ///< share of what the means are over that had anything to compare: below 1 where views are not masked
+  /// Share of what the means are over that had anything to compare: below 1 where views are not masked, or a pass has no point
+  /// that is valid.
+  double counted = 1;
 };
 
 /// Throws `NonFiniteError` where a term's loss is not finite.
@@ -294,10 +297,20 @@ struct StudentPass {
 template <class Term>
 inline constexpr bool spans_ranks = requires { requires Term::spans_ranks; };
 
+/// Whether a term that reads points leaves out the pairs of those that are not valid (`TermRun::set_valid`): it says so by
+/// `skips_points`. A run whose points may not be valid refuses the others.
+template <class Term>
+inline constexpr bool skips_points = requires { requires Term::skips_points; };
+
+/// Whether a term asks where the views lie (`TermRun::set_frames`), and so needs views that are boxes of the scene: it says so
+/// by `reads_frames`.
+template <class Term>
+inline constexpr bool reads_frames = requires { requires Term::reads_frames; };
+
 /// A term's run that keeps nothing and has nothing to do between passes; what one does, it says anew.
 ///
 /// Life: `place_lasting`, `place_teacher`, `place_student` for each part, more than once, in arenas that measure and in one
-/// that is live; then in every update `begin`, for each pass `set_frames`, `set` for each part, `teacher`, and `student`
+/// that is live; then in every update `begin`, for each pass `set_frames`, `set_valid`, `set` for each part, `teacher`, and `student`
 /// for each part, `add_to`, and last
 /// `update`, the only place where what lasts may move.
 template <Backend B>
@@ -316,6 +329,9 @@ struct TermRun {
   void set(const B& /*backend*/, std::size_t /*part*/, const MaskedRows& /*rows*/) {}
   /// Before each pass: where its views lie, (V,B).
   void set_frames(const B& /*backend*/, std::span<const ViewFrame> /*frames*/) {}
+  /// Before each pass, where points may not be valid: which are, (2,B,V,K) as the teacher's rows; empty: all. A mean is over
+  /// the pairs of valid points of the pass, of all ranks.
+  void set_valid(const B& /*backend*/, std::span<const std::uint8_t> /*valid*/) {}
   /// Forgets what passes have gathered for an update.
   void begin(const B& /*backend*/) {}
   /// After `begin`: whether the student's passes of the update are, to the backend, the work of those of earlier updates in

@@ -77,7 +77,7 @@ struct ViewPictureOptions {
 ///
 /// View v has `mark_colour(v)`. Of the pairs of the first teacher view (0) with each other view v, the points
 /// are drawn in v's colour in the scene, in view 0, and in view v: a colour stands at one place of the scene
-/// everywhere. Colours of the views are as the network gets them. Throws `OptionError`, `ShapeError`. Test:
+/// everywhere; points that are not valid are not drawn. Colours of the views are as the network gets them. Throws `OptionError`, `ShapeError`. Test:
 /// tests/pictures/view_pictures.cpp.
 template <class Views, class Points>
 [[nodiscard]] ViewPictures view_pictures(const Views& views, const Points& points, const AnyImage& image,
@@ -111,10 +111,13 @@ template <class Views, class Points>
   for (Index v = 1; v < views.views(); ++v) {
     const auto& map = plans[static_cast<std::size_t>(v)].map;
     std::vector<Point> relative(static_cast<std::size_t>(points.count()));
+    std::vector<std::uint8_t> valid(relative.size(), 1);
     RandomStream random(point_key(key, 0, v, views.views()));
-    drawing.sample(relative, random, overlap(plans[0].map, map).in_unit_square(height(image), width(image)));
-    for (const Point& p : relative) {
-      const PointPair pair = pair_points(plans[0].map, map, p);
+    sample_pair(relative, valid, plans[0].map, map, height(image), width(image),
+                [&](std::span<Point> to, const ViewFrame& region) { drawing.sample(to, random, region); });
+    for (std::size_t k = 0; k < relative.size(); ++k) {
+      if (valid[k] == 0) continue;
+      const PointPair pair = pair_points(plans[0].map, map, relative[k]);
       const auto mark = [&](Image<std::uint8_t>& picture, ScenePoint at) {
         draw_point(picture, at, radius(picture), mark_colour(v));
       };

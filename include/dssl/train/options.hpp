@@ -228,7 +228,9 @@ inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
                                              {"optimiser.frozen_moments", "0"},
                                              {"optimiser.rates.layer_decay", "1"},
                                              {"optimiser.rates.patch_embedding", "1"},
-                                             {"optimiser.rates.vectors", "1"}};
+                                             {"optimiser.rates.vectors", "1"},
+                                             {"views.perspective", "0"},
+                                             {"views.rotation", "0"}};
 
 /// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
 ///
@@ -280,6 +282,8 @@ void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f)
   f("views.local_overlap", o.views.local_overlap);
   f("views.redraws", o.views.redraws);
   f("views.flip", o.views.flip);
+  f("views.rotation", o.views.rotation);
+  f("views.perspective", o.views.perspective);
   f("views.jitter", o.views.jitter);
   f("views.brightness", o.views.brightness);
   f("views.contrast", o.views.contrast);

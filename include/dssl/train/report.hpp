@@ -39,6 +39,7 @@ struct StepReport {
   std::array<TermReport, most_terms> terms{};  ///< the first `term_count`, in the order of the objective
   std::size_t term_count = 0;
   double gradient_norm = 0;   ///< over all parameters, before clipping
+  double valid_points = 1;    ///< share of the points of an update's pairs of views that are valid
   double feature_spread = 0;  ///< mean standard deviation of the unit class features; 1/sqrt(D) when spread evenly
   double learning_rate = 0;
   double weight_decay = 0;

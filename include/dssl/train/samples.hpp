@@ -75,7 +75,8 @@ struct SampleViews {
   ViewPack pack;                      ///< the image and what its views need, where a backend renders them
   std::vector<Point> teacher_points;  ///< (2,V,K)
   std::vector<Point> student_points;  ///< (V,2,K)
-  std::vector<ViewFrame> frames;      ///< (V)
+  std::vector<std::uint8_t> valid{};  ///< (2,V,K): 0 where a point takes its pair out of the loss; none where all count
+  std::vector<ViewFrame> frames;      ///< (V); none where views are no boxes of the scene
   std::vector<SkippedImage> skipped;  ///< images that could not be read and were passed over
 };
 
@@ -97,13 +98,14 @@ DSSL_INLINE void put_sample(ViewBatch& batch, Index b, const SampleViews& sample
   }
   if (shape.points == 0) return;
   // (2,V,K) of a sample into (2,B,V,K), (V,2,K) into (V,B,2,K).
-  const auto copy = [&](std::vector<Point>& to, const std::vector<Point>& from, Index outer, Index inner) {
+  const auto copy = [&](auto& to, const auto& from, Index outer, Index inner) {
     for (Index o = 0; o < outer; ++o) {
       std::copy_n(from.begin() + o * inner, inner, to.begin() + (o * shape.batch + b) * inner);
     }
   };
   copy(batch.teacher_points, sample.teacher_points, 2, shape.view_count() * shape.points);
   copy(batch.student_points, sample.student_points, shape.view_count(), 2 * shape.points);
+  if (shape.checked_points) copy(batch.valid, sample.valid, 2, shape.view_count() * shape.points);
 }
 #endif
 
@@ -122,6 +124,8 @@ class SampleMaker {
   /// Sizes of a batch of B such samples.
   [[nodiscard]] BatchShape shape(Index batch) const {
     BatchShape out{.batch = batch, .channels = x_channels, .points = x_with_points ? Index{x_points.count()} : 0, .views = {}};
+    out.checked_points = x_with_points && x_checks;
+    out.framed = x_framed;
     for (Index v = 0; v < x_views.views(); ++v) out.views.push_back({x_views.size(v).height, x_views.size(v).width});
     return out;
   }
@@ -157,12 +161,17 @@ class SampleMaker {
   }
 
  private:
+  /// Whether there are points that are not valid.
+  static constexpr bool x_checks = ChecksPoints<decltype(Views::Plan::map)>;
+  static constexpr bool x_framed = is_framed<decltype(Views::Plan::map)>;
+
   [[nodiscard]] std::size_t x_floats(Index view) const {
     return static_cast<std::size_t>(x_channels * x_views.size(view).height * x_views.size(view).width);
   }
 
   static void x_make_frames(SampleViews& out, const std::vector<typename Views::Plan>& plans) {
     out.frames.clear();
+    if constexpr (!x_framed) return;
     for (const auto& plan : plans) {
       const ScenePoint first = plan.map.to_scene(Point{-1, -1});
       const ScenePoint last = plan.map.to_scene(Point{1, 1});
@@ -177,14 +186,18 @@ class SampleMaker {
     const auto points = points_of_scene(x_points, SampledScene{image, out.index});
     out.teacher_points.resize(static_cast<std::size_t>(2 * views * k));
     out.student_points.resize(static_cast<std::size_t>(2 * views * k));
+    if constexpr (x_checks) out.valid.resize(static_cast<std::size_t>(2 * views * k));
     std::vector<Point> relative(static_cast<std::size_t>(k));
     for (Index q = 0; q < 2; ++q) {
       for (Index v = 0; v < views; ++v) {
         const auto& teacher = plans[static_cast<std::size_t>(q)].map;
         const auto& student = plans[static_cast<std::size_t>(v)].map;
         RandomStream random(point_key(key, q, v, views));
-        points.sample(relative, random, overlap(teacher, student).in_unit_square(height(image), width(image)));
         const auto count = static_cast<std::size_t>(k);
+        std::span<std::uint8_t> valid(out.valid);
+        if constexpr (x_checks) valid = valid.subspan(static_cast<std::size_t>((q * views + v) * k), count);
+        sample_pair(relative, valid, teacher, student, height(image), width(image),
+                    [&](std::span<Point> to, const ViewFrame& region) { points.sample(to, random, region); });
         pair_points(std::span(out.teacher_points).subspan(static_cast<std::size_t>((q * views + v) * k), count),
                     std::span(out.student_points).subspan(static_cast<std::size_t>((v * 2 + q) * k), count), teacher, student,
                     std::span<const Point>(relative));

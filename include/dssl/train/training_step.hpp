@@ -239,7 +239,12 @@ class BasicTrainingStep {
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
   void finish_pass(StepReport& report) {
-    if (report.term_count == 0) x_terms->start(report);
+    const bool checked = x_options.shape.checked_points;
+    if (report.term_count == 0) {
+      x_terms->start(report);
+      if (checked) report.valid_points = 0;
+    }
+    if (checked) report.valid_points += x_valid_points / static_cast<double>(x_options.accumulate * x_options.ranks.size());
     report.loss = 0;
     x_terms->each([&](auto, auto& run, std::size_t i) {
       run.add_to(x_backend, report.terms[i]);
@@ -310,6 +315,7 @@ class BasicTrainingStep {
   void x_add_ranks(StepReport& report) {
     const Communicator& ranks = x_options.ranks;
     sum_over_ranks(x_backend, ranks, x_gradient_buffer);
+    if (x_options.shape.checked_points) ranks.all_sum(std::span<double>(&report.valid_points, 1));
     std::array<double, 4 * most_terms> figures{};
     x_terms->each([&](auto, auto&, std::size_t i) {
       figures[4 * i] = report.terms[i].loss;
@@ -322,12 +328,14 @@ class BasicTrainingStep {
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto&, std::size_t i) {
       TermReport& term = report.terms[i];
       term.loss = figures[4 * i];
+      if (Term::reads.student.masked || (Term::reads.student.points && x_options.shape.checked_points)) {
+        term.counted = figures[4 * i + 2];
+      }
       report.loss += x_terms->weight(i) * term.loss;
       if (!std::isfinite(term.teacher_entropy)) return;  // no prototypes
       term.teacher_entropy = figures[4 * i + 1];
       term.mean_entropy = figures[4 * i + 3];
       term.divergence = term.loss - term.teacher_entropy;
-      if constexpr (Term::reads.student.masked) term.counted = figures[4 * i + 2];
     });
   }
 
@@ -351,6 +359,14 @@ class BasicTrainingStep {
       if (x_options.stream_views) {
         throw OptionError("stream_views", "true", "false: a term of the loss compares all views of the batch at once");
       }
+    }
+    if (x_options.shape.checked_points && !Loss::takes_all_points.empty()) {
+      throw OptionError("views", "with points that may not be valid",
+                        join("views whose shared points all are: the term '", Loss::takes_all_points, "' compares every point"));
+    }
+    if (!x_options.shape.framed && !Loss::asks_frames.empty()) {
+      throw OptionError("views", "turned or seen at an angle",
+                        join("boxes of the image: the term '", Loss::asks_frames, "' asks where patches lie by them"));
     }
     if (const std::string_view twice = detail::name_given_twice(x_layout); !twice.empty()) {
       throw OptionError("loss", join("with two parameters '", twice, "'"), "terms whose heads have names of their own");
@@ -377,6 +393,7 @@ class BasicTrainingStep {
     TermSetting out{.batch = x_batch(),
                     .views = x_views(),
                     .points = x_points(),
+                    .checked_points = x_options.shape.checked_points,
                     .head = x_config.head,
                     .width = x_config.backbone.width,
                     .share = 1.0 / static_cast<double>(x_options.accumulate * x_options.ranks.size()),
@@ -524,9 +541,28 @@ class BasicTrainingStep {
     }
     if constexpr (x_snapshots) x_snapshot.set(x_backend, batch, x_config, x_taps_host, x_masked_rows);
     x_terms->each([&](auto, auto& run, std::size_t) { run.set_frames(x_backend, batch.frames); });
+    const auto checked = static_cast<std::size_t>(x_options.shape.checked_points ? 2 * x_batch() * x_views() * x_points() : 0);
+    require_shape(batch.valid.empty() || batch.valid.size() == checked, "a batch that says of ", batch.valid.size(),
+                  " points whether they are valid; expected ", checked, ", or none");
+    if (x_options.shape.checked_points) {
+      x_terms->each([&](auto, auto& run, std::size_t) { run.set_valid(x_backend, batch.valid); });
+      x_valid_points = x_share_of_valid(batch.valid);
+    }
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (x_terms->read_part(part)) x_parts[part].set(x_backend, batch, keep, x_config, *x_terms, x_taps_host);
     }
+  }
+
+  /// Of the points of pairs of a global view and another view.
+  [[nodiscard]] double x_share_of_valid(std::span<const std::uint8_t> valid) const {
+    if (valid.empty()) return 1;
+    const auto each = static_cast<std::size_t>(x_points());
+    Index count = 0;
+    for (std::size_t pair = 0; pair * each < valid.size(); ++pair) {
+      const Index v = static_cast<Index>(pair) % x_views(), q = static_cast<Index>(pair) / (x_views() * x_batch());
+      if (q != v) count += std::ranges::count_if(valid.subspan(pair * each, each), [](std::uint8_t one) { return one != 0; });
+    }
+    return static_cast<double>(count) / static_cast<double>(2 * x_batch() * (x_views() - 1) * x_points());
   }
 
   /// 0 with the branch's rate, else 1/(1 - rate); the rate grows linearly over the blocks. Keyed by sample and
@@ -592,6 +628,7 @@ class BasicTrainingStep {
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;
 
+  double x_valid_points = 1;  // of the last pass
   std::vector<T> x_keep_host, x_features_host, x_staging;
   std::vector<Taps<T>> x_taps_host;
   MaskedRows x_masked_rows;

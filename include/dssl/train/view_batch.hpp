@@ -24,6 +24,10 @@ struct BatchShape {
   Index points = 0;
   std::vector<ViewSize> views{};
   Index masked = 0;
+  /// Whether points may be shared by two views in name only, as what one of them shows there is not the scene: batches say
+  /// then which ones are (`ViewBatch::valid`).
+  bool checked_points = false;
+  bool framed = true;  ///< whether views are boxes of the scene, and frames say where
   /// Size at which a teacher that is a snapshot sees the two global views; 0 x 0: it sees the student's.
   ViewSize snapshot_view{0, 0};
 
@@ -101,6 +105,7 @@ struct ViewBatch {
   std::vector<std::vector<float>> snapshot_images;  ///< the two global views as a snapshot sees them, or none
   std::vector<Point> teacher_points;       ///< (2,B,V,K): points of teacher view q shared with student view v
   std::vector<Point> student_points;       ///< (V,B,2,K): the same points in student view v
+  std::vector<std::uint8_t> valid{};       ///< (2,B,V,K), as `teacher_points`: 0 where a point takes its pair out of the loss; none: all count
   std::vector<std::uint8_t> masks;         ///< (2,B,N): not 0 where the student does not see a global view's patch; or none
   std::vector<ViewFrame> frames;           ///< (V,B): where the views lie
   std::vector<std::int64_t> samples;       ///< (B) numbers of the images in the data set
@@ -122,6 +127,7 @@ struct ViewBatch {
     const auto pairs = static_cast<std::size_t>(2 * shape.batch * shape.view_count() * shape.points);
     out.teacher_points.resize(pairs);
     out.student_points.resize(pairs);
+    if (shape.checked_points) out.valid.assign(pairs, 1);
     out.frames.resize(static_cast<std::size_t>(shape.view_count() * shape.batch));
     out.samples.resize(static_cast<std::size_t>(shape.batch));
     return out;

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -89,25 +91,31 @@ struct CropMap {
   [[nodiscard]] constexpr bool operator==(const CropMap&) const = default;
 };
 
-/// The region of the scene that both views show.
-///
-/// Where the boxes share no area along an axis, the region has no extent there and lies midway between the
-/// facing edges; `pair_points` then moves each point to the nearest point of its view.
-[[nodiscard]] constexpr SceneRegion overlap(const CropMap& a, const CropMap& b) {
-  const auto axis = [](Index a_first, Index a_extent, Index b_first, Index b_extent, double& first,
-                       double& last) {
-    first = static_cast<double>(std::max(a_first, b_first));
-    last = static_cast<double>(std::min(a_first + a_extent, b_first + b_extent));
+/// What two regions have in common. Where they share nothing along an axis it has no extent there and lies midway between the
+/// facing edges.
+[[nodiscard]] constexpr SceneRegion shared_region(const SceneRegion& a, const SceneRegion& b) {
+  SceneRegion out{{std::max(a.first.x, b.first.x), std::max(a.first.y, b.first.y)},
+                  {std::min(a.last.x, b.last.x), std::min(a.last.y, b.last.y)}};
+  const auto close = [](double& first, double& last) {
     if (last < first) first = last = 0.5 * (first + last);
   };
-  SceneRegion region;
-  axis(a.box.x, a.box.width, b.box.x, b.box.width, region.first.x, region.last.x);
-  axis(a.box.y, a.box.height, b.box.y, b.box.height, region.first.y, region.last.y);
-  return region;
+  close(out.first.x, out.last.x);
+  close(out.first.y, out.last.y);
+  return out;
+}
+
+/// The region of the scene that both views show; where the boxes share nothing, `pair_points` moves each point to the nearest
+/// point of its view.
+[[nodiscard]] constexpr SceneRegion overlap(const CropMap& a, const CropMap& b) {
+  const auto region = [](const Box& box) {
+    return SceneRegion{{static_cast<double>(box.x), static_cast<double>(box.y)},
+                       {static_cast<double>(box.x + box.width), static_cast<double>(box.y + box.height)}};
+  };
+  return shared_region(region(a.box), region(b.box));
 }
 
 /// A map of view coordinates to scene coordinates and back, and the scene region that two such views share.
-/// Rotations, homographies and lens maps are added by modelling this concept; points go through it unchanged.
+/// Other maps are added by modelling this concept, as `HomographyMap` does; points go through it unchanged.
 template <class M>
 concept ViewMap = std::copyable<M> && requires(const M& map, const Point& p, const ScenePoint& s) {
   { map.to_scene(p) } -> std::same_as<ScenePoint>;
@@ -116,6 +124,14 @@ concept ViewMap = std::copyable<M> && requires(const M& map, const Point& p, con
 };
 
 static_assert(ViewMap<CropMap>);
+
+/// A map that says which points of the scene its view shows: not all of what its overlap with another view covers. Points that
+/// one of two views does not show are not valid and take their pair out of the loss. Maps without a word show the whole
+/// overlap, and no code of validity is compiled for them.
+template <class M>
+concept ChecksPoints = ViewMap<M> && requires(const M& map, const ScenePoint& s) {
+  { map.shows(s) } -> std::same_as<bool>;
+};
 
 /// One physical point in two views, both in [-1, 1]^2.
 struct PointPair {
@@ -149,6 +165,47 @@ void pair_points(std::span<Point> teacher_points, std::span<Point> student_point
     const PointPair pair = pair_points(teacher, student, relative[k]);
     teacher_points[k] = pair.teacher;
     student_points[k] = pair.student;
+  }
+}
+
+/// Whether a view by such a map is a box of the scene, mirrored or not, so that its frame says where each of its points lies.
+/// A map of another kind says `framed = false`.
+template <class M>
+inline constexpr bool is_framed = !requires { requires !M::framed; };
+
+/// Which of K points, relative to the overlap of two views, both views show: valid (K) = 1, else 0.
+/// Throws `ShapeError` unless there are as many of one as of the other.
+template <ChecksPoints M>
+void check_points(std::span<std::uint8_t> valid, const M& teacher, const M& student, std::span<const Point> relative) {
+  require_shape(valid.size() == relative.size(), "check_points: ", relative.size(), " points, and room for ", valid.size());
+  const SceneRegion shared = overlap(teacher, student);
+  for (std::size_t k = 0; k < relative.size(); ++k) {
+    const ScenePoint scene = shared.at(relative[k]);
+    valid[k] = teacher.shows(scene) && student.shows(scene) ? 1 : 0;
+  }
+}
+
+/// Times that points of a pair are drawn again where they are not valid.
+inline constexpr int most_redrawn = 16;
+
+/// Points of a pair of views of a scene of so many pixels, relative to their overlap. `sample(out, region)` draws as many as
+/// fill `out`, where `region` is the overlap in the unit square. With a map that `ChecksPoints`, each point that is not
+/// valid is drawn again, at most `most_redrawn` times: what is left is valid (K) = 0. Else `valid` is not looked at.
+template <ViewMap M, class Sample>
+void sample_pair(std::span<Point> relative, [[maybe_unused]] std::span<std::uint8_t> valid, const M& teacher, const M& student,
+                 Index height, Index width, Sample&& sample) {
+  const ViewFrame region = overlap(teacher, student).in_unit_square(height, width);
+  sample(relative, region);
+  if constexpr (ChecksPoints<M>) {
+    check_points(valid, teacher, student, relative);
+    std::vector<Point> again(relative.size());
+    for (int i = 0; i < most_redrawn && std::find(valid.begin(), valid.end(), 0) != valid.end(); ++i) {
+      sample(std::span<Point>(again), region);
+      for (std::size_t k = 0; k < again.size(); ++k) {
+        if (valid[k] == 0) relative[k] = again[k];
+      }
+      check_points(valid, teacher, student, relative);
+    }
   }
 }
 

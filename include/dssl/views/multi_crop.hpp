@@ -41,6 +41,7 @@ class ViewWorkspace {
     ResampleWorkspace<W> resample;
     BlurWorkspace<W> blur;
     PlanarImage<W> planes;
+    PlanarImage<W> reduced;  ///< what is warped, about as dense as the view
   };
 
   template <WorkType W>
@@ -173,7 +174,10 @@ class MultiCrop {
   static constexpr Interpolation interpolation = Config.interpolation;
 
   /// Throws `OptionError` naming the field that has a value it may not have.
-  explicit MultiCrop(MultiCropOptions options = {}) : x_options(std::move(options)) { validate(x_options); }
+  explicit MultiCrop(MultiCropOptions options = {}) : x_options(std::move(options)) {
+    validate(x_options);
+    require_boxes(x_options);
+  }
 
   [[nodiscard]] const MultiCropOptions& options() const noexcept { return x_options; }
 

@@ -38,6 +38,10 @@ struct MultiCropOptions {
 
   double flip = 0.5;  ///< probability of a mirrored view
 
+  /// Of `Warped` views, whose boxes are turned and seen at an angle; 0 where views are boxes of the image.
+  double rotation = 0;     ///< degrees, uniform in [-r, r], at most 180
+  double perspective = 0;  ///< each corner moves into the box by uniform shares of [0, p] of its half extents, at most 0.5
+
   double jitter = 0.8;      ///< probability of the four changes below, in random order
   double brightness = 0.4;  ///< factor uniform in [max(0, 1 - s), 1 + s]; so are the next two
   double contrast = 0.4;
@@ -59,6 +63,8 @@ struct MultiCropOptions {
   std::vector<float> mean{};
   std::vector<float> deviation{};
 
+  /// Whether views are more than boxes of the image.
+  [[nodiscard]] bool turned() const { return rotation != 0 || perspective != 0; }
   [[nodiscard]] bool operator==(const MultiCropOptions&) const = default;
 };
 
@@ -70,6 +76,15 @@ struct MultiCropOptions {
   options.global_area = {0.4, 1.0};
   options.local_area = {0.05, 0.4};
   return options;
+}
+
+/// Throws `OptionError` where views that are boxes of the image are to be turned, or seen at an angle.
+inline void require_boxes(const MultiCropOptions& options) {
+  const auto require = [](double value, const char* field) {
+    if (value != 0) throw OptionError(field, value, "0 where views are boxes of the image: with_views<Warped<...>> has others");
+  };
+  require(options.rotation, "rotation");
+  require(options.perspective, "perspective");
 }
 
 /// Throws `OptionError` naming the first field that has a value it may not have, after `prefix`.
@@ -112,6 +127,8 @@ DSSL_INLINE void validate(const MultiCropOptions& options, const std::string& pr
           "a share in [0, 1)");
   require(options.redraws >= 0, "redraws", options.redraws, "at least 0");
   probability(options.flip, "flip");
+  require(options.rotation >= 0.0 && options.rotation <= 180.0, "rotation", options.rotation, "0 to 180 degrees");
+  require(options.perspective >= 0.0 && options.perspective <= 0.5, "perspective", options.perspective, "a share in [0, 0.5]");
   probability(options.jitter, "jitter");
   strength(options.brightness, "brightness", finite);
   strength(options.contrast, "contrast", finite);

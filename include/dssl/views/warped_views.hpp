@@ -1,0 +1,133 @@
+// Views that are turned and seen at an angle: those of another generator, through a homography.
+// Tests: tests/views/warped_views.cpp.
+#pragma once
+
+#include <array>
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <dssl/core/random.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/views/geometry.hpp>
+#include <dssl/views/homography.hpp>
+#include <dssl/views/image.hpp>
+#include <dssl/views/multi_crop.hpp>
+#include <dssl/views/multi_crop_options.hpp>
+#include <dssl/views/photometric.hpp>
+#include <dssl/views/view_pack.hpp>
+#include <dssl/views/view_plan.hpp>
+#include <dssl/views/warp.hpp>
+
+namespace dssl {
+
+/// Where a view lies in the scene, and the box that it was before it was turned, with its size and colours.
+struct WarpedPlan {
+  HomographyMap map;
+  ViewPlan view;
+
+  [[nodiscard]] bool operator==(const WarpedPlan&) const = default;
+};
+
+/// The views of a generator of boxes, each turned about its middle and seen at an angle.
+///
+/// `MultiCropOptions::rotation` r and `perspective` p: a box's corners move into it, each by uniform shares of [0, p] of its
+/// half width and half height, and what they span is turned by uniform degrees of [-r, r]. Where it then lies outside the
+/// image, the view shows the image reflected at its edges (`warp`), and points there are not valid. With both at 0 the views
+/// are those of `Views` to the bit, whose name they have in checkpoints. Sizes, boxes, flips and colours are those of `Views` in any case.
+///
+///   using Turned = DenseDino::with_views<Warped<MultiCrop<>>>;  // TrainerOptions::views.rotation = 30
+///
+/// Rendered on the host. Terms that ask for the views' frames (`PixelConsistency`, partners by geometry) are refused.
+/// Test: tests/views/warped_views.cpp.
+template <PlansViews Views>
+class Warped : public Views {
+ public:
+  using Plan = WarpedPlan;
+  using Map = HomographyMap;
+  using Workspace = ViewWorkspace;
+
+  /// Those of `Views`, where it publishes some.
+  [[nodiscard]] static MultiCropOptions published()
+    requires requires { Views::published(); }
+  {
+    return Views::published();
+  }
+
+  /// `more`: what `Views` takes beside its options. Throws `OptionError` naming the field that has a value it may not have.
+  template <class... More>
+    requires std::constructible_from<Views, const MultiCropOptions&, const More&...>
+  explicit Warped(const MultiCropOptions& options = x_begin(), const More&... more)
+      : Views(x_boxes_of(options), more...),
+        x_turned(options.turned()),
+        x_rotation(options.rotation),
+        x_perspective(options.perspective) {}
+
+  /// Draws the V views of an image, replacing what `out` held. Throws `ShapeError` for an image without pixels.
+  void plan(std::vector<WarpedPlan>& out, Index height, Index width, const RandomKey& base) const {
+    std::vector<ViewPlan> boxes;
+    Views::plan(boxes, height, width, base);
+    out.clear();
+    for (const ViewPlan& box : boxes) out.push_back({x_map(box.map, height, width, static_cast<Index>(out.size()), base), box});
+  }
+
+  /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
+  template <PixelType T>
+  const PlanarImage<work_type<T>>& draw(const ImageView<T>& image, const WarpedPlan& plan, Workspace& workspace) const {
+    if (!x_turned) return draw_view(image, plan.view, Views::interpolation, workspace);
+    auto& part = workspace.template part<work_type<T>>();
+    warp(part.planes, image, plan.map, plan.view.height, plan.view.width, Views::interpolation, part.reduced, part.resample);
+    apply(part.planes, plan.view.colour, part.blur);
+    return part.planes;
+  }
+  template <PixelType T>
+  const PlanarImage<work_type<T>>& draw(const Image<T>& image, const WarpedPlan& plan, Workspace& workspace) const {
+    return draw(ImageView<T>(image), plan, workspace);
+  }
+
+  /// The view as the network's input: out (C,h,w), normalised. Throws `ShapeError` as that of `Views`.
+  void render(const AnyImageView& image, const WarpedPlan& plan, std::span<float> out, Workspace& workspace) const {
+    Views::normalisation(workspace.mean, workspace.deviation, channels(image));
+    std::visit([&](const auto& typed) { normalise(out, draw(typed, plan, workspace), workspace.mean, workspace.deviation); }, image);
+  }
+
+ private:
+  static MultiCropOptions x_begin() {
+    if constexpr (requires { Views::published(); }) {
+      return Views::published();
+    } else {
+      return {};
+    }
+  }
+  static MultiCropOptions x_boxes_of(MultiCropOptions options) {
+    validate(options);
+    options.rotation = options.perspective = 0;
+    return options;
+  }
+
+  /// Every number is drawn whether it is used or not, so that changing one range changes nothing else.
+  [[nodiscard]] HomographyMap x_map(const CropMap& box, Index height, Index width, Index view, const RandomKey& base) const {
+    RandomStream random = view_stream(base, view, Purpose::warp);
+    const double degrees = random.uniform(-x_rotation, x_rotation);
+    std::array<ScenePoint, 4> corners{{{-1, -1}, {1, -1}, {1, 1}, {-1, 1}}};
+    for (ScenePoint& corner : corners) {
+      corner.x *= 1 - random.uniform(0, x_perspective);
+      corner.y *= 1 - random.uniform(0, x_perspective);
+    }
+    const HomographyMap flat(box, height, width);
+    if (!x_turned) return flat;
+    // About the middle, in pixels, so that a turned box keeps its shape.
+    const ScenePoint middle = flat.to_scene({0, 0});
+    const Homography turn = Homography::shift(middle.x, middle.y) * Homography::rotation(degrees) * Homography::shift(-middle.x, -middle.y);
+    return {turn * flat.plane() * Homography::to_corners(corners), height, width};
+  }
+
+  bool x_turned = false;
+  double x_rotation = 0;
+  double x_perspective = 0;
+};
+
+}  // namespace dssl
