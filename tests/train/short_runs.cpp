@@ -43,9 +43,20 @@ TEST_CASE("A trainer that was moved from refuses to fit, and the one it was move
   Small first = small_trainer();
   Small second = std::move(first);
   CHECK_THAT(test::thrown_by<Error>([&] { first.fit(images); }), Catch::Contains("this trainer was moved from"));
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "checkpoint.safetensors";
+  CHECK_THAT(test::thrown_by<Error>([&] { first.save(path); }), Catch::Contains("save: this trainer was moved from"));
+  CHECK_THAT(test::thrown_by<Error>([&] { (void)first.teacher(); }), Catch::Contains("teacher: this trainer was moved from"));
+  CHECK(folder.entries() == 0);
   const RunSummary summary = second.fit(images);
   CHECK(summary.finished);
   CHECK(summary.steps == 1);
+
+  second.save(path);
+  CHECK_THAT(test::thrown_by<Error>([&] { first.resume(path); }), Catch::Contains("resume: this trainer was moved from"));
+  first = std::move(second);
+  CHECK_THAT(test::thrown_by<Error>([&] { second.fit(images); }), Catch::Contains("this trainer was moved from"));
+  CHECK(first.teacher().values.size() > 0);
 }
 
 TEST_CASE("A run's summary holds the loss of its last step", "[trainer]") {

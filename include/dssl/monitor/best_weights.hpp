@@ -15,7 +15,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/weights.hpp>
-#include <dssl/train/checkpoint.hpp>
+#include <dssl/train/options.hpp>
 
 namespace dssl {
 

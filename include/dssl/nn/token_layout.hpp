@@ -56,8 +56,8 @@ struct ViewGroup {
   Index references = 0;     ///< reference tokens a view
   Index registers = 0;      ///< register tokens a view
   bool patches_read = true; ///< whether its patches are among those that somebody reads
-  bool registers_read = false;  ///< and its registers, where patches are read
   bool local = false;       ///< views that a teacher does not see, where the backbone tells them from others
+  bool registers_read = false;  ///< whether its registers are read, where patches are
 
   [[nodiscard]] constexpr bool operator==(const ViewGroup&) const = default;
 };

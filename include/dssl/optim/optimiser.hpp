@@ -190,6 +190,12 @@ struct UpdateStep {
   Index frozen_steps = 0;        ///< updates at the start in which prototypes stay as they are
 };
 
+/// Numbers of one update of student and teacher that change from step to step.
+struct UpdateNumbers {
+  UpdateStep optimiser{};
+  double teacher_momentum = 1;
+};
+
 /// The optimiser's state beside the flat parameter buffer.
 template <class T>
 class OptimiserState {

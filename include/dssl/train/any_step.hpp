@@ -1,4 +1,5 @@
 // A training step of any kind on any backend, as a run sees it.
+// Tests: tests/train/run_loop.cpp, tests/cuda/views_in_training.cpp.
 #pragma once
 
 #include <functional>
@@ -18,12 +19,6 @@
 #include <dssl/train/view_batch.hpp>
 
 namespace dssl {
-
-/// Numbers of one update that change from step to step.
-struct UpdateNumbers {
-  UpdateStep optimiser{};
-  double teacher_momentum = 1;
-};
 
 /// What a run asks of its step: `begin`, `accumulate` times `start_pass` and `finish_pass`, `update` and `inspect`, a virtual
 /// call each, as those of `BasicTrainingStep`. Nothing below them is virtual.

@@ -95,7 +95,9 @@ DSSL_INLINE RunBatches::RunBatches(const SourceView& source, const SampleRange& 
           range.count, [this, &source, range](Index i) { return std::optional(x_sample(source, range, i)); },
           {.prefetch = options.prefetch > 0 ? options.prefetch : 2 * options.rank_batch(), .threads = options.loader_threads},
           std::move(token)) {
-  if (options.views_on == ViewsOn::device) x_rendered = step.rendering([this] { return x_loader.next(); });
+  if (options.views_on != ViewsOn::device) return;
+  x_rendered = step.rendering([this] { return x_loader.next(); });
+  if (!x_rendered) throw OptionError("views_on", "device", "host: this step's backend renders no views");
 }
 
 DSSL_INLINE SampleViews RunBatches::x_sample(const SourceView& source, const SampleRange& range, Index i) {

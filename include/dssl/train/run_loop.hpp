@@ -1,5 +1,5 @@
 // The loop of a run: batches in, steps, reports, checkpoints, whatever the kind of the network and the backend.
-// Tests: tests/train/trainer.cpp, tests/train/short_runs.cpp, tests/train/not_finite.cpp, tests/train/ranks.cpp.
+// Tests: tests/train/run_loop.cpp, tests/train/trainer.cpp, tests/train/short_runs.cpp, tests/train/not_finite.cpp, tests/train/ranks.cpp.
 #pragma once
 
 #include <chrono>
@@ -47,11 +47,18 @@ class RunLoop {
   [[nodiscard]] const std::string& recipe() const { return x_recipe; }
   [[nodiscard]] Index steps_done() const { return x_position.step; }
 
+  /// Throws `Error` where the run was moved to another object, whose step it is now.
+  void require_present(std::string_view call) const {
+    if (x_recipe.empty()) throw Error(join(call, ": this trainer was moved from and has nothing left to train"));
+  }
+
   void save(const LastingState& state, const std::string& path) const {
+    require_present("save");
     save_checkpoint(path, state, x_options, x_position, x_recipe);
   }
   /// `extends`: from a run that may have had fewer epochs.
   void resume(const LastingState& state, const std::string& path, bool extends) {
+    require_present("resume");
     x_position = load_checkpoint(state, path, x_options, x_recipe, extends);
     x_sound_steps = x_position.step;
   }
@@ -113,7 +120,7 @@ DSSL_INLINE RunSummary RunLoop::fit(AnyStep& step, const SourceView& source, std
 
 DSSL_INLINE RunSummary RunLoop::x_fit(AnyStep& step, const SourceView& source, std::stop_token token) {
   const Communicator& ranks = x_options.ranks;
-  if (x_recipe.empty()) throw Error("fit: this trainer was moved from and has nothing left to train");
+  require_present("fit");
   step.state().require_taught();
   const auto began = x_clock::now();
   require_update(x_options, source.size());

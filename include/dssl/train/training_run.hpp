@@ -82,11 +82,11 @@ class TrainingRun {
   [[nodiscard]] Index steps_done() const { return x_loop.steps_done(); }
 
   /// Weights of the backbone under their published names.
-  [[nodiscard]] BackboneWeights<T> teacher() const { return x_backbone(x_step.teacher()); }
-  [[nodiscard]] BackboneWeights<T> student() const { return x_backbone(x_step.student()); }
+  [[nodiscard]] BackboneWeights<T> teacher() const { return x_backbone("teacher", x_step.teacher()); }
+  [[nodiscard]] BackboneWeights<T> student() const { return x_backbone("student", x_step.student()); }
 
   /// Writes a checkpoint, whole or not at all. Throws `FileError`.
-  void save(const std::string& path) const { x_loop.save(LastingStateOf(x_step), path); }
+  void save(const std::string& path) const;
 
   // Templates, since clang++ before 16 makes members whose constraints do not hold too where the class is instantiated.
   /// Gives the frozen teacher of a loss its weights, from a file as `load_backbone` reads them, a `BackboneFile` with the
@@ -132,7 +132,7 @@ class TrainingRun {
   }
 
   /// Goes on where a checkpoint was written; `fit` does the rest of the run. Throws `CheckpointError`.
-  void resume(const std::string& path) { x_loop.resume(LastingStateOf(x_step), path, false); }
+  void resume(const std::string& path);
 
   /// Goes on from a checkpoint of a run of fewer epochs, a finished one too; all other options must be the same.
   ///
@@ -142,7 +142,7 @@ class TrainingRun {
   /// had so many epochs from its beginning; it is determined by the checkpoint and the options all the same, and its own
   /// checkpoints are resumed as usual. Warm-ups are counted in epochs and are not repeated. Throws `CheckpointError`.
   /// Test: tests/train/short_runs.cpp.
-  void extend(const std::string& path) { x_loop.resume(LastingStateOf(x_step), path, true); }
+  void extend(const std::string& path);
 
   /// Trains to the end of the last epoch, or until a callback or the token says stop.
   ///
@@ -169,7 +169,7 @@ class TrainingRun {
     }
   }
   [[nodiscard]] static typename Step::Options x_step_options(const Options& options, const BatchShape& shape);
-  [[nodiscard]] BackboneWeights<T> x_backbone(VectorView<T> flat) const;
+  [[nodiscard]] BackboneWeights<T> x_backbone(std::string_view call, VectorView<T> flat) const;
 
   Options x_options;
   Step x_step;
@@ -193,6 +193,21 @@ template <class Kind, Backend B>
 TrainingRun<Kind, B>::~TrainingRun() = default;
 
 template <class Kind, Backend B>
+void TrainingRun<Kind, B>::save(const std::string& path) const {
+  x_loop.save(LastingStateOf(x_step), path);
+}
+
+template <class Kind, Backend B>
+void TrainingRun<Kind, B>::resume(const std::string& path) {
+  x_loop.resume(LastingStateOf(x_step), path, false);
+}
+
+template <class Kind, Backend B>
+void TrainingRun<Kind, B>::extend(const std::string& path) {
+  x_loop.resume(LastingStateOf(x_step), path, true);
+}
+
+template <class Kind, Backend B>
 RunSummary TrainingRun<Kind, B>::fit(const SourceView& source, std::stop_token token) {
   StepOf<Step> step(x_step);
   return x_loop.fit(step, source, std::move(token));
@@ -214,7 +229,8 @@ typename BasicTrainingStep<Kind, B>::Options TrainingRun<Kind, B>::x_step_option
 }
 
 template <class Kind, Backend B>
-BackboneWeights<typename B::Scalar> TrainingRun<Kind, B>::x_backbone(VectorView<T> flat) const {
+BackboneWeights<typename B::Scalar> TrainingRun<Kind, B>::x_backbone(std::string_view call, VectorView<T> flat) const {
+  x_loop.require_present(call);
   BackboneWeights<T> out;
   Kind::Backbone::add_parameters(out.layout, x_step.config().backbone, learned_tokens<Kind>, "");
   out.values.resize(static_cast<std::size_t>(out.layout.total()));

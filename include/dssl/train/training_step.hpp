@@ -26,7 +26,6 @@
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
-#include <dssl/train/any_step.hpp>
 #include <dssl/train/frozen_teacher.hpp>
 #include <dssl/train/lasting_state.hpp>
 #include <dssl/train/network.hpp>
