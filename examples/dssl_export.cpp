@@ -57,7 +57,6 @@ std::vector<float> finite_values(const dssl::TensorFile& file, const std::string
 template <class Fits>
 dssl::OnnxHead head_of(const std::string& path, const Fits& fits) {
   const auto file = dssl::open_tensor_file(path);
-  fits(*file);
   const auto is_matrix = [](const dssl::StoredTensor& t) {  // or a convolution of single cells
     if (!dssl::is_floating(t.type)) return false;
     return t.shape.size() == 2 || (t.shape.size() == 4 && t.shape[2] == 1 && t.shape[3] == 1);
@@ -71,6 +70,7 @@ dssl::OnnxHead head_of(const std::string& path, const Fits& fits) {
     found = &tensor;
   }
   if (found == nullptr) throw dssl::CheckpointError(path, "has no linear layer; expected a matrix called weight (classes, numbers), and bias");
+  fits(*file);
   const std::string bias = found->name.substr(0, found->name.size() - last.size()) + "bias";
   for (const dssl::StoredTensor& tensor : file->tensors()) {
     if (!dssl::is_floating(tensor.type) || tensor.name == found->name || tensor.name == bias) continue;

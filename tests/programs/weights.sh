@@ -344,15 +344,17 @@ says "$said"
 ! cmp -s usual.png halved.png || fail "dssl-show looks at pixels as usual"
 succeeds "$programs/dssl-segment" --data voc --classes 3 --arch auto --size 32 --weights halved --epochs 1 --overlays 0 --out probe
 says "$said"
-succeeds "$programs/dssl-segment" --data voc --classes 3 --arch auto --weights halved --by tune --crop 32 --tune-steps 1 --overlays 0 --out tuned
+succeeds "$programs/dssl-segment" --data voc --classes 3 --arch auto --weights halved --by tune --crop 32 --crop-overlap 8 --tune-steps 1 --overlays 0 --out tuned
 says "$said"
-succeeds "$programs/dssl-retrieve" --data voc --classes 3 --arch auto --size 32 --weights halved --out dense
+succeeds "$programs/dssl-retrieve" --data voc --classes 3 --arch auto --size 32 --weights halved --by retrieval --out dense
 says "$said"
-mkdir -p kinds/a kinds/b
-cp parts/1.png parts/2.png kinds/a
-cp parts/3.png parts/4.png kinds/b
+mkdir -p kinds/a kinds/b others/a others/b
+cp parts/1.png kinds/a
+cp parts/3.png kinds/b
+cp parts/2.png others/a
+cp parts/4.png others/b
 for way in knn tune; do
-  succeeds "$programs/dssl-classify" --train kinds --test kinds --arch auto --size 32 --weights halved --by $way --k 1 --tune-steps 1 --out classes
+  succeeds "$programs/dssl-classify" --train kinds --test others --arch auto --size 32 --weights halved --by $way --k 1 --tune-steps 1 --out classes
   says "$said"
 done
 fails 2 "--mean is 2 values; expected one a channel, 3" features none.npy --size 32 --weights nano --mean 0,1 --deviation 1,1
