@@ -200,7 +200,7 @@ succeeds "$programs/dssl-convert" $teacher hf --as hf
 fits=$((($(stat -c %s hf/model.safetensors) + 4095) / 4096 * 4))  # and not a byte more
 mib=12 rooms="0 4 4800"
 tried t.pth "$programs/dssl-convert" $teacher disk/t.pth --as dino
-tried hf/model.safetensors,hf/config.json "$programs/dssl-convert" $teacher disk/hf --as hf
+tried hf/model.safetensors,hf/config.json,hf/preprocessor_config.json "$programs/dssl-convert" $teacher disk/hf --as hf
 leave $fits
 refused 'disk/hf/config.json: cannot write: No space left' "$programs/dssl-convert" $teacher disk/hf --as hf
 tried t.onnx,t.onnx.data "$programs/dssl-export" $teacher disk/t.onnx --external-data
