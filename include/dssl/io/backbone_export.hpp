@@ -44,16 +44,16 @@ struct PeriodsOfTheta {
 
   [[nodiscard]] static PeriodsOfTheta of(std::span<const float> periods) {
     const auto n = static_cast<double>(periods.size());
-    const auto apart = [&](double theta) {
+    const auto apart = [&](double base) {
       double out = 0;
       for (std::size_t i = 0; i < periods.size(); ++i)
-        out = std::max(out, std::abs(static_cast<double>(periods[i]) / std::pow(theta, static_cast<double>(i) / n) - 1));
+        out = std::max(out, std::abs(static_cast<double>(periods[i]) / std::pow(base, static_cast<double>(i) / n) - 1));
       return out;
     };
     PeriodsOfTheta usual{.theta = 100, .off = apart(100)};
     if (usual.off <= rounding || periods.size() < 2) return usual;
-    const double theta = std::pow(static_cast<double>(periods.back()), n / (n - 1));
-    return {.theta = theta, .off = apart(theta)};
+    const double of_last = std::pow(static_cast<double>(periods.back()), n / (n - 1));
+    return {.theta = of_last, .off = apart(of_last)};
   }
   static constexpr double rounding = 1.0 / 256;
 };
