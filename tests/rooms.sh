@@ -99,6 +99,7 @@ allowed_header() {  # room, header
   case $2 in
     fwd.hpp | version.hpp) return 0 ;;
     concepts.hpp) [[ $1 != core && $1 != backend && $1 != io ]] ;;
+    feature_instances.hpp) [[ $1 == features ]] ;;
     views/image.hpp) [[ $1 != core && $1 != backend ]] ;;  # the type of images belongs to every room that has pictures
     *) return 1 ;;
   esac

@@ -2,3 +2,4 @@
 #define DSSL_COMPILING
 #include <dssl/data/synthetic.hpp>
 #include <dssl/dssl.hpp>
+#include <dssl/feature_instances.hpp>

@@ -1,4 +1,4 @@
-// What dssl::cpu holds compiled for programs that read features: the extractor on Cpu. One that includes this compiles none of it.
+// What dssl::cpu holds compiled for programs that read features: the extractor on Cpu. features/features.hpp ends with it.
 #pragma once
 
 #include <dssl/core/compiled.hpp>

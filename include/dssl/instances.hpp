@@ -14,7 +14,6 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
-#include <dssl/feature_instances.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/mlp.hpp>
 #include <dssl/nn/stochastic_depth.hpp>

@@ -13,12 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include <tbb/global_control.h>
-#include <tbb/task_arena.h>
-#include <tbb/task_group.h>
-
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/data/loader_threads.hpp>
 
 namespace dssl {
 
@@ -55,12 +52,9 @@ class OrderedLoader {
   /// Starts to load at once. Throws `OptionError`.
   OrderedLoader(Index count, Produce produce, LoaderOptions options = {}, std::stop_token token = {})
       : x_work(count, std::move(produce), checked(options).prefetch),
-        // One slot is the consumer's: asking oneTBB for more workers than it has makes it print a warning.
-        x_arena(1 + worker_count(options.threads), 1,
-                // Loading is short and bounded: it must not starve behind the computation that waits for it.
-                tbb::task_arena::priority::high),
+        x_threads(options.threads, [this] { x_work.work_once(); }),
         x_on_stop(std::move(token), Cancel{&x_work}) {
-    start_tasks(std::min(count, options.prefetch));
+    x_threads.start(std::min(count, options.prefetch));  // a task a sample within reach; which one is settled when it runs
   }
 
   OrderedLoader(const OrderedLoader&) = delete;
@@ -69,7 +63,7 @@ class OrderedLoader {
   ~OrderedLoader() {
     x_work.cancel();
     // Runs what no worker has begun here, where it finds the work cancelled and returns.
-    x_arena.execute([this] { x_tasks.wait(); });
+    x_threads.wait();
   }
 
   /// The next sample, waited for; nothing after the last one or after a stop request.
@@ -81,12 +75,12 @@ class OrderedLoader {
     };
     try {
       std::optional<Item> item;
-      while (!item && x_work.take(item)) start_tasks(1);
+      while (!item && x_work.take(item)) x_threads.start(1);
       count_wait();
       return item;
     } catch (...) {
       count_wait();
-      start_tasks(1);
+      x_threads.start(1);
       throw;
     }
   }
@@ -177,23 +171,8 @@ class OrderedLoader {
     return options;
   }
 
-  [[nodiscard]] static int worker_count(int threads) {
-    const std::size_t allowed =
-        tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-    const int workers = static_cast<int>(std::min<std::size_t>(allowed, 1024)) - 1;
-    return threads == 0 ? workers : std::min(threads, workers);
-  }
-
-  /// A task a sample within reach; which one it produces is settled when it runs.
-  void start_tasks(Index count) {
-    x_arena.execute([&] {
-      for (Index i = 0; i < count; ++i) x_tasks.run([this] { x_work.work_once(); });
-    });
-  }
-
   Work x_work;
-  tbb::task_arena x_arena;
-  tbb::task_group x_tasks;
+  LoaderThreads x_threads;
   std::stop_callback<Cancel> x_on_stop;
   double x_wait_seconds = 0;
 };

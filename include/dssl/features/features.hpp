@@ -474,3 +474,5 @@ class FeatureExtractor {
 };
 
 }  // namespace dssl
+
+#include <dssl/feature_instances.hpp>  // that of them which dssl::cpu holds, declared after the class

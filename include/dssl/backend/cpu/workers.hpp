@@ -1,7 +1,6 @@
 // Threads of the Cpu backend and the memory they work in.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -9,10 +8,7 @@
 #include <span>
 #include <vector>
 
-#include <tbb/global_control.h>
-#include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
-
+#include <dssl/backend/cpu/loop_threads.hpp>
 #include <dssl/backend/cpu/memory.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -43,17 +39,13 @@ class Workers {
   /// and waiting for it costs 5 to 20 microseconds.
   static constexpr Index alone_below = 30'000;
 
-  /// `threads` threads, at most as many as the process may use (oneTBB prints a warning when it is asked for more);
-  /// 0: all of these.
+  /// `threads`: as of `LoopThreads`.
   /// `memory`: where buffers and scratch come from; null: from the system.
   /// `observer`: is told of every loop, and loops then run on one thread; null: none.
   explicit Workers(int threads, std::pmr::memory_resource* memory = nullptr, LoopObserver* observer = nullptr)
-      : x_memory(memory), x_observer(observer), x_arena(threads == 0 ? tbb::task_arena::automatic : std::min(threads, x_most())) {
-    x_arena.initialize();
-    x_slots.resize(static_cast<std::size_t>(x_arena.max_concurrency()));
-  }
+      : x_memory(memory), x_observer(observer), x_threads(threads), x_slots(static_cast<std::size_t>(x_threads.count())) {}
 
-  [[nodiscard]] int threads() const { return static_cast<int>(x_slots.size()); }
+  [[nodiscard]] int threads() const { return x_threads.count(); }
 
   /// These workers for the time of one call.
   class Call {
@@ -121,27 +113,16 @@ class Workers {
   }
 
  private:
-  /// A loop's body without its type.
-  struct x_Body {
-    const void* it;
-    void (*call)(const void* it, Index task, std::size_t slot);
-    void operator()(Index task, std::size_t slot) const { call(it, task, slot); }
-  };
-
-  void x_run(Index tasks, Index work, x_Body body) {
+  void x_run(Index tasks, Index work, LoopBody body) {
     if (x_observer != nullptr) return x_observed(tasks, work, body);
     if (tasks <= 1 || threads() == 1 || work < alone_below) {
       for (Index task = 0; task < tasks; ++task) body(task, std::size_t{0});
       return;
     }
-    x_arena.execute([&] {
-      tbb::parallel_for(Index{0}, tasks, [&](Index task) {
-        body(task, static_cast<std::size_t>(tbb::this_task_arena::current_thread_index()));
-      });
-    });
+    x_threads.run(tasks, body);
   }
 
-  void x_observed(Index tasks, Index work, x_Body body) {
+  void x_observed(Index tasks, Index work, LoopBody body) {
     using Clock = std::chrono::steady_clock;
     x_seconds.resize(static_cast<std::size_t>(tasks));
     for (Index task = 0; task < tasks; ++task) {
@@ -150,10 +131,6 @@ class Workers {
       x_seconds[static_cast<std::size_t>(task)] = std::chrono::duration<double>(Clock::now() - begin).count();
     }
     x_observer->loop(tasks > 1 && work >= alone_below, x_seconds);
-  }
-
-  static int x_most() {
-    return static_cast<int>(tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
   }
 
   void x_grow(Buffer& buffer, std::size_t bytes) const {
@@ -166,7 +143,7 @@ class Workers {
   std::pmr::memory_resource* x_memory;
   LoopObserver* x_observer;
   std::vector<double> x_seconds;  // of an observed loop's tasks
-  tbb::task_arena x_arena;
+  LoopThreads x_threads;
   std::vector<Buffer> x_slots;
   Buffer x_shared;
 };
