@@ -82,3 +82,8 @@ void apply(PlanarImage<W>& planes, const ColourPlan& plan, BlurWorkspace<W>& wor
 }
 
 }  // namespace dssl
+
+#if defined(DSSL_INSTANCE)  // dssl::cpu has them: the same bits, and as quick, whatever a program is compiled with
+DSSL_INSTANCE void dssl::apply(PlanarImage<std::uint8_t>&, const ColourPlan&, BlurWorkspace<std::uint8_t>&);
+DSSL_INSTANCE void dssl::apply(PlanarImage<float>&, const ColourPlan&, BlurWorkspace<float>&);
+#endif
