@@ -63,6 +63,7 @@ template <class Loss, Backend B>
 void check(const B& backend, const std::string& file_name, const Run& run, const typename Loss::Options& loss = {}) {
   using T = typename B::Scalar;
   using Kind = NetworkKind<ViTFamily, ClassToken, Loss>;
+  INFO(file_name);
   const test::ObjectiveFixture fixture(file_name);
   const test::FixtureConfig& config = fixture.config();
   const auto index = [&](const char* key) { return config.get<Index>(key); };
