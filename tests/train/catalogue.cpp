@@ -5,11 +5,13 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <regex>
 #include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <typeindex>
 #include <utility>
 #include <vector>
 
@@ -72,6 +74,31 @@ void add_names(std::set<std::string>& out, WeightedSum<Terms...>) {
   (add(std::type_identity<Terms>()), ...);
 }
 
+/// Where the slopes of a term are taken.
+struct Taken {
+  bool alone = false, in_sum = false;
+};
+
+template <class... Terms>
+void add_taken(std::map<std::type_index, Taken>& out, WeightedSum<Terms...>) {
+  if (own_targets(TypeList<Terms...>())) return;
+  (((sizeof...(Terms) == 1 ? out[typeid(Terms)].alone : out[typeid(Terms)].in_sum) = true), ...);
+}
+
+/// A term whose head is another's is never alone, nor is one whose teacher is a copy of another's.
+template <class... Terms>
+void check_taken(const std::map<std::type_index, Taken>& taken, WeightedSum<Terms...>) {
+  const auto check = [&taken]<class Term>(std::type_identity<Term>) {
+    if (own_targets(TypeList<Term>())) return;
+    const auto found = taken.find(typeid(Term));
+    const Taken here = found == taken.end() ? Taken() : found->second;
+    INFO("slopes of the term '" << Term::name << "' (" << typeid(Term).name() << "): alone, in a sum");
+    CHECK((here.alone || SharesHead<Term> || is_snapshot<typename Term::Teacher>));
+    CHECK(here.in_sum);
+  };
+  (check(std::type_identity<Terms>()), ...);
+}
+
 }  // namespace
 
 TEST_CASE("the catalogue holds every term") {
@@ -86,6 +113,14 @@ TEST_CASE("the catalogue holds every term") {
   CHECK(held.size() == named.size());
 }
 
+TEST_CASE("slopes of every term are taken alone and in a sum") {
+  std::map<std::type_index, Taken> taken;
+  const auto add = [&](const auto& entry) { add_taken(taken, typename std::decay_t<decltype(entry)>::Loss()); };
+  for_each_listed(listed(), add);
+  for_each_listed(slopes(), add);
+  for_each_listed(listed(), [&](const auto& entry) { check_taken(taken, typename std::decay_t<decltype(entry)>::Loss()); });
+}
+
 TEST_CASE("every part of the catalogue is held to what terms are held to") {
   const std::filesystem::path tests = DSSL_TESTS_FOLDER;
   const std::string catalogue = text_of(tests / "train/catalogue.hpp");
@@ -93,6 +128,14 @@ TEST_CASE("every part of the catalogue is held to what terms are held to") {
   const std::string steps = texts_in(tests / "train"), on_cuda = texts_in(tests / "cuda");
   const auto parts = matches(catalogue, "inline auto (listed_\\w+)\\(\\)");
   CHECK(parts.size() > 5);
+  const auto more = matches(catalogue, "inline auto (slopes_\\w+)\\(\\)");
+  CHECK(more.size() > 5);
+  for (const std::string& part : more) {
+    INFO(part);
+    CHECK(catalogue.find(part + "()", catalogue.find("inline auto slopes() {")) != std::string::npos);
+    CHECK((steps.find("check_slopes_of(" + part + "())") != std::string::npos ||
+           steps.find("check_listed(" + part + "())") != std::string::npos));
+  }
   for (const std::string& part : parts) {
     INFO(part);
     CHECK(whole.find(part + "()") != std::string::npos);
@@ -103,9 +146,7 @@ TEST_CASE("every part of the catalogue is held to what terms are held to") {
 
 TEST_CASE("points, and one head for two levels: what every term is held to") { check_listed(listed_rest()); }
 
-TEST_CASE("as many terms as a sum takes: slopes of all of them") {
-  check_slopes<ListedTogether, FeatureMap>({"pixel_projector.0.bias", "projector.0.bias"}, {{4, 4}});
-}
+TEST_CASE("as many terms as a sum takes, and points that agree: slopes") { check_slopes_of(slopes_rest()); }
 
 TEST_CASE("points that agree with a teacher's: a student that is its teacher, at equal points of equal views, is at 0") {
   using Alone = WeightedSum<PointAgreement<>>;

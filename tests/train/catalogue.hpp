@@ -1,5 +1,6 @@
 // Every term of the library, in sums that tests make small. A term that is added and in none of these sums fails "the
-// catalogue holds every term", and so does one that may have targets of its own and is in none with them (catalogue.cpp).
+// catalogue holds every term", and so does one that may have targets of its own and is in none with them; one whose slopes are
+// not taken alone fails "slopes of every term are taken alone and in a sum", and so does one that is in no sum (catalogue.cpp).
 #pragma once
 
 #include <string>
@@ -105,6 +106,59 @@ inline auto listed_rest() {
 inline auto listed() {
   return std::tuple_cat(listed_two_views(), listed_dense(), listed_swapped(), listed_pixels(), listed_masked(), listed_frozen(),
                         listed_rest());
+}
+
+// What of every term's slopes, alone and in a sum, the list has not, in such parts too.
+
+inline auto slopes_two_views() {
+  return std::tuple{
+      Listed<WeightedSum<QueueContrast<by_head(moco_v2_projector)>>>{"MoCo v2"},
+      Listed<WeightedSum<KoLeo>>{"KoLeo"},
+      Listed<WeightedSum<ImageLevel, KoLeo>>{"DINO and KoLeo, who reads the rows after it"},
+      Listed<WeightedSum<SinkhornImageLevel<>, KoLeo>>{"prototypes assigned by Sinkhorn-Knopp"},
+      Listed<WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, KoLeo>>{"three terms, each adding to the rows of those before"},
+  };
+}
+inline auto slopes_dense() { return std::tuple{Listed<WeightedSum<DenseContrast<by_head(moco_v2_projector)>>>{"mined patches"}}; }
+inline auto slopes_masked() { return std::tuple{Listed<WeightedSum<MaskedLevel>>{"masked patches"}}; }
+inline auto slopes_frozen() {
+  return std::tuple{Listed<WeightedSum<Imitate<Imitated::class_level, Frozen<ViT<listed_teacher>>>>>{"class tokens"},
+                    Listed<WeightedSum<Imitate<Imitated::map, Frozen<ViT<listed_teacher>>>>>{"maps"}};
+}
+inline auto slopes_rest() {
+  return std::tuple{
+      Listed<WeightedSum<PointAgreement<>>, FeatureMap>{"points that agree"},
+      Listed<ListedTogether, FeatureMap>{"as many terms as a sum takes", {"pixel_projector.0.bias", "projector.0.bias"}},
+  };
+}
+inline auto slopes_alone() {
+  return std::tuple{
+      Listed<WeightedSum<ImageLevel>>{"DINO"},
+      Listed<WeightedSum<CentredImageLevel>>{"class tokens of DINOv2"},
+      Listed<WeightedSum<SinkhornImageLevel<>>>{"the same, by Sinkhorn-Knopp"},
+      Listed<WeightedSum<PointLevel>, FeatureMap>{"points"},
+      Listed<WeightedSum<IbotLevel>>{"masked patches of iBOT"},
+      Listed<WeightedSum<SinkhornMaskedLevel<>>>{"masked patches of DINOv2"},
+      Listed<WeightedSum<PooledAgreement>>{"pooled maps"},
+      Listed<WeightedSum<DenseContrast<by_head(moco_v2_projector), Partners::geometry>>>{"patches that lie near each other"},
+      Listed<WeightedSum<Gram<Ema>>>{"Gram matrices"},
+  };
+}
+/// Two projectors of two sizes, which have names of their own.
+using ListedApart = WeightedSum<DenseContrast<by_head(moco_v2_projector)>, CrossCorrelation<by_head(barlow_projector)>>;
+inline auto slopes_summed() {
+  return std::tuple{
+      Listed<WeightedSum<ImageLevel, Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>>>{
+          "DINO and BYOL", {"projector.0.bias", "predictor.0.bias", "projector.3.bias"}},
+      Listed<WeightedSum<ImageLevel, InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>>>{"DINO and MoCo v3"},
+      Listed<WeightedSum<ImageLevel, VarianceCovariance<by_head(vicreg_expander)>>>{
+          "DINO and VICReg", {"projector.0.bias", "projector.3.bias"}},
+      Listed<ListedApart>{"DenseCL's dense half and Barlow Twins"},
+  };
+}
+inline auto slopes() {
+  return std::tuple_cat(slopes_two_views(), slopes_dense(), slopes_masked(), slopes_frozen(), slopes_rest(), slopes_alone(),
+                        slopes_summed());
 }
 
 /// Calls `visit(entry)` for each.

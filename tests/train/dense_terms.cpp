@@ -29,6 +29,8 @@ using PointsFirst = WeightedSum<PointLevel, DenseTerm>;
 
 TEST_CASE("dense terms: what every term is held to") { check_listed(listed_dense()); }
 
+TEST_CASE("dense terms: slopes alone") { check_slopes_of(slopes_dense()); }
+
 TEST_CASE("dense terms: slopes beside points") {
   SECTION("before points that are read of the same map") { check_slopes<Twice, FeatureMap>(); }
   SECTION("after points that are read of the same map") { check_slopes<PointsFirst, FeatureMap>(); }

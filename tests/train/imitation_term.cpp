@@ -87,8 +87,7 @@ std::vector<float> state_of(const Run& trainer) {
 }  // namespace
 
 TEST_CASE("imitation of a frozen teacher, alone and in sums") {
-  SECTION("class") { check_term<WeightedSum<OfClass>>(); }
-  SECTION("map") { check_term<WeightedSum<OfMap>>(); }
+  SECTION("alone") { check_listed(slopes_frozen()); }
   SECTION("those of the catalogue") { check_listed(listed_frozen()); }
   SECTION("both, beside a term with an EMA teacher") { check_term<WeightedSum<ImageLevel, OfClass, OfMap>>(); }
 }

@@ -13,9 +13,11 @@
 
 using namespace dssl;
 using dssl::test::check_listed;
+using dssl::test::check_slopes_of;
 using dssl::test::draw;
 using dssl::test::listed_masked;
 using dssl::test::options_of;
+using dssl::test::slopes_masked;
 using dssl::test::states_of;
 using dssl::test::Tiny;
 
@@ -53,6 +55,8 @@ double largest_difference(const std::vector<double>& a, const std::vector<double
 }  // namespace
 
 TEST_CASE("masked patches: what every term is held to") { check_listed(listed_masked()); }
+
+TEST_CASE("masked patches: slopes of DINOv2's alone") { check_slopes_of(slopes_masked()); }
 
 TEST_CASE("masked patches: the student's local views are read where a term reads them alone") {
   // The teacher's map is IbotLevel's; the student's local patches are nobody's.

@@ -57,7 +57,7 @@ std::vector<double> unit_rows(std::vector<double> rows, std::size_t width) {
 /// The entropies of the published assignments, worked out as they are published: scaled by turns, in no logarithms. A row's mean,
 /// and of the mean row, over both assigning views.
 std::array<double, 2> published_entropies(const ObjectiveFixture& fixture, const std::string& name) {
-  constexpr std::size_t width = 16;
+  const auto width = static_cast<std::size_t>(fixture.extent(name + ".projection", 1));
   const auto batch = fixture.config().get<std::size_t>("batch");
   const auto projection = unit_rows(fixture.file().read<double>(name + ".projection"), width);
   const auto prototypes = unit_rows(fixture.file().read<double>(name + ".prototypes.before"), width);
@@ -104,11 +104,12 @@ std::array<double, 2> published_entropies(const ObjectiveFixture& fixture, const
 template <class B>
 void check_published(const B& backend, const std::string& name) {
   using T = typename B::Scalar;
-  using Term = SwappedAssignment<StopGradient, MlpConfig{.layers = 1, .out = 16, .hidden_norm = BatchNorm::none}>;
+  using Term = SwappedAssignment<StopGradient, by_head({.layers = 1, .hidden_norm = BatchNorm::none})>;
   INFO(name);
   const ObjectiveFixture fixture("swav");
   const auto& file = fixture.file();
   const Index batch = fixture.config().get<Index>("batch");
+  const Index width = fixture.extent(name + ".projection", 1);
   const Index views = fixture.extent(name + ".projection", 0) / batch;
   const Index prototypes = fixture.extent(name + ".prototypes.before", 0);
   const Index queue = name == "queue" ? fixture.config().get<Index>("queue") : 0;
@@ -116,8 +117,8 @@ void check_published(const B& backend, const std::string& name) {
   typename Term::template Run<B> run({.batch = batch,
                                       .views = views,
                                       .parts = {{0, views}},
-                                      .head = {.prototypes = prototypes},
-                                      .width = 16,
+                                      .head = {.bottleneck = width, .prototypes = prototypes},
+                                      .width = width,
                                       .share = 0.5},
                                      {.temperature = fixture.config().get<double>("temperature"),
                                       .epsilon = fixture.config().get<double>("epsilon"),
@@ -133,21 +134,21 @@ void check_published(const B& backend, const std::string& name) {
   run.for_each_state([&](std::string_view state, VectorView<T> values, const std::vector<Index>& shape) {
     std::vector<T> host{static_cast<T>(2 * queue - batch)};
     if (state == "queue") {
-      CHECK(shape == std::vector<Index>{2, queue, 16});
+      CHECK(shape == std::vector<Index>{2, queue, width});
       host = file.template read<T>("queue.queue.before");
     }
     backend.upload(values.data(), std::span<const T>(host));
   });
-  std::vector<T> unit(16 * 16, T{0});
-  for (std::size_t i = 0; i < 16; ++i) unit[17 * i] = T{1};
-  const auto identity = memory.matrix(unit, 16);
+  std::vector<T> unit(static_cast<std::size_t>(width * width), T{0});
+  for (Index i = 0; i < width; ++i) unit[static_cast<std::size_t>((width + 1) * i)] = T{1};
+  const auto identity = memory.matrix(unit, width);
   TermParameters<Term, const T> p;
   p.head.projector.layers.push_back({.weight = identity, .bias = {}, .norm_weight = {}, .norm_bias = {}});
   p.head.prototypes = memory.matrix(file, name + ".prototypes.before");
   TermParameters<Term, T> d_p;
-  d_p.head.projector.layers.push_back({.weight = memory.zeros(16, 16), .bias = {}, .norm_weight = {}, .norm_bias = {}});
-  d_p.head.prototypes = memory.zeros(prototypes, 16);
-  const auto d_features = memory.zeros(views * batch, 16);
+  d_p.head.projector.layers.push_back({.weight = memory.zeros(width, width), .bias = {}, .norm_weight = {}, .norm_bias = {}});
+  d_p.head.prototypes = memory.zeros(prototypes, width);
+  const auto d_features = memory.zeros(views * batch, width);
   run.begin(backend);
   CHECK(run.repeats());
   run.student(backend, {.part = 0,
@@ -172,8 +173,9 @@ void check_published(const B& backend, const std::string& name) {
     return values;
   };
   fixture.expect(name + ".d_projection", scaled(memory.read(d_features), 1 / 1.5));  // weight times share
-  const auto d_prototypes = through_unit_rows(file.template read<double>(name + ".d_prototypes"),
-                                              file.template read<double>(name + ".prototypes.before"), 16);
+  const auto d_prototypes =
+      through_unit_rows(file.template read<double>(name + ".d_prototypes"),
+                        file.template read<double>(name + ".prototypes.before"), static_cast<std::size_t>(width));
   const auto got = scaled(memory.read(d_p.head.prototypes), 1 / 1.5);
   CHECK(relative_difference(std::span<const T>(got), std::span<const double>(d_prototypes)) <
         (std::is_same_v<T, double> ? 1e-10 : 2e-5));
@@ -186,8 +188,8 @@ void check_published(const B& backend, const std::string& name) {
       CHECK(host == std::vector<T>{static_cast<T>(queue)});
       return;
     }
-    for (const auto half : {host.begin(), host.begin() + queue * 16}) {
-      std::rotate(half, half + (queue - batch) * 16, half + queue * 16);
+    for (const auto half : {host.begin(), host.begin() + queue * width}) {
+      std::rotate(half, half + (queue - batch) * width, half + queue * width);
     }
     fixture.expect("queue.queue.after", host);
   });

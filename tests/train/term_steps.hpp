@@ -492,4 +492,14 @@ void check_listed(const std::tuple<Entries...>& list) {
   std::apply([&](const auto&... entry) { (check(entry), ...); }, list);
 }
 
+/// Slopes alone of each, with a small view.
+template <class... Entries>
+void check_slopes_of(const std::tuple<Entries...>& list) {
+  const auto check = []<class Entry>(const Entry& entry) {
+    INFO(entry.name);
+    check_slopes<typename Entry::Loss, typename Entry::Tokens>(entry.unfelt, {{4, 4}});
+  };
+  std::apply([&](const auto&... entry) { (check(entry), ...); }, list);
+}
+
 }  // namespace dssl::test
