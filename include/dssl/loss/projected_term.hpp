@@ -46,28 +46,42 @@ namespace dssl {
 /// No MLP: a term without a predictor.
 inline constexpr MlpConfig no_mlp{.layers = 0};
 
-/// A name for the head of a term, so that a sum may have several terms whose heads would have one name: at most 23 small
+/// A name for the head of a term, so that a sum may have several terms whose heads would have one name: at most 16 small
 /// letters, digits and '_'. What `NtXent<projector>` keeps as `projector.0.weight` is `views_projector.0.weight` of
 /// `NtXent<projector, "views">`, and so is what lasts of it. Test: tests/train/two_view_terms.cpp.
 struct HeadName {
-  char text[24]{};
+  std::uint64_t first = 0, second = 0;  ///< eight characters each: nvcc takes no class with an array as template argument
 
+  /// As nvcc writes it.
+  constexpr HeadName(std::uint64_t first_word, std::uint64_t second_word) : first(first_word), second(second_word) {}
   template <std::size_t Length>
-  consteval HeadName(const char (&from)[Length]) {
-    static_assert(Length <= sizeof text, "HeadName: at most 23 characters");
+  consteval HeadName(const char (&text)[Length]) {
+    static_assert(Length <= 17, "HeadName: at most 16 characters");
     for (std::size_t i = 0; i + 1 < Length; ++i) {
-      const bool plain = (from[i] >= 'a' && from[i] <= 'z') || (from[i] >= '0' && from[i] <= '9') || from[i] == '_';
-      text[i] = plain ? from[i] : throw "HeadName: small letters, digits and '_'";
+      const char c = text[i];
+      if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')) throw "HeadName: small letters, digits and '_'";
+      (i < 8 ? first : second) |= static_cast<std::uint64_t>(c) << (8 * (i % 8));
     }
   }
 
-  [[nodiscard]] constexpr std::string_view view() const { return text; }
   /// What goes by `part` where the head has no name of its own.
   [[nodiscard]] constexpr ParameterName of(std::string_view part) const {
-    return view().empty() ? ParameterName(part) : ParameterName(view()).append("_").append(part);
+    return first == 0 ? ParameterName(part) : x_text().append("_").append(part);
   }
   /// For checkpoints; nothing where there is none.
-  [[nodiscard]] std::string words() const { return view().empty() ? "" : join("; head named ", view()); }
+  [[nodiscard]] std::string words() const { return first == 0 ? "" : join("; head named ", x_text().view()); }
+
+ private:
+  [[nodiscard]] constexpr ParameterName x_text() const {
+    ParameterName out;
+    for (const std::uint64_t word : {first, second}) {
+      for (std::uint64_t rest = word; rest != 0; rest >>= 8U) {
+        const char c = static_cast<char>(rest & 0xffU);
+        out.append(std::string_view(&c, 1));
+      }
+    }
+    return out;
+  }
 };
 
 /// An MLP in a training step: its buffers, and running statistics that outlive them.
