@@ -156,7 +156,8 @@ concept ReadsContent = requires(typename X::template Inputs<float> in) {
   in.content_attached;
 };
 
-/// Inputs<T>::masked_patches: the patches in whose place the backbone puts its mask token.
+/// Inputs<T>::masked_patches: the patches in whose place the backbone puts its mask token. Its output has no patches of groups
+/// whose `patches_read` is false (dssl/nn/token_layout.hpp); of one that is no such backbone all groups' are read, or none's.
 template <class X>
 concept MasksTokens = requires(typename X::template Inputs<float> in) { in.masked_patches; };
 
