@@ -105,12 +105,11 @@ double slow_rank(const std::vector<float>& rows, Index m, Index d) {
   return effective_rank(values);
 }
 
-/// The numbers a monitor should find, by calls of the evaluations it is made of.
-template <class Backbone>
-std::vector<Figure> by_hand(const BackboneWeights<float>& weights, const std::string& file) {
-  save_backbone(file, weights);
+/// The numbers a monitor should find, by calls of the evaluations it is made of. `load`: has an extractor take the weights.
+template <class Backbone, class Load>
+std::vector<Figure> by_hand(Load&& load) {
   FeatureExtractor<Backbone, Cpu> extractor(Cpu({.threads = 1}), {.height = 24, .width = 32, .batch = 1});
-  extractor.load(SafetensorsFile::open(file));
+  load(extractor);
   const Noise images(14);
   const InputRenderer renderer({.height = 24, .width = 32}, ClassMap({.classes = 1}));
   std::vector<float> tokens(14 * 16);
@@ -184,7 +183,10 @@ TEST_CASE("a monitor's figures are those of the evaluations called by hand, and 
     if (!monitor.due(report)) return proceed;
     looked.push_back(report.epoch);
     const auto figures = monitor.measure(watched.teacher());
-    const auto expected = by_hand<HalvesBackbone>(watched.teacher(), folder / "teacher.safetensors");
+    const auto expected = by_hand<HalvesBackbone>([&](auto& extractor) {
+      save_backbone(folder / "teacher.safetensors", watched.teacher());
+      extractor.load(SafetensorsFile::open(folder / "teacher.safetensors"));
+    });
     check_figures(figures, expected);
     CHECK(figures[0].value > 0.5);  // bright and dark are easily told apart
     CHECK(figures[2].value > 0);
@@ -200,7 +202,6 @@ TEST_CASE("a monitor's figures are those of the evaluations called by hand, and 
 }
 
 TEST_CASE("a monitor of a convolutional backbone, which has no blocks, finds what the evaluations do") {
-  const TemporaryFolder folder;
   using Backbone = Convolutional<ConvolutionConfig{}>;
   FeatureMonitor<Backbone, Cpu> monitor(Cpu({.threads = 2}), monitor_options());
   monitor.watch(Noise(14), Noise(14).labels());
@@ -209,7 +210,7 @@ TEST_CASE("a monitor of a convolutional backbone, which has no blocks, finds wha
   weights.values.resize(static_cast<std::size_t>(weights.layout.total()));
   fill(weights.values, 3, 0.3);
   const auto figures = monitor.measure(weights);
-  check_figures(figures, by_hand<Backbone>(weights, folder / "weights.safetensors"));
+  check_figures(figures, by_hand<Backbone>([&](auto& extractor) { extractor.load(weights.values); }));
   CHECK(figures[3].value > 0);
 }
 
