@@ -156,7 +156,8 @@ concept ReadsContent = requires(typename X::template Inputs<float> in) {
   in.content_attached;
 };
 
-/// Inputs<T>::masked_patches: the patches in whose place the backbone puts its mask token.
+/// Inputs<T>::masked_patches: the patches in whose place the backbone puts its mask token. Its output has no patches of groups
+/// whose `patches_read` is false (dssl/nn/token_layout.hpp); of one that is no such backbone all groups' are read, or none's.
 template <class X>
 concept MasksTokens = requires(typename X::template Inputs<float> in) { in.masked_patches; };
 
@@ -246,12 +247,22 @@ concept NamesItsTeacher = requires {
   { X::Teacher::pass } -> std::convertible_to<bool>;
 };
 
+namespace detail {
+
+/// What `for_each` of options is called with to ask whether it can be: nvcc takes no lambda in a concept.
+struct AnyNumber {
+  template <class Name, class Value>
+  void operator()(const Name&, const Value&) const {}
+};
+
+}  // namespace detail
+
 /// Options: an aggregate with validate(prefix), and for_each(prefix, f), which calls f(name, value) for each number.
 template <class X>
 concept HasTermOptions = requires(const typename X::Options& o, std::string_view prefix) {
   requires std::default_initializable<typename X::Options>;
   o.validate(prefix);
-  o.for_each(prefix, [](const auto&, const auto&) {});
+  o.for_each(prefix, detail::AnyNumber{});
 };
 
 /// A term of an objective. What it does in a step is its `Run<B>`, made from (TermSetting, Options): derive from `TermRun`
@@ -268,7 +279,7 @@ concept Objective = requires(const typename X::Options& o) {
   { X::describe() } -> std::convertible_to<std::string>;
   requires std::default_initializable<typename X::Options>;
   o.validate();
-  o.for_each([](const auto&, const auto&) {});
+  o.for_each(detail::AnyNumber{});
 };
 
 /// A head: the sizes of a projection head.

@@ -16,6 +16,7 @@
 #include <dssl/loss/gram_term.hpp>
 #include <dssl/loss/pieces.hpp>
 #include <dssl/loss/term_loss.hpp>
+#include <dssl/loss/two_view_terms.hpp>
 #include <dssl/views/masks.hpp>
 
 namespace snippets {
@@ -155,6 +156,12 @@ inline dssl::TrainerOptionsOf<dssl::DenseDino::with_loss<MostlyPoints>> mostly_p
   return {.epochs = 2, .batch = 4, .loss = loss};
 }
 // [loss end]
+
+// [names of heads]
+using PairsAndPredictions = dssl::WeightedSum<dssl::NtXent<dssl::simclr_projector, "pairs">,
+                                              dssl::Cosine<dssl::Ema, dssl::byol_mlp, dssl::byol_mlp>>;
+// [names of heads end]
+static_assert(dssl::Objective<PairsAndPredictions>);
 
 // [smallest term]
 /// The mean square of the class tokens' numbers, of all views: loss = sum x^2 / (V B D).

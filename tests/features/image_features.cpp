@@ -12,6 +12,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include "backbone/convolution.hpp"
 #include "catch.hpp"
 #include "thrown.hpp"
 #include "views/pictures.hpp"
@@ -106,4 +107,53 @@ TEST_CASE("Means that do not fit the channels are refused by name", "[features]"
                    extractor_with({.mean = {0.5F, 0.5F, 0.5F}, .deviation = {0.5F, 0.0F, 0.5F}});
                  }),
                  "'deviation'"));
+}
+
+TEST_CASE("Features of a backbone without blocks are what it gives, and its blocks are refused", "[features]") {
+  constexpr test::ConvolutionConfig sizes{.patch = 4, .width = 6, .layers = 1, .channels = 1};
+  using Extractor = FeatureExtractor<test::Convolutional<sizes>, Reference<double>>;
+  const auto drawn = []<class T>(std::vector<T> out, std::uint64_t seed) {
+    RandomStream random({.seed = seed});
+    for (T& value : out) value = static_cast<T>(random.normal());
+    return out;
+  };
+  Extractor extractor({}, {.height = 8, .width = 12, .batch = 2});
+  const auto weights = drawn(std::vector<double>(static_cast<std::size_t>(extractor.layout().total())), 3);
+  extractor.load(std::span<const double>(weights));
+  const auto images = drawn(std::vector<float>(2 * 8 * 12), 4);
+  std::vector<double> class_tokens(2 * 6), patches(2 * 6 * 6);
+  extractor.extract(class_tokens, patches, images);
+
+  const Reference<double> backend;
+  const TokenLayout tokens({{.count = 2, .grid = {2, 3}}}, {.class_token = true, .patch = true});
+  test::Convolution::Inputs<double> inputs;
+  test::Convolution::Activations<double> activations;
+  const auto place = [&](Arena& arena) {
+    inputs = inputs.place(backend, arena, sizes, tokens);
+    activations = activations.take(arena, sizes, tokens, false);
+  };
+  Arena measure;
+  place(measure);
+  const Buffer memory = backend.allocate(measure.high_water());
+  Arena live(memory);
+  place(live);
+  std::copy(images.begin(), images.end(), inputs.images[0].data());
+  ParameterCursor<const double> next(extractor.layout(), weights.data());
+  const auto bound = test::Convolution::Parameters<const double>::bind(next, sizes, {});
+  test::Convolution::forward<private_relation>(backend, activations, inputs, bound, sizes, tokens, {}, {});
+  std::vector<double> found(class_tokens);
+  found.insert(found.end(), patches.begin(), patches.end());
+  const auto expected = activations.out.flat();
+  CHECK(found == std::vector<double>(expected.begin(), expected.end()));
+  CHECK(std::abs(found[0] - found[6]) > 1e-3);
+
+  const auto refused = [](FeatureOptions options) {
+    options.height = 8, options.width = 12;
+    return thrown_by<OptionError>([&] { Extractor({}, options); });
+  };
+  CHECK(refused({.blocks = {-1}}) == "option 'blocks' is -1; expected none: the backbone has no blocks");
+  CHECK(refused({.norm = false}) ==
+        "option 'norm' is false; expected true: the backbone has no blocks whose tokens could be read before its last norm");
+  CHECK(refused({.references = {.per_patch = 1}}) ==
+        "option 'references' is given; expected none: the backbone has no reference tokens");
 }

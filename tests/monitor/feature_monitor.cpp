@@ -28,6 +28,7 @@
 #include <dssl/search/knn.hpp>
 #include <dssl/train/trainer.hpp>
 
+#include "backbone/convolution.hpp"
 #include "halves.hpp"
 #include "noise_images.hpp"
 #include "temporary_folder.hpp"
@@ -104,12 +105,11 @@ double slow_rank(const std::vector<float>& rows, Index m, Index d) {
   return effective_rank(values);
 }
 
-/// The numbers a monitor should find, by calls of the evaluations it is made of.
-std::vector<Figure> by_hand(const BackboneWeights<float>& weights, const std::string& file) {
-  save_backbone(file, weights);
-  FeatureExtractor<HalvesBackbone, Cpu> extractor(Cpu({.threads = 1}),
-                                                  {.height = 24, .width = 32, .batch = 1});
-  extractor.load(SafetensorsFile::open(file));
+/// The numbers a monitor should find, by calls of the evaluations it is made of. `load`: has an extractor take the weights.
+template <class Backbone, class Load>
+std::vector<Figure> by_hand(Load&& load) {
+  FeatureExtractor<Backbone, Cpu> extractor(Cpu({.threads = 1}), {.height = 24, .width = 32, .batch = 1});
+  load(extractor);
   const Noise images(14);
   const InputRenderer renderer({.height = 24, .width = 32}, ClassMap({.classes = 1}));
   std::vector<float> tokens(14 * 16);
@@ -142,7 +142,7 @@ std::vector<Figure> by_hand(const BackboneWeights<float>& weights, const std::st
   const double rank = slow_rank(tokens, 14, 16);
   const double spread = spread_of(MatrixView<float>(tokens.data(), 14, 16));
 
-  RetrievalProbe<HalvesBackbone, Cpu> probe(extractor, retrieval());
+  RetrievalProbe<Backbone, Cpu> probe(extractor, retrieval());
   probe.remember(Halves(8, 1));
   const double miou = probe.evaluate(Halves(4, 2)).scores().mean_iou;
   return {{"knn", right / 6}, {"rank", rank}, {"spread", spread}, {"retrieval", miou}};
@@ -154,6 +154,16 @@ std::vector<float> state_of(const Trainer<Tiny, Cpu>& trainer) {
     out.insert(out.end(), values.flat().begin(), values.flat().end());
   });
   return out;
+}
+
+void check_figures(const std::vector<Figure>& found, const std::vector<Figure>& expected) {
+  REQUIRE(found.size() == expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    CHECK(found[i].name == expected[i].name);
+    // To the bit, but for the rank, whose square of the features is taken in float.
+    if (found[i].name != "rank") CHECK(found[i].value == expected[i].value);
+    if (found[i].name == "rank") CHECK(found[i].value == Approx(expected[i].value).epsilon(0.01));
+  }
 }
 
 }  // namespace
@@ -173,14 +183,11 @@ TEST_CASE("a monitor's figures are those of the evaluations called by hand, and 
     if (!monitor.due(report)) return proceed;
     looked.push_back(report.epoch);
     const auto figures = monitor.measure(watched.teacher());
-    const auto expected = by_hand(watched.teacher(), folder / "teacher.safetensors");
-    REQUIRE(figures.size() == expected.size());
-    for (std::size_t i = 0; i < figures.size(); ++i) {
-      CHECK(figures[i].name == expected[i].name);
-      // To the bit, but for the rank, whose square of the features is taken in float.
-      if (figures[i].name != "rank") CHECK(figures[i].value == expected[i].value);
-      if (figures[i].name == "rank") CHECK(figures[i].value == Approx(expected[i].value).epsilon(0.01));
-    }
+    const auto expected = by_hand<HalvesBackbone>([&](auto& extractor) {
+      save_backbone(folder / "teacher.safetensors", watched.teacher());
+      extractor.load(SafetensorsFile::open(folder / "teacher.safetensors"));
+    });
+    check_figures(figures, expected);
     CHECK(figures[0].value > 0.5);  // bright and dark are easily told apart
     CHECK(figures[2].value > 0);
     CHECK(monitor.measure(watched.teacher()) == figures);
@@ -192,6 +199,19 @@ TEST_CASE("a monitor's figures are those of the evaluations called by hand, and 
   const auto without = state_of(plain);
   REQUIRE(with.size() == without.size());
   CHECK(std::memcmp(with.data(), without.data(), with.size() * sizeof(float)) == 0);
+}
+
+TEST_CASE("a monitor of a convolutional backbone, which has no blocks, finds what the evaluations do") {
+  using Backbone = Convolutional<ConvolutionConfig{}>;
+  FeatureMonitor<Backbone, Cpu> monitor(Cpu({.threads = 2}), monitor_options());
+  monitor.watch(Noise(14), Noise(14).labels());
+  monitor.watch(Halves(8, 1), Halves(4, 2), retrieval());
+  BackboneWeights<float> weights{.layout = monitor.extractor().layout(), .values = {}};
+  weights.values.resize(static_cast<std::size_t>(weights.layout.total()));
+  fill(weights.values, 3, 0.3);
+  const auto figures = monitor.measure(weights);
+  check_figures(figures, by_hand<Backbone>([&](auto& extractor) { extractor.load(weights.values); }));
+  CHECK(figures[3].value > 0);
 }
 
 TEST_CASE("variance of tokens, by images, by places, and what is neither") {

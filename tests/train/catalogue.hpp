@@ -48,7 +48,8 @@ using ListedMocoV3 = WeightedSum<InfoNce<by_head(moco_v3_projector), by_head(moc
 using ListedBarlow = WeightedSum<CrossCorrelation<by_head(barlow_projector)>>;
 using ListedVicReg = WeightedSum<VarianceCovariance<by_head(vicreg_expander)>>;
 using ListedDenseCl = WeightedSum<QueueContrast<by_head(moco_v2_projector)>, DenseContrast<by_head(moco_v2_projector)>>;
-using ListedPlaced = WeightedSum<PooledAgreement, DenseContrast<by_head(moco_v2_projector), Partners::geometry>>;
+using ListedPlaced =
+    WeightedSum<PooledAgreement, DenseContrast<by_head(moco_v2_projector), Partners::geometry>, UncentredImageLevel>;
 using ListedSwav = WeightedSum<SwappedAssignment<StopGradient, by_head(swav_projector)>>;
 using ListedSwapped = WeightedSum<SwappedAssignment<Ema, by_head(swav_projector)>>;
 using ListedPixPro = WeightedSum<PixelConsistency<by_head(pixpro_projector), by_head(pixpro_transform)>>;
@@ -83,7 +84,7 @@ inline auto listed_dense() {
   return std::tuple{
       Listed<ListedDenseCl>{"DenseCL"},
       Listed<ListedAlignment>{"kernel alignment", {"backbone.norm.bias"}},
-      Listed<ListedPlaced>{"pooled maps, beside a contrast of patches that lie near each other"},
+      Listed<ListedPlaced>{"pooled maps, a contrast of patches that lie near each other, prototypes without a centre"},
   };
 }
 inline auto listed_swapped() {

@@ -1,7 +1,11 @@
 // Masked patches in a whole training step of a small model: slopes, a loss by hand, bits, streamed views, no masks at all.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "catch.hpp"
@@ -64,6 +68,17 @@ TEST_CASE("masked patches: the student's local views are read where a term reads
   using Pass = ViewPass<NetworkKindOf<Tiny<IbotLoss>>, Reference<double>>;
   CHECK(Pass(shape, 0, 3, 0, 2, IbotLoss::student_reads).tokens().read_count() == 3 * 2 + 2 * 2 * 9);
   CHECK(Pass(shape, 0, 2, 0, 2, IbotLoss::teacher_reads).tokens().read_count() == 2 * 2 + 2 * 2 * 9);
+  // Nor are they where the terms beside masked patches read the global views' maps alone, or such terms are all.
+  using Anchored = dssl::test::ListedDinoV2;
+  CHECK(Pass(shape, 0, 3, 0, 2, Anchored::student_reads).tokens().read_count() == 3 * 2 + 2 * 2 * 9);
+  using Maps = dssl::test::ListedAlignment;
+  using OfMaps = ViewPass<NetworkKindOf<Tiny<Maps>>, Reference<double>>;
+  CHECK(OfMaps(shape, 0, 3, 0, 2, Maps::student_reads).tokens().read_count() == 2 * 2 * 9);
+  CHECK(OfMaps(shape, 2, 1, 0, 2, Maps::student_reads).tokens().read_count() == 0);
+  // A term that reads all views' maps has them beside those, and so has a backbone that masks no patches, which gives all.
+  using All = dssl::test::ListedPlaced;
+  CHECK(ViewPass<NetworkKindOf<Tiny<All>>, Reference<double>>(shape, 0, 3, 0, 2, All::student_reads).tokens().read_count() ==
+        3 * 2 + 2 * (2 * 9 + 4));
 }
 
 TEST_CASE("masked patches: views one after the other are all at once, and the centre is the mean of what was masked") {
@@ -105,82 +120,132 @@ TEST_CASE("masked patches: two passes of an update are one of both") {
   CHECK(largest_difference(flat(halves), flat(whole)) < 1e-12);
 }
 
-TEST_CASE("masked patches: the loss by hand") {
+namespace {
+
+/// A level by itself behind heads of drawn weights, the teacher's temperature 0.3, the student's 0.2: what a pass of it
+/// reports, and the cross-entropy of two rows of features by softmaxes of their logits.
+template <class Level>
+class OneLevel {
+ public:
   using B = Reference<double>;
-  const B backend;
-  const TermSetting setting{.batch = 2, .views = 2, .grids = {{3, 3}, {3, 3}}, .parts = {{0, 2}}, .head = test::term_widths,
-                            .width = 8, .masked = 36};
-  MaskedLevel::Run<B> run(setting, {.student_temperature = 0.2});
-  ParameterLayout layout;
-  MaskedLevel::add_parameters(layout, setting.head, setting.width);
-  const auto weights = test::drawn_weights<double>(layout, 1), teacher_weights = test::drawn_weights<double>(layout, 2);
-  std::vector<double> slopes(weights.size());
-  const auto bound = [&]<class T>(T* base) {
-    ParameterCursor<T> next(layout, base);
-    TermParameters<MaskedLevel, T> out;
-    out.head = MaskedLevel::bind<T>(next, setting.head);
+  static constexpr Index width = 8;
+
+  explicit OneLevel(TermSetting setting) : x_setting(std::move(setting)) {
+    x_setting.head = test::term_widths;
+    x_setting.width = width;
+    Level::add_parameters(x_layout, x_setting.head, width);
+    x_student = test::drawn_weights<double>(x_layout, 1);
+    x_teacher = test::drawn_weights<double>(x_layout, 2);
+  }
+
+  /// `give(features, rows)`: as what they are read. `set(run)`: before the pass.
+  template <class Give, class Set>
+  TermReport report_of(const std::vector<double>& seen, const std::vector<double>& target, Give&& give, Set&& set) {
+    typename Level::template Run<B> run(x_setting, {.student_temperature = 0.2});
+    const auto place = [&](Arena& arena) {
+      run.place_lasting(x_backend, arena);
+      run.place_teacher(x_backend, arena);
+      run.place_student(x_backend, arena, 0);
+    };
+    Arena measure;
+    place(measure);
+    const Buffer memory = x_backend.allocate(measure.high_water());
+    std::fill_n(memory.data(), memory.bytes(), std::byte{0});
+    Arena live(memory);
+    place(live);
+    std::vector<double> slopes(x_student.size()), d_seen(seen.size());
+    const auto student = x_bound<const double>(x_student.data()), teacher = x_bound<const double>(x_teacher.data());
+    const auto d = x_bound<double>(slopes.data());
+    const auto rows = [](auto& values) { return MatrixView(values.data(), static_cast<Index>(values.size()) / width, width); };
+    TeacherPass<Level, double> of_teacher{.features = {}, .parameters = teacher, .numbers = {0.3}};
+    give(of_teacher.features, rows(target));
+    StudentPass<Level, double> of_student{.part = 0, .d_features = {}, .d_parameters = d, .features = {}, .parameters = student,
+                                          .teacher = teacher, .numbers = {0.3}, .weight = 1};
+    give(of_student.features, rows(seen));
+    give(of_student.d_features, rows(d_seen));
+    run.begin(x_backend);
+    set(run);
+    run.teacher(x_backend, of_teacher);
+    run.student(x_backend, of_student);
+    TermReport report;
+    run.start(report);
+    run.add_to(x_backend, report);
+    return report;
+  }
+
+  /// -sum p log q of a row of the teacher's features and one of the student's.
+  double cross_entropy(const std::vector<double>& target, std::size_t of_target, const std::vector<double>& seen,
+                       std::size_t of_seen) const {
+    const auto t = x_logits(target, of_target, x_teacher), s = x_logits(seen, of_seen, x_student);
+    double t_total = 0, s_total = 0, out = 0;
+    for (std::size_t c = 0; c < t.size(); ++c) t_total += std::exp(t[c] / 0.3), s_total += std::exp(s[c] / 0.2);
+    for (std::size_t c = 0; c < t.size(); ++c) out -= std::exp(t[c] / 0.3) / t_total * (s[c] / 0.2 - std::log(s_total));
     return out;
-  };
-  const auto student = bound(weights.data());
-  const auto teacher = bound(teacher_weights.data());
-  const auto d = bound(slopes.data());
-  const auto place = [&](Arena& arena) {
-    run.place_lasting(backend, arena);
-    run.place_teacher(backend, arena);
-    run.place_student(backend, arena, 0);
-  };
-  Arena measure;
-  place(measure);
-  const Buffer memory = backend.allocate(measure.high_water());
-  std::fill_n(memory.data(), memory.bytes(), std::byte{0});
-  Arena live(memory);
-  place(live);
-  // Views 0 to 3 of both images have 2, 0, 3 and 1 masked patches.
-  const MaskedRows rows{.patches = {1, 4, 18, 20, 25, 30}, .each = {2, 2, 3, 3, 3, 1}, .first = 0, .all = 6};
-  std::vector<double> seen(36 * 8), target(36 * 8), d_seen(36 * 8);
-  RandomStream random({.seed = 4});
-  for (std::size_t i = 0; i < 6 * 8; ++i) seen[i] = random.normal(), target[i] = random.normal();
-  run.begin(backend);
-  run.set(backend, 0, rows);
-  run.teacher(backend, {.features = {.masked = MatrixView<const double>(target.data(), 36, 8)}, .parameters = teacher, .numbers = {0.3}});
-  run.student(backend, {.part = 0,
-                        .d_features = {.masked = MatrixView<double>(d_seen.data(), 36, 8)},
-                        .d_parameters = d,
-                        .features = {.masked = MatrixView<const double>(seen.data(), 36, 8)},
-                        .parameters = student,
-                        .teacher = teacher,
-                        .numbers = {0.3},
-                        .weight = 1});
-  TermReport report;
-  run.start(report);
-  run.add_to(backend, report);
-  // Logits of one row of features at a time.
-  const auto logits = [&](const std::vector<double>& features, std::size_t row, const auto& p) {
+  }
+
+ private:
+  template <class T>
+  TermParameters<Level, T> x_bound(T* base) const {
+    ParameterCursor<T> next(x_layout, base);
+    TermParameters<Level, T> out;
+    out.head = Level::template bind<T>(next, x_setting.head);
+    return out;
+  }
+  std::vector<double> x_logits(const std::vector<double>& features, std::size_t row, const std::vector<double>& weights) const {
+    const HeadConfig& head = x_setting.head;
     Arena sizes;
     const auto take = [&](Arena& arena) {
-      const auto unit = arena.matrix<double>(1, setting.head.bottleneck);
-      return std::tuple(HeadActivations<double>::take(arena, setting.head, 8, unit), unit,
-                        NormalisedPrototypes<double>::take(arena, setting.head.prototypes, setting.head.bottleneck),
-                        arena.matrix<double>(1, setting.head.prototypes));
+      const auto unit = arena.matrix<double>(1, head.bottleneck);
+      return std::tuple(HeadActivations<double>::take(arena, head, width, unit), unit,
+                        NormalisedPrototypes<double>::take(arena, head.prototypes, head.bottleneck),
+                        arena.matrix<double>(1, head.prototypes));
     };
     static_cast<void>(take(sizes));
-    const Buffer room = backend.allocate(sizes.high_water());
+    const Buffer room = x_backend.allocate(sizes.high_water());
     Arena arena(room);
-    const auto [head, unit, normalised, out] = take(arena);
-    std::copy_n(features.begin() + static_cast<std::ptrdiff_t>(row * 8), 8, head.x.data());
-    head_forward(backend, head, p.head);
-    prototype_logits(backend, out, normalised, PrototypeRows<double>{unit, p.head.prototypes, p.head.prototype_norm});
+    const auto [activations, unit, normalised, out] = take(arena);
+    std::copy_n(features.begin() + static_cast<std::ptrdiff_t>(row * width), width, activations.x.data());
+    const auto p = x_bound<const double>(weights.data());
+    head_forward(x_backend, activations, p.head);
+    prototype_logits(x_backend, out, normalised, PrototypeRows<double>{unit, p.head.prototypes, p.head.prototype_norm});
     return std::vector<double>(out.flat().begin(), out.flat().end());
-  };
-  double loss = 0;
-  for (std::size_t row = 0; row < 6; ++row) {
-    const auto t = logits(target, row, teacher), s = logits(seen, row, student);
-    double t_total = 0, s_total = 0;
-    for (std::size_t c = 0; c < t.size(); ++c) t_total += std::exp(t[c] / 0.3), s_total += std::exp(s[c] / 0.2);
-    for (std::size_t c = 0; c < t.size(); ++c) {
-      loss -= std::exp(t[c] / 0.3) / t_total * (s[c] / 0.2 - std::log(s_total)) / rows.each[row] / 4;
-    }
   }
+
+  B x_backend;
+  TermSetting x_setting;
+  ParameterLayout x_layout;
+  std::vector<double> x_student, x_teacher;  // weights of both heads
+};
+
+/// So many rows of features of each network, of 36.
+std::array<std::vector<double>, 2> drawn_features(std::size_t rows) {
+  std::array<std::vector<double>, 2> out{std::vector<double>(36 * 8), std::vector<double>(36 * 8)};
+  RandomStream random({.seed = 4});
+  for (std::size_t i = 0; i < rows * 8; ++i) out[0][i] = random.normal(), out[1][i] = random.normal();
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("masked patches: the loss by hand") {
+  OneLevel<MaskedLevel> level({.batch = 2, .views = 2, .grids = {{3, 3}, {3, 3}}, .parts = {{0, 2}}, .masked = 36});
+  // Views 0 to 3 of both images have 2, 0, 3 and 1 masked patches.
+  const MaskedRows rows{.patches = {1, 4, 18, 20, 25, 30}, .each = {2, 2, 3, 3, 3, 1}, .first = 0, .all = 6};
+  const auto [seen, target] = drawn_features(6);
+  const TermReport report = level.report_of(seen, target, [](auto& to, auto of) { to.masked = of; },
+                                            [&](auto& run) { run.set(Reference<double>(), 0, rows); });
+  double loss = 0;
+  for (std::size_t row = 0; row < 6; ++row) loss += level.cross_entropy(target, row, seen, row) / rows.each[row] / 4;
+  CHECK(report.loss == Approx(loss).epsilon(1e-12));
+}
+
+TEST_CASE("class tokens by softmax alone: the loss by hand") {
+  OneLevel<UncentredImageLevel> level({.batch = 18, .views = 2, .grids = {{3, 3}, {3, 3}}, .parts = {{0, 2}}});
+  const auto [seen, target] = drawn_features(36);
+  const TermReport report =
+      level.report_of(seen, target, [](auto& to, auto of) { to.class_level = of; }, [](auto& /*run*/) {});
+  double loss = 0;
+  for (std::size_t row = 0; row < 36; ++row) loss += level.cross_entropy(target, (row + 18) % 36, seen, row) / 36;
   CHECK(report.loss == Approx(loss).epsilon(1e-12));
 }
 

@@ -1,9 +1,11 @@
 // Every term of two views in a whole training step of a small model: slopes, state that moves in updates alone, threads,
 // accumulation, what is refused.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,6 +27,12 @@ using MocoV2Loss = WeightedSum<MocoV2Term>;
 using DinoAndKoLeo = WeightedSum<ImageLevel, KoLeo>;
 using DinoV2Image = WeightedSum<SinkhornImageLevel<>, KoLeo>;
 using Both = WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, KoLeo>;
+/// All whose heads go by one name, but for the first by names of their own.
+using Named = WeightedSum<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>, NtXent<by_head(simclr_projector), "pairs">,
+                          InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor), "batch">,
+                          QueueContrast<by_head(moco_v2_projector), "keys">, CrossCorrelation<by_head(barlow_projector), "columns">,
+                          VarianceCovariance<by_head(vicreg_expander), "spread">,
+                          SwappedAssignment<Ema, by_head(swav_projector), "swapped">>;
 
 }  // namespace
 
@@ -111,6 +119,37 @@ TEST_CASE("prototypes assigned by Sinkhorn-Knopp have a centre in each pass, and
   CHECK(report.term("image-sinkhorn").loss != Approx(of_centred.term("image").loss));
   CHECK(states_of(step).empty());
   CHECK(states_of(centred).size() == 1);
+}
+
+TEST_CASE("prototypes by softmax alone are those of a centre that is held at 0, and keep none") {
+  using Uncentred = WeightedSum<UncentredImageLevel, KoLeo>;
+  using Centred = WeightedSum<CentredImageLevel, KoLeo>;
+  TrainingStep<Tiny<Uncentred>, Reference<double>> step({}, options_of<Uncentred>());
+  TrainingStep<Tiny<Centred>, Reference<double>> held({}, options_of<Centred>()), moving({}, options_of<Centred>());
+  std::array<StepReport, 3> reports;
+  const auto update = [&](auto& of, StepReport& report, Index i) {
+    if (i == 0) draw(of);
+    of.begin();
+    of.forward_backward(report = {}, drawn_batch(of.options().shape, 7, 4 * i), 0.1);
+    of.inspect(report);
+    of.update(report, {.optimiser = {.learning_rate = 0.01, .step = i}, .teacher_momentum = 0.9});
+  };
+  for (Index i = 0; i < 3; ++i) {
+    held.backend().fill(held.term_state("center"), 0.0);
+    update(step, reports[0], i);
+    update(held, reports[1], i);
+    update(moving, reports[2], i);
+    const TermReport& found = reports[0].term("image-uncentred");
+    const TermReport& expected = reports[1].term("image-centred");
+    CHECK(found.loss == expected.loss);
+    CHECK(found.teacher_entropy == expected.teacher_entropy);
+    CHECK(found.centre_norm == 0);
+    CHECK(reports[0].gradient_norm == reports[1].gradient_norm);
+  }
+  CHECK(host_of(step, step.student()) == host_of(held, held.student()));
+  CHECK(host_of(step, step.teacher()) == host_of(held, held.teacher()));
+  CHECK(states_of(step).empty());
+  CHECK(std::abs(reports[2].loss - reports[0].loss) > 1e-6);  // a centre tells
 }
 
 TEST_CASE("two views: state moves in updates, and only there") {
@@ -216,6 +255,36 @@ TEST_CASE("two views: a run says what it is") {
   step.forward_backward(report, drawn_batch(options.shape, 5), 0.4);
   step.inspect(report);
   CHECK(report.feature_spread > 0);
+}
+
+TEST_CASE("two views: heads by names of their own are of one sum, and so is what lasts of them") {
+  check_slopes<Named>({"projector.0.bias", "predictor.0.bias", "spread_projector.0.bias", "spread_projector.3.bias",
+                       "swapped_projector.0.bias"});
+  TrainingStep<Tiny<Named>, Reference<double>> step({}, options_of<Named>());
+  std::set<std::string> of_heads, of_states;
+  for (const ParameterSpec& spec : step.layout().specs()) of_heads.insert(std::string(spec.name.view()));
+  for (const char* name : {"projector.0.weight", "predictor.0.weight", "pairs_projector.0.weight", "batch_projector.0.weight",
+                           "batch_predictor.0.weight", "keys_projector.0.weight", "columns_projector.0.weight",
+                           "spread_projector.0.weight", "swapped_projector.0.weight", "swapped_prototypes.weight"}) {
+    INFO(name);
+    CHECK(of_heads.contains(name));
+  }
+  const auto states = states_of(step);
+  for (const auto& [name, values] : states) of_states.insert(name);
+  CHECK(of_states.size() == states.size());
+  for (const char* name : {"statistics.projector.1.running_mean", "statistics.predictor.1.running_mean",
+                           "teacher_statistics.projector.1.running_mean", "statistics.pairs_projector.1.running_mean",
+                           "statistics.batch_projector.1.running_mean", "statistics.batch_predictor.1.running_mean",
+                           "teacher_statistics.batch_projector.1.running_mean", "keys_queue", "keys_queue_ptr",
+                           "statistics.columns_projector.1.running_mean", "statistics.spread_projector.1.running_mean",
+                           "statistics.swapped_projector.1.running_mean",
+                           "teacher_statistics.swapped_projector.1.running_mean", "swapped_queue", "swapped_queue_ptr"}) {
+    INFO(name);
+    CHECK(of_states.contains(name));
+  }
+  using OfTeacher = SwappedAssignment<Ema, by_head(swav_projector), "swapped">;
+  CHECK(OfTeacher::words() == SwappedAssignment<Ema, by_head(swav_projector)>::words() + "; head named swapped");
+  CHECK(NtXent<by_head(simclr_projector), "pairs">::words() == NtXent<by_head(simclr_projector)>::words() + "; head named pairs");
 }
 
 TEST_CASE("two views: a queue's pointer outside of it is refused") {

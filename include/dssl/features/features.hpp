@@ -256,6 +256,8 @@ class FeatureExtractor {
 
   static constexpr bool reads_points = PlacesPoints<Backbone>;
   static constexpr bool reads_content = ReadsContent<Backbone>;
+  /// Whether the backbone has blocks whose tokens can be read.
+  static constexpr bool has_blocks = requires(const Config& sizes) { sizes.depth; };
 
   [[nodiscard]] LearnedTokens x_learned() const { return {.reference = x_options.references.learned}; }
   [[nodiscard]] TokenGroup x_map_group() const { return x_points.empty() ? TokenGroup::patch : TokenGroup::reference; }
@@ -307,18 +309,23 @@ class FeatureExtractor {
   }
 
   void x_resolve_blocks() {
+    const Index depth = depth_of(x_config);
+    if (!has_blocks && !x_options.blocks.empty()) {
+      throw OptionError("blocks", x_options.blocks.front(), "none: the backbone has no blocks");
+    }
+    if (!has_blocks && !x_options.norm) {
+      throw OptionError("norm", "false", "true: the backbone has no blocks whose tokens could be read before its last norm");
+    }
     for (const Index block : x_options.blocks) {
-      const Index number = block < 0 ? block + x_config.depth : block;
-      if (number < 0 || number >= x_config.depth ||
-          std::count(x_blocks.begin(), x_blocks.end(), number) > 0) {
-        throw OptionError("blocks", block,
-                          join("each block once, -", x_config.depth, " to ", x_config.depth - 1));
+      const Index number = block < 0 ? block + depth : block;
+      if (number < 0 || number >= depth || std::count(x_blocks.begin(), x_blocks.end(), number) > 0) {
+        throw OptionError("blocks", block, join("each block once, -", depth, " to ", depth - 1));
       }
       x_blocks.push_back(number);
     }
-    if (x_blocks.empty()) x_blocks.push_back(x_config.depth - 1);
+    if (x_blocks.empty()) x_blocks.push_back(depth - 1);
     // The last block's tokens under the last norm are what the backbone gives anyway.
-    x_taps_blocks = x_blocks.size() > 1 || x_blocks.front() != x_config.depth - 1 || !x_options.norm;
+    x_taps_blocks = x_blocks.size() > 1 || x_blocks.front() != depth - 1 || !x_options.norm;
   }
 
   /// Tokens of the last pass, in output order.
@@ -341,20 +348,24 @@ class FeatureExtractor {
                                            x_device, {});
       return;
     }
-    const auto on_block = [this](Index block, MatrixView<const T> x) { x_read_block(block, x); };
-    static_assert(
-        requires {
-          Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config,
-                                               x_tokens, x_device, {}, on_block);
-        },
-        "a backbone whose features are extracted takes a function to call after each block as its last "
-        "argument");
-    Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens,
-                                         x_device, {}, on_block);
+    if constexpr (has_blocks) {
+      const auto on_block = [this](Index block, MatrixView<const T> x) { x_read_block(block, x); };
+      static_assert(
+          requires {
+            Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens, x_device,
+                                                 {}, on_block);
+          },
+          "a backbone with blocks (sizes with depth) whose features are extracted takes a function to call after each of them "
+          "as its last argument");
+      Backbone::template forward<Relation>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens, x_device, {},
+                                           on_block);
+    }
   }
 
   /// Puts a block's tokens beside those of the others, if it is one of those that are read.
-  void x_read_block(Index block, MatrixView<const T> x) {
+  void x_read_block(Index block, MatrixView<const T> x)
+    requires has_blocks
+  {
     const auto found = std::find(x_blocks.begin(), x_blocks.end(), block);
     if (found == x_blocks.end()) return;
     // Row r of the tokens is row r * blocks + place of the same memory cut into rows of D.

@@ -26,7 +26,7 @@ namespace dssl {
 /// view's features costs nothing.
 struct KernelAlignment {
   static constexpr std::string_view name = "kernel-alignment";
-  static constexpr Reads reads{{.map = true}, {.map = true}};
+  static constexpr Reads reads{{.global_map = true}, {.map = true}};
   static constexpr Whole whole = Whole::sequence;
   static constexpr bool spans_ranks = true;
   using Teacher = Ema;

@@ -69,7 +69,7 @@ template <MlpConfig Projector, Partners By = Partners::mined>
 struct DenseContrast {
   static constexpr bool mined = By == Partners::mined;
   static constexpr std::string_view name = mined ? "dense-contrast" : "dense-contrast-placed";
-  static constexpr Reads reads{{.map = true}, {.map = true}};
+  static constexpr Reads reads{{.global_map = true}, {.map = true}};
   static constexpr Whole whole = Whole::view;
   static constexpr bool spans_ranks = !has_norms(Projector);
   static constexpr bool reads_frames = !mined;

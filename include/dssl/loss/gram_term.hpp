@@ -48,7 +48,7 @@ struct GramOptions {
 template <class TeacherT = Snapshot<Ema>>
 struct Gram {
   static constexpr std::string_view name = "gram";
-  static constexpr Reads reads{{.map = true}, {.map = true}};
+  static constexpr Reads reads{{.global_map = true}, {.map = true}};
   static constexpr Whole whole = Whole::sequence;
   static constexpr bool spans_ranks = true;
   static constexpr bool resizes_snapshot = true;  ///< its map to the student's patches

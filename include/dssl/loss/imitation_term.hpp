@@ -74,7 +74,7 @@ struct Imitate {
   static constexpr bool of_map = What == Imitated::map;
   static constexpr bool adapts = By == Adapter::linear;
   static constexpr std::string_view name = of_map ? "imitate-map" : "imitate-class";
-  static constexpr Reads reads{{.class_level = !of_map, .map = of_map}, {.class_level = !of_map, .map = of_map}};
+  static constexpr Reads reads{{.class_level = !of_map, .global_map = of_map}, {.class_level = !of_map, .map = of_map}};
   static constexpr Whole whole = Whole::row;
   static constexpr bool spans_ranks = true;
   using Teacher = TeacherT;

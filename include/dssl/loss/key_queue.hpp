@@ -166,11 +166,11 @@ class FillingQueues {
     const T pointer = static_cast<T>(x_next);
     backend.upload(x_pointer.data(), std::span<const T>(&pointer, 1));
   }
-  /// `queue` (queues,Q,D) and `queue_ptr` (1): the row that is written next, plus Q once all have been.
+  /// `queue` (queues,Q,D) and `queue_ptr` (1), after `prefix`: the row that is written next, plus Q once all have been.
   template <class F>
-  void for_each_state(F&& f) const {
-    f("queue", numbers_of(x_rows), std::vector<Index>{x_queues, x_length, x_rows.cols()});
-    f("queue_ptr", x_pointer, std::vector<Index>{1});
+  void for_each_state(std::string_view prefix, F&& f) const {
+    f(join(prefix, "queue"), numbers_of(x_rows), std::vector<Index>{x_queues, x_length, x_rows.cols()});
+    f(join(prefix, "queue_ptr"), x_pointer, std::vector<Index>{1});
   }
 
  private:

@@ -53,7 +53,7 @@ template <MlpConfig Projector, MlpConfig Transform>
 struct PixelConsistency {
   static constexpr std::string_view name = "pixel-consistency";
   static constexpr bool reads_frames = true;
-  static constexpr Reads reads{{.map = true}, {.map = true}};
+  static constexpr Reads reads{{.global_map = true}, {.map = true}};
   static constexpr Whole whole = Whole::batch;
   using Teacher = Ema;
   using Options = PixelConsistencyOptions;

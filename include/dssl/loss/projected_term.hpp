@@ -17,6 +17,7 @@
 #include <dssl/loss/term.hpp>
 #include <dssl/loss/term_loss.hpp>
 #include <dssl/nn/mlp.hpp>
+#include <dssl/nn/parameters.hpp>
 
 namespace dssl {
 
@@ -44,6 +45,44 @@ namespace dssl {
 
 /// No MLP: a term without a predictor.
 inline constexpr MlpConfig no_mlp{.layers = 0};
+
+/// A name for the head of a term, so that a sum may have several terms whose heads would have one name: at most 16 small
+/// letters, digits and '_'. What `NtXent<projector>` keeps as `projector.0.weight` is `views_projector.0.weight` of
+/// `NtXent<projector, "views">`, and so is what lasts of it. Test: tests/train/two_view_terms.cpp.
+struct HeadName {
+  std::uint64_t first = 0, second = 0;  ///< eight characters each: nvcc takes no class with an array as template argument
+
+  /// As nvcc writes it.
+  constexpr HeadName(std::uint64_t first_word, std::uint64_t second_word) : first(first_word), second(second_word) {}
+  template <std::size_t Length>
+  consteval HeadName(const char (&text)[Length]) {
+    static_assert(Length <= 17, "HeadName: at most 16 characters");
+    for (std::size_t i = 0; i + 1 < Length; ++i) {
+      const char c = text[i];
+      if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_')) throw "HeadName: small letters, digits and '_'";
+      (i < 8 ? first : second) |= static_cast<std::uint64_t>(c) << (8 * (i % 8));
+    }
+  }
+
+  /// What goes by `part` where the head has no name of its own.
+  [[nodiscard]] constexpr ParameterName of(std::string_view part) const {
+    return first == 0 ? ParameterName(part) : x_text().append("_").append(part);
+  }
+  /// For checkpoints; nothing where there is none.
+  [[nodiscard]] std::string words() const { return first == 0 ? "" : join("; head named ", x_text().view()); }
+
+ private:
+  [[nodiscard]] constexpr ParameterName x_text() const {
+    ParameterName out;
+    for (const std::uint64_t word : {first, second}) {
+      for (std::uint64_t rest = word; rest != 0; rest >>= 8U) {
+        const char c = static_cast<char>(rest & 0xffU);
+        out.append(std::string_view(&c, 1));
+      }
+    }
+    return out;
+  }
+};
 
 /// An MLP in a training step: its buffers, and running statistics that outlive them.
 template <class T>
@@ -234,9 +273,10 @@ class ProjectedRun : public TermRun<B> {
 
   template <class F>
   void for_each_state(F&& f) const {
-    x_projector.for_each_state("statistics.projector.", f);
-    x_predictor.for_each_state("statistics.predictor.", f);
-    if constexpr (teaches) x_teacher.for_each_state("teacher_statistics.projector.", f);
+    const ParameterName of_projector = Term::head_name.of("projector."), of_predictor = Term::head_name.of("predictor.");
+    x_projector.for_each_state(join("statistics.", of_projector.view()), f);
+    x_predictor.for_each_state(join("statistics.", of_predictor.view()), f);
+    if constexpr (teaches) x_teacher.for_each_state(join("teacher_statistics.", of_projector.view()), f);
     x_compare.for_each_state(f);
   }
 
@@ -253,14 +293,15 @@ class ProjectedRun : public TermRun<B> {
   TermLoss<T, Term::values> x_loss;
 };
 
-/// What such terms have in common. `Projector` and `Predictor`: an `MlpConfig` each, `no_mlp` for none.
-template <class Self, class TeacherT, MlpConfig Projector, MlpConfig Predictor = no_mlp>
+/// What such terms have in common. `Projector` and `Predictor`: an `MlpConfig` each, `no_mlp` for none. `Name`: of both.
+template <class Self, class TeacherT, MlpConfig Projector, MlpConfig Predictor = no_mlp, HeadName Name = "">
 struct ProjectedTerm {
   static constexpr Reads reads{{.class_level = true}, {.class_level = TeacherT::pass}};
   static constexpr Whole whole = Whole::batch;
   static constexpr bool spans_ranks = true;
   static constexpr MlpConfig projector = Projector;
   static constexpr MlpConfig predictor = Predictor;
+  static constexpr HeadName head_name = Name;
   static constexpr bool views_together = false;
   static constexpr std::size_t values = 1;  ///< numbers that the loss is the sum of
   using Teacher = TeacherT;
@@ -278,15 +319,15 @@ struct ProjectedTerm {
     std::string out = join(TeacherT::weights ? "teacher" : std::is_same_v<TeacherT, StopGradient> ? "own targets" : "no targets",
                            "; projector ", describe(Projector));
     if (Predictor.layers > 0) out += join("; predictor ", describe(Predictor));
-    return out;
+    return out + Name.words();
   }
 
   static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
-    add_mlp_parameters(layout, sized_by(head, Projector), width, "projector.");
+    add_mlp_parameters(layout, sized_by(head, Projector), width, Name.of("projector.").view());
   }
   static constexpr void add_student_parameters(ParameterLayout& layout, const HeadConfig& head, Index /*width*/) {
     if (Predictor.layers == 0) return;
-    add_mlp_parameters(layout, sized_by(head, Predictor), sized_by(head, Projector).out, "predictor.");
+    add_mlp_parameters(layout, sized_by(head, Predictor), sized_by(head, Projector).out, Name.of("predictor.").view());
   }
   template <class T>
   static MlpParameters<T> bind(ParameterCursor<T>& next, const HeadConfig& head) {

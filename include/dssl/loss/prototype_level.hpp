@@ -90,6 +90,14 @@ struct CentredImageLevel : ClassTokenLevel<CentredImageLevel> {
   static constexpr std::string_view name = "image-centred";
 };
 
+/// The same by softmax alone: no centre is taken off the teacher's scores, which is what a centre held at 0 would be. Nothing
+/// then keeps all images from one prototype (DINO, section 5.3, where runs without centring collapse) but terms beside it, as
+/// `KoLeo`. `centre_momentum` has no say. A level of one's own says it by `uncentred` too. Test: tests/train/two_view_terms.cpp.
+struct UncentredImageLevel : ClassTokenLevel<UncentredImageLevel> {
+  static constexpr std::string_view name = "image-uncentred";
+  static constexpr bool uncentred = true;
+};
+
 /// DINOv2's: the teacher's rows of a pass are assigned to the prototypes so that all get the same share
 /// (`sinkhorn_centre`, at the teacher's temperature, all rows of both global views at once). The published temperature is
 /// 0.04 to 0.07. Memory: (2B,P) scores of the teacher. `centre_momentum` has no say. Source: DINOv2, section 4.

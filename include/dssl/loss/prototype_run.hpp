@@ -69,6 +69,8 @@ class PrototypeRun : public TermRun<B> {
   using T = typename B::Scalar;
   /// Whether the teacher's rows are assigned to prototypes by Sinkhorn-Knopp, which is a centre of each pass's own.
   static constexpr bool assigns = requires { Term::sinkhorn_rounds; };
+  /// Whether the centre is a mean that moves. With neither it stays at 0: targets are the teacher's softmax alone.
+  static constexpr bool moves_centre = !assigns && !requires { requires Term::uncentred; };
   static constexpr bool teacher_reads_numbers = assigns;
   /// Whether the rows that are compared change from pass to pass.
   static constexpr bool masked = Term::reads.student.masked;
@@ -206,7 +208,7 @@ class PrototypeRun : public TermRun<B> {
     backend.upload(part.weights.data(), std::span<const T>(part.host_weights));
     x_centre_count = all_patches ? x_pairs.teacher_rows : rows.all;
     const bool first = part.first_view == 0;
-    if constexpr (!assigns) {
+    if constexpr (moves_centre) {
       if (first) x_centre_mean = static_cast<double>(x_centre_count);
       if (first && !all_patches) {  // ranks have different numbers of them
         x_ranks.all_sum(std::span<double>(&x_centre_mean, 1));
@@ -293,7 +295,7 @@ class PrototypeRun : public TermRun<B> {
     if (!part.teacher_rows.empty()) backend.copy_rows(part.teacher_unit, {}, x_teacher_unit, part.teacher_rows);
     // No rows would be all of them: a part without any has no share.
     const double averaged = part.centre_rows.empty() ? 0 : x_share / x_centre_mean;
-    if constexpr (!assigns) {  // a pass without masks, or valid points, has no say in the mean, and leaves the centre where it is
+    if constexpr (moves_centre) {  // a pass without masks, or valid points, has no say in the mean, and leaves the centre where it is
       if (x_centre_mean == 0 && part.first_view == 0) backend.add_scaled(x_centre_sum, x_centre, x_share);
     }
     VectorView<const T> norm = p.prototype_norm, teacher_norm = teacher.prototype_norm;
@@ -362,9 +364,10 @@ class PrototypeRun : public TermRun<B> {
     }
   }
 
-  /// centre = m centre + (1 - m) mean of the update's teacher rows; one that is assigned anew in each pass does not last.
+  /// centre = m centre + (1 - m) mean of the update's teacher rows; one that is assigned anew in each pass does not last, and
+  /// where there is none nothing moves.
   void update(const B& backend) {
-    if constexpr (!assigns) {
+    if constexpr (moves_centre) {
       sum_over_ranks(backend, x_ranks, x_centre_sum);
       backend.lerp(x_centre, x_centre_sum, x_options.centre_momentum);
     }
@@ -382,7 +385,7 @@ class PrototypeRun : public TermRun<B> {
 
   template <class F>
   void for_each_state(F&& f) const {
-    if constexpr (!assigns) f(Term::centre_name, x_centre, std::vector<Index>{x_centre.size()});
+    if constexpr (moves_centre) f(Term::centre_name, x_centre, std::vector<Index>{x_centre.size()});
   }
 
  private:

@@ -54,7 +54,7 @@ struct ProjectedPrototypes {
 ///
 /// State: running statistics where the projector has batch norm; with a queue `queue` (2,Q,O) and `queue_ptr`. Throws
 /// `OptionError` for a batch of one image, and for one that is larger than the queue.
-template <class TeacherT, MlpConfig Projector>
+template <class TeacherT, MlpConfig Projector, HeadName Name = "">
 struct SwappedAssignment {
   static constexpr std::string_view name = "swapped-assignment";
   static constexpr Reads reads{{.class_level = true}, {.class_level = TeacherT::pass}};
@@ -71,13 +71,13 @@ struct SwappedAssignment {
 
   /// In words, for checkpoints.
   static std::string words() {
-    return join(TeacherT::weights ? "teacher" : "own targets", "; projector ", describe(Projector));
+    return join(TeacherT::weights ? "teacher" : "own targets", "; projector ", describe(Projector), Name.words());
   }
 
   static constexpr void add_parameters(ParameterLayout& layout, const HeadConfig& head, Index width) {
     const MlpConfig sizes = sized_by(head, Projector);
-    add_mlp_parameters(layout, sizes, width, "projector.");
-    layout.add("prototypes.weight", {head.prototypes, sizes.out},
+    add_mlp_parameters(layout, sizes, width, Name.of("projector.").view());
+    layout.add(Name.of("prototypes.weight").view(), {head.prototypes, sizes.out},
                {.initial = InitialValues::uniform, .fan_in = sizes.out, .prototype = true});
   }
   template <class T>
@@ -209,9 +209,10 @@ struct SwappedAssignment {
     }
     template <class F>
     void for_each_state(F&& f) const {
-      x_projector.for_each_state("statistics.projector.", f);
-      if constexpr (teaches) x_teacher.for_each_state("teacher_statistics.projector.", f);
-      if (x_queued()) x_queues.for_each_state(f);
+      const ParameterName of_projector = Name.of("projector.");
+      x_projector.for_each_state(join("statistics.", of_projector.view()), f);
+      if constexpr (teaches) x_teacher.for_each_state(join("teacher_statistics.", of_projector.view()), f);
+      if (x_queued()) x_queues.for_each_state(Name.of("").view(), f);
     }
 
    private:

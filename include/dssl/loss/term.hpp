@@ -29,13 +29,14 @@ struct FeatureKinds {
   bool points = false;       ///< a row a point: reference tokens, or reads of the map
   bool map = false;          ///< a row a patch
   bool masked = false;       ///< a row a patch of the global views that is masked in this step's student
+  bool global_map = false;   ///< a row a patch of the two global views: the first rows of `Features::map`
 
-  [[nodiscard]] constexpr bool any() const { return class_level || points || map || masked; }
+  [[nodiscard]] constexpr bool any() const { return class_level || points || map || masked || global_map; }
   [[nodiscard]] constexpr bool operator==(const FeatureKinds&) const = default;
 };
 
 [[nodiscard]] constexpr FeatureKinds operator|(FeatureKinds a, FeatureKinds b) {
-  return {a.class_level || b.class_level, a.points || b.points, a.map || b.map, a.masked || b.masked};
+  return {a.class_level || b.class_level, a.points || b.points, a.map || b.map, a.masked || b.masked, a.global_map || b.global_map};
 }
 
 /// What a term reads of each network's pass.
@@ -122,9 +123,9 @@ struct PartViews {
 /// What a term is made for: the same for every step.
 ///
 /// Rows of features: of class level (view, image); of points, the student's (view, image, partner, point) with the two
-/// global views as partners, the teacher's with all V views; of the map (view, image, patch), where the loss reads masked
-/// patches and no map of the student those of the global views; masked patches in the same order, and as many rows as may be
-/// masked, of which those behind the last one are 0.
+/// global views as partners, the teacher's with all V views; of the map (view, image, patch), of which a term that reads the
+/// map of the global views alone counts on their rows and no others; masked patches in the same order, and as many rows as may
+/// be masked, of which those behind the last one are 0.
 struct TermSetting {
   Index batch = 0;                 ///< B images a pass
   Index views = 0;                 ///< V views of each, the first two of them global

@@ -29,8 +29,8 @@ template <class T>
 
 /// Each view's prediction held to the other view's target: BYOL with `Ema` and `byol_cosine`, SimSiam with `StopGradient`
 /// and `simsiam_cosine`. The options have no numbers. Formula and source: `cosine_loss`.
-template <class TeacherT, MlpConfig Projector, MlpConfig Predictor>
-struct Cosine : ProjectedTerm<Cosine<TeacherT, Projector, Predictor>, TeacherT, Projector, Predictor> {
+template <class TeacherT, MlpConfig Projector, MlpConfig Predictor, HeadName Name = "">
+struct Cosine : ProjectedTerm<Cosine<TeacherT, Projector, Predictor, Name>, TeacherT, Projector, Predictor, Name> {
   static_assert(TeacherT::pass || std::is_same_v<TeacherT, StopGradient>,
                 "Cosine: without targets there is nothing to be held to; use Ema or StopGradient");
   static_assert(Predictor.layers > 0, "Cosine: without a predictor all features become one; name its MlpConfig");
@@ -63,8 +63,8 @@ struct Cosine : ProjectedTerm<Cosine<TeacherT, Projector, Predictor>, TeacherT, 
 // ------------------------------------------------------------------------------------------------ contrastive
 
 /// NT-Xent among the projections of both views: SimCLR. Source: `nt_xent_loss`.
-template <MlpConfig Projector>
-struct NtXent : ProjectedTerm<NtXent<Projector>, NoTeacher, Projector> {
+template <MlpConfig Projector, HeadName Name = "">
+struct NtXent : ProjectedTerm<NtXent<Projector, Name>, NoTeacher, Projector, no_mlp, Name> {
   static constexpr std::string_view name = "nt-xent";
   static constexpr bool views_together = true;
   struct Options : TemperatureOptions {
@@ -99,8 +99,8 @@ struct NtXent : ProjectedTerm<NtXent<Projector>, NoTeacher, Projector> {
 
 /// Each view's prediction picks the other view's projection by the teacher among those of the batch: MoCo v3. Source:
 /// `info_nce_loss`.
-template <MlpConfig Projector, MlpConfig Predictor>
-struct InfoNce : ProjectedTerm<InfoNce<Projector, Predictor>, Ema, Projector, Predictor> {
+template <MlpConfig Projector, MlpConfig Predictor, HeadName Name = "">
+struct InfoNce : ProjectedTerm<InfoNce<Projector, Predictor, Name>, Ema, Projector, Predictor, Name> {
   static constexpr std::string_view name = "info-nce";
   using Options = TemperatureOptions;
 
@@ -132,8 +132,8 @@ struct InfoNce : ProjectedTerm<InfoNce<Projector, Predictor>, Ema, Projector, Pr
 /// the update: what a pass reads is as it was before its batch. Published code moves the teacher before the keys are
 /// made; here it has moved at the end of the step before, which is the same but for the first step, where both are equal.
 /// State: `queue` (K,O), `queue_ptr`. Throws `OptionError` where a batch has more images than the queue has room for.
-template <MlpConfig Projector>
-struct QueueContrast : ProjectedTerm<QueueContrast<Projector>, Ema, Projector> {
+template <MlpConfig Projector, HeadName Name = "">
+struct QueueContrast : ProjectedTerm<QueueContrast<Projector, Name>, Ema, Projector, no_mlp, Name> {
   static constexpr std::string_view name = "queue-contrast";
   using Options = QueueOptions;
 
@@ -162,7 +162,7 @@ struct QueueContrast : ProjectedTerm<QueueContrast<Projector>, Ema, Projector> {
     }
     template <class F>
     void for_each_state(F&& f) const {
-      x_queue.for_each_state("", f);
+      x_queue.for_each_state(Name.of("").view(), f);
     }
 
    private:
@@ -175,8 +175,8 @@ struct QueueContrast : ProjectedTerm<QueueContrast<Projector>, Ema, Projector> {
 // ------------------------------------------------------------------------------------------------ without negatives
 
 /// The correlation of both views' projections held to the identity: Barlow Twins. Source: `cross_correlation_loss`.
-template <MlpConfig Projector>
-struct CrossCorrelation : ProjectedTerm<CrossCorrelation<Projector>, NoTeacher, Projector> {
+template <MlpConfig Projector, HeadName Name = "">
+struct CrossCorrelation : ProjectedTerm<CrossCorrelation<Projector, Name>, NoTeacher, Projector, no_mlp, Name> {
   static constexpr std::string_view name = "cross-correlation";
   static constexpr std::size_t values = 2;
   struct Options {
@@ -212,8 +212,8 @@ struct CrossCorrelation : ProjectedTerm<CrossCorrelation<Projector>, NoTeacher, 
 
 /// Both views' projections alike, of a variance of at least 1, no two columns alike: VICReg. Source:
 /// `variance_covariance_loss`.
-template <MlpConfig Projector>
-struct VarianceCovariance : ProjectedTerm<VarianceCovariance<Projector>, NoTeacher, Projector> {
+template <MlpConfig Projector, HeadName Name = "">
+struct VarianceCovariance : ProjectedTerm<VarianceCovariance<Projector, Name>, NoTeacher, Projector, no_mlp, Name> {
   static constexpr std::string_view name = "variance-covariance";
   static constexpr std::size_t values = 3;
   struct Options {

@@ -150,10 +150,10 @@ class StudentPart {
     if constexpr (reads.class_level) out.class_level = x_pass.class_rows(x_d_out);
     if constexpr (reads.points && Pass::sampled) out.points = x_d_features;
     if constexpr (reads.points && !Pass::sampled) out.points = x_pass.reference_rows(x_d_out);
-    if constexpr (reads.map) out.map = x_pass.patch_rows(x_d_out);
+    if constexpr (reads.map || reads.global_map) out.map = x_pass.patch_rows(x_d_out);
     if constexpr (reads.masked) out.masked = x_d_masked;
     if constexpr (Pass::sampled) out.adds.map = out.adds.map || out.adds.points;
-    out.adds.map = out.adds.map || out.adds.masked;
+    out.adds.map = out.adds.map || out.adds.global_map || out.adds.masked;
     return out;
   }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -59,12 +60,14 @@ class ViewPass {
   ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch, FeatureKinds reads,
            Index registers = 0, bool tells_local = false)
       : x_first(first), x_points(points), x_batch(shape.batch), x_most_masked(masked ? shape.masked : 0) {
-    const bool reads_map = sampled || reads.map;
+    // A backbone that masks patches gives those of the groups that are read; another gives all of them.
+    const bool reads_map = sampled || reads.map || (reads.global_map && !MasksTokens<Backbone>);
+    const bool reads_globals = masked || reads.global_map;
     std::vector<ViewGroup> groups;
     for (Index v = first; v < first + views; ++v) {
       const ViewSize& size = shape.views[static_cast<std::size_t>(v)];
       const GridSize grid{size.height / patch, size.width / patch};
-      const bool patches_read = reads_map || (masked && v < 2);
+      const bool patches_read = reads_map || (reads_globals && v < 2);
       const bool local = tells_local && v >= 2;
       if (groups.empty() || !(groups.back().grid == grid) || groups.back().patches_read != patches_read ||
           groups.back().local != local) {
@@ -79,7 +82,7 @@ class ViewPass {
     }
     x_tokens = TokenLayout(std::move(groups), {.class_token = reads.class_level,
                                                .reference = reference_tokens,
-                                               .patch = reads_map || masked});
+                                               .patch = reads_map || reads_globals});
   }
 
   /// What lives from step to step. `views`: where all views of the batch lie.
@@ -207,7 +210,7 @@ class ViewPass {
     Features<const T> out;
     if (kinds.class_level) out.class_level = class_rows(x_activations.out);
     if (kinds.points) out.points = sampled ? x_sampled : reference_rows(x_activations.out);
-    if (kinds.map) out.map = patch_rows(x_activations.out);
+    if (kinds.map || kinds.global_map) out.map = patch_rows(x_activations.out);
     if (kinds.masked) out.masked = x_masked;
     return out;
   }
