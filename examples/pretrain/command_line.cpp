@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -399,6 +400,16 @@ void CommandLine::x_add_run_options() {
   x_app.add_option("--communicator", x_job.communicator, communicator_help)
       ->check(CLI::IsMember({"auto", "mpi", "alone"}))
       ->group(group);
+  x_app.add_option("--reduce", x_reduce, "How processes send gradients: full, or bf16, rounded to half the bytes")
+      ->check(CLI::IsMember({"full", "bf16"}))
+      ->group(group);
+  x_app.add_option("--bucket-mib", x_bucket_mib,
+                   "Gradients are sent while the backward pass goes on, so many MiB or more at a time; 0: after it")
+      ->check(CLI::Range(0.0, 1e6))
+      ->group(group);
+  x_app.add_flag("--shard", x_job.options.shard,
+                 "Each process keeps and updates the optimiser's state of its share of the weights alone: less memory")
+      ->group(group);
   x_app.add_option("--rank-timeout", x_job.rank_timeout, "Seconds that a process waits for the others before the run ends")
       ->check(CLI::Range(1.0, 1e6))
       ->group(group);
@@ -551,6 +562,8 @@ Job CommandLine::job(RunRanks& ranks) {
                                            : OptimiserKind::adamw;
   x_set_rates();
   job.options.views_on = x_views_on == "device" ? ViewsOn::device : ViewsOn::host;
+  job.options.bucket_bytes = static_cast<Index>(std::ceil(x_bucket_mib * (1 << 20)));
+  job.options.reduce = x_reduce == "bf16" ? SentAs::bf16 : SentAs::whole;
   job.options.loader_threads = job.threads;
   job.options.checkpoint = job.checkpoint_path();
   if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();

@@ -54,6 +54,8 @@ class CommandLine {
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";
   std::string x_views_on = "host";
+  std::string x_reduce = "full";
+  double x_bucket_mib = 0;
   CLI::Option* x_resume = nullptr;
   CLI::Option *x_peak_rate = nullptr, *x_final_rate = nullptr, *x_warmup = nullptr, *x_layer_decay = nullptr;
   CLI::Option* x_image_all_views = nullptr;

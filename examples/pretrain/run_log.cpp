@@ -106,6 +106,9 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   options["backend"] = x_job.backend;
   options["threads"] = x_job.threads;
   options["ranks"] = x_job.options.ranks.size();
+  options["reduce"] = name_of(x_job.options.reduce);
+  options["bucket_bytes"] = x_job.options.bucket_bytes;
+  options["shard"] = x_job.options.shard;
   options["precision"] = x_job.precision;
   options["views_on"] = x_job.options.views_on == ViewsOn::device ? "device" : "host";
   options["points"] = x_job.points.points;

@@ -30,7 +30,11 @@ DSSL_INSTANCE dssl::LoadedBackbone dssl::load_fresh_backbone(std::span<float>, c
 DSSL_INSTANCE void dssl::draw_initial(std::span<float>, const dssl::ParameterSpec&, dssl::RandomStream&);
 DSSL_INSTANCE double dssl::spread_of(dssl::MatrixView<float>, const dssl::Communicator&);
 DSSL_INSTANCE std::vector<dssl::TensorView<float, 4>> dssl::place_views(dssl::Arena&, const dssl::BatchShape&);
-DSSL_INSTANCE void dssl::sum_over_ranks(const Cpu&, const dssl::Communicator&, dssl::VectorView<float>);
+DSSL_INSTANCE void dssl::sum_over_ranks(const Cpu&, const dssl::Communicator&, dssl::VectorView<float>, dssl::SentAs);
+DSSL_INSTANCE void dssl::sum_parts_over_ranks(const Cpu&, const dssl::Communicator&, dssl::VectorView<float>,
+                                              const dssl::RankPart&, dssl::SentAs);
+DSSL_INSTANCE void dssl::gather_parts_over_ranks(const Cpu&, const dssl::Communicator&, dssl::VectorView<float>,
+                                                 const dssl::RankPart&);
 DSSL_INSTANCE void dssl::gather_over_ranks(const Cpu&, const dssl::Communicator&, dssl::MatrixView<float>,
                                            dssl::MatrixView<const float>, dssl::Index);
 DSSL_INSTANCE dssl::DeviceTokenLayout dssl::DeviceTokenLayout::place(const Cpu&, dssl::Arena&, const dssl::TokenLayout&);

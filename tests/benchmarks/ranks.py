@@ -50,12 +50,14 @@ class Simulation(unittest.TestCase):
     def test_costs_by_hand(self):
         network = sim.Network("by hand", 0.001, 1e6)
         # 8 MB over 4 ranks: 2 pieces of 4 MiB; ring of six turns; tree of two rounds there and two back.
-        for way, gradients, small in (("direct", 2 * 2 * 3 * 0.001 + 12 + 15 * 0.8, 3 * (0.001 + 0.0001)),
+        for way, gradients, small in (("direct", 2 * 2 * 3 * 0.001 + 12 + 11 * 0.8, 3 * (0.001 + 0.0001)),
                                       ("ring", 6 * 0.001 + 12 + 3 * 0.8, 3 * (0.001 + 0.0001)),
                                       ("tree", 4 * (0.001 + 8) + 3 * 0.8, 2 * 0.001 + 3 * 0.0001)):
             cost = sim.Cost(network, 4, way, 1e7)
             self.assertAlmostEqual(cost.sum(8_000_000), gradients, places=12)
             self.assertAlmostEqual(cost.gather(100), small, places=12)
+        # Of 64 ranks none gets more than half a MiB at a time: 100 MB in 3 pieces, where they would be 2.
+        self.assertAlmostEqual(sim.Cost(network, 64, "direct").sum(100_000_000), 2 * 3 * 63 * 0.001 + 2 * 63 / 64 * 100, places=9)
         direct = sim.Cost(network, 4, "direct", 1e7)
         self.assertEqual(direct.sum(4096), direct.gather(4096))
         best = sim.Cost(network, 64, "best")

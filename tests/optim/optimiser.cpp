@@ -14,6 +14,7 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/core/rank_part.hpp>
 #include <dssl/optim/optimiser.hpp>
 
 using namespace dssl;
@@ -216,7 +217,80 @@ void check_all(const B& backend, double tolerance) {
   }
 }
 
+/// Two updates of all weights, and the same of parts, one by one: the same bits.
+template <class B>
+void check_parts(const B& backend, OptimiserKind kind, Index ranks) {
+  using T = typename B::Scalar;
+  INFO(backend.describe() << ", " << name_of(kind) << ", " << ranks << " parts");
+  const OptimiserOptions options{.kind = kind, .clip = 0.5, .clip_over = ClipOver::part};
+  const ParameterLayout layout = layout_of_kinds();
+  const auto numbers = static_cast<std::size_t>(layout.total());
+  std::vector<T> whole(numbers), in_parts(numbers), gradients(numbers);
+  const auto state_of = [&](Buffer& buffer, const RankPart& part) {
+    OptimiserState<T> state;
+    const auto place = [&](Arena& arena) { state = OptimiserState<T>::place(backend, arena, layout, options, part); };
+    Arena measure;
+    place(measure);
+    buffer = backend.allocate(measure.high_water());
+    Arena live(buffer);
+    place(live);
+    return state;
+  };
+  Buffer buffer;
+  const OptimiserState<T> all = state_of(buffer, RankPart::all(layout.total()));
+  std::vector<Buffer> buffers(static_cast<std::size_t>(ranks));
+  std::vector<OptimiserState<T>> parts;
+  for (Index r = 0; r < ranks; ++r) {
+    parts.push_back(state_of(buffers[static_cast<std::size_t>(r)], RankPart::of(layout.total(), ranks, r)));
+  }
+  std::uint64_t seed = 70;
+  for (const auto& spec : layout.specs()) {
+    const auto drawn = test::normal_values(static_cast<std::size_t>(spec.size), seed++);
+    std::ranges::transform(drawn, whole.begin() + spec.offset, [](double value) { return static_cast<T>(value); });
+  }
+  in_parts = whole;
+  for (Index step = 0; step < 2; ++step) {
+    for (const auto& spec : layout.specs()) {
+      const auto drawn = test::normal_values(static_cast<std::size_t>(spec.size), seed++);
+      std::ranges::transform(drawn, gradients.begin() + spec.offset, [](double value) { return static_cast<T>(value); });
+    }
+    const UpdateStep now{.learning_rate = 0.1, .weight_decay = 0.3, .step = step, .frozen_steps = 1};
+    const VectorView<T> g(gradients.data(), layout.total());
+    all.measure(backend, g);
+    const std::vector<double> measured(all.squared_norms().flat().begin(), all.squared_norms().flat().end());
+    std::vector<double> sums(measured.size());
+    for (const OptimiserState<T>& part : parts) {
+      part.measure(backend, part.part_of(g));
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += part.squared_norms()(static_cast<Index>(i));
+    }
+    for (std::size_t i = 0; i < sums.size(); ++i) CHECK(sums[i] == Approx(measured[i]).epsilon(1e-6));
+    std::vector<double> shared = measured;
+    all.share_norms(backend, shared);
+    all.update(backend, VectorView<T>(whole.data(), layout.total()), {}, g, options, now, 1);
+    for (const OptimiserState<T>& part : parts) {
+      shared = measured;
+      part.share_norms(backend, shared, true);
+      part.update(backend, part.part_of(VectorView<T>(in_parts.data(), layout.total())), {}, part.part_of(g), options, now, 1);
+    }
+    CHECK((in_parts == whole));
+  }
+  for (const OptimiserState<T>& part : parts) {
+    const auto first = all.first().flat().subspan(static_cast<std::size_t>(part.part().first));
+    CHECK(part.first().size() == part.part().size);
+    CHECK(std::ranges::equal(part.first().flat(), first.first(static_cast<std::size_t>(part.part().size))));
+  }
+}
+
 }  // namespace
+
+TEST_CASE("parts of the weights are updated as all of them are, to the bit") {
+  for (const Index ranks : {1, 3, 8, 9}) {  // of 8 some tensors lie in two, the ninth is empty
+    for (const OptimiserKind kind : {OptimiserKind::adamw, OptimiserKind::sgd}) {
+      check_parts(Reference<double>(), kind, ranks);
+      check_parts(Cpu({.threads = 1}), kind, ranks);
+    }
+  }
+}
 
 TEST_CASE("the optimisers do what their formulas say") {
   check_all(Reference<double>(), 1e-13);

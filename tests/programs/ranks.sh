@@ -30,9 +30,9 @@ pairs_on_two() {
   timeout 120 "${launch[@]}" -n 2 "$programs/dssl-pretrain" --arch nano8 --views-global 16 --threads 1 "${scenes[@]}" "$@"
 }
 losses() { grep -o '"loss":[^,}]*' "$1" | cut -d: -f2; }
-# alike FILE FILE: as many losses, the same to four digits.
+# alike FILE FILE [SHARE]: as many losses, the same to four digits, or as near as said.
 alike() {
-  paste <(losses "$1") <(losses "$2") | awk 'NF != 2 || ($1 - $2) > 1e-4 * $2 || ($2 - $1) > 1e-4 * $2 { exit 1 }' ||
+  paste <(losses "$1") <(losses "$2") | awk -v off="${3:-1e-4}" 'NF != 2 || ($1 - $2) > off * $2 || ($2 - $1) > off * $2 { exit 1 }' ||
     fail "$1 and $2 tell of other losses"
 }
 
@@ -60,6 +60,24 @@ succeeds on 2 --batch 4 --epochs 2 --max-steps 3 --out parts
 succeeds on 1 --batch 4 --epochs 2 --out parts --resume
 alike parts/metrics.jsonl one-densedino/metrics.jsonl
 
+# The optimiser's state in parts, and gradients in half the bytes: the same run, its files whole, resumed on another number.
+planned() { sed -En 's/^ *([0-9.]+) MB  optimiser$/\1/p' out.txt; }
+succeeds on 2 --batch 4 --epochs 2 --out whole-moments
+whole=$(planned)
+succeeds on 2 --batch 4 --epochs 2 --shard --max-steps 3 --out parts-of-moments
+awk -v whole="$whole" -v part="$(planned)" 'BEGIN { exit !(part > 0 && part < 0.6 * whole) }' || fail "--shard plans $(planned) of $whole"
+grep -q 'gradients between ranks$' out.txt || fail "what gradients lie in between ranks is not planned"
+succeeds on 1 --batch 4 --epochs 2 --out parts-of-moments --resume
+alike parts-of-moments/metrics.jsonl one-densedino/metrics.jsonl
+succeeds on 2 --batch 4 --epochs 2 --max-steps 3 --out joined
+succeeds on 4 --batch 4 --epochs 2 --out joined --resume --shard --reduce bf16
+alike joined/metrics.jsonl one-densedino/metrics.jsonl 5e-3
+grep -q '"reduce": *"bf16"' joined/options.json || fail "options.json does not tell of --reduce"
+
+# Gradients that are sent while others are computed: the same bits.
+succeeds on 2 --recipe dinov2 --batch 4 --epochs 2 --bucket-mib 0.01 --out buckets
+cmp buckets/checkpoint.safetensors two-dinov2/checkpoint.safetensors || fail "--bucket-mib: other bits"
+
 # Where --threads is not said: as many as the processors that a rank may run on.
 if [[ $(nproc) -gt 1 ]]; then
   some=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
@@ -83,6 +101,8 @@ says() {
   grep -Eq -- "^dssl-pretrain: $words" err.txt || fail "stderr does not say '$words': $*"
 }
 says "--batch is 3; expected a multiple of the ranks, 2" on 2 --batch 3 --epochs 1 --out no-batch
+says "option 'shard' is true; expected false with the optimiser lars, whose rate of a tensor is by the whole tensor" \
+  on 2 --batch 4 --epochs 1 --optimizer lars --shard --out no-lars
 says "option 'ranks' is 2; expected 1: the term 'pixel-consistency' compares the images of one rank alone" \
   pairs_on_two --batch 4 --recipe pixpro --epochs 1 --out no-term
 mkdir photos

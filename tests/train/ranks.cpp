@@ -1,6 +1,8 @@
 // Whole runs over ranks on threads: the run of the whole batch however it is cut, checkpoints that go on with another number
 // of ranks, what is sent, and runs in which a rank fails.
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -12,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +26,7 @@
 #include "train/tiny_run.hpp"
 
 #include <dssl/backend/reference.hpp>
+#include <dssl/train/bucket_sums.hpp>
 #include <dssl/train/recipes.hpp>
 #include <dssl/train/trainer.hpp>
 
@@ -30,7 +34,16 @@ using namespace dssl;
 
 namespace {
 
-using Host = Reference<double>;
+/// The backend of these runs, which tells of the last gradients of a backward pass before they are computed.
+struct Host : Reference<double> {
+  std::shared_ptr<std::function<void()>> before_patches = std::make_shared<std::function<void()>>();
+
+  void linear_backward_weight(MatrixView<double> d_weight, VectorView<double> d_bias, MatrixView<const double> d_y,
+                              MatrixView<const double> x) const {
+    if (*before_patches && x.cols() == 3 * 4 * 4) (*before_patches)();
+    Reference<double>::linear_backward_weight(d_weight, d_bias, d_y, x);
+  }
+};
 using Dense = test::Tiny;
 using Masking = DinoV2::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 8, .depth = 2, .heads = 2}>>::
     with_loss<WeightedSum<SinkhornImageLevel<>, MaskedLevel>>::with_head<
@@ -60,8 +73,11 @@ TrainerOptionsOf<Recipe> options_of() {
 struct Ended {
   RunSummary summary;
   std::vector<double> state;
+  std::vector<double> moments;  ///< of the optimiser: whole, but of a sharded run on the first rank alone
   std::vector<StepReport> steps;
   RankTraffic before_step, after_step;  ///< of the second step
+  MemoryPlan plan;
+  std::size_t sum_room = 0;  ///< bytes that sums over ranks have kept
   std::string words;
 };
 
@@ -74,12 +90,13 @@ struct Rank {
   std::string resumed{};
   Index stop_after = -1;  ///< steps, by the callback
   std::function<void(Trainer<Recipe, Host>&, const StepReport&)> meanwhile{};
+  Host backend{};
 
   Ended run(const Communicator& ranks) const {
     Options own = options;
     own.ranks = ranks;
     if (!own.checkpoint.empty() && !ranks.first()) own.checkpoint += ".of-another-rank";  // which writes none
-    Trainer<Recipe, Host> trainer(own);
+    Trainer<Recipe, Host> trainer(own, backend);
     if (!resumed.empty()) trainer.resume(resumed);
     Ended out;
     trainer.on_step([&](const StepReport& report) {
@@ -90,9 +107,15 @@ struct Rank {
       return report.step + 1 == stop_after ? stop : proceed;
     });
     out.summary = trainer.fit(images);
-    detail::for_each_state(trainer.step(), [&](const auto&, const auto& values, const auto&) {
-      out.state.insert(out.state.end(), values.flat().begin(), values.flat().end());
-    });
+    const LastingStateOf state(trainer.step());
+    state.gather();
+    for (const LastingTensor& tensor : state.tensors()) {
+      const std::span values(static_cast<const double*>(tensor.data), static_cast<std::size_t>(tensor.size));
+      auto& to = tensor.name.starts_with("optimiser.") ? out.moments : out.state;
+      to.insert(to.end(), values.begin(), values.end());
+    }
+    out.plan = trainer.memory_plan();
+    out.sum_room = own.ranks.sum_room();
     return out;
   }
 
@@ -111,15 +134,18 @@ void require_alike(const std::vector<Ended>& ranks) {
   for (const Ended& rank : ranks) {
     REQUIRE(rank.words.empty());
     CHECK((rank.state == ranks[0].state));
+    CHECK((rank.moments == ranks[0].moments || rank.moments.empty()));
     CHECK(rank.summary.steps == ranks[0].summary.steps);
     CHECK(rank.summary.unreadable == ranks[0].summary.unreadable);
   }
 }
 
-/// Carries what another one carries, which counts, and on one rank throws in the place of one exchange.
-class Throwing final : public RankExchange {
+/// Carries what another one carries, which counts; on one rank throws in the place of one exchange, and counts those that are
+/// asked for on another thread.
+class Through final : public RankExchange {
  public:
-  Throwing(Communicator through, Index throws_at) : x_through(std::move(through)), x_throws_at(throws_at) {}
+  Through(Communicator through, Index throws_at, std::atomic<int>* elsewhere = nullptr)
+      : x_through(std::move(through)), x_throws_at(throws_at), x_elsewhere(elsewhere) {}
 
   [[nodiscard]] Index rank() const override { return x_through.rank(); }
   [[nodiscard]] Index size() const override { return x_through.size(); }
@@ -135,12 +161,15 @@ class Throwing final : public RankExchange {
   void all_gather(std::span<std::byte> out, std::span<const std::byte> in) override {
     if (x_done++ == x_throws_at) throw std::bad_alloc();
     x_through.all_gather(out, in);
+    if (x_elsewhere != nullptr && std::this_thread::get_id() != x_thread) ++*x_elsewhere;
   }
   void leave(std::string_view why) noexcept override { x_through.leave(why); }
 
  private:
   Communicator x_through;
   Index x_throws_at, x_done = 0;
+  std::atomic<int>* x_elsewhere;
+  std::thread::id x_thread = std::this_thread::get_id();
 };
 
 bool near(const std::vector<double>& a, const std::vector<double>& b) {
@@ -155,10 +184,17 @@ bool near(const std::vector<double>& a, const std::vector<double>& b) {
   return off <= 1e-12 * std::max(1.0, largest);
 }
 
+std::size_t planned(const Ended& rank, std::string_view part) {
+  for (const MemoryPlanEntry& entry : rank.plan.entries) {
+    if (entry.name == part) return entry.bytes;
+  }
+  return 0;
+}
+
 template <class Recipe>
-void check_cuts(bool damaged) {
+void check_cuts(bool damaged, const TrainerOptionsOf<Recipe>& options = options_of<Recipe>()) {
   const test::NoiseImages images(17, damaged ? std::vector<Index>{3, 8} : std::vector<Index>{});
-  const Rank<Recipe> rank{.options = options_of<Recipe>(), .images = images};
+  const Rank<Recipe> rank{.options = options, .images = images};
   const Ended whole = rank.run({});
   REQUIRE(whole.summary.finished);
   REQUIRE(whole.steps.size() == 6);
@@ -168,6 +204,13 @@ void check_cuts(bool damaged) {
     const auto ended = rank.on(size);
     require_alike(ended);
     CHECK(near(ended[0].state, whole.state));
+    CHECK(near(ended[0].moments, whole.moments));
+    const auto n = static_cast<double>(size);
+    const double share = static_cast<double>(planned(ended[0], "optimiser")) / static_cast<double>(planned(whole, "optimiser"));
+    CHECK((options.shard ? share < 1 / n + 0.1 : share == 1));
+    CHECK(ended[1].moments.empty() == options.shard);
+    CHECK(planned(whole, "gradients between ranks") == 0);
+    CHECK(ended[0].sum_room == planned(ended[0], "gradients between ranks"));
     CHECK(ended[0].summary.finished);
     CHECK(ended[0].summary.unreadable == whole.summary.unreadable);
     for (const Ended& one : ended) {
@@ -194,6 +237,115 @@ TEST_CASE("a run is that of its whole batches, on however many ranks these are c
   SECTION("reference tokens") { check_cuts<Dense>(false); }
   SECTION("reference tokens, and images that cannot be read") { check_cuts<Dense>(true); }
   SECTION("masks, Sinkhorn's centre, and one that is the mean of masked patches") { check_cuts<Masking>(false); }
+  SECTION("the optimiser's state in parts") {
+    auto options = options_of<Dense>();
+    options.shard = true;
+    options.optimiser.clip = 0.01;
+    SECTION("each tensor clipped by itself") { check_cuts<Dense>(false, options); }
+    SECTION("all clipped together, by AdamW, which does not make much of little with such an epsilon") {
+      options.optimiser.kind = OptimiserKind::adamw;
+      options.optimiser.epsilon = 0.1;
+      options.optimiser.clip_over = ClipOver::network;
+      options.optimiser.freeze_prototypes_epochs = 1;
+      check_cuts<Dense>(false, options);
+    }
+  }
+}
+
+TEST_CASE("gradients that are sent while others are computed are the same, to the bit") {
+  const test::NoiseImages images(17);
+  const auto check = [&]<class Recipe>(Rank<Recipe> rank, const std::vector<Index>& sizes, const std::vector<Index>& buckets) {
+    rank.stop_after = 3;
+    for (const Index size : sizes) {
+      rank.options.bucket_bytes = 0;
+      const auto after = rank.on(size);
+      for (const Index bytes : buckets) {
+        INFO(size << " ranks, buckets of " << bytes);
+        rank.options.bucket_bytes = bytes;
+        const auto ended = rank.on(size);
+        require_alike(ended);
+        CHECK((ended[0].state == after[0].state));
+        CHECK((ended[0].moments == after[0].moments));
+        CHECK(ended[0].sum_room == planned(ended[0], "gradients between ranks"));
+      }
+    }
+  };
+  Rank<Dense> dense{.options = options_of<Dense>(), .images = images};
+  SECTION("of all views at once") { check(dense, {2, 4}, {1, 1 << 14, 1 << 30}); }
+  SECTION("in bf16, of one view after the other, recomputed") {
+    dense.options.reduce = SentAs::bf16;
+    dense.options.stream_views = true;
+    dense.options.recompute = true;
+    check(dense, {2}, {1});
+  }
+  SECTION("of a recipe that exchanges in the midst of a pass") {
+    check(Rank<Masking>{.options = options_of<Masking>(), .images = images}, {2}, {1});
+  }
+  SECTION("and sent before they are") {
+    // Before the patch embedding's gradients each rank waits until those of both blocks, a bucket each, are exchanged.
+    dense.options.bucket_bytes = 1;
+    dense.options.accumulate = 1;
+    dense.stop_after = 1;
+    std::atomic<int> missed{0};
+    std::array<std::atomic<int>, 2> elsewhere{};
+    const auto words = test::on_ranks(2, [&](const Communicator& ranks) {
+      std::atomic<int>& own = elsewhere.at(static_cast<std::size_t>(ranks.rank()));
+      const auto both_blocks = [&] {
+        for (int i = 0; i < 5000 && own < 2 * 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (own < 2 * 2) ++missed;
+      };
+      Rank<Dense> rank = dense;
+      *rank.backend.before_patches = both_blocks;
+      rank.run(Communicator(std::make_shared<Through>(ranks, -1, &own)));
+    });
+    CHECK(words == test::no_words(2));
+    CHECK(missed == 0);
+    for (const auto& exchanges : elsewhere) CHECK(exchanges == 3 * 2);  // and none by the look at the end
+  }
+}
+
+TEST_CASE("buckets are of whole blocks, from the last one on") {
+  ParameterLayout layout;
+  for (const auto* name : {"backbone.cls_token", "backbone.blocks.0.a", "backbone.blocks.0.b", "backbone.blocks.1.a",
+                           "backbone.blocks.2.a", "backbone.norm.weight", "head.a"}) {
+    layout.add(name, {16}, {});
+  }
+  using Begins = std::vector<Index>;
+  const GradientBuckets each = GradientBuckets::of(layout, 0);
+  CHECK(each.block_begins == Begins{16, 48, 64});
+  CHECK(each.begins == Begins{64, 48, 16, 0});
+  CHECK(each.largest(layout.total()) == 48);
+  CHECK(GradientBuckets::of(layout, 49).begins == Begins{48, 0});
+  CHECK(GradientBuckets::of(layout, 1000).begins == Begins{0});
+  CHECK(GradientBuckets::of(layout, 1000).largest(layout.total()) == 112);
+  layout.add("backbone.scale", {16}, {});  // of which no one says when it is there
+  CHECK(GradientBuckets::of(layout, 0).begins == Begins{0});
+  CHECK(GradientBuckets::of(layout, 0).block_begins.empty());
+}
+
+TEST_CASE("gradients that are sent in bf16 change a run by little") {
+  const test::NoiseImages images(17);
+  const Ended whole = Rank<Dense>{.options = options_of<Dense>(), .images = images}.run({});
+  for (const bool shard : {false, true}) {
+    for (const Index size : {2, 4}) {
+      INFO(size << " ranks, " << shard);
+      Rank<Dense> bf16{.options = options_of<Dense>(), .images = images};
+      bf16.options.reduce = SentAs::bf16;
+      bf16.options.shard = shard;
+      const auto ended = bf16.on(size);
+      require_alike(ended);
+      CHECK(ended[0].sum_room == planned(ended[0], "gradients between ranks"));
+      double off = 0, moved = 0;
+      for (std::size_t i = 0; i < whole.moments.size(); ++i) {
+        off += std::pow(ended[0].moments[i] - whole.moments[i], 2);
+        moved += std::pow(whole.moments[i], 2);
+      }
+      // Each number of a rank is off by 2^-8 at most, and their sum once more; six updates go on from what came of it.
+      CHECK(off > 0);
+      CHECK(std::sqrt(off / moved) < 0x1p-6);
+      CHECK(ended[0].summary.loss == Approx(whole.summary.loss).epsilon(5e-3));
+    }
+  }
 }
 
 TEST_CASE("a checkpoint of a run over ranks is written once, and goes on with another number of them") {
@@ -220,33 +372,90 @@ TEST_CASE("a checkpoint of a run over ranks is written once, and goes on with an
   }
 }
 
+TEST_CASE("a checkpoint is the same file where each rank has a part of the optimiser's state, and goes on either way") {
+  const test::NoiseImages images(17);
+  const test::TemporaryFolder folder;
+  Rank<Dense> rank{.options = options_of<Dense>(), .images = images, .stop_after = 3};
+  rank.options.optimiser.kind = OptimiserKind::adamw;
+  rank.options.optimiser.epsilon = 0.1;
+  rank.options.optimiser.clip = 0;  // norms of parts are added in another order
+  const Ended whole = [&] {
+    Rank<Dense> one = rank;
+    one.stop_after = -1;
+    return one.run({});
+  }();
+  for (const bool shard : {false, true}) {
+    rank.options.shard = shard;
+    rank.options.checkpoint = folder / (shard ? "parts" : "whole");
+    require_alike(rank.on(2));
+  }
+  CHECK(folder.entries() == 2);
+  CHECK((test::read_text(folder / "parts") == test::read_text(folder / "whole")));
+  rank.resumed = rank.options.checkpoint;
+  rank.options.checkpoint.clear();
+  rank.stop_after = -1;
+  for (const Index size : {1, 2, 4}) {
+    for (const bool shard : {false, true}) {
+      INFO(size << " ranks, " << shard);
+      rank.options.shard = shard;
+      const auto ended = rank.on(size);
+      require_alike(ended);
+      CHECK(ended[0].summary.finished);
+      CHECK(near(ended[0].state, whole.state));
+      CHECK(near(ended[0].moments, whole.moments));
+    }
+  }
+  // Each rank has put its part back, and `save` writes all of them.
+  const auto words = test::on_ranks(2, [&](const Communicator& ranks) {
+    auto options = rank.options;
+    options.ranks = ranks;
+    Trainer<Dense, Host> trainer(options);
+    trainer.resume(rank.resumed);
+    trainer.save(folder / "again");
+  });
+  CHECK(words == test::no_words(2));
+  CHECK((test::read_text(folder / "again") == test::read_text(folder / "whole")));
+}
+
 /// Bytes and messages to each other rank of an update of two passes at the end of an epoch, by docs/processes.md: what is
 /// exchanged in each pass beside decisions, centres of `prototypes` numbers, and what every recipe exchanges.
 template <class Recipe>
-void check_sent(RankTraffic pass, double centres, double prototypes, double width) {
+void check_sent(RankTraffic pass, double centres, double prototypes, double width, SentAs reduce = SentAs::whole,
+                bool shard = false) {
   const test::NoiseImages images(17);
-  const Rank<Recipe> rank{.options = options_of<Recipe>(), .images = images};
-  const auto parameters = static_cast<double>(Trainer<Recipe, Host>(rank.options).step().layout().total());
+  Rank<Recipe> rank{.options = options_of<Recipe>(), .images = images};
+  rank.options.reduce = reduce;
+  rank.options.shard = shard;
+  const ParameterLayout layout = Trainer<Recipe, Host>(rank.options).step().layout();
+  const auto parameters = static_cast<double>(layout.total());
   REQUIRE(parameters * 8 > static_cast<double>(Communicator::few_bytes));
   for (const Index size : {2, 4}) {
     INFO(size << " ranks");
     const auto ended = rank.on(size);
     require_alike(ended);
     const auto n = static_cast<double>(size);
-    const double gradients = 8 * std::ceil(parameters / n) * 2 * (n - 1);
+    const double sent = reduce == SentAs::bf16 ? 2 : 8;
+    // In parts gradients go where they belong, weights come back, and norms of tensors are added.
+    const double norms = shard ? 8 * static_cast<double>(layout.size()) : 0;
+    const double share = shard ? 16 * std::ceil(parameters / n / 16) : std::ceil(parameters / n);
+    const double gradients = (n - 1) * (share * (sent + (shard ? 8 : sent)) + norms);
+    REQUIRE(norms <= static_cast<double>(Communicator::few_bytes));
     const double figures = 2 * 32, spread = 16 * width, said = 2 * 536 + 1;
-    // The look at the state that the end of an epoch takes is one pass more, by done_on_all.
-    const double look = 256;
+    // The look at the state that the end of an epoch takes is one pass more, by done_on_all, as whether all is finite.
+    const double look = 2 * 256;
     CHECK(ended[0].after_step.bytes - ended[0].before_step.bytes ==
           static_cast<std::int64_t>(gradients + (n - 1) * (figures + 8 * centres * prototypes + spread + said + look) +
                                     (n - 1) * 3 * static_cast<double>(pass.bytes)));
     CHECK(ended[0].after_step.exchanges - ended[0].before_step.exchanges ==
-          2 + 1 + static_cast<std::int64_t>(centres) + 2 + 2 * 3 + 1 + 1 + 3 * pass.exchanges);
+          2 + (shard ? 1 : 0) + 1 + static_cast<std::int64_t>(centres) + 2 + 2 * 3 + 1 + 2 + 3 * pass.exchanges);
   }
 }
 
 TEST_CASE("what a rank sends in a step is as docs/processes.md says") {
   SECTION("two levels whose centres are means") { check_sent<Dense>({}, 2, 32, 16); }
+  SECTION("gradients in bf16") { check_sent<Dense>({}, 2, 32, 16, SentAs::bf16); }
+  SECTION("the optimiser's state in parts") { check_sent<Dense>({}, 2, 32, 16, SentAs::whole, true); }
+  SECTION("both") { check_sent<Dense>({}, 2, 32, 16, SentAs::bf16, true); }
   SECTION("Sinkhorn's three rounds, and the number of masked patches") {
     check_sent<Masking>({.exchanges = 3 + 1, .bytes = 3 * 80 + 8}, 1, 10, 8);
   }
@@ -279,6 +488,16 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
     CHECK(test::contains(words[1], "the image-level loss is nan"));
     CHECK(test::contains(words[1], "found not finite: student."));
   }
+  SECTION("by a moment of its part alone") {
+    rank.options.shard = true;
+    rank.meanwhile = [](auto& trainer, const StepReport& report) {
+      if (trainer.options().ranks.rank() != 1 || report.step != 2) return;
+      trainer.step().optimiser_state().first()(0) = std::numeric_limits<double>::infinity();
+    };
+    const auto words = words_of(rank.on(2));
+    CHECK(test::contains(words[0], "rank 1: the weights after step 4 are of no use, and were not saved: student."));
+    CHECK(test::contains(words[1], "the weights after step 4 are of no use, and were not saved: student."));
+  }
   SECTION("by what it does not do") {
     rank.meanwhile = [](auto& trainer, const StepReport& report) {
       if (trainer.options().ranks.rank() == 1 && report.step == 2) throw 1;
@@ -295,13 +514,15 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
 
 TEST_CASE("wherever a rank fails between two exchanges, the others hear of that and of nothing else") {
   const test::NoiseImages images(17);
+  const Index bucket_bytes = GENERATE(0, 1);
   // What is agreed on before the run, the loading and the pass of a first step, in which Sinkhorn's sums are exchanged.
   Index failed = 0;
-  for (Index at = 0; at < 24; ++at) {
+  for (Index at = 0; at < (bucket_bytes == 0 ? 24 : 36); ++at) {
     INFO("exchange " << at);
     const auto words = test::on_ranks(2, [&](const Communicator& ranks) {
-      const Rank<Masking> rank{.options = options_of<Masking>(), .images = images, .stop_after = 1};
-      rank.run(Communicator(std::make_shared<Throwing>(ranks, ranks.first() ? -1 : at)));
+      Rank<Masking> rank{.options = options_of<Masking>(), .images = images, .stop_after = 1};
+      rank.options.bucket_bytes = bucket_bytes;
+      rank.run(Communicator(std::make_shared<Through>(ranks, ranks.first() ? -1 : at)));
     });
     if (words == test::no_words(2)) continue;
     ++failed;
@@ -376,6 +597,28 @@ TEST_CASE("ranks that do not run the same run say so before the first step") {
     trainer.fit(images);
   });
   CHECK(words == std::vector<std::string>(2, "rank 1 has other weights and state than rank 0; expected the same on all ranks"));
+
+  words = test::on_ranks(2, [&](const Communicator& ranks) {
+    Rank<Dense> rank{.options = options_of<Dense>(), .images = images};
+    rank.options.reduce = ranks.first() ? SentAs::whole : SentAs::bf16;
+    rank.run(ranks);
+  });
+  CHECK(words == std::vector<std::string>(2, "rank 1 has other options than rank 0; expected the same on all ranks"));
+
+  auto lars = options_of<Dense>();
+  lars.optimiser.kind = OptimiserKind::lars;
+  lars.shard = true;
+  static_cast<void>(Trainer<Dense, Host>(lars));
+  lars.ranks = ThreadRanks(2).communicator(0);
+  CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Dense, Host> trainer(lars); }),
+                       "option 'shard' is true; expected false with the optimiser lars"));
+
+  auto parts = options_of<Dense>();
+  parts.shard = true;
+  parts.bucket_bytes = 7;
+  parts.ranks = ThreadRanks(2).communicator(0);
+  CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Dense, Host> trainer(parts); }),
+                       "option 'bucket_bytes' is 7; expected 0 where each rank has a part of the optimiser's state"));
 
   auto options = options_of<Dense>();
   options.ranks = ThreadRanks(3).communicator(0);

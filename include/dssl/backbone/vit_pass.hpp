@@ -229,6 +229,7 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
     block_backward<R>(backend, g, d_block(i), a.blocks[i], a.scratch, x, block, c.block(), device, keep_of(i),
                       layout.reads(), last, before, rotations);
     end_derived_block(backend, a.derived, d_p.blocks[i], d_block(i), p.blocks[i]);
+    if (g.done != nullptr) (*g.done)(i);
   }
 
   const MatrixView<T> d_embedded = g.d_branch.rows(0, layout.patch_count());

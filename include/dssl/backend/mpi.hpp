@@ -25,7 +25,7 @@
 namespace dssl {
 
 /// This process's part in an MPI program, from `MPI_Init` to `MPI_Finalize`: one object a process, which outlives what
-/// talks through it, and is used on one thread.
+/// talks through it, and is used on one thread at a time, or where the library asks for that on the one that made it.
 ///
 ///   dssl::MpiRanks mpi;                                       // mpirun -n 4 program
 ///   dssl::Trainer<Recipe, dssl::Cpu> trainer{{.batch = 256, .ranks = mpi.communicator()}};
@@ -46,10 +46,10 @@ class MpiRanks {
     MPI_Initialized(&before);
     if (before != 0) throw RankError("MPI was started before; expected one dssl::MpiRanks in a process");
     int given = 0;
-    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &given) != MPI_SUCCESS || given < MPI_THREAD_FUNNELED) {
+    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &given) != MPI_SUCCESS || given < MPI_THREAD_FUNNELED) {
       throw RankError("MPI does not start in a program with threads");
     }
-    x_exchange = std::make_shared<x_Exchange>(timeout);
+    x_exchange = std::make_shared<x_Exchange>(timeout, given >= MPI_THREAD_SERIALIZED);
     MPI_Comm machine = MPI_COMM_NULL;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
     MPI_Comm_size(machine, &x_here);
@@ -69,7 +69,7 @@ class MpiRanks {
  private:
   class x_Exchange final : public RankExchange {
    public:
-    explicit x_Exchange(std::chrono::milliseconds timeout) : x_timeout(timeout) {
+    x_Exchange(std::chrono::milliseconds timeout, bool any_thread) : x_timeout(timeout), x_any_thread(any_thread) {
       MPI_Comm_dup(MPI_COMM_WORLD, &x_numbers);
       MPI_Comm_dup(MPI_COMM_WORLD, &x_words);
       MPI_Comm_rank(x_numbers, &x_rank);
@@ -78,6 +78,8 @@ class MpiRanks {
 
     [[nodiscard]] Index rank() const override { return x_rank; }
     [[nodiscard]] Index size() const override { return x_size; }
+    [[nodiscard]] bool on_any_thread() const override { return x_any_thread; }
+    [[nodiscard]] bool copies() const override { return true; }
     void all_to_all(std::span<std::byte> out, std::span<const std::byte> in) override {
       x_exchange(out, in, [&](int each, MPI_Request* request) {
         return MPI_Ialltoall(x_in.data(), each, MPI_BYTE, x_out.data(), each, MPI_BYTE, x_numbers, request);
@@ -185,6 +187,7 @@ class MpiRanks {
     }
 
     std::chrono::milliseconds x_timeout;
+    bool x_any_thread;
     MPI_Comm x_numbers = MPI_COMM_NULL, x_words = MPI_COMM_NULL;
     int x_rank = 0, x_size = 1;
     std::vector<std::byte> x_in, x_out;

@@ -16,15 +16,42 @@ namespace dssl {
 
 // Everything goes through the host's memory; a rank alone downloads nothing and returns at once.
 
+namespace detail {
+
+/// Copies numbers of the backend's memory from `first` on to the host, and back.
+template <Backend B, class T = typename B::Scalar>
+auto reader_of(const B& backend, VectorView<T> values) {
+  return [&backend, values](Index first, std::span<T> to) { backend.download(to, static_cast<const T*>(values.data() + first)); };
+}
+template <Backend B, class T = typename B::Scalar>
+auto writer_of(const B& backend, VectorView<T> values) {
+  return [&backend, values](Index first, std::span<const T> from) { backend.upload(values.data() + first, from); };
+}
+
+}  // namespace detail
+
 /// values (n) = their sum over ranks.
 template <Backend B>
-void sum_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values) {
-  using T = typename B::Scalar;
+void sum_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values,
+                    SentAs as = SentAs::whole) {
   if (ranks.alone() || values.empty()) return;
-  const std::span<T> host = ranks.room<T>(static_cast<std::size_t>(values.size()));
-  backend.download(host, static_cast<const T*>(values.data()));
-  ranks.all_sum(host);
-  backend.upload(values.data(), std::span<const T>(host));
+  ranks.all_sum<typename B::Scalar>(values.size(), as, detail::reader_of(backend, values), detail::writer_of(backend, values));
+}
+
+/// This rank's part of values (n) = their sum over ranks; the others are as they were.
+template <Backend B>
+void sum_parts_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values,
+                          const RankPart& part, SentAs as) {
+  ranks.sum_parts<typename B::Scalar>(part, values.size(), as, detail::reader_of(backend, values),
+                                      detail::writer_of(backend, values));
+}
+
+/// values (n) = of each rank its part.
+template <Backend B>
+void gather_parts_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values,
+                             const RankPart& part) {
+  ranks.gather_parts<typename B::Scalar>(part, values.size(), detail::reader_of(backend, values),
+                                         detail::writer_of(backend, values));
 }
 
 /// values (n) = scale log(sum over ranks of exp(value / scale)), of the ranks that have some: `here`. Where none has they

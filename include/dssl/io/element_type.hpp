@@ -112,9 +112,4 @@ concept StoredNumber = element_type_of<T>()
   return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
 }
 
-/// Value of a bfloat16 (the upper half of a float); exact.
-[[nodiscard]] constexpr float float_from_bfloat16(std::uint16_t bits) {
-  return std::bit_cast<float>(std::uint32_t{bits} << 16);
-}
-
 }  // namespace dssl

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/core/bf16.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/element_type.hpp>

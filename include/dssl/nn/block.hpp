@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <functional>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
@@ -119,12 +120,17 @@ struct BlockActivations {
   }
 };
 
+/// Called in a backward pass with the number of each block, once all gradients of its parameters and of what comes behind it
+/// are there.
+using BlockDone = std::function<void(std::size_t)>;
+
 /// Gradients that every block's backward pass uses in turn, beside the scratch.
 template <class T>
 struct BlockGradients {
   MatrixView<T> d_x;       // (M,D)
   MatrixView<T> d_branch;  // (M,D)
   MatrixView<T> d_tail;    // (M',D) gradient of the last block's output, then of its middle
+  const BlockDone* done = nullptr;  // null: nobody asks
 
   static BlockGradients take(Arena& arena, const BlockSize& size, Index rows, Index tail_rows) {
     BlockGradients g;

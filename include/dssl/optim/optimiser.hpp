@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
@@ -16,6 +17,7 @@
 #include <dssl/core/arena.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/rank_part.hpp>
 #include <dssl/nn/parameters.hpp>
 
 namespace dssl {
@@ -202,19 +204,38 @@ class OptimiserState {
  public:
   OptimiserState() = default;
 
+  /// Of all weights.
   template <Backend B>
   static OptimiserState place(const B& backend, Arena& arena, const ParameterLayout& layout,
                               const OptimiserOptions& options) {
+    return place(backend, arena, layout, options, RankPart::all(layout.total()));
+  }
+  /// Of a part of them, which is all that is measured and updated: views that are handed over are of the part.
+  template <Backend B>
+  static OptimiserState place(const B& backend, Arena& arena, const ParameterLayout& layout,
+                              const OptimiserOptions& options, const RankPart& part) {
     OptimiserState state;
-    state.x_segments = place_copy(backend, arena, optimiser_segments(layout, options, false));
-    state.x_frozen_segments = place_copy(backend, arena, optimiser_segments(layout, options, true));
+    state.x_part = part;
+    const auto of_part = [&](std::vector<Segment> segments) {
+      for (Segment& segment : segments) std::tie(segment.offset, segment.size) = part.overlap(segment.offset, segment.size);
+      return segments;
+    };
+    state.x_segments = place_copy(backend, arena, of_part(optimiser_segments(layout, options, false)));
+    state.x_frozen_segments = place_copy(backend, arena, of_part(optimiser_segments(layout, options, true)));
     if (options.clip > 0 && options.clip_over != ClipOver::tensor) {
       state.x_together = clipped_together(layout, options.clip_over);
     }
     state.x_norms = arena.vector<double>(static_cast<Index>(layout.size()));
-    state.x_first = arena.vector<T>(layout.total());
-    if (options.kind == OptimiserKind::adamw) state.x_second = arena.vector<T>(layout.total());
+    state.x_first = arena.vector<T>(part.size);
+    if (options.kind == OptimiserKind::adamw) state.x_second = arena.vector<T>(part.size);
     return state;
+  }
+
+  [[nodiscard]] const RankPart& part() const { return x_part; }
+  /// The part of a flat buffer of all weights; empty of an empty one.
+  template <class U>
+  [[nodiscard]] VectorView<U> part_of(VectorView<U> flat) const {
+    return flat.empty() ? flat : VectorView<U>(flat.data() + x_part.first, x_part.size);
   }
 
   /// First moment (AdamW) or momentum (SGD, LARS); second moment (AdamW only, else empty).
@@ -230,14 +251,14 @@ class OptimiserState {
   }
 
   /// Squared norms of the gradients that are clipped together in the place of each tensor's own. `norms`: those of
-  /// `measure`, on the host; overwritten where there is something to do.
+  /// `measure`, on the host, or of several parts their sums (`of_parts`); overwritten where there is something to do.
   template <Backend B>
-  void share_norms(const B& backend, std::span<double> norms) const {
-    if (x_together.empty()) return;
-    for (std::size_t i = 0; i < norms.size(); ++i) {
+  void share_norms(const B& backend, std::span<double> norms, bool of_parts = false) const {
+    if (x_together.empty() && !of_parts) return;
+    for (std::size_t i = 0; i < x_together.size(); ++i) {
       if (x_together[i] != i) norms[x_together[i]] += norms[i];
     }
-    for (std::size_t i = 0; i < norms.size(); ++i) norms[i] = norms[x_together[i]];
+    for (std::size_t i = 0; i < x_together.size(); ++i) norms[i] = norms[x_together[i]];
     backend.upload(x_norms.data(), std::span<const double>(norms));
   }
 
@@ -295,6 +316,7 @@ class OptimiserState {
     }
   }
 
+  RankPart x_part;
   VectorView<const Segment> x_segments;
   VectorView<const Segment> x_frozen_segments;
   std::vector<std::size_t> x_together;  // empty: each tensor is clipped by itself

@@ -30,6 +30,8 @@ class AnyStep {
   virtual ~AnyStep() = default;
 
   virtual void begin() = 0;
+  /// Before a pass that no update follows.
+  virtual void begin_look() { begin(); }
   virtual void start_pass(const ViewBatch& batch, double teacher_temperature) = 0;
   virtual void finish_pass(StepReport& report) = 0;
   virtual void update(StepReport& report, const UpdateNumbers& now) = 0;
@@ -52,6 +54,7 @@ class StepOf final : public AnyStep {
   explicit StepOf(Step& step) : x_step(step), x_state(step) {}
 
   void begin() override { x_step.begin(); }
+  void begin_look() override { x_step.begin_look(); }
   void start_pass(const ViewBatch& batch, double teacher_temperature) override {
     x_step.start_pass(batch, teacher_temperature);
   }

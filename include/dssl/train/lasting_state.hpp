@@ -16,10 +16,12 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/optim/optimiser.hpp>
 
 namespace dssl {
 
@@ -51,14 +53,23 @@ template <class T>
 /// The flat buffers of a step, each with what stands before its parameters' names in a checkpoint.
 template <class T>
 using FlatStates = std::array<std::pair<std::string_view, VectorView<T>>, 5>;
+/// First and second moments of an optimiser.
+template <class T>
+using Moments = std::array<VectorView<T>, 2>;
+/// Those of all weights in the backend's memory; none where this rank has but a part of them.
 template <class Step>
-[[nodiscard]] FlatStates<typename Step::T> flat_states(const Step& step) {
+[[nodiscard]] Moments<typename Step::T> whole_moments(const Step& step) {
+  if (step.sharded()) return {};
+  return {step.optimiser_state().first(), step.optimiser_state().second()};
+}
+template <class Step>
+[[nodiscard]] FlatStates<typename Step::T> flat_states(const Step& step, const Moments<typename Step::T>& moments) {
   using View = VectorView<typename Step::T>;
   return {{{"student.", step.student()},
            {"teacher.", step.teacher().data() == step.student().data() ? View{} : step.teacher()},
            {"snapshot.", step.snapshot()},
-           {"optimiser.first.", step.optimiser_state().first()},
-           {"optimiser.second.", step.optimiser_state().second()}}};
+           {"optimiser.first.", moments[0]},
+           {"optimiser.second.", moments[1]}}};
 }
 
 /// Looks at a lasting tensor: its name in checkpoints, its numbers in the backend's memory, its shape.
@@ -78,9 +89,13 @@ void visit(const FlatStates<T>& states, const ParameterLayout& layout, const Sta
 /// Calls `f(name, view, shape)` for every lasting tensor of a step: flat buffers by parameter, then what the loss's terms
 /// keep, as centres.
 template <class Step>
-void for_each_state(const Step& step, const StateVisitor<typename Step::T>& f) {
-  detail::visit(flat_states(step), step.layout(), f);  // std has a function of that name
+void for_each_state(const Step& step, const Moments<typename Step::T>& moments, const StateVisitor<typename Step::T>& f) {
+  detail::visit(flat_states(step, moments), step.layout(), f);  // std has a function of that name
   step.for_each_term_state(f);
+}
+template <class Step>
+void for_each_state(const Step& step, const StateVisitor<typename Step::T>& f) {
+  for_each_state(step, whole_moments(step), f);
 }
 
 /// Whether numbers of the backend's memory are finite, which are looked at on the host.
@@ -91,7 +106,8 @@ template <class T, class B>
   return all_finite(std::span<const T>(host));
 }
 
-/// The first parameter that holds a value that is not finite in one of the flat buffers, by its name in checkpoints.
+/// The first parameter that holds a value that is not finite in one of the flat buffers, which are of the optimiser's part, by
+/// its name in checkpoints.
 template <class T, class B, class Optimiser>
 [[nodiscard]] std::string non_finite_parameter(const B& backend, const Optimiser& optimiser, const ParameterLayout& layout,
                                                const FlatStates<T>& states) {
@@ -102,8 +118,9 @@ template <class T, class B, class Optimiser>
     backend.download(std::span<double>(norms), optimiser.squared_norms().data());
     for (std::size_t i = 0; i < norms.size(); ++i) {
       const ParameterSpec& spec = layout.specs()[i];
+      const auto [begin, size] = optimiser.part().overlap(spec.offset, spec.size);
       // Sums overflow before their terms do.
-      if (std::isfinite(norms[i]) || finite_there<T>(backend, buffer.data() + spec.offset, spec.size)) continue;
+      if (std::isfinite(norms[i]) || finite_there<T>(backend, buffer.data() + begin, size)) continue;
       return join(prefix, spec.name.view());
     }
   }
@@ -113,7 +130,7 @@ template <class T, class B, class Optimiser>
 }  // namespace detail
 
 /// The first lasting tensor of a step that holds a value that is not finite, by its name in checkpoints; empty where
-/// there is none.
+/// there is none. Of a sharded step a rank looks at its part of what is laid out as the weights.
 ///
 /// Cost: a pass over weights and the optimiser's state in the backend's memory; only tensors whose sum of squares is
 /// not finite are looked at on the host. Overwrites `optimiser_state().squared_norms()`: not between `measure` and an
@@ -121,8 +138,10 @@ template <class T, class B, class Optimiser>
 template <class Step>
 [[nodiscard]] std::string non_finite_tensor(const Step& step) {
   using T = typename Step::T;
-  std::string unsound =
-      detail::non_finite_parameter<T>(step.backend(), step.optimiser_state(), step.layout(), detail::flat_states(step));
+  const OptimiserState<T>& optimiser = step.optimiser_state();
+  detail::FlatStates<T> states = detail::flat_states(step, {optimiser.first(), optimiser.second()});
+  for (std::size_t i = 0; i < 3; ++i) states[i].second = optimiser.part_of(states[i].second);
+  std::string unsound = detail::non_finite_parameter<T>(step.backend(), optimiser, step.layout(), states);
   if (!unsound.empty()) return unsound;
   step.for_each_term_state([&](std::string_view name, VectorView<T> state, const std::vector<Index>&) {
     if (unsound.empty() && !detail::finite_there<T>(step.backend(), state.data(), state.size())) unsound = name;
@@ -166,6 +185,15 @@ class LastingState {
   /// Throws `Error` where a frozen teacher was given no weights.
   virtual void require_taught() const = 0;
 
+  // Where ranks have a part of the optimiser's state each, `tensors` are without it but from `gather` or `make_room` to
+  // `release` or `take_parts`, while it lies whole on the host. Elsewhere these do nothing.
+  /// On all ranks, for a checkpoint: the first rank has all of it.
+  virtual void gather() const {}
+  virtual void release() const {}
+  /// For a checkpoint that is put back: room for all of it, of which `take_parts` keeps this rank's.
+  virtual void make_room() const {}
+  virtual void take_parts() const {}
+
   [[nodiscard]] std::size_t bytes(const LastingTensor& tensor) const {
     return static_cast<std::size_t>(tensor.size) * element_bytes(element());
   }
@@ -189,9 +217,14 @@ class LastingStateOf final : public LastingState {
   [[nodiscard]] ElementType element() const override { return *element_type_of<T>(); }
   [[nodiscard]] std::vector<LastingTensor> tensors() const override {
     std::vector<LastingTensor> out;
-    detail::for_each_state(x_step, [&](std::string_view name, VectorView<T> values, const std::vector<Index>& shape) {
+    const auto add = [&](std::string_view name, VectorView<T> values, const std::vector<Index>& shape) {
       out.push_back({std::string(name), shape, values.data(), values.size()});
-    });
+    };
+    detail::Moments<T> moments = detail::whole_moments(x_step);
+    if (x_step.sharded()) {
+      for (std::size_t i = 0; i < 2; ++i) moments[i] = VectorView<T>(x_whole[i].data(), static_cast<Index>(x_whole[i].size()));
+    }
+    detail::for_each_state(x_step, moments, add);
     return out;
   }
   void download(std::span<std::byte> to, const LastingTensor& tensor) const override {
@@ -211,10 +244,47 @@ class LastingStateOf final : public LastingState {
     if constexpr (has_frozen) x_step.frozen().require_given();
   }
 
+  void gather() const override {
+    const Communicator& ranks = x_step.options().ranks;
+    if (ranks.first()) make_room();
+    x_each_part([&](VectorView<T> part, std::vector<T>& whole) {
+      const RankPart& of = x_step.optimiser_state().part();
+      const auto read = [&](Index first, std::span<T> to) {
+        x_step.backend().download(to, static_cast<const T*>(part.data() + (first - of.first)));
+      };
+      const auto write = [&](Index first, std::span<const T> from) {
+        if (ranks.first()) std::ranges::copy(from, whole.begin() + first);
+      };
+      ranks.template gather_parts<T>(of, x_step.layout().total(), read, write);
+    });
+  }
+  void release() const override { x_whole = {}; }
+  void make_room() const override {
+    x_each_part([&](VectorView<T> /*part*/, std::vector<T>& whole) {
+      whole.assign(static_cast<std::size_t>(x_step.layout().total()), T{0});
+    });
+  }
+  void take_parts() const override {
+    x_each_part([&](VectorView<T> part, std::vector<T>& whole) {
+      const auto first = static_cast<std::size_t>(x_step.optimiser_state().part().first);
+      x_step.backend().upload(part.data(), std::span<const T>(whole).subspan(first, static_cast<std::size_t>(part.size())));
+    });
+    release();
+  }
+
  private:
   static constexpr bool has_frozen = Step::Loss::has_frozen;
 
+  /// f(this rank's part, all of it) of each moment that the optimiser has.
+  template <class F>
+  void x_each_part(const F& f) const {
+    if (!x_step.sharded()) return;
+    f(x_step.optimiser_state().first(), x_whole[0]);
+    if (x_step.options().optimiser.kind == OptimiserKind::adamw) f(x_step.optimiser_state().second(), x_whole[1]);
+  }
+
   const Step& x_step;
+  mutable std::array<std::vector<T>, 2> x_whole;  // moments on the host, while they are asked for
 };
 
 }  // namespace dssl

@@ -111,6 +111,9 @@ struct BasicTrainerOptions {
   Index collapse_patience = 200;  ///< steps in a row that must look collapsed before it is said
   bool other_images = false;      ///< a resumed run may go on with images of other names or sizes, as many as before
   Communicator ranks{};           ///< that share the run, each `batch` / size images of a pass; alone where not said
+  SentAs reduce = SentAs::whole;  ///< how ranks send gradients: as they are, or rounded to half the bytes
+  Index bucket_bytes = 0;         ///< gradients are sent while the backward pass goes on, so many or more at a time; 0: after it
+  bool shard = false;             ///< each rank keeps the optimiser's state of a part of the weights, and updates that
 
   /// Images that a forward pass takes on this rank.
   [[nodiscard]] Index rank_batch() const { return batch / ranks.size(); }
@@ -122,7 +125,8 @@ struct BasicTrainerOptions {
   [[nodiscard]] BasicTrainerOptions<Other, OtherDefaults> with_loss(Other numbers) const {
     return {epochs,   batch,     accumulate,           seed,       channels,     prototypes, stochastic_depth,
             recompute, stream_views, optimiser, teacher, std::move(numbers), views, masks, views_on, prefetch,
-            loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience, other_images, ranks};
+            loader_threads, max_unreadable, checkpoint, checkpoint_steps, collapse_patience, other_images, ranks, reduce,
+            bucket_bytes, shard};
   }
 
   /// The same numbers without a recipe's defaults: what a run of any recipe of that loss takes.
@@ -186,6 +190,7 @@ DSSL_INLINE void validate_options(const RunOptions& o, const std::function<void(
   share("max_unreadable", o.max_unreadable);
   at_least("checkpoint_steps", o.checkpoint_steps, Index{0});
   at_least("collapse_patience", o.collapse_patience, Index{1});
+  at_least("bucket_bytes", o.bucket_bytes, Index{0});
 }
 #endif
 

@@ -79,7 +79,8 @@ template <class Work>
 }
 
 /// Throws `RankError` on every rank unless all have the same of everything that must be the same: `things`, each a name and
-/// a text; and what lasts of a step, a frozen teacher's weights too, to the bit.
+/// a text; and what lasts of a step, a frozen teacher's weights too, to the bit. (Of the optimiser's state where ranks have
+/// parts of it each, nothing is compared.)
 DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
                                   std::span<const std::pair<std::string_view, std::string>> things);
 

@@ -59,7 +59,9 @@ class RunLoop {
   /// `extends`: from a run that may have had fewer epochs.
   void resume(const LastingState& state, const std::string& path, bool extends) {
     require_present("resume");
+    state.make_room();
     x_position = load_checkpoint(state, path, x_options, x_recipe, extends);
+    state.take_parts();
     x_sound_steps = x_position.step;
   }
 
@@ -153,10 +155,12 @@ DSSL_INLINE RunSummary RunLoop::x_fit(AnyStep& step, const SourceView& source, s
   const auto save_checkpoint_here = [&] {
     x_require_sound(step, source);
     if (x_options.checkpoint.empty() || saved == x_position.step) return;
+    step.state().gather();
     static_cast<void>(done_on_all(ranks, [&] {
       if (ranks.first()) save(step.state(), x_options.checkpoint);
       return true;
     }));
+    step.state().release();
     saved = x_position.step;
   };
   bool stopped = ranks.any(token.stop_requested());
@@ -224,7 +228,8 @@ DSSL_INLINE void RunLoop::x_require_same_run(const LastingState& state) const {
   });
   const std::pair<std::string_view, std::string> things[]{
       {"recipe", x_recipe},
-      {"options", options + join(x_options.checkpoint.empty(), " ", x_options.checkpoint_steps, " ", x_options.max_unreadable)},
+      {"options", options + join(x_options.checkpoint.empty(), " ", x_options.checkpoint_steps, " ", x_options.max_unreadable, " ",
+                               name_of(x_options.reduce), " ", x_options.shard, " ", x_options.bucket_bytes)},
       {"images", x_position.dataset},
       {"steps done", join(x_position.step, " ", x_position.unreadable)}};
   require_same_run(x_options.ranks, state, std::span(things));
@@ -270,9 +275,12 @@ DSSL_INLINE void RunLoop::x_require_sound(AnyStep& step, const SourceView& sourc
   const auto of_no_use = [&](const std::string& why) {
     return NonFiniteError(join("the weights after step ", x_position.step, " are of no use, and were not saved: ", why));
   };
-  if (const std::string tensor = step.state().non_finite_tensor(); !tensor.empty()) throw of_no_use(tensor + " is not finite");
+  static_cast<void>(done_on_all(x_options.ranks, [&] {  // of which each may look at a part
+    if (const std::string tensor = step.state().non_finite_tensor(); !tensor.empty()) throw of_no_use(tensor + " is not finite");
+    return true;
+  }));
   StepReport look;
-  step.begin();
+  step.begin_look();
   try {
     step.start_pass(x_batch, x_teacher_temperature);
     x_finish_pass(step, look);

@@ -13,6 +13,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/loss/term.hpp>
+#include <dssl/nn/block.hpp>
 #include <dssl/nn/stochastic_depth.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/term_runs.hpp>
@@ -103,9 +104,12 @@ class StudentPart {
     x_depth.set(backend, x_pass.tokens(), x_own(keep, batch.shape));
   }
 
-  /// Forward, the terms' losses with the teacher's targets, and backward: `networks.gradients` +=.
+  /// Forward, the terms' losses with the teacher's targets, and backward: `networks.gradients` +=. `done`: who is told of
+  /// blocks, by a backbone whose gradients have a member `done`.
   void run(const B& backend, const BoundNetworks<Kind, T>& networks, Runs& terms, const Config& config,
-           const PassNumbers& numbers) const {
+           const PassNumbers& numbers, [[maybe_unused]] const BlockDone* done) {
+    Gradients buffers = x_gradients;
+    if constexpr (requires { buffers.done; }) buffers.done = done;
     const auto& student = networks.student;
     x_pass.forward(backend, student.backbone, config.backbone, x_depth.branches());
     backend.fill(VectorView<T>(x_d_out.data(), x_d_out.size()), T{0});
@@ -133,7 +137,7 @@ class StudentPart {
       if constexpr (Loss::template last_of_masked<Term>) x_pass.scatter_masked(backend, x_d_out, x_d_masked);
     });
     Backbone::template backward<Kind::Tokens::relation>(
-        backend, networks.gradients.backbone, x_gradients, x_d_out, x_pass.activations(), x_pass.inputs(),
+        backend, networks.gradients.backbone, buffers, x_d_out, x_pass.activations(), x_pass.inputs(),
         student.backbone, config.backbone, x_pass.tokens(), x_pass.device(), x_depth.branches(),
         Kind::Tokens::reference.detached);
   }

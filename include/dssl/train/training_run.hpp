@@ -85,7 +85,8 @@ class TrainingRun {
   [[nodiscard]] BackboneWeights<T> teacher() const { return x_backbone("teacher", x_step.teacher()); }
   [[nodiscard]] BackboneWeights<T> student() const { return x_backbone("student", x_step.student()); }
 
-  /// Writes a checkpoint, whole or not at all. Throws `FileError`.
+  /// Writes a checkpoint, whole or not at all. Throws `FileError`. Where the run is sharded (`Options::shard`) all ranks call
+  /// it, and the first writes.
   void save(const std::string& path) const;
 
   // Templates, since clang++ before 16 makes members whose constraints do not hold too where the class is instantiated.
@@ -194,7 +195,9 @@ TrainingRun<Kind, B>::~TrainingRun() = default;
 
 template <class Kind, Backend B>
 void TrainingRun<Kind, B>::save(const std::string& path) const {
-  x_loop.save(LastingStateOf(x_step), path);
+  const LastingStateOf state(x_step);
+  state.gather();
+  if (!x_step.sharded() || x_options.ranks.first()) x_loop.save(state, path);
 }
 
 template <class Kind, Backend B>
@@ -225,7 +228,10 @@ typename BasicTrainingStep<Kind, B>::Options TrainingRun<Kind, B>::x_step_option
           .seed = options.seed,
           .loss = options.loss,
           .optimiser = options.optimiser,
-          .ranks = options.ranks};
+          .ranks = options.ranks,
+          .reduce = options.reduce,
+          .bucket_bytes = options.bucket_bytes,
+          .shard = options.shard};
 }
 
 template <class Kind, Backend B>

@@ -26,6 +26,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
+#include <dssl/train/bucket_sums.hpp>
 #include <dssl/train/frozen_teacher.hpp>
 #include <dssl/train/lasting_state.hpp>
 #include <dssl/train/network.hpp>
@@ -58,6 +59,12 @@ struct BasicStepOptions {
   /// That share the step: each passes `shape.batch` images, and all do the update of all of them. They call `begin`,
   /// `forward_backward`, `update` and `inspect` alike.
   Communicator ranks{};
+  SentAs reduce = SentAs::whole;  ///< how ranks send gradients
+  /// Gradients are sent in buckets of at least so many bytes while the last backward pass of an update goes on
+  /// (`GradientBuckets`); 0: after it. The same bits.
+  Index bucket_bytes = 0;
+  /// Each rank keeps the optimiser's state of its part of the weights alone, and updates that.
+  bool shard = false;
 };
 /// Those of the published objectives.
 using StepOptions = BasicStepOptions<LossOptions>;
@@ -123,6 +130,9 @@ class BasicTrainingStep {
     x_validate();
     x_make_passes();
     x_terms.emplace(x_setting(), options.loss);
+    if (x_options.bucket_bytes > 0 && !x_options.ranks.alone()) {
+      x_buckets = GradientBuckets::of(x_layout, x_options.bucket_bytes / static_cast<Index>(sizeof(T)));
+    }
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
@@ -137,6 +147,7 @@ class BasicTrainingStep {
         backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); }, options.render_bytes);
     Arena live(x_buffer);
     x_place(live);
+    if (const std::size_t room = x_sum_room(); room > 0) x_plan.entries.push_back({"gradients between ranks", room});
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
@@ -166,7 +177,9 @@ class BasicTrainingStep {
   {
     return x_frozen;
   }
+  /// Where `sharded`, that of this rank's part (`OptimiserState::part`).
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
+  [[nodiscard]] bool sharded() const { return x_options.shard && !x_options.ranks.alone(); }
   /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
   void for_each_term_state(const detail::StateVisitor<T>& f) const {
     x_terms->each([&](auto, const auto& run, std::size_t) { run.for_each_state(f); });
@@ -188,8 +201,16 @@ class BasicTrainingStep {
 
   /// Forgets what earlier passes added up: after a pass that was not followed by `update`.
   void begin() {
+    x_passes_left = x_options.accumulate;
+    x_summed = false;
     x_backend.fill(x_gradient_buffer, T{0});
     x_terms->each([&](auto, auto& run, std::size_t) { run.begin(x_backend); });
+  }
+
+  /// The same before a pass that no update follows.
+  void begin_look() {
+    begin();
+    x_passes_left = 0;
   }
 
   /// Teacher and student forward, backward; gradients and centre means add up.
@@ -233,7 +254,14 @@ class BasicTrainingStep {
     const bool repeats =
         alone && keep.empty() && x_options.stochastic_depth == 0 && !Loss::reads.masked && x_terms->repeat();
     if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
-    run_student();
+    if (--x_passes_left != 0 || x_buckets.begins.empty()) return run_student();
+    // On its thread ranks exchange, and copy what lies in the host's memory: no work of the backend.
+    BucketSums sums(x_buckets.begins, x_layout.total(), [this](Index begin, Index count) {
+      sum_over_ranks(x_backend, x_options.ranks, VectorView<T>(x_gradient_buffer.data() + begin, count), x_options.reduce);
+    });
+    x_run_student(numbers, &sums);
+    sums.finish();
+    x_summed = true;
   }
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
@@ -255,8 +283,9 @@ class BasicTrainingStep {
   /// naming the first parameter whose gradient is not finite, with all weights as they were.
   void update(StepReport& report, const UpdateNumbers& now) {
     if (!x_options.ranks.alone()) x_add_ranks(report);
-    x_optimiser.measure(x_backend, x_gradient_buffer);
+    x_optimiser.measure(x_backend, x_optimiser.part_of(x_gradient_buffer));
     x_backend.download(std::span<double>(x_norms_host), x_optimiser.squared_norms().data());
+    if (sharded()) x_options.ranks.all_sum(std::span<double>(x_norms_host));
     double squares = 0;
     for (std::size_t i = 0; i < x_norms_host.size(); ++i) {
       if (!std::isfinite(x_norms_host[i])) {
@@ -266,9 +295,13 @@ class BasicTrainingStep {
       squares += x_norms_host[i];
     }
     report.gradient_norm = std::sqrt(squares);
-    x_optimiser.share_norms(x_backend, x_norms_host);
-    x_optimiser.update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
-                       now.optimiser, now.teacher_momentum);
+    x_optimiser.share_norms(x_backend, x_norms_host, sharded());
+    if (sharded()) {
+      x_update_part(now);
+    } else {
+      x_optimiser.update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
+                         now.optimiser, now.teacher_momentum);
+    }
     if constexpr (x_snapshots) x_snapshot.take(x_backend, x_teacher_weights, *x_terms, x_options.loss, now.optimiser.step);
     x_terms->each([&](auto, auto& run, std::size_t) { run.update(x_backend); });
   }
@@ -299,9 +332,13 @@ class BasicTrainingStep {
   /// The pass whose features' spread is watched: the teacher's, or where there is none the student's last part that ran.
   [[nodiscard]] const x_Pass& x_watched() const {
     if constexpr (Loss::teacher_pass) return x_teacher_pass;
+    return x_parts[x_last_part()].pass();
+  }
+  /// The part of the student's pass that runs last.
+  [[nodiscard]] std::size_t x_last_part() const {
     std::size_t part = x_parts.size() - 1;
     while (part > 0 && !x_terms->read_part(part)) --part;
-    return x_parts[part].pass();
+    return part;
   }
   /// Rows of it that are watched: the class tokens, or where there are none whatever comes first.
   [[nodiscard]] Index x_spread_rows() const { return std::min(2 * x_batch(), x_watched().tokens().read_count()); }
@@ -310,10 +347,34 @@ class BasicTrainingStep {
     return Loss::teacher_weights ? x_teacher_weights : VectorView<T>{};
   }
 
+  /// The weights of this rank's part, then of all of them; the teacher follows on every rank, whose passes need it whole.
+  void x_update_part(const UpdateNumbers& now) {
+    x_optimiser.update(x_backend, x_optimiser.part_of(x_student_weights), VectorView<T>{},
+                       x_optimiser.part_of(x_gradient_buffer), x_options.optimiser, now.optimiser, 1.0);
+    gather_parts_over_ranks(x_backend, x_options.ranks, x_student_weights, x_optimiser.part());
+    if (Loss::teacher_weights) x_backend.lerp(x_teacher_weights, x_student_weights, now.teacher_momentum);
+  }
+  /// The part of the weights whose optimiser's state is here.
+  [[nodiscard]] RankPart x_part_here() const {
+    const Communicator& ranks = x_options.ranks;
+    return sharded() ? RankPart::of(x_layout.total(), ranks.size(), ranks.rank()) : RankPart::all(x_layout.total());
+  }
+  /// Bytes in which gradients lie on their way between ranks.
+  [[nodiscard]] std::size_t x_sum_room() const {
+    const Index ranks = x_options.ranks.size();
+    const Index summed = x_buckets.begins.empty() ? x_layout.total() : x_buckets.largest(x_layout.total());
+    const Index share = sharded() ? x_part_here().share : (summed + ranks - 1) / ranks;
+    return x_options.ranks.template sum_room<T>(share, x_options.reduce, sharded());
+  }
+
   /// Gradients and figures of all ranks, which are shares of the whole update's each.
   void x_add_ranks(StepReport& report) {
     const Communicator& ranks = x_options.ranks;
-    sum_over_ranks(x_backend, ranks, x_gradient_buffer);
+    if (sharded()) {
+      sum_parts_over_ranks(x_backend, ranks, x_gradient_buffer, x_optimiser.part(), x_options.reduce);
+    } else if (!x_summed) {
+      sum_over_ranks(x_backend, ranks, x_gradient_buffer, x_options.reduce);
+    }
     if (x_options.shape.checked_points) ranks.all_sum(std::span<double>(&report.valid_points, 1));
     std::array<double, 4 * most_terms> figures{};
     x_terms->each([&](auto, auto&, std::size_t i) {
@@ -344,6 +405,16 @@ class BasicTrainingStep {
     if (Rehearses<B>) throw OptionError("ranks", size, "1: ranks exchange what lies in the host's memory, and not a device's yet");
     if (!Loss::within_rank.empty()) {
       throw OptionError("ranks", size, join("1: the term '", Loss::within_rank, "' compares the images of one rank alone"));
+    }
+    if (x_options.shard && x_options.optimiser.kind == OptimiserKind::lars) {
+      throw OptionError("shard", "true", "false with the optimiser lars, whose rate of a tensor is by the whole tensor");
+    }
+    if (x_options.bucket_bytes > 0 && x_options.shard) {
+      throw OptionError("bucket_bytes", x_options.bucket_bytes, "0 where each rank has a part of the optimiser's state");
+    }
+    if (x_options.bucket_bytes > 0 && !x_options.ranks.on_any_thread()) {
+      throw OptionError("bucket_bytes", x_options.bucket_bytes,
+                        "0: what carries bytes between these ranks does so on one thread alone");
     }
   }
 
@@ -453,7 +524,7 @@ class BasicTrainingStep {
       x_snapshot.place_weights(arena, x_layout, x_config);
       arena.name_part("weights of the teacher's copy");
     }
-    x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser);
+    x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser, x_part_here());
     arena.name_part("optimiser");
     x_inputs = place_views<T>(arena, x_options.shape);
     if constexpr (Loss::teacher_pass) x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
@@ -602,10 +673,15 @@ class BasicTrainingStep {
     });
   }
 
-  void x_run_student(const PassNumbers& numbers) {
+  /// `sums`: what adds gradients over ranks as they come, in the last pass of an update.
+  void x_run_student(const PassNumbers& numbers, BucketSums* sums = nullptr) {
+    const BlockDone done = [this, sums](std::size_t block) {
+      if (!x_buckets.block_begins.empty()) sums->ready(x_buckets.block_begins[block]);
+    };
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (!x_terms->read_part(part)) continue;
-      x_parts[part].run(x_backend, x_networks, *x_terms, x_config, numbers);
+      const bool tells = sums != nullptr && part == x_last_part();
+      x_parts[part].run(x_backend, x_networks, *x_terms, x_config, numbers, tells ? &done : nullptr);
     }
   }
 
@@ -626,6 +702,10 @@ class BasicTrainingStep {
   OptimiserState<T> x_optimiser;
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;
+
+  GradientBuckets x_buckets;  // none: gradients are sent after the backward pass
+  Index x_passes_left = 0;
+  bool x_summed = false;  // gradients are those of all ranks
 
   double x_valid_points = 1;  // of the last pass
   std::vector<T> x_keep_host, x_features_host, x_staging;
