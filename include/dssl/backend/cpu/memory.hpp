@@ -45,10 +45,9 @@ inline constexpr std::size_t huge_page = std::size_t{2} << 20;
 #endif
     return {static_cast<std::byte*>(start), bytes, [block](std::byte*) { std::free(block); }};
   }
-  const std::align_val_t alignment{Arena::alignment};
-  auto* data = static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), alignment));
+  auto* data = static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t{Arena::alignment}));
   std::memset(data, 0, bytes);
-  return {data, bytes, [alignment](std::byte* p) { ::operator delete(p, alignment); }};
+  return {data, bytes, [](std::byte* p) { ::operator delete(p, std::align_val_t{Arena::alignment}); }};
 }
 
 }  // namespace dssl::cpu
