@@ -45,14 +45,14 @@ struct Options {
 
 template <class Backbone, class B>
 void measure(const Options& options, std::string_view name, const B& backend,
-             const typename Backbone::Config& config = Backbone::config, PublishedWeights* file = nullptr) {
+             const typename Backbone::Config& config = Backbone::config, PublishedWeights* published = nullptr) {
   const std::size_t at_start = resident_bytes("VmRSS");
   FeatureExtractor<Backbone, B> extractor(
       backend, {.height = options.size, .width = options.size, .batch = options.batch}, config);
   std::vector<float> images(static_cast<std::size_t>(options.batch * extractor.image_size()));
   if constexpr (std::is_same_v<Backbone, ViTFamily>) {
     extractor.load_by([&](std::span<float> flat) {
-      file->load(flat, extractor.layout(), config, extractor.patch_grid());
+      published->load(flat, extractor.layout(), config, extractor.patch_grid());
     });
     SafetensorsFile::open(options.images).read_into(std::span<float>(images), "images");
   } else if (options.start.empty()) {
