@@ -45,14 +45,14 @@ struct Options {
 
 template <class Backbone, class B>
 void measure(const Options& options, std::string_view name, const B& backend,
-             const typename Backbone::Config& config = Backbone::config) {
+             const typename Backbone::Config& config = Backbone::config, PublishedWeights* published = nullptr) {
   const std::size_t at_start = resident_bytes("VmRSS");
   FeatureExtractor<Backbone, B> extractor(
       backend, {.height = options.size, .width = options.size, .batch = options.batch}, config);
   std::vector<float> images(static_cast<std::size_t>(options.batch * extractor.image_size()));
   if constexpr (std::is_same_v<Backbone, ViTFamily>) {
     extractor.load_by([&](std::span<float> flat) {
-      load_any_backbone(flat, options.weights, extractor.layout(), config, extractor.patch_grid(), backbone_file_options("", 0));
+      published->load(flat, extractor.layout(), config, extractor.patch_grid());
     });
     SafetensorsFile::open(options.images).read_into(std::span<float>(images), "images");
   } else if (options.start.empty()) {
@@ -110,6 +110,7 @@ void measure(const Options& options, std::string_view name, const B& backend,
   };
   if (options.once) {
     std::printf("%.9g\n", check()[0]);
+    std::fflush(stdout);  // before the weights' memory is given back
     return;
   }
 
@@ -157,8 +158,8 @@ void run(const Options& options) {
     throw OptionError("images", options.images, "a file with them where there are --weights, and no other");
   with_backend(options.precision, options.threads, [&](const auto& backend) {
     if (!options.weights.empty()) {
-      const ViTConfig config = config_of_weights(options.weights, backbone_file_options("", 0));
-      return measure<ViTFamily>(options, std::filesystem::path(options.weights).stem().string(), backend, config);
+      PublishedWeights file(options.weights, backbone_file_options("", 0));
+      return measure<ViTFamily>(options, std::filesystem::path(options.weights).stem().string(), backend, file.config(), &file);
     }
     if (options.arch == "nano8") return measure<ViT<vit_nano8>>(options, "nano8", backend);
     if (options.arch == "tiny16") return measure<ViT<vit_tiny16>>(options, "tiny16", backend);

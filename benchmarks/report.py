@@ -243,12 +243,16 @@ COST_HEAD = ("what is compiled", "processor s", "times Eigen and oneTBB", "compi
 
 
 def first_rows(first):
+    def aim(f):
+        return "" if not f.get("aim") else f"{1e3 * f['aim']:.0f}{'' if f['seconds']['median'] <= f['aim'] else ', missed'}"
+
     return [(NAMES[f["arch"]], f"{f['size']} x {f['size']}",
-             f"{1e3 * f['seconds']['median']:.0f} ({1e3 * f['seconds']['min']:.0f} to {1e3 * f['seconds']['max']:.0f})")
-            for f in first]
+             f"{1e3 * f['seconds']['median']:.0f} ({1e3 * f['seconds']['min']:.0f} to {1e3 * f['seconds']['max']:.0f})", aim(f),
+             megabytes(f["peak"]) if "peak" in f else "")
+            for f in first if f.get("of") != "program"]
 
 
-FIRST_HEAD = ("model", "image", "ms (min to max)")
+FIRST_HEAD = ("model", "image", "ms (min to max)", "aim ms", "peak MB")
 
 
 # --- Plots -------------------------------------------------------------------------------------------------------

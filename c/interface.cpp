@@ -137,13 +137,12 @@ dssl_shape shape_of(const Extractor& extractor) {
           .token = number(extractor.width())};
 }
 
-/// `guessed`: the number of heads is the usual one, which nobody said.
 std::string description(const Extractor& extractor, const std::string& weights, const dssl::WeightOrigin& loaded,
-                        bool guessed, const dssl::PixelScale& pixels) {
+                        bool heads_are_known, const dssl::PixelScale& pixels) {
   const dssl::ViTConfig& c = extractor.config();
   return join(weights, loaded.family.empty() ? "" : join(", ", loaded.family), ": width ", c.width, ", depth ", c.depth, ", heads ",
-              c.heads, guessed ? " (usual)" : "", ", patch ", c.patch, ", ", extractor.layout().parameter_count(),
-              " parameters", pixels == dssl::usual_pixels(c.channels) ? "" : "; images " + dssl::describe(pixels), "; ",
+              c.heads, heads_are_known ? "" : " (usual)", ", patch ", c.patch, ", ", extractor.layout().parameter_count(),
+              " parameters", dssl::is_usual(pixels) ? "" : "; images " + dssl::describe(pixels), "; ",
               extractor.backend().describe());
 }
 
@@ -163,25 +162,23 @@ dssl::FeatureOptions features_of(const dssl_options& o, const dssl::ViTConfig& c
 
 struct dssl_backbone {
   dssl_backbone(const std::string& weights, const dssl_options& o)
-      : dssl_backbone(weights, o, dssl::backbone_file_options(o.family == nullptr ? "" : o.family, o.heads)) {}
+      : dssl_backbone(dssl::PublishedWeights(weights, dssl::backbone_file_options(o.family == nullptr ? "" : o.family, o.heads)), weights, o) {}
 
-  dssl_backbone(const std::string& weights, const dssl_options& o, const dssl::BackboneFileOptions& reading)
-      : dssl_backbone(weights, o, reading, dssl::config_of_weights(weights, reading)) {}
+  dssl_backbone(dssl::PublishedWeights file, const std::string& weights, const dssl_options& o)
+      : dssl_backbone(file, weights, o, file.config()) {}
 
-  dssl_backbone(const std::string& weights, const dssl_options& o, const dssl::BackboneFileOptions& reading,
-                const dssl::ViTConfig& config)
+  dssl_backbone(dssl::PublishedWeights& file, const std::string& weights, const dssl_options& o, const dssl::ViTConfig& config)
       : extractor(dssl::Cpu(on(o.compute)), features_of(o, config), config),
-        renderer(input_of(o, extractor, weights, reading), dssl::ClassMap({.classes = 1, .void_ids = {}})) {
+        renderer(input_of(o, extractor, file), dssl::ClassMap({.classes = 1, .void_ids = {}})) {
     dssl::WeightOrigin origin;
     extractor.load_by([&](std::span<float> flat) {
-      origin = dssl::load_any_backbone(flat, weights, extractor.layout(), extractor.config(), extractor.grid(), reading);
+      origin = file.load(flat, extractor.layout(), extractor.config(), extractor.grid());
     });
-    said = description(extractor, weights, origin, !dssl::guess_of(weights, reading).empty(),
+    said = description(extractor, weights, origin, file.description().heads_are_known,
                        {renderer.options().mean, renderer.options().deviation});
   }
 
-  static dssl::InputOptions input_of(const dssl_options& o, const Extractor& extractor, const std::string& weights,
-                                     const dssl::BackboneFileOptions& reading) {
+  static dssl::InputOptions input_of(const dssl_options& o, const Extractor& extractor, dssl::PublishedWeights& file) {
     dssl::InputOptions out{.height = extractor.options().height,
                            .width = extractor.options().width,
                            .channels = extractor.options().channels,
@@ -189,7 +186,7 @@ struct dssl_backbone {
     if (o.mean != nullptr) out.mean.assign(o.mean, o.mean + out.channels);
     if (o.deviation != nullptr) out.deviation.assign(o.deviation, o.deviation + out.channels);
     if (o.mean == nullptr && o.deviation == nullptr) {
-      dssl::PixelScale of_weights = dssl::pixels_of(dssl::BackboneFile::open(weights, reading));
+      dssl::PixelScale of_weights = dssl::pixels_of(file.named());
       out.mean = std::move(of_weights.mean);
       out.deviation = std::move(of_weights.deviation);
     }
@@ -230,16 +227,24 @@ struct dssl_scorer {
     try {
       static_cast<void>(dssl::extents_of("size", settings.size));
       if (settings.arch != "auto") static_cast<void>(dssl::named_vit(settings.arch));
-      static_cast<void>(dssl::backbone_file_options(settings.family, settings.heads));
+      static_cast<void>(reading_of(settings));
     } catch (const dssl::OptionError& problem) {
       throw dssl::CheckpointError(bank.path(), dssl::join("has settings that cannot be used: ", problem.what()));
     }
     return settings;
   }
 
+  static dssl::BackboneFileOptions reading_of(const dssl::BankSettings& settings) {
+    return dssl::backbone_file_options(settings.family, 0, settings.heads_run());
+  }
+
   dssl_scorer(const std::string& weights, const dssl::SafetensorsFile& bank, const dssl::BankSettings& settings,
               const dssl_compute& compute)
-      : extractor(dssl::Cpu(on(compute)), features_of_bank(settings), config_of_bank(settings, weights)),
+      : dssl_scorer(dssl::PublishedWeights(weights, reading_of(settings)), weights, bank, settings, compute) {}
+
+  dssl_scorer(dssl::PublishedWeights file, const std::string& weights, const dssl::SafetensorsFile& bank,
+              const dssl::BankSettings& settings, const dssl_compute& compute)
+      : extractor(dssl::Cpu(on(compute)), features_of_bank(settings), config_of_bank(settings, file)),
         probe(extractor, {.neighbourhood = settings.neighbourhood,
                           .standardise_images = settings.look.standardise_images,
                           .flatten = settings.look.flatten,
@@ -248,8 +253,7 @@ struct dssl_scorer {
         threshold(dssl::bank_threshold(bank)) {
     dssl::WeightOrigin origin;
     extractor.load_by([&](std::span<float> flat) {
-      origin = dssl::load_any_backbone(flat, weights, extractor.layout(), extractor.config(), extractor.grid(),
-                                       dssl::backbone_file_options(settings.family, settings.heads));
+      origin = file.load(flat, extractor.layout(), extractor.config(), extractor.grid());
       dssl::require_bank_of(bank, dssl::fingerprint_of(flat), weights);
       settings.require_run_as(bank.path(), extractor.config(), extractor.patch_grid(), weights);
     });
@@ -257,9 +261,8 @@ struct dssl_scorer {
       throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
                                                "of whole images");
     probe.take(dssl::load_defect_bank(extractor.backend(), bank, extractor.width()));
-    const dssl::BackboneFileOptions reading = dssl::backbone_file_options(settings.family, settings.heads);
-    const bool guessed = settings.arch == "auto" && !dssl::guess_of(weights, reading).empty();
-    said = join(description(extractor, weights, origin, guessed, settings.pixel_scale()), "; bank of ", probe.bank()->size(), " patches");
+    const bool heads_are_known = settings.arch != "auto" || file.description().heads_are_known;
+    said = join(description(extractor, weights, origin, heads_are_known, settings.pixel_scale()), "; bank of ", probe.bank()->size(), " patches");
   }
 
   static dssl::FeatureOptions features_of_bank(const dssl::BankSettings& settings) {
@@ -275,9 +278,8 @@ struct dssl_scorer {
             .deviation = settings.pixel_scale().deviation};
   }
 
-  static dssl::ViTConfig config_of_bank(const dssl::BankSettings& settings, const std::string& weights) {
-    if (settings.arch != "auto") return dssl::named_vit(settings.arch);
-    return dssl::config_of_weights(weights, dssl::backbone_file_options(settings.family, settings.heads));
+  static dssl::ViTConfig config_of_bank(const dssl::BankSettings& settings, dssl::PublishedWeights& file) {
+    return settings.arch == "auto" ? file.config() : dssl::named_vit(settings.arch);
   }
 
   double score(float* heat_map, const dssl_image& image) {

@@ -62,9 +62,8 @@ void print_tensors(const dssl::TensorFile& file) {
   std::printf("%zu tensors, %td numbers\n", file.tensors().size(), elements);
 }
 
-/// `pixels`: what somebody says that images are normalised by; empty: nobody does.
-void print_description(const BackboneFile& file, const dssl::PixelScale& pixels) {
-  const dssl::BackboneDescription& d = file.description();
+/// `d`: of the file, with the heads that it is run with. `pixels`: what somebody says that images are normalised by; empty: nobody does.
+void print_description(const BackboneFile& file, const dssl::BackboneDescription& d, const dssl::PixelScale& pixels) {
   std::printf("%s%s\n", dssl::describe(d).c_str(),
               file.prefix().empty() ? "" : join("; names after '", file.prefix(), "'").c_str());
   if (d.table_side > 0) std::printf("native image: %td pixels a side\n", d.native_image());
@@ -158,18 +157,6 @@ void require_own_config(const std::string& config, const std::string& out) {
     throw dssl::FileError(config, join("is there, and ", out, " is not: it describes something else; expected another folder"));
 }
 
-/// What is known of the backbone: heads as the file says, as they are asked for, or those of the architecture of dssl that
-/// it names.
-dssl::BackboneDescription known_description(const BackboneFile& file, Index heads) {
-  dssl::BackboneDescription d = file.description();
-  if (heads == 0 && !d.heads_are_known) heads = dssl::heads_of_named(file.metadata(), d.width, d.depth);
-  if (heads > 0) {
-    d.heads = heads;
-    d.heads_are_known = true;
-  }
-  return d;
-}
-
 /// A file beside weights that lies ready before it is in its place; its folder is made where there is none.
 std::unique_ptr<dssl::AtomicFile> file_beside(const std::string& path, const std::string& text) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
@@ -218,6 +205,7 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
       const auto said = file.metadata().find(key);
       if (said != file.metadata().end()) writer.metadata(key, said->second);
     }
+    if (d.heads_are_known) writer.metadata("heads", join(d.heads));
     for (const auto& [key, value] : dssl::pixels_as_metadata(pixels)) writer.metadata(key, value);
     if (!scaled) {
       for (const auto& [key, value] : dssl::folding_as_metadata(d)) writer.metadata(key, value);
@@ -229,6 +217,12 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
   }
   std::printf("%zu tensors under the names of %s: %s\n", tensors.size(),
               std::string(dssl::family_name(*as)).c_str(), path.c_str());
+  const bool periods_say = d.position == dssl::PositionScheme::rotary && *as == dssl::WeightFamily::dinov3;
+  if (const Index usual = dssl::usual_heads(d.width, d.position);
+      is_torch_name(path) && config.empty() && d.heads_are_known && d.heads != usual && !periods_say) {
+    std::printf("heads: %td, which a file of torch.load does not say%s; whoever reads it has to be told\n", d.heads,
+                usual > 0 ? join(", and ", usual, " are usual").c_str() : "");
+  }
   if (d.layer_scale_folded && !scaled) {
     std::printf("LayerScale was multiplied into the layers before it, which %s\n",
                 is_torch_name(path) ? "a file of torch.load does not say" : "the file says");
@@ -301,9 +295,10 @@ int main(int argc, char** argv) {
     } else {
       dssl::require_pixels(pixels, file.description().channels);
     }
-    print_description(file, pixels);
+    const dssl::BackboneDescription known = dssl::described_as_run(file, {.heads = heads});
+    print_description(file, known, pixels);
     if (pixels == dssl::PixelScale{}) pixels = dssl::usual_pixels(file.description().channels);
-    if (!out.empty()) write_backbone(out, file, known_description(file, heads), pixels, to, config);
+    if (!out.empty()) write_backbone(out, file, known, pixels, to, config);
     return 0;
   });
 }

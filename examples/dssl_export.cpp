@@ -87,6 +87,7 @@ struct Settings {
   std::string in, out, family;
   std::string size = "any";
   Index heads = 0;
+  Index heads_otherwise = 0;  // of a bank
   bool normalise = false;
   dssl::PixelScale pixels{};  // empty: as the weights say, or as usual
   float white = 1;
@@ -95,21 +96,16 @@ struct Settings {
   bool no_norm = false;
   std::string head, patch_head, bank;
 
-  [[nodiscard]] dssl::BackboneFileOptions reading() const { return dssl::backbone_file_options(family, heads); }
-
-  /// The number of heads; 0: the usual one. What dssl-pretrain wrote names its architecture.
-  [[nodiscard]] Index heads_of(const BackboneFile& file) const {
-    const dssl::BackboneDescription& d = file.description();
-    return heads > 0 ? heads : dssl::heads_of_named(file.metadata(), d.width, d.depth);
-  }
+  [[nodiscard]] dssl::BackboneFileOptions reading() const { return dssl::backbone_file_options(family, heads, heads_otherwise); }
 
   /// What the model is made for. Throws `OptionError`.
   [[nodiscard]] dssl::OnnxBackboneOptions model_of(const BackboneFile& file) const {
+    const dssl::BackboneDescription run = dssl::described_as_run(file, reading());
     dssl::OnnxBackboneOptions options{
-        .heads = heads_of(file), .white = white, .blocks = blocks, .norm = !no_norm};
+        .heads = run.heads_are_known ? run.heads : heads, .white = white, .blocks = blocks, .norm = !no_norm};
     const auto reads = [&](bool patches) {
       return [&, patches](const dssl::TensorFile& of) {
-        dssl::programs::require_reads(of, patches, blocks, file.description().depth, !no_norm);
+        dssl::programs::require_reads(of, patches, blocks, run.depth, !no_norm, run.heads);
       };
     };
     if (!head.empty()) options.head = head_of(head, reads(false));
@@ -142,14 +138,15 @@ void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
                             join("nothing: ", s.bank, " was made with images ", dssl::describe(of_bank.pixel_scale())));
   }
   s.pixels = of_bank.pixel_scale();
-  s.heads = of_bank.arch == "auto" ? of_bank.heads : dssl::named_vit(of_bank.arch).heads;
+  s.heads = of_bank.arch == "auto" ? 0 : dssl::named_vit(of_bank.arch).heads;
+  s.heads_otherwise = of_bank.heads_run();
   if (s.size == "any") s.size = of_bank.size;
 }
 
 /// The rows of a bank that was made with these weights. Throws `CheckpointError` where it was not.
-dssl::OnnxBank bank_of(const Settings& s, const dssl::SafetensorsFile& file) {
+dssl::OnnxBank bank_of(const Settings& s, const BackboneFile& backbone, const dssl::SafetensorsFile& file) {
   const dssl::BankSettings of_bank = dssl::BankSettings::of(file);
-  const dssl::ViTConfig config = of_bank.arch == "auto" ? dssl::config_of_weights(s.in, s.reading()) : dssl::named_vit(of_bank.arch);
+  const dssl::ViTConfig config = of_bank.arch == "auto" ? dssl::config_of_weights(backbone, s.reading()) : dssl::named_vit(of_bank.arch);
   dssl::ViTConfig seen = config;
   seen.channels = of_bank.channels;
   const dssl::ParameterLayout layout = dssl::vit_layout(seen);
@@ -172,7 +169,7 @@ void run(Settings s) {
   if (options.head) outputs += ", logits";
   if (options.patch_head) outputs += ", patch_logits";
   if (bank) {
-    options.bank = bank_of(s, *bank);
+    options.bank = bank_of(s, file, *bank);
     outputs += ", patch_scores, score";
   }
   const dssl::OnnxModel model = dssl::onnx_backbone(file, options);

@@ -192,10 +192,11 @@ void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings&
 }
 
 template <dssl::Backend B>
-void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, const B& backend) {
+void write_features(FeatureSettings s, const dssl::ImageFiles& files, const B& backend) {
   using Extractor = dssl::FeatureExtractor<dssl::ViTFamily, B>;
   const Interruption interruption;
   const dssl::ReferenceMap map = s.map.map(s.backbone.weights);
+  ProgramWeights weights = s.backbone.open();
   const dssl::GroupSet reads{.class_token = s.reads("class"), .patch = s.reads("patch")};
   std::vector<std::unique_ptr<Extractor>> extractors;  // sharing the weights of the first
   double bytes = 0;
@@ -205,7 +206,7 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
     dssl::FeatureOptions options = own.features(reads);
     options.batch = std::clamp<Index>(files.size(), 1, options.batch);  // rows of images that are not there cost as much
     options.references = map;
-    extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options, own.config())
+    extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options, weights.config())
                                             : std::make_unique<Extractor>(*extractors.front(), options));
     const Extractor& made = *extractors.back();
     const Index rows = (reads.class_token ? 1 : 0) + (reads.patch ? made.grid().size() : 0);
@@ -218,11 +219,8 @@ void write_features(const FeatureSettings& s, const dssl::ImageFiles& files, con
                                  " images in a safetensors file, or an --out that ends in .npy"));
   }
   Extractor& first = *extractors.front();
-  const dssl::WeightOrigin weights = load_weights(first, s.backbone.weights, s.backbone.seed, s.backbone.published);
-  if (const std::string guess = s.backbone.guess(); !guess.empty()) std::printf("%s\n", guess.c_str());
-  std::printf("%s; %td images, %.1f MiB of features\n",
-              describe_backbone(first, s.backbone.arch, s.backbone.weights, weights.prefix).c_str(),
-              files.size(), bytes / 1048576.0);
+  load_weights(first, weights, s.backbone.seed);
+  std::printf("%s; %td images, %.1f MiB of features\n", describe_backbone(first, weights).c_str(), files.size(), bytes / 1048576.0);
   std::fflush(stdout);
 
   dssl::SafetensorsWriter writer;

@@ -6,7 +6,7 @@
     run.py --build build/cuda/benchmarks --python PYTHON_WITH_TORCH --out pairs.json --device cuda \
            [--arch tiny16 ...] [--peer eager|eager-masked|compile ...] [--precision f32|tf32|bf16] [--batch N]
     run.py --build build/release/benchmarks --python PYTHON_WITH_TIMM --out pairs.json --task timm \
-           [--arch vit_base_patch16_224 ...] [--peer eager|compile] [--precision f32|bf16] [--size 224]
+           [--arch vit_base_patch16_224 ...] [--peer eager|compile] [--precision f32 bf16] [--size 224]
     run.py --build build/release/benchmarks --python PYTHON_WITH_FAISS --out pairs.json \
            --task search [--arch cosine distance coreset] [--peer faiss|faiss-numpy] [--features FILE] [--sizes=--rows=N ...]
 
@@ -26,6 +26,7 @@ Writes JSON, and a Markdown table to stdout. Standard library only.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -288,7 +289,8 @@ def main():
     parser.add_argument("--sizes", action="append", default=[], metavar="ARGUMENT",
                         help="search: a size as dssl-search takes it, as in --sizes=--rows=50000; may be repeated")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: with --task step alone")
-    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32", help="tf32: with --device cuda")
+    parser.add_argument("--precision", nargs="+", choices=("f32", "tf32", "bf16"), default=["f32"],
+                        help="one after another; tf32: with --device cuda")
     parser.add_argument("--ours-precision", help="where it differs from the peer's")
     parser.add_argument("--threads", type=int, default=0, help="0: all processors")
     parser.add_argument("--pairs", type=int, default=7)
@@ -304,10 +306,11 @@ def main():
         parser.error("--device cuda: with --task step alone")
     arches, peers = DEFAULTS[options.task]
     results = []
-    for arch in options.arch or arches:
+    for arch, precision in itertools.product(options.arch or arches, options.precision):
+        one = argparse.Namespace(**{**vars(options), "precision": precision})
         for peer in options.peer or peers:
             try:
-                results.append(compare(options, arch, peer))
+                results.append(compare(one, arch, peer))
             except OutOfMemory as error:
                 print(f"{arch}, {peer}: {error} ran out of the device's memory", file=sys.stderr)
                 raise SystemExit(3) from error

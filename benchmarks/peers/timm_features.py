@@ -42,6 +42,10 @@ def serve(folder, options):
     forward = model.forward_features
     if options.compile:
         forward = torch.compile(forward, mode="max-autotune" if options.compile == "max" else "default")
+    if options.precision == "bf16":  # once: autocast would cast the weights of layers in each pass, as it keeps none without gradients
+        for layer in model.modules():
+            if isinstance(layer, (torch.nn.Linear, torch.nn.Conv2d)):
+                layer.to(torch.bfloat16)
     lower = torch.autocast("cpu", torch.bfloat16) if options.precision == "bf16" else contextlib.nullcontext()
 
     @torch.no_grad()
@@ -59,7 +63,7 @@ def serve(folder, options):
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "mode": f"torch.compile ({options.compile})" if options.compile else "eager",
-        "precision": options.precision,
+        "precision": options.precision + (", layers' weights cast once" if options.precision == "bf16" else ""),
         "malloc": os.environ.get("GLIBC_TUNABLES", ""),
     }
     served.answer(description, at_start, sums, features)

@@ -93,7 +93,7 @@ class Classification {
     if (x_settings.measures("linear")) report["linear"] = x_by_linear(backend);
     if (!x_settings.measures("knn") && !x_settings.measures("linear")) {
       x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors"});
-      std::printf("%s%s\n", backend.describe().c_str(), pixels_line(x_settings.backbone.pixels()).c_str());
+      std::printf("%s\n", x_settings.backbone.open().describe_on(backend.describe()).c_str());
       std::fflush(stdout);
     }
     if (x_settings.measures("tune")) report["tune"] = x_by_tuning(train_labels, test_labels);
@@ -120,15 +120,14 @@ class Classification {
   template <Backend B>
   void x_read_features(const B& backend, const Labels& train_labels, const Labels& test_labels) {
     const ImageToken token = image_token_of(x_settings.token);
-    FeatureExtractor<ViTFamily, B> extractor(backend, x_settings.backbone.features(reads_of(token)),
-                                             x_settings.backbone.config());
-    const WeightOrigin weights = load_weights(extractor, x_settings.backbone.weights, x_settings.backbone.seed,
-                                              x_settings.backbone.published);
+    ProgramWeights weights = x_settings.backbone.open();
+    FeatureExtractor<ViTFamily, B> extractor(backend, x_settings.backbone.features(reads_of(token)), weights.config());
+    load_weights(extractor, weights, x_settings.backbone.seed);
+    x_heads = extractor.config().heads;
     x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors"});
     std::printf(
         "%s; %td training and %td test images of %td classes at %s\n",
-        describe_backbone(extractor, x_settings.backbone.arch, x_settings.backbone.weights, weights.prefix)
-            .c_str(),
+        describe_backbone(extractor, weights).c_str(),
         x_train_files.size(), x_test_files.size(), x_classes.size(), x_settings.backbone.size.c_str());
     std::fflush(stdout);
     x_train = x_with_labels(
@@ -273,7 +272,7 @@ class Classification {
     probe.get_weights(std::span<float>(weight), std::span<float>(bias), number);
     const BackboneSettings& b = x_settings.backbone;
     write_linear_head(x_classifier(), weight, bias,
-                      {.token = x_settings.token, .blocks = b.blocks, .norm = !b.no_norm, .flips = b.flips, .pixels = b.pixels()},
+                      {.token = x_settings.token, .blocks = b.blocks, .norm = !b.no_norm, .flips = b.flips, .pixels = b.pixels(), .heads = x_heads},
                       x_classes.names());
     std::printf("classifier: %s\n", x_classifier().c_str());
   }
@@ -328,7 +327,8 @@ class Classification {
     table.commit();
   }
 
-  const ClassifySettings& x_settings;
+  ClassifySettings x_settings;  // with what was found in the weights
+  Index x_heads = 0;
   Interruption x_interruption;
   FolderClaim x_claim;
   ImageFiles x_test_files, x_train_files;

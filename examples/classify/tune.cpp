@@ -40,11 +40,10 @@ Predictions tune_and_predict(const ClassifySettings& settings, Index classes, co
                              const Interruption& interruption) {
   Predictions out;
   with_backend(settings.backbone, [&]<class B>(const B& backend) {
-    FineTunedClassifier<ViTFamily, B> tuner(
-        backend, tuning_options(settings, classes),
-        samples(settings.backbone), settings.backbone.config());
-    const BackboneSettings& s = settings.backbone;
-    tuner.network().load(weights_for(tuner.network(), s.weights, s.seed, s.published).flat);
+    BackboneSettings s = settings.backbone;
+    ProgramWeights weights = s.open();
+    FineTunedClassifier<ViTFamily, B> tuner(backend, tuning_options(settings, classes), samples(s), weights.config());
+    tuner.network().load(weights_for(tuner.network(), weights, s.seed));
     prepare_output_folder(settings.out);
     std::stop_source stop;
     Progress progress("training the backbone", settings.tuning.steps, "steps");

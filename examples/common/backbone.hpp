@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,6 +20,7 @@
 #include <dssl/features/extents.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/io/backbone_description.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/train/loaded_weights.hpp>
@@ -31,6 +32,56 @@
 #include "common/read_options.hpp"
 
 namespace dssl::programs {
+
+/// Weights that a program looks through: their file, opened once, or random ones.
+class ProgramWeights {
+ public:
+  /// Of a file, or of "random". What is used of it goes into `s`, so that results say it and nobody guesses it again: what
+  /// images of so many channels are normalised by and, with the architecture "auto", the number of heads. Throws `OptionError`,
+  /// `CheckpointError`, `FileError`.
+  ProgramWeights(std::string name, std::string arch, Index channels, PublishedSettings& s)
+      : x_name(std::move(name)), x_arch(std::move(arch)) {
+    if (x_name != "random") x_file.emplace(x_name, s.options());
+    const bool of_file = x_arch == architecture_of_file;
+    if (of_file && !x_file) throw OptionError("arch", x_arch, "an architecture by name where no file of weights says it");
+    x_config = of_file ? x_file->config() : architecture(x_arch);
+    if (of_file) {
+      if (const BackboneDescription said = x_file->description(); !said.heads_are_known) x_guess = describe(said) + "\n";
+      s.heads = x_config.heads;
+    }
+    if (s.pixels == PixelScale{}) {
+      s.pixels = x_file ? x_file->pixels(channels) : usual_pixels(channels);
+    } else {
+      require_pixels(s.pixels, channels);
+    }
+    x_pixels = s.pixels;
+  }
+
+  [[nodiscard]] const ViTConfig& config() const { return x_config; }
+  [[nodiscard]] const PixelScale& pixels() const { return x_pixels; }
+  /// What stands before the weights' names in their file, once they are loaded.
+  [[nodiscard]] const std::string& prefix() const { return x_prefix; }
+
+  /// Writes them, as `PublishedWeights::load`, random ones as `initialise`, and closes the file: once. Throws as these.
+  void load(std::span<float> flat, const ParameterLayout& layout, std::uint64_t seed, const ViTConfig& config, GridSize grid) {
+    if (!x_file) return initialise(flat, layout, seed);
+    x_prefix = x_file->load(flat, layout, config, grid).prefix;
+    x_file.reset();
+  }
+
+  /// What a program says before it begins: the backbone where the number of its heads is the usual one, which nobody said;
+  /// what computes; images that are not normalised as usual; the architecture; and whose weights.
+  [[nodiscard]] std::string describe_on(const std::string& backend, const std::string& more = {}) const {
+    return join(x_guess, backend, pixels_line(x_pixels), "\n", x_arch, more, ", weights ", x_name,
+                x_prefix.empty() ? "" : " (" + x_prefix + "*)");
+  }
+
+ private:
+  std::string x_name, x_arch, x_guess, x_prefix;
+  std::optional<PublishedWeights> x_file;
+  ViTConfig x_config;
+  PixelScale x_pixels;
+};
 
 /// Options that programs share which look through a frozen backbone.
 struct BackboneSettings {
@@ -57,14 +108,10 @@ struct BackboneSettings {
   [[nodiscard]] LoaderOptions loader() const {
     return {.prefetch = std::max<Index>(8, 2 * at_once), .threads = threads};
   }
-  /// The sizes of the backbone. Throws `OptionError`.
-  [[nodiscard]] ViTConfig config() const { return architecture_for(arch, weights, published); }
-  /// What `guess_of` says of the weights, where it is they that say the sizes. Throws as it does.
-  [[nodiscard]] std::string guess() const {
-    return arch == architecture_of_file && !random_weights() ? guess_of(weights, published.options()) : std::string();
-  }
-  /// What images are normalised by. Throws as `pixels_for`.
-  [[nodiscard]] PixelScale pixels() const { return pixels_for(weights, channels, published); }
+  /// Opens the weights and keeps in `published` what is used of them. Throws as `ProgramWeights`.
+  [[nodiscard]] ProgramWeights open() { return {weights, arch, channels, published}; }
+  /// What images are normalised by where the weights were opened, or there are none.
+  [[nodiscard]] PixelScale pixels() const { return published.pixels == PixelScale{} ? usual_pixels(channels) : published.pixels; }
   /// Throws `OptionError` for a backend that is not there, before anything is opened.
   void validate() const { check_backend(backend, precision); }
 
@@ -158,50 +205,28 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
   add_read_options(app, s.read);
 }
 
-/// The weights of a file of any family, or random ones for the name "random", into `flat` as `load_any_backbone`. Throws
-/// `CheckpointError`, `FileError`, `OptionError`.
-inline WeightOrigin load_weights(std::span<float> flat, const std::string& name, const ParameterLayout& layout,
-                                               std::uint64_t seed, const ViTConfig& config, GridSize grid,
-                                               const PublishedSettings& published) {
-  if (name != "random") return load_any_backbone(flat, name, layout, config, grid, published.options());
-  initialise(flat, layout, seed);
-  return {};
-}
-
-/// The same, for an extractor, where its backend computes.
+/// Loads them where an extractor's backend computes.
 template <class Extractor>
-WeightOrigin load_weights(Extractor& extractor, const std::string& name, std::uint64_t seed, const PublishedSettings& published) {
-  WeightOrigin origin;
+void load_weights(Extractor& extractor, ProgramWeights& weights, std::uint64_t seed) {
   extractor.load_by([&](std::span<float> flat) {
-    origin = load_weights(flat, name, extractor.layout(), seed, extractor.config(), extractor.patch_grid(), published);
+    weights.load(flat, extractor.layout(), seed, extractor.config(), extractor.patch_grid());
   });
-  return origin;
 }
 
 /// The same, on the host, for a network that is trained (`TunedNetwork::load`).
 template <class Network>
-[[nodiscard]] LoadedWeights weights_for(const Network& network, const std::string& name, std::uint64_t seed,
-                                        const PublishedSettings& published) {
+[[nodiscard]] std::vector<float> weights_for(const Network& network, ProgramWeights& weights, std::uint64_t seed) {
   ParameterLayout layout;
   ViTFamily::add_parameters(layout, network.config(), {}, "");
-  LoadedWeights out;
-  out.flat.resize(static_cast<std::size_t>(layout.total()));
-  static_cast<WeightOrigin&>(out) = load_weights(out.flat, name, layout, seed, network.config(), network.grid(), published);
-  return out;
+  std::vector<float> flat(static_cast<std::size_t>(layout.total()));
+  weights.load(flat, layout, seed, network.config(), network.grid());
+  return flat;
 }
 
-/// What a program says of its backbone, and of images that are not normalised as usual, before it begins.
+/// What a program says of a backbone before it begins.
 template <class Extractor>
-[[nodiscard]] std::string describe_backbone(const Extractor& extractor, const std::string& arch,
-                                            const std::string& weights, const std::string& prefix, const PixelScale& pixels) {
-  return join(extractor.backend().describe(), pixels_line(pixels), "\n", arch, ", ", extractor.layout().parameter_count(),
-              " parameters, weights ", weights, prefix.empty() ? "" : " (" + prefix + "*)");
-}
-/// The same of a `FeatureExtractor`, which has what images are normalised by.
-template <class Extractor>
-[[nodiscard]] std::string describe_backbone(const Extractor& extractor, const std::string& arch,
-                                            const std::string& weights, const std::string& prefix) {
-  return describe_backbone(extractor, arch, weights, prefix, PixelScale{extractor.options().mean, extractor.options().deviation});
+[[nodiscard]] std::string describe_backbone(const Extractor& extractor, const ProgramWeights& weights) {
+  return weights.describe_on(extractor.backend().describe(), join(", ", extractor.layout().parameter_count(), " parameters"));
 }
 
 }  // namespace dssl::programs

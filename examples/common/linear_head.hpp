@@ -26,6 +26,7 @@ struct HeadReads {
   bool norm = true;
   bool flips = false;
   PixelScale pixels{};           ///< that images were normalised by
+  Index heads = 0;               ///< of the backbone's attention; 0: not known
 };
 
 /// Writes tensors `weight` (C,W) and `bias` (C), and beside them in `settings` what they read and the classes' names. Throws
@@ -35,7 +36,7 @@ inline void write_linear_head(const std::string& path, std::span<const float> we
   const auto count = static_cast<Index>(bias.size());
   SafetensorsWriter writer;
   writer.metadata("settings", nlohmann::ordered_json{{"token", reads.token}, {"blocks", reads.blocks}, {"norm", reads.norm},
-                                                     {"flips", reads.flips}, {"classes", classes}}.dump());
+                                                     {"flips", reads.flips}, {"heads", reads.heads}, {"classes", classes}}.dump());
   for (const auto& [key, value] : pixels_as_metadata(reads.pixels)) writer.metadata(key, value);
   writer.add("weight", {count, static_cast<Index>(weight.size()) / count}, weight);
   writer.add("bias", {count}, bias);
@@ -43,8 +44,8 @@ inline void write_linear_head(const std::string& path, std::span<const float> we
 }
 
 /// Throws `CheckpointError` where a linear layer of dssl's was learned on other tokens than a model of these blocks, of
-/// so many, gives it, `on_patches` or on class tokens. What others trained says nothing of that.
-inline void require_reads(const TensorFile& head, bool on_patches, std::vector<Index> blocks, Index depth, bool norm) {
+/// so many, with attention of so many heads, gives it, `on_patches` or on class tokens. What others trained says nothing of that.
+inline void require_reads(const TensorFile& head, bool on_patches, std::vector<Index> blocks, Index depth, bool norm, Index heads) {
   const auto said = head.metadata().find("settings");
   if (said == head.metadata().end()) return;
   const auto settings = nlohmann::json::parse(said->second, nullptr, false);
@@ -54,6 +55,7 @@ inline void require_reads(const TensorFile& head, bool on_patches, std::vector<I
     own.blocks = settings.at("blocks").get<std::vector<Index>>();
     own.norm = settings.at("norm").get<bool>();
     own.flips = settings.at("flips").get<bool>();
+    own.heads = settings.value("heads", Index{0});  // not said by those of before
   } catch (const nlohmann::json::exception&) {
     throw CheckpointError(head.path(), "has settings that do not say its token, blocks, norm and flips; expected those of a linear classifier");
   }
@@ -69,6 +71,7 @@ inline void require_reads(const TensorFile& head, bool on_patches, std::vector<I
   };
   const std::string learned = list(own.blocks), given = list(blocks);
   if (learned != given) refuse("on blocks ", learned, ", and the model gives ", given, "; expected --blocks ", learned);
+  if (own.heads != 0 && own.heads != heads) refuse("with heads ", own.heads, ", and the model has ", heads, "; expected --heads ", own.heads);
   if (own.norm != norm) refuse(own.norm ? "under" : "without", " the last norm; expected ", own.norm ? "no --no-norm" : "--no-norm");
 }
 

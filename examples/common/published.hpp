@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,13 +9,10 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <dssl/backbone/vit.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/backbone_names.hpp>
-#include <dssl/io/open_tensor_file.hpp>
-#include <dssl/io/pixel_scale.hpp>
 #include <dssl/train/loaded_weights.hpp>
 
 #include "common/architectures.hpp"
@@ -35,19 +31,21 @@ inline constexpr const char* architecture_help = "Architecture of the weights; a
 struct PublishedSettings {
   std::string family;   // empty: as the names say
   Index heads = 0;      // 0: the usual number
+  Index heads_otherwise = 0;  // as an earlier run took them, before the usual number
   PixelScale pixels{};  // that images are normalised by; empty: as the weights say, or as usual
 
-  /// Adds to a result's settings what was given, each name behind `prefix`.
+  /// Adds to a result's settings what was given, or found where the weights were opened, each name behind `prefix`; no pixels
+  /// as usual.
   void add_to(nlohmann::ordered_json& settings, const std::string& prefix = {}) const {
     if (!family.empty()) settings[prefix + "family"] = family;
     if (heads > 0) settings[prefix + "heads"] = heads;
-    if (pixels == PixelScale{}) return;
+    if (is_usual(pixels)) return;
     settings[prefix + "mean"] = pixels.mean;
     settings[prefix + "deviation"] = pixels.deviation;
   }
 
   /// Throws `OptionError`.
-  [[nodiscard]] BackboneFileOptions options() const { return backbone_file_options(family, heads); }
+  [[nodiscard]] BackboneFileOptions options() const { return backbone_file_options(family, heads, heads_otherwise); }
 };
 
 /// Of options that name the family of weights.
@@ -104,33 +102,9 @@ inline std::array<CLI::Option*, 4> add_published_options(CLI::App& app, Publishe
   return {family, heads, mean, deviation};
 }
 
-/// What images of so many channels are normalised by for weights of that name: as the options say, or the weights, or as
-/// usual. Throws `OptionError`, `CheckpointError`, `FileError`.
-[[nodiscard]] inline PixelScale pixels_for(const std::string& weights, Index channels, const PublishedSettings& s) {
-  if (s.pixels != PixelScale{}) {
-    require_pixels(s.pixels, channels);
-    return s.pixels;
-  }
-  if (weights.empty() || weights == "random") return usual_pixels(channels);
-  const auto file = open_tensor_file(weights);
-  const std::optional<PixelScale> stated = stated_pixels(*file, family_of(*file, s.options().family));
-  // Weights of other channels do not fit, which whoever loads them says.
-  return stated && stated->channels() == channels ? *stated : usual_pixels(channels);
-}
-
 /// A line of its own about pixels that are not normalised as usual; empty where they are.
 [[nodiscard]] inline std::string pixels_line(const PixelScale& scale) {
-  return scale == usual_pixels(scale.channels()) ? std::string() : join("\nimages: ", describe(scale));
-}
-
-/// The sizes of the architecture of that name, or of the weights for "auto". Throws `OptionError`,
-/// `FileError`.
-[[nodiscard]] inline ViTConfig architecture_for(const std::string& arch, const std::string& weights,
-                                                const PublishedSettings& s) {
-  if (arch != architecture_of_file) return architecture(arch);
-  if (weights == "random" || weights.empty())
-    throw OptionError("arch", arch, "an architecture by name where no file of weights says it");
-  return config_of_weights(weights, s.options());
+  return is_usual(scale) ? std::string() : join("\nimages: ", describe(scale));
 }
 
 /// The names of architectures and "auto", for checks of the command line.

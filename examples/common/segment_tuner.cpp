@@ -34,8 +34,7 @@ namespace {
 }
 
 [[nodiscard]] TuningSampleOptions samples(const TunerSettings& s) {
-  PixelScale pixels = pixels_for(s.weights, s.channels, s.published);
-  return {.mean = std::move(pixels.mean), .deviation = std::move(pixels.deviation), .loader = s.loader};
+  return {.mean = s.published.pixels.mean, .deviation = s.published.pixels.deviation, .loader = s.loader};
 }
 
 [[nodiscard]] TileOptions checked_tiles(const TunerSettings& s, const ViTConfig& config) {
@@ -52,14 +51,13 @@ namespace {
 template <Backend B>
 class TunerOn final : public SegmentTuner {
  public:
-  TunerOn(const TunerSettings& s, const B& backend, const ViTConfig& config)
+  /// `s`: with what was found in the weights.
+  TunerOn(const TunerSettings& s, const B& backend, ProgramWeights weights)
       : x_settings(s),
-        x_tiles(checked_tiles(s, config)),
-        x_segmenter(backend, tuning_options(s), s.classes, samples(s), longer_side(s), {}, config) {
-    LoadedWeights loaded = weights_for(x_segmenter.network(), s.weights, s.seed, s.published);
-    x_backbone = std::move(loaded.flat);
-    x_prefix = std::move(loaded.prefix);
-  }
+        x_weights(std::move(weights)),
+        x_tiles(checked_tiles(s, x_weights.config())),
+        x_segmenter(backend, tuning_options(s), s.classes, samples(s), longer_side(s), {}, x_weights.config()),
+        x_backbone(weights_for(x_segmenter.network(), x_weights, s.seed)) {}
 
   [[nodiscard]] HeldOutTuning tune(const MaskedImages& source,
                                    const std::function<double(const Held&, Index, Index)>& figure,
@@ -94,11 +92,9 @@ class TunerOn final : public SegmentTuner {
   [[nodiscard]] const InputRenderer& renderer() const override { return x_segmenter.renderer(); }
   [[nodiscard]] Index patch() const override { return x_segmenter.network().config().patch; }
   [[nodiscard]] std::string description() const override {
-    return join(backend(), pixels_line({renderer().options().mean, renderer().options().deviation}), "\n", x_settings.arch, " with a linear head, ",
-                x_segmenter.network().layout().parameter_count(), " parameters, weights ", x_settings.weights,
-                x_prefix.empty() ? "" : " (" + x_prefix + "*)");
+    return x_weights.describe_on(backend(), join(" with a linear head, ", x_segmenter.network().layout().parameter_count(), " parameters"));
   }
-  [[nodiscard]] const std::string& prefix() const override { return x_prefix; }
+  [[nodiscard]] const std::string& prefix() const override { return x_weights.prefix(); }
   [[nodiscard]] std::string backend() const override { return x_segmenter.network().backend().describe(); }
 
  private:
@@ -109,19 +105,20 @@ class TunerOn final : public SegmentTuner {
   }
 
   TunerSettings x_settings;
+  ProgramWeights x_weights;
   TileOptions x_tiles;
   mutable FineTunedSegmenter<ViTFamily, B> x_segmenter;
   std::vector<float> x_backbone;
-  std::string x_prefix;
 };
 
 }  // namespace
 
 std::unique_ptr<SegmentTuner> make_segment_tuner(const TunerSettings& settings) {
-  const ViTConfig config = architecture_for(settings.arch, settings.weights, settings.published);
+  TunerSettings own = settings;
+  ProgramWeights weights(own.weights, own.arch, own.channels, own.published);
   std::unique_ptr<SegmentTuner> out;
   with_backend(settings, [&](const auto& backend) {
-    out = std::make_unique<TunerOn<std::decay_t<decltype(backend)>>>(settings, backend, config);
+    out = std::make_unique<TunerOn<std::decay_t<decltype(backend)>>>(own, backend, std::move(weights));
   });
   return out;
 }

@@ -23,15 +23,17 @@ template <Backend B>
 class ReaderOf final : public SetReader {
  public:
   ReaderOf(const BackboneSettings& settings, const std::string& weights, const B& backend)
-      : x_settings(settings), x_extractor(backend, features(settings, weights), architecture_for(settings.arch, weights, settings.published)) {
-    const WeightOrigin origin = load_weights(x_extractor, weights, settings.seed, settings.published);
-    x_description = describe_backbone(x_extractor, settings.arch, weights, origin.prefix);
+      : ReaderOf(with_weights(settings, weights), backend) {}
+
+  ReaderOf(BackboneSettings settings, const B& backend)
+      : x_settings(std::move(settings)), x_weights(x_settings.open()), x_extractor(backend, x_settings.features({.patch = true}), x_weights.config()) {
+    load_weights(x_extractor, x_weights, x_settings.seed);
+    x_description = describe_backbone(x_extractor, x_weights);
   }
 
-  /// With what images are normalised by for these weights.
-  [[nodiscard]] static FeatureOptions features(BackboneSettings settings, const std::string& weights) {
+  [[nodiscard]] static BackboneSettings with_weights(BackboneSettings settings, const std::string& weights) {
     settings.weights = weights;
-    return settings.features({.patch = true});
+    return settings;
   }
 
   [[nodiscard]] PatchSet read(const PilotView& view, const LookSettings& look, const char* label,
@@ -86,6 +88,7 @@ class ReaderOf final : public SetReader {
 
  private:
   BackboneSettings x_settings;
+  ProgramWeights x_weights;
   FeatureExtractor<ViTFamily, B> x_extractor;
   std::string x_description;
 };

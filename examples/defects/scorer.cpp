@@ -43,16 +43,16 @@ void forward_calls(Probe& probe, Scorer& scorer) {
 /// A backbone with its weights.
 template <Backend B>
 struct Loaded {
-  Loaded(const BackboneSettings& settings, const B& backend)
-      : extractor(backend, settings.features({.patch = true}), settings.config()) {
-    WeightOrigin origin;
+  Loaded(const BackboneSettings& asked, const B& backend)
+      : settings(asked), weights(settings.open()), extractor(backend, settings.features({.patch = true}), weights.config()) {
     extractor.load_by([&](std::span<float> flat) {
-      origin = load_weights(flat, settings.weights, extractor.layout(), settings.seed, extractor.config(), extractor.grid(), settings.published);
+      weights.load(flat, extractor.layout(), settings.seed, extractor.config(), extractor.patch_grid());
       fingerprint = fingerprint_of(flat);
     });
-    description = describe_backbone(extractor, settings.arch, settings.weights, origin.prefix);
-    if (const std::string guess = settings.guess(); !guess.empty()) description.insert(0, guess + "\n");
+    description = describe_backbone(extractor, weights);
   }
+  BackboneSettings settings;  // with what was found in the weights
+  ProgramWeights weights;
   FeatureExtractor<ViTFamily, B> extractor;
   std::string fingerprint;
   std::string description;
@@ -81,11 +81,11 @@ class BankScorer final : public Scorer {
     return x_probe.score(images, token);
   }
   bool save(const std::string& path, std::map<std::string, std::string> metadata) const override {
-    const BackboneSettings& b = x_settings.backbone;
+    const BackboneSettings& b = x_loaded.settings;
     metadata["weights_fingerprint"] = x_loaded.fingerprint;
     const BankSettings settings{.arch = b.arch,
                                 .family = b.published.family,
-                                .heads = b.published.heads,
+                                .heads = x_settings.backbone.published.heads,
                                 .size = b.size,
                                 .fit = b.fit,
                                 .channels = b.channels,
@@ -97,7 +97,7 @@ class BankScorer final : public Scorer {
                                 .orient = b.read.orient,
                                 .neighbourhood = x_settings.neighbourhood,
                                 .smoothing = x_settings.smoothing,
-                                .pixels = x_pixels_to_keep(b),
+                                .pixels = is_usual(b.pixels()) ? PixelScale{} : b.pixels(),
                                 .look = x_settings.look,
                                 .ran = BackboneRules::of(x_loaded.extractor.config())};
     metadata["settings"] = settings.json();
@@ -118,11 +118,6 @@ class BankScorer final : public Scorer {
   }
 
  private:
-  /// What images are normalised by, where it is not as usual.
-  [[nodiscard]] static PixelScale x_pixels_to_keep(const BackboneSettings& b) {
-    const PixelScale scale = b.pixels();
-    return scale == usual_pixels(b.channels) ? PixelScale{} : scale;
-  }
   static DefectProbeOptions x_options(const DefectSettings& s) {
     return {.pool = s.pool,
             .coreset = s.coreset,
@@ -256,7 +251,8 @@ std::optional<double> adopt_bank_settings(DefectSettings& s) {
   const BankSettings of_bank = BankSettings::of(file);
   s.backbone.arch = of_bank.arch;
   s.backbone.published.family = of_bank.family;
-  s.backbone.published.heads = of_bank.heads;
+  s.backbone.published.heads = 0;
+  s.backbone.published.heads_otherwise = of_bank.heads_run();
   s.backbone.size = of_bank.size;
   s.backbone.fit = of_bank.fit;
   s.backbone.channels = of_bank.channels;

@@ -115,7 +115,7 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   const BackboneSettings& b = of_bank.backbone;
   if (a.arch != "auto") agree("arch", a.arch, b.arch);
   agree("family", a.published.family, b.published.family);
-  agree("heads", a.published.heads, b.published.heads);
+  agree("heads", a.published.heads, b.published.heads_otherwise);
   agree("mean", a.published.pixels.mean, b.published.pixels.mean);
   agree("deviation", a.published.pixels.deviation, b.published.pixels.deviation);
   if (extents_of("size", a.size) != extents_of("size", b.size)) agree("size", a.size, b.size);

@@ -478,7 +478,7 @@ void CommandLine::x_set_backbone() {
     return;
   }
   if (!file) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
-  job.backbone = config_of_weights(*file, job.published.heads);
+  job.backbone = config_of_weights(*file, job.published.options());
   job.rules["positions"] = position_scheme_name(file->description().position);
   job.rules["norm_epsilon"] = dssl::detail::exact_number(file->description().norm_epsilon);
   if (job.options.channels == 0) job.options.channels = job.backbone.channels;
@@ -496,7 +496,7 @@ void CommandLine::x_set_pixels(const BackboneFile* init) {
     if (scale.channels() != channels) scale = usual_pixels(channels);  // these weights do not fit, which is said where they are loaded
   }
   // What is usual is not named, so that checkpoints of before are gone on from.
-  x_pixels = scale == usual_pixels(channels) ? PixelScale{} : std::move(scale);
+  x_pixels = is_usual(scale) ? PixelScale{} : std::move(scale);
   job.rules.merge(pixels_as_metadata(x_pixels));
 }
 

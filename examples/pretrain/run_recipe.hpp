@@ -93,7 +93,12 @@ void begin_with_weights(Run& trainer, const Job& job, RunLog& log) {
   const ViewSize& view = job.options.views.global_size;
   require_same_rules(file.description(), sizes, {view.height / sizes.patch, view.width / sizes.patch}, job.init);
   const LoadedBackbone loaded = begin_with(trainer, file, "");
-  log.note(join("begins with the backbone of ", job.init, " (", describe(file.description()), "), ", loaded.given.size(),
+  BackboneDescription run = described_as_run(file, job.published.options());
+  if (job.arch != architecture_of_file) {  // whose heads are the architecture's
+    run.heads = sizes.heads;
+    run.heads_are_known = true;
+  }
+  log.note(join("begins with the backbone of ", job.init, " (", describe(run), "), ", loaded.given.size(),
                 " tensors; heads are drawn"));
 }
 

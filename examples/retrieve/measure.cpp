@@ -37,20 +37,21 @@ class DenseMeasurement {
   DenseMeasurement(const RetrieveSettings& settings, const LabelledSets& sets, const B& backend)
       : x_settings(settings),
         x_sets(sets),
-        x_extractor(backend, settings.backbone.features({.patch = true}), settings.backbone.config()) {}
+        x_weights(x_settings.backbone.open()),
+        x_extractor(backend, x_settings.backbone.features({.patch = true}), x_weights.config()) {}
 
   void run() {
     const BackboneSettings& b = x_settings.backbone;
     const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
     x_sets.require_apart(output);
     if (!b.random_weights()) output.require_other_than_weights("--weights", b.weights);
-    const WeightOrigin weights = load_weights(x_extractor, b.weights, b.seed, b.published);
+    load_weights(x_extractor, x_weights, b.seed);
     const FolderClaim claim = claim_output_folder(x_settings.out);
     for (const std::string& warning : x_sets.warnings) print_error("dssl-retrieve", "warning: " + warning);
     if (x_every() > 0)
       prepare_output_folder(x_settings.out + "/overlays");
     std::printf("%s; %td training and %td evaluation images at %s\n",
-                describe_backbone(x_extractor, b.arch, b.weights, weights.prefix).c_str(),
+                describe_backbone(x_extractor, x_weights).c_str(),
                 x_sets.train.size(), x_sets.val.size(), b.size.c_str());
     std::fflush(stdout);
     Json report = Json::object();
@@ -174,9 +175,10 @@ class DenseMeasurement {
     return out;
   }
 
-  const RetrieveSettings& x_settings;
+  RetrieveSettings x_settings;  // with what was found in the weights
   const LabelledSets& x_sets;
   Interruption x_interruption;
+  ProgramWeights x_weights;
   FeatureExtractor<ViTFamily, B> x_extractor;
 };
 

@@ -55,14 +55,17 @@ template <Backend B>
 class Measurement {
  public:
   Measurement(const SegmentSettings& settings, const LabelledSets& sets, const B& backend)
-      : x_settings(settings), x_sets(sets), x_extractor(backend, x_feature_options(settings), architecture_for(settings.arch, settings.weights, settings.published)) {}
+      : x_settings(settings),
+        x_sets(sets),
+        x_weights(x_settings.weights, x_settings.arch, x_settings.channels, x_settings.published),
+        x_extractor(backend, x_feature_options(x_settings), x_weights.config()) {}
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.
     const OutputFiles output(outcome_files(x_settings, x_sets));
     x_sets.require_apart(output);
     if (!x_settings.random_weights()) output.require_other_than_weights("--weights", x_settings.weights);
-    x_load();
+    load_weights(x_extractor, x_weights, x_settings.seed);
     SegmentationProbe<ViTFamily, B> probe(x_extractor, probe_options(x_settings));
     const FolderClaim claim = claim_output_folder(x_settings.out);
     if (x_settings.overlays > 0) prepare_output_folder(x_settings.out + "/overlays");
@@ -77,26 +80,21 @@ class Measurement {
 
   static FeatureOptions x_feature_options(const SegmentSettings& s) {
     const auto [height, width] = s.input_size();
-    PixelScale pixels = pixels_for(s.weights, s.channels, s.published);
     return {.height = height,
             .width = width,
             .batch = s.at_once,
             .channels = s.channels,
             .reads = {.patch = true},
             .references = s.map.map(s.weights),
-            .mean = std::move(pixels.mean),
-            .deviation = std::move(pixels.deviation)};
-  }
-
-  void x_load() {
-    x_prefix = load_weights(x_extractor, x_settings.weights, x_settings.seed, x_settings.published).prefix;
+            .mean = s.published.pixels.mean,
+            .deviation = s.published.pixels.deviation};
   }
 
   void x_describe(Index classes) const {
     const double mib = static_cast<double>(x_extractor.memory_plan().total()) / 1048576.0;
     std::printf(
         "%s; %td training and %td evaluation images at %s, %td classes; %.0f MiB for weights and activations\n",
-        describe_backbone(x_extractor, x_settings.arch, x_settings.weights, x_prefix).c_str(), x_sets.train.size(),
+        describe_backbone(x_extractor, x_weights).c_str(), x_sets.train.size(),
         x_sets.val.size(), x_settings.size.c_str(), classes, mib);
     std::fflush(stdout);
   }
@@ -169,7 +167,7 @@ class Measurement {
                     .last_loss = x_last_loss,
                     .train_seconds = x_train_seconds,
                     .evaluation_seconds = std::chrono::duration<double>(Clock::now() - start).count(),
-                    .prefix = x_prefix,
+                    .prefix = x_weights.prefix(),
                     .backend = x_extractor.backend().describe()});
   }
 
@@ -183,16 +181,17 @@ class Measurement {
     const std::string path = classifier_file(x_settings.out);
     write_linear_head(path, weight, bias,
                       {.token = x_settings.map.references() ? "reference" : "patch",
-                       .pixels = {x_extractor.options().mean, x_extractor.options().deviation}},
+                       .pixels = x_weights.pixels(),
+                       .heads = x_extractor.config().heads},
                       names);
     std::printf("classifier: %s\n", path.c_str());
   }
 
-  const SegmentSettings& x_settings;
+  SegmentSettings x_settings;  // with what was found in the weights
   const LabelledSets& x_sets;
   Interruption x_interruption;
+  ProgramWeights x_weights;
   FeatureExtractor<ViTFamily, B> x_extractor;
-  std::string x_prefix;
   LabelCensus x_trained_on;
   double x_last_loss = 0;
   double x_train_seconds = 0;

@@ -20,25 +20,26 @@ class EyeOf final : public Eye {
  public:
   EyeOf(const ShowSettings& s, bool reference, const B& backend)
       : EyeOf(s, reference, reference ? references_of(s.weights) : ReferenceFacts{}, backend) {}
-  EyeOf(const ShowSettings& s, bool reference, const ReferenceFacts& facts, const B& backend)
-      : x_trace(backend,
+  EyeOf(ShowSettings s, bool reference, const ReferenceFacts& facts, const B& backend)
+      : x_weights(s.weights, s.arch, s.channels, s.published),
+        x_trace(backend,
                 {.height = s.input_size().first,
                  .width = s.input_size().second,
                  .channels = s.channels,
                  .references = reference ? 1 : 0,
                  .learned_reference = facts.learned,
                  .content = facts.content},
-                architecture_for(s.arch, s.weights, s.published)) {
+                x_weights.config()) {
     std::vector<float> flat(static_cast<std::size_t>(x_trace.layout().total()));
-    const WeightOrigin origin = load_weights(flat, s.weights, x_trace.layout(), s.seed, x_trace.config(), x_trace.grid(), s.published);
+    x_weights.load(flat, x_trace.layout(), s.seed, x_trace.config(), x_trace.grid());
     x_trace.load(flat);
-    x_text = describe_backbone(x_trace, s.arch, s.weights, origin.prefix, s.pixels());
   }
 
   [[nodiscard]] GridSize grid() const override { return x_trace.grid(); }
   [[nodiscard]] Index width() const override { return x_trace.config().width; }
   [[nodiscard]] Index heads() const override { return x_trace.config().heads; }
-  [[nodiscard]] std::string describe() const override { return x_text; }
+  [[nodiscard]] std::string describe() const override { return describe_backbone(x_trace, x_weights); }
+  [[nodiscard]] const PixelScale& pixels() const override { return x_weights.pixels(); }
 
   [[nodiscard]] Seen look(std::span<const float> input, const std::optional<Point>& point) override {
     std::vector<Point> points;
@@ -76,8 +77,8 @@ class EyeOf final : public Eye {
     return out;
   }
 
+  ProgramWeights x_weights;
   TokenTrace<ViTFamily, B> x_trace;
-  std::string x_text;
 };
 
 }  // namespace

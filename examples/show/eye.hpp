@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -34,7 +35,9 @@ class Eye {
   [[nodiscard]] virtual GridSize grid() const = 0;
   [[nodiscard]] virtual Index width() const = 0;
   [[nodiscard]] virtual Index heads() const = 0;
-  /// Backend, architecture and weights in two lines.
+  /// What images are normalised by.
+  [[nodiscard]] virtual const PixelScale& pixels() const = 0;
+  /// Backend, architecture and weights in a few lines.
   [[nodiscard]] virtual std::string describe() const = 0;
   /// Takes an input (C,h,w), with a reference token at `point` where the eye was opened with one.
   [[nodiscard]] virtual Seen look(std::span<const float> input, const std::optional<Point>& point) = 0;

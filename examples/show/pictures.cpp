@@ -61,13 +61,12 @@ class Sheet {
     std::printf("%s\n", x_eye->describe().c_str());
     std::fflush(stdout);
     const auto [height, width] = settings.input_size();
-    PixelScale pixels = settings.pixels();
     x_renderer.emplace(InputOptions{.height = height,
                                     .width = width,
                                     .channels = settings.channels,
                                     .fit = settings.fit == "pad" ? InputFit::pad : InputFit::stretch,
-                                    .mean = std::move(pixels.mean),
-                                    .deviation = std::move(pixels.deviation)},
+                                    .mean = x_eye->pixels().mean,
+                                    .deviation = x_eye->pixels().deviation},
                        ClassMap({.classes = 1}));
   }
 

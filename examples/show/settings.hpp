@@ -55,8 +55,6 @@ struct ShowSettings {
   Index letters = 1;
   Index zoom = 2;
 
-  /// What images are normalised by for the backbone. Throws as `pixels_for`.
-  [[nodiscard]] PixelScale pixels() const { return pixels_for(weights, channels, published); }
   /// Height and width of the input. Throws `OptionError`.
   [[nodiscard]] std::pair<Index, Index> input_size() const;
   [[nodiscard]] bool needs_backbone() const { return kind != "views" && kind != "overlay"; }

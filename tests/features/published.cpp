@@ -1,4 +1,5 @@
 // Weights of other families in the library's own ViT: the tokens are those of the family's own code.
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <dssl/features/features.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/train/loaded_weights.hpp>
 #include <dssl/train/published_vit.hpp>
 
 #include "catch.hpp"
@@ -57,6 +59,32 @@ TEST_CASE("published weights: the ViT gives what their own code does", "[publish
   }
   CHECK(seen >= 4);
   CHECK(tokens >= 2 * seen);
+}
+
+TEST_CASE("the heads of published weights: the file's, those asked for, an earlier run's, and only then the usual number") {
+  const auto as_run = [](const std::string& name, const BackboneFileOptions& options) {
+    return PublishedWeights(test::weights_of(name), options).description();
+  };
+  for (const BackboneFileOptions& said : {BackboneFileOptions{.heads = 2, .heads_otherwise = 4}, {.heads_otherwise = 2}}) {
+    const BackboneDescription d = as_run("container_zip", said);  // of width 16
+    CHECK(d.heads == 2);
+    CHECK(d.heads_are_known);
+    CHECK(PublishedWeights(test::weights_of("container_zip"), said).config().heads == 2);
+  }
+  CHECK(as_run("container_zip", {}).heads == 0);
+  CHECK_FALSE(as_run("container_zip", {}).heads_are_known);
+  CHECK(as_run("dinov3_7b_like", {.heads_otherwise = 4}).heads == 2);  // its periods say it
+  // The weights are those of the file by name, with nothing opened twice.
+  PublishedWeights once(test::weights_of("container_zip"), {.fold_layer_scale = true, .heads = 2});
+  const ViTConfig config = once.config();
+  ParameterLayout layout;
+  ViTFamily::add_parameters(layout, config, {}, "");
+  std::vector<float> own(static_cast<std::size_t>(layout.total())), other(own.size());
+  CHECK(once.pixels(3) == usual_pixels(3));
+  CHECK(once.load(own, layout, config, {5, 5}).prefix.empty());
+  CHECK(load_any_backbone(other, test::weights_of("container_zip"), layout, config, {5, 5}, {.heads = 2}).family.empty());
+  CHECK(own == other);
+  CHECK(std::ranges::any_of(own, [](float x) { return x != 0; }));
 }
 
 TEST_CASE("an architecture that goes by other rules than the weights is refused") {

@@ -1,6 +1,8 @@
 // Weights of every family: recognised, described, under dssl's names, and what they compute.
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <filesystem>
@@ -10,6 +12,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -17,6 +20,7 @@
 #include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/io/weights.hpp>
 
 #include "catch.hpp"
 #include "interop.hpp"
@@ -815,6 +819,24 @@ class ShapesOfWidth final : public TensorFile {
 
 }  // namespace
 
+TEST_CASE("weights: tensors that several threads read are all read once, and the first that fails is named", "[backbone_names]") {
+  std::vector<std::atomic<int>> times(1000);
+  dssl::detail::read_each(times.size(), 4, [&](std::size_t i) { ++times[i]; });
+  CHECK(std::ranges::all_of(times, [](const std::atomic<int>& n) { return n == 1; }));
+  for (std::size_t again = 0; again < 20; ++again) {
+    const std::size_t slow = 7 + again % 4;  // the first to fail comes last, or others do
+    const std::string said = thrown_by<Error>([&] {
+      dssl::detail::read_each(times.size(), 4, [&](std::size_t i) {
+        if (i == slow) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (i >= 7) throw Error(join("tensor ", i));
+      });
+    });
+    CHECK(said == "tensor 7");
+  }
+  CHECK(dssl::detail::threads_to_read(1 << 20) == 1);
+  CHECK(dssl::detail::threads_to_read(std::size_t{1} << 40) <= 4);
+}
+
 TEST_CASE("published weights: usual heads are one for 64 of the width, and 16 in ViT-H, g and G", "[backbone_names]") {
   constexpr std::array<std::array<Index, 2>, 7> usual{
       {{384, 6}, {1024, 16}, {1280, 16}, {1408, 16}, {1536, 24}, {1664, 16}, {100, 0}}};
@@ -826,4 +848,5 @@ TEST_CASE("published weights: usual heads are one for 64 of the width, and 16 in
   }
   CHECK(usual_heads(1280, PositionScheme::rotary) == 20);  // DINOv3's ViT-H+
   CHECK(name_backbone(ShapesOfWidth(1280, true)).description.heads == 20);
+  CHECK(name_backbone(ShapesOfWidth(4096, true)).description.heads == 32);  // DINOv3's 7B
 }

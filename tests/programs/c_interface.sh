@@ -63,9 +63,9 @@ succeeds "$programs/dssl-defects" --weights "$published" --arch auto --heads 2 "
 same_scores "$published" published/bank.safetensors
 succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch nano8 "${made[@]}" --fit pad --flips --out own
 same_scores run/teacher.safetensors own/bank.safetensors
-# Heads that nobody says are called usual, and a bank takes the weights with no others than its own.
+# Heads that nobody says are called usual; a bank's weights are run with its own, and refused where they say others.
 succeeds "$programs/dssl-convert" run/teacher.safetensors hf --as hf
-cp hf/model.safetensors bare.safetensors
+succeeds "$programs/dssl-convert" run/teacher.safetensors bare.pth --as dino
 succeeds "$programs/dssl-defects" --weights hf --arch auto "${made[@]}" --out of_hf
 same_scores hf of_hf/bank.safetensors
 # What images are normalised by is what the weights say, and of a bank what it was made with.
@@ -78,11 +78,14 @@ same_features hf 32 0 128 16
 ! cmp -s c.bin halved.bin || fail "features do not depend on the scale of pixels"
 succeeds "$programs/dssl-defects" --weights halved --arch auto "${made[@]}" --out of_halved
 same_scores hf of_halved/bank.safetensors
-fails 1 'inspect: of_hf/bank.safetensors: was made with heads 4, and bare.safetensors is run with heads 2;' \
-  "$examples/inspect" bare.safetensors of_hf/bank.safetensors new/a.ppm
+succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch auto "${made[@]}" --out of_run
+same_scores bare.pth of_run/bank.safetensors
+succeeds "$programs/dssl-convert" bare.pth two.safetensors --as dino --heads 2
+fails 1 'inspect: of_run/bank.safetensors: was made with heads 4, and two.safetensors is run with heads 2;' \
+  "$examples/inspect" two.safetensors of_run/bank.safetensors new/a.ppm
 succeeds "$examples/features" hf pictures/a.ppm c.bin 32
 grep -q 'heads 4, patch' out.txt || fail "the heads that config.json says are not said"
-succeeds "$examples/features" bare.safetensors pictures/a.ppm c.bin 32
+succeeds "$examples/features" bare.pth pictures/a.ppm c.bin 32
 grep -q 'heads 2 (usual), patch' out.txt || fail "heads that nobody says are not called usual"
 # Looked at otherwise; by windows maps have each image's size, which the interface does not say.
 succeeds "$programs/dssl-defects" --weights run/teacher.safetensors --arch nano8 "${made[@]}" --border 1 --standardise-features \

@@ -15,7 +15,7 @@ says '^cls_token +F32 +\[1, 1, 16\]$'
 says '^18 tensors, 6832 numbers$'
 says '^dino: width 16, depth 1, heads unknown, patch 8, MLP of 64, positions 5x5 \(offset\)'
 succeeds "$convert" --inspect "$cases/dinov3_7b_like/weights.pth"
-says '^dinov3: width 32, depth 2, heads 2, patch 8, SwiGLU of 64, registers 4, LayerScale, positions rotary'
+says '^dinov3: width 32, depth 2, heads 2, patch 8, SwiGLU of 64, registers 4, LayerScale, positions rotary, queries, keys and values without bias, norm epsilon 1e-05'
 
 fails 1 'model.safetensors: was trained without reference tokens' "$programs/dssl-features" --data images --tokens patch --arch auto \
   --heads 2 --size 40 --read references --points 2x --weights "$cases/hf_dino/model.safetensors" --out none.npy
@@ -195,25 +195,83 @@ done
 succeeds "$convert" first/teacher.safetensors nano --as hf
 grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
 # A number of heads that nobody says is taken as usual, and that is said.
-cp nano/model.safetensors bare.safetensors
-usual=': width 128, depth 6, heads 2 \(usual\), patch 8'
-succeeds features guessed.npy --size 32 --weights bare.safetensors
-says "^hf$usual"
-succeeds "$programs/dssl-defects" --weights bare.safetensors --arch auto --size 32 --normal parts --coreset 1 --out guessed
-says "^hf$usual"
-for known in "first/teacher.safetensors" "nano" "bare.safetensors --heads 4"; do
+succeeds "$convert" first/teacher.safetensors bare.pth --as dino
+says '^heads: 4, which a file of torch.load does not say, and 2 are usual; whoever reads it has to be told$'
+usual='dino: width 128, depth 6, heads 2 \(usual\), patch 8'
+succeeds features guessed.npy --size 32 --weights bare.pth
+says "^$usual"
+succeeds "$programs/dssl-defects" --weights bare.pth --arch auto --size 32 --normal parts --coreset 1 --out guessed
+says "^$usual"
+for known in "first/teacher.safetensors" "nano" "bare.pth --heads 4"; do
   succeeds features known.npy --size 32 --weights $known
   ! grep -q usual out.txt || fail "heads of $known are known, and called usual"
 done
-# A bank's weights are run as they were when it was made: the same tensors without config.json are another network.
+[[ $(value known.npy.json settings heads) == 4 && $(value guessed.npy.json settings heads) == 2 ]] || fail "features do not say the heads"
+mkdir -p two/a two/b
+cp parts/1.png parts/2.png two/a
+cp parts/3.png parts/4.png two/b
+succeeds "$programs/dssl-show" images --kind pca --arch auto --size 32 --weights bare.pth --out pca.png
+says "^$usual"
+succeeds "$programs/dssl-segment" --data voc --classes 3 --arch auto --size 32 --weights bare.pth --epochs 1 --overlays 0 --out guessed_segments
+says "^$usual"
+succeeds "$programs/dssl-segment" --data voc --classes 3 --arch auto --weights bare.pth --by tune --crop 32 --crop-overlap 8 --tune-steps 1 --overlays 0 --out guessed_tuned
+says "^$usual"
+succeeds "$programs/dssl-retrieve" --data voc --classes 3 --arch auto --size 32 --weights bare.pth --by retrieval --out guessed_dense
+says "^$usual"
+for way in knn tune; do
+  succeeds "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights bare.pth --by $way --k 1 --tune-steps 1 --out guessed_classes
+  says "^$usual"
+done
+succeeds export_onnx bare.pth guessed.onnx
+says "^$usual"
+succeeds export_onnx bare.pth asked.onnx --heads 4
+! grep -q usual out.txt || fail "heads that are asked for are called usual in a model"
+begin_bare() { "$programs/dssl-pretrain" --data voc --locals 0 --prototypes 16 --batch 2 --max-steps 1 --init bare.pth --views-global 32 --overwrite --out begun_bare "$@"; }
+succeeds begin_bare --arch auto
+says "begins with the backbone of bare.pth \($usual"
+for known in "auto --heads 4" nano8; do
+  succeeds begin_bare --arch $known
+  says 'begins with the backbone of bare.pth \(dino: width 128, depth 6, heads 4, patch 8'
+done
+# What was used is kept: in weights under other names, in classifiers, in banks; and said where a file has no place for it.
+succeeds "$convert" nano kept.safetensors --as timm
+succeeds features kept.npy --size 96 --weights kept.safetensors
+! grep -q usual out.txt || fail "heads are lost under the names of timm"
+succeeds features of_nano.npy --size 96 --weights nano
+cmp kept.class.npy of_nano.class.npy || fail "features of nano under the names of timm are others"
+succeeds "$convert" "$cases/dinov3_7b_like/weights.pth" kept.pth --as dinov3
+! grep -q '^heads:' out.txt || fail "DINOv3's periods say how many heads there are"
+succeeds "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights bare.pth --heads 4 --by linear --epochs 1 --out of_four
+fails 1 'of_four/classifier.safetensors: was learned with heads 4, and the model has 2; expected --heads 4' \
+  export_onnx bare.pth none.onnx --head of_four/classifier.safetensors
+succeeds export_onnx bare.pth four.onnx --head of_four/classifier.safetensors --heads 4
+# A bank's weights are run as they were when it was made, also without config.json: with other heads they are another network.
 succeeds "$programs/dssl-defects" --weights nano --arch auto --size 32 --normal parts --coreset 1 --out of_nano
 ! grep -q usual out.txt || fail "heads that config.json says are called usual"
-with_bank() { "$programs/dssl-defects" --bank of_nano/bank.safetensors --test parts --out scored --weights "$@"; }
+with_bank() { "$programs/dssl-defects" --bank ${bank:-of_nano}/bank.safetensors --test parts --out scored --weights "$@"; }
 succeeds with_bank nano
 succeeds export_onnx nano nano.onnx --bank of_nano/bank.safetensors
-refused="of_nano/bank.safetensors: was made with heads 4, and bare.safetensors is run with heads 2;"
-fails 1 "$refused" with_bank bare.safetensors
-fails 1 "$refused" export_onnx bare.safetensors none.onnx --bank of_nano/bank.safetensors
+succeeds "$programs/dssl-defects" --weights first/teacher.safetensors --arch auto --size 32 --normal parts --coreset 1 --out of_first
+bank=of_first
+succeeds with_bank first/teacher.safetensors
+cp scored/scores.csv of_first.csv
+succeeds with_bank bare.pth
+! grep -q usual out.txt || fail "heads that a bank was made with are guessed again"
+cmp scored/scores.csv of_first.csv || fail "a bank scores otherwise where the weights do not say their heads"
+succeeds export_onnx bare.pth bare.onnx --bank of_first/bank.safetensors
+! grep -q usual out.txt || fail "heads that a bank was made with are guessed again in a model"
+# Also where periods are made for them.
+succeeds "$convert" "$v3" v3_bare.pth --as timm
+succeeds "$programs/dssl-defects" --weights v3_bare.pth --arch auto --heads 2 --size 32 --normal parts --coreset 1 --out of_v3
+bank=of_v3
+succeeds with_bank v3_bare.pth
+bank=of_first
+succeeds "$convert" bare.pth two.safetensors --as dino --heads 2
+refused="of_first/bank.safetensors: was made with heads 4, and two.safetensors is run with heads 2;"
+fails 1 "$refused" with_bank two.safetensors
+fails 1 "$refused" export_onnx two.safetensors none.onnx --bank of_first/bank.safetensors
+fails 2 "--heads is 2; expected 4, with which of_first/bank.safetensors was made" with_bank bare.pth --heads 2
+bank=of_nano
 mkdir twelve
 cp nano/model.safetensors twelve
 sed 's/"layer_norm_eps": 1e-0*6/"layer_norm_eps": 1e-12/' nano/config.json >twelve/config.json

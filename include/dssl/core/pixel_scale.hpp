@@ -37,6 +37,9 @@ struct PixelScale {
   return {std::vector<float>(count, 0.5F), std::vector<float>(count, 0.25F)};
 }
 
+/// Whether a scale is `usual_pixels` of its channels, which nobody has to say; so is an empty one.
+[[nodiscard]] inline bool is_usual(const PixelScale& scale) { return scale == usual_pixels(scale.channels()); }
+
 namespace detail {
 
 /// Numbers in as few digits as tell them from all others, for files and messages.
@@ -66,7 +69,7 @@ inline constexpr std::string_view pixel_mean_key = "pixel_mean", pixel_deviation
 
 /// What weights say beside their tensors of the pixels that they were trained on; nothing of `usual_pixels`, or of an empty scale.
 [[nodiscard]] inline std::map<std::string, std::string> pixels_as_metadata(const PixelScale& scale) {
-  if (scale == usual_pixels(scale.channels())) return {};
+  if (is_usual(scale)) return {};
   return {{std::string(detail::pixel_mean_key), detail::number_list(scale.mean, ",")},
           {std::string(detail::pixel_deviation_key), detail::number_list(scale.deviation, ",")}};
 }

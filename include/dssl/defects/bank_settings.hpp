@@ -64,6 +64,8 @@ struct BankSettings {
   [[nodiscard]] bool operator==(const BankSettings&) const = default;
   /// What images are normalised by.
   [[nodiscard]] PixelScale pixel_scale() const { return pixels == PixelScale{} ? usual_pixels(channels) : pixels; }
+  /// Heads that the weights were run with, which a later run takes where their file does not say; 0: not kept.
+  [[nodiscard]] Index heads_run() const { return ran.heads > 0 ? ran.heads : heads; }
   [[nodiscard]] InputFit input_fit() const { return fit == "pad" ? InputFit::pad : InputFit::stretch; }
 
   /// As one line of JSON.

@@ -126,7 +126,7 @@ class OnnxBackboneBuilder : OnnxPositions {
           join("the number of heads that ", file.path(), " of width ", vit.width, " was trained with"));
     }
     vit.heads = heads;
-    vit.heads_are_known = true;
+    vit.heads_are_known = vit.heads_are_known || options.heads > 0;
     return vit;
   }
 

@@ -91,8 +91,10 @@ inline constexpr const char* weight_families_in_words = "dino, densedino, dinov2
 }
 
 /// The heads that published models of this width D have, 0 where none are known: one for 64 of it, and 16 in ViT-H, g
-/// and G (D 1280, 1408, 1664; MAE's, timm's), but in DINOv3's, which rotate. Test: tests/io/backbone_names.cpp.
+/// and G (D 1280, 1408, 1664; MAE's, timm's), but in DINOv3's, which rotate, and of which that of 7B (D 4096) has one for
+/// 128. Test: tests/io/backbone_names.cpp.
 [[nodiscard]] constexpr Index usual_heads(Index width, PositionScheme position) {
+  if (position == PositionScheme::rotary && width == 4096) return 32;
   if (position != PositionScheme::rotary && (width == 1280 || width == 1408 || width == 1664)) return 16;
   return width % 64 == 0 ? width / 64 : 0;
 }
@@ -142,7 +144,7 @@ struct BackboneDescription {
               d.table_side > 0
                   ? join(d.table_side, "x", d.table_side, " (", position_scheme_name(d.position), ")")
                   : std::string(position_scheme_name(d.position)),
-              ", norm epsilon ", d.norm_epsilon, d.class_norm ? ", a norm of class tokens" : "");
+              d.qkv_bias ? "" : ", queries, keys and values without bias", ", norm epsilon ", d.norm_epsilon, d.class_norm ? ", a norm of class tokens" : "");
 }
 
 }  // namespace dssl

@@ -38,6 +38,8 @@ struct BackboneFileOptions {
   /// `config.json` says.
   Index heads = 0;
   std::string_view heads_field = "heads";  ///< what messages call that number, of static storage
+  /// Heads that an earlier run took, where neither the file nor `heads` says; 0: the usual number.
+  Index heads_otherwise = 0;
 };
 
 /// The backbone of a file of any family: `load_backbone` reads it like a file that dssl wrote.
@@ -62,7 +64,7 @@ class BackboneFile final : public TensorFile {
       throw OptionError(options.heads_field, options.heads, join(d.heads, ", which ", path(), " says itself"));
     if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads, options.heads_field);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
-    make_periods(options.heads);
+    make_periods(options.heads != 0 || x_named.description.heads_are_known ? options.heads : options.heads_otherwise);
     std::vector<StoredTensor> tensors;
     for (const NamedTensor& tensor : x_named.tensors) {
       const ElementType type =

@@ -3,15 +3,20 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -173,6 +178,44 @@ void require_weights(std::span<const T> values, const std::string& path, const S
   }
 }
 
+/// Calls read(i) for every i below `count`, on `threads` threads, this one among them, or fewer where the system has no more.
+/// Where some throw, rethrows what the first of them by i threw. Test: tests/io/backbone_names.cpp.
+template <class Read>
+void read_each(std::size_t count, std::size_t threads, const Read& read) {
+  std::atomic<std::size_t> next{0};
+  std::mutex alone;
+  std::size_t failed = count;
+  std::exception_ptr problem;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < count; i = next++) {
+      try {
+        read(i);
+      } catch (...) {
+        const std::scoped_lock lock(alone);
+        if (i < failed) problem = std::current_exception();
+        failed = std::min(failed, i);
+        return;
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    try {
+      while (others.size() + 1 < std::min(threads, count)) others.emplace_back(work);
+    } catch (const std::system_error&) {  // those that there are do it
+    }
+    work();
+  }
+  if (problem) std::rethrow_exception(problem);
+}
+
+/// How many threads read so many bytes: at most four, of the processors that there are, and one for less than 32 MB. They wait
+/// for pages of the mapped file and of new memory, and count check sums.
+[[nodiscard]] inline std::size_t threads_to_read(std::size_t bytes) {
+  const std::size_t processors = std::max(std::thread::hardware_concurrency(), 1U);
+  return std::clamp<std::size_t>(bytes / (std::size_t{16} << 20), 1, std::min<std::size_t>(processors, 4));
+}
+
 }  // namespace detail
 
 /// Throws `CheckpointError` for weights whose patches do not see the class token, by a relation that features are not
@@ -188,7 +231,8 @@ inline void require_readable_relation(const TensorFile& file) {
   }
 }
 
-/// `load_backbone` into memory of zeros that nobody reads where this throws: it makes no second copy of the weights.
+/// `load_backbone` into memory of zeros that nobody reads where this throws: it makes no second copy of the weights. Large
+/// ones are read by up to four threads.
 template <std::floating_point T, TensorLayout L>
 LoadedBackbone load_fresh_backbone(std::span<T> flat, const L& layout, const TensorFile& file,
                                    std::optional<std::string> prefix = std::nullopt) {
@@ -252,7 +296,7 @@ LoadedBackbone load_fresh_backbone(std::span<T> flat, const L& layout, const Ten
     }
   }
   const std::vector<T> table = joint ? file.read<T>(joint_name) : std::vector<T>();
-  for (std::size_t i = 0; i < parts.size(); ++i) {
+  detail::read_each(parts.size(), detail::threads_to_read(flat.size_bytes()), [&](std::size_t i) {
     const auto& spec = layout.specs()[i];
     const auto out = flat.subspan(static_cast<std::size_t>(spec.offset), static_cast<std::size_t>(spec.size));
     if (parts[i].joint) {
@@ -261,7 +305,9 @@ LoadedBackbone load_fresh_backbone(std::span<T> flat, const L& layout, const Ten
       file.read_into(out, parts[i].name);
     }
     detail::require_weights(std::span<const T>(out), file.path(), parts[i], spec.name.view());
-    if (loaded.given.empty() || loaded.given.back() != parts[i].name) loaded.given.push_back(parts[i].name);
+  });
+  for (const detail::StoredPart& part : parts) {
+    if (loaded.given.empty() || loaded.given.back() != part.name) loaded.given.push_back(part.name);
   }
   loaded.ignored = file.tensors().size() - loaded.given.size();
   return loaded;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,11 +15,14 @@
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/backbone_names.hpp>
 #include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/pixel_scale.hpp>
+#include <dssl/io/tensor_file.hpp>
 #include <dssl/io/weights.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/position.hpp>
@@ -27,34 +31,34 @@
 namespace dssl {
 
 /// How weights are taken whose LayerScale is multiplied into the layers before it. `family`: a name of `family_name`, or
-/// empty for what the tensors' names say. `heads`: 0 for the file's, or the usual number. Throws `OptionError`.
-[[nodiscard]] inline BackboneFileOptions backbone_file_options(std::string_view family, Index heads) {
-  BackboneFileOptions out{.fold_layer_scale = true, .heads = heads};
+/// empty for what the tensors' names say. `heads`: 0 for the file's, or the usual number; `heads_otherwise`: as
+/// `BackboneFileOptions`. Throws `OptionError`.
+[[nodiscard]] inline BackboneFileOptions backbone_file_options(std::string_view family, Index heads, Index heads_otherwise = 0) {
+  BackboneFileOptions out{.fold_layer_scale = true, .heads = heads, .heads_otherwise = heads_otherwise};
   if (family.empty()) return out;
   out.family = family_named(family);
   if (!out.family) throw OptionError("family", family, weight_families_in_words);
   return out;
 }
 
-/// The sizes of a file's backbone: `published_config` with the heads of dssl's own architecture where the file names one.
-/// `heads`: 0 for the file's, or the usual number; `field`: what messages call it. Throws `CheckpointError`, `OptionError`.
-[[nodiscard]] inline ViTConfig config_of_weights(const BackboneFile& file, Index heads, std::string_view field = "heads") {
-  const BackboneDescription& d = file.description();
-  if (heads == 0 && !d.heads_are_known) heads = heads_of_named(file.metadata(), d.width, d.depth);
-  return published_config(d, file.path(), heads, field);
-}
-/// The same of a file by name. Throws `FileError` too.
-[[nodiscard]] inline ViTConfig config_of_weights(const std::string& path, const BackboneFileOptions& options) {
-  return config_of_weights(BackboneFile::open(path, options), options.heads, options.heads_field);
+/// What a file says of its backbone, with the heads that it is run with: the file's own, else `options.heads`, else those of
+/// dssl's own architecture that it names, else `options.heads_otherwise`. Where none of them says it they are the usual
+/// number, and not known.
+[[nodiscard]] inline BackboneDescription described_as_run(const BackboneFile& file, const BackboneFileOptions& options) {
+  BackboneDescription d = file.description();
+  if (d.heads_are_known) return d;
+  for (const Index heads : {options.heads, heads_of_named(file.metadata(), d.width, d.depth), options.heads_otherwise}) {
+    if (heads == 0) continue;
+    d.heads = heads;
+    d.heads_are_known = true;
+    break;
+  }
+  return d;
 }
 
-/// What `describe` says of a file's backbone, where nobody says the number of its heads and `config_of_weights` takes the
-/// usual one; empty where it is known. Throws as `BackboneFile::open`.
-[[nodiscard]] inline std::string guess_of(const std::string& path, const BackboneFileOptions& options) {
-  const BackboneFile file = BackboneFile::open(path, options);
-  const BackboneDescription& d = file.description();
-  const bool known = options.heads > 0 || d.heads_are_known || heads_of_named(file.metadata(), d.width, d.depth) > 0;
-  return known ? std::string() : describe(d);
+/// The sizes of a file's backbone: `published_config` of `described_as_run`. Throws `CheckpointError`, `OptionError`.
+[[nodiscard]] inline ViTConfig config_of_weights(const BackboneFile& file, const BackboneFileOptions& options) {
+  return published_config(described_as_run(file, options), file.path(), options.heads, options.heads_field);
 }
 
 /// Tells weights from others, in 16 digits: FNV-1a over their bytes. Banks of normal patches name it.
@@ -77,22 +81,58 @@ struct LoadedWeights : WeightOrigin {
   std::vector<float> flat;
 };
 
-/// The weights of a file of any family, to be run by a ViT of these sizes on `grid` patches, into `flat` (layout.total()) =,
-/// zeros before. Throws `CheckpointError` where they do not fit, or go by other rules than the ViT; `FileError`,
-/// `OptionError`; nobody may read `flat` then.
+/// A file of weights of any family, opened once: what it says of itself, and the weights.
+class PublishedWeights {
+ public:
+  /// Throws as `open_tensor_file`.
+  explicit PublishedWeights(const std::string& path, const BackboneFileOptions& options)
+      : x_path(path), x_options(options), x_file(open_tensor_file(path)) {}
+
+  /// The backbone under dssl's names. Throws as `BackboneFile`.
+  [[nodiscard]] const BackboneFile& named() {
+    if (!x_named) x_named.emplace(x_file ? std::move(x_file) : open_tensor_file(x_path), x_options);
+    return *x_named;
+  }
+  /// `described_as_run`, which says in words where the number of heads is the usual one. Throws as `named`.
+  [[nodiscard]] BackboneDescription description() { return described_as_run(named(), x_options); }
+  /// Throws as `config_of_weights`.
+  [[nodiscard]] ViTConfig config() { return config_of_weights(named(), x_options); }
+
+  /// What images of so many channels are normalised by: as the weights say, or as usual, also where they are of other
+  /// channels, as whoever loads them says. Throws as `stated_pixels`.
+  [[nodiscard]] PixelScale pixels(Index channels) const {
+    const std::optional<PixelScale> stated = stated_pixels(x_stored(), family_of(x_stored(), x_options.family));
+    return stated && stated->channels() == channels ? *stated : usual_pixels(channels);
+  }
+
+  /// The weights, to be run by a ViT of these sizes on `grid` patches, into `flat` (layout.total()) =, zeros before. Throws
+  /// `CheckpointError` where they do not fit, or go by other rules than the ViT; `OptionError`; nobody may read `flat` then.
+  WeightOrigin load(std::span<float> flat, const ParameterLayout& layout, const ViTConfig& config, GridSize grid) {
+    require_readable_relation(x_stored());
+    const WeightFamily family = family_of(x_stored(), x_options.family);
+    // What dssl-convert wrote under dssl's names says whose rules it goes by.
+    const bool own_rules = !x_stored().metadata().contains("positions");
+    if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino))
+      return {.prefix = load_fresh_backbone(flat, layout, x_stored()).prefix};
+    load_fresh_backbone(flat, layout, named(), "");
+    require_same_rules(named().description(), config, grid, x_path);
+    return {.prefix = named().prefix(), .family = std::string(family_name(family))};
+  }
+
+ private:
+  /// The file under its own names.
+  [[nodiscard]] const TensorFile& x_stored() const { return x_named ? x_named->source() : *x_file; }
+
+  std::string x_path;
+  BackboneFileOptions x_options;
+  std::unique_ptr<TensorFile> x_file;  // until it is named
+  std::optional<BackboneFile> x_named;
+};
+
+/// The weights of a file of any family into `flat`: as `PublishedWeights::load`. Throws `FileError` too.
 inline WeightOrigin load_any_backbone(std::span<float> flat, const std::string& path, const ParameterLayout& layout,
                                       const ViTConfig& config, GridSize grid, const BackboneFileOptions& options) {
-  auto file = open_tensor_file(path);
-  require_readable_relation(*file);
-  const WeightFamily family = family_of(*file, options.family);
-  // What dssl-convert wrote under dssl's names says whose rules it goes by.
-  const bool own_rules = !file->metadata().contains("positions");
-  if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino))
-    return {.prefix = load_fresh_backbone(flat, layout, *file).prefix};
-  const BackboneFile named(std::move(file), options);
-  load_fresh_backbone(flat, layout, named, "");
-  require_same_rules(named.description(), config, grid, path);
-  return {.prefix = named.prefix(), .family = std::string(family_name(family))};
+  return PublishedWeights(path, options).load(flat, layout, config, grid);
 }
 
 /// The same in memory of its own.

@@ -41,11 +41,9 @@ class TeacherFile final : public TensorFile {
   TeacherFile(const std::string& path, const TeacherFileOptions& options, const PixelScale& views)
       : TensorFile(path),
         x_file(BackboneFile::open(path, x_named(options.file))),
-        x_sizes(config_of_weights(x_file, options.file.heads, x_heads)),
-        x_description(x_file.description()),
+        x_sizes(config_of_weights(x_file, x_named(options.file))),
+        x_description(described_as_run(x_file, options.file)),
         x_pixels(options.pixels) {
-    x_description.heads = x_sizes.heads;
-    x_description.heads_are_known = x_description.heads_are_known || options.file.heads != 0;
     const Index channels = x_sizes.channels;
     if (x_pixels == PixelScale{}) x_pixels = pixels_of(x_file);
     require_pixels(x_pixels, channels, path, "teacher_");

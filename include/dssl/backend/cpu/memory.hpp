@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <memory_resource>
 #include <new>
 
@@ -28,14 +31,23 @@ inline constexpr std::size_t huge_page = std::size_t{2} << 20;
     std::memset(data, 0, bytes);
     return {data, bytes, [resource, bytes](std::byte* p) { resource->deallocate(p, bytes, Arena::alignment); }};
   }
-  const std::align_val_t alignment{bytes >= 2 * huge_page ? huge_page : Arena::alignment};
-  const std::size_t size = std::max<std::size_t>(bytes, 1);
-  auto* data = static_cast<std::byte*>(::operator new(size, alignment));
+  if (bytes >= 2 * huge_page) {
+    // The system's new pages are zeros: they are not written here once more, and are touched first by whoever uses them.
+    std::size_t room = bytes > SIZE_MAX - huge_page ? bytes : bytes + huge_page;
+    void* const block = std::calloc(room, 1);
+    void* start = block;
+    if (block == nullptr || std::align(huge_page, bytes, start, room) == nullptr) {
+      std::free(block);
+      throw std::bad_alloc();
+    }
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-  if (bytes >= 2 * huge_page) ::madvise(data, size, MADV_HUGEPAGE);  // advice only: a refusal changes nothing
+    ::madvise(start, bytes, MADV_HUGEPAGE);  // advice only: a refusal changes nothing
 #endif
+    return {static_cast<std::byte*>(start), bytes, [block](std::byte*) { std::free(block); }};
+  }
+  auto* data = static_cast<std::byte*>(::operator new(std::max<std::size_t>(bytes, 1), std::align_val_t{Arena::alignment}));
   std::memset(data, 0, bytes);
-  return {data, bytes, [alignment](std::byte* p) { ::operator delete(p, alignment); }};
+  return {data, bytes, [](std::byte* p) { ::operator delete(p, std::align_val_t{Arena::alignment}); }};
 }
 
 }  // namespace dssl::cpu
