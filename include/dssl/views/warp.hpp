@@ -16,6 +16,7 @@
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/homography.hpp>
 #include <dssl/views/image.hpp>
+#include <dssl/views/lens.hpp>
 #include <dssl/views/planar_image.hpp>
 #include <dssl/views/resample.hpp>
 #include <dssl/views/resample_weights.hpp>
@@ -31,10 +32,11 @@ struct WarpExtent {
   double furthest = 0;  ///< the largest
 };
 
-/// Measured at 9 x 9 places of the view, its corners among them.
+/// Measured at 9 x 9 places of the view, its corners among them; at 33 x 33 where the map may bend lines.
 template <ViewMap M>
 [[nodiscard]] WarpExtent extent_of(const M& map, Index height, Index width) {
-  constexpr int places = 9;
+  int places = 9;
+  if constexpr (requires { map.straight(); }) places = map.straight() ? 9 : 33;
   const double across = 2.0 / static_cast<double>(width), down = 2.0 / static_cast<double>(height);
   WarpExtent out{{map.to_scene(Point{-1, -1}), map.to_scene(Point{-1, -1})}, 1e300, 0};
   for (int i = 0; i < places; ++i) {
@@ -185,5 +187,11 @@ DSSL_INSTANCE void dssl::warp(PlanarImage<std::uint8_t>&, const ImageView<std::u
 DSSL_INSTANCE void dssl::warp(PlanarImage<float>&, const ImageView<std::uint16_t>&, const HomographyMap&, Index, Index,
                               Interpolation, PlanarImage<float>&, ResampleWorkspace<float>&);
 DSSL_INSTANCE void dssl::warp(PlanarImage<float>&, const ImageView<float>&, const HomographyMap&, Index, Index, Interpolation,
+                              PlanarImage<float>&, ResampleWorkspace<float>&);
+DSSL_INSTANCE void dssl::warp(PlanarImage<std::uint8_t>&, const ImageView<std::uint8_t>&, const LensMap&, Index, Index, Interpolation,
+                              PlanarImage<std::uint8_t>&, ResampleWorkspace<std::uint8_t>&);
+DSSL_INSTANCE void dssl::warp(PlanarImage<float>&, const ImageView<std::uint16_t>&, const LensMap&, Index, Index, Interpolation,
+                              PlanarImage<float>&, ResampleWorkspace<float>&);
+DSSL_INSTANCE void dssl::warp(PlanarImage<float>&, const ImageView<float>&, const LensMap&, Index, Index, Interpolation,
                               PlanarImage<float>&, ResampleWorkspace<float>&);
 #endif
