@@ -165,7 +165,7 @@ TEST_CASE("what is no calibration is refused by its field") {
   CHECK(said("cols: 3", "cols: 4") == "c.yml: has a 'camera_matrix' of 3 x 4 with 9 numbers");
   CHECK(
       said("535.9", "-535.9") ==
-      "c.yml: has a camera that cannot be: option 'fx' is -535.9; expected a focal length above 0 in pixels");
+      "c.yml: has a camera that cannot be: option 'fx' is -535.9; expected a focal length of 0.001 or more in pixels");
   CHECK(said("plumb_bob", "equidistant") ==
         "c.yml: has the distortion_model 'equidistant'; expected plumb_bob or rational_polynomial");
   CHECK(test::contains(said("data: [535.9", "data: [[535.9"),

@@ -46,9 +46,9 @@ inline void require_camera(const Camera& camera, std::string_view prefix = {}) {
   constexpr Index most = Index{1} << 27;
   require(camera.height >= 1 && camera.height <= most, "height", camera.height, "1 to 2^27 pixels");
   require(camera.width >= 1 && camera.width <= most, "width", camera.width, "1 to 2^27 pixels");
-  constexpr double finite = 1e9;
-  require(camera.fx > 0 && camera.fx <= finite, "fx", camera.fx, "a focal length above 0 in pixels");
-  require(camera.fy > 0 && camera.fy <= finite, "fy", camera.fy, "a focal length above 0 in pixels");
+  constexpr double finite = 1e9, shortest = 1e-3;
+  require(camera.fx >= shortest && camera.fx <= finite, "fx", camera.fx, "a focal length of 0.001 or more in pixels");
+  require(camera.fy >= shortest && camera.fy <= finite, "fy", camera.fy, "a focal length of 0.001 or more in pixels");
   require(std::abs(camera.cx) <= finite, "cx", camera.cx, "a finite number of pixels");
   require(std::abs(camera.cy) <= finite, "cy", camera.cy, "a finite number of pixels");
   constexpr std::array<std::string_view, 8> names{"k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"};
