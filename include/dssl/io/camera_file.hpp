@@ -47,7 +47,7 @@ namespace detail {
 class CalibrationReader {
  public:
   explicit CalibrationReader(const std::string& path) : x_path(path) {
-    const std::vector<std::byte> bytes = read_bytes(path);
+    const std::vector<std::byte> bytes = dssl::read_bytes(path);
     constexpr std::size_t most = std::size_t{1} << 20;
     if (bytes.size() > most)
       fail(join("has ", bytes.size(), " bytes; expected a calibration of at most ", most));

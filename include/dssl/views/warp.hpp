@@ -167,8 +167,8 @@ void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& ma
   const float share = 1.0F / static_cast<float>(reads * reads);
   // By products: divisions were a tenth of the whole.
   const double of_read = 1.0 / reads, of_column = 2.0 / static_cast<double>(width), of_row = 2.0 / static_cast<double>(height);
-  const auto along = [of_read](Index pixel, int part, double extent) {
-    return (static_cast<double>(pixel) + (part + 0.5) * of_read) * extent - 1.0;
+  const auto along = [of_read](Index pixel, int part, double step) {
+    return (static_cast<double>(pixel) + (part + 0.5) * of_read) * step - 1.0;
   };
   out.reshape(image.channels(), height, width);
   std::array<std::array<detail::WarpTaps, 2>, most_reads * most_reads> taps;  // of one pixel's reads, across and down
