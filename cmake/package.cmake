@@ -23,7 +23,7 @@ ${dssl_package_processors}")
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)  # what programs and library link
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libeigen3-dev (>= 3.4), libtbb-dev")  # what the headers include
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "cmake, g++, libjpeg-dev, libpng-dev, libtiff-dev, libwebp-dev")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "cmake, g++, libjpeg-dev, libpng-dev, libtiff-dev, libwebp-dev, libyaml-cpp-dev")
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
 include(CPack)

@@ -32,7 +32,11 @@ void require_output_apart(const Job& job, const std::optional<MonitorFiles>& mon
   output.require_other_than("--data", job.data);
   output.require_other_than_all("--data", *job.source);
   if (!job.split.empty()) output.require_other_than("--split", dssl::VocFolder(job.data, job.split).list_name());
+  output.require_outside("--second", job.second);
   output.require_outside("--point-weights", job.points.weights);
+  for (const auto& [option, file] : {std::pair{"--camera", &job.camera}, {"--between", &job.between}, {"--second-camera", &job.second_camera}}) {
+    if (!file->empty()) output.require_other_than(option, *file);
+  }
   if (!job.init.empty()) output.require_other_than_weights("--init", job.init);
   if (!job.teacher.empty()) output.require_other_than_weights("--teacher", job.teacher);
   if (monitor) monitor->require_apart(output);

@@ -173,6 +173,19 @@ void texts() {
   seed("list", "names", "a.png\nb.jpg good\n# all\n\nb c.png\tbad # why\n'd#1.png' x\nmissing_mask\n"sv);
   seed("list", "marked", "\xef\xbb\xbf\xc3\xa4.png\r\ns\\e.jpeg label\r"sv);
   seed("list", "utf16", "\xff\xfe" "a\0.\0p\0n\0g\0\r\0\n\0\x3d\xd8\x00\xde"sv);
+  seed("camera", "opencv",
+       "%YAML:1.0\n---\nimage_width: 64\nimage_height: 48\ncamera_matrix: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n"
+       "   data: [ 52., 0., 33.25, 0., 51.,\n       22.5, 0., 0., 1. ]\ndistortion_coefficients: !!opencv-matrix\n   rows: 5\n"
+       "   cols: 1\n   dt: d\n   data: [ -0.21, 0.03, 2.0e-03, -1.0e-03, 0. ]\n"sv);
+  seed("camera", "ros",
+       "image_width: 64\nimage_height: 48\ncamera_name: left\ncamera_matrix:\n  rows: 3\n  cols: 3\n"
+       "  data: [52, 0, 33.25, 0, 51, 22.5, 0, 0, 1]\ndistortion_model: rational_polynomial\ndistortion_coefficients:\n  rows: 1\n"
+       "  cols: 8\n  data: [0.2, -0.1, 0.002, -0.001, 0.01, 0.3, 0.05, -0.01]\n"sv);
+  seed("camera", "homography",
+       "%YAML 1.2\n---\nhomography: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ 1., 0.1, 3., 0., 0.9, -2., 1.0e-04, 0., 1. ]\n"sv);
+  seed("camera", "json",
+       "{\"image_width\": 64, \"image_height\": 48, \"camera_matrix\": {\"type_id\": \"opencv-matrix\", \"rows\": 3, \"cols\": 3, "
+       "\"dt\": \"d\", \"data\": [52.0, 0, 33.25, 0, 51, 22.5, 0, 0, 1]}}"sv);
   seed("config", "vit",
        "\x04{\"model_type\":\"vit\",\"hidden_size\":32,\"num_hidden_layers\":2,\"num_attention_heads\":4,\"intermediate_size\":128,"
        "\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-12,\"image_size\":56,\"patch_size\":8,\"num_channels\":3,\"qkv_bias\":true,"

@@ -22,6 +22,7 @@ optional=(
   libopenmpi-dev    # runs over several processes, which nothing needs, and their tests
   libtiff-dev       # reading TIFF files, which nothing needs
   libwebp-dev       # reading WebP files, which nothing needs
+  libyaml-cpp-dev   # reading calibrations of cameras, which nothing needs
   libopenblas-dev   # tests of matrix products by a CBLAS, which nothing needs
 )
 

@@ -157,6 +157,7 @@ check_header() {
       jpeglib.h | jerror.h | turbojpeg.h) [[ $path == io/jpeg.hpp ]] || complain "$where: only io/jpeg.hpp may see libjpeg" ;;
       tiff*.h*) [[ $path == io/tiff.hpp ]] || complain "$where: only io/tiff.hpp may see libtiff" ;;
       webp/*) [[ $path == io/webp.hpp ]] || complain "$where: only io/webp.hpp may see libwebp" ;;
+      yaml-cpp/*) [[ $path == io/camera_file.hpp ]] || complain "$where: only io/camera_file.hpp may see yaml-cpp" ;;
       opencv2/*) [[ $path == io/opencv.hpp ]] || complain "$where: only io/opencv.hpp may see OpenCV" ;;
       iostream) complain "$where: a library does not print" ;;
       nlohmann/* | CLI/*) complain "$where: <$header> is for programs" ;;

@@ -10,7 +10,7 @@ house=$(mktemp -d)
 trap 'rm -rf "$house"' EXIT
 
 mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,data,io,features,search,metrics,probe,monitor,defects,pictures}
-for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png io/tiff io/webp io/image_file features/a search/a metrics/a probe/a monitor/a defects/a pictures/a backend/cblas backend/symmetric_eigen; do
+for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png io/tiff io/webp io/camera_file io/image_file features/a search/a metrics/a probe/a monitor/a defects/a pictures/a backend/cblas backend/symmetric_eigen; do
   echo '#pragma once' >"$house/$header.hpp"
 done
 for room in features search metrics probe monitor defects pictures; do
@@ -53,6 +53,7 @@ accepts metrics/a.hpp '#include <dssl/backend/symmetric_eigen.hpp>'
 accepts io/png.hpp '#include <png.h>'
 accepts io/tiff.hpp '#include <tiffio.h>'
 accepts io/webp.hpp '#include <webp/decode.h>'
+accepts io/camera_file.hpp '#include <yaml-cpp/yaml.h>'
 accepts backend/cblas.hpp '#include <cblas.h>'
 accepts train/a.hpp '#include <dssl/tokens/a.hpp>'
 accepts features/a.hpp '#include <dssl/data/a.hpp>'
@@ -94,6 +95,7 @@ refuses backend/a.hpp '#include <dssl/backend/cblas.hpp>' 'not every user has'
 refuses io/a.hpp '#include <png.h>' 'only io/png.hpp'
 refuses io/png.hpp '#include <tiffio.h>' 'only io/tiff.hpp'
 refuses io/image_file.hpp '#include <webp/decode.h>' 'only io/webp.hpp'
+refuses io/image_file.hpp '#include <yaml-cpp/yaml.h>' 'only io/camera_file.hpp'
 refuses nn/a.hpp '#include "b.hpp"' 'not spelled in full'
 refuses nn/a.hpp '#include <dssl/nn/b.hpp>' 'does not exist'
 refuses nn/a.hpp '#include <iostream>' 'does not print'

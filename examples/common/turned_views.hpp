@@ -1,8 +1,19 @@
-// What --rotate and --perspective do, for the help texts.
+// What --rotate, --perspective, --camera and --second do, for the help texts.
 #pragma once
 
 namespace dssl::programs {
 
+inline constexpr const char* camera_help =
+    "Calibration of the camera that took the images, as OpenCV or ROS writes it (YAML): views are corrected for its lens, and "
+    "points in them; images of another size are passed over; default: none";
+
+inline constexpr const char* second_help =
+    "Folder of a second camera's images of the same, each under the name of its first: one global view is from each camera, and "
+    "points are matched through --between; images without the other are left out; default: one camera";
+inline constexpr const char* between_help =
+    "With --second: the map from the first camera's corrected picture to the second's, a 3 x 3 matrix 'homography' as OpenCV "
+    "writes it (YAML); default: the pictures are one over the other";
+inline constexpr const char* second_camera_help = "With --second: the second camera's calibration, as --camera; default: none";
 inline constexpr const char* rotate_help =
     "Views are boxes that are turned, by up to so many degrees either way, 0 to 180; where they reach beyond the image it is "
     "reflected at its edges, and points there are not valid";

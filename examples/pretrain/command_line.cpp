@@ -10,6 +10,7 @@
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
+#include <common/camera_images.hpp>
 #include <common/names.hpp>
 #include <common/program.hpp>
 #include <common/published.hpp>
@@ -19,18 +20,24 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/sequence.hpp>
+#include <dssl/data/image_files.hpp>
 #include <dssl/data/image_folder.hpp>
+#include <dssl/data/image_pairs.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/io/camera_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/json_writer.hpp>
 #include <dssl/io/pixel_scale.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
+#include <dssl/views/lens.hpp>
+#include <dssl/views/multi_crop.hpp>
+#include <dssl/views/paired_views.hpp>
 #include <pretrain/recipes.hpp>
 
 namespace dssl::programs {
@@ -66,6 +73,49 @@ SourceView open_source(Job& job) {
   return held(std::move(folder));
 }
 
+/// The pairs of images that `--data` and `--second` name, and their extents in the job's views.
+SourceView open_pairs(Job& job) {
+  const ReadOptions read = job.reading();
+  if (!job.split.empty() || job.data == "synthetic") throw OptionError("second", job.second, "none with --split, or with generated scenes");
+  const ImageFiles first(job.data, {.read = read}), second(job.second, {.read = read});
+  const auto names = [](const ImageFiles& files) {
+    std::vector<std::string> out;
+    for (Index i = 0; i < files.size(); ++i) out.push_back(files.id(i));
+    return out;
+  };
+  std::vector<Index> of_first, of_second;
+  for (const auto& [a, b] : same_names(names(first), names(second))) {
+    of_first.push_back(a);
+    of_second.push_back(b);
+  }
+  const auto pairs = static_cast<Index>(of_first.size());
+  job.pairs = join(pairs, " pairs of images with ", job.second, "; ", first.size() - pairs, " images of ", job.data, " and ", second.size() - pairs,
+                   " of ", job.second, " are without the other");
+  const ImageFiles firsts = first.some(of_first), seconds = second.some(of_second);
+  CameraPair& pair = job.options.views.pair;
+  // The extents of the first image that can be read are the camera's.
+  const auto extents = [](const ImageFiles& files, Index& rows, Index& columns) {
+    for (Index i = 0;; ++i) {
+      try {
+        const AnyImage image = files.load(i);
+        rows = height(image);
+        columns = width(image);
+        return;
+      } catch (const ImageError&) {
+        if (i + 1 == files.size()) throw;
+      }
+    }
+  };
+  extents(firsts, pair.first_height, pair.first_width);
+  extents(seconds, pair.second_height, pair.second_width);
+  if (!job.between.empty()) pair.between = read_homography(job.between);
+  if (!job.second_camera.empty()) pair.second = Lens(read_camera(job.second_camera)).camera();
+  require_pair(pair, "pair.");
+  const Paired<MultiCrop<>> sound(job.options.views);  // maps that cannot be are errors before anything is computed
+  job.looked_at = held(firsts);
+  return held(ImagePairs(held(firsts), held(seconds), pair));
+}
+
 /// The prototypes of each architecture's head, where the command line names no number.
 std::string prototypes_text() {
   std::string out;
@@ -96,6 +146,10 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"local_area.low", "--local-scale"},
     {"local_area.high", "--local-scale"},
     {"rotation", "--rotate"},
+    {"pair.between", "--between"},
+    {"pair.second.height", "--second-camera"},
+    {"pair.second.width", "--second-camera"},
+    {"homography", "--between"},
     {"masks.views", "--masked-views"},
     {"masks.low", "--masked-low"},
     {"masks.high", "--masked-high"},
@@ -255,6 +309,10 @@ void CommandLine::x_add_recipe_options() {
           ->group(group));
   x_app.add_option("--rotate", x_rotation, rotate_help)->group(group);
   x_app.add_option("--perspective", x_perspective, perspective_help)->group(group);
+  x_app.add_option("--camera", x_job.camera, camera_help)->option_text("FILE")->group(group);
+  CLI::Option* const second = x_app.add_option("--second", x_job.second, second_help)->option_text("DIR")->group(group);
+  x_app.add_option("--between", x_job.between, between_help)->option_text("FILE")->needs(second)->group(group);
+  x_app.add_option("--second-camera", x_job.second_camera, second_camera_help)->option_text("FILE")->needs(second)->group(group);
 }
 
 void CommandLine::x_add_training_options() {
@@ -522,6 +580,7 @@ void CommandLine::x_set_views() {
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
   views.rotation = x_rotation;
   views.perspective = x_perspective;
+  if (!x_job.camera.empty()) views.camera = Lens(read_camera(x_job.camera)).camera();  // one that folds back is an error before anything is opened
   if (x_image_all_views->count() == 0) x_job.options.loss.image_all_views = recipe_of(x_job).image_all_views;
 }
 
@@ -569,7 +628,8 @@ Job CommandLine::job(RunRanks& ranks) {
   if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();
   if (job.extend_to > 0) job.options.epochs = job.extend_to;
   job.options.validate();
-  job.source = open_source(job);
+  job.source = job.second.empty() ? open_source(job) : open_pairs(job);
+  if (job.second.empty() && job.options.views.camera.known()) job.source = held(CameraImages(*job.source, job.options.views.camera));
   job.sampler = sampler_of(job.points, [&job] {
     WeightFiles maps = WeightFiles::of(*job.source, job.points.weights, job.read);
     job.weight_maps = maps.text();

@@ -42,7 +42,12 @@ struct Job {
   Index extend_to = 0;     ///< epochs that the resumed run is extended to; 0: those it has
   bool overwrite = false;  ///< a new run may replace the one in `out`
   SamplerSettings points;  ///< K, and where they lie
+  std::string camera;      ///< calibration of the one that took the images; empty: none
+  std::string second;      ///< folder of a second camera's images; empty: there is one camera
+  std::string between;     ///< file of the map from one camera's pictures to the other's; empty: none
+  std::string second_camera;  ///< calibration of the second; empty: none
   AnySampler sampler;      ///< set by the command line: made of them
+  std::string pairs;       ///< how many images have a second camera's, where there is one
   std::string weight_maps; ///< which images have maps of weights, where the sampler reads them
   double temperature = 0;  ///< of a contrastive loss; 0: the recipe's
   double epsilon = 0;      ///< of SwAV's assignments; 0: the recipe's
@@ -69,7 +74,8 @@ struct Job {
   Index synthetic_size = 128;
   ReadOptions read;
   TrainerOptions options;
-  std::optional<SourceView> source;  ///< set by the command line
+  std::optional<SourceView> source;     ///< set by the command line
+  std::optional<SourceView> looked_at;  ///< likewise, where images are pairs: the first of each
 
   /// How image files are read for the network.
   [[nodiscard]] ReadOptions reading() const {

@@ -20,12 +20,13 @@ std::vector<float> images_to_look_at(const Job& job, Index channels, Index most)
                                 .deviation = job.options.views.deviation},
                                ClassMap({.classes = 1}));
   std::vector<float> out;
-  const Index all = job.source->size(), wanted = std::min(all, most);
+  const SourceView& source = job.looked_at ? *job.looked_at : *job.source;
+  const Index all = source.size(), wanted = std::min(all, most);
   Index images = 0;
   for (Index i = 0; i < wanted; ++i) {
     const Index number = i * all / wanted;
     try {
-      const HeldImage held = with_channels(job.source->hold(number), channels, job.source->name(number));
+      const HeldImage held = with_channels(source.hold(number), channels, source.name(number));
       const std::vector<float> one = renderer.render_image(held.view());
       out.insert(out.end(), one.begin(), one.end());
       ++images;

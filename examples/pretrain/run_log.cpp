@@ -83,6 +83,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   x_line(join("backend: ", backend));
   if (!x_job.ranks.empty()) x_line(join("ranks: ", x_job.ranks, "; threads of each: ", x_job.threads == 0 ? "all" : join(x_job.threads)));
   x_line(join("recipe: ", recipe));
+  if (!x_job.pairs.empty()) x_line(join("cameras: ", x_job.pairs));
   if (!x_job.weight_maps.empty()) x_line(join("weight maps: ", x_job.points.weights, ", ", x_job.weight_maps));
   x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",
               x_job.left_aside.empty() ? "" : " (left aside, as they are not read: ", x_job.left_aside,
@@ -206,7 +207,7 @@ Continue RunLog::step(const StepReport& report, const std::function<BackboneWeig
       {"step", report.step}, {"epoch", report.epoch}, {"images", report.images}, {"loss", report.loss}};
   for (const TermReport& term : report.each_term()) line[std::string(term.name)] = term_json(term);
   line["gradient_norm"] = report.gradient_norm;
-  if (x_job.options.views.turned() && recipe_of(x_job).points) line["valid_points"] = report.valid_points;
+  if (x_job.options.views.warped() && recipe_of(x_job).points) line["valid_points"] = report.valid_points;
   line["feature_spread"] = report.feature_spread;
   line["learning_rate"] = report.learning_rate;
   line["weight_decay"] = report.weight_decay;

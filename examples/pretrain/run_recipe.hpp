@@ -24,7 +24,7 @@
 #include <dssl/train/teacher_file.hpp>
 #include <dssl/train/trainer.hpp>
 #include <dssl/train/training_run.hpp>
-#include <dssl/views/warped_views.hpp>
+#include <dssl/views/paired_views.hpp>
 #include <pretrain/job.hpp>
 #include <pretrain/locality.hpp>
 #include <pretrain/run_log.hpp>
@@ -150,8 +150,8 @@ template <class Recipe, Backend B>
   const auto run_by = [&]<class Whole>(std::type_identity<Whole>) -> Run {
     return Trainer<Whole, B>(options_of_run<Whole>(job), backend, job.sampler, network);
   };
-  using Turned = typename Sampled::template with_views<Warped<typename Recipe::Views>>;
-  Run trainer = job.options.views.turned() ? run_by(std::type_identity<Turned>()) : run_by(std::type_identity<Sampled>());
+  using Turned = typename Sampled::template with_views<Paired<typename Recipe::Views>>;
+  Run trainer = job.options.views.warped() ? run_by(std::type_identity<Turned>()) : run_by(std::type_identity<Sampled>());
   if constexpr (Recipe::Loss::has_frozen) {
     trainer.teach_with(*teacher, "");
     teacher.reset();

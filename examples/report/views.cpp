@@ -1,5 +1,6 @@
 #include <report/views.hpp>
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <common/samplers.hpp>
+#include <dssl/core/camera.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/pictures/colour_map.hpp>
@@ -17,7 +19,7 @@
 #include <dssl/points/point_key.hpp>
 #include <dssl/points/scene_points.hpp>
 #include <dssl/views/geometry.hpp>
-#include <dssl/views/homography.hpp>
+#include <dssl/views/lens.hpp>
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/warped_views.hpp>
 #include <report/page.hpp>
@@ -50,6 +52,14 @@ MultiCropOptions view_options(const PretrainRun& run) {
   };
   o.rotation = later("views.rotation");
   o.perspective = later("views.perspective");
+  if (const Json& options = run.options["options"]; options.contains("views.camera")) {
+    if (!options["views.camera"].is_string()) throw FileError(run.name + "/options.json", "has no text 'views.camera'");
+    try {
+      o.camera = camera_of_text(options["views.camera"].get<std::string>());
+    } catch (const OptionError& error) {
+      throw FileError(run.name + "/options.json", error.what());
+    }
+  }
   o.jitter = run.number("views.jitter");
   o.brightness = run.number("views.brightness");
   o.contrast = run.number("views.contrast");
@@ -85,16 +95,24 @@ std::string view_name(Index view, const CropMap& box) {
 }
 
 /// The outline of a view on the scene, a line of so many pixels inside its edges.
-std::string outline(const HomographyMap& map, Index view, double line) {
+std::string outline(const LensMap& map, Index view, double line) {
   const auto length = [&](const Point& a, const Point& b) {
     const ScenePoint from = map.to_scene(a), to = map.to_scene(b);
     return std::hypot(to.x - from.x, to.y - from.y);
   };
   const double x = 1 - line / length({-1, 0}, {1, 0}), y = 1 - line / length({0, -1}, {0, 1});
   std::string points;
-  for (const Point corner : {Point{-x, -y}, Point{x, -y}, Point{x, y}, Point{-x, y}}) {
-    const ScenePoint at = map.to_scene(corner);
+  const auto to = [&](const Point& p) {
+    const ScenePoint at = map.to_scene(p);
     points += join(points.empty() ? "" : " ", decimals(at.x, 2), ",", decimals(at.y, 2));
+  };
+  const int pieces = map.straight() ? 1 : 16;  // of an edge, which a lens bends
+  const std::array<Point, 5> corners{Point{-x, -y}, Point{x, -y}, Point{x, y}, Point{-x, y}, Point{-x, -y}};
+  for (std::size_t edge = 0; edge < 4; ++edge) {
+    for (int i = 0; i < pieces; ++i) {
+      const double t = static_cast<double>(i) / pieces;
+      to({(1 - t) * corners[edge].x + t * corners[edge + 1].x, (1 - t) * corners[edge].y + t * corners[edge + 1].y});
+    }
   }
   return join("<polygon points=\"", points, "\" fill=\"none\" stroke=\"", colour_of(view), "\" stroke-width=\"", line, "\"/>");
 }
@@ -131,7 +149,7 @@ std::string views_html(const PretrainRun& run, const AnySampler& sampler, const 
   std::string outlines, scene_points;
   std::vector<std::string> marks(plans.size());
   for (Index v = 0; v < crop.views(); ++v) {
-    const HomographyMap& map = plans[static_cast<std::size_t>(v)].map;
+    const LensMap& map = plans[static_cast<std::size_t>(v)].map;
     const ViewPlan& plan = plans[static_cast<std::size_t>(v)].view;
     const ViewPlan& teacher = plans[0].view;
     const double line = (v < 2 ? 0.009 : 0.006) * scene_width;

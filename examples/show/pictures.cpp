@@ -34,6 +34,7 @@
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/warped_views.hpp>
 
+#include "common/camera_images.hpp"
 #include "common/output_files.hpp"
 #include "show/eye.hpp"
 #include "show/scenes.hpp"
@@ -289,9 +290,13 @@ class Sheet {
   }
 
   [[nodiscard]] Picture x_views() const {
-    const Warped<MultiCrop<>> crop(x_settings.views());
+    const MultiCropOptions options = x_settings.views();
+    const Warped<MultiCrop<>> crop(options);
     std::vector<std::string> ids;
-    for (const Scene& scene : x_scenes) ids.push_back(scene.id);
+    for (const Scene& scene : x_scenes) {
+      ids.push_back(scene.id);
+      if (options.camera.known()) require_size_of(options.camera, scene.image, scene.name);
+    }
     const AnySampler points = sampler_of(x_settings.points, [&] {
       WeightFiles maps(ids, x_settings.points.weights, x_settings.read);
       std::printf("%s\n", maps.text().c_str());
@@ -378,6 +383,7 @@ void require_output_apart(const ShowSettings& settings) {
   output.require_other_than_given("--masks", settings.masks);
   output.require_outside("--point-weights", settings.points.weights);
   output.require_other_than_given("--heat", settings.heat);
+  if (!settings.camera.empty()) output.require_other_than_given("--camera", {settings.camera});
   if (settings.weights != "random") output.require_other_than_weights("--weights", settings.weights);
   output.require_writable();
 }

@@ -2,6 +2,7 @@
 #include "show/settings.hpp"
 
 #include <dssl/core/error.hpp>
+#include <dssl/io/camera_file.hpp>
 #include <dssl/version.hpp>
 
 #include "common/architectures.hpp"
@@ -39,6 +40,7 @@ MultiCropOptions ShowSettings::views() const {
   if (!local_scale.empty()) options.local_area = {local_scale[0], local_scale[1]};
   options.rotation = rotation;
   options.perspective = perspective;
+  if (!camera.empty()) options.camera = read_camera(camera);
   return options;
 }
 
@@ -57,6 +59,7 @@ void ShowSettings::validate() const {
   if (kind != "views" && rotation != 0) throw OptionError("rotate", rotation, join("0 with --kind ", kind, ", but with views"));
   if (kind != "views" && perspective != 0)
     throw OptionError("perspective", perspective, join("0 with --kind ", kind, ", but with views"));
+  if (kind != "views" && !camera.empty()) throw OptionError("camera", camera, join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && points.sampler != SamplerSettings{}.sampler)
     throw OptionError("sampler", points.sampler, join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && !points.weights.empty())
@@ -175,6 +178,7 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->check(CLI::Range(0.0, 0.5))
       ->capture_default_str()
       ->group(look);
+  app.add_option("--camera", s.camera, join("views: ", camera_help))->option_text("FILE")->group(look);
   app.add_option("--masks", s.masks,
                  "overlay: masks (palette or grey PNG), paired with images by name: NAME.png, NAME_mask.png; single files "
                  "of other names, one for each image, in their order")

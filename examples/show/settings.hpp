@@ -48,6 +48,7 @@ struct ShowSettings {
   Index locals = 4;
   std::vector<double> global_scale, local_scale;
   double rotation = 0, perspective = 0;
+  std::string camera;
   std::vector<std::string> masks, heat;
   std::string enlarge;  // empty: the kind's own
   double alpha = 0.6;
@@ -61,7 +62,7 @@ struct ShowSettings {
   /// The chosen point in [-1, 1]^2; none where none was named.
   [[nodiscard]] std::optional<Point> chosen() const;
   [[nodiscard]] Enlargement enlargement(Enlargement otherwise) const;
-  /// Views of the kinds that cut them out.
+  /// Views of the kinds that cut them out. Throws `FileError` where the camera's file cannot be read.
   [[nodiscard]] MultiCropOptions views() const;
   /// Throws `OptionError` for options that do not go together.
   void validate() const;

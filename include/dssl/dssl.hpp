@@ -13,6 +13,7 @@
 #include <dssl/backend/cuda.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/concepts.hpp>
+#include <dssl/data/image_pairs.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #ifdef DSSL_WITH_CODECS
@@ -40,4 +41,5 @@ class VocFolder;    // reads PNG and JPEG: link dssl::codecs, which defines DSSL
 #include <dssl/train/recipe.hpp>
 #include <dssl/train/trainer.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/paired_views.hpp>
 #include <dssl/views/warped_views.hpp>

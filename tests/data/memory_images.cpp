@@ -1,4 +1,4 @@
-// Images in memory: what a source has there is viewed, not copied.
+// Images in memory: what a source has there is viewed, not copied; and pairs of them.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include <dssl/data/image_pairs.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_codec.hpp>
@@ -102,4 +103,30 @@ TEST_CASE("A loader hands on views of a source in memory, and images of one that
   const OneImage one{Bytes(1, 2, 1, {1, 2})};
   SampleLoader copies(one, 1, {});
   CHECK(copies.next()->sample == one.image);
+}
+
+TEST_CASE("A pair is one image: the second below the first, each pixel where it was") {
+  const Bytes small(1, 2, 2, {1, 2, 3, 4}), tall(2, 1, 2, {5, 6, 7, 8});
+  CHECK(std::get<Bytes>(stacked(small, tall, "a")) == Bytes(3, 2, 2, {1, 2, 3, 4, 5, 6, 0, 0, 7, 8, 0, 0}));
+  CHECK(std::get<Bytes>(stacked(tall, small, "a")) == Bytes(3, 2, 2, {5, 6, 0, 0, 7, 8, 0, 0, 1, 2, 3, 4}));
+  CHECK(thrown_by<ImageError>([&] { static_cast<void>(stacked(small, Bytes(1, 1, 1), "a")); }) ==
+        "a: has other channels, or pixels of another type, than the other of its pair");
+  CHECK_THROWS_AS(stacked(small, Image<float>(1, 2, 2), "a"), ImageError);
+
+  const auto source = [](std::vector<AnyImage> images, std::vector<std::string> names) {
+    return SourceView(std::make_shared<const MemoryImages>(std::move(images), std::move(names)));
+  };
+  const CameraPair extents{.first_height = 1, .first_width = 2, .second_height = 2, .second_width = 1};
+  const ImagePairs pairs(source({small, small, tall}, {"s1", "s2", "t3"}), source({tall, small, tall}, {"t1", "s2b", "t3b"}), extents);
+  CHECK(pairs.size() == 3);
+  CHECK(pairs.name(1) == "s2");
+  CHECK(std::get<Bytes>(pairs.load(0)) == std::get<Bytes>(stacked(small, tall, "a")));
+  CHECK(thrown_by<ImageError>([&] { static_cast<void>(pairs.load(1)); }) == "s2b: has 1 x 2 pixels; expected its camera's 2 x 1");
+  CHECK(thrown_by<ImageError>([&] { static_cast<void>(pairs.load(2)); }) == "t3: has 2 x 1 pixels; expected its camera's 1 x 2");
+  CHECK_THROWS_AS(ImagePairs(source({small}, {"s"}), source({tall, tall}, {"t", "u"}), extents), DataError);
+
+  CHECK(same_names({"a", "b", "d"}, {"d", "c", "a"}) == std::vector<std::pair<Index, Index>>{{0, 2}, {2, 0}});
+  CHECK(thrown_by<DataError>([] { static_cast<void>(same_names({"a"}, {"b"})); }) == "no image of the first camera has the name of one of the second");
+  CHECK(thrown_by<DataError>([] { static_cast<void>(same_names({"a", "a"}, {"a"})); }) == "'a' is the name of two images of the first camera");
+  CHECK(thrown_by<DataError>([] { static_cast<void>(same_names({"a"}, {"b", "b"})); }) == "'b' is the name of two images of the second camera");
 }

@@ -47,6 +47,32 @@ warns() {
     fail "not $lines lines of '$words' on stderr of: $*"
 }
 
+# calibration HEIGHT WIDTH K1: a camera's, as cv::FileStorage of OpenCV 4 writes it, its focal length 40 pixels.
+calibration() {
+  cat <<EOF
+%YAML:1.0
+---
+image_width: $2
+image_height: $1
+camera_matrix: !!opencv-matrix
+   rows: 3
+   cols: 3
+   dt: d
+   data: [ 40., 0., $(awk "BEGIN { print $2 / 2 - 0.5 }"), 0., 40.,
+       $(awk "BEGIN { print $1 / 2 - 0.5 }"), 0., 0., 1. ]
+distortion_coefficients: !!opencv-matrix
+   rows: 5
+   cols: 1
+   dt: d
+   data: [ $3, 0., 0., 0., 0. ]
+EOF
+}
+# Whether the build has the library for them; one that has not says what brings it.
+reads_calibrations() {
+  calibration 32 32 0 >probe.yml
+  ! "$programs/dssl-show" synthetic --kind views --camera probe.yml --out probe.png 2>&1 | grep -q 'without yaml-cpp (package libyaml-cpp-dev'
+}
+
 # value FILE KEY...: a value of a JSON file.
 value() { "$tools/dssl_json_value" "$@"; }
 

@@ -98,6 +98,24 @@ succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --out turned-parts -
 cmp turned-parts/checkpoint.safetensors turned/checkpoint.safetensors || fail "a resumed run of turned views differs"
 fails 2 '--rotate is 181; expected 0 to 180 degrees' pretrain "${scenes[@]}" --rotate 181 --out unfit
 fails 2 '--perspective is 0.6; expected a share in .0, 0.5.' pretrain "${scenes[@]}" --perspective 0.6 --out unfit
+# Views that are corrected for a lens, where the build reads calibrations: resumed with the same camera alone.
+if reads_calibrations; then
+  calibration 32 32 -0.4 >camera.yml
+  calibration 32 32 -0.3 >other.yml
+  succeeds pretrain "${scenes[@]}" --epochs 2 --camera camera.yml --threads 3 --out lens
+  grep -q '"views.camera": *"32 32 40 40 15.5 15.5 -0.4 0 0 0 0 0 0 0"' lens/options.json || fail "options.json does not tell the camera"
+  ! cmp -s lens/teacher.safetensors sampled/teacher.safetensors || fail "--camera changes nothing"
+  succeeds pretrain "${scenes[@]}" --epochs 2 --camera camera.yml --threads 1 --max-steps 3 --out lens-parts
+  fails 1 "option 'views.camera' 32 32 40 40 15.5 15.5 -0.4 0 0 0 0 0 0 0; this run has 32 32 40 40 15.5 15.5 -0.3" \
+    pretrain "${scenes[@]}" --epochs 2 --camera other.yml --out lens-parts --resume
+  succeeds pretrain "${scenes[@]}" --epochs 2 --camera camera.yml --threads 1 --out lens-parts --resume
+  cmp lens-parts/checkpoint.safetensors lens/checkpoint.safetensors || fail "a resumed run of corrected views differs"
+  calibration 32 48 -0.4 >other.yml
+  fails 1 'has 32 x 32 pixels; expected the camera.s 32 x 48' pretrain "${scenes[@]}" --epochs 1 --camera other.yml --out unfit
+  calibration 32 32 -3 >other.yml
+  fails 2 '--camera is of a lens whose distortion folds back at column' pretrain "${scenes[@]}" --camera other.yml --out unfit
+  fails 1 'nowhere.yml: cannot open to read' pretrain "${scenes[@]}" --camera nowhere.yml --out unfit
+fi
 # By maps of weights: a bright half, and two images without one.
 mkdir -p photos maps
 for i in 1 2 3 4 5 6; do
@@ -111,6 +129,40 @@ grep -q 'weight maps: maps, 4 of 6 images have a weight map, 2 have none, the fi
 fails 1 'maps/4.png: is a weight map of 16 x 32 pixels; expected those of its image, 32 x 32' pretrain "${weighted[@]}" --out unfit
 rm maps/4.png
 fails 1 'points: weighted .maps [0-9a-f]*-[0-9a-f]*. 2; .*expected: .*points: weighted .maps ' pretrain "${weighted[@]}" --out weighted --resume
+# Two cameras: pairs by their names, the second's pictures of another size; the same bits when resumed, and another map is another run.
+mkdir -p second
+for i in 1 2 3 4 5 7; do "$make_image" second/$i.png 24 48 3 200 20 90 40; done
+pairs=(--data photos --second second --epochs 3)
+succeeds pretrain "${pairs[@]}" --threads 3 --out pairs
+grep -q 'cameras: 5 pairs of images with second; 1 images of photos and 1 of second are without the other' out.txt || fail "pairs are not counted"
+grep -q '"views.pair": *"32 32 24 48 1 0 0 0 1 0 0 0 1"' pairs/options.json || fail "options.json does not tell the cameras"
+grep -q '"valid_points":' pairs/metrics.jsonl || fail "metrics.jsonl does not tell how many points of pairs are valid"
+succeeds pretrain --data photos --epochs 3 --out unpaired
+! cmp -s pairs/teacher.safetensors unpaired/teacher.safetensors || fail "--second changes nothing"
+succeeds pretrain "${pairs[@]}" --threads 1 --max-steps 3 --out pairs-parts
+succeeds pretrain "${pairs[@]}" --threads 1 --out pairs-parts --resume
+cmp pairs-parts/checkpoint.safetensors pairs/checkpoint.safetensors || fail "a resumed run of pairs differs"
+if reads_calibrations; then
+  homography() { printf '%%YAML 1.2\n---\nhomography: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ %s ]\n' "$1"; }
+  homography '1.5, 0., 0., 0., 0.75, 0., 0., 0., 1.' >between.yml
+  calibration 24 48 -0.2 >second.yml
+  calibration 32 32 -0.4 >camera.yml
+  succeeds pretrain "${pairs[@]}" --camera camera.yml --second-camera second.yml --between between.yml --out pairs-bent
+  grep -q '"views.pair": *"32 32 24 48 1.5 0 0 0 0.75 0 0 0 1 24 48 40 40 23.5 11.5 -0.2 0 0 0 0 0 0 0"' pairs-bent/options.json ||
+    fail "options.json does not tell the map"
+  fails 1 "option 'views.pair' 32 32 24 48 1 0 0 0 1 0 0 0 1; this run has 32 32 24 48 1.5 0 0 0 0.75 0 0 0 1" \
+    pretrain "${pairs[@]}" --between between.yml --out pairs-parts --resume
+  fails 2 'pair.second.height|--second-camera is 32; expected its pictures. 24' pretrain "${pairs[@]}" --second-camera camera.yml --out unfit
+  homography '1., 0., 0., 0., 1., 0., 0.1, 0., 1.' >between.yml
+  fails 2 '--between is with its horizon near the pictures' pretrain "${pairs[@]}" --between between.yml --out unfit
+fi
+"$make_image" second/2.png 24 40 3
+warns 1 'second/2.png: has 24 x 40 pixels; expected its camera.s 24 x 48' pretrain "${pairs[@]}" --out pairs-but-one
+mkdir -p others
+"$make_image" others/x.png 24 48 3
+fails 1 'no image of the first camera has the name of one of the second' pretrain --data photos --second others --out unfit
+fails 2 '--second is second; expected none with --split, or with generated scenes' pretrain "${scenes[@]}" --second second --out unfit
+fails 2 '--between requires --second' pretrain --data photos --between between.yml --out unfit
 fails 1 'none of 3 weight maps belongs to one of 8 images by its name' \
   pretrain "${scenes[@]}" --epochs 1 --sampler weighted --point-weights maps --out unfit
 fails 2 '--point-weights is empty; expected a folder with --sampler weighted' pretrain "${scenes[@]}" --epochs 1 --sampler weighted --out unfit

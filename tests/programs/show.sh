@@ -52,6 +52,16 @@ succeeds show "${images[@]}" --kind views --points 4 --rotate 40 --perspective 0
 ! cmp -s random.png turned.png || fail "--rotate and --perspective draw upright views"
 fails 2 '--rotate is 40; expected 0 with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --rotate 40
 fails 2 '--rotate: Value 181 not in range' show "${images[@]}" --kind views --rotate 181 --out o.png
+# Through a lens, where the build reads calibrations.
+calibration 32 32 -0.4 >camera.yml
+fails 2 '--camera is camera.yml; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --camera camera.yml
+if reads_calibrations; then
+  succeeds show "${images[@]}" --kind views --points 4 --camera camera.yml --out bent.png
+  ! cmp -s random.png bent.png || fail "--camera corrects nothing"
+  calibration 32 48 -0.4 >other.yml
+  fails 1 'has 32 x 32 pixels; expected the camera.s 32 x 48' show "${images[@]}" --kind views --camera other.yml --out o.png
+  fails 1 "--camera.*camera.yml|camera.yml.*--camera" show "${images[@]}" --kind views --camera camera.yml --out camera.yml
+fi
 succeeds show "${images[@]}" --kind overlay --zoom 1 --masks voc/SegmentationClass/00000{0,1}.png --out masks.png
 is_png masks.png $((4 + 2 * 36)) $((4 + 2 * (8 + 36)))
 succeeds show "${images[@]}" --kind overlay --heat "${images[@]}" --out heat.png

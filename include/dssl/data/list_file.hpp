@@ -104,7 +104,7 @@ struct NumberedLine {
 /// The lines of a text file without blanks around them; empty lines and lines that start with # are left out.
 /// Lines end with LF, CR LF or CR. Throws `FileError`.
 [[nodiscard]] inline std::vector<NumberedLine> numbered_lines(const std::string& path) {
-  const std::string text = decoded_text(read_bytes(path), path);
+  const std::string text = decoded_text(dssl::read_bytes(path), path);
   std::vector<NumberedLine> lines;
   std::string_view rest(text);
   for (std::size_t number = 1; !rest.empty(); ++number) {

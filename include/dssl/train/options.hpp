@@ -234,6 +234,8 @@ inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
                                              {"optimiser.rates.layer_decay", "1"},
                                              {"optimiser.rates.patch_embedding", "1"},
                                              {"optimiser.rates.vectors", "1"},
+                                             {"views.camera", ""},
+                                             {"views.pair", ""},
                                              {"views.perspective", "0"},
                                              {"views.rotation", "0"}};
 
@@ -289,6 +291,8 @@ void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f)
   f("views.flip", o.views.flip);
   f("views.rotation", o.views.rotation);
   f("views.perspective", o.views.perspective);
+  f("views.camera", text_of(o.views.camera));
+  f("views.pair", text_of(o.views.pair));
   f("views.jitter", o.views.jitter);
   f("views.brightness", o.views.brightness);
   f("views.contrast", o.views.contrast);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numbers>
+#include <optional>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -74,6 +75,14 @@ class Homography {
     const double w = depth(x, y);
     return {(x_m[0] * x + x_m[1] * y + x_m[2]) / w, (x_m[3] * x + x_m[4] * y + x_m[5]) / w};
   }
+
+  /// What comes to lie at s; nothing for what comes from the horizon.
+  [[nodiscard]] std::optional<ScenePoint> back(const ScenePoint& s) const {
+    const ScenePoint p = inverse()(s.x, s.y);
+    return std::isfinite(p.x) && std::isfinite(p.y) ? std::optional(p) : std::nullopt;
+  }
+  /// Whether straight lines stay straight.
+  [[nodiscard]] static constexpr bool straight() { return true; }
 
   [[nodiscard]] Homography inverse() const {
     std::array<double, 9> out{};

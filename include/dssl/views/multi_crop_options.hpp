@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <dssl/core/camera.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -41,6 +42,10 @@ struct MultiCropOptions {
   /// Of `Warped` views, whose boxes are turned and seen at an angle; 0 where views are boxes of the image.
   double rotation = 0;     ///< degrees, uniform in [-r, r], at most 180
   double perspective = 0;  ///< each corner moves into the box by uniform shares of [0, p] of its half extents, at most 0.5
+  /// That took the images, of such views: they are corrected for its lens. None by default.
+  Camera camera{};
+  /// That took pairs of images, of `Paired` views: `camera` is then the first's. None by default.
+  CameraPair pair{};
 
   double jitter = 0.8;      ///< probability of the four changes below, in random order
   double brightness = 0.4;  ///< factor uniform in [max(0, 1 - s), 1 + s]; so are the next two
@@ -64,6 +69,8 @@ struct MultiCropOptions {
   std::vector<float> deviation{};
 
   /// Whether views are more than boxes of the image.
+  [[nodiscard]] bool warped() const { return turned() || camera.known() || pair.known(); }
+  /// Whether boxes are turned, or seen at an angle.
   [[nodiscard]] bool turned() const { return rotation != 0 || perspective != 0; }
   [[nodiscard]] bool operator==(const MultiCropOptions&) const = default;
 };
@@ -78,13 +85,22 @@ struct MultiCropOptions {
   return options;
 }
 
-/// Throws `OptionError` where views that are boxes of the image are to be turned, or seen at an angle.
+/// Throws `OptionError` where views of one picture are to be those of two cameras.
+inline void require_one_camera(const MultiCropOptions& options) {
+  if (options.pair.known()) throw OptionError("pair", text_of(options.pair), "none where images are no pairs: with_views<Paired<...>> has views of these");
+}
+
+/// Throws `OptionError` where views that are boxes of the image are to be turned, seen at an angle, corrected for a lens, or those
+/// of two cameras.
 inline void require_boxes(const MultiCropOptions& options) {
   const auto require = [](double value, const char* field) {
     if (value != 0) throw OptionError(field, value, "0 where views are boxes of the image: with_views<Warped<...>> has others");
   };
+  require_one_camera(options);
   require(options.rotation, "rotation");
   require(options.perspective, "perspective");
+  if (options.camera.known())
+    throw OptionError("camera", text_of(options.camera), "none where views are boxes of the image: with_views<Warped<...>> has others");
 }
 
 /// Throws `OptionError` naming the first field that has a value it may not have, after `prefix`.
@@ -129,6 +145,8 @@ DSSL_INLINE void validate(const MultiCropOptions& options, const std::string& pr
   probability(options.flip, "flip");
   require(options.rotation >= 0.0 && options.rotation <= 180.0, "rotation", options.rotation, "0 to 180 degrees");
   require(options.perspective >= 0.0 && options.perspective <= 0.5, "perspective", options.perspective, "a share in [0, 0.5]");
+  require_camera(options.camera, prefix + "camera.");
+  require_pair(options.pair, prefix + "pair.");
   probability(options.jitter, "jitter");
   strength(options.brightness, "brightness", finite);
   strength(options.contrast, "contrast", finite);

@@ -1,4 +1,4 @@
-// Views that are turned and seen at an angle: those of another generator, through a homography.
+// Views that are turned, seen at an angle and corrected for a lens: those of another generator, through other maps.
 // Tests: tests/views/warped_views.cpp.
 #pragma once
 
@@ -10,11 +10,13 @@
 #include <variant>
 #include <vector>
 
+#include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/homography.hpp>
 #include <dssl/views/image.hpp>
+#include <dssl/views/lens.hpp>
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 #include <dssl/views/photometric.hpp>
@@ -26,7 +28,7 @@ namespace dssl {
 
 /// Where a view lies in the scene, and the box that it was before it was turned, with its size and colours.
 struct WarpedPlan {
-  HomographyMap map;
+  LensMap map;
   ViewPlan view;
 
   [[nodiscard]] bool operator==(const WarpedPlan&) const = default;
@@ -39,6 +41,10 @@ struct WarpedPlan {
 /// image, the view shows the image reflected at its edges (`warp`), and points there are not valid. With both at 0 the views
 /// are those of `Views` to the bit, whose name they have in checkpoints. Sizes, boxes, flips and colours are those of `Views` in any case.
 ///
+/// With a `MultiCropOptions::camera` boxes lie in the picture that its lens would have taken without distortion (`Lens`), and
+/// views are read out of the one that it took: what is straight is straight in them. Points go the same way, so that a point
+/// of two views is the same of the scene, to 1e-6 of a pixel. All images are the camera's, of its size.
+///
 ///   using Turned = DenseDino::with_views<Warped<MultiCrop<>>>;  // TrainerOptions::views.rotation = 30
 ///
 /// Rendered on the host. Terms that ask for the views' frames (`PixelConsistency`, partners by geometry) are refused.
@@ -47,7 +53,7 @@ template <PlansViews Views>
 class Warped : public Views {
  public:
   using Plan = WarpedPlan;
-  using Map = HomographyMap;
+  using Map = LensMap;
   using Workspace = ViewWorkspace;
 
   /// Those of `Views`, where it publishes some.
@@ -60,26 +66,41 @@ class Warped : public Views {
   /// `more`: what `Views` takes beside its options. Throws `OptionError` naming the field that has a value it may not have.
   template <class... More>
     requires std::constructible_from<Views, const MultiCropOptions&, const More&...>
-  explicit Warped(const MultiCropOptions& options = x_begin(), const More&... more)
+  explicit Warped(const MultiCropOptions& options = default_options(), const More&... more)
       : Views(x_boxes_of(options), more...),
         x_turned(options.turned()),
+        x_lens(options.camera),
         x_rotation(options.rotation),
         x_perspective(options.perspective) {}
 
-  /// Draws the V views of an image, replacing what `out` held. Throws `ShapeError` for an image without pixels.
+  /// Draws the V views of an image, replacing what `out` held. Throws `ShapeError` for an image without pixels, or of another
+  /// size than the camera's.
   void plan(std::vector<WarpedPlan>& out, Index height, Index width, const RandomKey& base) const {
+    if (const Camera& camera = x_lens.camera(); camera.known()) {
+      require_shape(height == camera.height && width == camera.width, "views through a camera of ", camera.height, " x ", camera.width,
+                    " pixels of an image of ", height, " x ", width);
+    }
     std::vector<ViewPlan> boxes;
     Views::plan(boxes, height, width, base);
     out.clear();
-    for (const ViewPlan& box : boxes) out.push_back({x_map(box.map, height, width, static_cast<Index>(out.size()), base), box});
+    for (const ViewPlan& box : boxes) {
+      out.push_back({{turned(box.map, height, width, static_cast<Index>(out.size()), base), x_lens, height, width}, box});
+    }
   }
 
   /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const ImageView<T>& image, const WarpedPlan& plan, Workspace& workspace) const {
-    if (!x_turned) return draw_view(image, plan.view, Views::interpolation, workspace);
+    if (!x_turned && plan.map.straight()) return draw_view(image, plan.view, Views::interpolation, workspace);
     auto& part = workspace.template part<work_type<T>>();
-    warp(part.planes, image, plan.map, plan.view.height, plan.view.width, Views::interpolation, part.reduced, part.resample);
+    const auto read = [&](const auto& map) {
+      warp(part.planes, image, map, plan.view.height, plan.view.width, Views::interpolation, part.reduced, part.resample);
+    };
+    if (plan.map.straight()) {
+      read(plan.map.first());
+    } else {
+      read(plan.map);
+    }
     apply(part.planes, plan.view.colour, part.blur);
     return part.planes;
   }
@@ -94,22 +115,21 @@ class Warped : public Views {
     std::visit([&](const auto& typed) { normalise(out, draw(typed, plan, workspace), workspace.mean, workspace.deviation); }, image);
   }
 
- private:
-  static MultiCropOptions x_begin() {
+ protected:
+  /// Those of `Views`.
+  static MultiCropOptions default_options() {
     if constexpr (requires { Views::published(); }) {
       return Views::published();
     } else {
       return {};
     }
   }
-  static MultiCropOptions x_boxes_of(MultiCropOptions options) {
-    validate(options);
-    options.rotation = options.perspective = 0;
-    return options;
-  }
+  /// Of the camera.
+  [[nodiscard]] const Lens& lens() const noexcept { return x_lens; }
 
-  /// Every number is drawn whether it is used or not, so that changing one range changes nothing else.
-  [[nodiscard]] HomographyMap x_map(const CropMap& box, Index height, Index width, Index view, const RandomKey& base) const {
+  /// Where a box of a picture of so many pixels lies when it is turned as view `view` is. Every number is drawn whether it is used
+  /// or not, so that changing one range changes nothing else.
+  [[nodiscard]] HomographyMap turned(const CropMap& box, Index height, Index width, Index view, const RandomKey& base) const {
     RandomStream random = view_stream(base, view, Purpose::warp);
     const double degrees = random.uniform(-x_rotation, x_rotation);
     std::array<ScenePoint, 4> corners{{{-1, -1}, {1, -1}, {1, 1}, {-1, 1}}};
@@ -125,7 +145,17 @@ class Warped : public Views {
     return {turn * flat.plane() * Homography::to_corners(corners), height, width};
   }
 
+ private:
+  static MultiCropOptions x_boxes_of(MultiCropOptions options) {
+    validate(options);
+    require_one_camera(options);
+    options.rotation = options.perspective = 0;
+    options.camera = {};
+    return options;
+  }
+
   bool x_turned = false;
+  Lens x_lens;
   double x_rotation = 0;
   double x_perspective = 0;
 };
