@@ -27,7 +27,7 @@ namespace dssl {
 /// Writes what a probe learned as a safetensors file: tensors `filters.mean` (W), `filters.factor` (W,W) of its distribution, where
 /// labelled images were learned from `trees.columns`, `trees.thresholds` (T, 2^D - 1), `trees.values` (T, 2^D) as in
 /// `TreeNumbers`; metadata the probe's options, the trees' start and share and both scales, the `SizeTrend`, and what the caller
-/// adds. Throws `DataError` before the probe learned, `FileError`. Test: tests/defects/template_probe.cpp.
+/// adds. Throws `DataError` before the probe learned, `FileError`. Test: tests/defects/filter_labels.cpp.
 inline void save_filter_bank(const std::string& path, const FilterProbe& probe, const std::map<std::string, std::string>& metadata = {}) {
   if (probe.learned() == 0) throw DataError("filter probe: it was to be saved before it learned");
   const RowGaussian& normal = *probe.normal();

@@ -29,7 +29,7 @@ namespace dssl {
 
 /// Numbers of what is learned from labelled images.
 struct FilterLabelOptions {
-  BoostedTreesOptions trees{.trees = 80};   ///< of which all are kept, or the first half
+  BoostedTreesOptions trees{.trees = 80, .columns = 0.3};  ///< of which all are kept, or the first half
   Index normal_images = 300;                ///< that are looked at beside the labelled ones, at most, evenly spread
   Index normal_patches = 6'000;             ///< of these that trees learn from, at most, and of the labelled ones likewise
   Index folds = 4;                          ///< that the choice is made over, at most: as many as there are labelled images
@@ -56,7 +56,7 @@ struct FilteredImage {
 /// the mean, the largest and the smallest of every column (6 W). Beyond the edge of the grid a ring reads the nearest cell.
 ///
 /// Nothing of it changes where the surroundings are turned or mirrored, so that few labels say more than as many rows side by
-/// side do. Test: tests/defects/template_probe.cpp.
+/// side do. Test: tests/defects/filter_labels.cpp.
 inline void append_surroundings(std::vector<float>& out, std::span<const float> rows, Index width, GridSize grid, Index cell) {
   const auto columns = static_cast<std::size_t>(width);
   const auto row = [&](Index y, Index x) {
@@ -128,7 +128,7 @@ struct FilterLabelChoice {
 /// from neither, an image by the mean of the `top` largest. What is usual, all trees and 0.75, stays unless another finds more by
 /// a standard error of as many labelled images. Folds are blocks, as neighbours are often of one piece; the distribution is the
 /// same in all. One labelled image alone: as usual. O(folds) trainings; memory: the images' rows, and 7 W numbers for each patch
-/// that is learned. Deterministic. Test: tests/defects/template_probe.cpp.
+/// that is learned. Deterministic. Test: tests/defects/filter_labels.cpp.
 class FilterLabelLearner {
  public:
   /// Images without a patch of a defect are normal ones. `patch`: pixels a side. All must outlive it. Throws `OptionError`.

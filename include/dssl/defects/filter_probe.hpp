@@ -185,7 +185,7 @@ class FilterProbe {
         x_options.loader, token);
     FeaturePassCount count;
     while (!token.stop_requested()) {
-      const std::optional<x_Read> next = loader.next();
+      std::optional<x_Read> next = loader.next();
       if (!next) break;
       skips.count(next->skipped);
       if (next->rows.empty()) continue;
