@@ -8,6 +8,7 @@
   choose    what was tried, each learned on two thirds of the physical tiles of the training images and judged on the other third,
             in choose.md; no test image takes part. It changes nothing: what was chosen stands in this file
   frozen    dssl-defect-pilot without its tuned ways: banks, and linear heads on frozen features, all draws
+  filters   fixed filters without a backbone, and trees boosted on them beside their distribution, all draws
   tuned     its tuned ways, once for each draw of labelled images, which is also the seed
   peer      the U-Net (benchmarks/peers/unet.py) on the same labelled images, for as much of the processor's time as the pilot took
             to train and score from random weights
@@ -36,6 +37,8 @@ ALL = ["--labels", "1000000", "--draws", "1"]  # all there are
 # Of banks and heads on frozen features: FROZEN; of the tuned ways, beside which these are read as quickly as can be: TUNED.
 LOOK = ["--tune-steps", "0", "--size", "128", "--standardise-images", "--standardise-features", "--top", "5"]
 FROZEN = [*LOOK, "--blocks", "2"]
+# Of fixed filters, whose border is of patches of 8 pixels; the backbone beside them is read as quickly as can be.
+FILTERS = ["--tune-steps", "0", "--size", "64", "--blocks", "0", "--border", "2", "--top", "5", "--free-of-size"]
 QUICK = ["--size", "64", "--blocks", "0", "--draws", "1"]
 TUNED = ["--standardise-images", "--crop-scale", "0.5", "--crop", "64", "--crop-overlap", "16", "--tune-steps", "200", "--look-every", "100",
          "--tune-rate", "2e-3", "--layer-decay", "0.9", "--folds", "2"]
@@ -167,6 +170,11 @@ def frozen(o, tiles, weights):
                  "--draws", "3", *FROZEN)
 
 
+def filters(o, tiles):
+    return pilot(o, "filters", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", "random", *LABELS,
+                 "--draws", "3", *FILTERS)
+
+
 def tuned(o, tiles, weights, draw):
     return pilot(o, f"tuned-{draw}", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", weights,
                  "--seed", str(draw), *LABELS, *QUICK, *TUNED)
@@ -198,6 +206,10 @@ def table(o):
     path = os.path.join(o.out, "frozen", "result.json")
     for way in read(path)["ways"] if os.path.exists(path) else []:
         found.setdefault(way["way"], {})[way["labels"]] = way["draws"]
+    path = os.path.join(o.out, "filters", "result.json")
+    for way in read(path)["ways"] if os.path.exists(path) else []:
+        if way["way"].startswith("local filters"):
+            found.setdefault(way["way"] + ", free of size", {})[way["labels"]] = way["draws"]
     for draw in o.draws:
         path = os.path.join(o.out, f"tuned-{draw}", "result.json")
         if not os.path.exists(path):
@@ -251,6 +263,8 @@ def main():
         choose(o, tiles, weights)
     if "frozen" in stages:
         frozen(o, tiles, weights)
+    if "filters" in stages:
+        filters(o, tiles)
     for draw in o.draws:
         if "tuned" in stages or "peer" in stages:
             result = tuned(o, tiles, weights, draw)
@@ -260,7 +274,7 @@ def main():
         table(o)
 
 
-STAGES = ["pretrain", "choose", "frozen", "tuned", "peer", "table"]
+STAGES = ["pretrain", "choose", "frozen", "filters", "tuned", "peer", "table"]
 
 if __name__ == "__main__":
     main()

@@ -53,7 +53,7 @@ Spread spread(const WayFigures& way, const Of& of) {
 }
 
 std::string colour_of(std::string_view way) {
-  return way.starts_with("pretrained") ? "var(--s2)" : way.starts_with("random") ? "var(--s1)" : "var(--s0)";
+  return way.starts_with("pretrained") ? "var(--s2)" : way.starts_with("random") ? "var(--s1)" : way.starts_with("local") ? "var(--s3)" : "var(--s0)";
 }
 
 std::string ways_table(const PilotSettings& s, const Study& study) {
@@ -95,7 +95,7 @@ std::string curves(const Study& study) {
               .y_label = "%",
               .series = {},
               .x_names = names};
-    for (const std::string backbone : {"pretrained", "random weights"}) {
+    for (const std::string backbone : {"pretrained", "random weights", "local filters"}) {
       Series tuned{.name = backbone + ", tuned on labels", .colour = colour_of(backbone), .values = {}, .smooth = false, .dashed = true};
       for (std::size_t x = 0; x < at.size(); ++x) {
         for (const WayFigures& way : study.ways) {
@@ -124,7 +124,7 @@ std::string curves(const Study& study) {
       out.series.push_back(std::move(high));
     }
     for (const WayFigures& way : study.ways) {
-      if (way.way != "pixel differences" && way.way != "local filters") continue;
+      if (way.way != "pixel differences") continue;
       const double level = 100 * of(way.draws.front());
       out.series.push_back({.name = way.way,
                             .colour = colour_of(way.way),
@@ -307,6 +307,11 @@ std::string summary(const Study& study) {
     if (way.way == by && way.labels == study.defects) most = &way;
   }
   const WayFigures* floor = &study.ways.back();
+  const WayFigures *plain = nullptr, *labelled = nullptr;  // fixed filters, and with all labels
+  for (const WayFigures& way : study.ways) {
+    if (way.way == "local filters") plain = &way;
+    if (way.way == "local filters, with labels" && way.labels == study.defects) labelled = &way;
+  }
   return join("<p>Learned from ", study.learned, " normal images and no label, ", escaped(first.way),
               " features miss <b>", percent(w.missed_5), " %</b> of the defects at 5 % false alarms (<b>",
               percent(w.missed_1), " %</b> at 1 %)",
@@ -314,7 +319,11 @@ std::string summary(const Study& study) {
                               : join("; with the masks of ", most->labels, " images <b>",
                                      percent(most->draws.front().missed_5), " %</b> (", escaped(by),
                                      study.held_out_ways.empty() ? ")" : ", the best on labelled images that were held out)"),
-              ". Plain differences of pixels miss ", percent(floor->draws.front().missed_5),
+              ". ",
+              plain == nullptr || labelled == nullptr ? std::string()
+                                 : join("Fixed filters without a backbone miss <b>", percent(plain->draws.front().missed_5), " %</b>, with the masks <b>",
+                                        percent(labelled->draws.front().missed_5), " %</b>. "),
+              "Plain differences of pixels miss ", percent(floor->draws.front().missed_5),
               " %. Without labels, one image takes <b>", decimals(study.milliseconds, 1), " ms</b> (<b>",
               decimals(1000 / study.milliseconds, 1),
               " images a second</b>): reading, features and search. Tested on ", study.test_normal,
@@ -342,7 +351,8 @@ std::string pilot_report(const PilotSettings& settings, const PilotSets& sets, c
       "on the ",
       study.held_out,
       " held-out normal images. Random weights have learned nothing; pixel differences are to the mean "
-      "normal image; local filters are a few fixed ones at the images' own size, by their distribution on normal images: what does "
+      "normal image; local filters are a few fixed ones at the images' own size, by their distribution on normal images, and with labels by trees "
+      "boosted on what they see about a patch as well: what does "
       "not beat these has not helped. Nothing was learned from the held-out images, nor pretrained on them "
       "here. Test images are the last of each set, or sets of their own; images of "
       "one piece in both "

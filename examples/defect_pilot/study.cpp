@@ -28,6 +28,7 @@
 
 #include "common/progress.hpp"
 #include "defect_pilot/tuned.hpp"
+#include "defects/label_choice.hpp"
 
 namespace dssl::programs {
 
@@ -171,8 +172,11 @@ class BackboneStudy {
                                     .purpose = Purpose::probe});
         order.resize(static_cast<std::size_t>(count));
         if (main) {
-          study.drawn.push_back({.labels = count, .draw = draw, .names = {}});
-          for (const Index i : order) study.drawn.back().names.push_back(x_defects.images[static_cast<std::size_t>(i)].name);
+          DrawnLabels& drawn = study.drawn.emplace_back(DrawnLabels{.labels = count, .draw = draw, .names = {}, .images = {}});
+          for (const Index i : order) {
+            drawn.names.push_back(x_defects.images[static_cast<std::size_t>(i)].name);
+            drawn.images.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
+          }
         }
         const DefectHead head = heads.train(x_normal, x_defects, order,
                                                x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
@@ -442,13 +446,14 @@ class BackboneStudy {
   double x_milliseconds = 0;
 };
 
-/// A way without a backbone: a probe that learns from normal images.
-template <class Probe>
-Worth without_backbone(Probe probe, const PilotSettings& s, const PilotSets& sets, const Exposure& how, bool free_of_size) {
+/// A way without a backbone: a probe that learns from normal images, then by `learn_more(probe)`.
+template <class Probe, class More>
+Worth without_backbone(Probe probe, const PilotSettings& s, const PilotSets& sets, const Exposure& how, bool free_of_size, const More& learn_more) {
   const auto taken = [](const Inspected& images, const Exposure& exposure = {.name = "as taken"}) {
     return PilotImages({.images = images, .how = exposure});
   };
   probe.learn(taken(sets.normal));
+  learn_more(probe);
   SetScores held_out;
   std::vector<Index> patches;
   probe.on_score = [&](const DefectScore& image) {
@@ -484,18 +489,44 @@ Worth without_backbone(Probe probe, const PilotSettings& s, const PilotSets& set
 /// Plain differences of pixels to the mean normal image.
 Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how) {
   return without_backbone(DifferenceProbe({.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()}), s, sets,
-                          how, false);
+                          how, false, [](DifferenceProbe&) {});
 }
 
 /// Fixed filters at the images' own size. The border is in patches of 8 pixels, whatever those of the backbone are.
-Worth filters(const PilotSettings& s, const PilotSets& sets, const LookSettings& look, const Exposure& how) {
+template <class More>
+Worth filters(const PilotSettings& s, const PilotSets& sets, const LookSettings& look, const Exposure& how, const More& learn_more) {
   return without_backbone(FilterProbe({.filters = {.flatten = look.flatten > 0 ? look.flatten : LocalFilterOptions{}.flatten},
                                        .border = look.border,
                                        .top = look.top,
                                        .channels = s.backbone.channels,
                                        .smoothing = s.smoothing,
                                        .loader = s.backbone.loader()}),
-                          s, sets, how, look.free_of_size);
+                          s, sets, how, look.free_of_size, learn_more);
+}
+
+/// The same with labels: trees beside the distribution, for each draw of labelled images. Adds a way for each number.
+void add_labelled_filters(Study& study, const PilotSettings& s, const PilotSets& sets, const LookSettings& look, const Interruption& interruption) {
+  for (const DrawnLabels& drawn : study.drawn) {
+    if (interruption.requested()) throw Error("stopped on request; no report was written");
+    const auto learn = [&](FilterProbe& probe) {
+      const Exposure plain{.name = "as taken"};
+      FilterLabelOptions options{.free_of_size = look.free_of_size};
+      options.trees.seed = s.backbone.seed + static_cast<std::uint64_t>(drawn.draw);
+      options.trees.threads = s.backbone.threads;
+      try {
+        const FilterLabelChoice choice = probe.learn_labels(PilotImages({.images = sets.normal, .how = plain}),
+                                                            PilotImages({.images = sets.defects, .how = plain, .chosen = drawn.images}), options);
+        std::printf("local filters, draw %td: %s\n", drawn.draw + 1, in_words(choice).c_str());
+        study.filters.push_back({drawn.draw, choice});
+      } catch (const DataError& error) {  // few labelled images, all of whose defects lie in the border: as without labels
+        std::printf("local filters, draw %td: no label was learned from: %s\n", drawn.draw + 1, error.what());
+        study.filters.push_back({drawn.draw, {.images = drawn.labels}});
+      }
+    };
+    if (drawn.draw == 0) study.ways.push_back({"local filters, with labels", drawn.labels, {}});
+    study.ways.back().draws.push_back(filters(s, sets, look, {.name = "as taken"}, learn));
+    say_last(study.ways.back());
+  }
 }
 
 Json worth_json(const Worth& w) {
@@ -610,7 +641,8 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
     under.emplace_back(name, std::move(worth));
   };
   try {
-    run_without("local filters", [&](const Exposure& how) { return filters(s, sets, look, how); });
+    run_without("local filters", [&](const Exposure& how) { return filters(s, sets, look, how, [](FilterProbe&) {}); });
+    add_labelled_filters(study, s, sets, look, interruption);
   } catch (const DataError& error) {  // a border that leaves nothing of an image at its own size ends no study
     std::printf("not tried, local filters: %s\n", error.what());
   }
@@ -667,6 +699,11 @@ Json Study::json() const {
   for (const HeldOutWay& way : held_out_ways) out["held_out_labelled"].push_back({{"way", way.way}, {"auroc", way.auroc}});
   out["drawn"] = Json::array();
   for (const DrawnLabels& own : drawn) out["drawn"].push_back({{"labels", own.labels}, {"draw", own.draw}, {"images", own.names}});
+  out["filters"] = Json::array();
+  for (const DrawnFilters& own : filters) {
+    out["filters"].push_back(choice_json(own.choice));
+    out["filters"].back()["draw"] = own.draw;
+  }
   out["tuned"] = {{"trainings", tuned_trainings}, {"steps", tuned_steps}, {"draws", Json::array()}};
   for (const TunedCost& own : tuned_costs) {
     out["tuned"]["draws"].push_back(

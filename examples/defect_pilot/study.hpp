@@ -10,6 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <dssl/defects/filter_labels.hpp>
+
 #include "defect_pilot/choice.hpp"
 #include "defect_pilot/patches.hpp"
 #include "defect_pilot/scoring.hpp"
@@ -47,6 +49,13 @@ struct TunedCost {
 struct DrawnLabels {
   Index labels = 0, draw = 0;
   std::vector<std::string> names;
+  std::vector<Index> images;  ///< their numbers in the set
+};
+
+/// What fixed filters learned of a draw of labels.
+struct DrawnFilters {
+  Index draw = 0;
+  FilterLabelChoice choice;
 };
 
 /// An image to show.
@@ -82,6 +91,7 @@ struct HeldOutWay {
 
 struct Study {
   std::vector<WayFigures> ways;
+  std::vector<DrawnFilters> filters;
   std::vector<DrawnLabels> drawn;  ///< of the main backbone; any other's are the same
   std::vector<HeldOutWay> held_out_ways;  ///< of the main backbone, the best first; none where nothing was compared
   Index tuned_trainings = 0, tuned_steps = 0;  ///< of all draws and backbones

@@ -31,6 +31,7 @@
 #include "common/progress.hpp"
 #include "defects/figures.hpp"
 #include "defects/inspected.hpp"
+#include "defects/label_choice.hpp"
 #include "defects/score_files.hpp"
 #include "defects/scorer.hpp"
 
@@ -113,11 +114,13 @@ class Inspection {
       x_require_enough(x_held_out->size());
     }
     if (x_normal && x_held_out) require_apart(*x_normal, x_learned_from, *x_held_out, x_calibrated_with);
+    x_open_labelled();
     if (x_settings.test.empty()) return;
     x_test.emplace(x_inspected(x_files(x_settings.test), true));
     constexpr std::string_view scored = "the images to score (--test)";
     if (x_normal) require_apart(*x_normal, x_learned_from, *x_test, scored);
     if (x_held_out) require_apart(*x_held_out, x_calibrated_with, *x_test, scored);
+    if (x_labelled) require_apart(*x_labelled, x_labelled_for, *x_test, scored);
     std::set<std::string> ids, maps;
     for (Index i = 0; i < x_test->size(); ++i) {
       const std::string& id = x_test->id(i);
@@ -128,6 +131,17 @@ class Inspection {
                              ", would be another image's too; score them in two runs"));
       }
     }
+  }
+
+  void x_open_labelled() {
+    if (x_settings.defects.empty()) return;
+    x_labelled.emplace(x_inspected(x_files(x_settings.defects), true));
+    for (Index i = 0; i < x_labelled->size(); ++i) {
+      if (x_labelled->files().truth_names(i).empty())
+        throw DataError(join(x_labelled->name(i), ": has no ", x_labelled->files().truth_kind(), "; expected one for each of --defects"));
+    }
+    require_apart(*x_normal, x_learned_from, *x_labelled, x_labelled_for);
+    if (x_held_out) require_apart(*x_held_out, x_calibrated_with, *x_labelled, x_labelled_for);
   }
 
   [[nodiscard]] Index x_enough() const { return calibration_size(x_settings.false_alarms); }
@@ -155,7 +169,7 @@ class Inspection {
   }
 
   void x_describe() const {
-    for (const auto* const set : {&x_normal, &x_held_out, &x_test}) {
+    for (const auto* const set : {&x_normal, &x_held_out, &x_labelled, &x_test}) {
       if (!*set) continue;
       print_left_aside((*set)->files().files().left_aside());
       if (const std::string few = few_bits_warning(ImagesOf(**set)); !few.empty()) x_warn(few);
@@ -209,6 +223,13 @@ class Inspection {
     x_learn_seconds = x_with_progress("normal images", x_normal->size(), [&](const std::stop_token& token) {
       return x_scorer->learn(*x_normal, token);
     });
+    if (x_labelled) {
+      x_learn_seconds += x_with_progress("labelled images", x_normal->size() + x_labelled->size(), [&](const std::stop_token& token) {
+        x_label_choice = x_scorer->learn_labels(*x_normal, *x_labelled, token);
+        return FeaturePassCount{};
+      });
+      std::printf("%s\n", in_words(*x_label_choice).c_str());
+    }
     const Json bank = x_scorer->bank();
     if (!bank.is_null()) std::printf("bank of %td patches\n", bank.at("rows").get<Index>());
   }
@@ -237,7 +258,7 @@ class Inspection {
   }
 
   /// Whether a bank is made, and written.
-  [[nodiscard]] bool x_makes_bank() const { return x_settings.scorer == "bank" && x_settings.bank.empty() && x_normal; }
+  [[nodiscard]] bool x_makes_bank() const { return x_settings.has_bank() && x_settings.bank.empty() && x_normal; }
 
   /// Names of the maps that will be written.
   [[nodiscard]] std::vector<std::string> x_maps() const {
@@ -258,6 +279,7 @@ class Inspection {
     const DefectSettings& s = x_settings;
     for (const auto& [option, given, set] : {std::tuple("--normal", &s.normal, &x_normal),
                                              {"--calibrate", &s.calibrate, &x_held_out},
+                                             {"--defects", &s.defects, &x_labelled},
                                              {"--test", &s.test, &x_test}}) {
       output.require_other_than_given(option, *given);
       if (!*set) continue;
@@ -381,6 +403,7 @@ class Inspection {
             {"labels", x_by_label(scored)},
             {"size_trend", x_trend ? Json{{"slope", x_trend->slope}, {"usual", x_trend->usual}} : Json(nullptr)},
             {"bank", x_scorer->bank()},
+            {"labelled", x_label_choice ? choice_json(*x_label_choice) : Json(nullptr)},
             {"milliseconds_an_image", 1000 * seconds / count},
             {"seconds", {{"learning", x_learn_seconds}, {"scoring", seconds}}},
             {"settings", x_settings.json()},
@@ -423,12 +446,14 @@ class Inspection {
   }
 
   static constexpr std::string_view x_learned_from = "the normal images to learn from (--normal)";
+  static constexpr std::string_view x_labelled_for = "the labelled images (--defects)";
   static constexpr std::string_view x_calibrated_with = "the normal images to calibrate with";
 
   DefectSettings& x_settings;
   Interruption x_interruption;
   std::unique_ptr<Scorer> x_scorer;
-  std::optional<Inspected> x_normal, x_held_out, x_test;
+  std::optional<Inspected> x_normal, x_held_out, x_labelled, x_test;
+  std::optional<FilterLabelChoice> x_label_choice;
   std::optional<double> x_threshold;
   std::optional<SizeTrend> x_trend;  // that this run found
   Index x_calibrated = 0;

@@ -12,6 +12,7 @@
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/defect_probe.hpp>
 #include <dssl/defects/difference_probe.hpp>
+#include <dssl/defects/filter_bank_file.hpp>
 #include <dssl/defects/filter_probe.hpp>
 #include <dssl/defects/template_probe.hpp>
 #include <dssl/features/features.hpp>
@@ -202,12 +203,17 @@ class DifferenceScorer final : public Scorer {
 class FilterScorer final : public Scorer {
  public:
   explicit FilterScorer(const DefectSettings& s)
-      : x_probe({.filters = {.flatten = s.look.flatten > 0 ? s.look.flatten : LocalFilterOptions{}.flatten},
-                 .border = s.look.border,
-                 .top = s.look.top,
-                 .channels = s.backbone.channels,
-                 .smoothing = s.smoothing,
-                 .loader = s.backbone.loader()}) {
+      : x_settings(s),
+        x_probe(s.bank.empty() ? FilterProbe({.filters = {.flatten = s.look.flatten > 0 ? s.look.flatten : LocalFilterOptions{}.flatten},
+                                              .border = s.look.border,
+                                              .top = s.look.top,
+                                              .channels = s.backbone.channels,
+                                              .smoothing = s.smoothing,
+                                              .loader = s.backbone.loader()})
+                               : load_filter_bank(SafetensorsFile::open(s.bank), s.backbone.loader())),
+        x_label_options{.trees = {.trees = s.label_trees, .seed = s.backbone.seed, .threads = s.backbone.threads},
+                        .folds = s.label_folds,
+                        .free_of_size = s.look.free_of_size} {
     forward_calls(x_probe, *this);
   }
 
@@ -217,8 +223,21 @@ class FilterScorer final : public Scorer {
   }
   [[nodiscard]] const InputRenderer& renderer() const override { return x_probe.renderer(); }
   FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) override { return x_probe.learn(normal, token); }
+  std::optional<FilterLabelChoice> learn_labels(const Inspected& normal, const Inspected& labelled, const std::stop_token& token) override {
+    return x_probe.learn_labels(normal, labelled, x_label_options, token);
+  }
   FeaturePassCount score(const Inspected& images, const std::stop_token& token) override { return x_probe.score(images, token); }
-  bool save(const std::string&, std::map<std::string, std::string>) const override { return false; }
+  bool save(const std::string& path, std::map<std::string, std::string> metadata) const override {
+    metadata["settings"] = BankSettings{.channels = x_settings.backbone.channels,
+                                        .white = x_settings.backbone.read.white,
+                                        .orient = x_settings.backbone.read.orient,
+                                        .smoothing = x_settings.smoothing,
+                                        .look = x_settings.look}
+                               .json();
+    metadata["version"] = version_string;
+    save_filter_bank(path, x_probe, metadata);
+    return true;
+  }
   bool set_size_trend(const SizeTrend& trend) override {
     x_probe.set_size_trend(trend);
     return true;
@@ -226,7 +245,9 @@ class FilterScorer final : public Scorer {
   [[nodiscard]] Json bank() const override { return nullptr; }
 
  private:
+  DefectSettings x_settings;
   FilterProbe x_probe;
+  FilterLabelOptions x_label_options;
 };
 
 }  // namespace

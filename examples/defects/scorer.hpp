@@ -4,11 +4,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 
 #include <dssl/data/skip.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/filter_labels.hpp>
 #include <dssl/defects/size_trend.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/tile_pass.hpp>
@@ -33,6 +35,11 @@ class Scorer {
   [[nodiscard]] virtual const InputRenderer& renderer() const = 0;
   /// Learns what is normal, where the way learns anything. Throws what went wrong.
   virtual FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) = 0;
+  /// Learns from labelled images too, where the way can; else nothing.
+  virtual std::optional<FilterLabelChoice> learn_labels(const Inspected& /*normal*/, const Inspected& /*labelled*/,
+                                                        const std::stop_token& /*token*/) {
+    return std::nullopt;
+  }
   virtual FeaturePassCount score(const Inspected& images, const std::stop_token& token) = 0;
   /// Writes what was learned; false where there is nothing to write.
   virtual bool save(const std::string& path, std::map<std::string, std::string> metadata) const = 0;

@@ -14,18 +14,18 @@ void DefectSettings::validate() const {
   if (backbone.weights.empty() && has_backbone())
     throw OptionError("weights", "not given", "a file of weights, or 'random'");
   if (scorer == "template" && !pairs()) throw OptionError("templates", "not given", "a folder of templates");
-  if (!bank.empty() && scorer != "bank") throw OptionError("bank", bank, "none, unless the scorer is bank");
+  if (!bank.empty() && !has_bank()) throw OptionError("bank", bank, "none, unless the scorer is bank or filters");
   if (learns() && normal.empty() == bank.empty()) {
     throw OptionError(
         "normal", normal.empty() ? "not given" : "given beside a bank",
-        scorer == "bank" ? "normal images to learn from, or a bank" : "normal images to learn from");
+        has_bank() ? "normal images to learn from, or a bank" : "normal images to learn from");
   }
   if (!learns() && !normal.empty())
     throw OptionError("normal", normal.front(),
                       "none: templates say what is normal (--calibrate takes normal images)");
   if (hold_out && !calibrate.empty()) throw OptionError("hold-out", *hold_out, "none beside --calibrate");
   if (hold_out && normal.empty()) throw OptionError("hold-out", *hold_out, "none without --normal");
-  if (test.empty() && bank.empty() && scorer != "bank")
+  if (test.empty() && !has_bank())
     throw OptionError("test", "not given", "images to score");
   LookSettings of_filters;
   if (scorer == "filters") {  // what it has of these
@@ -34,6 +34,13 @@ void DefectSettings::validate() const {
   if (scorer != "bank" && look != of_filters) {
     throw OptionError("scorer", scorer, scorer == "filters" ? "bank, beside --standardise-..., --place and --tiles"
                                                             : "bank, beside --border, --standardise-..., --top, --place and --tiles");
+  }
+  if (!defects.empty() && !bank.empty()) throw OptionError("defects", defects.front(), "none beside a bank, which is made already");
+  if (!defects.empty() && scorer != "filters") throw OptionError("defects", defects.front(), "none, unless the scorer is filters");
+  if (!defects.empty() && masks.empty() && boxes.empty())
+    throw OptionError("masks", "not given", "masks beside --defects, or boxes: where the defects are");
+  for (const char* const option : {"--trees", "--folds"}) {
+    if (x_given(option) && defects.empty()) throw OptionError(std::string(option).substr(2), "given", "none without --defects");
   }
   if (scorer == "filters" && pairs()) throw OptionError("templates", templates, "none beside --scorer filters");
   for (const char* const option : {"--scale", "--overlap"}) {
@@ -80,7 +87,8 @@ nlohmann::ordered_json DefectSettings::json() const {
     object.update(look_json(look));
   }
   if (scorer == "filters") {
-    object.update({{"border", look.border}, {"flatten", look.flatten}, {"top", look.top}, {"free_of_size", look.free_of_size}});
+    object.update({{"border", look.border}, {"flatten", look.flatten}, {"top", look.top}, {"free_of_size", look.free_of_size},
+                   {"defects", defects}, {"trees", label_trees}, {"folds", label_folds}});
   }
   if (scorer == "template") object["reach"] = reach;
   return object;
@@ -160,6 +168,9 @@ void add_options(CLI::App& app, DefectSettings& s) {
   const std::string data =
       "Images (each a folder, or a text file with a name, or a name and a label, a line)";
   app.add_option("--normal", s.normal, "Normal images to learn from")->group(data);
+  app.add_option("--defects", s.defects,
+                 "Images with defects whose masks are learned from, beside --normal, with --scorer filters: one or more, none of --test")
+      ->group(data);
   app.add_option(
          "--bank", s.bank,
          "Bank of an earlier run in place of --normal; brings its sizes, blocks and threshold with it")
@@ -234,6 +245,14 @@ void add_options(CLI::App& app, DefectSettings& s) {
       ->capture_default_str()
       ->group(scoring);
   add_look_options(app, s.look, scoring);
+  app.add_option("--trees", s.label_trees, "Trees that are learned from --defects, at most")
+      ->check(CLI::Range(Index{1}, Index{100'000}))
+      ->capture_default_str()
+      ->group(scoring);
+  app.add_option("--folds", s.label_folds, "Parts of --defects by which, each held out in turn, the number of trees and their share are chosen")
+      ->check(CLI::Range(Index{2}, Index{1000}))
+      ->capture_default_str()
+      ->group(scoring);
   app.add_option("--reach", s.reach, "Patches that image and template may be shifted against each other")
       ->check(CLI::Range(Index{0}, Index{64}))
       ->capture_default_str()

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/filter_labels.hpp>
 
 #include "common/backbone.hpp"
 #include "defects/look.hpp"
@@ -21,6 +22,7 @@ struct DefectSettings {
   std::string out;
 
   std::vector<std::string> normal;
+  std::vector<std::string> defects;  // labelled images to learn from, too
   std::string bank;  // a bank of an earlier run
   std::vector<std::string> calibrate;
   static constexpr double usual_hold_out = 0.2;
@@ -34,6 +36,8 @@ struct DefectSettings {
   std::optional<int> mask_threshold;
   bool missing_is_normal = false;
 
+  Index label_trees = FilterLabelOptions{}.trees.trees;
+  Index label_folds = FilterLabelOptions{}.folds;
   Index pool = 100'000;
   double coreset = 0.1;
   Index coreset_size = 0;
@@ -49,6 +53,8 @@ struct DefectSettings {
   double map_scale = 0;  // 0: each map's own largest score
 
   [[nodiscard]] bool pairs() const { return !templates.empty(); }
+  /// Whether what was learned is written, and read again.
+  [[nodiscard]] bool has_bank() const { return scorer == "bank" || scorer == "filters"; }
   /// Whether normal images are looked at before the test images.
   [[nodiscard]] bool learns() const { return scorer == "bank" || scorer == "filters" || (scorer == "difference" && !pairs()); }
   [[nodiscard]] bool has_backbone() const { return scorer == "bank" || scorer == "template"; }

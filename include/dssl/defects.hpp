@@ -14,20 +14,28 @@
 //   template_comparison  patches beside those of a template
 //   template_probe       aligned pairs scored
 //   difference_probe     without features: what the others have to beat
+//   bank_metadata        numbers beside the tensors of a bank
 //   size_trend           scores without what an image's size adds
 //   local_filters        features of patches that nobody trained
 //   row_gaussian         a normal distribution of rows
-//   filter_probe         these two, without a backbone
+//   boosted_trees        a classifier of rows
+//   filter_labels        what labelled images add to the distribution
+//   filter_probe         all of these, without a backbone
+//   filter_bank_file     what it learned, on disk
 //
 // A program that needs one part includes that part alone.
 #pragma once
 
+#include <dssl/defects/bank_metadata.hpp>
 #include <dssl/defects/bank_settings.hpp>
+#include <dssl/defects/boosted_trees.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
 #include <dssl/defects/defect_probe.hpp>
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/difference_probe.hpp>
+#include <dssl/defects/filter_bank_file.hpp>
+#include <dssl/defects/filter_labels.hpp>
 #include <dssl/defects/filter_probe.hpp>
 #include <dssl/defects/local_filters.hpp>
 #include <dssl/defects/neighbourhood.hpp>

@@ -1,20 +1,18 @@
 // A bank of normal patches in a file, so that images can be scored later without the normal ones.
 #pragma once
 
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <map>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/bank_metadata.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/io/safetensors.hpp>
 
@@ -24,63 +22,11 @@ namespace detail {
 
 inline constexpr std::string_view bank_tensor = "bank";
 
-/// The number a metadata entry holds. Throws `CheckpointError` naming the entry.
-[[nodiscard]] inline double metadata_number(const SafetensorsFile& file, const std::string& key) {
-  const auto found = file.metadata().find(key);
-  double value = 0;
-  if (found != file.metadata().end()) {
-    const std::string& text = found->second;
-    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (problem == std::errc{} && end == text.data() + text.size()) return value;
-  }
-  throw CheckpointError(
-      file.path(),
-      join("metadata '", key, "' is ", found == file.metadata().end() ? "missing" : "'" + found->second + "'",
-           "; expected a number, as in a bank of normal patches"));
-}
-
-/// The number, or `missing` where there is no such entry: files of before the entry was written.
-[[nodiscard]] inline double metadata_number_or(const SafetensorsFile& file, const std::string& key, double missing) {
-  return file.metadata().contains(key) ? metadata_number(file, key) : missing;
-}
-
-/// A count that is at least `least`, or `missing`. Throws `CheckpointError` naming the entry.
-[[nodiscard]] inline Index metadata_count(const SafetensorsFile& file, const std::string& key, Index least, Index missing) {
-  const double value = metadata_number_or(file, key, static_cast<double>(missing));
-  // Up to 2^53 every whole number is a double.
-  if (!(value >= static_cast<double>(least) && value <= 0x1p53 && value == std::floor(value)))
-    throw CheckpointError(file.path(), join("metadata '", key, "' is ", value, "; expected a whole number from ", least, " on"));
-  return static_cast<Index>(value);
-}
-
-/// A number that is 0 or more, or 0 where it is missing. Throws `CheckpointError` naming the entry.
-[[nodiscard]] inline double metadata_measure(const SafetensorsFile& file, const std::string& key) {
-  const double value = metadata_number_or(file, key, 0);
-  if (!(value >= 0 && std::isfinite(value)))
-    throw CheckpointError(file.path(), join("metadata '", key, "' is ", value, "; expected 0 or more"));
-  return value;
-}
-
 /// The rules that a bank's rows went through. Throws `CheckpointError` naming the entry.
 [[nodiscard]] inline PatchRules stored_rules(const SafetensorsFile& file) {
   return {.border = metadata_count(file, "border", 0, 0),
           .standardise = metadata_count(file, "standardise", 0, 0) != 0,
           .place = metadata_measure(file, "place")};
-}
-
-/// The trend of scores over sizes; none where the file has none. Throws `CheckpointError` naming the entry.
-[[nodiscard]] inline SizeTrend stored_trend(const SafetensorsFile& file) {
-  const double slope = metadata_measure(file, "size_slope");
-  if (slope == 0) return {};
-  const double usual = metadata_number(file, "size_usual");
-  if (!(usual >= 1 && std::isfinite(usual)))
-    throw CheckpointError(file.path(), join("metadata 'size_usual' is ", usual, "; expected a number of patches, 1 or more"));
-  return {.slope = slope, .usual = usual};
-}
-
-[[nodiscard]] inline std::string number_text(double value) {
-  char text[40];
-  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 
 }  // namespace detail
@@ -108,27 +54,9 @@ void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
     writer.metadata("place", detail::number_text(options.rules.place));
     writer.metadata("place_unit", detail::number_text(options.place_unit));
   }
-  if (const SizeTrend& trend = bank.size_trend(); trend.slope > 0) {
-    writer.metadata("size_slope", detail::number_text(trend.slope));
-    writer.metadata("size_usual", detail::number_text(trend.usual));
-  }
+  detail::store_trend(writer, bank.size_trend());
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   writer.write(path);
-}
-
-/// Where image scores of a bank raise an alarm: taken from normal images that nothing was learned from, and the share of
-/// such images that lies there or above.
-struct BankThreshold {
-  double score = 0;
-  double false_alarms = 0;
-};
-
-/// The threshold in a bank's file (metadata `threshold`, `false_alarms`), if it has one. Throws `CheckpointError` where it
-/// is no number. Test: tests/defects/defect_bank.cpp.
-[[nodiscard]] inline std::optional<BankThreshold> bank_threshold(const SafetensorsFile& file) {
-  if (!file.metadata().contains("threshold")) return std::nullopt;
-  return BankThreshold{.score = detail::metadata_number(file, "threshold"),
-                       .false_alarms = detail::metadata_number(file, "false_alarms")};
 }
 
 /// Throws `CheckpointError` where a bank's file says (metadata `weights_fingerprint`) that it was made with other weights

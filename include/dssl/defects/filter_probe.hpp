@@ -18,6 +18,7 @@
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/filter_labels.hpp>
 #include <dssl/defects/local_filters.hpp>
 #include <dssl/defects/patch_rules.hpp>
 #include <dssl/defects/row_gaussian.hpp>
@@ -52,7 +53,8 @@ struct FilterProbeOptions {
 
 /// Scores images by how unlike those of normal images the responses of fixed filters are, patch by patch.
 ///
-///   patch score = distance of `LocalFilters`' row to the `RowGaussian` of normal patches,
+///   patch score = distance of `LocalFilters`' row to the `RowGaussian` of normal patches; after `learn_labels` that of
+///                 `FilterLabels`, the mean of this and of trees' logits,
 ///   image score = mean of the `top` largest, without the `SizeTrend` that was set
 ///
 /// Images keep their own size. No weights: what features of a backbone have to beat, and good for spots, cracks and holes of a
@@ -73,6 +75,19 @@ class FilterProbe {
   [[nodiscard]] const InputRenderer& renderer() const { return x_renderer; }
   /// Patches that were learned from; 0 before `learn`.
   [[nodiscard]] Index learned() const { return x_normal ? x_normal->count() : 0; }
+  /// What labelled images added; empty before `learn_labels`.
+  [[nodiscard]] const std::optional<FilterLabels>& labels() const { return x_labels; }
+  [[nodiscard]] const SizeTrend& size_trend() const { return x_trend; }
+  /// The distribution; empty before `learn`.
+  [[nodiscard]] const std::optional<RowGaussian>& normal() const { return x_normal; }
+  /// Takes what another probe of these options learned. Throws `ShapeError` where it is of other filters.
+  void take(RowGaussian normal, std::optional<FilterLabels> labels, const SizeTrend& trend) {
+    require_shape(normal.width() == LocalFilters::width && normal.built(), "filter probe: a distribution of width ", normal.width());
+    require_shape(!labels || labels->trees.width() == 7 * LocalFilters::width, "filter probe: trees over another width than ", 7 * LocalFilters::width);
+    x_normal = std::move(normal);
+    x_labels = std::move(labels);
+    x_trend = trend;
+  }
   /// From now on image scores are without it.
   void set_size_trend(const SizeTrend& trend) { x_trend = trend; }
 
@@ -81,6 +96,7 @@ class FilterProbe {
   template <class Source>
   FeaturePassCount learn(const Source& source, const std::stop_token& token = {}) {
     x_normal.reset();
+    x_labels.reset();
     x_trend = {};
     RowGaussian normal(LocalFilters::width);
     Index done = 0;
@@ -95,6 +111,30 @@ class FilterProbe {
     normal.build();
     x_normal = std::move(normal);
     return passed;
+  }
+
+  /// Learns from images with masks too, one or more, in place of those of before: trees that tell their defects' patches from
+  /// all others, and how much these count beside the distance; a trend that was set is gone. `normal`: the images that `learn`
+  /// was given. Memory: 13 numbers for each patch of these images and 91 for each that trees learn from. A stop request leaves
+  /// the probe as it was before. Throws `DataError` before `learn`, where no image can be read, or none shows a defect;
+  /// `OptionError`.
+  template <class Normal, class Labelled>
+  FilterLabelChoice learn_labels(const Normal& normal, const Labelled& labelled, const FilterLabelOptions& options,
+                                 const std::stop_token& token = {}) {
+    options.validate();
+    if (!x_normal) throw DataError("filter probe: labelled images were to be learned from before normal ones");
+    std::vector<Index> some(static_cast<std::size_t>(std::min(options.normal_images, normal.size())));
+    for (std::size_t i = 0; i < some.size(); ++i) some[i] = static_cast<Index>(i) * normal.size() / static_cast<Index>(some.size());
+    Index done = 0;
+    const std::vector<FilteredImage> normal_images = x_filtered(ChosenSamples<Normal>(normal, std::move(some)), token, done);
+    const std::vector<FilteredImage> labelled_images = x_filtered(labelled, token, done);
+    if (token.stop_requested()) return {};
+    if (normal_images.empty() || labelled_images.empty())
+      throw DataError(join("no ", normal_images.empty() ? "normal" : "labelled", " image can be read"));
+    auto [labels, choice] = FilterLabelLearner(normal_images, labelled_images, *x_normal, x_options.filters.patch, x_options.top, options).learn();
+    x_labels = std::move(labels);
+    x_trend = {};
+    return choice;
   }
 
   /// Scores every image of a source, each with a call of `on_score`. Throws `DataError` before `learn`, or where no image can
@@ -145,7 +185,7 @@ class FilterProbe {
         x_options.loader, token);
     FeaturePassCount count;
     while (!token.stop_requested()) {
-      const std::optional<x_Read> next = loader.next();
+      std::optional<x_Read> next = loader.next();
       if (!next) break;
       skips.count(next->skipped);
       if (next->rows.empty()) continue;
@@ -167,24 +207,47 @@ class FilterProbe {
     return std::span<const float>(image.rows).subspan(static_cast<std::size_t>(cell * LocalFilters::width), LocalFilters::width);
   }
 
-  /// No pixel of the patch is a defect's.
-  [[nodiscard]] bool x_is_normal(const x_Read& image, std::int32_t cell) const {
+  /// Pixels of a defect in a patch, or of none that is known.
+  [[nodiscard]] Index x_defect_pixels(const x_Read& image, Index cell) const {
     const Index patch = x_options.filters.patch;
     const GridSize grid = x_filters.grid(image.height, image.width);
     const Index top = cell / grid.width * patch, left = cell % grid.width * patch;
+    Index count = 0;
     for (Index y = top; y < std::min(image.height, top + patch); ++y) {
-      for (Index x = left; x < std::min(image.width, left + patch); ++x) {
-        if (image.input.labels[static_cast<std::size_t>(y * image.width + x)] != 0) return false;
-      }
+      for (Index x = left; x < std::min(image.width, left + patch); ++x)
+        count += image.input.labels[static_cast<std::size_t>(y * image.width + x)] != 0 ? 1 : 0;
     }
-    return true;
+    return count;
+  }
+  [[nodiscard]] bool x_is_normal(const x_Read& image, Index cell) const { return x_defect_pixels(image, cell) == 0; }
+
+  /// All images of a source, as filters see them.
+  template <class Source>
+  [[nodiscard]] std::vector<FilteredImage> x_filtered(const Source& source, const std::stop_token& token, Index& done) {
+    std::vector<FilteredImage> out;
+    x_pass(source, token, [&](x_Read& image) {
+      FilteredImage own{.grid = x_filters.grid(image.height, image.width), .rows = {}, .cells = x_counted(image, source.name(image.index)), .defect_pixels = {}};
+      for (Index cell = 0; cell < own.grid.size(); ++cell) own.defect_pixels.push_back(x_defect_pixels(image, cell));
+      own.rows = std::move(image.rows);
+      out.push_back(std::move(own));
+      if (on_images) on_images(++done);
+    });
+    return out;
   }
 
   void x_score(const x_Read& image, const std::string& name) {
     const std::vector<std::int32_t> counted = x_counted(image, name);
-    std::vector<float> scores;
-    for (const std::int32_t cell : counted) scores.push_back(static_cast<float>(x_normal->distance(x_row(image, cell))));
     const GridSize grid = x_filters.grid(image.height, image.width);
+    std::vector<float> scores, about;
+    for (const std::int32_t cell : counted) {
+      double own = x_normal->distance(x_row(image, cell));
+      if (x_labels) {
+        about.clear();
+        append_surroundings(about, image.rows, LocalFilters::width, grid, cell);
+        own = x_labels->scales.of(own, x_labels->trees.logit(about));
+      }
+      scores.push_back(static_cast<float>(own));
+    }
     std::vector<float> patches(static_cast<std::size_t>(grid.size()), *std::ranges::min_element(scores));
     for (std::size_t i = 0; i < counted.size(); ++i) patches[static_cast<std::size_t>(counted[i])] = scores[i];
     const auto number = static_cast<Index>(counted.size());
@@ -199,6 +262,7 @@ class FilterProbe {
   LocalFilters x_filters;
   InputRenderer x_renderer;
   std::optional<RowGaussian> x_normal;
+  std::optional<FilterLabels> x_labels;
   SizeTrend x_trend;
   CroppedHeatMaps x_maps;
 };

@@ -65,6 +65,26 @@ class RowGaussian {
     x_built = true;
   }
 
+  /// Mean (W), and the Cholesky factor (W,W) of C + ridge I, row by row, which `build` makes: what a file holds.
+  [[nodiscard]] std::span<const double> mean() const { return x_mean; }
+  [[nodiscard]] std::span<const double> factor() const { return x_factor; }
+
+  /// Takes those of one that was built on `count` rows. Throws `ShapeError`, `DataError` for numbers that are not finite or a
+  /// diagonal that is not above 0.
+  void restore(std::span<const double> mean, std::span<const double> factor, Index count) {
+    require_shape(mean.size() == x_width && factor.size() == x_width * x_width, "a mean of ", mean.size(), " and a factor of ",
+                  factor.size(), " numbers for a distribution of width ", x_width);
+    for (std::size_t i = 0; i < factor.size(); ++i) {
+      const bool diagonal = i / x_width == i % x_width;
+      if (!std::isfinite(factor[i]) || !std::isfinite(mean[i % x_width]) || (diagonal && !(factor[i] > 0)))
+        throw DataError("a normal distribution whose numbers are not finite, or whose deviations are not above 0");
+    }
+    x_mean.assign(mean.begin(), mean.end());
+    x_factor.assign(factor.begin(), factor.end());
+    x_count = count;
+    x_built = true;
+  }
+
   /// Of a row (W). Throws `DataError` before `build`, `ShapeError`.
   [[nodiscard]] double distance(std::span<const float> row) const {
     if (!x_built) throw DataError("a normal distribution was asked for distances before it was built");
