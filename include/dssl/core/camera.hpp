@@ -138,9 +138,9 @@ void append_numbers(std::string& out, const Numbers& values) {
   bool good = true;
   const auto next = [&](auto& value) {
     while (at != end && *at == ' ') ++at;
-    const auto [stop, problem] = std::from_chars(at, end, value);
+    const auto [after, problem] = std::from_chars(at, end, value);
     good = good && problem == std::errc{};
-    at = stop;
+    at = after;
   };
   next(camera.height);
   next(camera.width);
