@@ -64,8 +64,8 @@ class ProgramWeights {
 
   /// Writes them, as `PublishedWeights::load`, random ones as `initialise`, and closes the file: once. Throws as these.
   void load(std::span<float> flat, const ParameterLayout& layout, std::uint64_t seed, const ViTConfig& config, GridSize grid) {
-    if (!x_file) return initialise(flat, layout, seed);
-    x_prefix = x_file->load(flat, layout, config, grid).prefix;
+    if (x_name == "random") return initialise(flat, layout, seed);
+    x_prefix = x_file.value().load(flat, layout, config, grid).prefix;
     x_file.reset();
   }
 

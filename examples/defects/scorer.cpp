@@ -211,9 +211,10 @@ class FilterScorer final : public Scorer {
                                               .smoothing = s.smoothing,
                                               .loader = s.backbone.loader()})
                                : load_filter_bank(SafetensorsFile::open(s.bank), s.backbone.loader())),
-        x_label_options{.trees = {.trees = s.label_trees, .seed = s.backbone.seed, .threads = s.backbone.threads},
-                        .folds = s.label_folds,
-                        .free_of_size = s.look.free_of_size} {
+        x_label_options{.folds = s.label_folds, .free_of_size = s.look.free_of_size} {
+    x_label_options.trees.trees = s.label_trees;  // what else they have stays as the library's defaults have it
+    x_label_options.trees.seed = s.backbone.seed;
+    x_label_options.trees.threads = s.backbone.threads;
     forward_calls(x_probe, *this);
   }
 

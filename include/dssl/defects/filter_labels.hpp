@@ -10,6 +10,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <utility>
 #include <vector>
 
@@ -136,8 +137,9 @@ class FilterLabelLearner {
                      Index patch, Index top, const FilterLabelOptions& options)
       : x_normal(normal), x_labelled(labelled), x_distribution(distribution), x_patch(patch), x_top(top), x_options((options.validate(), options)) {}
 
-  /// Throws `DataError` where no patch of the labelled images that counts shows a defect, or there is no normal patch.
-  [[nodiscard]] std::pair<FilterLabels, FilterLabelChoice> learn() const {
+  /// Nothing where it was asked to stop. Throws `DataError` where no patch of the labelled images that counts shows a defect, or
+  /// there is no normal patch.
+  [[nodiscard]] std::optional<std::pair<FilterLabels, FilterLabelChoice>> learn(const std::stop_token& token = {}) const {
     FilterLabelChoice choice{.images = static_cast<Index>(x_labelled.size()), .trees = x_options.trees.trees, .share = FilterScales{}.share};
     for (const FilteredImage& image : x_labelled) choice.patches += static_cast<Index>(x_defects(image).size());
     if (choice.patches == 0) throw DataError(join("no patch of ", choice.images, " labelled images shows a defect that counts"));
@@ -145,21 +147,25 @@ class FilterLabelLearner {
     choice.folds = x_labelled.size() < 2 ? 0 : std::min<Index>(x_options.folds, choice.images);
     if (choice.folds > 0) {
       for (Index fold = 0; fold < choice.folds; ++fold) {
-        if (const std::optional<BoostedTrees> trees = x_train(fold, choice.folds)) {
+        const std::optional<BoostedTrees> trees = x_train(fold, choice.folds, token);
+        if (token.stop_requested()) return std::nullopt;
+        if (trees) {
           x_score(normal, x_normal, *trees, fold, choice.folds);
           x_score(labelled, x_labelled, *trees, fold, choice.folds);
         }
       }
       x_choose(choice, normal, labelled);
     }
-    std::optional<BoostedTrees> trees = x_train(-1, 1);
+    std::optional<BoostedTrees> trees = x_train(-1, 1, token);
+    if (token.stop_requested()) return std::nullopt;
     if (!trees) throw DataError("no normal patch that counts to learn labels beside");
     trees->keep(choice.trees);
-    // Without folds the scale is that of the images learned from, of most of whose patches nothing was learned.
-    if (choice.folds == 0) x_score(normal, x_normal, *trees, 0, 1);
+    // Without folds the scale is that of the images learned from, of most of whose patches nothing was learned; and so where the
+    // folds that could be learned without hold no normal image.
+    if (std::ranges::all_of(normal, &x_Logits::empty)) x_score(normal, x_normal, *trees, 0, 1);
     FilterScales scales = x_scales(x_scored(x_normal, normal, x_look_of(choice.trees)));
     scales.share = choice.share;
-    return {FilterLabels{.trees = std::move(*trees), .scales = scales}, choice};
+    return std::pair(FilterLabels{.trees = std::move(*trees), .scales = scales}, choice);
   }
 
  private:
@@ -207,7 +213,7 @@ class FilterLabelLearner {
   }
 
   /// Trees that have seen all images but those of a fold; none where these show no defect.
-  [[nodiscard]] std::optional<BoostedTrees> x_train(Index fold, Index folds) const {
+  [[nodiscard]] std::optional<BoostedTrees> x_train(Index fold, Index folds, const std::stop_token& token) const {
     x_Learned learned;
     Index left = 0;  // normal images that are not in the fold
     for (std::size_t i = 0; i < x_normal.size(); ++i) left += x_in(i, x_normal.size(), fold, folds) ? 0 : 1;
@@ -237,7 +243,8 @@ class FilterLabelLearner {
     for (std::size_t i = 0; i < learned.labels.size(); ++i) {
       if (learned.labels[i] != 0) learned.weights[i] *= normals / defects;
     }
-    return BoostedTrees::train(learned.rows, x_width(), learned.labels, learned.weights, x_options.trees);
+    return BoostedTrees::train(learned.rows, x_width(), learned.labels, learned.weights, x_options.trees,
+                               [&](Index, double) { return !token.stop_requested(); });
   }
 
   /// The logits of the images of a fold.

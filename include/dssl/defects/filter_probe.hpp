@@ -131,10 +131,12 @@ class FilterProbe {
     if (token.stop_requested()) return {};
     if (normal_images.empty() || labelled_images.empty())
       throw DataError(join("no ", normal_images.empty() ? "normal" : "labelled", " image can be read"));
-    auto [labels, choice] = FilterLabelLearner(normal_images, labelled_images, *x_normal, x_options.filters.patch, x_options.top, options).learn();
-    x_labels = std::move(labels);
+    auto learned =
+        FilterLabelLearner(normal_images, labelled_images, *x_normal, x_options.filters.patch, x_options.top, options).learn(token);
+    if (!learned) return {};
+    x_labels = std::move(learned->first);
     x_trend = {};
-    return choice;
+    return learned->second;
   }
 
   /// Scores every image of a source, each with a call of `on_score`. Throws `DataError` before `learn`, or where no image can

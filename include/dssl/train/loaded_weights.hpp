@@ -100,7 +100,7 @@ class PublishedWeights {
 
   /// What images of so many channels are normalised by: as the weights say, or as usual, also where they are of other
   /// channels, as whoever loads them says. Throws as `stated_pixels`.
-  [[nodiscard]] PixelScale pixels(Index channels) const {
+  [[nodiscard]] PixelScale pixels(Index channels) {
     const std::optional<PixelScale> stated = stated_pixels(x_stored(), family_of(x_stored(), x_options.family));
     return stated && stated->channels() == channels ? *stated : usual_pixels(channels);
   }
@@ -121,7 +121,11 @@ class PublishedWeights {
 
  private:
   /// The file under its own names.
-  [[nodiscard]] const TensorFile& x_stored() const { return x_named ? x_named->source() : *x_file; }
+  [[nodiscard]] const TensorFile& x_stored() {
+    if (x_named) return x_named->source();
+    if (!x_file) x_file = open_tensor_file(x_path);  // naming it failed
+    return *x_file;
+  }
 
   std::string x_path;
   BackboneFileOptions x_options;
