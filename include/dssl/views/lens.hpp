@@ -34,10 +34,10 @@ namespace dssl {
 ///
 /// Points here are `ScenePoint`s, half a pixel further. A polynomial bends back somewhere: the model is
 /// looked at along 64 rays, and one that folds within the corrected picture, or before it where the principal
-/// point lies outside, is refused. Beyond the last radius at which no ray folds, twice the corrected picture's
-/// at most, the map goes on straight, so that it is defined and continuous everywhere; there `back` has
-/// nothing. Source: OpenCV's documentation, "Camera Calibration and 3D Reconstruction". Test: points, matrices
-/// of `initUndistortRectifyMap` and pictures of OpenCV (tests/views/lens.cpp).
+/// point lies outside, is refused. Beyond the last radius at which no ray folds, twice the corrected
+/// picture's at most, the map goes on straight, so that it is defined and continuous everywhere; there `back`
+/// has nothing. Source: OpenCV's documentation, "Camera Calibration and 3D Reconstruction". Test: points,
+/// matrices of `initUndistortRectifyMap` and pictures of OpenCV (tests/views/lens.cpp).
 class Lens {
  public:
   /// None: every point stays where it is.
@@ -199,10 +199,11 @@ class Lens {
       return std::max({0.0, -0.5 - middle, middle - (static_cast<double>(extent) - 0.5)});
     };
     if (x_radius < std::hypot(beside(c.cx, c.width) / c.fx, beside(c.cy, c.height) / c.fy)) {
-      throw OptionError(name,
-                        join("of a lens whose distortion folds back between its principal point, column ", c.cx,
-                             ", row ", c.cy, ", and the corrected picture of ", c.height, " x ", c.width, " pixels"),
-                        "coefficients that have an inverse there");
+      throw OptionError(
+          name,
+          join("of a lens whose distortion folds back between its principal point, column ", c.cx, ", row ",
+               c.cy, ", and the corrected picture of ", c.height, " x ", c.width, " pixels"),
+          "coefficients that have an inverse there");
     }
   }
 
