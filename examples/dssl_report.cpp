@@ -229,8 +229,13 @@ std::string views(const ReportSettings& settings, const std::vector<PretrainRun>
                           "physical points it shares with the first view.</p>\n");
   try {
     const dssl::AnySampler sampler = sampler_of_run(*run, folder);
-    for (Index i = 0; i < std::min(settings.scenes, folder.size()); ++i)
-      html += views_html(*run, sampler, folder.load_image(i), i);
+    Index drawn = 0;
+    for (Index i = 0; i < folder.size() && drawn < settings.scenes; ++i) {
+      const std::string scene = views_html(*run, sampler, folder.load_image(i), i);
+      if (!scene.empty()) ++drawn;
+      html += scene;
+    }
+    if (drawn == 0) throw dssl::DataError(join(settings.data, " has no image of the size of the camera of ", run->name));
   } catch (const dssl::DataError& error) {
     html += join("<p>They cannot be drawn: ", escaped(error.what()), "</p>\n");
   }

@@ -3,9 +3,10 @@
 
 namespace dssl::programs {
 
+/// Without what becomes of images of another size.
 inline constexpr const char* camera_help =
     "Calibration of the camera that took the images, as OpenCV or ROS writes it (YAML): views are corrected for its lens, and "
-    "points in them; images of another size are passed over; default: none";
+    "points in them";
 
 inline constexpr const char* second_help =
     "Folder of a second camera's images of the same, each under the name of its first: one global view is from each camera, and "

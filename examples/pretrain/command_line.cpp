@@ -17,6 +17,7 @@
 #include <common/read_options.hpp>
 #include <common/recipes.hpp>
 #include <common/turned_views.hpp>
+#include <dssl/core/camera.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/sequence.hpp>
@@ -93,8 +94,15 @@ SourceView open_pairs(Job& job) {
                    " of ", job.second, " are without the other");
   const ImageFiles firsts = first.some(of_first), seconds = second.some(of_second);
   CameraPair& pair = job.options.views.pair;
-  // The extents of the first image that can be read are the camera's.
-  const auto extents = [](const ImageFiles& files, Index& rows, Index& columns) {
+  if (!job.between.empty()) pair.between = read_homography(job.between);
+  if (!job.second_camera.empty()) pair.second = Lens(read_camera(job.second_camera), "pair.second").camera();
+  // A camera's file says its extents, else the first image that can be read.
+  const auto extents = [](const Camera& camera, const ImageFiles& files, Index& rows, Index& columns) {
+    if (camera.known()) {
+      rows = camera.height;
+      columns = camera.width;
+      return;
+    }
     for (Index i = 0;; ++i) {
       try {
         const AnyImage image = files.load(i);
@@ -106,10 +114,8 @@ SourceView open_pairs(Job& job) {
       }
     }
   };
-  extents(firsts, pair.first_height, pair.first_width);
-  extents(seconds, pair.second_height, pair.second_width);
-  if (!job.between.empty()) pair.between = read_homography(job.between);
-  if (!job.second_camera.empty()) pair.second = Lens(read_camera(job.second_camera)).camera();
+  extents(job.options.views.camera, firsts, pair.first_height, pair.first_width);
+  extents(pair.second, seconds, pair.second_height, pair.second_width);
   require_pair(pair, "pair.");
   const Paired<MultiCrop<>> sound(job.options.views);  // maps that cannot be are errors before anything is computed
   job.looked_at = held(firsts);
@@ -147,8 +153,7 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"local_area.high", "--local-scale"},
     {"rotation", "--rotate"},
     {"pair.between", "--between"},
-    {"pair.second.height", "--second-camera"},
-    {"pair.second.width", "--second-camera"},
+    {"pair.second", "--second-camera"},
     {"homography", "--between"},
     {"masks.views", "--masked-views"},
     {"masks.low", "--masked-low"},
@@ -309,7 +314,7 @@ void CommandLine::x_add_recipe_options() {
           ->group(group));
   x_app.add_option("--rotate", x_rotation, rotate_help)->group(group);
   x_app.add_option("--perspective", x_perspective, perspective_help)->group(group);
-  x_app.add_option("--camera", x_job.camera, camera_help)->option_text("FILE")->group(group);
+  x_app.add_option("--camera", x_job.camera, join(camera_help, "; images of another size are passed over; default: none"))->option_text("FILE")->group(group);
   CLI::Option* const second = x_app.add_option("--second", x_job.second, second_help)->option_text("DIR")->group(group);
   x_app.add_option("--between", x_job.between, between_help)->option_text("FILE")->needs(second)->group(group);
   x_app.add_option("--second-camera", x_job.second_camera, second_camera_help)->option_text("FILE")->needs(second)->group(group);

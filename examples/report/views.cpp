@@ -33,6 +33,14 @@ std::string colour_of(Index view) {
   return join("rgb(", int{c[0]}, ",", int{c[1]}, ",", int{c[2]}, ")");
 }
 
+/// Empty where it is not there, as in runs from before there was a choice.
+std::string text_option(const PretrainRun& run, const char* option) {
+  const Json& options = run.options["options"];
+  if (!options.contains(option)) return {};
+  if (!options[option].is_string()) throw FileError(run.name + "/options.json", join("has no text '", option, "'"));
+  return options[option].get<std::string>();
+}
+
 MultiCropOptions view_options(const PretrainRun& run) {
   const auto whole = [&](const char* name) { return static_cast<Index>(run.number(name)); };
   MultiCropOptions o;
@@ -52,10 +60,11 @@ MultiCropOptions view_options(const PretrainRun& run) {
   };
   o.rotation = later("views.rotation");
   o.perspective = later("views.perspective");
-  if (const Json& options = run.options["options"]; options.contains("views.camera")) {
-    if (!options["views.camera"].is_string()) throw FileError(run.name + "/options.json", "has no text 'views.camera'");
+  if (!text_option(run, "views.pair").empty())
+    throw DataError(join(run.name, " sees pairs of images of two cameras, and one folder has no pairs"));
+  if (const std::string camera = text_option(run, "views.camera"); !camera.empty()) {
     try {
-      o.camera = camera_of_text(options["views.camera"].get<std::string>());
+      o.camera = camera_of_text(camera);
     } catch (const OptionError& error) {
       throw FileError(run.name + "/options.json", error.what());
     }
@@ -121,11 +130,8 @@ std::string outline(const LensMap& map, Index view, double line) {
 
 AnySampler sampler_of_run(const PretrainRun& run, const VocFolder& images) {
   SamplerSettings settings{.points = static_cast<Index>(run.number("points"))};
-  const Json& options = run.options["options"];
-  const auto text = [&](const char* option, std::string& to) {  // not there in runs from before there was a choice
-    if (!options.contains(option)) return;
-    if (!options[option].is_string()) throw FileError(run.name + "/options.json", join("has no text '", option, "'"));
-    to = options[option].get<std::string>();
+  const auto text = [&](const char* option, std::string& to) {
+    if (run.options["options"].contains(option)) to = text_option(run, option);
   };
   text("sampler", settings.sampler);
   text("point_weights", settings.weights);
@@ -137,7 +143,10 @@ AnySampler sampler_of_run(const PretrainRun& run, const VocFolder& images) {
 }
 
 std::string views_html(const PretrainRun& run, const AnySampler& sampler, const AnyImage& image, Index sample) {
-  const Warped<MultiCrop<>> crop(view_options(run));
+  const MultiCropOptions options = view_options(run);
+  const Camera& camera = options.camera;
+  if (camera.known() && (height(image) != camera.height || width(image) != camera.width)) return {};
+  const Warped<MultiCrop<>> crop(options);
   const RandomKey key{.seed = run.options["options"]["seed"].get<std::uint64_t>(),
                       .sample = static_cast<std::uint64_t>(sample)};
   std::vector<WarpedPlan> plans;

@@ -15,7 +15,8 @@ namespace dssl::programs {
 [[nodiscard]] AnySampler sampler_of_run(const PretrainRun& run, const VocFolder& images);
 
 /// A scene with the outlines of its views, and the views with their reference points, as HTML: what the run saw
-/// of image `sample` in its first epoch. The points are those of the pairs with teacher view 0.
+/// of image `sample` in its first epoch. The points are those of the pairs with teacher view 0. Empty where the run's
+/// camera takes pictures of another size. Throws `DataError` where the run is of pairs of images.
 [[nodiscard]] std::string views_html(const PretrainRun& run, const AnySampler& sampler, const AnyImage& image, Index sample);
 
 }  // namespace dssl::programs

@@ -178,7 +178,7 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->check(CLI::Range(0.0, 0.5))
       ->capture_default_str()
       ->group(look);
-  app.add_option("--camera", s.camera, join("views: ", camera_help))->option_text("FILE")->group(look);
+  app.add_option("--camera", s.camera, join("views: ", camera_help, "; an image of another size is an error; default: none"))->option_text("FILE")->group(look);
   app.add_option("--masks", s.masks,
                  "overlay: masks (palette or grey PNG), paired with images by name: NAME.png, NAME_mask.png; single files "
                  "of other names, one for each image, in their order")

@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include <dssl/data/fingerprint.hpp>
 #include <dssl/data/image_pairs.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
@@ -125,6 +126,16 @@ TEST_CASE("A pair is one image: the second below the first, each pixel where it 
   CHECK(thrown_by<ImageError>([&] { static_cast<void>(pairs.load(2)); }) == "t3: has 2 x 1 pixels; expected its camera's 1 x 2");
   CHECK_THROWS_AS(ImagePairs(source({small}, {"s"}), source({tall, tall}, {"t", "u"}), extents), DataError);
 
+  // Of other images of the second camera, in their sizes or names, the fingerprint is another; their folder does not count.
+  const auto print = [&](const AnyImage& above, const AnyImage& below, const std::string& second) {
+    const auto two = std::make_shared<const ImagePairs>(source({above}, {"s"}), source({below}, {second}), extents);
+    return fingerprint_of(SourceView(two)).text();
+  };
+  const std::string before = print(small, tall, "/a/t");
+  CHECK(print(small, tall, "/b/t") == before);
+  CHECK(print(small, tall, "/a/u") != before);
+  CHECK(print(small, Bytes(2, 1, 1), "/a/t") != before);
+  CHECK(print(Bytes(1, 2, 1), tall, "/a/t") != before);
   CHECK(same_names({"a", "b", "d"}, {"d", "c", "a"}) == std::vector<std::pair<Index, Index>>{{0, 2}, {2, 0}});
   CHECK(thrown_by<DataError>([] { static_cast<void>(same_names({"a"}, {"b"})); }) == "no image of the first camera has the name of one of the second");
   CHECK(thrown_by<DataError>([] { static_cast<void>(same_names({"a", "a"}, {"a"})); }) == "'a' is the name of two images of the first camera");

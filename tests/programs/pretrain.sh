@@ -142,6 +142,10 @@ succeeds pretrain --data photos --epochs 3 --out unpaired
 succeeds pretrain "${pairs[@]}" --threads 1 --max-steps 3 --out pairs-parts
 succeeds pretrain "${pairs[@]}" --threads 1 --out pairs-parts --resume
 cmp pairs-parts/checkpoint.safetensors pairs/checkpoint.safetensors || fail "a resumed run of pairs differs"
+cp -r second elsewhere
+succeeds pretrain --data photos --second elsewhere --epochs 3 --out pairs-parts --resume
+"$make_image" elsewhere/4.png 24 48 3 9 8 7 6 5 4 3 2 1
+fails 1 'the run was begun on 5 images of other sizes' pretrain --data photos --second elsewhere --epochs 3 --out pairs-parts --resume
 if reads_calibrations; then
   homography() { printf '%%YAML 1.2\n---\nhomography: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ %s ]\n' "$1"; }
   homography '1.5, 0., 0., 0., 0.75, 0., 0., 0., 1.' >between.yml
@@ -152,12 +156,21 @@ if reads_calibrations; then
     fail "options.json does not tell the map"
   fails 1 "option 'views.pair' 32 32 24 48 1 0 0 0 1 0 0 0 1; this run has 32 32 24 48 1.5 0 0 0 0.75 0 0 0 1" \
     pretrain "${pairs[@]}" --between between.yml --out pairs-parts --resume
-  fails 2 'pair.second.height|--second-camera is 32; expected its pictures. 24' pretrain "${pairs[@]}" --second-camera camera.yml --out unfit
+  fails 1 'second/1.png: has 24 x 48 pixels; expected its camera.s 32 x 32' pretrain "${pairs[@]}" --second-camera camera.yml --out unfit
+  calibration 24 48 -3 >folding.yml
+  fails 2 '--second-camera is of a lens whose distortion folds back at column' pretrain "${pairs[@]}" --second-camera folding.yml --out unfit
   homography '1., 0., 0., 0., 1., 0., 0.1, 0., 1.' >between.yml
   fails 2 '--between is with its horizon near the pictures' pretrain "${pairs[@]}" --between between.yml --out unfit
 fi
 "$make_image" second/2.png 24 40 3
-warns 1 'second/2.png: has 24 x 40 pixels; expected its camera.s 24 x 48' pretrain "${pairs[@]}" --out pairs-but-one
+warns 2 'second/2.png: has 24 x 40 pixels; expected its camera.s 24 x 48|[0-9]+ times an unreadable' pretrain "${pairs[@]}" --out pairs-but-one
+# The first of all: a camera's file says what is passed over.
+mv second/1.png kept.png
+cp second/2.png second/1.png
+if reads_calibrations; then
+  warns 3 'second/[12].png: has 24 x 40 pixels; expected its camera.s 24 x 48|[0-9]+ times an unreadable' pretrain "${pairs[@]}" --second-camera second.yml --out pairs-but-two
+fi
+mv kept.png second/1.png
 mkdir -p others
 "$make_image" others/x.png 24 48 3
 fails 1 'no image of the first camera has the name of one of the second' pretrain --data photos --second others --out unfit
@@ -304,6 +317,21 @@ mv voc/SegmentationClass voc/masks
 succeeds of_points
 grep -q 'They cannot be drawn: voc/SegmentationClass: ' points.html || fail "the report does not say that maps of weights are gone"
 mv voc/masks voc/SegmentationClass
+# Of pairs there are no views in one folder, and of a camera's run only where images have its size.
+succeeds "$programs/dssl-report" --pretrain pairs=pairs --segment random=p-random --data voc --out points.html
+grep -q 'They cannot be drawn: pairs sees pairs of images of two cameras' points.html || fail "the report draws views of pairs as those of one image"
+if reads_calibrations; then
+  of_lens() { "$programs/dssl-report" --pretrain lens=lens --segment random=p-random --data "$1" --scenes 2 --out points.html; }
+  drawn() { grep -o 'the scene and its views' points.html | wc -l; }
+  cp -r voc mixed
+  other_size() { "$make_image" mixed/JPEGImages/$1.jpg 24 32 3; }
+  other_size "$(head -n 1 voc/ImageSets/Segmentation/train.txt)"
+  succeeds of_lens mixed
+  [[ $(drawn) -eq 2 ]] || fail "an image of another size is not passed over by the report"
+  while read -r name; do other_size "$name"; done <voc/ImageSets/Segmentation/train.txt
+  succeeds of_lens mixed
+  grep -q 'They cannot be drawn: mixed has no image of the size of the camera of lens' points.html || fail "the report does not say that no image is the camera's"
+fi
 
 # A VOC folder without a split gives its images and never its masks.
 succeeds pretrain --data voc --epochs 1 --out all

@@ -216,6 +216,13 @@ TEST_CASE("lenses that fold back within the picture, and cameras that are none, 
   // The denominator of a rational model with a pole in the picture.
   CHECK_THROWS_AS(Lens({.height = 100, .width = 100, .fx = 60, .fy = 60, .cx = 49.5, .cy = 49.5, .k4 = -2}),
                   OptionError);
+  // With the principal point outside: a fold before the picture is refused, and one behind it is not.
+  Camera beside{.height = 100, .width = 100, .fx = 100, .fy = 100, .cx = -500, .cy = 49.5, .k1 = -1.0 / 12};
+  CHECK(test::thrown_by<OptionError>([&] { const Lens lens(beside, "pair.second"); }) ==
+        "option 'pair.second' is of a lens whose distortion folds back between its principal point, column -500, row "
+        "49.5, and the corrected picture of 100 x 100 pixels; expected coefficients that have an inverse there");
+  beside.cx = -50;
+  CHECK_NOTHROW(Lens(beside));
   CHECK(Lens() == Lens(Camera{}));
   CHECK(Lens().straight());
   CHECK(Lens({.height = 10, .width = 10, .fx = 20, .fy = 20}).straight());
@@ -572,6 +579,9 @@ TEST_CASE("views of two cameras: what does not go together is refused in words")
   options.pair.second = bent_camera();
   CHECK(test::thrown_by<OptionError>([&] { const Paired<MultiCrop<>> views(options); }) ==
         "option 'pair.second.height' is 240; expected its pictures' 80");
+  options.pair.second = {.height = 80, .width = 140, .fx = 40, .fy = 40, .cx = 69.5, .cy = 39.5, .k1 = -3};
+  CHECK(test::contains(test::thrown_by<OptionError>([&] { const Paired<MultiCrop<>> views(options); }),
+                       "option 'pair.second' is of a lens whose distortion folds back at column "));
   options.pair.second = {};
   options.pair.between = {1, 0, 0, 0, 1, 0, -0.01, 0, 1};
   CHECK(test::thrown_by<OptionError>([&] { const Paired<MultiCrop<>> views(options); }) ==

@@ -51,6 +51,13 @@ class NameHash {
   std::uint64_t x_hash = 14695981039346656037ULL;
 };
 
+/// What the source says of image i, whose name is `name`, else the bytes of the file of that name; -1: neither.
+[[nodiscard]] inline Index bytes_of_image(const SourceView& source, Index i, const std::string& name) {
+  const Index bytes = source.bytes(i);
+  struct stat status {};
+  return bytes < 0 && ::stat(name.c_str(), &status) == 0 && S_ISREG(status.st_mode) ? status.st_size : bytes;
+}
+
 /// Characters of the folder that all names lie in, with its slash.
 [[nodiscard]] inline std::size_t shared_folder(const std::vector<std::string>& names) {
   std::string_view shared = names.empty() ? std::string_view() : std::string_view(names.front());
@@ -74,10 +81,7 @@ class NameHash {
   for (Index i = 0; i < source.size(); ++i) {
     const std::string& name = names[static_cast<std::size_t>(i)];
     of_names.add(std::string_view(name).substr(shared));
-    Index bytes = source.bytes(i);
-    struct stat status {};
-    if (bytes < 0 && ::stat(name.c_str(), &status) == 0 && S_ISREG(status.st_mode)) bytes = status.st_size;
-    of_sizes.add(bytes);
+    of_sizes.add(detail::bytes_of_image(source, i, name));
   }
   return {of_names.value(), of_sizes.value()};
 }

@@ -14,6 +14,7 @@
 #include <dssl/core/camera.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/data/fingerprint.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/views/image.hpp>
 
@@ -58,6 +59,16 @@ class ImagePairs {
   [[nodiscard]] Index size() const { return x_first.size(); }
   /// The first's.
   [[nodiscard]] std::string name(Index i) const { return x_first.name(i); }
+  /// No number of bytes, but a hash of both images' and of the second's name without its folder: pairs with
+  /// another second image have another fingerprint (`fingerprint_of`).
+  [[nodiscard]] Index bytes(Index i) const {
+    const std::string second = x_second.name(i);
+    detail::NameHash hash;
+    hash.add(detail::bytes_of_image(x_first, i, x_first.name(i)));
+    hash.add(std::string_view(second).substr(second.rfind('/') + 1));  // none: all of it
+    hash.add(detail::bytes_of_image(x_second, i, second));
+    return static_cast<Index>(hash.value() >> 1U);  // 0 or more
+  }
   [[nodiscard]] AnyImage load(Index i) const {
     const HeldImage first = x_first.hold(i), second = x_second.hold(i);
     x_require(first.view(), x_extents.first_height, x_extents.first_width, x_first.name(i));

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <numbers>
 #include <optional>
+#include <string_view>
 
 #include <dssl/core/camera.hpp>
 #include <dssl/core/error.hpp>
@@ -32,21 +33,22 @@ namespace dssl {
 ///   (fx x' + cx, fy y' + cy)
 ///
 /// Points here are `ScenePoint`s, half a pixel further. A polynomial bends back somewhere: the model is
-/// looked at along 64 rays, and one that folds within the corrected picture is refused. Beyond the last
-/// radius at which no ray folds, twice the corrected picture's at most, the map goes on straight, so that it
-/// is defined and continuous everywhere; there `back` has nothing. Source: OpenCV's documentation, "Camera
-/// Calibration and 3D Reconstruction". Test: points, matrices of `initUndistortRectifyMap` and pictures of
-/// OpenCV (tests/views/lens.cpp).
+/// looked at along 64 rays, and one that folds within the corrected picture, or before it where the principal
+/// point lies outside, is refused. Beyond the last radius at which no ray folds, twice the corrected
+/// picture's at most, the map goes on straight, so that it is defined and continuous everywhere; there `back`
+/// has nothing. Source: OpenCV's documentation, "Camera Calibration and 3D Reconstruction". Test: points,
+/// matrices of `initUndistortRectifyMap` and pictures of OpenCV (tests/views/lens.cpp).
 class Lens {
  public:
   /// None: every point stays where it is.
   Lens() = default;
-  /// Throws `OptionError` naming the field of the camera, or saying where the model folds back.
-  explicit Lens(const Camera& camera) : x_camera(camera) {
-    require_camera(camera, "camera.");
+  /// Throws `OptionError` naming the field of the camera, which is called `name`, or saying where the model
+  /// folds back.
+  explicit Lens(const Camera& camera, std::string_view name = "camera") : x_camera(camera) {
+    require_camera(camera, join(name, "."));
     const std::array<double, 8> d = camera.distortion();
     x_straight = std::all_of(d.begin(), d.end(), [](double value) { return value == 0; });
-    if (!x_straight) x_measure();
+    if (!x_straight) x_measure(name);
   }
 
   [[nodiscard]] const Camera& camera() const noexcept { return x_camera; }
@@ -159,7 +161,7 @@ class Lens {
   }
 
   /// Finds how far out the model is one to one.
-  void x_measure() {
+  void x_measure(std::string_view name) {
     const Camera& c = x_camera;
     double corner = 0;  // radius of the corrected picture
     for (const double u : {-0.5 - c.cx, static_cast<double>(c.width) - 0.5 - c.cx}) {
@@ -183,14 +185,25 @@ class Lens {
         if (below > 0 && slope.determinant() > 0 && outwards > 0) continue;
         const double u = c.fx * at.x + c.cx + 0.5, v = c.fy * at.y + c.cy + 0.5;
         if (u >= 0 && v >= 0 && u <= static_cast<double>(c.width) && v <= static_cast<double>(c.height)) {
-          throw OptionError("camera",
+          throw OptionError(name,
                             join("of a lens whose distortion folds back at column ", u, ", row ", v,
                                  " of the corrected picture of ", c.height, " x ", c.width, " pixels"),
                             "coefficients that have an inverse there");
         }
         x_radius = std::min(x_radius, furthest * corner * (ring - 1) / rings);
       }
-      if (x_radius < radius) return;
+      if (x_radius < radius) break;
+    }
+    // A picture that lies wholly beyond has no place where the model is looked at.
+    const auto beside = [](double middle, Index extent) {
+      return std::max({0.0, -0.5 - middle, middle - (static_cast<double>(extent) - 0.5)});
+    };
+    if (x_radius < std::hypot(beside(c.cx, c.width) / c.fx, beside(c.cy, c.height) / c.fy)) {
+      throw OptionError(
+          name,
+          join("of a lens whose distortion folds back between its principal point, column ", c.cx, ", row ",
+               c.cy, ", and the corrected picture of ", c.height, " x ", c.width, " pixels"),
+          "coefficients that have an inverse there");
     }
   }
 

@@ -104,7 +104,9 @@ class Paired : public Warped<Views> {
   template <class... More>
     requires std::constructible_from<Views, const MultiCropOptions&, const More&...>
   explicit Paired(const MultiCropOptions& options = x_Base::default_options(), const More&... more)
-      : x_Base(x_first_of(options), more...), x_pair(options.pair), x_second(options.pair.second) {
+      : x_Base(x_first_of(options), more...),
+        x_pair(options.pair),
+        x_second(options.pair.second, "pair.second") {
     if (!x_pair.known()) return;
     if (const Camera& first = options.camera;
         first.known() && (first.height != x_pair.first_height || first.width != x_pair.first_width)) {
