@@ -137,6 +137,7 @@ inline auto slopes_alone() {
       Listed<WeightedSum<ImageLevel>>{"DINO"},
       Listed<WeightedSum<CentredImageLevel>>{"class tokens of DINOv2"},
       Listed<WeightedSum<SinkhornImageLevel<>>>{"the same, by Sinkhorn-Knopp"},
+      Listed<WeightedSum<UncentredImageLevel>>{"the same, by softmax alone"},
       Listed<WeightedSum<PointLevel>, FeatureMap>{"points"},
       Listed<WeightedSum<IbotLevel>>{"masked patches of iBOT"},
       Listed<WeightedSum<SinkhornMaskedLevel<>>>{"masked patches of DINOv2"},
