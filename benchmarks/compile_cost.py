@@ -33,8 +33,8 @@ LIMITS = {"header": 3.2, "minimal_compiled": 4.0, "minimal": 19.0}
 # Of a recipe beside others with dssl::cpu, also in times of BASE: the aim is 5 s where that takes 3.1 s.
 RECIPE_LIMIT = 1.6
 # Bytes of the compiler, for the smallest program header-only (aim: 800 MB). They do not depend on what else runs, but g++
-# collects its garbage later where the machine has more memory: with --param ggc-min-expand=30 it takes 760 MB.
-PEAK_LIMIT, PEAK_SLACK = 1060e6, 1.1
+# collects its garbage later where the machine has more memory: with --param ggc-min-expand=30 it takes 820 MB.
+PEAK_LIMIT, PEAK_SLACK = 1270e6, 1.1
 RECIPES = (
     "DenseDino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
     "Dino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
