@@ -156,7 +156,7 @@ if reads_calibrations; then
     fail "options.json does not tell the map"
   fails 1 "option 'views.pair' 32 32 24 48 1 0 0 0 1 0 0 0 1; this run has 32 32 24 48 1.5 0 0 0 0.75 0 0 0 1" \
     pretrain "${pairs[@]}" --between between.yml --out pairs-parts --resume
-  fails 1 'second/1.png: has 24 x 48 pixels; expected its camera.s 32 x 32' pretrain "${pairs[@]}" --second-camera camera.yml --out unfit
+  fails 1 'second/1.png: has 24 x 48 pixels; expected its camera.s 32 x 32' pretrain "${pairs[@]}" --second-camera camera.yml --out misfit
   calibration 24 48 -3 >folding.yml
   fails 2 '--second-camera is of a lens whose distortion folds back at column' pretrain "${pairs[@]}" --second-camera folding.yml --out unfit
   homography '1., 0., 0., 0., 1., 0., 0.1, 0., 1.' >between.yml

@@ -219,7 +219,7 @@ says "^$usual"
 succeeds "$programs/dssl-retrieve" --data voc --classes 3 --arch auto --size 32 --weights bare.pth --by retrieval --out guessed_dense
 says "^$usual"
 for way in knn tune; do
-  succeeds "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights bare.pth --by $way --k 1 --tune-steps 1 --out guessed_classes
+  warns 1 'the same files' "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights bare.pth --by $way --k 1 --hold-out 0.5 --tune-steps 1 --out guessed_classes
   says "^$usual"
 done
 succeeds export_onnx bare.pth guessed.onnx
@@ -241,7 +241,7 @@ succeeds features of_nano.npy --size 96 --weights nano
 cmp kept.class.npy of_nano.class.npy || fail "features of nano under the names of timm are others"
 succeeds "$convert" "$cases/dinov3_7b_like/weights.pth" kept.pth --as dinov3
 ! grep -q '^heads:' out.txt || fail "DINOv3's periods say how many heads there are"
-succeeds "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights bare.pth --heads 4 --by linear --epochs 1 --out of_four
+warns 1 'the same files' "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights bare.pth --heads 4 --by linear --rates 0.1 --epochs 1 --out of_four
 fails 1 'of_four/classifier.safetensors: was learned with heads 4, and the model has 2; expected --heads 4' \
   export_onnx bare.pth none.onnx --head of_four/classifier.safetensors
 succeeds export_onnx bare.pth four.onnx --head of_four/classifier.safetensors --heads 4
