@@ -101,7 +101,7 @@ says() {
   grep -Eq -- "^dssl-pretrain: $words" err.txt || fail "stderr does not say '$words': $*"
 }
 says "--batch is 3; expected a multiple of the ranks, 2" on 2 --batch 3 --epochs 1 --out no-batch
-says "option 'shard' is true; expected false with the optimiser lars, whose rate of a tensor is by the whole tensor" \
+says "--shard is true; expected false with the optimiser lars, whose rate of a tensor is by the whole tensor" \
   on 2 --batch 4 --epochs 1 --optimizer lars --shard --out no-lars
 says "option 'ranks' is 2; expected 1: the term 'pixel-consistency' compares the images of one rank alone" \
   pairs_on_two --batch 4 --recipe pixpro --epochs 1 --out no-term
