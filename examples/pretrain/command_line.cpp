@@ -314,6 +314,7 @@ void CommandLine::x_add_recipe_options() {
           ->group(group));
   x_app.add_option("--rotate", x_rotation, rotate_help)->group(group);
   x_app.add_option("--perspective", x_perspective, perspective_help)->group(group);
+  add_camera_views(x_app, x_camera_views, group);
   x_app.add_option("--camera", x_job.camera, join(camera_help, "; images of another size are passed over; default: none"))->option_text("FILE")->group(group);
   CLI::Option* const second = x_app.add_option("--second", x_job.second, second_help)->option_text("DIR")->group(group);
   x_app.add_option("--between", x_job.between, between_help)->option_text("FILE")->needs(second)->group(group);
@@ -583,6 +584,7 @@ void CommandLine::x_set_views() {
   views.deviation = x_pixels.deviation;
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
+  x_camera_views.set(views);
   views.rotation = x_rotation;
   views.perspective = x_perspective;
   if (!x_job.camera.empty()) views.camera = Lens(read_camera(x_job.camera)).camera();  // one that folds back is an error before anything is opened

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <common/camera_views.hpp>
 #include <common/ranks.hpp>
 #include <common/recipes.hpp>
 #include <dssl/core/pixel_scale.hpp>
@@ -51,6 +52,7 @@ class CommandLine {
   PixelScale x_pixels;  // that views are normalised by; empty: as usual
   std::vector<double> x_global_scale, x_local_scale;
   double x_rotation = 0, x_perspective = 0;
+  CameraViews x_camera_views;
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";
   std::string x_views_on = "host";

@@ -21,6 +21,7 @@
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/lens.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/photometric_parts.hpp>
 #include <dssl/views/warped_views.hpp>
 #include <report/page.hpp>
 
@@ -60,6 +61,13 @@ MultiCropOptions view_options(const PretrainRun& run) {
   };
   o.rotation = later("views.rotation");
   o.perspective = later("views.perspective");
+  o.vertical_flip = later("views.vertical_flip");
+  o.quarter_turns = later("views.quarter_turns");
+  try {
+    o.parts = photometric_parts_of(text_option(run, "views.parts"));
+  } catch (const OptionError& error) {
+    throw FileError(run.name + "/options.json", error.what());
+  }
   if (!text_option(run, "views.pair").empty())
     throw DataError(join(run.name, " sees pairs of images of two cameras, and one folder has no pairs"));
   if (const std::string camera = text_option(run, "views.camera"); !camera.empty()) {

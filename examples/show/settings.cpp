@@ -38,6 +38,7 @@ MultiCropOptions ShowSettings::views() const {
   options.local_size = {height, width};
   if (!global_scale.empty()) options.global_area = {global_scale[0], global_scale[1]};
   if (!local_scale.empty()) options.local_area = {local_scale[0], local_scale[1]};
+  camera_views.set(options);
   options.rotation = rotation;
   options.perspective = perspective;
   if (!camera.empty()) options.camera = read_camera(camera);
@@ -59,6 +60,8 @@ void ShowSettings::validate() const {
   if (kind != "views" && rotation != 0) throw OptionError("rotate", rotation, join("0 with --kind ", kind, ", but with views"));
   if (kind != "views" && perspective != 0)
     throw OptionError("perspective", perspective, join("0 with --kind ", kind, ", but with views"));
+  if (kind != "views" && camera_views.any())
+    throw OptionError("views", camera_views.preset.empty() ? "changed" : camera_views.preset, join("as they are with --kind ", kind));
   if (kind != "views" && !camera.empty()) throw OptionError("camera", camera, join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && points.sampler != SamplerSettings{}.sampler)
     throw OptionError("sampler", points.sampler, join("none with --kind ", kind, ", but with views"));
@@ -178,6 +181,7 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->check(CLI::Range(0.0, 0.5))
       ->capture_default_str()
       ->group(look);
+  add_camera_views(app, s.camera_views, look, "views: ");
   app.add_option("--camera", s.camera, join("views: ", camera_help, "; an image of another size is an error; default: none"))->option_text("FILE")->group(look);
   app.add_option("--masks", s.masks,
                  "overlay: masks (palette or grey PNG), paired with images by name: NAME.png, NAME_mask.png; single files "

@@ -15,6 +15,7 @@
 #include <dssl/pictures/picture.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 
+#include "common/camera_views.hpp"
 #include "common/published.hpp"
 #include "common/samplers.hpp"
 
@@ -48,6 +49,7 @@ struct ShowSettings {
   Index locals = 4;
   std::vector<double> global_scale, local_scale;
   double rotation = 0, perspective = 0;
+  CameraViews camera_views;
   std::string camera;
   std::vector<std::string> masks, heat;
   std::string enlarge;  // empty: the kind's own

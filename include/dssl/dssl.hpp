@@ -42,4 +42,5 @@ class VocFolder;    // reads PNG and JPEG: link dssl::codecs, which defines DSSL
 #include <dssl/train/trainer.hpp>
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/paired_views.hpp>
+#include <dssl/views/view_presets.hpp>
 #include <dssl/views/warped_views.hpp>

@@ -24,6 +24,8 @@ enum class Purpose : std::uint8_t {
   user = 11,
   masks = 12,
   warp = 13,
+  photometric = 14,
+  quarter_turn = 15,
 };
 
 /// Names one stream of random numbers.

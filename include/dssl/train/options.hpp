@@ -236,8 +236,11 @@ inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
                                              {"optimiser.rates.vectors", "1"},
                                              {"views.camera", ""},
                                              {"views.pair", ""},
+                                             {"views.parts", ""},
                                              {"views.perspective", "0"},
-                                             {"views.rotation", "0"}};
+                                             {"views.quarter_turns", "0"},
+                                             {"views.rotation", "0"},
+                                             {"views.vertical_flip", "0"}};
 
 /// Calls `f(name, value)` for every option that decides what a run computes, in a fixed order.
 ///
@@ -291,6 +294,8 @@ void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f)
   f("views.flip", o.views.flip);
   f("views.rotation", o.views.rotation);
   f("views.perspective", o.views.perspective);
+  f("views.vertical_flip", o.views.vertical_flip);
+  f("views.quarter_turns", o.views.quarter_turns);
   f("views.camera", text_of(o.views.camera));
   f("views.pair", text_of(o.views.pair));
   f("views.jitter", o.views.jitter);
@@ -305,6 +310,7 @@ void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f)
   f("views.blur_radius_low", o.views.blur_radius_low);
   f("views.blur_radius_high", o.views.blur_radius_high);
   f("views.solarise_second_global", o.views.solarise_second_global);
+  f("views.parts", text_of(o.views.parts));
   const auto listed = [](const std::vector<float>& values) {
     std::string text;
     for (const float v : values) text += join(text.empty() ? "" : " ", std::hexfloat, v);

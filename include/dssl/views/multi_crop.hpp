@@ -21,6 +21,7 @@
 #include <dssl/views/image.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 #include <dssl/views/photometric.hpp>
+#include <dssl/views/photometric_plan.hpp>
 #include <dssl/views/resample.hpp>
 #include <dssl/views/view_plan.hpp>
 
@@ -57,6 +58,8 @@ class ViewWorkspace {
   std::vector<float> mean;
   std::vector<float> deviation;
 
+  PhotometricWorkspace photometric;
+
  private:
   Part<std::uint8_t> x_bytes;
   Part<float> x_floats;
@@ -73,14 +76,22 @@ DSSL_INLINE void plan_multi_crop(std::vector<ViewPlan>& out, const MultiCropOpti
 DSSL_INLINE void render_view(std::span<float> out, const AnyImageView& image, const ViewPlan& plan, Interpolation kind,
                              ViewWorkspace& workspace);
 
+/// All that a plan does to the values of a view that was cut out into the workspace's planes.
+template <WorkType W>
+const PlanarImage<W>& change_values(ViewWorkspace& workspace, const ViewPlan& plan) {
+  auto& part = workspace.part<W>();
+  apply(part.planes, plan.colour, part.blur);
+  apply(part.planes, plan.parts, workspace.photometric);
+  return part.planes;
+}
+
 /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
 template <PixelType T>
 const PlanarImage<work_type<T>>& draw_view(const ImageView<T>& image, const ViewPlan& plan, Interpolation kind,
                                            ViewWorkspace& workspace) {
   auto& part = workspace.template part<work_type<T>>();
   resample(part.planes, image, plan.map.box, plan.height, plan.width, kind, plan.map.flip, part.resample);
-  apply(part.planes, plan.colour, part.blur);
-  return part.planes;
+  return change_values<work_type<T>>(workspace, plan);
 }
 
 #if defined(DSSL_WITH_DEFINITIONS)
@@ -140,7 +151,11 @@ DSSL_INLINE void plan_multi_crop(std::vector<ViewPlan>& out, const MultiCropOpti
         global ? options.global_overlap : options.local_overlap, options.redraws, random);
     if (global) global_boxes[static_cast<std::size_t>(v)] = box;
     const bool flip = view_stream(base, v, Purpose::flip).bernoulli(options.flip);
-    out[static_cast<std::size_t>(v)] = {{box, flip}, size.height, size.width, detail::plan_colour(options, v, base)};
+    out[static_cast<std::size_t>(v)] = {{box, flip},
+                                        size.height,
+                                        size.width,
+                                        detail::plan_colour(options, v, base),
+                                        plan_parts(options.parts, view_stream(base, v, Purpose::photometric))};
   }
 }
 

@@ -11,6 +11,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/box_search.hpp>
+#include <dssl/views/photometric_parts.hpp>
 
 namespace dssl {
 
@@ -42,6 +43,8 @@ struct MultiCropOptions {
   /// Of `Warped` views, whose boxes are turned and seen at an angle; 0 where views are boxes of the image.
   double rotation = 0;     ///< degrees, uniform in [-r, r], at most 180
   double perspective = 0;  ///< each corner moves into the box by uniform shares of [0, p] of its half extents, at most 0.5
+  double vertical_flip = 0;  ///< of such views too: probability of one that is upside down
+  double quarter_turns = 0;  ///< probability of a turn by 90, 180 or 270 degrees, each as likely; 0.75: all four alike
   /// That took the images, of such views: they are corrected for its lens. None by default.
   Camera camera{};
   /// That took pairs of images, of `Paired` views: `camera` is then the first's. None by default.
@@ -63,6 +66,9 @@ struct MultiCropOptions {
   double solarise_second_global =
       0.2;  ///< probability of an inverted upper half of the range, on view 1 only
 
+  /// What a camera does to the values of each view after that, in an order of its own; each kind at most once.
+  std::vector<PhotometricPart> parts{};
+
   /// Mean and deviation of each channel on the scale 0..1. Both empty: (0.485, 0.456, 0.406) and
   /// (0.229, 0.224, 0.225) for three channels, 0.5 and 0.25 for any other number.
   std::vector<float> mean{};
@@ -70,8 +76,10 @@ struct MultiCropOptions {
 
   /// Whether views are more than boxes of the image.
   [[nodiscard]] bool warped() const { return turned() || camera.known() || pair.known(); }
-  /// Whether boxes are turned, or seen at an angle.
-  [[nodiscard]] bool turned() const { return rotation != 0 || perspective != 0; }
+  /// Whether boxes are turned, seen at an angle, or upside down.
+  [[nodiscard]] bool turned() const {
+    return rotation != 0 || perspective != 0 || vertical_flip != 0 || quarter_turns != 0;
+  }
   [[nodiscard]] bool operator==(const MultiCropOptions&) const = default;
 };
 
@@ -99,6 +107,8 @@ inline void require_boxes(const MultiCropOptions& options) {
   require_one_camera(options);
   require(options.rotation, "rotation");
   require(options.perspective, "perspective");
+  require(options.vertical_flip, "vertical_flip");
+  require(options.quarter_turns, "quarter_turns");
   if (options.camera.known())
     throw OptionError("camera", text_of(options.camera), "none where views are boxes of the image: with_views<Warped<...>> has others");
 }
@@ -145,6 +155,8 @@ DSSL_INLINE void validate(const MultiCropOptions& options, const std::string& pr
   probability(options.flip, "flip");
   require(options.rotation >= 0.0 && options.rotation <= 180.0, "rotation", options.rotation, "0 to 180 degrees");
   require(options.perspective >= 0.0 && options.perspective <= 0.5, "perspective", options.perspective, "a share in [0, 0.5]");
+  probability(options.vertical_flip, "vertical_flip");
+  probability(options.quarter_turns, "quarter_turns");
   require_camera(options.camera, prefix + "camera.");
   require_pair(options.pair, prefix + "pair.");
   probability(options.jitter, "jitter");
@@ -161,6 +173,7 @@ DSSL_INLINE void validate(const MultiCropOptions& options, const std::string& pr
   require(options.blur_radius_high >= options.blur_radius_low && options.blur_radius_high <= 1000.0,
           "blur_radius_high", options.blur_radius_high, "the low end to 1000 pixels");
   probability(options.solarise_second_global, "solarise_second_global");
+  validate(options.parts, prefix);
   require(options.deviation.size() == options.mean.size(), "deviation", options.deviation.size(),
           "as many values as 'mean' has");
   for (std::size_t c = 0; c < options.mean.size(); ++c) {

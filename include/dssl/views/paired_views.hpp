@@ -21,6 +21,7 @@
 #include <dssl/views/lens.hpp>
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/multi_crop_options.hpp>
+#include <dssl/views/quarter_turn.hpp>
 #include <dssl/views/view_pack.hpp>
 #include <dssl/views/view_plan.hpp>
 #include <dssl/views/warped_views.hpp>
@@ -72,6 +73,7 @@ static_assert(ChecksPoints<PairMap>);
 struct PairedPlan {
   PairMap map;
   ViewPlan view;
+  QuarterTurn quarter_turn{};
 
   [[nodiscard]] bool operator==(const PairedPlan&) const = default;
 };
@@ -127,7 +129,7 @@ class Paired : public Warped<Views> {
     out.clear();
     if (!x_pair.known()) {
       x_Base::plan(first, height, width, base);
-      for (const WarpedPlan& plan : first) out.push_back({PairMap(plan.map), plan.view});
+      for (const WarpedPlan& plan : first) out.push_back({PairMap(plan.map), plan.view, plan.quarter_turn});
       return;
     }
     require_shape(height == x_pair.first_height + x_pair.second_height &&
@@ -138,7 +140,7 @@ class Paired : public Warped<Views> {
     x_Base::plan(first, x_pair.first_height, x_pair.first_width, base);
     for (const WarpedPlan& plan : first) {
       if (out.size() % 2 == 0) {
-        out.push_back({PairMap(plan.map), plan.view});
+        out.push_back({PairMap(plan.map), plan.view, plan.quarter_turn});
         continue;
       }
       ViewPlan view = plan.view;
@@ -148,7 +150,7 @@ class Paired : public Warped<Views> {
       const HomographyMap here(x_back * there.plane(), x_pair.first_height, x_pair.first_width);
       out.push_back({PairMap({here, x_Base::lens(), x_pair.first_height, x_pair.first_width},
                              {there, x_second, x_pair.second_height, x_pair.second_width}),
-                     view});
+                     view, plan.quarter_turn});
     }
   }
 
@@ -156,7 +158,7 @@ class Paired : public Warped<Views> {
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const ImageView<T>& image, const PairedPlan& plan,
                                         Workspace& workspace) const {
-    return x_Base::draw(x_picture(image, plan), {plan.map.picture(), plan.view}, workspace);
+    return x_Base::draw(x_picture(image, plan), {plan.map.picture(), plan.view, plan.quarter_turn}, workspace);
   }
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const Image<T>& image, const PairedPlan& plan,
@@ -169,7 +171,7 @@ class Paired : public Warped<Views> {
               Workspace& workspace) const {
     const AnyImageView picture =
         std::visit([&](const auto& typed) -> AnyImageView { return x_picture(typed, plan); }, image);
-    x_Base::render(picture, {plan.map.picture(), plan.view}, out, workspace);
+    x_Base::render(picture, {plan.map.picture(), plan.view, plan.quarter_turn}, out, workspace);
   }
 
  private:

@@ -21,6 +21,7 @@
 #include <dssl/views/hue.hpp>
 #include <dssl/views/image.hpp>
 #include <dssl/views/photometric.hpp>
+#include <dssl/views/photometric_parts.hpp>
 #include <dssl/views/planar_image.hpp>
 #include <dssl/views/resample_weights.hpp>
 #include <dssl/views/view_plan.hpp>
@@ -174,6 +175,7 @@ void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewPl
     require_shape(inside(box, image.height(), image.width()), "pack_views: box of ", box.height, " x ",
                   box.width, " pixels at row ", box.y, ", column ", box.x, " is not inside the image of ",
                   image.height(), " x ", image.width());
+    if (!plan.parts.empty()) throw OptionError("parts", name_of(plan.parts.front().kind).name, "none where a backend renders views");
     require_shape(plan.height >= 1 && plan.width >= 1, "pack_views: to ", plan.height, " x ", plan.width,
                   " pixels; expected at least 1 x 1");
     across.prepare(box.width, plan.width, kind, plan.map.flip);

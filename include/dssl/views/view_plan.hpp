@@ -5,11 +5,13 @@
 #include <array>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/photometric.hpp>
+#include <dssl/views/photometric_plan.hpp>
 
 namespace dssl {
 
@@ -32,12 +34,14 @@ struct ColourPlan {
   [[nodiscard]] bool operator==(const ColourPlan&) const = default;
 };
 
-/// Where a view lies in the scene, its size in pixels, and what is done to its values.
+/// Where a view lies in the scene, its size in pixels, and what is done to its values: changes of colour, then what a camera
+/// does.
 struct ViewPlan {
   CropMap map;
   Index height = 1;
   Index width = 1;
   ColourPlan colour;
+  std::vector<PhotometricStep> parts{};
 
   [[nodiscard]] bool operator==(const ViewPlan&) const = default;
 };

@@ -20,6 +20,8 @@
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 #include <dssl/views/photometric.hpp>
+#include <dssl/views/quarter_turn.hpp>
+#include <dssl/views/resample.hpp>
 #include <dssl/views/view_pack.hpp>
 #include <dssl/views/view_plan.hpp>
 #include <dssl/views/warp.hpp>
@@ -30,6 +32,7 @@ namespace dssl {
 struct WarpedPlan {
   LensMap map;
   ViewPlan view;
+  QuarterTurn quarter_turn{};
 
   [[nodiscard]] bool operator==(const WarpedPlan&) const = default;
 };
@@ -40,6 +43,9 @@ struct WarpedPlan {
 /// half width and half height, and what they span is turned by uniform degrees of [-r, r]. Where it then lies outside the
 /// image, the view shows the image reflected at its edges (`warp`), and points there are not valid. With both at 0 the views
 /// are those of `Views` to the bit, whose name they have in checkpoints. Sizes, boxes, flips and colours are those of `Views` in any case.
+///
+/// `vertical_flip` and `quarter_turns`: before that, views are upside down and turned by quarters with these probabilities, each
+/// within its own square: the box stays where it is, and no pixel lies between pixels.
 ///
 /// With a `MultiCropOptions::camera` boxes lie in the picture that its lens would have taken without distortion (`Lens`), and
 /// views are read out of the one that it took: what is straight is straight in them. Points go the same way, so that a point
@@ -68,10 +74,12 @@ class Warped : public Views {
     requires std::constructible_from<Views, const MultiCropOptions&, const More&...>
   explicit Warped(const MultiCropOptions& options = default_options(), const More&... more)
       : Views(x_boxes_of(options), more...),
-        x_turned(options.turned()),
+        x_bent(options.rotation != 0 || options.perspective != 0),
         x_lens(options.camera),
         x_rotation(options.rotation),
-        x_perspective(options.perspective) {}
+        x_perspective(options.perspective),
+        x_vertical_flip(options.vertical_flip),
+        x_quarter_turns(options.quarter_turns) {}
 
   /// Draws the V views of an image, replacing what `out` held. Throws `ShapeError` for an image without pixels, or of another
   /// size than the camera's.
@@ -84,25 +92,31 @@ class Warped : public Views {
     Views::plan(boxes, height, width, base);
     out.clear();
     for (const ViewPlan& box : boxes) {
-      out.push_back({{turned(box.map, height, width, static_cast<Index>(out.size()), base), x_lens, height, width}, box});
+      const auto view = static_cast<Index>(out.size());
+      out.push_back({{turned(box.map, height, width, view, base), x_lens, height, width}, box, quarter_turn(view, base)});
     }
   }
 
   /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const ImageView<T>& image, const WarpedPlan& plan, Workspace& workspace) const {
-    if (!x_turned && plan.map.straight()) return draw_view(image, plan.view, Views::interpolation, workspace);
+    const bool box = !x_bent && plan.map.straight();
+    if (box && plan.quarter_turn.upright()) return draw_view(image, plan.view, Views::interpolation, workspace);
     auto& part = workspace.template part<work_type<T>>();
     const auto read = [&](const auto& map) {
       warp(part.planes, image, map, plan.view.height, plan.view.width, Views::interpolation, part.reduced, part.resample);
     };
-    if (plan.map.straight()) {
+    if (box) {  // as exact as one that is not turned, and as quick
+      const bool lies = plan.quarter_turn.lying();
+      resample(part.reduced, image, plan.view.map.box, lies ? plan.view.width : plan.view.height,
+               lies ? plan.view.height : plan.view.width, Views::interpolation, plan.view.map.flip, part.resample);
+      turn(part.planes, part.reduced, plan.quarter_turn);
+    } else if (plan.map.straight()) {
       read(plan.map.first());
     } else {
       read(plan.map);
     }
-    apply(part.planes, plan.view.colour, part.blur);
-    return part.planes;
+    return change_values<work_type<T>>(workspace, plan.view);
   }
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const Image<T>& image, const WarpedPlan& plan, Workspace& workspace) const {
@@ -127,6 +141,14 @@ class Warped : public Views {
   /// Of the camera.
   [[nodiscard]] const Lens& lens() const noexcept { return x_lens; }
 
+  /// How view `view` is turned in itself. Every number is drawn whether it is used or not.
+  [[nodiscard]] QuarterTurn quarter_turn(Index view, const RandomKey& base) const {
+    RandomStream random = view_stream(base, view, Purpose::quarter_turn);
+    const bool upside_down = random.bernoulli(x_vertical_flip), any = random.bernoulli(x_quarter_turns);
+    const auto quarters = 1 + static_cast<int>(random.below(3));
+    return {upside_down, any ? quarters : 0};
+  }
+
   /// Where a box of a picture of so many pixels lies when it is turned as view `view` is. Every number is drawn whether it is used
   /// or not, so that changing one range changes nothing else.
   [[nodiscard]] HomographyMap turned(const CropMap& box, Index height, Index width, Index view, const RandomKey& base) const {
@@ -137,8 +159,11 @@ class Warped : public Views {
       corner.x *= 1 - random.uniform(0, x_perspective);
       corner.y *= 1 - random.uniform(0, x_perspective);
     }
-    const HomographyMap flat(box, height, width);
-    if (!x_turned) return flat;
+    HomographyMap flat(box, height, width);
+    const QuarterTurn quarters = quarter_turn(view, base);
+    if (!x_bent && quarters.upright()) return flat;
+    if (!quarters.upright()) flat = {flat.plane() * quarters.plane(), height, width};
+    if (!x_bent) return flat;
     // About the middle, in pixels, so that a turned box keeps its shape.
     const ScenePoint middle = flat.to_scene({0, 0});
     const Homography turn = Homography::shift(middle.x, middle.y) * Homography::rotation(degrees) * Homography::shift(-middle.x, -middle.y);
@@ -149,15 +174,17 @@ class Warped : public Views {
   static MultiCropOptions x_boxes_of(MultiCropOptions options) {
     validate(options);
     require_one_camera(options);
-    options.rotation = options.perspective = 0;
+    options.rotation = options.perspective = options.vertical_flip = options.quarter_turns = 0;
     options.camera = {};
     return options;
   }
 
-  bool x_turned = false;
+  bool x_bent = false;
   Lens x_lens;
   double x_rotation = 0;
   double x_perspective = 0;
+  double x_vertical_flip = 0;
+  double x_quarter_turns = 0;
 };
 
 }  // namespace dssl
