@@ -149,4 +149,9 @@ TEST_CASE("views on a device that cannot make them are an error in words", "[cud
   CHECK(contains(thrown_by<OptionError>(
                      [] { Trainer<Tiny::with_views<PlainViews>, Cuda> trainer(device_options(), Cuda()); }),
                  "option 'views_on' is device; expected host: the recipe's view generator"));
+  CHECK(thrown_by<OptionError>([] {
+          TrainerOptions options = device_options();
+          options.views.parts = {{PhotometricKind::jpeg, 40}};
+          Trainer<Tiny, Cuda> trainer(options, Cuda());
+        }) == "option 'views_on' is device; expected host: photometric parts (jpeg=40) are made there alone");
 }

@@ -98,6 +98,27 @@ succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --out turned-parts -
 cmp turned-parts/checkpoint.safetensors turned/checkpoint.safetensors || fail "a resumed run of turned views differs"
 fails 2 '--rotate is 181; expected 0 to 180 degrees' pretrain "${scenes[@]}" --rotate 181 --out unfit
 fails 2 '--perspective is 0.6; expected a share in .0, 0.5.' pretrain "${scenes[@]}" --perspective 0.6 --out unfit
+# What a camera does to views: the same bits for any number of threads and when resumed; nothing said changes nothing.
+aged=(--epochs 2 --views old_camera --parts jpeg=0,defocus=1@0.5)
+succeeds pretrain "${scenes[@]}" "${aged[@]}" --threads 3 --out aged
+grep -q '"views.parts": *"exposure=1@0.5,.*hot_pixels=0.001@0.5,defocus=1@0.5,quantise=3@0.3"' aged/options.json ||
+  fail "options.json does not tell the parts"
+grep -q '"views.grey": *0.5' aged/options.json || fail "--views old_camera does not set how many views are grey"
+! cmp -s aged/teacher.safetensors sampled/teacher.safetensors || fail "--views changes nothing"
+succeeds pretrain "${scenes[@]}" "${aged[@]}" --threads 1 --max-steps 3 --out aged-parts
+fails 1 "option 'views.parts' exposure=1@0.5.*; this run has exposure=1@0.5" \
+  pretrain "${scenes[@]}" --epochs 2 --views old_camera --out aged-parts --resume
+succeeds pretrain "${scenes[@]}" "${aged[@]}" --threads 1 --out aged-parts --resume
+cmp aged-parts/checkpoint.safetensors aged/checkpoint.safetensors || fail "a resumed run of aged views differs"
+succeeds pretrain "${scenes[@]}" --epochs 1 --views industrial --quarter-turns 0.5 --out industrial
+grep -q '"views.hue": *0[.,]' industrial/options.json || fail "--views industrial keeps the hue"
+grep -q '"views.vertical_flip": *0.5' industrial/options.json || fail "--views industrial does not turn views upside down"
+grep -q '"views.quarter_turns": *0.5' industrial/options.json || fail "--quarter-turns is not in the place of the preset's"
+fails 2 '--views is new_camera; expected old_camera, line_scan, mobile, industrial' \
+  pretrain "${scenes[@]}" --views new_camera --out unfit
+fails 2 '--parts is jpg=4; expected NAME=STRENGTH' pretrain "${scenes[@]}" --parts jpg=4 --out unfit
+fails 2 '--parts is jpeg=120; expected jpeg from 0 to 99' pretrain "${scenes[@]}" --parts jpeg=120 --out unfit
+fails 2 '--vertical-flip is 2; expected a probability' pretrain "${scenes[@]}" --vertical-flip 2 --out unfit
 # Views that are corrected for a lens, where the build reads calibrations: resumed with the same camera alone.
 if reads_calibrations; then
   calibration 32 32 -0.4 >camera.yml

@@ -52,6 +52,16 @@ succeeds show "${images[@]}" --kind views --points 4 --rotate 40 --perspective 0
 ! cmp -s random.png turned.png || fail "--rotate and --perspective draw upright views"
 fails 2 '--rotate is 40; expected 0 with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --rotate 40
 fails 2 '--rotate: Value 181 not in range' show "${images[@]}" --kind views --rotate 181 --out o.png
+# What a camera does to views.
+for views in "--views mobile" "--parts shot_noise=0.2" "--vertical-flip 1" "--quarter-turns 1"; do
+  succeeds show "${images[@]}" --kind views --points 4 $views --out changed.png
+  ! cmp -s random.png changed.png || fail "$views changes nothing"
+done
+succeeds show "${images[@]}" --kind views --points 4 --views mobile --parts \
+  exposure=0,gamma=0,white_balance=0,grey_world=0,vignetting=0,shot_noise=0,read_noise=0,defocus=0,motion_blur=0,jpeg=0 --out without.png
+cmp random.png without.png || fail "parts of strength 0 change views"
+fails 2 '--views is mobile; expected as they are with --kind pca' show "${images[@]}" --kind pca --weights random --views mobile
+fails 2 '--parts is jpeg=1@2; expected jpeg with a probability' show "${images[@]}" --kind views --parts jpeg=1@2 --out o.png
 # Through a lens, where the build reads calibrations.
 calibration 32 32 -0.4 >camera.yml
 fails 2 '--camera is camera.yml; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --camera camera.yml

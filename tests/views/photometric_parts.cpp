@@ -476,6 +476,32 @@ TEST_CASE("views with parts: boxes and colours as without, pixels of their own, 
   CHECK(worst < 3 / 255.0 / 0.22);
 }
 
+TEST_CASE("a grey view stays grey: a camera of one channel took it") {
+  const Image<std::uint8_t> grey = drawn_picture<std::uint8_t>(40, 50, 1);
+  PlanarImage<std::uint8_t> one, three;
+  to_planes(one, grey);
+  three.reshape(3, 40, 50);
+  for (Index c = 0; c < 3; ++c) std::copy_n(one.plane(0), 2000, three.plane(c));
+  std::vector<PhotometricStep> steps;
+  for (std::size_t i = 0; i < photometric_names.size(); ++i) {
+    steps.push_back(strong(kind_of(i)));
+    steps.back().amount *= 0.1;
+  }
+  PhotometricWorkspace workspace;
+  const PlanarImage<std::uint8_t> before = one;
+  apply(one, steps, workspace);
+  apply(three, steps, workspace);
+  CHECK(!std::equal(one.plane(0), one.plane(0) + 2000, before.plane(0)));
+  for (Index c = 0; c < 3; ++c) CHECK(std::equal(one.plane(0), one.plane(0) + 2000, three.plane(c)));
+  // One value apart, it is a view in colour.
+  three = before;
+  three.reshape(3, 40, 50);
+  for (Index c = 0; c < 3; ++c) std::copy_n(before.plane(0), 2000, three.plane(c));
+  three.plane(2)[1999] ^= 1U;
+  apply(three, steps, workspace);
+  CHECK(!std::equal(three.plane(0), three.plane(0) + 2000, three.plane(1)));
+}
+
 TEST_CASE("lists as text: read, written to the bit, merged, and refused in one line") {
   const std::string text = "exposure=1,shot_noise=0.1@0.25,jpeg=60";
   const auto parts = photometric_parts_of(text);

@@ -9,6 +9,7 @@
 #include <numbers>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "thrown.hpp"
@@ -324,6 +325,76 @@ TEST_CASE("warped views are turned within their range, and corners drawn into th
   CHECK(furthest > 0.98);
 }
 
+TEST_CASE("views upside down and by quarters show the scene where their maps lead, and are the upright ones with pixels moved") {
+  const Image<float> image = wave_image<float>(160, 220);
+  MultiCropOptions options = plain_options();
+  options.vertical_flip = 0.5;
+  options.quarter_turns = 0.6;
+  std::array<int, 4> quarters{};
+  int upside_down = 0, all = 0;
+  for (const double rotation : {0.0, 15.0}) {
+    options.rotation = rotation;
+    const Warped<MultiCrop<>> views(options);
+    ViewWorkspace workspace;
+    double off_scene = 0, off_upright = 0;
+    for (std::uint64_t sample = 0; sample < 100; ++sample) {
+      std::vector<WarpedPlan> plans;
+      views.plan(plans, 160, 220, {.seed = 8, .sample = sample});
+      for (const WarpedPlan& plan : plans) {
+        ++quarters[static_cast<std::size_t>(plan.quarter_turn.quarters)];
+        upside_down += plan.quarter_turn.upside_down ? 1 : 0;
+        ++all;
+        const Index height = plan.view.height, width = plan.view.width;
+        const PlanarImage<float> view = views.draw(image, plan, workspace);
+        REQUIRE(view.height() == height);
+        REQUIRE(view.width() == width);
+        for (Index y = 2; y < height - 2; ++y) {  // at the edges a box has nothing beyond
+          for (Index x = 2; x < width - 2; ++x) {
+            const ScenePoint at = plan.map.to_scene(middle_of(y, x, height, width));
+            if (at.x < 3 || at.y < 3 || at.x > 217 || at.y > 157) continue;
+            off_scene = std::max(off_scene, std::abs(static_cast<double>(view.row(1, y)[x]) - wave(at.x, at.y, 1)));
+          }
+        }
+        if (rotation != 0 || sample > 20) continue;
+        WarpedPlan upright = plan;
+        upright.quarter_turn = {};
+        const bool lies = plan.quarter_turn.quarters % 2 == 1;
+        if (lies) std::swap(upright.view.height, upright.view.width);
+        const PlanarImage<float>& as_it_was = views.draw(image, upright, workspace);
+        for (Index y = 0; y < height; ++y) {
+          for (Index x = 0; x < width; ++x) {
+            // Clockwise: what was at the left is above; then what was above is below.
+            std::array<Index, 2> from{y, x};
+            switch (plan.quarter_turn.quarters) {
+              case 1:
+                from = {width - 1 - x, y};
+                break;
+              case 2:
+                from = {height - 1 - y, width - 1 - x};
+                break;
+              case 3:
+                from = {x, height - 1 - y};
+                break;
+              default:
+                break;
+            }
+            if (plan.quarter_turn.upside_down) from[0] = as_it_was.height() - 1 - from[0];
+            off_upright = std::max(off_upright, static_cast<double>(std::abs(view.row(0, y)[x] - as_it_was.row(0, from[0])[from[1]])));
+          }
+        }
+      }
+    }
+    CHECK(off_scene < 0.012);
+    CHECK(off_upright == 0);
+  }
+  const auto near = [&](int count, double share) {
+    CHECK(std::abs(count - share * all) < 4 * std::sqrt(share * (1 - share) * all));
+  };
+  near(upside_down, 0.5);
+  near(quarters[0], 0.4);
+  for (const std::size_t q : {1U, 2U, 3U}) near(quarters[q], 0.2);
+}
+
 TEST_CASE("points of warped views lie on the same of the scene in both pictures, or are not valid") {
   MultiCropOptions options = plain_options();
   options.rotation = 45;
@@ -396,6 +467,13 @@ TEST_CASE("views that are boxes say that they are not turned") {
   CHECK(test::thrown_by<OptionError>([&] { const Warped<MultiCrop<>> views(options); }) ==
         "option 'rotation' is 181; expected 0 to 180 degrees");
   options.rotation = 0;
+  options.quarter_turns = 0.75;
+  CHECK(test::thrown_by<OptionError>([&] { const MultiCrop<> views(options); }) ==
+        "option 'quarter_turns' is 0.75; expected 0 where views are boxes of the image: with_views<Warped<...>> has others");
+  options.vertical_flip = 2;
+  CHECK(test::thrown_by<OptionError>([&] { const Warped<MultiCrop<>> views(options); }) ==
+        "option 'vertical_flip' is 2; expected a probability in [0, 1]");
+  options.vertical_flip = options.quarter_turns = 0;
   options.perspective = 0.6;
   CHECK(test::thrown_by<OptionError>([&] { const Warped<TwoViews> views(options); }) ==
         "option 'perspective' is 0.6; expected a share in [0, 0.5]");

@@ -102,7 +102,7 @@ struct BasicTrainerOptions {
   LossNumbers loss = Defaults::loss();
   MultiCropOptions views = Defaults::views();
   MaskOptions masks{};               ///< where the recipe's views are masked; part of its words, not of the options below
-  ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md)
+  ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md); not views with parts
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
   int loader_threads = 0;         ///< workers that prepare views; 0: all
   double max_unreadable = 0.1;    ///< share of unreadable images that ends the run, once there are more than ten; 0: none

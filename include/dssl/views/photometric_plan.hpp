@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <numbers>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/block_compression.hpp>
+#include <dssl/views/image.hpp>
 #include <dssl/views/photometric_parts.hpp>
 #include <dssl/views/planar_image.hpp>
 #include <dssl/views/point_spread.hpp>
@@ -36,7 +38,7 @@ struct PhotometricStep {
 
 /// The memory of photometric parts, reused from one view to the next; one for each thread.
 struct PhotometricWorkspace {
-  PlanarImage<float> planes;  ///< of 8-bit views
+  PlanarImage<float> planes;
   std::vector<float> values;
 };
 
@@ -49,7 +51,8 @@ struct PhotometricWorkspace {
 /// Carries out a step on planes (C,h,w) of values in [0, 1], in place; an amount of 0 leaves them as they are.
 DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step, PhotometricWorkspace& workspace);
 
-/// Carries out steps, in their order. Views of 8 bits become floats before the first and are rounded after the last.
+/// Carries out steps, in their order. Views of 8 bits become floats before the first and are rounded after the last. Where all
+/// channels are alike, as of a grey view, the camera has one, and they are alike after.
 DSSL_INLINE void apply(PlanarImage<float>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace);
 DSSL_INLINE void apply(PlanarImage<std::uint8_t>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace);
 
@@ -109,18 +112,37 @@ DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step, 
   }
 }
 
-DSSL_INLINE void apply(PlanarImage<float>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace) {
-  for (const PhotometricStep& step : steps) apply(planes, step, workspace);
+namespace detail {
+
+template <WorkType W>
+void apply_to_copy(PlanarImage<W>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace) {
+  if (steps.empty()) return;
+  const Index size = planes.plane_size(), channels = planes.channels();
+  Index own = 1;  // channels that differ
+  for (Index c = 1; c < channels && own == 1; ++c)
+    own = std::equal(planes.plane(c), planes.plane(c) + size, planes.plane(0)) ? 1 : channels;
+  PlanarImage<float>& floats = workspace.planes;
+  floats.reshape(own, planes.height(), planes.width());
+  constexpr float full = full_scale<W>;
+  for (Index i = 0; i < own * size; ++i) floats.plane(0)[i] = static_cast<float>(planes.plane(0)[i]) * (1 / full);
+  for (const PhotometricStep& step : steps) apply(floats, step, workspace);
+  for (Index i = 0; i < own * size; ++i) {
+    if constexpr (std::is_same_v<W, float>) {
+      planes.plane(0)[i] = floats.plane(0)[i];
+    } else {
+      planes.plane(0)[i] = static_cast<W>(cut(floats.plane(0)[i]) * full + 0.5F);
+    }
+  }
+  for (Index c = own; c < channels; ++c) std::copy_n(planes.plane(0), size, planes.plane(c));
 }
 
+}  // namespace detail
+
+DSSL_INLINE void apply(PlanarImage<float>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace) {
+  detail::apply_to_copy(planes, steps, workspace);
+}
 DSSL_INLINE void apply(PlanarImage<std::uint8_t>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace) {
-  if (steps.empty()) return;
-  PlanarImage<float>& floats = workspace.planes;
-  floats.reshape(planes.channels(), planes.height(), planes.width());
-  const Index values = planes.channels() * planes.plane_size();
-  for (Index i = 0; i < values; ++i) floats.plane(0)[i] = static_cast<float>(planes.plane(0)[i]) * (1.0F / 255.0F);
-  apply(floats, steps, workspace);
-  for (Index i = 0; i < values; ++i) planes.plane(0)[i] = static_cast<std::uint8_t>(detail::cut(floats.plane(0)[i]) * 255.0F + 0.5F);
+  detail::apply_to_copy(planes, steps, workspace);
 }
 #endif
 

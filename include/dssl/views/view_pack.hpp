@@ -152,7 +152,8 @@ template <WorkType W>
 /// with which `resample` would resize it and the numbers with which `apply` and `normalise` would change it.
 ///
 /// `mean` (C), `deviation` (C). Throws `ShapeError` if a box is not inside the image, a size is not positive,
-/// a length does not fit, or a view has 2^30 values or more. Allocates. Test: tests/cuda/views.cpp.
+/// a length does not fit, or a view has 2^30 values or more, `OptionError` for a view with photometric parts, which a
+/// backend does not render. Allocates. Test: tests/cuda/views.cpp.
 template <PixelType T>
 void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewPlan> plans, Interpolation kind,
                 std::span<const float> mean, std::span<const float> deviation) {

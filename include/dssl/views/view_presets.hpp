@@ -26,11 +26,11 @@ struct ViewPreset {
 inline constexpr std::array<ViewPreset, 4> view_presets{{
     {.name = "old_camera",
      .parts = "exposure=1@0.5,gamma=0.5@0.5,white_balance=0.3@0.5,vignetting=0.6@0.7,shot_noise=0.08@0.7,read_noise=0.04@0.7,"
-              "fixed_pattern=0.05@0.5,row_banding=0.03@0.5,hot_pixels=0.001@0.5,defocus=1.5@0.5,jpeg=70@0.5,quantise=3@0.3",
+              "fixed_pattern=0.05@0.5,row_banding=0.02@0.5,hot_pixels=0.001@0.5,defocus=1.5@0.5,jpeg=70@0.5,quantise=3@0.3",
      .grey = 0.5},
     {.name = "line_scan",
      .parts = "exposure=0.7@0.5,gamma=0.3@0.5,shot_noise=0.04@0.7,read_noise=0.02@0.7,column_pattern=0.06@0.7,"
-              "row_banding=0.04@0.7,motion_blur=5@0.5,quantise=2@0.3",
+              "row_banding=0.03@0.7,motion_blur=5@0.5,quantise=2@0.3",
      .grey = 0.5},
     {.name = "mobile",
      .parts = "exposure=1@0.5,gamma=0.4@0.5,white_balance=0.5@0.5,grey_world=1@0.3,vignetting=0.3@0.5,shot_noise=0.06@0.5,"
