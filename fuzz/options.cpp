@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <common/earlier_outputs.hpp>
+#include <dssl/views/photometric_parts.hpp>
 #include <report/runs.hpp>
 
 #include "fuzz.hpp"
@@ -36,12 +37,16 @@ void hold_list(std::span<const std::byte> list) {
 }  // namespace
 
 /// The input is options.json, a line that holds a single dot, then metrics.jsonl; the same as result.json, and all of it as a
-/// list of pictures.
+/// list of pictures, and as a list of what a camera does to views.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = fuzz::bytes_of(data, size);
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const std::size_t dot = std::min(text.find("\n.\n"), size);
   hold_list(bytes);
+  fuzz::parses<OptionError>([&] {
+    const auto parts = photometric_parts_of(text);
+    fuzz::require(photometric_parts_of(text_of(parts)) == parts, "parts come back from their text");
+  });
   static_cast<void>(fuzz::file_of("options.json", bytes.first(dot)));
   static_cast<void>(fuzz::file_of("result.json", bytes.first(dot)));
   static_cast<void>(fuzz::file_of("metrics.jsonl", bytes.subspan(std::min(dot + 3, size))));
