@@ -432,6 +432,7 @@ TEST_CASE(
   REQUIRE(width(pair) == 320);
   for (const double rotation : {0.0, 25.0}) {
     options.rotation = rotation;
+    options.vertical_flip = options.quarter_turns = rotation == 0 ? 0 : 0.5;
     const Paired<MultiCrop<>> views(options);
     constexpr Index count = 16;
     const SampleMaker<Paired<MultiCrop<>>, RandomPoints<count>> maker(views, RandomPoints<count>(), 1, true);
@@ -521,18 +522,21 @@ TEST_CASE(
   options.pair = {.first_height = 90, .first_width = 120, .second_height = 80, .second_width = 140};
   const Image<std::uint8_t> first = noise(90, 120, 1), second = noise(80, 140, 2);
   const AnyImage pair = stacked(first, second, "pair");
+  options.vertical_flip = options.quarter_turns = 0.5;
   const Paired<MultiCrop<>> views(options);
   std::vector<PairedPlan> plans;
   ViewWorkspace workspace;
-  PlanarImage<std::uint8_t> box;
+  PlanarImage<std::uint8_t> box, expected_view;
   ResampleWorkspace<std::uint8_t> resampling;
   for (std::uint64_t number = 0; number < 8; ++number) {
     views.plan(plans, 170, 140, {.seed = 1, .sample = number});
     for (const PairedPlan& plan : plans) {
       const Image<std::uint8_t>& own = plan.map.second() ? second : first;
       REQUIRE(inside(plan.view.map.box, own.height(), own.width()));
-      resample(box, ImageView<std::uint8_t>(own), plan.view.map.box, 48, 64, Interpolation::bicubic,
-               plan.view.map.flip, resampling);
+      const bool lies = plan.quarter_turn.lying();
+      resample(box, ImageView<std::uint8_t>(own), plan.view.map.box, lies ? 64 : 48, lies ? 48 : 64,
+               Interpolation::bicubic, plan.view.map.flip, resampling);
+      turn(expected_view, box, plan.quarter_turn);
       const auto& drawn = std::visit(
           [&](const auto& typed) -> const PlanarImage<std::uint8_t>& {
             if constexpr (std::is_same_v<std::decay_t<decltype(typed)>, Image<std::uint8_t>>)
@@ -540,12 +544,12 @@ TEST_CASE(
             throw Error("another type");
           },
           pair);
-      CHECK(std::equal(box.plane(0), box.plane(0) + 48 * 64, drawn.plane(0)));
+      CHECK(std::equal(expected_view.plane(0), expected_view.plane(0) + 48 * 64, drawn.plane(0)));
     }
     // The pictures lie one over the other: what the second's box has of the first's is the same pixels.
     CHECK(plans[1].view.map.box.y + plans[1].view.map.box.height <= 80);
   }
-  options.pair = {};
+  options.pair = {};  // and turned by quarters
   options.rotation = 20;
   const Paired<MultiCrop<>> alone(options);
   const Warped<MultiCrop<>> warped(options);
