@@ -338,6 +338,16 @@ mv voc/SegmentationClass voc/masks
 succeeds of_points
 grep -q 'They cannot be drawn: voc/SegmentationClass: ' points.html || fail "the report does not say that maps of weights are gone"
 mv voc/masks voc/SegmentationClass
+# It draws what a camera does to the run's views.
+succeeds pretrain --data voc --split train --epochs 1 --views industrial --parts jpeg=95 --out plant
+of_plant() { "$programs/dssl-report" --pretrain plant=plant --segment random=p-random --data voc --scenes 1 --out plant.html; }
+succeeds of_plant
+mv plant.html compressed.html
+sed -i 's/jpeg=95/jpeg=0/' plant/options.json
+succeeds of_plant
+! cmp -s plant.html compressed.html || fail "the report does not draw what the camera does"
+sed -i 's/jpeg=0/jpg=0/' plant/options.json
+fails 1 "plant/options.json: option 'parts' is jpg=0; expected NAME=STRENGTH" of_plant
 # Of pairs there are no views in one folder, and of a camera's run only where images have its size.
 succeeds "$programs/dssl-report" --pretrain pairs=pairs --segment random=p-random --data voc --out points.html
 grep -q 'They cannot be drawn: pairs sees pairs of images of two cameras' points.html || fail "the report draws views of pairs as those of one image"

@@ -330,6 +330,14 @@ TEST_CASE("JPEG's steps are the standard's tables at quality 50, finer above and
   CHECK(colour[0] == 17);
   CHECK(colour[3] == 47);
   CHECK(colour[4] == 99);
+  // The sums of libjpeg's tables, each step times its place.
+  const auto placed = [](const BlockSteps& steps) {
+    int sum = 0;
+    for (std::size_t i = 0; i < 64; ++i) sum += static_cast<int>((i + 1) * static_cast<std::size_t>(steps[i]));
+    return sum;
+  };
+  CHECK(placed(brightness) == 151242);
+  CHECK(placed(colour) == 196971);
   CHECK(std::ranges::all_of(block_steps(100, false), [](float s) { return s == 1; }));
   CHECK(block_steps(75, false)[0] == 8);
   CHECK(block_steps(25, false)[0] == 32);
@@ -474,6 +482,17 @@ TEST_CASE("views with parts: boxes and colours as without, pixels of their own, 
   double worst = 0;
   for (std::size_t i = 0; i < bytes.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(bytes[i]) - static_cast<double>(floats[i])));
   CHECK(worst < 3 / 255.0 / 0.22);
+}
+
+TEST_CASE("8 bits are rounded to the nearest, once") {
+  PlanarImage<std::uint8_t> levels;
+  levels.reshape(1, 16, 16);
+  PhotometricWorkspace workspace;
+  for (const double stops : {1e-9, -1.0}) {
+    for (Index i = 0; i < 256; ++i) levels.plane(0)[i] = static_cast<std::uint8_t>(i);
+    apply(levels, std::vector<PhotometricStep>{{.kind = PhotometricKind::exposure, .amount = stops}}, workspace);
+    for (int i = 0; i < 256; ++i) CHECK(int{levels.plane(0)[i]} == (stops == -1 ? (i + 1) / 2 : i));
+  }
 }
 
 TEST_CASE("a grey view stays grey: a camera of one channel took it") {
