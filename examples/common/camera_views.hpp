@@ -17,7 +17,9 @@ struct CameraViews {
   double vertical_flip = -1, quarter_turns = -1;  // -1: the preset's
 
   /// Whether anything was said.
-  [[nodiscard]] bool any() const { return !preset.empty() || !parts.empty() || vertical_flip != -1 || quarter_turns != -1; }
+  [[nodiscard]] bool any() const {
+    return !preset.empty() || !parts.empty() || vertical_flip != -1 || quarter_turns != -1;
+  }
   /// Throws `OptionError`.
   void set(MultiCropOptions& views) const {
     if (!preset.empty()) views = with_preset(views, preset);
@@ -28,26 +30,34 @@ struct CameraViews {
 };
 
 /// Adds the options, their help beginning with `of`.
-inline void add_camera_views(CLI::App& app, CameraViews& views, const std::string& group, const std::string& of = {}) {
+inline void add_camera_views(CLI::App& app, CameraViews& views, const std::string& group,
+                             const std::string& of = {}) {
   std::string presets, parts;
   for (const ViewPreset& preset : view_presets) presets += join(presets.empty() ? "" : ", ", preset.name);
   for (const PhotometricName& part : photometric_names) {
     parts += join(parts.empty() ? "" : "; ", part.name, " up to ", part.most, " (", part.unit, ")");
   }
-  app.add_option("--views", views.preset, join(of, "Views as of a kind of camera or scene: ", presets, "; default: as the recipe has them"))
+  app.add_option(
+         "--views", views.preset,
+         join(of, "Views as of a kind of camera or scene: ", presets, "; default: as the recipe has them"))
       ->option_text("PRESET")
       ->group(group);
   app.add_option("--parts", views.parts,
-                 join(of, "What a camera does to each view, in an order drawn for it, beside what --views names or in its place: "
-                          "NAME=STRENGTH, with @PROBABILITY where not every view has it, joined by commas; 0 takes one out. ", parts,
-                      "; default: none"))
+                 join(of,
+                      "What a camera does to each view, in an order drawn for it, beside what --views names "
+                      "or in its place: "
+                      "NAME=STRENGTH, with @PROBABILITY where not every view has it, joined by commas; 0 "
+                      "takes one out. ",
+                      parts, "; default: none"))
       ->option_text("LIST")
       ->group(group);
-  app.add_option("--vertical-flip", views.vertical_flip, join(of, "Probability of a view upside down; -1: 0, or as --views says"))
+  app.add_option("--vertical-flip", views.vertical_flip,
+                 join(of, "Probability of a view upside down; -1: 0, or as --views says"))
       ->group(group)
       ->capture_default_str();
-  app.add_option("--quarter-turns", views.quarter_turns,
-                 join(of, "Probability of a view turned by one, two or three quarters; -1: 0, or as --views says"))
+  app.add_option(
+         "--quarter-turns", views.quarter_turns,
+         join(of, "Probability of a view turned by one, two or three quarters; -1: 0, or as --views says"))
       ->group(group)
       ->capture_default_str();
 }

@@ -537,6 +537,8 @@ TEST_CASE(
       resample(box, ImageView<std::uint8_t>(own), plan.view.map.box, lies ? 64 : 48, lies ? 48 : 64,
                Interpolation::bicubic, plan.view.map.flip, resampling);
       turn(expected_view, box, plan.quarter_turn);
+      const ScenePoint upright = plan.quarter_turn.plane()(-1, 0.3);
+      CHECK(apart(plan.map.picture().to_scene({-1, 0.3}), plan.view.map.to_scene({upright.x, upright.y})) < 1e-9);
       const auto& drawn = std::visit(
           [&](const auto& typed) -> const PlanarImage<std::uint8_t>& {
             if constexpr (std::is_same_v<std::decay_t<decltype(typed)>, Image<std::uint8_t>>)

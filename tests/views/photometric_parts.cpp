@@ -62,7 +62,9 @@ double variance_of(std::span<const float> values) {
   return sum / static_cast<double>(values.size());
 }
 
-std::span<const float> row_of(const Planes& planes, Index c, Index y) { return {planes.row(c, y), static_cast<std::size_t>(planes.width())}; }
+std::span<const float> row_of(const Planes& planes, Index c, Index y) {
+  return {planes.row(c, y), static_cast<std::size_t>(planes.width())};
+}
 
 Planes after(Planes planes, const PhotometricStep& step) {
   PhotometricWorkspace workspace;
@@ -88,14 +90,16 @@ double apart(const Planes& a, const Planes& b) {
 
 }  // namespace
 
-TEST_CASE("every part changes pictures of any channels and keeps them in range; an amount of 0 changes no bit") {
+TEST_CASE(
+    "every part changes pictures of any channels and keeps them in range; an amount of 0 changes no bit") {
   for (const Index channels : {1, 3, 5}) {
     const Planes before = drawn(37, 43, channels);
     for (std::size_t i = 0; i < photometric_names.size(); ++i) {
       PhotometricStep step = strong(kind_of(i));
       INFO(photometric_names[i].name << " of " << channels << " channels");
       const Planes changed = after(before, step);
-      const bool balances = step.kind == PhotometricKind::white_balance || step.kind == PhotometricKind::grey_world;
+      const bool balances =
+          step.kind == PhotometricKind::white_balance || step.kind == PhotometricKind::grey_world;
       CHECK((apart(changed, before) > 0.005) == !(channels == 1 && balances));
       CHECK(std::ranges::all_of(values_of(changed), [](float v) { return v >= 0 && v <= 1; }));
       CHECK(std::ranges::equal(values_of(changed), values_of(after(before, step))));
@@ -114,17 +118,23 @@ TEST_CASE("exposure, gamma, vignetting and fewer bits follow their formulas") {
     for (Index c = 0; c < 3; ++c)
       for (Index y = 0; y < 30; ++y)
         for (Index x = 0; x < 41; ++x)
-          worst = std::max(worst, std::abs(static_cast<double>(changed.row(c, y)[x]) - formula(static_cast<double>(before.row(c, y)[x]), y, x)));
+          worst = std::max(worst, std::abs(static_cast<double>(changed.row(c, y)[x]) -
+                                           formula(static_cast<double>(before.row(c, y)[x]), y, x)));
     CHECK(worst < 2e-6);
   };
   for (const double stops : {-1.5, 0.5})
-    holds({.kind = PhotometricKind::exposure, .amount = stops}, [&](double v, Index, Index) { return cut(v * std::pow(2, stops)); });
+    holds({.kind = PhotometricKind::exposure, .amount = stops},
+          [&](double v, Index, Index) { return cut(v * std::pow(2, stops)); });
   for (const double g : {-0.5, 1.0})
-    holds({.kind = PhotometricKind::gamma, .amount = g}, [&](double v, Index, Index) { return std::pow(v, std::pow(2, g)); });
-  // The light of a corner is 1 - loss of the middle's, and falls off with the fourth power of the cosine of the angle.
-  const double loss = 0.6, corner = std::sqrt(std::pow(1 - loss, -0.5) - 1);  // tangent there: cos^2 = 1 / (1 + tan^2)
+    holds({.kind = PhotometricKind::gamma, .amount = g},
+          [&](double v, Index, Index) { return std::pow(v, std::pow(2, g)); });
+  // The light of a corner is 1 - loss of the middle's, and falls off with the fourth power of the cosine of
+  // the angle.
+  const double loss = 0.6,
+               corner = std::sqrt(std::pow(1 - loss, -0.5) - 1);  // tangent there: cos^2 = 1 / (1 + tan^2)
   holds({.kind = PhotometricKind::vignetting, .amount = loss}, [&](double v, Index y, Index x) {
-    const double r = std::hypot(static_cast<double>(y) + 0.5 - 15, static_cast<double>(x) + 0.5 - 20.5) / std::hypot(15, 20.5);
+    const double r = std::hypot(static_cast<double>(y) + 0.5 - 15, static_cast<double>(x) + 0.5 - 20.5) /
+                     std::hypot(15, 20.5);
     return v * std::pow(std::cos(std::atan(corner * r)), 4);
   });
   CHECK(std::pow(std::cos(std::atan(corner)), 4) == Approx(1 - loss));
@@ -136,13 +146,16 @@ TEST_CASE("exposure, gamma, vignetting and fewer bits follow their formulas") {
     CHECK(seen.size() <= static_cast<std::size_t>(levels));
     CHECK(seen.size() >= static_cast<std::size_t>(0.7 * levels));
     CHECK(apart(changed, before) <= 0.5 / (levels - 1) + 1e-6);
-    for (const float v : seen) CHECK(std::abs(static_cast<double>(v) * (levels - 1) - std::round(static_cast<double>(v) * (levels - 1))) < 1e-4);
+    for (const float v : seen)
+      CHECK(std::abs(static_cast<double>(v) * (levels - 1) -
+                     std::round(static_cast<double>(v) * (levels - 1))) < 1e-4);
   }
 }
 
 TEST_CASE("white balance keeps the geometric mean of the channels, and a grey world gives them one mean") {
   for (const Index channels : {3, 4}) {
-    const Planes changed = after(flat(channels, 2, 2, 0.3F), {.kind = PhotometricKind::white_balance, .amount = 0.8, .seed = 5});
+    const Planes changed =
+        after(flat(channels, 2, 2, 0.3F), {.kind = PhotometricKind::white_balance, .amount = 0.8, .seed = 5});
     double logs = 0, most = 0;
     for (Index c = 0; c < channels; ++c) {
       const double stops = std::log2(static_cast<double>(changed.plane(c)[0]) / 0.3);
@@ -157,7 +170,9 @@ TEST_CASE("white balance keeps the geometric mean of the channels, and a grey wo
   Planes tinted;
   tinted.reshape(3, 20, 20);
   for (Index c = 0; c < 3; ++c)
-    for (Index i = 0; i < 400; ++i) tinted.plane(c)[i] = static_cast<float>(0.2 + 0.1 * static_cast<double>(c)) * (i % 2 == 0 ? 1.0F : 0.5F);
+    for (Index i = 0; i < 400; ++i)
+      tinted.plane(c)[i] =
+          static_cast<float>(0.2 + 0.1 * static_cast<double>(c)) * (i % 2 == 0 ? 1.0F : 0.5F);
   const auto mean = [](const Planes& planes, Index c) { return mean_of({planes.plane(c), 400}); };
   const double all = (mean(tinted, 0) + mean(tinted, 1) + mean(tinted, 2)) / 3;
   const Planes whole = after(tinted, {.kind = PhotometricKind::grey_world, .amount = 1});
@@ -182,22 +197,29 @@ TEST_CASE("noise has the mean and variance that its formula says, and is new in 
   for (const double level : {0.2, 0.5}) {
     const auto planes = flat(3, side, side, static_cast<float>(level));
     const double a = 0.05, electrons = 1 / (a * a);
-    measured(after(planes, {.kind = PhotometricKind::shot_noise, .amount = a, .seed = 1}), level, level / electrons);
+    measured(after(planes, {.kind = PhotometricKind::shot_noise, .amount = a, .seed = 1}), level,
+             level / electrons);
     measured(after(planes, {.kind = PhotometricKind::read_noise, .amount = a, .seed = 2}), level, a * a);
-    measured(after(planes, {.kind = PhotometricKind::fixed_pattern, .amount = a, .seed = 3}), level, a * a * level * level);
+    measured(after(planes, {.kind = PhotometricKind::fixed_pattern, .amount = a, .seed = 3}), level,
+             a * a * level * level);
   }
-  const Planes noisy = after(flat(3, side, side, 0.5F), {.kind = PhotometricKind::read_noise, .amount = 0.1, .seed = 4});
+  const Planes noisy =
+      after(flat(3, side, side, 0.5F), {.kind = PhotometricKind::read_noise, .amount = 0.1, .seed = 4});
   double rows = 0, columns = 0, channels = 0;  // products of neighbours
   for (Index y = 0; y + 1 < side; ++y) {
     for (Index x = 0; x + 1 < side; ++x) {
-      const auto at = [&](Index c, Index down, Index right) { return static_cast<double>(noisy.row(c, y + down)[x + right]) - 0.5; };
+      const auto at = [&](Index c, Index down, Index right) {
+        return static_cast<double>(noisy.row(c, y + down)[x + right]) - 0.5;
+      };
       rows += at(0, 0, 0) * at(0, 1, 0);
       columns += at(0, 0, 0) * at(0, 0, 1);
       channels += at(0, 0, 0) * at(1, 0, 0);
     }
   }
-  for (const double sum : {rows, columns, channels}) CHECK(std::abs(sum) < 4 * 0.01 * static_cast<double>(side));
-  CHECK(apart(noisy, after(flat(3, side, side, 0.5F), {.kind = PhotometricKind::read_noise, .amount = 0.1, .seed = 5})) > 0.1);
+  for (const double sum : {rows, columns, channels})
+    CHECK(std::abs(sum) < 4 * 0.01 * static_cast<double>(side));
+  CHECK(apart(noisy, after(flat(3, side, side, 0.5F),
+                           {.kind = PhotometricKind::read_noise, .amount = 0.1, .seed = 5})) > 0.1);
 }
 
 TEST_CASE("rows are banded in rows, columns in columns, all channels alike") {
@@ -221,7 +243,8 @@ TEST_CASE("rows are banded in rows, columns in columns, all channels alike") {
 TEST_CASE("hot pixels are the share that was asked for, at full scale, the others as they were") {
   constexpr Index side = 300;
   for (const double share : {0.001, 0.02, 0.4}) {
-    const Planes changed = after(flat(3, side, side, 0.25F), {.kind = PhotometricKind::hot_pixels, .amount = share, .seed = 8});
+    const Planes changed =
+        after(flat(3, side, side, 0.25F), {.kind = PhotometricKind::hot_pixels, .amount = share, .seed = 8});
     double hot = 0;
     bool others = true;
     for (const float v : values_of(changed)) {
@@ -246,8 +269,10 @@ TEST_CASE("a point out of focus is a disc, a moving one a line; an even picture 
     const Planes spread = after(point, step);
     for (Index y = 0; y < side; ++y) {
       for (Index x = 0; x < side; ++x) {
-        const double v = static_cast<double>(spread.row(0, y)[x]), dx = static_cast<double>(x - middle), dy = static_cast<double>(y - middle);
-        m = {m.mass + v, m.x + v * dx, m.y + v * dy, m.xx + v * dx * dx, m.yy + v * dy * dy, m.xy + v * dx * dy};
+        const double v = static_cast<double>(spread.row(0, y)[x]), dx = static_cast<double>(x - middle),
+                     dy = static_cast<double>(y - middle);
+        m = {m.mass + v,         m.x + v * dx,       m.y + v * dy,
+             m.xx + v * dx * dx, m.yy + v * dy * dy, m.xy + v * dx * dy};
       }
     }
     CHECK(m.mass == Approx(1).epsilon(1e-5));
@@ -268,12 +293,14 @@ TEST_CASE("a point out of focus is a disc, a moving one a line; an even picture 
     constexpr double length = 14;
     const Moments m = moments({.kind = PhotometricKind::motion_blur, .amount = length, .direction = angle});
     const double c = std::cos(angle), s = std::sin(angle);
-    const double along = c * c * m.xx + 2 * c * s * m.xy + s * s * m.yy, across = s * s * m.xx - 2 * c * s * m.xy + c * c * m.yy;
+    const double along = c * c * m.xx + 2 * c * s * m.xy + s * s * m.yy,
+                 across = s * s * m.xx - 2 * c * s * m.xy + c * c * m.yy;
     CHECK(along == Approx(length * length / 12).epsilon(0.05));  // of an even line
     CHECK(across < 0.3);                                         // what sharing among pixels adds
   }
   for (const PhotometricKind kind : {PhotometricKind::defocus, PhotometricKind::motion_blur}) {
-    const Planes even = after(flat(2, 9, 12, 0.37F), {.kind = kind, .amount = 11, .direction = 1});  // wider than the view
+    const Planes even =
+        after(flat(2, 9, 12, 0.37F), {.kind = kind, .amount = 11, .direction = 1});  // wider than the view
     CHECK(std::ranges::all_of(values_of(even), [](float v) { return std::abs(v - 0.37F) < 1e-5F; }));
   }
 }
@@ -281,9 +308,12 @@ TEST_CASE("a point out of focus is a disc, a moving one a line; an even picture 
 namespace {
 
 /// The cosine transform of JPEG as the standard writes it, in double: four sums.
-std::array<std::array<double, 8>, 8> plain_transform(const std::array<std::array<double, 8>, 8>& f, bool back) {
+std::array<std::array<double, 8>, 8> plain_transform(const std::array<std::array<double, 8>, 8>& f,
+                                                     bool back) {
   const auto c = [](std::size_t k) { return k == 0 ? std::sqrt(0.5) : 1.0; };
-  const auto wave = [](std::size_t n, std::size_t k) { return std::cos((2.0 * static_cast<double>(n) + 1) * static_cast<double>(k) * std::numbers::pi / 16); };
+  const auto wave = [](std::size_t n, std::size_t k) {
+    return std::cos((2.0 * static_cast<double>(n) + 1) * static_cast<double>(k) * std::numbers::pi / 16);
+  };
   std::array<std::array<double, 8>, 8> out{};
   for (std::size_t u = 0; u < 8; ++u)
     for (std::size_t v = 0; v < 8; ++v)
@@ -306,14 +336,17 @@ void plain_round_trip(std::vector<double>& plane, Index height, Index width, con
       std::array<std::array<double, 8>, 8> block{};
       for (Index y = 0; y < 8; ++y)
         for (Index x = 0; x < 8; ++x)
-          block[static_cast<std::size_t>(y)][static_cast<std::size_t>(x)] =
-              plane[static_cast<std::size_t>(std::min(top + y, height - 1) * width + std::min(left + x, width - 1))];
+          block[static_cast<std::size_t>(y)][static_cast<std::size_t>(x)] = plane[static_cast<std::size_t>(
+              std::min(top + y, height - 1) * width + std::min(left + x, width - 1))];
       auto waves = plain_transform(block, false);
-      for (std::size_t i = 0; i < 64; ++i) waves[i / 8][i % 8] = std::round(waves[i / 8][i % 8] / static_cast<double>(steps[i])) * static_cast<double>(steps[i]);
+      for (std::size_t i = 0; i < 64; ++i)
+        waves[i / 8][i % 8] =
+            std::round(waves[i / 8][i % 8] / static_cast<double>(steps[i])) * static_cast<double>(steps[i]);
       block = plain_transform(waves, true);
       for (Index y = top; y < std::min(top + 8, height); ++y)
         for (Index x = left; x < std::min(left + 8, width); ++x)
-          out[static_cast<std::size_t>(y * width + x)] = block[static_cast<std::size_t>(y - top)][static_cast<std::size_t>(x - left)];
+          out[static_cast<std::size_t>(y * width + x)] =
+              block[static_cast<std::size_t>(y - top)][static_cast<std::size_t>(x - left)];
     }
   }
   plane = out;
@@ -333,7 +366,8 @@ TEST_CASE("JPEG's steps are the standard's tables at quality 50, finer above and
   // The sums of libjpeg's tables, each step times its place.
   const auto placed = [](const BlockSteps& steps) {
     int sum = 0;
-    for (std::size_t i = 0; i < 64; ++i) sum += static_cast<int>((i + 1) * static_cast<std::size_t>(steps[i]));
+    for (std::size_t i = 0; i < 64; ++i)
+      sum += static_cast<int>((i + 1) * static_cast<std::size_t>(steps[i]));
     return sum;
   };
   CHECK(placed(brightness) == 151242);
@@ -351,8 +385,11 @@ TEST_CASE("JPEG's losses are those of the standard's formulas, written out") {
     for (const Index channels : {1, 3}) {
       const Planes before = drawn(height, width, channels);
       const Planes changed = after(before, {.kind = PhotometricKind::jpeg, .amount = 100.0 - quality});
-      std::vector<std::vector<double>> planes(static_cast<std::size_t>(channels), std::vector<double>(static_cast<std::size_t>(height * width)));
-      const auto value = [&](Index c, std::size_t i) { return 255 * static_cast<double>(before.plane(c)[i]); };
+      std::vector<std::vector<double>> planes(static_cast<std::size_t>(channels),
+                                              std::vector<double>(static_cast<std::size_t>(height * width)));
+      const auto value = [&](Index c, std::size_t i) {
+        return 255 * static_cast<double>(before.plane(c)[i]);
+      };
       for (std::size_t i = 0; i < planes[0].size(); ++i) {
         if (channels == 1) {
           planes[0][i] = value(0, i) - 128;
@@ -372,13 +409,16 @@ TEST_CASE("JPEG's losses are those of the standard's formulas, written out") {
             double sum = 0;
             for (const Index down : {0, 1})
               for (const Index right : {0, 1})
-                sum += planes[c][static_cast<std::size_t>(std::min(2 * y + down, height - 1) * width + std::min(2 * x + right, width - 1))];
+                sum += planes[c][static_cast<std::size_t>(std::min(2 * y + down, height - 1) * width +
+                                                          std::min(2 * x + right, width - 1))];
             half.push_back(sum / 4);
           }
         }
         plain_round_trip(half, h, w, block_steps(quality, true));
         for (Index y = 0; y < height; ++y)
-          for (Index x = 0; x < width; ++x) planes[c][static_cast<std::size_t>(y * width + x)] = half[static_cast<std::size_t>(y / 2 * w + x / 2)];
+          for (Index x = 0; x < width; ++x)
+            planes[c][static_cast<std::size_t>(y * width + x)] =
+                half[static_cast<std::size_t>(y / 2 * w + x / 2)];
       }
       // A coefficient or a value half way between two steps may go either way: a few blocks and values.
       std::size_t off = 0, total = 0;
@@ -386,7 +426,8 @@ TEST_CASE("JPEG's losses are those of the standard's formulas, written out") {
         for (std::size_t i = 0; i < planes[0].size(); ++i) {
           double expected = planes[0][i] + 128;
           if (channels == 3) {
-            const double y = expected, cb = planes[1][i], cr = planes[2][i], r = y + 1.402 * cr, b = y + 1.772 * cb;
+            const double y = expected, cb = planes[1][i], cr = planes[2][i], r = y + 1.402 * cr,
+                         b = y + 1.772 * cb;
             expected = c == 0 ? r : c == 2 ? b : (y - 0.299 * r - 0.114 * b) / 0.587;
           }
           off += std::abs(clean(expected) - static_cast<double>(changed.plane(c)[i])) > 1e-3 ? 1 : 0;
@@ -401,7 +442,8 @@ TEST_CASE("JPEG's losses are those of the standard's formulas, written out") {
 }
 
 TEST_CASE("a list is drawn by the key: its order uniformly, its numbers whatever else is in the list") {
-  const std::vector<PhotometricPart> three{{PhotometricKind::exposure, 1}, {PhotometricKind::jpeg, 50}, {PhotometricKind::read_noise, 0.1}};
+  const std::vector<PhotometricPart> three{
+      {PhotometricKind::exposure, 1}, {PhotometricKind::jpeg, 50}, {PhotometricKind::read_noise, 0.1}};
   std::map<std::string, int> orders;
   constexpr int views = 3000;
   double least = 1e9, most = -1e9, jpeg = 0;
@@ -412,7 +454,8 @@ TEST_CASE("a list is drawn by the key: its order uniformly, its numbers whatever
     std::string order;
     for (const PhotometricStep& step : steps) {
       order += name_of(step.kind).name[0];
-      if (step.kind == PhotometricKind::exposure) least = std::min(least, step.amount), most = std::max(most, step.amount);
+      if (step.kind == PhotometricKind::exposure)
+        least = std::min(least, step.amount), most = std::max(most, step.amount);
       if (step.kind == PhotometricKind::jpeg) jpeg += step.amount / views;
     }
     ++orders[order];
@@ -432,7 +475,9 @@ TEST_CASE("a list is drawn by the key: its order uniformly, its numbers whatever
   CHECK(jpeg == Approx(25).epsilon(0.05));
   int has = 0;
   for (std::uint64_t sample = 0; sample < views; ++sample)
-    has += static_cast<int>(plan_parts({{PhotometricKind::jpeg, 50, 0.3}}, view_stream({.sample = sample}, 1, Purpose::photometric)).size());
+    has += static_cast<int>(plan_parts({{PhotometricKind::jpeg, 50, 0.3}},
+                                       view_stream({.sample = sample}, 1, Purpose::photometric))
+                                .size());
   CHECK(std::abs(has - 0.3 * views) < 4 * std::sqrt(0.21 * views));
   CHECK(plan_parts({{PhotometricKind::jpeg, 0}}, view_stream({}, 0, Purpose::photometric)).empty());
 }
@@ -449,7 +494,9 @@ std::vector<float> rendered(const MultiCrop<>& crop, const ViewPlan& plan, Index
 
 }  // namespace
 
-TEST_CASE("views with parts: boxes and colours as without, pixels of their own, alike in all pixel types and on all threads") {
+TEST_CASE(
+    "views with parts: boxes and colours as without, pixels of their own, alike in all pixel types and on "
+    "all threads") {
   MultiCropOptions plain;
   plain.locals = 1;
   plain.global_size = plain.local_size = {48, 40};
@@ -471,16 +518,19 @@ TEST_CASE("views with parts: boxes and colours as without, pixels of their own, 
     std::thread([&] { elsewhere = rendered<std::uint8_t>(with, plans[v], 3); }).join();
     CHECK(view == elsewhere);
     for (const Index channels : {1, 3, 5}) {  // 16 bits are floats from the beginning
-      CHECK(rendered<std::uint16_t>(with, plans[v], channels).size() == rendered<float>(with, plans[v], channels).size());
+      CHECK(rendered<std::uint16_t>(with, plans[v], channels).size() ==
+            rendered<float>(with, plans[v], channels).size());
     }
   }
   // What 8 bits round away: half a level when the view is made, half when it is done.
   ViewPlan calm = plans[0];
   calm.colour = {};
-  calm.parts = {{.kind = PhotometricKind::exposure, .amount = -0.5}, {.kind = PhotometricKind::read_noise, .amount = 0.05, .seed = 4}};
+  calm.parts = {{.kind = PhotometricKind::exposure, .amount = -0.5},
+                {.kind = PhotometricKind::read_noise, .amount = 0.05, .seed = 4}};
   const auto bytes = rendered<std::uint8_t>(with, calm, 3), floats = rendered<float>(with, calm, 3);
   double worst = 0;
-  for (std::size_t i = 0; i < bytes.size(); ++i) worst = std::max(worst, std::abs(static_cast<double>(bytes[i]) - static_cast<double>(floats[i])));
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    worst = std::max(worst, std::abs(static_cast<double>(bytes[i]) - static_cast<double>(floats[i])));
   CHECK(worst < 3 / 255.0 / 0.22);
 }
 
@@ -490,7 +540,8 @@ TEST_CASE("8 bits are rounded to the nearest, once") {
   PhotometricWorkspace workspace;
   for (const double stops : {1e-9, -1.0}) {
     for (Index i = 0; i < 256; ++i) levels.plane(0)[i] = static_cast<std::uint8_t>(i);
-    apply(levels, std::vector<PhotometricStep>{{.kind = PhotometricKind::exposure, .amount = stops}}, workspace);
+    apply(levels, std::vector<PhotometricStep>{{.kind = PhotometricKind::exposure, .amount = stops}},
+          workspace);
     for (int i = 0; i < 256; ++i) CHECK(int{levels.plane(0)[i]} == (stops == -1 ? (i + 1) / 2 : i));
   }
 }
@@ -529,15 +580,20 @@ TEST_CASE("lists as text: read, written to the bit, merged, and refused in one l
   CHECK(text_of(parts) == text);
   CHECK(photometric_parts_of("").empty());
   CHECK(text_of(std::vector<PhotometricPart>()).empty());
-  CHECK(text_of(merged(parts, photometric_parts_of("jpeg=0,exposure=0.5@0.5,gamma=1"))) == "exposure=0.5@0.5,shot_noise=0.1@0.25,gamma=1");
+  CHECK(text_of(merged(parts, photometric_parts_of("jpeg=0,exposure=0.5@0.5,gamma=1"))) ==
+        "exposure=0.5@0.5,shot_noise=0.1@0.25,gamma=1");
   for (std::size_t i = 0; i < photometric_names.size(); ++i) {
     const PhotometricPart most{kind_of(i), photometric_names[i].most};
     CHECK(photometric_parts_of(text_of({most})) == std::vector{most});
-    const std::string more = thrown_by<OptionError>([&] { validate({{kind_of(i), photometric_names[i].most * 1.01}}, "views."); });
+    const std::string more = thrown_by<OptionError>([&] {
+      validate({{kind_of(i), photometric_names[i].most * 1.01}}, "views.");
+    });
     CHECK(more.starts_with(join("option 'views.parts' is ", photometric_names[i].name, "=")));
-    CHECK(contains(more, join("expected ", photometric_names[i].name, " from 0 to ", photometric_names[i].most)));
+    CHECK(contains(more,
+                   join("expected ", photometric_names[i].name, " from 0 to ", photometric_names[i].most)));
   }
-  for (const char* wrong : {"jpg=4", "jpeg", "jpeg=", "jpeg=4x", "jpeg=4@", "jpeg=4,", ",jpeg=4", "jpeg=4@0.5@1", "jpeg:4", "jpeg@1=4", "jpeg=4 "}) {
+  for (const char* wrong : {"jpg=4", "jpeg", "jpeg=", "jpeg=4x", "jpeg=4@", "jpeg=4,", ",jpeg=4",
+                            "jpeg=4@0.5@1", "jpeg:4", "jpeg@1=4", "jpeg=4 "}) {
     INFO(wrong);
     const std::string said = thrown_by<OptionError>([&] { static_cast<void>(photometric_parts_of(wrong)); });
     CHECK(contains(said, "expected NAME=STRENGTH or NAME=STRENGTH@PROBABILITY"));
@@ -580,6 +636,7 @@ TEST_CASE("views with parts are not packed for a backend") {
   ViewPack pack;
   const std::vector<float> ones{1, 1, 1};
   CHECK(thrown_by<OptionError>([&] {
-          pack_views(pack, drawn_picture<std::uint8_t>(40, 40, 3), crop.plan(40, 40, {}), Interpolation::bicubic, ones, ones);
+          pack_views(pack, drawn_picture<std::uint8_t>(40, 40, 3), crop.plan(40, 40, {}),
+                     Interpolation::bicubic, ones, ones);
         }) == "option 'parts' is jpeg; expected none where a backend renders views");
 }

@@ -1,5 +1,5 @@
-// What JPEG makes of a picture, without a file: blocks of 8 x 8 through the cosine transform and back, rounded.
-// Tests: tests/views/photometric_parts.cpp.
+// What JPEG makes of a picture, without a file: blocks of 8 x 8 through the cosine transform and back,
+// rounded. Tests: tests/views/photometric_parts.cpp.
 #pragma once
 
 #include <algorithm>
@@ -16,21 +16,25 @@
 
 namespace dssl {
 
-/// By what the coefficients of a block are divided before they are rounded: 8 rows of 8, the first of them constant.
+/// By what the coefficients of a block are divided before they are rounded: 8 rows of 8, the first of them
+/// constant.
 using BlockSteps = std::array<float, 64>;
 
-/// Of brightness (or of colour) at a quality of 1 to 100: t' = clamp(floor((s t + 50) / 100), 1, 255) of the tables in
-/// ITU-T T.81, annex K.1, s = 5000 / quality below 50, rounded down, else 200 - 2 quality, as the Independent JPEG Group has it.
+/// Of brightness (or of colour) at a quality of 1 to 100: t' = clamp(floor((s t + 50) / 100), 1, 255) of the
+/// tables in ITU-T T.81, annex K.1, s = 5000 / quality below 50, rounded down, else 200 - 2 quality, as the
+/// Independent JPEG Group has it.
 [[nodiscard]] DSSL_INLINE BlockSteps block_steps(int quality, bool colour);
 
 /// A JPEG file's losses at a quality of 1 to 100: planes (C,h,w) of values in [0, 1], in place.
 ///
-/// Three channels are red, green, blue: they become luma and two differences (JFIF: Y = 0.299 R + 0.587 G + 0.114 B), the
-/// differences are averaged over 2 x 2 pixels, and repeated when they come back. Any other number are grey pictures each.
-/// Every plane is cut into blocks of 8 x 8, edges repeated, which go through the cosine transform on the scale of 0 to 255
-/// less 128, are divided by `block_steps`, rounded, and come back; results are in steps of 1 / 255, as a decoder has them.
-/// Coding is left out, as it loses nothing. `planes_of_colour`: memory, grown as needed. Cost about 4000 FLOP a block.
-DSSL_INLINE void compress_blocks(PlanarImage<float>& planes, int quality, std::vector<float>& planes_of_colour);
+/// Three channels are red, green, blue: they become luma and two differences (JFIF: Y = 0.299 R + 0.587 G +
+/// 0.114 B), the differences are averaged over 2 x 2 pixels, and repeated when they come back. Any other
+/// number are grey pictures each. Every plane is cut into blocks of 8 x 8, edges repeated, which go through
+/// the cosine transform on the scale of 0 to 255 less 128, are divided by `block_steps`, rounded, and come
+/// back; results are in steps of 1 / 255, as a decoder has them. Coding is left out, as it loses nothing.
+/// `planes_of_colour`: memory, grown as needed. Cost about 4000 FLOP a block.
+DSSL_INLINE void compress_blocks(PlanarImage<float>& planes, int quality,
+                                 std::vector<float>& planes_of_colour);
 
 #if defined(DSSL_WITH_DEFINITIONS)
 namespace detail {
@@ -78,7 +82,8 @@ inline void round_blocks(float* plane, Index height, Index width, const BlockSte
     for (Index left = 0; left < width; left += 8) {
       for (Index y = 0; y < 8; ++y) {
         const float* const row = plane + std::min(top + y, height - 1) * width;
-        for (Index x = 0; x < 8; ++x) a[static_cast<std::size_t>(y)][static_cast<std::size_t>(x)] = row[std::min(left + x, width - 1)];
+        for (Index x = 0; x < 8; ++x)
+          a[static_cast<std::size_t>(y)][static_cast<std::size_t>(x)] = row[std::min(left + x, width - 1)];
       }
       transform(b, a, false);
       transform(a, b, false);
@@ -105,11 +110,12 @@ inline void round_blocks(float* plane, Index height, Index width, const BlockSte
 }  // namespace detail
 
 DSSL_INLINE BlockSteps block_steps(int quality, bool colour) {
-  constexpr std::array<int, 64> of_brightness{16, 11, 10, 16, 24,  40,  51,  61,  12, 12, 14, 19, 26,  58,  60,  55,
-                                              14, 13, 16, 24, 40,  57,  69,  56,  14, 17, 22, 29, 51,  87,  80,  62,
-                                              18, 22, 37, 56, 68,  109, 103, 77,  24, 35, 55, 64, 81,  104, 113, 92,
-                                              49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99};
-  constexpr std::array<std::array<int, 4>, 4> of_colour{{{17, 18, 24, 47}, {18, 21, 26, 66}, {24, 26, 56, 99}, {47, 66, 99, 99}}};
+  constexpr std::array<int, 64> of_brightness{
+      16, 11,  10,  16, 24, 40, 51, 61, 12,  12,  14,  19,  26, 58, 60, 55,  14,  13,  16,  24, 40, 57,
+      69, 56,  14,  17, 22, 29, 51, 87, 80,  62,  18,  22,  37, 56, 68, 109, 103, 77,  24,  35, 55, 64,
+      81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98,  112, 100, 103, 99};
+  constexpr std::array<std::array<int, 4>, 4> of_colour{
+      {{17, 18, 24, 47}, {18, 21, 26, 66}, {24, 26, 56, 99}, {47, 66, 99, 99}}};
   const int scale = quality < 50 ? 5000 / quality : 200 - 2 * quality;
   BlockSteps out{};
   for (std::size_t i = 0; i < 64; ++i) {
@@ -120,7 +126,8 @@ DSSL_INLINE BlockSteps block_steps(int quality, bool colour) {
   return out;
 }
 
-DSSL_INLINE void compress_blocks(PlanarImage<float>& planes, int quality, std::vector<float>& planes_of_colour) {
+DSSL_INLINE void compress_blocks(PlanarImage<float>& planes, int quality,
+                                 std::vector<float>& planes_of_colour) {
   const Index height = planes.height(), width = planes.width(), size = planes.plane_size();
   const BlockSteps brightness = block_steps(quality, false);
   if (planes.channels() != 3) {
@@ -134,7 +141,8 @@ DSSL_INLINE void compress_blocks(PlanarImage<float>& planes, int quality, std::v
   }
   float *const red = planes.plane(0), *const green = planes.plane(1), *const blue = planes.plane(2);
   for (Index i = 0; i < size; ++i) {
-    const float r = 255.0F * detail::cut(red[i]), g = 255.0F * detail::cut(green[i]), b = 255.0F * detail::cut(blue[i]);
+    const float r = 255.0F * detail::cut(red[i]), g = 255.0F * detail::cut(green[i]),
+                b = 255.0F * detail::cut(blue[i]);
     red[i] = 0.299F * r + 0.587F * g + 0.114F * b - 128.0F;
     green[i] = -0.168735892F * r - 0.331264108F * g + 0.5F * b;
     blue[i] = 0.5F * r - 0.418687589F * g - 0.081312411F * b;

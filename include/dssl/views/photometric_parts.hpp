@@ -17,8 +17,8 @@
 
 namespace dssl {
 
-/// What a part does. A strength s is its largest amount: a view's amount a is uniform in [0, s], of exposure and
-/// gamma in [-s, s]. New kinds come last, so that the numbers of the others stay as they were.
+/// What a part does. A strength s is its largest amount: a view's amount a is uniform in [0, s], of exposure
+/// and gamma in [-s, s]. New kinds come last, so that the numbers of the others stay as they were.
 enum class PhotometricKind : std::uint8_t {
   exposure,
   gamma,
@@ -69,7 +69,8 @@ inline constexpr std::array<PhotometricName, 15> photometric_names{{
   return photometric_names[static_cast<std::size_t>(kind)];
 }
 
-/// One part: each view has it with a probability, by an amount up to the strength. Strength 0 changes nothing.
+/// One part: each view has it with a probability, by an amount up to the strength. Strength 0 changes
+/// nothing.
 struct PhotometricPart {
   PhotometricKind kind = PhotometricKind::exposure;
   double strength = 0;
@@ -78,18 +79,20 @@ struct PhotometricPart {
   [[nodiscard]] bool operator==(const PhotometricPart&) const = default;
 };
 
-/// Throws `OptionError` about `prefix` + "parts" for a strength or probability outside its range, or a kind that is there
-/// twice.
+/// Throws `OptionError` about `prefix` + "parts" for a strength or probability outside its range, or a kind
+/// that is there twice.
 DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::string& prefix = {});
 
-/// "exposure=1,jpeg=60@0.5": NAME=STRENGTH, with @PROBABILITY where that is not 1, numbers to the bit; of no part nothing.
+/// "exposure=1,jpeg=60@0.5": NAME=STRENGTH, with @PROBABILITY where that is not 1, numbers to the bit; of no
+/// part nothing.
 [[nodiscard]] DSSL_INLINE std::string text_of(const std::vector<PhotometricPart>& parts);
 
-/// The parts of such a text. Throws `OptionError` about "parts" where it is of another form, or `validate` does.
+/// The parts of such a text. Throws `OptionError` about "parts" where it is of another form, or `validate`
+/// does.
 [[nodiscard]] DSSL_INLINE std::vector<PhotometricPart> photometric_parts_of(std::string_view text);
 
-/// `parts` with those of `others` added, in the place of their kind where it is there already; a strength of 0 takes the kind
-/// out.
+/// `parts` with those of `others` added, in the place of their kind where it is there already; a strength of
+/// 0 takes the kind out.
 [[nodiscard]] DSSL_INLINE std::vector<PhotometricPart> merged(std::vector<PhotometricPart> parts,
                                                               const std::vector<PhotometricPart>& others);
 
@@ -101,7 +104,8 @@ DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::
     if (index >= seen.size()) throw OptionError(prefix + "parts", index, join("a kind below ", seen.size()));
     const auto& [name, most, unit, both_ways] = photometric_names[index];
     if (!(part.strength >= 0 && part.strength <= most))
-      throw OptionError(prefix + "parts", join(name, "=", part.strength), join(name, " from 0 to ", most, " (", unit, ")"));
+      throw OptionError(prefix + "parts", join(name, "=", part.strength),
+                        join(name, " from 0 to ", most, " (", unit, ")"));
     if (!(part.probability >= 0 && part.probability <= 1)) {
       throw OptionError(prefix + "parts", join(name, "=", part.strength, "@", part.probability),
                         join(name, " with a probability in [0, 1]"));
@@ -141,12 +145,14 @@ DSSL_INLINE std::vector<PhotometricPart> photometric_parts_of(std::string_view t
     const std::size_t equals = one.find('='), at = one.find('@');
     const auto found = std::ranges::find(photometric_names, one.substr(0, equals), &PhotometricName::name);
     PhotometricPart part;
-    bool good = found != photometric_names.end() && equals != std::string_view::npos &&
-                number(one.substr(equals + 1, at == std::string_view::npos ? at : at - equals - 1), part.strength);
+    bool good =
+        found != photometric_names.end() && equals != std::string_view::npos &&
+        number(one.substr(equals + 1, at == std::string_view::npos ? at : at - equals - 1), part.strength);
     if (good && at != std::string_view::npos) good = number(one.substr(at + 1), part.probability);
     if (!good) {
       std::string names;
-      for (const PhotometricName& known : photometric_names) names += join(names.empty() ? "" : ", ", known.name);
+      for (const PhotometricName& known : photometric_names)
+        names += join(names.empty() ? "" : ", ", known.name);
       throw OptionError("parts", one.substr(0, std::min<std::size_t>(one.size(), 80)),
                         join("NAME=STRENGTH or NAME=STRENGTH@PROBABILITY, joined by commas, of ", names));
     }
@@ -159,7 +165,8 @@ DSSL_INLINE std::vector<PhotometricPart> photometric_parts_of(std::string_view t
   return out;
 }
 
-DSSL_INLINE std::vector<PhotometricPart> merged(std::vector<PhotometricPart> parts, const std::vector<PhotometricPart>& others) {
+DSSL_INLINE std::vector<PhotometricPart> merged(std::vector<PhotometricPart> parts,
+                                                const std::vector<PhotometricPart>& others) {
   for (const PhotometricPart& other : others) {
     const auto same = std::ranges::find(parts, other.kind, &PhotometricPart::kind);
     if (other.strength == 0) {

@@ -42,40 +42,50 @@ struct PhotometricWorkspace {
   std::vector<float> values;
 };
 
-/// Draws a view's steps from `random`: which of the parts it has, by which amounts, in an order drawn uniformly from all.
+/// Draws a view's steps from `random`: which of the parts it has, by which amounts, in an order drawn
+/// uniformly from all.
 ///
-/// Numbers are drawn for every kind, asked for or not: what a part is in a view depends neither on the other parts nor on
-/// their order. Without parts nothing is drawn.
-[[nodiscard]] DSSL_INLINE std::vector<PhotometricStep> plan_parts(const std::vector<PhotometricPart>& parts, RandomStream random);
+/// Numbers are drawn for every kind, asked for or not: what a part is in a view depends neither on the other
+/// parts nor on their order. Without parts nothing is drawn.
+[[nodiscard]] DSSL_INLINE std::vector<PhotometricStep> plan_parts(const std::vector<PhotometricPart>& parts,
+                                                                  RandomStream random);
 
-/// Carries out a step on planes (C,h,w) of values in [0, 1], in place; an amount of 0 leaves them as they are.
-DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step, PhotometricWorkspace& workspace);
+/// Carries out a step on planes (C,h,w) of values in [0, 1], in place; an amount of 0 leaves them as they
+/// are.
+DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step,
+                       PhotometricWorkspace& workspace);
 
-/// Carries out steps, in their order. Views of 8 bits become floats before the first and are rounded after the last. Where all
-/// channels are alike, as of a grey view, the camera has one, and they are alike after.
-DSSL_INLINE void apply(PlanarImage<float>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace);
-DSSL_INLINE void apply(PlanarImage<std::uint8_t>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace);
+/// Carries out steps, in their order. Views of 8 bits become floats before the first and are rounded after
+/// the last. Where all channels are alike, as of a grey view, the camera has one, and they are alike after.
+DSSL_INLINE void apply(PlanarImage<float>& planes, std::span<const PhotometricStep> steps,
+                       PhotometricWorkspace& workspace);
+DSSL_INLINE void apply(PlanarImage<std::uint8_t>& planes, std::span<const PhotometricStep> steps,
+                       PhotometricWorkspace& workspace);
 
 #if defined(DSSL_WITH_DEFINITIONS)
-DSSL_INLINE std::vector<PhotometricStep> plan_parts(const std::vector<PhotometricPart>& parts, RandomStream random) {
+DSSL_INLINE std::vector<PhotometricStep> plan_parts(const std::vector<PhotometricPart>& parts,
+                                                    RandomStream random) {
   std::vector<PhotometricStep> out;
   if (parts.empty()) return out;
   std::vector<std::pair<double, PhotometricStep>> placed;
   for (std::size_t i = 0; i < photometric_names.size(); ++i) {
-    const double has = random.uniform(), share = random.uniform(), turn = random.uniform(), place = random.uniform();
+    const double has = random.uniform(), share = random.uniform(), turn = random.uniform(),
+                 place = random.uniform();
     const std::uint64_t high = random.bits(), low = random.bits();
     const auto kind = static_cast<PhotometricKind>(i);
     const auto part = std::ranges::find(parts, kind, &PhotometricPart::kind);
     if (part == parts.end() || !(has < part->probability)) continue;
     const double amount = part->strength * (name_of(kind).both_ways ? 2 * share - 1 : share);
-    if (amount != 0) placed.push_back({place, {kind, amount, 2 * std::numbers::pi * turn, high << 32U | low}});
+    if (amount != 0)
+      placed.push_back({place, {kind, amount, 2 * std::numbers::pi * turn, high << 32U | low}});
   }
   std::ranges::stable_sort(placed, {}, &std::pair<double, PhotometricStep>::first);
   for (const auto& [place, step] : placed) out.push_back(step);
   return out;
 }
 
-DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step, PhotometricWorkspace& workspace) {
+DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step,
+                       PhotometricWorkspace& workspace) {
   if (step.amount == 0) return;
   RandomStream random({.seed = step.seed, .purpose = Purpose::photometric});
   switch (step.kind) {
@@ -106,7 +116,8 @@ DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step, 
     case PhotometricKind::motion_blur:
       return spread_light(planes, line_spread(step.amount, step.direction), workspace.values);
     case PhotometricKind::jpeg:
-      return compress_blocks(planes, static_cast<int>(std::clamp(std::round(100 - step.amount), 1.0, 100.0)), workspace.values);
+      return compress_blocks(planes, static_cast<int>(std::clamp(std::round(100 - step.amount), 1.0, 100.0)),
+                             workspace.values);
     case PhotometricKind::quantise:
       return quantise(planes, step.amount);
   }
@@ -115,7 +126,8 @@ DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step, 
 namespace detail {
 
 template <WorkType W>
-void apply_to_copy(PlanarImage<W>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace) {
+void apply_to_copy(PlanarImage<W>& planes, std::span<const PhotometricStep> steps,
+                   PhotometricWorkspace& workspace) {
   if (steps.empty()) return;
   const Index size = planes.plane_size(), channels = planes.channels();
   Index own = 1;  // channels that differ
@@ -124,7 +136,8 @@ void apply_to_copy(PlanarImage<W>& planes, std::span<const PhotometricStep> step
   PlanarImage<float>& floats = workspace.planes;
   floats.reshape(own, planes.height(), planes.width());
   constexpr float full = full_scale<W>;
-  for (Index i = 0; i < own * size; ++i) floats.plane(0)[i] = static_cast<float>(planes.plane(0)[i]) * (1 / full);
+  for (Index i = 0; i < own * size; ++i)
+    floats.plane(0)[i] = static_cast<float>(planes.plane(0)[i]) * (1 / full);
   for (const PhotometricStep& step : steps) apply(floats, step, workspace);
   for (Index i = 0; i < own * size; ++i) {
     if constexpr (std::is_same_v<W, float>) {
@@ -138,10 +151,12 @@ void apply_to_copy(PlanarImage<W>& planes, std::span<const PhotometricStep> step
 
 }  // namespace detail
 
-DSSL_INLINE void apply(PlanarImage<float>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace) {
+DSSL_INLINE void apply(PlanarImage<float>& planes, std::span<const PhotometricStep> steps,
+                       PhotometricWorkspace& workspace) {
   detail::apply_to_copy(planes, steps, workspace);
 }
-DSSL_INLINE void apply(PlanarImage<std::uint8_t>& planes, std::span<const PhotometricStep> steps, PhotometricWorkspace& workspace) {
+DSSL_INLINE void apply(PlanarImage<std::uint8_t>& planes, std::span<const PhotometricStep> steps,
+                       PhotometricWorkspace& workspace) {
   detail::apply_to_copy(planes, steps, workspace);
 }
 #endif

@@ -24,13 +24,14 @@ struct SpreadTap {
 /// Of a disc of `radius` pixels: weight min(1, max(0, radius + 1/2 - distance)) a pixel, over their sum.
 [[nodiscard]] DSSL_INLINE std::vector<SpreadTap> disc_spread(double radius);
 
-/// Of a straight path of `length` pixels about the pixel, `direction` from the x axis towards the y axis in radians: points at
-/// most a quarter of a pixel apart, each shared among its four nearest pixels bilinearly.
+/// Of a straight path of `length` pixels about the pixel, `direction` from the x axis towards the y axis in
+/// radians: points at most a quarter of a pixel apart, each shared among its four nearest pixels bilinearly.
 [[nodiscard]] DSSL_INLINE std::vector<SpreadTap> line_spread(double length, double direction);
 
-/// v(y, x) <- sum of weight v(y + down, x + right) over the taps, edges repeated: planes (C,h,w), in place. `padded`: memory,
-/// grown as needed. Cost 2 C h w FLOP a tap.
-DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<SpreadTap>& taps, std::vector<float>& padded);
+/// v(y, x) <- sum of weight v(y + down, x + right) over the taps, edges repeated: planes (C,h,w), in place.
+/// `padded`: memory, grown as needed. Cost 2 C h w FLOP a tap.
+DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<SpreadTap>& taps,
+                              std::vector<float>& padded);
 
 #if defined(DSSL_WITH_DEFINITIONS)
 namespace detail {
@@ -55,7 +56,8 @@ DSSL_INLINE std::vector<SpreadTap> disc_spread(double radius) {
   std::vector<double> weights;
   for (Index y = -reach; y <= reach; ++y) {
     for (Index x = -reach; x <= reach; ++x)
-      weights.push_back(std::clamp(radius + 0.5 - std::hypot(static_cast<double>(x), static_cast<double>(y)), 0.0, 1.0));
+      weights.push_back(
+          std::clamp(radius + 0.5 - std::hypot(static_cast<double>(x), static_cast<double>(y)), 0.0, 1.0));
   }
   return detail::spread_taps(weights, reach);
 }
@@ -66,21 +68,24 @@ DSSL_INLINE std::vector<SpreadTap> line_spread(double length, double direction) 
   std::vector<double> weights(static_cast<std::size_t>(side * side));
   const auto steps = static_cast<Index>(std::ceil(4 * length));
   for (Index i = 0; i <= steps; ++i) {
-    const double along = steps == 0 ? 0 : length * (static_cast<double>(i) / static_cast<double>(steps) - 0.5);
+    const double along =
+        steps == 0 ? 0 : length * (static_cast<double>(i) / static_cast<double>(steps) - 0.5);
     const double x = along * std::cos(direction), y = along * std::sin(direction);
     const double left = std::floor(x), top = std::floor(y);
     for (const Index down : {Index{0}, Index{1}}) {
       for (const Index right : {Index{0}, Index{1}}) {
-        const double across = right == 0 ? 1 - (x - left) : x - left, along_y = down == 0 ? 1 - (y - top) : y - top;
-        weights[static_cast<std::size_t>((static_cast<Index>(top) + down + reach) * side + static_cast<Index>(left) + right +
-                                         reach)] += across * along_y;
+        const double across = right == 0 ? 1 - (x - left) : x - left,
+                     along_y = down == 0 ? 1 - (y - top) : y - top;
+        weights[static_cast<std::size_t>((static_cast<Index>(top) + down + reach) * side +
+                                         static_cast<Index>(left) + right + reach)] += across * along_y;
       }
     }
   }
   return detail::spread_taps(weights, reach);
 }
 
-DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<SpreadTap>& taps, std::vector<float>& padded) {
+DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<SpreadTap>& taps,
+                              std::vector<float>& padded) {
   Index reach = 0;
   for (const SpreadTap& tap : taps) reach = std::max({reach, std::abs(tap.down), std::abs(tap.right)});
   const Index height = planes.height(), width = planes.width(), wide = width + 2 * reach;
@@ -97,7 +102,8 @@ DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<Spre
       float* __restrict const out = planes.row(c, y);
       std::fill_n(out, width, 0.0F);
       for (const SpreadTap& tap : taps) {
-        const float* __restrict const from = padded.data() + (y + reach + tap.down) * wide + reach + tap.right;
+        const float* __restrict const from =
+            padded.data() + (y + reach + tap.down) * wide + reach + tap.right;
         for (Index x = 0; x < width; ++x) out[x] += tap.weight * from[x];
       }
     }

@@ -22,9 +22,11 @@ struct QuarterTurn {
   [[nodiscard]] constexpr bool upright() const { return !upside_down && quarters == 0; }
   /// Whether height and width change places.
   [[nodiscard]] constexpr bool lying() const { return quarters % 2 != 0; }
-  /// Where a point of the turned square lies in the square as it was: x and y, or their negatives, or each other's.
+  /// Where a point of the turned square lies in the square as it was: x and y, or their negatives, or each
+  /// other's.
   [[nodiscard]] Homography plane() const {
-    constexpr std::array<std::array<double, 4>, 4> back{{{1, 0, 0, 1}, {0, 1, -1, 0}, {-1, 0, 0, -1}, {0, -1, 1, 0}}};
+    constexpr std::array<std::array<double, 4>, 4> back{
+        {{1, 0, 0, 1}, {0, 1, -1, 0}, {-1, 0, 0, -1}, {0, -1, 1, 0}}};
     const auto& m = back[static_cast<std::size_t>(quarters)];
     const double down = upside_down ? -1 : 1;
     return Homography({m[0], m[1], 0, down * m[2], down * m[3], 0, 0, 0, 1});
@@ -35,7 +37,8 @@ struct QuarterTurn {
 /// `from` (C,h,w) turned: out (C,h,w), or (C,w,h) where it lies then.
 template <WorkType W>
 void turn(PlanarImage<W>& out, const PlanarImage<W>& from, const QuarterTurn& by) {
-  const Index height = by.lying() ? from.width() : from.height(), width = by.lying() ? from.height() : from.width();
+  const Index height = by.lying() ? from.width() : from.height(),
+              width = by.lying() ? from.height() : from.width();
   out.reshape(from.channels(), height, width);
   // Pixel (y, x) comes from pixel first + y down + x right.
   const Index rows = from.width();
@@ -73,6 +76,7 @@ void turn(PlanarImage<W>& out, const PlanarImage<W>& from, const QuarterTurn& by
 }  // namespace dssl
 
 #if defined(DSSL_INSTANCE)  // dssl::cpu has them
-DSSL_INSTANCE void dssl::turn(PlanarImage<std::uint8_t>&, const PlanarImage<std::uint8_t>&, const QuarterTurn&);
+DSSL_INSTANCE void dssl::turn(PlanarImage<std::uint8_t>&, const PlanarImage<std::uint8_t>&,
+                              const QuarterTurn&);
 DSSL_INSTANCE void dssl::turn(PlanarImage<float>&, const PlanarImage<float>&, const QuarterTurn&);
 #endif

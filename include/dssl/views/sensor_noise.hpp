@@ -18,12 +18,13 @@
 
 namespace dssl {
 
-// Every function changes planes (C,h,w) of values in [0, 1] in place, for any number of channels; results are cut to
-// [0, 1]. n, n_x, n_y are standard normal, drawn from `random`: the same bits for any number of threads. Where shot noise,
-// read noise or a fixed pattern have one number a value, it is drawn for every channel of every pixel.
+// Every function changes planes (C,h,w) of values in [0, 1] in place, for any number of channels; results are
+// cut to [0, 1]. n, n_x, n_y are standard normal, drawn from `random`: the same bits for any number of
+// threads. Where shot noise, read noise or a fixed pattern have one number a value, it is drawn for every
+// channel of every pixel.
 
-/// Light is counted: v <- v + deviation sqrt(v) n, whose variance is the signal over the full well of 1 / deviation^2 electrons.
-/// Counts are Poisson's, taken as normal: good from ten electrons on.
+/// Light is counted: v <- v + deviation sqrt(v) n, whose variance is the signal over the full well of 1 /
+/// deviation^2 electrons. Counts are Poisson's, taken as normal: good from ten electrons on.
 DSSL_INLINE void shot_noise(PlanarImage<float>& planes, double deviation, RandomStream& random);
 
 /// v <- v + deviation n, whatever the signal.
@@ -32,7 +33,8 @@ DSSL_INLINE void read_noise(PlanarImage<float>& planes, double deviation, Random
 /// Pixels answer unequally to light: v <- (1 + deviation n) v.
 DSSL_INLINE void fixed_pattern(PlanarImage<float>& planes, double deviation, RandomStream& random);
 
-/// So do columns, of a line-scan sensor all that is fixed: v <- (1 + deviation n_x) v in column x, in all channels alike.
+/// So do columns, of a line-scan sensor all that is fixed: v <- (1 + deviation n_x) v in column x, in all
+/// channels alike.
 DSSL_INLINE void column_pattern(PlanarImage<float>& planes, double deviation, RandomStream& random);
 
 /// Rows are read, or lit, one after the other: v <- v + deviation n_y in row y, in all channels alike.
@@ -48,7 +50,8 @@ namespace detail {
 inline void draw_normals(std::span<float> out, RandomStream& random) {
   constexpr float unit = 0x1.0p-24F, turn = 2 * std::numbers::pi_v<float>;
   for (std::size_t i = 0; i < out.size(); i += 2) {
-    const float u = unit * static_cast<float>((random.bits() >> 8U) + 1U), angle = turn * unit * static_cast<float>(random.bits() >> 8U);
+    const float u = unit * static_cast<float>((random.bits() >> 8U) + 1U),
+                angle = turn * unit * static_cast<float>(random.bits() >> 8U);
     const float length = std::sqrt(-2.0F * std::log(u));
     out[i] = length * std::cos(angle);
     if (i + 1 < out.size()) out[i + 1] = length * std::sin(angle);
@@ -63,7 +66,8 @@ void with_noise(PlanarImage<float>& planes, RandomStream& random, const Change& 
     for (Index y = 0; y < planes.height(); ++y) {
       draw_normals(noise, random);
       float* const row = planes.row(c, y);
-      for (Index x = 0; x < planes.width(); ++x) row[x] = cut(change(row[x], noise[static_cast<std::size_t>(x)]));
+      for (Index x = 0; x < planes.width(); ++x)
+        row[x] = cut(change(row[x], noise[static_cast<std::size_t>(x)]));
     }
   }
 }
@@ -72,7 +76,8 @@ void with_noise(PlanarImage<float>& planes, RandomStream& random, const Change& 
 
 DSSL_INLINE void shot_noise(PlanarImage<float>& planes, double deviation, RandomStream& random) {
   const auto by = static_cast<float>(deviation);
-  detail::with_noise(planes, random, [by](float v, float n) { return v + by * std::sqrt(detail::cut(v)) * n; });
+  detail::with_noise(planes, random,
+                     [by](float v, float n) { return v + by * std::sqrt(detail::cut(v)) * n; });
 }
 
 DSSL_INLINE void read_noise(PlanarImage<float>& planes, double deviation, RandomStream& random) {
@@ -92,7 +97,8 @@ DSSL_INLINE void column_pattern(PlanarImage<float>& planes, double deviation, Ra
   for (Index c = 0; c < planes.channels(); ++c) {
     for (Index y = 0; y < planes.height(); ++y) {
       float* const row = planes.row(c, y);
-      for (Index x = 0; x < planes.width(); ++x) row[x] = detail::cut(row[x] + by * noise[static_cast<std::size_t>(x)] * row[x]);
+      for (Index x = 0; x < planes.width(); ++x)
+        row[x] = detail::cut(row[x] + by * noise[static_cast<std::size_t>(x)] * row[x]);
     }
   }
 }

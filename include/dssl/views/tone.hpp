@@ -15,8 +15,8 @@
 
 namespace dssl {
 
-// Every function changes planes (C,h,w) of values in [0, 1] in place, for any number of channels; results are cut to
-// [0, 1]. Values are taken as they are: nothing is known of the curve that a file was encoded by.
+// Every function changes planes (C,h,w) of values in [0, 1] in place, for any number of channels; results are
+// cut to [0, 1]. Values are taken as they are: nothing is known of the curve that a file was encoded by.
 
 /// Exposure and gain: v <- 2^stops v.
 DSSL_INLINE void change_exposure(PlanarImage<float>& planes, double stops);
@@ -24,16 +24,18 @@ DSSL_INLINE void change_exposure(PlanarImage<float>& planes, double stops);
 /// v <- v^(2^doublings): above 0 darker between black and white, below 0 brighter.
 DSSL_INLINE void change_gamma(PlanarImage<float>& planes, double doublings);
 
-/// v <- 2^(e_c - mean of e) v in channel c, e_c uniform in [-stops, stops] from `random`: the gains' geometric mean is 1. One
-/// channel: nothing to do.
+/// v <- 2^(e_c - mean of e) v in channel c, e_c uniform in [-stops, stops] from `random`: the gains'
+/// geometric mean is 1. One channel: nothing to do.
 DSSL_INLINE void change_white_balance(PlanarImage<float>& planes, double stops, RandomStream& random);
 
-/// Towards channels of one mean, the assumption that a scene is grey on average: v <- (m / m_c)^share v in channel c, m_c its
-/// mean and m the mean of these. A black channel stays black. One channel: nothing to do. Source: Buchsbaum 1980.
+/// Towards channels of one mean, the assumption that a scene is grey on average: v <- (m / m_c)^share v in
+/// channel c, m_c its mean and m the mean of these. A black channel stays black. One channel: nothing to do.
+/// Source: Buchsbaum 1980.
 DSSL_INLINE void grey_world(PlanarImage<float>& planes, double share);
 
-/// Light falls off from the view's middle by the fourth power of a cosine: v <- v / (1 + k r^2)^2, r the distance from the
-/// middle in half diagonals, k such that a corner (r = 1) keeps 1 - loss of its light. `loss` below 1.
+/// Light falls off from the view's middle by the fourth power of a cosine: v <- v / (1 + k r^2)^2, r the
+/// distance from the middle in half diagonals, k such that a corner (r = 1) keeps 1 - loss of its light.
+/// `loss` below 1.
 DSSL_INLINE void vignette(PlanarImage<float>& planes, double loss);
 
 /// Values in L = round(2^(8 - fewer)) equal steps from 0 to 1, at least 2, each rounded to the nearest.
@@ -60,7 +62,8 @@ DSSL_INLINE void change_exposure(PlanarImage<float>& planes, double stops) {
 DSSL_INLINE void change_gamma(PlanarImage<float>& planes, double doublings) {
   const auto exponent = static_cast<float>(std::exp2(doublings));
   float* const values = planes.plane(0);
-  for (Index i = 0; i < planes.channels() * planes.plane_size(); ++i) values[i] = std::pow(detail::cut(values[i]), exponent);
+  for (Index i = 0; i < planes.channels() * planes.plane_size(); ++i)
+    values[i] = std::pow(detail::cut(values[i]), exponent);
 }
 
 DSSL_INLINE void change_white_balance(PlanarImage<float>& planes, double stops, RandomStream& random) {
@@ -87,13 +90,15 @@ DSSL_INLINE void grey_world(PlanarImage<float>& planes, double share) {
     all += means.back() / static_cast<double>(planes.channels());
   }
   for (std::size_t c = 0; c < means.size(); ++c) {
-    if (means[c] > 0) detail::multiply_channel(planes, static_cast<Index>(c), std::pow(all / means[c], share));
+    if (means[c] > 0)
+      detail::multiply_channel(planes, static_cast<Index>(c), std::pow(all / means[c], share));
   }
 }
 
 DSSL_INLINE void vignette(PlanarImage<float>& planes, double loss) {
   const double k = 1 / std::sqrt(1 - loss) - 1;
-  const double half_height = 0.5 * static_cast<double>(planes.height()), half_width = 0.5 * static_cast<double>(planes.width());
+  const double half_height = 0.5 * static_cast<double>(planes.height()),
+               half_width = 0.5 * static_cast<double>(planes.width());
   const double by = k / (half_height * half_height + half_width * half_width);
   const auto squared = [](Index pixel, double half) {
     const double off = static_cast<double>(pixel) + 0.5 - half;
@@ -104,7 +109,8 @@ DSSL_INLINE void vignette(PlanarImage<float>& planes, double loss) {
     for (Index x = 0; x < planes.width(); ++x) {
       const double falls = 1 + by * (down + squared(x, half_width));
       const auto factor = static_cast<float>(1 / (falls * falls));
-      for (Index c = 0; c < planes.channels(); ++c) planes.row(c, y)[x] = detail::cut(factor * planes.row(c, y)[x]);
+      for (Index c = 0; c < planes.channels(); ++c)
+        planes.row(c, y)[x] = detail::cut(factor * planes.row(c, y)[x]);
     }
   }
 }
