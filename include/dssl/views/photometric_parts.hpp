@@ -83,8 +83,8 @@ struct PhotometricPart {
 /// that is there twice.
 DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::string& prefix = {});
 
-/// "exposure=1,jpeg=60@0.5": NAME=STRENGTH, with @PROBABILITY where that is not 1, numbers to the bit; of no
-/// part nothing.
+/// `exposure=1,jpeg=60@0.5`: name and strength, and after an at sign the probability where that is not 1,
+/// numbers to the bit; of no part nothing.
 [[nodiscard]] DSSL_INLINE std::string text_of(const std::vector<PhotometricPart>& parts);
 
 /// The parts of such a text. Throws `OptionError` about "parts" where it is of another form, or `validate`
