@@ -146,7 +146,7 @@ class Paired : public Warped<Views> {
       ViewPlan view = plan.view;
       view.map.box = x_box_of(view.map);
       const HomographyMap there = x_Base::turned(view.map, x_pair.second_height, x_pair.second_width,
-                                                 static_cast<Index>(out.size()), base);
+                                                 static_cast<Index>(out.size()), base, plan.quarter_turn);
       const HomographyMap here(x_back * there.plane(), x_pair.first_height, x_pair.first_width);
       out.push_back({PairMap({here, x_Base::lens(), x_pair.first_height, x_pair.first_width},
                              {there, x_second, x_pair.second_height, x_pair.second_width}),

@@ -93,7 +93,8 @@ class Warped : public Views {
     out.clear();
     for (const ViewPlan& box : boxes) {
       const auto view = static_cast<Index>(out.size());
-      out.push_back({{turned(box.map, height, width, view, base), x_lens, height, width}, box, quarter_turn(view, base)});
+      const QuarterTurn quarters = quarter_turn(view, base);
+      out.push_back({{turned(box.map, height, width, view, base, quarters), x_lens, height, width}, box, quarters});
     }
   }
 
@@ -149,9 +150,10 @@ class Warped : public Views {
     return {upside_down, any ? quarters : 0};
   }
 
-  /// Where a box of a picture of so many pixels lies when it is turned as view `view` is. Every number is drawn whether it is used
+  /// Where a box of a picture of so many pixels lies when it is turned as view `view` is, and by its `quarters`. Every number is drawn whether it is used
   /// or not, so that changing one range changes nothing else.
-  [[nodiscard]] HomographyMap turned(const CropMap& box, Index height, Index width, Index view, const RandomKey& base) const {
+  [[nodiscard]] HomographyMap turned(const CropMap& box, Index height, Index width, Index view, const RandomKey& base,
+                                    const QuarterTurn& quarters) const {
     RandomStream random = view_stream(base, view, Purpose::warp);
     const double degrees = random.uniform(-x_rotation, x_rotation);
     std::array<ScenePoint, 4> corners{{{-1, -1}, {1, -1}, {1, 1}, {-1, 1}}};
@@ -160,7 +162,6 @@ class Warped : public Views {
       corner.y *= 1 - random.uniform(0, x_perspective);
     }
     HomographyMap flat(box, height, width);
-    const QuarterTurn quarters = quarter_turn(view, base);
     if (!x_bent && quarters.upright()) return flat;
     if (!quarters.upright()) flat = {flat.plane() * quarters.plane(), height, width};
     if (!x_bent) return flat;
