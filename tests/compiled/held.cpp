@@ -25,6 +25,7 @@
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/photometric.hpp>
 #include <dssl/views/resample.hpp>
+#include <dssl/views/view_presets.hpp>
 
 #include "backbone/vit_runner.hpp"
 #include "temporary_folder.hpp"
@@ -84,15 +85,14 @@ void views(std::string_view part, double largest) {
   print(part, std::span<const float>(all));
 }
 
-/// Views as they are drawn for training, of both kinds of pixels.
+/// Views as they are drawn for training, of both kinds of pixels, and as an old camera's.
 void crops() {
   std::vector<float> all;
-  const auto draw = [&](const dssl::AnyImage& image) {
+  const auto draw = [&](const dssl::AnyImage& image, dssl::MultiCropOptions options = {}) {
     dssl::ViewWorkspace workspace;
     workspace.mean = {0.4F, 0.45F, 0.5F};
     workspace.deviation = {0.2F, 0.25F, 0.3F};
     std::vector<dssl::ViewPlan> plans;
-    dssl::MultiCropOptions options;
     options.global_size = options.local_size = {32, 32};
     dssl::plan_multi_crop(plans, options, 61, 47, {.seed = 3, .sample = 1});
     for (const dssl::ViewPlan& plan : plans) {
@@ -103,6 +103,7 @@ void crops() {
   };
   draw(picture<std::uint8_t>(61, 47, 255));
   draw(picture<float>(61, 47, 1));
+  draw(picture<std::uint8_t>(61, 47, 255), dssl::with_preset({}, "old_camera"));
   print("views of multi-crop", std::span<const float>(all));
 }
 
