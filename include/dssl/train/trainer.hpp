@@ -119,8 +119,9 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
                         RendersViews<B> ? "host: the recipe's view generator says what it does by rendering alone"
                                         : "host: this backend renders no views (Cuda does)");
     }
-    if (options.views_on == ViewsOn::device && !options.views.parts.empty())
-      throw OptionError("views_on", "device", join("host: photometric parts (", text_of(options.views.parts), ") are made there alone"));
+    const auto parts = text_of(options.views.parts);
+    if (options.views_on == ViewsOn::device && !parts.empty())
+      throw OptionError("views_on", "device", join("host: photometric parts (", parts, ") are made there alone"));
     return options;
   }
 };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <dssl/core/compiled.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/planar_image.hpp>
 #include <dssl/views/tone.hpp>
@@ -22,7 +23,7 @@ using BlockSteps = std::array<float, 64>;
 
 /// Of brightness (or of colour) at a quality of 1 to 100: t' = clamp(floor((s t + 50) / 100), 1, 255) of the
 /// tables in ITU-T T.81, annex K.1, s = 5000 / quality below 50, rounded down, else 200 - 2 quality, as the
-/// Independent JPEG Group has it.
+/// Independent JPEG Group has it. Throws `OptionError` for another quality.
 [[nodiscard]] DSSL_INLINE BlockSteps block_steps(int quality, bool colour);
 
 /// A JPEG file's losses at a quality of 1 to 100: planes (C,h,w) of values in [0, 1], in place.
@@ -32,7 +33,7 @@ using BlockSteps = std::array<float, 64>;
 /// number are grey pictures each. Every plane is cut into blocks of 8 x 8, edges repeated, which go through
 /// the cosine transform on the scale of 0 to 255 less 128, are divided by `block_steps`, rounded, and come
 /// back; results are in steps of 1 / 255, as a decoder has them. Coding is left out, as it loses nothing.
-/// `planes_of_colour`: memory, grown as needed. Cost about 4000 FLOP a block.
+/// `planes_of_colour`: memory, grown as needed. Cost about 4000 FLOP a block. Throws as `block_steps`.
 DSSL_INLINE void compress_blocks(PlanarImage<float>& planes, int quality,
                                  std::vector<float>& planes_of_colour);
 
@@ -116,6 +117,7 @@ DSSL_INLINE BlockSteps block_steps(int quality, bool colour) {
       81, 104, 113, 92, 49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98,  112, 100, 103, 99};
   constexpr std::array<std::array<int, 4>, 4> of_colour{
       {{17, 18, 24, 47}, {18, 21, 26, 66}, {24, 26, 56, 99}, {47, 66, 99, 99}}};
+  if (quality < 1 || quality > 100) throw OptionError("quality", quality, "1 to 100");
   const int scale = quality < 50 ? 5000 / quality : 200 - 2 * quality;
   BlockSteps out{};
   for (std::size_t i = 0; i < 64; ++i) {

@@ -50,7 +50,7 @@ struct PhotometricName {
 inline constexpr std::array<PhotometricName, 15> photometric_names{{
     {"exposure", 8, "stops, to either side", true},
     {"gamma", 3, "doublings of the exponent, to either side", true},
-    {"white_balance", 3, "stops between a channel and the mean of all", false},
+    {"white_balance", 3, "stops of a channel, before their mean is taken off", false},
     {"grey_world", 1, "share of the way to channels of one mean", false},
     {"vignetting", 0.95, "share of the light that the corners lose", false},
     {"shot_noise", 1, "deviation at full scale: a full well of 1 / s^2 electrons", false},
@@ -84,7 +84,8 @@ struct PhotometricPart {
 DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::string& prefix = {});
 
 /// `exposure=1,jpeg=60@0.5`: name and strength, and after an at sign the probability where that is not 1,
-/// numbers to the bit; of no part nothing.
+/// numbers to the bit, in the order of `PhotometricKind`. Parts that no view has, of a strength or probability
+/// of 0, are left out: lists that make the same views have the same text.
 [[nodiscard]] DSSL_INLINE std::string text_of(const std::vector<PhotometricPart>& parts);
 
 /// The parts of such a text. Throws `OptionError` about "parts" where it is of another form, or `validate`
@@ -96,16 +97,35 @@ DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::
 [[nodiscard]] DSSL_INLINE std::vector<PhotometricPart> merged(std::vector<PhotometricPart> parts,
                                                               const std::vector<PhotometricPart>& others);
 
+namespace detail {
+
+/// Throws `OptionError` about `field` for a kind that is none, or an `amount` outside [0, its most], with
+/// `both_ways` [-most, most] where the kind has such.
+DSSL_INLINE void require_amount(const std::string& field, PhotometricKind kind, double amount, bool both_ways);
+
+}  // namespace detail
+
 #if defined(DSSL_WITH_DEFINITIONS)
+namespace detail {
+
+DSSL_INLINE void require_amount(const std::string& field, PhotometricKind kind, double amount, bool both_ways) {
+  const auto index = static_cast<std::size_t>(kind);
+  if (index >= photometric_names.size())
+    throw OptionError(field, index, join("a kind below ", photometric_names.size()));
+  const auto& [name, most, unit, has_both] = photometric_names[index];
+  const double least = both_ways && has_both ? -most : 0;
+  if (!(amount >= least && amount <= most))
+    throw OptionError(field, join(name, "=", amount), join(name, " from ", least, " to ", most, " (", unit, ")"));
+}
+
+}  // namespace detail
+
 DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::string& prefix) {
   std::array<bool, photometric_names.size()> seen{};
   for (const PhotometricPart& part : parts) {
+    detail::require_amount(prefix + "parts", part.kind, part.strength, false);
     const auto index = static_cast<std::size_t>(part.kind);
-    if (index >= seen.size()) throw OptionError(prefix + "parts", index, join("a kind below ", seen.size()));
-    const auto& [name, most, unit, both_ways] = photometric_names[index];
-    if (!(part.strength >= 0 && part.strength <= most))
-      throw OptionError(prefix + "parts", join(name, "=", part.strength),
-                        join(name, " from 0 to ", most, " (", unit, ")"));
+    const std::string_view name = photometric_names[index].name;
     if (!(part.probability >= 0 && part.probability <= 1)) {
       throw OptionError(prefix + "parts", join(name, "=", part.strength, "@", part.probability),
                         join(name, " with a probability in [0, 1]"));
@@ -121,14 +141,16 @@ DSSL_INLINE std::string text_of(const std::vector<PhotometricPart>& parts) {
     std::array<char, 32> text{};
     out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
   };
-  for (const PhotometricPart& part : parts) {
+  for (std::size_t i = 0; i < photometric_names.size(); ++i) {
+    const auto part = std::ranges::find(parts, static_cast<PhotometricKind>(i), &PhotometricPart::kind);
+    if (part == parts.end() || part->strength == 0 || part->probability == 0) continue;
     if (!out.empty()) out += ',';
-    out += name_of(part.kind).name;
+    out += photometric_names[i].name;
     out += '=';
-    number(part.strength);
-    if (part.probability == 1) continue;
+    number(part->strength);
+    if (part->probability == 1) continue;
     out += '@';
-    number(part.probability);
+    number(part->probability);
   }
   return out;
 }

@@ -51,7 +51,8 @@ struct PhotometricWorkspace {
                                                                   RandomStream random);
 
 /// Carries out a step on planes (C,h,w) of values in [0, 1], in place; an amount of 0 leaves them as they
-/// are.
+/// are. Throws `OptionError` about "parts" for an amount beyond the kind's largest strength, or below 0 where
+/// the kind has none such.
 DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step,
                        PhotometricWorkspace& workspace);
 
@@ -87,6 +88,7 @@ DSSL_INLINE std::vector<PhotometricStep> plan_parts(const std::vector<Photometri
 DSSL_INLINE void apply(PlanarImage<float>& planes, const PhotometricStep& step,
                        PhotometricWorkspace& workspace) {
   if (step.amount == 0) return;
+  detail::require_amount("parts", step.kind, step.amount, true);
   RandomStream random({.seed = step.seed, .purpose = Purpose::photometric});
   switch (step.kind) {
     case PhotometricKind::exposure:

@@ -9,8 +9,11 @@
 #include <vector>
 
 #include <dssl/core/compiled.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/views/photometric_parts.hpp>
 #include <dssl/views/planar_image.hpp>
+#include <dssl/views/tone.hpp>
 
 namespace dssl {
 
@@ -21,20 +24,29 @@ struct SpreadTap {
   float weight = 0;
 };
 
-/// Of a disc of `radius` pixels: weight min(1, max(0, radius + 1/2 - distance)) a pixel, over their sum.
+/// Of a disc of `radius` pixels: weight min(1, max(0, radius + 1/2 - distance)) a pixel, over their sum. Throws
+/// `OptionError` for a radius outside 0 to that of the strongest `defocus`.
 [[nodiscard]] DSSL_INLINE std::vector<SpreadTap> disc_spread(double radius);
 
 /// Of a straight path of `length` pixels about the pixel, `direction` from the x axis towards the y axis in
 /// radians: points at most a quarter of a pixel apart, each shared among its four nearest pixels bilinearly.
+/// Throws `OptionError` for a length outside 0 to that of the strongest `motion_blur`, or a direction that is
+/// no number.
 [[nodiscard]] DSSL_INLINE std::vector<SpreadTap> line_spread(double length, double direction);
 
-/// v(y, x) <- sum of weight v(y + down, x + right) over the taps, edges repeated: planes (C,h,w), in place.
-/// `padded`: memory, grown as needed. Cost 2 C h w FLOP a tap.
+/// v(y, x) <- sum of weight v(y + down, x + right) over the taps, edges repeated, cut to [0, 1], which rounded
+/// weights may leave: planes (C,h,w), in place. `padded`: memory, grown as needed. Cost 2 C h w FLOP a tap.
 DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<SpreadTap>& taps,
                               std::vector<float>& padded);
 
 #if defined(DSSL_WITH_DEFINITIONS)
 namespace detail {
+
+/// Throws `OptionError` for a size, in pixels, that no part of this kind has.
+inline void require_spread(const char* field, double size, PhotometricKind kind) {
+  const double most = name_of(kind).most;
+  if (!(size >= 0 && size <= most)) throw OptionError(field, size, join("0 to ", most, " pixels"));
+}
 
 /// The taps of a square of (2 reach + 1)^2 weights that are not 0, divided by their sum.
 [[nodiscard]] inline std::vector<SpreadTap> spread_taps(const std::vector<double>& weights, Index reach) {
@@ -52,6 +64,7 @@ namespace detail {
 }  // namespace detail
 
 DSSL_INLINE std::vector<SpreadTap> disc_spread(double radius) {
+  detail::require_spread("radius", radius, PhotometricKind::defocus);
   const auto reach = static_cast<Index>(std::ceil(radius));
   std::vector<double> weights;
   for (Index y = -reach; y <= reach; ++y) {
@@ -63,6 +76,8 @@ DSSL_INLINE std::vector<SpreadTap> disc_spread(double radius) {
 }
 
 DSSL_INLINE std::vector<SpreadTap> line_spread(double length, double direction) {
+  detail::require_spread("length", length, PhotometricKind::motion_blur);
+  if (!std::isfinite(direction)) throw OptionError("direction", direction, "an angle in radians");
   const auto reach = static_cast<Index>(std::ceil(0.5 * length)) + 1;
   const Index side = 2 * reach + 1;
   std::vector<double> weights(static_cast<std::size_t>(side * side));
@@ -106,6 +121,7 @@ DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<Spre
             padded.data() + (y + reach + tap.down) * wide + reach + tap.right;
         for (Index x = 0; x < width; ++x) out[x] += tap.weight * from[x];
       }
+      for (Index x = 0; x < width; ++x) out[x] = detail::cut(out[x]);
     }
   }
 }

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <dssl/core/compiled.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/views/planar_image.hpp>
@@ -35,7 +37,7 @@ DSSL_INLINE void grey_world(PlanarImage<float>& planes, double share);
 
 /// Light falls off from the view's middle by the fourth power of a cosine: v <- v / (1 + k r^2)^2, r the
 /// distance from the middle in half diagonals, k such that a corner (r = 1) keeps 1 - loss of its light.
-/// `loss` below 1.
+/// Throws `OptionError` for a loss outside [0, 1).
 DSSL_INLINE void vignette(PlanarImage<float>& planes, double loss);
 
 /// Values in L = round(2^(8 - fewer)) equal steps from 0 to 1, at least 2, each rounded to the nearest.
@@ -47,8 +49,9 @@ namespace detail {
 /// A value that is no number stays one.
 [[nodiscard]] inline float cut(float v) { return v < 0.0F ? 0.0F : v > 1.0F ? 1.0F : v; }
 
+/// Black stays black by any factor: one beyond the floats would make no number of it.
 inline void multiply_channel(PlanarImage<float>& planes, Index c, double factor) {
-  const auto by = static_cast<float>(factor);
+  const auto by = static_cast<float>(std::min(factor, double{std::numeric_limits<float>::max()}));
   float* const values = planes.plane(c);
   for (Index i = 0; i < planes.plane_size(); ++i) values[i] = cut(by * values[i]);
 }
@@ -96,6 +99,7 @@ DSSL_INLINE void grey_world(PlanarImage<float>& planes, double share) {
 }
 
 DSSL_INLINE void vignette(PlanarImage<float>& planes, double loss) {
+  if (!(loss >= 0 && loss < 1)) throw OptionError("loss", loss, "at least 0 and below 1");
   const double k = 1 / std::sqrt(1 - loss) - 1;
   const double half_height = 0.5 * static_cast<double>(planes.height()),
                half_width = 0.5 * static_cast<double>(planes.width());
