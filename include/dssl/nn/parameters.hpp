@@ -275,4 +275,13 @@ class ParameterCursor {
   std::size_t x_next;
 };
 
+/// A name that two parameters have; empty where there is none.
+[[nodiscard]] inline std::string_view name_given_twice(const ParameterLayout& layout) {
+  std::vector<std::string_view> names;
+  for (const auto& spec : layout.specs()) names.push_back(spec.name.view());
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  return twice == names.end() ? std::string_view() : *twice;
+}
+
 }  // namespace dssl
