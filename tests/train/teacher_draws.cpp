@@ -230,15 +230,17 @@ namespace {
 /// Points of many samples by what is said by hand, in one batch of images of the same two or three views.
 struct Drawn {
   ViewBatch batch;
+  TeacherSaid all;
+  GridSize grid;
   std::vector<Point> teacher_points, student_points;
 
   Drawn(const std::vector<ViewFrame>& frames, Index images, Index points, const std::vector<double>& said, GridSize of,
-        const TeacherPointsOptions& numbers = {}) {
+        const TeacherPointsOptions& numbers = {})
+      : grid(of) {
     BatchShape shape{.batch = images, .channels = 1, .points = points};
     shape.views.assign(frames.size(), {8, 8});
     shape.drawn = {{.first = 0, .count = points, .by = TeacherSays::attention, .numbers = numbers}};
     batch = ViewBatch::of(shape, false);
-    TeacherSaid all;
     for (std::size_t v = 0; v < frames.size(); ++v) {
       for (Index b = 0; b < images; ++b) batch.frames[v * static_cast<std::size_t>(images) + static_cast<std::size_t>(b)] = frames[v];
     }
@@ -252,7 +254,12 @@ struct Drawn {
     }
     teacher_points.resize(batch.teacher_points.size());
     student_points.resize(batch.student_points.size());
-    draw_by_teacher(teacher_points, student_points, batch, all, of, 7);
+    draw_in(0);
+  }
+
+  void draw_in(Index epoch, std::uint64_t seed = 7) {
+    batch.epoch = epoch;
+    draw_by_teacher(teacher_points, student_points, batch, all, grid, seed);
   }
 };
 
@@ -315,8 +322,12 @@ TEST_CASE("points that a teacher draws lie in both views, at one place, and are 
         }
       }
     }
-    const Drawn again(frames, 1, 4, said, {14, 14});
+    Drawn again(frames, 1, 4, said, {14, 14});
     CHECK((again.teacher_points == drawn.teacher_points && again.student_points == drawn.student_points));
+    again.draw_in(1);
+    CHECK_FALSE((again.teacher_points == drawn.teacher_points));
+    again.draw_in(0, 8);
+    CHECK_FALSE((again.teacher_points == drawn.teacher_points));
     // Of a batch the first image has these points, the second, with views like them, others.
     const Drawn two(frames, 2, 4, said, {14, 14});
     const auto first_of_view = two.teacher_points.begin();

@@ -47,10 +47,8 @@ class ViewPass {
   static constexpr bool sampled =
       Kind::Loss::reads.points && Tokens::point_features == PointFeatures::sampled_patches;
   /// Whether references can be computed at other points without another pass of the tokens that do not see them.
-  static constexpr bool references_alone = [] {
-    if constexpr (reference_tokens && hides_references(Tokens::relation)) return ForwardsReferences<Backbone, B>;
-    return false;
-  }();
+  static constexpr bool references_alone =
+      reference_tokens && hides_references(Tokens::relation) && ForwardsReferences<Backbone, B>;
   /// Whether patches are masked, and read where they are.
   static constexpr bool masked = Kind::Loss::reads.masked;
   /// Whether the backbone offers to keep only what enters its blocks.
