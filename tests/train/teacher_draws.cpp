@@ -1,4 +1,5 @@
-// Points that a teacher chooses: what it says, where they lie then, and that a step is the one of these points.
+// Points that a teacher chooses: what it says, where they lie then, and that a step is the one of these
+// points.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -34,8 +35,14 @@ using dssl::test::thrown_by;
 
 namespace {
 
-constexpr ViTConfig size{
-    .image = 8, .patch = 2, .width = 8, .depth = 3, .heads = 2, .mlp_ratio = 2, .channels = 2, .registers = 2};
+constexpr ViTConfig size{.image = 8,
+                         .patch = 2,
+                         .width = 8,
+                         .depth = 3,
+                         .heads = 2,
+                         .mlp_ratio = 2,
+                         .channels = 2,
+                         .registers = 2};
 constexpr GridSize grid{4, 4};
 
 using Dense = test::TinyRecipe<ReferenceTokens<>, ImageAndPointLoss, size, test::tiny_head>;
@@ -59,7 +66,8 @@ ViewBatch batch_of(const BatchShape& shape) {
     batch.frames[2 + b].first.y += 0.35;
     batch.frames[2 + b].last.y += 0.35;
   }
-  for (std::size_t v = 0; v < batch.frames.size(); v += 3) std::swap(batch.frames[v].first.x, batch.frames[v].last.x);
+  for (std::size_t v = 0; v < batch.frames.size(); v += 3)
+    std::swap(batch.frames[v].first.x, batch.frames[v].last.x);
   return batch;
 }
 
@@ -72,9 +80,11 @@ void draw(Step& step) {
 }
 
 /// The teacher's backbone over a global view of an image, without references, by the plain loops.
-test::VitRunner<Reference<double>> teacher_alone(const ParameterLayout& layout, std::span<const double> weights,
-                                                 const ViewBatch& batch, Index view, Index image) {
-  test::VitRunner<Reference<double>> runner({}, size, false, {{.count = 1, .grid = grid, .registers = 2}}, all_groups);
+test::VitRunner<Reference<double>> teacher_alone(const ParameterLayout& layout,
+                                                 std::span<const double> weights, const ViewBatch& batch,
+                                                 Index view, Index image) {
+  test::VitRunner<Reference<double>> runner({}, size, false, {{.count = 1, .grid = grid, .registers = 2}},
+                                            all_groups);
   for (const auto& spec : runner.parameters().specs()) {
     const auto values = test::tensor_of(weights, layout.find("backbone." + std::string(spec.name.view())));
     std::copy(values.begin(), values.end(), runner.weights().data() + spec.offset);
@@ -104,13 +114,16 @@ std::vector<double> plain_attention(const test::VitRunner<Reference<double>>& ru
   return out;
 }
 
-/// Where the other view's map is read for the centre of a patch, and what a patch disagrees by; NaN where it is not shown.
-std::vector<double> plain_disagreement(const MatrixView<const double>& own, const MatrixView<const double>& other,
-                                       const ViewFrame& here, const ViewFrame& there) {
+/// Where the other view's map is read for the centre of a patch, and what a patch disagrees by; NaN where it
+/// is not shown.
+std::vector<double> plain_disagreement(const MatrixView<const double>& own,
+                                       const MatrixView<const double>& other, const ViewFrame& here,
+                                       const ViewFrame& there) {
   std::vector<double> out;
   for (Index n = 0; n < 16; ++n) {
     const double u = (static_cast<double>(n % 4) + 0.5) / 4, v = (static_cast<double>(n / 4) + 0.5) / 4;
-    const double x = here.first.x + u * (here.last.x - here.first.x), y = here.first.y + v * (here.last.y - here.first.y);
+    const double x = here.first.x + u * (here.last.x - here.first.x),
+                 y = here.first.y + v * (here.last.y - here.first.y);
     const Point at{2 * (x - there.first.x) / (there.last.x - there.first.x) - 1,
                    2 * (y - there.first.y) / (there.last.y - there.first.y) - 1};
     if (std::abs(at.x) > 1 || std::abs(at.y) > 1) {
@@ -151,12 +164,17 @@ void check_said(const B& backend) {
       const auto other = teacher_alone(step.layout(), step.teacher().flat(), batch, 1 - q, b);
       const auto at = static_cast<std::size_t>(q * 2 + b);
       const auto attention = plain_attention(runner);
-      CHECK(relative_difference<const double, double>(std::span(said.attention).subspan(16 * at, 16), attention) < 1e-12);
-      CHECK(*std::max_element(attention.begin(), attention.end()) > 1.5 * *std::min_element(attention.begin(), attention.end()));
+      CHECK(relative_difference<const double, double>(std::span(said.attention).subspan(16 * at, 16),
+                                                      attention) < 1e-12);
+      CHECK(*std::max_element(attention.begin(), attention.end()) >
+            1.5 * *std::min_element(attention.begin(), attention.end()));
       const auto patches = [](const auto& of) {
-        return MatrixView<const double>(of.activations().out).rows(of.tokens().output_begin(TokenGroup::patch), 16);
+        return MatrixView<const double>(of.activations().out)
+            .rows(of.tokens().output_begin(TokenGroup::patch), 16);
       };
-      const auto disagreement = plain_disagreement(patches(runner), patches(other), batch.frames[at], batch.frames[2 * (1 - static_cast<std::size_t>(q)) + static_cast<std::size_t>(b)]);
+      const auto disagreement = plain_disagreement(
+          patches(runner), patches(other), batch.frames[at],
+          batch.frames[2 * (1 - static_cast<std::size_t>(q)) + static_cast<std::size_t>(b)]);
       for (std::size_t n = 0; n < 16; ++n) {
         const double found = said.disagreement[16 * at + n];
         CHECK(std::isnan(found) == std::isnan(disagreement[n]));
@@ -173,7 +191,8 @@ void check_said(const B& backend) {
 /// A step whose teacher draws points against one that is given these.
 template <class Recipe, class B>
 void check_step(const B& backend, StepOptions options, double tolerance) {
-  INFO(backend.describe() << ", by " << name_of(options.shape.drawn[0].by) << ", streamed " << options.stream_views);
+  INFO(backend.describe() << ", by " << name_of(options.shape.drawn[0].by) << ", streamed "
+                          << options.stream_views);
   TrainingStep<Recipe, B> drawing(backend, options);
   const ViewBatch before = batch_of(options.shape);
   options.shape.drawn.clear();
@@ -194,7 +213,8 @@ void check_step(const B& backend, StepOptions options, double tolerance) {
   given.begin();
   given.forward_backward(expected, batch, 0.3);
   CHECK(std::abs(report.loss - expected.loss) <= tolerance * std::abs(expected.loss));
-  CHECK(relative_difference<double, double>(drawing.gradients().flat(), given.gradients().flat()) <= tolerance);
+  CHECK(relative_difference<double, double>(drawing.gradients().flat(), given.gradients().flat()) <=
+        tolerance);
   // One of three points is the loaders', two are not.
   for (std::size_t i = 0; i < before.teacher_points.size(); ++i) {
     CHECK((before.teacher_points[i] == batch.teacher_points[i]) == (i % 3 == 0));
@@ -204,7 +224,9 @@ void check_step(const B& backend, StepOptions options, double tolerance) {
 
 }  // namespace
 
-TEST_CASE("what the teacher says of patches is its class token's attention, and how unlike its features of two views are") {
+TEST_CASE(
+    "what the teacher says of patches is its class token's attention, and how unlike its features of two "
+    "views are") {
   check_said<Dense>(Reference<double>());
   check_said<Sampled>(BasicCpu<double>({.threads = 2}));
 }
@@ -234,15 +256,16 @@ struct Drawn {
   GridSize grid;
   std::vector<Point> teacher_points, student_points;
 
-  Drawn(const std::vector<ViewFrame>& frames, Index images, Index points, const std::vector<double>& said, GridSize of,
-        const TeacherPointsOptions& numbers = {})
+  Drawn(const std::vector<ViewFrame>& frames, Index images, Index points, const std::vector<double>& said,
+        GridSize of, const TeacherPointsOptions& numbers = {})
       : grid(of) {
     BatchShape shape{.batch = images, .channels = 1, .points = points};
     shape.views.assign(frames.size(), {8, 8});
     shape.drawn = {{.first = 0, .count = points, .by = TeacherSays::attention, .numbers = numbers}};
     batch = ViewBatch::of(shape, false);
     for (std::size_t v = 0; v < frames.size(); ++v) {
-      for (Index b = 0; b < images; ++b) batch.frames[v * static_cast<std::size_t>(images) + static_cast<std::size_t>(b)] = frames[v];
+      for (Index b = 0; b < images; ++b)
+        batch.frames[v * static_cast<std::size_t>(images) + static_cast<std::size_t>(b)] = frames[v];
     }
     for (Index b = 0; b < images; ++b) batch.samples[static_cast<std::size_t>(b)] = b;
     const std::size_t patches = said.size() / 2;
@@ -265,10 +288,12 @@ struct Drawn {
 
 }  // namespace
 
-TEST_CASE("a place of a patch is drawn as often as its weight in what both views show says, mirrored or not") {
-  // Teacher view 0 is mirrored; the second view shows its right two thirds of the scene, which are its left ones.
+TEST_CASE(
+    "a place of a patch is drawn as often as its weight in what both views show says, mirrored or not") {
+  // Teacher view 0 is mirrored; the second view shows its right two thirds of the scene, which are its left
+  // ones.
   const std::vector<ViewFrame> frames{{{30, 0}, {0, 20}}, {{10, 0}, {40, 20}}};
-  const std::vector<double> said{0, 6, 2, 0, 1, 1,   // 2 x 3 patches of view 0
+  const std::vector<double> said{0, 6, 2, 0, 1, 1,  // 2 x 3 patches of view 0
                                  1, 1, 1, 1, 1, 1};
   const Index images = 4000;
   const Drawn drawn(frames, images, 1, said, {2, 3}, {.temperature = 1, .uniform = 0.3});
@@ -276,12 +301,16 @@ TEST_CASE("a place of a patch is drawn as often as its weight in what both views
     std::vector<double> found(6, 0.0), expected{0, 6, 2, 0, 1, 1};
     double total = 0;
     for (std::size_t n = 0; n < 6; ++n) {
-      expected[n] = v == 1 && n % 3 == 2 ? 0 : 0.3 + 0.7 * 6 * expected[n] / 10;  // the third column of the mirrored view is not shared
+      expected[n] =
+          v == 1 && n % 3 == 2
+              ? 0
+              : 0.3 + 0.7 * 6 * expected[n] / 10;  // the third column of the mirrored view is not shared
       total += expected[n];
     }
     for (Index b = 0; b < images; ++b) {
       const Point p = drawn.teacher_points[static_cast<std::size_t>(b * 2 + v)];
-      const auto column = std::min<Index>(2, static_cast<Index>((p.x + 1) * 1.5)), row = std::min<Index>(1, static_cast<Index>(p.y + 1));
+      const auto column = std::min<Index>(2, static_cast<Index>((p.x + 1) * 1.5)),
+                 row = std::min<Index>(1, static_cast<Index>(p.y + 1));
       found[static_cast<std::size_t>(row * 3 + column)] += 1.0 / static_cast<double>(images);
     }
     for (std::size_t n = 0; n < 6; ++n) {
@@ -313,12 +342,15 @@ TEST_CASE("points that a teacher draws lie in both views, at one place, and are 
     for (std::size_t q = 0; q < 2; ++q) {
       for (std::size_t v = 0; v < count; ++v) {
         for (std::size_t k = 0; k < 4; ++k) {
-          const Point there = drawn.teacher_points[(q * count + v) * 4 + k], here = drawn.student_points[(v * 2 + q) * 4 + k];
-          CHECK((std::abs(there.x) <= 1 && std::abs(there.y) <= 1 && std::abs(here.x) <= 1 && std::abs(here.y) <= 1));
+          const Point there = drawn.teacher_points[(q * count + v) * 4 + k],
+                      here = drawn.student_points[(v * 2 + q) * 4 + k];
+          CHECK((std::abs(there.x) <= 1 && std::abs(there.y) <= 1 && std::abs(here.x) <= 1 &&
+                 std::abs(here.y) <= 1));
           const ScenePoint a = maps[q].to_scene(there), b = maps[v].to_scene(here);
           const Point back = maps[v].to_view(a);
           CHECK(std::max(std::abs(a.x - b.x), std::abs(a.y - b.y)) < 1e-6);
-          CHECK(112 * std::max(std::abs(back.x - here.x), std::abs(back.y - here.y)) < 1e-6);  // pixels of a view of 224
+          CHECK(112 * std::max(std::abs(back.x - here.x), std::abs(back.y - here.y)) <
+                1e-6);  // pixels of a view of 224
         }
       }
     }
@@ -331,8 +363,10 @@ TEST_CASE("points that a teacher draws lie in both views, at one place, and are 
     // Of a batch the first image has these points, the second, with views like them, others.
     const Drawn two(frames, 2, 4, said, {14, 14});
     const auto first_of_view = two.teacher_points.begin();
-    CHECK(std::equal(drawn.teacher_points.begin(), drawn.teacher_points.begin() + static_cast<std::ptrdiff_t>(4 * count), first_of_view));
-    CHECK_FALSE(std::equal(drawn.teacher_points.begin(), drawn.teacher_points.begin() + static_cast<std::ptrdiff_t>(4 * count),
+    CHECK(std::equal(drawn.teacher_points.begin(),
+                     drawn.teacher_points.begin() + static_cast<std::ptrdiff_t>(4 * count), first_of_view));
+    CHECK_FALSE(std::equal(drawn.teacher_points.begin(),
+                           drawn.teacher_points.begin() + static_cast<std::ptrdiff_t>(4 * count),
                            first_of_view + static_cast<std::ptrdiff_t>(4 * count)));
   }
 }
@@ -347,7 +381,8 @@ TEST_CASE("where attention lies on the objects of scenes, so do the points: more
   for (Index i = 0; i < scenes.size(); ++i) {
     const Scene scene = scenes.scene(i);
     const auto on_object = [&](const ScenePoint& s) {
-      const Index x = std::clamp<Index>(static_cast<Index>(s.x), 0, 127), y = std::clamp<Index>(static_cast<Index>(s.y), 0, 95);
+      const Index x = std::clamp<Index>(static_cast<Index>(s.x), 0, 127),
+                  y = std::clamp<Index>(static_cast<Index>(s.y), 0, 95);
       return scene.mask(y, x, 0) != 0 ? 1.0 : 0.0;
     };
     const RandomKey key{.seed = 9, .sample = static_cast<std::uint64_t>(i)};
@@ -360,7 +395,9 @@ TEST_CASE("where attention lies on the objects of scenes, so do the points: more
     }
     for (std::size_t q = 0; q < 2; ++q) {  // as a class token might attend, if it knew
       for (Index n = 0; n < 196; ++n) {
-        said.push_back(0.05 + on_object(plans[q].map.to_scene({(static_cast<double>(n % 14) + 0.5) / 7 - 1, (static_cast<double>(n / 14) + 0.5) / 7 - 1})));
+        said.push_back(0.05 +
+                       on_object(plans[q].map.to_scene({(static_cast<double>(n % 14) + 0.5) / 7 - 1,
+                                                        (static_cast<double>(n / 14) + 0.5) / 7 - 1})));
       }
     }
     const Drawn drawn(frames, 1, 16, said, {14, 14});
@@ -385,14 +422,17 @@ TEST_CASE("where attention lies on the objects of scenes, so do the points: more
 
 TEST_CASE("what cannot say where points belong is refused in words") {
   const auto made = [](StepOptions options) {
-    return thrown_by<OptionError>([&] { static_cast<void>(TrainingStep<Dense, Reference<double>>({}, options)); });
+    return thrown_by<OptionError>(
+        [&] { static_cast<void>(TrainingStep<Dense, Reference<double>>({}, options)); });
   };
   StepOptions options = drawn_by(TeacherSays::attention);
   options.shape.framed = false;
-  CHECK(contains(made(options), "'sampler' is attention; expected points that need no teacher: with such views"));
+  CHECK(contains(made(options),
+                 "'sampler' is attention; expected points that need no teacher: with such views"));
   options = drawn_by(TeacherSays::disagreement);
   options.shape.checked_points = true;
-  CHECK(contains(made(options), "'sampler' is disagreement; expected points that need no teacher: with such views"));
+  CHECK(contains(made(options),
+                 "'sampler' is disagreement; expected points that need no teacher: with such views"));
   options = drawn_by(TeacherSays::attention);
   options.shape.drawn[0].count = 3;
   CHECK(contains(made(options), "'sampler' is attention; expected some of a pair's points"));
@@ -402,5 +442,6 @@ TEST_CASE("what cannot say where points belong is refused in words") {
   batch.frames[5].last = batch.frames[5].first;
   StepReport report;
   step.begin();
-  CHECK(contains(thrown_by<ShapeError>([&] { step.forward_backward(report, batch, 0.3); }), "a view's frame has no extent"));
+  CHECK(contains(thrown_by<ShapeError>([&] { step.forward_backward(report, batch, 0.3); }),
+                 "a view's frame has no extent"));
 }

@@ -14,16 +14,17 @@
 
 namespace dssl {
 
-/// What token number `query` of a sequence attends to in a head: shares (T) = softmax over the tokens that `R` lets it see of
-/// q . k / sqrt(D / H), in double; 0 for the others.
+/// What token number `query` of a sequence attends to in a head: shares (T) = softmax over the tokens that
+/// `R` lets it see of q . k / sqrt(D / H), in double; 0 for the others.
 ///
-/// `qkv` (T,3D): the sequence's own rows. `group`: of the query. Cost: 2 T D / H FLOP. Throws `ShapeError` unless there is a row
-/// and a share a token.
+/// `qkv` (T,3D): the sequence's own rows. `group`: of the query. Cost: 2 T D / H FLOP. Throws `ShapeError`
+/// unless there is a row and a share a token.
 template <AttentionRelation R, class T>
-void attention_shares(std::span<double> shares, MatrixView<const T> qkv, const Sequence& sequence, TokenGroup group,
-                      Index query, Index heads, Index head) {
-  require_shape(static_cast<Index>(shares.size()) == qkv.rows() && qkv.rows() == sequence.tokens(), "attention_shares: room for ",
-                shares.size(), " shares, and ", qkv.rows(), " rows; expected one each for the ", sequence.tokens(), " tokens");
+void attention_shares(std::span<double> shares, MatrixView<const T> qkv, const Sequence& sequence,
+                      TokenGroup group, Index query, Index heads, Index head) {
+  require_shape(static_cast<Index>(shares.size()) == qkv.rows() && qkv.rows() == sequence.tokens(),
+                "attention_shares: room for ", shares.size(), " shares, and ", qkv.rows(),
+                " rows; expected one each for the ", sequence.tokens(), " tokens");
   const Index width = qkv.cols() / 3, size = width / heads;
   const T* const q = qkv.row(query) + head * size;
   std::ranges::fill(shares, -std::numeric_limits<double>::infinity());

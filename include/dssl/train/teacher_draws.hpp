@@ -31,27 +31,31 @@
 
 namespace dssl {
 
-/// What a teacher says of the patches of the two global views of a batch: `attention` and `disagreement` (2,B,N), each where
-/// points are drawn by it. NaN where a view has no say: a patch that the other global view does not show.
+/// What a teacher says of the patches of the two global views of a batch: `attention` and `disagreement`
+/// (2,B,N), each where points are drawn by it. NaN where a view has no say: a patch that the other global
+/// view does not show.
 struct TeacherSaid {
   std::vector<double> attention, disagreement;
 };
 
-/// Draws the points of `batch.shape.drawn` anew: teacher_points (2,B,V,K) and student_points (V,B,2,K), both overwritten, the
-/// others the batch's own.
+/// Draws the points of `batch.shape.drawn` anew: teacher_points (2,B,V,K) and student_points (V,B,2,K), both
+/// overwritten, the others the batch's own.
 ///
-/// A point of pair (q, v) lies in what both views show, and is drawn by what teacher view q says of its patches (h,w) of
-/// `grid`, as `weights_of_teacher`; patches that it says nothing of count as the mean of the others. The same place in both views,
-/// by `pair_points`. Pure in the batch, `seed` and `said`. On the host, one thread: cost the patches of a view a pair.
-/// Throws `ShapeError` where frames have no extent. Test: tests/train/teacher_draws.cpp.
-DSSL_INLINE void draw_by_teacher(std::span<Point> teacher_points, std::span<Point> student_points, const ViewBatch& batch,
-                                 const TeacherSaid& said, GridSize grid, std::uint64_t seed);
+/// A point of pair (q, v) lies in what both views show, and is drawn by what teacher view q says of its
+/// patches (h,w) of `grid`, as `weights_of_teacher`; patches that it says nothing of count as the mean of the
+/// others. The same place in both views, by `pair_points`. Pure in the batch, `seed` and `said`. On the host,
+/// one thread: cost the patches of a view a pair. Throws `ShapeError` where frames have no extent. Test:
+/// tests/train/teacher_draws.cpp.
+DSSL_INLINE void draw_by_teacher(std::span<Point> teacher_points, std::span<Point> student_points,
+                                 const ViewBatch& batch, const TeacherSaid& said, GridSize grid,
+                                 std::uint64_t seed);
 
 #if defined(DSSL_WITH_DEFINITIONS)
 namespace detail {
 
 /// What is said of one view, in the order of the scene's columns, with the mean in the place of what is not.
-[[nodiscard]] inline std::vector<double> said_in_scene(std::span<const double> of_view, GridSize grid, bool mirrored) {
+[[nodiscard]] inline std::vector<double> said_in_scene(std::span<const double> of_view, GridSize grid,
+                                                       bool mirrored) {
   double sum = 0;
   Index known = 0;
   for (const double s : of_view) {
@@ -72,19 +76,24 @@ namespace detail {
 
 }  // namespace detail
 
-DSSL_INLINE void draw_by_teacher(std::span<Point> teacher_points, std::span<Point> student_points, const ViewBatch& batch,
-                                 const TeacherSaid& said, GridSize grid, std::uint64_t seed) {
+DSSL_INLINE void draw_by_teacher(std::span<Point> teacher_points, std::span<Point> student_points,
+                                 const ViewBatch& batch, const TeacherSaid& said, GridSize grid,
+                                 std::uint64_t seed) {
   const BatchShape& shape = batch.shape;
   const Index images = shape.batch, views = shape.view_count(), points = shape.points;
   require_shape(static_cast<Index>(batch.frames.size()) == views * images,
-                "points drawn by a teacher: ", batch.frames.size(), " frames; expected one for each of ", views * images, " views");
+                "points drawn by a teacher: ", batch.frames.size(), " frames; expected one for each of ",
+                views * images, " views");
   for (const ViewFrame& frame : batch.frames) {
     require_shape(frame.first.x != frame.last.x && frame.first.y < frame.last.y,
-                  "points drawn by a teacher: a view's frame has no extent; expected two corners that differ in x and in y");
+                  "points drawn by a teacher: a view's frame has no extent; expected two corners that differ "
+                  "in x and in y");
   }
   std::ranges::copy(batch.teacher_points, teacher_points.begin());
   std::ranges::copy(batch.student_points, student_points.begin());
-  const auto map_of = [&](Index v, Index b) { return FrameMap{batch.frames[static_cast<std::size_t>(v * images + b)]}; };
+  const auto map_of = [&](Index v, Index b) {
+    return FrameMap{batch.frames[static_cast<std::size_t>(v * images + b)]};
+  };
   const auto patches = static_cast<std::size_t>(grid.size());
   std::vector<Point> relative(static_cast<std::size_t>(points));
   std::vector<PointWeights> weights;
@@ -94,30 +103,36 @@ DSSL_INLINE void draw_by_teacher(std::span<Point> teacher_points, std::span<Poin
       const SceneRegion box = teacher.region();
       weights.clear();
       for (const TeacherDrawn& drawn : shape.drawn) {
-        const std::span<const double> all(drawn.by == TeacherSays::attention ? said.attention : said.disagreement);
+        const std::span<const double> all(drawn.by == TeacherSays::attention ? said.attention
+                                                                             : said.disagreement);
         const auto own = all.subspan(static_cast<std::size_t>(q * images + b) * patches, patches);
-        weights.push_back(weights_of_teacher(detail::said_in_scene(own, grid, teacher.flip()), grid.height, grid.width, drawn.numbers));
+        weights.push_back(weights_of_teacher(detail::said_in_scene(own, grid, teacher.flip()), grid.height,
+                                             grid.width, drawn.numbers));
       }
       for (Index v = 0; v < views; ++v) {
         const FrameMap student = map_of(v, b);
         const SceneRegion shared = overlap(teacher, student);
-        const auto inside = [&](const ScenePoint& s) {  // of the teacher's view, as parts of its height and width
-          return Point{std::clamp((s.x - box.first.x) / (box.last.x - box.first.x), 0.0, 1.0),
-                       std::clamp((s.y - box.first.y) / (box.last.y - box.first.y), 0.0, 1.0)};
-        };
+        const auto inside =
+            [&](const ScenePoint& s) {  // of the teacher's view, as parts of its height and width
+              return Point{std::clamp((s.x - box.first.x) / (box.last.x - box.first.x), 0.0, 1.0),
+                           std::clamp((s.y - box.first.y) / (box.last.y - box.first.y), 0.0, 1.0)};
+            };
         const ViewFrame region{inside(shared.first), inside(shared.last)};
-        RandomStream random(teacher_point_key({.seed = seed,
-                                               .epoch = static_cast<std::uint32_t>(batch.epoch),
-                                               .sample = static_cast<std::uint64_t>(batch.samples[static_cast<std::size_t>(b)])},
-                                              q, v, views));
+        RandomStream random(teacher_point_key(
+            {.seed = seed,
+             .epoch = static_cast<std::uint32_t>(batch.epoch),
+             .sample = static_cast<std::uint64_t>(batch.samples[static_cast<std::size_t>(b)])},
+            q, v, views));
         const auto at_teacher = static_cast<std::size_t>(((q * images + b) * views + v) * points);
         const auto at_student = static_cast<std::size_t>(((v * images + b) * 2 + q) * points);
         for (std::size_t i = 0; i < shape.drawn.size(); ++i) {
-          const auto first = static_cast<std::size_t>(shape.drawn[i].first), count = static_cast<std::size_t>(shape.drawn[i].count);
+          const auto first = static_cast<std::size_t>(shape.drawn[i].first),
+                     count = static_cast<std::size_t>(shape.drawn[i].count);
           const std::span<Point> own = std::span(relative).first(count);
           weights[i].sample(own, random, region);
-          pair_points(teacher_points.subspan(at_teacher + first, count), student_points.subspan(at_student + first, count), teacher,
-                      student, std::span<const Point>(own));
+          pair_points(teacher_points.subspan(at_teacher + first, count),
+                      student_points.subspan(at_student + first, count), teacher, student,
+                      std::span<const Point>(own));
         }
       }
     }
@@ -127,9 +142,10 @@ DSSL_INLINE void draw_by_teacher(std::span<Point> teacher_points, std::span<Poin
 
 /// What a step keeps to draw points by its teacher; nothing where a batch has no such points.
 ///
-/// What the teacher's features say is computed where they are; its attention on the host, of the last block's queries, keys and
-/// values, which are copied there: 3 D numbers a token of the global views. Either way the backend is waited for between the
-/// passes. A view's numbers are the host's then, and the points are drawn there (`draw_by_teacher`).
+/// What the teacher's features say is computed where they are; its attention on the host, of the last block's
+/// queries, keys and values, which are copied there: 3 D numbers a token of the global views. Either way the
+/// backend is waited for between the passes. A view's numbers are the host's then, and the points are drawn
+/// there (`draw_by_teacher`).
 template <class Kind, Backend B>
 class TeacherDraws {
  public:
@@ -141,17 +157,23 @@ class TeacherDraws {
   TeacherDraws(const BatchShape& shape, std::uint64_t seed) : x_seed(seed) {
     if (!Loss::reads.points || shape.drawn.empty()) return;
     for (const TeacherDrawn& drawn : shape.drawn) {
-      x_require(drawn, Loss::teacher_pass, "points that need no teacher: no term of the loss has one that sees the views in each step");
+      x_require(drawn, Loss::teacher_pass,
+                "points that need no teacher: no term of the loss has one that sees the views in each step");
       x_require(drawn, drawn.by != TeacherSays::attention || KeepsAttention<typename Kind::Backbone>,
-                "disagreement, or points that need no teacher: the backbone has no attention that can be looked at, see KeepsAttention in dssl/concepts.hpp");
-      x_require(drawn, shape.framed && !shape.checked_points,
-                "points that need no teacher: with such views their frames do not say what they show of the scene");
-      x_require(drawn, !Loss::snapshot_reads.points, "points that need no teacher: a Snapshot reads points before there are any");
-      x_require(drawn, drawn.first >= 0 && drawn.count >= 0 && drawn.first + drawn.count <= shape.points, "some of a pair's points");
+                "disagreement, or points that need no teacher: the backbone has no attention that can be "
+                "looked at, see KeepsAttention in dssl/concepts.hpp");
+      x_require(
+          drawn, shape.framed && !shape.checked_points,
+          "points that need no teacher: with such views their frames do not say what they show of the scene");
+      x_require(drawn, !Loss::snapshot_reads.points,
+                "points that need no teacher: a Snapshot reads points before there are any");
+      x_require(drawn, drawn.first >= 0 && drawn.count >= 0 && drawn.first + drawn.count <= shape.points,
+                "some of a pair's points");
       (drawn.by == TeacherSays::attention ? x_asked.attention : x_asked.disagreement) = true;
     }
     // The shape is validated by the step.
-    x_teacher_points.resize(static_cast<std::size_t>(std::max<Index>(0, 2 * shape.batch * shape.view_count() * shape.points)));
+    x_teacher_points.resize(
+        static_cast<std::size_t>(std::max<Index>(0, 2 * shape.batch * shape.view_count() * shape.points)));
     x_student_points.resize(x_teacher_points.size());
   }
 
@@ -173,7 +195,8 @@ class TeacherDraws {
   }
 
   /// After the teacher's pass: draws the points of a step.
-  void draw(const B& backend, const Pass& pass, const ViewBatch& batch, const typename Kind::Backbone::Config& config) {
+  void draw(const B& backend, const Pass& pass, const ViewBatch& batch,
+            const typename Kind::Backbone::Config& config) {
     if constexpr (KeepsAttention<typename Kind::Backbone>) {
       if (x_asked.attention) x_attend(backend, pass, config.heads);
     }
@@ -202,13 +225,16 @@ class TeacherDraws {
       backend.download(std::span<T>(x_numbers), static_cast<const T*>(own.data()));
       x_shares.resize(static_cast<std::size_t>(sequence.tokens()));
       const auto patches = static_cast<std::size_t>(tokens.grid_of(s).size());
-      const auto first = static_cast<std::size_t>(1 + sequence.patches) - patches;  // registers lie before them
+      const auto first =
+          static_cast<std::size_t>(1 + sequence.patches) - patches;  // registers lie before them
       const std::size_t at = x_said.attention.size();
       x_said.attention.resize(at + patches, 0.0);
       for (Index head = 0; head < heads; ++head) {
-        attention_shares<Kind::Tokens::relation>(std::span(x_shares), MatrixView<const T>(x_numbers.data(), own.rows(), own.cols()),
-                                                 sequence, TokenGroup::class_token, 0, heads, head);
-        for (std::size_t n = 0; n < patches; ++n) x_said.attention[at + n] += x_shares[first + n] / static_cast<double>(heads);
+        attention_shares<Kind::Tokens::relation>(
+            std::span(x_shares), MatrixView<const T>(x_numbers.data(), own.rows(), own.cols()), sequence,
+            TokenGroup::class_token, 0, heads, head);
+        for (std::size_t n = 0; n < patches; ++n)
+          x_said.attention[at + n] += x_shares[first + n] / static_cast<double>(heads);
       }
     }
   }
@@ -225,8 +251,9 @@ class TeacherDraws {
         const FrameMap other{batch.frames[static_cast<std::size_t>((1 - q) * images + b)]};
         const Index first_row = ((1 - q) * images + b) * grid.size();
         for (Index n = 0; n < grid.size(); ++n) {
-          const Point centre{(2 * static_cast<double>(n % grid.width) + 1) / static_cast<double>(grid.width) - 1,
-                             (2 * static_cast<double>(n / grid.width) + 1) / static_cast<double>(grid.height) - 1};
+          const Point centre{
+              (2 * static_cast<double>(n % grid.width) + 1) / static_cast<double>(grid.width) - 1,
+              (2 * static_cast<double>(n / grid.width) + 1) / static_cast<double>(grid.height) - 1};
           const Point there = other.to_view(own.to_scene(centre));
           const bool shown = std::abs(there.x) <= 1 && std::abs(there.y) <= 1;
           x_shown.push_back(shown ? 1 : 0);
