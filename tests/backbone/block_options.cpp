@@ -318,3 +318,42 @@ TEST_CASE("Cpu computes blocks with options as the plain loops do") {
   check_backend(Cpu({.threads = 2}), config, 1e-5);
   check_backend(Reference<float>(), config, 1e-5);
 }
+
+namespace {
+
+/// References at other points, alone after a pass, against a whole pass with them.
+template <class B>
+void check_references(const B& backend, const ViTConfig& config, double tolerance) {
+  using T = typename B::Scalar;
+  INFO(backend.describe() << ", " << ViTFamily::describe(config));
+  test::VitRunner<B> again(backend, config, true, two_sizes, all_groups);
+  test::VitRunner<B> whole(backend, config, true, two_sizes, all_groups);
+  draw(again);
+  draw(whole);
+  again.template forward<private_relation>();
+  const std::vector<double> there = normal_values(static_cast<std::size_t>(2 * again.tokens().reference_count()), 6, 0.5);
+  again.points(std::span<const double>(there));
+  whole.points(std::span<const double>(there));
+  const auto expected = whole.template forward<private_relation>();
+  const auto got = again.template forward_references<private_relation>();
+  const Index first = again.tokens().output_begin(TokenGroup::reference), count = again.tokens().reference_count();
+  CHECK(relative_difference<const T, const T>(got.rows(first, count).flat(), expected.rows(first, count).flat()) <= tolerance);
+  for (Index row = 0; row < got.rows(); ++row) {
+    if (row >= first && row < first + count) continue;
+    CHECK(std::equal(got.row(row), got.row(row) + got.cols(), expected.row(row)));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("other references through blocks with options again are what a whole pass makes of them") {
+  ViTConfig gated = scaled;
+  gated.swiglu = true;
+  ViTConfig turned = plain;
+  turned.positions = Positions::rotary;
+  turned.qkv_bias = QkvBias::no_key;
+  for (const ViTConfig& config : {gated, turned}) {
+    check_references(Reference<double>(), config, 0);
+    check_references(Cpu({.threads = 2}), config, 1e-5);
+  }
+}

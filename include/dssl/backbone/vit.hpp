@@ -72,6 +72,13 @@ struct ViTFamily {
   }
 
   template <AttentionRelation R, Backend B>
+  static void forward_references(const B& backend, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
+                                 const ViTParameters<const Scalar<B>>& p, const ViTConfig& sizes, const TokenLayout& layout,
+                                 const DeviceTokenLayout& device) {
+    vit_forward_references<R>(backend, a, in, p, sizes, layout, device);
+  }
+
+  template <AttentionRelation R, Backend B>
   static void backward(const B& backend, const ViTParameters<Scalar<B>>& d_p, const BlockGradients<Scalar<B>>& g,
                        MatrixView<const Scalar<B>> d_out, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
                        const ViTParameters<const Scalar<B>>& p, const ViTConfig& sizes, const TokenLayout& layout,

@@ -40,6 +40,7 @@ struct ViTInputs {
   bool content_attached = false;         // gradients flow back from there
   MatrixView<const T> axes;              // rotary positions: rows (1, 0) and (0, 1), the table of coordinates
   RowIndex places;                       // rotary positions: of each token the row of its rotation, or -1
+  RowIndex reference_places;             // and of each reference
   RowIndex zeros;                        // as many 0 as there are sequences, references or masked patches
   RowIndex masked_patches;               // numbers of the patches that are masked, set by the caller in each step
 
@@ -87,8 +88,13 @@ ViTInputs<T> ViTInputs<T>::place(const B& backend, Arena& arena, const ViTConfig
       places[static_cast<std::size_t>(layout.patch_rows()[i])] = layout.patch_cells()[i];
     }
     auto place = static_cast<std::int32_t>(layout.cells());
-    for (const std::int32_t row : layout.reference_rows()) places[static_cast<std::size_t>(row)] = place++;
+    std::vector<std::int32_t> of_references;
+    for (const std::int32_t row : layout.reference_rows()) {
+      of_references.push_back(place);
+      places[static_cast<std::size_t>(row)] = place++;
+    }
     in.places = place_copy(backend, arena, places);
+    in.reference_places = place_copy(backend, arena, of_references);
   }
   in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
   in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(

@@ -115,6 +115,37 @@ void last_norms_backward(const B& backend, const ViTParameters<T>& d_p, MatrixVi
   });
 }
 
+/// What is embedded of all patches, masked ones as such: embedded (N total,D) =.
+template <Backend B, class T = typename B::Scalar>
+void embed_patches(const B& backend, MatrixView<T> embedded, const ViTActivations<T>& a, const ViTInputs<T>& in,
+                   const ViTParameters<const T>& p) {
+  backend.linear_forward(embedded, a.patches, p.patch_weight, p.patch_bias);
+  if (!in.masked_patches.empty()) {
+    backend.copy_rows(embedded, in.masked_patches, p.mask_token, RowIndex(in.zeros.data(), in.masked_patches.size()));
+  }
+}
+
+/// What references begin with, a.reference (R total,D) =, and with rotary positions their coordinates. `embedded`: the patches, in
+/// the first rows of a.branch, whose next ones are overwritten.
+template <Backend B, class T = typename B::Scalar>
+void embed_references(const B& backend, const ViTActivations<T>& a, const ViTInputs<T>& in, const ViTParameters<const T>& p,
+                      const ViTConfig& c, const TokenLayout& layout, MatrixView<const T> embedded) {
+  if (c.rotary()) {
+    backend.sample_rows_forward(a.coordinates.rows(layout.cells(), layout.reference_count()), in.axes, in.point_taps);
+    backend.fill(VectorView<T>(a.reference.data(), a.reference.size()), T{0});
+  } else {
+    backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
+  }
+  if (!p.reference_token.empty()) {
+    backend.add_rows(a.reference, {}, p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()));
+  }
+  if (!in.content_taps.empty()) {
+    const MatrixView<T> content = a.branch.rows(layout.patch_count(), layout.reference_count());
+    backend.sample_rows_forward(content, embedded, in.content_taps);
+    backend.add_rows(a.reference, {}, content, {});
+  }
+}
+
 /// Forward pass: in.images, in.point_taps and, where they are set, in.content_taps -> a.out (M',D), the normed rows that
 /// layout.reads() names.
 ///
@@ -134,10 +165,7 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     first += count;
   }
   const MatrixView<T> embedded = a.branch.rows(0, layout.patch_count());
-  backend.linear_forward(embedded, a.patches, p.patch_weight, p.patch_bias);
-  if (!in.masked_patches.empty()) {
-    backend.copy_rows(embedded, in.masked_patches, p.mask_token, RowIndex(in.zeros.data(), in.masked_patches.size()));
-  }
+  embed_patches<B, T>(backend, embedded, a, in, p);
   read_positions<B, T>(backend, a, in, c.rotary() ? in.axes : p.patch_position);
   backend.copy_rows(a.x, device.patch_rows, embedded, {});
   if (!c.rotary()) backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
@@ -151,20 +179,7 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     backend.copy_rows(a.x, device.register_rows, p.register_tokens, device.register_numbers);
   }
   if (layout.reference_count() > 0) {
-    if (c.rotary()) {
-      backend.sample_rows_forward(a.coordinates.rows(layout.cells(), layout.reference_count()), in.axes, in.point_taps);
-      backend.fill(VectorView<T>(a.reference.data(), a.reference.size()), T{0});
-    } else {
-      backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
-    }
-    if (!p.reference_token.empty()) {
-      backend.add_rows(a.reference, {}, p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()));
-    }
-    if (!in.content_taps.empty()) {
-      const MatrixView<T> content = a.branch.rows(layout.patch_count(), layout.reference_count());
-      backend.sample_rows_forward(content, embedded, in.content_taps);
-      backend.add_rows(a.reference, {}, content, {});
-    }
+    embed_references<B, T>(backend, a, in, p, c, layout, embedded);
     backend.copy_rows(a.x, device.reference_rows, a.reference, {});
   }
 
@@ -188,6 +203,45 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     x = a.blocks[i].out;
     if (last) norm_class_rows<B, T>(backend, a, x, p, c, layout);
     on_block(static_cast<Index>(i), x);
+  }
+}
+
+/// References at other points than those of the last `vit_forward` into the same saved activations, without stochastic depth:
+/// in.point_taps and, where they are set, in.content_taps -> the references' rows of a.out =; all other rows keep what they hold.
+///
+/// Under a relation that `hides_references` what the other tokens computed stays right, and the references' rows get the
+/// numbers that a whole pass gives them. Cost: that of R tokens instead of all M, and the patches' embedding where references
+/// begin with it. No backward pass may follow: what that needs of the blocks is overwritten.
+/// Test: tests/backbone/vit_parity.cpp.
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void vit_forward_references(const B& backend, const ViTActivations<T>& a, const ViTInputs<T>& in, const ViTParameters<const T>& p,
+                            const ViTConfig& c, const TokenLayout& layout, const DeviceTokenLayout& device) {
+  const Index count = layout.reference_count();
+  if (count == 0 || !layout.reads().reference) return;
+  const MatrixView<T> embedded = a.branch.rows(0, layout.patch_count());
+  if (!in.content_taps.empty()) embed_patches<B, T>(backend, embedded, a, in, p);
+  embed_references<B, T>(backend, a, in, p, c, layout, embedded);
+  if (c.rotary()) backend.rotation_rows(a.rotations, a.coordinates, p.periods);
+  const HeadRotations<T> rotations{a.rotations, in.reference_places};
+
+  const Index first_out = layout.output_begin(TokenGroup::reference);
+  BlockActivations<T> r = a.blocks[0].rows_alone(a.scratch, count);
+  norm_alone<B, T>(backend, a.reference, first_norm<T>(r, p.blocks[0], {}, c.norm_epsilon()));
+  MatrixView<const T> x = a.reference;
+  for (std::size_t i = 0; i < a.blocks.size(); ++i) {
+    const bool last = i + 1 == a.blocks.size();
+    const BlockActivations<T> after = last ? BlockActivations<T>{} : a.blocks[i + 1].rows_alone(a.scratch, count);
+    const FollowingNorm<T> next =
+        last ? FollowingNorm<T>{.to = {a.out.rows(first_out, count), VectorView<T>(a.mean.data() + first_out, count),
+                                       VectorView<T>(a.inverse_std.data() + first_out, count)},
+                                .weight = p.norm_weight,
+                                .bias = p.norm_bias,
+                                .epsilon = c.norm_epsilon()}
+             : first_norm<T>(after, p.blocks[i + 1], {}, c.norm_epsilon());
+    const BlockParameters<const T> block = derived_parameters(backend, a.derived, p.blocks[i]);
+    block_references_forward<R>(backend, a.blocks[i], r, x, block, c.block(), device, a.branch, next, rotations);
+    x = r.out;
+    r = after;
   }
 }
 

@@ -99,6 +99,24 @@ struct BlockActivations {
     return a;
   }
 
+  /// Room in the buffers of a saved block, and in the scratch of all, for `count` rows that go through it by themselves, once
+  /// nothing is needed of it but `qkv`: at most as many as go beyond attention.
+  [[nodiscard]] BlockActivations rows_alone(const BlockScratch<T>& scratch, Index count) const {
+    BlockActivations r;
+    r.normal1 = r.normal2 = scratch.normal.rows(0, count);
+    r.mean1 = VectorView<T>(mean1.data(), count);
+    r.inverse_std1 = VectorView<T>(inverse_std1.data(), count);
+    r.qkv = scratch.qkv.rows(0, count);
+    r.attended = MatrixView<T>(scratch.qkv.data(), count, scratch.normal.cols());  // they are among the block's by then
+    r.middle = middle.rows(0, count);
+    r.mean2 = VectorView<T>(mean2.data(), count);
+    r.inverse_std2 = VectorView<T>(inverse_std2.data(), count);
+    r.hidden = hidden.rows(0, count);
+    r.activated = scratch.hidden.rows(0, count);
+    r.out = out.rows(0, count);
+    return r;
+  }
+
  private:
   static BlockActivations x_begin(Arena& arena, MatrixView<T> normal) {
     BlockActivations a;
@@ -229,6 +247,23 @@ void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixV
   backend.linear_forward(a.hidden.rows(0, rows.mlp_count), a.normal2.rows(0, rows.mlp_count), p.fc1_weight, p.fc1_bias);
 }
 
+/// What follows `block_inner_forward`: a.hidden -> a.out and the norm that follows.
+template <Backend B, class T = typename B::Scalar>
+void block_outer_forward(const B& backend, const BlockActivations<T>& a, const BlockParameters<const T>& p,
+                         const BlockSize& size, const BlockRows<T>& rows, MatrixView<T> branch, const FollowingNorm<T>& next) {
+  const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
+  if (rows.mlp_count > 0) {
+    const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
+    if (size.gated) {
+      backend.swiglu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    } else {
+      backend.gelu_forward(activated, a.hidden.rows(0, rows.mlp_count));
+    }
+    backend.linear_forward(mlp_branch, activated, p.fc2_weight, p.fc2_bias);
+  }
+  residual_then_norm<B, T>(backend, a.out, a.middle, mlp_branch, rows.mlp, next);
+}
+
 /// Forward pass of a block: x (M,D) and its norm in a.normal1 (`first_norm`) -> a.out (M',D) and the norm that follows.
 ///
 ///   middle = x + keep attention(LN(x)), out = middle + keep MLP(LN(middle)).
@@ -243,17 +278,32 @@ void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<co
                    const FollowingNorm<T>& next = {}, const HeadRotations<T>& rotations = {}) {
   const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
   block_inner_forward<R>(backend, a, x, p, size, layout, rows, branch, reads, last, rotations);
-  const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
-  if (rows.mlp_count > 0) {
-    const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
-    if (size.gated) {
-      backend.swiglu_forward(activated, a.hidden.rows(0, rows.mlp_count));
-    } else {
-      backend.gelu_forward(activated, a.hidden.rows(0, rows.mlp_count));
-    }
-    backend.linear_forward(mlp_branch, activated, p.fc2_weight, p.fc2_bias);
-  }
-  residual_then_norm<B, T>(backend, a.out, a.middle, mlp_branch, rows.mlp, next);
+  block_outer_forward<B, T>(backend, a, p, size, rows, branch, next);
+}
+
+/// Forward pass of other references through a block that has its other tokens' queries, keys and values in a.qkv, under a
+/// relation that `hides_references`: x (R,D) and its norm in r.normal1 -> r.out (R,D) and the norm that follows.
+///
+/// `r`: `a.rows_alone` of them. a.qkv holds the references' then, a.attended and a.log_sum what they attended to. The numbers
+/// that `block_forward` gives these rows. Cost: 24 R D^2 FLOP for hidden = 4D, and their attention's.
+/// Test: "other references through the blocks again" (tests/backbone/vit_parity.cpp).
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void block_references_forward(const B& backend, const BlockActivations<T>& a, const BlockActivations<T>& r,
+                              MatrixView<const T> x, const BlockParameters<const T>& p, const BlockSize& size,
+                              const DeviceTokenLayout& layout, MatrixView<T> branch, const FollowingNorm<T>& next,
+                              const HeadRotations<T>& rotations) {
+  static_assert(hides_references(R), "block_references_forward: under this relation others see the references");
+  const Index count = x.rows();
+  const BlockRows<T> rows{.attention_count = count, .read_count = count, .mlp_count = count};
+  backend.linear_forward(r.qkv, r.normal1, p.qkv_weight, p.qkv_bias);
+  if (!rotations.places.empty()) backend.rotate_heads(r.qkv, rotations.rows, rotations.places, {}, size.heads, 1.0);
+  backend.copy_rows(a.qkv, layout.reference_rows, r.qkv, {});
+  backend.template attention_forward<R>(a.attended, a.log_sum, a.qkv, layout.batch, size.heads, GroupSet{.reference = true});
+  backend.copy_rows(r.attended, {}, a.attended, layout.reference_rows);
+  backend.linear_forward(branch.rows(0, count), r.attended, p.proj_weight, p.proj_bias);
+  residual_then_norm<B, T>(backend, r.middle, x, branch.rows(0, count), rows.read, second_norm(r, p, rows, size.norm_epsilon));
+  backend.linear_forward(r.hidden, r.normal2, p.fc1_weight, p.fc1_bias);
+  block_outer_forward<B, T>(backend, r, p, size, rows, branch, next);
 }
 
 /// Computes again from x what `block_forward` kept in `a` for the backward pass: the same bits.

@@ -32,6 +32,7 @@
 #include <dssl/train/step_exchange.hpp>
 #include <dssl/train/step_options.hpp>
 #include <dssl/train/student_part.hpp>
+#include <dssl/train/teacher_draws.hpp>
 #include <dssl/train/term_runs.hpp>
 #include <dssl/train/view_batch.hpp>
 #include <dssl/train/view_pass.hpp>
@@ -79,6 +80,7 @@ class BasicTrainingStep {
         x_options(options),
         x_config(config),
         x_layout(network_layout<Kind>(x_config)),
+        x_draws(options.shape, options.seed),
         x_exchange(x_shared(), x_layout) {
     x_validate();
     x_make_passes();
@@ -143,6 +145,9 @@ class BasicTrainingStep {
     return out;
   }
 
+  /// The points of the last pass that the teacher chose, and what it said; the others are the batch's.
+  [[nodiscard]] const TeacherDraws<Kind, B>& teacher_draws() const { return x_draws; }
+
   /// Where the step reads view v of a batch: (B,C,h,w) in the backend's memory.
   [[nodiscard]] TensorView<T, 4> view_input(Index view) const { return x_inputs[static_cast<std::size_t>(view)]; }
 
@@ -187,11 +192,11 @@ class BasicTrainingStep {
     [[maybe_unused]] const bool alone = x_options.ranks.alone();
     if constexpr (Loss::teacher_pass) {
       const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
-      const auto run_teacher = [&] { x_run_teacher(numbers); };
+      const auto run_teacher = [&] { x_run_teacher(numbers, batch); };
       if constexpr (Loss::reads.masked) {
         run_teacher();  // other rows are read in every step
       } else {
-        if (alone) {
+        if (alone && !x_draws.any()) {  // points are drawn by the host
           replay(x_backend, x_teacher_replay, key, run_teacher);
         } else {
           run_teacher();
@@ -345,7 +350,7 @@ class BasicTrainingStep {
 
   void x_make_passes() {
     const BatchShape& shape = x_options.shape;
-    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads, registers_of(x_config.backbone));
+    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads | x_draws.reads(), registers_of(x_config.backbone));
     if constexpr (x_snapshots) x_snapshot = {shape, x_config};
     if constexpr (Loss::has_frozen) x_frozen = {shape, frozen_sizes<Loss>(x_config), x_config.backbone.patch};
     const Index views = x_options.stream_views ? 1 : x_views();
@@ -439,7 +444,8 @@ class BasicTrainingStep {
     if constexpr (Loss::teacher_pass) {
       const MatrixView<T> teacher_out = arena.matrix<T>(x_teacher_pass.tokens().read_count(), backbone.width);
       shared = arena.mark();
-      x_teacher_pass.place_passing(arena, backbone, false);
+      x_teacher_pass.place_passing(arena, backbone, x_draws.saves());
+      x_draws.place(arena, x_teacher_pass, backbone.width);
       x_teacher_pass.output_to(teacher_out);
       x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
         if constexpr (Term::Teacher::pass) run.place_teacher(x_backend, arena);
@@ -519,8 +525,9 @@ class BasicTrainingStep {
     }
   }
 
-  void x_run_teacher(const PassNumbers& numbers) {
+  void x_run_teacher(const PassNumbers& numbers, const ViewBatch& batch) {
     x_teacher_pass.forward(x_backend, x_networks.teacher.backbone, x_config.backbone, {});
+    if (x_draws.any()) x_draw_points(batch);
     bool sampled = false;
     [[maybe_unused]] bool gathered = false;
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
@@ -535,6 +542,14 @@ class BasicTrainingStep {
     });
   }
 
+  /// Points that the teacher chooses, in the place of those that loaders drew, and what it computes of them.
+  void x_draw_points(const ViewBatch& batch) {
+    x_draws.draw(x_backend, x_teacher_pass, batch, x_config.backbone);
+    x_teacher_pass.set_points(x_backend, x_draws.teacher_points(), x_config.backbone, x_taps_host);
+    for (x_Part& part : x_parts) part.set_points(x_backend, x_draws.student_points(), x_config, x_taps_host);
+    x_teacher_pass.forward_points(x_backend, x_networks.teacher.backbone, x_config.backbone);
+  }
+
   /// `done`: who is told of blocks whose gradients are there, or null.
   void x_run_student(const PassNumbers& numbers, const BlockDone* done = nullptr) {
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
@@ -547,6 +562,7 @@ class BasicTrainingStep {
   Options x_options;
   Config x_config;
   ParameterLayout x_layout;
+  TeacherDraws<Kind, B> x_draws;
   StepExchange<B> x_exchange;
   x_Pass x_teacher_pass;
   std::vector<x_Part> x_parts;  // of the student's pass

@@ -15,6 +15,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 
 namespace dssl {
@@ -33,6 +34,8 @@ struct BatchShape {
   bool framed = true;  ///< whether views are boxes of the scene, and frames say where
   /// Size at which a teacher that is a snapshot sees the two global views; 0 x 0: it sees the student's.
   ViewSize snapshot_view{0, 0};
+  /// Points of each pair that the step draws anew once its teacher has seen the views; none where loaders drew all of them.
+  std::vector<TeacherDrawn> drawn{};
 
   [[nodiscard]] bool has_snapshot_views() const { return snapshot_view.height != 0 || snapshot_view.width != 0; }
   /// The two views of a snapshot, alone.
