@@ -259,10 +259,6 @@ class OnnxBackboneBuilder : OnnxPositions {
     std::array<std::string, 3> parts;  // (B,H,T,D/H)
     for (std::size_t i = 0; i < 3; ++i)
       parts[i] = model().node("Gather", {by_head, whole(static_cast<Index>(i))}, {{"axis", 0}});
-    if (vit().qk_norm) {
-      parts[0] = norm(block + "attn.q_norm", parts[0]);
-      parts[1] = norm(block + "attn.k_norm", parts[1]);
-    }
     const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(each)));
     const std::string queries = op("Mul", turn(parts[0]), scale);
     const std::string keys =

@@ -116,7 +116,6 @@ struct BackboneDescription {
   bool mask_token = false;
   bool reference_token = false;
   bool class_norm = false;   ///< class tokens have a last norm of their own
-  bool qk_norm = false;      ///< queries and keys of each head have a norm of their own
   bool qkv_bias = true;      ///< queries and values have a bias, as in all but some that rotate
   PositionScheme position = PositionScheme::offset;
   bool layer_scale_folded = false;  ///< the family's LayerScale was multiplied into the layers before it: it is ones
@@ -141,7 +140,7 @@ struct BackboneDescription {
               d.layer_scale          ? ", LayerScale"
               : d.layer_scale_folded ? ", LayerScale multiplied in"
                                      : "",
-              d.qk_norm ? ", norms of queries and keys" : "", ", positions ",
+              ", positions ",
               d.table_side > 0
                   ? join(d.table_side, "x", d.table_side, " (", position_scheme_name(d.position), ")")
                   : std::string(position_scheme_name(d.position)),

@@ -122,7 +122,6 @@ class BackboneExporter {
     require_full_attention(x_file);
     const bool plain = is(WeightFamily::dino) || is(WeightFamily::densedino) || is(WeightFamily::torchvision);
     if (plain && x_d.layer_scale) refuse("LayerScale");
-    if (x_d.qk_norm && !is(WeightFamily::timm)) refuse("norms of queries and keys");
     if (x_d.registers > 0 && plain) refuse("register tokens");
     if (x_d.mlp == MlpKind::swiglu && plain) refuse("SwiGLU");
     if (is(WeightFamily::dinov2) && x_d.mlp == MlpKind::swiglu && x_d.hidden % 8 != 0)
@@ -250,7 +249,6 @@ class BackboneExporter {
         add(to + "attn.v_bias", {x_d.width}, third(bias, 2));
       }
     }
-    head_norms(from, to);
     pair(from + "attn.proj", to + (hf ? "attention.o_proj" : "attn.proj"));
     scale(from + "ls1.gamma", to + (hf ? "layer_scale1.lambda1" : own ? "ls1.gamma" : "gamma_1"));
     pair(from + "norm2", to + "norm2");
@@ -290,7 +288,6 @@ class BackboneExporter {
       one(from + "attn.qkv.weight", to + (torchvision ? "self_attention.in_proj_weight" : "attn.qkv.weight"));
       one(from + "attn.qkv.bias", to + (torchvision ? "self_attention.in_proj_bias" : "attn.qkv.bias"));
     }
-    head_norms(from, to);
     pair(from + "attn.proj", to + (hf            ? "attention.output.dense"
                                    : torchvision ? "self_attention.out_proj"
                                                  : "attn.proj"));
@@ -305,12 +302,6 @@ class BackboneExporter {
       pair(from + "mlp.w3", to + (hf ? "mlp.weights_out" : timm ? "mlp.fc2" : "mlp.w3"));
     }
     scale(from + "ls2.gamma", to + (hf ? "layer_scale2.lambda1" : "ls2.gamma"));
-  }
-
-  void head_norms(const std::string& from, const std::string& to) {
-    if (!x_d.qk_norm) return;
-    pair(from + "attn.q_norm", to + "attn.q_norm");
-    pair(from + "attn.k_norm", to + "attn.k_norm");
   }
 
   /// LayerScale of a branch: ones where the code has it in every model, or in this one before it was folded.

@@ -565,28 +565,8 @@ class BackboneNamer {
         joined(bias, {before + "attn.q_bias", "", before + "attn.v_bias"}, {width}, true);
       }
     }
-    // Norms of queries and keys, of timm's `qk_norm`: the width of a head is theirs.
-    const bool normed = has(before + "attn.q_norm.weight") || has(before + "attn.k_norm.weight");
-    if (first) x_out.description.qk_norm = normed;
-    if (x_out.description.qk_norm) head_norms(name, before, first);
     whole(name + "attn.proj.weight", before + projection + ".weight", {width, width});
     whole(name + "attn.proj.bias", before + projection + ".bias", {width});
-  }
-
-  void head_norms(const std::string& name, const std::string& before, bool first) {
-    BackboneDescription& d = x_out.description;
-    if (first) x_head_width = extent(before + "attn.q_norm.weight", 0, 1);
-    if (x_head_width == 0) return;
-    for (const char* const part : {"attn.q_norm.weight", "attn.q_norm.bias", "attn.k_norm.weight", "attn.k_norm.bias"})
-      whole(name + part, before + part, {x_head_width});
-    if (!first) return;
-    if (d.width % x_head_width != 0) {
-      x_misshapen.push_back(join("'", stored(before + "attn.q_norm.weight"), "' is [", x_head_width,
-                                 "], expected a head's width, which divides ", d.width));
-      return;
-    }
-    d.heads = d.width / x_head_width;
-    d.heads_are_known = true;
   }
 
   void mlp(const std::string& name, const std::string& before, bool first) {
@@ -681,7 +661,6 @@ class BackboneNamer {
   std::string_view x_mark;
   std::array<bool, 13> x_biases{};  // which of a block's attention the first one has
   std::string x_first_block;        // what stands before its names
-  Index x_head_width = 0;           // as its norms of queries and keys say; 0: it has none
   std::map<Index, std::string> x_blocks;
   std::string_view x_block_list = "blocks.";
   std::set<std::string, std::less<>> x_used, x_missed;

@@ -51,7 +51,6 @@ namespace dssl {
                    .registers = d.registers,
                    .positions = rotary ? Positions::rotary : Positions::learned,
                    .position_rule = position_rule_of(d.position),
-                   .qk_norm = d.qk_norm,
                    .class_norm = d.class_norm};
   while (config.norm_exponent < 16 && config.norm_epsilon() > 1.5 * d.norm_epsilon) ++config.norm_exponent;
   while (config.norm_exponent > 1 && 1.5 * config.norm_epsilon() < d.norm_epsilon) --config.norm_exponent;
