@@ -24,8 +24,9 @@ enum class Purpose : std::uint8_t {
   user = 11,
   masks = 12,
   warp = 13,
-  photometric = 14,
-  quarter_turn = 15,
+  teacher_points = 14,
+  photometric = 15,
+  quarter_turn = 16,
 };
 
 /// Names one stream of random numbers.

@@ -84,8 +84,8 @@ struct PhotometricPart {
 DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::string& prefix = {});
 
 /// `exposure=1,jpeg=60@0.5`: name and strength, and after an at sign the probability where that is not 1,
-/// numbers to the bit, in the order of `PhotometricKind`. Parts that no view has, of a strength or probability
-/// of 0, are left out: lists that make the same views have the same text.
+/// numbers to the bit, in the order of `PhotometricKind`. Parts that no view has, of a strength or
+/// probability of 0, are left out: lists that make the same views have the same text.
 [[nodiscard]] DSSL_INLINE std::string text_of(const std::vector<PhotometricPart>& parts);
 
 /// The parts of such a text. Throws `OptionError` about "parts" where it is of another form, or `validate`
@@ -101,21 +101,24 @@ namespace detail {
 
 /// Throws `OptionError` about `field` for a kind that is none, or an `amount` outside [0, its most], with
 /// `both_ways` [-most, most] where the kind has such.
-DSSL_INLINE void require_amount(const std::string& field, PhotometricKind kind, double amount, bool both_ways);
+DSSL_INLINE void require_amount(const std::string& field, PhotometricKind kind, double amount,
+                                bool both_ways);
 
 }  // namespace detail
 
 #if defined(DSSL_WITH_DEFINITIONS)
 namespace detail {
 
-DSSL_INLINE void require_amount(const std::string& field, PhotometricKind kind, double amount, bool both_ways) {
+DSSL_INLINE void require_amount(const std::string& field, PhotometricKind kind, double amount,
+                                bool both_ways) {
   const auto index = static_cast<std::size_t>(kind);
   if (index >= photometric_names.size())
     throw OptionError(field, index, join("a kind below ", photometric_names.size()));
   const auto& [name, most, unit, has_both] = photometric_names[index];
   const double least = both_ways && has_both ? -most : 0;
   if (!(amount >= least && amount <= most))
-    throw OptionError(field, join(name, "=", amount), join(name, " from ", least, " to ", most, " (", unit, ")"));
+    throw OptionError(field, join(name, "=", amount),
+                      join(name, " from ", least, " to ", most, " (", unit, ")"));
 }
 
 }  // namespace detail

@@ -24,8 +24,8 @@ struct SpreadTap {
   float weight = 0;
 };
 
-/// Of a disc of `radius` pixels: weight min(1, max(0, radius + 1/2 - distance)) a pixel, over their sum. Throws
-/// `OptionError` for a radius outside 0 to that of the strongest `defocus`.
+/// Of a disc of `radius` pixels: weight min(1, max(0, radius + 1/2 - distance)) a pixel, over their sum.
+/// Throws `OptionError` for a radius outside 0 to that of the strongest `defocus`.
 [[nodiscard]] DSSL_INLINE std::vector<SpreadTap> disc_spread(double radius);
 
 /// Of a straight path of `length` pixels about the pixel, `direction` from the x axis towards the y axis in
@@ -34,8 +34,9 @@ struct SpreadTap {
 /// no number.
 [[nodiscard]] DSSL_INLINE std::vector<SpreadTap> line_spread(double length, double direction);
 
-/// v(y, x) <- sum of weight v(y + down, x + right) over the taps, edges repeated, cut to [0, 1], which rounded
-/// weights may leave: planes (C,h,w), in place. `padded`: memory, grown as needed. Cost 2 C h w FLOP a tap.
+/// v(y, x) <- sum of weight v(y + down, x + right) over the taps, edges repeated, cut to [0, 1], which
+/// rounded weights may leave: planes (C,h,w), in place. `padded`: memory, grown as needed. Cost 2 C h w FLOP
+/// a tap.
 DSSL_INLINE void spread_light(PlanarImage<float>& planes, const std::vector<SpreadTap>& taps,
                               std::vector<float>& padded);
 
