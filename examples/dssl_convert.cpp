@@ -89,6 +89,9 @@ dssl::PeriodsOfTheta periods_of(const BackboneFile& file) {
 /// Says where the family's code will not compute what the weights' own does.
 void print_differences(const BackboneFile& file, dssl::WeightFamily as) {
   const dssl::BackboneDescription& d = file.description();
+  if (d.local_class_norm && as != dssl::WeightFamily::dinov3)
+    std::printf("norms: that of local views' class tokens, which training alone has, has no name in the family %s, and is left out\n",
+                std::string(dssl::family_name(as)).c_str());
   if (d.position == dssl::PositionScheme::rotary) {
     const double off = as == dssl::WeightFamily::dinov3 ? 0 : periods_of(file).off;
     if (off > 1e-6) {

@@ -40,6 +40,10 @@ TEST_CASE("published weights: the ViT gives what their own code does", "[publish
     const BackboneFile file = BackboneFile::open(test::weights_of(name), options);
     const ViTConfig config = published_config(file.description(), name, options.heads);
     CHECK(config.class_norm == (name == "dinov3_untied_norms"));
+    CHECK(config.local_class_norm == (name == "dinov3_7b_like"));
+    // Trained, keys that have no bias get none: their family's code has no place for it.
+    const bool none = name == "dinov3_7b_like" || name == "timm_dinov3" || name == "timm_dinov3_plus";
+    CHECK(config.qkv_bias == (none ? QkvBias::none : config.rotary() ? QkvBias::no_key : QkvBias::full));
     ++seen;
     for (const std::string input : {"native", "wide", "other"}) {
       if (!expected.contains(input + ".image")) continue;

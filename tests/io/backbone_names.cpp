@@ -438,6 +438,11 @@ TEST_CASE("backbone names: what rotates goes to DINOv3's own names, Transformers
   // A bias of keys, which training may leave, is not masked, and timm has no place for it; periods of another theta.
   const BackboneFile plain = BackboneFile::open(test::weights_of("dinov3_7b_like"));
   CHECK_FALSE(plain.description().qkv_bias);
+  CHECK_FALSE(plain.contains("blocks.0.attn.qkv.bias"));
+  CHECK(plain.description().local_class_norm);
+  // Under dssl's names too, where nobody said the heads that periods are made for.
+  save_named_backbone(folder / "named.safetensors", BackboneFile::open(save(export_backbone(plain, plain.description(), timm))));
+  CHECK_FALSE(BackboneFile::open(folder / "named.safetensors").description().qkv_bias);
   CHECK(names_with(export_backbone(plain, plain.description(), WeightFamily::dinov3), "qkv.bias") == 0);
   CHECK(names_with(export_backbone(plain, plain.description(), hf), "q_proj.bias") == 0);
   CHECK(contains(hugging_face_config(plain.description(), "file"), "\"query_bias\": false"));
@@ -454,6 +459,27 @@ TEST_CASE("backbone names: what rotates goes to DINOv3's own names, Transformers
   };
   const BackboneFile keyed = with_periods(50, 0);
   CHECK(keyed.description().qkv_bias);
+  CHECK(keyed.description().key_bias);
+  // Masked, or 0 in every block, it is none; apart from those of queries and values too.
+  const auto saved_as = [&](const BackboneFile& file, WeightFamily as) {
+    return BackboneFile::open(save(export_backbone(file, file.description(), as)), {.heads = 2}).description();
+  };
+  CHECK(saved_as(keyed, hf).key_bias);
+  std::vector<ExportedTensor> all = tensors;
+  for (ExportedTensor& tensor : tensors) {
+    if (tensor.name.ends_with("qkv.bias")) std::fill_n(tensor.values.begin() + 32, 32, 0.0F);
+  }
+  const BackboneFile unkeyed = with_periods(100, 0);
+  for (const WeightFamily as : {WeightFamily::dinov3, hf, timm}) {
+    CHECK(saved_as(unkeyed, as).qkv_bias);
+    CHECK_FALSE(saved_as(unkeyed, as).key_bias);
+  }
+  tensors = std::move(all);
+  std::vector<float> mask(96, 1.0F);
+  std::fill_n(mask.begin() + 32, 32, 0.0F);
+  for (const char* const block : {"blocks.0.attn.qkv.bias_mask", "blocks.1.attn.qkv.bias_mask"}) tensors.push_back({block, {96}, mask});
+  CHECK_FALSE(with_periods(100, 0).description().key_bias);
+  tensors.resize(tensors.size() - 2);
   CHECK(contains(refused(keyed, timm), "has rotary periods of a theta of 50, not 100"));
   const auto own = export_backbone(keyed, keyed.description(), WeightFamily::dinov3);
   for (const ExportedTensor& tensor : own) {
@@ -495,6 +521,8 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
     CHECK(d.heads == e.heads);
     CHECK(d.heads_are_known == e.heads_are_known);
     CHECK(d.table_side == e.table_side);
+    CHECK(d.qkv_bias == e.qkv_bias);
+    CHECK(d.key_bias == e.key_bias);
     CHECK(d.registers == e.registers);
     CHECK(d.hidden == e.hidden);
     CHECK(d.mlp == e.mlp);

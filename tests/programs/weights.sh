@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Published weights in the programs: what dssl-convert says and writes, and that features are the same from either file.
 # Usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES
-cases=$(realpath "${3:?usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES}")
+# The environment's DSSL_INTEROP may name a folder with more cases.
+cases=$(realpath "${DSSL_INTEROP:-${3:?usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES}}")
 source "$(dirname "$0")/common.sh"
 
 convert=$programs/dssl-convert
@@ -74,6 +75,7 @@ cmp v3.patch.npy own.patch.npy || fail "features of DINOv3's own names differ"
 for family in hf timm; do
   mkdir v3_$family
   succeeds "$convert" "$v3" v3_$family/model.safetensors --as $family
+  says "^norms: that of local views' class tokens, .* has no name in the family $family, and is left out"
   says "^positions: these weights keep their periods, rounded by up to 0.[0-9]* %, and the code of the family $family computes them"
   succeeds "$convert" v3_$family/model.safetensors v3_$family.pth --as dinov3 --heads 2
   ! grep -q '^positions' out.txt || fail "periods that were computed are called rounded"
@@ -301,6 +303,24 @@ same_after() {  # run size init and its options
 }
 same_after v3 64x56 "$cases/dinov3_7b_like/weights.pth"
 same_after hf 40x72 "$cases/hf_dino/model.safetensors" --heads 4
+# Trained, with rates above 0, what rotates has the tensors that it came with: its own biases, and the norm that training alone has.
+tensors_of() { "$convert" --inspect "$1" | grep -E '\]$' | tr -s ' ' | cut -d ' ' -f 1,3- | sort; }
+tried=0
+for of in dinov3_7b_like:dinov3 dinov3_small:dinov3 dinov3_untied_norms:dinov3 timm_dinov3:timm timm_dinov3_qkvb:timm hf_dinov3:hf; do
+  case=${of%:*}
+  [[ -d $cases/$case ]] || continue  # of the whole set
+  weights=$cases/$case/weights.pth
+  [[ -e $weights ]] || weights=$cases/$case/model.safetensors
+  succeeds "$programs/dssl-pretrain" --data voc --arch auto --prototypes 16 --batch 2 --epochs 2 --warmup-epochs 0 --lr 0.1 --overwrite \
+    --out trained_v3 --init "$weights" --heads 2 --views-global 32 --views-local 16 --locals 1
+  mkdir back_$case
+  succeeds "$convert" trained_v3/teacher.safetensors back_$case/model.safetensors --as "${of#*:}"
+  tensors_of "$weights" >before.txt
+  tensors_of back_$case/model.safetensors >after.txt
+  diff before.txt after.txt >&2 || fail "a trained $case has other tensors under the names of ${of#*:}"
+  tried=$((tried + 1))
+done
+[[ -d $cases/hf_dinov3 && $tried -eq 6 || $tried -ge 1 ]] || fail "$tried of what rotates were trained"
 # What had LayerScale has one again in the code that wants it: ones, as it was multiplied into the layers before it.
 succeeds "$convert" "$cases/container_zip/weights.pth" v2.safetensors --as dinov2
 succeeds going_on --epochs 1 --max-steps 1 --out v2 --init v2.safetensors --heads 2

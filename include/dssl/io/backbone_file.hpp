@@ -72,6 +72,7 @@ class BackboneFile final : public TensorFile {
       tensors.push_back({.name = tensor.name, .type = type, .shape = tensor.shape});
     }
     set_tensors(std::move(tensors), x_file->metadata());
+    if (x_named.description.position == PositionScheme::rotary) x_named.description.key_bias = has_key_bias();
   }
 
   [[nodiscard]] const BackboneDescription& description() const { return x_named.description; }
@@ -107,6 +108,31 @@ class BackboneFile final : public TensorFile {
   [[nodiscard]] bool is_as_stored(const NamedTensor& tensor) const {
     return tensor.pieces.size() == 1 && !tensor.pieces[0].stored.empty() && tensor.factor.empty() &&
            tensor.row_factor.empty();
+  }
+
+  /// Whether a key of any block has a bias. One that is masked by what is no number, as in a model that was never given
+  /// weights, is one here: whoever reads the tensor is told.
+  [[nodiscard]] bool has_key_bias() const {
+    const Index width = x_named.description.width;
+    const auto values = [&](const TensorPiece& piece, Index first) {
+      std::vector<float> all = x_file->read<float>(piece.stored);
+      all.erase(all.begin(), all.begin() + piece.first + first);
+      all.resize(static_cast<std::size_t>(width));
+      return all;
+    };
+    for (const NamedTensor& tensor : x_named.tensors) {
+      if (!tensor.name.ends_with(".attn.qkv.bias")) continue;
+      const bool apart = tensor.pieces.size() == 3;  // of queries, keys, values
+      const TensorPiece& piece = tensor.pieces[apart ? 1 : 0];
+      if (piece.stored.empty()) continue;
+      std::vector<float> keys = values(piece, apart ? 0 : width);
+      if (!tensor.factor.empty()) {
+        const std::vector<float> mask = values({.stored = tensor.factor}, width);
+        for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = mask[i] == 0 ? 0 : keys[i];
+      }
+      if (std::ranges::any_of(keys, [](float value) { return value != 0; })) return true;
+    }
+    return false;
   }
 
   void fold() {

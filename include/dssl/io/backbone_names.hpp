@@ -94,7 +94,8 @@ class BackboneNamer {
       whole("cls_norm.weight", "cls_norm.weight", {d.width});
       whole("cls_norm.bias", "cls_norm.bias", {d.width});
     }
-    if (!other_code && has("local_cls_norm.weight")) {  // of training alone
+    d.local_class_norm = !other_code && (has("local_cls_norm.weight") || has("local_cls_norm.bias"));
+    if (d.local_class_norm) {
       whole("local_cls_norm.weight", "local_cls_norm.weight", {d.width});
       whole("local_cls_norm.bias", "local_cls_norm.bias", {d.width});
     }
@@ -544,8 +545,8 @@ class BackboneNamer {
       joined(weight,
              {before + parts[0] + ".weight", before + parts[1] + ".weight", before + parts[2] + ".weight"},
              {width, width});
-      joined(bias, {before + parts[0] + ".bias", before + parts[1] + ".bias", before + parts[2] + ".bias"},
-             {width}, true);
+      if (!without_bias())
+        joined(bias, {before + parts[0] + ".bias", before + parts[1] + ".bias", before + parts[2] + ".bias"}, {width}, true);
       projection = old ? "attention.output.dense" : "attention.o_proj";
     } else {
       whole(weight, before + "attn.qkv.weight", {3 * width, width});
@@ -556,17 +557,18 @@ class BackboneNamer {
           x_out.tensors.back().factor = stored(before + "attn.qkv.bias_mask");
         }
       } else {
-        // Keys need no bias, and some have none at all. Files of DINO's and timm's names say so by a family
-        // that may.
-        const bool optional =
-            is(WeightFamily::dinov3) ||
-            (is(WeightFamily::timm) && x_out.description.position == PositionScheme::rotary);
-        if (!optional) missing(before + "attn.qkv.bias");
-        joined(bias, {before + "attn.q_bias", "", before + "attn.v_bias"}, {width}, true);
+        // Keys need no bias, and some of what rotates have none at all.
+        if (x_out.description.position != PositionScheme::rotary) missing(before + "attn.qkv.bias");
+        if (!without_bias()) joined(bias, {before + "attn.q_bias", "", before + "attn.v_bias"}, {width}, true);
       }
     }
     whole(name + "attn.proj.weight", before + projection + ".weight", {width, width});
     whole(name + "attn.proj.bias", before + projection + ".bias", {width});
+  }
+
+  /// Whether queries, keys and values of what rotates have no bias, which is no tensor then. All others have one.
+  [[nodiscard]] bool without_bias() const {
+    return x_out.description.position == PositionScheme::rotary && !x_out.description.qkv_bias;
   }
 
   void mlp(const std::string& name, const std::string& before, bool first) {

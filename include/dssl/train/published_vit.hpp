@@ -26,7 +26,8 @@ namespace dssl {
 
 /// The sizes and rules of a published backbone as a `ViTConfig`. `heads`: where the file does not say their number and it is
 /// not the usual one; `field`: what messages call it. LayerScale is left out: `BackboneFileOptions::fold_layer_scale` multiplies
-/// it into the layers before it.
+/// it into the layers before it. Biases that a backbone which rotates does not have, its ViT has neither: trained, it goes back
+/// into its family's code.
 /// Throws `CheckpointError` naming what the ViT does not run, `OptionError` where the number of heads has to be given.
 /// Test: tests/features/published.cpp.
 [[nodiscard]] inline ViTConfig published_config(const BackboneDescription& d, const std::string& path, Index heads = 0,
@@ -51,7 +52,9 @@ namespace dssl {
                    .registers = d.registers,
                    .positions = rotary ? Positions::rotary : Positions::learned,
                    .position_rule = position_rule_of(d.position),
-                   .class_norm = d.class_norm};
+                   .qkv_bias = !rotary ? QkvBias::full : !d.qkv_bias ? QkvBias::none : d.key_bias ? QkvBias::full : QkvBias::no_key,
+                   .class_norm = d.class_norm,
+                   .local_class_norm = d.local_class_norm};
   while (config.norm_exponent < 16 && config.norm_epsilon() > 1.5 * d.norm_epsilon) ++config.norm_exponent;
   while (config.norm_exponent > 1 && 1.5 * config.norm_epsilon() < d.norm_epsilon) --config.norm_exponent;
   if (std::abs(config.norm_epsilon() / d.norm_epsilon - 1) > 1e-6) {
