@@ -570,6 +570,38 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
   }
 }
 
+TEST_CASE("published weights: a ViT under the names that Transformers has for it now is the same", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  const BackboneFile old = BackboneFile::open(test::weights_of("hf_dino"), {.heads = 4});
+  const std::vector<std::pair<std::string, std::string>> renamed{
+      {"encoder.layer.", "layers."},      {"attention.attention.query.", "attention.q_proj."}, {"attention.attention.key.", "attention.k_proj."},
+      {"attention.attention.value.", "attention.v_proj."}, {"attention.output.dense.", "attention.o_proj."},
+      {"intermediate.dense.", "mlp.fc1."}, {"output.dense.", "mlp.fc2."}};
+  for (const std::string before : {"", "vit."}) {
+    std::vector<std::vector<float>> values;
+    values.reserve(old.source().tensors().size());
+    SafetensorsWriter writer;
+    for (const StoredTensor& tensor : old.source().tensors()) {
+      std::string name = tensor.name;
+      for (const auto& [from, to] : renamed) {
+        if (const std::size_t at = name.find(from); at != std::string::npos) name.replace(at, from.size(), to);
+      }
+      values.push_back(old.source().read<float>(tensor.name));
+      writer.add(before + name, tensor.shape, std::span<const float>(values.back()));
+    }
+    writer.write(folder / "new.safetensors");
+    const BackboneFile file = BackboneFile::open(folder / "new.safetensors", {.heads = 4});
+    CHECK(file.source().contains(before + "layers.1.mlp.fc2.weight"));
+    CHECK(file.prefix() == before);
+    BackboneDescription d = file.description();  // away from a config.json that says the heads
+    d.heads = old.description().heads;
+    d.heads_are_known = old.description().heads_are_known;
+    CHECK(describe(d) == describe(old.description()));
+    REQUIRE(file.tensors().size() == old.tensors().size());
+    for (const StoredTensor& tensor : old.tensors()) CHECK((file.read<float>(tensor.name) == old.read<float>(tensor.name)));
+  }
+}
+
 TEST_CASE("published weights: a bias that one block lacks and the others have is missing, not zero") {
   const test::TemporaryFolder folder;
   const std::string name = test::has_case("hf_dino") ? "hf_dino" : "container_zip";

@@ -423,8 +423,8 @@ class BackboneNamer {
 
   /// Finds the blocks: by number, what stands before the names of their parts.
   void index_blocks() {
-    constexpr std::array<std::string_view, 5> lists{"encoder.layer.", "model.layer.",
-                                                    "encoder.layers.encoder_layer_", "layer.", "blocks."};
+    constexpr std::array<std::string_view, 6> lists{"encoder.layer.", "model.layer.", "encoder.layers.encoder_layer_",
+                                                    "layer.",         "layers.",      "blocks."};
     for (const std::string_view list : lists) {
       for (const StoredTensor& tensor : x_file.tensors()) {
         if (!std::string_view(tensor.name).starts_with(x_out.prefix)) continue;
