@@ -18,6 +18,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/element_type.hpp>
+#include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/tensor_file.hpp>
 #include <dssl/io/weights.hpp>
 
@@ -145,7 +146,9 @@ class BackboneNamer {
     } else if (has("register_tokens") || (scaled && has("mask_token"))) {
       d.family = WeightFamily::dinov2;
     } else {
-      d.family = scaled ? WeightFamily::timm : WeightFamily::dino;
+      // DINO's names are timm's too: what lies beside the file tells.
+      const bool of_timm = scaled || (!as && !timm_config_beside(x_file.path()).empty());
+      d.family = of_timm ? WeightFamily::timm : WeightFamily::dino;
     }
     if (!as || *as == d.family) return;
     // These have names in common, so that only the user knows.
@@ -684,10 +687,12 @@ class BackboneNamer {
 /// `cls_pos_embed` and `patch_pos_embed` (or `rope_embed.periods` where periods are stored),
 /// `register_tokens`, `blocks.N.attn.qkv.weight` with rows q, k, v, `ls1.gamma`, `mlp.fc1` or `mlp.w12` with
 /// rows gate, value. Of several networks the first in the order of `backbone_prefix` is taken. Biases of
-/// queries, keys or values that a family leaves out are zeros. `as`: the family where names alone cannot
-/// tell, as DINO's, DINOv2's and timm's are alike. Heads of classifiers, optimisers and the like are left
-/// aside and listed. Throws `CheckpointError` naming what is missing, misshapen, or there beside a ViT's
-/// parts (a norm of queries, a second class token), up to four of them. Test: tests/io/backbone_names.cpp.
+/// queries, keys or values that a family leaves out are zeros; where something rotates without any of them
+/// there is no tensor. `as`: the family where names alone cannot tell, as DINO's, DINOv2's and timm's are
+/// alike; by default DINO's are timm's where its `config.json` lies beside them. Heads of classifiers,
+/// optimisers and the like are left aside and listed. Throws `CheckpointError` naming what is missing,
+/// misshapen, or there beside a ViT's parts (a norm of queries, a second class token), up to four of them.
+/// Test: tests/io/backbone_names.cpp.
 [[nodiscard]] inline NamedBackbone name_backbone(const TensorFile& file,
                                                  std::optional<WeightFamily> as = std::nullopt) {
   return detail::BackboneNamer(file, as).name();
