@@ -536,6 +536,7 @@ void CommandLine::x_set_backbone() {
   if (job.arch != architecture_of_file) {
     const Architecture& known = named(architectures, "arch", job.arch);
     job.backbone = known.config;
+    require_heads_of(job.backbone, job.arch, job.published.heads);
     job.head = known.head;
     x_set_pixels(file ? &*file : nullptr);
     return;

@@ -114,6 +114,14 @@ fails 2 "--heads is 0; expected the number of heads that" features none.npy --we
 fails 2 "--arch is auto; expected an architecture by name" features none.npy --weights random
 fails 1 "does not fit this architecture" \
   "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 96 --weights "$cases/hf_dino/model.safetensors"
+fails 1 "does not fit this architecture: it has width 32, depth 2, MLP 128, positions a side 7, expected 192, 12, 768, 28; --arch auto" \
+  "$programs/dssl-features" --data images --out none.npy --arch tiny8 --size 96 --weights "$cases/hf_dino/model.safetensors"
+# A number of heads that is not of the weights, or of the architecture.
+fails 2 "--heads is 3; expected a divisor of 16, the width of" "$convert" "$cases/container_zip/weights.pth" three.safetensors --as dino --heads 3
+fails 2 "--heads is 3; expected a divisor of 16, the width of" "$convert" "$cases/container_zip/weights.pth" three.safetensors --heads 3
+[[ ! -e three.safetensors ]] || fail "weights of heads that cannot be were written"
+fails 2 "--heads is 2; expected 4, which nano8 has, or --arch auto" "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 32 \
+  --heads 2 --weights random
 # As ONNX: what is written is held by tests/programs/export_onnx.py.
 export_onnx() { "$programs/dssl-export" "$@"; }
 succeeds export_onnx "$cases/dinov3_7b_like/weights.pth" v3.onnx
@@ -196,6 +204,16 @@ for run in first second; do
 done
 succeeds "$convert" first/teacher.safetensors nano --as hf
 grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
+succeeds "$convert" first/teacher.safetensors of_two.pth --as dino
+succeeds "$convert" of_two.pth of_two.safetensors --as dino --heads 2
+for program in dssl-features dssl-defects; do
+  given="--data images --out none.npy"
+  [[ $program == dssl-features ]] || given="--normal images --out none"
+  fails 1 "of_two.safetensors: is of the family dino, which has 2 heads, and this architecture 4; expected --arch auto" \
+    "$programs/$program" $given --arch nano8 --size 32 --weights of_two.safetensors
+done
+fails 1 "has 2 heads, and this architecture 4; expected --arch auto" pretrain --out none --init of_two.safetensors
+fails 2 "--heads is 2; expected 4, which nano8 has, or --arch auto" pretrain --out none --init of_two.pth --heads 2
 # A number of heads that nobody says is taken as usual, and that is said.
 succeeds "$convert" first/teacher.safetensors bare.pth --as dino
 says '^heads: 4, which a file of torch.load does not say, and 2 are usual; whoever reads it has to be told$'
@@ -289,7 +307,7 @@ says ', channels 1, '
 says "^images, as no family has them, in dssl's programs: less \(0.5\), divided by \(0.25\)$"
 ! grep -q '0\.485' out.txt || fail "three means for one channel"
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
-fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
+fails 1 "does not fit this architecture: it has width .*; --arch auto takes the weights' own sizes" pretrain --out third --init "$cases/container_zip/weights.pth"
 fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"
 # Of sizes that no architecture has: the file's, by its rules, in what the run writes too.
 going_on() { "$programs/dssl-pretrain" --data voc --arch auto --locals 0 --prototypes 16 --batch 2 "$@"; }

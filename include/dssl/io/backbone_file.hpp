@@ -52,7 +52,8 @@ struct BackboneFileOptions {
 class BackboneFile final : public TensorFile {
  public:
   /// Throws as `open_tensor_file`, `name_backbone` and `HuggingFaceConfig`; `OptionError` where `options` ask for other
-  /// heads than `config.json`, or the file itself: dssl's own metadata, or its rotary periods.
+  /// heads than `config.json`, or the file itself: dssl's own metadata, or its rotary periods; or for heads that do not divide
+  /// the width.
   [[nodiscard]] static BackboneFile open(const std::string& path, const BackboneFileOptions& options = {}) {
     return BackboneFile(open_tensor_file(path), options);
   }
@@ -60,8 +61,7 @@ class BackboneFile final : public TensorFile {
   /// Of a file that is open.
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
       : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
-    if (const BackboneDescription& d = x_named.description; options.heads != 0 && d.heads_are_known && options.heads != d.heads)
-      throw OptionError(options.heads_field, options.heads, join(d.heads, ", which ", path(), " says itself"));
+    if (options.heads != 0) require_possible(options.heads, options.heads_field);
     if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads, options.heads_field);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
     make_periods(options.heads != 0 || x_named.description.heads_are_known ? options.heads : options.heads_otherwise);
@@ -85,6 +85,16 @@ class BackboneFile final : public TensorFile {
 
  private:
   static constexpr const char* periods_name = "rope_embed.periods";
+
+  /// Throws `OptionError` for another number of heads than the file's, or one that its width is not divided by.
+  void require_possible(Index heads, std::string_view field) const {
+    const BackboneDescription& d = x_named.description;
+    if (d.heads_are_known && heads != d.heads) throw OptionError(field, heads, join(d.heads, ", which ", path(), " says itself"));
+    const bool rotary = d.position == PositionScheme::rotary;
+    if (const Index divided = rotary ? d.width / 4 : d.width; divided % heads != 0) {
+      throw OptionError(field, heads, join("a divisor of ", divided, rotary ? ", a fourth of the width of " : ", the width of ", path()));
+    }
+  }
 
   void read_config(Index heads, std::string_view field) {
     const auto config = HuggingFaceConfig::beside(path());

@@ -78,6 +78,27 @@ namespace dssl {
   return config;
 }
 
+/// Throws `CheckpointError` where a ViT of these sizes, which an architecture's name chose, has others than the weights; the
+/// images' channels are compared with the tensors. Test: tests/features/published.cpp.
+inline void require_same_sizes(const BackboneDescription& d, const ViTConfig& config, const std::string& path) {
+  std::string theirs, own;
+  const auto compare = [&](std::string_view what, Index of_weights, Index of_config) {
+    if (of_weights == of_config) return;
+    const std::string_view comma = theirs.empty() ? "" : ", ";
+    theirs += join(comma, what, " ", of_weights);
+    own += join(comma, of_config);
+  };
+  compare("width", d.width, config.width);
+  compare("depth", d.depth, config.depth);
+  compare("patch", d.patch, config.patch);
+  compare("MLP", d.hidden, config.block().hidden);
+  compare("registers", d.registers, config.registers);
+  compare("positions a side", d.table_side, config.rotary() ? 0 : config.image / config.patch);
+  if (theirs.empty()) return;
+  throw CheckpointError(path, join("does not fit this architecture: it has ", theirs, ", expected ", own,
+                                   "; --arch auto takes the weights' own sizes"));
+}
+
 /// Throws `CheckpointError` where a ViT of these sizes, which an architecture's name chose, goes by other rules than the
 /// weights: another number of heads, where theirs is known, another epsilon in its norms, or another way to read the position
 /// table for a grid of patches, which at its own size every rule reads as it is. Test: tests/features/published.cpp.
