@@ -63,6 +63,10 @@ for name in out.onnx vit.json; do
     "$convert" "$cases/hf_dino/model.safetensors" $name --as hf --heads 4
   [[ ! -e $name ]] || fail "a folder called $name was made"
 done
+for out in no/where/at/all no/where/model.safetensors; do
+  fails 2 "is $out.*; expected a place in a folder that is there, and .*/no(/where/at)? is not" "$convert" "$cases/hf_dino/model.safetensors" $out --as hf --heads 4
+done
+[[ ! -e no ]] || fail "folders were made that nobody named"
 mkdir vit.v2
 succeeds "$convert" "$cases/hf_dino/model.safetensors" vit.v2 --as hf --heads 4
 # What rotates under the names of its own code, Transformers' and timm's: the same features, but for periods that are rounded in
@@ -139,9 +143,20 @@ fails 2 "--mean requires --deviation" export_onnx "$cases/container_zip/weights.
 fails 2 "--white is 255; expected 1 without --normalise" export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --white 255
 fails 2 "--mean is 2 values; expected one a channel, 3" \
   export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --normalise --mean 0,1 --deviation 1,1
-fails 1 "is read too, by IN" export_onnx own.safetensors own.safetensors --heads 2
+ln own.safetensors own.onnx
+fails 1 "own.onnx: is read too, as own.safetensors by IN" export_onnx own.safetensors own.onnx --heads 2
+rm own.onnx
+for name in x.pth notonnx.txt onnx; do
+  fails 2 "'?-*out'? is $name; expected a name that ends in .onnx" export_onnx "$cases/container_zip/weights.pth" $name --heads 2
+  [[ ! -e $name ]] || fail "a model is written under the name of something else"
+done
 fails 1 "html.pth: is a page of a web server" export_onnx "$cases/hostile/html.pth" v1.onnx
 [[ ! -e v1.onnx ]] || fail "a model was written though it was refused"
+broken_out=$'two\nlines.onnx'
+succeeds export_onnx "$cases/container_zip/weights.pth" "$broken_out" --heads 2
+says '^two\\nlines.onnx: image'
+succeeds "$convert" "$cases/container_zip/weights.pth" $'two\nlines.pth' --as dino
+says 'under the names of dino: two\\nlines.pth$'
 # With heads and a bank; what does not belong to the weights is refused.
 mkdir parts
 for i in 1 2 3 4; do "$make_image" parts/$i.png 40 40 3 $((10 * i)) 200 $((50 * i)) >make.txt || fail "make_image"; done
@@ -151,7 +166,10 @@ says '^bank.onnx: image -> class_token, patch_map, patch_scores, score; opset 17
 fails 1 'bank.safetensors: was made with other weights than' export_onnx "$cases/container_f16/weights.pth" v1.onnx --bank bank/bank.safetensors
 fails 1 'own.safetensors: is no bank of dssl-defects' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank own.safetensors
 fails 2 '--bank excludes --heads' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank bank/bank.safetensors --heads 2
-fails 1 "bank/bank.safetensors: is read too, by --bank" export_onnx "$cases/container_zip/weights.pth" bank/bank.safetensors --bank bank/bank.safetensors
+ln bank/bank.safetensors of_bank.onnx
+fails 1 "of_bank.onnx: is read too, as bank/bank.safetensors by --bank" export_onnx "$cases/container_zip/weights.pth" of_bank.onnx --bank bank/bank.safetensors
+fails 1 "weights.pth: is a zip file or a pickle, as torch.save writes them; expected safetensors" \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank "$cases/container_zip/weights.pth"
 # A head is one linear layer: a model that leaves out what stands before it gives other logits. Its numbers are 1.
 ones() { for _ in $(seq "$1"); do printf '\000\000\200\077'; done; }
 head_file() {  # file, bytes of the numbers, and name, type, shape of each tensor in turn; the numbers on stdin
@@ -183,6 +201,21 @@ for head in --head --patch-head; do
     export_head $head batch_norm.safetensors
   fails 1 "layer_norm.safetensors: has '0.(weight|bias)' beside the linear layer '1.weight'" export_head $head layer_norm.safetensors
 done
+# A whole backbone of one block, of ones but for one number that is none, and a file whose name of a tensor is long.
+one_block=(cls_token F32 1,1,4 pos_embed F32 1,2,4 patch_embed.proj.weight F32 4,3,1,1 patch_embed.proj.bias F32 4 norm.weight F32 4 norm.bias F32 4)
+for part in norm1.weight:4 norm1.bias:4 attn.qkv.weight:12,4 attn.qkv.bias:12 attn.proj.weight:4,4 attn.proj.bias:4 norm2.weight:4 norm2.bias:4 \
+  mlp.fc1.weight:4,4 mlp.fc1.bias:4 mlp.fc2.weight:4,4 mlp.fc2.bias:4; do
+  one_block+=("blocks.0.${part%:*}" F32 "${part#*:}")
+done
+{ ones 5 && printf '\000\000\300\177' && ones 166; } | head_file one_block.safetensors 688 "${one_block[@]}"
+for as in "" "--as timm"; do
+  warns 1 "^dssl-convert: warning: tensor '(pos_embed|cls_pos_embed)' has the element nan at 1; every program of dssl takes finite numbers alone" \
+    "$convert" one_block.safetensors written.safetensors $as
+done
+long=$(printf 'x%.0s' {1..3000})
+ones 173 | head_file long.safetensors 692 "${one_block[@]}" "$long" F32 1
+succeeds "$convert" --inspect long.safetensors
+[[ $(stat -c %s out.txt) -lt 20000 ]] || fail "a long name widens every line"
 { ones 50 && printf '\000\000\300\177'; } | head_file bias_nan.safetensors 204 "${linear[@]}"
 fails 1 "bias_nan.safetensors: tensor 'bias' has the element nan at 2; expected finite numbers" export_head --head bias_nan.safetensors
 { ones 5 && printf '\000\000\200\177' && ones 45; } | head_file infinite.safetensors 204 "${linear[@]}"
