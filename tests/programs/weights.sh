@@ -398,6 +398,13 @@ says 'heads 4, .*norm epsilon 1e-12'
 succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --max-steps 3
 succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --resume
 cmp whole/teacher.safetensors parts/teacher.safetensors || fail "a resumed run of the file's sizes differs"
+# Also where the weights that it began with are gone.
+cp "$cases/container_zip/weights.pth" gone.pth
+succeeds going_on --out left --init gone.pth --heads 2 --epochs 2 --max-steps 3
+rm gone.pth
+succeeds going_on --out left --init gone.pth --heads 2 --epochs 2 --resume
+cmp whole/teacher.safetensors left/teacher.safetensors || fail "a run that is resumed without its first weights differs"
+fails 1 'gone.pth: cannot open' going_on --out left_new --init gone.pth --heads 2 --epochs 2
 succeeds features trained.npy --weights whole/teacher.safetensors --size 40
 ! cmp -s trained.class.npy before.class.npy || fail "nothing was trained"
 fails 2 "--arch is auto; expected nano8, tiny8, tiny16 or small16, or --init" going_on --out none
