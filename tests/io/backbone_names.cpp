@@ -760,6 +760,12 @@ TEST_CASE("published weights: behind a wrapper that nobody told the only class t
     }
   }
   CHECK(backbone_prefix(*open_tensor_file(path_with("container_zip", {"net."}))) == "net.");
+  // Student and teacher behind a key that says no more, as without it.
+  for (const std::string key : {"state_dict.", "model."}) {
+    const BackboneFile file = BackboneFile::open(path_with("container_zip", {key + "student.backbone.", key + "teacher.backbone."}));
+    CHECK(file.prefix() == key + "teacher.backbone.");
+    CHECK(backbone_prefix(file.source()) == file.prefix());
+  }
   // A prefix that is known comes first, whatever else there is.
   CHECK(BackboneFile::open(path_with("container_zip", {"net.", "teacher."})).prefix() == "teacher.");
   const std::string several = path_with("container_zip", {"net.", "_orig_mod."});
