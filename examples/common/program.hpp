@@ -26,8 +26,10 @@
 
 namespace dssl::programs {
 
-/// `text` on one line: line breaks become spaces.
+/// `text` on one line: line breaks become spaces, and what is longer than any message of ours, as of a name out of a file, is cut.
 [[nodiscard]] inline std::string one_line(std::string text) {
+  constexpr std::size_t longest = 20000;
+  if (text.size() > longest) text = join(text.substr(0, longest), "... (", text.size(), " characters)");
   for (char& c : text) {
     if (c == '\n' || c == '\r') c = ' ';
   }
