@@ -680,11 +680,9 @@ std::vector<std::string> CommandLine::without_effect() const {
 }
 
 std::string CommandLine::in_options_of_program(std::string message, std::string_view field) {
-  const std::string named = join("option '", field, "'");
-  if (!message.starts_with(named)) return message;
   const std::string_view own = field.starts_with("views.") ? field.substr(6) : field;
   for (const auto& [known, option] : option_of_field) {
-    if (known == own) return std::string(option) + message.substr(named.size());
+    if (known == own) return with_option(std::move(message), field, option);
   }
   return in_options_of(x_app, std::move(message), field);
 }

@@ -235,6 +235,22 @@ grep -q 'begins with the backbone of first/teacher.safetensors' out.txt || fail 
 for run in first second; do
   succeeds "$programs/dssl-features" --data images --tokens class,patch --size 32 --arch nano8 --weights $run/teacher.safetensors --out $run.npy
 done
+# A tensor that the architecture has no place for is another network's, and not dropped.
+with_tensor() {  # FILE NAME COUNT: the file with so many zeros more
+  local length size header
+  length=$(od -An -t u8 -N 8 "$1" | tr -d ' ')
+  size=$(($(stat -c %s "$1") - 8 - length))
+  header=$(head -c $((8 + length)) "$1" | tail -c +9 | sed 's/} *$//')
+  header+=",\"$2\":{\"dtype\":\"F32\",\"shape\":[$3],\"data_offsets\":[$size,$((size + 4 * $3))]}}"
+  printf "$(printf %016x ${#header} | sed -E 's/(..)(..)(..)(..)(..)(..)(..)(..)/\\x\8\\x\7\\x\6\\x\5\\x\4\\x\3\\x\2\\x\1/')%s" "$header"
+  tail -c +$((9 + length)) "$1"
+  head -c $((4 * $3)) /dev/zero
+}
+with_tensor first/teacher.safetensors blocks.0.ls1.gamma 128 >extra.safetensors
+other_network="extra.safetensors: is of another network: this architecture has no tensor 'blocks.0.ls1.gamma' \[128\]"
+fails 1 "$other_network" "$programs/dssl-features" --data images --size 32 --arch nano8 --weights extra.safetensors --out none.npy
+fails 1 "$other_network" segment --data voc --classes 3 --weights extra.safetensors --out none
+fails 1 "$other_network" "$programs/dssl-retrieve" --data voc --classes 3 --size 32 --arch nano8 --weights extra.safetensors --out none
 succeeds "$convert" first/teacher.safetensors nano --as hf
 grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
 succeeds "$convert" first/teacher.safetensors of_two.pth --as dino
