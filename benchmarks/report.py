@@ -115,6 +115,14 @@ def pair_cells(p):
             " / ".join(f"{megabytes(m['peak'])} ({megabytes(m['at_start'])})" for m in (p["peak"]["ours"], p["peak"]["peer"])))
 
 
+def taken(pairs):
+    """When pairs were measured, and at which commit, or with which one they were recorded where that was not kept."""
+    when = sorted(p["when"].removesuffix(" UTC") for p in pairs)
+    commits = [f"{word} commit {', '.join(names)}" for key, word in (("commit", "at"), ("recorded_with", "recorded with"))
+               if (names := sorted({p[key] for p in pairs if key in p}))]
+    return f"Measured {when[0]} to {when[-1]} UTC" + "".join(f", {c}" for c in commits) + "."
+
+
 def pair_rows(pairs):
     return [(NAMES[p["arch"]], p["workload"]["batch"], p["threads"], both(p["precision"]), mode(p), *pair_cells(p))
             for p in pairs]
@@ -396,7 +404,7 @@ def page(results, plots, name, folder, title, note):
             "from the same weights and views, after their losses and gradient norms were found to agree; the ratio is "
             "taken pair by pair, above 1 where dssl is faster.",
             *(image(f"step-{arch}.svg", f"{NAMES[arch]}: seconds a step") for arch in NAMES),
-            table(PAIR_HEAD, pair_rows(step_pairs))))
+            table(PAIR_HEAD, pair_rows(step_pairs)), taken(step_pairs)))
     if results["steps"]:
         parts.append(section(
             "The training step alone",
@@ -438,14 +446,14 @@ def page(results, plots, name, folder, title, note):
         parts.append(section("Feature extraction",
                              table(FEATURE_HEAD, feature_rows(results["features"])) if results["features"] else "",
                              *(image(f"features-{arch}.svg", f"{NAMES[arch]}: feature map") for arch in NAMES),
-                             table(PAIR_HEAD, pair_rows(feature_pairs)) if feature_pairs else ""))
+                             *((table(PAIR_HEAD, pair_rows(feature_pairs)), taken(feature_pairs)) if feature_pairs else ())))
     if results.get("searches"):
         parts.append(section(
             "Nearest patches and coresets beside faiss",
             "Exact search in float32 on the same rows, in turn, after both were found to give the same nearness and the "
             "same radius. faiss has no coreset of its own: the peer takes distances to each choice from faiss's batched "
             "kernel, or from numpy's product, and keeps the smallest.",
-            table(SEARCH_HEAD, search_rows(results["searches"]))))
+            table(SEARCH_HEAD, search_rows(results["searches"])), taken(results["searches"])))
     if results["first"]:
         parts.append(section("From the start of a process to its first feature", table(FIRST_HEAD, first_rows(results["first"]))))
     if results["parts"]:
@@ -471,7 +479,7 @@ def page(results, plots, name, folder, title, note):
         "benchmarks/run.sh --python /path/to/python-with-torch   # without --python: no peer\n"
         "benchmarks/report.py --results benchmarks/results --docs docs\n```",
         "`dssl-step --parts` times one workload by primitive; `dssl_benchmarks --benchmark_filter=attention` one kind of "
-        "part; `peers/run.py` one comparison, `--task search` that with faiss; `peers/densedino.py --check tests/fixtures` compares the peer with the "
+        "part; `step_pairs.py COMMIT` the step of a commit beside that of the working tree; `peers/run.py` one comparison, `--task search` that with faiss; `peers/densedino.py --check tests/fixtures` compares the peer with the "
         "reference numbers."))
     return "\n\n".join(parts) + "\n"
 

@@ -1,6 +1,7 @@
 // dssl-convert: says what a file of weights holds, and writes its backbone under the names of another family.
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <initializer_list>
@@ -47,10 +48,11 @@ std::optional<dssl::WeightFamily> family_option(const char* field, const std::st
   return family;
 }
 
-/// All tensors, a line each: name, type, extents.
+/// All tensors, a line each: name, type, extents. One name that is longer than usual moves no other line.
 void print_tensors(const dssl::TensorFile& file) {
+  constexpr std::size_t widest = 60;
   std::size_t width = 0;
-  for (const auto& tensor : file.tensors()) width = std::max(width, tensor.name.size());
+  for (const auto& tensor : file.tensors()) width = std::max(width, std::min(tensor.name.size(), widest));
   Index elements = 0;
   for (const auto& tensor : file.tensors()) {
     std::string name = dssl::detail::one_line(tensor.name);
@@ -89,6 +91,9 @@ dssl::PeriodsOfTheta periods_of(const BackboneFile& file) {
 /// Says where the family's code will not compute what the weights' own does.
 void print_differences(const BackboneFile& file, dssl::WeightFamily as) {
   const dssl::BackboneDescription& d = file.description();
+  if (d.local_class_norm && as != dssl::WeightFamily::dinov3)
+    std::printf("norms: that of local views' class tokens, which training alone has, has no name in the family %s, and is left out\n",
+                std::string(dssl::family_name(as)).c_str());
   if (d.position == dssl::PositionScheme::rotary) {
     const double off = as == dssl::WeightFamily::dinov3 ? 0 : periods_of(file).off;
     if (off > 1e-6) {
@@ -124,10 +129,46 @@ bool has_layer_scale(const std::vector<dssl::ExportedTensor>& tensors) {
   return has_name(tensors, {"ls1.gamma", "layer_scale1.lambda1", "gamma_1"});
 }
 
+/// What of the tensors that are written is no finite number: it is written as it was read, and said.
+class NotFinite {
+ public:
+  template <class T>
+  void look_at(const std::string& name, std::span<const T> values) {
+    const auto bad = std::ranges::find_if(values, [](T x) { return !std::isfinite(x); });
+    if (bad == values.end() || ++x_tensors > 1) return;
+    x_first = join("tensor '", name, "' has the element ", *bad, " at ", bad - values.begin());
+  }
+  /// One line on stderr, if there is anything to say.
+  void warn() const {
+    if (x_tensors == 0) return;
+    dssl::programs::print_error("dssl-convert", join("warning: ", x_first, x_tensors > 1 ? join(" (and ", x_tensors - 1, " more tensors)") : "",
+                                                     "; every program of dssl takes finite numbers alone"));
+  }
+
+ private:
+  std::size_t x_tensors = 0;
+  std::string x_first;
+};
+
 template <class Writer>
 void write_tensors(const std::string& path, Writer& writer, const std::vector<dssl::ExportedTensor>& tensors) {
-  for (const auto& tensor : tensors) writer.add(tensor.name, tensor.shape, std::span<const float>(tensor.values));
+  NotFinite problems;
+  for (const auto& tensor : tensors) {
+    const std::span<const float> values(tensor.values);
+    problems.look_at(tensor.name, values);
+    writer.add(tensor.name, tensor.shape, values);
+  }
   writer.write(path);
+  problems.warn();
+}
+
+/// `file`, in a folder that is there or is made in one that is. Throws `OptionError`.
+std::string in_folder_at_hand(const std::filesystem::path& file) {
+  std::error_code unknown;
+  const std::filesystem::path folder = std::filesystem::absolute(file).lexically_normal().parent_path();
+  if (!std::filesystem::exists(folder, unknown) && !std::filesystem::is_directory(folder.parent_path(), unknown))
+    throw dssl::OptionError("out", file.string(), join("a place in a folder that is there, and ", folder.parent_path().string(), " is not"));
+  return file.string();
 }
 
 /// The file of weights that is written for Transformers: in a folder `out`, which may not be there yet, or `out` itself
@@ -137,14 +178,14 @@ std::string weights_for_transformers(const std::string& out) {
   std::error_code unknown;
   const bool folder = std::filesystem::is_directory(path, unknown);
   const std::string name = path.filename().string();
-  if (!folder && (name == "model.safetensors" || name == "pytorch_model.bin")) return out;
+  if (!folder && (name == "model.safetensors" || name == "pytorch_model.bin")) return in_folder_at_hand(path);
   const std::string ending = path.extension().string();
   const bool called_a_file = ending.size() > 1 && std::isalpha(static_cast<unsigned char>(ending[1])) != 0;
   if (!folder && (called_a_file || std::filesystem::exists(path, unknown))) {
     throw dssl::OptionError("out", out, join("a folder, or a file called model.safetensors or pytorch_model.bin, beside which config.json is written",
                                              called_a_file ? join("; a folder whose name ends in ", ending, " has to be there") : ""));
   }
-  return (path / "model.safetensors").string();
+  return in_folder_at_hand(path / "model.safetensors");
 }
 
 /// Throws `FileError` where a configuration describes other weights than those that are written over.
@@ -160,7 +201,7 @@ void require_own_config(const std::string& config, const std::string& out) {
 /// A file beside weights that lies ready before it is in its place; its folder is made where there is none.
 std::unique_ptr<dssl::AtomicFile> file_beside(const std::string& path, const std::string& text) {
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder);
+  if (!folder.empty()) std::filesystem::create_directory(folder);
   auto out = std::make_unique<dssl::AtomicFile>(path);
   out->write(text);
   return out;
@@ -170,11 +211,15 @@ std::unique_ptr<dssl::AtomicFile> file_beside(const std::string& path, const std
 /// configuration is to lie, if it is to be written, `preprocessor_config.json` beside it. `pixels`: that images are normalised by.
 void write_backbone(const std::string& path, const BackboneFile& file, const dssl::BackboneDescription& d,
                     const dssl::PixelScale& pixels, std::optional<dssl::WeightFamily> as, const std::string& config) {
+  const std::string said = dssl::detail::one_line(path);
   if (!as) {
     std::map<std::string, std::string> metadata = dssl::pixels_as_metadata(pixels);
     if (d.heads_are_known) metadata["heads"] = join(d.heads);
+    NotFinite problems;
+    for (const dssl::StoredTensor& tensor : file.tensors()) problems.look_at<double>(tensor.name, file.read<double>(tensor.name));
     dssl::save_named_backbone(path, file, metadata);
-    std::printf("%zu tensors under dssl's names: %s\n", file.tensors().size(), path.c_str());
+    problems.warn();
+    std::printf("%zu tensors under dssl's names: %s\n", file.tensors().size(), said.c_str());
     return;
   }
   if (!config.empty() && !d.heads_are_known)
@@ -196,14 +241,14 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
     dssl::TorchWriter writer;
     write_tensors(path, writer, tensors);
     if (file.metadata().contains("content"))
-      std::printf("what %s does not say: its reference tokens begin with what the image shows at their points\n", path.c_str());
+      std::printf("what %s does not say: its reference tokens begin with what the image shows at their points\n", said.c_str());
   } else {
     dssl::SafetensorsWriter writer;
     // Transformers asks for it.
     writer.metadata("format", "pt");
     for (const char* const key : {"recipe", "relation", "content"}) {
-      const auto said = file.metadata().find(key);
-      if (said != file.metadata().end()) writer.metadata(key, said->second);
+      const auto kept = file.metadata().find(key);
+      if (kept != file.metadata().end()) writer.metadata(key, kept->second);
     }
     if (d.heads_are_known) writer.metadata("heads", join(d.heads));
     for (const auto& [key, value] : dssl::pixels_as_metadata(pixels)) writer.metadata(key, value);
@@ -216,7 +261,7 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
     if (*beside) (*beside)->commit();
   }
   std::printf("%zu tensors under the names of %s: %s\n", tensors.size(),
-              std::string(dssl::family_name(*as)).c_str(), path.c_str());
+              std::string(dssl::family_name(*as)).c_str(), said.c_str());
   const bool periods_say = d.position == dssl::PositionScheme::rotary && *as == dssl::WeightFamily::dinov3;
   if (const Index usual = dssl::usual_heads(d.width, d.position);
       is_torch_name(path) && config.empty() && d.heads_are_known && d.heads != usual && !periods_say) {
@@ -228,7 +273,7 @@ void write_backbone(const std::string& path, const BackboneFile& file, const dss
                 is_torch_name(path) ? "a file of torch.load does not say" : "the file says");
   }
   if (configuration) {
-    std::printf("configuration for Transformers: %s, and %s: images %s\n", config.c_str(),
+    std::printf("configuration for Transformers: %s, and %s: images %s\n", dssl::detail::one_line(config).c_str(),
                 std::filesystem::path(dssl::preprocessor_beside(config)).filename().c_str(), dssl::describe(pixels).c_str());
   }
   print_differences(file, *as);

@@ -161,6 +161,7 @@ dssl::OnnxBank bank_of(const Settings& s, const BackboneFile& backbone, const ds
 }
 
 void run(Settings s) {
+  if (!s.out.ends_with(".onnx")) throw dssl::OptionError("out", s.out, "a name that ends in .onnx");
   std::optional<dssl::SafetensorsFile> bank;
   if (!s.bank.empty()) adopt_bank(s, bank.emplace(dssl::SafetensorsFile::open(s.bank)));
   const BackboneFile file = BackboneFile::open(s.in, s.reading());
@@ -186,8 +187,8 @@ void run(Settings s) {
   }
   model.write(s.out, writing);
   std::printf("%s%s\n", model.description().c_str(), dssl::programs::pixels_line({options.mean, options.deviation}).c_str());
-  std::printf("%s: image -> %s; opset %td, batch free, size %s%s\n", s.out.c_str(), outputs.c_str(), dssl::OnnxModel::opset, s.size.c_str(),
-              external ? join("; weights in ", paths.back()).c_str() : "");
+  std::printf("%s: image -> %s; opset %td, batch free, size %s%s\n", dssl::detail::one_line(s.out).c_str(), outputs.c_str(), dssl::OnnxModel::opset, s.size.c_str(),
+              external ? join("; weights in ", dssl::detail::one_line(paths.back())).c_str() : "");
 }
 
 }  // namespace

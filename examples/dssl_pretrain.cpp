@@ -97,6 +97,10 @@ int pretrain_with_ranks(CommandLine& line, RunRanks& ranks, const std::vector<st
     const std::string words = with_short_words(line.in_options_of_program(error.what(), error.field()));
     if (!fails(words)) print_error("dssl-pretrain", words);
     return 2;
+  } catch (const dssl::DataError& error) {  // as `run_program` has it, in this program's words
+    const std::string words = line.in_options_of_program(line.in_options_of_program(error.what(), "only"), "void");
+    if (fails(words)) return 1;
+    throw dssl::DataError(words);
   } catch (const std::exception& error) {
     if (fails(error.what())) return 1;
     throw;

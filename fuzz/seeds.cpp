@@ -6,14 +6,17 @@
 #include <exception>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/reference.hpp>
 #include <dssl/defects/bank_settings.hpp>
 #include <dssl/defects/defect_bank_file.hpp>
+#include <dssl/defects/filter_bank_file.hpp>
 #include <dssl/io/jpeg.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/io/weights.hpp>
@@ -72,6 +75,28 @@ void tensors() {
   bank.add(MatrixView<const float>(rows.data(), 6, 2));
   bank.build();
   save_defect_bank(place("bank", "bank"), bank);
+
+  // Fixed filters, alone and with two trees of two levels.
+  constexpr Index width = LocalFilters::width;
+  const std::vector<double> mean(static_cast<std::size_t>(width), 0.5);
+  std::vector<double> factor(static_cast<std::size_t>(width * width));
+  for (Index i = 0; i < width; ++i) factor[static_cast<std::size_t>(i * (width + 1))] = 2;
+  const auto filters = [&](std::optional<FilterLabels> labels) {
+    RowGaussian normal(width);
+    normal.restore(mean, factor, 9);
+    FilterProbe probe(FilterProbeOptions{});
+    probe.take(std::move(normal), std::move(labels), {.slope = 0.5, .usual = 12});
+    return probe;
+  };
+  save_filter_bank(place("bank", "filters"), filters({}));
+  TreeNumbers trees{.width = 7 * width,
+                    .depth = 2,
+                    .start = -1.5,
+                    .columns = {0, 13, 90, 7, 1, 2},
+                    .thresholds = {0.5F, -1, 2, 0, 1, 3},
+                    .values = {-1, 0, 1, 2, 0.5F, -0.5F, 0, 1}};
+  save_filter_bank(place("bank", "trees"),
+                   filters(FilterLabels{.trees = BoostedTrees(std::move(trees)), .scales = {.share = 0.5, .distance = {.mean = 3, .deviation = 1}, .logit = {}}}));
 }
 
 std::vector<std::byte> jpeg(const Image<std::uint8_t>& image) { return encode_jpeg(image, 60); }

@@ -82,7 +82,8 @@ class PlainVit {
 
   [[nodiscard]] Rows linear(const Rows& x, const std::string& name) const {
     const auto weight = tensor(name + ".weight");
-    const auto bias = tensor(name + ".bias");
+    const auto bias = x_file.contains(name + ".bias") ? tensor(name + ".bias")
+                                                      : std::vector<double>(static_cast<std::size_t>(x_file.shape(name + ".weight")[0]));
     Rows out(x.rows, bias.size());
     for (std::size_t r = 0; r < x.rows; ++r) {
       for (std::size_t o = 0; o < out.columns; ++o) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds the house's include edges: which room may include which, and who may see which library; and that the page of the
-# design names every header of a room, and the same edges.
+# design names every header, the same edges, and why a header is longer than 400 lines.
 # Usage: rooms.sh INCLUDE_FOLDER DESIGN   (the folder that holds core/, backend/, ..., and docs/design.md)
 set -euo pipefail
 
@@ -60,6 +60,34 @@ listed() {  # room
   awk -v room="  $1/" '/^include\/dssl\/$/ { inside = 1; next } /^```/ { inside = 0 }
     inside && /^  [a-z]/ { own = index($0, room) == 1 } inside && own' "$design"
 }
+# Headers beside the rooms: the first line of the block names them, but for those that name a room's parts.
+check_beside() {
+  local line header
+  line=$(awk '/^include\/dssl\/$/ { getline; print; exit }' "$design")
+  for header in "$include"/*.hpp; do
+    header=${header##*/}
+    [[ -d $include/${header%.hpp} || " $line " == *" $header "* ]] || complain "${design##*/}: the list of headers beside the rooms does not name $header"
+  done
+}
+# The reason that the design gives for a long header: the second cell of its row.
+reason() {  # header
+  awk -F'|' -v header=" \`$1\` " '$1 == "" && $2 == header && NF == 4 && $3 ~ /[a-z]/ { print $3 }' "$design"
+}
+
+check_long() {
+  local path lines
+  while read -r lines path; do
+    [[ $path == "$include"/* && $lines -gt 400 ]] || continue
+    path=${path#"$include"/}
+    [[ -n $(reason "$path") ]] || complain "${design##*/}: gives no reason why $path has $lines lines, more than 400"
+  done < <(find "$include" \( -name '*.hpp' -o -name '*.cuh' \) -exec wc -l {} +)
+  while read -r path; do
+    lines=0
+    [[ ! -f $include/$path ]] || lines=$(wc -l <"$include/$path")
+    [[ $lines -gt 400 ]] || complain "${design##*/}: gives a reason why $path is longer than 400 lines; it has $lines"
+  done < <(sed -nE 's/^\| `([a-z_]+\/[a-z_\/]+\.(hpp|cuh))` \|.*/\1/p' "$design")
+}
+
 # The design's table of edges: the rooms that a room may include beside its own.
 tabled() {  # room
   awk -F'|' -v room="$1" '$1 == "" && $2 ~ "(^|[ ,])" room "([ ,]|$)" && NF == 4 { gsub(",", " ", $3); print $3 }' "$design"
@@ -81,7 +109,6 @@ check_lines() {  # room
 
 check_design() {  # room
   local room=$1 header list wanted said
-  [[ -d $include/$room ]] || return 0
   list=" $(listed "$room" | tr -cs 'a-z0-9_' ' ') "
   for header in "$include/$room"/*.hpp; do
     header=${header##*/}
@@ -176,9 +203,12 @@ while IFS= read -r file; do
 done < <(find "$include" -name '*.hpp' -o -name '*.cuh' | sort)
 
 for room in $named_rooms; do check_names "$room"; done
-for room in core backend nn $policies optim io data train features search metrics probe monitor defects pictures; do
-  check_design "$room"
+for room in "$include"/*/; do
+  room=$(basename "$room")
+  ! allowed_rooms "$room" >/dev/null || check_design "$room"
 done
+check_beside
+check_long
 
 if [[ $count -eq 0 ]]; then
   complain "$include: no headers"

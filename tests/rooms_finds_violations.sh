@@ -3,14 +3,14 @@
 # Usage: rooms_finds_violations.sh DESIGN   (docs/design.md, whose table of edges the house's design has)
 set -euo pipefail
 
-table=$(grep '^| ' "${1:?usage: rooms_finds_violations.sh DESIGN}")
+table=$(grep '^| [a-z]' "${1:?usage: rooms_finds_violations.sh DESIGN}")
 
 here=$(cd "$(dirname "$0")" && pwd)
 house=$(mktemp -d)
 trap 'rm -rf "$house"' EXIT
 
-mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,data,io,features,search,metrics,probe,monitor,defects,pictures}
-for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a data/a io/a io/png io/tiff io/webp io/camera_file io/image_file features/a search/a metrics/a probe/a monitor/a defects/a pictures/a backend/cblas backend/symmetric_eigen; do
+mkdir -p "$house"/{core,backend,backend/cuda,nn,tokens,views,points,train,testing,data,io,features,search,metrics,probe,monitor,defects,pictures}
+for header in core/a backend/a nn/a tokens/a views/a views/image points/a train/a testing/a data/a io/a io/png io/tiff io/webp io/camera_file io/image_file features/a search/a metrics/a probe/a monitor/a defects/a pictures/a backend/cblas backend/symmetric_eigen; do
   echo '#pragma once' >"$house/$header.hpp"
 done
 for room in features search metrics probe monitor defects pictures; do
@@ -56,6 +56,7 @@ accepts io/webp.hpp '#include <webp/decode.h>'
 accepts io/camera_file.hpp '#include <yaml-cpp/yaml.h>'
 accepts backend/cblas.hpp '#include <cblas.h>'
 accepts train/a.hpp '#include <dssl/tokens/a.hpp>'
+accepts testing/a.hpp '#include <dssl/train/a.hpp>'
 accepts features/a.hpp '#include <dssl/data/a.hpp>'
 accepts probe/a.hpp '#include <dssl/search/a.hpp>'
 accepts monitor/a.hpp '#include <dssl/probe/a.hpp>'
@@ -64,12 +65,14 @@ accepts pictures/a.hpp '#include <dssl/features/a.hpp>'
 accepts nn/a.hpp '// std::cout is for programs'
 
 refuses nn/a.hpp "$(printf '// line\n%.0s' {1..90})" 'the drawing gives nn 1 lines; it has 9'
+refuses testing/a.hpp "$(printf '// line\n%.0s' {1..90})" 'the drawing gives testing 1 lines; it has 9'
 refuses core/a.hpp '#include <dssl/backend/a.hpp>' 'core may not include <dssl/backend/a.hpp>'
 refuses backend/a.hpp '#include <dssl/nn/a.hpp>' 'backend may not include'
 refuses nn/a.hpp '#include <dssl/tokens/a.hpp>' 'nn may not include'
 refuses points/a.hpp '#include <dssl/tokens/a.hpp>' 'points may not include'
 refuses tokens/a.hpp '#include <dssl/train/a.hpp>' 'tokens may not include'
 refuses io/a.hpp '#include <dssl/views/a.hpp>' 'io may not include'
+refuses train/a.hpp '#include <dssl/testing/a.hpp>' 'train may not include'
 for room in features search metrics probe monitor defects pictures; do
   refuses train/a.hpp "#include <dssl/$room/a.hpp>" "train may not include <dssl/$room/a.hpp>"
 done
@@ -105,10 +108,21 @@ echo '#include <dssl/search/a.hpp>' >>"$house/metrics.hpp"
 refuses nn/a.hpp '#pragma once' 'metrics.hpp: <dssl/search/a.hpp> is no part of metrics/'
 rm "$house/metrics.hpp" && refuses nn/a.hpp '#pragma once' 'metrics/: no metrics.hpp names its parts'
 echo '#include <dssl/metrics/a.hpp>' >"$house/metrics.hpp"
-mkdir "$house/attic" && refuses attic/a.hpp '#pragma once' 'no room of the house'
+mkdir "$house/attic" && refuses attic/a.hpp '#pragma once' 'no room of the house' && rm -r "$house/attic"
 
 # The page of the design.
 refuses nn/b.hpp '#pragma once' 'design.md: the list of nn/ does not name b' && rm "$house/nn/b.hpp"
+refuses top.hpp '#pragma once' 'design.md: the list of headers beside the rooms does not name top.hpp' && rm "$house/top.hpp"
+long=$(printf '// line\n%.0s' {1..401})
+refuses nn/a.hpp "$long" 'design.md: gives no reason why nn/a.hpp has 401 lines, more than 400'
+sed -i 's/^  | nn 1 |/  | nn 401 |/' "$house/design.md" && echo '| `nn/a.hpp` |  |' >>"$house/design.md"
+refuses nn/a.hpp "$long" 'design.md: gives no reason why nn/a.hpp has 401 lines, more than 400'
+sed -i 's/^| `nn.*/| `nn\/a.hpp` | one idea |/' "$house/design.md"
+accepts nn/a.hpp "$long"
+refuses nn/a.hpp '#pragma once' 'design.md: gives a reason why nn/a.hpp is longer than 400 lines; it has 1'
+sed -i '/^| `nn/d; s/^  | nn 401 |/  | nn 1 |/' "$house/design.md"
+sed -i 's/^| testing | core, backend, /| testing | core, /' "$house/design.md"
+refuses nn/a.hpp '#pragma once' 'design.md: by its table testing may include: backbone core data'
 sed -i 's/^| nn | core, /| nn | io, core, /' "$house/design.md"
 refuses nn/a.hpp '#pragma once' 'design.md: by its table nn may include: backend core io'
 echo "each violation is found"

@@ -111,6 +111,14 @@ class Contestant:
         sys.stderr.write(self.errors.read())
 
 
+def tree():
+    """The commit of the tree that this file is of, and whether it was changed since."""
+    def git(*words):
+        return subprocess.run(["git", "-C", HERE, *words], capture_output=True, text=True, check=False).stdout.strip()
+
+    return (git("rev-parse", "--short=8", "HEAD") or "unknown") + (" with changes" if git("status", "--porcelain", "-uno") else "")
+
+
 def machine_busy():
     """Seconds that all processors were busy since the machine started, stolen time included."""
     with open("/proc/stat") as file:
@@ -252,7 +260,7 @@ def compare(options, arch, peer):
         "peak": {who: {"peak": int(peak), "at_start": int(start)} for who, (peak, start) in memory.items()},
         "checks": checks, "warm_up": options.warm_up,
         "others_load": max(0.0, others), "under_load": others > QUIET,
-        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "commit": tree(),
     }
 
 

@@ -45,6 +45,7 @@ class ProgramWeights {
     const bool of_file = x_arch == architecture_of_file;
     if (of_file && !x_file) throw OptionError("arch", x_arch, "an architecture by name where no file of weights says it");
     x_config = of_file ? x_file->config() : architecture(x_arch);
+    if (!of_file) require_heads_of(x_config, x_arch, s.heads);
     if (of_file) {
       if (const BackboneDescription said = x_file->description(); !said.heads_are_known) x_guess = describe(said) + "\n";
       s.heads = x_config.heads;

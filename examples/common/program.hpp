@@ -26,8 +26,10 @@
 
 namespace dssl::programs {
 
-/// `text` on one line: line breaks become spaces.
+/// `text` on one line: line breaks become spaces, and what is longer than any message of ours, as of a name out of a file, is cut.
 [[nodiscard]] inline std::string one_line(std::string text) {
+  constexpr std::size_t longest = 20000;
+  if (text.size() > longest) text = join(text.substr(0, longest), "... (", text.size(), " characters)");
   for (char& c : text) {
     if (c == '\n' || c == '\r') c = ' ';
   }
@@ -41,15 +43,20 @@ inline void print_error(std::string_view name, std::string message) {
   std::fprintf(stderr, "%s: %s\n", std::string(name).c_str(), one_line(std::move(message)).c_str());
 }
 
-/// A message about a field of the library in terms of the option that sets it, where that has the same name.
-[[nodiscard]] inline std::string in_options_of(CLI::App& app, std::string message, std::string_view field) {
+/// A message of the library that names a field ("option 'batch'"), with the option that sets it in the field's place.
+[[nodiscard]] inline std::string with_option(std::string message, std::string_view field, std::string_view option) {
   const std::string named = join("option '", field, "'");
-  if (!message.starts_with(named)) return message;
+  const std::size_t at = message.find(named);
+  return at == std::string::npos ? message : message.replace(at, named.size(), option);
+}
+
+/// The same with the option of the field's name, where the program has it.
+[[nodiscard]] inline std::string in_options_of(CLI::App& app, std::string message, std::string_view field) {
   std::string option = "--" + std::string(field.substr(field.rfind('.') + 1));
   std::ranges::replace(option, '_', '-');
   if (field == "height" || field == "width") option = "--size";
   if (app.get_option_no_throw(option) == nullptr) return message;
-  return option + message.substr(named.size());
+  return with_option(std::move(message), field, option);
 }
 
 /// Parses the arguments, runs `body()`, and turns what it throws into one line on stderr.
@@ -91,6 +98,8 @@ template <class Body>
   } catch (const OptionError& error) {
     print_error(name, with_short_words(in_options_of(app, error.what(), error.field())));
     return 2;
+  } catch (const DataError& error) {  // of masks whose labels tell nothing, which names these fields
+    print_error(name, in_options_of(app, in_options_of(app, error.what(), "only"), "void"));
   } catch (const std::bad_alloc&) {
     print_error(name, "out of memory; lower the batch, the image size or the model's size");
   } catch (const std::exception& error) {

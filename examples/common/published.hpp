@@ -9,8 +9,10 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
+#include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/backbone_names.hpp>
 #include <dssl/train/loaded_weights.hpp>
@@ -105,6 +107,12 @@ inline std::array<CLI::Option*, 4> add_published_options(CLI::App& app, Publishe
 /// A line of its own about pixels that are not normalised as usual; empty where they are.
 [[nodiscard]] inline std::string pixels_line(const PixelScale& scale) {
   return is_usual(scale) ? std::string() : join("\nimages: ", describe(scale));
+}
+
+/// Throws `OptionError` where heads are asked for, 0 none, that an architecture of this name does not have.
+inline void require_heads_of(const ViTConfig& config, const std::string& arch, Index asked) {
+  if (asked != 0 && asked != config.heads)
+    throw OptionError("heads", asked, join(config.heads, ", which ", arch, " has, or --arch auto"));
 }
 
 /// The names of architectures and "auto", for checks of the command line.

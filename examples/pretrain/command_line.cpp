@@ -420,7 +420,8 @@ void CommandLine::x_add_run_options() {
       x_app
           .add_option("--init", x_job.init,
                       "Weights that the backbone begins with, an earlier run's or published ones, of the sizes of --arch; heads "
-                      "are drawn. A resumed run has them already; default: drawn too")
+                      "are drawn. A resumed run has them already, and with --arch auto takes the sizes of its teacher.safetensors where FILE "
+                      "is gone; default: drawn too")
           ->option_text("FILE")
           ->group(group);
   add_published_options(x_app, x_job.published, group,
@@ -528,15 +529,20 @@ void CommandLine::x_add_monitor_options() {
 void CommandLine::x_set_backbone() {
   Job& job = x_job;
   std::optional<BackboneFile> file;
-  // A resumed run has its weights: their file may be gone, where its sizes are not the run's.
-  if (!job.init.empty() &&
-      (job.arch == architecture_of_file || x_resume->count() == 0 || std::filesystem::exists(job.init))) {
+  // A resumed run has its weights: their file may be gone, and those that the run wrote are of the same sizes and rules.
+  const bool gone = !job.init.empty() && x_resume->count() > 0 && !std::filesystem::exists(job.init);
+  const std::filesystem::path run = job.resume.empty() ? std::filesystem::path(job.out) : std::filesystem::path(job.resume).parent_path();
+  const std::string written = (run / std::filesystem::path(job.teacher_path()).filename()).string();
+  if (!job.init.empty() && !gone) {
     file.emplace(BackboneFile::open(job.init, job.published.options()));
-    job.rules = folding_as_metadata(file->description());
+  } else if (gone && job.arch == architecture_of_file) {
+    file.emplace(BackboneFile::open(std::filesystem::exists(written) ? written : job.init));
   }
+  if (file) job.rules = folding_as_metadata(file->description());
   if (job.arch != architecture_of_file) {
     const Architecture& known = named(architectures, "arch", job.arch);
     job.backbone = known.config;
+    require_heads_of(job.backbone, job.arch, job.published.heads);
     job.head = known.head;
     x_set_pixels(file ? &*file : nullptr);
     return;
@@ -676,11 +682,9 @@ std::vector<std::string> CommandLine::without_effect() const {
 }
 
 std::string CommandLine::in_options_of_program(std::string message, std::string_view field) {
-  const std::string named = join("option '", field, "'");
-  if (!message.starts_with(named)) return message;
   const std::string_view own = field.starts_with("views.") ? field.substr(6) : field;
   for (const auto& [known, option] : option_of_field) {
-    if (known == own) return std::string(option) + message.substr(named.size());
+    if (known == own) return with_option(std::move(message), field, option);
   }
   return in_options_of(x_app, std::move(message), field);
 }

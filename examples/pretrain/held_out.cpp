@@ -120,11 +120,7 @@ class HeldOutOf final : public HeldOut {
                               const std::function<void(std::string_view)>& warn) {
     constexpr Index few = 16;
     LabelCensus census = sampled_census(train, few);
-    try {
-      require_classes_seen(census, classes, "a few of the monitor's images to look up");
-    } catch (const DataError& error) {
-      throw DataError(join(error.what(), ": here --monitor-only and --monitor-void"));
-    }
+    require_classes_seen(census, classes, "a few of the monitor's images to look up");
     census += sampled_census(val, few);
     const LabelShares shares = LabelShares::of(census, classes);
     if (shares.unclaimed_share > 0) {

@@ -85,13 +85,15 @@ template <class Recipe>
   return out;
 }
 
-/// Begins a run with the job's weights. Throws `CheckpointError` where the architecture goes by other rules than they.
+/// Begins a run with the job's weights. Throws `CheckpointError` where the architecture goes by other rules than they, or has
+/// other sizes.
 template <class Run>
 void begin_with_weights(Run& trainer, const Job& job, RunLog& log) {
   const BackboneFile file = BackboneFile::open(job.init, job.published.options());
   const auto& sizes = trainer.step().config().backbone;
   const ViewSize& view = job.options.views.global_size;
   require_same_rules(file.description(), sizes, {view.height / sizes.patch, view.width / sizes.patch}, job.init);
+  require_same_sizes(file.description(), sizes, job.init);
   const LoadedBackbone loaded = begin_with(trainer, file, "");
   BackboneDescription run = described_as_run(file, job.published.options());
   if (job.arch != architecture_of_file) {  // whose heads are the architecture's

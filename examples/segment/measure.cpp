@@ -67,7 +67,7 @@ class Measurement {
     if (!x_settings.random_weights()) output.require_other_than_weights("--weights", x_settings.weights);
     load_weights(x_extractor, x_weights, x_settings.seed);
     SegmentationProbe<ViTFamily, B> probe(x_extractor, probe_options(x_settings));
-    const FolderClaim claim = claim_output_folder(x_settings.out);
+    const FolderClaim claim = claim_output_folder(x_settings.out, {"result.json", "classifier.safetensors"});
     if (x_settings.overlays > 0) prepare_output_folder(x_settings.out + "/overlays");
     x_describe(probe.classes().classes());
     for (const std::string& warning : x_sets.warnings) print_error("dssl-segment", "warning: " + warning);

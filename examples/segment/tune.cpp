@@ -56,7 +56,7 @@ void measure_tuned(const SegmentSettings& s, const LabelledSets& sets) {
   sets.require_apart(output);
   if (!s.random_weights()) output.require_other_than_weights("--weights", s.weights);
   const std::unique_ptr<SegmentTuner> tuner = make_segment_tuner(tuner_settings(s));
-  const FolderClaim claim = claim_output_folder(s.out);
+  const FolderClaim claim = claim_output_folder(s.out, {"result.json", "classifier.safetensors"});
   if (s.overlays > 0) prepare_output_folder(s.out + "/overlays");
   const ClassMap& classes = tuner->renderer().classes();
   std::printf("%s; %td training and %td evaluation images, crops of %s, %td classes\n", tuner->description().c_str(),

@@ -74,7 +74,7 @@ TEST_CASE("masks of 0 and 255 with two classes are refused in words that say wha
   const Labelled black_and_white{{0, 0, 0, 0, 0, 255, 255, 255}};
   CHECK(refused(black_and_white, {.classes = 2}) ==
         "in the training images only the class of id 0 has a labelled pixel, and 37.5 % of pixels void (255); if these "
-        "are classes, name their ids and no void id among them (options 'only' 0,255 and 'void')");
+        "are classes, name their ids, and none of them as void (option 'only' 0,255; option 'void' without these)");
   CHECK(refused({{255, 255, 255, 255, 255, 255, 255, 255}}, {.classes = 2}).find("no class has a labelled pixel") !=
         std::string::npos);
   const ClassOptions both{.classes = 2, .void_ids = {}, .only = {0, 255}};

@@ -1,6 +1,6 @@
 """What dssl-convert writes is loaded strictly by the code of other families, and gives the features that dssl gives.
 
-Usage: strict_loads.py DSSL_CONVERT FOLDER_OF_CASES
+Usage: strict_loads.py DSSL_CONVERT FOLDER_OF_CASES   (or the folder that the environment's DSSL_INTEROP names)
 
 Every case of the folder is written under the names of timm, of torchvision and of Transformers, as safetensors and as .pth,
 loaded with nothing missing or unexpected, and run on the case's own image at the size of its position table (of what rotates, with
@@ -11,6 +11,7 @@ installed too (pip install --no-deps dinov2: of before the registers), it loads 
 """
 import functools
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ except ImportError as missing:
     DinoVisionTransformer = None
     print(f"DINOv2's own code is not tried: {missing} (pip install --no-deps dinov2)")
 
-convert, cases = sys.argv[1], pathlib.Path(sys.argv[2])
+convert, cases = sys.argv[1], pathlib.Path(os.environ.get("DSSL_INTEROP") or sys.argv[2])
 tolerance = 2e-5
 # Why a backbone may be refused: another family has no names for a part, or other norms.
 no_such_names = ("no names here", "its code would compute other features", "which no mlp_ratio of Transformers' Dinov2 gives")

@@ -438,6 +438,11 @@ TEST_CASE("backbone names: what rotates goes to DINOv3's own names, Transformers
   // A bias of keys, which training may leave, is not masked, and timm has no place for it; periods of another theta.
   const BackboneFile plain = BackboneFile::open(test::weights_of("dinov3_7b_like"));
   CHECK_FALSE(plain.description().qkv_bias);
+  CHECK_FALSE(plain.contains("blocks.0.attn.qkv.bias"));
+  CHECK(plain.description().local_class_norm);
+  // Under dssl's names too, where nobody said the heads that periods are made for.
+  save_named_backbone(folder / "named.safetensors", BackboneFile::open(save(export_backbone(plain, plain.description(), timm))));
+  CHECK_FALSE(BackboneFile::open(folder / "named.safetensors").description().qkv_bias);
   CHECK(names_with(export_backbone(plain, plain.description(), WeightFamily::dinov3), "qkv.bias") == 0);
   CHECK(names_with(export_backbone(plain, plain.description(), hf), "q_proj.bias") == 0);
   CHECK(contains(hugging_face_config(plain.description(), "file"), "\"query_bias\": false"));
@@ -454,6 +459,27 @@ TEST_CASE("backbone names: what rotates goes to DINOv3's own names, Transformers
   };
   const BackboneFile keyed = with_periods(50, 0);
   CHECK(keyed.description().qkv_bias);
+  CHECK(keyed.description().key_bias);
+  // Masked, or 0 in every block, it is none; apart from those of queries and values too.
+  const auto saved_as = [&](const BackboneFile& file, WeightFamily as) {
+    return BackboneFile::open(save(export_backbone(file, file.description(), as)), {.heads = 2}).description();
+  };
+  CHECK(saved_as(keyed, hf).key_bias);
+  std::vector<ExportedTensor> all = tensors;
+  for (ExportedTensor& tensor : tensors) {
+    if (tensor.name.ends_with("qkv.bias")) std::fill_n(tensor.values.begin() + 32, 32, 0.0F);
+  }
+  const BackboneFile unkeyed = with_periods(100, 0);
+  for (const WeightFamily as : {WeightFamily::dinov3, hf, timm}) {
+    CHECK(saved_as(unkeyed, as).qkv_bias);
+    CHECK_FALSE(saved_as(unkeyed, as).key_bias);
+  }
+  tensors = std::move(all);
+  std::vector<float> mask(96, 1.0F);
+  std::fill_n(mask.begin() + 32, 32, 0.0F);
+  for (const char* const block : {"blocks.0.attn.qkv.bias_mask", "blocks.1.attn.qkv.bias_mask"}) tensors.push_back({block, {96}, mask});
+  CHECK_FALSE(with_periods(100, 0).description().key_bias);
+  tensors.resize(tensors.size() - 2);
   CHECK(contains(refused(keyed, timm), "has rotary periods of a theta of 50, not 100"));
   const auto own = export_backbone(keyed, keyed.description(), WeightFamily::dinov3);
   for (const ExportedTensor& tensor : own) {
@@ -495,6 +521,8 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
     CHECK(d.heads == e.heads);
     CHECK(d.heads_are_known == e.heads_are_known);
     CHECK(d.table_side == e.table_side);
+    CHECK(d.qkv_bias == e.qkv_bias);
+    CHECK(d.key_bias == e.key_bias);
     CHECK(d.registers == e.registers);
     CHECK(d.hidden == e.hidden);
     CHECK(d.mlp == e.mlp);
@@ -539,6 +567,38 @@ TEST_CASE("backbone names: written under dssl's names a backbone keeps its rules
                  "has positions 'rotary' in its metadata; expected the rule of its table"));
   for (const std::string epsilon : {"0", "-1", "nan", "1e-6x", "", "2"}) {
     CHECK(contains(said("offset", epsilon), "has norm_epsilon '" + epsilon + "' in its metadata"));
+  }
+}
+
+TEST_CASE("published weights: a ViT under the names that Transformers has for it now is the same", "[backbone_names]") {
+  const test::TemporaryFolder folder;
+  const BackboneFile old = BackboneFile::open(test::weights_of("hf_dino"), {.heads = 4});
+  const std::vector<std::pair<std::string, std::string>> renamed{
+      {"encoder.layer.", "layers."},      {"attention.attention.query.", "attention.q_proj."}, {"attention.attention.key.", "attention.k_proj."},
+      {"attention.attention.value.", "attention.v_proj."}, {"attention.output.dense.", "attention.o_proj."},
+      {"intermediate.dense.", "mlp.fc1."}, {"output.dense.", "mlp.fc2."}};
+  for (const std::string before : {"", "vit."}) {
+    std::vector<std::vector<float>> values;
+    values.reserve(old.source().tensors().size());
+    SafetensorsWriter writer;
+    for (const StoredTensor& tensor : old.source().tensors()) {
+      std::string name = tensor.name;
+      for (const auto& [from, to] : renamed) {
+        if (const std::size_t at = name.find(from); at != std::string::npos) name.replace(at, from.size(), to);
+      }
+      values.push_back(old.source().read<float>(tensor.name));
+      writer.add(before + name, tensor.shape, std::span<const float>(values.back()));
+    }
+    writer.write(folder / "new.safetensors");
+    const BackboneFile file = BackboneFile::open(folder / "new.safetensors", {.heads = 4});
+    CHECK(file.source().contains(before + "layers.1.mlp.fc2.weight"));
+    CHECK(file.prefix() == before);
+    BackboneDescription d = file.description();  // away from a config.json that says the heads
+    d.heads = old.description().heads;
+    d.heads_are_known = old.description().heads_are_known;
+    CHECK(describe(d) == describe(old.description()));
+    REQUIRE(file.tensors().size() == old.tensors().size());
+    for (const StoredTensor& tensor : old.tensors()) CHECK((file.read<float>(tensor.name) == old.read<float>(tensor.name)));
   }
 }
 
@@ -700,6 +760,12 @@ TEST_CASE("published weights: behind a wrapper that nobody told the only class t
     }
   }
   CHECK(backbone_prefix(*open_tensor_file(path_with("container_zip", {"net."}))) == "net.");
+  // Student and teacher behind a key that says no more, as without it.
+  for (const std::string key : {"state_dict.", "model."}) {
+    const BackboneFile file = BackboneFile::open(path_with("container_zip", {key + "student.backbone.", key + "teacher.backbone."}));
+    CHECK(file.prefix() == key + "teacher.backbone.");
+    CHECK(backbone_prefix(file.source()) == file.prefix());
+  }
   // A prefix that is known comes first, whatever else there is.
   CHECK(BackboneFile::open(path_with("container_zip", {"net.", "teacher."})).prefix() == "teacher.");
   const std::string several = path_with("container_zip", {"net.", "_orig_mod."});

@@ -246,8 +246,30 @@ TEST_CASE("pixels: said by strings beside the tensors, by Transformers or by tim
   write("config.json", of_timm);
   CHECK(pixels() == half);
   CHECK(pixels_of(BackboneFile::open(model.folder / "other.safetensors")) == usual_pixels(3));
+  // So are the rules: the names are DINO's, which reads positions otherwise.
+  const auto family = [&](const char* file, const BackboneFileOptions& options = {}) {
+    return BackboneFile::open(model.folder / file, options).description().family;
+  };
+  CHECK(BackboneFile::open(model.path()).description().position == PositionScheme::size_antialiased);
+  CHECK(family("model.safetensors") == WeightFamily::timm);
+  CHECK(family("model.safetensors", {.family = WeightFamily::dino}) == WeightFamily::dino);
+  CHECK(family("other.safetensors") == WeightFamily::dino);
   write("config.json", R"({"pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}})");
   CHECK(pixels() == usual_pixels(3));
+  CHECK(family("model.safetensors") == WeightFamily::dino);
+  // As timm's flexivit has it, which keeps no position of the class token.
+  const auto dino = open_tensor_file(test::weights_of("container_safetensors"));
+  std::vector<std::vector<float>> values;
+  values.reserve(dino->tensors().size());
+  SafetensorsWriter writer;
+  for (const StoredTensor& tensor : dino->tensors()) {
+    const bool table = tensor.name == "pos_embed";
+    values.push_back(dino->read<float>(tensor.name));
+    writer.add(tensor.name, table ? std::vector<Index>{1, 25, 16} : tensor.shape, std::span<const float>(values.back()).subspan(table ? 16 : 0));
+  }
+  writer.write(model.folder / "model.safetensors");
+  write("config.json", of_timm);
+  CHECK(BackboneFile::open(model.path()).description().table_side == 5);
 }
 
 TEST_CASE("config.json: a folder without one file of weights says what was looked for") {

@@ -208,6 +208,11 @@ TEST_CASE("each kind of damage is named") {
   };
   REQUIRE(contains(refusal("PNG"), "has 3 bytes"));
   REQUIRE(contains(refusal("this is a text and no tensors"), "header length"));
+  REQUIRE(contains(refusal("PK\x03\x04 and more"), "is a zip file or a pickle, as torch.save writes them; expected safetensors"));
+  REQUIRE(contains(refusal("\x80\x02}q.and more"), "is a zip file or a pickle"));
+  REQUIRE(contains(header("{" + tensor_entry(std::string(4097, 'w'), "U8", "[1]", 0, 1) + "}", 1),
+                   "has a name of 4097 characters; expected at most 4096"));
+  REQUIRE(header("{" + tensor_entry(std::string(4096, 'w'), "U8", "[1]", 0, 1) + "}", 1) == "(nothing was thrown)");
   REQUIRE(contains(header("[]", 0), "starts with '{'"));
   REQUIRE(
       contains(header("{" + tensor_entry("w", "F33", "[2]", 0, 8) + "}", 8), "'w' has unknown dtype 'F33'"));

@@ -313,6 +313,23 @@ TEST_CASE("torch file: names that many dictionaries share are counted each time"
                  "names.pth: has names of more than 67108864 characters together"));
 }
 
+TEST_CASE("torch file: what is no damage is said as what it is", "[torch_file]") {
+  const test::TemporaryFolder folder;
+  const std::vector<float> storage(1, 0.0F);
+  const std::string path = folder / "other.pth";
+  const auto said = [&](const std::string& file) {
+    write_bytes(path, file);
+    return thrown_by<CheckpointError>([&] { static_cast<void>(TorchFile::open(path)); });
+  };
+  CHECK(contains(said(torch_sample(pickled("tensor") + pickled_tensor(1, 0, 1) + "NK\x01", storage, false, false)),
+                 "other.pth: has a dictionary with a key that is None; expected text or whole numbers"));
+  // A frame, with which pickles of protocol 4 begin.
+  test::ZipSample zip;
+  zip.add("a/data.pkl", as_bytes_of(std::string("\x80\x04\x95\x01\0\0\0\0\0\0\0}.", 13)), false);
+  CHECK(contains(said(zip.finished()), "has the opcode 0x95 at byte 2, which files of weights do not need; nothing of it is run (it is of "
+                                       "protocol 4; save it with torch.save's own, which is 2)"));
+}
+
 TEST_CASE("torch file: a packed pickle is a short one", "[torch_file]") {
   const test::TemporaryFolder folder;
   const std::vector<float> storage(1, 0.0F);

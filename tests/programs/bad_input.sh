@@ -123,6 +123,18 @@ grep -q '1 of 4 masks could not be read' out.txt || fail "an evaluation over few
 fails 2 '--size is 63; expected' "$programs/dssl-segment" --arch nano8 --data voc --weights random --classes 3 --size 63 --out o
 fails 1 'no class has a labelled pixel, and 100.0 % of pixels void \(0, 1, 2\)' \
   segment --data voc --weights random --classes 3 --only 7 --out o
+# Masks of black and white: what to type is said, and does.
+cp -r voc white
+for mask in white/SegmentationClass/*.png; do "$make_image" "$mask" 32 32 1 0 255; done
+mkdir white-out
+echo half >white-out/classifier.safetensors.tmp-7  # of a run that was killed
+for program in segment dssl-retrieve; do
+  [[ $program == segment ]] || program="$programs/$program --arch nano8 --size 32 --threads 1"
+  fails 1 'only the class of id 0 has a labelled pixel, and .* void \(255\); .* \(--only 0,255; --void without these\)' \
+    $program --weights random --data white --classes 2 --out o
+  succeeds $program --weights random --data white --only 0,255 --out white-out
+done
+[[ ! -e white-out/classifier.safetensors.tmp-7 ]] || fail "half a classifier of a killed run stays"
 fails 2 '--void' segment --data voc --weights random --classes 3 --void nothing --out o
 # Ids that no class claims are said; a split that is also the evaluation's is said, one that overlaps is refused.
 warns 1 'of pixels of ids that no class claims \(2\): neither learned nor scored' \

@@ -87,6 +87,8 @@ tried() {
     rm -r "disk/$file"
     mkdir "disk/$file"
     refused "disk/$file: .*[Ii]s a (directory|folder)" "$@"
+    # Before the work, but for a picture that the work makes one of.
+    [[ $file == */*/* ]] || ! grep -Eq 'images/s|^epoch' out.txt || fail "the work was done before $file was refused: $*"
     rmdir "disk/$file"
   done
   echo "- $name"
@@ -137,8 +139,8 @@ mount -o remount,bind,ro disk
 fails 1 'disk/out/[^ ]*: .*Read-only file system' run "${endless[@]}" --out disk/out --resume
 mount -o remount,bind,rw disk
 [[ $(kept) == "$before" ]] || fail "a run that could not begin changed something"
-for file in checkpoint.safetensors teacher.safetensors options.json metrics.jsonl; do
-  rm "disk/out/$file"
+for file in checkpoint.safetensors teacher.safetensors best.safetensors options.json metrics.jsonl; do
+  rm -f "disk/out/$file"
   mkdir "disk/out/$file"
   fails 1 "disk/out/$file: is a folder; expected the name of a file to write" run --epochs 1 --out disk/out --overwrite
   clean
@@ -178,17 +180,20 @@ printf 'good/02 good\nspot/02 spot\n' >test.txt
 nano8() { local program=$1; shift; "$programs/$program" --arch nano8 --threads 1 --weights random "$@"; }
 tried voc/JPEGImages/000001.jpg,voc/SegmentationClass/000000.png,voc/ImageSets/Segmentation/train.txt,voc/scenes.json \
   "$programs/dssl-scenes" --out disk/voc --train 1 --val 1 --size 32 --classes 3 --overwrite
-tried out/result.json,out/overlays/000003.png \
+tried out/result.json,out/classifier.safetensors,out/overlays/000003.png \
   nano8 dssl-segment --data voc --size 32 --epochs 1 --batch 2 --classes 3 --overlays 2 --out disk/out
 tried out/result.json,out/overlays/000002.png \
   nano8 dssl-retrieve --data voc --size 32 --classes 3 --by retrieval --overlays 2 --out disk/out
-tried out/result.json,out/predictions.csv \
-  nano8 dssl-classify --channels 1 --images set/test --size 16 --train train.txt --test test.txt --by knn --k 1 --out disk/out
+tried out/result.json,out/predictions.csv,out/classifier.safetensors \
+  nano8 dssl-classify --channels 1 --images set/test --size 16 --train train.txt --test test.txt --k 1 \
+  --epochs 1 --rates 0.1 --out disk/out
 for file in features.npy features.safetensors; do
   tried $file,$file.json nano8 dssl-features --channels 1 --data test.txt --images set/test --size 16 --tokens class --out disk/$file
 done
 tried out/bank.safetensors,out/result.json,out/scores.csv,out/scores.jsonl,out/maps/spot_00.png \
   nano8 dssl-defects --channels 1 --size 16 --normal set/normal --test set/test --hold-out 0.4 --false-alarms 0.3 --maps --out disk/out
+tried out/bank.safetensors,out/result.json,out/scores.csv,out/scores.jsonl \
+  "$programs/dssl-defects" --scorer filters --threads 1 --channels 1 --normal set/normal --test set/test --out disk/out
 tried sheet.png nano8 dssl-show voc/JPEGImages/000000.jpg --size 32 --kind attention --out disk/sheet.png
 succeeds run --recipe dino --epochs 1 --out dino
 succeeds segment --data voc --weights random --classes 3 --out scores

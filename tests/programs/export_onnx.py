@@ -7,6 +7,7 @@ last norm; batches of 1 and 3; models of any size and of each.
 Ends with 77 and a line, which a test runner takes for skipped, where these packages are not installed.
 """
 import json
+import os
 import pathlib
 import struct
 import subprocess
@@ -36,7 +37,7 @@ if not RUNTIMES:
     sys.exit(77)
 
 TOLERANCE = 2e-5  # of the largest magnitude of an output
-programs, cases = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
+programs, cases = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(os.environ.get("DSSL_INTEROP") or sys.argv[2]).resolve()
 
 
 def outputs(runtime, path, names):
@@ -197,6 +198,7 @@ for name in names:
 if not sys.argv[3:]:
     with tempfile.TemporaryDirectory() as folder:
         print("heads and bank: " + ", ".join(f"{name} {value:.1e}" for name, value in check_heads(pathlib.Path(folder)).items()))
-if seen < min(3, len(names)):
-    sys.exit(f"FAILED: {seen} cases in {cases}; expected at least 3")
+least = len(names) if (cases / "cases.json").exists() else min(3, len(names))  # the whole set has its list
+if seen < least:
+    sys.exit(f"FAILED: {seen} cases in {cases}; expected at least {least}")
 print(f"{seen} backbones, {total} outputs of {', '.join(RUNTIMES)}: those of dssl-features")

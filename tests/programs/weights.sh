@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Published weights in the programs: what dssl-convert says and writes, and that features are the same from either file.
 # Usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES
-cases=$(realpath "${3:?usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES}")
+# The environment's DSSL_INTEROP may name a folder with more cases.
+cases=$(realpath "${DSSL_INTEROP:-${3:?usage: weights.sh FOLDER_OF_PROGRAMS MAKE_IMAGE FOLDER_OF_CASES}}")
 source "$(dirname "$0")/common.sh"
 
 convert=$programs/dssl-convert
@@ -62,6 +63,10 @@ for name in out.onnx vit.json; do
     "$convert" "$cases/hf_dino/model.safetensors" $name --as hf --heads 4
   [[ ! -e $name ]] || fail "a folder called $name was made"
 done
+for out in no/where/at/all no/where/model.safetensors; do
+  fails 2 "is $out.*; expected a place in a folder that is there, and .*/no(/where/at)? is not" "$convert" "$cases/hf_dino/model.safetensors" $out --as hf --heads 4
+done
+[[ ! -e no ]] || fail "folders were made that nobody named"
 mkdir vit.v2
 succeeds "$convert" "$cases/hf_dino/model.safetensors" vit.v2 --as hf --heads 4
 # What rotates under the names of its own code, Transformers' and timm's: the same features, but for periods that are rounded in
@@ -74,6 +79,7 @@ cmp v3.patch.npy own.patch.npy || fail "features of DINOv3's own names differ"
 for family in hf timm; do
   mkdir v3_$family
   succeeds "$convert" "$v3" v3_$family/model.safetensors --as $family
+  says "^norms: that of local views' class tokens, .* has no name in the family $family, and is left out"
   says "^positions: these weights keep their periods, rounded by up to 0.[0-9]* %, and the code of the family $family computes them"
   succeeds "$convert" v3_$family/model.safetensors v3_$family.pth --as dinov3 --heads 2
   ! grep -q '^positions' out.txt || fail "periods that were computed are called rounded"
@@ -112,6 +118,14 @@ fails 2 "--heads is 0; expected the number of heads that" features none.npy --we
 fails 2 "--arch is auto; expected an architecture by name" features none.npy --weights random
 fails 1 "does not fit this architecture" \
   "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 96 --weights "$cases/hf_dino/model.safetensors"
+fails 1 "does not fit this architecture: it has width 32, depth 2, MLP 128, positions a side 7, expected 192, 12, 768, 28; --arch auto" \
+  "$programs/dssl-features" --data images --out none.npy --arch tiny8 --size 96 --weights "$cases/hf_dino/model.safetensors"
+# A number of heads that is not of the weights, or of the architecture.
+fails 2 "--heads is 3; expected a divisor of 16, the width of" "$convert" "$cases/container_zip/weights.pth" three.safetensors --as dino --heads 3
+fails 2 "--heads is 3; expected a divisor of 16, the width of" "$convert" "$cases/container_zip/weights.pth" three.safetensors --heads 3
+[[ ! -e three.safetensors ]] || fail "weights of heads that cannot be were written"
+fails 2 "--heads is 2; expected 4, which nano8 has, or --arch auto" "$programs/dssl-features" --data images --out none.npy --arch nano8 --size 32 \
+  --heads 2 --weights random
 # As ONNX: what is written is held by tests/programs/export_onnx.py.
 export_onnx() { "$programs/dssl-export" "$@"; }
 succeeds export_onnx "$cases/dinov3_7b_like/weights.pth" v3.onnx
@@ -129,9 +143,20 @@ fails 2 "--mean requires --deviation" export_onnx "$cases/container_zip/weights.
 fails 2 "--white is 255; expected 1 without --normalise" export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --white 255
 fails 2 "--mean is 2 values; expected one a channel, 3" \
   export_onnx "$cases/container_zip/weights.pth" v1.onnx --heads 2 --normalise --mean 0,1 --deviation 1,1
-fails 1 "is read too, by IN" export_onnx own.safetensors own.safetensors --heads 2
+ln own.safetensors own.onnx
+fails 1 "own.onnx: is read too, as own.safetensors by IN" export_onnx own.safetensors own.onnx --heads 2
+rm own.onnx
+for name in x.pth notonnx.txt onnx; do
+  fails 2 "'?-*out'? is $name; expected a name that ends in .onnx" export_onnx "$cases/container_zip/weights.pth" $name --heads 2
+  [[ ! -e $name ]] || fail "a model is written under the name of something else"
+done
 fails 1 "html.pth: is a page of a web server" export_onnx "$cases/hostile/html.pth" v1.onnx
 [[ ! -e v1.onnx ]] || fail "a model was written though it was refused"
+broken_out=$'two\nlines.onnx'
+succeeds export_onnx "$cases/container_zip/weights.pth" "$broken_out" --heads 2
+says '^two\\nlines.onnx: image'
+succeeds "$convert" "$cases/container_zip/weights.pth" $'two\nlines.pth' --as dino
+says 'under the names of dino: two\\nlines.pth$'
 # With heads and a bank; what does not belong to the weights is refused.
 mkdir parts
 for i in 1 2 3 4; do "$make_image" parts/$i.png 40 40 3 $((10 * i)) 200 $((50 * i)) >make.txt || fail "make_image"; done
@@ -141,7 +166,10 @@ says '^bank.onnx: image -> class_token, patch_map, patch_scores, score; opset 17
 fails 1 'bank.safetensors: was made with other weights than' export_onnx "$cases/container_f16/weights.pth" v1.onnx --bank bank/bank.safetensors
 fails 1 'own.safetensors: is no bank of dssl-defects' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank own.safetensors
 fails 2 '--bank excludes --heads' export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank bank/bank.safetensors --heads 2
-fails 1 "bank/bank.safetensors: is read too, by --bank" export_onnx "$cases/container_zip/weights.pth" bank/bank.safetensors --bank bank/bank.safetensors
+ln bank/bank.safetensors of_bank.onnx
+fails 1 "of_bank.onnx: is read too, as bank/bank.safetensors by --bank" export_onnx "$cases/container_zip/weights.pth" of_bank.onnx --bank bank/bank.safetensors
+fails 1 "weights.pth: is a zip file or a pickle, as torch.save writes them; expected safetensors" \
+  export_onnx "$cases/container_zip/weights.pth" v1.onnx --bank "$cases/container_zip/weights.pth"
 # A head is one linear layer: a model that leaves out what stands before it gives other logits. Its numbers are 1.
 ones() { for _ in $(seq "$1"); do printf '\000\000\200\077'; done; }
 head_file() {  # file, bytes of the numbers, and name, type, shape of each tensor in turn; the numbers on stdin
@@ -173,6 +201,21 @@ for head in --head --patch-head; do
     export_head $head batch_norm.safetensors
   fails 1 "layer_norm.safetensors: has '0.(weight|bias)' beside the linear layer '1.weight'" export_head $head layer_norm.safetensors
 done
+# A whole backbone of one block, of ones but for one number that is none, and a file whose name of a tensor is long.
+one_block=(cls_token F32 1,1,4 pos_embed F32 1,2,4 patch_embed.proj.weight F32 4,3,1,1 patch_embed.proj.bias F32 4 norm.weight F32 4 norm.bias F32 4)
+for part in norm1.weight:4 norm1.bias:4 attn.qkv.weight:12,4 attn.qkv.bias:12 attn.proj.weight:4,4 attn.proj.bias:4 norm2.weight:4 norm2.bias:4 \
+  mlp.fc1.weight:4,4 mlp.fc1.bias:4 mlp.fc2.weight:4,4 mlp.fc2.bias:4; do
+  one_block+=("blocks.0.${part%:*}" F32 "${part#*:}")
+done
+{ ones 5 && printf '\000\000\300\177' && ones 166; } | head_file one_block.safetensors 688 "${one_block[@]}"
+for as in "" "--as timm"; do
+  warns 1 "^dssl-convert: warning: tensor '(pos_embed|cls_pos_embed)' has the element nan at 1; every program of dssl takes finite numbers alone" \
+    "$convert" one_block.safetensors written.safetensors $as
+done
+long=$(printf 'x%.0s' {1..3000})
+ones 173 | head_file long.safetensors 692 "${one_block[@]}" "$long" F32 1
+succeeds "$convert" --inspect long.safetensors
+[[ $(stat -c %s out.txt) -lt 20000 ]] || fail "a long name widens every line"
 { ones 50 && printf '\000\000\300\177'; } | head_file bias_nan.safetensors 204 "${linear[@]}"
 fails 1 "bias_nan.safetensors: tensor 'bias' has the element nan at 2; expected finite numbers" export_head --head bias_nan.safetensors
 { ones 5 && printf '\000\000\200\177' && ones 45; } | head_file infinite.safetensors 204 "${linear[@]}"
@@ -192,8 +235,34 @@ grep -q 'begins with the backbone of first/teacher.safetensors' out.txt || fail 
 for run in first second; do
   succeeds "$programs/dssl-features" --data images --tokens class,patch --size 32 --arch nano8 --weights $run/teacher.safetensors --out $run.npy
 done
+# A tensor that the architecture has no place for is another network's, and not dropped.
+with_tensor() {  # FILE NAME COUNT: the file with so many zeros more
+  local length size header
+  length=$(od -An -t u8 -N 8 "$1" | tr -d ' ')
+  size=$(($(stat -c %s "$1") - 8 - length))
+  header=$(head -c $((8 + length)) "$1" | tail -c +9 | sed 's/} *$//')
+  header+=",\"$2\":{\"dtype\":\"F32\",\"shape\":[$3],\"data_offsets\":[$size,$((size + 4 * $3))]}}"
+  printf "$(printf %016x ${#header} | sed -E 's/(..)(..)(..)(..)(..)(..)(..)(..)/\\x\8\\x\7\\x\6\\x\5\\x\4\\x\3\\x\2\\x\1/')%s" "$header"
+  tail -c +$((9 + length)) "$1"
+  head -c $((4 * $3)) /dev/zero
+}
+with_tensor first/teacher.safetensors blocks.0.ls1.gamma 128 >extra.safetensors
+other_network="extra.safetensors: is of another network: this architecture has no tensor 'blocks.0.ls1.gamma' \[128\]"
+fails 1 "$other_network" "$programs/dssl-features" --data images --size 32 --arch nano8 --weights extra.safetensors --out none.npy
+fails 1 "$other_network" segment --data voc --classes 3 --weights extra.safetensors --out none
+fails 1 "$other_network" "$programs/dssl-retrieve" --data voc --classes 3 --size 32 --arch nano8 --weights extra.safetensors --out none
 succeeds "$convert" first/teacher.safetensors nano --as hf
 grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
+succeeds "$convert" first/teacher.safetensors of_two.pth --as dino
+succeeds "$convert" of_two.pth of_two.safetensors --as dino --heads 2
+for program in dssl-features dssl-defects; do
+  given="--data images --out none.npy"
+  [[ $program == dssl-features ]] || given="--normal images --out none"
+  fails 1 "of_two.safetensors: is of the family dino, which has 2 heads, and this architecture 4; expected --arch auto" \
+    "$programs/$program" $given --arch nano8 --size 32 --weights of_two.safetensors
+done
+fails 1 "has 2 heads, and this architecture 4; expected --arch auto" pretrain --out none --init of_two.safetensors
+fails 2 "--heads is 2; expected 4, which nano8 has, or --arch auto" pretrain --out none --init of_two.pth --heads 2
 # A number of heads that nobody says is taken as usual, and that is said.
 succeeds "$convert" first/teacher.safetensors bare.pth --as dino
 says '^heads: 4, which a file of torch.load does not say, and 2 are usual; whoever reads it has to be told$'
@@ -287,7 +356,7 @@ says ', channels 1, '
 says "^images, as no family has them, in dssl's programs: less \(0.5\), divided by \(0.25\)$"
 ! grep -q '0\.485' out.txt || fail "three means for one channel"
 cmp first.class.npy second.class.npy || fail "a run with rates of 0 moves the weights that it began with"
-fails 1 "does not fit this architecture" pretrain --out third --init "$cases/container_zip/weights.pth"
+fails 1 "does not fit this architecture: it has width .*; --arch auto takes the weights' own sizes" pretrain --out third --init "$cases/container_zip/weights.pth"
 fails 1 "has norms with an epsilon of 1e-12, and this architecture one of 1e-06" pretrain --out third --init "$cases/hf_dino/model.safetensors"
 # Of sizes that no architecture has: the file's, by its rules, in what the run writes too.
 going_on() { "$programs/dssl-pretrain" --data voc --arch auto --locals 0 --prototypes 16 --batch 2 "$@"; }
@@ -301,6 +370,24 @@ same_after() {  # run size init and its options
 }
 same_after v3 64x56 "$cases/dinov3_7b_like/weights.pth"
 same_after hf 40x72 "$cases/hf_dino/model.safetensors" --heads 4
+# Trained, with rates above 0, what rotates has the tensors that it came with: its own biases, and the norm that training alone has.
+tensors_of() { "$convert" --inspect "$1" | grep -E '\]$' | tr -s ' ' | cut -d ' ' -f 1,3- | sort; }
+tried=0
+for of in dinov3_7b_like:dinov3 dinov3_small:dinov3 dinov3_untied_norms:dinov3 timm_dinov3:timm timm_dinov3_qkvb:timm hf_dinov3:hf; do
+  case=${of%:*}
+  [[ -d $cases/$case ]] || continue  # of the whole set
+  weights=$cases/$case/weights.pth
+  [[ -e $weights ]] || weights=$cases/$case/model.safetensors
+  succeeds "$programs/dssl-pretrain" --data voc --arch auto --prototypes 16 --batch 2 --epochs 2 --warmup-epochs 0 --lr 0.1 --overwrite \
+    --out trained_v3 --init "$weights" --heads 2 --views-global 32 --views-local 16 --locals 1
+  mkdir back_$case
+  succeeds "$convert" trained_v3/teacher.safetensors back_$case/model.safetensors --as "${of#*:}"
+  tensors_of "$weights" >before.txt
+  tensors_of back_$case/model.safetensors >after.txt
+  diff before.txt after.txt >&2 || fail "a trained $case has other tensors under the names of ${of#*:}"
+  tried=$((tried + 1))
+done
+[[ -d $cases/hf_dinov3 && $tried -eq 6 || $tried -ge 1 ]] || fail "$tried of what rotates were trained"
 # What had LayerScale has one again in the code that wants it: ones, as it was multiplied into the layers before it.
 succeeds "$convert" "$cases/container_zip/weights.pth" v2.safetensors --as dinov2
 succeeds going_on --epochs 1 --max-steps 1 --out v2 --init v2.safetensors --heads 2
@@ -327,6 +414,13 @@ says 'heads 4, .*norm epsilon 1e-12'
 succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --max-steps 3
 succeeds going_on --out parts --init "$cases/container_zip/weights.pth" --heads 2 --epochs 2 --resume
 cmp whole/teacher.safetensors parts/teacher.safetensors || fail "a resumed run of the file's sizes differs"
+# Also where the weights that it began with are gone.
+cp "$cases/container_zip/weights.pth" gone.pth
+succeeds going_on --out left --init gone.pth --heads 2 --epochs 2 --max-steps 3
+rm gone.pth
+succeeds going_on --out left --init gone.pth --heads 2 --epochs 2 --resume
+cmp whole/teacher.safetensors left/teacher.safetensors || fail "a run that is resumed without its first weights differs"
+fails 1 'gone.pth: cannot open' going_on --out left_new --init gone.pth --heads 2 --epochs 2
 succeeds features trained.npy --weights whole/teacher.safetensors --size 40
 ! cmp -s trained.class.npy before.class.npy || fail "nothing was trained"
 fails 2 "--arch is auto; expected nano8, tiny8, tiny16 or small16, or --init" going_on --out none

@@ -108,8 +108,8 @@ inline void require_classes_seen(const LabelCensus& census, const ClassMap& clas
     if (census.pixels[id] > 0) ids += join(ids.empty() ? "" : ",", id);
   }
   throw DataError(join("in ", what, shares.seen_classes == 0 ? " no class" : join(" only the class of id ", +shares.only_seen),
-                       " has a labelled pixel, and ", left_out, "; if these are classes, name their ids and no void id "
-                       "among them (options 'only' ", ids, " and 'void')"));
+                       " has a labelled pixel, and ", left_out, "; if these are classes, name their ids, and none of "
+                       "them as void (option 'only' ", ids, "; option 'void' without these)"));
 }
 
 }  // namespace dssl

@@ -116,7 +116,9 @@ struct BackboneDescription {
   bool mask_token = false;
   bool reference_token = false;
   bool class_norm = false;   ///< class tokens have a last norm of their own
+  bool local_class_norm = false;  ///< so have those of local views, in training alone
   bool qkv_bias = true;      ///< queries and values have a bias, as in all but some that rotate
+  bool key_bias = true;      ///< some key has a bias that is not 0; of what rotates, and known to `BackboneFile`
   PositionScheme position = PositionScheme::offset;
   bool layer_scale_folded = false;  ///< the family's LayerScale was multiplied into the layers before it: it is ones
   double norm_epsilon = 1e-6;  ///< of every layer norm

@@ -73,11 +73,7 @@ class BackboneExporter {
   BackboneExporter(const TensorFile& file, const BackboneDescription& d, WeightFamily as)
       : x_file(file), x_d(d), x_as(as), x_rotates(d.position == PositionScheme::rotary) {
     require_parts();
-    for (Index i = 0; x_rotates && i < x_d.depth && !x_key_bias; ++i) {
-      const std::vector<float> keys = third(read(join("blocks.", i, ".attn.qkv.bias")), 1);
-      x_key_bias = std::ranges::any_of(keys, [](float value) { return value != 0; });
-    }
-    if (x_key_bias && is(WeightFamily::timm)) refuse("a bias of keys");
+    if (has_key_bias() && is(WeightFamily::timm)) refuse("a bias of keys");
   }
 
   [[nodiscard]] std::vector<ExportedTensor> all() {
@@ -89,7 +85,7 @@ class BackboneExporter {
     pair("norm", norm);
     if (is(WeightFamily::dinov3)) {
       if (x_d.class_norm) pair("cls_norm", "cls_norm");
-      if (x_file.contains("local_cls_norm.weight")) pair("local_cls_norm", "local_cls_norm");  // of training alone
+      if (x_d.local_class_norm) pair("local_cls_norm", "local_cls_norm");
     }
     return std::move(x_out);
   }
@@ -142,6 +138,9 @@ class BackboneExporter {
     if (found.off > PeriodsOfTheta::rounding) refuse("rotary periods that are no powers of one number");
     if (is(WeightFamily::timm) && found.theta != 100) refuse(join("rotary periods of a theta of ", found.theta, ", not 100"));
   }
+
+  /// Of a backbone that rotates: some key has a bias.
+  [[nodiscard]] bool has_key_bias() const { return x_rotates && x_d.qkv_bias && x_d.key_bias; }
 
   [[nodiscard]] std::vector<float> read(const std::string& name) const { return x_file.read<float>(name); }
 
@@ -227,22 +226,22 @@ class BackboneExporter {
   void rotated_block(const std::string& from, const std::string& to) {
     const bool hf = is(WeightFamily::hugging_face), own = is(WeightFamily::dinov3);
     pair(from + "norm1", to + "norm1");
-    const std::vector<float> bias = read(from + "attn.qkv.bias");
+    const std::vector<float> bias = x_d.qkv_bias ? read(from + "attn.qkv.bias") : std::vector<float>();
     if (hf) {
       const std::vector<float> weight = read(from + "attn.qkv.weight");
       const std::array<std::string_view, 3> parts{"q_proj", "k_proj", "v_proj"};
       for (std::size_t i = 0; i < parts.size(); ++i) {
         const std::string name = join(to, "attention.", parts[i]);
         add(name + ".weight", {x_d.width, x_d.width}, third(weight, i));
-        if (i == 1 ? x_key_bias : x_d.qkv_bias) add(name + ".bias", {x_d.width}, third(bias, i));
+        if (i == 1 ? has_key_bias() : x_d.qkv_bias) add(name + ".bias", {x_d.width}, third(bias, i));
       }
     } else {
       one(from + "attn.qkv.weight", to + "attn.qkv.weight");
-      if (own && (x_d.qkv_bias || x_key_bias)) {
+      if (own && x_d.qkv_bias) {
         add(to + "attn.qkv.bias", {3 * x_d.width}, bias);
         std::vector<float> mask(bias.size(), 1.0F);
         const auto keys = mask.begin() + static_cast<std::ptrdiff_t>(x_d.width);
-        if (!x_key_bias) std::fill(keys, keys + static_cast<std::ptrdiff_t>(x_d.width), 0.0F);
+        if (!has_key_bias()) std::fill(keys, keys + static_cast<std::ptrdiff_t>(x_d.width), 0.0F);
         add(to + "attn.qkv.bias_mask", {3 * x_d.width}, std::move(mask));
       } else if (!own && x_d.qkv_bias) {
         add(to + "attn.q_bias", {x_d.width}, third(bias, 0));
@@ -325,7 +324,6 @@ class BackboneExporter {
   BackboneDescription x_d;
   WeightFamily x_as;
   bool x_rotates;  // it is a DINOv3's code then, whoever's, which has LayerScale in every model
-  bool x_key_bias = false;  // of a backbone that rotates: some key has a bias
   std::vector<ExportedTensor> x_out;
 };
 

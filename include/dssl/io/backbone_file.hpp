@@ -52,7 +52,8 @@ struct BackboneFileOptions {
 class BackboneFile final : public TensorFile {
  public:
   /// Throws as `open_tensor_file`, `name_backbone` and `HuggingFaceConfig`; `OptionError` where `options` ask for other
-  /// heads than `config.json`, or the file itself: dssl's own metadata, or its rotary periods.
+  /// heads than `config.json`, or the file itself: dssl's own metadata, or its rotary periods; or for heads that do not divide
+  /// the width.
   [[nodiscard]] static BackboneFile open(const std::string& path, const BackboneFileOptions& options = {}) {
     return BackboneFile(open_tensor_file(path), options);
   }
@@ -60,8 +61,7 @@ class BackboneFile final : public TensorFile {
   /// Of a file that is open.
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
       : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
-    if (const BackboneDescription& d = x_named.description; options.heads != 0 && d.heads_are_known && options.heads != d.heads)
-      throw OptionError(options.heads_field, options.heads, join(d.heads, ", which ", path(), " says itself"));
+    if (options.heads != 0) require_possible(options.heads, options.heads_field);
     if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads, options.heads_field);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
     make_periods(options.heads != 0 || x_named.description.heads_are_known ? options.heads : options.heads_otherwise);
@@ -72,6 +72,7 @@ class BackboneFile final : public TensorFile {
       tensors.push_back({.name = tensor.name, .type = type, .shape = tensor.shape});
     }
     set_tensors(std::move(tensors), x_file->metadata());
+    if (x_named.description.position == PositionScheme::rotary) x_named.description.key_bias = has_key_bias();
   }
 
   [[nodiscard]] const BackboneDescription& description() const { return x_named.description; }
@@ -84,6 +85,16 @@ class BackboneFile final : public TensorFile {
 
  private:
   static constexpr const char* periods_name = "rope_embed.periods";
+
+  /// Throws `OptionError` for another number of heads than the file's, or one that its width is not divided by.
+  void require_possible(Index heads, std::string_view field) const {
+    const BackboneDescription& d = x_named.description;
+    if (d.heads_are_known && heads != d.heads) throw OptionError(field, heads, join(d.heads, ", which ", path(), " says itself"));
+    const bool rotary = d.position == PositionScheme::rotary;
+    if (const Index divided = rotary ? d.width / 4 : d.width; divided % heads != 0) {
+      throw OptionError(field, heads, join("a divisor of ", divided, rotary ? ", a fourth of the width of " : ", the width of ", path()));
+    }
+  }
 
   void read_config(Index heads, std::string_view field) {
     const auto config = HuggingFaceConfig::beside(path());
@@ -107,6 +118,31 @@ class BackboneFile final : public TensorFile {
   [[nodiscard]] bool is_as_stored(const NamedTensor& tensor) const {
     return tensor.pieces.size() == 1 && !tensor.pieces[0].stored.empty() && tensor.factor.empty() &&
            tensor.row_factor.empty();
+  }
+
+  /// Whether a key of any block has a bias. One that is masked by what is no number, as in a model that was never given
+  /// weights, is one here: whoever reads the tensor is told.
+  [[nodiscard]] bool has_key_bias() const {
+    const Index width = x_named.description.width;
+    const auto values = [&](const TensorPiece& piece, Index first) {
+      std::vector<float> all = x_file->read<float>(piece.stored);
+      all.erase(all.begin(), all.begin() + piece.first + first);
+      all.resize(static_cast<std::size_t>(width));
+      return all;
+    };
+    for (const NamedTensor& tensor : x_named.tensors) {
+      if (!tensor.name.ends_with(".attn.qkv.bias")) continue;
+      const bool apart = tensor.pieces.size() == 3;  // of queries, keys, values
+      const TensorPiece& piece = tensor.pieces[apart ? 1 : 0];
+      if (piece.stored.empty()) continue;
+      std::vector<float> keys = values(piece, apart ? 0 : width);
+      if (!tensor.factor.empty()) {
+        const std::vector<float> mask = values({.stored = tensor.factor}, width);
+        for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = mask[i] == 0 ? 0 : keys[i];
+      }
+      if (std::ranges::any_of(keys, [](float value) { return value != 0; })) return true;
+    }
+    return false;
   }
 
   void fold() {

@@ -18,6 +18,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/element_type.hpp>
+#include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/tensor_file.hpp>
 #include <dssl/io/weights.hpp>
 
@@ -94,7 +95,8 @@ class BackboneNamer {
       whole("cls_norm.weight", "cls_norm.weight", {d.width});
       whole("cls_norm.bias", "cls_norm.bias", {d.width});
     }
-    if (!other_code && has("local_cls_norm.weight")) {  // of training alone
+    d.local_class_norm = !other_code && (has("local_cls_norm.weight") || has("local_cls_norm.bias"));
+    if (d.local_class_norm) {
       whole("local_cls_norm.weight", "local_cls_norm.weight", {d.width});
       whole("local_cls_norm.bias", "local_cls_norm.bias", {d.width});
     }
@@ -144,7 +146,9 @@ class BackboneNamer {
     } else if (has("register_tokens") || (scaled && has("mask_token"))) {
       d.family = WeightFamily::dinov2;
     } else {
-      d.family = scaled ? WeightFamily::timm : WeightFamily::dino;
+      // DINO's names are timm's too: what lies beside the file tells.
+      const bool of_timm = scaled || (!as && !timm_config_beside(x_file.path()).empty());
+      d.family = of_timm ? WeightFamily::timm : WeightFamily::dino;
     }
     if (!as || *as == d.family) return;
     // These have names in common, so that only the user knows.
@@ -422,8 +426,8 @@ class BackboneNamer {
 
   /// Finds the blocks: by number, what stands before the names of their parts.
   void index_blocks() {
-    constexpr std::array<std::string_view, 5> lists{"encoder.layer.", "model.layer.",
-                                                    "encoder.layers.encoder_layer_", "layer.", "blocks."};
+    constexpr std::array<std::string_view, 6> lists{"encoder.layer.", "model.layer.", "encoder.layers.encoder_layer_",
+                                                    "layer.",         "layers.",      "blocks."};
     for (const std::string_view list : lists) {
       for (const StoredTensor& tensor : x_file.tensors()) {
         if (!std::string_view(tensor.name).starts_with(x_out.prefix)) continue;
@@ -544,8 +548,8 @@ class BackboneNamer {
       joined(weight,
              {before + parts[0] + ".weight", before + parts[1] + ".weight", before + parts[2] + ".weight"},
              {width, width});
-      joined(bias, {before + parts[0] + ".bias", before + parts[1] + ".bias", before + parts[2] + ".bias"},
-             {width}, true);
+      if (!without_bias())
+        joined(bias, {before + parts[0] + ".bias", before + parts[1] + ".bias", before + parts[2] + ".bias"}, {width}, true);
       projection = old ? "attention.output.dense" : "attention.o_proj";
     } else {
       whole(weight, before + "attn.qkv.weight", {3 * width, width});
@@ -556,17 +560,18 @@ class BackboneNamer {
           x_out.tensors.back().factor = stored(before + "attn.qkv.bias_mask");
         }
       } else {
-        // Keys need no bias, and some have none at all. Files of DINO's and timm's names say so by a family
-        // that may.
-        const bool optional =
-            is(WeightFamily::dinov3) ||
-            (is(WeightFamily::timm) && x_out.description.position == PositionScheme::rotary);
-        if (!optional) missing(before + "attn.qkv.bias");
-        joined(bias, {before + "attn.q_bias", "", before + "attn.v_bias"}, {width}, true);
+        // Keys need no bias, and some of what rotates have none at all.
+        if (x_out.description.position != PositionScheme::rotary) missing(before + "attn.qkv.bias");
+        if (!without_bias()) joined(bias, {before + "attn.q_bias", "", before + "attn.v_bias"}, {width}, true);
       }
     }
     whole(name + "attn.proj.weight", before + projection + ".weight", {width, width});
     whole(name + "attn.proj.bias", before + projection + ".bias", {width});
+  }
+
+  /// Whether queries, keys and values of what rotates have no bias, which is no tensor then. All others have one.
+  [[nodiscard]] bool without_bias() const {
+    return x_out.description.position == PositionScheme::rotary && !x_out.description.qkv_bias;
   }
 
   void mlp(const std::string& name, const std::string& before, bool first) {
@@ -682,10 +687,12 @@ class BackboneNamer {
 /// `cls_pos_embed` and `patch_pos_embed` (or `rope_embed.periods` where periods are stored),
 /// `register_tokens`, `blocks.N.attn.qkv.weight` with rows q, k, v, `ls1.gamma`, `mlp.fc1` or `mlp.w12` with
 /// rows gate, value. Of several networks the first in the order of `backbone_prefix` is taken. Biases of
-/// queries, keys or values that a family leaves out are zeros. `as`: the family where names alone cannot
-/// tell, as DINO's, DINOv2's and timm's are alike. Heads of classifiers, optimisers and the like are left
-/// aside and listed. Throws `CheckpointError` naming what is missing, misshapen, or there beside a ViT's
-/// parts (a norm of queries, a second class token), up to four of them. Test: tests/io/backbone_names.cpp.
+/// queries, keys or values that a family leaves out are zeros; where something rotates without any of them
+/// there is no tensor. `as`: the family where names alone cannot tell, as DINO's, DINOv2's and timm's are
+/// alike; by default DINO's are timm's where its `config.json` lies beside them. Heads of classifiers,
+/// optimisers and the like are left aside and listed. Throws `CheckpointError` naming what is missing,
+/// misshapen, or there beside a ViT's parts (a norm of queries, a second class token), up to four of them.
+/// Test: tests/io/backbone_names.cpp.
 [[nodiscard]] inline NamedBackbone name_backbone(const TensorFile& file,
                                                  std::optional<WeightFamily> as = std::nullopt) {
   return detail::BackboneNamer(file, as).name();

@@ -317,6 +317,15 @@ class HuggingFaceConfig {
   detail::ConfigFields x_fields;
 };
 
+/// The fields of the `config.json` that timm keeps beside `model.safetensors` and `pytorch_model.bin`, `pretrained_cfg`'s too;
+/// empty where there is none, or it is none of timm's, without `architecture`. Throws as `HuggingFaceConfig::beside`.
+[[nodiscard]] inline detail::ConfigFields timm_config_beside(const std::string& weights) {
+  const std::string name = std::filesystem::path(weights).filename().string();
+  if (name != "model.safetensors" && name != "pytorch_model.bin") return {};
+  const auto fields = detail::config_fields(HuggingFaceConfig::path_beside(weights));
+  return fields && fields->contains("architecture") ? *fields : detail::ConfigFields();
+}
+
 /// What `config.json` says of a DINOv3 beside its sizes.
 struct RotaryConfig {
   double theta = 100;     ///< periods are theta^(4 i / d) for i below d / 4, d the width of a head

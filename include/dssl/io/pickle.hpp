@@ -161,8 +161,8 @@ class PickleReader {
   [[nodiscard]] bool step(std::uint8_t code) {
     switch (code) {
       case 0x80:
-        if (const std::uint8_t protocol = to_byte(take(1)[0]); protocol > 5)
-          fail(join("is a pickle of protocol ", int{protocol}, "; expected 2, as torch.save writes it"));
+        x_protocol = to_byte(take(1)[0]);
+        if (x_protocol > 5) fail(join("is a pickle of protocol ", int{x_protocol}, "; expected 2, as torch.save writes it"));
         break;
       case '.':
         x_out.root = pop();
@@ -253,7 +253,8 @@ class PickleReader {
       default:
         fail(join("the pickle has the opcode 0x", "0123456789abcdef"[code >> 4U],
                   "0123456789abcdef"[code & 15U], " at byte ", x_at - 1,
-                  ", which files of weights do not need; nothing of it is run"));
+                  ", which files of weights do not need; nothing of it is run",
+                  x_protocol > 2 ? join(" (it is of protocol ", int{x_protocol}, "; save it with torch.save's own, which is 2)") : ""));
     }
     return false;
   }
@@ -410,7 +411,8 @@ class PickleReader {
     for (std::size_t i = 0; i < items.size(); i += 2) {
       const PickleKind key = x_out.values[items[i]].kind;
       if (key != PickleKind::text && key != PickleKind::whole)
-        damaged(join("a key that is ", pickle_kind_name(key)));
+        fail(join("has a dictionary with a key that is ", pickle_kind_name(key),
+                  "; expected text or whole numbers (save model.state_dict() alone)"));
     }
     auto& held = x_out.parts[holder.part];
     held.insert(held.end(), items.begin(), items.end());
@@ -428,6 +430,7 @@ class PickleReader {
   std::string_view x_path;
   std::span<const std::byte> x_bytes;
   std::size_t x_at;
+  std::uint8_t x_protocol = 0;
   Pickle x_out;
   std::vector<std::uint32_t> x_stack;
   std::vector<std::size_t> x_marks;

@@ -113,15 +113,11 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   return scale;
 }
 
-/// As the `config.json` says that timm keeps beside `model.safetensors` and `pytorch_model.bin`: `pretrained_cfg.mean` and
-/// `std`. Nothing where there is none, or it is none of timm's. Throws as `pixels_beside`.
+/// As `timm_config_beside` says: `pretrained_cfg.mean` and `std`; nothing where it does not. Throws as `pixels_beside`.
 [[nodiscard]] inline std::optional<PixelScale> timm_pixels_beside(const std::string& weights) {
-  const std::string name = std::filesystem::path(weights).filename().string();
-  if (name != "model.safetensors" && name != "pytorch_model.bin") return std::nullopt;
-  const std::string path = HuggingFaceConfig::path_beside(weights);
-  const auto fields = detail::config_fields(path);
-  if (!fields || !fields->contains("architecture")) return std::nullopt;
-  return detail::pixels_in(path, *fields, "pretrained_cfg.mean", "pretrained_cfg.std");
+  const detail::ConfigFields fields = timm_config_beside(weights);
+  if (fields.empty()) return std::nullopt;
+  return detail::pixels_in(HuggingFaceConfig::path_beside(weights), fields, "pretrained_cfg.mean", "pretrained_cfg.std");
 }
 
 /// What pixels the weights of a file of that family were trained on, where somebody says it: dssl, in strings beside the tensors

@@ -49,6 +49,9 @@ class SafetensorsFile final : public TensorFile {
     const std::span<const std::byte> bytes = x_file.bytes();
     if (bytes.size() < 8)
       throw CheckpointError(path, join("has ", bytes.size(), " bytes; not a safetensors file"));
+    const bool zip = std::memcmp(bytes.data(), "PK\x03\x04", 4) == 0, pickle = bytes[0] == std::byte{0x80} && bytes[1] <= std::byte{5};
+    if ((zip || pickle) && (bytes.size() < 9 || bytes[8] != std::byte{'{'}))
+      throw CheckpointError(path, "is a zip file or a pickle, as torch.save writes them; expected safetensors");
     std::uint64_t length = 0;
     std::memcpy(&length, bytes.data(), sizeof length);
     if (length > longest_header) {

@@ -38,6 +38,8 @@ class SafetensorsHeaderParser : JsonReader {
     // The format forbids white space before the object; it pads with spaces after it.
     if (!starts_with('{')) fail("a header that starts with '{'");
     object([&](const std::string& name) {
+      if (name.size() > longest_tensor_name)
+        throw CheckpointError(path(), join("has a name of ", name.size(), " characters; expected at most ", longest_tensor_name));
       if (!names.insert(name).second)
         throw CheckpointError(path(), join("tensor '", name, "' is listed twice"));
       if (name == "__metadata__") {

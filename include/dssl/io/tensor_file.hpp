@@ -21,6 +21,13 @@
 
 namespace dssl {
 
+namespace detail {
+
+/// Characters of a tensor's name, with what stands before it: messages and lists quote names.
+inline constexpr std::size_t longest_tensor_name = 4096;
+
+}  // namespace detail
+
 /// One tensor of a file: its name, type, extents and, in safetensors, where its bytes lie in the data section.
 struct StoredTensor {
   std::string name;

@@ -259,8 +259,8 @@ class TorchFile final : public TensorFile {
       // What is passed over counts too: one dictionary may be there many times.
       if (++x_visited > most_names) fail(join("has more than ", most_names, " names"));
       if (!inner && value.kind != detail::PickleKind::tensor) continue;
-      if (prefix.size() + key.text.size() > longest_name) {
-        fail(join("has a name of more than ", longest_name, " characters"));
+      if (prefix.size() + key.text.size() > detail::longest_tensor_name) {
+        fail(join("has a name of more than ", detail::longest_tensor_name, " characters"));
       }
       std::string name =
           key.kind == detail::PickleKind::text ? join(prefix, key.text) : join(prefix, key.number);
@@ -412,8 +412,7 @@ class TorchFile final : public TensorFile {
   static constexpr std::size_t most_names = 1'000'000;
   /// Of all names: a dictionary that is there many times costs its names each time.
   static constexpr std::size_t most_characters = std::size_t{1} << 26U;
-  /// Characters of a tensor's name with what stands before it, and sizes of a tensor.
-  static constexpr std::size_t longest_name = 4096;
+  /// Sizes of a tensor.
   static constexpr std::size_t most_dimensions = 64;
   static constexpr Index most_elements = Index{1} << 40U;
   static constexpr Index most_repeated = Index{1} << 24U;

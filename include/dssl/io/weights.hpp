@@ -49,11 +49,12 @@ struct LoadedBackbone {
 namespace detail {
 
 /// What may stand before a backbone's names, in the order of preference: the teacher's weights before a file's only ones
-/// (alone, or under a key that says no more) before the student's, wrapped for several processes (`module.`) or not, within a whole
-/// network or alone.
+/// (alone, or under a key that says no more) before the student's, both also under such a key; wrapped for several processes
+/// (`module.`) or not, within a whole network or alone.
 [[nodiscard]] inline std::vector<std::string> backbone_prefixes() {
   std::vector<std::string> prefixes;
-  for (const std::string_view owner : {"teacher.", "", "model.", "state_dict.", "student."}) {
+  for (const std::string_view owner : {"teacher.", "state_dict.teacher.", "model.teacher.", "", "model.", "state_dict.", "student.",
+                                       "state_dict.student.", "model.student."}) {
     for (const std::string_view wrapped : {"", "module."}) {
       for (const std::string_view part : {"backbone.", ""}) prefixes.push_back(join(owner, wrapped, part));
     }
@@ -143,7 +144,8 @@ struct StoredPart {
 /// The first prefix, in the order of preference, under which the file has a class token; without any, what stands before
 /// its only one.
 ///
-/// Order: `teacher.` before none before `model.`, `state_dict.` and `student.`; within each `backbone.`, none, `module.backbone.`,
+/// Order: `teacher.` (also behind `state_dict.` or `model.`) before none before `model.`, `state_dict.` and `student.` (as
+/// `teacher.`); within each `backbone.`, none, `module.backbone.`,
 /// `module.`. Throws `CheckpointError` if there is no class token at all, or if there are several behind other prefixes,
 /// which it names.
 [[nodiscard]] inline std::string backbone_prefix(const TensorFile& file) {

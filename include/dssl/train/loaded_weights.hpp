@@ -112,8 +112,13 @@ class PublishedWeights {
     const WeightFamily family = family_of(x_stored(), x_options.family);
     // What dssl-convert wrote under dssl's names says whose rules it goes by.
     const bool own_rules = !x_stored().metadata().contains("positions");
-    if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino))
-      return {.prefix = load_fresh_backbone(flat, layout, x_stored()).prefix};
+    if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino)) {
+      x_require_same_sizes(config);
+      std::string prefix = load_fresh_backbone(flat, layout, x_stored()).prefix;
+      if (x_named) require_same_rules(x_named->description(), config, grid, x_path);
+      return {.prefix = std::move(prefix)};
+    }
+    require_same_sizes(named().description(), config, x_path);
     load_fresh_backbone(flat, layout, named(), "");
     require_same_rules(named().description(), config, grid, x_path);
     return {.prefix = named().prefix(), .family = std::string(family_name(family))};
@@ -125,6 +130,16 @@ class PublishedWeights {
     if (x_named) return x_named->source();
     if (!x_file) x_file = open_tensor_file(x_path);  // naming it failed
     return *x_file;
+  }
+
+  /// `require_same_sizes` where the file can be named; of one that cannot whoever loads it says what is wrong.
+  void x_require_same_sizes(const ViTConfig& config) {
+    try {
+      static_cast<void>(named());
+    } catch (const CheckpointError&) {
+      return;
+    }
+    require_same_sizes(x_named->description(), config, x_path);
   }
 
   std::string x_path;

@@ -26,7 +26,8 @@ namespace dssl {
 
 /// The sizes and rules of a published backbone as a `ViTConfig`. `heads`: where the file does not say their number and it is
 /// not the usual one; `field`: what messages call it. LayerScale is left out: `BackboneFileOptions::fold_layer_scale` multiplies
-/// it into the layers before it.
+/// it into the layers before it. Biases that a backbone which rotates does not have, its ViT has neither: trained, it goes back
+/// into its family's code.
 /// Throws `CheckpointError` naming what the ViT does not run, `OptionError` where the number of heads has to be given.
 /// Test: tests/features/published.cpp.
 [[nodiscard]] inline ViTConfig published_config(const BackboneDescription& d, const std::string& path, Index heads = 0,
@@ -51,7 +52,9 @@ namespace dssl {
                    .registers = d.registers,
                    .positions = rotary ? Positions::rotary : Positions::learned,
                    .position_rule = position_rule_of(d.position),
-                   .class_norm = d.class_norm};
+                   .qkv_bias = !rotary ? QkvBias::full : !d.qkv_bias ? QkvBias::none : d.key_bias ? QkvBias::full : QkvBias::no_key,
+                   .class_norm = d.class_norm,
+                   .local_class_norm = d.local_class_norm};
   while (config.norm_exponent < 16 && config.norm_epsilon() > 1.5 * d.norm_epsilon) ++config.norm_exponent;
   while (config.norm_exponent > 1 && 1.5 * config.norm_epsilon() < d.norm_epsilon) --config.norm_exponent;
   if (std::abs(config.norm_epsilon() / d.norm_epsilon - 1) > 1e-6) {
@@ -73,6 +76,27 @@ namespace dssl {
   }
   refuse("has SwiGLU of ", d.hidden, " for a width of ", d.width);
   return config;
+}
+
+/// Throws `CheckpointError` where a ViT of these sizes, which an architecture's name chose, has others than the weights; the
+/// images' channels are compared with the tensors. Test: tests/features/published.cpp.
+inline void require_same_sizes(const BackboneDescription& d, const ViTConfig& config, const std::string& path) {
+  std::string theirs, own;
+  const auto compare = [&](std::string_view what, Index of_weights, Index of_config) {
+    if (of_weights == of_config) return;
+    const std::string_view comma = theirs.empty() ? "" : ", ";
+    theirs += join(comma, what, " ", of_weights);
+    own += join(comma, of_config);
+  };
+  compare("width", d.width, config.width);
+  compare("depth", d.depth, config.depth);
+  compare("patch", d.patch, config.patch);
+  compare("MLP", d.hidden, config.block().hidden);
+  compare("registers", d.registers, config.registers);
+  compare("positions a side", d.table_side, config.rotary() ? 0 : config.image / config.patch);
+  if (theirs.empty()) return;
+  throw CheckpointError(path, join("does not fit this architecture: it has ", theirs, ", expected ", own,
+                                   "; --arch auto takes the weights' own sizes"));
 }
 
 /// Throws `CheckpointError` where a ViT of these sizes, which an architecture's name chose, goes by other rules than the
