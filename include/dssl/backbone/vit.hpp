@@ -99,7 +99,9 @@ DSSL_INLINE std::string ViTFamily::describe(const Config& c) {
               c.qkv_bias == QkvBias::no_key ? ", keys without bias" : "",
               c.qkv_bias == QkvBias::none ? ", no bias of queries, keys and values" : "",
               c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
-              c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
+              c.swiglu           ? join(", SwiGLU of ", c.block().hidden)
+              : c.mlp_hidden > 0 ? join(", MLP of ", c.mlp_hidden)
+                                 : "",
               c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
               c.layer_scale ? ", LayerScale" : "",
               c.qk_norm ? ", norms of queries and keys" : "",

@@ -48,12 +48,15 @@ struct ViTConfig {
   bool qk_norm = false;            ///< queries and keys of each head go through a layer norm of their own before attention
   bool class_norm = false;         ///< class tokens and registers have a last norm of their own. DINOv3
   bool local_class_norm = false;   ///< so have those of local views, in training alone. DINOv3
+  Index mlp_hidden = 0;            ///< hidden width of the MLP, or of SwiGLU, where no ratio gives it; 0: as those say
 
   [[nodiscard]] constexpr double norm_epsilon() const { return negative_power_of_ten(norm_exponent); }
   [[nodiscard]] constexpr BlockSize block() const {
     return {.width = width,
             .heads = heads,
-            .hidden = swiglu ? swiglu_hidden(mlp_ratio * width, swiglu_multiple) : mlp_ratio * width,
+            .hidden = mlp_hidden > 0 ? mlp_hidden
+                      : swiglu       ? swiglu_hidden(mlp_ratio * width, swiglu_multiple)
+                                     : mlp_ratio * width,
             .gated = swiglu,
             .qkv_bias = qkv_bias,
             .norm_epsilon = norm_epsilon(),

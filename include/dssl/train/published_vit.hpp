@@ -61,8 +61,8 @@ namespace dssl {
     refuse("has norms with an epsilon of ", d.norm_epsilon, ", no power of ten");
   }
   if (d.mlp == MlpKind::gelu) {
-    config.mlp_ratio = d.hidden / d.width;
-    if (d.hidden % d.width != 0) refuse("has an MLP of ", d.hidden, " for a width of ", d.width, ", no multiple");
+    config.mlp_ratio = std::max(d.hidden / d.width, Index{1});
+    if (d.hidden % d.width != 0) config.mlp_hidden = d.hidden;
     return config;
   }
   // SwiGLU's width is two thirds of a multiple of the width, rounded up to a multiple of a number that no file says.
@@ -74,7 +74,7 @@ namespace dssl {
       if (config.block().hidden == d.hidden) return config;
     }
   }
-  refuse("has SwiGLU of ", d.hidden, " for a width of ", d.width);
+  config.mlp_hidden = d.hidden;
   return config;
 }
 
