@@ -9,6 +9,7 @@
 
 namespace dssl {
 class MpiRanks;
+class NcclRanks;
 }
 
 namespace dssl::programs {
@@ -30,6 +31,9 @@ class RunRanks {
   void start(const std::string& communicator, double timeout_seconds);
 
   [[nodiscard]] Communicator communicator() const;
+  /// Of ranks that compute on GPUs, each on its own of so many that are here: gives its number, 0 for one rank alone. Where the
+  /// program was built with NCCL, `communicator` adds what lies in their memory there. All ranks call it.
+  [[nodiscard]] int take_device(int devices);
   /// Threads of each rank where none were named: 0 for all, or of the processors that this one may run on, a share of those that
   /// other ranks may run on too.
   [[nodiscard]] int threads() const;
@@ -41,6 +45,8 @@ class RunRanks {
 
  private:
   std::unique_ptr<MpiRanks> x_mpi;
+  std::unique_ptr<NcclRanks> x_nccl;
+  double x_timeout_seconds = 0;
   Index x_allowed = 0;  // processors; 0: not known
   Index x_sharing = 1;  // ranks on them
 };

@@ -592,10 +592,12 @@ void CommandLine::x_set_views() {
 Job CommandLine::job(RunRanks& ranks) {
   Job& job = x_job;
   ranks.start(job.communicator, job.rank_timeout);
+  check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
+  if (job.backend == "cuda") job.device = ranks.take_device(gpus());
   job.options.ranks = ranks.communicator();
   job.ranks = ranks.describe();
   if (job.threads == 0) job.threads = ranks.threads();
-  const RecipeFacts& recipe = recipe_of(job);  // an unknown one is an error before anything is opened
+  const RecipeFacts& recipe = recipe_of(job);  // and so is an unknown recipe
   if (!recipe.relations) job.relation = "private";
   job.content = recipe.content;
   if (!(job.position_start >= 0 && job.position_start <= 1000)) {
@@ -608,7 +610,6 @@ Job CommandLine::job(RunRanks& ranks) {
     throw OptionError("masked_weight", job.masked_weight, "0 or more, or -1 as published");
   if (recipe.frozen && job.teacher.empty()) throw OptionError("teacher", "empty", join("a file of weights with --recipe ", job.recipe));
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
-  check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
   for (const CLI::Option* option : x_sampler_options) {
     if (recipe.points || option->count() == 0) continue;

@@ -56,6 +56,7 @@ struct Job {
   double masked_weight = -1;     ///< of the masked level; -1: the recipe's
   Index projector_hidden = 0, projector_out = 0;  ///< widths of heads; 0: the architecture's
   std::string backend = "cpu";
+  int device = 0;              ///< number of the GPU
   int threads = 0;
   std::string communicator = "auto";
   double rank_timeout = 1800;  ///< seconds

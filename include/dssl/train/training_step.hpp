@@ -402,7 +402,12 @@ class BasicTrainingStep {
   /// Throws `OptionError` where the step cannot be shared by ranks.
   void x_validate_ranks() const {
     const Index size = x_options.ranks.size();
-    if (Rehearses<B>) throw OptionError("ranks", size, "1: ranks exchange what lies in the host's memory, and not a device's yet");
+    if (Rehearses<B> && x_options.bucket_bytes > 0) {
+      throw OptionError("bucket_bytes", x_options.bucket_bytes, "0 on a device, which has one stream of work");
+    }
+    if (x_options.ranks.device() != nullptr && x_options.reduce != SentAs::whole) {
+      throw OptionError("reduce", name_of(x_options.reduce), "full where devices add gradients in their memory");
+    }
     if (!Loss::within_rank.empty()) {
       throw OptionError("ranks", size, join("1: the term '", Loss::within_rank, "' compares the images of one rank alone"));
     }
@@ -505,6 +510,7 @@ class BasicTrainingStep {
     x_upload(batch, keep, true);
     std::fill(keep.begin(), keep.end(), T{1});
     StepReport report;
+    const Communicator::Quiet quiet(x_options.ranks);
     if constexpr (Loss::has_frozen) x_frozen.rehearse(true);
     begin();
     forward_backward(report, batch, 1, keep);
