@@ -96,6 +96,7 @@ struct BackboneSettings {
   bool flips = false;
   Index at_once = 4;
   std::string backend = "cpu";
+  int device = 0;  ///< number of the GPU
   int threads = 0;
   std::string precision = "f32";
   std::uint64_t seed = 0;

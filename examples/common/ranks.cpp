@@ -101,17 +101,19 @@ Communicator RunRanks::communicator() const {
   return {};
 }
 
-int RunRanks::take_device([[maybe_unused]] int devices) {
+int RunRanks::device([[maybe_unused]] int devices) const {
 #ifdef DSSL_WITH_MPI
-  if (!x_mpi || communicator().alone()) return 0;
   // By srun a rank may see its own alone.
-  const int device = static_cast<int>(x_mpi->rank_here()) % std::max(1, devices);
-#ifdef DSSL_WITH_NCCL
-  x_nccl = std::make_unique<NcclRanks>(x_mpi->communicator(), device, milliseconds_of(x_timeout_seconds));
+  if (x_mpi) return static_cast<int>(x_mpi->rank_here()) % std::max(1, devices);
 #endif
-  return device;
-#else
   return 0;
+}
+
+void RunRanks::join_devices([[maybe_unused]] int device) {
+#ifdef DSSL_WITH_NCCL
+  if (!communicator().alone()) {
+    x_nccl = std::make_unique<NcclRanks>(x_mpi->communicator(), device, milliseconds_of(x_timeout_seconds));
+  }
 #endif
 }
 

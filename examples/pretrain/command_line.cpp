@@ -460,9 +460,7 @@ void CommandLine::x_add_run_options() {
   x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors, or with ranks on one machine an equal share each")
       ->check(CLI::Range(0, 4096))
       ->group(group);
-  x_app.add_option("--communicator", x_job.communicator, communicator_help)
-      ->check(CLI::IsMember({"auto", "mpi", "alone"}))
-      ->group(group);
+  add_rank_options(x_app, x_job.communicator, x_job.rank_timeout, "run", group);
   x_app.add_option("--reduce", x_reduce, "How processes send gradients: full, or bf16, rounded to half the bytes")
       ->check(CLI::IsMember({"full", "bf16"}))
       ->group(group);
@@ -472,9 +470,6 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_app.add_flag("--shard", x_job.options.shard,
                  "Each process keeps and updates the optimiser's state of its share of the weights alone: less memory")
-      ->group(group);
-  x_app.add_option("--rank-timeout", x_job.rank_timeout, "Seconds that a process waits for the others before the run ends")
-      ->check(CLI::Range(1.0, 1e6))
       ->group(group);
   x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app.add_option("--views-on", x_views_on, "Where views are made: host, or device (--backend cuda)")
@@ -593,7 +588,10 @@ Job CommandLine::job(RunRanks& ranks) {
   Job& job = x_job;
   ranks.start(job.communicator, job.rank_timeout);
   check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
-  if (job.backend == "cuda") job.device = ranks.take_device(gpus());
+  if (job.backend == "cuda") {
+    job.device = ranks.device(gpus());
+    ranks.join_devices(job.device);
+  }
   job.options.ranks = ranks.communicator();
   job.ranks = ranks.describe();
   if (job.threads == 0) job.threads = ranks.threads();

@@ -59,7 +59,7 @@ struct Job {
   int device = 0;              ///< number of the GPU
   int threads = 0;
   std::string communicator = "auto";
-  double rank_timeout = 1800;  ///< seconds
+  double rank_timeout = rank_timeout_seconds;
   std::string ranks;           ///< that share the run, in words; empty: this process alone
   std::string precision = "f32";
   Index max_steps = 0;         ///< 0: no budget
