@@ -1,8 +1,6 @@
 // dssl-features: the tokens of images as a backbone gives them, in files that others read.
 #include <algorithm>
-#include <cstdint>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -10,7 +8,6 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -22,11 +19,14 @@
 #include <dssl/data/few_bits.hpp>
 #include <dssl/data/fingerprint.hpp>
 #include <dssl/data/image_files.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/io/npy.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/train/loaded_weights.hpp>
+#include <dssl/train/rank_agreement.hpp>
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"
@@ -204,22 +204,6 @@ void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings&
   rows.finish();
 }
 
-/// Throws `RankError` where ranks see other images or weights than the first.
-void require_same_files(const dssl::Communicator& ranks, const dssl::ImageFiles& files, const std::string& weights) {
-  struct Seen {
-    std::uint64_t names, sizes;
-    std::uintmax_t weights;
-  };
-  const dssl::SourceFingerprint images = dssl::fingerprint_of(files);
-  std::error_code none;
-  const std::vector<Seen> all = ranks.all_say(Seen{images.names, images.sizes, std::filesystem::file_size(weights, none)});
-  for (std::size_t r = 1; r < all.size(); ++r) {
-    const bool same_images = all[r].names == all[0].names && all[r].sizes == all[0].sizes;
-    if (same_images && all[r].weights == all[0].weights) continue;
-    throw dssl::RankError(join("rank ", r, " has other ", same_images ? "weights" : "images", " than rank 0; expected the same files on all ranks"));
-  }
-}
-
 template <dssl::Backend B>
 void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl::Communicator& ranks, const B& backend) {
   using Extractor = dssl::FeatureExtractor<dssl::ViTFamily, B>;
@@ -248,12 +232,19 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl
                                  " images in a safetensors file, or an --out that ends in .npy"));
   }
   Extractor& first = *extractors.front();
-  load_weights(first, weights, s.backbone.seed);
+  std::string of_weights;
+  load_weights(first, weights, s.backbone.seed, [&](std::span<const float> flat) {
+    if (!ranks.alone()) of_weights = dssl::fingerprint_of(flat);
+  });
+  if (!ranks.alone()) {
+    const std::pair<std::string_view, std::string> things[] = {{"images", dssl::fingerprint_of(dssl::SourceView(files)).text()},
+                                                               {"weights", of_weights}};
+    dssl::require_same(ranks, things);
+  }
   if (ranks.first()) {
     std::printf("%s; %td images, %.1f MiB of features\n", describe_backbone(first, weights).c_str(), files.size(), bytes / 1048576.0);
     std::fflush(stdout);
   }
-  require_same_files(ranks, files, s.backbone.weights);
 
   dssl::SafetensorsWriter writer;
   std::vector<ArraysOfSize> arrays;

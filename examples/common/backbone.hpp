@@ -208,10 +208,15 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
 
 /// Loads them where an extractor's backend computes.
 template <class Extractor>
-void load_weights(Extractor& extractor, ProgramWeights& weights, std::uint64_t seed) {
+void load_weights(Extractor& extractor, ProgramWeights& weights, std::uint64_t seed, const auto& look) {
   extractor.load_by([&](std::span<float> flat) {
     weights.load(flat, extractor.layout(), seed, extractor.config(), extractor.patch_grid());
+    look(std::span<const float>(flat));
   });
+}
+template <class Extractor>
+void load_weights(Extractor& extractor, ProgramWeights& weights, std::uint64_t seed) {
+  load_weights(extractor, weights, seed, [](std::span<const float>) {});
 }
 
 /// The same, on the host, for a network that is trained (`TunedNetwork::load`).
