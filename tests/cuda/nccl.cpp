@@ -138,8 +138,8 @@ TEST_CASE("a run on two devices is that of one, by NCCL or by way of the host", 
   const TwoDevices devices;
   using OneDevice = BasicCuda<double>;
   TrainerOptions options = run_options();
-  const Run whole = run<Tiny>(OneDevice(), options);
   const auto check = [&](bool nccl) {
+    const Run whole = run<Tiny>(OneDevice(), options);
     std::vector<Run> ended(2);
     std::vector<RankTraffic> sent(2), sent_by_making(2);
     std::vector<Index> parameters(2);
@@ -171,6 +171,10 @@ TEST_CASE("a run on two devices is that of one, by NCCL or by way of the host", 
   SECTION("by NCCL") { check(true); }
   SECTION("by NCCL, the optimiser's state in parts") {
     options.shard = true;
+    check(true);
+  }
+  SECTION("by NCCL, of views that the devices make") {
+    options.views_on = ViewsOn::device;
     check(true);
   }
   SECTION("by way of the host") { check(false); }
