@@ -26,7 +26,7 @@ class OrderedRows {
 
   /// `row`: numbers of one; `at_once`: images that a rank works on together, of which a turn is at most.
   OrderedRows(const Communicator& ranks, const ImageFiles& files, Index row, Index at_once, Take take)
-      : x_ranks(ranks), x_files(files), x_row(row + 1), x_take(std::move(take)), x_skips(x_policy) {
+      : x_ranks(ranks), x_files(files), x_row(row + 1), x_take(std::move(take)) {
     const Index bytes = x_row * static_cast<Index>(sizeof(float)) * ranks.size();
     const Index share = (files.size() + ranks.size() - 1) / ranks.size();
     x_each = ranks.alone() ? 1 : std::max(Index{1}, std::min({at_once, share, turn_bytes / bytes}));
@@ -71,31 +71,30 @@ class OrderedRows {
     x_ranks.all_gather(std::span<float>(x_all), std::span<const float>(x_own));
     x_own.clear();
     const Index end = std::min(x_files.size(), x_done + x_each * x_ranks.size());
-    Index unreadable = 0, last = 0;
     for (std::size_t at = 0; x_done < end; ++x_done, at += static_cast<std::size_t>(x_row)) {
       const auto row = std::span<const float>(x_all).subspan(at, static_cast<std::size_t>(x_row));
       const bool readable = row[0] != 0;
       x_read += readable ? 1 : 0;
-      unreadable += readable ? 0 : 1;
-      if (!readable) last = x_done;
+      if (!x_ranks.alone()) x_count(readable);  // of a rank alone the pass has counted
       if (x_ranks.first()) x_take(x_done, readable ? row.subspan(1) : std::span<const float>());
     }
-    if (x_ranks.alone()) return;  // whose pass has counted
-    x_skips.count_elsewhere(end - x_judged, unreadable);
-    x_judged = end;
-    if (unreadable > 0 && !x_skips.borne()) throw x_skips.too_many(x_files.name(last));
+  }
+  /// As a pass over all images does.
+  void x_count(bool readable) {
+    std::vector<SkippedImage> skipped;
+    if (!readable) skipped.push_back({.index = x_done, .name = x_files.name(x_done), .message = x_files.name(x_done)});
+    x_skips.count(skipped);
   }
 
   Communicator x_ranks;
   const ImageFiles& x_files;
   Index x_row;  // numbers, of which the first tells whether the image could be read
   Take x_take;
-  SkipPolicy x_policy{};
   SkipCounter x_skips;
   Index x_each = 1;
   std::vector<Index> x_images;
   std::vector<float> x_own, x_all;
-  Index x_added = 0, x_done = 0, x_judged = 0, x_read = 0;
+  Index x_added = 0, x_done = 0, x_read = 0;
 };
 
 }  // namespace dssl::programs
