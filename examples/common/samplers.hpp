@@ -25,6 +25,7 @@
 #include <dssl/points/jittered_grid.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/points/salient_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/points/weighted_points.hpp>
 
 namespace dssl::programs {
@@ -41,7 +42,8 @@ inline constexpr const char* sampler_help =
     "at random in each "
     "cell), with a square number of points; even (spread evenly, any number); salient (where the image has "
     "edges); weighted (by "
-    "--point-weights). Several joined by +, each with its own number where it says one: grid:9+salient";
+    "--point-weights); attention (where the teacher's class token attends) and disagreement (where its features of the two "
+    "global views differ), drawn after its pass. Several joined by +, each with its own number where it says one: grid:9+salient";
 inline constexpr const char* point_weights_help =
     "Folder of the maps of --sampler weighted, grey pictures named after their images, NAME.png or "
     "NAME_mask.png, of the image's "
@@ -67,7 +69,7 @@ struct NamedSampler {
                          (below + 1) * (below + 1)));
 }
 
-inline constexpr std::array<NamedSampler, 6> samplers{{
+inline constexpr std::array<NamedSampler, 8> samplers{{
     {"random", [](Index points, const Maps&) -> AnySampler { return RandomPoints<>(points); }},
     {"grid", [](Index points, const Maps&) -> AnySampler { return GridPoints<>(side_of(points, "grid")); }},
     {"jittered",
@@ -84,6 +86,8 @@ inline constexpr std::array<NamedSampler, 6> samplers{{
            },
            maps->fingerprint());
      }},
+    {"attention", [](Index points, const Maps&) -> AnySampler { return AttentionPoints<>(points); }},
+    {"disagreement", [](Index points, const Maps&) -> AnySampler { return DisagreementPoints<>(points); }},
 }};
 
 /// A sampler of a list, and its own number of points.

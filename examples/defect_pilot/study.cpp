@@ -178,8 +178,7 @@ class BackboneStudy {
             drawn.images.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
           }
         }
-        const DefectHead head = heads.train(x_normal, x_defects, order,
-                                               x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
+        const DefectHead head = x_head(heads, order, x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
         SetScores normal = head.score(x_held_out, x_look.top);
         SetScores test_normal = head.score(x_test_normal, x_look.top);
         SetScores test_defects = head.score(x_test_defects, x_look.top);
@@ -380,6 +379,17 @@ class BackboneStudy {
     if (!same) throw DataError("an image was read once and then no more; expected files that stay as they are");
   }
 
+  /// A head on the images of `labelled`; where no patch of theirs that counts shows a defect, as where few lie in the border, one
+  /// that tells nothing apart, and it is said.
+  [[nodiscard]] DefectHead x_head(const HeadTrainer& heads, const std::vector<Index>& labelled, std::uint64_t seed) const {
+    try {
+      return heads.train(x_normal, x_defects, labelled, seed);
+    } catch (const DataError& error) {
+      std::printf("%s: no label was learned from: %s\n", x_name.c_str(), error.what());
+      return {.weight = std::vector<float>(static_cast<std::size_t>(x_defects.width), 0.0F), .bias = 0};
+    }
+  }
+
   /// The AUROC of each way over labelled images that were held out, a mean over folds; the best first.
   void x_compare(Study& study, std::vector<HeldOutFold> folds, const HeadTrainer& heads, const std::vector<Index>& order) const {
     std::vector<HeldOutWay> ways{{x_name + ", with labels"}, {x_name + ", labels alone"}, {x_name + tuned_alone}, {x_name + tuned_with_bank}};
@@ -392,7 +402,7 @@ class BackboneStudy {
       for (const Index place : fold.labelled)
         held_out.push_back(x_defects.images[static_cast<std::size_t>(order[static_cast<std::size_t>(place)])].index);
       const PatchSet defects = some_of(x_defects, held_out), normal = some_of(x_held_out, fold.normal_images);
-      const DefectHead head = heads.train(x_normal, x_defects, learned, x_settings.backbone.seed);
+      const DefectHead head = x_head(heads, learned, x_settings.backbone.seed);
       SetScores head_normal = images_of(head.score(normal, x_look.top)), head_defects = images_of(head.score(defects, x_look.top));
       SetScores bank_normal = images_of(x_bank->score(normal)), bank_defects = images_of(x_bank->score(defects));
       x_take_size_off({{head_normal, normal}, {head_defects, defects}});

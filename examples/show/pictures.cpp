@@ -302,6 +302,9 @@ class Sheet {
       std::printf("%s\n", maps.text().c_str());
       return maps;
     });
+    if (!points.drawn_by_teacher().empty()) {
+      throw OptionError("sampler", x_settings.points.sampler, "points that no teacher draws, as there is none here");
+    }
     if (points.count() > 1000) {
       throw OptionError("sampler", x_settings.points.sampler, "at most 1000 points a pair of views");
     }

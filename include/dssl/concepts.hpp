@@ -31,6 +31,7 @@ class ParameterCursor;     // dssl/nn/parameters.hpp
 template <class T>
 struct BranchKeep;  // dssl/nn/stochastic_depth.hpp
 struct SampledScene;       // dssl/points/scene_points.hpp
+struct TeacherDrawn;       // dssl/points/teacher_points.hpp
 
 /// Sizes known at compile time, as a structural type with `==`.
 template <class X>
@@ -161,6 +162,25 @@ concept ReadsContent = requires(typename X::template Inputs<float> in) {
 template <class X>
 concept MasksTokens = requires(typename X::template Inputs<float> in) { in.masked_patches; };
 
+/// forward_references<Relation>(backend, activations, inputs, parameters, sizes, layout, device layout): what reference tokens
+/// put out at other points, after a `forward` into the same saved activations under a relation that `hides_references`: from
+/// the keys and values that the other tokens left in each block.
+template <class X, class B, class T = typename B::Scalar>
+concept ForwardsReferences =
+    requires(const B& backend, const typename X::template Activations<T>& a, const typename X::template Inputs<T>& in,
+             const typename X::template Parameters<const T>& p, const typename X::Config& sizes, const TokenLayout& layout,
+             const DeviceTokenLayout& device) {
+      X::template forward_references<private_relation>(backend, a, in, p, sizes, layout, device);
+    };
+
+/// Activations<T>::blocks[i].qkv (M,3D): the queries, keys and values of each block, so that its attention can be looked at; and
+/// `heads`, how many there are.
+template <class X>
+concept KeepsAttention = requires(typename X::template Activations<float>& a, const typename X::Config& sizes) {
+  a.blocks[0].qkv.row(0);
+  { sizes.heads } -> std::convertible_to<Index>;
+};
+
 /// A token scheme: who attends to whom, where point features come from. Which output rows are read follows from
 /// that and from the loss.
 ///
@@ -217,6 +237,34 @@ template <class X>
 concept LooksAtScene =
     CountsPoints<X> && requires(const X& x, const SampledScene& scene, std::span<Point> out, RandomStream& random,
                                 const ViewFrame& region) { x.look(scene).sample(out, random, region); };
+
+/// drawn_by_teacher(): which of its K points the step draws anew once the teacher has seen the views (dssl/points/teacher_points.hpp);
+/// `sample` draws those that loaders have before.
+template <class X>
+concept AsksTeacher = CountsPoints<X> && requires(const X& x) {
+  { x.drawn_by_teacher() } -> std::convertible_to<std::vector<TeacherDrawn>>;
+};
+
+/// What a sampler's type asks a teacher for, so that a recipe that cannot say it is refused where it is compiled.
+struct TeacherAsked {
+  bool attention = false;
+  bool disagreement = false;
+
+  [[nodiscard]] constexpr bool any() const { return attention || disagreement; }
+  [[nodiscard]] constexpr TeacherAsked operator|(TeacherAsked other) const {
+    return {attention || other.attention, disagreement || other.disagreement};
+  }
+};
+
+/// `X::asks`; nothing where a sampler does not say, as one that is chosen at run time.
+template <class X>
+inline constexpr TeacherAsked teacher_asked_by = [] {
+  if constexpr (requires { TeacherAsked(X::asks); }) {
+    return X::asks;
+  } else {
+    return TeacherAsked{};
+  }
+}();
 
 /// A point sampler: K points of the overlap of two views, relative to it, in [0, 1]^2.
 ///

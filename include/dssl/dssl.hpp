@@ -36,6 +36,7 @@ class VocFolder;    // reads PNG and JPEG: link dssl::codecs, which defines DSSL
 #include <dssl/points/mixed_points.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/points/salient_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/points/weighted_points.hpp>
 #include <dssl/tokens/schemes.hpp>
 #include <dssl/train/recipe.hpp>

@@ -60,6 +60,9 @@ DSSL_INSTANCE bool dssl::detail::finite_there(const Cpu&, const float*, dssl::In
 DSSL_INSTANCE void dssl::vit_forward<dssl::private_relation>(
     const Cpu&, const ViTActivations<float>&, const ViTInputs<float>&, const ViTParameters<const float>&, const ViTConfig&,
     const TokenLayout&, const DeviceTokenLayout&, std::span<const BranchKeep<float>>, const IgnoreBlocks&);
+DSSL_INSTANCE void dssl::vit_forward_references<dssl::private_relation>(
+    const Cpu&, const ViTActivations<float>&, const ViTInputs<float>&, const ViTParameters<const float>&, const ViTConfig&,
+    const TokenLayout&, const DeviceTokenLayout&);
 DSSL_INSTANCE void dssl::vit_backward<dssl::private_relation>(
     const Cpu&, const ViTParameters<float>&, const BlockGradients<float>&, MatrixView<const float>, const ViTActivations<float>&,
     const ViTInputs<float>&, const ViTParameters<const float>&, const ViTConfig&, const TokenLayout&, const DeviceTokenLayout&,

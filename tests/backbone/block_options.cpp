@@ -73,11 +73,17 @@ std::vector<typename B::Scalar> upstream_of(const test::VitRunner<B>& runner, In
   return {values.begin(), values.end()};
 }
 
+/// A number beside all keys of a head, which changes no share unless each key is turned by its place.
+bool is_constant(const ParameterSpec& spec, const ViTConfig& config) {
+  return spec.name.view().ends_with("k_norm.bias") && !config.rotary();
+}
+
 /// Every parameter's gradient against central differences, with and without branches that are dropped and scaled.
 template <AttentionRelation R>
-void check_slopes(const ViTConfig& config, GroupSet reads, bool recompute, bool with_keep) {
+void check_slopes(const ViTConfig& config, GroupSet reads, bool recompute, bool with_keep,
+                  const std::vector<ViewGroup>& groups = two_sizes) {
   INFO("recompute " << recompute << ", keep " << with_keep);
-  test::VitRunner<Reference<double>> runner({}, config, true, two_sizes, reads, true, recompute);
+  test::VitRunner<Reference<double>> runner({}, config, true, groups, reads, true, recompute);
   draw(runner);
   std::vector<double> keep(static_cast<std::size_t>(2 * config.depth * runner.tokens().sequence_count()), 1.0);
   for (std::size_t i = 0; i < keep.size(); ++i) keep[i] = i % 5 == 1 ? 0.0 : 1.0 + 0.25 * static_cast<double>(i % 3);
@@ -98,6 +104,10 @@ void check_slopes(const ViTConfig& config, GroupSet reads, bool recompute, bool 
       CHECK(found.norm == 0);
       continue;
     }
+    if (is_constant(spec, config)) {
+      CHECK((found.norm < 1e-9 && found.difference < 1e-7));
+      continue;
+    }
     CHECK(found.small());
     CHECK((found.norm > 1e-3 || (spec.name.view() == "ref_learn_token" && !reads.reference)));
   }
@@ -105,11 +115,12 @@ void check_slopes(const ViTConfig& config, GroupSet reads, bool recompute, bool 
 
 /// Outputs and gradients of a backend against those of the plain loops in double.
 template <class B>
-void check_backend(const B& backend, const ViTConfig& config, double tolerance) {
+void check_backend(const B& backend, const ViTConfig& config, double tolerance,
+                   const std::vector<ViewGroup>& groups = two_sizes) {
   using T = typename B::Scalar;
   INFO(backend.describe());
-  test::VitRunner<Reference<double>> oracle({}, config, true, two_sizes, class_and_patches);
-  test::VitRunner<B> runner(backend, config, true, two_sizes, class_and_patches);
+  test::VitRunner<Reference<double>> oracle({}, config, true, groups, class_and_patches);
+  test::VitRunner<B> runner(backend, config, true, groups, class_and_patches);
   draw(oracle);
   draw(runner);
   const auto expected = oracle.template forward<private_relation>();
@@ -120,7 +131,7 @@ void check_backend(const B& backend, const ViTConfig& config, double tolerance) 
   oracle.template backward<private_relation>(MatrixView<const double>(d_expected.data(), out.rows(), out.cols()));
   runner.template backward<private_relation>(MatrixView<const T>(d_out.data(), out.rows(), out.cols()));
   for (const auto& spec : runner.parameters().specs()) {
-    if (spec.name.view() == "ref_learn_token") continue;
+    if (spec.name.view() == "ref_learn_token" || is_constant(spec, config)) continue;
     INFO("gradient of " << spec.name.view());
     const auto first = static_cast<std::size_t>(spec.offset), size = static_cast<std::size_t>(spec.size);
     CHECK(relative_difference<T, double>(runner.gradients().subspan(first, size),
@@ -251,6 +262,72 @@ TEST_CASE("rotary positions: all slopes, and keys without bias") {
   for (std::size_t j = 0; j < 8; ++j) CHECK(std::abs(periods[j] - std::pow(100, static_cast<double>(j) / 8)) < 1e-12);
 }
 
+TEST_CASE("norms of queries and keys: all slopes, with and without turns, names and first values") {
+  ViTConfig config = plain;
+  config.qk_norm = true;
+  for (const Positions positions : {Positions::learned, Positions::rotary}) {
+    config.positions = positions;
+    check_slopes<private_relation>(config, all_groups, false, true);
+    check_slopes<open_relation>(config, class_and_patches, true, false);
+    check_backend(Cpu({.threads = 2}), config, 1e-5);
+  }
+  CHECK(ViTFamily::describe(config).ends_with(", norms of queries and keys"));
+  const ParameterLayout layout = vit_layout(config);
+  for (const char* const name : {"blocks.0.attn.q_norm.weight", "blocks.2.attn.k_norm.weight"}) {
+    CHECK(layout.find(name).size == 4);  // of a head
+    CHECK(layout.find(name).initial == InitialValues::one);
+    CHECK_FALSE(layout.find(name).decayed());
+  }
+  CHECK(layout.find("blocks.1.attn.q_norm.bias").size == 4);
+}
+
+TEST_CASE("norms of queries and keys make attention blind to how long they are, and to nothing else") {
+  ViTConfig config = plain;
+  config.qk_norm = true;
+  config.norm_exponent = 12;
+  config.depth = 1;
+  test::VitRunner<Reference<double>> runner({}, config, true, two_sizes, class_and_patches);
+  draw(runner);
+  const auto out = runner.forward<private_relation>();
+  const std::vector<double> before(out.flat().begin(), out.flat().end());
+  const auto qkv = tensor(runner.weights(), runner.parameters().find("blocks.0.attn.qkv.weight"));
+  const auto bias = tensor(runner.weights(), runner.parameters().find("blocks.0.attn.qkv.bias"));
+  const auto scale = [&](std::size_t part, double by) {
+    const std::size_t each = qkv.size() / 3, some = bias.size() / 3;
+    for (double& v : qkv.subspan(part * each, each)) v *= by;
+    for (double& v : bias.subspan(part * some, some)) v *= by;
+  };
+  scale(0, 3);
+  scale(1, 0.25);
+  CHECK(relative_difference<const double, const double>(runner.forward<private_relation>().flat(), before) < 1e-9);
+  scale(2, 3);
+  CHECK(relative_difference<const double, const double>(runner.forward<private_relation>().flat(), before) > 1e-2);
+}
+
+TEST_CASE("positions of sines and cosines, a table that is not trained, and none") {
+  ViTConfig config = plain;
+  config.positions = Positions::sincos;
+  check_slopes<private_relation>(config, all_groups, false, true);
+  check_backend(Cpu({.threads = 2}), config, 1e-5);
+  CHECK(ViTFamily::describe(config).ends_with(", positions of sines and cosines"));
+  const ParameterLayout layout = vit_layout(config);
+  std::vector<double> flat(static_cast<std::size_t>(layout.total())), expected(static_cast<std::size_t>(16 * config.width));
+  initialise(std::span<double>(flat), layout, 3);
+  sincos_positions(MatrixView<double>(expected.data(), 16, config.width), config.native_grid(), SincosOrder::column_first);
+  const auto table = tensor(flat, layout.find("patch_pos_embed"));
+  CHECK(std::equal(table.begin(), table.end(), expected.begin(), expected.end()));
+  for (const double v : tensor(flat, layout.find("cls_pos_embed"))) CHECK(v == 0);
+
+  config.positions = Positions::none;
+  std::vector<ViewGroup> alone = two_sizes;
+  for (ViewGroup& group : alone) group.references = 0;
+  check_slopes<open_relation>(config, class_and_patches, true, true, alone);
+  check_backend(Cpu({.threads = 2}), config, 1e-5, alone);
+  CHECK(ViTFamily::describe(config).ends_with(", no positions"));
+  CHECK_THROWS_WITH(test::VitRunner<Reference<double>>({}, config, true, two_sizes, all_groups),
+                    Catch::Contains("positions") && Catch::Contains("reference tokens, which are placed by them"));
+}
+
 TEST_CASE("with rotary positions a reference at a patch's centre stands where the patch stands") {
   // Patches without content are as references are, but for where they stand.
   ViTConfig config = plain;
@@ -317,4 +394,45 @@ TEST_CASE("Cpu computes blocks with options as the plain loops do") {
   check_backend(Cpu({.threads = 1}), config, 1e-5);
   check_backend(Cpu({.threads = 2}), config, 1e-5);
   check_backend(Reference<float>(), config, 1e-5);
+}
+
+namespace {
+
+/// References at other points, alone after a pass, against a whole pass with them.
+template <class B>
+void check_references(const B& backend, const ViTConfig& config, double tolerance) {
+  using T = typename B::Scalar;
+  INFO(backend.describe() << ", " << ViTFamily::describe(config));
+  test::VitRunner<B> again(backend, config, true, two_sizes, all_groups);
+  test::VitRunner<B> whole(backend, config, true, two_sizes, all_groups);
+  draw(again);
+  draw(whole);
+  again.template forward<private_relation>();
+  const std::vector<double> there = normal_values(static_cast<std::size_t>(2 * again.tokens().reference_count()), 6, 0.5);
+  again.points(std::span<const double>(there));
+  whole.points(std::span<const double>(there));
+  const auto expected = whole.template forward<private_relation>();
+  const auto got = again.template forward_references<private_relation>();
+  const Index first = again.tokens().output_begin(TokenGroup::reference), count = again.tokens().reference_count();
+  CHECK(relative_difference<const T, const T>(got.rows(first, count).flat(), expected.rows(first, count).flat()) <= tolerance);
+  for (Index row = 0; row < got.rows(); ++row) {
+    if (row >= first && row < first + count) continue;
+    CHECK(std::equal(got.row(row), got.row(row) + got.cols(), expected.row(row)));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("other references through blocks with options again are what a whole pass makes of them") {
+  ViTConfig gated = scaled;
+  gated.swiglu = true;
+  ViTConfig turned = plain;
+  turned.positions = Positions::rotary;
+  turned.qkv_bias = QkvBias::no_key;
+  ViTConfig normed = turned;
+  normed.qk_norm = true;
+  for (const ViTConfig& config : {gated, turned, normed}) {
+    check_references(Reference<double>(), config, 0);
+    check_references(Cpu({.threads = 2}), config, 1e-5);
+  }
 }

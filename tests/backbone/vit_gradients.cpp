@@ -370,3 +370,32 @@ TEST_CASE("a pass that keeps nothing for the backward pass gives the same output
     CHECK(largest_difference(expected.flat(), std::vector<double>(expected.flat().size(), 0.0)) > 0.1);
   }
 }
+
+TEST_CASE("other references through the blocks again are what a whole pass makes of them") {
+  const std::vector<double> elsewhere = normal_values(points.size(), 6, 0.5);
+  for (const auto& [name, published_name, relation] : named_relations) {
+    test::with_relation(std::string(published_name), [&]<AttentionRelation R>() {
+      CHECK(hides_references(R) == (R != open_relation));
+      if constexpr (hides_references(R)) {
+        for (const bool content : {false, true}) {
+          INFO("relation " << name << ", content " << content);
+          Runner again({}, config, true, two_sizes, all_groups);
+          Runner whole({}, config, true, two_sizes, all_groups);
+          draw(again);
+          draw(whole);
+          if (content) again.content(points_of(again), true);
+          const auto before = again.forward<R>().flat();
+          const std::vector<double> at_first(before.begin(), before.end());
+          const auto there = std::span<const double>(elsewhere).first(points_of(again).size());
+          for (Runner* runner : {&again, &whole}) {
+            runner->points(there);
+            if (content) runner->content(there, true);
+          }
+          const auto expected = whole.forward<R>();
+          CHECK(largest_difference(again.forward_references<R>().flat(), expected.flat()) == 0);
+          CHECK(largest_difference(at_first, expected.flat()) > 1e-2);  // the points matter
+        }
+      }
+    });
+  }
+}

@@ -118,6 +118,13 @@ class VitRunner {
     return x_activations.out;
   }
 
+  /// After `forward`, without it anew: the references of other points.
+  template <AttentionRelation R>
+  MatrixView<const T> forward_references() {
+    vit_forward_references<R>(x_backend, x_activations, x_inputs, x_bound, x_config, x_tokens, x_device);
+    return x_activations.out;
+  }
+
   template <AttentionRelation R>
   void backward(MatrixView<const T> d_out, bool detached = false, std::span<const BranchKeep<T>> keep = {}) {
     x_backend.fill(x_gradients, T{0});

@@ -11,6 +11,8 @@
 #include <dssl/backend/cuda.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/features/features.hpp>
+#include <dssl/points/mixed_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/train/trainer.hpp>
 
 #include "cuda/rig.hpp"
@@ -49,6 +51,19 @@ TEST_CASE("a run on Cuda is the run on the CPU, with equal bits from run to run"
     }
     run_in_way(0);
   }
+}
+
+TEST_CASE("points that the teacher chooses on Cuda are those that it chooses on the CPU", "[cuda]") {
+  if (!device_is_there()) return;
+  using Drawn = Tiny::with_points<MixedPoints<AttentionPoints<1>, DisagreementPoints<1>>>;
+  TrainerOptions options = tiny_options();
+  options.epochs = 1;
+  const auto on_cpu = run<Drawn>(Cpu({.threads = 1}), options);
+  const auto on_cuda = run<Drawn>(Cuda({.graphs = true}), options);
+  REQUIRE(on_cuda.losses.size() == on_cpu.losses.size());
+  for (std::size_t i = 0; i < on_cpu.losses.size(); ++i)
+    CHECK(on_cuda.losses[i] == Approx(on_cpu.losses[i]).epsilon(1e-4));
+  CHECK(same_bits(run<Drawn>(Cuda(), options).state, on_cuda.state));
 }
 
 TEST_CASE("checkpoints move between Cuda and the CPU", "[cuda]") {

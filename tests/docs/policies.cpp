@@ -68,6 +68,16 @@ struct DarkPoints {
 // [scene sampler end]
 static_assert(dssl::LooksAtScene<DarkPoints>);
 
+// [teacher points]
+using Attended = dssl::DenseDino::with_points<dssl::MixedPoints<dssl::AttentionPoints<6>, dssl::RandomPoints<2>>>;
+
+/// The same with numbers that are said at run time.
+dssl::AnySampler attended(double uniform) {
+  return dssl::MixedPoints<dssl::AttentionPoints<>, dssl::RandomPoints<>>(
+      dssl::AttentionPoints<>(6, {.temperature = 0.5, .uniform = uniform}), dssl::RandomPoints<>(2));
+}
+// [teacher points end]
+
 // [any sampler]
 using Sampled = dssl::DenseDino::with_points<dssl::AnySampler>;  // the points are an argument of its trainer
 

@@ -94,7 +94,7 @@ void check(const B& backend, const std::string& name) {
   const auto p = BlockParameters<const T>::bind(next, size);
   const auto d_p = BlockParameters<T>::bind(next_gradient, size);
   const BranchKeep<T> keep;
-  HeadRotations<T> rotations;
+  HeadChanges<T> rotations;
   if (rotary) {
     const Index quarter = width / size.heads / 4;
     std::vector<T> coordinates, periods;

@@ -40,6 +40,15 @@ above "$(value run/result.json confounders "mean brightness of the image")" 0.9 
 above "$(value run/result.json highest_patch_in_outer_two by_chance)" 0.9 "patches in the outer two of 5 x 7"
 grep -q 'What scores may follow in place of defects' run/report.html || fail "the report has no confounders"
 
+# Labelled images whose defects lie in the border teach nothing: the study goes on without them, and says so.
+mkdir edges
+for i in $(seq -w 0 19); do "$tools/dssl_make_image" edges/$i.png 40 56 1 255 0 0 0 0 0 0; done
+warns 1 "$bright" "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --masks edges --size 40x56 --tune-steps 0 --threads 1 \
+  --normal set/normal --defects set/test/spot --border 2 --weights random --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --out edge
+[[ $(grep -c '^random weights: no label was learned from: no patch ' out.txt) -eq 2 ]] || fail "it is not said that nothing was learned"
+[[ $(value edge/result.json ways 1 draws 0 auroc) == 0.5 && $(value edge/result.json ways 2 draws 0 auroc) == "$(value edge/result.json ways 0 draws 0 auroc)" ]] ||
+  fail "a head without labels tells images apart"
+
 # Settings chosen by pasted defects: of 72, the best first, in the report, by normal images to learn from alone. Test images
 # of other content change nothing of it; what was chosen is what the study is made with.
 chosen() {

@@ -85,6 +85,17 @@ fails 1 'mixed .grid 4, salient 3. 7; .*expected: .*points: even 7' \
   pretrain "${scenes[@]}" --epochs 2 --sampler even --points 7 --out salient-parts --resume
 succeeds pretrain "${scenes[@]}" "${salient[@]}" --threads 1 --out salient-parts --resume
 cmp salient-parts/checkpoint.safetensors salient/checkpoint.safetensors || fail "a resumed run with salient points differs"
+# And points that the teacher chooses in the step.
+chosen=(--epochs 2 --sampler attention:2+disagreement:1+random:1)
+succeeds pretrain "${scenes[@]}" "${chosen[@]}" --threads 3 --out chosen
+grep -q 'points: mixed (attention (temperature 1, uniform 0.25) 2, disagreement (temperature 1, uniform 0.25) 1, random 1) 4' out.txt ||
+  fail "the recipe does not tell which points the teacher chooses"
+succeeds pretrain "${scenes[@]}" "${chosen[@]}" --threads 1 --max-steps 3 --out chosen-parts
+succeeds pretrain "${scenes[@]}" "${chosen[@]}" --threads 1 --out chosen-parts --resume
+cmp chosen-parts/checkpoint.safetensors chosen/checkpoint.safetensors || fail "a resumed run with points that the teacher chooses differs"
+succeeds pretrain "${scenes[@]}" --epochs 1 --recipe feature-map --sampler attention --out chosen-map
+fails 2 '--sampler is attention; expected points that need no teacher: with such views' \
+  pretrain "${scenes[@]}" --epochs 1 --sampler attention --rotate 30 --out unfit
 # Views that are turned and seen at an angle: the same bits for any number of threads and when resumed; others are another run.
 turned=(--epochs 2 --rotate 30 --perspective 0.2)
 succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 3 --out turned
@@ -182,7 +193,7 @@ fails 2 '--point-weights is empty; expected a folder with --sampler weighted' pr
 fails 2 '--point-weights is maps; expected none with --sampler even' pretrain "${scenes[@]}" --epochs 1 --sampler even --point-weights maps --out unfit
 fails 2 '--points is 5; expected a square number with --sampler grid, as 4 or 9' pretrain "${scenes[@]}" --sampler grid --points 5 --out unfit
 for sampler in none random+ even:0 even:x; do
-  fails 2 '--sampler is .*; expected random, grid, jittered, even, salient or weighted, or several' pretrain "${scenes[@]}" --sampler $sampler --out unfit
+  fails 2 '--sampler is .*; expected random, grid, jittered, even, salient, weighted, attention or disagreement, or several' pretrain "${scenes[@]}" --sampler $sampler --out unfit
 done
 fails 2 '--sampler is even; expected none with --recipe dino, which compares no points' pretrain "${scenes[@]}" --recipe dino --sampler even --out unfit
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs that several processes share by MPI: the losses of one process, resuming on another number of them, and what is said
 # and left behind when one fails. Without MPI (no third argument): that the program says so.
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/common.sh"
 mpirun=${3:-}
 
 if [[ -z $mpirun ]]; then
@@ -12,13 +13,7 @@ if [[ -z $mpirun ]]; then
   exit 0
 fi
 
-launch=("$mpirun")
-# Open MPI 4 calls its mpiexec OpenRTE, Open MPI 5 PRRTE.
-if [[ $("$mpirun" --version) =~ Open\ MPI|OpenRTE|PRRTE|prte ]]; then
-  launch+=(--oversubscribe --bind-to none)
-  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-  export OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_orte_base_help_aggregate=1
-fi
+source "$here/mpi.sh" "$mpirun"
 base=(--arch nano8 --views-global 16 --views-local 16 --locals 1 --prototypes 16 --threads 1)
 # on RANKS ARGUMENT...: a run of so many processes.
 on() {

@@ -29,7 +29,7 @@ inline constexpr ViTConfig options_of_dinov2{.image = 8,
                                              .swiglu = true,
                                              .layer_scale = true,
                                              .layer_scale_exponent = 0};
-/// As DINOv3's: rotary positions, keys without bias, another epsilon.
+/// As DINOv3's: rotary positions, keys without bias, another epsilon; and norms of queries and keys.
 inline constexpr ViTConfig options_of_dinov3{.image = 8,
                                              .patch = 2,
                                              .width = 8,
@@ -41,7 +41,8 @@ inline constexpr ViTConfig options_of_dinov3{.image = 8,
                                              .positions = Positions::rotary,
                                              .qkv_bias = QkvBias::no_key,
                                              .norm_exponent = 5,
-                                             .layer_scale = true};
+                                             .layer_scale = true,
+                                             .qk_norm = true};
 
 /// As DINOv3's, with last norms of class tokens' own: in all views, and in local ones.
 inline constexpr ViTConfig options_of_class_norms{.image = 8,

@@ -54,6 +54,24 @@ TEST_CASE("a convolutional backbone's gradients are its slopes") {
   SECTION("points that are read of the map") { check<Points, FeatureMap>(); }
 }
 
+TEST_CASE("a teacher without attention draws points where its features disagree, and says that it has none") {
+  using Step = TrainingStep<Small<Points, FeatureMap>, Reference<double>>;
+  auto options = test::options_of<Points>();
+  options.shape.drawn = {{.first = 1, .count = 1, .by = TeacherSays::disagreement, .numbers = {}}};
+  Step step({}, options);
+  test::draw(step);
+  const ViewBatch batch = test::drawn_batch(options.shape, 5);
+  StepReport report;
+  step.begin();
+  step.forward_backward(report, batch, 0.4);
+  CHECK(std::isfinite(report.loss));
+  CHECK((step.teacher_draws().teacher_points()[0] == batch.teacher_points[0]));
+  CHECK_FALSE((step.teacher_draws().teacher_points()[1] == batch.teacher_points[1]));
+  options.shape.drawn[0].by = TeacherSays::attention;
+  CHECK(test::contains(test::thrown_by<OptionError>([&] { Step({}, options); }),
+                       "'sampler' is attention; expected disagreement, or points that need no teacher: the backbone has no attention"));
+}
+
 TEST_CASE("a run of a convolutional backbone: bits, resume, words") {
   using Recipe = FeatureMapDino::with_backbone<test::Convolutional<test::ConvolutionConfig{.patch = 4}>>::with_head<
       ProjectionHead<test::term_widths>>;

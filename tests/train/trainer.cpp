@@ -26,7 +26,9 @@
 #include <dssl/data/source.hpp>
 #include <dssl/points/any_sampler.hpp>
 #include <dssl/points/grid_points.hpp>
+#include <dssl/points/mixed_points.hpp>
 #include <dssl/points/salient_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/points/weighted_points.hpp>
 #include <dssl/train/trainer.hpp>
 #include <dssl/views/warped_views.hpp>
@@ -205,24 +207,33 @@ TEST_CASE("a sampler chosen at run time has the bits, words and checkpoints of t
   chosen.fit(images);
   CHECK(same_bits(state_of(chosen), state_of(own)));
 
-  // One that looks at the images: the same bits for any number of threads, and when it is cut.
-  const AnySampler salient = SalientPoints<>(3);
-  Trainer<Chosen, Cpu> whole(options, Cpu({.threads = 2}), salient);
-  CHECK_THAT(whole.recipe(), Catch::Contains("points: salient 3"));
-  whole.fit(images);
-  CHECK_FALSE(same_bits(state_of(whole), state_of(own)));
-  options.checkpoint = file.path();
-  options.loader_threads = 1;
-  Trainer<Chosen, Cpu> first(options, Cpu({.threads = 1}), salient);
-  first.on_step([](const StepReport& report) { return report.step == 2 ? stop : proceed; });
-  first.fit(images);
-  Trainer<Chosen, Cpu> second(options, Cpu({.threads = 1}), salient);
-  second.resume(file.path());
-  second.fit(images);
-  CHECK(same_bits(state_of(second), state_of(whole)));
-  // Other points are another run.
-  Trainer<Chosen, Cpu> other(options, Cpu({.threads = 1}), RandomPoints<>(3));
-  CHECK_THAT(message_of([&] { other.resume(file.path()); }), Catch::Contains("points: salient 3") && Catch::Contains("points: random 3"));
+  // One that looks at the images, and those that the teacher has a say in: the same bits for any number of threads, and when
+  // it is cut.
+  Trainer<Chosen, Cpu> random(options, Cpu({.threads = 2}), RandomPoints<>(3));
+  random.fit(images);
+  for (const AnySampler& sampler :
+       {AnySampler(SalientPoints<>(3)), AnySampler(MixedPoints<AttentionPoints<2>, RandomPoints<1>>()), AnySampler(DisagreementPoints<>(3))}) {
+    INFO(sampler.words());
+    options.checkpoint.clear();
+    options.loader_threads = 0;
+    Trainer<Chosen, Cpu> whole(options, Cpu({.threads = 2}), sampler);
+    CHECK_THAT(whole.recipe(), Catch::Contains("points: " + sampler.words() + " 3"));
+    whole.fit(images);
+    CHECK_FALSE(same_bits(state_of(whole), state_of(random)));
+    options.checkpoint = file.path();
+    options.loader_threads = 1;
+    Trainer<Chosen, Cpu> first(options, Cpu({.threads = 1}), sampler);
+    first.on_step([](const StepReport& report) { return report.step == 2 ? stop : proceed; });
+    first.fit(images);
+    Trainer<Chosen, Cpu> second(options, Cpu({.threads = 1}), sampler);
+    second.resume(file.path());
+    second.fit(images);
+    CHECK(same_bits(state_of(second), state_of(whole)));
+    // Other points are another run.
+    Trainer<Chosen, Cpu> other(options, Cpu({.threads = 1}), RandomPoints<>(3));
+    CHECK_THAT(message_of([&] { other.resume(file.path()); }),
+               Catch::Contains("points: " + sampler.words() + " 3") && Catch::Contains("points: random 3"));
+  }
 }
 
 TEST_CASE("a sampler is shown the image in use, by its own number, where it stands in for an unreadable one") {

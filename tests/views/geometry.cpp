@@ -84,6 +84,24 @@ TEST_CASE("a view's map and its inverse undo each other") {
   }
 }
 
+TEST_CASE("a view that is known by its frame has the map of its crop, to the bit") {
+  for (const bool flip : {false, true}) {
+    const CropMap crop{{7, 30, 40, 25}, flip}, other{{20, 11, 60, 33}, !flip};
+    const auto framed = [](const CropMap& map) {
+      const ScenePoint first = map.to_scene({-1, -1}), last = map.to_scene({1, 1});
+      return FrameMap{{{first.x, first.y}, {last.x, last.y}}};
+    };
+    CHECK(framed(crop).flip() == flip);
+    for (const Point& p : {Point{-1, -1}, Point{1, 1}, Point{0.3, -0.7}, Point{-0.1, 0.9}}) {
+      CHECK((framed(crop).to_scene(p) == crop.to_scene(p)));
+      CHECK((framed(crop).to_view({31.7, 22.2}) == crop.to_view({31.7, 22.2})));
+      const Point relative{0.5 * (p.x + 1), 0.5 * (p.y + 1)};
+      const PointPair expected = pair_points(crop, other, relative), found = pair_points(framed(crop), framed(other), relative);
+      CHECK((found.teacher == expected.teacher && found.student == expected.student));
+    }
+  }
+}
+
 TEST_CASE("a pair of points is one scene point, and a flip mirrors x alone") {
   RandomStream random({.seed = 12});
   int overlapping = 0;

@@ -72,6 +72,13 @@ struct ViTFamily {
   }
 
   template <AttentionRelation R, Backend B>
+  static void forward_references(const B& backend, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
+                                 const ViTParameters<const Scalar<B>>& p, const ViTConfig& sizes, const TokenLayout& layout,
+                                 const DeviceTokenLayout& device) {
+    vit_forward_references<R>(backend, a, in, p, sizes, layout, device);
+  }
+
+  template <AttentionRelation R, Backend B>
   static void backward(const B& backend, const ViTParameters<Scalar<B>>& d_p, const BlockGradients<Scalar<B>>& g,
                        MatrixView<const Scalar<B>> d_out, const ViTActivations<Scalar<B>>& a, const ViTInputs<Scalar<B>>& in,
                        const ViTParameters<const Scalar<B>>& p, const ViTConfig& sizes, const TokenLayout& layout,
@@ -87,12 +94,15 @@ DSSL_INLINE std::string ViTFamily::describe(const Config& c) {
               // Said only where there are any: runs from before there could be are resumed as they were.
               c.registers > 0 ? join(", registers ", c.registers) : "",
               c.rotary() ? ", rotary positions" : "",
+              c.positions == Positions::sincos ? ", positions of sines and cosines" : "",
+              c.positions == Positions::none ? ", no positions" : "",
               c.qkv_bias == QkvBias::no_key ? ", keys without bias" : "",
               c.qkv_bias == QkvBias::none ? ", no bias of queries, keys and values" : "",
               c.position_rule != PositionRule::offset ? join(", positions by ", name_of(c.position_rule)) : "",
               c.swiglu ? join(", SwiGLU of ", c.block().hidden) : "",
               c.norm_exponent != 6 ? join(", norm epsilon 1e-", c.norm_exponent) : "",
               c.layer_scale ? ", LayerScale" : "",
+              c.qk_norm ? ", norms of queries and keys" : "",
               c.class_norm ? ", a norm of class tokens" : "",
               c.local_class_norm ? ", a norm of local class tokens" : "");
 }
@@ -111,6 +121,7 @@ struct ViT : ViTFamily {
   static_assert(C.heads >= 1 && C.width % C.heads == 0, "the heads of a ViT must divide its width");
   static_assert(C.positions != Positions::rotary || C.heads < 1 || C.width / C.heads % 4 == 0,
                 "the width of a head must be a multiple of 4 with rotary positions");
+  static_assert(C.positions != Positions::sincos || C.width % 4 == 0, "the width must be a multiple of 4 with positions of sines and cosines");
   static_assert(C.patch >= 1 && C.image >= C.patch && C.image % C.patch == 0,
                 "the patch of a ViT must divide its native image size");
 

@@ -11,6 +11,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/block.hpp>
@@ -40,12 +41,14 @@ struct ViTInputs {
   bool content_attached = false;         // gradients flow back from there
   MatrixView<const T> axes;              // rotary positions: rows (1, 0) and (0, 1), the table of coordinates
   RowIndex places;                       // rotary positions: of each token the row of its rotation, or -1
+  RowIndex reference_places;             // and of each reference
+  RowIndex query_rows, key_rows;         // norms of heads: `HeadChanges::queries` and `keys`
   RowIndex zeros;                        // as many 0 as there are sequences, references or masked patches
   RowIndex masked_patches;               // numbers of the patches that are masked, set by the caller in each step
 
   /// Takes the buffers from the arena and, if that is live, fills in the grid reads.
   /// `images`: views that lie elsewhere already (the teacher sees the student's); empty: taken here.
-  /// `masked`: patches that may be masked in a step, at most.
+  /// `masked`: patches that may be masked in a step, at most. Throws `OptionError` for references without positions.
   template <Backend B>
   static ViTInputs place(const B& backend, Arena& arena, const ViTConfig& c, const TokenLayout& layout,
                          std::vector<TensorView<T, 4>> images = {}, Index masked = 0);
@@ -67,7 +70,11 @@ ViTInputs<T> ViTInputs<T>::place(const B& backend, Arena& arena, const ViTConfig
     reads.push_back(c.rotary() ? std::vector<std::vector<Taps<T>>>{coordinate_reads<T>(group.grid)}
                                : grid_reads<T>(group.grid, c.native_grid(), c.position_rule));
   }
-  if (std::all_of(reads.begin(), reads.end(), [](const auto& of_group) { return of_group.size() == 1; })) {
+  if (c.positions == Positions::none) {
+    if (layout.reference_count() > 0) {
+      throw OptionError("positions", "none", "learned, sincos or rotary with reference tokens, which are placed by them");
+    }
+  } else if (std::all_of(reads.begin(), reads.end(), [](const auto& of_group) { return of_group.size() == 1; })) {
     std::vector<Taps<T>> all;
     for (const auto& of_group : reads) all.insert(all.end(), of_group[0].begin(), of_group[0].end());
     in.grids = {{.first = 0, .count = layout.cells(), .taps = {place_copy(backend, arena, all)}}};
@@ -87,8 +94,22 @@ ViTInputs<T> ViTInputs<T>::place(const B& backend, Arena& arena, const ViTConfig
       places[static_cast<std::size_t>(layout.patch_rows()[i])] = layout.patch_cells()[i];
     }
     auto place = static_cast<std::int32_t>(layout.cells());
-    for (const std::int32_t row : layout.reference_rows()) places[static_cast<std::size_t>(row)] = place++;
+    std::vector<std::int32_t> of_references;
+    for (const std::int32_t row : layout.reference_rows()) {
+      of_references.push_back(place);
+      places[static_cast<std::size_t>(row)] = place++;
+    }
     in.places = place_copy(backend, arena, places);
+    in.reference_places = place_copy(backend, arena, of_references);
+  }
+  if (c.qk_norm) {
+    std::vector<std::int32_t> rows;
+    for (Index m = 0; m < layout.rows(); ++m) {
+      for (Index h = 0; h < c.heads; ++h) rows.push_back(static_cast<std::int32_t>(3 * c.heads * m + h));
+    }
+    in.query_rows = place_copy(backend, arena, rows);
+    for (std::int32_t& row : rows) row += static_cast<std::int32_t>(c.heads);
+    in.key_rows = place_copy(backend, arena, rows);
   }
   in.point_taps = arena.vector<Taps<T>>(layout.reference_count());
   in.zeros = place_copy(backend, arena, std::vector<std::int32_t>(
@@ -100,7 +121,7 @@ ViTInputs<T> ViTInputs<T>::place(const B& backend, Arena& arena, const ViTConfig
 template <class T>
 [[nodiscard]] std::vector<Index> rows_between_reads(const ViTConfig& c, const TokenLayout& layout) {
   std::vector<Index> most;
-  if (c.rotary() || c.position_rule != PositionRule::size_antialiased) return most;
+  if (!c.table() || c.position_rule != PositionRule::size_antialiased) return most;
   for (const ViewGroup& group : layout.groups()) {
     const auto reads = grid_reads<T>(group.grid, c.native_grid(), c.position_rule);
     most.resize(std::max(most.size(), reads.size() - 1), 0);
@@ -146,7 +167,7 @@ ViTActivations<T> ViTActivations<T>::take(Arena& arena, const ViTConfig& c, cons
     a.coordinates = arena.matrix<T>(layout.cells() + layout.reference_count(), 2);
     a.grid_position = a.coordinates.rows(0, layout.cells());
     a.rotations = arena.matrix<T>(a.coordinates.rows(), c.width / c.heads);
-  } else {
+  } else if (c.table()) {
     a.grid_position = arena.matrix<T>(layout.cells(), c.width);
   }
   for (const Index most : rows_between_reads<T>(c, layout)) a.between.push_back(arena.matrix<T>(most, c.width));

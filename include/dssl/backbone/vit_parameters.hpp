@@ -22,7 +22,9 @@ namespace dssl {
 /// How tokens know where they stand.
 enum class Positions : std::uint8_t {
   learned,  ///< a table that is added to class token and patches, read at reference points
-  rotary    ///< queries and keys of patches and references are turned by their coordinates in every block. DINOv3
+  rotary,   ///< queries and keys of patches and references are turned by their coordinates in every block. DINOv3
+  sincos,   ///< a table of sines and cosines (`sincos_positions`) that is not trained, read as a learned one. MAE, MoCo v3
+  none      ///< they do not: a token scheme with references is refused
 };
 
 /// Sizes and options of a vision transformer. All of it is integral, so a config is a template argument.
@@ -43,6 +45,7 @@ struct ViTConfig {
   Index norm_exponent = 6;         ///< epsilon of every layer norm is 10^-norm_exponent
   bool layer_scale = false;        ///< each residual branch times a learned number a channel (`DerivedWeights`)
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-layer_scale_exponent: 0 for 1
+  bool qk_norm = false;            ///< queries and keys of each head go through a layer norm of their own before attention
   bool class_norm = false;         ///< class tokens and registers have a last norm of their own. DINOv3
   bool local_class_norm = false;   ///< so have those of local views, in training alone. DINOv3
 
@@ -55,9 +58,12 @@ struct ViTConfig {
             .qkv_bias = qkv_bias,
             .norm_epsilon = norm_epsilon(),
             .layer_scale = layer_scale,
-            .layer_scale_exponent = layer_scale_exponent};
+            .layer_scale_exponent = layer_scale_exponent,
+            .qk_norm = qk_norm};
   }
   [[nodiscard]] constexpr bool rotary() const { return positions == Positions::rotary; }
+  /// Whether there is a table that is added to tokens.
+  [[nodiscard]] constexpr bool table() const { return positions == Positions::learned || positions == Positions::sincos; }
   [[nodiscard]] constexpr bool own_class_norms() const { return class_norm || local_class_norm; }
   [[nodiscard]] constexpr GridSize native_grid() const { return {image / patch, image / patch}; }
   [[nodiscard]] constexpr bool operator==(const ViTConfig&) const = default;
@@ -87,7 +93,7 @@ struct NormParameters {
 template <class T>
 struct ViTParameters {
   MatrixView<T> class_token;      // (1,D)
-  MatrixView<T> class_position;   // (1,D), empty with rotary positions, as is the next one
+  MatrixView<T> class_position;   // (1,D), empty without a table, as is the next one
   MatrixView<T> patch_position;   // (g*g,D)
   VectorView<T> periods;          // (D/H/4) of rotary positions, never trained
   MatrixView<T> register_tokens;  // (registers,D), empty where there are none
@@ -109,7 +115,8 @@ struct ViTParameters {
     p.class_token = next.matrix();
     if (config.rotary()) {
       p.periods = next.vector();
-    } else {
+    }
+    if (config.table()) {
       p.class_position = next.matrix();
       p.patch_position = next.matrix();
     }
@@ -138,9 +145,12 @@ constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, L
   if (c.rotary()) {
     layout.add("rope_embed.periods", {c.width / c.heads / 4},
                {.initial = InitialValues::rotary_periods, .trained = false});
-  } else {
-    layout.add("cls_pos_embed", {1, 1, c.width}, drawn);
-    layout.add("patch_pos_embed", {1, c.native_grid().size(), c.width}, drawn);
+  }
+  if (c.table()) {
+    const bool learnt = c.positions == Positions::learned;
+    layout.add("cls_pos_embed", {1, 1, c.width}, learnt ? drawn : ParameterLayout::Options{.trained = false});
+    layout.add("patch_pos_embed", {1, c.native_grid().size(), c.width},
+               learnt ? drawn : ParameterLayout::Options{.initial = InitialValues::sincos_table, .trained = false});
   }
   if (c.registers > 0) layout.add("register_tokens", {1, c.registers, c.width}, drawn);
   if (learned.reference) layout.add("ref_learn_token", {1, 1, c.width}, drawn);

@@ -115,6 +115,37 @@ void last_norms_backward(const B& backend, const ViTParameters<T>& d_p, MatrixVi
   });
 }
 
+/// What is embedded of all patches, masked ones as such: embedded (N total,D) =.
+template <Backend B, class T = typename B::Scalar>
+void embed_patches(const B& backend, MatrixView<T> embedded, const ViTActivations<T>& a, const ViTInputs<T>& in,
+                   const ViTParameters<const T>& p) {
+  backend.linear_forward(embedded, a.patches, p.patch_weight, p.patch_bias);
+  if (!in.masked_patches.empty()) {
+    backend.copy_rows(embedded, in.masked_patches, p.mask_token, RowIndex(in.zeros.data(), in.masked_patches.size()));
+  }
+}
+
+/// What references begin with, a.reference (R total,D) =, and with rotary positions their coordinates. `embedded`: the patches, in
+/// the first rows of a.branch, whose next ones are overwritten.
+template <Backend B, class T = typename B::Scalar>
+void embed_references(const B& backend, const ViTActivations<T>& a, const ViTInputs<T>& in, const ViTParameters<const T>& p,
+                      const ViTConfig& c, const TokenLayout& layout, MatrixView<const T> embedded) {
+  if (c.rotary()) {
+    backend.sample_rows_forward(a.coordinates.rows(layout.cells(), layout.reference_count()), in.axes, in.point_taps);
+    backend.fill(VectorView<T>(a.reference.data(), a.reference.size()), T{0});
+  } else {
+    backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
+  }
+  if (!p.reference_token.empty()) {
+    backend.add_rows(a.reference, {}, p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()));
+  }
+  if (!in.content_taps.empty()) {
+    const MatrixView<T> content = a.branch.rows(layout.patch_count(), layout.reference_count());
+    backend.sample_rows_forward(content, embedded, in.content_taps);
+    backend.add_rows(a.reference, {}, content, {});
+  }
+}
+
 /// Forward pass: in.images, in.point_taps and, where they are set, in.content_taps -> a.out (M',D), the normed rows that
 /// layout.reads() names.
 ///
@@ -134,16 +165,13 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     first += count;
   }
   const MatrixView<T> embedded = a.branch.rows(0, layout.patch_count());
-  backend.linear_forward(embedded, a.patches, p.patch_weight, p.patch_bias);
-  if (!in.masked_patches.empty()) {
-    backend.copy_rows(embedded, in.masked_patches, p.mask_token, RowIndex(in.zeros.data(), in.masked_patches.size()));
-  }
-  read_positions<B, T>(backend, a, in, c.rotary() ? in.axes : p.patch_position);
+  embed_patches<B, T>(backend, embedded, a, in, p);
+  if (c.positions != Positions::none) read_positions<B, T>(backend, a, in, c.rotary() ? in.axes : p.patch_position);
   backend.copy_rows(a.x, device.patch_rows, embedded, {});
-  if (!c.rotary()) backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
+  if (c.table()) backend.add_rows(a.x, device.patch_rows, a.grid_position, device.patch_cells);
 
   backend.copy_rows(a.class_sum, {}, p.class_token, {});
-  if (!c.rotary()) backend.add_rows(a.class_sum, {}, p.class_position, {});
+  if (c.table()) backend.add_rows(a.class_sum, {}, p.class_position, {});
   backend.copy_rows(a.x, device.class_rows, a.class_sum,
                     RowIndex(in.zeros.data(), layout.sequence_count()));
 
@@ -151,25 +179,12 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
     backend.copy_rows(a.x, device.register_rows, p.register_tokens, device.register_numbers);
   }
   if (layout.reference_count() > 0) {
-    if (c.rotary()) {
-      backend.sample_rows_forward(a.coordinates.rows(layout.cells(), layout.reference_count()), in.axes, in.point_taps);
-      backend.fill(VectorView<T>(a.reference.data(), a.reference.size()), T{0});
-    } else {
-      backend.sample_rows_forward(a.reference, p.patch_position, in.point_taps);
-    }
-    if (!p.reference_token.empty()) {
-      backend.add_rows(a.reference, {}, p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()));
-    }
-    if (!in.content_taps.empty()) {
-      const MatrixView<T> content = a.branch.rows(layout.patch_count(), layout.reference_count());
-      backend.sample_rows_forward(content, embedded, in.content_taps);
-      backend.add_rows(a.reference, {}, content, {});
-    }
+    embed_references<B, T>(backend, a, in, p, c, layout, embedded);
     backend.copy_rows(a.x, device.reference_rows, a.reference, {});
   }
 
   if (c.rotary()) backend.rotation_rows(a.rotations, a.coordinates, p.periods);
-  const HeadRotations<T> rotations{a.rotations, in.places};
+  const HeadChanges<T> changes{a.rotations, in.places, in.query_rows, in.key_rows};
 
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
   norm_alone<B, T>(backend, a.x, first_norm(a.blocks[0], p.blocks[0], keep_of(0), c.norm_epsilon()));
@@ -184,10 +199,49 @@ void vit_forward(const B& backend, const ViTActivations<T>& a, const ViTInputs<T
              : first_norm(a.blocks[i + 1], p.blocks[i + 1], keep_of(i + 1), c.norm_epsilon());
     const BlockParameters<const T> block = derived_parameters(backend, a.derived, p.blocks[i]);
     block_forward<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch, layout.reads(), last,
-                     next, rotations);
+                     next, changes);
     x = a.blocks[i].out;
     if (last) norm_class_rows<B, T>(backend, a, x, p, c, layout);
     on_block(static_cast<Index>(i), x);
+  }
+}
+
+/// References at other points than those of the last `vit_forward` into the same saved activations, without stochastic depth:
+/// in.point_taps and, where they are set, in.content_taps -> the references' rows of a.out =; all other rows keep what they hold.
+///
+/// Under a relation that `hides_references` what the other tokens computed stays right, and the references' rows get the
+/// numbers that a whole pass gives them. Cost: that of R tokens instead of all M, and the patches' embedding where references
+/// begin with it. No backward pass may follow: what that needs of the blocks is overwritten.
+/// Test: tests/backbone/vit_parity.cpp.
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void vit_forward_references(const B& backend, const ViTActivations<T>& a, const ViTInputs<T>& in, const ViTParameters<const T>& p,
+                            const ViTConfig& c, const TokenLayout& layout, const DeviceTokenLayout& device) {
+  const Index count = layout.reference_count();
+  if (count == 0 || !layout.reads().reference) return;
+  const MatrixView<T> embedded = a.branch.rows(0, layout.patch_count());
+  if (!in.content_taps.empty()) embed_patches<B, T>(backend, embedded, a, in, p);
+  embed_references<B, T>(backend, a, in, p, c, layout, embedded);
+  if (c.rotary()) backend.rotation_rows(a.rotations, a.coordinates, p.periods);
+  const HeadChanges<T> changes{a.rotations, in.reference_places, in.query_rows, in.key_rows};
+
+  const Index first_out = layout.output_begin(TokenGroup::reference);
+  BlockActivations<T> r = a.blocks[0].rows_alone(a.scratch, count);
+  norm_alone<B, T>(backend, a.reference, first_norm<T>(r, p.blocks[0], {}, c.norm_epsilon()));
+  MatrixView<const T> x = a.reference;
+  for (std::size_t i = 0; i < a.blocks.size(); ++i) {
+    const bool last = i + 1 == a.blocks.size();
+    const BlockActivations<T> after = last ? BlockActivations<T>{} : a.blocks[i + 1].rows_alone(a.scratch, count);
+    const FollowingNorm<T> next =
+        last ? FollowingNorm<T>{.to = {a.out.rows(first_out, count), VectorView<T>(a.mean.data() + first_out, count),
+                                       VectorView<T>(a.inverse_std.data() + first_out, count)},
+                                .weight = p.norm_weight,
+                                .bias = p.norm_bias,
+                                .epsilon = c.norm_epsilon()}
+             : first_norm<T>(after, p.blocks[i + 1], {}, c.norm_epsilon());
+    const BlockParameters<const T> block = derived_parameters(backend, a.derived, p.blocks[i]);
+    block_references_forward<R>(backend, a.blocks[i], r, x, block, c.block(), device, a.branch, next, changes);
+    x = r.out;
+    r = after;
   }
 }
 
@@ -202,7 +256,7 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
                   bool detached) {
   const auto keep_of = [&](std::size_t i) { return keep.empty() ? BranchKeep<T>{} : keep[i]; };
   const std::size_t depth = a.blocks.size();
-  const HeadRotations<T> rotations{a.rotations, in.places};
+  const HeadChanges<T> changes{a.rotations, in.places, in.query_rows, in.key_rows};
   const auto d_block = [&](std::size_t i) { return derived_gradients(a.derived, d_p.blocks[i], i); };
   backend.fill(VectorView<T>(g.d_tail.data(), g.d_tail.size()), T{0});
   begin_derived_branch(backend, d_block(depth - 1));
@@ -222,12 +276,12 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
     if (i > 0) begin_derived_branch(backend, d_block(i - 1));
     if (a.recompute && !last) {
       block_forward_again<R>(backend, a.blocks[i], x, block, c.block(), device, keep_of(i), a.branch,
-                             layout.reads(), last, rotations);
+                             layout.reads(), last, changes);
     }
     const PrecedingBranch<T> before =
         i == 0 ? PrecedingBranch<T>{} : mlp_branch(g, d_block(i - 1), a.blocks[i - 1], device, keep_of(i - 1), false);
     block_backward<R>(backend, g, d_block(i), a.blocks[i], a.scratch, x, block, c.block(), device, keep_of(i),
-                      layout.reads(), last, before, rotations);
+                      layout.reads(), last, before, changes);
     end_derived_block(backend, a.derived, d_p.blocks[i], d_block(i), p.blocks[i]);
     if (g.done != nullptr) (*g.done)(i);
   }
@@ -246,7 +300,7 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
     backend.copy_rows(d_embedded, in.masked_patches, a.class_sum, zeros);
   }
   backend.linear_backward_weight(d_p.patch_weight, d_p.patch_bias, d_embedded, a.patches);
-  if (!c.rotary()) {
+  if (c.positions == Positions::learned) {
     // The forward values of the position reads are not needed any more: their buffers hold the gradients.
     backend.fill(VectorView<T>(a.grid_position.data(), a.grid_position.size()), T{0});
     backend.add_rows(a.grid_position, device.patch_cells, g.d_x, device.patch_rows);
@@ -255,14 +309,14 @@ void vit_backward(const B& backend, const ViTParameters<T>& d_p, const BlockGrad
 
   const RowIndex class_zeros(in.zeros.data(), layout.sequence_count());
   backend.add_rows(d_p.class_token, class_zeros, g.d_x, device.class_rows);
-  if (!c.rotary()) backend.add_rows(d_p.class_position, class_zeros, g.d_x, device.class_rows);
+  if (c.positions == Positions::learned) backend.add_rows(d_p.class_position, class_zeros, g.d_x, device.class_rows);
 
   if (!device.register_rows.empty()) {
     backend.add_rows(d_p.register_tokens, device.register_numbers, g.d_x, device.register_rows);
   }
   if (layout.reference_count() > 0) {
     backend.copy_rows(a.reference, {}, g.d_x, device.reference_rows);
-    if (!detached && !c.rotary()) backend.sample_rows_backward(d_p.patch_position, a.reference, in.point_taps);
+    if (!detached && c.positions == Positions::learned) backend.sample_rows_backward(d_p.patch_position, a.reference, in.point_taps);
     if (!d_p.reference_token.empty()) {
       backend.add_rows(d_p.reference_token, RowIndex(in.zeros.data(), layout.reference_count()), a.reference, {});
     }

@@ -28,16 +28,21 @@ concept WorksInStream = requires(const B& b) {
   { b.rehearsing() } -> std::same_as<bool>;
 };
 
+/// Whether devices add what lies in the memory of such a backend; else it goes through the host's.
+template <Backend B>
+[[nodiscard]] bool devices_add(const Communicator& ranks) {
+  return WorksInStream<B> && ranks.device() != nullptr;
+}
+
 namespace detail {
 
 /// Whether a device exchange has done what go(exchange, numbers) asks of it; in a rehearsal it is not asked.
 template <Backend B, class Go>
 bool done_by_devices(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values, const Go& go) {
   if constexpr (WorksInStream<B>) {
-    DeviceExchange* const exchange = ranks.device();
-    if (exchange == nullptr) return false;
+    if (!devices_add<B>(ranks)) return false;
     if (!backend.rehearsing()) {
-      go(*exchange, DeviceNumbers{values.data(), values.size(), sizeof(typename B::Scalar), backend.stream()});
+      go(*ranks.device(), DeviceNumbers{values.data(), values.size(), sizeof(typename B::Scalar), backend.stream()});
     }
     return true;
   }

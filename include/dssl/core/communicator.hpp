@@ -224,10 +224,10 @@ class Communicator {
     return std::min(share, std::max(Index{1}, static_cast<Index>(bytes / number_bytes)));
   }
   /// Bytes that sums of numbers of T keep from call to call, where each rank has so many of them: for what goes out and what
-  /// comes in, and the transport's copies of both. `parts`: of `sum_parts` and `gather_parts`. Of numbers that devices add, none.
+  /// comes in, and the transport's copies of both. `parts`: of `sum_parts` and `gather_parts`.
   template <class T>
   [[nodiscard]] std::size_t sum_room(Index share, SentAs as, bool parts) const {
-    if (alone() || device() != nullptr) return 0;
+    if (alone()) return 0;
     const auto ranks = static_cast<std::size_t>(size());
     const std::size_t sent = as == SentAs::bf16 ? sizeof(Bf16) : sizeof(T);
     const auto piece = static_cast<std::size_t>(piece_of(share, sent));

@@ -24,6 +24,7 @@ enum class Purpose : std::uint8_t {
   user = 11,
   masks = 12,
   warp = 13,
+  teacher_points = 14,
 };
 
 /// Names one stream of random numbers.

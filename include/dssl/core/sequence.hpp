@@ -110,6 +110,12 @@ struct AttentionRelation {
   }
 };
 
+/// Whether class token and patches see no reference, so that they compute what they do without any.
+[[nodiscard]] constexpr bool hides_references(AttentionRelation relation) {
+  return relation.sees(TokenGroup::class_token, TokenGroup::reference) == Sees::none &&
+         relation.sees(TokenGroup::patch, TokenGroup::reference) == Sees::none;
+}
+
 namespace detail {
 inline constexpr RelationRow sees_all{Sees::full, Sees::full, Sees::full};
 inline constexpr RelationRow sees_content{Sees::full, Sees::none, Sees::full};

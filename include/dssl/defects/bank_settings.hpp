@@ -28,14 +28,14 @@ namespace dssl {
 struct BackboneRules {
   Index heads = 0;          ///< 0: not known, of banks from before it was kept
   double norm_epsilon = 0;  ///< of every layer norm
-  std::string positions{};  ///< "rotary", or how the table is read at other sizes than its own: `name_of(PositionRule)`
+  std::string positions{};  ///< "rotary", "none", or how the table is read at other sizes than its own: `name_of(PositionRule)`
 
   /// Of a backbone's sizes, `ViTConfig`.
   template <class Config>
   [[nodiscard]] static BackboneRules of(const Config& c) {
     return {.heads = c.heads,
             .norm_epsilon = c.norm_epsilon(),
-            .positions = std::string(c.rotary() ? "rotary" : name_of(c.position_rule))};
+            .positions = std::string(c.table() ? name_of(c.position_rule) : c.rotary() ? "rotary" : "none")};
   }
   [[nodiscard]] bool operator==(const BackboneRules&) const = default;
 };

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -19,6 +18,7 @@
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/weights.hpp>
+#include <dssl/nn/attention_shares.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/position.hpp>
 #include <dssl/nn/token_layout.hpp>
@@ -55,7 +55,7 @@ class TokenTrace {
   using Config = typename Backbone::Config;
 
   static_assert(
-      requires(typename Backbone::template Activations<T> & a) { a.blocks[0].qkv.row(0); },
+      KeepsAttention<Backbone>,
       "a backbone whose attention is looked at keeps the queries, keys and values of each block in "
       "its activations' blocks[i].qkv (M,3D)");
 
@@ -161,33 +161,9 @@ class TokenTrace {
     x_backend.download(std::span<T>(host), static_cast<const T*>(device.data()));
     const MatrixView<const T> qkv(host.data(), device.rows(), device.cols());
 
-    const Index size = x_config.width / x_config.heads;
     const Index query = sequence.begin(group) + number + (group == TokenGroup::patch ? registers : 0);
-    const T* const q = qkv.row(query) + head * size;
-    std::vector<double> shares(static_cast<std::size_t>(sequence.tokens()), 0.0);
-    std::vector<Index> seen;
-    double largest = -std::numeric_limits<double>::infinity();
-    for (const TokenGroup keys : {TokenGroup::class_token, TokenGroup::patch, TokenGroup::reference}) {
-      const Sees sees = Relation.sees(group, keys);
-      for (Index i = 0; i < sequence.count(keys) && sees != Sees::none; ++i) {
-        const Index at = sequence.begin(keys) + i;
-        if (sees == Sees::self && at != query) continue;
-        const T* const k = qkv.row(at) + x_config.width + head * size;
-        double sum = 0;
-        for (Index d = 0; d < size; ++d) sum += static_cast<double>(q[d]) * static_cast<double>(k[d]);
-        sum /= std::sqrt(static_cast<double>(size));
-        shares[static_cast<std::size_t>(at)] = sum;
-        seen.push_back(at);
-        largest = std::max(largest, sum);
-      }
-    }
-    double total = 0;
-    for (const Index at : seen) {
-      double& share = shares[static_cast<std::size_t>(at)];
-      share = std::exp(share - largest);
-      total += share;
-    }
-    for (double& share : shares) share /= total;
+    std::vector<double> shares(static_cast<std::size_t>(sequence.tokens()));
+    attention_shares<Relation>(std::span(shares), qkv, sequence, group, query, x_config.heads, head);
     const auto of = [&](TokenGroup g) { return shares.begin() + sequence.begin(g); };
     return {.class_token = shares[0],
             .patches = {of(TokenGroup::patch) + registers, of(TokenGroup::patch) + sequence.patches},

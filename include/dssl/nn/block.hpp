@@ -10,6 +10,7 @@
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/block_parameters.hpp>
+#include <dssl/nn/head_changes.hpp>
 #include <dssl/nn/residual.hpp>
 #include <dssl/nn/stochastic_depth.hpp>
 #include <dssl/nn/token_layout.hpp>
@@ -43,6 +44,7 @@ struct BlockActivations {
   MatrixView<T> normal1;  // (M,D), not kept
   VectorView<T> mean1, inverse_std1;
   MatrixView<T> qkv;         // (M,3D)
+  HeadNormActivations<T> query, key;  // of norms of heads, empty without
   MatrixView<T> log_sum;     // (M,H)
   MatrixView<T> attended;    // (M,D)
   MatrixView<T> tail_x;      // (M',D), last block only: the rows of x that are read
@@ -99,6 +101,26 @@ struct BlockActivations {
     return a;
   }
 
+  /// Room in the buffers of a saved block, and in the scratch of all, for `count` rows that go through it by themselves, once
+  /// nothing is needed of it but `qkv`: at most as many as go beyond attention.
+  [[nodiscard]] BlockActivations rows_alone(const BlockScratch<T>& scratch, Index count) const {
+    BlockActivations r;
+    r.normal1 = r.normal2 = scratch.normal.rows(0, count);
+    r.mean1 = VectorView<T>(mean1.data(), count);
+    r.inverse_std1 = VectorView<T>(inverse_std1.data(), count);
+    r.qkv = scratch.qkv.rows(0, count);
+    r.query = query;
+    r.key = key;
+    r.attended = MatrixView<T>(scratch.qkv.data(), count, scratch.normal.cols());  // they are among the block's by then
+    r.middle = middle.rows(0, count);
+    r.mean2 = VectorView<T>(mean2.data(), count);
+    r.inverse_std2 = VectorView<T>(inverse_std2.data(), count);
+    r.hidden = hidden.rows(0, count);
+    r.activated = scratch.hidden.rows(0, count);
+    r.out = out.rows(0, count);
+    return r;
+  }
+
  private:
   static BlockActivations x_begin(Arena& arena, MatrixView<T> normal) {
     BlockActivations a;
@@ -110,6 +132,8 @@ struct BlockActivations {
 
   void x_attention(Arena& arena, const BlockSize& size, Index rows) {
     qkv = arena.matrix<T>(rows, 3 * size.width);
+    query = HeadNormActivations<T>::take(arena, size, rows);
+    key = HeadNormActivations<T>::take(arena, size, rows);
     log_sum = arena.matrix<T>(rows, size.heads);
     attended = arena.matrix<T>(rows, size.width);
   }
@@ -139,13 +163,6 @@ struct BlockGradients {
     g.d_tail = arena.matrix<T>(tail_rows, size.width);
     return g;
   }
-};
-
-/// How queries and keys are turned by where their tokens stand, for `rotate_heads`; empty: they are not.
-template <class T>
-struct HeadRotations {
-  MatrixView<const T> rows;  // (P, D/H) as `rotation_rows` writes them
-  RowIndex places;           // (M) of each token the row that turns it, or -1
 };
 
 /// The rows of one block's branches in one step.
@@ -204,14 +221,12 @@ template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                          const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
                          const BlockRows<T>& rows, MatrixView<T> branch, GroupSet reads, bool last,
-                         const HeadRotations<T>& rotations) {
+                         const HeadChanges<T>& changes) {
   if (rows.attention_count > 0) {
     const MatrixView<T> qkv = a.qkv.rows(0, rows.attention_count);
     const MatrixView<T> attended = a.attended.rows(0, rows.attention_count);
     backend.linear_forward(qkv, a.normal1.rows(0, rows.attention_count), p.qkv_weight, p.qkv_bias);
-    if (!rotations.places.empty()) {
-      backend.rotate_heads(qkv, rotations.rows, rotations.places, rows.attention.packed, size.heads, 1.0);
-    }
+    change_heads<B, T>(backend, qkv, a.query, a.key, p, size, changes, rows.attention.packed, a.normal1);
     backend.template attention_forward<R>(attended, a.log_sum.rows(0, rows.attention_count), qkv, rows.batch, size.heads,
                                           last ? reads : all_groups);
     if (last && rows.read_count > 0) {
@@ -229,20 +244,10 @@ void block_inner_forward(const B& backend, const BlockActivations<T>& a, MatrixV
   backend.linear_forward(a.hidden.rows(0, rows.mlp_count), a.normal2.rows(0, rows.mlp_count), p.fc1_weight, p.fc1_bias);
 }
 
-/// Forward pass of a block: x (M,D) and its norm in a.normal1 (`first_norm`) -> a.out (M',D) and the norm that follows.
-///
-///   middle = x + keep attention(LN(x)), out = middle + keep MLP(LN(middle)).
-///
-/// `last`: only rows in layout.reads() go beyond attention and come out, in output order. `branch` (M,D) is
-/// overwritten. Cost: 24 M D^2 FLOP for hidden = 4D, and attention's; rows that `keep` leaves out cost nothing.
-/// Test: fixtures `backbone_*`; central differences in tests/backbone.
-template <AttentionRelation R, Backend B, class T = typename B::Scalar>
-void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
-                   const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
-                   const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last,
-                   const FollowingNorm<T>& next = {}, const HeadRotations<T>& rotations = {}) {
-  const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
-  block_inner_forward<R>(backend, a, x, p, size, layout, rows, branch, reads, last, rotations);
+/// What follows `block_inner_forward`: a.hidden -> a.out and the norm that follows.
+template <Backend B, class T = typename B::Scalar>
+void block_outer_forward(const B& backend, const BlockActivations<T>& a, const BlockParameters<const T>& p,
+                         const BlockSize& size, const BlockRows<T>& rows, MatrixView<T> branch, const FollowingNorm<T>& next) {
   const MatrixView<T> mlp_branch = branch.rows(0, rows.mlp_count);
   if (rows.mlp_count > 0) {
     const MatrixView<T> activated = a.activated.rows(0, rows.mlp_count);
@@ -256,16 +261,58 @@ void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<co
   residual_then_norm<B, T>(backend, a.out, a.middle, mlp_branch, rows.mlp, next);
 }
 
+/// Forward pass of a block: x (M,D) and its norm in a.normal1 (`first_norm`) -> a.out (M',D) and the norm that follows.
+///
+///   middle = x + keep attention(LN(x)), out = middle + keep MLP(LN(middle)).
+///
+/// `last`: only rows in layout.reads() go beyond attention and come out, in output order. `branch` (M,D) is
+/// overwritten. Cost: 24 M D^2 FLOP for hidden = 4D, and attention's; rows that `keep` leaves out cost nothing.
+/// Test: fixtures `backbone_*`; central differences in tests/backbone.
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void block_forward(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
+                   const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
+                   const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last,
+                   const FollowingNorm<T>& next = {}, const HeadChanges<T>& changes = {}) {
+  const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
+  block_inner_forward<R>(backend, a, x, p, size, layout, rows, branch, reads, last, changes);
+  block_outer_forward<B, T>(backend, a, p, size, rows, branch, next);
+}
+
+/// Forward pass of other references through a block that has its other tokens' queries, keys and values in a.qkv, under a
+/// relation that `hides_references`: x (R,D) and its norm in r.normal1 -> r.out (R,D) and the norm that follows.
+///
+/// `r`: `a.rows_alone` of them. a.qkv holds the references' then, a.attended and a.log_sum what they attended to. The numbers
+/// that `block_forward` gives these rows. Cost: 24 R D^2 FLOP for hidden = 4D, and their attention's.
+/// Test: "other references through the blocks again" (tests/backbone/vit_parity.cpp).
+template <AttentionRelation R, Backend B, class T = typename B::Scalar>
+void block_references_forward(const B& backend, const BlockActivations<T>& a, const BlockActivations<T>& r,
+                              MatrixView<const T> x, const BlockParameters<const T>& p, const BlockSize& size,
+                              const DeviceTokenLayout& layout, MatrixView<T> branch, const FollowingNorm<T>& next,
+                              const HeadChanges<T>& changes) {
+  static_assert(hides_references(R), "block_references_forward: under this relation others see the references");
+  const Index count = x.rows();
+  const BlockRows<T> rows{.attention_count = count, .read_count = count, .mlp_count = count};
+  backend.linear_forward(r.qkv, r.normal1, p.qkv_weight, p.qkv_bias);
+  change_heads<B, T>(backend, r.qkv, r.query, r.key, p, size, changes, {}, r.normal1);
+  backend.copy_rows(a.qkv, layout.reference_rows, r.qkv, {});
+  backend.template attention_forward<R>(a.attended, a.log_sum, a.qkv, layout.batch, size.heads, GroupSet{.reference = true});
+  backend.copy_rows(r.attended, {}, a.attended, layout.reference_rows);
+  backend.linear_forward(branch.rows(0, count), r.attended, p.proj_weight, p.proj_bias);
+  residual_then_norm<B, T>(backend, r.middle, x, branch.rows(0, count), rows.read, second_norm(r, p, rows, size.norm_epsilon));
+  backend.linear_forward(r.hidden, r.normal2, p.fc1_weight, p.fc1_bias);
+  block_outer_forward<B, T>(backend, r, p, size, rows, branch, next);
+}
+
 /// Computes again from x what `block_forward` kept in `a` for the backward pass: the same bits.
 /// Cost: 16 M D^2 FLOP for hidden = 4D, and attention's; a.out is not touched.
 template <AttentionRelation R, Backend B, class T = typename B::Scalar>
 void block_forward_again(const B& backend, const BlockActivations<T>& a, MatrixView<const T> x,
                          const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
                          const BranchKeep<T>& keep, MatrixView<T> branch, GroupSet reads, bool last,
-                         const HeadRotations<T>& rotations = {}) {
+                         const HeadChanges<T>& changes = {}) {
   norm_alone<B, T>(backend, x, first_norm(a, p, keep, size.norm_epsilon));
   block_inner_forward<R>(backend, a, x, p, size, layout,
-                         BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last), branch, reads, last, rotations);
+                         BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last), branch, reads, last, changes);
 }
 
 /// The MLP's branch of a block, as the pass that computes the gradient of a.out hands it on.
@@ -325,7 +372,7 @@ void block_backward(const B& backend, const BlockGradients<T>& g, const BlockPar
                     const BlockActivations<T>& a, const BlockScratch<T>& scratch, MatrixView<const T> x,
                     const BlockParameters<const T>& p, const BlockSize& size, const DeviceTokenLayout& layout,
                     const BranchKeep<T>& keep, GroupSet reads, bool last, const PrecedingBranch<T>& before = {},
-                    const HeadRotations<T>& rotations = {}) {
+                    const HeadChanges<T>& changes = {}) {
   const auto rows = BlockRows<T>::of(keep, layout, x.rows(), a.middle.rows(), last);
   const MatrixView<T> d_tail = last ? g.d_tail : g.d_x;
 
@@ -360,9 +407,8 @@ void block_backward(const B& backend, const BlockGradients<T>& g, const BlockPar
         d_qkv, last ? g.d_branch.rows(0, rows.attention_count) : d_attended, a.attended.rows(0, rows.attention_count),
         a.log_sum.rows(0, rows.attention_count), a.qkv.rows(0, rows.attention_count), rows.batch, size.heads,
         last ? reads : all_groups);
-    if (!rotations.places.empty()) {
-      backend.rotate_heads(d_qkv, rotations.rows, rotations.places, rows.attention.packed, size.heads, -1.0);
-    }
+    // The gradient of what was attended is through by now, in either of its places.
+    change_heads_backward<B, T>(backend, d_qkv, d_p, a.query, a.key, p, size, changes, rows.attention.packed, a.normal1, g.d_branch);
     norm_alone<B, T>(backend, x, first_norm(a, p, keep, size.norm_epsilon));
     backend.linear_backward_weight(d_p.qkv_weight, d_p.qkv_bias, d_qkv, a.normal1.rows(0, rows.attention_count));
     backend.linear_backward_input(d_normal1, d_qkv, p.qkv_weight);

@@ -26,6 +26,7 @@ struct BlockSize {
   double norm_epsilon = layer_norm_epsilon;
   bool layer_scale = false;        ///< each branch times a learned number a channel
   Index layer_scale_exponent = 5;  ///< these numbers begin as 10^-exponent
+  bool qk_norm = false;            ///< queries and keys of each head go through a norm of their own before attention
 
   /// What the MLP's first layer gives.
   [[nodiscard]] constexpr Index first_layer() const { return gated ? 2 * hidden : hidden; }
@@ -43,6 +44,7 @@ struct BlockParameters {
   VectorView<T> norm1_weight, norm1_bias;
   MatrixView<T> qkv_weight;  // (3D,D)
   VectorView<T> qkv_bias;     // empty with QkvBias::none
+  VectorView<T> query_norm_weight, query_norm_bias, key_norm_weight, key_norm_bias;  // (D/H), empty without norms of heads
   MatrixView<T> proj_weight;  // (D,D)
   VectorView<T> proj_bias;
   VectorView<T> norm2_weight, norm2_bias;
@@ -58,6 +60,12 @@ struct BlockParameters {
     p.norm1_bias = next.vector();
     p.qkv_weight = next.matrix();
     if (size.qkv_bias != QkvBias::none) p.qkv_bias = next.vector();
+    if (size.qk_norm) {
+      p.query_norm_weight = next.vector();
+      p.query_norm_bias = next.vector();
+      p.key_norm_weight = next.vector();
+      p.key_norm_bias = next.vector();
+    }
     p.proj_weight = next.matrix();
     p.proj_bias = next.vector();
     if (size.layer_scale) p.scale1 = next.vector();
@@ -83,6 +91,13 @@ constexpr void add_block_parameters(ParameterLayout& layout, const BlockSize& si
   layout.add("norm1.bias", {d}, zero);
   layout.add("attn.qkv.weight", {3 * d, d}, weight);
   if (size.qkv_bias != QkvBias::none) layout.add("attn.qkv.bias", {3 * d}, zero);
+  if (size.qk_norm) {
+    const Index each = d / size.heads;
+    layout.add("attn.q_norm.weight", {each}, scale);
+    layout.add("attn.q_norm.bias", {each}, zero);
+    layout.add("attn.k_norm.weight", {each}, scale);
+    layout.add("attn.k_norm.bias", {each}, zero);
+  }
   layout.add("attn.proj.weight", {d, d}, weight);
   layout.add("attn.proj.bias", {d}, zero);
   if (size.layer_scale) layout.add("ls1.gamma", {d}, gamma);

@@ -19,6 +19,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/nn/sincos.hpp>
 
 namespace dssl {
 
@@ -29,7 +30,8 @@ enum class InitialValues : std::uint8_t {
   truncated_normal,  ///< standard deviation 0.02, cut at -2 and 2 (absolute)
   uniform,           ///< in [-1/sqrt(fan_in), 1/sqrt(fan_in)]
   power_of_ten,      ///< 10^-exponent everywhere
-  rotary_periods     ///< number i of n is 100^(i/n). Source: DINOv3
+  rotary_periods,    ///< number i of n is 100^(i/n). Source: DINOv3
+  sincos_table       ///< (1,g g,D): sines and cosines of the cells of a square grid (`sincos_positions`, MAE's order)
 };
 
 /// 10^-exponent, rounded once: what a literal such as 1e-6 is. `exponent` from 0 to 22.
@@ -190,6 +192,7 @@ void draw_initial(std::span<T> out, const ParameterSpec& spec, RandomStream& ran
         out[i] = static_cast<T>(std::pow(100.0, static_cast<double>(i) / static_cast<double>(out.size())));
       }
       break;
+    case InitialValues::sincos_table: break;  // of the whole tensor: `initial_values`
     case InitialValues::truncated_normal:
       for (T& value : out) {
         double drawn = 0;
@@ -218,6 +221,13 @@ void initial_values(const ParameterLayout& layout, std::uint64_t seed, const Put
   for (const auto& spec : layout.specs()) {
     RandomStream random({.seed = seed, .sample = number++, .purpose = Purpose::initialise});
     const auto size = static_cast<std::size_t>(spec.size);
+    if (spec.initial == InitialValues::sincos_table) {
+      const auto side = static_cast<Index>(std::llround(std::sqrt(static_cast<double>(spec.extents[1]))));
+      std::vector<T> table(size);
+      sincos_positions(MatrixView<T>(table.data(), spec.extents[1], spec.extents[2]), GridSize{side, side}, SincosOrder::column_first);
+      put(static_cast<std::size_t>(spec.offset), std::span<const T>(table));
+      continue;
+    }
     for (std::size_t done = 0; done < size; done += piece) {
       const auto next = std::span(values).first(std::min(piece, size - done));
       draw_initial(next, spec, random);
@@ -274,5 +284,14 @@ class ParameterCursor {
   T* x_base;
   std::size_t x_next;
 };
+
+/// A name that two parameters have; empty where there is none.
+[[nodiscard]] inline std::string_view name_given_twice(const ParameterLayout& layout) {
+  std::vector<std::string_view> names;
+  for (const auto& spec : layout.specs()) names.push_back(spec.name.view());
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  return twice == names.end() ? std::string_view() : *twice;
+}
 
 }  // namespace dssl

@@ -10,6 +10,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/random.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/token_layout.hpp>
@@ -175,6 +176,29 @@ void StochasticDepth<T>::set(const B& backend, const TokenLayout& layout, std::s
                                     x_rooms[i].mlp);
     }
     x_branches.push_back(branch);
+  }
+}
+
+/// Draws the multipliers of a step's residual branches, out (depth,2,sequences): 0 with the branch's rate, else 1/(1 - rate); the
+/// rate grows linearly over the blocks, from 0 to `rate`. samples (B): of images, sequence s being of image s % B in view s / B.
+///
+/// Keyed by sample and view, so a sample's draws do not depend on the batch it is in. Source: docs/method.md, "Backbone".
+template <class T>
+void draw_keep(std::span<T> out, double rate, std::uint64_t seed, Index epoch, std::span<const std::int64_t> samples,
+               Index sequences) {
+  const auto batch = static_cast<Index>(samples.size());
+  const Index branches = static_cast<Index>(out.size()) / sequences, depth = branches / 2;
+  for (Index s = 0; s < sequences; ++s) {
+    RandomStream random({.seed = seed,
+                         .epoch = static_cast<std::uint32_t>(epoch),
+                         .sample = static_cast<std::uint64_t>(samples[static_cast<std::size_t>(s % batch)]),
+                         .view = static_cast<std::uint32_t>(s / batch),
+                         .purpose = Purpose::stochastic_depth});
+    for (Index i = 0; i < branches; ++i) {
+      const double own = depth == 1 ? 0.0 : rate * static_cast<double>(i / 2) / static_cast<double>(depth - 1);
+      const bool dropped = random.bernoulli(own);
+      out[static_cast<std::size_t>(i * sequences + s)] = dropped ? T{0} : static_cast<T>(1.0 / (1.0 - own));
+    }
   }
 }
 

@@ -18,6 +18,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/points/random_points.hpp>
 #include <dssl/points/scene_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 
 namespace dssl {
 
@@ -31,7 +32,7 @@ class AnySampler {
   template <PointSampler Sampler>
     requires(!std::same_as<Sampler, AnySampler>)
   AnySampler(Sampler sampler)  // NOLINT: taken wherever a program's sampler is
-      : x_count(sampler.count()), x_words(sampler_words(sampler)) {
+      : x_count(sampler.count()), x_words(sampler_words(sampler)), x_drawn(dssl::drawn_by_teacher(sampler)) {
     x_look = [shared = std::make_shared<const Sampler>(std::move(sampler))](const SampledScene& scene) {
       using Drawing = decltype(points_of_scene(*shared, scene));
       return Scene([shared, drawing = Drawing(points_of_scene(*shared, scene))](
@@ -45,6 +46,10 @@ class AnySampler {
     if (parts.empty()) throw OptionError("samplers", 0, "at least one");
     for (const AnySampler& part : parts) {
       x_words += join(x_count == 0 ? "" : ", ", part.words(), " ", part.count());
+      for (TeacherDrawn drawn : part.drawn_by_teacher()) {
+        drawn.first += x_count;
+        x_drawn.push_back(drawn);
+      }
       x_count += part.count();
     }
     x_words += ")";
@@ -64,6 +69,8 @@ class AnySampler {
 
   [[nodiscard]] Index count() const noexcept { return x_count; }
   [[nodiscard]] const std::string& words() const noexcept { return x_words; }
+  /// Those of its points that the step's teacher chooses; none where no part asks it.
+  [[nodiscard]] const std::vector<TeacherDrawn>& drawn_by_teacher() const noexcept { return x_drawn; }
 
   /// What draws the points of one scene.
   class Scene {
@@ -83,6 +90,7 @@ class AnySampler {
  private:
   Index x_count = 0;
   std::string x_words;
+  std::vector<TeacherDrawn> x_drawn;
   std::function<Scene(const SampledScene&)> x_look;
 };
 

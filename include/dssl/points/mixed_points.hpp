@@ -7,6 +7,7 @@
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include <dssl/concepts.hpp>
 #include <dssl/core/error.hpp>
@@ -14,6 +15,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/points/scene_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 
 namespace dssl {
 
@@ -43,6 +45,25 @@ class MixedPoints {
     };
     std::apply([&](const auto&... each) { (add(each), ...); }, x_samplers);
     return join("mixed (", out, ")");
+  }
+
+  /// What one of them asks a teacher for.
+  static constexpr TeacherAsked asks = (TeacherAsked{} | ... | teacher_asked_by<Samplers>);
+  /// Those of the points that a teacher chooses, in order.
+  [[nodiscard]] std::vector<TeacherDrawn> drawn_by_teacher() const
+    requires(AsksTeacher<Samplers> || ...)
+  {
+    std::vector<TeacherDrawn> out;
+    Index before = 0;
+    const auto add = [&](const auto& each) {
+      for (TeacherDrawn drawn : dssl::drawn_by_teacher(each)) {
+        drawn.first += before;
+        out.push_back(drawn);
+      }
+      before += each.count();
+    };
+    std::apply([&](const auto&... each) { (add(each), ...); }, x_samplers);
+    return out;
   }
 
   /// Relative points of one view pair: `out` (K). Throws `ShapeError` unless `out` has `count()` elements.

@@ -18,4 +18,11 @@ namespace dssl {
   return base;
 }
 
+/// That of the points which a teacher chooses, likewise.
+[[nodiscard]] constexpr RandomKey teacher_point_key(RandomKey base, Index teacher_view, Index student_view, Index views) {
+  base = point_key(base, teacher_view, student_view, views);
+  base.purpose = Purpose::teacher_points;
+  return base;
+}
+
 }  // namespace dssl

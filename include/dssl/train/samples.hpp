@@ -25,6 +25,7 @@
 #include <dssl/nn/position.hpp>
 #include <dssl/points/point_key.hpp>
 #include <dssl/points/scene_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/train/view_batch.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/image.hpp>
@@ -126,6 +127,7 @@ class SampleMaker {
     BatchShape out{.batch = batch, .channels = x_channels, .points = x_with_points ? Index{x_points.count()} : 0, .views = {}};
     out.checked_points = x_with_points && x_checks;
     out.framed = x_framed;
+    if (x_with_points) out.drawn = drawn_by_teacher(x_points);
     for (Index v = 0; v < x_views.views(); ++v) out.views.push_back({x_views.size(v).height, x_views.size(v).width});
     return out;
   }

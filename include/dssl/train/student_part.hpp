@@ -10,6 +10,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/loss/term.hpp>
@@ -49,6 +50,7 @@ class StudentPart {
       : x_number(number),
         x_first(first),
         x_views(views),
+        x_of_views(shape.view_count()),
         x_pass(shape, first, views, 2 * shape.points, config.backbone.patch, Loss::student_reads,
                registers_of(config.backbone), tells_local_views(config.backbone)) {
     const auto each = static_cast<std::size_t>(2 * depth_of(config.backbone));
@@ -94,14 +96,18 @@ class StudentPart {
         if constexpr (Term::reads.student.masked) run.set(backend, x_number, x_masked_rows);
       });
     }
+    set_points(backend, batch.student_points, config, staging);
+    x_depth.set(backend, x_pass.tokens(), x_own(keep, batch.shape));
+  }
+
+  /// Takes the points of a step alone, (V,B,2,K) of all its views.
+  void set_points(const B& backend, std::span<const Point> points, const Config& config, std::vector<Taps<T>>& staging) {
     if constexpr (Loss::reads.points) {
-      const auto each = static_cast<std::size_t>(batch.shape.batch * 2 * batch.shape.points);
-      const std::span<const Point> points(batch.student_points);
+      const std::size_t each = points.size() / static_cast<std::size_t>(x_of_views);
       x_pass.set_points(backend, points.subspan(static_cast<std::size_t>(x_first) * each,
                                                 static_cast<std::size_t>(x_views) * each),
                         config.backbone, staging);
     }
-    x_depth.set(backend, x_pass.tokens(), x_own(keep, batch.shape));
   }
 
   /// Forward, the terms' losses with the teacher's targets, and backward: `networks.gradients` +=. `done`: who is told of
@@ -176,6 +182,7 @@ class StudentPart {
 
   std::size_t x_number;
   Index x_first, x_views;
+  Index x_of_views;
   Pass x_pass;
   StochasticDepth<T> x_depth;
   MatrixView<T> x_d_out;       // (rows that are read,D)

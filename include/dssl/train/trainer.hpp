@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/concepts.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/train/network.hpp>
@@ -15,6 +16,7 @@
 #include <dssl/train/recipe_words.hpp>
 #include <dssl/train/samples.hpp>
 #include <dssl/train/training_run.hpp>
+#include <dssl/views/geometry.hpp>
 #include <dssl/views/view_pack.hpp>
 
 namespace dssl {
@@ -52,6 +54,14 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
 
   static_assert(!Recipe::Loss::reads.masked || MasksPatches<Views>,
                 "the loss reads masked patches, but the recipe's views mask none: with_views<Masked<MultiCrop<>>>");
+
+  static_assert(!teacher_asked_by<Points>.any() || Recipe::Loss::teacher_pass,
+                "with_points: the teacher chooses the points, but no term of the loss has one that sees the views in each step");
+  static_assert(!teacher_asked_by<Points>.attention || KeepsAttention<typename Recipe::Backbone>,
+                "with_points: the teacher's attention chooses the points, but the backbone has none that can be looked at, see "
+                "KeepsAttention in dssl/concepts.hpp: use with_points<DisagreementPoints<>>");
+  static_assert(!teacher_asked_by<Points>.any() || (is_framed<decltype(Views::Plan::map)> && !ChecksPoints<decltype(Views::Plan::map)>),
+                "with_points: the teacher chooses the points, but the views are no boxes of the scene");
 
   using Options = TrainerOptionsOf<Recipe>;
 

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
-#include <dssl/backend/over_ranks.hpp>
 #include <dssl/backend/rehearsal.hpp>
 #include <dssl/backend/replay.hpp>
 #include <dssl/concepts.hpp>
@@ -23,68 +22,22 @@
 #include <dssl/core/communicator.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/core/random.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
-#include <dssl/train/bucket_sums.hpp>
 #include <dssl/train/frozen_teacher.hpp>
 #include <dssl/train/lasting_state.hpp>
 #include <dssl/train/network.hpp>
 #include <dssl/train/report.hpp>
 #include <dssl/train/snapshot.hpp>
+#include <dssl/train/step_exchange.hpp>
+#include <dssl/train/step_options.hpp>
 #include <dssl/train/student_part.hpp>
+#include <dssl/train/teacher_draws.hpp>
 #include <dssl/train/term_runs.hpp>
 #include <dssl/train/view_batch.hpp>
 #include <dssl/train/view_pass.hpp>
 
 namespace dssl {
-
-/// Numbers that a training step takes from the run's options. `LossNumbers`: the objective's options.
-template <class LossNumbers>
-struct BasicStepOptions {
-  BatchShape shape{};      ///< of one forward pass
-  Index accumulate = 1;    ///< forward passes an update
-  Index prototypes = 0;    ///< 0: the recipe's own
-  double stochastic_depth = 0.1;
-  bool recompute = false;  ///< keep only what enters each block and compute the rest again going backward
-  /// The student's views go forward, through the loss and backward one after the other, not all at once: the
-  /// activations of one view are in memory. Nothing of a view is computed twice; the products are smaller. Losses,
-  /// gradients and centres are the same but for rounding. Not with batch norm in heads, nor with terms that need the
-  /// batch whole.
-  bool stream_views = false;
-  std::size_t render_bytes = 0;  ///< of scratch, in which the backend renders the views; 0: they come from the host
-  std::uint64_t seed = 0;
-  LossNumbers loss{};
-  OptimiserOptions optimiser{};
-  /// That share the step: each passes `shape.batch` images, and all do the update of all of them. They call `begin`,
-  /// `forward_backward`, `update` and `inspect` alike.
-  Communicator ranks{};
-  SentAs reduce = SentAs::whole;  ///< how ranks send gradients
-  /// Gradients are sent in buckets of at least so many bytes while the last backward pass of an update goes on
-  /// (`GradientBuckets`); 0: after it. The same bits.
-  Index bucket_bytes = 0;
-  /// Each rank keeps the optimiser's state of its part of the weights alone, and updates that.
-  bool shard = false;
-};
-/// Those of the published objectives.
-using StepOptions = BasicStepOptions<LossOptions>;
-
-namespace detail {
-
-/// A name that two parameters have; empty where there is none.
-[[nodiscard]] DSSL_INLINE std::string_view name_given_twice(const ParameterLayout& layout);
-
-#if defined(DSSL_WITH_DEFINITIONS)
-DSSL_INLINE std::string_view name_given_twice(const ParameterLayout& layout) {
-  std::vector<std::string_view> names;
-  for (const auto& spec : layout.specs()) names.push_back(spec.name.view());
-  std::ranges::sort(names);
-  const auto twice = std::ranges::adjacent_find(names);
-  return twice == names.end() ? std::string_view() : *twice;
-}
-#endif
-
-}  // namespace detail
 
 /// A student, its teacher, their optimiser and all buffers of a step, laid out once in one block of memory.
 ///
@@ -126,13 +79,12 @@ class BasicTrainingStep {
       : x_backend(backend),
         x_options(options),
         x_config(config),
-        x_layout(network_layout<Kind>(x_config)) {
+        x_layout(network_layout<Kind>(x_config)),
+        x_draws(options.shape, options.seed),
+        x_exchange(x_shared(), x_layout) {
     x_validate();
     x_make_passes();
     x_terms.emplace(x_setting(), options.loss);
-    if (x_options.bucket_bytes > 0 && !x_options.ranks.alone()) {
-      x_buckets = GradientBuckets::of(x_layout, x_options.bucket_bytes / static_cast<Index>(sizeof(T)));
-    }
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
@@ -147,7 +99,7 @@ class BasicTrainingStep {
         backend, x_plan, [this](Arena& arena) { x_place(arena); }, [this] { x_rehearse(); }, options.render_bytes);
     Arena live(x_buffer);
     x_place(live);
-    if (const std::size_t room = x_sum_room(); room > 0) x_plan.entries.push_back({"gradients between ranks", room});
+    if (const std::size_t room = x_exchange.room(); room > 0) x_plan.entries.push_back({"gradients between ranks", room});
   }
 
   [[nodiscard]] const B& backend() const { return x_backend; }
@@ -179,7 +131,7 @@ class BasicTrainingStep {
   }
   /// Where `sharded`, that of this rank's part (`OptimiserState::part`).
   [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
-  [[nodiscard]] bool sharded() const { return x_options.shard && !x_options.ranks.alone(); }
+  [[nodiscard]] bool sharded() const { return x_exchange.sharded(); }
   /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
   void for_each_term_state(const detail::StateVisitor<T>& f) const {
     x_terms->each([&](auto, const auto& run, std::size_t) { run.for_each_state(f); });
@@ -193,6 +145,9 @@ class BasicTrainingStep {
     return out;
   }
 
+  /// The points of the last pass that the teacher chose, and what it said; the others are the batch's.
+  [[nodiscard]] const TeacherDraws<Kind, B>& teacher_draws() const { return x_draws; }
+
   /// Where the step reads view v of a batch: (B,C,h,w) in the backend's memory.
   [[nodiscard]] TensorView<T, 4> view_input(Index view) const { return x_inputs[static_cast<std::size_t>(view)]; }
 
@@ -201,8 +156,7 @@ class BasicTrainingStep {
 
   /// Forgets what earlier passes added up: after a pass that was not followed by `update`.
   void begin() {
-    x_passes_left = x_options.accumulate;
-    x_summed = false;
+    x_exchange.begin(x_options.accumulate);
     x_backend.fill(x_gradient_buffer, T{0});
     x_terms->each([&](auto, auto& run, std::size_t) { run.begin(x_backend); });
   }
@@ -210,7 +164,7 @@ class BasicTrainingStep {
   /// The same before a pass that no update follows.
   void begin_look() {
     begin();
-    x_passes_left = 0;
+    x_exchange.begin(0);
   }
 
   /// Teacher and student forward, backward; gradients and centre means add up.
@@ -238,11 +192,11 @@ class BasicTrainingStep {
     [[maybe_unused]] const bool alone = x_options.ranks.alone();
     if constexpr (Loss::teacher_pass) {
       const double key = TermRuns<Loss, B>::teacher_reads_numbers ? teacher_temperature : 0;
-      const auto run_teacher = [&] { x_run_teacher(numbers); };
+      const auto run_teacher = [&] { x_run_teacher(numbers, batch); };
       if constexpr (Loss::reads.masked) {
         run_teacher();  // other rows are read in every step
       } else {
-        if (alone) {
+        if (alone && !x_draws.any()) {  // points are drawn by the host
           replay(x_backend, x_teacher_replay, key, run_teacher);
         } else {
           run_teacher();
@@ -254,14 +208,7 @@ class BasicTrainingStep {
     const bool repeats =
         alone && keep.empty() && x_options.stochastic_depth == 0 && !Loss::reads.masked && x_terms->repeat();
     if (repeats) return replay(x_backend, x_student_replay, teacher_temperature, run_student);
-    if (--x_passes_left != 0 || x_buckets.begins.empty()) return run_student();
-    // On its thread ranks exchange, and copy what lies in the host's memory: no work of the backend.
-    BucketSums sums(x_buckets.begins, x_layout.total(), [this](Index begin, Index count) {
-      sum_over_ranks(x_backend, x_options.ranks, VectorView<T>(x_gradient_buffer.data() + begin, count), x_options.reduce);
-    });
-    x_run_student(numbers, &sums);
-    sums.finish();
-    x_summed = true;
+    x_exchange.pass(x_backend, x_gradient_buffer, [&](const BlockDone* done) { x_run_student(numbers, done); });
   }
 
   /// The other part: waits, and adds to the losses of `report`. Throws `NonFiniteError`.
@@ -351,80 +298,29 @@ class BasicTrainingStep {
   void x_update_part(const UpdateNumbers& now) {
     x_optimiser.update(x_backend, x_optimiser.part_of(x_student_weights), VectorView<T>{},
                        x_optimiser.part_of(x_gradient_buffer), x_options.optimiser, now.optimiser, 1.0);
-    gather_parts_over_ranks(x_backend, x_options.ranks, x_student_weights, x_optimiser.part());
+    x_exchange.gather(x_backend, x_student_weights);
     if (Loss::teacher_weights) x_backend.lerp(x_teacher_weights, x_student_weights, now.teacher_momentum);
   }
-  /// The part of the weights whose optimiser's state is here.
-  [[nodiscard]] RankPart x_part_here() const {
-    const Communicator& ranks = x_options.ranks;
-    return sharded() ? RankPart::of(x_layout.total(), ranks.size(), ranks.rank()) : RankPart::all(x_layout.total());
-  }
-  /// Bytes in which gradients lie on their way between ranks.
-  [[nodiscard]] std::size_t x_sum_room() const {
-    const Index ranks = x_options.ranks.size();
-    const Index summed = x_buckets.begins.empty() ? x_layout.total() : x_buckets.largest(x_layout.total());
-    const Index share = sharded() ? x_part_here().share : (summed + ranks - 1) / ranks;
-    return x_options.ranks.template sum_room<T>(share, x_options.reduce, sharded());
-  }
-
   /// Gradients and figures of all ranks, which are shares of the whole update's each.
   void x_add_ranks(StepReport& report) {
-    const Communicator& ranks = x_options.ranks;
-    if (sharded()) {
-      sum_parts_over_ranks(x_backend, ranks, x_gradient_buffer, x_optimiser.part(), x_options.reduce);
-    } else if (!x_summed) {
-      sum_over_ranks(x_backend, ranks, x_gradient_buffer, x_options.reduce);
-    }
-    if (x_options.shape.checked_points) ranks.all_sum(std::span<double>(&report.valid_points, 1));
-    std::array<double, 4 * most_terms> figures{};
-    x_terms->each([&](auto, auto&, std::size_t i) {
-      figures[4 * i] = report.terms[i].loss;
-      figures[4 * i + 1] = report.terms[i].teacher_entropy;
-      figures[4 * i + 2] = report.terms[i].counted;
-      figures[4 * i + 3] = report.terms[i].mean_entropy;
-    });
-    ranks.all_sum(std::span<double>(figures).first(4 * report.term_count));
-    report.loss = 0;
+    x_exchange.sum(x_backend, x_gradient_buffer);
+    const bool checked = x_options.shape.checked_points;
+    std::array<double, most_terms> weights{};
+    std::array<bool, most_terms> counted{};
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto&, std::size_t i) {
-      TermReport& term = report.terms[i];
-      term.loss = figures[4 * i];
-      if (Term::reads.student.masked || (Term::reads.student.points && x_options.shape.checked_points)) {
-        term.counted = figures[4 * i + 2];
-      }
-      report.loss += x_terms->weight(i) * term.loss;
-      if (!std::isfinite(term.teacher_entropy)) return;  // no prototypes
-      term.teacher_entropy = figures[4 * i + 1];
-      term.mean_entropy = figures[4 * i + 3];
-      term.divergence = term.loss - term.teacher_entropy;
+      weights[i] = x_terms->weight(i);
+      counted[i] = Term::reads.student.masked || (Term::reads.student.points && checked);
     });
+    detail::add_over_ranks(report, x_options.ranks, weights, counted, checked);
   }
 
-  /// Throws `OptionError` where the step cannot be shared by ranks.
-  void x_validate_ranks() const {
-    const Index size = x_options.ranks.size();
-    if (Rehearses<B> && x_options.bucket_bytes > 0) {
-      throw OptionError("bucket_bytes", x_options.bucket_bytes, "0 on a device, which has one stream of work");
-    }
-    if (x_options.ranks.device() != nullptr && x_options.reduce != SentAs::whole) {
-      throw OptionError("reduce", name_of(x_options.reduce), "full where devices add gradients in their memory");
-    }
-    if (!Loss::within_rank.empty()) {
-      throw OptionError("ranks", size, join("1: the term '", Loss::within_rank, "' compares the images of one rank alone"));
-    }
-    if (x_options.shard && x_options.optimiser.kind == OptimiserKind::lars) {
-      throw OptionError("shard", "true", "false with the optimiser lars, whose rate of a tensor is by the whole tensor");
-    }
-    if (x_options.bucket_bytes > 0 && x_options.shard) {
-      throw OptionError("bucket_bytes", x_options.bucket_bytes, "0 where each rank has a part of the optimiser's state");
-    }
-    if (x_options.bucket_bytes > 0 && !x_options.ranks.on_any_thread()) {
-      throw OptionError("bucket_bytes", x_options.bucket_bytes,
-                        "0: what carries bytes between these ranks does so on one thread alone");
-    }
+  [[nodiscard]] SharedStep x_shared() const {
+    return {x_options.ranks, x_options.reduce, x_options.bucket_bytes, x_options.shard};
   }
 
   void x_validate() const {
-    if (!x_options.ranks.alone()) x_validate_ranks();
+    detail::require_shared_step(x_shared(), x_options.optimiser.kind, Rehearses<B>, devices_add<B>(x_options.ranks),
+                                Loss::within_rank);
     if (x_options.recompute && !x_Pass::recomputes) throw OptionError("recompute", "true", "false with this backbone");
     if (x_options.stream_views && x_config.head.batch_norm) {
       throw OptionError("stream_views", "true",
@@ -443,7 +339,7 @@ class BasicTrainingStep {
       throw OptionError("views", "turned or seen at an angle",
                         join("boxes of the image: the term '", Loss::asks_frames, "' asks where patches lie by them"));
     }
-    if (const std::string_view twice = detail::name_given_twice(x_layout); !twice.empty()) {
+    if (const std::string_view twice = name_given_twice(x_layout); !twice.empty()) {
       throw OptionError("loss", join("with two parameters '", twice, "'"), "terms whose heads have names of their own");
     }
     if (x_options.shape.has_snapshot_views() && (!x_snapshots || x_snapshot_reads_places || !Loss::resizes_snapshots)) {
@@ -455,7 +351,7 @@ class BasicTrainingStep {
 
   void x_make_passes() {
     const BatchShape& shape = x_options.shape;
-    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads, registers_of(x_config.backbone));
+    x_teacher_pass = x_Pass(shape, 0, 2, x_views() * x_points(), x_config.backbone.patch, Loss::teacher_reads | x_draws.reads(), registers_of(x_config.backbone));
     if constexpr (x_snapshots) x_snapshot = {shape, x_config};
     if constexpr (Loss::has_frozen) x_frozen = {shape, frozen_sizes<Loss>(x_config), x_config.backbone.patch};
     const Index views = x_options.stream_views ? 1 : x_views();
@@ -530,7 +426,7 @@ class BasicTrainingStep {
       x_snapshot.place_weights(arena, x_layout, x_config);
       arena.name_part("weights of the teacher's copy");
     }
-    x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser, x_part_here());
+    x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser, x_exchange.part());
     arena.name_part("optimiser");
     x_inputs = place_views<T>(arena, x_options.shape);
     if constexpr (Loss::teacher_pass) x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
@@ -550,7 +446,8 @@ class BasicTrainingStep {
     if constexpr (Loss::teacher_pass) {
       const MatrixView<T> teacher_out = arena.matrix<T>(x_teacher_pass.tokens().read_count(), backbone.width);
       shared = arena.mark();
-      x_teacher_pass.place_passing(arena, backbone, false);
+      x_teacher_pass.place_passing(arena, backbone, x_draws.saves());
+      x_draws.place(arena, x_teacher_pass, backbone.width);
       x_teacher_pass.output_to(teacher_out);
       x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
         if constexpr (Term::Teacher::pass) run.place_teacher(x_backend, arena);
@@ -608,7 +505,8 @@ class BasicTrainingStep {
       }
     }
     if (keep.empty() && x_options.stochastic_depth > 0) {
-      x_draw_keep(batch);
+      const Index sequences = x_views() * x_batch();
+      draw_keep(std::span<T>(x_keep_host), x_options.stochastic_depth, x_options.seed, batch.epoch, batch.samples, sequences);
       keep = x_keep_host;
     }
     if constexpr (Loss::teacher_pass) {
@@ -622,49 +520,16 @@ class BasicTrainingStep {
                   " points whether they are valid; expected ", checked, ", or none");
     if (x_options.shape.checked_points) {
       x_terms->each([&](auto, auto& run, std::size_t) { run.set_valid(x_backend, batch.valid); });
-      x_valid_points = x_share_of_valid(batch.valid);
+      x_valid_points = share_of_valid(x_options.shape, batch.valid);
     }
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (x_terms->read_part(part)) x_parts[part].set(x_backend, batch, keep, x_config, *x_terms, x_taps_host);
     }
   }
 
-  /// Of the points of pairs of a global view and another view.
-  [[nodiscard]] double x_share_of_valid(std::span<const std::uint8_t> valid) const {
-    if (valid.empty()) return 1;
-    const auto each = static_cast<std::size_t>(x_points());
-    Index count = 0;
-    for (std::size_t pair = 0; pair * each < valid.size(); ++pair) {
-      const Index v = static_cast<Index>(pair) % x_views(), q = static_cast<Index>(pair) / (x_views() * x_batch());
-      if (q != v) count += std::ranges::count_if(valid.subspan(pair * each, each), [](std::uint8_t one) { return one != 0; });
-    }
-    return static_cast<double>(count) / static_cast<double>(2 * x_batch() * (x_views() - 1) * x_points());
-  }
-
-  /// 0 with the branch's rate, else 1/(1 - rate); the rate grows linearly over the blocks. Keyed by sample and
-  /// view, so a sample's draws do not depend on the batch it is in.
-  void x_draw_keep(const ViewBatch& batch) {
-    const Index depth = depth_of(x_config.backbone);
-    const Index sequences = x_views() * x_batch();
-    for (Index s = 0; s < sequences; ++s) {
-      const auto sample = batch.samples[static_cast<std::size_t>(s % x_batch())];
-      RandomStream random({.seed = x_options.seed,
-                           .epoch = static_cast<std::uint32_t>(batch.epoch),
-                           .sample = static_cast<std::uint64_t>(sample),
-                           .view = static_cast<std::uint32_t>(s / x_batch()),
-                           .purpose = Purpose::stochastic_depth});
-      for (Index i = 0; i < 2 * depth; ++i) {
-        const double rate =
-            depth == 1 ? 0.0
-                       : x_options.stochastic_depth * static_cast<double>(i / 2) / static_cast<double>(depth - 1);
-        const bool dropped = random.bernoulli(rate);
-        x_keep_host[static_cast<std::size_t>(i * sequences + s)] = dropped ? T{0} : static_cast<T>(1.0 / (1.0 - rate));
-      }
-    }
-  }
-
-  void x_run_teacher(const PassNumbers& numbers) {
+  void x_run_teacher(const PassNumbers& numbers, const ViewBatch& batch) {
     x_teacher_pass.forward(x_backend, x_networks.teacher.backbone, x_config.backbone, {});
+    if (x_draws.any()) x_draw_points(batch);
     bool sampled = false;
     [[maybe_unused]] bool gathered = false;
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
@@ -679,15 +544,19 @@ class BasicTrainingStep {
     });
   }
 
-  /// `sums`: what adds gradients over ranks as they come, in the last pass of an update.
-  void x_run_student(const PassNumbers& numbers, BucketSums* sums = nullptr) {
-    const BlockDone done = [this, sums](std::size_t block) {
-      if (!x_buckets.block_begins.empty()) sums->ready(x_buckets.block_begins[block]);
-    };
+  /// Points that the teacher chooses, in the place of those that loaders drew, and what it computes of them.
+  void x_draw_points(const ViewBatch& batch) {
+    x_draws.draw(x_backend, x_teacher_pass, batch, x_config.backbone);
+    x_teacher_pass.set_points(x_backend, x_draws.teacher_points(), x_config.backbone, x_taps_host);
+    for (x_Part& part : x_parts) part.set_points(x_backend, x_draws.student_points(), x_config, x_taps_host);
+    x_teacher_pass.forward_points(x_backend, x_networks.teacher.backbone, x_config.backbone);
+  }
+
+  /// `done`: who is told of blocks whose gradients are there, or null.
+  void x_run_student(const PassNumbers& numbers, const BlockDone* done = nullptr) {
     for (std::size_t part = 0; part < x_parts.size(); ++part) {
       if (!x_terms->read_part(part)) continue;
-      const bool tells = sums != nullptr && part == x_last_part();
-      x_parts[part].run(x_backend, x_networks, *x_terms, x_config, numbers, tells ? &done : nullptr);
+      x_parts[part].run(x_backend, x_networks, *x_terms, x_config, numbers, part == x_last_part() ? done : nullptr);
     }
   }
 
@@ -695,6 +564,8 @@ class BasicTrainingStep {
   Options x_options;
   Config x_config;
   ParameterLayout x_layout;
+  TeacherDraws<Kind, B> x_draws;
+  StepExchange<B> x_exchange;
   x_Pass x_teacher_pass;
   std::vector<x_Part> x_parts;  // of the student's pass
   std::optional<TermRuns<Loss, B>> x_terms;  // made once the parts are
@@ -708,10 +579,6 @@ class BasicTrainingStep {
   OptimiserState<T> x_optimiser;
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;
-
-  GradientBuckets x_buckets;  // none: gradients are sent after the backward pass
-  Index x_passes_left = 0;
-  bool x_summed = false;  // gradients are those of all ranks
 
   double x_valid_points = 1;  // of the last pass
   std::vector<T> x_keep_host, x_features_host, x_staging;

@@ -2,8 +2,11 @@
 // Tests: tests/train/training_parity.cpp.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -12,6 +15,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/views/multi_crop_options.hpp>
 
 namespace dssl {
@@ -30,6 +34,8 @@ struct BatchShape {
   bool framed = true;  ///< whether views are boxes of the scene, and frames say where
   /// Size at which a teacher that is a snapshot sees the two global views; 0 x 0: it sees the student's.
   ViewSize snapshot_view{0, 0};
+  /// Points of each pair that the step draws anew once its teacher has seen the views; none where loaders drew all of them.
+  std::vector<TeacherDrawn> drawn{};
 
   [[nodiscard]] bool has_snapshot_views() const { return snapshot_view.height != 0 || snapshot_view.width != 0; }
   /// The two views of a snapshot, alone.
@@ -133,5 +139,19 @@ struct ViewBatch {
     return out;
   }
 };
+
+/// Share of the points of pairs of a global view and another view that are valid, as `ViewBatch::valid` says; 1 where it says
+/// nothing.
+[[nodiscard]] inline double share_of_valid(const BatchShape& shape, std::span<const std::uint8_t> valid) {
+  if (valid.empty()) return 1;
+  const Index views = shape.view_count();
+  const auto each = static_cast<std::size_t>(shape.points);
+  Index count = 0;
+  for (std::size_t pair = 0; pair * each < valid.size(); ++pair) {
+    const Index v = static_cast<Index>(pair) % views, q = static_cast<Index>(pair) / (views * shape.batch);
+    if (q != v) count += std::ranges::count_if(valid.subspan(pair * each, each), [](std::uint8_t one) { return one != 0; });
+  }
+  return static_cast<double>(count) / static_cast<double>(2 * shape.batch * (views - 1) * shape.points);
+}
 
 }  // namespace dssl

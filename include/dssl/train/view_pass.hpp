@@ -13,6 +13,7 @@
 #include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/point.hpp>
+#include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/nn/position.hpp>
@@ -45,6 +46,9 @@ class ViewPass {
   static constexpr bool content = reference_tokens && content_of<Tokens> != PointContent::none;
   static constexpr bool sampled =
       Kind::Loss::reads.points && Tokens::point_features == PointFeatures::sampled_patches;
+  /// Whether references can be computed at other points without another pass of the tokens that do not see them.
+  static constexpr bool references_alone =
+      reference_tokens && hides_references(Tokens::relation) && ForwardsReferences<Backbone, B>;
   /// Whether patches are masked, and read where they are.
   static constexpr bool masked = Kind::Loss::reads.masked;
   /// Whether the backbone offers to keep only what enters its blocks.
@@ -184,6 +188,16 @@ class ViewPass {
   void forward(const B& backend, const Parameters& p, const BackboneConfig& config,
                std::span<const BranchKeep<T>> keep) const {
     Backbone::template forward<Tokens::relation>(backend, x_activations, x_inputs, p, config, x_tokens, x_device, keep);
+  }
+
+  /// After `forward` and then `set_points` with other points: gives what reads them theirs. Where references can be computed
+  /// alone, the pass must have been placed as `saved`.
+  void forward_points(const B& backend, const Parameters& p, const BackboneConfig& config) const {
+    if constexpr (references_alone) {
+      Backbone::template forward_references<Tokens::relation>(backend, x_activations, x_inputs, p, config, x_tokens, x_device);
+    } else if constexpr (reference_tokens) {
+      forward(backend, p, config, {});
+    }
   }
 
   [[nodiscard]] const TokenLayout& tokens() const { return x_tokens; }

@@ -114,6 +114,33 @@ struct CropMap {
   return shared_region(region(a.box), region(b.box));
 }
 
+/// The map of a view that lies where its frame says, in the frame's unit: with the numbers of a `CropMap` its bits too.
+/// The corners differ in x and in y. Test: tests/views/geometry.cpp.
+struct FrameMap {
+  ViewFrame frame;
+
+  [[nodiscard]] constexpr bool flip() const { return frame.last.x < frame.first.x; }
+  /// What of the scene the view shows.
+  [[nodiscard]] constexpr SceneRegion region() const {
+    return {{std::min(frame.first.x, frame.last.x), frame.first.y}, {std::max(frame.first.x, frame.last.x), frame.last.y}};
+  }
+  [[nodiscard]] constexpr ScenePoint to_scene(const Point& p) const {
+    const SceneRegion box = region();
+    return {box.first.x + 0.5 * ((flip() ? -p.x : p.x) + 1.0) * (box.last.x - box.first.x),
+            box.first.y + 0.5 * (p.y + 1.0) * (box.last.y - box.first.y)};
+  }
+  [[nodiscard]] constexpr Point to_view(const ScenePoint& s) const {
+    const SceneRegion box = region();
+    const double x = 2.0 * (s.x - box.first.x) / (box.last.x - box.first.x) - 1.0;
+    const double y = 2.0 * (s.y - box.first.y) / (box.last.y - box.first.y) - 1.0;
+    return {flip() ? -x : x, y};
+  }
+
+  [[nodiscard]] constexpr bool operator==(const FrameMap&) const = default;
+};
+
+[[nodiscard]] constexpr SceneRegion overlap(const FrameMap& a, const FrameMap& b) { return shared_region(a.region(), b.region()); }
+
 /// A map of view coordinates to scene coordinates and back, and the scene region that two such views share.
 /// Other maps are added by modelling this concept, as `HomographyMap` does; points go through it unchanged.
 template <class M>
@@ -123,7 +150,7 @@ concept ViewMap = std::copyable<M> && requires(const M& map, const Point& p, con
   { overlap(map, map) } -> std::same_as<SceneRegion>;
 };
 
-static_assert(ViewMap<CropMap>);
+static_assert(ViewMap<CropMap> && ViewMap<FrameMap>);
 
 /// A map that says which points of the scene its view shows: not all of what its overlap with another view covers. Points that
 /// one of two views does not show are not valid and take their pair out of the loss. Maps without a word show the whole
