@@ -237,8 +237,17 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl
     if (!ranks.alone()) of_weights = dssl::fingerprint_of(flat);
   });
   if (!ranks.alone()) {
+    const auto list = [](const std::vector<std::string>& texts) {
+      std::string out;
+      for (const std::string& text : texts) out += text + ",";
+      return out;
+    };
+    // What decides how many rows are exchanged, and of how many numbers.
     const std::pair<std::string_view, std::string> things[] = {{"images", dssl::fingerprint_of(dssl::SourceView(files)).text()},
-                                                               {"weights", of_weights}};
+                                                               {"weights", of_weights},
+                                                               {"--size", list(s.sizes)},
+                                                               {"--tokens", list(s.tokens)},
+                                                               {"--at-once", std::to_string(s.backbone.at_once)}};
     dssl::require_same(ranks, things);
   }
   if (ranks.first()) {

@@ -16,7 +16,7 @@
 namespace dssl::programs {
 
 /// What `--backend` does, for the help texts.
-inline constexpr const char* backend_help = "Where to compute: cpu, or cuda for the first GPU";
+inline constexpr const char* backend_help = "Where to compute: cpu, or cuda for the first GPU, or where ranks share the work one each";
 
 /// GPUs that `--backend cuda` may take.
 [[nodiscard]] inline int gpus() {

@@ -588,12 +588,8 @@ Job CommandLine::job(RunRanks& ranks) {
   Job& job = x_job;
   ranks.start(job.communicator, job.rank_timeout);
   check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
-  if (job.backend == "cuda") {
-    job.device = ranks.device(gpus());
-    ranks.join_devices(job.device);
-  }
+  if (job.backend == "cuda") job.device = ranks.device(gpus());
   job.options.ranks = ranks.communicator();
-  job.ranks = ranks.describe();
   if (job.threads == 0) job.threads = ranks.threads();
   const RecipeFacts& recipe = recipe_of(job);  // and so is an unknown recipe
   if (!recipe.relations) job.relation = "private";
@@ -645,6 +641,10 @@ Job CommandLine::job(RunRanks& ranks) {
     throw OptionError("epochs", job.options.epochs, join("at most ", most_images / std::max(job.source->size(), Index{1}),
                                                          " with ", job.source->size(), " images"));
   }
+  // Takes seconds and memory of the GPUs: once nothing else of the command line is wrong.
+  if (job.backend == "cuda") ranks.join_devices(job.device);
+  job.options.ranks = ranks.communicator();
+  job.ranks = ranks.describe();
   return job;
 }
 

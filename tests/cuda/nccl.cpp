@@ -173,10 +173,6 @@ TEST_CASE("a run on two devices is that of one, by NCCL or by way of the host", 
     options.shard = true;
     check(true);
   }
-  SECTION("by NCCL, of views that the devices make") {
-    options.views_on = ViewsOn::device;
-    check(true);
-  }
   SECTION("by way of the host") { check(false); }
   CHECK(Nccl::get().communicators == 0);
   CHECK(Nccl::get().aborts == 0);
@@ -200,18 +196,20 @@ TEST_CASE("what ends an exchange of devices ends it on all ranks, in words", "[c
     const OnOneDevice<float> numbers(device_of(ranks), own);
     sum_over_ranks(numbers.backend(), ranks, numbers.view());
   };
-  // What each rank throws where a call of NCCL fails.
+  // What each rank throws where a call of NCCL fails on rank 1.
   const auto failing = [&](const char* call, ncclResult_t how, const auto& work) {
     std::vector<std::string> out(2);
     CHECK(on_devices([&](const Communicator& ranks) {
             static_cast<void>(ranks.all_say(1));
-            if (ranks.first()) Nccl::get().fails[call] = how;
+            if (ranks.first()) Nccl::get().fails[{call, 1}] = how;
             static_cast<void>(ranks.all_say(1));
             out[static_cast<std::size_t>(ranks.rank())] = work(ranks);
           }) == no_words(2));
     Nccl::get().fails.clear();
     return out;
   };
+  // The words of rank 1, which the other one hears.
+  const auto heard = [](const std::string& words) { return std::vector<std::string>{left_words(1, words), words}; };
 
   SECTION("a rank that leaves") {
     const auto words = on_devices([&](const Communicator& ranks) {
@@ -259,27 +257,46 @@ TEST_CASE("what ends an exchange of devices ends it on all ranks, in words", "[c
       CHECK((contains(word, "invalid usage (Duplicate GPU detected)") || contains(word, "left the run: ncclCommInitRankConfig failed")));
     }
   }
-  SECTION("a call that fails") {
-    const std::string words = "ncclAllReduce failed in adding 100 numbers over 2 ranks: internal error";
+  SECTION("a call that fails, and whoever caught that may go on alone") {
+    std::vector<std::string> later(2);
     CHECK(failing("ncclAllReduce", ncclInternalError, [&](const Communicator& ranks) {
-            const std::string first = thrown_by<CudaError>([&] { exchange(ranks); });
-            return join(first, "; then ", thrown_by<RankError>([&] { exchange(ranks); }));
-          }) == std::vector<std::string>(2, join(words, "; then ", words)));
+            const std::string words = ranks.first() ? thrown_by<RankError>([&] { exchange(ranks); })
+                                                    : thrown_by<CudaError>([&] { exchange(ranks); });
+            later[static_cast<std::size_t>(ranks.rank())] = thrown_by<RankError>([&] { exchange(ranks); });
+            return words;
+          }) == heard("ncclAllReduce failed in adding 100 numbers over 2 ranks: internal error"));
+    CHECK(later == heard("ncclAllReduce failed in adding 100 numbers over 2 ranks: internal error"));
     CHECK(Nccl::get().aborts - aborts == 2);
   }
   SECTION("a group of calls that fails") {
     CHECK(failing("ncclReduce", ncclInvalidArgument, [&](const Communicator& ranks) {
             const OnOneDevice<float> numbers(device_of(ranks), own);
             const RankPart part = RankPart::of(100, 2, ranks.rank());
-            return thrown_by<CudaError>([&] { sum_parts_over_ranks(numbers.backend(), ranks, numbers.view(), part, SentAs::whole); });
-          }) == std::vector<std::string>(2, "ncclReduce failed in adding parts of 100 numbers over 2 ranks: invalid argument"));
+            return thrown_by<Error>([&] { sum_parts_over_ranks(numbers.backend(), ranks, numbers.view(), part, SentAs::whole); });
+          }) == heard("ncclReduce failed in adding parts of 100 numbers over 2 ranks: invalid argument"));
   }
-  SECTION("a connection that breaks") {
-    for (const std::string& words : failing("async", ncclRemoteError, [&](const Communicator& ranks) {
-           return thrown_by<RankError>([&] { exchange(ranks); });
-         })) {
-      CHECK(words == "ncclAllReduce failed in adding 100 numbers over 2 ranks: remote process exited or there was a network error");
+  SECTION("a connection that breaks, where nobody says why") {
+    CHECK(failing("async", ncclRemoteError, [&](const Communicator& ranks) {
+            return thrown_by<RankError>([&] { exchange(ranks); });
+          }) == heard("ncclAllReduce failed in adding 100 numbers over 2 ranks: remote process exited or there was a network error"));
+  }
+  SECTION("a rank that cannot begin") {
+    for (const char* const call : {"ncclCommInitRankConfig", "async"}) {
+      Nccl::get().fails[{call, 1}] = ncclSystemError;
+      const auto words = on_ranks(2, [&](const Communicator& host) {
+        const std::string thrown = thrown_by<Error>([&] { const NcclRanks nccl(host, device_of(host), patience); });
+        throw Error(thrown);
+      });
+      Nccl::get().fails.clear();
+      CHECK(words == heard("ncclCommInitRankConfig failed in making device 1 that of a rank: unhandled system error"));
     }
+  }
+  SECTION("a rank that leaves, and goes on by itself") {
+    CHECK(on_devices([&](const Communicator& ranks) {
+            if (ranks.rank() == 1) return ranks.leave("no images");
+            if (thrown_by<RankError>([&] { static_cast<void>(ranks.all_say(1)); }) != left_words(1, "no images")) throw Error("unheard");
+          }) == no_words(2));
+    CHECK(Nccl::get().aborts - aborts == 2);
   }
   CHECK(Nccl::get().communicators == 0);
   CHECK(cuda_stand_in::Device::get().sticky == cudaSuccess);
@@ -295,6 +312,8 @@ TEST_CASE("what devices of ranks cannot do is refused in words", "[cuda]") {
   };
   const Communicator host = ThreadRanks(2).communicator(0);
   CHECK(contains(thrown(host, [](TrainerOptions& o) { o.bucket_bytes = 7; }), "option 'bucket_bytes' is 7; expected 0 on a device"));
+  CHECK(thrown(host, [](TrainerOptions& o) { o.views_on = ViewsOn::device; }) ==
+        "option 'views_on' is device; expected host where ranks share a run");
   struct Nothing final : DeviceExchange {
     void all_sum(const DeviceNumbers&) override {}
     void sum_parts(const DeviceNumbers&, const RankPart&) override {}

@@ -71,6 +71,7 @@ struct NcclRanksStandIn {
   int size = 0;
   std::map<int, int> device_of_rank;
   std::deque<CollectiveGroup> groups;
+  bool lost = false;  ///< a rank has given up
 
   [[nodiscard]] bool all_there() const { return static_cast<int>(device_of_rank.size()) == size; }
   [[nodiscard]] bool device_shared() const {
@@ -91,9 +92,10 @@ struct Nccl {
   int communicators = 0;                       ///< that live
   int aborts = 0;
   std::size_t collectives = 0;                 ///< done, of all ranks together
-  std::map<std::string, ncclResult_t> fails;   ///< calls that are to fail, by name, and how; "async": what is said later
-  [[nodiscard]] ncclResult_t asked_to_fail(const char* call) const {
-    const auto found = fails.find(call);
+  /// Calls of a rank that are to fail, by name, and how; "async": what is said later.
+  std::map<std::pair<std::string, int>, ncclResult_t> fails;
+  [[nodiscard]] ncclResult_t asked_to_fail(const char* call, int rank) const {
+    const auto found = fails.find({call, rank});
     return found == fails.end() ? ncclSuccess : found->second;
   }
 };
@@ -180,7 +182,7 @@ inline ncclResult_t give_group(ncclComm_t comm) {
 
 inline ncclResult_t begin_collective(const char* name, ncclComm_t comm, const void* send, const Collective& call, cudaStream_t stream) {
   const std::scoped_lock lock(Device::get().mutex);
-  if (const ncclResult_t asked = Nccl::get().asked_to_fail(name); asked != ncclSuccess) return asked;
+  if (const ncclResult_t asked = Nccl::get().asked_to_fail(name, comm == nullptr ? 0 : comm->rank); asked != ncclSuccess) return asked;
   const std::size_t bytes = call.count * (call.type == ncclFloat ? sizeof(float) : sizeof(double));
   if (comm == nullptr || comm->settling || send != call.data || !Device::get().holds(call.data, bytes) || call.root < 0 ||
       call.root >= comm->ranks->size || stream == nullptr || stream->device != comm->device) {
@@ -218,12 +220,12 @@ inline const char* ncclGetLastError(ncclComm_t comm) {
 inline ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   const std::scoped_lock lock(cuda_stand_in::Device::get().mutex);
   std::snprintf(id->internal, sizeof id->internal, "%d", ++cuda_stand_in::Nccl::get().ids);
-  return cuda_stand_in::Nccl::get().asked_to_fail("ncclGetUniqueId");
+  return cuda_stand_in::Nccl::get().asked_to_fail("ncclGetUniqueId", 0);
 }
 inline ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int size, ncclUniqueId id, int rank, ncclConfig_t* config) {
   const std::scoped_lock lock(cuda_stand_in::Device::get().mutex);
   cuda_stand_in::Nccl& nccl = cuda_stand_in::Nccl::get();
-  if (const ncclResult_t asked = nccl.asked_to_fail("ncclCommInitRankConfig"); asked != ncclSuccess) return asked;
+  if (const ncclResult_t asked = nccl.asked_to_fail("ncclCommInitRankConfig", rank); asked != ncclSuccess) return asked;
   auto& ranks = nccl.ranks[id.internal];
   if (!ranks) ranks = std::make_shared<cuda_stand_in::NcclRanksStandIn>();
   if (ranks->size == 0) ranks->size = size;
@@ -244,10 +246,12 @@ inline ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) 
   const std::scoped_lock lock(cuda_stand_in::Device::get().mutex);
   if (comm == nullptr) return ncclInvalidArgument;
   *state = ncclInProgress;
-  if (const ncclResult_t asked = cuda_stand_in::Nccl::get().asked_to_fail("async"); asked != ncclSuccess) {
+  if (const ncclResult_t asked = cuda_stand_in::Nccl::get().asked_to_fail("async", comm->rank); asked != ncclSuccess) {
     *state = asked;
   } else if (comm->ranks->device_shared()) {
     *state = ncclInvalidUsage;
+  } else if (comm->ranks->lost) {
+    *state = ncclRemoteError;
   } else if (comm->ranks->all_there()) {
     *state = std::exchange(comm->settling, false) ? ncclInProgress : ncclSuccess;
     if (!comm->open.empty() && *state == ncclInProgress) return cuda_stand_in::give_group(comm);
@@ -270,6 +274,7 @@ inline ncclResult_t ncclCommAbort(ncclComm_t comm) {
   {
     const std::scoped_lock lock(cuda_stand_in::Device::get().mutex);
     *comm->aborted = true;
+    comm->ranks->lost = true;
     ++cuda_stand_in::Nccl::get().aborts;
   }
   return ncclCommDestroy(comm);
@@ -285,7 +290,7 @@ inline ncclResult_t ncclGroupEnd() {
   if (group.depth == 0) return ncclInvalidUsage;
   if (--group.depth > 0) return ncclSuccess;
   const ncclComm_t comm = std::exchange(group.comm, nullptr);
-  if (const ncclResult_t asked = cuda_stand_in::Nccl::get().asked_to_fail("ncclGroupEnd"); asked != ncclSuccess) return asked;
+  if (const ncclResult_t asked = cuda_stand_in::Nccl::get().asked_to_fail("ncclGroupEnd", comm == nullptr ? 0 : comm->rank); asked != ncclSuccess) return asked;
   if (comm == nullptr) return ncclSuccess;
   comm->settling = true;
   return ncclInProgress;

@@ -124,6 +124,12 @@ says "--shard is true; expected false with the optimiser lars, whose rate of a t
   on 2 --batch 4 --epochs 1 --optimizer lars --shard --out no-lars
 says "option 'ranks' is 2; expected 1: the term 'pixel-consistency' compares the images of one rank alone" \
   pairs_on_two --batch 4 --recipe pixpro --epochs 1 --out no-term
+for other in "--size 48" "--tokens patch" "--at-once 1"; do
+  # shellcheck disable=SC2086  # an option and its value
+  says "rank 1 has other ${other% *} than rank 0; expected the same on all ranks" timeout 120 "${launch[@]}" \
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --size 32 --data some --out other.npy : \
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --size 32 --data some --out other.npy $other
+done
 mkdir unreadable
 for i in 1 2 3; do echo broken >"unreadable/$i.png"; done
 says "no image of the set can be read" features_on 2 --size 32 --out none.npy --data unreadable

@@ -40,21 +40,17 @@ namespace dssl {
 /// their words; or where nothing is heard for `timeout`. What NCCL has begun is given up then (ncclCommAbort), so that the
 /// device's later work goes on; these ranks exchange nothing more.
 ///
-/// Throws `CudaError` that names the call of NCCL or CUDA which failed, `RankError` where NCCL says that it was another rank's.
+/// Throws `CudaError` that names the call of NCCL or CUDA which failed, and tells the other ranks, which throw `RankError` in its
+/// words; `RankError` too where NCCL has lost a rank that says nothing.
 class NcclRanks {
  public:
   static constexpr std::chrono::seconds farewell{20};
+  static constexpr std::chrono::seconds hearing{1};  ///< in which a rank that NCCL has lost may still say why
 
   /// Called by all ranks of `host`, with the device of each, which no other rank has. Nothing where there is one rank alone.
   NcclRanks(const Communicator& host, int device, std::chrono::milliseconds timeout = std::chrono::minutes(30))
       : x_communicator(host) {
-    if (host.alone()) return;
-    try {
-      x_communicator = host.with(std::make_shared<x_Exchange>(host, device, timeout));
-    } catch (const std::exception& error) {
-      host.leave(error.what());
-      throw;
-    }
+    if (!host.alone()) x_communicator = host.with(std::make_shared<x_Exchange>(host, device, timeout));
   }
 
   [[nodiscard]] Communicator communicator() const { return x_communicator; }
@@ -66,26 +62,25 @@ class NcclRanks {
    public:
     x_Exchange(const Communicator& host, int device, std::chrono::milliseconds timeout)
         : x_host(host), x_device(device), x_timeout(timeout) {
-      const cuda::OnDevice here(device);
-      ncclUniqueId own{};
-      if (host.first()) x_check(ncclGetUniqueId(&own), "ncclGetUniqueId", "beginning");
-      const ncclUniqueId id = host.all_say(own).front();
-      ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-      config.blocking = 0;
       try {
+        const cuda::OnDevice here(device);
+        ncclUniqueId own{};
+        if (host.first()) x_check(ncclGetUniqueId(&own), "ncclGetUniqueId", "beginning");
+        const ncclUniqueId id = host.all_say(own).front();
+        ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+        config.blocking = 0;
         x_settle(ncclCommInitRankConfig(&x_comm, static_cast<int>(host.size()), id, static_cast<int>(host.rank()), &config),
                  "ncclCommInitRankConfig", join("making device ", device, " that of a rank"));
         cuda::check(cudaEventCreateWithFlags(&x_done, cudaEventDisableTiming), "cudaEventCreateWithFlags",
                     "making what tells that ranks are done");
-      } catch (...) {
-        x_abort();
-        throw;
+      } catch (const std::exception&) {
+        x_give_up();
       }
     }
     ~x_Exchange() override {
       if (x_done != nullptr) static_cast<void>(cudaEventDestroy(x_done));
       if (x_comm == nullptr) return;
-      if (std::uncaught_exceptions() > 0 || !x_ended()) {
+      if (std::uncaught_exceptions() > 0 || x_somebody_left() || !x_ended()) {
         x_abort();
       } else {
         static_cast<void>(ncclCommDestroy(x_comm));
@@ -150,10 +145,48 @@ class NcclRanks {
           static_cast<void>(cudaGetLastError());  // which is no failure of the next call
           return false;
         });
+      } catch (const std::exception&) {
+        x_give_up();
+      }
+    }
+
+    /// NCCL has lost another rank, and does not say which, nor why.
+    struct x_Lost : RankError {
+      using RankError::RankError;
+    };
+    /// In a handler: throws what it caught, of which the other ranks know then; where a rank was lost that has said why, its
+    /// words. They are told before NCCL's own connections break.
+    [[noreturn]] void x_give_up() {
+      try {
+        x_tell();
       } catch (const std::exception& error) {
         x_left = error.what();
         x_abort();
         throw;
+      }
+    }
+    [[noreturn]] void x_tell() {
+      try {
+        throw;
+      } catch (const x_Lost& error) {
+        // NCCL may know sooner than words come.
+        for (const auto began = x_clock::now(); x_clock::now() - began < hearing; x_pause(hearing)) x_host.listen();
+        x_host.leave(error.what());
+        throw;
+      } catch (const RankError&) {
+        throw;  // of which the others know
+      } catch (const std::exception& error) {
+        x_host.leave(error.what());
+        throw;
+      }
+    }
+    /// Whether a rank has, this one too: what its device was given may never end.
+    bool x_somebody_left() const noexcept {
+      try {
+        x_host.listen();
+        return false;
+      } catch (const std::exception&) {
+        return true;
       }
     }
 
@@ -205,7 +238,7 @@ class NcclRanks {
       const char* const last = ncclGetLastError(x_comm);
       const std::string words = join(call, " failed in ", what, ": ", ncclGetErrorString(result),
                                      last != nullptr && *last != '\0' ? join(" (", last, ")") : std::string());
-      if (result == ncclRemoteError) throw RankError(words);
+      if (result == ncclRemoteError) throw x_Lost(words);
       throw CudaError(call, words);
     }
 
