@@ -4,30 +4,37 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/few_bits.hpp>
+#include <dssl/data/fingerprint.hpp>
 #include <dssl/data/image_files.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/io/npy.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/train/loaded_weights.hpp>
+#include <dssl/train/rank_agreement.hpp>
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"
+#include "common/ordered_rows.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/ranks.hpp"
 #include "common/references.hpp"
 
 namespace {
@@ -46,6 +53,8 @@ struct FeatureSettings {
   std::vector<std::string> tokens{"class", "patch"};
   std::vector<std::string> sizes{"224"};
   double memory = 4;  // GiB of features before a safetensors file is written
+  std::string communicator = "auto";
+  double rank_timeout = rank_timeout_seconds;
 
   [[nodiscard]] bool reads(const std::string& token) const {
     return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
@@ -150,49 +159,53 @@ ArraysOfSize arrays_of(const FeatureSettings& s, const Extractor& extractor, Ind
   return out;
 }
 
-/// Adds the rows of every image, in order; the names of those that could not be read go to `unreadable`.
+/// Adds the rows of every image, in order; the names of those that could not be read go to `unreadable`. Ranks share the
+/// images, and the first has the arrays.
 template <class Extractor>
-void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings& settings,
-             const dssl::ImageFiles& files, std::vector<std::string>& unreadable,
-             const Interruption& interruption) {
+void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings& settings, const dssl::ImageFiles& files,
+             const dssl::Communicator& ranks, std::vector<std::string>& unreadable, const Interruption& interruption) {
   const dssl::InputRenderer renderer(settings.input(), dssl::ClassMap({.classes = 1, .void_ids = {}}));
-  std::vector<float> class_token(static_cast<std::size_t>(extractor.width()));
-  std::vector<float> patches(static_cast<std::size_t>(extractor.grid().size() * extractor.width()));
-  Index next = 0;
-  const auto missing_up_to = [&](Index end) {
-    for (; next < end; ++next) {
+  const dssl::GroupSet reads = extractor.options().reads;
+  const auto class_values = static_cast<std::size_t>(reads.class_token ? extractor.width() : 0);
+  const auto patch_values = static_cast<std::size_t>(reads.patch ? extractor.grid().size() * extractor.width() : 0);
+  std::vector<float> values(class_values + patch_values);
+  const std::span<float> class_token = std::span(values).first(class_values), patches = std::span(values).subspan(class_values);
+  std::optional<Progress> progress;
+  if (ranks.first()) progress.emplace(join("features at ", settings.size), files.size(), "images");
+  OrderedRows rows(ranks, files, static_cast<Index>(values.size()), settings.at_once, [&](Index image, std::span<const float> row) {
+    progress->at(image + 1);
+    if (row.empty()) {
       arrays.each([](FeatureArray& array) { array.add_missing(); });
-      unreadable.push_back(files.id(next));
+      unreadable.push_back(files.id(image));
+      return;
     }
-  };
+    if (arrays.class_tokens) arrays.class_tokens->add(row.first(class_values));
+    if (arrays.patches) arrays.patches->add(row.subspan(class_values));
+  });
   std::stop_source stop;
-  Progress progress(join("features at ", settings.size), files.size(), "images");
-  pass_features(
-      extractor, renderer, files, {.label_height = 1, .label_width = 1, .loader = settings.loader()},
-      [&](std::string_view, std::string_view message) {
-        progress.warn(one_line(join("skipped: ", message)));
-      },
-      stop.get_token(),
-      [&](const auto& image) {
-        missing_up_to(image.index);
-        if (arrays.class_tokens) {
-          extractor.backend().download(std::span<float>(class_token), image.class_token.data());
-          arrays.class_tokens->add(class_token);
-        }
-        if (arrays.patches) {
-          extractor.backend().download(std::span<float>(patches), image.patches.data());
-          arrays.patches->add(patches);
-        }
-        progress.at(++next);
-        if (interruption.requested()) stop.request_stop();
-      });
+  dssl::FeaturePassOptions options{.label_height = 1, .label_width = 1, .loader = settings.loader()};
+  if (!ranks.alone()) options.skip.max_bad_share = 1;  // `rows` judges those of all ranks
+  if (!rows.images().empty()) {
+    pass_features(
+        extractor, renderer, files.some(rows.images()), options,
+        [&](std::string_view, std::string_view message) {
+          const std::string words = one_line(join("skipped: ", message));
+          progress ? progress->warn(words) : print_error("dssl-features", join("rank ", ranks.rank(), ": ", words));
+        },
+        stop.get_token(),
+        [&](const auto& image) {
+          if (reads.class_token) extractor.backend().download(class_token, image.class_token.data());
+          if (reads.patch) extractor.backend().download(patches, image.patches.data());
+          rows.add(image.index, values);
+          if (interruption.requested()) stop.request_stop();
+        });
+  }
   if (stop.stop_requested()) throw dssl::Error("stopped on request; nothing was written");
-  if (static_cast<Index>(unreadable.size()) == next) throw dssl::DataError("no image of the set can be read");
-  missing_up_to(files.size());
+  rows.finish();
 }
 
 template <dssl::Backend B>
-void write_features(FeatureSettings s, const dssl::ImageFiles& files, const B& backend) {
+void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl::Communicator& ranks, const B& backend) {
   using Extractor = dssl::FeatureExtractor<dssl::ViTFamily, B>;
   const Interruption interruption;
   const dssl::ReferenceMap map = s.map.map(s.backbone.weights);
@@ -219,21 +232,41 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const B& b
                                  " images in a safetensors file, or an --out that ends in .npy"));
   }
   Extractor& first = *extractors.front();
-  load_weights(first, weights, s.backbone.seed);
-  std::printf("%s; %td images, %.1f MiB of features\n", describe_backbone(first, weights).c_str(), files.size(), bytes / 1048576.0);
-  std::fflush(stdout);
+  std::string of_weights;
+  load_weights(first, weights, s.backbone.seed, [&](std::span<const float> flat) {
+    if (!ranks.alone()) of_weights = dssl::fingerprint_of(flat);
+  });
+  if (!ranks.alone()) {
+    const auto list = [](const std::vector<std::string>& texts) {
+      std::string out;
+      for (const std::string& text : texts) out += text + ",";
+      return out;
+    };
+    // What decides how many rows are exchanged, and of how many numbers.
+    const std::pair<std::string_view, std::string> things[] = {{"images", dssl::fingerprint_of(dssl::SourceView(files)).text()},
+                                                               {"weights", of_weights},
+                                                               {"--size", list(s.sizes)},
+                                                               {"--tokens", list(s.tokens)},
+                                                               {"--at-once", std::to_string(s.backbone.at_once)}};
+    dssl::require_same(ranks, things);
+  }
+  if (ranks.first()) {
+    std::printf("%s; %td images, %.1f MiB of features\n", describe_backbone(first, weights).c_str(), files.size(), bytes / 1048576.0);
+    std::fflush(stdout);
+  }
 
   dssl::SafetensorsWriter writer;
   std::vector<ArraysOfSize> arrays;
   for (std::size_t i = 0; i < extractors.size(); ++i)
-    arrays.push_back(arrays_of(s, *extractors[i], files.size(), s.sizes[i]));
+    arrays.push_back(ranks.first() ? arrays_of(s, *extractors[i], files.size(), s.sizes[i]) : ArraysOfSize());
   std::vector<std::string> unreadable;
   for (std::size_t i = 0; i < extractors.size(); ++i) {
     unreadable.clear();
     BackboneSettings own = s.backbone;
     own.size = s.sizes[i];
-    extract(*extractors[i], arrays[i], own, files, unreadable, interruption);
+    extract(*extractors[i], arrays[i], own, files, ranks, unreadable, interruption);
   }
+  if (!ranks.first()) return;
   Json written = Json::array();
   for (ArraysOfSize& of_size : arrays) {
     of_size.each([&](FeatureArray& array) {
@@ -296,20 +329,29 @@ int main(int argc, char** argv) {
   add_map_options(app, s.map, "Backbone");
   app.add_option("--memory", s.memory, "GiB of features that may be held for a safetensors file")
       ->capture_default_str();
-  return run_program(app, argc, argv, [&] {
+  add_rank_options(app, s.communicator, s.rank_timeout, "work", "Processes");
+  RunRanks ranks;
+  const auto features = [&] {
+    ranks.start(s.communicator, s.rank_timeout);
     if (!s.as_npy() && !s.out.ends_with(".safetensors"))
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
     s.backbone.validate();
+    if (s.backbone.backend == "cuda") s.backbone.device = ranks.device(gpus());
+    if (s.backbone.threads == 0) s.backbone.threads = ranks.threads();
     const OutputFiles output(s.files());  // what is wrong with them shows before all images are read
     output.require_other_than_given("--data", s.data);
     if (!s.backbone.random_weights()) output.require_other_than_weights("--weights", s.backbone.weights);
     const dssl::ImageFiles files(s.data, {.folder = s.images, .read = s.backbone.reading()});
-    output.require_other_than_all("--data", files);
-    output.require_writable();
-    print_left_aside(files.left_aside());
-    if (const std::string few = dssl::few_bits_warning(files); !few.empty())
-      print_error("dssl-features", "warning: " + few);
-    with_backend(s.backbone, [&](const auto& backend) { write_features(s, files, backend); });
+    if (ranks.communicator().first()) {
+      output.require_other_than_all("--data", files);
+      output.require_writable();
+      if (const std::string words = ranks.describe(); !words.empty()) std::printf("ranks: %s\n", words.c_str());
+      print_left_aside(files.left_aside());
+      if (const std::string few = dssl::few_bits_warning(files); !few.empty())
+        print_error("dssl-features", "warning: " + few);
+    }
+    with_backend(s.backbone, [&](const auto& backend) { write_features(s, files, ranks.communicator(), backend); });
     return 0;
-  });
+  };
+  return run_program(app, argc, argv, [&] { return on_all_ranks(ranks, features); });
 }

@@ -110,8 +110,8 @@ int pretrain_with_ranks(CommandLine& line, RunRanks& ranks, const std::vector<st
 }  // namespace
 
 int main(int argc, char** argv) {
-  CommandLine line;
   RunRanks ranks;
+  CommandLine line;  // its job has what carries bytes between ranks, which ends first
   return run_program(line.app(), argc, argv,
                      [&] { return pretrain_with_ranks(line, ranks, std::vector<std::string>(argv, argv + argc)); });
 }

@@ -155,7 +155,7 @@ check_header() {
         header=${header#dssl/}
         if [[ ! -f $include/$header ]]; then
           complain "$where: <dssl/$header> does not exist"
-        elif [[ $header == backend/onednn.hpp || $header == backend/cblas.hpp || $header == backend/mpi.hpp || $header == io/opencv.hpp || ( $header == backend/cpu/onednn_kernels.hpp && $path != backend/onednn.hpp ) ]]; then
+        elif [[ $header == backend/onednn.hpp || $header == backend/cblas.hpp || $header == backend/mpi.hpp || $header == backend/nccl.hpp || $header == io/opencv.hpp || ( $header == backend/cpu/onednn_kernels.hpp && $path != backend/onednn.hpp ) ]]; then
           complain "$where: <dssl/$header> needs a library that not every user has"
         elif [[ $header == backend/symmetric_eigen.hpp && $room != metrics && $room != pictures ]]; then
           complain "$where: <dssl/$header> is dear to compile: only metrics/ and pictures/ need it"
@@ -178,6 +178,7 @@ check_header() {
       dnnl* | oneapi/dnnl/* | omp.h)
         [[ $path == backend/onednn.hpp || $path == backend/cpu/onednn_kernels.hpp ]] || complain "$where: only backend/onednn.hpp and backend/cpu/onednn_kernels.hpp may see oneDNN"
         ;;
+      nccl.h) [[ $path == backend/nccl.hpp ]] || complain "$where: only backend/nccl.hpp may see NCCL" ;;
       mpi.h) [[ $path == backend/mpi.hpp ]] || complain "$where: only backend/mpi.hpp may see MPI" ;;
       cblas* | openblas* | mkl*) [[ $path == backend/cblas.hpp ]] || complain "$where: only backend/cblas.hpp may see a BLAS" ;;
       png.h) [[ $path == io/png.hpp ]] || complain "$where: only io/png.hpp may see libpng" ;;

@@ -97,6 +97,7 @@ struct BackboneSettings {
   bool flips = false;
   Index at_once = 4;
   std::string backend = "cpu";
+  int device = 0;  ///< number of the GPU
   int threads = 0;
   std::string precision = "f32";
   std::uint64_t seed = 0;
@@ -208,10 +209,15 @@ inline void add_backbone_options(CLI::App& app, BackboneSettings& s, bool weight
 
 /// Loads them where an extractor's backend computes.
 template <class Extractor>
-void load_weights(Extractor& extractor, ProgramWeights& weights, std::uint64_t seed) {
+void load_weights(Extractor& extractor, ProgramWeights& weights, std::uint64_t seed, const auto& look) {
   extractor.load_by([&](std::span<float> flat) {
     weights.load(flat, extractor.layout(), seed, extractor.config(), extractor.patch_grid());
+    look(std::span<const float>(flat));
   });
+}
+template <class Extractor>
+void load_weights(Extractor& extractor, ProgramWeights& weights, std::uint64_t seed) {
+  load_weights(extractor, weights, seed, [](std::span<const float>) {});
 }
 
 /// The same, on the host, for a network that is trained (`TunedNetwork::load`).

@@ -16,7 +16,16 @@
 namespace dssl::programs {
 
 /// What `--backend` does, for the help texts.
-inline constexpr const char* backend_help = "Where to compute: cpu, or cuda for the first GPU";
+inline constexpr const char* backend_help = "Where to compute: cpu, or cuda for the first GPU, or where ranks share the work one each";
+
+/// GPUs that `--backend cuda` may take.
+[[nodiscard]] inline int gpus() {
+#ifdef DSSL_WITH_CUDA
+  return Cuda::devices();
+#else
+  return 0;
+#endif
+}
 
 /// The precision that "auto" stands for on a backend; any other name stands for itself.
 [[nodiscard]] inline std::string precision_on(std::string_view backend, std::string_view precision) {
@@ -67,7 +76,11 @@ decltype(auto) with_backend(const Settings& settings, const Visit& visit) {
   const std::string_view precision = settings.precision;
   check_backend(name, precision);
 #ifdef DSSL_WITH_CUDA
-  if (name == "cuda") return visit(Cuda(CudaOptions{.precision = precision_of(precision_on(name, precision))}));
+  if (name == "cuda") {
+    int device = 0;
+    if constexpr (requires { settings.device; }) device = settings.device;
+    return visit(Cuda(CudaOptions{.device = device, .precision = precision_of(precision_on(name, precision))}));
+  }
 #endif
   const Cpu backend(CpuOptions{.threads = settings.threads, .precision = precision_of(precision_on(name, precision))});
   if (precision == "bf16" && backend.precision() != Precision::bf16) warn_of_float_products();

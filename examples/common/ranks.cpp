@@ -14,13 +14,19 @@
 #ifdef DSSL_WITH_MPI
 #include <dssl/backend/mpi.hpp>
 #endif
+#ifdef DSSL_WITH_NCCL
+#include <dssl/backend/nccl.hpp>
+#endif
 #include <dssl/core/error.hpp>
 
-#ifndef DSSL_WITH_MPI
 namespace dssl {
+#ifndef DSSL_WITH_MPI
 class MpiRanks {};
-}
 #endif
+#ifndef DSSL_WITH_NCCL
+class NcclRanks {};
+#endif
+}  // namespace dssl
 
 namespace dssl::programs {
 namespace {
@@ -38,6 +44,10 @@ int number_of(std::initializer_list<const char*> names, int otherwise) {
 }
 
 #ifdef DSSL_WITH_MPI
+std::chrono::milliseconds milliseconds_of(double seconds) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(1000 * seconds));
+}
+
 /// The processors that this process may run on; none where the system does not say.
 cpu_set_t allowed_processors() {
   cpu_set_t out;
@@ -61,7 +71,8 @@ void RunRanks::start(const std::string& communicator, [[maybe_unused]] double ti
   const bool wanted = communicator == "mpi" || (communicator == "auto" && launched_size() > 1);
   if (!wanted) return;
 #ifdef DSSL_WITH_MPI
-  x_mpi = std::make_unique<MpiRanks>(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * timeout_seconds)));
+  x_timeout_seconds = timeout_seconds;
+  x_mpi = std::make_unique<MpiRanks>(milliseconds_of(timeout_seconds));
   const Communicator ranks = x_mpi->communicator();
   if (launched_size() > 1 && ranks.size() != launched_size()) {
     throw RankError(join("this process was started as one of ", launched_size(), ", but MPI counts ", ranks.size(),
@@ -81,10 +92,29 @@ void RunRanks::start(const std::string& communicator, [[maybe_unused]] double ti
 }
 
 Communicator RunRanks::communicator() const {
+#ifdef DSSL_WITH_NCCL
+  if (x_nccl) return x_nccl->communicator();
+#endif
 #ifdef DSSL_WITH_MPI
   if (x_mpi) return x_mpi->communicator();
 #endif
   return {};
+}
+
+int RunRanks::device([[maybe_unused]] int devices) const {
+#ifdef DSSL_WITH_MPI
+  // By srun a rank may see its own alone.
+  if (x_mpi) return static_cast<int>(x_mpi->rank_here()) % std::max(1, devices);
+#endif
+  return 0;
+}
+
+void RunRanks::join_devices([[maybe_unused]] int device) {
+#ifdef DSSL_WITH_NCCL
+  if (!communicator().alone()) {
+    x_nccl = std::make_unique<NcclRanks>(x_mpi->communicator(), device, milliseconds_of(x_timeout_seconds));
+  }
+#endif
 }
 
 int RunRanks::threads() const {
@@ -101,7 +131,8 @@ std::string RunRanks::describe() const {
     return join(communicator().size(), " by MPI, ", x_mpi->ranks_here(), " of them on this machine",
                 x_allowed > 0 && x_allowed < all
                     ? join("; this one may use ", x_allowed, " of ", all, " processors (mpirun --bind-to none: what its shell may)")
-                    : std::string());
+                    : std::string(),
+                x_nccl ? "; their GPUs talk by NCCL" : "");
   }
 #endif
   return {};

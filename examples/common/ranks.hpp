@@ -1,21 +1,37 @@
 // The ranks of a run that several processes share, as the environment and the command line say.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <string>
-#include <string_view>
+
+#include <CLI/CLI.hpp>
 
 #include <dssl/core/communicator.hpp>
 
 namespace dssl {
 class MpiRanks;
+class NcclRanks;
 }
 
 namespace dssl::programs {
 
-/// What `--communicator` takes, and what it does.
-inline constexpr const char* communicator_help =
-    "Processes that share the run: mpi, those that mpirun or srun started; alone, this one; auto: mpi where it was started so";
+/// How long ranks wait for each other where nothing is said, in seconds.
+inline constexpr double rank_timeout_seconds = 1800;
+
+/// `--communicator` and `--rank-timeout`. `work`: what the processes share.
+inline void add_rank_options(CLI::App& app, std::string& communicator, double& timeout_seconds, const std::string& work,
+                             const std::string& group) {
+  app.add_option("--communicator", communicator,
+                 "Processes that share the " + work + ": mpi, those that mpirun or srun started; alone, this one; auto: mpi where it was started so")
+      ->check(CLI::IsMember({"auto", "mpi", "alone"}))
+      ->capture_default_str()
+      ->group(group);
+  app.add_option("--rank-timeout", timeout_seconds, "Seconds that a process waits for the others before the " + work + " ends")
+      ->check(CLI::Range(1.0, 1e6))
+      ->capture_default_str()
+      ->group(group);
+}
 
 /// This process among those that share the run. One object a program, from before the run to after the last word is said.
 class RunRanks {
@@ -30,6 +46,11 @@ class RunRanks {
   void start(const std::string& communicator, double timeout_seconds);
 
   [[nodiscard]] Communicator communicator() const;
+  /// Of so many GPUs on this machine the one of this rank; 0 for one rank alone.
+  [[nodiscard]] int device(int devices) const;
+  /// Of ranks with a GPU each, this one's number: where the program was built with NCCL, `communicator` adds what lies in their
+  /// memory there. All ranks call it.
+  void join_devices(int device);
   /// Threads of each rank where none were named: 0 for all, or of the processors that this one may run on, a share of those that
   /// other ranks may run on too.
   [[nodiscard]] int threads() const;
@@ -41,8 +62,23 @@ class RunRanks {
 
  private:
   std::unique_ptr<MpiRanks> x_mpi;
+  std::unique_ptr<NcclRanks> x_nccl;
+  double x_timeout_seconds = 0;
   Index x_allowed = 0;  // processors; 0: not known
   Index x_sharing = 1;  // ranks on them
 };
+
+/// body() on each rank, which tells the others where it fails: the first alone throws then, and says what went wrong, whoever's
+/// error it was. The others end with the status 1.
+template <class Body>
+[[nodiscard]] int on_all_ranks(const RunRanks& ranks, const Body& body) {
+  try {
+    return body();
+  } catch (const std::exception& error) {
+    ranks.communicator().leave(error.what());
+    if (!ranks.communicator().first()) return 1;
+    throw;
+  }
+}
 
 }  // namespace dssl::programs

@@ -462,9 +462,7 @@ void CommandLine::x_add_run_options() {
   x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors, or with ranks on one machine an equal share each")
       ->check(CLI::Range(0, 4096))
       ->group(group);
-  x_app.add_option("--communicator", x_job.communicator, communicator_help)
-      ->check(CLI::IsMember({"auto", "mpi", "alone"}))
-      ->group(group);
+  add_rank_options(x_app, x_job.communicator, x_job.rank_timeout, "run", group);
   x_app.add_option("--reduce", x_reduce, "How processes send gradients: full, or bf16, rounded to half the bytes")
       ->check(CLI::IsMember({"full", "bf16"}))
       ->group(group);
@@ -474,9 +472,6 @@ void CommandLine::x_add_run_options() {
       ->group(group);
   x_app.add_flag("--shard", x_job.options.shard,
                  "Each process keeps and updates the optimiser's state of its share of the weights alone: less memory")
-      ->group(group);
-  x_app.add_option("--rank-timeout", x_job.rank_timeout, "Seconds that a process waits for the others before the run ends")
-      ->check(CLI::Range(1.0, 1e6))
       ->group(group);
   x_app.add_option("--precision", x_job.precision, precision_help)->group(group);
   x_app.add_option("--views-on", x_views_on, "Where views are made: host, or device (--backend cuda)")
@@ -600,10 +595,11 @@ void CommandLine::x_set_views() {
 Job CommandLine::job(RunRanks& ranks) {
   Job& job = x_job;
   ranks.start(job.communicator, job.rank_timeout);
+  check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
+  if (job.backend == "cuda") job.device = ranks.device(gpus());
   job.options.ranks = ranks.communicator();
-  job.ranks = ranks.describe();
   if (job.threads == 0) job.threads = ranks.threads();
-  const RecipeFacts& recipe = recipe_of(job);  // an unknown one is an error before anything is opened
+  const RecipeFacts& recipe = recipe_of(job);  // and so is an unknown recipe
   if (!recipe.relations) job.relation = "private";
   job.content = recipe.content;
   if (!(job.position_start >= 0 && job.position_start <= 1000)) {
@@ -616,7 +612,6 @@ Job CommandLine::job(RunRanks& ranks) {
     throw OptionError("masked_weight", job.masked_weight, "0 or more, or -1 as published");
   if (recipe.frozen && job.teacher.empty()) throw OptionError("teacher", "empty", join("a file of weights with --recipe ", job.recipe));
   if (!(job.minutes >= 0 && job.minutes < 1e9)) throw OptionError("minutes", job.minutes, "0 (no limit) or more");
-  check_backend(job.backend, job.precision);  // and so is an unknown backend
   job.precision = precision_on(job.backend, job.precision);
   for (const CLI::Option* option : x_sampler_options) {
     if (recipe.points || option->count() == 0) continue;
@@ -654,6 +649,10 @@ Job CommandLine::job(RunRanks& ranks) {
     throw OptionError("epochs", job.options.epochs, join("at most ", most_images / std::max(job.source->size(), Index{1}),
                                                          " with ", job.source->size(), " images"));
   }
+  // Takes seconds and memory of the GPUs: once nothing else of the command line is wrong.
+  if (job.backend == "cuda") ranks.join_devices(job.device);
+  job.options.ranks = ranks.communicator();
+  job.ranks = ranks.describe();
   return job;
 }
 

@@ -56,9 +56,10 @@ struct Job {
   double masked_weight = -1;     ///< of the masked level; -1: the recipe's
   Index projector_hidden = 0, projector_out = 0;  ///< widths of heads; 0: the architecture's
   std::string backend = "cpu";
+  int device = 0;              ///< number of the GPU
   int threads = 0;
   std::string communicator = "auto";
-  double rank_timeout = 1800;  ///< seconds
+  double rank_timeout = rank_timeout_seconds;
   std::string ranks;           ///< that share the run, in words; empty: this process alone
   std::string precision = "f32";
   Index max_steps = 0;         ///< 0: no budget

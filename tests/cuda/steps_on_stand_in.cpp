@@ -17,31 +17,11 @@
 #include "cuda/planned_steps.hpp"
 #include "cuda/rig.hpp"
 #include "cuda/small_runs.hpp"
+#include "cuda/two_devices.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
 using namespace dssl::test;
-
-namespace {
-
-/// Two devices, of which the first is the thread's current one, until the end of a test.
-class TwoDevices {
- public:
-  TwoDevices() { cuda_stand_in::Device::get().count = 2; }
-  TwoDevices(const TwoDevices&) = delete;
-  TwoDevices& operator=(const TwoDevices&) = delete;
-  ~TwoDevices() {
-    static_cast<void>(cudaSetDevice(0));
-    cuda_stand_in::Device::get().count = 1;
-  }
-  [[nodiscard]] static int current() {
-    int device = -1;
-    static_cast<void>(cudaGetDevice(&device));
-    return device;
-  }
-};
-
-}  // namespace
 
 TEST_CASE("a step's memory is taken before its first step", "[cuda]") {
   cuda_stand_in::Device& device = cuda_stand_in::Device::get();

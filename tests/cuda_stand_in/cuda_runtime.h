@@ -212,6 +212,7 @@ template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel* kernel, cudaFuncAttribute, int value) {
   if (value < 0 || static_cast<std::size_t>(value) > cuda_stand_in::most_shared_memory)
     return cudaErrorInvalidValue;
+  const std::scoped_lock lock(cuda_stand_in::Device::get().mutex);
   cuda_stand_in::Device::get().dynamic_shared_limits[reinterpret_cast<const void*>(kernel)] = value;
   return cuda_stand_in::begin_call("cudaFuncSetAttribute");
 }
@@ -293,7 +294,14 @@ inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, u
   if (const cudaError_t error = cuda_stand_in::begin_call("cudaStreamWaitEvent"); error != cudaSuccess) return error;
   if (event->mark == nullptr) return cudaSuccess;
   return cuda_stand_in::Device::get().enqueue(
-      stream, [mark = event->mark] { static_cast<void>(cuda_stand_in::Device::get().finish_until(*mark)); });
+      stream, [] {}, [mark = event->mark] { return cuda_stand_in::Device::get().reach(*mark); });
+}
+/// Whether the stream has come to the event; it goes on as far as it can meanwhile.
+inline cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t error = cuda_stand_in::begin_call("cudaEventQuery"); error != cudaSuccess) return error;
+  cuda_stand_in::Device& device = cuda_stand_in::Device::get();
+  const bool reached = event->mark == nullptr || device.reach(*event->mark);
+  return device.note(device.sticky != cudaSuccess ? device.sticky : reached ? cudaSuccess : cudaErrorNotReady);
 }
 
 /// From the host: at once where its memory is not pinned, by way of a copy; else when the stream gets there.
@@ -393,6 +401,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     return device.note(cudaErrorInvalidConfiguration);
   }
   if (!cuda_stand_in::on_current_device(config->stream)) return device.note(cudaErrorInvalidResourceHandle);
+  const std::scoped_lock lock(device.mutex);
   const std::size_t shared = config->dynamicSmemBytes;
   const auto raised = device.dynamic_shared_limits.find(reinterpret_cast<const void*>(kernel));
   if (shared > (raised == device.dynamic_shared_limits.end() ? std::size_t{48} << 10

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <thread>
 
 #include "fibers.h"
 
@@ -29,9 +31,15 @@ enum cudaError_t {
 
 namespace cuda_stand_in {
 
+/// A piece of work, and whether it can be done now; it always can where nothing is said.
+struct Work {
+  std::function<void()> run;
+  std::function<bool()> ready{};
+};
+
 /// Work in the order in which it was given, done when somebody waits for it.
 struct Stream {
-  std::deque<std::function<void()>> work;
+  std::deque<Work> work;
   int device = 0;
 };
 
@@ -187,8 +195,9 @@ class Device {
     std::erase(x_streams, stream);
   }
 
-  /// Gives work to a stream; to the default stream (null), does it at once after everything else.
-  cudaError_t enqueue(Stream* stream, std::function<void()> work) {
+  /// Gives work to a stream; to the default stream (null), does it at once after everything else. `ready`: of work that waits
+  /// for other streams, which the default stream and recordings do not hold.
+  cudaError_t enqueue(Stream* stream, std::function<void()> work, std::function<bool()> ready = {}) {
     const std::scoped_lock lock(mutex);
     if (sticky != cudaSuccess) return note(sticky);
     if (stream != nullptr && stream == recorder) {
@@ -196,7 +205,7 @@ class Device {
       return cudaSuccess;
     }
     if (stream != nullptr) {
-      stream->work.push_back(std::move(work));
+      stream->work.push_back({std::move(work), std::move(ready)});
       return cudaSuccess;
     }
     static_cast<void>(finish_all());
@@ -209,23 +218,25 @@ class Device {
   /// Does a stream's work; in backward order, first that of all younger streams, which nobody waits for yet.
   cudaError_t finish(Stream* stream) {
     if (stream == nullptr) return finish_all();
-    const std::scoped_lock lock(mutex);
-    if (schedule() == Order::backward) {
-      const auto others = x_streams;
-      for (auto other = others.rbegin(); other != others.rend() && *other != stream; ++other) x_work(*other, nullptr);
-    }
-    x_work(stream, nullptr);
-    return note(sticky);
+    return x_finish([&] {
+      x_go_on(stream);
+      return stream->work.empty();
+    });
   }
   /// Does a stream's work up to a point of it.
   cudaError_t finish_until(const Mark& mark) {
+    return x_finish([&] { return reach(mark); });
+  }
+  /// The same as far as it goes now; whether the point is reached.
+  bool reach(const Mark& mark) {
     const std::scoped_lock lock(mutex);
     if (!mark.reached) x_work(mark.stream, &mark);
-    return note(sticky);
+    return mark.reached;
   }
+  /// Does the work of all streams, but what waits for others that are not there yet.
   cudaError_t finish_all() {
     const std::scoped_lock lock(mutex);
-    for (Stream* const stream : x_streams) static_cast<void>(finish(stream));
+    for (Stream* const stream : x_streams) x_go_on(stream);
     return note(sticky);
   }
 
@@ -244,13 +255,38 @@ class Device {
   }
 
  private:
+  void x_go_on(Stream* stream) {
+    if (schedule() == Order::backward) {
+      const auto others = x_streams;
+      for (auto other = others.rbegin(); other != others.rend() && *other != stream; ++other) x_work(*other, nullptr);
+    }
+    x_work(stream, nullptr);
+  }
   void x_work(Stream* stream, const Mark* until) {
     if (stream->work.empty()) return;
     const Open open(*this);
     while (!stream->work.empty() && (until == nullptr || !until->reached)) {
-      const std::function<void()> work = std::move(stream->work.front());
+      const Work& next = stream->work.front();
+      if (sticky == cudaSuccess && next.ready && !next.ready()) return;
+      const std::function<void()> work = std::move(stream->work.front().run);
       stream->work.pop_front();
       if (sticky == cudaSuccess) work();
+    }
+  }
+  /// Until `done`, or work has failed. A device waits for ever for streams that do not come; here that is a failure.
+  template <class Done>
+  cudaError_t x_finish(const Done& done) {
+    const auto began = std::chrono::steady_clock::now();
+    for (;;) {
+      {
+        const std::scoped_lock lock(mutex);
+        if (done() || sticky != cudaSuccess) return note(sticky);
+        if (std::chrono::steady_clock::now() - began > std::chrono::seconds(30)) {
+          fail(cudaErrorLaunchFailure, "a stream waits for ever for another one");
+          return note(sticky);
+        }
+      }
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
   }
 

@@ -4,6 +4,10 @@
 // [mpi include]
 #include <dssl/backend/mpi.hpp>
 // [mpi include end]
+#include <dssl/backend/cuda.hpp>
+// [nccl include]
+#include <dssl/backend/nccl.hpp>
+// [nccl include end]
 
 namespace snippets {
 
@@ -13,6 +17,16 @@ dssl::RunSummary train_with_others(const dssl::MemoryImages& images) {
   dssl::Trainer<dssl::DenseDino, dssl::Cpu> trainer{{.epochs = 100, .batch = 256, .ranks = mpi.communicator()}};
   return trainer.fit(images);  // on every rank; callbacks are called on all of them
   // [mpi end]
+}
+
+dssl::RunSummary train_on_gpus(const dssl::MpiRanks& mpi, const dssl::MemoryImages& images) {
+  // [nccl]
+  const int device = static_cast<int>(mpi.rank_here());
+  dssl::NcclRanks nccl(mpi.communicator(), device);  // on every rank, each with a device of its own
+  dssl::Trainer<dssl::DenseDino, dssl::Cuda> trainer({.epochs = 100, .batch = 256, .ranks = nccl.communicator()},
+                                                     dssl::Cuda({.device = device}));
+  // [nccl end]
+  return trainer.fit(images);
 }
 
 }  // namespace snippets

@@ -73,6 +73,30 @@ grep -q '"reduce": *"bf16"' joined/options.json || fail "options.json does not t
 succeeds on 2 --recipe dinov2 --batch 4 --epochs 2 --bucket-mib 0.01 --out buckets
 cmp buckets/checkpoint.safetensors two-dinov2/checkpoint.safetensors || fail "--bucket-mib: other bits"
 
+# Features of images that ranks share: the same files as of one process, whatever the turns and whichever cannot be read.
+mkdir some
+for i in 0 1 2 3 4 5 6 7 8 9; do "$make_image" "some/$i.png" $((30 + 3 * i)) 32 3; done
+echo broken >some/0.png
+echo broken >some/7.png
+of_images=(--arch nano8 --weights random --seed 5 --threads 1 --at-once 2)
+features_on() { timeout 120 "${launch[@]}" -n "$1" "$programs/dssl-features" "${of_images[@]}" "${@:2}"; }
+warns 4 'skipped: some/[07].png' "$programs/dssl-features" "${of_images[@]}" --size 32,48 --data some --out features.safetensors
+mkdir alone shared
+mv features.safetensors* alone
+for ranks in 2 3; do
+  warns 4 'skipped: some/[07].png' features_on $ranks --size 32,48 --data some --out features.safetensors
+  grep -Eq "^ranks: $ranks by MPI" out.txt || fail "the ranks of dssl-features are not told"
+  [[ $(grep -c '^class.32 ' out.txt) -eq 1 ]] || fail "more than one rank tells of features"
+  mv features.safetensors* shared
+  for file in features.safetensors features.safetensors.json; do
+    cmp alone/$file shared/$file || fail "$file of $ranks ranks differs from that of one process"
+  done
+done
+printf 'some/1.png\nsome/2.png\n' >two.txt
+succeeds features_on 4 --out features.npy --tokens class --size 32 --images . --data two.txt
+succeeds "$programs/dssl-features" "${of_images[@]}" --out alone/features.npy --tokens class --size 32 --images . --data two.txt
+cmp alone/features.npy features.npy || fail "features of two images on four ranks differ from those of one process"
+
 # Where --threads is not said: as many as the processors that a rank may run on.
 if [[ $(nproc) -gt 1 ]]; then
   some=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
@@ -92,14 +116,26 @@ says() {
   shift
   "$@" >out.txt 2>err.txt || status=$?
   [[ $status -ne 0 && $status -ne 124 ]] || fail "status $status of: $*"
-  [[ $(grep -c '^dssl-pretrain: ' err.txt) -eq 1 ]] || fail "not one line of the program on stderr of: $*"
-  grep -Eq -- "^dssl-pretrain: $words" err.txt || fail "stderr does not say '$words': $*"
+  [[ $(grep '^dssl-[a-z]*: ' err.txt | grep -vc ': skipped: ') -eq 1 ]] || fail "not one line of the program on stderr of: $*"
+  grep -Eq -- "^dssl-[a-z]*: $words" err.txt || fail "stderr does not say '$words': $*"
 }
 says "--batch is 3; expected a multiple of the ranks, 2" on 2 --batch 3 --epochs 1 --out no-batch
 says "--shard is true; expected false with the optimiser lars, whose rate of a tensor is by the whole tensor" \
   on 2 --batch 4 --epochs 1 --optimizer lars --shard --out no-lars
 says "option 'ranks' is 2; expected 1: the term 'pixel-consistency' compares the images of one rank alone" \
   pairs_on_two --batch 4 --recipe pixpro --epochs 1 --out no-term
+for other in "--size 48" "--tokens patch" "--at-once 1"; do
+  # shellcheck disable=SC2086  # an option and its value
+  says "rank 1 has other ${other% *} than rank 0; expected the same on all ranks" timeout 120 "${launch[@]}" \
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --size 32 --data some --out other.npy : \
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --size 32 --data some --out other.npy $other
+done
+mkdir unreadable
+for i in 1 2 3; do echo broken >"unreadable/$i.png"; done
+says "no image of the set can be read" features_on 2 --size 32 --out none.npy --data unreadable
+for i in 4 5 6 7 8 9 10 11 12; do echo broken >"unreadable/$i.png"; done
+says "11 of 22 images cannot be read; expected at most 10 %; the last: unreadable/8.png" features_on 2 --size 32 --out none.npy --data unreadable
+[[ ! -e none.npy ]] || fail "features of no image were written"
 mkdir photos
 for i in 1 2 3 4 5 6 7 8; do "$make_image" "photos/$i.png" 40 32 3; done
 for i in 2 3 5 7 8; do echo broken >"photos/$i.png"; done

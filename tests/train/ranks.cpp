@@ -348,6 +348,25 @@ TEST_CASE("gradients that are sent in bf16 change a run by little") {
   }
 }
 
+TEST_CASE("numbers in the host's memory are added there, whatever devices the ranks have") {
+  struct Unasked final : DeviceExchange {
+    void all_sum(const DeviceNumbers&) override { throw Error("a device is asked"); }
+    void sum_parts(const DeviceNumbers&, const RankPart&) override { throw Error("a device is asked"); }
+    void gather_parts(const DeviceNumbers&, const RankPart&) override { throw Error("a device is asked"); }
+  };
+  const auto planned_by = [](const Communicator& ranks) {
+    auto options = options_of<Dense>();
+    options.reduce = SentAs::bf16;
+    options.ranks = ranks;
+    Ended made;
+    made.plan = Trainer<Dense, Host>(options).step().memory_plan();
+    return planned(made, "gradients between ranks");
+  };
+  const Communicator host = ThreadRanks(2).communicator(0);
+  CHECK(planned_by(host) > 0);
+  CHECK(planned_by(host.with(std::make_shared<Unasked>())) == planned_by(host));
+}
+
 TEST_CASE("a checkpoint of a run over ranks is written once, and goes on with another number of them") {
   const test::NoiseImages images(17);
   const test::TemporaryFolder folder;

@@ -83,6 +83,10 @@ class BasicCuda {
   [[nodiscard]] std::size_t scratch_bytes() const;
   /// Waits for all work that was given. Throws `CudaError` when some of it failed.
   void synchronise() const;
+  /// The stream (cudaStream_t) in whose order all is done: for work of one's own on the same memory.
+  [[nodiscard]] void* stream() const;
+  /// CUDA devices of this machine that the process may use; 0 where there is none, or no driver.
+  [[nodiscard]] static int devices();
 
   /// Throws `CudaError` that says how much was asked for and how much is free.
   [[nodiscard]] Buffer allocate(std::size_t bytes) const;

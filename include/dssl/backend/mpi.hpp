@@ -53,6 +53,7 @@ class MpiRanks {
     MPI_Comm machine = MPI_COMM_NULL;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
     MPI_Comm_size(machine, &x_here);
+    MPI_Comm_rank(machine, &x_rank_here);
     MPI_Comm_free(&machine);
   }
   MpiRanks(const MpiRanks&) = delete;
@@ -65,6 +66,8 @@ class MpiRanks {
   [[nodiscard]] Communicator communicator() const { return Communicator(x_exchange); }
   /// Ranks on this machine, which share its processors.
   [[nodiscard]] Index ranks_here() const { return x_here; }
+  /// This one's number among them.
+  [[nodiscard]] Index rank_here() const { return x_rank_here; }
 
  private:
   class x_Exchange final : public RankExchange {
@@ -100,6 +103,10 @@ class MpiRanks {
         x_sent.push_back(MPI_REQUEST_NULL);
         MPI_Isend(x_message.data(), static_cast<int>(x_message.size()), MPI_CHAR, other, 0, x_words, &x_sent.back());
       }
+    }
+
+    void listen() override {
+      if (!x_left.empty() || x_hear(x_left)) throw RankError(x_left);
     }
 
     /// Ends MPI in this process.
@@ -198,7 +205,7 @@ class MpiRanks {
   };
 
   std::shared_ptr<x_Exchange> x_exchange;
-  int x_here = 1;
+  int x_here = 1, x_rank_here = 0;
 };
 
 }  // namespace dssl

@@ -4,19 +4,50 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <limits>
 #include <span>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/communicator.hpp>
+#include <dssl/core/device_exchange.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl {
 
-// Everything goes through the host's memory; a rank alone downloads nothing and returns at once.
+// Numbers go through the host's memory, but sums and parts of a device's where `Communicator::device` adds them; a rank alone
+// downloads nothing and returns at once.
+
+/// Optional: a backend of a device, that does its work in the order of one stream.
+///
+/// stream(): as its library has it. rehearsing(): whether nothing is given to the device now (`Rehearses`).
+template <class B>
+concept WorksInStream = requires(const B& b) {
+  { b.stream() } -> std::same_as<void*>;
+  { b.rehearsing() } -> std::same_as<bool>;
+};
+
+/// Whether devices add what lies in the memory of such a backend; else it goes through the host's.
+template <Backend B>
+[[nodiscard]] bool devices_add(const Communicator& ranks) {
+  return WorksInStream<B> && ranks.device() != nullptr;
+}
 
 namespace detail {
+
+/// Whether a device exchange has done what go(exchange, numbers) asks of it; in a rehearsal it is not asked.
+template <Backend B, class Go>
+bool done_by_devices(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values, const Go& go) {
+  if constexpr (WorksInStream<B>) {
+    if (!devices_add<B>(ranks)) return false;
+    if (!backend.rehearsing()) {
+      go(*ranks.device(), DeviceNumbers{values.data(), values.size(), sizeof(typename B::Scalar), backend.stream()});
+    }
+    return true;
+  }
+  return false;
+}
 
 /// Copies numbers of the backend's memory from `first` on to the host, and back.
 template <Backend B, class T = typename B::Scalar>
@@ -35,6 +66,8 @@ template <Backend B>
 void sum_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values,
                     SentAs as = SentAs::whole) {
   if (ranks.alone() || values.empty()) return;
+  const auto by_devices = [](DeviceExchange& exchange, const DeviceNumbers& numbers) { exchange.all_sum(numbers); };
+  if (as == SentAs::whole && detail::done_by_devices(backend, ranks, values, by_devices)) return;
   ranks.all_sum<typename B::Scalar>(values.size(), as, detail::reader_of(backend, values), detail::writer_of(backend, values));
 }
 
@@ -42,6 +75,8 @@ void sum_over_ranks(const B& backend, const Communicator& ranks, VectorView<type
 template <Backend B>
 void sum_parts_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values,
                           const RankPart& part, SentAs as) {
+  const auto by_devices = [&](DeviceExchange& exchange, const DeviceNumbers& numbers) { exchange.sum_parts(numbers, part); };
+  if (as == SentAs::whole && detail::done_by_devices(backend, ranks, values, by_devices)) return;
   ranks.sum_parts<typename B::Scalar>(part, values.size(), as, detail::reader_of(backend, values),
                                       detail::writer_of(backend, values));
 }
@@ -50,6 +85,8 @@ void sum_parts_over_ranks(const B& backend, const Communicator& ranks, VectorVie
 template <Backend B>
 void gather_parts_over_ranks(const B& backend, const Communicator& ranks, VectorView<typename B::Scalar> values,
                              const RankPart& part) {
+  const auto by_devices = [&](DeviceExchange& exchange, const DeviceNumbers& numbers) { exchange.gather_parts(numbers, part); };
+  if (detail::done_by_devices(backend, ranks, values, by_devices)) return;
   ranks.gather_parts<typename B::Scalar>(part, values.size(), detail::reader_of(backend, values),
                                          detail::writer_of(backend, values));
 }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <dssl/core/bf16.hpp>
+#include <dssl/core/device_exchange.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/rank_part.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -41,6 +42,8 @@ class RankExchange {
   virtual void all_gather(std::span<std::byte> out, std::span<const std::byte> in) = 0;
   /// Tells the others, who wait or will, that this rank takes part no more, and why. Later exchanges throw.
   virtual void leave(std::string_view why) noexcept = 0;
+  /// Throws `RankError` where it is known that another rank has left. Does not wait.
+  virtual void listen() {}
   /// Whether exchanges may be called on one thread after another, or on the one that made it alone.
   [[nodiscard]] virtual bool on_any_thread() const { return true; }
   /// Whether it keeps copies of what goes out and comes in, as many bytes as the largest exchange had.
@@ -72,10 +75,13 @@ enum class SentAs : std::uint8_t {
 /// The ranks of a run. By default there is one, nothing is exchanged, and every function returns at once.
 ///
 /// A cheap value; copies share one transport and its buffers. What is exchanged lies in host memory. Sums are taken in the
-/// order of ranks, in double, so they have the same bits on every rank, and from run to run at one size.
+/// order of ranks, in double, so they have the same bits on every rank, and from run to run at one size. Where ranks have
+/// devices that add what lies in their memory (`with`), whoever has such numbers asks `device`.
 ///
 /// Few calls a step, each through one virtual call: which transport it is, is no part of a trainer's type.
 class Communicator {
+  struct x_State;
+
  public:
   /// One rank alone.
   Communicator() = default;
@@ -88,6 +94,31 @@ class Communicator {
   [[nodiscard]] Index size() const { return alone() ? 1 : x_state->exchange->size(); }
   /// Whether this rank is the one that writes files and tells of progress.
   [[nodiscard]] bool first() const { return rank() == 0; }
+
+  /// The same ranks, that add numbers of their devices by `exchange`. Nothing of it for one rank alone.
+  [[nodiscard]] Communicator with(std::shared_ptr<DeviceExchange> exchange) const {
+    Communicator out = *this;
+    if (!alone()) out.x_device = std::move(exchange);
+    return out;
+  }
+  /// What adds numbers in the memory of devices; null where these go through the host's.
+  [[nodiscard]] DeviceExchange* device() const { return x_device.get(); }
+
+  /// While one lives, nothing goes to other ranks: each is taken to have what this one has. For work that is called to see
+  /// what it needs (`Rehearses`).
+  class Quiet {
+   public:
+    explicit Quiet(const Communicator& ranks) : x_state(ranks.x_state) { x_be(true); }
+    Quiet(const Quiet&) = delete;
+    Quiet& operator=(const Quiet&) = delete;
+    ~Quiet() { x_be(false); }
+
+   private:
+    void x_be(bool quiet) {
+      if (x_state) x_state->quiet = quiet;
+    }
+    std::shared_ptr<x_State> x_state;
+  };
 
   /// values (n) = their sum over ranks.
   ///
@@ -173,6 +204,10 @@ class Communicator {
   void leave(std::string_view why) const noexcept {
     if (!alone()) x_state->exchange->leave(why);
   }
+  /// `RankExchange::listen`; nothing for one rank alone.
+  void listen() const {
+    if (!alone()) x_state->exchange->listen();
+  }
 
   /// Room for so many numbers that go out or come in, kept from call to call: number `slot` of a few.
   template <class T>
@@ -214,12 +249,18 @@ class Communicator {
     explicit x_State(std::shared_ptr<RankExchange> of) : exchange(std::move(of)) {}
 
     void all_to_all(std::span<std::byte> out, std::span<const std::byte> in) {
-      x_count(in.size() / static_cast<std::size_t>(exchange->size()));
+      const std::size_t each = in.size() / static_cast<std::size_t>(exchange->size());
+      if (quiet) return x_repeat(out, in.subspan(static_cast<std::size_t>(exchange->rank()) * each, each));
+      x_count(each);
       exchange->all_to_all(out, in);
     }
     void all_gather(std::span<std::byte> out, std::span<const std::byte> in) {
+      if (quiet) return x_repeat(out, in);
       x_count(in.size());
       exchange->all_gather(out, in);
+    }
+    static void x_repeat(std::span<std::byte> out, std::span<const std::byte> in) {
+      for (std::size_t at = 0; at < out.size(); at += in.size()) std::ranges::copy(in, out.begin() + static_cast<std::ptrdiff_t>(at));
     }
     void x_count(std::size_t to_each) {
       ++traffic.exchanges;
@@ -228,6 +269,7 @@ class Communicator {
 
     std::shared_ptr<RankExchange> exchange;
     RankTraffic traffic;
+    bool quiet = false;
     std::vector<std::byte> from, to;  // what pieces lie in
     std::vector<std::byte> numbers;   // of a rank's share of one
     std::array<std::vector<std::byte>, 2> rooms;
@@ -350,6 +392,7 @@ class Communicator {
   }
 
   std::shared_ptr<x_State> x_state;  // none: alone
+  std::shared_ptr<DeviceExchange> x_device;
 };
 
 }  // namespace dssl

@@ -128,6 +128,10 @@ class ThreadRanks {
       if (x_shared->left.empty()) x_shared->left = left_words(x_rank, why);
       x_shared->changed.notify_all();
     }
+    void listen() override {
+      const std::lock_guard lock(x_shared->mutex);
+      if (!x_shared->left.empty()) throw RankError(x_shared->left);
+    }
 
    private:
     std::shared_ptr<x_Place> x_shared;

@@ -102,7 +102,7 @@ struct BasicTrainerOptions {
   LossNumbers loss = Defaults::loss();
   MultiCropOptions views = Defaults::views();
   MaskOptions masks{};               ///< where the recipe's views are masked; part of its words, not of the options below
-  ViewsOn views_on = ViewsOn::host;  ///< device: images go to the backend as they were read (Cuda: docs/cuda.md); not views with parts
+  ViewsOn views_on = ViewsOn::host;  ///< device: images go to one rank's backend as they were read (Cuda: docs/cuda.md); not views with parts
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
   int loader_threads = 0;         ///< workers that prepare views; 0: all
   double max_unreadable = 0.1;    ///< share of unreadable images that ends the run, once there are more than ten; 0: none
@@ -171,6 +171,9 @@ DSSL_INLINE void validate_options(const RunOptions& o, const std::function<void(
   at_least("batch", o.batch, Index{1});
   at_least("accumulate", o.accumulate, Index{1});
   if (o.batch % o.ranks.size() != 0) throw OptionError("batch", o.batch, join("a multiple of the ranks, ", o.ranks.size()));
+  if (o.views_on == ViewsOn::device && o.ranks.size() > 1) {
+    throw OptionError("views_on", "device", "host where ranks share a run");
+  }
   at_least("channels", o.channels, Index{0});
   if (o.prototypes != 0) at_least("prototypes", o.prototypes, Index{2});
   if (!(o.stochastic_depth >= 0 && o.stochastic_depth < 1)) {

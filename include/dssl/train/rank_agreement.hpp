@@ -79,17 +79,31 @@ template <class Work>
 }
 
 /// Throws `RankError` on every rank unless all have the same of everything that must be the same: `things`, each a name and
-/// a text; and what lasts of a step, a frozen teacher's weights too, to the bit. (Of the optimiser's state where ranks have
-/// parts of it each, nothing is compared.)
+/// a text. Sends 8 bytes for each to every other rank.
+DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pair<std::string_view, std::string>> things);
+
+/// The same of `things` and of what lasts of a step, a frozen teacher's weights too, to the bit. (Of the optimiser's state where
+/// ranks have parts of it each, nothing is compared.)
 DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
-                                  std::span<const std::pair<std::string_view, std::string>> things);
+                                  std::vector<std::pair<std::string_view, std::string>> things);
 
 #if defined(DSSL_WITH_DEFINITIONS)
-DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
-                                  std::span<const std::pair<std::string_view, std::string>> things) {
+DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pair<std::string_view, std::string>> things) {
   if (ranks.alone()) return;
   std::vector<std::uint64_t> own;
   for (const auto& [name, text] : things) own.push_back(detail::check_sum(0, std::as_bytes(std::span(text))));
+  std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
+  ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));
+  for (std::size_t i = own.size(); i < all.size(); ++i) {
+    if (all[i] == all[i % own.size()]) continue;
+    throw RankError(join("rank ", i / own.size(), " has other ", things[i % own.size()].first,
+                         " than rank 0; expected the same on all ranks"));
+  }
+}
+
+DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
+                                  std::vector<std::pair<std::string_view, std::string>> things) {
+  if (ranks.alone()) return;
   std::uint64_t sum = 0;
   std::vector<std::byte> host;
   for (const LastingTensor& tensor : state.tensors()) {
@@ -97,18 +111,9 @@ DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState&
     state.download(host, tensor);
     sum = detail::check_sum(sum, host);
   }
-  own.push_back(sum);
-  if (const auto frozen = state.frozen()) own.push_back(frozen->check_sum);
-  std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
-  ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));
-  for (std::size_t i = own.size(); i < all.size(); ++i) {
-    if (all[i] == all[i % own.size()]) continue;
-    const std::size_t thing = i % own.size();
-    const std::string_view name = thing < things.size() ? things[thing].first
-                                  : thing == things.size() ? "weights and state"
-                                                           : "weights of the frozen teacher";
-    throw RankError(join("rank ", i / own.size(), " has other ", name, " than rank 0; expected the same on all ranks"));
-  }
+  things.emplace_back("weights and state", std::to_string(sum));
+  if (const auto frozen = state.frozen()) things.emplace_back("weights of the frozen teacher", std::to_string(frozen->check_sum));
+  require_same(ranks, things);
 }
 #endif
 

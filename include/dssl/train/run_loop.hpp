@@ -6,7 +6,6 @@
 #include <cmath>
 #include <exception>
 #include <functional>
-#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -226,13 +225,13 @@ DSSL_INLINE void RunLoop::x_require_same_run(const LastingState& state) const {
   for_each_option(x_options, [&](std::string_view name, const auto& value) {
     options += join(name, " ", detail::exact_text(value), "\n");
   });
-  const std::pair<std::string_view, std::string> things[]{
+  std::vector<std::pair<std::string_view, std::string>> things{
       {"recipe", x_recipe},
       {"options", options + join(x_options.checkpoint.empty(), " ", x_options.checkpoint_steps, " ", x_options.max_unreadable, " ",
                                name_of(x_options.reduce), " ", x_options.shard, " ", x_options.bucket_bytes)},
       {"images", x_position.dataset},
       {"steps done", join(x_position.step, " ", x_position.unreadable)}};
-  require_same_run(x_options.ranks, state, std::span(things));
+  require_same_run(x_options.ranks, state, std::move(things));
 }
 
 /// One update of `accumulate` passes. False when one of them found no images; nothing is changed then.

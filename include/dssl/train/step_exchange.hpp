@@ -32,9 +32,9 @@ struct SharedStep {
 
 namespace detail {
 
-/// Throws `OptionError` where a step cannot be shared by ranks. `within_rank`: the term that compares the images of one rank
-/// alone, or empty.
-DSSL_INLINE void require_shared_step(const SharedStep& shared, OptimiserKind optimiser, bool on_device,
+/// Throws `OptionError` where a step cannot be shared by ranks. `on_device`: whether the backend is of a device;
+/// `by_devices`: of `devices_add`; `within_rank`: the term that compares the images of one rank alone, or empty.
+DSSL_INLINE void require_shared_step(const SharedStep& shared, OptimiserKind optimiser, bool on_device, bool by_devices,
                                      std::string_view within_rank);
 
 /// Figures of a rank's share of an update = those of the whole update; the loss is added up anew. `weights`: of each term;
@@ -66,6 +66,7 @@ class StepExchange {
   }
   /// Bytes in which gradients lie on their way between ranks.
   [[nodiscard]] std::size_t room() const {
+    if (devices_add<B>(ranks())) return 0;
     const Index size = ranks().size();
     const Index summed = x_buckets.begins.empty() ? x_total : x_buckets.largest(x_total);
     const Index share = sharded() ? part().share : (summed + size - 1) / size;
@@ -113,10 +114,15 @@ class StepExchange {
 
 #if defined(DSSL_WITH_DEFINITIONS)
 DSSL_INLINE void detail::require_shared_step(const SharedStep& shared, OptimiserKind optimiser, bool on_device,
-                                             std::string_view within_rank) {
+                                             bool by_devices, std::string_view within_rank) {
   if (shared.ranks.alone()) return;
   const Index size = shared.ranks.size();
-  if (on_device) throw OptionError("ranks", size, "1: ranks exchange what lies in the host's memory, and not a device's yet");
+  if (on_device && shared.bucket_bytes > 0) {
+    throw OptionError("bucket_bytes", shared.bucket_bytes, "0 on a device, which has one stream of work");
+  }
+  if (by_devices && shared.reduce != SentAs::whole) {
+    throw OptionError("reduce", name_of(shared.reduce), "full where devices add gradients in their memory");
+  }
   if (!within_rank.empty()) {
     throw OptionError("ranks", size, join("1: the term '", within_rank, "' compares the images of one rank alone"));
   }

@@ -319,7 +319,8 @@ class BasicTrainingStep {
   }
 
   void x_validate() const {
-    detail::require_shared_step(x_shared(), x_options.optimiser.kind, Rehearses<B>, Loss::within_rank);
+    detail::require_shared_step(x_shared(), x_options.optimiser.kind, Rehearses<B>, devices_add<B>(x_options.ranks),
+                                Loss::within_rank);
     if (x_options.recompute && !x_Pass::recomputes) throw OptionError("recompute", "true", "false with this backbone");
     if (x_options.stream_views && x_config.head.batch_norm) {
       throw OptionError("stream_views", "true",
@@ -405,6 +406,7 @@ class BasicTrainingStep {
     x_upload(batch, keep, true);
     std::fill(keep.begin(), keep.end(), T{1});
     StepReport report;
+    const Communicator::Quiet quiet(x_options.ranks);
     if constexpr (Loss::has_frozen) x_frozen.rehearse(true);
     begin();
     forward_backward(report, batch, 1, keep);

@@ -46,6 +46,19 @@ void BasicCuda<T>::synchronise() const {
 }
 
 template <std::floating_point T>
+void* BasicCuda<T>::stream() const {
+  return x_device->stream.handle();
+}
+
+template <std::floating_point T>
+int BasicCuda<T>::devices() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  static_cast<void>(cudaGetLastError());
+  return 0;
+}
+
+template <std::floating_point T>
 Buffer BasicCuda<T>::x_allocate(std::size_t bytes, const MemoryPlan& plan) const {
   const cuda::Call call(*x_device, "allocate", {static_cast<Index>(bytes)});
   void* data = nullptr;

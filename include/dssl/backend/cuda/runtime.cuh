@@ -1,4 +1,4 @@
-// The Cuda backend's ground: checked calls, one stream with its scratch memory, and launches.
+// The Cuda backend's ground: one stream with its scratch memory, and launches.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +11,7 @@
 
 #include <cuda_runtime.h>
 
+#include <dssl/backend/cuda/calls.cuh>
 #include <dssl/backend/cuda/error.hpp>
 #include <dssl/backend/cuda/kernel.cuh>
 #include <dssl/backend/rehearsal.hpp>
@@ -19,15 +20,6 @@
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl::cuda {
-
-/// Throws `CudaError` unless the call succeeded: "cudaMemcpyAsync failed in upload of 12 bytes: ...".
-template <class... What>
-void check(cudaError_t status, const char* call, const What&... what) {
-  if (status == cudaSuccess) return;
-  static_cast<void>(cudaGetLastError());  // not to be taken for a failure of the next call
-  throw CudaError(call, join(call, " failed in ", what..., ": ", cudaGetErrorString(status), " (",
-                             cudaGetErrorName(status), ")"));
-}
 
 /// Bytes as people write them.
 [[nodiscard]] inline std::string bytes_text(std::size_t bytes) {
@@ -57,25 +49,6 @@ inline constexpr std::size_t left_to_driver = std::size_t{256} << 20;
                                      bytes_text(free), " of ", bytes_text(total),
                                      " free; lower the batch, the image size or the model's size", parts));
 }
-
-/// Makes a device current, and the one that was before again at its end.
-class OnDevice {
- public:
-  explicit OnDevice(int device) {
-    check(cudaGetDevice(&x_before), "cudaGetDevice", "choosing a device");
-    x_changed = x_before != device;
-    if (x_changed) check(cudaSetDevice(device), "cudaSetDevice", "choosing device ", device);
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  ~OnDevice() {
-    if (x_changed) static_cast<void>(cudaSetDevice(x_before));
-  }
-
- private:
-  int x_before = 0;
-  bool x_changed = false;
-};
 
 /// Owned memory of the device or pinned memory of the host, of at least the size last asked for.
 ///

@@ -1,0 +1,27 @@
+# NCCL as dssl's build and its installed package look for it.
+
+# dssl_find_nccl(<libraries> <folders> <why>): what to link and to include, or no libraries and the reason.
+function(dssl_find_nccl libraries folders why)
+  set(${libraries} "" PARENT_SCOPE)
+  find_path(DSSL_NCCL_INCLUDE_DIR nccl.h DOC "Folder of nccl.h")
+  find_library(DSSL_NCCL_LIBRARY NAMES nccl libnccl.so.2 DOC "NCCL")
+  mark_as_advanced(DSSL_NCCL_INCLUDE_DIR DSSL_NCCL_LIBRARY)
+  if(NOT DSSL_NCCL_INCLUDE_DIR OR NOT DSSL_NCCL_LIBRARY)
+    set(${why} "NCCL is not found (libnccl-dev of NVIDIA's packages; DSSL_NCCL_LIBRARY and DSSL_NCCL_INCLUDE_DIR name another)"
+      PARENT_SCOPE)
+    return()
+  endif()
+  set(version "")
+  file(STRINGS ${DSSL_NCCL_INCLUDE_DIR}/nccl.h lines REGEX "^#define NCCL_(MAJOR|MINOR) +[0-9]+")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE ".* " "" number "${line}")
+    list(APPEND version ${number})
+  endforeach()
+  list(JOIN version "." version)
+  if(version VERSION_LESS 2.14)
+    set(${why} "${DSSL_NCCL_INCLUDE_DIR}/nccl.h is of NCCL ${version}; expected 2.14 or newer" PARENT_SCOPE)
+    return()
+  endif()
+  set(${libraries} ${DSSL_NCCL_LIBRARY} PARENT_SCOPE)
+  set(${folders} ${DSSL_NCCL_INCLUDE_DIR} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,23 @@
+# dssl::nccl: what a program links whose ranks have a GPU each (<dssl/backend/nccl.hpp>). It is there where the toolkit and NCCL
+# are found, and nobody else notices.
+set(DSSL_NCCL AUTO CACHE STRING "Sums of the GPUs of several processes by NCCL: ON, OFF, or AUTO where it is found")
+set_property(CACHE DSSL_NCCL PROPERTY STRINGS AUTO ON OFF)
+include(${CMAKE_CURRENT_LIST_DIR}/dsslNccl.cmake)
+
+if(NOT DSSL_NCCL STREQUAL "OFF")
+  set(dssl_libraries "")
+  set(dssl_why "there is no toolkit of CUDA, which it needs")
+  if(TARGET dssl_cuda)
+    dssl_find_nccl(dssl_libraries dssl_folders dssl_why)
+  endif()
+  if(dssl_libraries)
+    add_library(dssl_nccl INTERFACE)
+    add_library(dssl::nccl ALIAS dssl_nccl)
+    target_link_libraries(dssl_nccl INTERFACE dssl_cuda ${dssl_libraries})
+    target_include_directories(dssl_nccl SYSTEM INTERFACE ${dssl_folders})
+  elseif(DSSL_NCCL STREQUAL "ON")
+    message(FATAL_ERROR "dssl: DSSL_NCCL is ON, and ${dssl_why}")
+  elseif(PROJECT_IS_TOP_LEVEL AND TARGET dssl_cuda)
+    message(STATUS "dssl: ${dssl_why}; no dssl::nccl, and the GPUs of several processes talk through the host's memory")
+  endif()
+endif()
