@@ -127,8 +127,8 @@ says "option 'ranks' is 2; expected 1: the term 'pixel-consistency' compares the
 for other in "--size 48" "--tokens patch" "--at-once 1"; do
   # shellcheck disable=SC2086  # an option and its value
   says "rank 1 has other ${other% *} than rank 0; expected the same on all ranks" timeout 120 "${launch[@]}" \
-    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --size 32 --data some --out other.npy : \
-    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --size 32 --data some --out other.npy $other
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy : \
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy $other
 done
 mkdir unreadable
 for i in 1 2 3; do echo broken >"unreadable/$i.png"; done
