@@ -16,6 +16,7 @@
 
 #include <common/mask_classes.hpp>
 #include <common/published.hpp>
+#include <common/ranks.hpp>
 #include <common/samplers.hpp>
 
 namespace dssl::programs {

@@ -144,7 +144,9 @@ AnySampler sampler_of_run(const PretrainRun& run, const VocFolder& images) {
   text("sampler", settings.sampler);
   text("point_weights", settings.weights);
   try {
-    return sampler_of(settings, [&] { return WeightFiles::of(images, settings.weights); });
+    AnySampler out = sampler_of(settings, [&] { return WeightFiles::of(images, settings.weights); });
+    if (!out.drawn_by_teacher().empty()) throw DataError("the run's teacher chose its points, and there is none here");
+    return out;
   } catch (const OptionError& error) {
     throw FileError(run.name + "/options.json", error.what());
   }
