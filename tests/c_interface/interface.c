@@ -113,7 +113,7 @@ static void bad_scorers(const char* weights, const char* bank, const char* other
   expect_line(dssl_scorer_open(&scorer, weights, NULL, NULL, line, sizeof line), DSSL_BAD_ARGUMENT, line, "bank is a null pointer", "no bank");
   expect_line(dssl_scorer_open(&scorer, weights, "nowhere.safetensors", NULL, line, sizeof line), DSSL_BAD_FILE, line, "nowhere.safetensors", "an absent bank");
   expect_line(dssl_scorer_open(&scorer, "nowhere.pth", bank, NULL, line, sizeof line), DSSL_BAD_FILE, line, "nowhere.pth", "absent weights");
-  expect_line(dssl_scorer_open(&scorer, weights, weights, NULL, line, sizeof line), DSSL_BAD_FILE, line, "is this a safetensors file?", "weights in the place of a bank");
+  expect_line(dssl_scorer_open(&scorer, weights, weights, NULL, line, sizeof line), DSSL_BAD_FILE, line, "is a zip file or a pickle, as torch.save writes them; expected safetensors", "weights in the place of a bank");
   expect_line(dssl_scorer_open(&scorer, other, bank, NULL, line, sizeof line), DSSL_BAD_FILE, line, "was made with other weights than", "a bank of other weights");
   expect(scorer == NULL, "a handle is null where opening fails", "");
   dssl_scorer_close(NULL);

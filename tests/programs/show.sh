@@ -47,7 +47,7 @@ for sampler in grid salient weighted; do
 done
 grep -q '2 of 2 images have a weight map; 6 weight maps belong to no image' out.txt || fail "maps of weights are not counted"
 fails 2 '--sampler is random:1001; expected at most 1000 points' show "${images[@]}" --kind views --sampler random:1001 --out o.png
-fails 2 '--sampler is random+attention; expected points that no teacher draws' show "${images[@]}" --kind views --sampler random+attention --out o.png
+fails 2 '--sampler is random.attention; expected points that no teacher draws' show "${images[@]}" --kind views --sampler random+attention --out o.png
 fails 2 '--sampler is even; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --sampler even
 succeeds show "${images[@]}" --kind views --points 4 --rotate 40 --perspective 0.3 --out turned.png
 ! cmp -s random.png turned.png || fail "--rotate and --perspective draw upright views"
