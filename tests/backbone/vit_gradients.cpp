@@ -373,12 +373,12 @@ TEST_CASE("a pass that keeps nothing for the backward pass gives the same output
 
 TEST_CASE("other references through the blocks again are what a whole pass makes of them") {
   const std::vector<double> elsewhere = normal_values(points.size(), 6, 0.5);
-  for (const auto& [name, published_name, relation] : named_relations) {
-    test::with_relation(std::string(published_name), [&]<AttentionRelation R>() {
+  for (const NamedRelation& named : named_relations) {
+    test::with_relation(std::string(named.published_name), [&]<AttentionRelation R>() {
       CHECK(hides_references(R) == (R != open_relation));
       if constexpr (hides_references(R)) {
         for (const bool content : {false, true}) {
-          INFO("relation " << name << ", content " << content);
+          INFO("relation " << named.name << ", content " << content);
           Runner again({}, config, true, two_sizes, all_groups);
           Runner whole({}, config, true, two_sizes, all_groups);
           draw(again);
