@@ -545,7 +545,7 @@ void CommandLine::x_set_backbone() {
   if (!file) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
   job.backbone = config_of_weights(*file, job.published.options());
   job.rules["positions"] = position_scheme_name(file->description().position);
-  job.rules["norm_epsilon"] = dssl::detail::exact_number(file->description().norm_epsilon);
+  job.rules["norm_epsilon"] = dssl::exact_text(file->description().norm_epsilon);
   if (job.options.channels == 0) job.options.channels = job.backbone.channels;
   x_set_pixels(&*file);
 }

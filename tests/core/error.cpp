@@ -1,7 +1,6 @@
 // What the exceptions say.
 #include "catch.hpp"
 
-#include <locale>
 #include <string>
 
 #include <dssl/core/error.hpp>
@@ -13,18 +12,6 @@ TEST_CASE("an option's error names the field, the value and what was expected", 
 
   const dssl::OptionError text{"relation", "privat", "open, hidden or private"};
   CHECK(text.what() == std::string{"option 'relation' is privat; expected open, hidden or private"});
-}
-
-TEST_CASE("numbers are written alike whatever the program's locale", "[error]") {
-  struct Grouped : std::numpunct<char> {
-    char do_decimal_point() const override { return ','; }
-    char do_thousands_sep() const override { return '.'; }
-    std::string do_grouping() const override { return "\3"; }
-  };
-  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Grouped));
-  const std::string text = dssl::join(1234567, " and ", 0.5);
-  std::locale::global(before);
-  CHECK(text == "1234567 and 0.5");
 }
 
 TEST_CASE("a file's error begins with its path", "[error]") {

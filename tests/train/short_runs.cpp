@@ -122,7 +122,7 @@ TEST_CASE("The value of an option that an old checkpoint does not name is its de
   const auto look = [&](std::string_view name, const auto& value) {
     for (const LaterOption& later : later_options) {
       if (later.name != name) continue;
-      CHECK(later.value == detail::exact_text(value));
+      CHECK(later.value == detail::option_text(value));
       found.insert(later.name);
     }
   };

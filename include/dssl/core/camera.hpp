@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
+#include <charconv>
 #include <cstddef>
 #include <initializer_list>
 #include <string>
@@ -101,9 +101,8 @@ namespace detail {
 template <class Numbers>
 void append_numbers(std::string& out, const Numbers& values) {
   for (const double value : values) {
-    std::array<char, 32> text{};
     if (!out.empty()) out += ' ';
-    out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
+    out += exact_text(value);
   }
 }
 

@@ -3,47 +3,21 @@
 #pragma once
 
 #include <cstddef>
-#include <locale>
-#include <sstream>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
+
+#include <dssl/core/compiled.hpp>
+#include <dssl/core/text.hpp>
 
 namespace dssl {
-
-/// Joins its arguments through `operator<<` into one string, the same whatever the program's locale: messages, and names and
-/// numbers in files.
-template <class... Parts>
-[[nodiscard]] std::string join(const Parts&... parts) {
-  std::ostringstream out;
-  out.imbue(std::locale::classic());
-  (out << ... << parts);
-  return out.str();
-}
 
 namespace detail {
 
 /// `text` with control characters as escapes (\n, \x1b): messages quote names out of files, which must neither break
 /// their line nor steer a terminal.
-[[nodiscard]] inline std::string one_line(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    const auto code = static_cast<unsigned char>(c);
-    if (code >= 0x20 && code != 0x7F) {
-      out += c;
-    } else if (c == '\n' || c == '\r' || c == '\t') {
-      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
-    } else {
-      out += "\\x";
-      out += digits[code >> 4U];
-      out += digits[code & 15U];
-    }
-  }
-  return out;
-}
+[[nodiscard]] DSSL_INLINE std::string one_line(std::string_view text);
 
 }  // namespace detail
 
@@ -58,8 +32,7 @@ class Error : public std::runtime_error {
 class OptionError : public Error {
  public:
   /// Message: "option 'batch' is 0; expected at least 1".
-  template <class Value>
-  OptionError(std::string_view field, const Value& value, std::string_view expected)
+  OptionError(std::string_view field, TextPart value, std::string_view expected)
       : Error(join("option '", field, "' is ", value, "; expected ", expected)), x_field(field) {}
 
   /// Name of the option, as it is spelled in the options struct.
@@ -130,10 +103,43 @@ class RankError : public Error {
   using Error::Error;
 };
 
+namespace detail {
+
+[[noreturn]] DSSL_INLINE void throw_shape_error(std::initializer_list<TextPart> parts);
+
+}  // namespace detail
+
 /// Throws `ShapeError` with the joined parts unless `holds`.
 template <class... Parts>
 void require_shape(bool holds, const Parts&... parts) {
-  if (!holds) throw ShapeError(join(parts...));
+  if (!holds) detail::throw_shape_error({TextPart(parts)...});
 }
+
+#if defined(DSSL_WITH_DEFINITIONS)
+namespace detail {
+
+DSSL_INLINE std::string one_line(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (code >= 0x20 && code != 0x7F) {
+      out += c;
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else {
+      out += "\\x";
+      out += digits[code >> 4U];
+      out += digits[code & 15U];
+    }
+  }
+  return out;
+}
+
+DSSL_INLINE void throw_shape_error(std::initializer_list<TextPart> parts) { throw ShapeError(joined(parts)); }
+
+}  // namespace detail
+#endif
 
 }  // namespace dssl

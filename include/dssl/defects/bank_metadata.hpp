@@ -1,7 +1,6 @@
 // Numbers beside the tensors of a bank's file: what every kind of bank keeps as strings.
 #pragma once
 
-#include <charconv>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -63,15 +62,10 @@ namespace detail {
   return {.slope = slope, .usual = usual};
 }
 
-[[nodiscard]] inline std::string number_text(double value) {
-  char text[40];
-  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
-}
-
 inline void store_trend(SafetensorsWriter& writer, const SizeTrend& trend) {
   if (!(trend.slope > 0)) return;
-  writer.metadata("size_slope", number_text(trend.slope));
-  writer.metadata("size_usual", number_text(trend.usual));
+  writer.metadata("size_slope", exact_text(trend.slope));
+  writer.metadata("size_usual", exact_text(trend.usual));
 }
 
 }  // namespace detail

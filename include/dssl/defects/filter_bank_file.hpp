@@ -39,7 +39,7 @@ inline void save_filter_bank(const std::string& path, const FilterProbe& probe, 
   for (const auto& [key, value] : {std::pair("patches", normal.count()), {"patch", o.filters.patch}, {"flatten", o.filters.flatten},
                                    {"border", o.border}, {"top", o.top}, {"channels", o.channels}})
     writer.metadata(key, join(value));
-  writer.metadata("smoothing", detail::number_text(o.smoothing));
+  writer.metadata("smoothing", exact_text(o.smoothing));
   detail::store_trend(writer, probe.size_trend());
   if (probe.labels()) {
     const FilterLabels& labels = *probe.labels();
@@ -51,7 +51,7 @@ inline void save_filter_bank(const std::string& path, const FilterProbe& probe, 
     for (const auto& [key, value] : {std::pair("trees_start", n.start), {"share", labels.scales.share}, {"distance_mean", labels.scales.distance.mean},
                                      {"distance_deviation", labels.scales.distance.deviation}, {"logit_mean", labels.scales.logit.mean},
                                      {"logit_deviation", labels.scales.logit.deviation}})
-      writer.metadata(key, detail::number_text(value));
+      writer.metadata(key, exact_text(value));
   }
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   writer.write(path);

@@ -37,8 +37,8 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   PixelScale out;
   for (std::size_t c = 0; c < mean.size(); ++c) {
     if (!PixelScale::is_mean(mean[c]) || !PixelScale::is_deviation(deviation[c])) {
-      throw CheckpointError(path, join("has ", mean_name, " ", exact_number(mean[c]), " and ", deviation_name, " ",
-                                       exact_number(deviation[c]), expected_pixels));
+      throw CheckpointError(path, join("has ", mean_name, " ", exact_text(mean[c]), " and ", deviation_name, " ",
+                                       exact_text(deviation[c]), expected_pixels));
     }
     out.mean.push_back(static_cast<float>(mean[c]));
     out.deviation.push_back(static_cast<float>(deviation[c]));
@@ -107,8 +107,8 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   }
   if (const detail::ConfigValue* const factor = said("rescale_factor");
       factor != nullptr && (factor->kind != Kind::number || std::abs(factor->number * 255 - 1) > 1e-6)) {
-    throw CheckpointError(path, join("has rescale_factor ", factor->kind == Kind::number ? detail::exact_number(factor->number) : "that is no number",
-                                     "; expected 1/255, ", detail::exact_number(1.0 / 255)));
+    throw CheckpointError(path, join("has rescale_factor ", factor->kind == Kind::number ? exact_text(factor->number) : "that is no number",
+                                     "; expected 1/255, ", exact_text(1.0 / 255)));
   }
   return scale;
 }
@@ -160,7 +160,7 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   };
   return join("{\n  \"image_processor_type\": \"ViTImageProcessor\",\n  \"do_resize\": true,\n  \"size\": {\"height\": ", side,
               ", \"width\": ", side, "},\n  \"resample\": 2,\n  \"do_rescale\": true,\n  \"rescale_factor\": ",
-              detail::exact_number(1.0 / 255), ",\n  \"do_normalize\": true,\n  \"image_mean\": [",
+              exact_text(1.0 / 255), ",\n  \"do_normalize\": true,\n  \"image_mean\": [",
               list(scale.mean), "],\n  \"image_std\": [", list(scale.deviation), "]\n}\n");
 }
 

@@ -64,7 +64,7 @@ class BestWeights {
              std::map<std::string, std::string> metadata = {}) {
     if (std::isnan(value) || (x_record && !(value > x_record->value))) return false;
     metadata["best.figure"] = x_figure;
-    metadata["best.value"] = detail::exact_text(value);
+    metadata["best.value"] = exact_text(value);
     metadata["best.step"] = join(step);
     save_backbone(x_path, weights, metadata);
     x_record = Record{value, step};

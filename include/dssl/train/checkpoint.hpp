@@ -74,7 +74,7 @@ DSSL_INLINE void save_checkpoint(const std::string& path, const LastingState& st
   // For who takes it as weights; a run that goes on has it among the options.
   for (const auto& [key, value] : pixels_as_metadata({options.views.mean, options.views.deviation})) writer.metadata(key, value);
   for_each_option(options, [&](std::string_view name, const auto& value) {
-    writer.metadata(join("option.", name), detail::exact_text(value));
+    writer.metadata(join("option.", name), detail::option_text(value));
   });
   writer.write(path);
 }
@@ -140,9 +140,9 @@ DSSL_INLINE RunPosition load_checkpoint(const LastingState& state, const std::st
       }
       return;
     }
-    if (stored != detail::exact_text(value)) {
+    if (stored != detail::option_text(value)) {
       throw CheckpointError(path, join("was made with option '", name, "' ", stored, "; this run has ",
-                                       detail::exact_text(value)));
+                                       detail::option_text(value)));
     }
   });
   if (frozen) static_cast<void>(text("frozen_teacher"));

@@ -2,11 +2,8 @@
 // Tests: tests/train/trainer.cpp.
 #pragma once
 
-#include <array>
-#include <charconv>
 #include <cstdint>
 #include <functional>
-#include <ios>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -70,11 +67,9 @@ using DefaultsOf = std::conditional_t<publishes<typename Recipe::Views, typename
 
 /// An option's value as text from which the same value can be read back.
 template <class Value>
-[[nodiscard]] std::string exact_text(const Value& value) {
+[[nodiscard]] std::string option_text(const Value& value) {
   if constexpr (std::is_floating_point_v<Value>) {
-    std::array<char, 64> text{};
-    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-    return {text.data(), end};
+    return exact_text(value);
   } else {
     return join(value);
   }
@@ -220,7 +215,7 @@ void require_update(const BasicTrainerOptions<LossNumbers, Defaults>& options, I
 template <class LossNumbers, class Defaults>
 [[nodiscard]] RunOptions run_options(const BasicTrainerOptions<LossNumbers, Defaults>& options) {
   LossTexts loss;
-  options.loss.for_each([&](std::string_view name, const auto& value) { loss.texts.emplace_back(name, detail::exact_text(value)); });
+  options.loss.for_each([&](std::string_view name, const auto& value) { loss.texts.emplace_back(name, detail::option_text(value)); });
   return options.with_loss(std::move(loss));
 }
 
@@ -316,7 +311,7 @@ void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f)
   f("views.parts", text_of(o.views.parts));
   const auto listed = [](const std::vector<float>& values) {
     std::string text;
-    for (const float v : values) text += join(text.empty() ? "" : " ", std::hexfloat, v);
+    for (const float v : values) text += join(text.empty() ? "" : " ", hex_text(v));
     return text;
   };
   f("views.mean", listed(o.views.mean));

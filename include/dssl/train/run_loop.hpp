@@ -223,7 +223,7 @@ DSSL_INLINE void RunLoop::x_require_same_run(const LastingState& state) const {
   if (x_options.ranks.alone()) return;
   std::string options;
   for_each_option(x_options, [&](std::string_view name, const auto& value) {
-    options += join(name, " ", detail::exact_text(value), "\n");
+    options += join(name, " ", detail::option_text(value), "\n");
   });
   std::vector<std::pair<std::string_view, std::string>> things{
       {"recipe", x_recipe},

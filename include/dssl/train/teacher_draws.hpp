@@ -152,6 +152,8 @@ class TeacherDraws {
   using T = typename B::Scalar;
   using Pass = ViewPass<Kind, B>;
   using Loss = typename Kind::Loss;
+  /// Whether a step of this kind can draw any, and compiles what that takes.
+  static constexpr bool possible = Loss::reads.points && Loss::teacher_pass && !Loss::snapshot_reads.points;
 
   /// Throws `OptionError` where the network or the views cannot say where.
   TeacherDraws(const BatchShape& shape, std::uint64_t seed) : x_seed(seed) {
@@ -177,7 +179,7 @@ class TeacherDraws {
     x_student_points.resize(x_teacher_points.size());
   }
 
-  [[nodiscard]] bool any() const { return x_asked.any(); }
+  [[nodiscard]] bool any() const { return possible && x_asked.any(); }
   /// Whether the teacher's pass must be placed as one that keeps what its blocks compute.
   [[nodiscard]] bool saves() const { return x_asked.attention || (x_asked.any() && Pass::references_alone); }
   /// What is read of the teacher beside what the loss reads.
@@ -185,7 +187,7 @@ class TeacherDraws {
 
   /// Beside the teacher's buffers. `pass`: the teacher's.
   void place(Arena& arena, const Pass& pass, Index width) {
-    if (!x_asked.disagreement) return;
+    if (!possible || !x_asked.disagreement) return;
     const Index rows = pass.tokens().patch_count();
     x_taps = arena.vector<Taps<T>>(rows);
     x_own = arena.matrix<T>(rows, width);

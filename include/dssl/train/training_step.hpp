@@ -269,6 +269,7 @@ class BasicTrainingStep {
   static constexpr bool x_snapshot_reads_places = Loss::snapshot_reads.masked || Loss::snapshot_reads.points;
   using x_Pass = ViewPass<Kind, B>;
   using x_Part = StudentPart<Kind, B>;
+  using x_Draws = TeacherDraws<Kind, B>;
 
   [[nodiscard]] Index x_views() const { return x_options.shape.view_count(); }
   [[nodiscard]] Index x_batch() const { return x_options.shape.batch; }
@@ -527,9 +528,11 @@ class BasicTrainingStep {
     }
   }
 
-  void x_run_teacher(const PassNumbers& numbers, const ViewBatch& batch) {
+  void x_run_teacher(const PassNumbers& numbers, [[maybe_unused]] const ViewBatch& batch) {
     x_teacher_pass.forward(x_backend, x_networks.teacher.backbone, x_config.backbone, {});
-    if (x_draws.any()) x_draw_points(batch);
+    if constexpr (x_Draws::possible) {
+      if (x_draws.any()) x_draw_points(batch);
+    }
     bool sampled = false;
     [[maybe_unused]] bool gathered = false;
     x_terms->each([&]<class Term>(std::type_identity<Term>, auto& run, std::size_t) {
@@ -545,7 +548,9 @@ class BasicTrainingStep {
   }
 
   /// Points that the teacher chooses, in the place of those that loaders drew, and what it computes of them.
-  void x_draw_points(const ViewBatch& batch) {
+  void x_draw_points(const ViewBatch& batch)
+    requires(x_Draws::possible)
+  {
     x_draws.draw(x_backend, x_teacher_pass, batch, x_config.backbone);
     x_teacher_pass.set_points(x_backend, x_draws.teacher_points(), x_config.backbone, x_taps_host);
     for (x_Part& part : x_parts) part.set_points(x_backend, x_draws.student_points(), x_config, x_taps_host);
@@ -564,7 +569,7 @@ class BasicTrainingStep {
   Options x_options;
   Config x_config;
   ParameterLayout x_layout;
-  TeacherDraws<Kind, B> x_draws;
+  x_Draws x_draws;
   StepExchange<B> x_exchange;
   x_Pass x_teacher_pass;
   std::vector<x_Part> x_parts;  // of the student's pass

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -91,12 +89,8 @@ class BlockMasks {
   /// In words, for checkpoints.
   [[nodiscard]] std::string words() const {
     // All digits: other numbers are other masks.
-    const auto exact = [](double value) {
-      std::array<char, 32> text{};
-      return std::string(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
-    };
-    return join("blocks in ", exact(x_options.views), " of the views, ", exact(x_options.low), " to ", exact(x_options.high),
-                " of their patches, blocks of ", x_options.least_block, " patches and aspect ", exact(x_options.aspect),
+    return join("blocks in ", exact_text(x_options.views), " of the views, ", exact_text(x_options.low), " to ", exact_text(x_options.high),
+                " of their patches, blocks of ", x_options.least_block, " patches and aspect ", exact_text(x_options.aspect),
                 " at least");
   }
 

@@ -140,20 +140,16 @@ DSSL_INLINE void validate(const std::vector<PhotometricPart>& parts, const std::
 
 DSSL_INLINE std::string text_of(const std::vector<PhotometricPart>& parts) {
   std::string out;
-  const auto number = [&out](double value) {
-    std::array<char, 32> text{};
-    out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
-  };
   for (std::size_t i = 0; i < photometric_names.size(); ++i) {
     const auto part = std::ranges::find(parts, static_cast<PhotometricKind>(i), &PhotometricPart::kind);
     if (part == parts.end() || part->strength == 0 || part->probability == 0) continue;
     if (!out.empty()) out += ',';
     out += photometric_names[i].name;
     out += '=';
-    number(part->strength);
+    out += exact_text(part->strength);
     if (part->probability == 1) continue;
     out += '@';
-    number(part->probability);
+    out += exact_text(part->probability);
   }
   return out;
 }
