@@ -462,7 +462,7 @@ void CommandLine::x_add_run_options() {
   x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors, or with ranks on one machine an equal share each")
       ->check(CLI::Range(0, 4096))
       ->group(group);
-  add_rank_options(x_app, x_job.communicator, x_job.rank_timeout, "run", group);
+  add_rank_options(x_app, x_job.processes, "run", group);
   x_app.add_option("--reduce", x_reduce, "How processes send gradients: full, or bf16, rounded to half the bytes")
       ->check(CLI::IsMember({"full", "bf16"}))
       ->group(group);
@@ -594,7 +594,7 @@ void CommandLine::x_set_views() {
 
 Job CommandLine::job(RunRanks& ranks) {
   Job& job = x_job;
-  ranks.start(job.communicator, job.rank_timeout);
+  ranks.start(job.processes);
   check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
   if (job.backend == "cuda") job.device = ranks.device(gpus());
   job.options.ranks = ranks.communicator();
