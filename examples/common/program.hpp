@@ -56,6 +56,7 @@ inline void print_error(std::string_view name, std::string message) {
   std::string option = "--" + std::string(field.substr(field.rfind('.') + 1));
   std::ranges::replace(option, '_', '-');
   if (field == "height" || field == "width") option = "--size";
+  if (field == "preset") option = "--views";
   if (app.get_option_no_throw(option) == nullptr) return message;
   return with_option(std::move(message), field, option);
 }
@@ -127,12 +128,12 @@ template <class Body, class Words>
   return 1;
 }
 
-/// Lets requests to end be noticed between steps instead of ending the process at once; a second one ends it.
 template <class Body>
 [[nodiscard]] int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
   return run_program(app, argc, argv, body, words_of(app));
 }
 
+/// Lets requests to end be noticed between steps instead of ending the process at once; a second one ends it.
 ///
 /// Requests are Ctrl-C, a termination request, the end of a terminal (unless it was to be ignored, as by nohup), USR1,
 /// by which batch systems announce an end, and a file that reached its limit. That nobody reads the output any more

@@ -155,6 +155,7 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"pair.between", "--between"},
     {"pair.second", "--second-camera"},
     {"homography", "--between"},
+    {"masks", "--masked-views or --masked-high"},
     {"masks.views", "--masked-views"},
     {"masks.low", "--masked-low"},
     {"masks.high", "--masked-high"},
@@ -680,7 +681,27 @@ std::vector<std::string> CommandLine::without_effect() const {
   return names;
 }
 
+std::string CommandLine::x_warps_of_views() const {
+  const MultiCropOptions& views = x_job.options.views;
+  std::string out;
+  const auto named = [&out](bool holds, std::string_view option) {
+    if (holds && out.find(option) == std::string::npos) out += join(out.empty() ? "" : ", ", option);
+  };
+  named(views.rotation != 0, "--rotate");
+  named(views.perspective != 0, "--perspective");
+  named(views.vertical_flip != 0, x_camera_views.vertical_flip == -1 ? "--views" : "--vertical-flip");
+  named(views.quarter_turns != 0, x_camera_views.quarter_turns == -1 ? "--views" : "--quarter-turns");
+  named(views.camera.known(), "--camera");
+  named(views.pair.known(), "--second");
+  return out;
+}
+
 std::string CommandLine::in_options_of_program(std::string message, std::string_view field) {
+  // Of the views' kind, where the option --views is the name of a preset.
+  if (field == "views") {
+    const std::string warps = x_warps_of_views();
+    return warps.empty() ? message : with_option(std::move(message), field, join("the kind of views (", warps, ")"));
+  }
   const std::string_view own = field.starts_with("views.") ? field.substr(6) : field;
   for (const auto& [known, option] : option_of_field) {
     if (known == own) return with_option(std::move(message), field, option);
