@@ -19,6 +19,7 @@
 #include <common/turned_views.hpp>
 #include <dssl/core/camera.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/data/image_files.hpp>
@@ -546,7 +547,7 @@ void CommandLine::x_set_backbone() {
   if (!file) throw OptionError("arch", job.arch, names_of(architectures) + ", or --init with the weights whose sizes are taken");
   job.backbone = config_of_weights(*file, job.published.options());
   job.rules["positions"] = position_scheme_name(file->description().position);
-  job.rules["norm_epsilon"] = dssl::detail::exact_number(file->description().norm_epsilon);
+  job.rules["norm_epsilon"] = exact_number(file->description().norm_epsilon);
   if (job.options.channels == 0) job.options.channels = job.backbone.channels;
   x_set_pixels(&*file);
 }

@@ -1,10 +1,14 @@
 // What the exceptions say.
 #include "catch.hpp"
 
+#include <charconv>
+#include <cmath>
+#include <limits>
 #include <locale>
 #include <string>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 
 TEST_CASE("an option's error names the field, the value and what was expected", "[error]") {
   const dssl::OptionError error{"batch", 0, "at least 1"};
@@ -25,6 +29,20 @@ TEST_CASE("numbers are written alike whatever the program's locale", "[error]") 
   const std::string text = dssl::join(1234567, " and ", 0.5);
   std::locale::global(before);
   CHECK(text == "1234567 and 0.5");
+}
+
+TEMPLATE_TEST_CASE("numbers are written in as few digits as bring them back", "[error]", float, double) {
+  using Limits = std::numeric_limits<TestType>;
+  for (const TestType value : {TestType(0.1), TestType(1) / 3, TestType(100), TestType(-2.5e-7), Limits::max(), Limits::min(),
+                               Limits::denorm_min(), std::nextafter(TestType(1), TestType(2))}) {
+    const std::string text = dssl::exact_number(value);
+    TestType read = 0;
+    CHECK(std::from_chars(text.data(), text.data() + text.size(), read).ptr == text.data() + text.size());
+    CHECK(read == value);
+  }
+  CHECK(dssl::exact_number(TestType(0.1)) == "0.1");
+  CHECK(dssl::exact_number(TestType(100)) == "100");
+  CHECK(dssl::exact_number(Limits::infinity()) == "inf");
 }
 
 TEST_CASE("a file's error begins with its path", "[error]") {

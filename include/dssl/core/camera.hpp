@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl {
@@ -101,9 +102,8 @@ namespace detail {
 template <class Numbers>
 void append_numbers(std::string& out, const Numbers& values) {
   for (const double value : values) {
-    std::array<char, 32> text{};
     if (!out.empty()) out += ' ';
-    out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
+    out += exact_number(value);
   }
 }
 

@@ -2,8 +2,6 @@
 // Tests: tests/views/photometric.cpp, tests/train/imitation_term.cpp.
 #pragma once
 
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <map>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl {
@@ -46,9 +45,8 @@ namespace detail {
 [[nodiscard]] inline std::string number_list(const std::vector<float>& values, std::string_view separator) {
   std::string out;
   for (const float value : values) {
-    std::array<char, 32> text{};
     if (!out.empty()) out += separator;
-    out.append(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
+    out += exact_number(value);
   }
   return out;
 }

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/size_trend.hpp>
 #include <dssl/io/safetensors.hpp>
@@ -63,15 +64,10 @@ namespace detail {
   return {.slope = slope, .usual = usual};
 }
 
-[[nodiscard]] inline std::string number_text(double value) {
-  char text[40];
-  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
-}
-
 inline void store_trend(SafetensorsWriter& writer, const SizeTrend& trend) {
   if (!(trend.slope > 0)) return;
-  writer.metadata("size_slope", number_text(trend.slope));
-  writer.metadata("size_usual", number_text(trend.usual));
+  writer.metadata("size_slope", exact_number(trend.slope));
+  writer.metadata("size_usual", exact_number(trend.usual));
 }
 
 }  // namespace detail

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/patch_look.hpp>
@@ -79,17 +80,17 @@ struct BankSettings {
     PatchLook::for_each(look, [&]<class V>(std::string_view name, const V& value) {
       looked += join(",\"", name, "\":");
       if constexpr (std::is_same_v<V, bool>) looked += flag(value);
-      else if constexpr (std::is_same_v<V, double>) looked += detail::exact_number(value);
+      else if constexpr (std::is_same_v<V, double>) looked += exact_number(value);
       else looked += join(value);
     });
     return join("{\"arch\":", detail::json_string(arch), ",\"size\":", detail::json_string(size), ",\"fit\":", detail::json_string(fit),
                 ",\"channels\":", channels, ",\"blocks\":[", list, "],\"norm\":", flag(norm), ",\"flips\":", flag(flips),
                 ",\"seed\":", seed >> 63U == 0 ? join(seed) : detail::json_string(join(seed)), ",\"white\":", white, ",\"orient\":", flag(orient), ",\"neighbourhood\":", neighbourhood,
-                ",\"smoothing\":", detail::exact_number(smoothing), looked, named,
+                ",\"smoothing\":", exact_number(smoothing), looked, named,
                 pixels == PixelScale{} ? "" : join(",\"mean\":[", detail::number_list(pixels.mean, ","), "],\"deviation\":[",
                                                    detail::number_list(pixels.deviation, ","), "]"),
                 ran.heads > 0 ? join(",\"ran\":{\"heads\":", ran.heads, ",\"norm_epsilon\":",
-                                     detail::exact_number(ran.norm_epsilon), ",\"positions\":",
+                                     exact_number(ran.norm_epsilon), ",\"positions\":",
                                      detail::json_string(ran.positions), "}")
                               : "",
                 "}");

@@ -11,6 +11,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/bank_metadata.hpp>
 #include <dssl/defects/defect_bank.hpp>
@@ -44,15 +45,15 @@ void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
   bank.backend().download(std::span<T>(host), rows.data());
   SafetensorsWriter writer;
   writer.add(std::string(detail::bank_tensor), {rows.rows(), rows.cols()}, std::span<const T>(host));
-  writer.metadata("radius", detail::number_text(bank.radius()));
+  writer.metadata("radius", exact_number(bank.radius()));
   writer.metadata("reweighting", join(bank.options().reweighting));
   const DefectBankOptions& options = bank.options();
   if (options.top != 1) writer.metadata("top", join(options.top));
   if (options.rules.border != 0) writer.metadata("border", join(options.rules.border));
   if (options.rules.standardise) writer.metadata("standardise", "1");
   if (options.rules.place > 0) {
-    writer.metadata("place", detail::number_text(options.rules.place));
-    writer.metadata("place_unit", detail::number_text(options.place_unit));
+    writer.metadata("place", exact_number(options.rules.place));
+    writer.metadata("place_unit", exact_number(options.place_unit));
   }
   detail::store_trend(writer, bank.size_trend());
   for (const auto& [key, value] : metadata) writer.metadata(key, value);

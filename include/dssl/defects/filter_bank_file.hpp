@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
@@ -39,7 +40,7 @@ inline void save_filter_bank(const std::string& path, const FilterProbe& probe, 
   for (const auto& [key, value] : {std::pair("patches", normal.count()), {"patch", o.filters.patch}, {"flatten", o.filters.flatten},
                                    {"border", o.border}, {"top", o.top}, {"channels", o.channels}})
     writer.metadata(key, join(value));
-  writer.metadata("smoothing", detail::number_text(o.smoothing));
+  writer.metadata("smoothing", exact_number(o.smoothing));
   detail::store_trend(writer, probe.size_trend());
   if (probe.labels()) {
     const FilterLabels& labels = *probe.labels();
@@ -51,7 +52,7 @@ inline void save_filter_bank(const std::string& path, const FilterProbe& probe, 
     for (const auto& [key, value] : {std::pair("trees_start", n.start), {"share", labels.scales.share}, {"distance_mean", labels.scales.distance.mean},
                                      {"distance_deviation", labels.scales.distance.deviation}, {"logit_mean", labels.scales.logit.mean},
                                      {"logit_deviation", labels.scales.logit.deviation}})
-      writer.metadata(key, detail::number_text(value));
+      writer.metadata(key, exact_number(value));
   }
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   writer.write(path);

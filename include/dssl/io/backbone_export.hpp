@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
@@ -367,7 +368,7 @@ inline void save_named_backbone(const std::string& path, const BackboneFile& fil
     if (said != file.metadata().end()) metadata.emplace(key, said->second);
   }
   metadata["positions"] = position_scheme_name(file.description().position);
-  metadata["norm_epsilon"] = detail::exact_number(file.description().norm_epsilon);
+  metadata["norm_epsilon"] = exact_number(file.description().norm_epsilon);
   metadata.merge(folding_as_metadata(file.description()));
   if (file.description().heads_are_known) metadata["heads"] = join(file.description().heads);
   SafetensorsWriter writer;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/backbone_description.hpp>
@@ -226,7 +227,7 @@ class HuggingFaceConfig {
     if (!(theta >= 1 && theta <= 1e9)) refuse("rope_theta", "a number from 1 to 1e9");
     // Transformers' DINOv3 takes no notice of these: they may say the same, and nothing else.
     if (has("rope_parameters.rope_theta") && number("rope_parameters.rope_theta") != theta)
-      refuse("rope_parameters.rope_theta", join(detail::exact_number(theta), ", the rope_theta that periods are made from"));
+      refuse("rope_parameters.rope_theta", join(exact_number(theta), ", the rope_theta that periods are made from"));
     if (has("rope_parameters.rope_type") && text("rope_parameters.rope_type") != "default")
       refuse("rope_parameters.rope_type", "'default'; no other is computed here");
     return theta;
@@ -245,7 +246,7 @@ class HuggingFaceConfig {
     switch (value.kind) {
       case Kind::text: return join("'", value.text, "'");
       case Kind::boolean: return value.number > 0 ? "true" : "false";
-      case Kind::number: return detail::exact_number(value.number);
+      case Kind::number: return exact_number(value.number);
       default: return "that is no single value";
     }
   }
@@ -360,7 +361,7 @@ struct RotaryConfig {
     add("intermediate_size", d.hidden);
     add("use_gated_mlp", truth(d.mlp == MlpKind::swiglu));
     add("num_register_tokens", d.registers);
-    add("rope_theta", detail::as_fraction(detail::exact_number(rotary.theta)));
+    add("rope_theta", detail::as_fraction(exact_number(rotary.theta)));
     add("query_bias", truth(d.qkv_bias));
     add("key_bias", truth(rotary.key_bias));
     add("value_bias", truth(d.qkv_bias));
@@ -386,7 +387,7 @@ struct RotaryConfig {
     add("attention_probs_dropout_prob", "0.0");
     add("qkv_bias", "true");
   }
-  add("layer_norm_eps", detail::as_fraction(detail::exact_number(d.norm_epsilon)));
+  add("layer_norm_eps", detail::as_fraction(exact_number(d.norm_epsilon)));
   add("image_size", d.usual_image());
   add("patch_size", d.patch);
   out += join("  \"num_channels\": ", d.channels, "\n}\n");

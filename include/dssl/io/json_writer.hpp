@@ -2,8 +2,6 @@
 // Tests: tests/io/safetensors.cpp, tests/io/hugging_face_config.cpp.
 #pragma once
 
-#include <array>
-#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -27,13 +25,6 @@ namespace dssl::detail {
     }
   }
   return out + '"';
-}
-
-/// The shortest decimal number that is read as this very double again.
-[[nodiscard]] inline std::string exact_number(double value) {
-  std::array<char, 32> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-  return {text.data(), end};
 }
 
 /// A number's text as one of JSON that is read for no whole one: "100" becomes "100.0".

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
@@ -107,8 +108,8 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   }
   if (const detail::ConfigValue* const factor = said("rescale_factor");
       factor != nullptr && (factor->kind != Kind::number || std::abs(factor->number * 255 - 1) > 1e-6)) {
-    throw CheckpointError(path, join("has rescale_factor ", factor->kind == Kind::number ? detail::exact_number(factor->number) : "that is no number",
-                                     "; expected 1/255, ", detail::exact_number(1.0 / 255)));
+    throw CheckpointError(path, join("has rescale_factor ", factor->kind == Kind::number ? exact_number(factor->number) : "that is no number",
+                                     "; expected 1/255, ", exact_number(1.0 / 255)));
   }
   return scale;
 }
@@ -155,12 +156,12 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   const Index side = d.usual_image();
   const auto list = [](const std::vector<float>& values) {
     std::string out;
-    for (const float value : values) out += join(out.empty() ? "" : ", ", detail::as_fraction(detail::number_list({value}, "")));
+    for (const float value : values) out += join(out.empty() ? "" : ", ", detail::as_fraction(exact_number(value)));
     return out;
   };
   return join("{\n  \"image_processor_type\": \"ViTImageProcessor\",\n  \"do_resize\": true,\n  \"size\": {\"height\": ", side,
               ", \"width\": ", side, "},\n  \"resample\": 2,\n  \"do_rescale\": true,\n  \"rescale_factor\": ",
-              detail::exact_number(1.0 / 255), ",\n  \"do_normalize\": true,\n  \"image_mean\": [",
+              exact_number(1.0 / 255), ",\n  \"do_normalize\": true,\n  \"image_mean\": [",
               list(scale.mean), "],\n  \"image_std\": [", list(scale.deviation), "]\n}\n");
 }
 

@@ -2,8 +2,6 @@
 // Tests: tests/train/trainer.cpp.
 #pragma once
 
-#include <array>
-#include <charconv>
 #include <cstdint>
 #include <functional>
 #include <ios>
@@ -17,6 +15,7 @@
 #include <dssl/core/communicator.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
@@ -72,9 +71,7 @@ using DefaultsOf = std::conditional_t<publishes<typename Recipe::Views, typename
 template <class Value>
 [[nodiscard]] std::string exact_text(const Value& value) {
   if constexpr (std::is_floating_point_v<Value>) {
-    std::array<char, 64> text{};
-    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
-    return {text.data(), end};
+    return exact_number(value);
   } else {
     return join(value);
   }

@@ -3,8 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +13,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/position.hpp>
@@ -91,13 +90,9 @@ class BlockMasks {
   /// In words, for checkpoints.
   [[nodiscard]] std::string words() const {
     // All digits: other numbers are other masks.
-    const auto exact = [](double value) {
-      std::array<char, 32> text{};
-      return std::string(text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr);
-    };
-    return join("blocks in ", exact(x_options.views), " of the views, ", exact(x_options.low), " to ", exact(x_options.high),
-                " of their patches, blocks of ", x_options.least_block, " patches and aspect ", exact(x_options.aspect),
-                " at least");
+    return join("blocks in ", exact_number(x_options.views), " of the views, ", exact_number(x_options.low), " to ",
+                exact_number(x_options.high), " of their patches, blocks of ", x_options.least_block, " patches and aspect ",
+                exact_number(x_options.aspect), " at least");
   }
 
  private:
