@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/exact_number.hpp>
 #include <dssl/data/apart.hpp>
 #include <dssl/data/defect_files.hpp>
 #include <dssl/data/few_bits.hpp>
@@ -301,13 +302,8 @@ class Inspection {
     if (!x_settings.bank.empty() || !x_normal) return;
     std::map<std::string, std::string> metadata;
     if (x_threshold) {
-      const auto exact = [](double value) {
-        char text[40];
-        std::snprintf(text, sizeof text, "%.17g", value);
-        return std::string(text);
-      };
-      metadata["threshold"] = exact(*x_threshold);
-      metadata["false_alarms"] = exact(x_settings.false_alarms);
+      metadata["threshold"] = exact_number(*x_threshold);
+      metadata["false_alarms"] = exact_number(x_settings.false_alarms);
     }
     x_scorer->save(x_settings.out + "/bank.safetensors", std::move(metadata));
   }
