@@ -73,12 +73,13 @@ namespace detail {
   return hash;
 }
 
-/// The same for words of eight bytes, the last filled up with zeros, in four rows that do not wait for each other: word i
-/// belongs to row i mod 4. What a product keeps in its upper half goes into the lower one, else two changed signs would cancel.
+/// Over words of eight bytes, the last filled up with zeros, in four rows that do not wait for each other: word i belongs to
+/// row i mod 4. The upper half of a product goes into the lower one and through another product: else changed signs cancel.
 [[nodiscard]] inline std::uint64_t hash_of_words(std::span<const std::byte> bytes) {
   const auto step = [](std::uint64_t hash, std::uint64_t word) {
-    hash = (hash ^ word) * 0x9E3779B97F4A7C15ULL;
-    return hash ^ (hash >> 32U);
+    constexpr std::uint64_t odd = 0x9E3779B97F4A7C15ULL;
+    hash = (hash ^ word) * odd;
+    return (hash ^ (hash >> 32U)) * odd;
   };
   std::array<std::uint64_t, 4> rows{0, 1, 2, 3};
   const std::size_t whole = bytes.size() / 32 * 32;
