@@ -254,7 +254,7 @@ struct dssl_scorer {
     dssl::WeightOrigin origin;
     extractor.load_by([&](std::span<float> flat) {
       origin = file.load(flat, extractor.layout(), extractor.config(), extractor.grid());
-      dssl::require_bank_of(bank, dssl::fingerprint_of(flat), weights);
+      dssl::require_bank_of(bank, dssl::fingerprint_of(flat, dssl::fingerprint_in(bank)), weights);
       settings.require_run_as(bank.path(), extractor.config(), extractor.patch_grid(), weights);
     });
     if (settings.look.tiles)

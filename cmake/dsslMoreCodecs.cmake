@@ -1,5 +1,6 @@
 # Files that dssl::codecs reads where there is a library for them: TIFF by libtiff, WebP by libwebp, calibrations of cameras by
 # yaml-cpp. Used by dssl's own build and by the installed package, which looks for itself.
+include(${CMAKE_CURRENT_LIST_DIR}/dsslFind.cmake)
 
 # dssl_find_more_codecs(): makes dssl::tiff, dssl::webp and dssl::yaml of what is found, which name themselves to the headers,
 # and lists them in DSSL_MORE_CODECS.
@@ -20,10 +21,8 @@ macro(dssl_find_more_codecs)
     list(GET _dssl_codec 1 _dssl_header)
     list(GET _dssl_codec 2 _dssl_library)
     string(TOUPPER ${_dssl_name} _dssl_upper)
-    find_path(DSSL_${_dssl_upper}_INCLUDE_DIR ${_dssl_header})
-    find_library(DSSL_${_dssl_upper}_LIBRARY ${_dssl_library})
-    mark_as_advanced(DSSL_${_dssl_upper}_INCLUDE_DIR DSSL_${_dssl_upper}_LIBRARY)
-    if(DSSL_${_dssl_upper}_INCLUDE_DIR AND DSSL_${_dssl_upper}_LIBRARY)
+    dssl_find_by_name(_dssl_missing ${_dssl_upper} ${_dssl_header} "${_dssl_library} is not found" "of its distribution" LIBRARIES ${_dssl_library})
+    if(NOT _dssl_missing)
       list(APPEND DSSL_MORE_CODECS ${_dssl_name})
       if(NOT TARGET dssl::${_dssl_name})
         add_library(dssl::${_dssl_name} INTERFACE IMPORTED GLOBAL)

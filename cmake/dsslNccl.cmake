@@ -1,14 +1,12 @@
 # NCCL as dssl's build and its installed package look for it.
+include(${CMAKE_CURRENT_LIST_DIR}/dsslFind.cmake)
 
 # dssl_find_nccl(<libraries> <folders> <why>): what to link and to include, or no libraries and the reason.
 function(dssl_find_nccl libraries folders why)
   set(${libraries} "" PARENT_SCOPE)
-  find_path(DSSL_NCCL_INCLUDE_DIR nccl.h DOC "Folder of nccl.h")
-  find_library(DSSL_NCCL_LIBRARY NAMES nccl libnccl.so.2 DOC "NCCL")
-  mark_as_advanced(DSSL_NCCL_INCLUDE_DIR DSSL_NCCL_LIBRARY)
-  if(NOT DSSL_NCCL_INCLUDE_DIR OR NOT DSSL_NCCL_LIBRARY)
-    set(${why} "NCCL is not found (libnccl-dev of NVIDIA's packages; DSSL_NCCL_LIBRARY and DSSL_NCCL_INCLUDE_DIR name another)"
-      PARENT_SCOPE)
+  dssl_find_by_name(problem NCCL nccl.h "NCCL is not found" "libnccl-dev of NVIDIA's packages" LIBRARIES nccl libnccl.so.2)
+  if(problem)
+    set(${why} "${problem}" PARENT_SCOPE)
     return()
   endif()
   set(version "")

@@ -46,5 +46,6 @@ configure_package_config_file(cmake/dsslConfig.cmake.in dsslConfig.cmake INSTALL
   NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(dsslConfigVersion.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/dsslConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/dsslConfigVersion.cmake
-  ${CMAKE_CURRENT_LIST_DIR}/dsslProducts.cmake ${CMAKE_CURRENT_LIST_DIR}/dsslMpi.cmake ${CMAKE_CURRENT_LIST_DIR}/dsslNccl.cmake ${CMAKE_CURRENT_LIST_DIR}/dsslMoreCodecs.cmake ${CMAKE_CURRENT_LIST_DIR}/cpu.cmake
+  ${CMAKE_CURRENT_LIST_DIR}/dsslFind.cmake ${CMAKE_CURRENT_LIST_DIR}/dsslProducts.cmake ${CMAKE_CURRENT_LIST_DIR}/dsslMpi.cmake
+  ${CMAKE_CURRENT_LIST_DIR}/dsslNccl.cmake ${CMAKE_CURRENT_LIST_DIR}/dsslMoreCodecs.cmake ${CMAKE_CURRENT_LIST_DIR}/cpu.cmake
   DESTINATION ${dssl_package_dir} COMPONENT dssl)

@@ -153,7 +153,7 @@ dssl::OnnxBank bank_of(const Settings& s, const BackboneFile& backbone, const ds
   const auto [height, width] = dssl::extents_of("size", of_bank.size);
   const dssl::LoadedWeights weights =
       dssl::load_any_backbone(s.in, layout, seen, {height / seen.patch, width / seen.patch}, s.reading());
-  dssl::require_bank_of(file, dssl::fingerprint_of(weights.flat), s.in);
+  dssl::require_bank_of(file, dssl::fingerprint_of(weights.flat, dssl::fingerprint_in(file)), s.in);
   of_bank.require_run_as(s.bank, seen, {height / seen.patch, width / seen.patch}, s.in);
   // Read as programs read it: rows that are finite and of the features' width, counts that are counts.
   const auto bank = dssl::load_defect_bank(dssl::Reference<float>(), file);

@@ -53,8 +53,7 @@ struct FeatureSettings {
   std::vector<std::string> tokens{"class", "patch"};
   std::vector<std::string> sizes{"224"};
   double memory = 4;  // GiB of features before a safetensors file is written
-  std::string communicator = "auto";
-  double rank_timeout = rank_timeout_seconds;
+  RankSettings processes;
 
   [[nodiscard]] bool reads(const std::string& token) const {
     return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
@@ -329,10 +328,10 @@ int main(int argc, char** argv) {
   add_map_options(app, s.map, "Backbone");
   app.add_option("--memory", s.memory, "GiB of features that may be held for a safetensors file")
       ->capture_default_str();
-  add_rank_options(app, s.communicator, s.rank_timeout, "work", "Processes");
+  add_rank_options(app, s.processes, "work", "Processes");
   RunRanks ranks;
   const auto features = [&] {
-    ranks.start(s.communicator, s.rank_timeout);
+    ranks.start(s.processes);
     if (!s.as_npy() && !s.out.ends_with(".safetensors"))
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
     s.backbone.validate();
@@ -353,5 +352,5 @@ int main(int argc, char** argv) {
     with_backend(s.backbone, [&](const auto& backend) { write_features(s, files, ranks.communicator(), backend); });
     return 0;
   };
-  return run_program(app, argc, argv, [&] { return on_all_ranks(ranks, features); });
+  return run_program(app, argc, argv, [&] { return on_all_ranks(ranks, features, words_of(app)); });
 }

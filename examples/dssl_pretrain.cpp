@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <common/output_files.hpp>
@@ -84,34 +85,14 @@ int pretrain(CommandLine& line, RunRanks& ranks, const std::vector<std::string>&
   return log.end(recipe_of(job).run(job, log));
 }
 
-/// The same, and tells the other ranks where it fails. Rank 0 says what went wrong, whoever's error it was: of another it
-/// has heard.
-int pretrain_with_ranks(CommandLine& line, RunRanks& ranks, const std::vector<std::string>& command) {
-  const auto fails = [&](std::string_view why) {
-    ranks.communicator().leave(why);
-    return !ranks.communicator().first();
-  };
-  try {
-    return pretrain(line, ranks, command);
-  } catch (const dssl::OptionError& error) {
-    const std::string words = with_short_words(line.in_options_of_program(error.what(), error.field()));
-    if (!fails(words)) print_error("dssl-pretrain", words);
-    return 2;
-  } catch (const dssl::DataError& error) {  // as `run_program` has it, in this program's words
-    const std::string words = line.in_options_of_program(line.in_options_of_program(error.what(), "only"), "void");
-    if (fails(words)) return 1;
-    throw dssl::DataError(words);
-  } catch (const std::exception& error) {
-    if (fails(error.what())) return 1;
-    throw;
-  }
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   RunRanks ranks;
   CommandLine line;  // its job has what carries bytes between ranks, which ends first
-  return run_program(line.app(), argc, argv,
-                     [&] { return pretrain_with_ranks(line, ranks, std::vector<std::string>(argv, argv + argc)); });
+  const auto words = [&line](const std::exception& error) {
+    return words_of(error, [&line](std::string message, std::string_view field) { return line.in_options_of_program(std::move(message), field); });
+  };
+  const auto body = [&] { return pretrain(line, ranks, std::vector<std::string>(argv, argv + argc)); };
+  return run_program(line.app(), argc, argv, [&] { return on_all_ranks(ranks, body, words); }, words);
 }

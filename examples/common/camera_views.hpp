@@ -16,9 +16,12 @@ struct CameraViews {
   std::string preset{}, parts{};
   double vertical_flip = -1, quarter_turns = -1;  // -1: the preset's
 
-  /// Whether anything was said.
-  [[nodiscard]] bool any() const {
-    return !preset.empty() || !parts.empty() || vertical_flip != -1 || quarter_turns != -1;
+  /// Throws `OptionError` that names the first option that was given, if any was.
+  void require_none(const std::string& expected) const {
+    if (!preset.empty()) throw OptionError("views", preset, expected);
+    if (!parts.empty()) throw OptionError("parts", parts, expected);
+    if (vertical_flip != -1) throw OptionError("vertical_flip", vertical_flip, expected);
+    if (quarter_turns != -1) throw OptionError("quarter_turns", quarter_turns, expected);
   }
   /// Throws `OptionError`.
   void set(MultiCropOptions& views) const {

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -55,16 +56,39 @@ inline void print_error(std::string_view name, std::string message) {
   std::string option = "--" + std::string(field.substr(field.rfind('.') + 1));
   std::ranges::replace(option, '_', '-');
   if (field == "height" || field == "width") option = "--size";
+  if (field == "preset") option = "--views";
   if (app.get_option_no_throw(option) == nullptr) return message;
   return with_option(std::move(message), field, option);
 }
 
-/// Parses the arguments, runs `body()`, and turns what it throws into one line on stderr.
+/// What a program says of an error, where `in_options(message, field)` has the option in the field's place.
+template <class InOptions>
+[[nodiscard]] std::string words_of(const std::exception& error, const InOptions& in_options) {
+  if (const auto* const option = dynamic_cast<const OptionError*>(&error)) {
+    return with_short_words(in_options(std::string(option->what()), option->field()));
+  }
+  if (dynamic_cast<const DataError*>(&error) != nullptr) {  // of masks whose labels tell nothing, which names these fields
+    return in_options(in_options(std::string(error.what()), "only"), "void");
+  }
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
+    return "out of memory; lower the batch, the image size or the model's size";
+  }
+  return error.what();
+}
+
+/// A function that has these words of an error, by the names of the program's options.
+[[nodiscard]] inline auto words_of(CLI::App& app) {
+  return [&app](const std::exception& error) {
+    return words_of(error, [&app](std::string message, std::string_view field) { return in_options_of(app, std::move(message), field); });
+  };
+}
+
+/// Parses the arguments, runs `body()`, and turns what it throws into one line on stderr: `words(error)`.
 ///
 /// Exit statuses: 0 success (and --help), 1 the work failed, 2 the arguments make no sense. `body` gives the status
 /// of success. A stdout that could not be written (a full disk) is a failure too.
-template <class Body>
-[[nodiscard]] int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
+template <class Body, class Words>
+[[nodiscard]] int run_program(CLI::App& app, int argc, char** argv, const Body& body, const Words& words) {
   const std::string name = app.get_name();
   try {
     if (argc == 2 && argv[1] == options_page_flag) {
@@ -96,16 +120,17 @@ template <class Body>
     if (std::fflush(stdout) != 0 && errno != EPIPE) throw FileError("standard output", "cannot be written");
     return status;
   } catch (const OptionError& error) {
-    print_error(name, with_short_words(in_options_of(app, error.what(), error.field())));
+    print_error(name, words(error));
     return 2;
-  } catch (const DataError& error) {  // of masks whose labels tell nothing, which names these fields
-    print_error(name, in_options_of(app, in_options_of(app, error.what(), "only"), "void"));
-  } catch (const std::bad_alloc&) {
-    print_error(name, "out of memory; lower the batch, the image size or the model's size");
   } catch (const std::exception& error) {
-    print_error(name, error.what());
+    print_error(name, words(error));
   }
   return 1;
+}
+
+template <class Body>
+[[nodiscard]] int run_program(CLI::App& app, int argc, char** argv, const Body& body) {
+  return run_program(app, argc, argv, body, words_of(app));
 }
 
 /// Lets requests to end be noticed between steps instead of ending the process at once; a second one ends it.

@@ -67,12 +67,12 @@ int RunRanks::launched_size() {
   return std::getenv("PMIX_RANK") != nullptr ? number_of({"SLURM_STEP_NUM_TASKS"}, 1) : 1;
 }
 
-void RunRanks::start(const std::string& communicator, [[maybe_unused]] double timeout_seconds) {
-  const bool wanted = communicator == "mpi" || (communicator == "auto" && launched_size() > 1);
+void RunRanks::start(const RankSettings& settings) {
+  const bool wanted = settings.communicator == "mpi" || (settings.communicator == "auto" && launched_size() > 1);
   if (!wanted) return;
 #ifdef DSSL_WITH_MPI
-  x_timeout_seconds = timeout_seconds;
-  x_mpi = std::make_unique<MpiRanks>(milliseconds_of(timeout_seconds));
+  x_timeout_seconds = settings.timeout_seconds;
+  x_mpi = std::make_unique<MpiRanks>(milliseconds_of(settings.timeout_seconds));
   const Communicator ranks = x_mpi->communicator();
   if (launched_size() > 1 && ranks.size() != launched_size()) {
     throw RankError(join("this process was started as one of ", launched_size(), ", but MPI counts ", ranks.size(),
@@ -85,7 +85,7 @@ void RunRanks::start(const std::string& communicator, [[maybe_unused]] double ti
   for (const cpu_set_t& other : ranks.all_say(own)) alike += CPU_EQUAL(&own, &other) ? 1 : 0;
   x_sharing = std::max(Index{1}, alike * x_mpi->ranks_here() / ranks.size());
 #else
-  throw OptionError("communicator", communicator,
+  throw OptionError("communicator", settings.communicator,
                     join("alone: this program was built without MPI (Debian: libopenmpi-dev), and was started as one of ",
                          launched_size(), " processes"));
 #endif

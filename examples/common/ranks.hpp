@@ -8,6 +8,8 @@
 #include <CLI/CLI.hpp>
 
 #include <dssl/core/communicator.hpp>
+#include <dssl/core/error.hpp>
+#include <dssl/core/tensor_view.hpp>
 
 namespace dssl {
 class MpiRanks;
@@ -16,18 +18,20 @@ class NcclRanks;
 
 namespace dssl::programs {
 
-/// How long ranks wait for each other where nothing is said, in seconds.
-inline constexpr double rank_timeout_seconds = 1800;
+/// What the command line says of the processes that share the work.
+struct RankSettings {
+  std::string communicator = "auto";  ///< auto, mpi or alone
+  double timeout_seconds = 1800;      ///< that ranks wait for each other
+};
 
 /// `--communicator` and `--rank-timeout`. `work`: what the processes share.
-inline void add_rank_options(CLI::App& app, std::string& communicator, double& timeout_seconds, const std::string& work,
-                             const std::string& group) {
-  app.add_option("--communicator", communicator,
+inline void add_rank_options(CLI::App& app, RankSettings& settings, const std::string& work, const std::string& group) {
+  app.add_option("--communicator", settings.communicator,
                  "Processes that share the " + work + ": mpi, those that mpirun or srun started; alone, this one; auto: mpi where it was started so")
       ->check(CLI::IsMember({"auto", "mpi", "alone"}))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--rank-timeout", timeout_seconds, "Seconds that a process waits for the others before the " + work + " ends")
+  app.add_option("--rank-timeout", settings.timeout_seconds, "Seconds that a process waits for the others before the " + work + " ends")
       ->check(CLI::Range(1.0, 1e6))
       ->capture_default_str()
       ->group(group);
@@ -41,9 +45,9 @@ class RunRanks {
   RunRanks& operator=(const RunRanks&) = delete;
   ~RunRanks();
 
-  /// `communicator`: auto, mpi or alone. Throws `OptionError` where it is mpi, or the process was started as one of several,
-  /// in a program that was built without MPI; `RankError` where MPI counts other processes than the launcher started.
-  void start(const std::string& communicator, double timeout_seconds);
+  /// Throws `OptionError` where the communicator is mpi, or the process was started as one of several, in a program that was
+  /// built without MPI; `RankError` where MPI counts other processes than the launcher started.
+  void start(const RankSettings& settings);
 
   [[nodiscard]] Communicator communicator() const;
   /// Of so many GPUs on this machine the one of this rank; 0 for one rank alone.
@@ -68,16 +72,16 @@ class RunRanks {
   Index x_sharing = 1;  // ranks on them
 };
 
-/// body() on each rank, which tells the others where it fails: the first alone throws then, and says what went wrong, whoever's
-/// error it was. The others end with the status 1.
-template <class Body>
-[[nodiscard]] int on_all_ranks(const RunRanks& ranks, const Body& body) {
+/// body() on each rank, which tells the others where it fails, in `words(error)`: the first alone throws then, and says what went
+/// wrong, whoever's error it was. The others end quietly with the status that the error has by `run_program`.
+template <class Body, class Words>
+[[nodiscard]] int on_all_ranks(const RunRanks& ranks, const Body& body, const Words& words) {
   try {
     return body();
   } catch (const std::exception& error) {
-    ranks.communicator().leave(error.what());
-    if (!ranks.communicator().first()) return 1;
-    throw;
+    ranks.communicator().leave(words(error));
+    if (ranks.communicator().first()) throw;
+    return dynamic_cast<const OptionError*>(&error) != nullptr ? 2 : 1;
   }
 }
 

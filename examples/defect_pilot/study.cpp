@@ -178,7 +178,7 @@ class BackboneStudy {
             drawn.images.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
           }
         }
-        const DefectHead head = x_head(heads, order, x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
+        const DefectHead head = x_head(study, heads, order, draw);
         SetScores normal = head.score(x_held_out, x_look.top);
         SetScores test_normal = head.score(x_test_normal, x_look.top);
         SetScores test_defects = head.score(x_test_defects, x_look.top);
@@ -381,11 +381,12 @@ class BackboneStudy {
 
   /// A head on the images of `labelled`; where no patch of theirs that counts shows a defect, as where few lie in the border, one
   /// that tells nothing apart, and it is said.
-  [[nodiscard]] DefectHead x_head(const HeadTrainer& heads, const std::vector<Index>& labelled, std::uint64_t seed) const {
+  [[nodiscard]] DefectHead x_head(Study& study, const HeadTrainer& heads, const std::vector<Index>& labelled, Index draw, Index fold = -1) const {
     try {
-      return heads.train(x_normal, x_defects, labelled, seed);
+      return heads.train(x_normal, x_defects, labelled, x_settings.backbone.seed + static_cast<std::uint64_t>(draw));
     } catch (const DataError& error) {
       std::printf("%s: no label was learned from: %s\n", x_name.c_str(), error.what());
+      study.nothing_learned.push_back({x_name, static_cast<Index>(labelled.size()), draw, fold, error.what()});
       return {.weight = std::vector<float>(static_cast<std::size_t>(x_defects.width), 0.0F), .bias = 0};
     }
   }
@@ -393,7 +394,8 @@ class BackboneStudy {
   /// The AUROC of each way over labelled images that were held out, a mean over folds; the best first.
   void x_compare(Study& study, std::vector<HeldOutFold> folds, const HeadTrainer& heads, const std::vector<Index>& order) const {
     std::vector<HeldOutWay> ways{{x_name + ", with labels"}, {x_name + ", labels alone"}, {x_name + tuned_alone}, {x_name + tuned_with_bank}};
-    for (HeldOutFold& fold : folds) {
+    for (Index number = 0; number < static_cast<Index>(folds.size()); ++number) {
+      HeldOutFold& fold = folds[static_cast<std::size_t>(number)];
       std::vector<Index> learned;
       for (std::size_t i = 0; i < order.size(); ++i) {
         if (std::ranges::find(fold.labelled, static_cast<Index>(i)) == fold.labelled.end()) learned.push_back(order[i]);
@@ -402,7 +404,7 @@ class BackboneStudy {
       for (const Index place : fold.labelled)
         held_out.push_back(x_defects.images[static_cast<std::size_t>(order[static_cast<std::size_t>(place)])].index);
       const PatchSet defects = some_of(x_defects, held_out), normal = some_of(x_held_out, fold.normal_images);
-      const DefectHead head = x_head(heads, learned, x_settings.backbone.seed);
+      const DefectHead head = x_head(study, heads, learned, 0, number);
       SetScores head_normal = images_of(head.score(normal, x_look.top)), head_defects = images_of(head.score(defects, x_look.top));
       SetScores bank_normal = images_of(x_bank->score(normal)), bank_defects = images_of(x_bank->score(defects));
       x_take_size_off({{head_normal, normal}, {head_defects, defects}});
@@ -531,6 +533,7 @@ void add_labelled_filters(Study& study, const PilotSettings& s, const PilotSets&
       } catch (const DataError& error) {  // few labelled images, all of whose defects lie in the border: as without labels
         std::printf("local filters, draw %td: no label was learned from: %s\n", drawn.draw + 1, error.what());
         study.filters.push_back({drawn.draw, {.images = drawn.labels}});
+        study.nothing_learned.push_back({"local filters", drawn.labels, drawn.draw, -1, error.what()});
       }
     };
     if (drawn.draw == 0) study.ways.push_back({"local filters, with labels", drawn.labels, {}});
@@ -709,6 +712,11 @@ Json Study::json() const {
   for (const HeldOutWay& way : held_out_ways) out["held_out_labelled"].push_back({{"way", way.way}, {"auroc", way.auroc}});
   out["drawn"] = Json::array();
   for (const DrawnLabels& own : drawn) out["drawn"].push_back({{"labels", own.labels}, {"draw", own.draw}, {"images", own.names}});
+  out["nothing_learned"] = Json::array();
+  for (const NothingLearned& own : nothing_learned) {
+    out["nothing_learned"].push_back({{"way", own.way}, {"labels", own.labels}, {"draw", own.draw}, {"why", own.why}});
+    if (own.fold >= 0) out["nothing_learned"].back()["fold"] = own.fold;
+  }
   out["filters"] = Json::array();
   for (const DrawnFilters& own : filters) {
     out["filters"].push_back(choice_json(own.choice));

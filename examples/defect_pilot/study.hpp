@@ -58,6 +58,14 @@ struct DrawnFilters {
   FilterLabelChoice choice;
 };
 
+/// Labelled images that nothing could be learned from.
+struct NothingLearned {
+  std::string way;  ///< the backbone's, of a frozen head, or "local filters"
+  Index labels = 0, draw = 0;
+  Index fold = -1;  ///< of those that leave some of the labelled images out; -1: of all
+  std::string why;
+};
+
 /// An image to show.
 struct ShownCase {
   std::string caption;
@@ -92,6 +100,7 @@ struct HeldOutWay {
 struct Study {
   std::vector<WayFigures> ways;
   std::vector<DrawnFilters> filters;
+  std::vector<NothingLearned> nothing_learned;
   std::vector<DrawnLabels> drawn;  ///< of the main backbone; any other's are the same
   std::vector<HeldOutWay> held_out_ways;  ///< of the main backbone, the best first; none where nothing was compared
   Index tuned_trainings = 0, tuned_steps = 0;  ///< of all draws and backbones

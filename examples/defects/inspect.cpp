@@ -301,13 +301,8 @@ class Inspection {
     if (!x_settings.bank.empty() || !x_normal) return;
     std::map<std::string, std::string> metadata;
     if (x_threshold) {
-      const auto exact = [](double value) {
-        char text[40];
-        std::snprintf(text, sizeof text, "%.17g", value);
-        return std::string(text);
-      };
-      metadata["threshold"] = exact(*x_threshold);
-      metadata["false_alarms"] = exact(x_settings.false_alarms);
+      metadata["threshold"] = exact_text(*x_threshold);
+      metadata["false_alarms"] = exact_text(x_settings.false_alarms);
     }
     x_scorer->save(x_settings.out + "/bank.safetensors", std::move(metadata));
   }

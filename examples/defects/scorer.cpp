@@ -41,14 +41,14 @@ void forward_calls(Probe& probe, Scorer& scorer) {
   };
 }
 
-/// A backbone with its weights.
+/// A backbone with its weights. `like`: a fingerprint of theirs is made, of that kind where it is one.
 template <Backend B>
 struct Loaded {
-  Loaded(const BackboneSettings& asked, const B& backend)
+  Loaded(const BackboneSettings& asked, const B& backend, const std::optional<std::string>& like = std::nullopt)
       : settings(asked), weights(settings.open()), extractor(backend, settings.features({.patch = true}), weights.config()) {
     extractor.load_by([&](std::span<float> flat) {
       weights.load(flat, extractor.layout(), settings.seed, extractor.config(), extractor.patch_grid());
-      fingerprint = fingerprint_of(flat);
+      if (like) fingerprint = fingerprint_of(flat, *like);
     });
     description = describe_backbone(extractor, weights);
   }
@@ -63,7 +63,9 @@ template <Backend B>
 class BankScorer final : public Scorer {
  public:
   BankScorer(const DefectSettings& s, const B& backend)
-      : x_settings(s), x_loaded(s.backbone, backend), x_probe(x_loaded.extractor, x_options(s)) {
+      : x_settings(s),
+        x_loaded(s.backbone, backend, s.bank.empty() ? std::string() : fingerprint_in(SafetensorsFile::open(s.bank))),
+        x_probe(x_loaded.extractor, x_options(s)) {
     forward_calls(x_probe, *this);
     if (s.bank.empty()) return;
     const auto file = SafetensorsFile::open(s.bank);

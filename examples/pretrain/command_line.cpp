@@ -155,6 +155,7 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"pair.between", "--between"},
     {"pair.second", "--second-camera"},
     {"homography", "--between"},
+    {"masks", "--masked-views or --masked-high"},
     {"masks.views", "--masked-views"},
     {"masks.low", "--masked-low"},
     {"masks.high", "--masked-high"},
@@ -462,7 +463,7 @@ void CommandLine::x_add_run_options() {
   x_app.add_option("--threads", x_job.threads, "Threads; 0 takes all processors, or with ranks on one machine an equal share each")
       ->check(CLI::Range(0, 4096))
       ->group(group);
-  add_rank_options(x_app, x_job.communicator, x_job.rank_timeout, "run", group);
+  add_rank_options(x_app, x_job.processes, "run", group);
   x_app.add_option("--reduce", x_reduce, "How processes send gradients: full, or bf16, rounded to half the bytes")
       ->check(CLI::IsMember({"full", "bf16"}))
       ->group(group);
@@ -594,7 +595,7 @@ void CommandLine::x_set_views() {
 
 Job CommandLine::job(RunRanks& ranks) {
   Job& job = x_job;
-  ranks.start(job.communicator, job.rank_timeout);
+  ranks.start(job.processes);
   check_backend(job.backend, job.precision);  // an unknown one is an error before anything is opened
   if (job.backend == "cuda") job.device = ranks.device(gpus());
   job.options.ranks = ranks.communicator();
@@ -680,7 +681,27 @@ std::vector<std::string> CommandLine::without_effect() const {
   return names;
 }
 
+std::string CommandLine::x_warps_of_views() const {
+  const MultiCropOptions& views = x_job.options.views;
+  std::string out;
+  const auto named = [&out](bool holds, std::string_view option) {
+    if (holds && out.find(option) == std::string::npos) out += join(out.empty() ? "" : ", ", option);
+  };
+  named(views.rotation != 0, "--rotate");
+  named(views.perspective != 0, "--perspective");
+  named(views.vertical_flip != 0, x_camera_views.vertical_flip == -1 ? "--views" : "--vertical-flip");
+  named(views.quarter_turns != 0, x_camera_views.quarter_turns == -1 ? "--views" : "--quarter-turns");
+  named(views.camera.known(), "--camera");
+  named(views.pair.known(), "--second");
+  return out;
+}
+
 std::string CommandLine::in_options_of_program(std::string message, std::string_view field) {
+  // Of the views' kind, where the option --views is the name of a preset.
+  if (field == "views") {
+    const std::string warps = x_warps_of_views();
+    return warps.empty() ? message : with_option(std::move(message), field, join("the kind of views (", warps, ")"));
+  }
   const std::string_view own = field.starts_with("views.") ? field.substr(6) : field;
   for (const auto& [known, option] : option_of_field) {
     if (known == own) return with_option(std::move(message), field, option);

@@ -45,6 +45,8 @@ class CommandLine {
   void x_set_pixels(const BackboneFile* init);
   void x_set_rates();
   void x_set_views();
+  /// What was said that views are no upright boxes by: "--rotate, --camera".
+  [[nodiscard]] std::string x_warps_of_views() const;
 
   CLI::App x_app;
   Job x_job;

@@ -59,8 +59,7 @@ struct Job {
   std::string backend = "cpu";
   int device = 0;              ///< number of the GPU
   int threads = 0;
-  std::string communicator = "auto";
-  double rank_timeout = rank_timeout_seconds;
+  RankSettings processes;      ///< that share the run
   std::string ranks;           ///< that share the run, in words; empty: this process alone
   std::string precision = "f32";
   Index max_steps = 0;         ///< 0: no budget

@@ -60,8 +60,7 @@ void ShowSettings::validate() const {
   if (kind != "views" && rotation != 0) throw OptionError("rotate", rotation, join("0 with --kind ", kind, ", but with views"));
   if (kind != "views" && perspective != 0)
     throw OptionError("perspective", perspective, join("0 with --kind ", kind, ", but with views"));
-  if (kind != "views" && camera_views.any())
-    throw OptionError("views", camera_views.preset.empty() ? "changed" : camera_views.preset, join("as they are with --kind ", kind));
+  if (kind != "views") camera_views.require_none(join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && !camera.empty()) throw OptionError("camera", camera, join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && points.sampler != SamplerSettings{}.sampler)
     throw OptionError("sampler", points.sampler, join("none with --kind ", kind, ", but with views"));

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <tbb/global_control.h>
+
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/cpu/definitions.hpp>
 #include <dssl/backend/reference.hpp>
@@ -115,6 +117,9 @@ TEST_CASE("Cpu options are checked and described", "[backend][cpu]") {
   CHECK(two.describe().find("2 threads") != std::string::npos);
   CHECK(two.describe().find("float32") != std::string::npos);
   CHECK(BasicCpu<double>().describe().find("float64") != std::string::npos);
+  const tbb::global_control limit(tbb::global_control::max_allowed_parallelism, 1);
+  CHECK(Cpu(dssl::CpuOptions{.threads = 2}).threads() == 1);
+  CHECK(Cpu().threads() == 1);
 #if defined(__AVX2__) && defined(__FMA__)
   CHECK(two.describe().find("FMA, AVX2, AVX, SSE") != std::string::npos);
 #endif

@@ -13,6 +13,7 @@
 
 #include "cuda/rig.hpp"
 #include "cuda/small_runs.hpp"
+#include "docs/cuda.cpp"  // what docs/cuda.md quotes: compiled here, where most of what it instantiates is
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 

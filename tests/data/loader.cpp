@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -13,6 +15,7 @@
 
 #include <tbb/global_control.h>
 
+#include <dssl/core/thread_count.hpp>
 #include <dssl/data/loader.hpp>
 
 #include "thrown.hpp"
@@ -197,6 +200,12 @@ TEST_CASE("a stop requested before the start delivers nothing") {
   OrderedLoader<Index> loader(
       10, [](Index i) { return std::optional<Index>(i); }, {}, stop.get_token());
   REQUIRE_FALSE(loader.next().has_value());
+}
+
+TEST_CASE("threads are as many as were asked for, of those that the process may use") {
+  static_assert(dssl::threads_of(0, 6) == 6 && dssl::threads_of(4, 6) == 4 && dssl::threads_of(7, 6) == 6);
+  static_assert(dssl::threads_of(0, 0) == 0 && dssl::threads_of(3, 0) == 0);
+  static_assert(dssl::threads_of(0, static_cast<std::size_t>(-1)) == std::numeric_limits<int>::max());
 }
 
 TEST_CASE("one thread for the whole process is enough") {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -172,6 +173,38 @@ TEST_CASE("an MLP of no whole multiple of the width is the whole one without the
   };
   const std::vector<float> cut = written("cut.safetensors", 40), whole = written("whole.safetensors", 64);
   CHECK(test::relative_difference<const float, const float>(cut, whole) < 1e-5);
+}
+
+TEST_CASE("a fingerprint of weights is the number that banks keep, of either kind, and tells a change of any two of them") {
+  std::vector<float> weights;
+  for (int i = 0; i < 13; ++i) weights.push_back(static_cast<float>(i % 7 - 3) * 0.25F * static_cast<float>(1 + i));
+  const auto first = [&](std::size_t n, const char* like = "") { return fingerprint_of(std::span(weights).first(n), like); };
+  // What a program of a few lines makes of the formulas, in another language.
+  CHECK(first(0) == "2-1d0d3347fe7c38e1");
+  CHECK(first(1) == "2-4a276b32bfd4d85e");
+  CHECK(first(8) == "2-0ac9ca652e4b9f4e");
+  CHECK(first(11) == "2-ae11b885bf911eb2");
+  CHECK(first(13) == "2-5515823c2aac00f3");
+  CHECK(first(0, "0123456789abcdef") == "cbf29ce484222325");
+  CHECK(first(13, "0123456789abcdef") == "da862528639acddd");
+  CHECK(first(13, "2-0123456789abcdef") == first(13));
+  std::set<std::string> seen{first(13)};
+  std::size_t made = 1;
+  for (std::size_t i = 0; i < 13; ++i) {
+    for (std::size_t k = 0; k <= i; ++k) {
+      std::vector<float> other = weights;
+      other[i] = -other[i] - 1;  // of no weight another's
+      if (k < i) other[k] = -other[k] - 1;
+      seen.insert(fingerprint_of(other));
+      for (const std::size_t at : {i, k}) other[at] = -weights[at];
+      if (weights[i] != 0 && weights[k] != 0) {
+        seen.insert(fingerprint_of(other));
+        ++made;
+      }
+      ++made;
+    }
+  }
+  CHECK(seen.size() == made);
 }
 
 TEST_CASE("an architecture that goes by other rules than the weights is refused") {

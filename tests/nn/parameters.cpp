@@ -10,6 +10,7 @@
 
 #include "../fixtures.hpp"
 #include "catch.hpp"
+#include "thrown.hpp"
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/reference.hpp>
@@ -189,6 +190,12 @@ TEST_CASE("tensors are aligned and do not overlap") {
   }
   CHECK(layout.total() >= end);
   CHECK(layout.total() < end + 16);
+}
+
+TEST_CASE("a hidden width below 0 is refused, where it was passed over") {
+  CHECK(test::thrown_by<OptionError>([] { static_cast<void>(vit_layout({.mlp_hidden = -1})); }) ==
+        "option 'mlp_hidden' is -1; expected at least 1, or 0 for what the ratio gives");
+  CHECK(vit_layout({.depth = 1, .mlp_hidden = 7}).find("blocks.0.mlp.fc1.weight").shape() == std::vector<Index>{7, 384});
 }
 
 TEST_CASE("a tensor is found by its name") {

@@ -46,6 +46,8 @@ for i in $(seq -w 0 19); do "$tools/dssl_make_image" edges/$i.png 40 56 1 255 0 
 warns 1 "$bright" "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --masks edges --size 40x56 --tune-steps 0 --threads 1 \
   --normal set/normal --defects set/test/spot --border 2 --weights random --labels 1 --draws 1 --false-alarms 0.2 --shown 0 --out edge
 [[ $(grep -c '^random weights: no label was learned from: no patch ' out.txt) -eq 2 ]] || fail "it is not said that nothing was learned"
+nothing=$(value edge/result.json nothing_learned | grep -o '"draw":0,"labels":[0-9]*,"way":"random weights","why":"no patch ' | tr -cd '0-9\n' | tr '\n' ' ')
+[[ $nothing == '01 012 ' && $(value run/result.json nothing_learned) == '[]' ]] || fail "result.json does not tell what nothing was learned from: $nothing"
 [[ $(value edge/result.json ways 1 draws 0 auroc) == 0.5 && $(value edge/result.json ways 2 draws 0 auroc) == "$(value edge/result.json ways 0 draws 0 auroc)" ]] ||
   fail "a head without labels tells images apart"
 

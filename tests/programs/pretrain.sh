@@ -109,6 +109,12 @@ succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --out turned-parts -
 cmp turned-parts/checkpoint.safetensors turned/checkpoint.safetensors || fail "a resumed run of turned views differs"
 fails 2 '--rotate is 181; expected 0 to 180 degrees' pretrain "${scenes[@]}" --rotate 181 --out unfit
 fails 2 '--perspective is 0.6; expected a share in .0, 0.5.' pretrain "${scenes[@]}" --perspective 0.6 --out unfit
+# What is asked of views is told by the options that make them so.
+no_boxes='is turned or seen at an angle; expected boxes of the image: the term .pixel-consistency. asks where patches lie by them'
+fails 2 "the kind of views \(--rotate\) $no_boxes" pair --recipe pixpro --rotate 10 --out unfit
+fails 2 "the kind of views \(--perspective, --views, --quarter-turns\) $no_boxes" \
+  pair --recipe pixpro --perspective 0.1 --views industrial --quarter-turns 0.5 --out unfit
+fails 2 '--masked-views or --masked-high is of no patch; expected' pair --recipe ibot --prototypes 16 --masked-views 0 --out unfit
 # What a camera does to views: the same bits for any number of threads and when resumed; nothing said changes nothing.
 aged=(--epochs 2 --views old_camera --parts jpeg=0,defocus=1@0.5)
 succeeds pretrain "${scenes[@]}" "${aged[@]}" --threads 3 --out aged

@@ -61,7 +61,10 @@ done
 succeeds show "${images[@]}" --kind views --points 4 --views mobile --parts \
   exposure=0,gamma=0,white_balance=0,grey_world=0,vignetting=0,shot_noise=0,read_noise=0,defocus=0,motion_blur=0,jpeg=0 --out without.png
 cmp random.png without.png || fail "parts of strength 0 change views"
-fails 2 '--views is mobile; expected as they are with --kind pca' show "${images[@]}" --kind pca --weights random --views mobile
+for said in "views mobile" "parts jpeg=20" "vertical-flip 1" "quarter-turns 0.5"; do
+  fails 2 "--${said/ / is }; expected none with --kind pca, but with views" show "${images[@]}" --kind pca --weights random --$said
+done
+fails 2 '--views is new_camera; expected old_camera, line_scan, mobile, industrial' show "${images[@]}" --kind views --views new_camera --out o.png
 fails 2 '--parts is jpeg=1@2; expected jpeg with a probability' show "${images[@]}" --kind views --parts jpeg=1@2 --out o.png
 # Through a lens, where the build reads calibrations.
 calibration 32 32 -0.4 >camera.yml

@@ -288,7 +288,7 @@ TEST_CASE("masked patches: a batch without masks has no loss and moves no centre
   auto unmasked = options;
   unmasked.shape.masked = 0;
   CHECK(test::thrown_by<OptionError>([&] { TrainingStep<Tiny<Alone>, Reference<double>>({}, unmasked); })
-            .find("'views' is without masks") != std::string::npos);
+            .find("'masks' is of no patch") != std::string::npos);
   using Normed = test::TinyRecipe<ClassToken, Alone, test::term_size,
                                   HeadConfig{.layers = 2, .hidden = 7, .bottleneck = 5, .prototypes = 6, .batch_norm = true}>;
   CHECK(test::thrown_by<OptionError>([&] { TrainingStep<Normed, Reference<double>>({}, options); })

@@ -26,6 +26,8 @@
 #include "train/tiny_run.hpp"
 
 #include <dssl/backend/reference.hpp>
+#include <dssl/points/mixed_points.hpp>
+#include <dssl/points/teacher_points.hpp>
 #include <dssl/train/bucket_sums.hpp>
 #include <dssl/train/recipes.hpp>
 #include <dssl/train/trainer.hpp>
@@ -45,6 +47,7 @@ struct Host : Reference<double> {
   }
 };
 using Dense = test::Tiny;
+using Choosing = Dense::with_points<MixedPoints<AttentionPoints<2>, DisagreementPoints<2>>>;  // of the same step
 using Masking = DinoV2::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 8, .depth = 2, .heads = 2}>>::
     with_loss<WeightedSum<SinkhornImageLevel<>, MaskedLevel>>::with_head<
         ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10}>>;
@@ -236,6 +239,7 @@ void check_cuts(bool damaged, const TrainerOptionsOf<Recipe>& options = options_
 TEST_CASE("a run is that of its whole batches, on however many ranks these are cut") {
   SECTION("reference tokens") { check_cuts<Dense>(false); }
   SECTION("reference tokens, and images that cannot be read") { check_cuts<Dense>(true); }
+  SECTION("points that the teacher chooses") { check_cuts<Choosing>(false); }
   SECTION("masks, Sinkhorn's centre, and one that is the mean of masked patches") { check_cuts<Masking>(false); }
   SECTION("the optimiser's state in parts") {
     auto options = options_of<Dense>();

@@ -678,7 +678,7 @@ TEST_CASE("presets set what they say and leave the rest") {
     CHECK(options == published);
   }
   CHECK(thrown_by<OptionError>([] { static_cast<void>(with_preset({}, "new_camera")); }) ==
-        "option 'views' is new_camera; expected old_camera, line_scan, mobile, industrial");
+        "option 'preset' is new_camera; expected old_camera, line_scan, mobile, industrial");
 }
 
 TEST_CASE("views with parts are not packed for a backend") {

@@ -114,8 +114,9 @@ DSSL_INLINE std::string ViTFamily::describe(const Config& c) {
 /// at compile time, and all that `ViTFamily` has. A backbone without a family of its own compiles a step for each size.
 template <ViTConfig C>
 struct ViT : ViTFamily {
-  static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1 && C.registers >= 0,
-                "every size of a ViT must be at least 1");
+  static_assert(C.patch >= 1 && C.width >= 1 && C.depth >= 1 && C.heads >= 1 && C.mlp_ratio >= 1 && C.channels >= 1 && C.registers >= 0 &&
+                    C.mlp_hidden >= 0,
+                "every size of a ViT must be at least 1, its registers and mlp_hidden at least 0");
   static_assert(C.norm_exponent >= 0 && C.norm_exponent <= 22 && C.layer_scale_exponent >= 0 &&
                     C.layer_scale_exponent <= 22,
                 "epsilon of the norms and first value of LayerScale are 10^-n, n from 0 to 22");

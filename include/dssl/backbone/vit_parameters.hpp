@@ -137,9 +137,11 @@ struct ViTParameters {
   }
 };
 
-/// Appends a ViT's parameters to a layout under their published names, after `prefix`.
+/// Appends a ViT's parameters to a layout under their published names, after `prefix`. Throws `OptionError` for a hidden width
+/// of the MLP below 0. Test: tests/nn/parameters.cpp.
 constexpr void add_vit_parameters(ParameterLayout& layout, const ViTConfig& c, LearnedTokens learned,
                                   std::string_view prefix) {
+  if (c.mlp_hidden < 0) throw OptionError("mlp_hidden", c.mlp_hidden, "at least 1, or 0 for what the ratio gives");
   constexpr ParameterLayout::Options drawn{.initial = InitialValues::truncated_normal};
   const Index fan_in = c.channels * c.patch * c.patch;
   const ParameterLayout::Options convolution{.initial = InitialValues::uniform, .fan_in = fan_in};

@@ -7,11 +7,9 @@
 
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/core/thread_count.hpp>
 
 #if defined(DSSL_WITH_DEFINITIONS)
-#include <algorithm>
-#include <cstddef>
-
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
@@ -44,15 +42,10 @@ struct LoaderThreads::x_Tasks {
   tbb::task_arena arena;
   tbb::task_group group;
 
-  // One slot is the owner's: asking oneTBB for more workers than it has makes it print a warning. Loading is short and
-  // bounded: it must not starve behind the computation that waits for it.
-  explicit x_Tasks(int threads) : arena(1 + workers(threads), 1, tbb::task_arena::priority::high) {}
-
-  static int workers(int threads) {
-    const std::size_t allowed = tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-    const int most = static_cast<int>(std::min<std::size_t>(allowed, 1024)) - 1;
-    return threads == 0 ? most : std::min(threads, most);
-  }
+  // One slot is the owner's. Loading is short and bounded: it must not starve behind the computation that waits for it.
+  explicit x_Tasks(int threads)
+      : arena(1 + threads_of(threads, tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism) - 1), 1,
+              tbb::task_arena::priority::high) {}
 };
 
 DSSL_INLINE LoaderThreads::LoaderThreads(int threads, std::function<void()> work)

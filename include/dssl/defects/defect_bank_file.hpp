@@ -59,13 +59,18 @@ void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
   writer.write(path);
 }
 
-/// Throws `CheckpointError` where a bank's file says (metadata `weights_fingerprint`) that it was made with other weights
-/// than `weights`, of this fingerprint. Test: tests/programs/defects.sh.
-inline void require_bank_of(const SafetensorsFile& file, const std::string& fingerprint, const std::string& weights) {
+/// The fingerprint of the weights that a bank was made with; empty where its file does not say.
+[[nodiscard]] inline std::string fingerprint_in(const SafetensorsFile& file) {
   const auto own = file.metadata().find("weights_fingerprint");
-  if (own == file.metadata().end() || own->second == fingerprint) return;
-  throw CheckpointError(file.path(), join("was made with other weights than ", weights, " (fingerprint ", own->second, ", not ",
-                                          fingerprint, ")"));
+  return own == file.metadata().end() ? std::string() : own->second;
+}
+
+/// Throws `CheckpointError` where a bank's file says (metadata `weights_fingerprint`) that it was made with other weights
+/// than `weights`, of this fingerprint, which is of the kind that `fingerprint_in` is. Test: tests/programs/defects.sh.
+inline void require_bank_of(const SafetensorsFile& file, const std::string& fingerprint, const std::string& weights) {
+  const std::string own = fingerprint_in(file);
+  if (own.empty() || own == fingerprint) return;
+  throw CheckpointError(file.path(), join("was made with other weights than ", weights, " (fingerprint ", own, ", not ", fingerprint, ")"));
 }
 
 /// The bank of such a file, or of one from before rules were kept, which has none: it gives the same scores to the bit, on the same backend. `width`: of the features that it is

@@ -155,7 +155,7 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   const Index side = d.usual_image();
   const auto list = [](const std::vector<float>& values) {
     std::string out;
-    for (const float value : values) out += join(out.empty() ? "" : ", ", detail::as_fraction(detail::number_list({value}, "")));
+    for (const float value : values) out += join(out.empty() ? "" : ", ", detail::as_fraction(exact_text(value)));
     return out;
   };
   return join("{\n  \"image_processor_type\": \"ViTImageProcessor\",\n  \"do_resize\": true,\n  \"size\": {\"height\": ", side,

@@ -62,7 +62,8 @@ DSSL_INLINE void BatchShape::validate(Index network_channels, Index patch, bool 
   }
   if (point_level && points < 1) throw OptionError("points", points, "at least 1 for a point loss");
   if (masks && masked < 1) {
-    throw OptionError("views", "without masks", "a generator that masks patches, as Masked<...>, and a patch at least (masks.views, masks.high), for a loss that reads them");
+    throw OptionError("masks", "of no patch",
+                      "a generator that masks patches, as Masked<...>, and one at least by masks.views and masks.high, for a loss that reads them");
   }
   double tokens = 0;  // of all student views: numbered by 32 bits
   for (const ViewSize& view : views) {

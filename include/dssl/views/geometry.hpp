@@ -63,6 +63,16 @@ struct SceneRegion {
   [[nodiscard]] constexpr ScenePoint at(const Point& relative) const {
     return {first.x + relative.x * (last.x - first.x), first.y + relative.y * (last.y - first.y)};
   }
+
+  /// Where a point, in [-1, 1]^2, of a view that shows this region lies in the scene; mirrored left to right if `flip`.
+  [[nodiscard]] constexpr ScenePoint to_scene(const Point& p, bool flip) const {
+    return at({0.5 * ((flip ? -p.x : p.x) + 1.0), 0.5 * (p.y + 1.0)});
+  }
+  /// Where a scene point lies in such a view; outside [-1, 1]^2 if the view does not show it.
+  [[nodiscard]] constexpr Point to_view(const ScenePoint& s, bool flip) const {
+    const double x = 2.0 * (s.x - first.x) / (last.x - first.x) - 1.0;
+    return {flip ? -x : x, 2.0 * (s.y - first.y) / (last.y - first.y) - 1.0};
+  }
 };
 
 /// The map of a view that is a box of the scene, mirrored left to right if `flip`.
@@ -74,21 +84,30 @@ struct CropMap {
   Box box;
   bool flip = false;
 
-  /// Where a point of the view, in [-1, 1]^2, lies in the scene.
-  [[nodiscard]] constexpr ScenePoint to_scene(const Point& p) const {
-    const double x = flip ? -p.x : p.x;
-    return {static_cast<double>(box.x) + 0.5 * (x + 1.0) * static_cast<double>(box.width),
-            static_cast<double>(box.y) + 0.5 * (p.y + 1.0) * static_cast<double>(box.height)};
+  /// What of the scene the view shows.
+  [[nodiscard]] constexpr SceneRegion region() const {
+    return {{static_cast<double>(box.x), static_cast<double>(box.y)},
+            {static_cast<double>(box.x + box.width), static_cast<double>(box.y + box.height)}};
   }
-
-  /// Where a scene point lies in the view; outside [-1, 1]^2 if the view does not show it.
-  [[nodiscard]] constexpr Point to_view(const ScenePoint& s) const {
-    const double x = 2.0 * (s.x - static_cast<double>(box.x)) / static_cast<double>(box.width) - 1.0;
-    const double y = 2.0 * (s.y - static_cast<double>(box.y)) / static_cast<double>(box.height) - 1.0;
-    return {flip ? -x : x, y};
-  }
+  [[nodiscard]] constexpr ScenePoint to_scene(const Point& p) const { return region().to_scene(p, flip); }
+  [[nodiscard]] constexpr Point to_view(const ScenePoint& s) const { return region().to_view(s, flip); }
 
   [[nodiscard]] constexpr bool operator==(const CropMap&) const = default;
+};
+
+/// The map of a view that lies where its frame says, in the frame's unit: with the numbers of a `CropMap` its bits too.
+/// The corners differ in x and in y. Test: tests/views/geometry.cpp.
+struct FrameMap {
+  ViewFrame frame;
+
+  [[nodiscard]] constexpr bool flip() const { return frame.last.x < frame.first.x; }
+  [[nodiscard]] constexpr SceneRegion region() const {
+    return {{std::min(frame.first.x, frame.last.x), frame.first.y}, {std::max(frame.first.x, frame.last.x), frame.last.y}};
+  }
+  [[nodiscard]] constexpr ScenePoint to_scene(const Point& p) const { return region().to_scene(p, flip()); }
+  [[nodiscard]] constexpr Point to_view(const ScenePoint& s) const { return region().to_view(s, flip()); }
+
+  [[nodiscard]] constexpr bool operator==(const FrameMap&) const = default;
 };
 
 /// What two regions have in common. Where they share nothing along an axis it has no extent there and lies midway between the
@@ -106,39 +125,7 @@ struct CropMap {
 
 /// The region of the scene that both views show; where the boxes share nothing, `pair_points` moves each point to the nearest
 /// point of its view.
-[[nodiscard]] constexpr SceneRegion overlap(const CropMap& a, const CropMap& b) {
-  const auto region = [](const Box& box) {
-    return SceneRegion{{static_cast<double>(box.x), static_cast<double>(box.y)},
-                       {static_cast<double>(box.x + box.width), static_cast<double>(box.y + box.height)}};
-  };
-  return shared_region(region(a.box), region(b.box));
-}
-
-/// The map of a view that lies where its frame says, in the frame's unit: with the numbers of a `CropMap` its bits too.
-/// The corners differ in x and in y. Test: tests/views/geometry.cpp.
-struct FrameMap {
-  ViewFrame frame;
-
-  [[nodiscard]] constexpr bool flip() const { return frame.last.x < frame.first.x; }
-  /// What of the scene the view shows.
-  [[nodiscard]] constexpr SceneRegion region() const {
-    return {{std::min(frame.first.x, frame.last.x), frame.first.y}, {std::max(frame.first.x, frame.last.x), frame.last.y}};
-  }
-  [[nodiscard]] constexpr ScenePoint to_scene(const Point& p) const {
-    const SceneRegion box = region();
-    return {box.first.x + 0.5 * ((flip() ? -p.x : p.x) + 1.0) * (box.last.x - box.first.x),
-            box.first.y + 0.5 * (p.y + 1.0) * (box.last.y - box.first.y)};
-  }
-  [[nodiscard]] constexpr Point to_view(const ScenePoint& s) const {
-    const SceneRegion box = region();
-    const double x = 2.0 * (s.x - box.first.x) / (box.last.x - box.first.x) - 1.0;
-    const double y = 2.0 * (s.y - box.first.y) / (box.last.y - box.first.y) - 1.0;
-    return {flip() ? -x : x, y};
-  }
-
-  [[nodiscard]] constexpr bool operator==(const FrameMap&) const = default;
-};
-
+[[nodiscard]] constexpr SceneRegion overlap(const CropMap& a, const CropMap& b) { return shared_region(a.region(), b.region()); }
 [[nodiscard]] constexpr SceneRegion overlap(const FrameMap& a, const FrameMap& b) { return shared_region(a.region(), b.region()); }
 
 /// A map of view coordinates to scene coordinates and back, and the scene region that two such views share.

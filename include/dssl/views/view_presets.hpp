@@ -43,7 +43,7 @@ inline constexpr std::array<ViewPreset, 4> view_presets{{
     {.name = "industrial", .industrial = true},
 }};
 
-/// `options` with what a preset sets. Throws `OptionError` about "views" for a name that is none.
+/// `options` with what a preset sets. Throws `OptionError` about "preset" for a name that is none.
 [[nodiscard]] DSSL_INLINE MultiCropOptions with_preset(MultiCropOptions options, std::string_view name);
 
 #if defined(DSSL_WITH_DEFINITIONS)
@@ -52,7 +52,7 @@ DSSL_INLINE MultiCropOptions with_preset(MultiCropOptions options, std::string_v
   if (found == view_presets.end()) {
     std::string names;
     for (const ViewPreset& preset : view_presets) names += join(names.empty() ? "" : ", ", preset.name);
-    throw OptionError("views", name, names);
+    throw OptionError("preset", name, names);
   }
   options.parts = merged(options.parts, photometric_parts_of(found->parts));
   if (found->grey >= 0) options.grey = found->grey;

@@ -6,10 +6,9 @@
 
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/core/thread_count.hpp>
 
 #if defined(DSSL_WITH_DEFINITIONS)
-#include <algorithm>
-
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
@@ -27,8 +26,7 @@ struct LoopBody {
 /// A limited set of oneTBB threads.
 class LoopThreads {
  public:
-  /// `threads` threads, at most as many as the process may use (oneTBB prints a warning when it is asked for more);
-  /// 0: all of these.
+  /// `threads` threads, as `threads_of` has it of those that oneTBB may use now.
   explicit LoopThreads(int threads);
   LoopThreads(const LoopThreads&) = delete;
   LoopThreads& operator=(const LoopThreads&) = delete;
@@ -50,9 +48,7 @@ class LoopThreads {
 struct LoopThreads::x_Arena {
   tbb::task_arena of;
   explicit x_Arena(int threads)
-      : of(threads == 0 ? tbb::task_arena::automatic
-                        : std::min(threads, static_cast<int>(tbb::global_control::active_value(
-                                                tbb::global_control::max_allowed_parallelism)))) {
+      : of(threads_of(threads, tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism))) {
     of.initialize();
   }
 };
