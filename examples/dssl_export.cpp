@@ -11,7 +11,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include <common/linear_head.hpp>
+#include <common/classifier_file.hpp>
 #include <common/output_files.hpp>
 #include <common/program.hpp>
 #include <common/published.hpp>
@@ -94,7 +94,8 @@ struct Settings {
   bool external_data = false;
   std::vector<Index> blocks{};
   bool no_norm = false;
-  std::string head, patch_head, bank;
+  std::string head, patch_head, knn, bank;
+  Index neighbours = 0;  // of --knn; 0: as its file says
 
   [[nodiscard]] dssl::BackboneFileOptions reading() const { return dssl::backbone_file_options(family, heads, heads_otherwise); }
 
@@ -103,22 +104,43 @@ struct Settings {
     const dssl::BackboneDescription run = dssl::described_as_run(file, reading());
     dssl::OnnxBackboneOptions options{
         .heads = run.heads_are_known ? run.heads : heads, .white = white, .blocks = blocks, .norm = !no_norm};
-    const auto reads = [&](bool patches) {
-      return [&, patches](const dssl::TensorFile& of) {
-        dssl::programs::require_reads(of, patches, blocks, run.depth, !no_norm, run.heads);
-      };
-    };
-    if (!head.empty()) options.head = head_of(head, reads(false));
-    if (!patch_head.empty()) options.patch_head = head_of(patch_head, reads(true));
     if (size != "any") std::tie(options.height, options.width) = dssl::extents_of("size", size);
     if (!normalise && white != 1) throw dssl::OptionError("white", white, "1 without --normalise");
     options.normalise = normalise;
     dssl::PixelScale scale = pixels;
     if (scale == dssl::PixelScale{}) scale = dssl::stated_pixels(file).value_or(dssl::PixelScale{});
-    if (scale == dssl::PixelScale{} && normalise) scale = dssl::usual_pixels(file.description().channels);
+    const dssl::PixelScale usual = dssl::usual_pixels(file.description().channels);
+    if (scale == dssl::PixelScale{} && normalise) scale = usual;
+    const dssl::programs::ModelGives gives{.blocks = blocks, .depth = run.depth, .norm = !no_norm, .heads = run.heads,
+                                           .pixels = scale == dssl::PixelScale{} ? usual : scale};
+    const auto reads = [&](const std::vector<std::string_view>& tokens) {
+      return [&gives, tokens](const dssl::TensorFile& of) { dssl::programs::require_reads(of, tokens, gives); };
+    };
+    if (!head.empty()) options.head = head_of(head, reads({"class", "both"}));
+    if (!patch_head.empty()) options.patch_head = head_of(patch_head, reads({"patch"}));
+    if (!knn.empty()) options.knn = x_knn(file, gives);
     options.mean = std::move(scale.mean);
     options.deviation = std::move(scale.deviation);
     return options;
+  }
+
+ private:
+  /// The training features that dssl-classify kept, of these weights. Throws `CheckpointError` where they are others' or damaged.
+  [[nodiscard]] dssl::OnnxKnn x_knn(const BackboneFile& backbone, const dssl::programs::ModelGives& gives) const {
+    const auto of = dssl::SafetensorsFile::open(knn);
+    dssl::programs::Neighbours kept = dssl::programs::read_neighbours(of);
+    dssl::programs::require_reads(of, {"class", "mean", "both"}, gives);
+    const dssl::ViTConfig config = dssl::config_of_weights(backbone, reading());
+    const dssl::LoadedWeights weights = dssl::load_any_backbone(in, dssl::vit_layout(config), config, config.native_grid(), reading());
+    dssl::require_bank_of(of, dssl::fingerprint_of(weights.flat), in);
+    if (const auto count = static_cast<Index>(kept.labels.size()); neighbours > count)
+      throw dssl::OptionError("k", neighbours, dssl::join("at most the number of training features, ", count));
+    return {.classes = kept.classes,
+            .rows = finite_values(of, "features"),
+            .labels = std::move(kept.labels),
+            .neighbours = neighbours > 0 ? neighbours : kept.votes.neighbours,
+            .temperature = kept.votes.temperature,
+            .reads = {.class_token = kept.token != "mean", .patch = kept.token != "class"}};
   }
 };
 
@@ -169,6 +191,7 @@ void run(Settings s) {
   std::string outputs = "class_token, patch_map";
   if (options.head) outputs += ", logits";
   if (options.patch_head) outputs += ", patch_logits";
+  if (options.knn) outputs += ", votes";
   if (bank) {
     options.bank = bank_of(s, file, *bank);
     outputs += ", patch_scores, score";
@@ -182,7 +205,7 @@ void run(Settings s) {
   const dssl::programs::OutputFiles output(paths);
   output.require_writable();
   output.require_other_than_weights("IN", s.in);
-  for (const auto& [option, path] : {std::pair("--head", &s.head), {"--patch-head", &s.patch_head}, {"--bank", &s.bank}}) {
+  for (const auto& [option, path] : {std::pair("--head", &s.head), {"--patch-head", &s.patch_head}, {"--knn", &s.knn}, {"--bank", &s.bank}}) {
     if (!path->empty()) output.require_other_than(option, *path);
   }
   model.write(s.out, writing);
@@ -229,6 +252,13 @@ int main(int argc, char** argv) {
                  "Linear layer on class tokens, a file of PyTorch or safetensors with weight and bias: the model gives logits "
                  "too. One that is wider by a token reads the mean of the patches behind them, as DINOv2's");
   app.add_option("--patch-head", s.patch_head, "The same on every patch: patch_logits");
+  CLI::Option* const knn =
+      app.add_option("--knn", s.knn,
+                     "Training features that dssl-classify --keep-neighbours wrote, of IN: the model gives votes too, the share "
+                     "of each class in those of the nearest, at the temperature that it was measured with");
+  app.add_option("--k", s.neighbours, "Neighbours that vote with --knn (default: the first k that was measured)")
+      ->check(CLI::PositiveNumber)
+      ->needs(knn);
   CLI::Option* const bank =
       app.add_option("--bank", s.bank,
                      "Bank of dssl-defects that was made with IN: the model gives patch_scores and score too. Blocks, heads, "

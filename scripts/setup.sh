@@ -1,6 +1,11 @@
 #!/usr/bin/env bash
 # Installs what building dssl needs and this machine lacks, from the distribution's packages (Debian 12 or newer,
 # Ubuntu 24.04 or newer). Does nothing when nothing is missing.
+#
+#   setup.sh [--runtimes]
+#
+# --runtimes: also other runtimes of models, from PyPI, into build/python, an environment that sees the packages of this
+# machine's Python. The tests that hold exported models to them skip what is not there.
 set -euo pipefail
 
 packages=(
@@ -86,3 +91,25 @@ fi
 version=$(cmake --version | sed -n '1s/[^0-9]*//p')
 [[ $(printf '%s\n' 3.25 "$version" | sort -V | head -n 1) == 3.25 ]] ||
   fail "cmake $version is too old; 3.25 or newer is needed (Debian 12, Ubuntu 24.04)"
+
+[[ ${1:-} == --runtimes ]] || exit 0
+runtimes=(numpy onnx onnxruntime openvino)
+environment=$(dirname "$0")/../build/python
+lacks() { "$1" - "${runtimes[@]}" <<<'import importlib.util, sys; print(*[n for n in sys.argv[1:] if not importlib.util.find_spec(n)])'; }
+left_out() {
+  echo "setup: $1; tests of other runtimes leave out what is not there" >&2
+  exit 0
+}
+command -v python3 >/dev/null || left_out "no python3"
+python=python3
+[[ ! -x $environment/bin/python ]] || python=$environment/bin/python
+absent=$(lacks "$python")
+[[ -n $absent ]] || exit 0
+echo "setup: missing for tests of other runtimes: $absent"
+python3 -m venv --system-site-packages "$environment" >/dev/null 2>&1 || {
+  rm -rf "$environment"  # half of one
+  left_out "no environment of Python can be made"
+}
+# shellcheck disable=SC2086  # several words
+timeout 120 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 $absent ||
+  left_out "PyPI does not give all of them"

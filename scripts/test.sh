@@ -3,10 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh
+scripts/setup.sh --runtimes
 cores=$(nproc)
+runtimes=()
+[[ ! -x build/python/bin/python ]] || runtimes=(-DDSSL_PYTHON="$PWD/build/python/bin/python")
 # Kernels of CUDA for one architecture, and its PTX for newer devices: each one more takes minutes. An installation, or a
 # build by hand, holds machine code for four.
-cmake --preset release -DDSSL_BUILD_BENCHMARKS=ON -DDSSL_CUDA_ARCHITECTURES="${DSSL_CUDA_ARCHITECTURES:-80}"
+cmake --preset release -DDSSL_BUILD_BENCHMARKS=ON -DDSSL_CUDA_ARCHITECTURES="${DSSL_CUDA_ARCHITECTURES:-80}" "${runtimes[@]}"
 cmake --build --preset release --parallel "$cores"
 ctest --preset release --parallel "$cores" "$@"

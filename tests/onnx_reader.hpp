@@ -403,17 +403,17 @@ inline PlainTensor of_batches(const PlainTensor& x, const PlainTensor& places, I
   return out;
 }
 
-/// The k smallest of each row, and their places.
-inline std::vector<PlainTensor> smallest(const PlainTensor& x, Index axis, Index k, Index largest) {
+/// The k smallest or largest of each row, and their places; the lower place among equals first.
+inline std::vector<PlainTensor> foremost(const PlainTensor& x, Index axis, Index k, bool largest) {
   const Around around(x.shape, axis);
-  if (around.inner != 1 || largest != 0) throw std::runtime_error("largest, or of rows that do not lie together");
+  if (around.inner != 1) throw std::runtime_error("of rows that do not lie together");
   PlainTensor values{.shape = x.shape, .values = {}};
   values.shape.back() = k;
   PlainTensor places = values;
   for (Index o = 0; o < around.outer; ++o) {
     std::vector<Index> order;
     for (Index e = 0; e < around.extent; ++e) order.push_back(e);
-    std::ranges::stable_sort(order, {}, [&](Index e) { return x.values[around.at(o, e, 0)]; });
+    std::ranges::stable_sort(order, {}, [&](Index e) { return (largest ? -1 : 1) * x.values[around.at(o, e, 0)]; });
     for (Index n = 0; n < k; ++n) {
       const Index place = order.at(static_cast<std::size_t>(n));
       values.values.push_back(x.values[around.at(o, place, 0)]);
@@ -492,7 +492,7 @@ inline std::vector<PlainTensor> computed(const PlainNode& node, const std::vecto
   }
   if (node.type == "GatherND") return {of_batches(x, in.at(1), node.whole("batch_dims"))};
   if (node.type == "AveragePool") return {means_of_3x3(x, node)};
-  if (node.type == "TopK") return smallest(x, axis(), static_cast<Index>(in.at(1).values.at(0)), node.whole("largest"));
+  if (node.type == "TopK") return foremost(x, axis(), static_cast<Index>(in.at(1).values.at(0)), node.whole("largest") != 0);
   if (node.type == "ArgMin" || node.type == "ArgMax" || node.type == "ReduceMax" || node.type == "ReduceMean") {
     return {along(x, node.type.starts_with("Arg") ? axis() : static_cast<Index>(node.attributes.at("axes").at(0)),
                   node.whole("keepdims") != 0, node.type)};

@@ -30,7 +30,7 @@
 #include "common/backbone.hpp"
 #include "common/csv.hpp"
 #include "common/feature_table.hpp"
-#include "common/linear_head.hpp"
+#include "common/classifier_file.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
@@ -92,7 +92,7 @@ class Classification {
     if (x_settings.measures("knn")) report["knn"] = x_by_neighbours(backend);
     if (x_settings.measures("linear")) report["linear"] = x_by_linear(backend);
     if (!x_settings.measures("knn") && !x_settings.measures("linear")) {
-      x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors"});
+      x_claim_folder();
       std::printf("%s\n", x_settings.backbone.open().describe_on(backend.describe()).c_str());
       std::fflush(stdout);
     }
@@ -102,18 +102,25 @@ class Classification {
     report["backend"] = backend.describe();
     report["version"] = version_string;
     x_write_predictions();
-    if (!x_settings.measures("linear")) std::filesystem::remove(x_classifier());  // of an earlier run
+    // Of an earlier run.
+    if (!x_settings.measures("linear")) std::filesystem::remove(x_classifier());
+    if (!x_settings.keep_neighbours) std::filesystem::remove(neighbours_file(x_settings.out));
     write_json(x_settings.out + "/result.json", report);
   }
 
  private:
   void x_require_output_apart() const {
-    const OutputFiles output({x_settings.out + "/result.json", x_settings.out + "/predictions.csv", x_classifier()});
+    const OutputFiles output({x_settings.out + "/result.json", x_settings.out + "/predictions.csv", x_classifier(),
+                              neighbours_file(x_settings.out)});
     output.require_other_than_given("--train", x_settings.train);
     output.require_other_than_given("--test", x_settings.test);
     output.require_other_than_all("--train", x_train_files);
     output.require_other_than_all("--test", x_test_files);
     if (!x_settings.backbone.random_weights()) output.require_other_than_weights("--weights", x_settings.backbone.weights);
+  }
+
+  void x_claim_folder() {
+    x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors", "neighbours.safetensors"});
   }
 
   /// Features of all images; the backbone's memory is given back after.
@@ -122,9 +129,11 @@ class Classification {
     const ImageToken token = image_token_of(x_settings.token);
     ProgramWeights weights = x_settings.backbone.open();
     FeatureExtractor<ViTFamily, B> extractor(backend, x_settings.backbone.features(reads_of(token)), weights.config());
-    load_weights(extractor, weights, x_settings.backbone.seed);
+    load_weights(extractor, weights, x_settings.backbone.seed, [&](std::span<const float> flat) {
+      if (x_settings.keep_neighbours) x_fingerprint = fingerprint_of(flat);
+    });
     x_heads = extractor.config().heads;
-    x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors"});
+    x_claim_folder();
     std::printf(
         "%s; %td training and %td test images of %td classes at %s\n",
         describe_backbone(extractor, weights).c_str(),
@@ -193,7 +202,9 @@ class Classification {
       const double accuracy = x_share_right(predicted, x_test.labels);
       std::printf("k-NN, k %-4td   %5.1f %%\n", k, 100 * accuracy);
       out[join(k)] = accuracy;
-      if (x_by.empty()) x_keep_predictions(join("knn ", k), {x_test.table.images, std::move(predicted)}, x_test.labels);
+      if (!x_by.empty()) continue;
+      x_keep_predictions(join("knn ", k), {x_test.table.images, std::move(predicted)}, x_test.labels);
+      if (x_settings.keep_neighbours) x_write_neighbours(k);
     }
     if (out.empty()) {
       throw OptionError("k", x_settings.neighbours.front(),
@@ -270,11 +281,18 @@ class Classification {
   void x_write_classifier(const LinearProbe<B>& probe, Index number) const {
     std::vector<float> weight(static_cast<std::size_t>(x_classes.size() * x_train.table.width)), bias(static_cast<std::size_t>(x_classes.size()));
     probe.get_weights(std::span<float>(weight), std::span<float>(bias), number);
-    const BackboneSettings& b = x_settings.backbone;
-    write_linear_head(x_classifier(), weight, bias,
-                      {.token = x_settings.token, .blocks = b.blocks, .norm = !b.no_norm, .flips = b.flips, .pixels = b.pixels(), .heads = x_heads},
-                      x_classes.names());
+    write_linear_head(x_classifier(), weight, bias, x_reads(), x_classes.names());
     std::printf("classifier: %s\n", x_classifier().c_str());
+  }
+  [[nodiscard]] HeadReads x_reads() const {
+    const BackboneSettings& b = x_settings.backbone;
+    return {.token = x_settings.token, .blocks = b.blocks, .norm = !b.no_norm, .flips = b.flips, .pixels = b.pixels(), .heads = x_heads};
+  }
+  void x_write_neighbours(Index k) const {
+    const std::string path = neighbours_file(x_settings.out);
+    write_neighbours(path, x_train.rows(), x_train.labels, {.neighbours = k, .temperature = x_settings.temperature}, x_reads(),
+                     x_classes.names(), x_fingerprint);
+    std::printf("neighbours: %s\n", path.c_str());
   }
   [[nodiscard]] std::string x_classifier() const { return classifier_file(x_settings.out); }
 
@@ -329,6 +347,7 @@ class Classification {
 
   ClassifySettings x_settings;  // with what was found in the weights
   Index x_heads = 0;
+  std::string x_fingerprint;  // of the weights, where neighbours are kept
   Interruption x_interruption;
   FolderClaim x_claim;
   ImageFiles x_test_files, x_train_files;
@@ -345,6 +364,7 @@ class Classification {
 
 void classify(const ClassifySettings& settings) {
   settings.backbone.validate();
+  if (settings.keep_neighbours && !settings.measures("knn")) throw OptionError("keep-neighbours", "given", "--by with knn");
   Classification work(settings);
   with_backend(settings.backbone, [&](const auto& backend) { work.run(backend); });
 }

@@ -64,6 +64,10 @@ void add_options(CLI::App& app, ClassifySettings& s) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group(knn);
+  app.add_flag("--keep-neighbours", s.keep_neighbours,
+               "Write the training features with their classes too, neighbours.safetensors, for dssl-export --knn: 4 bytes a "
+               "number of each image")
+      ->group(knn);
   const std::string linear = "Linear classifier";
   app.add_option("--rates", s.rates,
                  "Learning rates, a classifier each, for a batch of 256; scaled with the batch. The one that "

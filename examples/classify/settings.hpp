@@ -25,6 +25,7 @@ struct ClassifySettings {
 
   std::vector<Index> neighbours{10, 20, 100, 200};
   double temperature = 0.07;
+  bool keep_neighbours = false;
 
   std::vector<double> rates{1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5};
   Index epochs = 100;

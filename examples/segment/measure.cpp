@@ -26,7 +26,7 @@
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
-#include "common/linear_head.hpp"
+#include "common/classifier_file.hpp"
 #include "common/read_options.hpp"
 #include "common/segmentation_scores.hpp"
 #include "segment/outcome.hpp"

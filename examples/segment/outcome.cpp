@@ -13,7 +13,7 @@
 #include <dssl/views/image.hpp>
 
 #include "common/earlier_outputs.hpp"
-#include "common/linear_head.hpp"
+#include "common/classifier_file.hpp"
 #include "common/program.hpp"
 #include "common/segmentation_scores.hpp"
 

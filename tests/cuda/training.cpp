@@ -2,17 +2,25 @@
 // that move.
 #include "catch.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <span>
 #include <string>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/cuda.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/core/random.hpp>
 #include <dssl/features/features.hpp>
+#include <dssl/io/backbone_file.hpp>
+#include <dssl/io/safetensors.hpp>
 #include <dssl/points/mixed_points.hpp>
 #include <dssl/points/teacher_points.hpp>
+#include <dssl/train/initial_weights.hpp>
 #include <dssl/train/trainer.hpp>
 
 #include "cuda/rig.hpp"
@@ -51,6 +59,105 @@ TEST_CASE("a run on Cuda is the run on the CPU, with equal bits from run to run"
     }
     run_in_way(0);
   }
+}
+
+namespace {
+
+/// A backbone of random weights as DINOv2 publishes its own: registers, LayerScale, a mask token, one table of class and
+/// patches. It fits `Tiny`'s sizes.
+void write_dinov2(const std::string& path) {
+  std::vector<std::pair<std::string, std::vector<Index>>> tensors{
+      {"cls_token", {1, 1, 16}},  {"register_tokens", {1, 4, 16}},         {"mask_token", {1, 16}}, {"pos_embed", {1, 17, 16}},
+      {"norm.weight", {16}},      {"patch_embed.proj.weight", {16, 3, 4, 4}}, {"norm.bias", {16}},     {"patch_embed.proj.bias", {16}}};
+  for (const std::string block : {"blocks.0.", "blocks.1."}) {
+    for (const auto& [layer, rows, columns] :
+         {std::tuple("attn.qkv", 48, 16), {"attn.proj", 16, 16}, {"mlp.fc1", 64, 16}, {"mlp.fc2", 16, 64}}) {
+      tensors.push_back({join(block, layer, ".weight"), {rows, columns}});
+      tensors.push_back({join(block, layer, ".bias"), {rows}});
+    }
+    for (const char* const each : {"norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "ls1.gamma", "ls2.gamma"})
+      tensors.push_back({block + each, {16}});
+  }
+  RandomStream random({.seed = 23});
+  SafetensorsWriter writer;
+  std::vector<std::vector<float>> values(tensors.size());
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto& [name, shape] = tensors[i];
+    Index count = 1;
+    for (const Index extent : shape) count *= extent;
+    for (Index n = 0; n < count; ++n) values[i].push_back(static_cast<float>((name.ends_with("gamma") ? 0.7 : 0) + 0.2 * random.normal()));
+    writer.add(name, shape, std::span<const float>(values[i]));
+  }
+  writer.write(path);
+}
+
+/// `Tiny` on such a backbone, whose LayerScale is trained.
+using OnDinoV2 = Tiny::with_backbone<ViT<ViTConfig{.image = 16,
+                                                   .patch = 4,
+                                                   .width = 16,
+                                                   .depth = 2,
+                                                   .heads = 2,
+                                                   .registers = 4,
+                                                   .position_rule = PositionRule::size_antialiased,
+                                                   .layer_scale = true}>>;
+
+/// Losses and state after a few steps from a file's weights, with which student and teacher begin to the bit.
+template <class B>
+Run begun_with(const B& backend, const TrainerOptions& options, const BackboneFile& file) {
+  using T = typename B::Scalar;
+  Trainer<OnDinoV2, B> trainer(options, backend);
+  CHECK(begin_with(trainer, file, "").ignored == 1);  // the mask token, which nothing here reads
+  const auto& step = trainer.step();
+  const auto values_of = [&](VectorView<T> network, const std::string& name) {
+    const ParameterSpec& spec = step.layout().find("backbone." + name);
+    std::vector<T> out(static_cast<std::size_t>(spec.size));
+    step.backend().download(std::span<T>(out), static_cast<const T*>(network.data() + spec.offset));
+    return out;
+  };
+  const std::vector<std::string> names{"cls_token", "register_tokens", "patch_pos_embed", "blocks.0.ls1.gamma", "blocks.1.ls2.gamma",
+                                       "blocks.1.attn.qkv.weight", "norm.bias"};
+  for (const std::string& name : names) {
+    INFO(name);
+    CHECK(values_of(step.student(), name) == file.read<T>(name));
+    CHECK(values_of(step.teacher(), name) == file.read<T>(name));
+  }
+  Run out;
+  trainer.on_step([&](const StepReport& report) {
+    out.losses.push_back(report.loss);
+    return report.step + 1 == 3 ? stop : proceed;
+  });
+  static_cast<void>(trainer.fit(NoiseImages(9)));
+  for (const std::string& name : names) {
+    INFO(name);
+    CHECK(values_of(step.student(), name) != file.read<T>(name));
+  }
+  out.state = state_of(trainer);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("DenseDINO that begins with weights as DINOv2's goes on alike on every backend", "[cuda]") {
+  if (!device_is_there()) return;
+  const TemporaryFolder folder;
+  write_dinov2(folder / "dinov2.safetensors");
+  const BackboneFile file = BackboneFile::open(folder / "dinov2.safetensors");
+  REQUIRE(file.description().family == WeightFamily::dinov2);
+  REQUIRE(file.description().layer_scale);
+  REQUIRE(file.description().registers == 4);
+  TrainerOptions options = tiny_options();
+  options.optimiser.warmup_epochs = 0;
+  options.optimiser.learning_rate = 0.02;
+  const Run exact = begun_with(Reference<double>(), options, file);
+  REQUIRE(exact.losses.size() == 3);
+  CHECK(exact.losses[2] != Approx(exact.losses[0]).epsilon(1e-3));
+  const auto check = [&](const Run& other) {
+    REQUIRE(other.losses.size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(other.losses[i] == Approx(exact.losses[i]).epsilon(1e-4));
+    CHECK(distance(other.state, exact.state) < 1e-3);
+  };
+  check(begun_with(Cpu({.threads = 1}), options, file));
+  check(begun_with(Cuda(), options, file));
 }
 
 TEST_CASE("points that the teacher chooses on Cuda are those that it chooses on the CPU", "[cuda]") {

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <numeric>
 #include <random>
 #include <span>
 #include <string>
@@ -17,6 +19,7 @@
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <dssl/io/safetensors.hpp>
+#include <dssl/search/knn.hpp>
 
 #include "compare.hpp"
 #include "interop.hpp"
@@ -272,19 +275,21 @@ TEST_CASE("ONNX: linear heads, and the scores of a bank of normal patches", "[on
     return out;
   };
   const OnnxHead head{.classes = 3, .weight = drawn(3 * 16), .bias = drawn(3)};
-  const OnnxHead wide{.classes = 2, .weight = drawn(2 * 24), .bias = {}};
+  const OnnxHead wide{.classes = 2, .weight = drawn(2 * 24), .bias = {}};  // and the mean of the last block named, block 0
+  const OnnxHead widest{.classes = 2, .weight = drawn(2 * 32), .bias = {}};  // and the mean of both
   OnnxBank bank{.rows = drawn(12 * 16)};
   std::copy_n(bank.rows.begin(), 16, bank.rows.begin() + 5 * 16);  // a row twice
   for (const bool fixed : {false, true}) {
     for (const Index neighbourhood : {1, 3}) {
       CAPTURE(fixed, neighbourhood);
+      const OnnxHead& read_too = neighbourhood == 1 ? wide : widest;
       bank.neighbourhood = neighbourhood;
       bank.reweighting = fixed ? 4 : 20;  // of more rows than there are
       onnx_backbone(file, {.height = fixed ? 6 : 0,
                            .width = fixed ? 8 : 0,
                            .heads = 2,
                            .blocks = {-1, 0},
-                           .head = fixed ? head : wide,
+                           .head = fixed ? head : read_too,
                            .patch_head = head,
                            .bank = bank})
           .write(folder / "heads.onnx");
@@ -308,12 +313,12 @@ TEST_CASE("ONNX: linear heads, and the scores of a bank of normal patches", "[on
       for (std::size_t b = 0; b < 2; ++b) {
         const std::span<const double> own = std::span(patches).subspan(b * 12 * 16, 12 * 16);
         std::vector<double> read(classes.begin() + static_cast<Index>(b) * 16, classes.begin() + static_cast<Index>(b + 1) * 16);
-        for (std::size_t c = 0; !fixed && c < 8; ++c) {  // and the mean of the last block named, block 0
+        for (std::size_t c = neighbourhood == 1 ? 8 : 0; !fixed && c < 16; ++c) {
           double mean = 0;
-          for (std::size_t n = 0; n < 12; ++n) mean += own[n * 16 + 8 + c] / 12;
+          for (std::size_t n = 0; n < 12; ++n) mean += own[n * 16 + c] / 12;
           read.push_back(mean);
         }
-        for (const double value : linear(fixed ? head : wide, read)) logits.push_back(value);
+        for (const double value : linear(fixed ? head : read_too, read)) logits.push_back(value);
         for (std::size_t n = 0; n < 12; ++n) {
           const auto each = linear(head, own.subspan(n * 16, 16));
           for (std::size_t c = 0; c < 3; ++c) patch_logits[(b * 3 + c) * 12 + n] = each[c];
@@ -342,6 +347,80 @@ TEST_CASE("ONNX: linear heads, and the scores of a bank of normal patches", "[on
   CHECK(contains(message({.heads = 2, .head = OnnxHead{}}), "option 'head' is 0 weights"));
   CHECK(contains(message({.heads = 2, .bank = OnnxBank{.rows = drawn(9)}}), "option 'bank' is 9 numbers; expected rows of 8"));
   CHECK(contains(message({.heads = 2, .bank = OnnxBank{.rows = drawn(8), .neighbourhood = 2}}), "option 'neighbourhood' is 2"));
+}
+
+TEST_CASE("ONNX: the nearest training features vote as they do in the classifier, also where they are as near", "[onnx]") {
+  const TemporaryFolder folder;
+  const std::vector<Index> shape{3, 3, 6, 8};
+  const auto images = random_images(shape, -2, 2);
+  write_random(folder / "w.safetensors", "offset", true);
+  const BackboneFile file = BackboneFile::open(folder / "w.safetensors");
+  const auto values_of = [&](const OnnxBackboneOptions& options) {
+    onnx_backbone(file, options).write(folder / "knn.onnx");
+    return run_onnx(read_onnx(folder / "knn.onnx"), "image", {.shape = shape, .values = {images.begin(), images.end()}});
+  };
+  const auto tokens = values_of({.heads = 2, .blocks = {-1, 0}});
+  const std::vector<double>&classes = tokens.at("class_token").values, &map = tokens.at("patch_map").values;  // (3,16), (3,16,12)
+  std::mt19937 draw(9);
+  std::normal_distribution<float> normal(0, 1);
+  for (const GroupSet reads : {GroupSet{.class_token = true}, GroupSet{.patch = true}, GroupSet{.class_token = true, .patch = true}}) {
+    std::vector<double> queries;
+    for (std::size_t b = 0; b < 3; ++b) {
+      for (std::size_t i = 0; reads.class_token && i < 16; ++i) queries.push_back(classes[b * 16 + i]);
+      for (std::size_t i = 0; reads.patch && i < 16; ++i) {
+        const std::span<const double> own = std::span(map).subspan((b * 16 + i) * 12, 12);
+        queries.push_back(std::accumulate(own.begin(), own.end(), 0.0) / 12);
+      }
+    }
+    const std::size_t width = queries.size() / 3;
+    OnnxKnn knn{.classes = 4, .labels = {3, 1, 1, 0, 2, 3, 0, 0, 1}, .reads = reads};
+    for (std::size_t i = 0; i < 9 * width; ++i) knn.rows.push_back(normal(draw));
+    // Two that are the first image's own, at another length and with other classes, and nearer to it than any: the first of
+    // them is the nearest, and the lower class has as many votes.
+    for (const std::size_t twin : {4, 7}) {
+      for (std::size_t i = 0; i < width; ++i) knn.rows[twin * width + i] = static_cast<float>(3 * queries[i]);
+    }
+    const std::vector<double> rows(knn.rows.begin(), knn.rows.end());
+    for (const double temperature : {0.07, 0.5}) {
+      KnnClassifier<Reference<double>> own(Reference<double>(), MatrixView<const double>(rows.data(), 9, static_cast<Index>(width)), knn.labels,
+                                           {.classes = 4, .temperature = temperature});
+      for (const Index k : {1, 2, 5, 9}) {
+        CAPTURE(reads.class_token, reads.patch, temperature, k);
+        knn.neighbours = k;
+        knn.temperature = temperature;
+        const auto found = values_of({.heads = 2, .blocks = {-1, 0}, .knn = knn}).at("votes");
+        CHECK(shape_text(found.shape) == "[3, 4]");
+        const MatrixView<const double> asked(queries.data(), 3, static_cast<Index>(width));
+        std::vector<double> votes(12);
+        own.votes(MatrixView<double>(votes.data(), 3, 4), asked, k);
+        const std::vector<std::int64_t> named = own.predict(asked, k);
+        for (std::size_t b = 0; b < 3; ++b) {
+          const std::span<double> of = std::span(votes).subspan(b * 4, 4);
+          const double sum = std::accumulate(of.begin(), of.end(), 0.0);
+          for (double& vote : of) vote /= sum;
+          const auto first = found.values.begin() + static_cast<Index>(b) * 4;
+          CHECK(std::max_element(first, first + 4) - first == named[b]);
+        }
+        CHECK(apart(found.values, votes) < 1e-5);  // rows are told as floats
+        if (k <= 2) CHECK(named[0] == (k == 1 ? 2 : 0));
+      }
+    }
+  }
+  const OnnxKnn good{.classes = 2, .rows = std::vector<float>(16, 1), .labels = {1, 0}, .neighbours = 2};
+  const auto message = [&](const auto& change) {
+    OnnxKnn knn = good;
+    change(knn);
+    return thrown_by<OptionError>([&] { static_cast<void>(onnx_backbone(file, {.heads = 2, .knn = knn})); });
+  };
+  static_cast<void>(onnx_backbone(file, {.heads = 2, .knn = good}));
+  CHECK(contains(message([](OnnxKnn& k) { k.rows.pop_back(); }), "option 'knn' is 15 numbers and 2 labels; expected features of 8 numbers"));
+  CHECK(contains(message([](OnnxKnn& k) { k.labels.push_back(0); }), "option 'knn' is 16 numbers and 3 labels"));
+  CHECK(contains(message([](OnnxKnn& k) { k.reads = {}; }), "option 'knn' is of other tokens"));
+  CHECK(contains(message([](OnnxKnn& k) { k.reads.reference = true; }), "option 'knn' is of other tokens"));
+  CHECK(contains(message([](OnnxKnn& k) { k.labels[1] = 2; }), "option 'label' is 2; expected 0 to 1"));
+  CHECK(contains(message([](OnnxKnn& k) { k.neighbours = 3; }), "option 'neighbours' is 3; expected 1 to the number of training features, 2"));
+  CHECK(contains(message([](OnnxKnn& k) { k.temperature = 0; }), "option 'temperature' is 0; expected above 0"));
+  CHECK(contains(message([](OnnxKnn& k) { k.classes = 0; }), "option 'classes' is 0"));
 }
 
 TEST_CASE("ONNX: options that do not go with the backbone are refused by name", "[onnx]") {

@@ -184,8 +184,8 @@ tried out/result.json,out/classifier.safetensors,out/overlays/000003.png \
   nano8 dssl-segment --data voc --size 32 --epochs 1 --batch 2 --classes 3 --overlays 2 --out disk/out
 tried out/result.json,out/overlays/000002.png \
   nano8 dssl-retrieve --data voc --size 32 --classes 3 --by retrieval --overlays 2 --out disk/out
-tried out/result.json,out/predictions.csv,out/classifier.safetensors \
-  nano8 dssl-classify --channels 1 --images set/test --size 16 --train train.txt --test test.txt --k 1 \
+tried out/result.json,out/predictions.csv,out/classifier.safetensors,out/neighbours.safetensors \
+  nano8 dssl-classify --channels 1 --images set/test --size 16 --train train.txt --test test.txt --k 1 --keep-neighbours \
   --epochs 1 --rates 0.1 --out disk/out
 for file in features.npy features.safetensors; do
   tried $file,$file.json nano8 dssl-features --channels 1 --data test.txt --images set/test --size 16 --tokens class --out disk/$file

@@ -1,6 +1,6 @@
 """Models that dssl-export writes, held to the features that dssl-features gives of the same files: by onnx's checker, in
 onnxruntime and in OpenVINO; three sizes, two of them not square, and one more for several blocks side by side without the
-last norm; batches of 1 and 3; models of any size and of each.
+last norm; batches of 1 and 3; models of any size and of each. Then linear heads, a bank's scores, and the votes of neighbours.
 
     export_onnx.py FOLDER_OF_PROGRAMS FOLDER_OF_CASES [NAME...]
 
@@ -184,6 +184,64 @@ def check_heads(folder):
     return worst
 
 
+def read_tensors(path):
+    """The tensors of a safetensors file, of floats and 64-bit integers."""
+    bytes_of = path.read_bytes()
+    length = struct.unpack("<Q", bytes_of[:8])[0]
+    header, data, types = json.loads(bytes_of[8:8 + length]), bytes_of[8 + length:], {"F32": np.float32, "I64": np.int64}
+    return {name: np.frombuffer(data[slice(*entry["data_offsets"])], types[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in header.items() if name != "__metadata__"}
+
+
+def check_knn(folder):
+    """The classes that dssl-classify gives by neighbours, and their votes computed anew: the largest difference of these."""
+    weights, side, kinds, k, temperature = cases / "container_zip" / "weights.pth", 40, 3, 5, 0.1
+    random = np.random.default_rng(7)
+    tint = random.integers(0, 100, (kinds, 1, 1, 3))
+    images = {}
+    for part, count in (("train", 8), ("test", 2)):
+        for kind in range(kinds):
+            of = folder / part / f"kind{kind}"
+            of.mkdir(parents=True)
+            for i in range(count):
+                image = (random.integers(0, 156, (side, side, 3)) + tint[kind]).astype(np.uint8)
+                (of / f"{i}.ppm").write_bytes(b"P6\n%d %d\n255\n" % (side, side) + image.tobytes())
+                images[part, kind, i] = image
+    queries = np.stack([images["test", kind, i] for kind in range(kinds) for i in range(2)])
+    inputs, worst = np.ascontiguousarray(queries.transpose(0, 3, 1, 2).astype(np.float32)), 0
+    for token in ("class", "mean", "both"):
+        out = folder / token
+        call(programs / "dssl-classify", "--weights", weights, "--arch", "auto", "--heads", 2, "--size", side, "--train", folder / "train",
+             "--test", folder / "test", "--by", "knn", "--k", k, "--temperature", temperature, "--token", token, "--keep-neighbours", "--out", out)
+        named = [int(line.split(",")[2].removeprefix("kind")) for line in (out / "predictions.csv").read_text().splitlines()[1:]]
+        kept = read_tensors(out / "neighbours.safetensors")
+        rows = kept["features"].astype(np.float64)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        path = folder / f"{token}.onnx"
+        call(programs / "dssl-export", weights, path, "--heads", 2, "--normalise", "--white", 255, "--knn", out / "neighbours.safetensors")
+        onnx.checker.check_model(str(path), full_check=True)
+        for runtime in RUNTIMES:
+            run = outputs(runtime, path, ["class_token", "patch_map", "votes"])
+            for batch in (1, 3, 6):
+                classes, maps, votes = run(inputs[:batch])
+                read = {"class": [classes], "mean": [maps.mean(axis=(2, 3))], "both": [classes, maps.mean(axis=(2, 3))]}[token]
+                x = np.concatenate(read, axis=1).astype(np.float64)
+                cosines = x / np.linalg.norm(x, axis=1, keepdims=True) @ rows.T
+                expected = np.zeros((batch, kinds))
+                for b in range(batch):
+                    nearest = np.argsort(-cosines[b], kind="stable")[:k]
+                    np.add.at(expected[b], kept["labels"][nearest], np.exp(cosines[b, nearest] / temperature))
+                expected /= expected.sum(axis=1, keepdims=True)
+                if votes.shape != expected.shape or votes.argmax(axis=1).tolist() != named[:batch]:
+                    sys.exit(f"FAILED: votes of {runtime}, token {token}, are {votes.tolist()}; dssl-classify names {named[:batch]}")
+                worst = max(worst, float(np.abs(votes - expected).max()))
+    if not worst < TOLERANCE:
+        sys.exit(f"FAILED: votes differ by {worst:.1e}; expected less than {TOLERANCE:.0e}")
+    if len(set(named)) < 2:
+        sys.exit(f"FAILED: all images are named {named[0]}, which tells nothing")
+    return worst
+
+
 names = sys.argv[3:] or ["container_zip", "hf_dino", "dinov3_7b_like", "densedino_checkpoint", "dinov2_small", "dinov2_small_reg4",
                          "dinov2_giant_reg4", "dinov3_small", "dinov3_untied_norms", "timm_dino", "timm_deit3", "timm_dinov3_qkvb", "torchvision_vit",
                          "hf_dinov2", "hf_dinov3_gated"]
@@ -198,6 +256,8 @@ for name in names:
 if not sys.argv[3:]:
     with tempfile.TemporaryDirectory() as folder:
         print("heads and bank: " + ", ".join(f"{name} {value:.1e}" for name, value in check_heads(pathlib.Path(folder)).items()))
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"votes of neighbours: {check_knn(pathlib.Path(folder)):.1e}")
 least = len(names) if (cases / "cases.json").exists() else min(3, len(names))  # the whole set has its list
 if seen < least:
     sys.exit(f"FAILED: {seen} cases in {cases}; expected at least {least}")

@@ -557,13 +557,42 @@ fails 1 'classifier.safetensors: was learned without the last norm; expected --n
 fails 1 'classifier.safetensors: was learned on blocks 4,5, and the model gives 5; expected --blocks 4,5' export_linear --no-norm
 fails 1 "classifier.safetensors: was learned on tokens 'class'; expected patch" \
   export_onnx ended/teacher.safetensors linear.onnx --patch-head linear/classifier.safetensors --blocks=-2,-1 --no-norm
-succeeds "$programs/dssl-classify" --train named/train --test named/val --arch nano8 --size 32 --by knn --k 1 --weights ended/teacher.safetensors --out linear
+fails 1 'classifier.safetensors: was learned on images less \(0.485, .*, and the model.s are less \(0.5, .*; expected --mean 0.485,0.456,0.406 --deviation ' \
+  export_linear --blocks=-2,-1 --no-norm --normalise --mean 0.5,0.5,0.5 --deviation 0.5,0.5,0.5
+# So are the training features, whose classes vote.
+neighbours() {
+  "$programs/dssl-classify" --train named/train --test named/val --arch nano8 --size 32 --weights ended/teacher.safetensors --out linear "$@"
+}
+succeeds neighbours --by knn --k 100000,3,1 --keep-neighbours --mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.25
+says '^neighbours: linear/neighbours.safetensors$'
 [[ ! -e linear/classifier.safetensors ]] || fail "an earlier run's classifier lies beside figures of another"
+export_knn() { export_onnx ended/teacher.safetensors knn.onnx --knn linear/neighbours.safetensors "$@"; }
+succeeds export_knn --mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.25
+says 'image -> class_token, patch_map, votes;'
+fails 1 'neighbours.safetensors: was learned on images less \(0.5, .*; expected --mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.25' export_knn
+succeeds neighbours --by knn --k 3 --keep-neighbours
+succeeds export_knn
+fails 2 '--k is 1000; expected at most the number of training features, ' export_knn --k 1000
+fails 2 '--k requires --knn' export_onnx ended/teacher.safetensors knn.onnx --k 2
+fails 1 'neighbours.safetensors: was learned under the last norm; expected no --no-norm' export_knn --no-norm
+fails 1 'neighbours.safetensors: was made with other weights than begun/teacher.safetensors ' \
+  export_onnx begun/teacher.safetensors none.onnx --knn linear/neighbours.safetensors
+fails 1 "of_four/classifier.safetensors: has no tensor 'features'; expected what dssl-classify --keep-neighbours writes" \
+  export_onnx bare.pth none.onnx --knn of_four/classifier.safetensors
+fails 1 'neighbours.safetensors: has no linear layer' \
+  export_onnx ended/teacher.safetensors none.onnx --head linear/neighbours.safetensors
+ln linear/neighbours.safetensors kept.onnx
+fails 1 'kept.onnx: is read too, as linear/neighbours.safetensors by --knn' export_onnx ended/teacher.safetensors kept.onnx --knn linear/neighbours.safetensors
+rm kept.onnx
+[[ ! -e none.onnx ]] || fail "a model was written though it was refused"
+fails 2 '--keep-neighbours is given; expected --by with knn' neighbours --by linear --keep-neighbours
+succeeds neighbours --by knn --k 1
+[[ ! -e linear/neighbours.safetensors ]] || fail "an earlier run's neighbours lie beside figures of another"
 succeeds "$programs/dssl-segment" --data many --classes 3 --arch nano8 --size 32 --weights ended/teacher.safetensors --epochs 1 --overlays 0 --out patches
 says '^classifier: patches/classifier.safetensors$'
 succeeds export_onnx ended/teacher.safetensors patches.onnx --patch-head patches/classifier.safetensors
 says 'image -> class_token, patch_map, patch_logits;'
-fails 1 "classifier.safetensors: was learned on tokens 'patch'; expected class, or both" \
+fails 1 "classifier.safetensors: was learned on tokens 'patch'; expected class or both" \
   export_onnx ended/teacher.safetensors none.onnx --head patches/classifier.safetensors
 
 # A run held to another network's features: an earlier run's, published ones of other patches, rotary positions, registers.

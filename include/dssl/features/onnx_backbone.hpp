@@ -5,8 +5,10 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <numbers>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +16,7 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
+#include <dssl/core/sequence.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/features/onnx_positions.hpp>
 #include <dssl/io/backbone_description.hpp>
@@ -38,6 +41,17 @@ struct OnnxBank {
   Index reweighting = 9;      ///< neighbours that weigh an image's score; 0: its largest distance
 };
 
+/// Training features whose classes vote, as `KnnClassifier` has them.
+struct OnnxKnn {
+  Index classes = 0;
+  std::vector<float> rows{};           ///< (n,W'), of any length
+  std::vector<std::int64_t> labels{};  ///< (n), 0 to classes - 1
+  Index neighbours = 20;               ///< k that vote
+  double temperature = 0.07;
+  /// What a row is of: class tokens, the mean of an image's patches, or the one behind the other.
+  GroupSet reads{.class_token = true};
+};
+
 /// What a backbone's model takes.
 struct OnnxBackboneOptions {
   /// Of the images in pixels, multiples of the patch; both 0: any such size, another in each run if need be.
@@ -54,10 +68,12 @@ struct OnnxBackboneOptions {
   std::vector<Index> blocks{};
   bool norm = true;
   /// Further outputs. `logits` (B,classes) of a head on class tokens, or on these and behind them the mean of the patches of
-  /// the last of `blocks`, as its weight is wide; `patch_logits` (B,classes,h,w) of a head on patches; with a bank
-  /// `patch_scores` (B,h,w) and `score` (B), as `DefectBank` has them.
+  /// the last of `blocks`, or of all, as its weight is wide; `patch_logits` (B,classes,h,w) of a head on patches; `votes`
+  /// (B,classes) of the nearest training features, each image's as shares of their sum; with a bank `patch_scores` (B,h,w)
+  /// and `score` (B), as `DefectBank` has them.
   std::optional<OnnxHead> head{};
   std::optional<OnnxHead> patch_head{};
+  std::optional<OnnxKnn> knn{};
   std::optional<OnnxBank> bank{};
 };
 
@@ -135,24 +151,44 @@ class OnnxBackboneBuilder : OnnxPositions {
 
   void x_check_heads() const {
     const Index tokens = x_width();
-    const auto check = [&](const char* field, const std::optional<OnnxHead>& head, Index most) {
+    const auto check = [&](const char* field, const std::optional<OnnxHead>& head, const std::vector<Index>& widths) {
       if (!head) return;
       const auto classes = static_cast<std::size_t>(std::max<Index>(head->classes, 0));
-      const auto reads = [&](Index numbers) { return head->weight.size() == classes * static_cast<std::size_t>(numbers); };
-      if (classes < 1 || !(reads(tokens) || reads(most)) || !(head->bias.empty() || head->bias.size() == classes)) {
-        throw OptionError(field, join(head->weight.size(), " weights and ", head->bias.size(), " biases of ", head->classes, " classes"),
-                          join("for each class ", tokens, " weights", most != tokens ? join(" or ", most) : "",
-                               ", as many as the features have numbers, and one bias or none"));
-      }
+      const auto fits = [&](Index numbers) { return head->weight.size() == classes * static_cast<std::size_t>(numbers); };
+      if (classes >= 1 && std::ranges::any_of(widths, fits) && (head->bias.empty() || head->bias.size() == classes)) return;
+      std::string either;
+      for (const Index width : widths) either += join(either.empty() ? "" : " or ", width, either.empty() ? " weights" : "");
+      throw OptionError(field, join(head->weight.size(), " weights and ", head->bias.size(), " biases of ", head->classes, " classes"),
+                        join("for each class ", either, ", as many as the features have numbers, and one bias or none"));
     };
-    check("head", x_options.head, tokens + vit().width);
-    check("patch_head", x_options.patch_head, tokens);
+    std::vector<Index> widths{tokens, tokens + vit().width};
+    if (x_blocks.size() > 1) widths.push_back(2 * tokens);
+    check("head", x_options.head, widths);
+    check("patch_head", x_options.patch_head, {tokens});
+    if (x_options.knn) x_check_knn(*x_options.knn);
     if (!x_options.bank) return;
     const OnnxBank& bank = *x_options.bank;
     if (bank.rows.empty() || bank.rows.size() % static_cast<std::size_t>(tokens) != 0)
       throw OptionError("bank", join(bank.rows.size(), " numbers"), join("rows of ", tokens, ", as wide as a patch"));
     if (bank.neighbourhood != 1 && bank.neighbourhood != 3) throw OptionError("neighbourhood", bank.neighbourhood, "1 or 3");
     if (bank.reweighting < 0) throw OptionError("reweighting", bank.reweighting, "0 (off) or more");
+  }
+
+  void x_check_knn(const OnnxKnn& knn) const {
+    const Index width = x_width() * ((knn.reads.class_token ? 1 : 0) + (knn.reads.patch ? 1 : 0));
+    if (width == 0 || knn.reads.reference) throw OptionError("knn", "of other tokens", "features of class tokens, of patches, or of both");
+    const auto rows = static_cast<Index>(knn.rows.size()) / width;
+    if (knn.rows.empty() || knn.rows.size() != static_cast<std::size_t>(rows * width) || knn.labels.size() != static_cast<std::size_t>(rows)) {
+      throw OptionError("knn", join(knn.rows.size(), " numbers and ", knn.labels.size(), " labels"),
+                        join("features of ", width, " numbers, as many as are read of an image, and a label of each"));
+    }
+    if (knn.classes < 1) throw OptionError("classes", knn.classes, "at least 1");
+    for (const std::int64_t label : knn.labels) {
+      if (label < 0 || label >= knn.classes) throw OptionError("label", label, join("0 to ", knn.classes - 1));
+    }
+    if (knn.neighbours < 1 || knn.neighbours > rows)
+      throw OptionError("neighbours", knn.neighbours, join("1 to the number of training features, ", rows));
+    if (!(knn.temperature > 0 && std::isfinite(knn.temperature))) throw OptionError("temperature", knn.temperature, "above 0");
   }
 
   // ---- what is said of the model
@@ -308,8 +344,9 @@ class OnnxBackboneBuilder : OnnxPositions {
     const std::string patches = beside(patch_parts);
     const std::string map = as_map(patches, width);
     model().output("patch_map", map, map_extents({width}), "Patch tokens " + after + ", where they stand in the image");
-    if (x_options.head) x_class_logits(*x_options.head, class_tokens, patch_parts.back());
+    if (x_options.head) x_class_logits(*x_options.head, class_tokens, patch_parts.back(), patches);
     if (x_options.patch_head) x_patch_logits(*x_options.patch_head, patches);
+    if (x_options.knn) x_votes(*x_options.knn, class_tokens, patches);
     if (x_options.bank) x_scores(*x_options.bank, patches, map);
   }
 
@@ -329,13 +366,18 @@ class OnnxBackboneBuilder : OnnxPositions {
     return op("Add", product, model().weight(name + ".bias", {head.classes}, [bias = head.bias] { return bias; }));
   }
 
-  void x_class_logits(const OnnxHead& head, const std::string& class_tokens, const std::string& last_patches) {
+  /// (B,N,W) -> (B,W).
+  std::string x_mean(const std::string& patches) {
+    return model().node("ReduceMean", {patches}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{0}}});
+  }
+
+  void x_class_logits(const OnnxHead& head, const std::string& class_tokens, const std::string& last_patches, const std::string& patches) {
     model().scope("head");
     std::string x = class_tokens;
-    const bool with_mean = head.weight.size() != static_cast<std::size_t>(head.classes * x_width());
+    const Index numbers = static_cast<Index>(head.weight.size()) / head.classes;
+    const bool with_mean = numbers != x_width();
     if (with_mean) {
-      const std::string mean =
-          model().node("ReduceMean", {last_patches}, {{"axes", std::vector<Index>{1}}, {"keepdims", Index{0}}});
+      const std::string mean = x_mean(numbers == 2 * x_width() ? patches : last_patches);
       x = model().node("Concat", {class_tokens, mean}, {{"axis", -1}});
     }
     model().output("logits", x_head("head", head, x), {"batch", head.classes},
@@ -348,9 +390,44 @@ class OnnxBackboneBuilder : OnnxPositions {
                    "Of each patch, where it stands in the image");
   }
 
-  /// Sums of squares along the last axis, which goes.
-  std::string x_squares(const std::string& x) {
-    return model().node("ReduceSum", {op("Mul", x, x), row({-1})}, {{"keepdims", Index{0}}});
+  /// Sums of squares along the last axis, which goes, or is kept as 1.
+  std::string x_squares(const std::string& x, bool keep = false) {
+    return model().node("ReduceSum", {op("Mul", x, x), row({-1})}, {{"keepdims", Index{keep ? 1 : 0}}});
+  }
+
+  /// The votes of `KnnClassifier` over their sum, which changes neither their order nor the class, and overflows at no
+  /// temperature: softmax(cosines / temperature) of the k nearest, summed by class. TopK takes the lower index among equal
+  /// cosines, as the classifier does.
+  void x_votes(const OnnxKnn& knn, const std::string& class_tokens, const std::string& patches) {
+    model().scope("knn");
+    std::vector<std::string> parts;
+    if (knn.reads.class_token) parts.push_back(class_tokens);
+    if (knn.reads.patch) parts.push_back(x_mean(patches));
+    const std::string x = parts.size() == 1 ? parts.front() : model().node("Concat", parts, {{"axis", -1}});  // (B,W')
+    const std::string unit = op("Div", x, op("Max", model().node("Sqrt", {x_squares(x, true)}), 1e-12F));
+    const auto count = static_cast<Index>(knn.labels.size()), width = static_cast<Index>(knn.rows.size()) / count;
+    const std::string rows = model().weight("knn.features", {width, count}, [all = knn.rows, n = knn.labels.size()] {
+      const std::size_t d = all.size() / n;
+      std::vector<float> out(all.size());
+      for (std::size_t i = 0; i < n; ++i) {
+        double square = 0;
+        for (std::size_t j = 0; j < d; ++j) square += static_cast<double>(all[i * d + j]) * static_cast<double>(all[i * d + j]);
+        const double length = std::max(std::sqrt(square), 1e-12);
+        for (std::size_t j = 0; j < d; ++j) out[j * n + i] = static_cast<float>(static_cast<double>(all[i * d + j]) / length);
+      }
+      return out;
+    });
+    const auto nearest = model().nodes("TopK", {op("MatMul", unit, rows), row({knn.neighbours})}, 2, {{"axis", -1}, {"largest", Index{1}}});
+    const std::string shares =
+        model().node("Softmax", {op("Div", nearest[0], static_cast<float>(knn.temperature))}, {{"axis", -1}});  // (B,k)
+    const std::string labels = model().constant<Index>("knn.labels", {count}, std::vector<Index>(knn.labels.begin(), knn.labels.end()));
+    const std::string voted = model().node("Unsqueeze", {model().node("Gather", {labels, nearest[1]}, {{"axis", 0}}), row({2})});
+    std::vector<Index> classes(static_cast<std::size_t>(knn.classes));
+    std::iota(classes.begin(), classes.end(), Index{0});
+    const std::string of_class = real(op("Equal", voted, model().constant("knn.classes", classes)));  // (B,k,C)
+    const std::string sums = op("MatMul", model().node("Unsqueeze", {shares, row({1})}), of_class);   // (B,1,C)
+    model().output("votes", model().node("Reshape", {sums, row({-1, knn.classes})}), {"batch", knn.classes},
+                   join("Shares of the votes of the ", knn.neighbours, " nearest training features, by class"));
   }
 
   /// Distances to a bank as `DefectBank::score` has them. The nearest row is found by products, its distance then taken as it
@@ -411,7 +488,7 @@ class OnnxBackboneBuilder : OnnxPositions {
 /// (what is beyond the last whole patch is not read). The position table is then read by products with two
 /// matrices of weights, which the graph computes from the image's size, never by a `Resize`, on whose rules
 /// runtimes differ; rotations likewise. With a fixed size positions are constants. The model's own strings
-/// and the input's meaning tell who normalises, and how. Heads and a bank of normal patches give further outputs.
+/// and the input's meaning tell who normalises, and how. Heads, training features and a bank of normal patches give further outputs.
 ///
 /// Throws `OptionError` naming the field, and as `require_full_attention`; what is not a ViT of this library is
 /// refused when the file is opened. Test: tests/features/onnx_backbone.cpp (the nodes), tests/programs/export_onnx.py (features in

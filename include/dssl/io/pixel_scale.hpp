@@ -120,16 +120,22 @@ inline constexpr const char* expected_pixels = "; expected means of -10 to 10 an
   return detail::pixels_in(HuggingFaceConfig::path_beside(weights), fields, "pretrained_cfg.mean", "pretrained_cfg.std");
 }
 
-/// What pixels the weights of a file of that family were trained on, where somebody says it: dssl, in strings beside the tensors
-/// (`pixels_as_metadata`); Transformers or timm, in a file beside weights that have their names. Throws as `pixels_beside`.
-/// Test: tests/io/hugging_face_config.cpp.
-[[nodiscard]] inline std::optional<PixelScale> stated_pixels(const TensorFile& file, WeightFamily family) {
+/// What dssl says in a file's strings, beside the tensors (`pixels_as_metadata`). Throws `CheckpointError` where it is no such
+/// scale.
+[[nodiscard]] inline std::optional<PixelScale> pixels_in_strings(const TensorFile& file) {
   const auto& said = file.metadata();
   const auto mean = said.find(std::string(detail::pixel_mean_key)), deviation = said.find(std::string(detail::pixel_deviation_key));
-  if (mean == said.end() || deviation == said.end())
-    return family == WeightFamily::hugging_face ? pixels_beside(file.path()) : timm_pixels_beside(file.path());
+  if (mean == said.end() || deviation == said.end()) return std::nullopt;
   return detail::checked_pixels(file.path(), mean->first, detail::numbers_in(file.path(), mean->first, mean->second), deviation->first,
                                 detail::numbers_in(file.path(), deviation->first, deviation->second));
+}
+
+/// What pixels the weights of a file of that family were trained on, where somebody says it: `pixels_in_strings`, else
+/// Transformers or timm, in a file beside weights that have their names. Throws as `pixels_beside`.
+/// Test: tests/io/hugging_face_config.cpp.
+[[nodiscard]] inline std::optional<PixelScale> stated_pixels(const TensorFile& file, WeightFamily family) {
+  if (std::optional<PixelScale> said = pixels_in_strings(file)) return said;
+  return family == WeightFamily::hugging_face ? pixels_beside(file.path()) : timm_pixels_beside(file.path());
 }
 
 /// The same of a backbone. Throws `CheckpointError` too where what is said is not of its channels.

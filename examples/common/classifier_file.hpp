@@ -1,0 +1,168 @@
+// A classifier that a program learned on a backbone's tokens, linear or of neighbours, as a file that dssl-export makes part of
+// a model.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <dssl/core/error.hpp>
+#include <dssl/core/pixel_scale.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/io/element_type.hpp>
+#include <dssl/io/pixel_scale.hpp>
+#include <dssl/io/safetensors.hpp>
+#include <dssl/io/tensor_file.hpp>
+
+namespace dssl::programs {
+
+/// Where a program writes the linear one in its folder, and that of neighbours.
+[[nodiscard]] inline std::string classifier_file(const std::string& folder) { return folder + "/classifier.safetensors"; }
+[[nodiscard]] inline std::string neighbours_file(const std::string& folder) { return folder + "/neighbours.safetensors"; }
+
+/// What a classifier reads, in strings beside its numbers.
+struct HeadReads {
+  std::string token;             ///< "class", "mean" (of patches), "both", "patch", "reference"
+  std::vector<Index> blocks{};   ///< as `FeatureOptions`
+  bool norm = true;
+  bool flips = false;
+  PixelScale pixels{};           ///< that images were normalised by
+  Index heads = 0;               ///< of the backbone's attention; 0: not known
+};
+
+/// What classifiers have in common in their files: `settings`, what they read and the classes' names, and what pixels were
+/// normalised by.
+[[nodiscard]] inline SafetensorsWriter classifier_writer(const HeadReads& reads, const std::vector<std::string>& classes,
+                                                         const nlohmann::ordered_json& more = nlohmann::ordered_json::object()) {
+  SafetensorsWriter writer;
+  nlohmann::ordered_json settings{{"token", reads.token}, {"blocks", reads.blocks}, {"norm", reads.norm},
+                                  {"flips", reads.flips}, {"heads", reads.heads}, {"classes", classes}};
+  settings.update(more);
+  writer.metadata("settings", settings.dump());
+  for (const auto& [key, value] : pixels_as_metadata(reads.pixels)) writer.metadata(key, value);
+  return writer;
+}
+
+/// Writes tensors `weight` (C,W) and `bias` (C). Throws `FileError`.
+inline void write_linear_head(const std::string& path, std::span<const float> weight, std::span<const float> bias,
+                              const HeadReads& reads, const std::vector<std::string>& classes) {
+  const auto count = static_cast<Index>(bias.size());
+  SafetensorsWriter writer = classifier_writer(reads, classes);
+  writer.add("weight", {count, static_cast<Index>(weight.size()) / count}, weight);
+  writer.add("bias", {count}, bias);
+  writer.write(path);
+}
+
+/// How training features vote: as `KnnOptions`, and how many.
+struct NeighbourVotes {
+  Index neighbours = 0;
+  double temperature = 0;
+};
+
+/// Writes tensors `features` (n,W) and `labels` (n) of the training images, and in `settings` how they vote. `fingerprint`: of
+/// the weights that gave them. Throws `FileError`.
+inline void write_neighbours(const std::string& path, MatrixView<const float> features, std::span<const std::int64_t> labels,
+                             const NeighbourVotes& votes, const HeadReads& reads, const std::vector<std::string>& classes,
+                             const std::string& fingerprint) {
+  SafetensorsWriter writer = classifier_writer(reads, classes, {{"k", votes.neighbours}, {"temperature", votes.temperature}});
+  writer.metadata("weights_fingerprint", fingerprint);
+  writer.add("features", {features.rows(), features.cols()},
+             std::span<const float>(features.data(), static_cast<std::size_t>(features.size())));
+  writer.add("labels", {features.rows()}, labels);
+  writer.write(path);
+}
+
+/// What such a file says beside its numbers, which are then known to go together.
+struct Neighbours {
+  std::string token;
+  NeighbourVotes votes{};
+  Index classes = 0;
+  std::vector<std::int64_t> labels{};  ///< (n), each below classes
+};
+
+/// Throws `CheckpointError` for what `write_neighbours` does not write.
+[[nodiscard]] inline Neighbours read_neighbours(const SafetensorsFile& file) {
+  const auto said = file.metadata().find("settings");
+  const auto refuse = [&](const auto&... what) {
+    throw CheckpointError(file.path(), join(what..., "; expected what dssl-classify --keep-neighbours writes"));
+  };
+  for (const char* const name : {"features", "labels"}) {
+    if (!file.contains(name)) refuse("has no tensor '", name, "'");
+  }
+  Neighbours out;
+  try {
+    const auto settings = nlohmann::json::parse(said == file.metadata().end() ? "" : said->second);
+    out.token = settings.at("token").get<std::string>();
+    out.votes = {.neighbours = settings.at("k").get<Index>(), .temperature = settings.at("temperature").get<double>()};
+    out.classes = static_cast<Index>(settings.at("classes").size());
+  } catch (const nlohmann::json::exception&) {
+    refuse("has no settings that say its token, k, temperature and classes");
+  }
+  const StoredTensor &features = file.tensor("features"), &labels = file.tensor("labels");
+  if (features.type != ElementType::f32 || features.shape.size() != 2 || features.size() < 1 || labels.type != ElementType::i64 ||
+      labels.shape != std::vector<Index>{features.shape[0]}) {
+    refuse("has features ", shape_text(features.shape), " and labels ", shape_text(labels.shape));
+  }
+  out.labels = file.read<std::int64_t>("labels");
+  for (const std::int64_t label : out.labels) {
+    if (label < 0 || label >= out.classes) refuse("has the label ", label, " of ", out.classes, " classes");
+  }
+  if (out.votes.neighbours < 1 || out.votes.neighbours > features.shape[0] || !(out.votes.temperature > 0))
+    refuse("has k ", out.votes.neighbours, " of ", features.shape[0], " features and temperature ", out.votes.temperature);
+  return out;
+}
+
+/// What a model gives whoever reads its tokens.
+struct ModelGives {
+  std::vector<Index> blocks{};
+  Index depth = 0;  ///< of the backbone
+  bool norm = true;
+  Index heads = 0;
+  PixelScale pixels{};  ///< that its images are normalised by
+};
+
+/// Throws `CheckpointError` where a classifier of dssl's was learned on other tokens than `tokens`, or otherwise than a model
+/// gives them. What others trained says nothing of that.
+inline void require_reads(const TensorFile& head, const std::vector<std::string_view>& tokens, ModelGives model) {
+  const auto said = head.metadata().find("settings");
+  if (said == head.metadata().end()) return;
+  const auto settings = nlohmann::json::parse(said->second, nullptr, false);
+  HeadReads own;
+  try {
+    own.token = settings.at("token").get<std::string>();
+    own.blocks = settings.at("blocks").get<std::vector<Index>>();
+    own.norm = settings.at("norm").get<bool>();
+    own.flips = settings.at("flips").get<bool>();
+    own.heads = settings.value("heads", Index{0});  // not said by those of before
+  } catch (const nlohmann::json::exception&) {
+    throw CheckpointError(head.path(), "has settings that do not say its token, blocks, norm and flips; expected those of a classifier");
+  }
+  const auto refuse = [&](const auto&... what) { throw CheckpointError(head.path(), join("was learned ", what...)); };
+  std::string expected;
+  for (const std::string_view token : tokens) expected += join(expected.empty() ? "" : " or ", token);
+  if (std::ranges::find(tokens, own.token) == tokens.end()) refuse("on tokens '", own.token, "'; expected ", expected);
+  if (own.flips) refuse("with --flips, of which a model of one pass knows nothing");
+  const auto list = [&](std::vector<Index>& numbers) {
+    if (numbers.empty()) numbers.push_back(-1);
+    std::string out;
+    for (Index& number : numbers) out += join(out.empty() ? "" : ",", number = number < 0 ? number + model.depth : number);
+    return out;
+  };
+  const std::string learned = list(own.blocks), given = list(model.blocks);
+  if (learned != given) refuse("on blocks ", learned, ", and the model gives ", given, "; expected --blocks ", learned);
+  if (own.heads != 0 && own.heads != model.heads)
+    refuse("with heads ", own.heads, ", and the model has ", model.heads, "; expected --heads ", own.heads);
+  own.pixels = pixels_in_strings(head).value_or(usual_pixels(model.pixels.channels()));
+  if (own.pixels != model.pixels) {
+    refuse("on images ", describe(own.pixels), ", and the model's are ", describe(model.pixels), "; expected --mean ",
+           dssl::detail::number_list(own.pixels.mean, ","), " --deviation ", dssl::detail::number_list(own.pixels.deviation, ","));
+  }
+  if (own.norm != model.norm) refuse(own.norm ? "under" : "without", " the last norm; expected ", own.norm ? "no --no-norm" : "--no-norm");
+}
+
+}  // namespace dssl::programs
