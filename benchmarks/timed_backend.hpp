@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/packed_weights.hpp>
 #include <dssl/backend/rehearsal.hpp>
 
 namespace dssl::benchmarks {
@@ -110,7 +111,7 @@ class TimedBackend {
     x_time("copy", 0, bytes(y, x), [&] { x_backend.copy(y, x); });
   }
 
-  void linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight, ConstVector bias) const {
+  void linear_forward(Matrix y, ConstMatrix x, WeightView<const T> weight, ConstVector bias) const {
     x_time(
         "linear_forward", product(y, weight), bytes(y, x, weight, bias),
         [&] { x_backend.linear_forward(y, x, weight, bias); }, shape(weight));

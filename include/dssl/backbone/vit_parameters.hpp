@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <dssl/backend/packed_weights.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/sequence.hpp>
@@ -102,7 +103,7 @@ struct ViTParameters {
   MatrixView<T> register_tokens;  // (registers,D), empty where there are none
   MatrixView<T> reference_token;  // (1,D), empty unless learned
   MatrixView<T> mask_token;       // (1,D), empty unless patches are masked
-  MatrixView<T> patch_weight;     // (D,C*p*p)
+  WeightView<T> patch_weight;     // (D,C*p*p)
   VectorView<T> patch_bias;
   std::vector<BlockParameters<T>> blocks;
   VectorView<T> norm_weight, norm_bias;

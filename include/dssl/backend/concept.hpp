@@ -41,6 +41,8 @@ concept ComputesInHostMemory = requires { requires B::memory_is_host; };
 /// linear_forward(y (M,O) =, x (M,I), weight (O,I), bias (O) or empty): y = x weight^T + bias.
 /// linear_backward_input(d_x (M,I) =, d_y (M,O), weight): d_x = d_y weight.
 /// linear_backward_weight(d_weight (O,I) +=, d_bias (O) += or empty, d_y, x): d_weight += d_y^T x.
+/// A backend whose linear_forward takes `weight` as a `WeightView` (dssl/backend/packed_weights.hpp) may pack one that says
+/// so, to stay; the bits are the same. One that takes a `MatrixView` needs to know nothing of it.
 template <class B, class T = typename B::Scalar>
 concept LinearPrimitives = requires(const B& b, MatrixView<T> y, MatrixView<const T> x, VectorView<T> v,
                                     VectorView<const T> bias) {

@@ -17,6 +17,7 @@
 #include <dssl/backend/cpu/own_products.hpp>
 #include <dssl/backend/cpu/product_policy.hpp>
 #include <dssl/backend/cpu/workers.hpp>
+#include <dssl/backend/packed_weights.hpp>
 #include <dssl/backend/precision.hpp>
 
 namespace dssl {
@@ -47,6 +48,11 @@ inline namespace DSSL_CPU_KERNELS {
 /// at a time, and a call that finds another under way throws `Error`; two that work at once are made
 /// separately. Scratch grows in the first call with the largest shapes. Bits may differ between machines with
 /// other vector instructions. Tests: tests/backend/cpu.cpp.
+///
+/// Weights that say that they may be (backend/packed_weights.hpp) are packed in their own memory at the second product with
+/// each, once, and multiplied as they lie from then on: nothing is kept beside them but what fills no whole panel of columns,
+/// at most one a matrix. So it is with `OwnProducts`, but where a float is three bf16 numbers, for which there is no room;
+/// others pack for every product. Tests: tests/backend/packed_weights.cpp.
 ///
 /// `Products` computes the matrix products of linear layers (backend/cpu/product_policy.hpp): `OwnProducts`,
 /// which needs no library, or those of <dssl/backend/onednn.hpp> and <dssl/backend/cblas.hpp>.
@@ -100,7 +106,7 @@ class BasicCpu {
   void fill(Vector x, T value) const;
   void copy(Vector y, ConstVector x) const;
 
-  void linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight, ConstVector bias) const;
+  void linear_forward(Matrix y, ConstMatrix x, WeightView<const T> weight, ConstVector bias) const;
   void linear_backward_input(Matrix d_x, ConstMatrix d_y, ConstMatrix weight) const;
   void linear_backward_weight(Matrix d_weight, Vector d_bias, ConstMatrix d_y, ConstMatrix x) const;
 

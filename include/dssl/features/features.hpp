@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/packed_weights.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/concepts.hpp>
 #include <dssl/core/arena.hpp>
@@ -73,6 +74,9 @@ class FeatureExtractor {
   /// The backbone's parameters, as `load` takes them.
   [[nodiscard]] const ParameterLayout& layout() const { return x_layout; }
   [[nodiscard]] const MemoryPlan& memory_plan() const { return x_plan; }
+  /// Bytes that the backend keeps beside the weights, since their columns fill no whole panels: below 32 columns a matrix.
+  /// They come with the second pass, and are shared as the weights are.
+  [[nodiscard]] std::size_t bytes_beside_weights() const { return x_weight_memory->packed.bytes(); }
   /// Patches of an image down and across.
   [[nodiscard]] GridSize patch_grid() const {
     return {x_options.height / x_config.patch, x_options.width / x_config.patch};
@@ -90,6 +94,7 @@ class FeatureExtractor {
   void load(std::span<const T> weights) {
     require_shape(static_cast<Index>(weights.size()) == x_layout.total(), "weights of ", weights.size(),
                   " elements; the layout has ", x_layout.total());
+    x_weight_memory->packed.forget();
     x_backend.upload(x_weights.data(), weights);
     x_weight_memory->given = true;
   }
@@ -102,6 +107,7 @@ class FeatureExtractor {
     if constexpr (ComputesInHostMemory<B>) {
       if (!x_weight_memory->given) {
         const std::span<T> flat(x_weights.data(), static_cast<std::size_t>(x_layout.total()));
+        x_weight_memory->packed.forget();
         try {
           std::forward<Fill>(fill)(flat);
         } catch (...) {
@@ -213,6 +219,7 @@ class FeatureExtractor {
  private:
   struct x_WeightMemory {
     Buffer buffer;
+    PackedWeights<T> packed{};
     bool given = false;  // they are not the zeros any more with which it was made
   };
 
@@ -239,6 +246,7 @@ class FeatureExtractor {
     const bool own_weights = x_weight_memory == nullptr;
     if (own_weights) x_weight_memory = std::make_shared<x_WeightMemory>(x_WeightMemory{backend.allocate(weight_bytes)});
     x_weights = VectorView<T>(reinterpret_cast<T*>(x_weight_memory->buffer.data()), x_layout.total());
+    if (own_weights) x_weight_memory->packed = PackedWeights<T>(x_weights.data(), x_layout.size());
     Arena measure;
     x_place(measure);
     x_plan = measure.plan();
@@ -451,7 +459,7 @@ class FeatureExtractor {
       x_mirror_rows = place_copy(x_backend, arena, x_mirrored_rows());
       arena.name_part("flips");
     }
-    ParameterCursor<const T> next(x_layout, x_weights.data());
+    ParameterCursor<const T> next(x_layout, x_weight_memory->packed);
     x_bound = Backbone::template Parameters<const T>::bind(next, x_config, x_learned());
   }
 

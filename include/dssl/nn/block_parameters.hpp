@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include <dssl/backend/packed_weights.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/parameters.hpp>
 #include <dssl/nn/residual.hpp>
@@ -42,15 +43,15 @@ struct BlockSize {
 template <class T>
 struct BlockParameters {
   VectorView<T> norm1_weight, norm1_bias;
-  MatrixView<T> qkv_weight;  // (3D,D)
+  WeightView<T> qkv_weight;  // (3D,D)
   VectorView<T> qkv_bias;     // empty with QkvBias::none
   VectorView<T> query_norm_weight, query_norm_bias, key_norm_weight, key_norm_bias;  // (D/H), empty without norms of heads
-  MatrixView<T> proj_weight;  // (D,D)
+  WeightView<T> proj_weight;  // (D,D)
   VectorView<T> proj_bias;
   VectorView<T> norm2_weight, norm2_bias;
-  MatrixView<T> fc1_weight;  // (hidden,D); with SwiGLU (2 hidden,D), the gates' rows before the values'
+  WeightView<T> fc1_weight;  // (hidden,D); with SwiGLU (2 hidden,D), the gates' rows before the values'
   VectorView<T> fc1_bias;
-  MatrixView<T> fc2_weight;  // (D,hidden)
+  WeightView<T> fc2_weight;  // (D,hidden)
   VectorView<T> fc2_bias;
   VectorView<T> scale1, scale2;  // (D) of attention's branch and the MLP's, empty without LayerScale
 

@@ -12,9 +12,11 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/packed_weights.hpp>
 #include <dssl/backend/operands.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
@@ -261,17 +263,23 @@ class ParameterCursor {
  public:
   ParameterCursor(const ParameterLayout& layout, T* base, std::size_t first = 0)
       : x_layout(&layout), x_base(base), x_next(first) {}
+  /// Of weights that a backend may pack (dssl/backend/packed_weights.hpp): so say the matrices.
+  ParameterCursor(const ParameterLayout& layout, PackedWeights<std::remove_const_t<T>>& packed)
+    requires std::is_const_v<T>
+      : x_layout(&layout), x_base(packed.base()), x_packed(&packed) {}
 
   [[nodiscard]] VectorView<T> vector() {
     const auto& spec = x_take();
     return VectorView<T>(x_at(spec), spec.size);
   }
   /// The tensor as a matrix of its first extent by all the others; leading extents of 1 are dropped.
-  [[nodiscard]] MatrixView<T> matrix() {
+  [[nodiscard]] WeightView<T> matrix() {
+    const std::size_t number = x_next;
     const auto& spec = x_take();
     std::size_t first = 0;
     while (first + 2 < spec.rank && spec.extents[first] == 1) ++first;
-    return MatrixView<T>(x_at(spec), spec.extents[first], spec.size / spec.extents[first]);
+    return {MatrixView<T>(x_at(spec), spec.extents[first], spec.size / spec.extents[first]),
+            x_packed == nullptr ? nullptr : x_packed->matrix(number, spec.offset)};
   }
   [[nodiscard]] std::size_t position() const { return x_next; }
 
@@ -282,7 +290,8 @@ class ParameterCursor {
 
   const ParameterLayout* x_layout;
   T* x_base;
-  std::size_t x_next;
+  std::size_t x_next = 0;
+  PackedWeights<std::remove_const_t<T>>* x_packed = nullptr;
 };
 
 /// A name that two parameters have; empty where there is none.

@@ -214,25 +214,28 @@ void square(Engine engine, float* sums, Index sums_stride, Start start, const st
 /// c (rows,cols) = or += left right [+ bias (cols), only with `assign`], both packed from their first row and
 /// column; one thread, within an `EngineScope`. Sums run in the order of depth, after what they are added to.
 /// `Again`: the side that is read again for each 32 of the other, and so should be the smaller one.
-/// `LeftOrder`: how the left operand lay when `pack_left` took it.
+/// `LeftOrder`: how the left operand lay when `pack_left` took it. `right_step`: words from one tile column of the right
+/// operand to the next; 0: they follow each other.
 template <Side Again, Order LeftOrder, int Parts = 1>
   requires PartCount<Parts>
 void multiply(Engine engine, float* c, Index c_stride, Index rows, Index cols, const std::uint32_t* left,
-              const std::uint32_t* right, Index depth_tiles, Onto onto, const float* bias = nullptr) {
+              const std::uint32_t* right, Index depth_tiles, Onto onto, const float* bias = nullptr,
+              Index right_step = 0) {
   using detail::Start;
   alignas(64) std::array<float, square_extent * square_extent> part{};  // of c, where tiles are not whole
   const Index step = depth_tiles * Parts * tile_words;
+  if (right_step == 0) right_step = step;
   const auto compute = left_lines<LeftOrder>(engine) == Lines::pairs ? detail::square<Parts, Lines::pairs>
                                                                      : detail::square<Parts, Lines::elements>;
   const auto one = [&](Index i, Index j) {
     const Index high = std::min(square_extent, rows - i);
     const Index wide = std::min(square_extent, cols - j);
     const std::uint32_t* const l = left + i / tile_extent * step;
-    const std::uint32_t* const r = right + j / tile_extent * step;
+    const std::uint32_t* const r = right + j / tile_extent * right_step;
     float* const out = c + i * c_stride + j;
     const Start start = onto == Onto::sum ? Start{out, c_stride} : Start{bias == nullptr ? nullptr : bias + j, 0};
     if (high % tile_extent == 0 && wide % tile_extent == 0) {
-      compute(engine, out, c_stride, start, l, step, r, step, high, wide, depth_tiles);
+      compute(engine, out, c_stride, start, l, step, r, right_step, high, wide, depth_tiles);
       return;
     }
     Start from;
@@ -242,7 +245,7 @@ void multiply(Engine engine, float* c, Index c_stride, Index rows, Index cols, c
       }
       from = {part.data(), square_extent};
     }
-    compute(engine, part.data(), square_extent, from, l, step, r, step, high, wide, depth_tiles);
+    compute(engine, part.data(), square_extent, from, l, step, r, right_step, high, wide, depth_tiles);
     for (Index row = 0; row < high; ++row) {
       std::copy_n(part.data() + row * square_extent, wide, out + row * c_stride);
     }

@@ -7,6 +7,7 @@
 
 #include <dssl/backend/cpu/bf16_multiply.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/packed_operand.hpp>
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/product.hpp>
 #include <dssl/backend/cpu/workers.hpp>
@@ -68,7 +69,7 @@ template <Order A, Order B, int Parts>
 class Product {
  public:
   Product(Workers& workers, Engine engine, MatrixView<float> c, Operand a, Operand b, Index depth, Onto onto,
-          const float* bias)
+          const float* bias, const PackedTiles* lasting)
       : x_workers(workers),
         x_engine(engine),
         x_c(c),
@@ -77,6 +78,7 @@ class Product {
         x_depth(depth),
         x_onto(onto),
         x_bias(bias),
+        x_lasting(lasting),
         x_cut(engine, c.rows(), c.cols(), depth, Parts) {}
 
   void run() const {
@@ -130,6 +132,7 @@ class Product {
   }
 
   void x_pack_held(std::uint32_t* to, Index group_words, Span slab, Index first, Index count) const {
+    if (x_lasting != nullptr && !x_cut.left_is_held) return;
     const Index strips = (slab.extent + square_extent - 1) / square_extent;
     x_workers.run(
         strips * count, slab.extent * x_cut.depth * count * Parts / 8, [&](Index task, std::size_t) {
@@ -160,14 +163,34 @@ class Product {
     const EngineScope scope(x_engine);
     if (x_cut.left_is_held) {
       const Index cols = std::min(x_cut.block, n - at);
+      if (x_lasting != nullptr) return x_multiply_packed<Side::right>(c, slab.extent, col, cols, held, group, onto, bias);
       pack_right<B, Parts>(packed, x_right(at, group), cols, depth);
       multiply<Side::right, A, Parts>(x_engine, c, n, slab.extent, cols, held, packed, depth_tiles_of(depth),
                                       onto, bias);
     } else {
       const Index rows = std::min(x_cut.block, x_c.rows() - at);
       pack_left<A, Parts>(x_engine, packed, x_left(at, group), rows, depth);
+      if (x_lasting != nullptr) return x_multiply_packed<Side::left>(c, rows, col, slab.extent, packed, group, onto, bias);
       multiply<Side::left, A, Parts>(x_engine, c, n, rows, slab.extent, packed, held, depth_tiles_of(depth),
                                      onto, bias);
+    }
+  }
+
+  /// c = or += packed rows times the columns [col, col + cols) of what is lasting, in whose place they lie; bias: of `col`.
+  template <Side Again>
+  void x_multiply_packed(float* c, Index rows, Index col, Index cols, const std::uint32_t* left, Index group, Onto onto,
+                         const float* bias) const {
+    const Index tiles = depth_tiles_of(x_depth_of(group));
+    const Index before = group * depth_tiles_of(x_cut.depth) * x_tile_words;
+    const Index first = std::clamp(x_lasting->columns - col, Index{0}, cols);
+    if (first > 0) {
+      multiply<Again, A, Parts>(x_engine, c, x_c.cols(), rows, first, left,
+                                x_lasting->whole + col / tile_extent * x_lasting->step + before, tiles, onto, bias,
+                                x_lasting->step);
+    }
+    if (first < cols) {
+      multiply<Again, A, Parts>(x_engine, c + first, x_c.cols(), rows, cols - first, left, x_lasting->rest + before, tiles,
+                                onto, bias == nullptr ? nullptr : bias + first);
     }
   }
 
@@ -178,6 +201,7 @@ class Product {
   Index x_depth;
   Onto x_onto;
   const float* x_bias;
+  const PackedTiles* x_lasting;
   Cut x_cut;
 };
 
@@ -185,13 +209,13 @@ class Product {
 
 /// c (M,N) = or += a (M,K) b (K,N) [+ bias (N), null for none, only with `assign`], operands rounded to bf16
 /// (`Parts` 1) or whole (3), products and sums in float. The same bits for any number of threads. Extent of
-/// a: its rows; of b: its columns.
+/// a: its rows; of b: its columns. `lasting`: b, where it is packed already; the same bits.
 template <int Parts, Order A, Order B>
   requires PartCount<Parts>
 void product(Workers& workers, Engine engine, MatrixView<float> c, Operand a, Operand b, Index depth,
-             Onto onto, const float* bias = nullptr) {
+             Onto onto, const float* bias = nullptr, const PackedTiles* lasting = nullptr) {
   if (cpu::detail::empty_product(c, depth, onto, bias)) return;
-  detail::Product<A, B, Parts>(workers, engine, c, a, b, depth, onto, bias).run();
+  detail::Product<A, B, Parts>(workers, engine, c, a, b, depth, onto, bias, lasting).run();
 }
 
 template <Order A, Order B>

@@ -88,7 +88,7 @@ void BasicCpu<T, Products>::copy(Vector y, ConstVector x) const {
 }
 
 template <std::floating_point T, class Products>
-void BasicCpu<T, Products>::linear_forward(Matrix y, ConstMatrix x, ConstMatrix weight,
+void BasicCpu<T, Products>::linear_forward(Matrix y, ConstMatrix x, WeightView<const T> weight,
                                            ConstVector bias) const {
   cpu::linear_forward(*x_workers->enter(), x_products, y, x, weight, bias);
 }

@@ -5,12 +5,13 @@
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/product_policy.hpp>
 #include <dssl/backend/cpu/workers.hpp>
+#include <dssl/backend/packed_weights.hpp>
 
 namespace dssl::cpu::inline DSSL_ISA {
 
 template <class T, class Products>
 void linear_forward(Workers& workers, const Products& products, MatrixView<T> y, MatrixView<const T> x,
-                    MatrixView<const T> weight, VectorView<const T> bias) {
+                    WeightView<const T> weight, VectorView<const T> bias) {
   require_shape(y.rows() == x.rows() && y.cols() == weight.rows() && x.cols() == weight.cols(),
                 "linear_forward: y ", y.rows(), " x ", y.cols(), ", x ", x.rows(), " x ", x.cols(),
                 ", weight ", weight.rows(), " x ", weight.cols());
@@ -18,7 +19,8 @@ void linear_forward(Workers& workers, const Products& products, MatrixView<T> y,
                                               .a = {x.data(), x.cols()},
                                               .b = {weight.data(), weight.cols(), true},
                                               .depth = x.cols(),
-                                              .bias = bias.empty() ? nullptr : bias.data()});
+                                              .bias = bias.empty() ? nullptr : bias.data(),
+                                              .packed = weight.packed});
 }
 
 template <class T, class Products>

@@ -1,6 +1,7 @@
 // What is asked of whatever multiplies matrices for the Cpu backend.
 #pragma once
 
+#include <dssl/backend/packed_weights.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl::cpu {
@@ -30,6 +31,7 @@ struct MatrixProduct {
   Index depth = 0;  ///< K
   Onto onto = Onto::assign;
   const T* bias = nullptr;
+  PackedMatrix<T>* packed = nullptr;  ///< of b, where it may be packed to stay: who does that reads it by its order
 };
 
 }  // namespace dssl::cpu

@@ -6,6 +6,7 @@
 
 #include <dssl/backend/cpu/bf16_product.hpp>
 #include <dssl/backend/cpu/bf16_tile.hpp>
+#include <dssl/backend/cpu/packed_operand.hpp>
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/own_products.hpp>
 #include <dssl/backend/cpu/product.hpp>
@@ -29,6 +30,13 @@ template <std::floating_point T>
 void OwnProducts<T>::multiply(cpu::Workers& workers, const cpu::MatrixProduct<T>& p) const {
   if constexpr (std::is_same_v<T, float>) {
     using cpu::bf16::Order;
+    if (x_mode && x_mode->parts == 1 && p.packed != nullptr) {
+      cpu::bf16::PackedTiles tiles;
+      const bool ready = cpu::bf16::packed_tiles(tiles, workers, *p.packed, p.c.cols(), p.depth);
+      return cpu::bf16::product<1, Order::by_extent, Order::by_extent>(workers, x_mode->engine, p.c, {p.a.data, p.a.stride},
+                                                                       {p.b.data, p.b.stride}, p.depth, p.onto, p.bias,
+                                                                       ready ? &tiles : nullptr);
+    }
     const auto in_tiles = [&]<Order A, Order B>() {
       cpu::bf16::product<A, B>(workers, *x_mode, p.c, {p.a.data, p.a.stride}, {p.b.data, p.b.stride}, p.depth,
                                p.onto, p.bias);
@@ -38,6 +46,12 @@ void OwnProducts<T>::multiply(cpu::Workers& workers, const cpu::MatrixProduct<T>
     if (x_mode) return in_tiles.template operator()<Order::by_extent, Order::by_depth>();
   }
   using cpu::RightOrder;
+  if (p.packed != nullptr) {
+    cpu::PackedPanels<T> panels;
+    const bool ready = cpu::packed_panels(panels, workers, *p.packed, p.c.cols(), p.depth);
+    return cpu::product<false, RightOrder::columns, T>(workers, p.c, {p.a.data, p.a.stride}, p.b.data, p.b.stride, p.depth,
+                                                       p.onto, p.bias, ready ? &panels : nullptr);
+  }
   const auto plain = [&]<bool ByColumns, RightOrder Order>() {
     cpu::product<ByColumns, Order, T>(workers, p.c, {p.a.data, p.a.stride}, p.b.data, p.b.stride, p.depth,
                                       p.onto, p.bias);

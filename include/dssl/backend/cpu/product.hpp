@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include <dssl/backend/cpu/packed_operand.hpp>
 #include <dssl/backend/cpu/isa.hpp>
 #include <dssl/backend/cpu/lanes.hpp>
 #include <dssl/backend/cpu/tile.hpp>
@@ -168,20 +169,24 @@ template <class T>
 
 template <bool ByColumns, RightOrder Order, class T>
 void product_by_rows(Workers& workers, const Cut& cut, MatrixView<T> c, Left<T> a, const T* b, Index b_stride,
-                     Index depth, Onto onto, const T* bias) {
+                     Index depth, Onto onto, const T* bias, const PackedPanels<T>* lasting) {
   constexpr Index panel = panel_width<T>;
   const Index n = c.cols();
   const Index panels = (n + panel - 1) / panel;
   const Index group_blocks = std::min(cut.group, (depth + cut.depth - 1) / cut.depth * cut.depth) / cut.depth;
-  const Buffer& shared =
-      workers.shared(static_cast<std::size_t>(group_blocks * cut.depth * panels * panel) * sizeof(T));
+  T* packed = nullptr;
+  if (lasting == nullptr) {
+    packed = reinterpret_cast<T*>(
+        workers.shared(static_cast<std::size_t>(group_blocks * cut.depth * panels * panel) * sizeof(T)).data());
+  }
   workers.reserve(left_bytes<T>(cut));
-  T* packed = reinterpret_cast<T*>(shared.data());
   for (Index group = 0; group < depth; group += cut.group) {
     const Index group_end = std::min(depth, group + cut.group);
     const Index blocks = (group_end - group + cut.depth - 1) / cut.depth;
     const auto depth_of = [&](Index k) { return std::min(cut.depth, group_end - k); };
-    if constexpr (few_registers && Order == RightOrder::rows) {
+    if (lasting != nullptr) {
+      // Nothing to pack.
+    } else if constexpr (few_registers && Order == RightOrder::rows) {
       // A panel is as wide as a cache line: read in order, all of them at once.
       constexpr Index chunk = 64;
       const Index chunks = (cut.depth + chunk - 1) / chunk;
@@ -207,9 +212,14 @@ void product_by_rows(Workers& workers, const Cut& cut, MatrixView<T> c, Left<T> 
       for (Index block = 0; block < blocks; ++block) {
         const Index k = group + block * cut.depth;
         const Left<T> left = prepare_left<ByColumns>(copy, a, i, rows, k, depth_of(k));
+        const Onto now = k == 0 ? onto : Onto::sum;
+        if (lasting != nullptr) {
+          lasting->template multiply<ByColumns>(c.row(i), n, rows, 0, n, left, k, depth_of(k), now, bias);
+          continue;
+        }
         multiply<ByColumns, T>(c.row(i), n, rows, n, left,
                                {packed + block * cut.depth * panels * panel, panel, panel * depth_of(k)}, depth_of(k),
-                               k == 0 ? onto : Onto::sum, bias);
+                               now, bias);
       }
     });
   }
@@ -217,7 +227,7 @@ void product_by_rows(Workers& workers, const Cut& cut, MatrixView<T> c, Left<T> 
 
 template <bool ByColumns, RightOrder Order, class T>
 void product_by_columns(Workers& workers, const Cut& cut, MatrixView<T> c, Left<T> a, const T* b, Index b_stride,
-                        Index depth, Onto onto, const T* bias) {
+                        Index depth, Onto onto, const T* bias, const PackedPanels<T>* lasting) {
   const Index n = c.cols();
   const Index across = (n + cut.cols - 1) / cut.cols;
   const std::size_t for_left = (left_bytes<T>(cut) + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
@@ -237,14 +247,18 @@ void product_by_columns(Workers& workers, const Cut& cut, MatrixView<T> c, Left<
     T* out = partial == nullptr ? c.data() : partial + task / across * c.size();
     for (Index k = begin; k < end; k += cut.depth) {
       const Index deep = std::min(cut.depth, end - k);
-      pack_right<Order>(packed, b, b_stride, k, deep, j, cols);
+      if (lasting == nullptr) pack_right<Order>(packed, b, b_stride, k, deep, j, cols);
       const Onto now = k > begin ? Onto::sum : partial == nullptr ? onto : Onto::assign;
       for (Index i = 0; i < c.rows(); i += cut.rows) {
         const Index rows = std::min(cut.rows, c.rows() - i);
         const Left<T> left = prepare_left<ByColumns>(copy, a, i, rows, k, deep);
+        const T* shift = bias == nullptr || partial != nullptr ? nullptr : bias + j;
+        if (lasting != nullptr) {
+          lasting->template multiply<ByColumns>(out + i * n + j, n, rows, j, cols, left, k, deep, now, shift);
+          continue;
+        }
         multiply<ByColumns, T>(out + i * n + j, n, rows, cols, left,
-                               {packed, panel_width<T>, panel_width<T> * deep}, deep, now,
-                               bias == nullptr || partial != nullptr ? nullptr : bias + j);
+                               {packed, panel_width<T>, panel_width<T> * deep}, deep, now, shift);
       }
     }
   });
@@ -253,16 +267,17 @@ void product_by_columns(Workers& workers, const Cut& cut, MatrixView<T> c, Left<
 
 }  // namespace detail
 
-/// c (M,N) = or += a (M,K) b (K,N) [+ bias (N), null for none, only with `assign`].
+/// c (M,N) = or += a (M,K) b (K,N) [+ bias (N), null for none, only with `assign`]. `lasting`: b, where it is packed
+/// already; the same bits.
 template <bool ByColumns, RightOrder Order, class T>
 void product(Workers& workers, MatrixView<T> c, Left<T> a, const T* b, Index b_stride, Index depth, Onto onto,
-             const T* bias = nullptr) {
+             const T* bias = nullptr, const PackedPanels<T>* lasting = nullptr) {
   if (detail::empty_product(c, depth, onto, bias)) return;
   const detail::Cut cut(c.rows(), c.cols(), depth, panel_width<T>, sizeof(T), ByColumns);
   if (cut.by_rows) {
-    detail::product_by_rows<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias);
+    detail::product_by_rows<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias, lasting);
   } else {
-    detail::product_by_columns<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias);
+    detail::product_by_columns<ByColumns, Order>(workers, cut, c, a, b, b_stride, depth, onto, bias, lasting);
   }
 }
 
