@@ -66,7 +66,7 @@ def veiled(v, draw):
 def dim(v, draw):
     """Few photons at half the resolution, gain, and a strong JPEG of it."""
     few = v.reshape(v.shape[0] // 2, 2, v.shape[1] // 2, 2).mean((1, 3))
-    few = numpy.clip(draw.poisson(60 * few) / 60, 0, 1)
+    few = numpy.clip(draw.poisson(120 * few) / 120, 0, 1)
     file = io.BytesIO()
     Image.fromarray(numpy.uint8(255 * few + 0.5)).save(file, "JPEG", quality=25)
     return numpy.asarray(Image.open(file).resize(v.shape[::-1], Image.Resampling.BILINEAR)) / 255.0
@@ -74,8 +74,8 @@ def dim(v, draw):
 
 def streaked(v, draw):
     """A line camera, overexposed, that moves while it looks, and whose columns differ in groups."""
-    v = smeared(v, [1 / 9] * 9, 1) * draw.uniform(1.3, 1.7)
-    return v * (1 + 0.12 * numpy.repeat(draw.normal(0, 1, -(-v.shape[1] // 4)), 4)[:v.shape[1]])
+    v = smeared(v, [1 / 9] * 9, 1) * draw.uniform(1.0, 1.4)
+    return v * (1 + 0.06 * numpy.repeat(draw.normal(0, 1, -(-v.shape[1] // 4)), 4)[:v.shape[1]])
 
 
 def worn(path, number):
