@@ -24,12 +24,14 @@ import numpy
 from PIL import Image
 
 from report import write
-from study import ARCH, FEW, NUMBERS, NeuSurface, measured, run, trained
+from study import ARCH, FEW, NeuSurface, measured, run, trained
 
 # References that see what is at their point: published ones are blind at this budget (docs/results.md), and where points
-# lie could not matter.
-COMMON = ["--recipe", "densedino-local", *NUMBERS[:NUMBERS.index("--locals")], "--locals", "2", "--points", "4", "--views-global", "64",
-          "--views-local", "32", "--warmup-epochs", "1"]
+# lie could not matter. A short run wants few prototypes, a large rate and a teacher that follows quickly.
+COMMON = ["--recipe", "densedino-local", *ARCH, *FEW, "--batch", "4", "--points", "4", "--prototypes", "256", "--lr", "0.03",
+          "--weight-decay-end", "0.1", "--momentum", "0.99", "--stochastic-depth", "0", "--teacher-temp", "0.02",
+          "--warmup-teacher-temp", "0.02", "--image-all-views", "--locals", "2", "--views-global", "48", "--views-local", "24",
+          "--warmup-epochs", "1"]
 
 
 # Steel, and cameras that no view imitates.
@@ -42,8 +44,8 @@ VIEWS = {
     "views turned by 30 degrees, at an angle": ["--rotate", "30", "--perspective", "0.2"],
     "views of an old camera": ["--views", "old_camera"],
 }
-STEEL = ["--epochs", "3", "--global-scale", "0.1", "0.6", "--local-scale", "0.02", "0.2"]
-SIZE = "96"  # of steel's 200 pixels: about the scale that views have
+STEEL = ["--epochs", "6", "--global-scale", "0.1", "0.6", "--local-scale", "0.02", "0.2"]
+SIZE = "80"  # of steel's 200 pixels: about the scale that views have
 KINDS = ("20 nearest", "linear", "retrieval")
 
 
@@ -163,8 +165,8 @@ def views(o, seed, rows):
 HEIGHT, WIDTH, PATCH = 240, 320, 8
 FOCUS, MIDDLE = (280.0, 284.0), (163.0, 116.5)
 DISTORTION = (-0.22, 0.05, 0.001, -0.0015, 0.0)  # k1, k2, p1, p2, k3
-STREETS = ["--global-scale", "0.04", "0.3", "--local-scale", "0.015", "0.1"]
-PAIRED_EPOCHS = 8  # of two pictures a sample; of one, half as many
+STREETS = ["--global-scale", "0.03", "0.2", "--local-scale", "0.01", "0.06"]
+PAIRED_EPOCHS = 16  # of two pictures a sample; of one, half as many
 
 
 def between():
