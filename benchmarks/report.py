@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Turns measured results into one JSON file, one Markdown table and the page docs/performance.md.
 
-    report.py --results benchmarks/results [--docs docs [--page performance] [--title TEXT] [--note TEXT]]
+    report.py --results benchmarks/results [--keep] [--docs docs [--page performance] [--title TEXT] [--note TEXT]]
 
 Reads what run.sh left in the folder (or, where that is gone, its results.json), writes results.json and results.md
 there, and with --docs the page and its plots: a page for each machine, if there are several. Standard library only: the
@@ -34,8 +34,17 @@ def write(path, text):
     os.replace(path + ".new", path)
 
 
-def collect(folder):
-    """Everything in the folder as one object; what is not there is empty."""
+def merged(earlier, out):
+    """What was measured now in the place of what was earlier, of parts case by case; the rest as it was."""
+    cases = {c["name"]: c for parts in (earlier.get("parts") or {}, out["parts"]) for c in parts.get("benchmarks", [])}
+    whole = {**earlier, **{key: value for key, value in out.items() if value}}
+    if cases:
+        whole["parts"] = {**(earlier.get("parts") or out["parts"]), "benchmarks": list(cases.values())}
+    return whole
+
+
+def collect(folder, keep=False):
+    """Everything in the folder as one object; what is not there is empty, or with `keep` as it was."""
     def several(pattern):
         return [read(path) for path in sorted(glob.glob(os.path.join(folder, pattern)))]
 
@@ -62,7 +71,7 @@ def collect(folder):
     context = out["parts"].get("context", {})
     for field in ("host_name", "executable"):
         context.pop(field, None)
-    return out
+    return merged(earlier, out) if keep else out
 
 
 # --- Text --------------------------------------------------------------------------------------------------------
@@ -533,8 +542,9 @@ def main():
     parser.add_argument("--page", default="performance", help="name of the page, and what its plots' names begin with")
     parser.add_argument("--title", default="Performance", help="of the page")
     parser.add_argument("--note", default="", help="a sentence or two at its beginning, in Markdown")
+    parser.add_argument("--keep", action="store_true", help="what is not in the folder now stays as its results.json has it")
     options = parser.parse_args()
-    results = collect(options.results)
+    results = collect(options.results, options.keep)
     write(os.path.join(options.results, "results.json"), json.dumps(results, indent=1) + "\n")
     write(os.path.join(options.results, "results.md"), markdown(results))
     if not options.docs:

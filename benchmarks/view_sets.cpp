@@ -23,7 +23,7 @@ using nlohmann::json;
 
 struct Options {
   std::string views = "boxes";
-  int images = 8;
+  int images = 32;
   int runs = 9;
   int warm_up = 1;
   bool serve = false;
