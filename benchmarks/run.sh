@@ -6,7 +6,7 @@
 #
 # --build      a CMake build folder of type Release (build/release); it is built first
 # --out        where results.json, results.md and what they were made from go (benchmarks/results)
-# --python     an interpreter with PyTorch: the peer is run too, in turn with dssl
+# --python     an interpreter with PyTorch: the peer is run too, in turn with dssl; with torchvision views are made in turn too
 # --faiss      an interpreter with faiss: the searches are run too, in turn with dssl
 # --precision  number formats to measure ("f32")
 # --quick      few repeats: to see that it works, not to quote
@@ -41,7 +41,7 @@ if [[ $(cached CMAKE_BUILD_TYPE) != Release || -n $(cached DSSL_SANITIZE) || $(c
   echo "run.sh: $build is a '$(cached CMAKE_BUILD_TYPE)' build; speed is measured with Release, without sanitizers" >&2
   exit 1
 fi
-cmake --build "$build" --target dssl_benchmarks dssl-step benchmarks/dssl-features dssl-search
+cmake --build "$build" --target dssl_benchmarks dssl-step benchmarks/dssl-features dssl-search dssl-view-sets
 
 programs=$build/benchmarks
 mkdir -p "$out"
@@ -96,6 +96,11 @@ if [[ -n $python ]]; then
     pair --task step --arch small16 tiny16 --peer eager eager-lean compile compile-lean
     pair --task features --arch tiny16 small16 base16 --peer eager compile
   done
+fi
+if [[ -n $python ]] && "$python" -c 'import torchvision' 2>/dev/null; then
+  say "dssl and Pillow in turn"
+  "$root/benchmarks/peers/run.py" --build "$programs" --python "$python" --task view-sets --threads 1 --pairs $pairs --warm-up $warm_up \
+    --arch boxes homographies boxes-plain homographies-plain --out "$out/pairs.json" > /dev/null
 fi
 if [[ -n $faiss ]]; then
   say "dssl and faiss in turn"

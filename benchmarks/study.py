@@ -174,21 +174,26 @@ def run(command, log):
                 sys.exit(f"study: {os.path.basename(command[0])} failed: {said.read()[-2000:]}")
 
 
-def pretrained(programs, images, method, out):
-    """The teacher's weights of a method on a set; trains where a run of these numbers is not there."""
-    numbers = ["--data", images.images(), "--recipe", method, *NUMBERS, *images.pretrain]
-    if method == "densedino":
-        numbers += ["--points", "4"]
-    done = os.path.join(out, method, "done")  # what the run was made with, once it is whole
+def trained(programs, numbers, out):
+    """The teacher's weights of a run of these numbers; trains where there is none in `out`."""
+    done = os.path.join(out, "done")  # what the run was made with, once it is whole
     made = None
     if os.path.exists(done):
         with open(done) as file:
             made = file.read()
     if made != " ".join(numbers):
-        run([f"{programs}/dssl-pretrain", *numbers, "--out", os.path.join(out, method), "--overwrite"],
-            os.path.join(out, method + ".log"))
+        os.makedirs(os.path.dirname(out), exist_ok=True)
+        run([f"{programs}/dssl-pretrain", *numbers, "--out", out, "--overwrite"], out + ".log")
         write(done, " ".join(numbers))
-    return os.path.join(out, method, "teacher.safetensors")
+    return os.path.join(out, "teacher.safetensors")
+
+
+def pretrained(programs, images, method, out):
+    """The teacher's weights of a method on a set."""
+    numbers = ["--data", images.images(), "--recipe", method, *NUMBERS, *images.pretrain]
+    if method == "densedino":
+        numbers += ["--points", "4"]
+    return trained(programs, numbers, os.path.join(out, method))
 
 
 def measured(programs, name, command, weights, out):

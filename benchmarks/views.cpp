@@ -2,47 +2,43 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
 
+#include <dssl/core/camera.hpp>
+#include <dssl/views/homography.hpp>
+#include <dssl/views/lens.hpp>
 #include <dssl/views/multi_crop.hpp>
+#include <dssl/views/photometric_parts.hpp>
+#include <dssl/views/photometric_plan.hpp>
+#include <dssl/views/view_presets.hpp>
+#include <dssl/views/warp.hpp>
+#include <dssl/views/warped_views.hpp>
+
+#include "view_scene.hpp"
 
 namespace {
 
 using namespace dssl;
-
-/// Shading, edges and noise: no operation meets a constant picture or one hue only.
-template <PixelType T>
-Image<T> scene(Index height, Index width, Index channels) {
-  Image<T> image(height, width, channels);
-  RandomStream random({.seed = 1, .purpose = Purpose::synthetic});
-  for (Index y = 0; y < height; ++y) {
-    for (Index x = 0; x < width; ++x) {
-      for (Index c = 0; c < channels; ++c) {
-        const auto shade = static_cast<double>((x * (c + 1) + 2 * y) % 256) / 256.0;
-        const double edge = (x / 31 + y / 19) % 2 == 0 ? 0.2 : 0.0;
-        image(y, x, c) = static_cast<T>((0.6 * shade + edge + 0.2 * random.uniform()) *
-                                        static_cast<double>(full_scale<T>));
-      }
-    }
-  }
-  return image;
-}
+using benchmarks::view_scene;
 
 /// 2 + L views of a 480 x 360 image with the published options: every iteration another sample's plan.
-template <PixelType T>
+template <PixelType T, class Views = MultiCrop<>>
 void view_set(benchmark::State& state, const MultiCropOptions& options, Index channels) {
-  const MultiCrop<> views(options);
-  const auto image = scene<T>(360, 480, channels);
+  const Views views(options);
+  const auto image = view_scene<T>(360, 480, channels);
   ViewWorkspace workspace;
-  std::vector<ViewPlan> plans;
+  std::vector<typename Views::Plan> plans;
   std::vector<float> out;
   std::uint64_t sample = 0;
   for (auto _ : state) {
     views.plan(plans, image.height(), image.width(), {.seed = 1, .sample = sample++});
-    for (const ViewPlan& plan : plans) {
-      out.resize(static_cast<std::size_t>(channels * plan.height * plan.width));
+    for (std::size_t v = 0; v < plans.size(); ++v) {
+      const auto& plan = plans[v];
+      const ViewSize size = views.size(static_cast<Index>(v));
+      out.resize(static_cast<std::size_t>(channels * size.height * size.width));
       views.render(image, plan, out, workspace);
       benchmark::DoNotOptimize(out.data());
     }
@@ -56,6 +52,32 @@ void densedino_16bit(benchmark::State& state) { view_set<std::uint16_t>(state, {
 void densedino_float_5_channels(benchmark::State& state) { view_set<float>(state, {}, 5); }
 void dino_8bit(benchmark::State& state) { view_set<std::uint8_t>(state, dino_multi_crop_options(), 3); }
 
+/// Boxes turned by up to 30 degrees and seen at an angle.
+MultiCropOptions turned() {
+  MultiCropOptions options;
+  options.rotation = 30;
+  options.perspective = 0.2;
+  return options;
+}
+/// Of a wide lens of 480 x 360 pixels.
+Camera camera() {
+  return {.height = 360, .width = 480, .fx = 420, .fy = 420, .cx = 239.5, .cy = 179.5, .k1 = -0.2, .k2 = 0.05};
+}
+void densedino_homography_8bit(benchmark::State& state) {
+  view_set<std::uint8_t, Warped<MultiCrop<>>>(state, turned(), 3);
+}
+void densedino_homography_16bit(benchmark::State& state) {
+  view_set<std::uint16_t, Warped<MultiCrop<>>>(state, turned(), 3);
+}
+void densedino_lens_8bit(benchmark::State& state) {
+  MultiCropOptions options = turned();
+  options.camera = camera();
+  view_set<std::uint8_t, Warped<MultiCrop<>>>(state, options, 3);
+}
+void densedino_old_camera_8bit(benchmark::State& state) {
+  view_set<std::uint8_t>(state, with_preset({}, "old_camera"), 3);
+}
+
 void plan_only(benchmark::State& state) {
   const MultiCrop<> views;
   std::vector<ViewPlan> plans;
@@ -67,7 +89,7 @@ void plan_only(benchmark::State& state) {
 }
 
 void bicubic_crop(benchmark::State& state) {
-  const auto image = scene<std::uint8_t>(360, 480, 3);
+  const auto image = view_scene<std::uint8_t>(360, 480, 3);
   ResampleWorkspace<std::uint8_t> workspace;
   PlanarImage<std::uint8_t> planes;
   for (auto _ : state) {
@@ -76,12 +98,31 @@ void bicubic_crop(benchmark::State& state) {
   }
 }
 
+/// The same box, turned by 20 degrees and seen at an angle, through a lens or none.
+template <ViewMap M>
+void bicubic_warp(benchmark::State& state, const M& map) {
+  const auto image = view_scene<std::uint8_t>(360, 480, 3);
+  ResampleWorkspace<std::uint8_t> workspace;
+  PlanarImage<std::uint8_t> planes, reduced;
+  for (auto _ : state) {
+    warp(planes, ImageView<std::uint8_t>(image), map, 224, 224, Interpolation::bicubic, reduced, workspace);
+    benchmark::DoNotOptimize(planes.plane(0));
+  }
+}
+HomographyMap turned_box() {
+  return {Homography::shift(190, 170) * Homography::rotation(20) * Homography::scale(160, 150) *
+              Homography::to_corners({{{-0.9, -1}, {0.85, -0.9}, {1, 0.95}, {-1, 0.9}}}),
+          360, 480};
+}
+void bicubic_homography(benchmark::State& state) { bicubic_warp(state, turned_box()); }
+void bicubic_lens(benchmark::State& state) { bicubic_warp(state, LensMap(turned_box(), Lens(camera()), 360, 480)); }
+
 /// One operation on a 224 x 224 picture. It works in place, so pictures drift; the cost does not depend on
 /// the values.
 template <class Operation>
 void in_place(benchmark::State& state, const Operation& operation) {
   PlanarImage<std::uint8_t> planes;
-  to_planes(planes, scene<std::uint8_t>(224, 224, 3));
+  to_planes(planes, view_scene<std::uint8_t>(224, 224, 3));
   const PlanarImage<std::uint8_t> original = planes;
   for (auto _ : state) {
     // A copy of 150 kB, about 3 microseconds, keeps the picture a picture.
@@ -120,14 +161,44 @@ void normalised(benchmark::State& state) {
   });
 }
 
+/// What a camera does, each part by the strength that it has in the presets, on floats.
+const bool parts_are_registered = [] {
+  for (std::size_t i = 0; i < photometric_names.size(); ++i) {
+    const auto kind = static_cast<PhotometricKind>(i);
+    double amount = 0;
+    for (const ViewPreset& preset : view_presets) {
+      for (const PhotometricPart& part : photometric_parts_of(preset.parts))
+        if (part.kind == kind) amount = std::max(amount, part.strength);
+    }
+    benchmark::RegisterBenchmark(("camera/" + std::string(name_of(kind).name)).c_str(), [=](benchmark::State& state) {
+      PlanarImage<float> original;
+      to_planes(original, view_scene<float>(224, 224, 3));
+      PlanarImage<float> planes = original;
+      PhotometricWorkspace workspace;
+      for (auto _ : state) {
+        std::copy_n(original.plane(0), 3 * original.plane_size(), planes.plane(0));  // about 15 microseconds
+        apply(planes, {.kind = kind, .amount = amount, .direction = 0.5, .seed = 1}, workspace);
+        benchmark::DoNotOptimize(planes.plane(0));
+      }
+    })->Unit(benchmark::kMicrosecond);
+  }
+  return true;
+}();
+
 }  // namespace
 
 BENCHMARK(densedino_8bit)->Unit(benchmark::kMillisecond);
 BENCHMARK(densedino_16bit)->Unit(benchmark::kMillisecond);
 BENCHMARK(densedino_float_5_channels)->Unit(benchmark::kMillisecond);
 BENCHMARK(dino_8bit)->Unit(benchmark::kMillisecond);
+BENCHMARK(densedino_homography_8bit)->Unit(benchmark::kMillisecond);
+BENCHMARK(densedino_homography_16bit)->Unit(benchmark::kMillisecond);
+BENCHMARK(densedino_lens_8bit)->Unit(benchmark::kMillisecond);
+BENCHMARK(densedino_old_camera_8bit)->Unit(benchmark::kMillisecond);
 BENCHMARK(plan_only)->Unit(benchmark::kMicrosecond);
 BENCHMARK(bicubic_crop)->Unit(benchmark::kMicrosecond);
+BENCHMARK(bicubic_homography)->Unit(benchmark::kMicrosecond);
+BENCHMARK(bicubic_lens)->Unit(benchmark::kMicrosecond);
 BENCHMARK(brightness)->Unit(benchmark::kMicrosecond);
 BENCHMARK(contrast)->Unit(benchmark::kMicrosecond);
 BENCHMARK(saturation)->Unit(benchmark::kMicrosecond);

@@ -9,6 +9,8 @@
            [--arch vit_base_patch16_224 ...] [--peer eager|compile] [--precision f32 bf16] [--size 224]
     run.py --build build/release/benchmarks --python PYTHON_WITH_FAISS --out pairs.json \
            --task search [--arch cosine distance coreset] [--peer faiss|faiss-numpy] [--features FILE] [--sizes=--rows=N ...]
+    run.py --build build/release/benchmarks --python PYTHON_WITH_TORCHVISION --out pairs.json --threads 1 \
+           --task view-sets [--arch boxes homographies boxes-plain homographies-plain]
 
 Both begin from one file with the same weights and the same views. First they make steps that must give the same
 losses and gradient norms; only then is time taken: warm-up in turn, then at least five pairs. The peer gets what
@@ -40,6 +42,7 @@ PEER_MALLOC = ":".join((
     "glibc.malloc.hugetlb=1", "glibc.malloc.mmap_threshold=17179869184",
     "glibc.malloc.trim_threshold=17179869184", "glibc.malloc.top_pad=268435456",
 ))
+VIEW_BOUND = 2e-2  # of means of a view's quarters, and 3: about 3 of 255 grey levels; homographies differ in anti-aliasing
 QUIET = 0.05  # share of all processors that others may use
 PEERS = {
     "eager": [],
@@ -48,6 +51,7 @@ PEERS = {
     "compile": ["--compile"],
     "compile-lean": ["--compile", "--lean"],
     "compile-max": ["--compile", "max"],
+    "pillow": [],
     "faiss": [],
     "faiss-numpy": ["--coreset-by", "numpy"],
 }
@@ -56,6 +60,7 @@ DEFAULTS = {  # what is compared, and beside which peers
     "features": (["small16", "tiny16"], ["eager", "compile"]),
     "timm": (["vit_small_patch14_reg4_dinov2", "vit_base_patch16_224"], ["eager", "compile"]),
     "search": (["cosine", "distance", "coreset"], ["faiss"]),
+    "view-sets": (["boxes", "homographies"], ["pillow"]),
 }
 
 
@@ -150,8 +155,11 @@ def checked(options, arch, peer, ours, theirs):
     checks, agree = [], True
     for i, (a, b) in enumerate(zip(ours, theirs)):
         loss, norm = (2e-2, 1e-1) if coarse else (1e-5 * 10**i, 1e-3)
-        differences, fits = same(a, b, [loss, loss, loss, norm] if options.task == "step" else [10 * loss] * 3)
-        checks.append({"ours": a, "peer": b, "differences": differences})
+        bounds = {"step": [loss, loss, loss, norm], "view-sets": [VIEW_BOUND] * len(b)}.get(options.task, [10 * loss] * 3)
+        differences, fits = same(a, b, bounds)
+        fits = fits and len(a) == len(b)
+        checks.append({"numbers": len(b), "largest_difference": max(differences)} if options.task == "view-sets" else
+                      {"ours": a, "peer": b, "differences": differences})
         agree = agree and fits
     if not agree:
         print(json.dumps(checks, indent=1), file=sys.stderr)
@@ -203,6 +211,8 @@ def compare(options, arch, peer):
     if options.task == "search":
         script, told = "faiss_search.py", ["--search", arch]
         sizes = ["--search", arch, *options.sizes, *(["--features", options.features] if options.features else [])]
+    elif options.task == "view-sets":
+        script, told, sizes = "pillow_views.py", [], ["--views", arch, *options.sizes]
     elif options.task == "timm":
         script = "timm_features.py"
         sizes = ["--size", str(options.size), "--batch", str(options.batch or 1)]
@@ -221,12 +231,13 @@ def compare(options, arch, peer):
         else:
             subprocess.run([program, *sizes, "--write-start", start], check=True)
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads), GLIBC_TUNABLES=PEER_MALLOC)
-        own_threads = [] if on_gpu else ["--threads", str(threads)]
+        ours_told = [*begin, *([] if on_gpu else ["--threads", str(threads)]), "--precision", options.ours_precision or options.precision]
+        if options.task == "view-sets":  # of one thread and one format, and it makes the image itself
+            ours_told = []
         environment.update(item.split("=", 1) for item in options.peer_env)
 
         def start_ours():
-            return Contestant([program, *sizes, "--serve", *begin, *own_threads, "--precision",
-                               options.ours_precision or options.precision], dict(os.environ))
+            return Contestant([program, *sizes, "--serve", *ours_told], dict(os.environ))
 
         def start_theirs():
             return Contestant([options.python, os.path.join(HERE, script), "--serve", start, "--threads", str(threads),
@@ -272,7 +283,7 @@ def table(results):
     ]
     for r in results:
         sizes = r["arch"] + ", " + ", ".join(f"{k} {v}" for k, v in r["workload"].items()
-                                          if k in ("batch", "size", "rows", "width", "queries", "neighbours"))
+                                          if k in ("batch", "size", "rows", "width", "queries", "neighbours", "images"))
         ratio = r["ratio"]
         peak = " / ".join("{:.0f} ({:.0f})".format(*(r["peak"][who][k] / 1e6 for k in ("peak", "at_start")))
                           for who in ("ours", "peer"))
@@ -288,14 +299,14 @@ def table(results):
 
 def main():
     parser = argparse.ArgumentParser(description="Runs dssl and a peer in turn.")
-    parser.add_argument("--build", required=True, help="folder with dssl-step, dssl-features and dssl-search")
-    parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch, timm, or faiss")
+    parser.add_argument("--build", required=True, help="folder with dssl-step, dssl-features, dssl-search and dssl-view-sets")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has PyTorch, torchvision, timm, or faiss")
     parser.add_argument("--task", choices=DEFAULTS, default="step")
     parser.add_argument("--arch", nargs="+", help="architectures, or searches")
     parser.add_argument("--peer", nargs="+", choices=sorted(PEERS))
     parser.add_argument("--features", help="search: patch features that dssl-features wrote as safetensors")
     parser.add_argument("--sizes", action="append", default=[], metavar="ARGUMENT",
-                        help="search: a size as dssl-search takes it, as in --sizes=--rows=50000; may be repeated")
+                        help="search, view-sets: a size as the program takes it, as in --sizes=--rows=50000; may be repeated")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: with --task step alone")
     parser.add_argument("--precision", nargs="+", choices=("f32", "tf32", "bf16"), default=["f32"],
                         help="one after another; tf32: with --device cuda")
@@ -310,6 +321,8 @@ def main():
     options = parser.parse_args()
     if options.pairs < 5:
         parser.error("--pairs: at least 5")
+    if options.task == "view-sets" and options.threads != 1:
+        parser.error("--task view-sets: with --threads 1 alone")
     if options.device == "cuda" and options.task != "step":
         parser.error("--device cuda: with --task step alone")
     arches, peers = DEFAULTS[options.task]

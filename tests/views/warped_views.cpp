@@ -171,17 +171,51 @@ TEST_CASE("a warp reads beyond the view's edges what the image has there") {
 }
 
 TEST_CASE("a warp keeps what is fine along its dense direction, however coarse the other one is") {
-  Image<float> image(200, 200, 1);
-  const auto wave_of = [](double y) { return 0.5 + 0.4 * std::sin(2 * std::numbers::pi * y / 8); };
-  for (Index y = 0; y < 200; ++y)
-    for (Index x = 0; x < 200; ++x) image(y, x, 0) = static_cast<float>(wave_of(static_cast<double>(y) + 0.5));
-  const HomographyMap stretched(Homography::shift(100, 100) * Homography::scale(60, 10), 200, 200);
-  const auto view = warped(image, stretched, 40, 40);
-  double off = 0;
-  for (Index y = 0; y < 40; ++y)
-    for (Index x = 0; x < 40; ++x)
-      off = std::max(off, std::abs(static_cast<double>(view.row(0, y)[x]) - wave_of(stretched.to_scene(middle_of(y, x, 40, 40)).y)));
-  CHECK(off < 0.03);
+  const auto wave_of = [](double place) { return 0.5 + 0.4 * std::sin(2 * std::numbers::pi * place / 8); };
+  for (const bool down : {false, true}) {  // whether the coarse one is
+    INFO((down ? "rows" : "columns") << " are far apart");
+    Image<float> image(200, 200, 1), fine(200, 200, 1);
+    for (Index y = 0; y < 200; ++y) {
+      for (Index x = 0; x < 200; ++x) {
+        image(y, x, 0) = static_cast<float>(wave_of(static_cast<double>(down ? x : y) + 0.5));
+        fine(y, x, 0) = (down ? y : x) % 2 == 0 ? 0.F : 1.F;
+      }
+    }
+    const HomographyMap stretched(Homography::shift(100, 100) * (down ? Homography::scale(10, 60) : Homography::scale(60, 10)), 200, 200);
+    const auto view = warped(image, stretched, 40, 40), grey = warped(fine, stretched, 40, 40);
+    double off = 0, not_grey = 0;
+    for (Index y = 0; y < 40; ++y) {
+      for (Index x = 0; x < 40; ++x) {
+        const ScenePoint s = stretched.to_scene(middle_of(y, x, 40, 40));
+        off = std::max(off, std::abs(static_cast<double>(view.row(0, y)[x]) - wave_of(down ? s.x : s.y)));
+        not_grey = std::max(not_grey, std::abs(static_cast<double>(grey.row(0, y)[x]) - 0.5));
+      }
+    }
+    CHECK(off < 0.03);
+    CHECK(not_grey < 0.2);  // three reads along the coarse direction, of lines that are 0 and 1: a third or two
+  }
+}
+
+TEST_CASE("a warp of many channels is that of each of them, beyond the image's edges too") {
+  for (const Index channels : {1, 2, 3, 4, 5, 9}) {
+    const Image<float> image = wave_image<float>(60, 80, channels);
+    const HomographyMap map = turned_view(60, 80, 50, 25, 0.3);
+    for (const Interpolation kind : {Interpolation::bicubic, Interpolation::nearest}) {
+      const auto view = warped(image, map, 70, 90, kind);
+      REQUIRE(view.channels() == channels);
+      float off = 0;
+      for (Index c = 0; c < channels; ++c) {
+        Image<float> alone(60, 80, 1);
+        for (Index y = 0; y < 60; ++y)
+          for (Index x = 0; x < 80; ++x) alone(y, x, 0) = image(y, x, c);
+        const auto of_one = warped(alone, map, 70, 90, kind);
+        for (Index y = 0; y < 70; ++y)
+          for (Index x = 0; x < 90; ++x) off = std::max(off, std::abs(view.row(c, y)[x] - of_one.row(0, y)[x]));
+      }
+      INFO(channels << " channels");
+      CHECK(off < 1e-6F);
+    }
+  }
 }
 
 TEST_CASE("a warp by a quarter turn is the picture turned") {
@@ -245,11 +279,16 @@ TEST_CASE("a warp of OpenCV") {
 
 TEST_CASE("beyond its edges an image is reflected") {
   const Image<float> image = noise(40, 40);
-  // The left half of the view lies left of the image.
+  // The left half of one view lies left of the image, the upper half of the other above it.
   const auto view = warped(image, HomographyMap(Homography::shift(0, 20) * Homography::scale(10, 10), 40, 40), 40, 40);
+  const auto above = warped(image, HomographyMap(Homography::shift(20, 0) * Homography::scale(10, 10), 40, 40), 40, 40);
   float off = 0;
-  for (Index y = 0; y < 40; ++y)
-    for (Index x = 0; x < 20; ++x) off = std::max(off, std::abs(view.row(0, y)[x] - view.row(0, y)[39 - x]));
+  for (Index y = 0; y < 40; ++y) {
+    for (Index x = 0; x < 20; ++x) {
+      off = std::max(off, std::abs(view.row(0, y)[x] - view.row(0, y)[39 - x]));
+      off = std::max(off, std::abs(above.row(0, x)[y] - above.row(0, 39 - x)[y]));
+    }
+  }
   CHECK(off < 1e-6F);
   CHECK(std::abs(view.row(0, 3)[39] - view.row(0, 3)[20]) > 1e-3F);
   CHECK(test::thrown_by<ShapeError>([&] {

@@ -52,6 +52,7 @@ struct ResampleWorkspace {
   PlanarImage<W> narrowed;      ///< (C, rows of the box, w): the box after the horizontal pass
   std::vector<W> strip;         ///< (box width * C, 16): 16 rows of the box, transposed
   std::vector<W> narrow_strip;  ///< (C, w padded to 16, 16): the same after the horizontal pass
+  std::vector<float> texels;    ///< of warps: what is read, the channels of a pixel side by side
 };
 
 namespace detail {

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
@@ -28,8 +30,9 @@ namespace detail {
 /// Where a view lies in a scene, and how far apart its pixels are there.
 struct WarpExtent {
   SceneRegion region;
-  double nearest = 0;   ///< the least distance of scene pixels that one pixel of the view stands for, along any direction
-  double furthest = 0;  ///< the largest
+  double nearest = 0;  ///< the least distance of scene pixels that one pixel of the view stands for, along any direction
+  double across = 0;   ///< the largest from one pixel of the view to the next in its row
+  double down = 0;     ///< and in its column
 };
 
 /// Measured at 9 x 9 places of the view, its corners among them; at 33 x 33 where the map may bend lines.
@@ -38,7 +41,7 @@ template <ViewMap M>
   int places = 9;
   if constexpr (requires { map.straight(); }) places = map.straight() ? 9 : 33;
   const double across = 2.0 / static_cast<double>(width), down = 2.0 / static_cast<double>(height);
-  WarpExtent out{{map.to_scene(Point{-1, -1}), map.to_scene(Point{-1, -1})}, 1e300, 0};
+  WarpExtent out{{map.to_scene(Point{-1, -1}), map.to_scene(Point{-1, -1})}, 1e300, 0, 0};
   for (int i = 0; i < places; ++i) {
     for (int j = 0; j < places; ++j) {
       const Point at{2.0 * j / (places - 1) - 1.0, 2.0 * i / (places - 1) - 1.0};
@@ -53,7 +56,8 @@ template <ViewMap M>
       const double sum = a * a + b * b + c * c + d * d;
       const double gap = std::hypot(a * a + c * c - b * b - d * d, 2 * (a * b + c * d));
       out.nearest = std::min(out.nearest, std::sqrt(std::max(0.0, 0.5 * (sum - gap))));
-      out.furthest = std::max(out.furthest, std::sqrt(0.5 * (sum + gap)));
+      out.across = std::max(out.across, std::hypot(a, c));
+      out.down = std::max(out.down, std::hypot(b, d));
     }
   }
   return out;
@@ -61,65 +65,129 @@ template <ViewMap M>
 
 /// The index that a reflection at the edges leads to; the pixel at the edge is met twice: c b a | a b c | c b a.
 [[nodiscard]] inline Index reflected(Index i, Index n) {
-  i %= 2 * n;
+  if (i < -n || i >= 2 * n) i %= 2 * n;
   if (i < 0) i += 2 * n;
   return i < n ? i : 2 * n - 1 - i;
 }
 
-/// Pixels and weights of a position along an axis of n pixels.
-struct WarpTaps {
-  std::array<Index, 4> at;
-  std::array<float, 4> weight;
+/// So many pixels of a view are worked on at a time.
+inline constexpr std::size_t warp_block = 64;
+
+/// Positions along an axis: the first of four pixels each, which may lie beyond the picture, and their weights. Of the nearest
+/// pixel it is the first, and there are no weights.
+struct WarpAxis {
+  std::array<Index, warp_block> first;
+  std::array<std::array<float, warp_block>, 4> weights;
+
+  void place(const std::array<double, warp_block>& positions, std::size_t count, Interpolation kind) {
+    if (kind == Interpolation::nearest) {
+      for (std::size_t i = 0; i < count; ++i) first[i] = static_cast<Index>(std::floor(positions[i]));
+      return;
+    }
+    std::array<float, warp_block> shares;  // of the way from the second pixel's middle to the third's
+    for (std::size_t i = 0; i < count; ++i) {
+      const double middle = positions[i] - 0.5, below = std::floor(middle);  // in indices of pixels
+      first[i] = static_cast<Index>(below) - 1;
+      shares[i] = static_cast<float>(middle - below);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      const float t = shares[i], u = 1 - t;
+      if (kind == Interpolation::bilinear) {
+        weights[0][i] = weights[3][i] = 0;
+        weights[1][i] = u;
+        weights[2][i] = t;
+      } else {  // `filter_value` at t + 1, t, u and u + 1, of which the branches are known
+        weights[0][i] = -0.5F * t * u * u;
+        weights[1][i] = (1.5F * t - 2.5F) * t * t + 1;
+        weights[2][i] = (1.5F * u - 2.5F) * u * u + 1;
+        weights[3][i] = -0.5F * u * t * t;
+      }
+    }
+  }
 };
-[[nodiscard]] inline WarpTaps warp_taps(double position, Index n, Interpolation kind) {
-  WarpTaps out{};
-  if (kind == Interpolation::nearest) {
-    out.at.fill(reflected(static_cast<Index>(std::floor(position)), n));
-    out.weight = {1, 0, 0, 0};
-    return out;
-  }
-  const double middle = position - 0.5;  // in indices of pixels
-  const double below = std::floor(middle);
-  const auto first = static_cast<Index>(below) - 1;
-  const double t = middle - below;
-  if (first >= 0 && first + 3 < n) {
-    out.at = {first, first + 1, first + 2, first + 3};
+
+/// Channels of a picture side by side, `Lanes` of them from `first` on: texels (h,w,Lanes). Where there are no more it is the
+/// first of them again.
+template <Index Lanes, WorkType W>
+void load_texels(std::vector<float>& texels, const PlanarImage<W>& planes, Index first) {
+  const auto plane = [&](Index l) { return planes.plane(first + l < planes.channels() ? first + l : first); };
+  if (const auto needed = static_cast<std::size_t>(planes.plane_size() * Lanes); texels.size() < needed) texels.resize(needed);
+  float* __restrict const to = texels.data();
+  if constexpr (Lanes == 1) {
+    const W* __restrict const a = plane(0);
+    for (Index i = 0; i < planes.plane_size(); ++i) to[i] = static_cast<float>(a[i]);
   } else {
-    for (std::size_t k = 0; k < 4; ++k) out.at[k] = reflected(first + static_cast<Index>(k), n);
+    static_assert(Lanes == 4);
+    const W *__restrict const a = plane(0), *__restrict const b = plane(1), *__restrict const c = plane(2), *__restrict const d = plane(3);
+    for (Index i = 0; i < planes.plane_size(); ++i) {
+      to[4 * i] = static_cast<float>(a[i]);
+      to[4 * i + 1] = static_cast<float>(b[i]);
+      to[4 * i + 2] = static_cast<float>(c[i]);
+      to[4 * i + 3] = static_cast<float>(d[i]);
+    }
   }
-  if (kind == Interpolation::bilinear) {
-    out.weight = {0, static_cast<float>(1 - t), static_cast<float>(t), 0};
-    return out;
-  }
-  // `filter_value` at t + 1, t, 1 - t and 2 - t, of which the branches are known.
-  const double u = 1 - t;
-  const auto near = [](double x) { return static_cast<float>((1.5 * x - 2.5) * x * x + 1); };
-  const auto far = [](double x) { return static_cast<float>((((x - 5) * x + 8) * x - 4) * -0.5); };
-  out.weight = {far(t + 1), near(t), near(u), far(u + 1)};
+}
+
+/// Four floats that are computed with at a time. Loops over so few are unrolled to single ones by compilers.
+using Float4 = float __attribute__((vector_size(16)));
+[[nodiscard]] inline Float4 load_float4(const float* from) {
+  Float4 out;
+  std::memcpy(&out, from, sizeof out);
   return out;
 }
 
-/// Channel c at a position, by its taps across and down.
-template <WorkType W>
-[[nodiscard]] float read_by(const std::array<WarpTaps, 2>& taps, const PlanarImage<W>& image, Index c) {
-  const auto& [across, down] = taps;
-  float sum = 0;
-  for (std::size_t r = 0; r < 4; ++r) {
-    const W* const row = image.row(c, down.at[r]);
-    float of_row = 0;
-    for (std::size_t k = 0; k < 4; ++k) of_row += across.weight[k] * static_cast<float>(row[across.at[k]]);
-    sum += down.weight[r] * of_row;
+/// Adds what is read of texels (height,width,Lanes) at `count` places to sums (count,Lanes).
+template <Index Lanes>
+void read_texels(std::array<float, warp_block * Lanes>& sums, const float* texels, Index height, Index width, const WarpAxis& across,
+                 const WarpAxis& down, std::size_t count) {
+  constexpr auto lanes = static_cast<std::size_t>(Lanes);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Index x = across.first[i], y = down.first[i];
+    std::array<const float*, 4> rows;
+    std::array<float, 16 * lanes> beyond;  // four rows, where not all lie within
+    if (x >= 0 && x + 4 <= width && y >= 0 && y + 4 <= height) {
+      for (Index r = 0; r < 4; ++r) rows[static_cast<std::size_t>(r)] = texels + ((y + r) * width + x) * Lanes;
+    } else {
+      std::array<Index, 4> places;
+      for (Index k = 0; k < 4; ++k) places[static_cast<std::size_t>(k)] = reflected(x + k, width) * Lanes;
+      for (std::size_t r = 0; r < 4; ++r) {
+        const float* const row = texels + reflected(y + static_cast<Index>(r), height) * width * Lanes;
+        rows[r] = beyond.data() + r * 4 * lanes;
+        for (std::size_t k = 0; k < 4; ++k)
+          for (std::size_t l = 0; l < lanes; ++l) beyond[(r * 4 + k) * lanes + l] = row[places[k] + static_cast<Index>(l)];
+      }
+    }
+    const float v0 = down.weights[0][i], v1 = down.weights[1][i], v2 = down.weights[2][i], v3 = down.weights[3][i];
+    const float h0 = across.weights[0][i], h1 = across.weights[1][i], h2 = across.weights[2][i], h3 = across.weights[3][i];
+    const auto column = [&](std::size_t k) {  // of four values of each row
+      return v0 * load_float4(rows[0] + 4 * k) + v1 * load_float4(rows[1] + 4 * k) + v2 * load_float4(rows[2] + 4 * k) + v3 * load_float4(rows[3] + 4 * k);
+    };
+    if constexpr (Lanes == 1) {
+      const Float4 of_rows = column(0);
+      sums[i] += h0 * of_rows[0] + h1 * of_rows[1] + h2 * of_rows[2] + h3 * of_rows[3];
+    } else {
+      const Float4 sum = load_float4(sums.data() + 4 * i) + h0 * column(0) + h1 * column(1) + h2 * column(2) + h3 * column(3);
+      std::memcpy(sums.data() + 4 * i, &sum, sizeof sum);
+    }
   }
-  return sum;
+}
+/// The same of the nearest pixels.
+template <Index Lanes>
+void read_nearest(std::array<float, warp_block * Lanes>& sums, const float* texels, Index height, Index width, const WarpAxis& across,
+                  const WarpAxis& down, std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const float* const from = texels + (reflected(down.first[i], height) * width + reflected(across.first[i], width)) * Lanes;
+    for (std::size_t l = 0; l < static_cast<std::size_t>(Lanes); ++l) sums[i * static_cast<std::size_t>(Lanes) + l] += from[l];
+  }
 }
 
 /// A sum of weighted pixels as a pixel: rounded to 8 bits, or cut to [0, 1].
 template <WorkType W>
 [[nodiscard]] W warped_pixel(float value) {
   if constexpr (std::is_same_v<W, std::uint8_t>) {
-    return static_cast<std::uint8_t>(std::clamp(value + 0.5F, 0.0F, 255.0F));
+    return static_cast<std::uint8_t>(static_cast<int>(std::max(0.0F, std::min(value + 0.5F, 255.0F))));  // not by branches
   } else {
-    return std::clamp(value, 0.0F, 1.0F);
+    return std::max(0.0F, std::min(value, 1.0F));
   }
 }
 
@@ -128,10 +196,10 @@ template <WorkType W>
 /// What a view of `height` x `width` pixels shows of `image` through `map`: out (C,height,width).
 ///
 /// The part of the image that the view lies in is first resized (`resample`) to the density that the view has where it is
-/// densest, so that no pixel is passed over; then every pixel of the view is the mean of n x n reads of it by `kind`, where n
-/// is the least number for which reads lie at most one and a half pixels of it apart (of a view turned or sheared a little 1;
-/// at most 16). What lies beyond the image's edges is the image reflected at them. Nearest copies the pixel that the middle of
-/// the view's pixel lies in, and mixes none. Cost about 36 C n^2 height width FLOP beside the resize; allocates only to grow
+/// densest, so that no pixel is passed over; then every pixel of the view is the mean of m x n reads of it by `kind`, where m and
+/// n are the least numbers for which reads lie at most one and a half pixels of it apart across and down (of a view turned or
+/// sheared a little 1; at most 16). What lies beyond the image's edges is the image reflected at them. Nearest copies the pixel that the middle of
+/// the view's pixel lies in, and mixes none. Cost about 36 C m n height width FLOP beside the resize; allocates only to grow
 /// the workspace. Throws `ShapeError` where the view shows nothing of the image, or has no finite extent. Tests: pictures of
 /// functions, resized boxes, quarter turns, a fine pattern (tests/views/warped_views.cpp).
 template <PixelType T, ViewMap M>
@@ -150,7 +218,7 @@ void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& ma
           clipped(std::floor(extent.region.first.x - margin), image.width()), 0, 0};
   box.height = clipped(std::ceil(extent.region.last.y + margin), image.height()) - box.y;
   box.width = clipped(std::ceil(extent.region.last.x + margin), image.width()) - box.x;
-  require_shape(box.height >= 1 && box.width >= 1 && std::isfinite(extent.furthest) && extent.furthest < 1e9,
+  require_shape(box.height >= 1 && box.width >= 1 && extent.across < 1e9 && extent.down < 1e9,
                 "warp: the view shows nothing of the image of ", image.height(), " x ", image.width(), " pixels: it lies from (",
                 extent.region.first.x, ", ", extent.region.first.y, ") to (", extent.region.last.x, ", ", extent.region.last.y, ")");
   const auto dense = [shrink](Index n) {
@@ -160,35 +228,54 @@ void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& ma
 
   const double scale_x = static_cast<double>(reduced.width()) / static_cast<double>(box.width);
   const double scale_y = static_cast<double>(reduced.height()) / static_cast<double>(box.height);
-  constexpr int most_reads = 16;
-  const int reads = kind == Interpolation::nearest
-                        ? 1
-                        : static_cast<int>(std::clamp(std::ceil(extent.furthest / shrink - 0.5), 1.0, double{most_reads}));
-  const float share = 1.0F / static_cast<float>(reads * reads);
+  const auto reads_of = [&](double apart) {
+    return kind == Interpolation::nearest ? 1 : static_cast<int>(std::clamp(std::ceil(apart / shrink - 0.5), 1.0, 16.0));
+  };
+  const int reads_across = reads_of(extent.across), reads_down = reads_of(extent.down);
+  const float share = 1.0F / static_cast<float>(reads_across * reads_down);
   // By products: divisions were a tenth of the whole.
-  const double of_read = 1.0 / reads, of_column = 2.0 / static_cast<double>(width), of_row = 2.0 / static_cast<double>(height);
-  const auto along = [of_read](Index pixel, int part, double step) {
+  const auto along = [](Index pixel, int part, double of_read, double step) {
     return (static_cast<double>(pixel) + (part + 0.5) * of_read) * step - 1.0;
   };
+  const double across_read = 1.0 / reads_across, down_read = 1.0 / reads_down;
+  const double of_column = 2.0 / static_cast<double>(width), of_row = 2.0 / static_cast<double>(height);
   out.reshape(image.channels(), height, width);
-  std::array<std::array<detail::WarpTaps, 2>, most_reads * most_reads> taps;  // of one pixel's reads, across and down
-  for (Index y = 0; y < height; ++y) {
-    for (Index x = 0; x < width; ++x) {
-      std::size_t count = 0;
-      for (int i = 0; i < reads; ++i) {
-        for (int j = 0; j < reads; ++j) {
-          const ScenePoint s = map.to_scene(Point{along(x, j, of_column), along(y, i, of_row)});
-          taps[count++] = {detail::warp_taps((s.x - static_cast<double>(box.x)) * scale_x, reduced.width(), kind),
-                           detail::warp_taps((s.y - static_cast<double>(box.y)) * scale_y, reduced.height(), kind)};
+  const auto read = [&]<Index Lanes>(std::integral_constant<Index, Lanes>, Index first) {
+    detail::load_texels<Lanes>(workspace.texels, reduced, first);
+    const float* const texels = workspace.texels.data();
+    std::array<double, detail::warp_block> x_of, y_of;
+    detail::WarpAxis across, down;
+    for (Index y = 0; y < height; ++y) {
+      for (Index from = 0; from < width; from += static_cast<Index>(detail::warp_block)) {
+        const auto count = static_cast<std::size_t>(std::min(width - from, static_cast<Index>(detail::warp_block)));
+        std::array<float, detail::warp_block * Lanes> sums{};
+        for (int i = 0; i < reads_down; ++i) {
+          for (int j = 0; j < reads_across; ++j) {
+            for (std::size_t k = 0; k < count; ++k) {
+              const ScenePoint s = map.to_scene(
+                  Point{along(from + static_cast<Index>(k), j, across_read, of_column), along(y, i, down_read, of_row)});
+              x_of[k] = (s.x - static_cast<double>(box.x)) * scale_x;
+              y_of[k] = (s.y - static_cast<double>(box.y)) * scale_y;
+            }
+            across.place(x_of, count, kind);
+            down.place(y_of, count, kind);
+            if (kind == Interpolation::nearest) {
+              detail::read_nearest<Lanes>(sums, texels, reduced.height(), reduced.width(), across, down, count);
+            } else {
+              detail::read_texels<Lanes>(sums, texels, reduced.height(), reduced.width(), across, down, count);
+            }
+          }
+        }
+        for (Index l = 0; l < std::min(Lanes, image.channels() - first); ++l) {
+          W* const row = out.row(first + l, y) + from;
+          for (std::size_t k = 0; k < count; ++k)
+            row[k] = detail::warped_pixel<W>(share * sums[k * static_cast<std::size_t>(Lanes) + static_cast<std::size_t>(l)]);
         }
       }
-      for (Index c = 0; c < image.channels(); ++c) {
-        float sum = 0;
-        for (std::size_t i = 0; i < count; ++i) sum += detail::read_by(taps[i], reduced, c);
-        out.row(c, y)[x] = detail::warped_pixel<W>(share * sum);
-      }
     }
-  }
+  };
+  if (image.channels() == 1) return read(std::integral_constant<Index, 1>{}, 0);
+  for (Index c = 0; c < image.channels(); c += 4) read(std::integral_constant<Index, 4>{}, c);
 }
 
 }  // namespace dssl
