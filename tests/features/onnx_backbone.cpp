@@ -377,7 +377,7 @@ TEST_CASE("ONNX: the nearest training features vote as they do in the classifier
     for (std::size_t i = 0; i < 9 * width; ++i) knn.rows.push_back(normal(draw));
     // Two that are the first image's own, at another length and with other classes, and nearer to it than any: the first of
     // them is the nearest, and the lower class has as many votes.
-    for (const std::size_t twin : {4, 7}) {
+    for (const std::size_t twin : {std::size_t{4}, std::size_t{7}}) {
       for (std::size_t i = 0; i < width; ++i) knn.rows[twin * width + i] = static_cast<float>(3 * queries[i]);
     }
     const std::vector<double> rows(knn.rows.begin(), knn.rows.end());
