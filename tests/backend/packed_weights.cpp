@@ -87,14 +87,14 @@ void check_bits(const B& backend, WeightOrder order, Index columns, const Fits& 
     INFO(shape.i << " to " << shape.o);
     const std::vector<T> values = drawn<T>(shape.i * shape.o, 3), others = drawn<T>(shape.i * shape.o, 4);
     Lasting<T> lasting(shape, 3);
-    for (const Index rows : row_counts) CHECK(product(backend, lasting.view(), rows) == product(backend, plain(values, shape), rows));
+    for (const Index rows : row_counts) CHECK((product(backend, lasting.view(), rows) == product(backend, plain(values, shape), rows)));
     CHECK(lasting.state().order == (fits(shape) ? order : WeightOrder::rows));
     CHECK(lasting.guards_stand());
     CHECK(lasting.weights.bytes() <= static_cast<std::size_t>(columns * (shape.i + 31)) * sizeof(T));
     if (shape.o % columns == 0) CHECK(lasting.weights.bytes() == 0);
 
     lasting.write(others);
-    for (const Index rows : row_counts) CHECK(product(backend, lasting.view(), rows) == product(backend, plain(others, shape), rows));
+    for (const Index rows : row_counts) CHECK((product(backend, lasting.view(), rows) == product(backend, plain(others, shape), rows)));
     CHECK(lasting.guards_stand());
   }
 }
@@ -129,7 +129,7 @@ TEST_CASE("weights stay as they lie for one product, and with a backend that pac
   Lasting<float> elsewhere(shape, 3);
   const Reference<float> reference;
   const std::vector<float> first = product(reference, elsewhere.view(), 3);
-  for (int i = 0; i < 3; ++i) CHECK(product(reference, elsewhere.view(), 3) == first);
+  for (int i = 0; i < 3; ++i) CHECK((product(reference, elsewhere.view(), 3) == first));
   CHECK(as_drawn(elsewhere));
   CHECK(elsewhere.state().order == WeightOrder::rows);
 }
@@ -142,5 +142,5 @@ TEST_CASE("a backend refuses weights that one of another precision has packed") 
   CHECK(contains(thrown_by<Error>([&] { product(half, lasting.view(), 3); }), "another backend has packed"));
   lasting.weights.forget();
   lasting.write(drawn<float>(64 * 96, 3));
-  CHECK(product(half, lasting.view(), 3) == product(half, plain(drawn<float>(64 * 96, 3), {64, 96}), 3));
+  CHECK((product(half, lasting.view(), 3) == product(half, plain(drawn<float>(64 * 96, 3), {64, 96}), 3)));
 }

@@ -78,8 +78,8 @@ TEST_CASE("every pass gives the bits of a first one, at several sizes of image t
       one.load(weights_of(one, 1));
       const std::vector<float> of_one = first_features(cpu, square, 1, config), of_other = first_features(cpu, wide, 1, config);
       for (int pass = 0; pass < 3; ++pass) {
-        CHECK(features(one) == of_one);
-        CHECK(features(other) == of_other);
+        CHECK((features(one) == of_one));
+        CHECK((features(other) == of_other));
       }
     }
   }
@@ -97,8 +97,8 @@ TEST_CASE("weights that are loaded after passes are those of the next pass, in a
       }
     };
     const auto check = [&](std::uint64_t seed) {
-      CHECK(features(one) == first_features(cpu, square, seed));
-      CHECK(features(other) == first_features(cpu, wide, seed));
+      CHECK((features(one) == first_features(cpu, square, seed)));
+      CHECK((features(other) == first_features(cpu, wide, seed)));
     };
     pass_often();
     CHECK_THROWS_AS(one.load_by([](std::span<float> flat) {
@@ -106,7 +106,7 @@ TEST_CASE("weights that are loaded after passes are those of the next pass, in a
                       throw std::runtime_error("no such file");
                     }),
                     std::runtime_error);
-    CHECK(features(one) == of_zeros);
+    CHECK((features(one) == of_zeros));
     pass_often();
     one.load_by([&](std::span<float> flat) { std::ranges::copy(weights_of(one, 2), flat.begin()); });
     check(2);
@@ -132,8 +132,8 @@ TEST_CASE("two extractors at once give the bits that each gives alone") {
       const std::jthread second(work, 1);
       work(0);
     }
-    CHECK(last[0] == expected[0]);
-    CHECK(last[1] == expected[1]);
+    CHECK((last[0] == expected[0]));
+    CHECK((last[1] == expected[1]));
   }
 }
 

@@ -1,5 +1,5 @@
-// Weights that do not change between products, and that a backend may therefore keep packed in their own memory.
-// Tests: tests/backend/packed_weights.cpp, tests/features/packed_weights.cpp.
+// Weights that do not change between products, and that a backend may therefore keep packed in their own
+// memory. Tests: tests/backend/packed_weights.cpp, tests/features/packed_weights.cpp.
 #pragma once
 
 #include <concepts>
@@ -20,21 +20,22 @@ enum class WeightOrder : std::uint8_t {
   tiles    ///< the same in bf16
 };
 
-/// A matrix of weights (O,I) that its owner does not change and reads through `linear_forward` alone, so that a backend may have
-/// its memory in the order in which it multiplies it.
+/// A matrix of weights (O,I) that its owner does not change and reads through `linear_forward` alone, so that
+/// a backend may have its memory in the order in which it multiplies it.
 template <class T>
 struct PackedMatrix {
   T* data = nullptr;                      ///< the owner's O I numbers
   WeightOrder order = WeightOrder::rows;  ///< of what lies there
   bool multiplied = false;                ///< a product has been made with it
-  Buffer rest{};                          ///< the backend's, of what its order has no room for in the owner's memory
+  Buffer rest{};  ///< the backend's, of what its order has no room for in the owner's memory
 };
 
 /// Such matrices of a flat buffer, one for each of its tensors: what backends made of the weights.
 ///
-/// Who owns the buffer owns this beside it, and calls `forget` before the buffer is written. What is packed replaces the
-/// tensor's numbers where they lay, so it cannot be of other weights than those that are there. Threads: as for calls of the
-/// backend, by which alone it changes (`Cpu` throws where a second call is under way).
+/// Who owns the buffer owns this beside it, and calls `forget` before the buffer is written. What is packed
+/// replaces the tensor's numbers where they lay, so it cannot be of other weights than those that are there.
+/// Threads: as for calls of the backend, by which alone it changes (`Cpu` throws where a second call is under
+/// way).
 template <class T>
 class PackedWeights {
  public:
@@ -70,15 +71,17 @@ class PackedWeights {
 
 /// A matrix of weights: a view that also says, where that is so, that it may be packed.
 ///
-/// Any matrix is one that may not. A backend whose `linear_forward` takes a `MatrixView` sees the view alone, and the weights
-/// stay as they lie; one that takes a `WeightView` may pack them, and so has to read them by their `order`.
+/// Any matrix is one that may not. A backend whose `linear_forward` takes a `MatrixView` sees the view alone,
+/// and the weights stay as they lie; one that takes a `WeightView` may pack them, and so has to read them by
+/// their `order`.
 template <class T>
 struct WeightView : MatrixView<T> {
   PackedMatrix<std::remove_const_t<T>>* packed = nullptr;
 
   constexpr WeightView() = default;
   template <std::convertible_to<MatrixView<T>> Matrix>
-  constexpr WeightView(const Matrix& matrix) : MatrixView<T>(matrix) {}  // NOLINT(google-explicit-constructor)
+  constexpr WeightView(const Matrix& matrix)
+      : MatrixView<T>(matrix) {}  // NOLINT(google-explicit-constructor)
   constexpr WeightView(MatrixView<T> matrix, PackedMatrix<std::remove_const_t<T>>* state)
       : MatrixView<T>(matrix), packed(state) {}
 };

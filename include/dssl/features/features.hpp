@@ -40,7 +40,8 @@ namespace dssl {
 /// has W = D x blocks numbers, those of the first block named first; W = D otherwise. With `FeatureOptions::references` the
 /// map is one of reference tokens, at any resolution; an extractor of patches and one of references share weights where
 /// neither has a learned reference vector. Flips double the cost. Nothing is allocated after construction, but by
-/// `features`. Test: checkpoints.safetensors, and each block's own output (tests/features/features.cpp).
+/// `features`, and in the second pass what `bytes_beside_weights` says: `Cpu` packs the weights in their memory then, once, to
+/// stay; features are the same bits (tests/features/packed_weights.cpp). Test: checkpoints.safetensors, and each block's own output (tests/features/features.cpp).
 template <class Backbone, Backend B, AttentionRelation Relation = private_relation>
 class FeatureExtractor {
  public:

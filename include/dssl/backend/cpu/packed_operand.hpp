@@ -15,10 +15,11 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 
-// The columns of the right operand are the rows of the weight. A panel, or a tile column, has the whole depth and lies where
-// its rows lay, which are as many numbers, or in bf16 half as many: so tasks pack in place, each its own. Any block of depth
-// that a product is cut into is a piece of it in one, so how products are cut, which depends on their rows, does not matter.
-// Columns that fill no whole one lie beside, in one that zeros fill up.
+// The columns of the right operand are the rows of the weight. A panel, or a tile column, has the whole depth
+// and lies where its rows lay, which are as many numbers, or in bf16 half as many: so tasks pack in place,
+// each its own. Any block of depth that a product is cut into is a piece of it in one, so how products are
+// cut, which depends on their rows, does not matter. Columns that fill no whole one lie beside, in one that
+// zeros fill up.
 
 namespace dssl::cpu::inline DSSL_ISA {
 
@@ -30,19 +31,20 @@ struct PackedPanels {
   const T* rest = nullptr;   ///< the panel of the columns behind
   Index depth = 0;           ///< K
 
-  /// c (rows, cols) = or += a (rows, deep) of [k, k + deep) and the columns [j, j + cols), j that of a panel; bias: of j.
+  /// c (rows, cols) = or += a (rows, deep) of [k, k + deep) and the columns [j, j + cols), j that of a panel;
+  /// bias: of j.
   template <bool ByColumns>
-  void multiply(T* c, Index c_stride, Index rows, Index j, Index cols, Left<T> a, Index k, Index deep, Onto onto,
-                const T* bias) const {
+  void multiply(T* c, Index c_stride, Index rows, Index j, Index cols, Left<T> a, Index k, Index deep,
+                Onto onto, const T* bias) const {
     constexpr Index panel = panel_width<T>;
     const Index first = std::clamp(columns - j, Index{0}, cols);
     if (first > 0) {
-      cpu::multiply<ByColumns, T>(c, c_stride, rows, first, a, {whole + j * depth + k * panel, panel, panel * depth}, deep,
-                                  onto, bias);
+      cpu::multiply<ByColumns, T>(c, c_stride, rows, first, a,
+                                  {whole + j * depth + k * panel, panel, panel * depth}, deep, onto, bias);
     }
     if (first < cols) {
-      cpu::multiply<ByColumns, T>(c + first, c_stride, rows, cols - first, a, {rest + k * panel, panel, 0}, deep, onto,
-                                  bias == nullptr ? nullptr : bias + first);
+      cpu::multiply<ByColumns, T>(c + first, c_stride, rows, cols - first, a, {rest + k * panel, panel, 0},
+                                  deep, onto, bias == nullptr ? nullptr : bias + first);
     }
   }
 };
@@ -51,8 +53,8 @@ namespace detail {
 
 /// Packs the N rows of a matrix in place, `extent` at a time: pack(to, from, count) writes `packed` numbers.
 template <class T, class Pack>
-void arrange(Workers& workers, PackedMatrix<T>& w, WeightOrder order, Index n, Index k, Index extent, Index packed,
-             const Pack& pack) {
+void arrange(Workers& workers, PackedMatrix<T>& w, WeightOrder order, Index n, Index k, Index extent,
+             Index packed, const Pack& pack) {
   const auto bytes = static_cast<std::size_t>(packed) * sizeof(T);
   const Index whole = n / extent;
   Buffer rest;
@@ -71,8 +73,8 @@ void arrange(Workers& workers, PackedMatrix<T>& w, WeightOrder order, Index n, I
   w.order = order;
 }
 
-/// Whether a product finds the matrix in `order`. From the second product on it does, before which `arrange` puts it so:
-/// one pass alone is not held up.
+/// Whether a product finds the matrix in `order`. From the second product on it does, before which `arrange`
+/// puts it so: one pass alone is not held up.
 template <class T, class Arrange>
 [[nodiscard]] bool in_order(PackedMatrix<T>& w, WeightOrder order, const Arrange& arrange) {
   if (w.order == WeightOrder::rows) {
@@ -87,12 +89,13 @@ template <class T, class Arrange>
 
 /// The weight (N,K) in panels; false: it lies as a tensor yet.
 template <class T>
-[[nodiscard]] bool packed_panels(PackedPanels<T>& out, Workers& workers, PackedMatrix<T>& w, Index n, Index k) {
+[[nodiscard]] bool packed_panels(PackedPanels<T>& out, Workers& workers, PackedMatrix<T>& w, Index n,
+                                 Index k) {
   constexpr Index panel = panel_width<T>;
   const bool ready = detail::in_order(w, WeightOrder::panels, [&] {
-    detail::arrange(workers, w, WeightOrder::panels, n, k, panel, panel * k, [k](T* to, const T* from, Index columns) {
-      transpose(to, panel_width<T>, from, k, columns, k);
-    });
+    detail::arrange(
+        workers, w, WeightOrder::panels, n, k, panel, panel * k,
+        [k](T* to, const T* from, Index columns) { transpose(to, panel_width<T>, from, k, columns, k); });
   });
   if (!ready) return false;
   out = {w.data, n / panel * panel, reinterpret_cast<const T*>(w.rest.data()), k};
@@ -109,15 +112,19 @@ struct PackedTiles {
   const std::uint32_t* rest = nullptr;
 };
 
-/// The weight (N,K) in tiles; false: it lies as a tensor yet, or is too shallow for its tiles to fit in its place.
-[[nodiscard]] inline bool packed_tiles(PackedTiles& out, Workers& workers, PackedMatrix<float>& w, Index n, Index k) {
+/// The weight (N,K) in tiles; false: it lies as a tensor yet, or is too shallow for its tiles to fit in its
+/// place.
+[[nodiscard]] inline bool packed_tiles(PackedTiles& out, Workers& workers, PackedMatrix<float>& w, Index n,
+                                       Index k) {
   const Index words = depth_tiles_of(k) * tile_words;  // of a tile column
   const Index step = tile_extent * k;                  // of the rows in whose place it lies
   if (words > step) return false;
   const bool ready = cpu::detail::in_order(w, WeightOrder::tiles, [&] {
-    cpu::detail::arrange(workers, w, WeightOrder::tiles, n, k, tile_extent, words, [k](float* to, const float* from, Index columns) {
-      pack_right<Order::by_extent>(reinterpret_cast<std::uint32_t*>(to), {from, k}, columns, k);
-    });
+    cpu::detail::arrange(
+        workers, w, WeightOrder::tiles, n, k, tile_extent, words,
+        [k](float* to, const float* from, Index columns) {
+          pack_right<Order::by_extent>(reinterpret_cast<std::uint32_t*>(to), {from, k}, columns, k);
+        });
   });
   if (!ready) return false;
   out = {reinterpret_cast<const std::uint32_t*>(w.data), n / tile_extent * tile_extent, step,
