@@ -2,7 +2,9 @@
 #include "catch.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,6 +30,14 @@ MatrixView<const T> matrix(const std::vector<T>& values, const std::vector<Index
   return MatrixView<const T>(values.data(), shape[0], shape[1]);
 }
 
+/// Each image's votes over their sum: by the published formula the nearest has exp(cosine / temperature), here 1.
+void as_shares(std::vector<double>& votes, Index classes) {
+  for (auto first = votes.begin(); first != votes.end(); first += classes) {
+    const double sum = std::accumulate(first, first + classes, 0.0);
+    for (auto vote = first; vote != first + classes; ++vote) *vote /= sum;
+  }
+}
+
 template <Backend B>
 void check(const B& backend) {
   using T = typename B::Scalar;
@@ -47,9 +57,10 @@ void check(const B& backend) {
     ++found;
     const std::string k = tensor.name.substr(std::string("votes_k").size());
     INFO("k = " << k);
-    const auto expected = file.read<double>(tensor.name);
+    auto expected = file.read<double>(tensor.name);
     std::vector<double> votes(expected.size());
     knn.votes(MatrixView<double>(votes.data(), queries.rows(), classes), queries, std::stoll(k));
+    for (std::vector<double>* const of : {&votes, &expected}) as_shares(*of, classes);
     CHECK(relative_difference<double, double>(votes, expected) < 1e-5);
     CHECK(knn.predict(queries, std::stoll(k)) == file.read<std::int64_t>("predictions_k" + k));
   }
@@ -75,6 +86,21 @@ TEST_CASE("k-NN: among equal cosines the lower index is nearer, among equal vote
   CHECK(knn.predict(matrix(query, {1, 2}), 1).front() == 2);
   CHECK(knn.predict(matrix(query, {1, 2}), 2).front() == 1);
   CHECK(knn.predict(matrix(query, {1, 2}), 3).front() == 0);
+}
+
+TEST_CASE("k-NN: votes are counted at every temperature") {
+  const std::vector<double> train{1, 0, 4, 3};  // cosines 1 and 0.8 with the query
+  const std::vector<std::int64_t> labels{1, 0};
+  const std::vector<double> query{1, 0};
+  for (const double temperature : {1e-300, 1e-3, 1e-2, 1e300}) {
+    KnnClassifier<Reference<double>> knn(Reference<double>(), matrix(train, {2, 2}), labels, {.classes = 2, .temperature = temperature});
+    std::vector<double> votes(2);
+    knn.votes(MatrixView<double>(votes.data(), 1, 2), matrix(query, {1, 2}), 2);
+    CAPTURE(temperature);
+    CHECK(votes[1] == 1);
+    CHECK(std::abs(votes[0] - std::exp(-0.2 / temperature)) < 1e-12);
+    if (temperature < 1) CHECK(knn.predict(matrix(query, {1, 2}), 2).front() == 1);
+  }
 }
 
 TEST_CASE("k-NN names what is wrong with its input") {

@@ -25,8 +25,9 @@ struct KnnOptions {
 
 /// Weighted k-nearest-neighbour classifier over L2-normalised features.
 ///
-/// votes(c) = sum over the k training features with the largest cosine s, of class c, of exp(s /
-/// temperature). Among equal cosines the lower index is nearer; among equal votes the lower class wins. 2 D
+/// votes(c) = sum over the k training features with the largest cosine s, of class c, of exp((s - s_1) /
+/// temperature), s_1 the nearest's, whose vote is 1: all of them divided by exp(s_1 / temperature) of the published formula,
+/// which changes neither their order nor their shares, and overflows at no temperature. Among equal cosines the lower index is nearer; among equal votes the lower class wins. 2 D
 /// FLOP for each pair. Source: docs/method.md, "Evaluation". Test: evaluation.safetensors (tests/search/knn.cpp).
 template <Backend B>
 class KnnClassifier {
@@ -135,8 +136,9 @@ class KnnClassifier {
     x_backend.download(std::span<T>(x_cosines_host), static_cast<const T*>(values.data()));
     x_backend.download(std::span<std::int32_t>(x_order), static_cast<const std::int32_t*>(columns.data()));
     std::fill(out.data(), out.data() + out.size(), 0.0);
-    for (std::size_t n = 0; n < x_order.size(); ++n) {
-      x_add_vote(out.row(static_cast<Index>(n) / k), x_order[n], x_cosines_host[n]);
+    for (Index i = 0; i < out.rows(); ++i) {
+      const T* const nearest = x_cosines_host.data() + i * k;
+      for (Index n = 0; n < k; ++n) x_add_vote(out.row(i), x_order[static_cast<std::size_t>(i * k + n)], nearest[n], nearest[0]);
     }
   }
 
@@ -155,15 +157,15 @@ class KnnClassifier {
       std::sort(x_order.begin(), x_order.begin() + k, nearer);
       for (Index n = 0; n < k; ++n) {
         const std::int32_t at = x_order[static_cast<std::size_t>(n)];
-        x_add_vote(out.row(i), at, of_row[at]);
+        x_add_vote(out.row(i), at, of_row[at], of_row[x_order.front()]);
       }
     }
   }
 
   /// Votes add up from the nearest on, so that their rounding does not depend on how the k were found.
-  void x_add_vote(double* votes, std::int32_t feature, T cosine) const {
+  void x_add_vote(double* votes, std::int32_t feature, T cosine, T nearest) const {
     votes[x_labels[static_cast<std::size_t>(feature)]] +=
-        std::exp(static_cast<double>(cosine) / x_options.temperature);
+        std::exp((static_cast<double>(cosine) - static_cast<double>(nearest)) / x_options.temperature);
   }
 
   B x_backend;
