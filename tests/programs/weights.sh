@@ -347,14 +347,14 @@ sed 's/"layer_norm_eps": 1e-0*6/"layer_norm_eps": 1e-12/' nano/config.json >twel
 refused="was made with norm epsilon 1e-06, and twelve is run with norm epsilon 1e-12;"
 fails 1 "$refused" with_bank twelve
 fails 1 "$refused" export_onnx twelve none.onnx --bank of_nano/bank.safetensors
-# So it is with training features that vote, and with linear classifiers.
-warns 1 'the same files' "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights twelve --by knn,linear --k 1 --rates 0.1 \
-  --epochs 1 --keep-neighbours --out of_twelve
+# So it is with training features that vote, and with linear classifiers; without config.json the norms are the usual ones of its family.
+warns 1 'the same files' "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights nano --by knn,linear --k 1 --rates 0.1 \
+  --epochs 1 --keep-neighbours --out of_rules
 mkdir copied
 cp nano/model.safetensors copied
-for option in --knn=of_twelve/neighbours.safetensors --head=of_twelve/classifier.safetensors; do
-  succeeds export_onnx twelve twelve.onnx $option
-  fails 1 "${option#*=}: was made with norm epsilon 1e-12, and copied is run with norm epsilon 1e-06; expected config.json .*, or a classifier of their own" \
+for option in --knn=of_rules/neighbours.safetensors --head=of_rules/classifier.safetensors; do
+  succeeds export_onnx nano rules.onnx $option
+  fails 1 "${option#*=}: was made with norm epsilon 1e-06, and copied is run with norm epsilon 1e-12; expected config.json .*, or a classifier of their own" \
     export_onnx copied none.onnx $option --heads 4
 done
 succeeds export_onnx first/teacher.safetensors own.onnx
@@ -592,8 +592,6 @@ fails 1 'neighbours.safetensors: was made with other weights than begun/teacher.
 sed 's/weights_fingerprint/weights_fingerprinX/' linear/neighbours.safetensors >anonymous.safetensors
 fails 1 'anonymous.safetensors: does not say which weights gave its features; expected what dssl-classify --keep-neighbours writes' \
   export_onnx ended/teacher.safetensors none.onnx --knn anonymous.safetensors
-succeeds neighbours --by knn --k 3 --keep-neighbours --temperature 1e-9
-fails 2 '--knn is of temperature 1e-09; expected a temperature of 1e-6 or more' export_onnx ended/teacher.safetensors none.onnx --knn linear/neighbours.safetensors
 fails 1 "of_four/classifier.safetensors: has no tensor 'features'; expected what dssl-classify --keep-neighbours writes" \
   export_onnx bare.pth none.onnx --knn of_four/classifier.safetensors
 fails 1 'neighbours.safetensors: has no linear layer' \
@@ -601,6 +599,8 @@ fails 1 'neighbours.safetensors: has no linear layer' \
 ln linear/neighbours.safetensors kept.onnx
 fails 1 'kept.onnx: is read too, as linear/neighbours.safetensors by --knn' export_onnx ended/teacher.safetensors kept.onnx --knn linear/neighbours.safetensors
 rm kept.onnx
+succeeds neighbours --by knn --k 3 --keep-neighbours --temperature 1e-9
+fails 2 '--knn is of temperature 1e-09; expected a temperature of 1e-6 or more' export_onnx ended/teacher.safetensors none.onnx --knn linear/neighbours.safetensors
 [[ ! -e none.onnx ]] || fail "a model was written though it was refused"
 fails 2 '--keep-neighbours is given; expected --by with knn' neighbours --by linear --keep-neighbours
 succeeds neighbours --by knn --k 1
