@@ -24,7 +24,7 @@ import numpy
 from PIL import Image
 
 from report import write
-from study import ARCH, FEW, NeuSurface, measured, run, trained
+from study import ARCH, FEW, NeuSurface, made_of, measured, run, trained
 
 # References that see what is at their point: published ones are blind at this budget (docs/results.md), and where points
 # lie could not matter. A short run wants few prototypes, a large rate and a teacher that follows quickly.
@@ -281,9 +281,9 @@ def pixels(folder):
 
 
 def matched(o, pairs, weights, seed, out):
-    """Figures of some weights, from out's result.json where they are there."""
+    """Figures of some weights, from out's result.json where it is of them."""
     path = os.path.join(out, "result.json")
-    if not os.path.exists(path):
+    if not made_of(weights, path):
         maps = []
         os.makedirs(out, exist_ok=True)
         for camera in ("first", "second"):
