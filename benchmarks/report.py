@@ -34,12 +34,29 @@ def write(path, text):
     os.replace(path + ".new", path)
 
 
+# What a record measured; whatever else it holds is what came of it.
+ASKED = ("program", "task", "device", "arch", "of", "size", "peer", "workload", "threads", "precision", "recompute", "stream_views")
+
+
+def asked(record):
+    return json.dumps([record.get(field) for field in ASKED], sort_keys=True)
+
+
 def merged(earlier, out):
-    """What was measured now in the place of what was earlier, of parts case by case; the rest as it was."""
-    cases = {c["name"]: c for parts in (earlier.get("parts") or {}, out["parts"]) for c in parts.get("benchmarks", [])}
+    """What was measured now in the place of the same thing measured earlier, record by record and of parts case by case; the
+    rest as it was. A case that stays says when, under which load and on which processor it was measured: the context of parts
+    is that of the newest."""
     whole = {**earlier, **{key: value for key, value in out.items() if value}}
-    if cases:
-        whole["parts"] = {**(earlier.get("parts") or out["parts"]), "benchmarks": list(cases.values())}
+    for key, records in out.items():
+        if isinstance(records, list):
+            whole[key] = list({asked(r): r for r in earlier.get(key, []) + records}.values())
+    old = earlier.get("parts") or {}
+    if old and out["parts"]:
+        context = old.get("context", {})
+        when = {field: context[field] for field in ("date", "load_before", "cpu") if field in context}
+        cases = {c["name"]: {"measured": when, **c} for c in old["benchmarks"]}
+        cases |= {c["name"]: c for c in out["parts"]["benchmarks"]}
+        whole["parts"] = {**out["parts"], "benchmarks": list(cases.values())}
     return whole
 
 
@@ -275,14 +292,18 @@ FIRST_HEAD = ("model", "image", "ms (min to max)", "aim ms", "peak MB")
 
 def view_rows(views):
     def rate(p, who):
-        return number(p["workload"]["images"] / p[who]["seconds"]["median"])
+        return number(p["workload"]["images"] / max(p["processor_seconds"][who]["median"], 0.01))
 
-    return [(VIEW_WORDS[p["arch"]], rate(p, "ours"), rate(p, "peer_run"), *pair_cells(p)[2:4]) for p in views]
+    def ratio(p):
+        r = p["processor_seconds"]["ratio"]
+        return f"**{r['median']:.2f}** ({r['min']:.2f} to {r['max']:.2f}){loaded(p['others_load'])}"
+
+    return [(VIEW_WORDS[p["arch"]], rate(p, "ours"), rate(p, "peer"), ratio(p)) for p in views]
 
 
 VIEW_WORDS = {"boxes": "boxes", "homographies": "through homographies", "boxes-plain": "boxes, values unchanged",
               "homographies-plain": "through homographies, values unchanged"}
-VIEW_HEAD = ("views", "dssl, images/s", "peer, images/s", "ratio (min to max)", "of processor time")
+VIEW_HEAD = ("views", "dssl, images a processor second", "peer, images a processor second", "ratio (min to max)")
 
 
 # --- Plots -------------------------------------------------------------------------------------------------------
@@ -369,9 +390,8 @@ def scaling_rows(measured):
 
 
 def any_load(results):
-    shares = [p["others_load"] for p in results["pairs"] + results.get("searches", [])]
-    shares += [s["others_load"] for key in ("steps", "profiles", "features") for s in results[key]]
-    return max(shares, default=0.0)
+    kinds = ("pairs", "searches", "views", "steps", "profiles", "features")
+    return max((r["others_load"] for kind in kinds for r in results.get(kind, [])), default=0.0)
 
 
 def machine_lines(results):
@@ -482,8 +502,10 @@ def page(results, plots, name, folder, title, note):
             "Views beside torchvision and Pillow",
             "The 2 + 4 published views of 224 pixels of an image of 480 x 360, decoded already, on one thread: boxes, and boxes turned by up to "
             f"30 degrees and seen at an angle. Peer: {views[-1]['peer_run']['library']}, in turn, for the same places and changes of values, "
-            "which are drawn for it beforehand; the means of every quarter of every view were found to agree to 3 grey levels. Pillow reads "
-            "homographies without anti-aliasing, straight at the view's size; dssl with it.",
+            "which are drawn for it beforehand; the means of every quarter of every view were found to agree to about 3 grey levels. Pillow reads "
+            "homographies without anti-aliasing, straight at the view's size; dssl with it." +
+            (" *: others used the processors meanwhile, and the clock says nothing; a processor second is then less than a quiet one, "
+             "for both." if any(p["under_load"] for p in views) else ""),
             table(VIEW_HEAD, view_rows(views)), taken(views)))
     if results["first"]:
         parts.append(section("From the start of a process to its first feature", table(FIRST_HEAD, first_rows(results["first"]))))
@@ -542,7 +564,7 @@ def main():
     parser.add_argument("--page", default="performance", help="name of the page, and what its plots' names begin with")
     parser.add_argument("--title", default="Performance", help="of the page")
     parser.add_argument("--note", default="", help="a sentence or two at its beginning, in Markdown")
-    parser.add_argument("--keep", action="store_true", help="what is not in the folder now stays as its results.json has it")
+    parser.add_argument("--keep", action="store_true", help="what was not measured anew stays as results.json has it: each step, pair and case; costs are one")
     options = parser.parse_args()
     results = collect(options.results, options.keep)
     write(os.path.join(options.results, "results.json"), json.dumps(results, indent=1) + "\n")

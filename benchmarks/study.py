@@ -5,7 +5,7 @@
 
 Each method sees the same images of a set, as many times; then the programs measure frozen features, and study.md and
 study.json in --out say what came of it. A run whose weights, or a measurement whose result.json, is in --out already is
-not made again. Sets of images lie in --data in folders of their own, in the layouts that the programs read.
+not made again, but a measurement of weights that were trained anew. Sets of images lie in --data in folders of their own, in the layouts that the programs read.
 """
 import argparse
 import json
@@ -196,9 +196,14 @@ def pretrained(programs, images, method, out):
     return trained(programs, numbers, os.path.join(out, method))
 
 
+def made_of(weights, path):
+    """Whether figures at `path` are there and of these weights, not of ones that a later training replaced."""
+    return os.path.exists(path) and (weights == "random" or os.path.getmtime(path) >= os.path.getmtime(weights))
+
+
 def measured(programs, name, command, weights, out):
-    """One program's result.json for some weights."""
-    if not os.path.exists(os.path.join(out, "result.json")):
+    """One program's result.json for some weights; made where there is none of them in `out`."""
+    if not made_of(weights, os.path.join(out, "result.json")):
         shutil.rmtree(out, ignore_errors=True)
         os.makedirs(os.path.dirname(out), exist_ok=True)
         precision = FEW if name != "defects" else FEW[:2]  # distances between near patches want float

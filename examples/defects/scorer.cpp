@@ -62,17 +62,17 @@ struct Loaded {
 template <Backend B>
 class BankScorer final : public Scorer {
  public:
-  BankScorer(const DefectSettings& s, const B& backend)
+  /// `bank`: the file s.bank, where one is to be taken.
+  BankScorer(const DefectSettings& s, const B& backend, const SafetensorsFile* bank = nullptr)
       : x_settings(s),
-        x_loaded(s.backbone, backend, s.bank.empty() ? std::string() : fingerprint_in(SafetensorsFile::open(s.bank))),
+        x_loaded(s.backbone, backend, bank ? fingerprint_in(*bank) : std::string()),
         x_probe(x_loaded.extractor, x_options(s)) {
     forward_calls(x_probe, *this);
-    if (s.bank.empty()) return;
-    const auto file = SafetensorsFile::open(s.bank);
-    require_bank_of(file, x_loaded.fingerprint, s.backbone.weights);
+    if (!bank) return;
+    require_bank_of(*bank, x_loaded.fingerprint, s.backbone.weights);
     const auto& extractor = x_loaded.extractor;
-    BankSettings::of(file).require_run_as(s.bank, extractor.config(), extractor.patch_grid(), s.backbone.weights);
-    x_probe.take(load_defect_bank(x_loaded.extractor.backend(), file, x_loaded.extractor.width()));
+    BankSettings::of(*bank).require_run_as(s.bank, extractor.config(), extractor.patch_grid(), s.backbone.weights);
+    x_probe.take(load_defect_bank(extractor.backend(), *bank, extractor.width()));
   }
 
   [[nodiscard]] std::string describe() const override { return x_loaded.description; }
@@ -263,8 +263,11 @@ std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
     using B = std::decay_t<decltype(backend)>;
     if (settings.scorer == "template") {
       out = std::make_unique<TemplateScorer<B>>(settings, backend);
-    } else {
+    } else if (settings.bank.empty()) {
       out = std::make_unique<BankScorer<B>>(settings, backend);
+    } else {
+      const auto bank = SafetensorsFile::open(settings.bank);
+      out = std::make_unique<BankScorer<B>>(settings, backend, &bank);
     }
   });
   return out;

@@ -1,6 +1,8 @@
 // The command line of dssl-show: options, their help, what goes together.
 #include "show/settings.hpp"
 
+#include <utility>
+
 #include <dssl/core/error.hpp>
 #include <dssl/io/camera_file.hpp>
 #include <dssl/version.hpp>
