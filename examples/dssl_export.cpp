@@ -33,7 +33,9 @@
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
 #include <dssl/nn/parameters.hpp>
+#include <dssl/nn/position.hpp>
 #include <dssl/train/loaded_weights.hpp>
+#include <dssl/train/published_vit.hpp>
 #include <dssl/version.hpp>
 
 namespace {
@@ -78,7 +80,7 @@ dssl::OnnxHead head_of(const std::string& path, const Fits& fits) {
     throw dssl::CheckpointError(path, join("has '", tensor.name, "' beside the linear layer '", found->name,
                                            "', which a model would leave out; expected weight and bias alone (a norm folded into them)"));
   }
-  dssl::OnnxHead out{.classes = found->shape[0], .weight = finite_values(*file, found->name)};
+  dssl::OnnxHead out{.classes = found->shape[0], .weight = finite_values(*file, found->name), .names = dssl::programs::class_names_in(*file)};
   if (file->contains(bias)) out.bias = finite_values(*file, bias);
   return out;
 }
@@ -99,26 +101,36 @@ struct Settings {
 
   [[nodiscard]] dssl::BackboneFileOptions reading() const { return dssl::backbone_file_options(family, heads, heads_otherwise); }
 
-  /// What the model is made for. Throws `OptionError`.
-  [[nodiscard]] dssl::OnnxBackboneOptions model_of(const BackboneFile& file) const {
+  /// What the model is made for; with --knn its features' size becomes the model's where --size is any. Throws `OptionError`.
+  [[nodiscard]] dssl::OnnxBackboneOptions model_of(const BackboneFile& file) {
     const dssl::BackboneDescription run = dssl::described_as_run(file, reading());
     dssl::OnnxBackboneOptions options{
         .heads = run.heads_are_known ? run.heads : heads, .white = white, .blocks = blocks, .norm = !no_norm};
-    if (size != "any") std::tie(options.height, options.width) = dssl::extents_of("size", size);
     if (!normalise && white != 1) throw dssl::OptionError("white", white, "1 without --normalise");
     options.normalise = normalise;
     dssl::PixelScale scale = pixels;
     if (scale == dssl::PixelScale{}) scale = dssl::stated_pixels(file).value_or(dssl::PixelScale{});
     const dssl::PixelScale usual = dssl::usual_pixels(file.description().channels);
     if (scale == dssl::PixelScale{} && normalise) scale = usual;
-    const dssl::programs::ModelGives gives{.blocks = blocks, .depth = run.depth, .norm = !no_norm, .heads = run.heads,
-                                           .pixels = scale == dssl::PixelScale{} ? usual : scale};
+    const bool rotary = run.position == dssl::PositionScheme::rotary;
+    const dssl::programs::ModelGives gives{
+        .blocks = blocks,
+        .depth = run.depth,
+        .norm = !no_norm,
+        .pixels = scale == dssl::PixelScale{} ? usual : scale,
+        .ran = {.heads = run.heads,
+                .norm_epsilon = run.norm_epsilon,
+                .positions = std::string(rotary ? "rotary" : dssl::name_of(dssl::position_rule_of(run.position)))},
+        .patch = run.patch,
+        .table_side = run.table_side,
+        .weights = in};
     const auto reads = [&](const std::vector<std::string_view>& tokens) {
       return [&gives, tokens](const dssl::TensorFile& of) { dssl::programs::require_reads(of, tokens, gives); };
     };
     if (!head.empty()) options.head = head_of(head, reads({"class", "both"}));
     if (!patch_head.empty()) options.patch_head = head_of(patch_head, reads({"patch"}));
     if (!knn.empty()) options.knn = x_knn(file, gives);
+    if (size != "any") std::tie(options.height, options.width) = dssl::extents_of("size", size);
     options.mean = std::move(scale.mean);
     options.deviation = std::move(scale.deviation);
     return options;
@@ -126,21 +138,22 @@ struct Settings {
 
  private:
   /// The training features that dssl-classify kept, of these weights. Throws `CheckpointError` where they are others' or damaged.
-  [[nodiscard]] dssl::OnnxKnn x_knn(const BackboneFile& backbone, const dssl::programs::ModelGives& gives) const {
+  [[nodiscard]] dssl::OnnxKnn x_knn(const BackboneFile& backbone, const dssl::programs::ModelGives& gives) {
     const auto of = dssl::SafetensorsFile::open(knn);
     dssl::programs::Neighbours kept = dssl::programs::read_neighbours(of);
     dssl::programs::require_reads(of, {"class", "mean", "both"}, gives);
     const dssl::ViTConfig config = dssl::config_of_weights(backbone, reading());
     const dssl::LoadedWeights weights = dssl::load_any_backbone(in, dssl::vit_layout(config), config, config.native_grid(), reading());
     dssl::require_bank_of(of, dssl::fingerprint_of(weights.flat), in);
-    if (const auto count = static_cast<Index>(kept.labels.size()); neighbours > count)
-      throw dssl::OptionError("k", neighbours, dssl::join("at most the number of training features, ", count));
-    return {.classes = kept.classes,
-            .rows = finite_values(of, "features"),
+    if (size == "any") size = kept.size;
+    const auto classes = static_cast<Index>(kept.classes.size());
+    return {.classes = classes,
+            .rows = of.read<float>("features"),
             .labels = std::move(kept.labels),
-            .neighbours = neighbours > 0 ? neighbours : kept.votes.neighbours,
+            .k = neighbours > 0 ? neighbours : kept.votes.neighbours,
             .temperature = kept.votes.temperature,
-            .reads = {.class_token = kept.token != "mean", .patch = kept.token != "class"}};
+            .reads = {.class_token = kept.token != "mean", .patch = kept.token != "class"},
+            .names = std::move(kept.classes)};
   }
 };
 
@@ -255,7 +268,8 @@ int main(int argc, char** argv) {
   CLI::Option* const knn =
       app.add_option("--knn", s.knn,
                      "Training features that dssl-classify --keep-neighbours wrote, of IN: the model gives votes too, the share "
-                     "of each class in those of the nearest, at the temperature that it was measured with");
+                     "of each class in those of the nearest, at the temperature that it was measured with, and of the size that its "
+                     "images had where --size is any");
   app.add_option("--k", s.neighbours, "Neighbours that vote with --knn (default: the first k that was measured)")
       ->check(CLI::PositiveNumber)
       ->needs(knn);

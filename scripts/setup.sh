@@ -5,7 +5,8 @@
 #   setup.sh [--runtimes]
 #
 # --runtimes: also other runtimes of models, from PyPI, into build/python, an environment that sees the packages of this
-# machine's Python. The tests that hold exported models to them skip what is not there.
+# machine's Python. In a virtual environment, or where DSSL_PYTHON names a Python, that is what tests run: what it lacks is
+# said, and nothing is installed. The tests that hold exported models to them skip what is not there.
 set -euo pipefail
 
 packages=(
@@ -100,12 +101,15 @@ left_out() {
   echo "setup: $1; tests of other runtimes leave out what is not there" >&2
   exit 0
 }
-command -v python3 >/dev/null || left_out "no python3"
-python=python3
-[[ ! -x $environment/bin/python ]] || python=$environment/bin/python
-absent=$(lacks "$python")
+python=${DSSL_PYTHON:-python3}
+command -v "$python" >/dev/null || left_out "no $python"
+own=$("$python" -c 'import sys; print(sys.prefix != sys.base_prefix)') || left_out "$python does not run"
+[[ -z ${DSSL_PYTHON:-} ]] || own=True
+[[ $own == True || ! -x $environment/bin/python ]] || python=$environment/bin/python
+absent=$(lacks "$python") || left_out "$python does not run"
 [[ -n $absent ]] || exit 0
 echo "setup: missing for tests of other runtimes: $absent"
+[[ $own != True ]] || left_out "$python is yours: nothing is installed into it"
 python3 -m venv --system-site-packages "$environment" >/dev/null 2>&1 || {
   rm -rf "$environment"  # half of one
   left_out "no environment of Python can be made"

@@ -5,10 +5,10 @@ cd "$(dirname "$0")/.."
 
 scripts/setup.sh --runtimes
 cores=$(nproc)
-runtimes=()
-[[ ! -x build/python/bin/python ]] || runtimes=(-DDSSL_PYTHON="$PWD/build/python/bin/python")
+python=()
+[[ -z ${DSSL_PYTHON:-} ]] || python=(-DDSSL_PYTHON="$(command -v "$DSSL_PYTHON" || echo "$DSSL_PYTHON")")
 # Kernels of CUDA for one architecture, and its PTX for newer devices: each one more takes minutes. An installation, or a
 # build by hand, holds machine code for four.
-cmake --preset release -DDSSL_BUILD_BENCHMARKS=ON -DDSSL_CUDA_ARCHITECTURES="${DSSL_CUDA_ARCHITECTURES:-80}" "${runtimes[@]}"
+cmake --preset release -DDSSL_BUILD_BENCHMARKS=ON -DDSSL_CUDA_ARCHITECTURES="${DSSL_CUDA_ARCHITECTURES:-80}" "${python[@]}"
 cmake --build --preset release --parallel "$cores"
 ctest --preset release --parallel "$cores" "$@"

@@ -132,7 +132,7 @@ class Classification {
     load_weights(extractor, weights, x_settings.backbone.seed, [&](std::span<const float> flat) {
       if (x_settings.keep_neighbours) x_fingerprint = fingerprint_of(flat);
     });
-    x_heads = extractor.config().heads;
+    x_ran = BackboneRules::of(extractor.config());
     x_claim_folder();
     std::printf(
         "%s; %td training and %td test images of %td classes at %s\n",
@@ -286,7 +286,7 @@ class Classification {
   }
   [[nodiscard]] HeadReads x_reads() const {
     const BackboneSettings& b = x_settings.backbone;
-    return {.token = x_settings.token, .blocks = b.blocks, .norm = !b.no_norm, .flips = b.flips, .pixels = b.pixels(), .heads = x_heads};
+    return {.token = x_settings.token, .blocks = b.blocks, .norm = !b.no_norm, .flips = b.flips, .pixels = b.pixels(), .ran = x_ran, .size = b.size};
   }
   void x_write_neighbours(Index k) const {
     const std::string path = neighbours_file(x_settings.out);
@@ -346,7 +346,7 @@ class Classification {
   }
 
   ClassifySettings x_settings;  // with what was found in the weights
-  Index x_heads = 0;
+  BackboneRules x_ran;
   std::string x_fingerprint;  // of the weights, where neighbours are kept
   Interruption x_interruption;
   FolderClaim x_claim;

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -14,7 +15,8 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
-#include <dssl/io/element_type.hpp>
+#include <dssl/defects/bank_settings.hpp>
+#include <dssl/features/extents.hpp>
 #include <dssl/io/pixel_scale.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
@@ -32,7 +34,8 @@ struct HeadReads {
   bool norm = true;
   bool flips = false;
   PixelScale pixels{};           ///< that images were normalised by
-  Index heads = 0;               ///< of the backbone's attention; 0: not known
+  BackboneRules ran{};           ///< how the backbone was run; in files of before its heads at most
+  std::string size{};            ///< of the images, as `--size`; empty: not known
 };
 
 /// What classifiers have in common in their files: `settings`, what they read and the classes' names, and what pixels were
@@ -41,7 +44,8 @@ struct HeadReads {
                                                          const nlohmann::ordered_json& more = nlohmann::ordered_json::object()) {
   SafetensorsWriter writer;
   nlohmann::ordered_json settings{{"token", reads.token}, {"blocks", reads.blocks}, {"norm", reads.norm},
-                                  {"flips", reads.flips}, {"heads", reads.heads}, {"classes", classes}};
+                                  {"flips", reads.flips}, {"size", reads.size}, {"heads", reads.ran.heads},
+                                  {"norm_epsilon", reads.ran.norm_epsilon}, {"positions", reads.ran.positions}, {"classes", classes}};
   settings.update(more);
   writer.metadata("settings", settings.dump());
   for (const auto& [key, value] : pixels_as_metadata(reads.pixels)) writer.metadata(key, value);
@@ -77,15 +81,15 @@ inline void write_neighbours(const std::string& path, MatrixView<const float> fe
   writer.write(path);
 }
 
-/// What such a file says beside its numbers, which are then known to go together.
+/// What such a file says beside its features.
 struct Neighbours {
-  std::string token;
+  std::string token, size;
   NeighbourVotes votes{};
-  Index classes = 0;
-  std::vector<std::int64_t> labels{};  ///< (n), each below classes
+  std::vector<std::string> classes{};
+  std::vector<std::int64_t> labels{};
 };
 
-/// Throws `CheckpointError` for what `write_neighbours` does not write.
+/// Throws `CheckpointError` for what `write_neighbours` does not write; whether numbers go together is told by whoever votes.
 [[nodiscard]] inline Neighbours read_neighbours(const SafetensorsFile& file) {
   const auto said = file.metadata().find("settings");
   const auto refuse = [&](const auto&... what) {
@@ -99,21 +103,13 @@ struct Neighbours {
     const auto settings = nlohmann::json::parse(said == file.metadata().end() ? "" : said->second);
     out.token = settings.at("token").get<std::string>();
     out.votes = {.neighbours = settings.at("k").get<Index>(), .temperature = settings.at("temperature").get<double>()};
-    out.classes = static_cast<Index>(settings.at("classes").size());
+    out.size = settings.at("size").get<std::string>();
+    out.classes = settings.at("classes").get<std::vector<std::string>>();
   } catch (const nlohmann::json::exception&) {
-    refuse("has no settings that say its token, k, temperature and classes");
+    refuse("has no settings that say its token, k, temperature, size and classes");
   }
-  const StoredTensor &features = file.tensor("features"), &labels = file.tensor("labels");
-  if (features.type != ElementType::f32 || features.shape.size() != 2 || features.size() < 1 || labels.type != ElementType::i64 ||
-      labels.shape != std::vector<Index>{features.shape[0]}) {
-    refuse("has features ", shape_text(features.shape), " and labels ", shape_text(labels.shape));
-  }
+  if (!file.metadata().contains("weights_fingerprint")) refuse("does not say which weights gave its features");
   out.labels = file.read<std::int64_t>("labels");
-  for (const std::int64_t label : out.labels) {
-    if (label < 0 || label >= out.classes) refuse("has the label ", label, " of ", out.classes, " classes");
-  }
-  if (out.votes.neighbours < 1 || out.votes.neighbours > features.shape[0] || !(out.votes.temperature > 0))
-    refuse("has k ", out.votes.neighbours, " of ", features.shape[0], " features and temperature ", out.votes.temperature);
   return out;
 }
 
@@ -122,13 +118,16 @@ struct ModelGives {
   std::vector<Index> blocks{};
   Index depth = 0;  ///< of the backbone
   bool norm = true;
-  Index heads = 0;
   PixelScale pixels{};  ///< that its images are normalised by
+  BackboneRules ran{};
+  Index patch = 0;       ///< pixels a side
+  Index table_side = 0;  ///< cells a side of the position table
+  std::string weights{};
 };
 
 /// Throws `CheckpointError` where a classifier of dssl's was learned on other tokens than `tokens`, or otherwise than a model
 /// gives them. What others trained says nothing of that.
-inline void require_reads(const TensorFile& head, const std::vector<std::string_view>& tokens, ModelGives model) {
+inline void require_reads(const TensorFile& head, const std::vector<std::string_view>& tokens, const ModelGives& model) {
   const auto said = head.metadata().find("settings");
   if (said == head.metadata().end()) return;
   const auto settings = nlohmann::json::parse(said->second, nullptr, false);
@@ -138,7 +137,11 @@ inline void require_reads(const TensorFile& head, const std::vector<std::string_
     own.blocks = settings.at("blocks").get<std::vector<Index>>();
     own.norm = settings.at("norm").get<bool>();
     own.flips = settings.at("flips").get<bool>();
-    own.heads = settings.value("heads", Index{0});  // not said by those of before
+    // Not said by those of before.
+    own.ran = {.heads = settings.value("heads", Index{0}),
+               .norm_epsilon = settings.value("norm_epsilon", 0.0),
+               .positions = settings.value("positions", std::string())};
+    own.size = settings.value("size", std::string());
   } catch (const nlohmann::json::exception&) {
     throw CheckpointError(head.path(), "has settings that do not say its token, blocks, norm and flips; expected those of a classifier");
   }
@@ -147,22 +150,36 @@ inline void require_reads(const TensorFile& head, const std::vector<std::string_
   for (const std::string_view token : tokens) expected += join(expected.empty() ? "" : " or ", token);
   if (std::ranges::find(tokens, own.token) == tokens.end()) refuse("on tokens '", own.token, "'; expected ", expected);
   if (own.flips) refuse("with --flips, of which a model of one pass knows nothing");
-  const auto list = [&](std::vector<Index>& numbers) {
+  const auto list = [&](std::vector<Index> numbers) {
     if (numbers.empty()) numbers.push_back(-1);
     std::string out;
-    for (Index& number : numbers) out += join(out.empty() ? "" : ",", number = number < 0 ? number + model.depth : number);
+    for (const Index number : numbers) out += join(out.empty() ? "" : ",", number < 0 ? number + model.depth : number);
     return out;
   };
   const std::string learned = list(own.blocks), given = list(model.blocks);
   if (learned != given) refuse("on blocks ", learned, ", and the model gives ", given, "; expected --blocks ", learned);
-  if (own.heads != 0 && own.heads != model.heads)
-    refuse("with heads ", own.heads, ", and the model has ", model.heads, "; expected --heads ", own.heads);
+  if (own.ran.heads != 0 && own.ran.heads != model.ran.heads)
+    refuse("with heads ", own.ran.heads, ", and the model has ", model.ran.heads, "; expected --heads ", own.ran.heads);
+  const auto [height, width] = own.size.empty() ? std::pair<Index, Index>() : extents_of("size", own.size);
+  const bool at_own_size = height / model.patch == model.table_side && width / model.patch == model.table_side;
+  own.ran.require_same(head.path(), model.ran, at_own_size, model.weights, "a classifier of their own");
   own.pixels = pixels_in_strings(head).value_or(usual_pixels(model.pixels.channels()));
   if (own.pixels != model.pixels) {
     refuse("on images ", describe(own.pixels), ", and the model's are ", describe(model.pixels), "; expected --mean ",
            dssl::detail::number_list(own.pixels.mean, ","), " --deviation ", dssl::detail::number_list(own.pixels.deviation, ","));
   }
   if (own.norm != model.norm) refuse(own.norm ? "under" : "without", " the last norm; expected ", own.norm ? "no --no-norm" : "--no-norm");
+}
+
+/// The names of the classes that such a file of dssl's tells; empty where it is others'.
+[[nodiscard]] inline std::vector<std::string> class_names_in(const TensorFile& file) {
+  const auto said = file.metadata().find("settings");
+  if (said == file.metadata().end()) return {};
+  const auto settings = nlohmann::json::parse(said->second, nullptr, false);
+  std::vector<std::string> out;
+  if (!settings.is_object() || !settings.contains("classes")) return out;
+  for (const auto& name : settings["classes"]) out.push_back(name.is_string() ? name.get<std::string>() : name.dump());
+  return out;
 }
 
 }  // namespace dssl::programs

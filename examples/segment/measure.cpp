@@ -182,7 +182,8 @@ class Measurement {
     write_linear_head(path, weight, bias,
                       {.token = x_settings.map.references() ? "reference" : "patch",
                        .pixels = x_weights.pixels(),
-                       .heads = x_extractor.config().heads},
+                       .ran = BackboneRules::of(x_extractor.config()),
+                       .size = x_settings.size},
                       names);
     std::printf("classifier: %s\n", path.c_str());
   }

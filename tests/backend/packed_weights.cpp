@@ -4,7 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <memory_resource>
+#include <new>
 #include <random>
+#include <span>
+#include <stdexcept>
 #include <vector>
 
 #include <dssl/backend/cpu.hpp>
@@ -134,13 +138,67 @@ TEST_CASE("weights stay as they lie for one product, and with a backend that pac
   CHECK(elsewhere.state().order == WeightOrder::rows);
 }
 
+TEST_CASE("weights whose packing was broken off are refused until they are written anew") {
+  struct Breaks : cpu::LoopObserver {
+    int loops = 0, at = -1;
+    void loop(bool, std::span<const double>) override {
+      if (loops++ == at) throw std::runtime_error("broken off");
+    }
+  };
+  for (const Precision precision : {Precision::full, Precision::bf16}) {
+    constexpr Shape shape{64, 96};
+    Breaks breaks;
+    const Cpu cpu({.threads = 1, .precision = precision, .emulate_bf16 = true, .split_products = false, .observer = &breaks});
+    Lasting<float> lasting(shape, 3);
+    product(cpu, lasting.view(), 3);
+    breaks.at = breaks.loops;  // the first loop of the second product packs
+    CHECK_THROWS_AS(product(cpu, lasting.view(), 3), std::runtime_error);
+    CHECK(contains(thrown_by<Error>([&] { product(cpu, lasting.view(), 3); }), "load them anew"));
+    lasting.write(drawn<float>(shape.i * shape.o, 4));
+    for (int i = 0; i < 3; ++i)
+      CHECK((product(cpu, lasting.view(), 3) == product(cpu, plain(drawn<float>(shape.i * shape.o, 4), shape), 3)));
+  }
+}
+
+TEST_CASE("nothing is taken away where memory for packing runs out") {
+  struct Full : std::pmr::memory_resource {
+    bool full = false;
+    void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+      if (full) throw std::bad_alloc();
+      return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+    }
+    void do_deallocate(void* p, std::size_t bytes, std::size_t alignment) override {
+      std::pmr::new_delete_resource()->deallocate(p, bytes, alignment);
+    }
+    [[nodiscard]] bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
+  } memory;
+  constexpr Shape shape{64, 13};
+  const Cpu cpu({.threads = 1, .split_products = false, .memory = &memory});
+  Lasting<float> lasting(shape, 3);
+  const std::vector<float> first = product(cpu, lasting.view(), 3);
+  memory.full = true;
+  CHECK_THROWS_AS(product(cpu, lasting.view(), 3), std::bad_alloc);
+  memory.full = false;
+  for (int i = 0; i < 2; ++i) CHECK((product(cpu, lasting.view(), 3) == first));
+  CHECK(lasting.state().order == WeightOrder::panels);
+}
+
+TEST_CASE("a matrix of packed weights lies where it did") {
+  std::vector<float> values(64);
+  PackedWeights<float> weights(values.data(), 2);
+  CHECK(weights.matrix(1, 32) == weights.matrix(1, 32));
+  CHECK_THROWS_AS(weights.matrix(1, 16), ShapeError);
+}
+
 TEST_CASE("a backend refuses weights that one of another precision has packed") {
   Lasting<float> lasting({64, 96}, 3);
   const Cpu full({.threads = 1, .split_products = false});
   const Cpu half({.threads = 1, .precision = Precision::bf16, .emulate_bf16 = true});
   for (int i = 0; i < 2; ++i) product(full, lasting.view(), 3);
   CHECK(contains(thrown_by<Error>([&] { product(half, lasting.view(), 3); }), "another backend has packed"));
-  lasting.weights.forget();
+  Lasting<float> shallow({15, 32}, 3);  // no tiles: read as they lie
+  for (int i = 0; i < 2; ++i) product(full, shallow.view(), 3);
+  CHECK(contains(thrown_by<Error>([&] { product(half, shallow.view(), 3); }), "another backend has packed"));
   lasting.write(drawn<float>(64 * 96, 3));
   CHECK((product(half, lasting.view(), 3) == product(half, plain(drawn<float>(64 * 96, 3), {64, 96}), 3)));
 }

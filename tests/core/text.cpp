@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -86,4 +87,4 @@ TEST_CASE("numbers are written alike whatever the program's locale", "[text]") {
 template <class X>
 concept Joined = requires(const X& x) { TextPart(x); };
 static_assert(Joined<const char*> && Joined<std::string> && Joined<float> && Joined<bool>);
-static_assert(!Joined<int*> && !Joined<void*> && !Joined<unsigned char>);
+static_assert(!Joined<int*> && !Joined<void*> && !Joined<std::nullptr_t> && !Joined<unsigned char>);

@@ -11,6 +11,7 @@
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/backend/cpu.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/features/features.hpp>
 
@@ -116,6 +117,26 @@ TEST_CASE("weights that are loaded after passes are those of the next pass, in a
     pass_often();
     other.load(weights_of(one, 4));
     check(4);
+  }
+}
+
+TEST_CASE("one that may not share the weights leaves them as they are") {
+  for (const CpuOptions& cpu : backends()) {
+    for (const QkvBias bias : {QkvBias::full, QkvBias::none}) {
+      ViTConfig config = sizes;
+      config.qkv_bias = bias;
+      const std::vector<float> expected = first_features(cpu, square, 1, config);
+      Extractor one(Cpu(cpu), square, config);
+      one.load(weights_of(one, 1));
+      FeatureOptions more = square, learned = square;
+      more.channels = 5;
+      learned.references.learned = true;
+      CHECK_THROWS_AS(Extractor(one, more), OptionError);
+      CHECK_THROWS_AS(Extractor(one, learned), OptionError);
+      for (int pass = 0; pass < 3; ++pass) CHECK((features(one) == expected));
+      one.load(weights_of(one, 1));
+      for (int pass = 0; pass < 3; ++pass) CHECK((features(one) == expected));
+    }
   }
 }
 

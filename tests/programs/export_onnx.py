@@ -220,6 +220,9 @@ def check_knn(folder):
         path = folder / f"{token}.onnx"
         call(programs / "dssl-export", weights, path, "--heads", 2, "--normalise", "--white", 255, "--knn", out / "neighbours.safetensors")
         onnx.checker.check_model(str(path), full_check=True)
+        told = {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props}
+        if json.loads(told["votes_classes"]) != [f"kind{kind}" for kind in range(kinds)]:
+            sys.exit(f"FAILED: the model calls its classes {told['votes_classes']}")
         for runtime in RUNTIMES:
             run = outputs(runtime, path, ["class_token", "patch_map", "votes"])
             for batch in (1, 3, 6):

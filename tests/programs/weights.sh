@@ -347,6 +347,16 @@ sed 's/"layer_norm_eps": 1e-0*6/"layer_norm_eps": 1e-12/' nano/config.json >twel
 refused="was made with norm epsilon 1e-06, and twelve is run with norm epsilon 1e-12;"
 fails 1 "$refused" with_bank twelve
 fails 1 "$refused" export_onnx twelve none.onnx --bank of_nano/bank.safetensors
+# So it is with training features that vote, and with linear classifiers; without config.json the norms are the usual ones of its family.
+warns 1 'the same files' "$programs/dssl-classify" --train two --test two --arch auto --size 32 --weights nano --by knn,linear --k 1 --rates 0.1 \
+  --epochs 1 --keep-neighbours --out of_rules
+mkdir copied
+cp nano/model.safetensors copied
+for option in --knn=of_rules/neighbours.safetensors --head=of_rules/classifier.safetensors; do
+  succeeds export_onnx nano rules.onnx $option
+  fails 1 "${option#*=}: was made with norm epsilon 1e-06, and copied is run with norm epsilon 1e-12; expected config.json .*, or a classifier of their own" \
+    export_onnx copied none.onnx $option --heads 4
+done
 succeeds export_onnx first/teacher.safetensors own.onnx
 says ': width 128, depth 6, heads 4, patch 8'  # as nano8 has them, not a head for 64 of the width
 # A model of one channel has no three means.
@@ -568,15 +578,20 @@ says '^neighbours: linear/neighbours.safetensors$'
 [[ ! -e linear/classifier.safetensors ]] || fail "an earlier run's classifier lies beside figures of another"
 export_knn() { export_onnx ended/teacher.safetensors knn.onnx --knn linear/neighbours.safetensors "$@"; }
 succeeds export_knn --mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.25
-says 'image -> class_token, patch_map, votes;'
+says 'image -> class_token, patch_map, votes;.* size 32$'  # that of the training features
+succeeds export_knn --mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.25 --size 64
+says ' size 64$'
 fails 1 'neighbours.safetensors: was learned on images less \(0.5, .*; expected --mean 0.5,0.5,0.5 --deviation 0.25,0.25,0.25' export_knn
 succeeds neighbours --by knn --k 3 --keep-neighbours
 succeeds export_knn
-fails 2 '--k is 1000; expected at most the number of training features, ' export_knn --k 1000
+fails 2 '--k is 1000; expected 1 to the number of training features, ' export_knn --k 1000
 fails 2 '--k requires --knn' export_onnx ended/teacher.safetensors knn.onnx --k 2
 fails 1 'neighbours.safetensors: was learned under the last norm; expected no --no-norm' export_knn --no-norm
 fails 1 'neighbours.safetensors: was made with other weights than begun/teacher.safetensors ' \
   export_onnx begun/teacher.safetensors none.onnx --knn linear/neighbours.safetensors
+sed 's/weights_fingerprint/weights_fingerprinX/' linear/neighbours.safetensors >anonymous.safetensors
+fails 1 'anonymous.safetensors: does not say which weights gave its features; expected what dssl-classify --keep-neighbours writes' \
+  export_onnx ended/teacher.safetensors none.onnx --knn anonymous.safetensors
 fails 1 "of_four/classifier.safetensors: has no tensor 'features'; expected what dssl-classify --keep-neighbours writes" \
   export_onnx bare.pth none.onnx --knn of_four/classifier.safetensors
 fails 1 'neighbours.safetensors: has no linear layer' \
@@ -584,6 +599,7 @@ fails 1 'neighbours.safetensors: has no linear layer' \
 ln linear/neighbours.safetensors kept.onnx
 fails 1 'kept.onnx: is read too, as linear/neighbours.safetensors by --knn' export_onnx ended/teacher.safetensors kept.onnx --knn linear/neighbours.safetensors
 rm kept.onnx
+fails 2 '--temperature is 0.0019; expected 0.002 or more' neighbours --by knn --k 3 --keep-neighbours --temperature 0.0019
 [[ ! -e none.onnx ]] || fail "a model was written though it was refused"
 fails 2 '--keep-neighbours is given; expected --by with knn' neighbours --by linear --keep-neighbours
 succeeds neighbours --by knn --k 1

@@ -86,6 +86,7 @@ TEST_CASE("k-NN names what is wrong with its input") {
   };
   CHECK(contains(thrown_by<OptionError>([&] { make(labels, {.classes = 2}); }), "'label' is 5"));
   CHECK(contains(thrown_by<OptionError>([&] { make(labels, {.classes = 6}); }), "'k' is 3"));
+  CHECK(contains(thrown_by<OptionError>([&] { make(labels, {.classes = 6, .temperature = 0.0019}); }), "'temperature' is 0.0019; expected 0.002 or more"));
   CHECK(
       contains(thrown_by<ShapeError>([&] { make(std::span(labels).first(1), {.classes = 6}); }), "1 labels"));
 }

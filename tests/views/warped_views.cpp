@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <numbers>
 #include <span>
 #include <string>
@@ -55,6 +56,19 @@ PlanarImage<work_type<T>> warped(const Image<T>& image, const M& map, Index heig
   warp(out, ImageView<T>(image), map, height, width, kind, reduced, workspace);
   return out;
 }
+
+/// Beside the 9 x 9 places at which a map is looked at, it may give anything.
+struct Nowhere {
+  double strange;
+
+  [[nodiscard]] ScenePoint to_scene(const Point& p) const {
+    const double at = 4 * (p.x + 1), off = std::abs(at - std::round(at));
+    return off > 0.2 ? ScenePoint{strange, strange} : ScenePoint{8 * (p.x + 1), 8 * (p.y + 1)};
+  }
+  [[nodiscard]] Point to_view(const ScenePoint& s) const { return {s.x / 8 - 1, s.y / 8 - 1}; }
+  [[nodiscard]] friend SceneRegion overlap(const Nowhere&, const Nowhere&) { return {{0, 0}, {16, 16}}; }
+  [[nodiscard]] bool straight() const { return true; }
+};
 
 Point middle_of(Index y, Index x, Index height, Index width) {
   const auto along = [](Index i, Index n) { return 2 * (static_cast<double>(i) + 0.5) / static_cast<double>(n) - 1; };
@@ -214,6 +228,31 @@ TEST_CASE("a warp of many channels is that of each of them, beyond the image's e
       }
       INFO(channels << " channels");
       CHECK(off < 1e-6F);
+    }
+  }
+}
+
+TEST_CASE("a pixel that is no number stays none in the view, for the run to say so") {
+  Image<float> image = wave_image<float>(32, 32, 3);
+  image(16, 16, 1) = std::numeric_limits<float>::quiet_NaN();
+  for (const Interpolation kind : {Interpolation::nearest, Interpolation::bilinear, Interpolation::bicubic}) {
+    const auto view = warped(image, turned_view(32, 32, 10, 20), 24, 24, kind);
+    int none = 0, black = 0;
+    for (Index i = 0; i < view.plane_size(); ++i) {
+      none += std::isnan(view.plane(1)[i]) ? 1 : 0;
+      black += view.plane(1)[i] == 0 ? 1 : 0;
+      REQUIRE_FALSE(std::isnan(view.plane(0)[i]));
+    }
+    CHECK(none > 0);
+    CHECK(black == 0);
+  }
+}
+
+TEST_CASE("what a map leads nowhere to between its places is read somewhere") {
+  for (const double strange : {std::numeric_limits<double>::quiet_NaN(), 1e300, -1e300, 1e18}) {
+    for (const Interpolation kind : {Interpolation::nearest, Interpolation::bicubic}) {
+      const auto view = warped(wave_image<std::uint8_t>(16, 16, 3), Nowhere{strange}, 640, 640, kind);
+      CHECK(view.width() == 640);
     }
   }
 }

@@ -57,6 +57,7 @@ class CblasProducts {
 
   template <class T>
   static void x_multiply(cpu::Workers& workers, const cpu::MatrixProduct<T>& p) {
+    p.require_rows();
     if (cpu::detail::empty_product(p.c, p.depth, p.onto, p.bias)) return;
     const Index m = p.c.rows();
     const Index n = p.c.cols();

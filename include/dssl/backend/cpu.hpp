@@ -51,7 +51,8 @@ inline namespace DSSL_CPU_KERNELS {
 ///
 /// Weights that say that they may be (backend/packed_weights.hpp) are packed in their own memory at the second product with
 /// each, once, and multiplied as they lie from then on: nothing is kept beside them but what fills no whole panel of columns,
-/// at most one a matrix. So it is with `OwnProducts`, but where a float is three bf16 numbers, for which there is no room;
+/// at most one a matrix, and scratch grows to a panel of all its depth. Where that is broken off by an error, the weights are
+/// refused until they are written anew. So it is with `OwnProducts`, but where a float is three bf16 numbers, for which there is no room;
 /// others pack for every product. Tests: tests/backend/packed_weights.cpp.
 ///
 /// `Products` computes the matrix products of linear layers (backend/cpu/product_policy.hpp): `OwnProducts`,

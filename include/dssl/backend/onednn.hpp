@@ -44,6 +44,7 @@ class OneDnnProducts {
 
   /// c = or += a b [+ bias].
   void multiply(cpu::Workers& workers, const cpu::MatrixProduct<float>& p) const {
+    p.require_rows();
     if (cpu::detail::empty_product(p.c, p.depth, p.onto, p.bias)) return;
     const Index groups = (p.depth + x_deepest - 1) / x_deepest;
     const Index depth = (p.depth + groups - 1) / groups;

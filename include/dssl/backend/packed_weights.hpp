@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <dssl/core/arena.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl {
@@ -17,7 +18,8 @@ namespace dssl {
 enum class WeightOrder : std::uint8_t {
   rows,    ///< as a tensor
   panels,  ///< as the Cpu backend's own products read a right operand
-  tiles    ///< the same in bf16
+  tiles,   ///< the same in bf16
+  none     ///< in none: packing was broken off
 };
 
 /// A matrix of weights (O,I) that its owner does not change and reads through `linear_forward` alone, so that
@@ -45,9 +47,11 @@ class PackedWeights {
 
   [[nodiscard]] T* base() const { return x_base; }
 
-  /// The tensor of that number in its buffer, at `offset`.
+  /// The tensor of that number in its buffer, at `offset`, which is the same whenever it is asked for. Throws `ShapeError`.
   [[nodiscard]] PackedMatrix<T>* matrix(std::size_t number, Index offset) {
     PackedMatrix<T>& matrix = x_matrices.at(number);
+    require_shape(matrix.data == nullptr || matrix.data == x_base + offset, "weights that are packed lie elsewhere: tensor ",
+                  number, " at ", offset, ", of another layout than before");
     matrix.data = x_base + offset;
     return &matrix;
   }

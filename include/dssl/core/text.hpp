@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -23,6 +24,7 @@ class TextPart {
  public:
   constexpr TextPart(std::string_view text) noexcept : x_text(text), x_kind(Kind::text) {}
   constexpr TextPart(const std::string& text) noexcept : TextPart(std::string_view(text)) {}
+  constexpr TextPart(std::nullptr_t) = delete;
   constexpr TextPart(const char* text) noexcept : TextPart(std::string_view(text)) {}
   constexpr TextPart(double value) noexcept : x_real(value), x_kind(Kind::real) {}
   constexpr TextPart(char value) noexcept : x_integer(value), x_kind(Kind::character) {}

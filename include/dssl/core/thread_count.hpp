@@ -8,7 +8,7 @@ namespace dssl {
 
 /// `wanted` threads (0: all), at most the `allowed` ones: who asks oneTBB for more than it has makes it print a warning.
 [[nodiscard]] constexpr int threads_of(int wanted, std::size_t allowed) {
-  constexpr int most = std::numeric_limits<int>::max();
+  constexpr int most = std::numeric_limits<int>::max() - 1;  // so that one more can be counted
   const int all = allowed < static_cast<std::size_t>(most) ? static_cast<int>(allowed) : most;
   return wanted == 0 || wanted > all ? all : wanted;
 }

@@ -38,6 +38,21 @@ struct BackboneRules {
             .positions = std::string(c.table() ? name_of(c.position_rule) : c.rotary() ? "rotary" : "none")};
   }
   [[nodiscard]] bool operator==(const BackboneRules&) const = default;
+
+  /// Throws `CheckpointError` for the file `path`, of features by these rules, where `weights` is run by others `now`; at the
+  /// table's own size every rule reads it as it is. `otherwise`: what can take the file's place. Files that do not say their
+  /// rules are taken.
+  void require_same(const std::string& path, const BackboneRules& now, bool at_own_size, const std::string& weights,
+                    std::string_view otherwise) const {
+    if (norm_epsilon == 0) return;
+    const auto refuse = [&](std::string_view what, const auto& own, const auto& other) {
+      throw CheckpointError(path, join("was made with ", what, " ", own, ", and ", weights, " is run with ", what, " ", other,
+                                       "; expected config.json beside the weights as it was, or ", otherwise));
+    };
+    if (now.heads != heads) refuse("heads", heads, now.heads);
+    if (std::abs(now.norm_epsilon / norm_epsilon - 1) > 1e-6) refuse("norm epsilon", norm_epsilon, now.norm_epsilon);
+    if (now.positions != positions && !at_own_size) refuse("positions", join("'", positions, "'"), join("'", now.positions, "'"));
+  }
 };
 
 /// The settings of a bank's features, and of its heat maps, as the bank's file holds them beside its rows: metadata
@@ -98,9 +113,8 @@ struct BankSettings {
   /// Those of a bank's file. Throws `CheckpointError` where it has none, or they cannot be read.
   [[nodiscard]] static BankSettings of(const TensorFile& file);
 
-  /// Throws `CheckpointError` for the bank `path` where a backbone of these sizes (`ViTConfig`), of `weights`, is run by
-  /// other rules on `grid` patches than the bank's was; at the table's own size every rule reads it as it is. Banks that
-  /// do not say theirs are taken.
+  /// `BackboneRules::require_same` for the bank `path` and a backbone of these sizes (`ViTConfig`), of `weights`, on `grid`
+  /// patches.
   template <class Config>
   void require_run_as(const std::string& path, const Config& config, GridSize grid, const std::string& weights) const;
 };
@@ -238,17 +252,7 @@ inline BankSettings BankSettings::of(const TensorFile& file) {
 template <class Config>
 void BankSettings::require_run_as(const std::string& path, const Config& config, GridSize grid,
                                   const std::string& weights) const {
-  if (ran.heads == 0) return;
-  const BackboneRules now = BackboneRules::of(config);
-  const auto refuse = [&](std::string_view what, const auto& own, const auto& other) {
-    throw CheckpointError(path, join("was made with ", what, " ", own, ", and ", weights, " is run with ", what, " ",
-                                     other, "; expected config.json beside the weights as it was, or a bank of their own"));
-  };
-  if (now.heads != ran.heads) refuse("heads", ran.heads, now.heads);
-  if (std::abs(now.norm_epsilon / ran.norm_epsilon - 1) > 1e-6)
-    refuse("norm epsilon", ran.norm_epsilon, now.norm_epsilon);
-  if (now.positions != ran.positions && grid != config.native_grid())
-    refuse("positions", join("'", ran.positions, "'"), join("'", now.positions, "'"));
+  ran.require_same(path, BackboneRules::of(config), grid == config.native_grid(), weights, "a bank of their own");
 }
 
 }  // namespace dssl

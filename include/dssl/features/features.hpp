@@ -40,8 +40,10 @@ namespace dssl {
 /// has W = D x blocks numbers, those of the first block named first; W = D otherwise. With `FeatureOptions::references` the
 /// map is one of reference tokens, at any resolution; an extractor of patches and one of references share weights where
 /// neither has a learned reference vector. Flips double the cost. Nothing is allocated after construction, but by
-/// `features`, and in the second pass what `bytes_beside_weights` says: `Cpu` packs the weights in their memory then, once, to
-/// stay; features are the same bits (tests/features/packed_weights.cpp). Test: checkpoints.safetensors, and each block's own output (tests/features/features.cpp).
+/// `features`, and in the second pass, in which `Cpu` packs the weights in their memory to stay: what
+/// `bytes_beside_weights` says, and scratch of a panel of the deepest; features are the same bits
+/// (tests/features/packed_weights.cpp). Test: checkpoints.safetensors, and each block's own output
+/// (tests/features/features.cpp).
 template <class Backbone, Backend B, AttentionRelation Relation = private_relation>
 class FeatureExtractor {
  public:
@@ -61,13 +63,7 @@ class FeatureExtractor {
   /// An extractor for images of another size, or of other blocks, with the weights of `other`: the two share
   /// one copy, so that `load` of either changes both. Throws `OptionError`, also for other channels.
   FeatureExtractor(const FeatureExtractor& other, const FeatureOptions& options)
-      : FeatureExtractor(other.x_backend, options, other.x_config, other.x_weight_memory) {
-    if (x_config.channels != other.x_config.channels)
-      throw OptionError("channels", x_config.channels,
-                        join("those of the weights, ", other.x_config.channels));
-    if (x_options.references.learned != other.x_options.references.learned)
-      throw OptionError("references.learned", x_options.references.learned ? "true" : "false", "as of the other's weights");
-  }
+      : FeatureExtractor(other.x_backend, other.x_sharing(options), other.x_config, other.x_weight_memory) {}
 
   [[nodiscard]] const B& backend() const { return x_backend; }
   [[nodiscard]] const FeatureOptions& options() const { return x_options; }
@@ -223,6 +219,15 @@ class FeatureExtractor {
     PackedWeights<T> packed{};
     bool given = false;  // they are not the zeros any more with which it was made
   };
+
+  /// Options of one that shares these weights. Throws `OptionError` before anything of theirs is touched.
+  [[nodiscard]] const FeatureOptions& x_sharing(const FeatureOptions& options) const {
+    if (options.channels != 0 && options.channels != x_config.channels)
+      throw OptionError("channels", options.channels, join("those of the weights, ", x_config.channels));
+    if (options.references.learned != x_options.references.learned)
+      throw OptionError("references.learned", options.references.learned ? "true" : "false", "as of the other's weights");
+    return options;
+  }
 
   FeatureExtractor(const B& backend, const FeatureOptions& options, const Config& config,
                    std::shared_ptr<x_WeightMemory> weights)

@@ -22,6 +22,7 @@
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_export.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/io/json_writer.hpp>
 #include <dssl/io/onnx_model.hpp>
 #include <dssl/io/pixel_scale.hpp>
 
@@ -32,6 +33,7 @@ struct OnnxHead {
   Index classes = 0;
   std::vector<float> weight{};  ///< (classes, numbers of what it reads)
   std::vector<float> bias{};    ///< (classes); empty: none
+  std::vector<std::string> names{};  ///< of the classes, which the model tells; empty: not known
 };
 
 /// A bank of normal patches, whose distances say what is a defect.
@@ -44,12 +46,13 @@ struct OnnxBank {
 /// Training features whose classes vote, as `KnnClassifier` has them.
 struct OnnxKnn {
   Index classes = 0;
-  std::vector<float> rows{};           ///< (n,W'), of any length
+  std::vector<float> rows{};           ///< (n,W'), finite, of any length
   std::vector<std::int64_t> labels{};  ///< (n), 0 to classes - 1
-  Index neighbours = 20;               ///< k that vote
-  double temperature = 0.07;
+  Index k = 20;                        ///< neighbours that vote
+  double temperature = 0.07;           ///< 0.002 or more, as `KnnClassifier`'s
   /// What a row is of: class tokens, the mean of an image's patches, or the one behind the other.
   GroupSet reads{.class_token = true};
+  std::vector<std::string> names{};  ///< of the classes, which the model tells; empty: not known
 };
 
 /// What a backbone's model takes.
@@ -165,6 +168,10 @@ class OnnxBackboneBuilder : OnnxPositions {
     if (x_blocks.size() > 1) widths.push_back(2 * tokens);
     check("head", x_options.head, widths);
     check("patch_head", x_options.patch_head, {tokens});
+    x_each_classes([](const char* output, Index classes, const std::vector<std::string>& names) {
+      if (names.empty() || static_cast<Index>(names.size()) == classes) return;
+      throw OptionError("names", join(names.size(), " of the ", classes, " classes of ", output), "one for each class, or none");
+    });
     if (x_options.knn) x_check_knn(*x_options.knn);
     if (!x_options.bank) return;
     const OnnxBank& bank = *x_options.bank;
@@ -182,16 +189,27 @@ class OnnxBackboneBuilder : OnnxPositions {
       throw OptionError("knn", join(knn.rows.size(), " numbers and ", knn.labels.size(), " labels"),
                         join("features of ", width, " numbers, as many as are read of an image, and a label of each"));
     }
-    if (knn.classes < 1) throw OptionError("classes", knn.classes, "at least 1");
+    if (knn.classes < 1) throw OptionError("knn", join("of ", knn.classes, " classes"), "at least 1");
     for (const std::int64_t label : knn.labels) {
-      if (label < 0 || label >= knn.classes) throw OptionError("label", label, join("0 to ", knn.classes - 1));
+      if (label < 0 || label >= knn.classes) throw OptionError("knn", join("of the label ", label), join("labels from 0 to ", knn.classes - 1));
     }
-    if (knn.neighbours < 1 || knn.neighbours > rows)
-      throw OptionError("neighbours", knn.neighbours, join("1 to the number of training features, ", rows));
-    if (!(knn.temperature > 0 && std::isfinite(knn.temperature))) throw OptionError("temperature", knn.temperature, "above 0");
+    const auto wrong = std::ranges::find_if_not(knn.rows, [](float value) { return std::isfinite(value); });
+    if (wrong != knn.rows.end())
+      throw OptionError("knn", join("of the number ", *wrong, " in training feature ", (wrong - knn.rows.begin()) / width), "finite numbers");
+    if (knn.k < 1 || knn.k > rows) throw OptionError("k", knn.k, join("1 to the number of training features, ", rows));
+    if (!(knn.temperature >= 0.002 && std::isfinite(knn.temperature)))
+      throw OptionError("knn", join("of temperature ", knn.temperature), "a temperature of 0.002 or more");
   }
 
   // ---- what is said of the model
+
+  /// each(output, number of classes, their names) for outputs by class.
+  template <class F>
+  void x_each_classes(const F& each) const {
+    if (x_options.head) each("logits", x_options.head->classes, x_options.head->names);
+    if (x_options.patch_head) each("patch_logits", x_options.patch_head->classes, x_options.patch_head->names);
+    if (x_options.knn) each("votes", x_options.knn->classes, x_options.knn->names);
+  }
 
   void x_words() {
     model().metadata("backbone", describe(vit()));
@@ -208,6 +226,11 @@ class OnnxBackboneBuilder : OnnxPositions {
     if (x_normalises()) model().metadata("white", join(x_options.white));
     model().metadata("mean", number_list(x_pixels.mean, ", "));
     model().metadata("deviation", number_list(x_pixels.deviation, ", "));
+    x_each_classes([&](const char* output, Index, const std::vector<std::string>& names) {
+      std::string list;
+      for (const std::string& name : names) list += join(list.empty() ? "" : ",", json_string(name));
+      if (!names.empty()) model().metadata(join(output, "_classes"), join("[", list, "]"));
+    });
     x_input_words = join(vit().channels == 3 ? "RGB images" : "Images", ", height and width multiples of ", vit().patch, " pixels: ",
                          x_normalises() ? join("values from 0 to ", x_options.white)
                                         : join("(v - mean) / deviation of values v from 0 to 1, as trained",
@@ -395,8 +418,8 @@ class OnnxBackboneBuilder : OnnxPositions {
     return model().node("ReduceSum", {op("Mul", x, x), row({-1})}, {{"keepdims", Index{keep ? 1 : 0}}});
   }
 
-  /// The votes of `KnnClassifier` over their sum, which changes neither their order nor the class, and overflows at no
-  /// temperature: softmax(cosines / temperature) of the k nearest, summed by class. TopK takes the lower index among equal
+  /// The votes of `KnnClassifier` over their sum, which changes neither their order nor the class: softmax(cosines /
+  /// temperature) of the k nearest, summed by class. TopK takes the lower index among equal
   /// cosines, as the classifier does.
   void x_votes(const OnnxKnn& knn, const std::string& class_tokens, const std::string& patches) {
     model().scope("knn");
@@ -417,7 +440,7 @@ class OnnxBackboneBuilder : OnnxPositions {
       }
       return out;
     });
-    const auto nearest = model().nodes("TopK", {op("MatMul", unit, rows), row({knn.neighbours})}, 2, {{"axis", -1}, {"largest", Index{1}}});
+    const auto nearest = model().nodes("TopK", {op("MatMul", unit, rows), row({knn.k})}, 2, {{"axis", -1}, {"largest", Index{1}}});
     const std::string shares =
         model().node("Softmax", {op("Div", nearest[0], static_cast<float>(knn.temperature))}, {{"axis", -1}});  // (B,k)
     const std::string labels = model().constant<Index>("knn.labels", {count}, std::vector<Index>(knn.labels.begin(), knn.labels.end()));
@@ -427,7 +450,7 @@ class OnnxBackboneBuilder : OnnxPositions {
     const std::string of_class = real(op("Equal", voted, model().constant("knn.classes", classes)));  // (B,k,C)
     const std::string sums = op("MatMul", model().node("Unsqueeze", {shares, row({1})}), of_class);   // (B,1,C)
     model().output("votes", model().node("Reshape", {sums, row({-1, knn.classes})}), {"batch", knn.classes},
-                   join("Shares of the votes of the ", knn.neighbours, " nearest training features, by class"));
+                   join("Shares of the votes of the ", knn.k, " nearest training features, by class"));
   }
 
   /// Distances to a bank as `DefectBank::score` has them. The nearest row is found by products, its distance then taken as it

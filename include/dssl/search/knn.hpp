@@ -45,7 +45,8 @@ class KnnClassifier {
                   "k-NN: ", features.rows(), " training features with ", labels.size(), " labels");
     if (options.classes < 1) throw OptionError("classes", options.classes, "at least 1");
     if (options.queries < 1) throw OptionError("queries", options.queries, "at least 1");
-    if (!(options.temperature > 0)) throw OptionError("temperature", options.temperature, "above 0");
+    if (!(options.temperature >= 0.002))
+      throw OptionError("temperature", options.temperature, "0.002 or more: below it exp(cosine / temperature) overflows");
     for (const std::int64_t label : labels) {
       if (label < 0 || label >= options.classes) {
         throw OptionError("label", label, join("0 to ", options.classes - 1));

@@ -179,7 +179,7 @@ class TeacherDraws {
     x_student_points.resize(x_teacher_points.size());
   }
 
-  [[nodiscard]] bool any() const { return possible && x_asked.any(); }
+  [[nodiscard]] bool any() const { return x_asked.any(); }
   /// Whether the teacher's pass must be placed as one that keeps what its blocks compute.
   [[nodiscard]] bool saves() const { return x_asked.attention || (x_asked.any() && Pass::references_alone); }
   /// What is read of the teacher beside what the loss reads.
@@ -187,7 +187,7 @@ class TeacherDraws {
 
   /// Beside the teacher's buffers. `pass`: the teacher's.
   void place(Arena& arena, const Pass& pass, Index width) {
-    if (!possible || !x_asked.disagreement) return;
+    if (!x_asked.disagreement) return;
     const Index rows = pass.tokens().patch_count();
     x_taps = arena.vector<Taps<T>>(rows);
     x_own = arena.matrix<T>(rows, width);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <dssl/backend/packed_weights.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl::cpu {
@@ -32,6 +33,11 @@ struct MatrixProduct {
   Onto onto = Onto::assign;
   const T* bias = nullptr;
   PackedMatrix<T>* packed = nullptr;  ///< of b, where it may be packed to stay: who does that reads it by its order
+
+  /// For whoever reads b as a tensor. Throws `Error` where it is packed.
+  void require_rows() const {
+    if (packed != nullptr && packed->order != WeightOrder::rows) throw Error("weights that another backend has packed for itself");
+  }
 };
 
 }  // namespace dssl::cpu

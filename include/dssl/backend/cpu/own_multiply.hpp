@@ -37,6 +37,7 @@ void OwnProducts<T>::multiply(cpu::Workers& workers, const cpu::MatrixProduct<T>
                                                                        {p.b.data, p.b.stride}, p.depth, p.onto, p.bias,
                                                                        ready ? &tiles : nullptr);
     }
+    if (x_mode) p.require_rows();
     const auto in_tiles = [&]<Order A, Order B>() {
       cpu::bf16::product<A, B>(workers, *x_mode, p.c, {p.a.data, p.a.stride}, {p.b.data, p.b.stride}, p.depth,
                                p.onto, p.bias);

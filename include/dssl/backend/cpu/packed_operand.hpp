@@ -63,6 +63,7 @@ void arrange(Workers& workers, PackedMatrix<T>& w, WeightOrder order, Index n, I
     pack(reinterpret_cast<T*>(rest.data()), w.data + whole * extent * k, n % extent);
   }
   workers.reserve(bytes);
+  w.order = WeightOrder::none;
   workers.run(whole, n * k / 2, [&](Index task, std::size_t slot) {
     T* const copy = reinterpret_cast<T*>(workers.scratch(slot).data());
     T* const place = w.data + task * extent * k;
@@ -81,6 +82,7 @@ template <class T, class Arrange>
     if (!std::exchange(w.multiplied, true)) return false;
     arrange();
   }
+  if (w.order == WeightOrder::none) throw Error("weights whose packing was broken off by an error; load them anew");
   if (w.order != order) throw Error("weights that another backend has packed for itself");
   return true;
 }
@@ -118,7 +120,10 @@ struct PackedTiles {
                                        Index k) {
   const Index words = depth_tiles_of(k) * tile_words;  // of a tile column
   const Index step = tile_extent * k;                  // of the rows in whose place it lies
-  if (words > step) return false;
+  if (words > step) {
+    if (w.order != WeightOrder::rows) throw Error("weights that another backend has packed for itself");
+    return false;
+  }
   const bool ready = cpu::detail::in_order(w, WeightOrder::tiles, [&] {
     cpu::detail::arrange(
         workers, w, WeightOrder::tiles, n, k, tile_extent, words,
