@@ -10,7 +10,7 @@ Stages, each for every seed, each of which passes over what is in --out already:
   cameras  pairs made of street scenes (camvid) by a known homography, lens and exposure: the same network by two crops of
            one picture, and by a view from each camera. How often the nearest patch in the other camera's picture of a
            held-out pair is within one patch of the true place
-views.md and cameras.md in --out are the tables: the mean over seeds, the least and the largest. One thread; seconds of the
+views.md and cameras.md in --out are the tables: how many seeds, their mean, the least and the largest. One thread; seconds of the
 processor are told at the end. Needs numpy and Pillow.
 """
 import argparse
@@ -329,8 +329,8 @@ def cameras(o, seed, rows):
 
 
 def save(o, name, rows, kinds):
-    """The table: a line a row, of each figure the mean over seeds, the least and the largest."""
-    lines = ["| | " + " | ".join(kinds) + " |", "|---|" + "---|" * len(kinds)]
+    """The table: a line a row, how many seeds, and of each figure their mean, the least and the largest."""
+    lines = ["| | seeds | " + " | ".join(kinds) + " |", "|---|---|" + "---|" * len(kinds)]
     means = {kind: {row: numpy.mean([f[kind] for f in by_seed.values()]) for row, by_seed in rows.items()} for kind in kinds}
     for row, by_seed in rows.items():
         cells = []
@@ -339,7 +339,7 @@ def save(o, name, rows, kinds):
             mean = f"{means[kind][row]:.1f}"
             mean = f"**{mean}**" if means[kind][row] == max(means[kind].values()) else mean
             cells.append(mean if max(values) - min(values) < 0.05 else f"{mean} ({min(values):.1f} to {max(values):.1f})")
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row} | {len(by_seed)} | " + " | ".join(cells) + " |")
     write(os.path.join(o.out, name + ".md"), "\n".join(lines) + "\n")
     write(os.path.join(o.out, name + ".json"), json.dumps(rows, indent=1) + "\n")
 
