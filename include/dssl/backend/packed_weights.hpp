@@ -30,6 +30,12 @@ struct PackedMatrix {
   WeightOrder order = WeightOrder::rows;  ///< of what lies there
   bool multiplied = false;                ///< a product has been made with it
   Buffer rest{};  ///< the backend's, of what its order has no room for in the owner's memory
+
+  /// For whoever reads the numbers in an order. Throws `Error` where they lie in another.
+  void require(WeightOrder wanted) const {
+    if (order == WeightOrder::none) throw Error("weights whose packing was broken off by an error; load them anew");
+    if (order != wanted) throw Error("weights that another backend has packed for itself");
+  }
 };
 
 /// Such matrices of a flat buffer, one for each of its tensors: what backends made of the weights.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <dssl/backend/packed_weights.hpp>
-#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 namespace dssl::cpu {
@@ -36,7 +35,7 @@ struct MatrixProduct {
 
   /// For whoever reads b as a tensor. Throws `Error` where it is packed.
   void require_rows() const {
-    if (packed != nullptr && packed->order != WeightOrder::rows) throw Error("weights that another backend has packed for itself");
+    if (packed != nullptr) packed->require(WeightOrder::rows);
   }
 };
 

@@ -12,7 +12,6 @@
 #include <dssl/backend/cpu/workers.hpp>
 #include <dssl/backend/packed_weights.hpp>
 #include <dssl/core/arena.hpp>
-#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 
 // The columns of the right operand are the rows of the weight. A panel, or a tile column, has the whole depth
@@ -82,8 +81,7 @@ template <class T, class Arrange>
     if (!std::exchange(w.multiplied, true)) return false;
     arrange();
   }
-  if (w.order == WeightOrder::none) throw Error("weights whose packing was broken off by an error; load them anew");
-  if (w.order != order) throw Error("weights that another backend has packed for itself");
+  w.require(order);
   return true;
 }
 
@@ -121,7 +119,7 @@ struct PackedTiles {
   const Index words = depth_tiles_of(k) * tile_words;  // of a tile column
   const Index step = tile_extent * k;                  // of the rows in whose place it lies
   if (words > step) {
-    if (w.order != WeightOrder::rows) throw Error("weights that another backend has packed for itself");
+    w.require(WeightOrder::rows);
     return false;
   }
   const bool ready = cpu::detail::in_order(w, WeightOrder::tiles, [&] {
