@@ -24,7 +24,7 @@ import numpy
 from PIL import Image
 
 from report import write
-from study import ARCH, FEW, NeuSurface, made_of, measured, run, trained
+from study import ARCH, FEW, NeuSurface, cells, made_of, measured, run, trained
 
 # References that see what is at their point: published ones are blind at this budget (docs/results.md), and where points
 # lie could not matter. A short run wants few prototypes, a large rate and a teacher that follows quickly.
@@ -331,15 +331,9 @@ def cameras(o, seed, rows):
 def save(o, name, rows, kinds):
     """The table: a line a row, how many seeds, and of each figure their mean, the least and the largest."""
     lines = ["| | seeds | " + " | ".join(kinds) + " |", "|---|---|" + "---|" * len(kinds)]
-    means = {kind: {row: numpy.mean([f[kind] for f in by_seed.values()]) for row, by_seed in rows.items()} for kind in kinds}
+    shown = {kind: cells({row: [f[kind] for f in by_seed.values()] for row, by_seed in rows.items()}) for kind in kinds}
     for row, by_seed in rows.items():
-        cells = []
-        for kind in kinds:
-            values = [f[kind] for f in by_seed.values()]
-            mean = f"{means[kind][row]:.1f}"
-            mean = f"**{mean}**" if means[kind][row] == max(means[kind].values()) else mean
-            cells.append(mean if max(values) - min(values) < 0.05 else f"{mean} ({min(values):.1f} to {max(values):.1f})")
-        lines.append(f"| {row} | {len(by_seed)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row} | {len(by_seed)} | " + " | ".join(shown[kind][row] for kind in kinds) + " |")
     write(os.path.join(o.out, name + ".md"), "\n".join(lines) + "\n")
     write(os.path.join(o.out, name + ".json"), json.dumps(rows, indent=1) + "\n")
 

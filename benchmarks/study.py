@@ -1,22 +1,38 @@
 #!/usr/bin/env python3
 """What pretraining is worth: random weights, DINO, DenseDINO and feature-map on several sets of images, at equal budgets.
 
-    benchmarks/study.py --data FOLDER [--programs FOLDER] --out FOLDER [--sets camvid,...] [--methods dino,...] [--pretrain-only]
+    benchmarks/study.py --data FOLDER [--programs FOLDER] --out FOLDER [--sets camvid,...] [--methods dino,...] [--seeds 0,1,2]
+                        [--share 0.5] [--pretrain-only]
 
 Each method sees the same images of a set, as many times; then the programs measure frozen features, and study.md and
-study.json in --out say what came of it. A run whose weights, or a measurement whose result.json, is in --out already is
-not made again, but a measurement of weights that were trained anew. Sets of images lie in --data in folders of their own, in the layouts that the programs read.
+study.json in --out say what came of it: with several seeds the mean, the least and the largest. A seed draws weights, views,
+order and probes. A run whose weights, or a measurement whose result.json, is in --out already and was made by the same command
+is not made again, but a measurement of weights that were trained anew. Sets of images lie in --data in folders of their own, in
+the layouts that the programs read; the set scenes is drawn by dssl-scenes. One thread; seconds of the processor are told at the
+end.
 """
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 
 from report import write
 
-METHODS = ["random", "dino", "densedino", "feature-map"]
+# Options of a method, beside those that all have; none for weights as they are drawn.
+METHODS = {
+    "random": None,
+    "dino": ["--recipe", "dino"],
+    "densedino": ["--recipe", "densedino", "--points", "4"],
+    "feature-map": ["--recipe", "feature-map"],
+    # Cures for references that cannot find their place (docs/results.md).
+    "densedino-sine": ["--recipe", "densedino", "--points", "4", "--position-start", "0.5"],
+    "densedino-local": ["--recipe", "densedino-local", "--points", "4"],
+    "densedino-local-16": ["--recipe", "densedino-local", "--points", "16", "--sampler", "jittered"],
+}
+FIRST_TABLE = ("random", "dino", "densedino", "feature-map")
 ARCH = ["--arch", "nano8"]
 FEW = ["--threads", "1", "--precision", "auto"]
 NUMBERS = [*ARCH, *FEW, "--batch", "2", "--accumulate", "2", "--prototypes", "512", "--lr", "0.0128", "--weight-decay-end",
@@ -30,8 +46,10 @@ WHOLE = ["--views-global", "64", "--views-local", "32", "--global-scale", "0.25"
 class Set:
     """One set of images: what to pretrain on, and what to measure."""
 
-    def __init__(self, root, out):
-        self.root, self.out = root, out
+    drawn = False  # or by a program, and then not in --data
+
+    def __init__(self, root, out, programs=None):
+        self.root, self.out, self.programs = root, out, programs
 
     def listed(self, names):
         """A text file of the paths of these images, for --data."""
@@ -162,8 +180,27 @@ class DeepPcb(Set):
                             "--smoothing", "2"]}
 
 
+class Scenes(Set):
+    """The scenes of scripts/demo.sh, with its numbers."""
+
+    drawn = True
+    pretrain = ["--split", "train", "--epochs", "30", "--warmup-epochs", "3", "--batch", "8", "--accumulate", "1", "--views-global", "64",
+                "--views-local", "32", "--global-scale", "0.25", "1", "--local-scale", "0.05", "0.4", "--prototypes", "256", "--lr", "0.03",
+                "--momentum", "0.99", "--teacher-temp", "0.04", "--warmup-teacher-temp", "0.04", "--stochastic-depth", "0.1"]
+
+    def images(self):
+        folder = os.path.join(self.out, "scenes")
+        if not os.path.exists(folder):  # written whole or not at all
+            run([f"{self.programs}/dssl-scenes", "--out", folder, "--train", "500", "--val", "100", "--size", "96", "--classes", "5"],
+                folder + ".log")
+        return folder
+
+    def measures(self):
+        return dense(self.images(), 5, "96", 10)
+
+
 SETS = {"camvid": Camvid, "voc_animals": VocAnimals, "neu_surface": NeuSurface, "cifar10_mini": Cifar,
-        "magnetic_tile": MagneticTile, "deeppcb": DeepPcb}
+        "magnetic_tile": MagneticTile, "deeppcb": DeepPcb, "scenes": Scenes}
 
 
 def run(command, log):
@@ -188,12 +225,24 @@ def trained(programs, numbers, out):
     return os.path.join(out, "teacher.safetensors")
 
 
-def pretrained(programs, images, method, out):
-    """The teacher's weights of a method on a set."""
-    numbers = ["--data", images.images(), "--recipe", method, *NUMBERS, *images.pretrain]
-    if method == "densedino":
-        numbers += ["--points", "4"]
-    return trained(programs, numbers, os.path.join(out, method))
+def last_of(options):
+    """Options of which a later one takes the place of an earlier one of its name: every name once, as a program wants them."""
+    own = {}
+    for word in options:
+        if word.startswith("--"):
+            name = word
+            own[name] = []
+        else:
+            own[name].append(word)
+    return [word for name, values in own.items() for word in (name, *values)]
+
+
+def pretrained(programs, images, method, seed, share, out):
+    """The teacher's weights of a method on a set, of `share` of its epochs."""
+    numbers = last_of([*NUMBERS, *images.pretrain, *METHODS[method]])
+    epochs = numbers.index("--epochs") + 1
+    numbers[epochs] = str(max(1, round(share * int(numbers[epochs]))))
+    return trained(programs, ["--data", images.images(), *numbers, "--seed", str(seed)], os.path.join(out, f"{method}-{seed}"))
 
 
 def made_of(weights, path):
@@ -202,12 +251,18 @@ def made_of(weights, path):
 
 
 def measured(programs, name, command, weights, out):
-    """One program's result.json for some weights; made where there is none of them in `out`."""
-    if not made_of(weights, os.path.join(out, "result.json")):
+    """One program's result.json for some weights; made where there is none of them, by this command, in `out`."""
+    precision = FEW if name != "defects" else FEW[:2]  # distances between near patches want float
+    command = [f"{programs}/{command[0]}", "--weights", weights, *ARCH, *precision, *command[1:], "--out", out]
+    made = None
+    if os.path.exists(out + ".command"):
+        with open(out + ".command") as file:
+            made = file.read()
+    if made != " ".join(command[1:]) or not made_of(weights, os.path.join(out, "result.json")):
         shutil.rmtree(out, ignore_errors=True)
         os.makedirs(os.path.dirname(out), exist_ok=True)
-        precision = FEW if name != "defects" else FEW[:2]  # distances between near patches want float
-        run([f"{programs}/{command[0]}", "--weights", weights, *ARCH, *precision, *command[1:], "--out", out], out + ".log")
+        run(command, out + ".log")
+        write(out + ".command", " ".join(command[1:]))
     with open(os.path.join(out, "result.json")) as file:
         return json.load(file)
 
@@ -229,17 +284,40 @@ def figures(name, result):
     return {kind: 100 * share for kind, share in found.items() if share is not None}  # null: not to be had
 
 
+def locality(run_folder):
+    """What a run said last of its references, in percent; nothing where the recipe has none."""
+    found = {}
+    with open(os.path.join(run_folder, "metrics.jsonl")) as file:
+        for line in file:
+            last = json.loads(line).get("locality")
+            if last:
+                found = {"references, local": 100 * last["references_local"], "patches, local": 100 * last["patches_local"]}
+    return found
+
+
+def cell(values, best):
+    """What several seeds gave: the mean, and where they differ the least and the largest."""
+    mean = sum(values) / len(values)
+    text = f"**{mean:.1f}**" if best else f"{mean:.1f}"
+    return text if max(values) - min(values) < 0.05 else f"{text} ({min(values):.1f} to {max(values):.1f})"
+
+
+def cells(by_row):
+    """Cells of one figure by row (or column), from its values by seed; the highest mean stands out."""
+    means = {row: sum(values) / len(values) for row, values in by_row.items()}
+    return {row: cell(values, means[row] == max(means.values())) for row, values in by_row.items()}
+
+
 def table(rows):
-    """Markdown: a line for each figure of each set, a column for each method."""
-    lines = ["| images | figure, % | " + " | ".join(METHODS) + " |", "|---|---|" + "---|" * len(METHODS)]
+    """Markdown of figures by set, method and seed: a line for each figure of each set, a column for each method."""
+    methods = [m for m in METHODS if any(m in by_method for by_method in rows.values())]
+    lines = ["| images | figure, % | " + " | ".join(methods) + " |", "|---|---|" + "---|" * len(methods)]
     for name, by_method in rows.items():
-        kinds = dict.fromkeys(kind for found in by_method.values() for kind in found)
+        kinds = dict.fromkeys(kind for by_seed in by_method.values() for found in by_seed.values() for kind in found)
         for kind in kinds:
-            values = {m: by_method[m][kind] for m in METHODS if m in by_method and kind in by_method[m]}
-            best = max(values.values())
-            cells = ["" if m not in values else f"**{values[m]:.1f}**" if values[m] == best else f"{values[m]:.1f}"
-                     for m in METHODS]
-            lines.append(f"| {name} | {kind} | " + " | ".join(cells) + " |")
+            values = {m: [found[kind] for found in by_seed.values() if kind in found] for m, by_seed in by_method.items()}
+            shown = cells({m: v for m, v in values.items() if v})
+            lines.append(f"| {name} | {kind} | " + " | ".join(shown.get(m, "") for m in methods) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -248,8 +326,10 @@ def main():
     parser.add_argument("--data", required=True, help="folder with a folder for each set of images")
     parser.add_argument("--programs", default="build/release/examples", help="folder of the programs")
     parser.add_argument("--out", required=True, help="folder for runs, results, study.json and study.md")
-    parser.add_argument("--sets", default=",".join(SETS), help="sets to take, joined by commas")
-    parser.add_argument("--methods", default=",".join(METHODS), help="methods to take, joined by commas")
+    parser.add_argument("--sets", default=",".join(s for s in SETS if s != "scenes"), help="sets to take, joined by commas")
+    parser.add_argument("--methods", default=",".join(FIRST_TABLE), help="methods to take, joined by commas")
+    parser.add_argument("--seeds", default="0", help="seeds, joined by commas")
+    parser.add_argument("--share", type=float, default=1, help="of the images that are seen otherwise")
     parser.add_argument("--pretrain-only", action="store_true", help="train, and measure nothing")
     options = parser.parse_args()
     for kind, known in (("sets", SETS), ("methods", METHODS)):
@@ -257,22 +337,28 @@ def main():
         if unknown:
             sys.exit(f"study: --{kind} {', '.join(sorted(unknown))}: expected some of {', '.join(known)}")
     rows = {}
-    for name in options.sets.split(","):
-        root = os.path.abspath(os.path.join(options.data, name))
-        if not os.path.isdir(root):
-            sys.exit(f"study: there is no folder {root}")
-        out = os.path.abspath(os.path.join(options.out, name))
-        os.makedirs(out, exist_ok=True)
-        images = SETS[name](root, out)
-        for method in options.methods.split(","):
-            weights = "random" if method == "random" else pretrained(options.programs, images, method, out)
-            if options.pretrain_only:
-                continue
-            for kind, command in images.measures().items():
-                result = measured(options.programs, kind, command, weights, os.path.join(out, f"{kind}-{method}"))
-                rows.setdefault(name, {}).setdefault(method, {}).update(figures(kind, result))
-            write(os.path.join(options.out, "study.json"), json.dumps(rows, indent=1) + "\n")
-            write(os.path.join(options.out, "study.md"), table(rows))
+    for seed in options.seeds.split(","):  # a table of all methods first, then the next seed
+        for name in options.sets.split(","):
+            root = os.path.abspath(os.path.join(options.data, name))
+            if not SETS[name].drawn and not os.path.isdir(root):
+                sys.exit(f"study: there is no folder {root}")
+            out = os.path.abspath(os.path.join(options.out, name))
+            os.makedirs(out, exist_ok=True)
+            images = SETS[name](root, out, options.programs)
+            for method in options.methods.split(","):
+                weights = "random" if method == "random" else pretrained(options.programs, images, method, seed, options.share, out)
+                if options.pretrain_only:
+                    continue
+                for kind, command in images.measures().items():
+                    result = measured(options.programs, kind, [*command, "--seed", seed], weights,
+                                      os.path.join(out, f"{kind}-{method}-{seed}"))
+                    rows.setdefault(name, {}).setdefault(method, {}).setdefault(seed, {}).update(figures(kind, result))
+                if weights != "random":
+                    rows[name][method][seed].update(locality(os.path.dirname(weights)))
+                write(os.path.join(options.out, "study.json"), json.dumps(rows, indent=1) + "\n")
+                write(os.path.join(options.out, "study.md"), table(rows))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(f"study: {sum(u.ru_utime + u.ru_stime for u in used):.0f} s of the processor", file=sys.stderr)
 
 
 if __name__ == "__main__":

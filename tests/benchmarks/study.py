@@ -37,6 +37,21 @@ class Measuring(unittest.TestCase):
             os.utime(weights, (later, later))  # trained anew
             self.assertEqual(figures(weights, "own"), [weights, 111])
             self.assertEqual(figures("random", "random"), ["random", 11])
+            # Another command is another figure.
+            self.assertEqual(study.measured(folder, "classify", ["probe", "--seed", "1"], "random", os.path.join(folder, "random")),
+                             ["random", 1111])
+            self.assertEqual(figures("random", "random"), ["random", 11111])
+
+
+class Tables(unittest.TestCase):
+    def test_seeds_are_a_mean_and_what_they_spread(self):
+        rows = {"steel": {"random": {"0": {"right": 40.0}, "1": {"right": 42.0}}, "dino": {"0": {"right": 50.0}, "1": {"right": 50.0}}}}
+        self.assertEqual(study.table(rows), "| images | figure, % | random | dino |\n|---|---|---|---|\n"
+                         "| steel | right | 41.0 (40.0 to 42.0) | **50.0** |\n")
+
+    def test_an_option_that_comes_later_takes_the_place_of_the_earlier(self):
+        self.assertEqual(study.last_of(["--lr", "1", "--flag", "--scale", "0", "1", "--lr", "2"]),
+                         ["--lr", "2", "--flag", "--scale", "0", "1"])
 
 
 if __name__ == "__main__":
