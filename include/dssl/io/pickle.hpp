@@ -20,8 +20,8 @@ namespace dssl {
 
 namespace detail {
 
-/// What a value of a pickle is. An opaque one stands for an object of a known class of which nothing is
-/// needed.
+/// What a value of a pickle is. An opaque one stands for whatever is made by a class or function of which nothing is
+/// needed: it is carried along, and never made.
 enum class PickleKind : std::uint8_t {
   none,
   boolean,
@@ -49,12 +49,20 @@ enum class PickleKind : std::uint8_t {
 /// what the pickle shares is shared.
 struct PickleValue {
   PickleKind kind = PickleKind::none;
+  bool of_numbers = false;  ///< a storage, a tensor, a tuple that holds one, or an opaque value that is called for with one
   std::uint32_t part = 0;  ///< of `Pickle::parts`: the items of a tuple or list, keys and values of a
                            ///< dictionary in turn, what a storage's id or a tensor's arguments are
   std::int64_t number = 0;  ///< of a whole number or boolean
-  std::string_view
-      text{};  ///< text; "module\nname" of a global; the bytes of a whole number that does not fit
+  std::string_view text{};  ///< text; "module\nname" of a global, or of what an opaque value is made by; the bytes of a
+                            ///< whole number that does not fit
 };
+
+/// "module.name" of a global.
+[[nodiscard]] inline std::string spelled_global(std::string_view name) {
+  std::string out(name);
+  out[out.find('\n')] = '.';
+  return out;
+}
 
 /// A pickle as it was read; text lies in the bytes that it was read from.
 struct Pickle {
@@ -71,7 +79,7 @@ struct Pickle {
 };
 
 /// Reads one pickle: a loop over its bytes with a stack of values. Only the opcodes of protocol 2 that
-/// torch.save writes are known, and only the globals that a state dict needs.
+/// torch.save writes are known, and only the globals that make tensors and dictionaries; what others make is opaque.
 class PickleReader {
  public:
   /// The pickle begins at `at` of `bytes`, which must outlive it.
@@ -125,8 +133,20 @@ class PickleReader {
   }
 
   void push_container(PickleKind kind, std::vector<std::uint32_t> items) {
+    const bool of_numbers = kind == PickleKind::tuple && holds_numbers(items);
     x_out.parts.push_back(std::move(items));
-    push({.kind = kind, .part = static_cast<std::uint32_t>(x_out.parts.size() - 1)});
+    push({.kind = kind, .of_numbers = of_numbers, .part = static_cast<std::uint32_t>(x_out.parts.size() - 1)});
+  }
+
+  [[nodiscard]] bool holds_numbers(const std::vector<std::uint32_t>& items) const {
+    for (const std::uint32_t item : items) {
+      if (x_out.values[item].of_numbers) return true;
+    }
+    return false;
+  }
+
+  void push_opaque(std::string_view made_by, bool of_numbers) {
+    push({.kind = PickleKind::opaque, .of_numbers = of_numbers, .text = made_by});
   }
 
   void require_one() const {
@@ -286,23 +306,25 @@ class PickleReader {
   [[nodiscard]] static bool is_storage_class(std::string_view name) {
     return name.starts_with("torch\n") && name.ends_with("Storage");
   }
-  [[nodiscard]] static bool is_opaque_class(std::string_view name) {
-    constexpr std::array<std::string_view, 12> known{"argparse\nNamespace",
-                                                     "numpy\ndtype",
-                                                     "numpy\nndarray",
-                                                     "numpy.core.multiarray\nscalar",
-                                                     "numpy._core.multiarray\nscalar",
-                                                     "numpy.core.multiarray\n_reconstruct",
-                                                     "numpy._core.multiarray\n_reconstruct",
-                                                     "_codecs\nencode",
-                                                     "torch\nSize",
-                                                     "torch\ndevice",
-                                                     "collections\ndefaultdict",
-                                                     "builtins\ndict"};
-    for (const std::string_view one : known) {
-      if (one == name) return true;
+  [[nodiscard]] static bool has_meaning(std::string_view name) {
+    return name == ordered_dictionary || name == rebuild_tensor || name == rebuild_parameter || is_storage_class(name);
+  }
+  /// What weights have no use for and attacks have. It would be as opaque as all others; whoever has such a file is to know.
+  [[nodiscard]] static bool is_hostile(std::string_view name) {
+    constexpr std::array<std::string_view, 12> modules{"posix", "nt",     "os",  "subprocess", "sys",    "importlib",
+                                                       "runpy", "ctypes", "pty", "shutil",     "socket", "webbrowser"};
+    const std::string_view module = name.substr(0, name.find_first_of(".\n"));
+    for (const std::string_view one : modules) {
+      if (one == module) return true;
     }
-    return false;
+    if (module != "builtins" && module != "__builtin__") return false;
+    constexpr std::array<std::string_view, 18> types{"bool", "bytearray", "bytes",  "complex", "dict", "float", "frozenset", "int",   "list",
+                                                     "long", "object",    "range",  "set",     "slice", "str",  "tuple",     "unicode", "xrange"};
+    const std::string_view type = name.substr(name.find('\n') + 1);
+    for (const std::string_view one : types) {
+      if (one == type) return false;
+    }
+    return true;
   }
   static constexpr std::string_view ordered_dictionary = "collections\nOrderedDict";
   static constexpr std::string_view rebuild_tensor = "torch._utils\n_rebuild_tensor_v2";
@@ -317,25 +339,23 @@ class PickleReader {
       }
     }
     const std::string_view name = text_of(x_bytes.subspan(from, x_at - 1 - from));
-    if (name != ordered_dictionary && name != rebuild_tensor && name != rebuild_parameter &&
-        !is_storage_class(name) && !is_opaque_class(name))
-      refuse_global(name);
+    if (!has_meaning(name)) refuse_module_or_hostile(name);
     push({.kind = PickleKind::global, .text = name});
   }
 
-  [[noreturn]] void refuse_global(std::string_view name) const {
-    std::string spelled(name);
-    spelled[spelled.find('\n')] = '.';
+  void refuse_module_or_hostile(std::string_view name) const {
+    if (is_hostile(name)) {
+      fail(join("refers to '", spelled_global(name),
+                "', which files of weights do not need; nothing of it is run (save model.state_dict() alone)"));
+    }
     // An object of a class of its own in the place of everything: ')' and then NEWOBJ follow, perhaps with
     // PUT between.
     const std::string_view rest = text_of(x_bytes.subspan(x_at));
     const std::string_view call = rest.starts_with('q') && rest.size() > 2 ? rest.substr(2) : rest;
     if (x_stack.empty() && x_marks.empty() && call.starts_with(")\x81")) {
-      fail(join("holds a whole module, an object of '", spelled,
+      fail(join("holds a whole module, an object of '", spelled_global(name),
                 "', whose code is not in the file; save model.state_dict() instead"));
     }
-    fail(join("refers to '", spelled,
-              "', which files of weights do not need; nothing of it is run (save model.state_dict() alone)"));
   }
 
   void storage() {
@@ -348,34 +368,44 @@ class PickleReader {
       fail("holds a whole module, whose code is not in the file; save model.state_dict() instead");
     }
     const bool known = items.size() >= 5 && at(0).kind == PickleKind::text && at(0).text == "storage" &&
-                       at(1).kind == PickleKind::global && is_storage_class(at(1).text) &&
-                       at(2).kind == PickleKind::text && at(4).kind == PickleKind::whole;
+                       at(1).kind == PickleKind::global && at(2).kind == PickleKind::text && at(4).kind == PickleKind::whole;
     if (!known) damaged("a persistent id that is no storage");
     if (items.size() > 5 && at(5).kind != PickleKind::none) {
       fail(
           "has storages that are views of others, as torch before 0.4 saved them; load and save it with a "
           "newer one");
     }
-    push({.kind = PickleKind::storage, .part = id.part});
+    if (!is_storage_class(at(1).text)) {  // of a class that came later
+      push_opaque(at(1).text, true);
+      return;
+    }
+    push({.kind = PickleKind::storage, .of_numbers = true, .part = id.part});
   }
 
   void call() {
     const PickleValue arguments = x_out.values[pop()];
     const PickleValue function = x_out.values[pop()];
-    if (function.kind != PickleKind::global || arguments.kind != PickleKind::tuple)
-      damaged("a call of what is no function");
+    const bool known = function.kind == PickleKind::global && has_meaning(function.text);
+    if (function.kind != PickleKind::opaque && function.kind != PickleKind::global) damaged("a call of what is no function");
+    if (!known) {
+      push_opaque(function.text, function.of_numbers || arguments.of_numbers);
+      return;
+    }
+    if (arguments.kind != PickleKind::tuple) damaged("a call of what is no function");
     const auto& items = x_out.items(arguments);
     if (function.text == ordered_dictionary) {
       if (!items.empty()) damaged("an OrderedDict with arguments");
       push_container(PickleKind::dictionary, {});
     } else if (function.text == rebuild_tensor) {
-      push({.kind = PickleKind::tensor, .part = arguments.part});
+      push({.kind = PickleKind::tensor, .of_numbers = true, .part = arguments.part});
     } else if (function.text == rebuild_parameter) {
-      if (items.empty() || x_out.values[items[0]].kind != PickleKind::tensor)
-        damaged("a parameter without tensor");
+      const PickleValue tensor = items.empty() ? PickleValue{} : x_out.values[items[0]];
+      if (tensor.kind == PickleKind::opaque) {
+        push_opaque(tensor.text, true);
+        return;
+      }
+      if (tensor.kind != PickleKind::tensor) damaged("a parameter without tensor");
       x_stack.push_back(items[0]);
-    } else if (is_opaque_class(function.text)) {
-      push({.kind = PickleKind::opaque, .text = function.text});
     } else {
       damaged("a call of a storage's class");
     }
@@ -384,9 +414,9 @@ class PickleReader {
   void object() {
     static_cast<void>(pop());
     const PickleValue type = x_out.values[pop()];
-    if (type.kind != PickleKind::global || !is_opaque_class(type.text))
-      damaged("an object of a class that is not known");
-    push({.kind = PickleKind::opaque, .text = type.text});
+    const bool unknown = type.kind == PickleKind::opaque || (type.kind == PickleKind::global && !has_meaning(type.text));
+    if (!unknown) damaged(join("an object of ", type.kind == PickleKind::global ? spelled_global(type.text) : std::string(pickle_kind_name(type.kind))));
+    push_opaque(type.text, false);
   }
 
   void state() {

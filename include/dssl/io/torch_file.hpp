@@ -34,9 +34,10 @@ namespace dssl {
 /// The tensors are those of the dictionary that was saved and of dictionaries within it, their names joined
 /// by dots
 /// ("teacher.backbone.cls_token"); everything else in the file (options, counters, random states) is passed
-/// over. Nothing is run: the pickle's reader knows the few classes that a state dict needs, and refuses
-/// others by name. Tensors may share storage, begin anywhere in it and have any strides. Their storage stays
-/// in the mapped file unless it was packed by other hands. Test: tests/io/torch_file.cpp.
+/// over. Nothing is run: the pickle's reader knows the few classes that a state dict needs. What any other makes is passed
+/// over too, unless it is made of a tensor's elements and has a name's place. Tensors may share storage, begin anywhere in it
+/// and have any strides. Their storage stays in the mapped file unless it was packed by other hands. Test:
+/// tests/io/torch_file.cpp.
 class TorchFile final : public TensorFile {
  public:
   /// Opens the file and checks all that it says of its tensors against what there is.
@@ -238,7 +239,7 @@ class TorchFile final : public TensorFile {
     const detail::PickleKind kind = pickle.top().kind;
     if (kind != detail::PickleKind::dictionary) {
       fail(join("holds ", detail::pickle_kind_name(kind),
-                "; expected a dictionary of named tensors (a state dict)"));
+                kind == detail::PickleKind::opaque ? join(" of '", detail::spelled_global(pickle.top().text), "'") : "", "; expected a dictionary of named tensors (a state dict)"));
     }
     std::vector<StoredTensor> tensors;
     std::set<std::string, std::less<>> names;
@@ -258,7 +259,8 @@ class TorchFile final : public TensorFile {
       const bool inner = value.kind == detail::PickleKind::dictionary;
       // What is passed over counts too: one dictionary may be there many times.
       if (++x_visited > most_names) fail(join("has more than ", most_names, " names"));
-      if (!inner && value.kind != detail::PickleKind::tensor) continue;
+      const bool unread = value.kind == detail::PickleKind::opaque && value.of_numbers;
+      if (!inner && !unread && value.kind != detail::PickleKind::tensor) continue;
       if (prefix.size() + key.text.size() > detail::longest_tensor_name) {
         fail(join("has a name of more than ", detail::longest_tensor_name, " characters"));
       }
@@ -270,6 +272,9 @@ class TorchFile final : public TensorFile {
       if (inner) {
         list_dictionary(tensors, names, pickle, value, name + ".", depth + 1, storage_of);
         continue;
+      }
+      if (unread) {
+        fail(join("tensor '", name, "' is made by '", detail::spelled_global(value.text), "', which is not read; expected plain tensors"));
       }
       if (!names.insert(name).second) fail(join("has two tensors '", name, "'"));
       tensors.push_back(described(pickle, value, std::move(name), storage_of));
