@@ -30,6 +30,7 @@
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"
+#include "common/json_text.hpp"
 #include "common/ordered_rows.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
@@ -277,7 +278,7 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl
   settings["size"] = s.sizes;
   s.map.add_to(settings);
   if (!s.as_npy()) {
-    writer.metadata("settings", settings.dump());
+    writer.metadata("settings", dssl::programs::json_text(settings));
     writer.write(s.out);
   }
   Json names = Json::array(), labels = Json::array();

@@ -21,6 +21,8 @@
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
 
+#include <common/json_text.hpp>
+
 namespace dssl::programs {
 
 /// Where a program writes the linear one in its folder, and that of neighbours.
@@ -47,7 +49,7 @@ struct HeadReads {
                                   {"flips", reads.flips}, {"size", reads.size}, {"heads", reads.ran.heads},
                                   {"norm_epsilon", reads.ran.norm_epsilon}, {"positions", reads.ran.positions}, {"classes", classes}};
   settings.update(more);
-  writer.metadata("settings", settings.dump());
+  writer.metadata("settings", json_text(settings));
   for (const auto& [key, value] : pixels_as_metadata(reads.pixels)) writer.metadata(key, value);
   return writer;
 }
@@ -81,6 +83,21 @@ inline void write_neighbours(const std::string& path, MatrixView<const float> fe
   writer.write(path);
 }
 
+/// Gives `take` what a file of dssl's classifiers says of itself; false where it says nothing, as others' do. Throws
+/// `CheckpointError` where that is not `fields`, `FileError` where it is nested deeper than programs write it.
+template <class Take>
+[[nodiscard]] bool read_settings(const TensorFile& file, std::string_view fields, const Take& take) {
+  const auto said = file.metadata().find("settings");
+  if (said == file.metadata().end()) return false;
+  const auto settings = parse_json(said->second, file.path(), "has settings whose JSON ");
+  try {
+    take(settings);
+  } catch (const nlohmann::json::exception&) {
+    throw CheckpointError(file.path(), join("has settings that do not say its ", fields, "; expected those of a classifier"));
+  }
+  return true;
+}
+
 /// What such a file says beside its features.
 struct Neighbours {
   std::string token, size;
@@ -91,7 +108,6 @@ struct Neighbours {
 
 /// Throws `CheckpointError` for what `write_neighbours` does not write; whether numbers go together is told by whoever votes.
 [[nodiscard]] inline Neighbours read_neighbours(const SafetensorsFile& file) {
-  const auto said = file.metadata().find("settings");
   const auto refuse = [&](const auto&... what) {
     throw CheckpointError(file.path(), join(what..., "; expected what dssl-classify --keep-neighbours writes"));
   };
@@ -99,15 +115,13 @@ struct Neighbours {
     if (!file.contains(name)) refuse("has no tensor '", name, "'");
   }
   Neighbours out;
-  try {
-    const auto settings = nlohmann::json::parse(said == file.metadata().end() ? "" : said->second);
+  const bool said = read_settings(file, "token, k, temperature, size and classes", [&](const nlohmann::json& settings) {
     out.token = settings.at("token").get<std::string>();
     out.votes = {.neighbours = settings.at("k").get<Index>(), .temperature = settings.at("temperature").get<double>()};
     out.size = settings.at("size").get<std::string>();
     out.classes = settings.at("classes").get<std::vector<std::string>>();
-  } catch (const nlohmann::json::exception&) {
-    refuse("has no settings that say its token, k, temperature, size and classes");
-  }
+  });
+  if (!said) refuse("has no settings");
   if (!file.metadata().contains("weights_fingerprint")) refuse("does not say which weights gave its features");
   out.labels = file.read<std::int64_t>("labels");
   return out;
@@ -128,11 +142,8 @@ struct ModelGives {
 /// Throws `CheckpointError` where a classifier of dssl's was learned on other tokens than `tokens`, or otherwise than a model
 /// gives them. What others trained says nothing of that.
 inline void require_reads(const TensorFile& head, const std::vector<std::string_view>& tokens, const ModelGives& model) {
-  const auto said = head.metadata().find("settings");
-  if (said == head.metadata().end()) return;
-  const auto settings = nlohmann::json::parse(said->second, nullptr, false);
   HeadReads own;
-  try {
+  const bool said = read_settings(head, "token, blocks, norm and flips", [&](const nlohmann::json& settings) {
     own.token = settings.at("token").get<std::string>();
     own.blocks = settings.at("blocks").get<std::vector<Index>>();
     own.norm = settings.at("norm").get<bool>();
@@ -142,9 +153,8 @@ inline void require_reads(const TensorFile& head, const std::vector<std::string_
                .norm_epsilon = settings.value("norm_epsilon", 0.0),
                .positions = settings.value("positions", std::string())};
     own.size = settings.value("size", std::string());
-  } catch (const nlohmann::json::exception&) {
-    throw CheckpointError(head.path(), "has settings that do not say its token, blocks, norm and flips; expected those of a classifier");
-  }
+  });
+  if (!said) return;
   const auto refuse = [&](const auto&... what) { throw CheckpointError(head.path(), join("was learned ", what...)); };
   std::string expected;
   for (const std::string_view token : tokens) expected += join(expected.empty() ? "" : " or ", token);
@@ -171,14 +181,12 @@ inline void require_reads(const TensorFile& head, const std::vector<std::string_
   if (own.norm != model.norm) refuse(own.norm ? "under" : "without", " the last norm; expected ", own.norm ? "no --no-norm" : "--no-norm");
 }
 
-/// The names of the classes that such a file of dssl's tells; empty where it is others'.
+/// The names of the classes that such a file of dssl's tells; empty where it is others'. Throws as `read_settings`.
 [[nodiscard]] inline std::vector<std::string> class_names_in(const TensorFile& file) {
-  const auto said = file.metadata().find("settings");
-  if (said == file.metadata().end()) return {};
-  const auto settings = nlohmann::json::parse(said->second, nullptr, false);
   std::vector<std::string> out;
-  if (!settings.is_object() || !settings.contains("classes")) return out;
-  for (const auto& name : settings["classes"]) out.push_back(name.is_string() ? name.get<std::string>() : name.dump());
+  static_cast<void>(read_settings(file, "classes", [&](const nlohmann::json& settings) {
+    out = settings.at("classes").get<std::vector<std::string>>();
+  }));
   return out;
 }
 

@@ -23,6 +23,7 @@
 #include <dssl/io/atomic_file.hpp>
 
 #include <common/arguments.hpp>
+#include <common/json_text.hpp>
 #include <common/options_page.hpp>
 
 namespace dssl::programs {
@@ -210,8 +211,7 @@ inline void prepare_output_folder(const std::string& path) {
 /// Writes a JSON value with a line break at its end, whole or not at all. Throws `FileError`.
 inline void write_json(const std::string& path, const nlohmann::ordered_json& value) {
   AtomicFile file(path);
-  // Text that is not UTF-8, such as a file name, is replaced where it cannot be told.
-  file.write(value.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  file.write(json_text(value, 2));
   file.write("\n");
   file.commit();
 }

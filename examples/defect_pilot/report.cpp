@@ -18,6 +18,7 @@
 #include <dssl/pictures/overlay.hpp>
 #include <dssl/version.hpp>
 
+#include "common/json_text.hpp"
 #include "report/chart.hpp"
 #include "report/page.hpp"
 
@@ -339,7 +340,7 @@ std::string pilot_report(const PilotSettings& settings, const PilotSets& sets, c
   for (const auto& [key, value] : all_settings.items()) {
     setting_rows +=
         join("<tr><td>", escaped(key), "</td><td>",
-             escaped(value.is_string() ? value.get<std::string>() : value.dump()), "</td></tr>\n");
+             escaped(value.is_string() ? value.get<std::string>() : json_text(value)), "</td></tr>\n");
   }
   const std::string body = join(
       "<h1>", escaped(settings.title), "</h1>\n", summary(study), ways_table(settings, study), curves(study),

@@ -11,6 +11,7 @@
 #include <dssl/views/image.hpp>
 
 #include "common/csv.hpp"
+#include "common/json_text.hpp"
 #include "common/program.hpp"
 
 namespace dssl::programs {
@@ -67,7 +68,7 @@ void write_scores(const std::vector<ScoredImage>& scored, const Inspected& image
       line["map"] = image.map;
       line["map_white"] = image.map_white;
     }
-    lines.write(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    lines.write(json_text(line) + "\n");
     char number[64];
     std::snprintf(number, sizeof number, "%.9g", image.score);
     std::string row =

@@ -4,40 +4,18 @@
 #include <cstddef>
 #include <filesystem>
 #include <sstream>
-#include <string_view>
 #include <system_error>
 
+#include <common/json_text.hpp>
 #include <dssl/core/error.hpp>
-#include <dssl/core/tensor_view.hpp>
 #include <dssl/io/mapped_file.hpp>
 
 namespace dssl::programs {
 namespace {
 
-/// A JSON value, or one that is none. Throws `FileError` where it is nested deeper than this program ever writes it:
-/// what shows a value goes down it by recursion.
-Json parse_text(std::string_view text, const std::string& path, const std::string& where = "") {
-  constexpr Index deepest = 64;
-  Index depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted && c == '\\') {
-      ++i;
-    } else if (c == '"') {
-      quoted = !quoted;
-    } else if (!quoted && (c == '[' || c == '{')) {
-      if (++depth > deepest) throw FileError(path, join(where, "is nested deeper than ", deepest, " levels"));
-    } else if (!quoted && (c == ']' || c == '}')) {
-      --depth;
-    }
-  }
-  return Json::parse(text, nullptr, false);
-}
-
 Json parse_file(const std::string& path) {
   const auto bytes = read_bytes(path);
-  Json value = parse_text({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+  Json value = parse_json<Json>({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
   if (!value.is_object()) throw FileError(path, "is not a JSON object");
   return value;
 }
@@ -46,7 +24,7 @@ Json parse_file(const std::string& path) {
 std::string shown(const Json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return "an array";
-  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = json_text(value);
   constexpr std::size_t longest = 40;
   return text.size() <= longest ? text : text.substr(0, longest) + "...";
 }
@@ -84,7 +62,7 @@ PretrainRun PretrainRun::read(const NamedFolder& folder) {
   const auto bytes = read_bytes(metrics_path);
   std::istringstream lines(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
   for (std::string line; std::getline(lines, line);) {
-    Json step = parse_text(line, metrics_path, join("line ", run.metrics.size() + 1, " "));
+    Json step = parse_json<Json>(line, metrics_path, join("line ", run.metrics.size() + 1, " "));
     if (!step.is_object())
       throw FileError(metrics_path, join("line ", run.metrics.size() + 1, " is no JSON object"));
     require_fields(step, metrics_path, {"step", "images", "loss", "seconds"});

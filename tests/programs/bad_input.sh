@@ -338,5 +338,21 @@ fails 1 'deep/options.json: is nested deeper than 64 levels' deep_report
 run_options 1
 printf '{"step":0,"images":%s%s}\n' "$(levels 100000 '[')" "$(levels 100000 ']')" >>deep/metrics.jsonl
 fails 1 'deep/metrics.jsonl: line 2 is nested deeper than 64 levels' deep_report
+# So in a classifier's settings.
+export_head() {  # CLASSES, as JSON: exports the backbone with a linear layer whose settings name them
+  local header="{\"__metadata__\":{\"settings\":\"{\\\"token\\\":\\\"class\\\",\\\"blocks\\\":[],\\\"norm\\\":true,\\\"flips\\\":false,\\\"classes\\\":${1//\"/\\\"}}\"},"
+  header+='"weight":{"dtype":"F32","shape":[2,128],"data_offsets":[0,1024]}}'
+  local shift
+  {
+    for shift in 0 8 16 24 32 40 48 56; do printf "\\x$(printf %02x $((${#header} >> shift & 255)))"; done
+    printf %s "$header"
+    head -c 1024 /dev/zero
+  } >head.safetensors
+  "$programs/dssl-export" $teacher head.onnx --head head.safetensors
+}
+fails 1 'head.safetensors: has settings whose JSON is nested deeper than 64 levels' export_head "[$(levels 100000 '[')$(levels 100000 ']')]"
+fails 1 'head.safetensors: has settings that do not say its classes; expected those of a classifier' export_head '[0,1]'
+fails 1 'head.safetensors: has settings that do not say its token, blocks, norm and flips; expected those of a classifier' export_head '['
+succeeds export_head '["a","b"]'
 
 echo "bad input: all as it should be"

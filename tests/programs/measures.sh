@@ -61,6 +61,22 @@ warns 1 'the training images and the test images are the same files' \
 [[ $(value folder/result.json training_images) == 48 && $(value folder/result.json | grep -c knn) -eq 0 ]] ||
   fail "not the images, or more ways than were asked for"
 
+# A class whose folder's name is not UTF-8 is written like others, with what JSON cannot tell replaced.
+latin=$'sp\xf6t'
+for i in 00 01 02 03 04 05 06 07 08 09 10 11; do
+  for half in train test; do
+    mkdir -p latin/$half/good "latin/$half/$latin"
+    [[ $half == train ]] && n=$i || n=$((10#$i + 12))
+    cp set/test/good/$n.* latin/$half/good
+    cp set/test/spot/$n.* "latin/$half/$latin"
+  done
+done
+succeeds classify --train latin/train --test latin/test --k 1 --keep-neighbours --rates 0.1 --hold-out 0 --epochs 5 --out latin-out
+for file in result.json predictions.csv classifier.safetensors neighbours.safetensors; do
+  [[ -s latin-out/$file ]] || fail "no $file where a class has a name that is not UTF-8"
+done
+[[ $(value latin-out/result.json classes) == $'["good","sp\xef\xbf\xbdt"]' ]] || fail "the name of a class is not replaced where it cannot be told"
+
 fails 2 "--hold-out is 0" classify --train train.txt --test test.txt --by linear --rates 0.1,1 --hold-out 0 --out o
 fails 2 "--k is 100; expected at most the number of training images, 24" \
   classify --train train.txt --test test.txt --by knn --k 100 --out o
