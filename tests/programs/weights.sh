@@ -36,20 +36,29 @@ fails 1 "is read too, by IN" "$convert" own.safetensors own.safetensors
 
 # Features are those of the file itself, whatever names it was written under.
 features() { "$programs/dssl-features" --data images --tokens class,patch --arch auto --out "$@"; }
-succeeds features a.safetensors --weights "$cases/container_zip/weights.pth" --heads 2 --size 40
+same_features() {  # NAME: those in NAME.npy are those of the file, to the bit
+  local token
+  for token in class patch; do cmp own.$token.npy $1.$token.npy || fail "features of the $token tokens differ in $1"; done
+}
+succeeds features own.npy --weights "$cases/container_zip/weights.pth" --heads 2 --size 40
 for family in dino densedino timm torchvision; do
   succeeds "$convert" "$cases/container_zip/weights.pth" as_$family.safetensors --as $family --heads 2
-  succeeds features b.safetensors --weights as_$family.safetensors --heads 2 --size 40
-  # The settings in the files differ, which name the weights; so do the norms' epsilons of Hugging Face's ViT.
-  [[ $(stat -c %s b.safetensors) -gt 1000 ]] || fail "no features of $family"
+  succeeds features as_$family.npy --weights as_$family.safetensors --heads 2 --size 40
+  same_features as_$family
 done
 # As .pth, and as a folder of Transformers, whose config.json says the heads.
 succeeds "$convert" "$cases/container_zip/weights.pth" as_dino.pth --as dino
-succeeds features b.safetensors --weights as_dino.pth --heads 2 --size 40
+succeeds features as_pth.npy --weights as_dino.pth --heads 2 --size 40
+same_features as_pth
+# A path that is not UTF-8, in settings, which are.
+latin=$'gr\xf6\xdfe.pth'
+cp as_dino.pth "$latin"
+succeeds features latin.safetensors --weights "$latin" --heads 2 --size 40
 succeeds "$convert" "$cases/container_zip/weights.pth" folder --as hf --heads 2
 succeeds "$convert" "$cases/container_zip/weights.pth" folder --as hf --heads 2  # over what it wrote itself
 says "^positions: these weights go by the rule 'offset' at other sizes, the family hf by 'size'; features are the same at 40 pixels"
-succeeds features c.safetensors --weights folder --size 40
+succeeds features as_hf.npy --weights folder --size 40
+same_features as_hf
 fails 1 "has norms with an epsilon of 1e-12, and those of the family timm have 1e-06" \
   "$convert" "$cases/hf_dino/model.safetensors" out.safetensors --as timm
 fails 1 "folder/config.json: is read too, by IN" "$convert" folder/model.safetensors folder/pytorch_model.bin --as hf
@@ -435,6 +444,7 @@ succeeds features trained.npy --weights whole/teacher.safetensors --size 40
 ! cmp -s trained.class.npy before.class.npy || fail "nothing was trained"
 fails 2 "--arch is auto; expected nano8, tiny8, tiny16 or small16, or --init" going_on --out none
 fails 2 "--heads is 0; expected the number of heads that" going_on --out none --init "$cases/container_zip/weights.pth"
+fails 2 "--channels is 1; expected 3, those of .*container_zip/weights.pth" going_on --out none --init "$cases/container_zip/weights.pth" --heads 2 --channels 1
 fails 2 "--heads requires --init" going_on --out none --heads 2
 fails 2 "--views-global.* is 20" going_on --out none --init "$cases/container_zip/weights.pth" --heads 2 --views-global 20
 
