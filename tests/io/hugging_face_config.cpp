@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -282,6 +283,33 @@ TEST_CASE("config.json: a folder without one file of weights says what was looke
   std::filesystem::copy_file(test::weights_of("container_zip"), folder / "pytorch_model.bin");
   std::filesystem::remove(folder / "model.safetensors.index.json");
   CHECK(open_tensor_file(path)->tensors().size() == 18);
+}
+
+TEST_CASE("config.json: one of several files of a backbone is said what it is") {
+  const test::TemporaryFolder folder;
+  const auto source = open_tensor_file(test::weights_of("hf_dino"));
+  const auto written = [&](const std::string& name, bool whole) {
+    SafetensorsWriter writer;
+    std::vector<std::vector<float>> values;
+    values.reserve(source->tensors().size());
+    for (const StoredTensor& tensor : source->tensors()) {
+      if (!whole && contains(tensor.name, "layer.0.")) continue;
+      values.push_back(source->read<float>(tensor.name));
+      writer.add(tensor.name, tensor.shape, std::span<const float>(values.back()));
+    }
+    writer.write(folder / name);
+    return thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(folder / name)); });
+  };
+  const std::string one_of_two = "model-00001-of-00002.safetensors";
+  CHECK(contains(written(one_of_two, false), one_of_two + ": is one of several files that hold a backbone together; expected one (save_pretrained"));
+  CHECK(written(one_of_two, true) == "(nothing was thrown)");  // where the others hold something else
+  CHECK(open_tensor_file(folder / one_of_two)->tensors().size() == source->tensors().size());
+  for (const char* const name : {"model-00001-of-00001.safetensors", "of-2.safetensors", "a-of-2.safetensors", "1-of-all.safetensors", "1-of-.safetensors"}) {
+    INFO(name);
+    const std::string said = written(name, false);
+    CHECK(contains(said, name));
+    CHECK(!contains(said, "several files"));
+  }
 }
 
 TEST_CASE("config.json: those that Transformers wrote agree with their weights") {

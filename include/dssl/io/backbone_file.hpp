@@ -60,7 +60,7 @@ class BackboneFile final : public TensorFile {
 
   /// Of a file that is open.
   explicit BackboneFile(std::unique_ptr<TensorFile> file, const BackboneFileOptions& options = {})
-      : TensorFile(file->path()), x_file(std::move(file)), x_named(name_backbone(*x_file, options.family)) {
+      : TensorFile(file->path()), x_file(std::move(file)), x_named(named(*x_file, options.family)) {
     if (options.heads != 0) require_possible(options.heads, options.heads_field);
     if (x_named.description.family == WeightFamily::hugging_face) read_config(options.heads, options.heads_field);
     if (options.fold_layer_scale && x_named.description.layer_scale) fold();
@@ -85,6 +85,16 @@ class BackboneFile final : public TensorFile {
 
  private:
   static constexpr const char* periods_name = "rope_embed.periods";
+
+  /// `name_backbone`, which of one of several files would say what lies in the others.
+  [[nodiscard]] static NamedBackbone named(const TensorFile& file, std::optional<WeightFamily> family) {
+    try {
+      return name_backbone(file, family);
+    } catch (const CheckpointError&) {
+      if (!detail::is_called_shard(file.path())) throw;
+      throw CheckpointError(file.path(), join("is one of several files that hold a backbone together; ", detail::expected_one_file));
+    }
+  }
 
   /// Throws `OptionError` for another number of heads than the file's, or one that its width is not divided by.
   void require_possible(Index heads, std::string_view field) const {

@@ -6,8 +6,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 
+#include <dssl/core/error.hpp>
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
@@ -17,6 +19,20 @@ namespace dssl {
 
 namespace detail {
 
+/// What to do where weights lie in several files.
+inline constexpr std::string_view expected_one_file = "expected one (save_pretrained with a larger max_shard_size)";
+
+/// Whether a file is called as one of several that hold weights together ("model-00001-of-00002.safetensors").
+[[nodiscard]] inline bool is_called_shard(const std::string& path) {
+  const std::string name = std::filesystem::path(path).stem().string();
+  constexpr std::string_view between = "-of-", digits = "0123456789";
+  const std::size_t at = name.rfind(between);
+  if (at == std::string::npos || at == 0 || digits.find(name[at - 1]) == std::string_view::npos) return false;
+  const std::string count = name.substr(at + between.size());
+  const std::size_t first = count.find_first_not_of('0');
+  return count.find_first_not_of(digits) == std::string::npos && first != std::string::npos && count.substr(first) != "1";
+}
+
 /// The file of weights in a folder as Transformers keeps it; a path that is no folder is itself.
 [[nodiscard]] inline std::string weights_in(const std::string& path) {
   std::error_code unknown;
@@ -25,7 +41,7 @@ namespace detail {
   for (const char* const name : {"model.safetensors", "pytorch_model.bin"}) {
     if (std::filesystem::exists(folder / name, unknown)) return (folder / name).string();
     if (std::filesystem::exists(folder / (std::string(name) + ".index.json"), unknown)) {
-      throw CheckpointError(path, "holds weights in several files; expected one (save_pretrained with a larger max_shard_size)");
+      throw CheckpointError(path, join("holds weights in several files; ", expected_one_file));
     }
   }
   throw FileError(path, "is a folder without 'model.safetensors' or 'pytorch_model.bin'; expected a file of weights");
