@@ -112,6 +112,35 @@ double apart(const std::vector<float>& want, std::size_t first, const test::Rows
   return difference / largest;
 }
 
+/// A tensor of ones that a file did not have.
+struct Added {
+  std::string name;
+  std::vector<Index> shape;
+};
+
+/// What is said of DINO's weights with some tensors left out, and others added.
+std::string said_of_changed(const std::set<std::string>& without, const std::vector<Added>& more, std::optional<WeightFamily> as = std::nullopt) {
+  const test::TemporaryFolder folder;
+  const auto source = open_tensor_file(test::weights_of("container_safetensors"));
+  SafetensorsWriter writer;
+  std::vector<std::vector<float>> kept;
+  kept.reserve(source->tensors().size() + more.size());
+  for (const StoredTensor& tensor : source->tensors()) {
+    if (without.contains(tensor.name)) continue;
+    kept.push_back(source->read<float>(tensor.name));
+    writer.add(tensor.name, tensor.shape, std::span<const float>(kept.back()));
+  }
+  for (const Added& added : more) {
+    std::size_t count = 1;
+    for (const Index extent : added.shape) count *= static_cast<std::size_t>(extent);
+    kept.emplace_back(count, 1.0F);
+    writer.add(added.name, added.shape, std::span<const float>(kept.back()));
+  }
+  const std::string path = folder / "changed.safetensors";
+  writer.write(path);
+  return thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(path, {.family = as})); });
+}
+
 }  // namespace
 
 TEST_CASE("backbone names: every family computes what its own code does", "[backbone_names]") {
@@ -205,6 +234,16 @@ TEST_CASE("backbone names: LayerScale multiplied into its layers computes the sa
 
 TEST_CASE("backbone names: what is no such ViT is refused by the part that it has or lacks",
           "[backbone_names]") {
+  // Made of weights that are read, under DINO's names and, asked for, timm's and DINOv2's.
+  for (const std::optional<WeightFamily> as : {std::optional<WeightFamily>(), std::optional(timm), std::optional(WeightFamily::dinov2)}) {
+    CHECK(said_of_changed({}, {}, as) == "(nothing was thrown)");
+    CHECK(contains(said_of_changed({}, {{"norm_pre.weight", {16}}, {"norm_pre.bias", {16}}}, as),
+                   "has what its ViT does not: 'norm_pre.weight' [16], 'norm_pre.bias' [16]"));
+    const std::vector<Added> norms{{"blocks.0.attn.q_norm.weight", {8}}, {"blocks.0.attn.k_norm.weight", {8}}};
+    CHECK(contains(said_of_changed({}, norms, as), "has what its ViT does not: 'blocks.0.attn.q_norm.weight' [8], 'blocks.0.attn.k_norm.weight' [8]"));
+    CHECK(contains(said_of_changed({}, {{"dist_token", {1, 1, 16}}}, as), "has what its ViT does not: 'dist_token' [1, 1, 16]"));
+    CHECK(contains(said_of_changed({"cls_token"}, {}, as), "holds no backbone with a class token"));
+  }
   const std::map<std::string, std::string> refused{
       {"refuse_timm_norm_pre", "'norm_pre.bias' [32]"},
       {"refuse_timm_gap", "holds no backbone with a class token"},
@@ -222,60 +261,32 @@ TEST_CASE("backbone names: what is no such ViT is refused by the part that it ha
 }
 
 TEST_CASE("backbone names: gaps, leftovers, other shapes and other families", "[backbone_names]") {
-  const test::TemporaryFolder folder;
   const auto source = open_tensor_file(test::weights_of("container_safetensors"));
-  // What is said of the weights with one tensor left out, and others added.
-  struct Added {
-    std::string name;
-    std::vector<Index> shape;
-  };
-  const auto said = [&](const std::set<std::string>& without, const std::vector<Added>& more,
-                        std::optional<WeightFamily> as = std::nullopt) {
-    SafetensorsWriter writer;
-    std::vector<std::vector<float>> kept;
-    kept.reserve(source->tensors().size() + more.size());
-    for (const StoredTensor& tensor : source->tensors()) {
-      if (without.contains(tensor.name)) continue;
-      kept.push_back(source->read<float>(tensor.name));
-      writer.add(tensor.name, tensor.shape, std::span<const float>(kept.back()));
-    }
-    for (const Added& added : more) {
-      std::size_t count = 1;
-      for (const Index extent : added.shape) count *= static_cast<std::size_t>(extent);
-      kept.emplace_back(count, 1.0F);
-      writer.add(added.name, added.shape, std::span<const float>(kept.back()));
-    }
-    const std::string path = folder / "changed.safetensors";
-    writer.write(path);
-    return thrown_by<CheckpointError>([&] { static_cast<void>(BackboneFile::open(path, {.family = as})); });
-  };
   const std::string fine = "(nothing was thrown)";
-  CHECK(said({}, {}) == fine);
-  CHECK(said({}, {{"head.weight", {5, 16}}, {"mask_token", {1, 16}}}) == fine);
-  CHECK(said({}, {}, timm) == fine);
-  CHECK(said({}, {}, WeightFamily::dinov2) == fine);
-  CHECK(contains(said({}, {}, hf), "has the names of dino; expected those of hf"));
+  CHECK(said_of_changed({}, {}) == fine);
+  CHECK(said_of_changed({}, {{"head.weight", {5, 16}}, {"mask_token", {1, 16}}}) == fine);
+  CHECK(said_of_changed({}, {}, timm) == fine);
+  CHECK(said_of_changed({}, {}, WeightFamily::dinov2) == fine);
+  CHECK(contains(said_of_changed({}, {}, hf), "has the names of dino; expected those of hf"));
   CHECK(
-      contains(said({}, {}, WeightFamily::densedino), "has the names of dino; expected those of densedino"));
+      contains(said_of_changed({}, {}, WeightFamily::densedino), "has the names of dino; expected those of densedino"));
   for (const StoredTensor& tensor : source->tensors()) {
     if (tensor.name == "cls_token") continue;
     INFO(tensor.name);
-    CHECK(contains(said({tensor.name}, {}), "but lacks '" + tensor.name + "'"));
+    CHECK(contains(said_of_changed({tensor.name}, {}), "but lacks '" + tensor.name + "'"));
     std::vector<Index> other = tensor.shape;
     other.back() += 1;
-    CHECK(contains(said({tensor.name}, {{tensor.name, other}}), "'" + tensor.name + "'"));
+    CHECK(contains(said_of_changed({tensor.name}, {{tensor.name, other}}), "'" + tensor.name + "'"));
   }
-  CHECK(contains(said({"cls_token"}, {}), "holds no backbone with a class token"));
-  CHECK(contains(said({"norm.bias", "norm.weight"}, {}), "but lacks 'norm.weight', 'norm.bias'"));
-  CHECK(contains(said({}, {{"blocks.0.attn.scale", {1}}}),
+  CHECK(contains(said_of_changed({"norm.bias", "norm.weight"}, {}), "but lacks 'norm.weight', 'norm.bias'"));
+  CHECK(contains(said_of_changed({}, {{"blocks.0.attn.scale", {1}}}),
                  "has what its ViT does not: 'blocks.0.attn.scale' [1]"));
-  CHECK(contains(said({}, {{"blocks.0.ls1.gamma", {16}}}), "lacks 'blocks.0.ls2.gamma'"));
-  CHECK(contains(said({}, {{"blocks.0.ls2.gamma", {16}}}), "lacks 'blocks.0.ls1.gamma'"));
-  CHECK(contains(said({}, {{"blocks.2.norm1.weight", {16}}}), "lacks 'blocks.1'"));
-  CHECK(contains(said({}, {{"blocks.0.0.norm1.weight", {16}}}), "has the block 0 twice"));
-  CHECK(contains(said({}, {{"dist_token", {1, 1, 16}}}), "'dist_token'"));
-  CHECK(contains(said({}, {{"reg_token", {1, 4, 16}}, {"register_tokens", {1, 4, 16}}}), "'reg_token'"));
-  CHECK(contains(said({"pos_embed"}, {{"pos_embed", {1, 24, 16}}}),
+  CHECK(contains(said_of_changed({}, {{"blocks.0.ls1.gamma", {16}}}), "lacks 'blocks.0.ls2.gamma'"));
+  CHECK(contains(said_of_changed({}, {{"blocks.0.ls2.gamma", {16}}}), "lacks 'blocks.0.ls1.gamma'"));
+  CHECK(contains(said_of_changed({}, {{"blocks.2.norm1.weight", {16}}}), "lacks 'blocks.1'"));
+  CHECK(contains(said_of_changed({}, {{"blocks.0.0.norm1.weight", {16}}}), "has the block 0 twice"));
+  CHECK(contains(said_of_changed({}, {{"reg_token", {1, 4, 16}}, {"register_tokens", {1, 4, 16}}}), "'reg_token'"));
+  CHECK(contains(said_of_changed({"pos_embed"}, {{"pos_embed", {1, 24, 16}}}),
                  "expected positions of a square of patches"));
 }
 
