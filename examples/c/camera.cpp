@@ -19,6 +19,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   char error[512];
+  char* end = nullptr;
+  const long number = argc > 3 ? std::strtol(argv[3], &end, 10) : 0;
+  if (argc > 3 && (end == argv[3] || *end != '\0' || number < 0 || number > 1000)) {
+    std::fprintf(stderr, "camera: CAMERA is %s; expected its number, 0 to 1000\n", argv[3]);
+    return 2;
+  }
   dssl_scorer* scorer = nullptr;
   if (dssl_scorer_open(&scorer, argv[1], argv[2], nullptr, error, sizeof error) != DSSL_OK) {
     std::fprintf(stderr, "camera: %s\n", error);
@@ -29,7 +35,11 @@ int main(int argc, char** argv) {
   std::vector<float> map(static_cast<std::size_t>(shape.height) * static_cast<std::size_t>(shape.width));
 
   int status = 0;
-  cv::VideoCapture camera(argc > 3 ? std::atoi(argv[3]) : 0);
+  cv::VideoCapture camera(static_cast<int>(number));
+  if (!camera.isOpened()) {
+    std::fprintf(stderr, "camera: cannot open camera %ld\n", number);
+    status = 1;
+  }
   for (cv::Mat frame; camera.read(frame);) {
     const dssl_image image{frame.ptr<unsigned char>(0), frame.rows, frame.cols, frame.channels() == 3 ? DSSL_BGR : DSSL_GREY,
                            frame.step[0]};

@@ -7,6 +7,7 @@ namespace cv {
 class VideoCapture {
  public:
   explicit VideoCapture(int camera);
+  bool isOpened() const;
   bool read(Mat& frame);
 };
 }  // namespace cv
