@@ -554,12 +554,13 @@ void CommandLine::x_set_backbone() {
 void CommandLine::x_set_pixels(const BackboneFile* init) {
   Job& job = x_job;
   const Index channels = job.reading().channels;
+  if (init != nullptr && init->description().channels != channels)
+    throw OptionError("channels", channels, join(init->description().channels, ", those of ", job.init));
   PixelScale scale = job.published.pixels;
   if (scale != PixelScale{}) {
     require_pixels(scale, channels);
   } else {
     scale = init != nullptr ? pixels_of(*init) : usual_pixels(channels);
-    if (scale.channels() != channels) scale = usual_pixels(channels);  // these weights do not fit, which is said where they are loaded
   }
   // What is usual is not named, so that checkpoints of before are gone on from.
   x_pixels = is_usual(scale) ? PixelScale{} : std::move(scale);
