@@ -136,7 +136,7 @@ class NotFinite {
   void look_at(const std::string& name, std::span<const T> values) {
     const auto bad = std::ranges::find_if(values, [](T x) { return !std::isfinite(x); });
     if (bad == values.end() || ++x_tensors > 1) return;
-    x_first = join("tensor '", name, "' has the element ", *bad, " at ", bad - values.begin());
+    x_first = dssl::detail::element_words(name, *bad, static_cast<std::size_t>(bad - values.begin()));
   }
   /// One line on stderr, if there is anything to say.
   void warn() const {

@@ -1,8 +1,7 @@
 // dssl-export: writes a backbone as an ONNX model, for runtimes that know nothing of dssl.
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -47,9 +46,7 @@ using dssl::join;
 /// The numbers of a tensor. Throws `CheckpointError` where they are not all finite.
 std::vector<float> finite_values(const dssl::TensorFile& file, const std::string& name) {
   std::vector<float> out = file.read<float>(name);
-  const auto wrong = std::ranges::find_if_not(out, [](float value) { return std::isfinite(value); });
-  if (wrong != out.end())
-    throw dssl::CheckpointError(file.path(), join("tensor '", name, "' has the element ", *wrong, " at ", wrong - out.begin(), "; expected finite numbers"));
+  dssl::detail::require_finite(std::span<const float>(out), file.path(), name);
   return out;
 }
 

@@ -206,7 +206,7 @@ class BackboneFile final : public TensorFile {
       for (std::size_t i = 0; i < values.size(); ++i) {
         if (!std::isfinite(factor[i])) {
           throw CheckpointError(path(),
-                                join("tensor '", tensor.factor, "' has the element ", factor[i], " at ", i,
+                                join(detail::element_words(tensor.factor, factor[i], i),
                                      "; expected 0 or 1 (was the model never given weights?)"));
         }
         values[i] *= factor[i];

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -25,6 +28,23 @@ namespace detail {
 
 /// Characters of a tensor's name, with what stands before it: messages and lists quote names.
 inline constexpr std::size_t longest_tensor_name = 4096;
+
+/// One element of a tensor, for messages: "tensor 'a' has the element nan at 3".
+[[nodiscard]] inline std::string element_words(std::string_view name, TextPart value, std::size_t place) {
+  return join("tensor '", name, "' has the element ", value, " at ", place);
+}
+
+/// Throws `CheckpointError` naming the first element that is not finite, of a tensor's elements from `first` on.
+template <std::floating_point T>
+void require_finite(std::span<const T> values, const std::string& path, std::string_view name, std::size_t first = 0) {
+  // |x| <= largest holds for no NaN: a loop without a way out, which compilers take several numbers at a time.
+  bool finite = true;
+  for (const T x : values) finite &= std::abs(x) <= std::numeric_limits<T>::max();
+  if (finite) return;
+  const auto bad = std::ranges::find_if(values, [](T x) { return !std::isfinite(x); });
+  const auto place = first + static_cast<std::size_t>(bad - values.begin());
+  throw CheckpointError(path, join(element_words(name, *bad, place), "; expected finite numbers"));
+}
 
 }  // namespace detail
 
@@ -181,8 +201,8 @@ class TensorFile {
           if constexpr (std::is_integral_v<T>) {
             if (!std::in_range<T>(value)) {
               throw CheckpointError(x_path,
-                                    join("tensor '", entry.name, "' has the element ", +value, " at ", i,
-                                         ", which does not fit ", element_name(*element_type_of<T>())));
+                                    join(detail::element_words(entry.name, +value, i), ", which does not fit ",
+                                         element_name(*element_type_of<T>())));
             }
           }
           out[i] = static_cast<T>(value);

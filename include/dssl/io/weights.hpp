@@ -4,11 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <exception>
-#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -166,14 +164,7 @@ namespace detail {
 /// and not all 0 where all goes through them.
 template <std::floating_point T>
 void require_weights(std::span<const T> values, const std::string& path, const StoredPart& part, std::string_view name) {
-  // |x| <= largest holds for no NaN: a loop without a way out, which compilers take several numbers at a time.
-  bool finite = true;
-  for (const T x : values) finite &= std::abs(x) <= std::numeric_limits<T>::max();
-  if (!finite) {
-    const auto bad = std::ranges::find_if(values, [](T x) { return !std::isfinite(x); });
-    throw CheckpointError(path, join("tensor '", part.name, "' has the element ", *bad, " at ",
-                                     static_cast<std::size_t>(part.first + (bad - values.begin())), "; expected finite numbers"));
-  }
+  require_finite(values, path, part.name, static_cast<std::size_t>(part.first));
   if (all_goes_through(name) && std::ranges::all_of(values, [](T x) { return x == T{0}; })) {
     throw CheckpointError(path, join("tensor '", part.name, "' is 0 everywhere; expected weights through which images can be "
                                      "told apart"));
