@@ -278,8 +278,7 @@ int main(int argc, char** argv) {
       ->check(dssl::programs::known_family());
   app.add_option(
          "--heads", s.heads,
-         "Heads of the attention, which files of other families do not say; 0: the usual number, one for 64 of "
-         "the width, or 16 of ViT-H, g and G")
+         join("Heads of the attention, which files of other families do not say; 0: ", dssl::programs::usual_heads_help))
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str();
   app.add_flag("--external-data", s.external_data,

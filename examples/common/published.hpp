@@ -25,8 +25,11 @@ namespace dssl::programs {
 inline constexpr std::string_view architecture_of_file = "auto";
 
 inline constexpr const char* weights_help =
-    "Backbone weights, safetensors or .pth, of dssl, DINO, DINOv2, timm, torchvision or Hugging Face; or "
+    "Backbone weights, safetensors or .pth, of dssl, DINO, DenseDINO, DINOv2, DINOv3, timm, torchvision or Hugging Face; or "
     "'random'";
+/// What 0 heads are, for the help of options.
+inline constexpr std::string_view usual_heads_help =
+    "the usual number, one for 64 of the width, or 16 of ViT-H, g and G, 32 of DINOv3's 7B";
 inline constexpr const char* architecture_help = "Architecture of the weights; auto: as the file says";
 
 /// What names of tensors cannot tell of published weights.
@@ -62,9 +65,7 @@ struct PublishedOptions {
   std::string family =
       "Whose code trained the weights, where their names do not tell: timm's are DINO's, but other sizes "
       "than the weights' own are read by another rule (default: as the names say)";
-  std::string heads =
-      "Heads of the attention with --arch auto, which files of weights do not say; 0: the usual "
-      "number, one for 64 of the width, or 16 of ViT-H, g and G";
+  std::string heads = join("Heads of the attention with --arch auto, which files of weights do not say; 0: ", usual_heads_help);
   std::string mean =
       "What is taken from pixels of 0 to 1, a number a channel, joined by commas; default: as the weights or "
       "preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other channels than three";

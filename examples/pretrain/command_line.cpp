@@ -401,8 +401,7 @@ void CommandLine::x_add_training_options() {
                             {.prefix = "teacher-",
                              .of = teacher,
                              .family = "Whose code trained them, as --family says of --init",
-                             .heads = "Heads of its attention; 0: the file's, or the usual number: one for 64 of the "
-                                      "width, or 16 of ViT-H, g and G",
+                             .heads = join("Heads of its attention; 0: the file's, or ", usual_heads_help),
                              .mean = "Mean of the pixels that the teacher was trained on, 0 to 1, a number a channel, joined by commas; default: as its "
                                      "weights or preprocessor_config.json beside them say, else ImageNet's, or 0.5 for other channels than three",
                              .deviation = "Their deviation; default: likewise, or 0.25"});
