@@ -32,6 +32,12 @@ METHODS = {
     "densedino-local": ["--recipe", "densedino-local", "--points", "4"],
     "densedino-local-16": ["--recipe", "densedino-local", "--points", "16", "--sampler", "jittered"],
 }
+# Recipes of two views without a teacher: what they do without, and what they have in its place. Losses that compare the images
+# of a batch want more of them in one.
+PAIRS = ["--batch", "32", "--accumulate", "1", "--lr", "0.008", "--projector-hidden", "256", "--projector-out", "128"]
+PAIRS_LACK = ("--views-local", "--local-scale", "--locals", "--prototypes", "--momentum", "--teacher-temp", "--warmup-teacher-temp",
+              "--image-all-views")
+METHODS["simclr"] = ["--recipe", "simclr", *PAIRS]
 FIRST_TABLE = ("random", "dino", "densedino", "feature-map")
 ARCH = ["--arch", "nano8"]
 FEW = ["--threads", "1", "--precision", "auto"]
@@ -116,10 +122,12 @@ class NeuSurface(Set):
     def measures(self):
         folder = self.voc({"train": self.names("seg_train"), "val": self.names("seg_test")})
         lists = os.path.join(self.root, "splits")
+        classify = ["dssl-classify", "--train", f"{lists}/cls_train.txt", "--test", f"{lists}/cls_test.txt", "--images",
+                    self.links(), "--size", "200", "--standardise"]
         return {
             **dense(folder, 4, "200", 20),
-            "classify": ["dssl-classify", "--train", f"{lists}/cls_train.txt", "--test", f"{lists}/cls_test.txt",
-                         "--images", self.links(), "--size", "200", "--k", "20", "--standardise"],
+            "classify": [*classify, "--k", "20"],
+            "few": [*classify, "--labels", "10", "--k", "1", "--hold-out", "0.2", "--token", "both", "--blocks", "1,3,5", "--flips"],
         }
 
     def links(self):
@@ -225,8 +233,9 @@ def trained(programs, numbers, out):
     return os.path.join(out, "teacher.safetensors")
 
 
-def last_of(options):
-    """Options of which a later one takes the place of an earlier one of its name: every name once, as a program wants them."""
+def last_of(options, without=()):
+    """Options of which a later one takes the place of an earlier one of its name: every name once, as a program wants them; some
+    names not at all."""
     own = {}
     for word in options:
         if word.startswith("--"):
@@ -234,12 +243,13 @@ def last_of(options):
             own[name] = []
         else:
             own[name].append(word)
-    return [word for name, values in own.items() for word in (name, *values)]
+    return [word for name, values in own.items() if name not in without for word in (name, *values)]
 
 
 def pretrained(programs, images, method, seed, share, out):
     """The teacher's weights of a method on a set, of `share` of its epochs."""
-    numbers = last_of([*NUMBERS, *images.pretrain, *METHODS[method]])
+    own = METHODS[method]
+    numbers = last_of([*NUMBERS, *images.pretrain, *own], PAIRS_LACK if "--projector-hidden" in own else ())
     epochs = numbers.index("--epochs") + 1
     numbers[epochs] = str(max(1, round(share * int(numbers[epochs]))))
     return trained(programs, ["--data", images.images(), *numbers, "--seed", str(seed)], os.path.join(out, f"{method}-{seed}"))
@@ -274,6 +284,9 @@ def figures(name, result):
     if name == "retrieve":
         return {"retrieval, mIoU": 100 * result["retrieval"]["miou"],
                 "300 clusters, mIoU": 100 * result["clusters"][0]["miou"]}
+    if name == "few":
+        return {"ten labels a class, nearest, right": 100 * result["knn"]["1"],
+                "ten labels a class, linear, right": 100 * result["linear"]["accuracy"]}
     if name == "classify":
         return {"20 nearest, right": 100 * result["knn"]["20"], "linear, right": 100 * result["linear"]["accuracy"]}
     found = {"image AUROC": result["images"]["auroc"], "pixel AUROC": result["pixels"]["auroc"],

@@ -52,6 +52,7 @@ class Tables(unittest.TestCase):
     def test_an_option_that_comes_later_takes_the_place_of_the_earlier(self):
         self.assertEqual(study.last_of(["--lr", "1", "--flag", "--scale", "0", "1", "--lr", "2"]),
                          ["--lr", "2", "--flag", "--scale", "0", "1"])
+        self.assertEqual(study.last_of(["--lr", "1", "--flag"], ["--lr"]), ["--flag"])
 
 
 if __name__ == "__main__":
