@@ -9,8 +9,8 @@ Processor seconds of the compiler, header-only and with the compiled target dssl
 headers, the smallest whole program (examples/minimal.cpp), and with --recipes programs that train 1, 2, 3 and 6 recipes.
 Prints JSON. --families measures instead what a recipe of another family costs beside DenseDINO with dssl::cpu, in seconds and
 in times of a file that includes Eigen/Core and tbb/parallel_for.h, measured in the same run. --hold compares the ratios to
-that file with the limits below, times the slack, and so the compiler's memory, whose slack is its own, and what one more
-recipe in a program costs; it fails where one is passed. Standard library only.
+that file, also of what one more recipe in a program costs, with the limits below, times the slack, and the compiler's memory with
+limits that have none; it fails where one is passed. Standard library only.
 """
 
 import argparse
@@ -26,15 +26,22 @@ BASE = "#include <Eigen/Core>\n#include <tbb/parallel_for.h>\n"
 HEADERS = ("dssl/core/tensor_view.hpp", "dssl/backend/cpu.hpp", "dssl/views/multi_crop.hpp",
            "dssl/features/features.hpp", "dssl/dssl.hpp")
 COMPILED = "-DDSSL_WITH_COMPILED_CPU"
-# Processor seconds over those of BASE. The aims are 2.5 for the header, 8 for the smallest program header-only and 4 with
-# dssl::cpu; what is held is the most that quiet machines showed: the ratios are larger where the processor is newer, as BASE
-# gains most there (minimal: 15 on a Zen 3, 19 to 26 on a Zen 5; docs/performance.md, docs/performance-avx2.md).
-LIMITS = {"header": 4.2, "minimal_compiled": 3.7, "minimal": 22.9}
-# Of a recipe beside others with dssl::cpu, also in times of BASE: the aim is 5 s where that takes 3.1 s.
-RECIPE_LIMIT = 1.6
-# Bytes of the compiler, for the smallest program header-only (aim: 800 MB). They do not depend on what else runs, but g++
-# collects its garbage later where the machine has more memory: with --param ggc-min-expand=30 it takes 820 MB.
-PEAK_LIMIT, PEAK_SLACK = 1270e6, 1.1
+# Processor seconds over those of BASE. With dssl::cpu the aims are reached, and are the limits: the header (2.2 to 2.5 times
+# were measured), the smallest program (3.3), a recipe beside others (0.9; the aim is 5 s where BASE takes 3.1 s).
+REACHED = {"header_compiled": 2.5, "minimal_compiled": 4, "recipe": 1.6}
+# Header-only the aims for the header, 2.5, and the smallest program, 8, are not. What is held is the most that quiet machines
+# showed: the ratios are larger where the processor is newer, as BASE gains most there (minimal: 14.5 on a Zen 3, 19.2 to 21.3 on a
+# Zen 5; docs/performance.md, docs/performance-avx2.md). Of a recipe beside others, whose aim is reached (0.6), its parsing and
+# instantiation alone, 0.08, as two more whole programs would take too long: where it takes thrice as much, so may the whole.
+SHOWN = {"header": 4.2, "recipe_parsed": 0.5, "minimal": 21.3}
+LIMITS = REACHED | SHOWN
+# The slack of --hold is for machines with other work, and for BASE, which varies by a third from run to run: up to the limit
+# times the slack a loss stays unseen. Aims that are reached have a slack of at most this.
+REACHED_SLACK = 1.2
+# Bytes of the compiler: the aim, 800 MB, for the smallest program with dssl::cpu (457 MB were measured); header-only, where it is
+# not reached, a tenth above the 1289 MB that were. They do not depend on what else runs, but g++ collects its garbage later where
+# the machine has more memory: with --param ggc-min-expand=30 it takes 821 MB header-only.
+PEAKS = {"minimal_compiled": 800e6, "minimal": 1420e6}
 RECIPES = (
     "DenseDino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
     "Dino::with_backbone<ViT<vit_nano8>>::with_head<Small>",
@@ -99,8 +106,9 @@ def measure(compiler, options):
         out["headers"] = {header: compiler.cost_of(f"#include <{header}>\n") for header in HEADERS}
         out["headers_compiled"] = {header: compiler.cost_of(f"#include <{header}>\n", COMPILED) for header in HEADERS}
         out["minimal_compiled_O0"] = compiler.cost(minimal, COMPILED, "-O0")
-    out |= {name: held_cost(compiler, name) for name in LIMITS}  # the last one's object is linked below
-    if options.hold is None:
+    for name in LIMITS if options.hold is not None else ("header", "minimal_compiled", "minimal"):
+        out[name] = held_cost(compiler, name, out)
+    if options.hold is None:  # what the last one left is linked
         program = os.path.join(compiler.folder, "minimal")
         subprocess.run([options.compiler, os.path.join(compiler.folder, "one.o"), "-o", program, "-ltbb"], check=True)
         out["minimal"]["bytes"] = os.path.getsize(program)
@@ -111,10 +119,9 @@ def measure(compiler, options):
         out["recipes"] = {count: {"header_only": compiler.cost_of(program), "compiled": compiler.cost_of(program, COMPILED)}
                           for count, program in programs.items()}
     if options.hold is not None:
-        out["recipe"] = held_cost(compiler, "recipe")
         # A ratio that is passed is measured once more: the least counts, as other work makes nothing quicker.
         for name in passed_ratios(out, options.hold):
-            out[name]["least"] = min(out[name]["least"], held_cost(compiler, name)["least"])
+            out[name]["least"] = min(out[name]["least"], held_cost(compiler, name, out)["least"])
     out["ratios"] = ratios(out)
     return out
 
@@ -131,37 +138,37 @@ def families(compiler, base):
     return out
 
 
-def held_cost(compiler, name):
+def held_cost(compiler, name, out):
     """The cost of what LIMITS names; of a recipe: what a program of 6 takes beyond one of 1, a fifth of it."""
-    if name == "header":
-        return compiler.cost_of("#include <dssl/dssl.hpp>\n")
+    if name.startswith("header"):
+        return compiler.cost_of("#include <dssl/dssl.hpp>\n", *([COMPILED] if name == "header_compiled" else []))
     if name == "recipe":
-        one, six = (compiler.cost_of(recipes_program(RECIPES[:count]), COMPILED) for count in (1, 6))
+        return {"least": (compiler.cost_of(recipes_program(RECIPES), COMPILED)["least"] - out["minimal_compiled"]["least"]) / 5}
+    if name == "recipe_parsed":
+        one, six = (compiler.cost_of(recipes_program(RECIPES[:count]), "-fsyntax-only") for count in (1, 6))
         return {"least": (six["least"] - one["least"]) / 5}
     minimal = os.path.join(ROOT, "examples", "minimal.cpp")
     return compiler.cost(minimal, COMPILED) if name == "minimal_compiled" else compiler.cost(minimal)
 
 
 def ratios(out):
-    return {name: out[name]["least"] / out["base"]["least"] for name in (*LIMITS, "recipe") if name in out}
+    return {name: out[name]["least"] / out["base"]["least"] for name in LIMITS if name in out}
 
 
-def limit_of(name):
-    return RECIPE_LIMIT if name == "recipe" else LIMITS[name]
+def slack_of(name, slack):
+    return min(slack, REACHED_SLACK) if name in REACHED else slack
 
 
 def passed_ratios(out, slack):
-    return [name for name, ratio in ratios(out).items() if ratio > limit_of(name) * slack]
+    return [name for name, ratio in ratios(out).items() if ratio > LIMITS[name] * slack_of(name, slack)]
 
 
 def passed_limits(out, slack):
     """One line for each limit that is passed."""
-    lines = [f"{name}: {out['ratios'][name]:.1f} times the file with Eigen and oneTBB; expected at most "
-             f"{limit_of(name)} x {slack}" for name in passed_ratios(out, slack)]
-    if out["minimal"]["peak"] > PEAK_LIMIT * PEAK_SLACK:
-        lines.append(f"minimal: the compiler takes {out['minimal']['peak'] / 1e6:.0f} MB; expected at most "
-                     f"{PEAK_LIMIT / 1e6:.0f} x {PEAK_SLACK}")
-    return lines
+    lines = [f"{name}: {out['ratios'][name]:.2f} times the file with Eigen and oneTBB; expected at most "
+             f"{LIMITS[name]} x {slack_of(name, slack)}" for name in passed_ratios(out, slack)]
+    return lines + [f"{name}: the compiler takes {out[name]['peak'] / 1e6:.0f} MB; expected at most {limit / 1e6:.0f}"
+                    for name, limit in PEAKS.items() if out[name]["peak"] > limit]
 
 
 def main():

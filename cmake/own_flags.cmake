@@ -34,6 +34,11 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_GRE
   # Takes `const auto& spec = layout.find("name")` for a reference into the text it was given.
   list(APPEND dssl_warnings -Wno-dangling-reference)
 endif()
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # Its own AVX-512 intrinsics make undefined vectors of a variable that is its own first value (avx512fintrin.h, __Y): pages of
+  # warnings, where Eigen's solver is compiled for such a processor, of code that is nobody's here. Newer g++ and clang look.
+  list(APPEND dssl_warnings -Wno-maybe-uninitialized)
+endif()
 target_compile_options(dssl_own_flags INTERFACE ${dssl_warnings})
 
 if(DSSL_NATIVE)

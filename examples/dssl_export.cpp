@@ -25,6 +25,7 @@
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/io/backbone_description.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/io/backbone_rules.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/onnx_model.hpp>
 #include <dssl/io/open_tensor_file.hpp>
@@ -32,9 +33,7 @@
 #include <dssl/io/safetensors.hpp>
 #include <dssl/io/tensor_file.hpp>
 #include <dssl/nn/parameters.hpp>
-#include <dssl/nn/position.hpp>
 #include <dssl/train/loaded_weights.hpp>
-#include <dssl/train/published_vit.hpp>
 #include <dssl/version.hpp>
 
 namespace {
@@ -109,15 +108,12 @@ struct Settings {
     if (scale == dssl::PixelScale{}) scale = dssl::stated_pixels(file).value_or(dssl::PixelScale{});
     const dssl::PixelScale usual = dssl::usual_pixels(file.description().channels);
     if (scale == dssl::PixelScale{} && normalise) scale = usual;
-    const bool rotary = run.position == dssl::PositionScheme::rotary;
     const dssl::programs::ModelGives gives{
         .blocks = blocks,
         .depth = run.depth,
         .norm = !no_norm,
         .pixels = scale == dssl::PixelScale{} ? usual : scale,
-        .ran = {.heads = run.heads,
-                .norm_epsilon = run.norm_epsilon,
-                .positions = std::string(rotary ? "rotary" : dssl::name_of(dssl::position_rule_of(run.position)))},
+        .ran = dssl::BackboneRules::of(run),
         .patch = run.patch,
         .table_side = run.table_side,
         .weights = in};

@@ -19,6 +19,7 @@
 #include <dssl/data/image_files.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/io/atomic_file.hpp>
+#include <dssl/io/backbone_rules.hpp>
 #include <dssl/probe/linear_probe.hpp>
 #include <dssl/search/knn.hpp>
 #include <dssl/search/row_sample.hpp>
@@ -109,9 +110,13 @@ class Classification {
   }
 
  private:
+  /// All that may be written.
+  [[nodiscard]] OutputFiles x_output() const {
+    return OutputFiles({x_settings.out + "/result.json", x_predictions(), x_classifier(), neighbours_file(x_settings.out)});
+  }
+
   void x_require_output_apart() const {
-    const OutputFiles output({x_settings.out + "/result.json", x_settings.out + "/predictions.csv", x_classifier(),
-                              neighbours_file(x_settings.out)});
+    const OutputFiles output = x_output();
     output.require_other_than_given("--train", x_settings.train);
     output.require_other_than_given("--test", x_settings.test);
     output.require_other_than_all("--train", x_train_files);
@@ -120,7 +125,8 @@ class Classification {
   }
 
   void x_claim_folder() {
-    x_claim = claim_output_folder(x_settings.out, {"result.json", "predictions.csv", "classifier.safetensors", "neighbours.safetensors"});
+    x_claim = claim_output_folder(x_settings.out, {});
+    x_output().require_writable();
   }
 
   /// Features of all images; the backbone's memory is given back after.
@@ -294,6 +300,7 @@ class Classification {
                      x_classes.names(), x_fingerprint);
     std::printf("neighbours: %s\n", path.c_str());
   }
+  [[nodiscard]] std::string x_predictions() const { return x_settings.out + "/predictions.csv"; }
   [[nodiscard]] std::string x_classifier() const { return classifier_file(x_settings.out); }
 
   template <Backend B>
@@ -333,7 +340,7 @@ class Classification {
   }
 
   void x_write_predictions() const {
-    AtomicFile table(x_settings.out + "/predictions.csv");
+    AtomicFile table(x_predictions());
     table.write("name,class,predicted\n");
     for (std::size_t i = 0; i < x_truth.size(); ++i) {
       const auto name = [&](std::int64_t c) {

@@ -58,6 +58,7 @@ inline void print_error(std::string_view name, std::string message) {
   std::ranges::replace(option, '_', '-');
   if (field == "height" || field == "width") option = "--size";
   if (field == "preset") option = "--views";
+  if (field == "orient") option = "--no-orient";
   if (app.get_option_no_throw(option) == nullptr) return message;
   return with_option(std::move(message), field, option);
 }
@@ -68,8 +69,10 @@ template <class InOptions>
   if (const auto* const option = dynamic_cast<const OptionError*>(&error)) {
     return with_short_words(in_options(std::string(option->what()), option->field()));
   }
-  if (dynamic_cast<const DataError*>(&error) != nullptr) {  // of masks whose labels tell nothing, which names these fields
-    return in_options(in_options(std::string(error.what()), "only"), "void");
+  if (dynamic_cast<const DataError*>(&error) != nullptr) {  // of masks whose labels tell nothing, or that do not fit: it names these fields
+    std::string message = error.what();
+    for (const char* const field : {"only", "void", "orient"}) message = in_options(std::move(message), field);
+    return message;
   }
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) {
     return "out of memory; lower the batch, the image size or the model's size";

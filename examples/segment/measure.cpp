@@ -17,6 +17,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/features/features.hpp>
+#include <dssl/io/backbone_rules.hpp>
 #include <dssl/probe/segmentation_probe.hpp>
 
 #include "common/architectures.hpp"

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""benchmarks/report.py: what --keep keeps, and what the page says of load. Standard library only."""
+"""benchmarks/report.py: what --keep keeps, what the page says of load, and that the pages are its. Standard library only."""
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -69,6 +71,24 @@ class Load(unittest.TestCase):
             results = {other: [{"others_load": 0.5 if other == kind else 0.01}] for other in kinds}
             self.assertIn("up to 50%", report.load_line(results), kind)
         self.assertIn("Nothing else ran", report.load_line({kind: [{"others_load": 0.01}] for kind in kinds if kind != "views"}))
+
+
+class Pages(unittest.TestCase):
+    def test_each_page_is_what_its_results_make(self):
+        for page, of in (("performance", "."), ("performance-avx2", "avx2"), ("performance-amx", "amx")):
+            with open(os.path.join(ROOT, "docs", page + ".md")) as file:
+                there = file.read()
+            title, _, made_by, _ = there.split("\n", 3)
+            note = made_by.partition("change the measurements, not this page. ")[2]
+            results = os.path.normpath(os.path.join("benchmarks/results", of))
+            with self.subTest(page), tempfile.TemporaryDirectory() as folder:
+                shutil.copytree(os.path.join(ROOT, results), os.path.join(folder, results), ignore=lambda at, names: {
+                    name for name in names if os.path.isdir(os.path.join(at, name))})
+                subprocess.run([sys.executable, os.path.join(ROOT, "benchmarks/report.py"), "--results", results, "--docs", "docs",
+                                "--page", page, "--title", title[2:], "--note", note], cwd=folder, check=True)
+                for name, path in ((page + ".md", "docs"), ("results.md", results)):
+                    with open(os.path.join(folder, path, name)) as made, open(os.path.join(ROOT, path, name)) as kept:
+                        self.assertTrue(made.read() == kept.read(), f"{path}/{name} is not what benchmarks/report.py makes of {results}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ TEST_CASE("a fingerprint depends on names, sizes and order, and not on where ima
     write_text(folder / (at + "/x/c.png"), "");
   }
   const std::string here = print_of(ImageFolder(folder / "here"));
-  CHECK(here.size() == 33);
+  CHECK(here == "8f9867b150f64b0b-bb7fa7ba8466c4a3");  // what runs hold; made of the formulas by another language
   CHECK(print_of(ImageFolder(folder / "here")) == here);
   CHECK(print_of(ImageFolder(folder / "else/where")) == here);
   write_text(folder / "here/list.txt", "a.png\nb.png\nx/c.png\n");

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <dssl/data/image_files.hpp>
 #include <dssl/io/png.hpp>
 
+#include "io/exif_samples.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 
@@ -112,6 +114,10 @@ TEST_CASE("masks are found by id, and say 1 for every defect's pixel") {
   put_image(folder / "truth/good/1.png", 0, {}, 0, 3);
   const DefectFiles again(ImageFiles(folder / "test"), {.masks = folder / "truth"});
   CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(again.load(0)); }), "3 x 5 pixels"));
+  std::filesystem::remove(folder / "test/good/1.png");
+  write_text(folder / "test/good/1.jpg", std::string_view(test::with_exif(Image<std::uint8_t>(3, 5, 1), 6)));
+  const DefectFiles turned(ImageFiles(folder / "test"), {.masks = folder / "truth"});
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(turned.load(0)); }), "has 5 x 3, turned by its EXIF orientation"));
   CHECK_FALSE(DefectFiles(ImageFiles(folder / "test"), {}).has_truth());
   CHECK(
       contains(thrown_by<DataError>([&] { DefectFiles(ImageFiles(folder / "test"), {.masks = "no/where"}); }),

@@ -6,6 +6,7 @@
 
 #include <dssl/data/voc.hpp>
 
+#include "io/exif_samples.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 
@@ -89,6 +90,24 @@ TEST_CASE("a mask of another size names both files and both sizes") {
   REQUIRE(contains(error, voc.root / "JPEGImages/one.jpg"));
   REQUIRE(contains(error, "6 x 4"));
   REQUIRE(contains(error, "4 x 6"));
+}
+
+TEST_CASE("a mask drawn on the picture as it is stored, or as it is shown, names the option that reads it so") {
+  const SmallVoc voc;  // pictures of 4 x 6 pixels as they are stored, whose EXIF data turns them or does not
+  const auto message = [&](int orientation, Index height, Index width, bool orient) {
+    write_text(voc.root / "JPEGImages/one.jpg", std::string_view(dssl::test::with_exif(Bytes8(4, 6, 3), orientation)));
+    dssl::write_png_indices(voc.root / "SegmentationClass/one.png", Bytes8(height, width, 1));
+    return thrown_by<DataError>([&] { (void)VocFolder(voc.root.path(), "train", {.read = {.orient = orient}}).load(0); });
+  };
+  CHECK(contains(message(6, 4, 6, true), "the mask has 4 x 6 pixels, its image " + (voc.root / "JPEGImages/one.jpg") +
+                                             " has 6 x 4, turned by its EXIF orientation; as the file stores it they fit (option 'orient')"));
+  CHECK(contains(message(8, 6, 4, false), "has 4 x 6; turned by its EXIF orientation, which option 'orient' leaves out, they fit"));
+  CHECK(message(6, 6, 4, true) == "(nothing was thrown)");
+  // Of another size either way, or of a picture that is not turned, it is not why.
+  for (const std::string& other : {message(6, 4, 5, true), message(3, 6, 4, true), message(1, 6, 4, true)}) {
+    CHECK(contains(other, "the mask has"));
+    CHECK_FALSE(contains(other, "orient"));
+  }
 }
 
 TEST_CASE("ids hold blanks where an image does, and masks of like channels are ids") {

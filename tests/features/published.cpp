@@ -15,6 +15,7 @@
 #include <dssl/backend/cpu.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/io/backbone_file.hpp>
+#include <dssl/io/backbone_rules.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/train/published_vit.hpp>
@@ -205,6 +206,20 @@ TEST_CASE("a fingerprint of weights is the number that banks keep, of either kin
     }
   }
   CHECK(seen.size() == made);
+}
+
+TEST_CASE("the rules of published weights are those of the ViT that runs them") {
+  for (const PositionScheme scheme : {PositionScheme::offset, PositionScheme::size, PositionScheme::size_antialiased,
+                                      PositionScheme::corners, PositionScheme::rotary}) {
+    const BackboneDescription d{.family = WeightFamily::timm, .width = 128, .depth = 1, .heads = 2, .patch = 8, .channels = 3,
+                                .table_side = scheme == PositionScheme::rotary ? 0 : 7, .hidden = 512, .position = scheme, .norm_epsilon = 1e-5};
+    const BackboneRules rules = BackboneRules::of(d), run = BackboneRules::of(published_config(d, "file"));
+    CHECK(rules.heads == 2);
+    CHECK(rules.heads == run.heads);
+    CHECK(std::abs(rules.norm_epsilon / run.norm_epsilon - 1) < 1e-12);
+    CHECK(rules.positions == position_scheme_name(scheme));
+    CHECK(rules.positions == run.positions);
+  }
 }
 
 TEST_CASE("an architecture that goes by other rules than the weights is refused") {

@@ -152,9 +152,7 @@ for _ in $(seq 600); do
   [[ $(cat killed-$$/metrics.jsonl 2>/dev/null | wc -l) -ge 3 ]] && break
   sleep 0.05
 done
-victim=$(pgrep -f -- "--out killed-$$" | while read -r id; do
-  tr '\0' '\n' <"/proc/$id/environ" 2>/dev/null | grep -Eqx '(OMPI_COMM_WORLD_RANK|PMI_RANK)=1' && echo "$id"
-done | head -n 1)
+victim=$(rank_ids 1 "--out killed-$$" | head -n 1)
 [[ -n $victim ]] || fail "rank 1 is not found"
 kill -KILL "$victim"
 status=0

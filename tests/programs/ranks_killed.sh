@@ -17,12 +17,6 @@ on() {
 }
 left() { find "$name" \( -name '*.tmp-*' -o -name .lock \) | wc -l; }
 halves() { find "$name" -name '*.tmp-*' | wc -l; }
-# ids RANK: of that rank's process.
-ids() {
-  pgrep -f -- "--out $name/" | while read -r id; do
-    tr '\0' '\n' <"/proc/$id/environ" 2>/dev/null | grep -Eqx "(OMPI_COMM_WORLD_RANK|PMI_RANK)=$1" && echo "$id"
-  done || true
-}
 
 began=$(date +%s%3N)
 succeeds on 3 run --max-steps 2
@@ -36,7 +30,7 @@ for made in $(seq "$kills"); do
   sleep "$(printf '%d.%03d' $((moment / 1000)) $((moment % 1000)))"
   found=
   for _ in $(seq 200); do
-    found=$(ids $victim | head -n 1)
+    found=$(rank_ids $victim "--out $name/" | head -n 1)
     [[ -z $found ]] || break
     sleep 0.05
   done

@@ -41,12 +41,13 @@ differ "$read" "$bright" "another --white gives the same"
 mkdir plain turned mirrored
 "$make_image" plain/1.jpg 16 32 1 10 90 160 230
 "$make_image" mirrored/1.jpg 16 32 1 230 160 90 10
-# APP1 with the one entry "orientation: 3", after the mark that begins the file.
-{
-  head -c 2 plain/1.jpg
-  printf '\xff\xe1\x00\x22Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x03\x00\x00\x00\x00\x00\x00'
-  tail -c +3 plain/1.jpg
-} >turned/1.jpg
+# held FILE ORIENTATION: the JPEG with APP1 of this one entry after the mark that begins the file.
+held() {
+  head -c 2 "$1"
+  printf '\xff\xe1\x00\x22Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00'"\\x0$2"'\x00\x00\x00\x00\x00\x00'
+  tail -c +3 "$1"
+}
+held plain/1.jpg 3 >turned/1.jpg
 of plain
 stored=$read
 of mirrored
@@ -58,6 +59,29 @@ same "$read" "$stored" "--no-orient turns a JPEG"
 differ "$stored" "$shown" "the picture is the same turned round"
 of plain --no-orient
 same "$read" "$stored" "--no-orient changes a picture without EXIF"
+
+# A mask of a picture that EXIF turns on its side, drawn on the picture as it is stored; and 12 bits in 16 in a set with masks.
+# voc IMAGE HEIGHT WIDTH: a set of it alone, twice, trained on and measured, with masks of this size.
+voc() {
+  rm -rf voc
+  mkdir -p voc/JPEGImages voc/SegmentationClass voc/ImageSets/Segmentation
+  for i in 1 2; do
+    cp "$1" "voc/JPEGImages/$i.${1##*.}"
+    "$make_image" "voc/SegmentationClass/$i.png" "$2" "$3" 1 0 1
+  done
+  echo 1 >voc/ImageSets/Segmentation/train.txt
+  echo 2 >voc/ImageSets/Segmentation/val.txt
+}
+probe() { segment --weights random --channels 1 --data voc --classes 2 --overlays 0 --out voc-out "$@"; }
+"$make_image" voc.jpg 16 32 1
+held voc.jpg 6 >sideways.jpg
+voc sideways.jpg 16 32
+fails 1 'the mask has 16 x 32 pixels, its image .* has 32 x 16, turned by its EXIF orientation; as the file stores it they fit \(--no-orient\)$' probe
+voc sideways.jpg 32 16
+fails 1 'has 16 x 32; turned by its EXIF orientation, which --no-orient leaves out, they fit$' probe --no-orient
+voc camera/1.pgm 16 32
+warns 1 "use few bits: .*say so \(option 'white', 4095\)" probe
+succeeds probe --white 4095
 
 # --largest-bytes: a file of as many is read, one of more passed over, by name.
 bytes=$(stat -c %s stretched/1.pgm)

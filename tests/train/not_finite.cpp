@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <dssl/backend/cpu.hpp>
+#include <dssl/core/hash.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/instances.hpp>
 #include <dssl/io/safetensors.hpp>

@@ -25,6 +25,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/list_file.hpp>
+#include <dssl/data/mask_size.hpp>
 #include <dssl/data/name_pairs.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
@@ -177,8 +178,8 @@ class DefectFiles {
   [[nodiscard]] AnyImage load_image(Index i) const { return x_files.load(i); }
 
   /// Image i and its mask. Throws `ImageError` where the image cannot be read, `LabelError` where its mask cannot,
-  /// `DataError` naming both where sizes differ, and for boxes that cannot be read, are no numbers, have no area or lie
-  /// outside the image.
+  /// `DataError` naming both where sizes differ, and `read.orient` where that is why, and for boxes that cannot be read, are
+  /// no numbers, have no area or lie outside the image.
   [[nodiscard]] LabelledImage load(Index i) const {
     LabelledImage out{.image = x_files.load(i), .mask = {}};
     const Index rows = height(out.image);
@@ -191,10 +192,7 @@ class DefectFiles {
         continue;
       }
       const MarkedMask read = read_marked_mask(path, x_options.read, x_options.mask_threshold);
-      if (read.mask.height() != rows || read.mask.width() != columns) {
-        throw DataError(join(path, ": the mask has ", read.mask.height(), " x ", read.mask.width(),
-                             " pixels, its image ", name(i), " has ", rows, " x ", columns));
-      }
+      detail::require_same_size(out.image, name(i), read.mask, path, x_options.read);
       if (read.between) met |= x_between;
       const auto from = read.mask.pixels();
       for (std::size_t p = 0; p < from.size(); ++p) out.mask.pixels()[p] |= from[p];

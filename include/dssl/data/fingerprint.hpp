@@ -11,6 +11,7 @@
 
 #include <sys/stat.h>
 
+#include <dssl/core/hash.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
 
@@ -23,32 +24,26 @@ struct SourceFingerprint {
 
   /// "0123456789abcdef-0123456789abcdef".
   [[nodiscard]] std::string text() const {
-    std::string out;
-    for (const std::uint64_t number : {names, sizes}) {
-      if (!out.empty()) out += '-';
-      for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[number >> shift & 15U];
-    }
-    return out;
+    return detail::hexadecimal(names) + "-" + detail::hexadecimal(sizes);
   }
 };
 
 namespace detail {
 
-/// FNV-1a.
+/// Of texts and numbers, one after the other.
 class NameHash {
  public:
   void add(std::string_view text) {
-    for (const char c : text) x_add(static_cast<unsigned char>(c));
-    x_add(0);  // ends a text: no name holds a byte 0
+    for (const char c : text) x_hash.add(static_cast<unsigned char>(c));
+    x_hash.add(0);  // ends a text: no name holds a byte 0
   }
   void add(Index number) {
-    for (int shift = 0; shift < 64; shift += 8) x_add(static_cast<std::uint64_t>(number) >> shift & 255U);
+    for (int shift = 0; shift < 64; shift += 8) x_hash.add(static_cast<std::uint64_t>(number) >> shift & 255U);
   }
-  [[nodiscard]] std::uint64_t value() const { return x_hash; }
+  [[nodiscard]] std::uint64_t value() const { return x_hash.value(); }
 
  private:
-  void x_add(std::uint64_t byte) { x_hash = (x_hash ^ byte) * 1099511628211ULL; }
-  std::uint64_t x_hash = 14695981039346656037ULL;
+  Fnv1a x_hash;
 };
 
 /// What the source says of image i, whose name is `name`, else the bytes of the file of that name; -1: neither.

@@ -13,6 +13,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/list_file.hpp>
+#include <dssl/data/mask_size.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/mask_file.hpp>
@@ -71,14 +72,10 @@ class VocFolder {
 
   /// Image i and its mask.
   /// Throws `ImageError` if the image cannot be read, `LabelError` if its mask cannot, `DataError` naming both
-  /// files if their sizes differ.
+  /// files if their sizes differ, and `read.orient` where that is why.
   [[nodiscard]] LabelledImage load(Index i) const {
     LabelledImage pair{load_image(i), read_mask(mask_name(i), x_options.read)};
-    if (height(pair.image) != pair.mask.height() || width(pair.image) != pair.mask.width()) {
-      throw DataError(join(mask_name(i), ": the mask has ", pair.mask.height(), " x ", pair.mask.width(),
-                           " pixels, its image ", name(i), " has ", height(pair.image), " x ",
-                           width(pair.image)));
-    }
+    detail::require_same_size(pair.image, name(i), pair.mask, mask_name(i), x_options.read);
     return pair;
   }
 

@@ -16,6 +16,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/patch_look.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/io/backbone_rules.hpp>
 #include <dssl/io/json_reader.hpp>
 #include <dssl/io/json_writer.hpp>
 #include <dssl/io/pixel_scale.hpp>
@@ -23,37 +24,6 @@
 #include <dssl/nn/position.hpp>
 
 namespace dssl {
-
-/// What decides a backbone's features and is in none of its tensors, so that their fingerprint does not tell it.
-struct BackboneRules {
-  Index heads = 0;          ///< 0: not known, of banks from before it was kept
-  double norm_epsilon = 0;  ///< of every layer norm
-  std::string positions{};  ///< "rotary", "none", or how the table is read at other sizes than its own: `name_of(PositionRule)`
-
-  /// Of a backbone's sizes, `ViTConfig`.
-  template <class Config>
-  [[nodiscard]] static BackboneRules of(const Config& c) {
-    return {.heads = c.heads,
-            .norm_epsilon = c.norm_epsilon(),
-            .positions = std::string(c.table() ? name_of(c.position_rule) : c.rotary() ? "rotary" : "none")};
-  }
-  [[nodiscard]] bool operator==(const BackboneRules&) const = default;
-
-  /// Throws `CheckpointError` for the file `path`, of features by these rules, where `weights` is run by others `now`; at the
-  /// table's own size every rule reads it as it is. `otherwise`: what can take the file's place. Files that do not say their
-  /// rules are taken.
-  void require_same(const std::string& path, const BackboneRules& now, bool at_own_size, const std::string& weights,
-                    std::string_view otherwise) const {
-    if (norm_epsilon == 0) return;
-    const auto refuse = [&](std::string_view what, const auto& own, const auto& other) {
-      throw CheckpointError(path, join("was made with ", what, " ", own, ", and ", weights, " is run with ", what, " ", other,
-                                       "; expected config.json beside the weights as it was, or ", otherwise));
-    };
-    if (now.heads != heads) refuse("heads", heads, now.heads);
-    if (std::abs(now.norm_epsilon / norm_epsilon - 1) > 1e-6) refuse("norm epsilon", norm_epsilon, now.norm_epsilon);
-    if (now.positions != positions && !at_own_size) refuse("positions", join("'", positions, "'"), join("'", now.positions, "'"));
-  }
-};
 
 /// The settings of a bank's features, and of its heat maps, as the bank's file holds them beside its rows: metadata
 /// `settings`, a JSON object of these names. Test: tests/defects/defect_bank.cpp.

@@ -15,6 +15,7 @@
 
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/hash.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/io/safetensors.hpp>

@@ -17,6 +17,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/hash.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/loss/frozen.hpp>
 #include <dssl/loss/term.hpp>

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <optional>
 #include <span>
@@ -30,24 +29,6 @@ namespace detail {
 template <class T>
 [[nodiscard]] bool all_finite(std::span<const T> values) {
   return std::all_of(values.begin(), values.end(), [](T value) { return std::isfinite(value); });
-}
-
-/// A 64-bit check sum of bytes, eight at a time (multiply and rotate; not for secrets).
-[[nodiscard]] inline std::uint64_t check_sum(std::uint64_t sum, std::span<const std::byte> bytes) {
-  const auto mix = [&sum](std::uint64_t word) {
-    sum = (sum ^ word) * 0x9E3779B97F4A7C15ULL;
-    sum ^= sum >> 29;
-  };
-  std::size_t i = 0;
-  for (; i + 8 <= bytes.size(); i += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + i, 8);
-    mix(word);
-  }
-  std::uint64_t tail = bytes.size();
-  for (; i < bytes.size(); ++i) tail = (tail << 8) | static_cast<std::uint64_t>(bytes[i]);
-  mix(tail);
-  return sum;
 }
 
 /// The flat buffers of a step, each with what stands before its parameters' names in a checkpoint.

@@ -2,11 +2,8 @@
 // Tests: tests/programs/weights.sh, tests/c_interface/interface.c.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,6 +15,7 @@
 #include <dssl/backbone/named_vits.hpp>
 #include <dssl/backbone/vit_parameters.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/hash.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/backbone_description.hpp>
@@ -64,51 +62,13 @@ namespace dssl {
   return published_config(described_as_run(file, options), file.path(), options.heads, options.heads_field);
 }
 
-namespace detail {
-
-/// FNV-1a over the bytes, one after the other: four cycles of a processor each.
-[[nodiscard]] inline std::uint64_t hash_of_bytes(std::span<const std::byte> bytes) {
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const std::byte byte : bytes) hash = (hash ^ static_cast<std::uint64_t>(byte)) * 1099511628211ULL;
-  return hash;
-}
-
-/// Over words of eight bytes, the last filled up with zeros, in four rows that do not wait for each other: word i belongs to
-/// row i mod 4. The upper half of a product goes into the lower one and through another product: else changed signs cancel.
-[[nodiscard]] inline std::uint64_t hash_of_words(std::span<const std::byte> bytes) {
-  const auto step = [](std::uint64_t hash, std::uint64_t word) {
-    constexpr std::uint64_t odd = 0x9E3779B97F4A7C15ULL;
-    hash = (hash ^ word) * odd;
-    return (hash ^ (hash >> 32U)) * odd;
-  };
-  std::array<std::uint64_t, 4> rows{0, 1, 2, 3};
-  const std::size_t whole = bytes.size() / 32 * 32;
-  for (std::size_t at = 0; at < whole; at += 32) {
-    std::array<std::uint64_t, 4> words;
-    std::memcpy(words.data(), bytes.data() + at, 32);
-    for (std::size_t row = 0; row < 4; ++row) rows[row] = step(rows[row], words[row]);
-  }
-  for (std::size_t at = whole; at < bytes.size(); at += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, bytes.data() + at, std::min<std::size_t>(8, bytes.size() - at));
-    rows[(at - whole) / 8] = step(rows[(at - whole) / 8], word);
-  }
-  std::uint64_t hash = bytes.size();
-  for (const std::uint64_t row : rows) hash = step(hash, row);
-  return hash;
-}
-
-}  // namespace detail
-
 /// Tells weights from others, in 18 characters; banks of normal patches name it. Where `like` is the fingerprint of a bank from
 /// before there were such, of 16 digits, it is one of that kind, which takes ten times as long: 0.4 s for a ViT-B. Not for
 /// secrets: two sets may have the same by design. Test: tests/features/published.cpp.
 [[nodiscard]] inline std::string fingerprint_of(std::span<const float> weights, std::string_view like = {}) {
   const bool before = like.size() == 16;
   const std::uint64_t hash = before ? detail::hash_of_bytes(std::as_bytes(weights)) : detail::hash_of_words(std::as_bytes(weights));
-  std::string text = before ? "" : "2-";
-  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[hash >> shift & 15U];
-  return text;
+  return (before ? "" : "2-") + detail::hexadecimal(hash);
 }
 
 /// What a file says of the weights that were loaded from it.

@@ -16,6 +16,7 @@
 #include <dssl/core/communicator.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/hash.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/train/lasting_state.hpp>
 
