@@ -136,8 +136,9 @@ class DenseMeasurement {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const SegmentationScores scores = result.scores(x_absent());
     std::printf("retrieval from %td patches\n", probe.remembered());
-    print_scores(result, scores, probe.classes(), x_sets, x_settings.set.absent_zero);
-    Json out = scores_json(scores, probe.classes(), x_sets);
+    const BoundaryScores boundary = result.boundary.scores(x_absent());
+    print_scores(result, scores, probe.classes(), x_sets, x_settings.set.absent_zero, &boundary);
+    Json out = scores_json(scores, probe.classes(), x_sets, &boundary);
     out.update({{"remembered", probe.remembered()},
                 {"images", result.images},
                 {"unreadable", result.unreadable},

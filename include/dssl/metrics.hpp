@@ -7,6 +7,7 @@
 //   calibration     a threshold that keeps a promise
 //   confusion       confusion matrix, intersection over union
 //   assignment      rows and columns matched one to one
+//   boundary        the same of the bands along classes' boundaries
 //   cluster_counts  clusters named after classes
 //   effective_rank  how many dimensions features use
 //
@@ -15,6 +16,7 @@
 
 #include <dssl/metrics/assignment.hpp>
 #include <dssl/metrics/calibration.hpp>
+#include <dssl/metrics/boundary.hpp>
 #include <dssl/metrics/cluster_counts.hpp>
 #include <dssl/metrics/confusion.hpp>
 #include <dssl/metrics/detection.hpp>

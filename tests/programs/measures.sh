@@ -96,6 +96,11 @@ above "$(value dense/result.json retrieval miou)" 0.2 "mean IoU of retrieval"
 succeeds retrieve --data voc --classes 3 --threads 2 --clusters 0,12 --overlays 0 --out dense2
 [[ $(value dense/result.json clusters) == "$(value dense2/result.json clusters)" ]] || fail "two threads cluster otherwise"
 succeeds retrieve --data synthetic --scenes 4 --val-scenes 2 --scene-size 32 --scene-classes 3 --by retrieval --k 5 --out scenes
+# Outlines beside areas, of retrieval and not of clusters, which have no prediction of pixels.
+above "$(value dense/result.json retrieval boundary_miou)" 0.01 "mean boundary IoU of retrieval"
+above "$(value dense/result.json retrieval miou)" "$(value dense/result.json retrieval boundary_miou)" "mean IoU, beside that of outlines"
+value dense/result.json retrieval per_class | grep -q '"boundary_iou":0' || fail "classes have no boundary IoU"
+! value dense/result.json clusters | grep -q boundary || fail "clusters have a boundary IoU"
 fails 1 "available: train, val" retrieve --data voc --train tset --classes 3 --out o
 fails 2 'classes' retrieve --data voc --out o
 fails 1 'clusters|patches' retrieve --data voc --classes 3 --by clusters --clusters 1000 --out o
