@@ -73,6 +73,31 @@ fails 2 '--top is 1; expected 3, with which' looked --top 1
 fails 2 '--standardise-features is given; expected not given, with which' looked --standardise-features
 fails 2 '--overlap is 16; expected 8, with which' looked --overlap 16
 fails 2 '--flatten is 5; expected 0, with which' looked --flatten 5
+# References on a grid in the place of patches: cells of half a patch, kept in the bank, and refused where they differ.
+succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --recipe densedino-local --out local
+succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --recipe dino --out dino
+references=(--weights local/teacher.safetensors --coreset 0.3 --smoothing 2 --read references --points 2x)
+succeeds bare "${references[@]}" --size 24 --threads 1 "${look[@]}" --normal set/normal --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --out references
+above "$(value references/result.json images auroc)" 0.9 "AUROC of references"
+[[ $(value references/result.json settings references) == '"2x"' ]] || fail "the settings do not tell of references"
+grep -aq '"references\\":2' references/bank.safetensors || fail "the bank does not tell of references"
+of_references() { "$programs/dssl-defects" --weights local/teacher.safetensors --bank references/bank.safetensors "${test[@]}" --threads 1 "$@"; }
+succeeds of_references --out references-again
+cmp <(cut -d, -f1-5 references/scores.csv) <(cut -d, -f1-5 references-again/scores.csv) || fail "a bank of references gives other scores"
+succeeds of_references --read references --points 2x --out references-again
+fails 2 '--read is patches; expected references, with which references/bank.safetensors was made' of_references --read patches --out o
+fails 2 '--points is 4x; expected 2x, with which references/bank.safetensors was made' of_references --points 4x --out o
+fails 2 '--read is references; expected patches, with which run/bank.safetensors was made' again --read references --out o
+fails 2 '--points is 3x; expected Nx of which the patch, 8 pixels, is a multiple' \
+  defects --weights local/teacher.safetensors --read references --points 3x --normal set/normal --out o
+fails 2 '--points is 0:0; expected 1x to 64x: a map of the image is a grid' \
+  defects "${bank[@]}" --read references --points 0:0 --normal set/normal --out o
+fails 2 '--read is references; expected patches, as with --scorer filters no backbone' \
+  bare --scorer filters --read references --normal set/normal --out o
+fails 1 'was trained without reference tokens; expected weights of recipe densedino' \
+  defects --weights dino/teacher.safetensors --read references --normal set/normal --out o
+fails 1 'was made with --read references, of which a model knows nothing' \
+  "$programs/dssl-export" local/teacher.safetensors o.onnx --bank references/bank.safetensors
 succeeds defects "${bank[@]}" --flatten 12 --normal set/normal "${test[@]}" --out flat
 above "$(value flat/result.json images auroc)" 0.9 "AUROC of flattened images"
 succeeds "$programs/dssl-defects" --weights random --bank flat/bank.safetensors "${test[@]}" --threads 1 --out flat-again
