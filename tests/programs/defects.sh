@@ -16,6 +16,13 @@ above "$(value run/result.json aupro_30)" 0.7 "AUPRO"
 [[ $(value run/result.json images positives) == 8.0 && $(value run/result.json images negatives) == 12.0 ]] ||
   fail "the images are not 8 with and 12 without defects"
 [[ $(value run/result.json regions) == 8 ]] || fail "no 8 regions"
+# All of them are found, each of one size class.
+[[ $(value run/result.json regions_found found) == 1.0 && $(value run/result.json regions_found normal_images) == 12 ]] ||
+  fail "not all regions are found"
+[[ $(value run/result.json regions_found by_area | grep -o '"regions":[0-9]*' | cut -d: -f2 | paste -sd+ | bc) -eq 8 ]] ||
+  fail "the classes of size do not hold all regions"
+above "$(value run/result.json regions_found half_found_from)" 1 "the smallest area from which on half are found"
+grep -Eq 'found at 5 % false alarms: .*100.0 % of [0-9]+ regions .*; at least half from [0-9]+ pixels on' out.txt || fail "found regions are not told"
 [[ $(value run/result.json calibrated normal_images) == 10 ]] || fail "no 10 images to calibrate with"
 [[ $(value run/result.json calibrated missed) == 0.0 ]] || fail "a bright spot is missed"
 [[ $(wc -l <run/scores.jsonl) -eq 20 && $(wc -l <run/scores.csv) -eq 21 ]] || fail "no line for each image"
