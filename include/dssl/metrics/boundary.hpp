@@ -71,7 +71,7 @@ template <class Label>
 /// across. Pixels outside the image are of no class, so that its edge is a boundary too; pixels whose truth is void are of
 /// no class either, in truth and prediction. The insides of large regions, which decide the plain IoU, count nothing here.
 /// Source: Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021, equation 4,
-/// with its share of 2 %. O(H W) an image; three bytes a pixel and one copy of both maps. Test: tests/metrics/boundary.cpp.
+/// with its share of 2 %. O(H W) time and 11 bytes a pixel for an image. Test: tests/metrics/boundary.cpp.
 class BoundaryTally {
  public:
   /// Throws `ShapeError` unless there is at least one class, `OptionError` for a share outside (0, 1].
