@@ -257,6 +257,8 @@ struct dssl_scorer {
       dssl::require_bank_of(bank, dssl::fingerprint_of(flat, dssl::fingerprint_in(bank)), weights);
       settings.require_run_as(bank.path(), extractor.config(), extractor.patch_grid(), weights);
     });
+    if (settings.references > 0)
+      throw dssl::CheckpointError(bank.path(), "was made with --read references, which this interface does not read; expected a bank of patches");
     if (settings.look.tiles)
       throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
                                                "of whole images");

@@ -156,6 +156,7 @@ void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
   if (of_bank.flips) throw dssl::CheckpointError(s.bank, "was made with --flips, of which a model of one pass knows nothing");
   if (of_bank.fit == "pad")
     throw dssl::CheckpointError(s.bank, "was made with --fit pad, whose margins count for nothing; a model scores every patch");
+  if (of_bank.references > 0) throw dssl::CheckpointError(s.bank, "was made with --read references, of which a model knows nothing");
   if (of_bank.look != dssl::PatchLook{})
     throw dssl::CheckpointError(s.bank, "was made with windows, a border, standardising, --flatten, --top, --place or --free-of-size, of which a model knows nothing");
   s.blocks = of_bank.blocks;

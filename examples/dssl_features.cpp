@@ -46,8 +46,9 @@ using dssl::join;
 using Json = nlohmann::ordered_json;
 
 struct FeatureSettings {
+  FeatureSettings() { backbone.map.lists = true; }
+
   BackboneSettings backbone;
-  MapSettings map;
   std::vector<std::string> data;
   std::string images;
   std::string out;
@@ -64,7 +65,7 @@ struct FeatureSettings {
   /// What the tokens of a size are called: "class", or "class.224" where there are several sizes. A map of references is
   /// called "reference".
   [[nodiscard]] std::string array_name(const std::string& token, const std::string& size) const {
-    const std::string name = token == "patch" && map.references() ? "reference" : token;
+    const std::string name = token == "patch" && backbone.map.references() ? "reference" : token;
     return sizes.size() > 1 ? name + "." + size : name;
   }
   /// The file of an array: its name comes before the ending, unless it is the only one.
@@ -208,7 +209,6 @@ template <dssl::Backend B>
 void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl::Communicator& ranks, const B& backend) {
   using Extractor = dssl::FeatureExtractor<dssl::ViTFamily, B>;
   const Interruption interruption;
-  const dssl::ReferenceMap map = s.map.map(s.backbone.weights);
   ProgramWeights weights = s.backbone.open();
   const dssl::GroupSet reads{.class_token = s.reads("class"), .patch = s.reads("patch")};
   std::vector<std::unique_ptr<Extractor>> extractors;  // sharing the weights of the first
@@ -218,7 +218,6 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl
     own.size = size;
     dssl::FeatureOptions options = own.features(reads);
     options.batch = std::clamp<Index>(files.size(), 1, options.batch);  // rows of images that are not there cost as much
-    options.references = map;
     extractors.push_back(extractors.empty() ? std::make_unique<Extractor>(backend, options, weights.config())
                                             : std::make_unique<Extractor>(*extractors.front(), options));
     const Extractor& made = *extractors.back();
@@ -276,7 +275,6 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl
   }
   Json settings = s.backbone.json();
   settings["size"] = s.sizes;
-  s.map.add_to(settings);
   if (!s.as_npy()) {
     writer.metadata("settings", dssl::programs::json_text(settings));
     writer.write(s.out);
@@ -326,7 +324,7 @@ int main(int argc, char** argv) {
       ->delimiter(',')
       ->check(CLI::IsMember({"class", "patch"}))
       ->capture_default_str();
-  add_map_options(app, s.map, "Backbone");
+  add_map_options(app, s.backbone.map, "Backbone");
   app.add_option("--memory", s.memory, "GiB of features that may be held for a safetensors file")
       ->capture_default_str();
   add_rank_options(app, s.processes, "work", "Processes");

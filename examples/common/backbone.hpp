@@ -1,6 +1,8 @@
 // The backbone of a program that measures one: its options, its weights, its extractor.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +32,7 @@
 #include "common/program.hpp"
 #include "common/published.hpp"
 #include "common/read_options.hpp"
+#include "common/references.hpp"
 
 namespace dssl::programs {
 
@@ -84,11 +87,38 @@ class ProgramWeights {
   PixelScale x_pixels;
 };
 
+/// Bytes of memory of the machine.
+[[nodiscard]] inline double memory_there() {
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+}
+
+/// The options, unless they ask for a map of references that cannot be made: more than one a pixel, with `whole_cells` cells
+/// that are no whole pixels, or on a processor more memory for their tokens than the machine has. Throws `OptionError`.
+[[nodiscard]] inline FeatureOptions with_usable_map(FeatureOptions options, const ViTConfig& config, const std::string& backend,
+                                                    bool whole_cells = false, const std::string& option = "points") {
+  const Index n = options.references.per_patch;
+  if (n == 0) return options;
+  const std::string said = join(n, "x");
+  if (n > config.patch) throw OptionError(option, said, join("1x to ", config.patch, "x, a reference a pixel"));
+  if (whole_cells && config.patch % n != 0)
+    throw OptionError(option, said, join("Nx of which the patch, ", config.patch, " pixels, is a multiple"));
+  // At least: the token, its norm, query, key, value and their sum, and twice the width of the network between.
+  const double each = 8.0 * sizeof(float) * static_cast<double>(config.width) * static_cast<double>(n * n * options.batch);
+  const double bytes = each * static_cast<double>(options.height / config.patch) * static_cast<double>(options.width / config.patch);
+  const double there = memory_there();
+  if (backend == "cpu" && bytes > there) {
+    throw OptionError(option, said, join("fewer, a smaller --size or --at-once: their tokens take at least ", bytes / 1073741824.0,
+                                           " GiB, and the machine has ", there / 1073741824.0));
+  }
+  return options;
+}
+
 /// Options that programs share which look through a frozen backbone.
 struct BackboneSettings {
   std::string weights;
   std::string arch = "tiny16";
   PublishedSettings published{};
+  MapSettings map{};  ///< of programs that add its options
   std::string size = "224";
   std::string fit = "stretch";
   Index channels = 3;
@@ -117,6 +147,7 @@ struct BackboneSettings {
   /// Throws `OptionError` for a backend that is not there, before anything is opened.
   void validate() const { check_backend(backend, precision); }
 
+  /// Throws `OptionError`, `CheckpointError` for a map of references that cannot be.
   [[nodiscard]] FeatureOptions features(GroupSet reads) const {
     const auto [height, width] = extents_of("size", size);
     PixelScale scale = pixels();
@@ -127,9 +158,15 @@ struct BackboneSettings {
             .reads = reads,
             .blocks = blocks,
             .norm = !no_norm,
+            .references = map.map(weights),
             .flips = flips,
             .mean = std::move(scale.mean),
             .deviation = std::move(scale.deviation)};
+  }
+
+  /// Those of a map of patches, or of references on a grid. Throws as `with_usable_map`.
+  [[nodiscard]] FeatureOptions map_features(const ViTConfig& config, bool whole_cells = false) const {
+    return with_usable_map(features({.patch = true}), config, backend, whole_cells);
   }
 
   /// Size and values of inputs, for what reads them without an extractor.
@@ -149,6 +186,7 @@ struct BackboneSettings {
                                {"channels", channels},   {"blocks", blocks}, {"norm", !no_norm}, {"flips", flips},
                                {"backend", backend},     {"precision", precision_on(backend, precision)}, {"seed", seed},
                                {"read", read_json(read)}};
+    map.add_to(out);
     published.add_to(out);
     return out;
   }

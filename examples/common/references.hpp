@@ -61,13 +61,24 @@ struct ReferenceFacts {
 struct MapSettings {
   std::string read = "patches";
   std::string points = "1x";
+  bool lists = false;             ///< points of a list are taken too, which make no map of an image
+  std::string option = "points";  ///< its name, where the program has another of that name
 
   [[nodiscard]] bool references() const { return read == "references"; }
+  /// What they are called.
+  [[nodiscard]] const char* tokens() const { return references() ? "references" : "patches"; }
+  /// References a patch, down and across; 0 where patches are read, or points of a list. Throws `OptionError`.
+  [[nodiscard]] Index per_patch() const { return references() ? x_places().per_patch : 0; }
+  /// Takes what `per_patch` said.
+  void set_per_patch(Index n) {
+    read = n > 0 ? "references" : "patches";
+    points = join(std::max<Index>(n, 1), "x");
+  }
 
   /// What a feature extractor is made with for these weights. Throws `OptionError`, `CheckpointError`.
   [[nodiscard]] ReferenceMap map(const std::string& weights) const {
     if (!references()) {
-      if (points != "1x") throw OptionError("points", points, "--read references with it");
+      if (points != "1x") throw OptionError(option, points, "--read references with it");
       return {};
     }
     ReferenceMap out = x_places();
@@ -84,7 +95,8 @@ struct MapSettings {
  private:
   [[nodiscard]] ReferenceMap x_places() const {
     const auto refuse = [&]() -> ReferenceMap {
-      throw OptionError("points", points, "1x to 64x, or points x:y from -1 to 1, joined by commas");
+      throw OptionError(option, points, lists ? "1x to 64x, or points x:y from -1 to 1, joined by commas"
+                                                : "1x to 64x: a map of the image is a grid; dssl-features takes lists of points");
     };
     const auto number = [&](std::string_view text, auto& value) {
       const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -96,6 +108,7 @@ struct MapSettings {
       if (out.per_patch < 1 || out.per_patch > 64) return refuse();
       return out;
     }
+    if (!lists) return refuse();
     for (std::string_view rest = points; !rest.empty();) {
       const std::string_view one = rest.substr(0, rest.find(','));
       const std::size_t colon = one.find(':');
@@ -120,9 +133,11 @@ inline void add_map_options(CLI::App& app, MapSettings& s, const std::string& gr
       ->check(CLI::IsMember({"patches", "references"}))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--points", s.points,
-                 "Where references stand: Nx for N x N a patch (1x: at its centre), or points x:y of the input from -1 to 1, "
-                 "joined by commas, as -0.5:0.25,0:0")
+  std::string name = "--" + s.option;
+  std::ranges::replace(name, '_', '-');
+  app.add_option(name, s.points,
+                 join("Where references stand: Nx for N x N a patch (1x: at its centre)",
+                      s.lists ? ", or points x:y of the input from -1 to 1, joined by commas, as -0.5:0.25,0:0" : ""))
       ->capture_default_str()
       ->group(group);
 }

@@ -10,6 +10,7 @@
 
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/label_census.hpp>
+#include <dssl/metrics/boundary.hpp>
 #include <dssl/metrics/confusion.hpp>
 
 #include "common/labelled_set.hpp"
@@ -17,9 +18,11 @@
 
 namespace dssl::programs {
 
-/// {"miou", "pixel_accuracy", "per_class", "excluded"}: the scores, each class by its mask id and name.
+/// {"miou", "boundary_miou", "pixel_accuracy", "per_class", "excluded"}: the scores, each class by its mask id and name; what
+/// is of boundaries only where there is any.
 [[nodiscard]] inline nlohmann::ordered_json scores_json(const SegmentationScores& scores,
-                                                        const ClassMap& classes, const LabelledSets& sets) {
+                                                        const ClassMap& classes, const LabelledSets& sets,
+                                                        const BoundaryScores* boundary = nullptr) {
   using Json = nlohmann::ordered_json;
   Json per_class = Json::array();
   Json excluded = Json::array();
@@ -27,12 +30,13 @@ namespace dssl::programs {
     const std::uint8_t id = classes.id_of(c);
     const double iou = scores.iou[static_cast<std::size_t>(c)];
     per_class.push_back({{"id", id}, {"name", sets.class_name(id)}, {"iou", number_or_null(iou)}});
+    if (boundary) per_class.back()["boundary_iou"] = number_or_null(boundary->iou[static_cast<std::size_t>(c)]);
     if (!std::isfinite(iou)) excluded.push_back(id);
   }
-  return {{"miou", number_or_null(scores.mean_iou)},
-          {"pixel_accuracy", number_or_null(scores.pixel_accuracy)},
-          {"per_class", per_class},
-          {"excluded", excluded}};
+  Json out{{"miou", number_or_null(scores.mean_iou)}};
+  if (boundary) out["boundary_miou"] = number_or_null(boundary->mean_iou);
+  out.update({{"pixel_accuracy", number_or_null(scores.pixel_accuracy)}, {"per_class", per_class}, {"excluded", excluded}});
+  return out;
 }
 
 /// {"void_share", "unclaimed_share", "unclaimed_ids"} of the pixels of masks.
@@ -58,10 +62,10 @@ inline void warn_of_unclaimed(const char* program, const LabelCensus& census, co
   }
 }
 
-/// Prints the IoU of each class, pixel accuracy and mean IoU, of how many of the images where some were unreadable.
+/// Prints the IoU of each class, pixel accuracy, mean IoU and that of boundaries where there is any, of how many of the images where some were unreadable.
 template <class Result>
 void print_scores(const Result& result, const SegmentationScores& scores, const ClassMap& classes,
-                  const LabelledSets& sets, bool absent_zero) {
+                  const LabelledSets& sets, bool absent_zero, const BoundaryScores* boundary = nullptr) {
   for (Index c = 0; c < classes.classes(); ++c) {
     const std::string name = sets.class_name(classes.id_of(c));
     const double iou = scores.iou[static_cast<std::size_t>(c)];
@@ -76,6 +80,7 @@ void print_scores(const Result& result, const SegmentationScores& scores, const 
     left_out = join(" (", scores.absent, " absent classes ", absent_zero ? "count 0)" : "left out)");
   std::printf("%-20s %5.1f %%\n%-20s %5.1f %%%s\n", "pixel accuracy", 100 * scores.pixel_accuracy, "mean IoU",
               100 * scores.mean_iou, left_out.c_str());
+  if (boundary) std::printf("%-20s %5.1f %%\n", "mean boundary IoU", 100 * boundary->mean_iou);
   const Index all = result.images + result.unreadable;
   const Index images = result.unreadable - result.unreadable_labels;
   if (images > 0) std::printf("%td of %td images could not be read\n", images, all);

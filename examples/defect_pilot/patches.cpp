@@ -26,7 +26,7 @@ class ReaderOf final : public SetReader {
       : ReaderOf(with_weights(settings, weights), backend) {}
 
   ReaderOf(BackboneSettings settings, const B& backend)
-      : x_settings(std::move(settings)), x_weights(x_settings.open()), x_extractor(backend, x_settings.features({.patch = true}), x_weights.config()) {
+      : x_settings(std::move(settings)), x_weights(x_settings.open()), x_extractor(backend, x_settings.map_features(x_weights.config(), true), x_weights.config()) {
     load_weights(x_extractor, x_weights, x_settings.seed);
     x_description = describe_backbone(x_extractor, x_weights);
   }
@@ -40,7 +40,9 @@ class ReaderOf final : public SetReader {
                               const Interruption& interruption) override {
     const auto start = std::chrono::steady_clock::now();
     const PilotImages images(view);
-    PatchSet out{.width = x_extractor.width(), .patch = x_extractor.config().patch, .images = {}};
+    // All are kept; windows over images of any size are more.
+    require_room(x_settings.map, static_cast<double>(images.size() * x_extractor.grid().size()), x_extractor.width());
+    PatchSet out{.width = x_extractor.width(), .patch = map_cell(x_extractor), .images = {}};
     std::stop_source stop;
     Progress progress(label, images.size(), "images");
     dssl::PatchReader<ViTFamily, B> reader(x_extractor, {.tiles = look.windows(),
@@ -79,7 +81,7 @@ class ReaderOf final : public SetReader {
   void require_usable(const LookSettings& look) const override {
     const GridSize grid = x_extractor.grid();
     if (look.tiles) {
-      look.windows()->validate(std::min(x_extractor.options().height, x_extractor.options().width), x_extractor.config().patch);
+      look.windows()->validate(std::min(x_extractor.options().height, x_extractor.options().width), map_cell(x_extractor));
     } else if (2 * look.border >= std::min(grid.height, grid.width)) {
       throw OptionError("border", look.border, join("0 to ", (std::min(grid.height, grid.width) - 1) / 2, ", as images have ",
                                                     grid.height, " x ", grid.width, " patches"));
@@ -87,6 +89,13 @@ class ReaderOf final : public SetReader {
   }
 
  private:
+  /// Throws `OptionError` where so many references do not fit into the machine's memory.
+  static void require_room(const MapSettings& map, double rows, Index width) {
+    const double gib = sizeof(float) * rows * static_cast<double>(width) / 1073741824.0, there = memory_there() / 1073741824.0;
+    if (map.references() && gib > there)
+      throw OptionError("points", map.points, join("fewer: the references of all images take ", gib, " GiB, and the machine has ", there));
+  }
+
   BackboneSettings x_settings;
   ProgramWeights x_weights;
   FeatureExtractor<ViTFamily, B> x_extractor;

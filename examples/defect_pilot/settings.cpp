@@ -49,6 +49,7 @@ nlohmann::ordered_json PilotSettings::json() const {
 
 void add_options(CLI::App& app, PilotSettings& s) {
   add_backbone_options(app, s.backbone, false);
+  add_map_options(app, s.backbone.map, "Backbone");
   app.add_option("--out", s.out, "Folder for report.html and result.json; made where it is missing")
       ->required();
   app.add_option("--title", s.title, "Title of the report")->capture_default_str();

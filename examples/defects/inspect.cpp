@@ -315,7 +315,7 @@ class Inspection {
           .index = image.index, .score = image.score, .truth = x_test->truth(image.index), .map = {}};
       if (entry.truth != Truth::unknown) result.add_image(image.score, entry.truth == Truth::defect);
       if (x_test->has_masks())
-        result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored);
+        result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored, entry.truth == Truth::defect);
       if (x_settings.maps) write_map(entry, image, *x_test, x_settings);
       scored.push_back(std::move(entry));
     };
@@ -394,6 +394,7 @@ class Inspection {
             {"pixels", std::move(pixels)},
             {"aupro_30", std::move(aupro)},
             {"regions", x_test->has_masks() ? Json(result.tally.region_count()) : Json(nullptr)},
+            {"regions_found", x_test->has_masks() ? region_figures(result.tally) : Json(nullptr)},
             {"calibrated", x_at_threshold(scored)},
             {"labels", x_by_label(scored)},
             {"size_trend", x_trend ? Json{{"slope", x_trend->slope}, {"usual", x_trend->usual}} : Json(nullptr)},
@@ -428,6 +429,7 @@ class Inspection {
     if (!report.at("aupro_30").is_null())
       std::printf("AUPRO (30 %%) %.1f %% of %td regions\n", 100 * report.at("aupro_30").get<double>(),
                   report.at("regions").get<Index>());
+    if (!report.at("regions_found").is_null()) std::printf("%s\n", region_text(report.at("regions_found")).c_str());
     const Json& at = report.at("calibrated");
     if (!at.is_null()) {
       std::printf("at the threshold: %td alarms in %td images", at.at("alarms").get<Index>(),

@@ -45,7 +45,7 @@ void forward_calls(Probe& probe, Scorer& scorer) {
 template <Backend B>
 struct Loaded {
   Loaded(const BackboneSettings& asked, const B& backend, const std::optional<std::string>& like = std::nullopt)
-      : settings(asked), weights(settings.open()), extractor(backend, settings.features({.patch = true}), weights.config()) {
+      : settings(asked), weights(settings.open()), extractor(backend, settings.map_features(weights.config(), true), weights.config()) {
     extractor.load_by([&](std::span<float> flat) {
       weights.load(flat, extractor.layout(), settings.seed, extractor.config(), extractor.patch_grid());
       if (like) fingerprint = fingerprint_of(flat, *like);
@@ -95,6 +95,7 @@ class BankScorer final : public Scorer {
                                 .blocks = b.blocks,
                                 .norm = !b.no_norm,
                                 .flips = b.flips,
+                                .references = b.map.per_patch(),
                                 .seed = b.seed,
                                 .white = b.read.white,
                                 .orient = b.read.orient,
@@ -287,6 +288,7 @@ std::optional<double> adopt_bank_settings(DefectSettings& s) {
   s.backbone.blocks = of_bank.blocks;
   s.backbone.no_norm = !of_bank.norm;
   s.backbone.flips = of_bank.flips;
+  s.backbone.map.set_per_patch(of_bank.references);
   s.backbone.seed = of_bank.seed;
   s.backbone.read.white = of_bank.white;
   s.backbone.read.orient = of_bank.orient;

@@ -42,6 +42,8 @@ void DefectSettings::validate() const {
   for (const char* const option : {"--trees", "--folds"}) {
     if (x_given(option) && defects.empty()) throw OptionError(std::string(option).substr(2), "given", "none without --defects");
   }
+  if (!has_backbone() && (backbone.map.references() || x_given("--points")))
+    throw OptionError("read", backbone.map.read, join("patches, as with --scorer ", scorer, " no backbone looks at the images"));
   if (scorer == "filters" && pairs()) throw OptionError("templates", templates, "none beside --scorer filters");
   for (const char* const option : {"--scale", "--overlap"}) {
     if (bank.empty() && x_given(option) && !look.tiles) throw OptionError(std::string(option).substr(2), "given", "none without --tiles");
@@ -133,6 +135,8 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   const auto flag = [](bool given) { return std::string(given ? "given" : "not given"); };
   agree("no-norm", flag(a.no_norm), flag(b.no_norm));
   agree("flips", flag(a.flips), flag(b.flips));
+  agree("read", a.map.read, b.map.read);
+  agree("points", a.map.points, b.map.points);
   agree("seed", a.seed, b.seed);
   agree("white", a.read.white, b.read.white);
   agree("no-orient", flag(!a.read.orient), flag(!b.read.orient));
@@ -154,6 +158,7 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
 void add_options(CLI::App& app, DefectSettings& s) {
   s.app = &app;
   add_backbone_options(app, s.backbone, false);
+  add_map_options(app, s.backbone.map, "Backbone");
   app.add_option(
          "--scorer", s.scorer,
          "bank: distance to patches of normal images; template: distance to the same place of a template; "

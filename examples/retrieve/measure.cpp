@@ -38,7 +38,7 @@ class DenseMeasurement {
       : x_settings(settings),
         x_sets(sets),
         x_weights(x_settings.backbone.open()),
-        x_extractor(backend, x_settings.backbone.features({.patch = true}), x_weights.config()) {}
+        x_extractor(backend, x_settings.backbone.map_features(x_weights.config()), x_weights.config()) {}
 
   void run() {
     const BackboneSettings& b = x_settings.backbone;
@@ -135,9 +135,10 @@ class DenseMeasurement {
                         [&](const std::stop_token& token) { return probe.evaluate(x_sets.val, token); });
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const SegmentationScores scores = result.scores(x_absent());
-    std::printf("retrieval from %td patches\n", probe.remembered());
-    print_scores(result, scores, probe.classes(), x_sets, x_settings.set.absent_zero);
-    Json out = scores_json(scores, probe.classes(), x_sets);
+    std::printf("retrieval from %td %s\n", probe.remembered(), x_settings.backbone.map.tokens());
+    const BoundaryScores boundary = result.boundary.scores(x_absent());
+    print_scores(result, scores, probe.classes(), x_sets, x_settings.set.absent_zero, &boundary);
+    Json out = scores_json(scores, probe.classes(), x_sets, &boundary);
     out.update({{"remembered", probe.remembered()},
                 {"images", result.images},
                 {"unreadable", result.unreadable},

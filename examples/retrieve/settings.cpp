@@ -23,6 +23,7 @@ nlohmann::ordered_json RetrieveSettings::json() const {
 
 void add_options(CLI::App& app, RetrieveSettings& s) {
   add_backbone_options(app, s.backbone);
+  add_map_options(app, s.backbone.map, "Backbone");
   add_labelled_data_options(app, s.set, "Split whose patches are remembered, or clustered");
   app.add_option("--out", s.out, "Folder for result.json and overlays; made where it is missing")->required();
   app.add_option(

@@ -59,7 +59,7 @@ class Measurement {
       : x_settings(settings),
         x_sets(sets),
         x_weights(x_settings.weights, x_settings.arch, x_settings.channels, x_settings.published),
-        x_extractor(backend, x_feature_options(x_settings), x_weights.config()) {}
+        x_extractor(backend, with_usable_map(x_feature_options(x_settings), x_weights.config(), x_settings.backend), x_weights.config()) {}
 
   void run() {
     // Whatever can be wrong with the arguments shows before the work begins.

@@ -44,9 +44,11 @@ void write_overlay(const SegmentSettings& settings, const LabelledSets& sets, co
 void report_outcome(const SegmentSettings& settings, const LabelledSets& sets, const SegmentationResult& result,
                     const ClassMap& classes, const Outcome& outcome) {
   const bool absent_zero = settings.set.absent_zero;
-  const auto scores = result.scores(absent_zero ? AbsentClasses::zero : AbsentClasses::excluded);
-  print_scores(result, scores, classes, sets, absent_zero);
-  nlohmann::ordered_json report = scores_json(scores, classes, sets);
+  const AbsentClasses absent = absent_zero ? AbsentClasses::zero : AbsentClasses::excluded;
+  const auto scores = result.scores(absent);
+  const BoundaryScores boundary = result.boundary.scores(absent);
+  print_scores(result, scores, classes, sets, absent_zero, &boundary);
+  nlohmann::ordered_json report = scores_json(scores, classes, sets, &boundary);
   report.update(
       {{"images", result.images},
        {"unreadable", result.unreadable},

@@ -21,7 +21,7 @@ namespace dssl::programs {
 
 /// What was seen of one image, in host memory.
 struct Seen {
-  std::vector<float> patches;    // (N,D)
+  std::vector<float> patches;    // (N,D): patches, or references on a grid
   std::vector<float> reference;  // (D) of the token at the point; empty without
 };
 
@@ -32,7 +32,7 @@ class Eye {
   Eye& operator=(const Eye&) = delete;
   virtual ~Eye() = default;
 
-  [[nodiscard]] virtual GridSize grid() const = 0;
+  [[nodiscard]] virtual GridSize grid() const = 0;  ///< of the map
   [[nodiscard]] virtual Index width() const = 0;
   [[nodiscard]] virtual Index heads() const = 0;
   /// What images are normalised by.

@@ -165,8 +165,8 @@ class Sheet {
       const double share = found.components.total > 0 ? variance / found.components.total : 0.0;
       shares += number(" %.1f %%", 100 * share);
     }
-    std::printf("%s of the variance of %td patches\n", shares.c_str(),
-                std::count(found.foreground.begin(), found.foreground.end(), std::uint8_t{1}));
+    std::printf("%s of the variance of %td %s\n", shares.c_str(),
+                std::count(found.foreground.begin(), found.foreground.end(), std::uint8_t{1}), x_settings.map.tokens());
     std::vector<CaptionedPicture> out;
     const auto each = static_cast<std::size_t>(3 * grid.size());
     for (std::size_t i = 0; i < pictures.size(); ++i) {
@@ -207,7 +207,7 @@ class Sheet {
                                  x_settings.enlargement(Enlargement::nearest), x_settings.alpha);
       if (i == 0) map = x_marked(std::move(map));
       out.push_back(
-          {std::move(map), x_reference ? "cosine with the reference token" : "cosine with the patch"});
+          {std::move(map), x_reference || x_settings.map.references() ? "cosine with the reference token" : "cosine with the patch"});
       out.push_back({colour_scale(pictures[i].height(), range, x_settings.letters)});
     }
     return x_finish(out, 3);
@@ -270,7 +270,7 @@ class Sheet {
         const bool seen = std::abs(truth.x) <= 1 && std::abs(truth.y) <= 1;
         const double off = std::max(std::abs(truth.x - to.x) * static_cast<double>(grid.width),
                                     std::abs(truth.y - to.y) * static_cast<double>(grid.height)) /
-                           2;
+                           2 / static_cast<double>(std::max<Index>(1, x_settings.map.per_patch()));
         const bool right_one = seen && off <= 1.5;
         in_both += seen ? 1 : 0;
         near += right_one ? 1 : 0;
@@ -280,7 +280,7 @@ class Sheet {
           {pixel_of(from, left.height(), left.width()), pixel_of(to, right.height(), right.width()), colour});
     }
     std::string caption = join(names[0], " - ", names[1], ": ", shown, " of ", mutual, " mutual matches");
-    std::printf("%td patches, %td mutual matches, %td shown", total, mutual, shown);
+    std::printf("%td %s, %td mutual matches, %td shown", total, x_settings.map.tokens(), mutual, shown);
     if (!maps.empty()) {
       std::printf(", %td of them in both views, %td within 1.5 patches of where they belong", in_both, near);
       caption += join(", ", near, " of ", in_both, " right");

@@ -51,6 +51,10 @@ void ShowSettings::validate() const {
   check_backend(backend, precision);
   if (needs_backbone() && weights.empty())
     throw OptionError("weights", "not given", join("a file, or 'random', for --kind ", kind));
+  const bool maps = kind == "pca" || kind == "similarity" || kind == "correspondence";
+  if (map.references() && !maps)
+    throw OptionError("read", map.read, join("patches with --kind ", kind, "; pca, similarity and correspondence draw maps"));
+  if (!map.references() && map.points != MapSettings{}.points) throw OptionError(map.option, map.points, "--read references with it");
   if (kind == "similarity" && point.empty())
     throw OptionError("point", "not given", "X Y for --kind similarity");
   if (query == "reference" && point.empty())
@@ -128,6 +132,8 @@ void add_options(CLI::App& app, ShowSettings& s) {
   app.add_option("--seed", s.seed, "Seed of random weights, generated scenes and views")
       ->capture_default_str()
       ->group(backbone);
+
+  add_map_options(app, s.map, backbone);
 
   const std::string look = "Look";
   app.add_option("--point", s.point,

@@ -17,6 +17,7 @@
 
 #include "common/camera_views.hpp"
 #include "common/published.hpp"
+#include "common/references.hpp"
 #include "common/samplers.hpp"
 
 namespace dssl::programs {
@@ -38,6 +39,7 @@ struct ShowSettings {
   int threads = 0;
   std::uint64_t seed = 0;
   ReadOptions read{};
+  MapSettings map{.option = "reference_points"};
 
   std::vector<double> point;  // x, y in [0, 1]
   std::string query;          // empty: the kind's own

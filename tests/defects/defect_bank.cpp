@@ -247,6 +247,7 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
                          .blocks = {-1, 4},
                          .norm = false,
                          .flips = true,
+                         .references = 2,
                          .seed = 0xFFFF'FFFF'FFFF'FFFFU,
                          .white = 4095,
                          .orient = true,
@@ -295,6 +296,7 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
   CHECK(contains(changed("2.0", "1e9"), "has smoothing 1e+09 in its settings; expected 0 to 16384 pixels"));
   CHECK(contains(changed("\"neighbourhood\":3", "\"neighbourhood\":2"), "has neighbourhood 2"));
   CHECK(contains(changed("true", "1"), "expected 'false'"));
+  CHECK(contains(changed("\"seed\":7", "\"seed\":7,\"references\":65"), "expected a whole number from 0 to 64"));
   CHECK(contains(changed("\"seed\":7", "\"seed\":7,\"border\":-1"), "expected a whole number from 0"));
   for (const std::string_view ran : {R"({"heads":2})", R"({"heads":2,"norm_epsilon":0,"positions":"size"})",
                                      R"({"norm_epsilon":1e-6,"positions":"size"})", R"({"heads":2,"norm_epsilon":1e-6,"positions":""})"})

@@ -154,16 +154,6 @@ TEST_CASE("what lies outside an image takes no part in its score") {
   CHECK(seen == 4);
 }
 
-TEST_CASE("a bank is of patches, not of references") {
-  const auto refused = [](const ReferenceMap& references) {
-    FeatureExtractor<HalvesBackbone, Reference<float>> features(
-        Reference<float>(), {.height = 32, .width = 48, .reads = {.patch = true}, .references = references});
-    return thrown_by<OptionError>([&] { DefectProbe<HalvesBackbone, Reference<float>> probe(features, {}); });
-  };
-  CHECK(contains(refused({.per_patch = 2}), "option 'references' is given; expected none: a bank is of patches"));
-  CHECK(contains(refused({.points = {{0, 0}, {0.5, 0.5}}}), "'references.points' is 2 points; expected a grid of references"));
-}
-
 TEST_CASE("an image alone is looked at as in a source: standardised, within a border, by windows") {
   auto features = halves_extractor(Reference<float>());
   for (const bool tiles : {false, true}) {

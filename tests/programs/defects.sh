@@ -16,6 +16,13 @@ above "$(value run/result.json aupro_30)" 0.7 "AUPRO"
 [[ $(value run/result.json images positives) == 8.0 && $(value run/result.json images negatives) == 12.0 ]] ||
   fail "the images are not 8 with and 12 without defects"
 [[ $(value run/result.json regions) == 8 ]] || fail "no 8 regions"
+# All of them are found, each of one size class.
+[[ $(value run/result.json regions_found found) == 1.0 && $(value run/result.json regions_found normal_images) == 12 ]] ||
+  fail "not all regions are found"
+[[ $(value run/result.json regions_found by_area | grep -o '"regions":[0-9]*' | cut -d: -f2 | paste -sd+ | bc) -eq 8 ]] ||
+  fail "the classes of size do not hold all regions"
+above "$(value run/result.json regions_found half_found_from)" 1 "the smallest area from which on half are found"
+grep -Eq 'found at 5 % false alarms: .*100.0 % of [0-9]+ regions .*; at least half from [0-9]+ pixels on' out.txt || fail "found regions are not told"
 [[ $(value run/result.json calibrated normal_images) == 10 ]] || fail "no 10 images to calibrate with"
 [[ $(value run/result.json calibrated missed) == 0.0 ]] || fail "a bright spot is missed"
 [[ $(wc -l <run/scores.jsonl) -eq 20 && $(wc -l <run/scores.csv) -eq 21 ]] || fail "no line for each image"
@@ -73,6 +80,31 @@ fails 2 '--top is 1; expected 3, with which' looked --top 1
 fails 2 '--standardise-features is given; expected not given, with which' looked --standardise-features
 fails 2 '--overlap is 16; expected 8, with which' looked --overlap 16
 fails 2 '--flatten is 5; expected 0, with which' looked --flatten 5
+# References on a grid in the place of patches: cells of half a patch, kept in the bank, and refused where they differ.
+succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --recipe densedino-local --out local
+succeeds pretrain "${scenes[@]}" --channels 1 --epochs 1 --recipe dino --out dino
+references=(--weights local/teacher.safetensors --coreset 0.3 --smoothing 2 --read references --points 2x)
+succeeds bare "${references[@]}" --size 24 --threads 1 "${look[@]}" --normal set/normal --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --out references
+above "$(value references/result.json images auroc)" 0.9 "AUROC of references"
+[[ $(value references/result.json settings references) == '"2x"' ]] || fail "the settings do not tell of references"
+grep -aq '"references\\":2' references/bank.safetensors || fail "the bank does not tell of references"
+of_references() { "$programs/dssl-defects" --weights local/teacher.safetensors --bank references/bank.safetensors "${test[@]}" --threads 1 "$@"; }
+succeeds of_references --out references-again
+cmp <(cut -d, -f1-5 references/scores.csv) <(cut -d, -f1-5 references-again/scores.csv) || fail "a bank of references gives other scores"
+succeeds of_references --read references --points 2x --out references-again
+fails 2 '--read is patches; expected references, with which references/bank.safetensors was made' of_references --read patches --out o
+fails 2 '--points is 4x; expected 2x, with which references/bank.safetensors was made' of_references --points 4x --out o
+fails 2 '--read is references; expected patches, with which run/bank.safetensors was made' again --read references --out o
+fails 2 '--points is 3x; expected Nx of which the patch, 8 pixels, is a multiple' \
+  defects --weights local/teacher.safetensors --read references --points 3x --normal set/normal --out o
+fails 2 '--points is 0:0; expected 1x to 64x: a map of the image is a grid' \
+  defects "${bank[@]}" --read references --points 0:0 --normal set/normal --out o
+fails 2 '--read is references; expected patches, as with --scorer filters no backbone' \
+  bare --scorer filters --read references --normal set/normal --out o
+fails 1 'was trained without reference tokens; expected weights of recipe densedino' \
+  defects --weights dino/teacher.safetensors --read references --normal set/normal --out o
+fails 1 'was made with --read references, of which a model knows nothing' \
+  "$programs/dssl-export" local/teacher.safetensors o.onnx --bank references/bank.safetensors
 succeeds defects "${bank[@]}" --flatten 12 --normal set/normal "${test[@]}" --out flat
 above "$(value flat/result.json images auroc)" 0.9 "AUROC of flattened images"
 succeeds "$programs/dssl-defects" --weights random --bank flat/bank.safetensors "${test[@]}" --threads 1 --out flat-again

@@ -112,6 +112,21 @@ above "$(value dense/result.json retrieval miou)" 0.2 "mean IoU of retrieval"
 succeeds retrieve --data voc --classes 3 --threads 2 --clusters 0,12 --overlays 0 --out dense2
 [[ $(value dense/result.json clusters) == "$(value dense2/result.json clusters)" ]] || fail "two threads cluster otherwise"
 succeeds retrieve --data synthetic --scenes 4 --val-scenes 2 --scene-size 32 --scene-classes 3 --by retrieval --k 5 --out scenes
+# Outlines beside areas, of retrieval and not of clusters, which have no prediction of pixels.
+above "$(value dense/result.json retrieval boundary_miou)" 0.01 "mean boundary IoU of retrieval"
+above "$(value dense/result.json retrieval miou)" "$(value dense/result.json retrieval boundary_miou)" "mean IoU, beside that of outlines"
+value dense/result.json retrieval per_class | grep -q '"boundary_iou":0' || fail "classes have no boundary IoU"
+! value dense/result.json clusters | grep -q boundary || fail "clusters have a boundary IoU"
+# Maps of references in the place of patches.
+succeeds retrieve --data voc --classes 3 --threads 1 --clusters 0 --overlays 1 --read references --points 2x --out of-references
+grep -q 'retrieval from 768 references' out.txt || fail "not all 12 x 64 references are remembered"
+[[ $(value of-references/result.json settings references) == '"2x"' ]] || fail "the settings do not tell of references"
+fails 2 '--points is 0:0,0.5:0.5; expected 1x to 64x: a map of the image is a grid; dssl-features takes lists of points' \
+  retrieve --data voc --classes 3 --read references --points 0:0,0.5:0.5 --out o
+fails 2 '--points is 9x; expected 1x to 8x, a reference a pixel' retrieve --data voc --classes 3 --read references --points 9x --out o
+fails 2 '--points is 8x; expected fewer, a smaller --size or --at-once: their tokens take at least' \
+  "$programs/dssl-retrieve" --arch nano8 --weights random --data voc --classes 3 --read references --points 8x --size 16384 --out o
+fails 2 '--points is 2x; expected --read references with it' retrieve --data voc --classes 3 --points 2x --out o
 fails 1 "available: train, val" retrieve --data voc --train tset --classes 3 --out o
 fails 2 'classes' retrieve --data voc --out o
 fails 1 'clusters|patches' retrieve --data voc --classes 3 --by clusters --clusters 1000 --out o

@@ -113,6 +113,21 @@ succeeds pretrain "${scenes[@]}" --epochs 1 --recipe densedino-local --out local
 succeeds show "${images[@]}" --kind similarity --query reference --point 0 1 --weights local/teacher.safetensors --out local.png
 succeeds show "${images[@]}" --kind similarity --query reference --point 0 1 --weights local/checkpoint.safetensors --out same.png
 cmp local.png same.png || fail "a checkpoint's references are shown otherwise than the weights'"
+# Maps of references.
+succeeds show "${images[@]}" --kind pca --weights local/teacher.safetensors --read references --reference-points 4x --out grid.png
+grep -q 'of the variance of 512 references' out.txt || fail "there are not 16 references a patch"
+succeeds show "${images[@]}" --kind similarity --point 0.5 0.5 --weights local/teacher.safetensors --read references --out at-centres.png
+! cmp -s at-centres.png local.png || fail "a map of references is one of patches"
+succeeds show "${images[@]}" --kind similarity --query reference --point 0 1 --weights local/teacher.safetensors --read references \
+  --reference-points 2x --out asked.png
+succeeds show "${images[0]}" "${images[0]}" --kind correspondence --weights local/teacher.safetensors --read references --reference-points 2x \
+  --matches 0 --out itself.png
+grep -q '64 references, 64 mutual matches, 64 shown' out.txt || fail "references of an image are not found in itself"
+fails 2 '--read is references; expected patches with --kind attention' show "${images[@]}" --kind attention --weights random --read references --out no.png
+fails 2 '--reference-points is 2x; expected --read references with it' show "${images[@]}" --kind pca --weights random --reference-points 2x --out no.png
+fails 2 '--reference-points is 0:0; expected 1x to 64x' \
+  show "${images[@]}" --kind pca --weights random --read references --reference-points 0:0 --out no.png
+fails 1 'trained without reference tokens' show "${images[@]}" --kind pca --weights dino/teacher.safetensors --read references --out no.png
 "$make_image" one.png 40 50 1
 "$make_image" four.png 64 40 4
 size=32x48 succeeds show one.png four.png --channels 1 --kind attention --weights random --out grey.png

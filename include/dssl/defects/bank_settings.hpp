@@ -37,6 +37,7 @@ struct BankSettings {
   std::vector<Index> blocks{};
   bool norm = true;
   bool flips = false;
+  Index references = 0;  ///< n of n x n references a patch that were read; 0: patches, as of banks from before there was a choice
   std::uint64_t seed = 0;
   Index white = 0;      ///< of 16-bit images
   bool orient = false;  ///< pictures are turned as EXIF says; banks of before that know nothing of it were not
@@ -70,7 +71,7 @@ struct BankSettings {
     return join("{\"arch\":", detail::json_string(arch), ",\"size\":", detail::json_string(size), ",\"fit\":", detail::json_string(fit),
                 ",\"channels\":", channels, ",\"blocks\":[", list, "],\"norm\":", flag(norm), ",\"flips\":", flag(flips),
                 ",\"seed\":", seed >> 63U == 0 ? join(seed) : detail::json_string(join(seed)), ",\"white\":", white, ",\"orient\":", flag(orient), ",\"neighbourhood\":", neighbourhood,
-                ",\"smoothing\":", exact_text(smoothing), looked, named,
+                ",\"smoothing\":", exact_text(smoothing), references > 0 ? join(",\"references\":", references) : "", looked, named,
                 pixels == PixelScale{} ? "" : join(",\"mean\":[", detail::number_list(pixels.mean, ","), "],\"deviation\":[",
                                                    detail::number_list(pixels.deviation, ","), "]"),
                 ran.heads > 0 ? join(",\"ran\":{\"heads\":", ran.heads, ",\"norm_epsilon\":",
@@ -111,6 +112,7 @@ class BankSettingsReader : JsonReader {
       else if (key == "blocks") s.blocks = blocks();
       else if (key == "norm") s.norm = flag();
       else if (key == "flips") s.flips = flag();
+      else if (key == "references") s.references = whole(0, 64);
       else if (key == "seed") s.seed = seed();
       else if (key == "white") s.white = whole(0, 65535);
       else if (key == "orient") s.orient = flag();

@@ -116,8 +116,8 @@ class DefectProbe {
   std::function<void(const DefectScore&)> on_score;
   SkipCounter::Warn on_skip;
 
-  /// `extractor` must read patches, hold its weights, and outlive the probe. Throws `OptionError`, also for a border that
-  /// leaves nothing of images made to fit.
+  /// `extractor` as of `PatchReader`; it must outlive the probe. Throws `OptionError`, also for a border that leaves nothing
+  /// of images made to fit.
   DefectProbe(Extractor& extractor, const DefectProbeOptions& options)
       : x_options((options.validate(), options)), x_reader(extractor, options.reader()), x_rules(options.rules) {
     static_cast<void>(x_make_bank(1, 0));  // its options are checked before the work begins
@@ -249,7 +249,7 @@ class DefectProbe {
 
   /// (h,w), until the next call.
   [[nodiscard]] std::span<const float> x_heat_map(const std::vector<float>& patch_scores, const PatchMap<T>& map) {
-    return x_heat_maps.of(patch_scores, map.grid, x_extractor().config().patch, map.height, map.width, x_options.smoothing);
+    return x_heat_maps.of(patch_scores, map.grid, x_reader.cell(), map.height, map.width, x_options.smoothing);
   }
 
   template <class Source, class Each>
@@ -279,7 +279,7 @@ class DefectProbe {
   }
 
   [[nodiscard]] std::vector<std::int32_t> x_counted(const PatchMap<T>& map, const std::string& name) const {
-    return counted_patches(map.input.labels, map.height, map.width, map.grid, x_extractor().config().patch, x_rules.border, name);
+    return counted_patches(map.input.labels, map.height, map.width, map.grid, x_reader.cell(), x_rules.border, name);
   }
 
   /// (n,W) of the patches that count, after the rules.
@@ -328,7 +328,7 @@ class DefectProbe {
 
   /// No pixel of the patch is a defect's or outside the image.
   [[nodiscard]] bool x_is_normal(const PatchMap<T>& map, std::int32_t patch) const {
-    const Index side = x_extractor().config().patch;
+    const Index side = x_reader.cell();
     const Index top = patch / map.grid.width * side;
     const Index left = patch % map.grid.width * side;
     for (Index y = top; y < std::min(top + side, map.height); ++y) {

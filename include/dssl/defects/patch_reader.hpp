@@ -53,6 +53,8 @@ struct PatchReaderOptions {
 
 /// Reads patches, each the mean of its neighbourhood, of every image of a source.
 ///
+/// Of an extractor of references on a grid the same holds of these: they are the patches, `cell()` pixels a side, and what is
+/// counted in patches (neighbourhood, border, overlap) is counted in them.
 /// Memory: what `pass_features` or `pass_tiles` takes, and the patches of one image twice. Bits depend on weights, images
 /// and options alone. Test: tests/defects/tiles.cpp, tests/defects/defect_probe.cpp.
 template <class Backbone, Backend B>
@@ -63,15 +65,15 @@ class PatchReader {
 
   SkipCounter::Warn on_skip;
 
-  /// `extractor` must read patches, hold its weights, and outlive the reader. Throws `OptionError`.
+  /// `extractor` must read patches, or references on a grid whose cells are whole pixels, hold its weights, and outlive the
+  /// reader. Throws `OptionError`.
   PatchReader(Extractor& extractor, const PatchReaderOptions& options)
       : x_extractor(extractor),
         x_options((options.validate(), options)),
         x_renderer(detail::probe_input(extractor, options), defect_classes()) {
-    if (extractor.options().references.any())
-      throw OptionError("references", "given", "none: a bank is of patches, whose pixels tell whether they are normal");
+    x_cell = map_cell(extractor);
     if (options.tiles)
-      options.tiles->validate(std::min(extractor.options().height, extractor.options().width), extractor.config().patch);
+      options.tiles->validate(std::min(extractor.options().height, extractor.options().width), x_cell);
     x_make_room(extractor.grid());
   }
 
@@ -79,6 +81,8 @@ class PatchReader {
   /// Of images made to fit; with tiles, only its channels and values hold.
   [[nodiscard]] const InputRenderer& renderer() const { return x_renderer; }
   [[nodiscard]] Extractor& extractor() const { return x_extractor; }
+  /// Pixels a side of what a row of the maps stands for: a patch, or the part of one around a reference.
+  [[nodiscard]] Index cell() const { return x_cell; }
   /// What the last pass by windows went over; nothing of other passes.
   [[nodiscard]] const TilePassCount& tiled() const { return x_tiled; }
 
@@ -144,6 +148,7 @@ class PatchReader {
   Extractor& x_extractor;
   PatchReaderOptions x_options;
   InputRenderer x_renderer;
+  Index x_cell = 0;
   TilePassCount x_tiled;
   Buffer x_room;
   GridSize x_grid{};

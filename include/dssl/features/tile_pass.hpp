@@ -24,7 +24,7 @@
 
 namespace dssl {
 
-/// The patches of an image, in host memory.
+/// The patches of an image, or its references on a grid, in host memory.
 template <class T>
 struct PatchMap {
   Index index = 0;          ///< in the source
@@ -40,6 +40,25 @@ struct TilePassCount : FeaturePassCount {
   Index windows = 0;
   Index smaller = 0;  ///< images that do not fill a window, which were mirrored beyond their ends
 };
+
+/// Pixels a side of a cell of an extractor's map: its patch, or where it reads n x n references a patch, an n-th of it.
+///
+/// Throws `OptionError` naming the field where that is no whole number, or the map is of points of a list, which has no cells.
+/// Test: tests/defects/reference_maps.cpp.
+template <class Extractor>
+[[nodiscard]] Index map_cell(const Extractor& extractor) {
+  const Index patch = extractor.config().patch;
+  if constexpr (requires { extractor.options().references; }) {
+    const auto& map = extractor.options().references;
+    if (!map.points.empty()) throw OptionError("references.points", join(map.points.size(), " points"), "a grid of references, which is a map of the image");
+    if (map.per_patch == 0) return patch;
+    if (patch % map.per_patch != 0)
+      throw OptionError("references.per_patch", map.per_patch, join("a number of which the patch, ", patch, " pixels, is a multiple"));
+    return patch / map.per_patch;
+  } else {
+    return patch;
+  }
+}
 
 namespace detail {
 
@@ -73,14 +92,14 @@ inline void cut_window(std::span<float> window, Index height, Index width, std::
 /// one window it is read from. Every pixel is covered. Where an image does not fill a window, the rest of the window is
 /// its mirror image, whose patches are not read. Windows of several images share a batch; memory is that of the images of
 /// a batch of windows and of `loader.prefetch` more. Throws as `pass_features`, and `OptionError` for windows that
-/// overlap too far. Test: tests/defects/tiles.cpp.
+/// overlap too far, or a map without cells (`map_cell`), in whose units windows lie. Test: tests/defects/tiles.cpp.
 template <class Extractor, class Source, class Each>
 TilePassCount pass_tiles(Extractor& extractor, const TileOptions& tiles, const InputRenderer& base, const Source& source,
                          const FeaturePassOptions& options, const SkipCounter::Warn& on_skip, const std::stop_token& token,
                          const Each& each) {
   using T = typename Extractor::T;
   const GridSize grid = extractor.grid();
-  const Index patch = extractor.config().patch;
+  const Index patch = map_cell(extractor);
   const Index height = extractor.options().height, width = extractor.options().width, channels = extractor.options().channels;
   tiles.validate(std::min(height, width), patch);
   options.validate();

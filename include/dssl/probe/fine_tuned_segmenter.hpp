@@ -147,7 +147,7 @@ class FineTunedSegmenter {
   /// As `evaluate`, of images at their own resolution (times `tiles.scale`). Throws `DataError`, `OptionError`.
   template <SegmentationSource Source>
   [[nodiscard]] SegmentationResult evaluate_windows(const Source& source, const TileOptions& tiles, const std::stop_token& token = {}) {
-    SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
+    SegmentationResult result(classes().classes());
     const Index patch = x_network.config().patch;
     std::vector<std::uint8_t> whole, predicted;
     const TilePassCount passed = predict_windows(source, tiles, token, [&](const PatchMap<T>& map) {
@@ -189,7 +189,7 @@ class FineTunedSegmenter {
   [[nodiscard]] SegmentationResult evaluate(const Source& source, const std::stop_token& token = {}) {
     const Index height = x_network.options().height;
     const Index width = x_network.options().width;
-    SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
+    SegmentationResult result(classes().classes());
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
     const FeaturePassCount passed = predict(source, token, [&](const LoadedInput& image, MatrixView<const T> logits) {
                           enlarged_classes<T>(predicted, logits, x_network.grid(), height, width);
@@ -229,8 +229,7 @@ class FineTunedSegmenter {
   }
 
   void x_count(SegmentationResult& result, const ProbePrediction& image) const {
-    result.confusion.add(image.truth, image.predicted);
-    ++result.images;
+    result.add(image);
     if (on_prediction) on_prediction(image);
     if (on_images) on_images(result.images);
   }

@@ -142,16 +142,16 @@ class RetrievalProbe {
     if (remembered() == 0) throw DataError("dense retrieval: nothing was remembered before the evaluation");
     const Index height = x_renderer.options().height;
     const Index width = x_renderer.options().width;
-    SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
+    SegmentationResult result(classes().classes());
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
     const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
       const std::vector<std::uint8_t>& truth = image.input.labels;
       const MatrixView<float> shares = x_shares_view();
       x_bank->predict(shares, image.patches);
       enlarged_classes<float>(predicted, shares, x_extractor.grid(), height, width);
-      result.confusion.add(std::span<const std::uint8_t>(truth), std::span<const std::uint8_t>(predicted));
-      ++result.images;
-      if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted, height, width});
+      const ProbePrediction prediction{image.index, image.input.image, truth, predicted, height, width};
+      result.add(prediction);
+      if (on_prediction) on_prediction(prediction);
       if (on_images) on_images(result.images);
     });
     result.unreadable = passed.unreadable;

@@ -178,17 +178,16 @@ class SegmentationProbe {
   [[nodiscard]] SegmentationResult evaluate(const Source& source, std::stop_token token = {}) {
     const Index height = x_extractor.options().height;
     const Index width = x_extractor.options().width;
-    SegmentationResult result{.confusion = ConfusionMatrix(classes().classes())};
+    SegmentationResult result(classes().classes());
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
     const FeaturePassCount count =
         pass_features(x_extractor, x_renderer, source, {.loader = x_options.loader, .skip = x_options.skip},
                       on_skip, token, [&](const PassedImage<T>& image) {
                         const std::vector<std::uint8_t>& truth = image.input.labels;
                         x_segmenter.predict(predicted, image.patches, height, width);
-                        result.confusion.add(std::span<const std::uint8_t>(truth),
-                                             std::span<const std::uint8_t>(predicted));
-                        ++result.images;
-                        if (on_prediction) on_prediction({image.index, image.input.image, truth, predicted, height, width});
+                        const ProbePrediction prediction{image.index, image.input.image, truth, predicted, height, width};
+                        result.add(prediction);
+                        if (on_prediction) on_prediction(prediction);
                         if (on_images) on_images(result.images);
                       });
     result.unreadable = count.unreadable;

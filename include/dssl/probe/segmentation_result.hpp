@@ -6,6 +6,7 @@
 
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/features/label_census.hpp>
+#include <dssl/metrics/boundary.hpp>
 #include <dssl/metrics/confusion.hpp>
 
 namespace dssl {
@@ -31,11 +32,21 @@ struct ProbePrediction {
 
 /// What an evaluation found.
 struct SegmentationResult {
+  explicit SegmentationResult(Index classes) : confusion(classes), boundary(classes) {}
+
   ConfusionMatrix confusion;
-  Index images = 0;      ///< evaluated
+  BoundaryTally boundary;       ///< the bands along the classes' outlines, at the size of predictions
+  Index images = 0;             ///< evaluated
   Index unreadable = 0;         ///< left out
   Index unreadable_labels = 0;  ///< those of them whose mask alone could not be read
   LabelCensus census{};         ///< of the ids in the masks, void ones and unclaimed ones among them
+
+  /// Counts an image. Throws `ShapeError`.
+  void add(const ProbePrediction& image) {
+    confusion.add(image.truth, image.predicted);
+    boundary.add(image.truth, image.predicted, image.height, image.width);
+    ++images;
+  }
   [[nodiscard]] SegmentationScores scores(AbsentClasses rule = AbsentClasses::excluded) const {
     return confusion.scores(rule);
   }
