@@ -259,7 +259,7 @@ void CommandLine::x_add_recipe_options() {
       x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: " + prototypes_text())->group(group)};
   x_temperature = x_app
                       .add_option("--temperature", x_job.temperature,
-                                  "Of the loss of simclr, moco-v2, moco-v3, densecl, swav; 0: as published (0.5, 0.2, 0.2, 0.2, 0.1)")
+                                  "Of the loss of simclr, densesimclr (both terms), moco-v2, moco-v3, densecl, swav; 0: as published (0.5, 0.5, 0.2, 0.2, 0.2, 0.1)")
                       ->check(CLI::NonNegativeNumber)
                       ->group(group);
   x_queue = x_app

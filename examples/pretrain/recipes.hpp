@@ -23,6 +23,7 @@ class RunLog;
 [[nodiscard]] RunSummary run_byol(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_simsiam(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_simclr(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_densesimclr(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_moco_v2(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_moco_v3(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_barlow_twins(const Job& job, RunLog& log);
@@ -57,6 +58,7 @@ inline const std::array recipes{named_recipe<DenseDino>(run_densedino),
                                 named_recipe<Byol>("byol", run_byol),
                                 named_recipe<SimSiam>("simsiam", run_simsiam),
                                 named_recipe<SimClr>("simclr", run_simclr),
+                                named_recipe<DenseSimClr>("densesimclr", run_densesimclr),
                                 named_recipe<MocoV2>("moco-v2", run_moco_v2),
                                 named_recipe<MocoV3>("moco-v3", run_moco_v3),
                                 named_recipe<BarlowTwins>("barlow-twins", run_barlow_twins),

@@ -34,7 +34,7 @@ warns 1 'reference tokens are blind after epoch' pretrain "${scenes[@]}" --epoch
 # statistics are in the checkpoint. The report takes any of them.
 pair() { "$programs/dssl-pretrain" --arch nano8 --batch 2 --views-global 16 "${scenes[@]}" --projector-hidden 24 --projector-out 16 "$@"; }
 runs=()
-for recipe in byol simsiam simclr moco-v2 moco-v3 barlow-twins vicreg densecl pixpro swav ibot dinov2; do
+for recipe in byol simsiam simclr densesimclr moco-v2 moco-v3 barlow-twins vicreg densecl pixpro swav ibot dinov2; do
   case $recipe in
     moco-v2 | densecl) own=(--queue 6) ;;
     swav) own=(--prototypes 16 --views-local 8 --locals 1 --queue 5 --queue-first-epoch 0) ;;

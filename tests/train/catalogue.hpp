@@ -15,6 +15,7 @@
 #include <dssl/loss/imitation_term.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/loss/pixel_term.hpp>
+#include <dssl/loss/point_contrast.hpp>
 #include <dssl/loss/point_terms.hpp>
 #include <dssl/loss/pooled_term.hpp>
 #include <dssl/loss/spread_terms.hpp>
@@ -44,6 +45,7 @@ inline constexpr MlpConfig listed_predictor{.hidden = 4, .out = 0, .hidden_bias 
 using ListedByol = WeightedSum<Cosine<Ema, by_head(byol_mlp), by_head(byol_mlp)>>;
 using ListedSimSiam = WeightedSum<Cosine<StopGradient, by_head(simsiam_projector), listed_predictor>>;
 using ListedSimClr = WeightedSum<NtXent<by_head(simclr_projector)>>;
+using ListedPointContrast = WeightedSum<NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>>;
 using ListedMocoV3 = WeightedSum<InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>>;
 using ListedBarlow = WeightedSum<CrossCorrelation<by_head(barlow_projector)>>;
 using ListedVicReg = WeightedSum<VarianceCovariance<by_head(vicreg_expander)>>;
@@ -75,6 +77,7 @@ inline auto listed_two_views() {
       Listed<ListedByol>{"BYOL", {shift, "projector.0.bias", "predictor.0.bias", "projector.3.bias"}},
       Listed<ListedSimSiam>{"SimSiam"},
       Listed<ListedSimClr>{"SimCLR", {shift}},
+      Listed<ListedPointContrast, ContentReferences<>>{"SimCLR of images and of references", {shift}},
       Listed<ListedMocoV3>{"MoCo v3", {shift}},
       Listed<ListedBarlow>{"Barlow Twins", {shift}},
       Listed<ListedVicReg>{"VICReg", {shift, "projector.0.bias", "projector.3.bias"}},
@@ -129,6 +132,7 @@ inline auto slopes_frozen() {
 inline auto slopes_rest() {
   return std::tuple{
       Listed<WeightedSum<PointAgreement<>>, FeatureMap>{"points that agree"},
+      Listed<WeightedSum<PointNtXent<by_head(simclr_projector)>>, FeatureMap>{"points among all", {"backbone.norm.bias"}},
       Listed<ListedTogether, FeatureMap>{"as many terms as a sum takes", {"pixel_projector.0.bias", "projector.0.bias"}},
   };
 }

@@ -10,7 +10,10 @@
 #include <string>
 #include <vector>
 
+#include <dssl/loss/point_contrast.hpp>
+
 #include "catch.hpp"
+#include "objective_fixture.hpp"
 #include "train/catalogue.hpp"
 #include "train/term_steps.hpp"
 
@@ -43,6 +46,86 @@ TEST_CASE("two views: slopes of other sums") { check_slopes_of(slopes_two_views(
 TEST_CASE("two views over ranks: those that the catalogue has not") {
   SECTION("MoCo v2, whose queue takes the keys of all ranks in the order of the batch") { check_ranks<MocoV2Loss>(); }
   SECTION("three terms, each adding to the rows of the one before") { check_ranks<Both>({{4, 4}}); }
+}
+
+TEST_CASE("points are told among all points of the batch, in both views") {
+  using Term = PointNtXent<MlpConfig{.layers = 1, .hidden = 1, .out = 2}>;
+  const Reference<double> backend;
+  // Two images, three views of which the last is local, two points a pair: rows (view, image, partner, point).
+  const TermSetting setting{.batch = 2, .views = 3, .points = 2, .parts = {{0, 3}}, .width = 3};
+  Term::Run<Reference<double>> run(setting, {});
+  Memory<Reference<double>> memory(backend);
+  static_cast<void>(memory.buffers([&](Arena& arena) {
+    run.place_lasting(backend, arena);
+    run.place_student(backend, arena, 0);
+    return 0;
+  }));
+  RandomStream random({.seed = 5});
+  const auto drawn = [&random](std::size_t count) {
+    std::vector<double> out(count);
+    for (double& v : out) v = random.normal();
+    return out;
+  };
+  const std::vector<double> points = drawn(std::size_t{3} * 2 * 2 * 2 * 3), weight = drawn(6);
+  MlpParameters<const double> head;
+  head.layers.push_back({.weight = memory.matrix(weight, 3), .bias = {}, .norm_weight = {}, .norm_bias = {}});
+  MlpParameters<double> d_head;
+  d_head.layers.push_back({.weight = memory.zeros(2, 3), .bias = {}, .norm_weight = {}, .norm_bias = {}});
+  const TermParameters<Term, const double> p{.head = head, .predictor = {}};
+  const TermParameters<Term, double> d_p{.head = d_head, .predictor = {}};
+  const MatrixView<double> d_points = memory.zeros(24, 3);
+  run.student(backend, {.part = 0,
+                        .d_features = {.points = d_points},
+                        .d_parameters = d_p,
+                        .features = {.points = memory.matrix(points, 3)},
+                        .parameters = p,
+                        .teacher = p,
+                        .numbers = {}});
+  TermReport report;
+  run.add_to(backend, report);
+
+  // What is read: of each global view the points that it shares with the other one.
+  struct Read {
+    std::size_t view, image, point, row;
+    std::array<double, 2> u;
+  };
+  std::vector<Read> read;
+  for (std::size_t view = 0; view < 2; ++view) {
+    for (std::size_t image = 0; image < 2; ++image) {
+      for (std::size_t point = 0; point < 2; ++point) {
+        const std::size_t row = ((view * 2 + image) * 2 + (1 - view)) * 2 + point;
+        std::array<double, 2> z{};
+        for (std::size_t o = 0; o < 2; ++o) {
+          for (std::size_t i = 0; i < 3; ++i) z[o] += weight[3 * o + i] * points[3 * row + i];
+        }
+        const double norm = std::hypot(z[0], z[1]);
+        read.push_back({view, image, point, row, {z[0] / norm, z[1] / norm}});
+      }
+    }
+  }
+  double expected = 0;
+  for (const Read& a : read) {
+    double own = 0, all = 0;
+    for (const Read& b : read) {
+      if (a.row == b.row) continue;
+      const double e = std::exp((a.u[0] * b.u[0] + a.u[1] * b.u[1]) / 0.5);
+      all += e;
+      if (a.image == b.image && a.point == b.point) own += e;
+    }
+    expected -= std::log(own / all) / static_cast<double>(read.size());
+  }
+  CHECK(report.loss == Approx(expected).epsilon(1e-12));
+  // No other row has a gradient.
+  for (std::size_t row = 0; row < 24; ++row) {
+    double size = 0;
+    for (Index i = 0; i < 3; ++i) size += std::abs(d_points(static_cast<Index>(row), i));
+    CHECK((size > 1e-9) == std::ranges::any_of(read, [&](const Read& r) { return r.row == row; }));
+  }
+  auto unchecked = options_of<WeightedSum<Term>>();
+  unchecked.shape.checked_points = true;
+  CHECK(refusal_of<WeightedSum<Term>, FeatureMap>(unchecked) ==
+        "option 'views' is with points that may not be valid; expected views whose shared points all are: the term "
+        "'point-nt-xent' compares every point");
 }
 
 TEST_CASE("KoLeo over ranks is the mean of each rank's own") {

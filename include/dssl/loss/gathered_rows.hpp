@@ -58,12 +58,12 @@ class GatheredRows {
   }
   /// The gradients d (groups B,D) of the rows of this rank to where they go, as `dssl::put_gradients`.
   template <Backend B>
-  void put_gradients(const B& backend, MatrixView<T> to, MatrixView<const T> d, bool adds) const {
-    if (x_ranks.alone()) return dssl::put_gradients(backend, to, {}, d, adds);
+  void put_gradients(const B& backend, MatrixView<T> to, RowIndex rows, MatrixView<const T> d, bool adds) const {
+    if (x_ranks.alone()) return dssl::put_gradients(backend, to, rows, d, adds);
     backend.copy_rows(x_picked, {}, d, x_own);
     backend.fill(numbers_of(x_scaled), T{0});
     backend.add_scaled(numbers_of(x_scaled), numbers_of(x_picked), static_cast<double>(x_ranks.size()));
-    dssl::put_gradients(backend, to, {}, x_scaled, adds);
+    dssl::put_gradients(backend, to, rows, x_scaled, adds);
   }
 
  private:

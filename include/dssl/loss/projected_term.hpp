@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/gathered_rows.hpp>
@@ -153,7 +154,8 @@ class StepMlp {
 
 /// What the comparison of a term is made for.
 struct CompareSize {
-  Index batch = 0;  ///< B
+  Index batch = 0;  ///< B, of all ranks
+  Index points = 1; ///< K: rows of a view of an image
   Index width = 0;  ///< of the rows that are compared
   std::uint64_t seed = 0;
 };
@@ -169,7 +171,8 @@ struct KeepsNothing {
 };
 
 /// Class tokens of the two global views, (2B,D) view-major, through a projector, and through a predictor where the term
-/// has one, to the term's comparison; and the way back.
+/// has one, to the term's comparison; and the way back. Of a term `at_points` the features of the points that both views
+/// share: (K 2 B,D), the rows of the first point of all images in both views, view-major, then those of the second.
 ///
 /// Targets are the projections of the teacher (`Ema`), the student's own without gradient (`StopGradient`), or none. Batch
 /// norms see each view by itself, or both as one (`Term::views_together`); their running statistics move in `update`
@@ -181,11 +184,13 @@ class ProjectedRun : public TermRun<B> {
   using Compare = typename Term::template Compare<T>;
   static constexpr bool teaches = Term::Teacher::pass;
   static constexpr bool own_targets = std::is_same_v<typename Term::Teacher, StopGradient>;
+  static_assert(!Term::at_points || !teaches, "terms of points read the student's alone");
 
   /// Throws `OptionError` for a batch of one image. Over ranks every one does the work of the whole batch (`GatheredRows`).
   ProjectedRun(const TermSetting& setting, const typename Term::Options& options)
       : x_options(options),
-        x_gathered(setting.ranks, 2, setting.batch),
+        x_points(Term::at_points ? setting.points : 1),
+        x_gathered(setting.ranks, 2 * x_points, setting.batch),
         x_rows(x_gathered.rows()),
         x_width(setting.width),
         x_share(setting.share),
@@ -193,7 +198,17 @@ class ProjectedRun : public TermRun<B> {
         x_predictor(Term::predictor.layers > 0 ? sized_by(setting.head, Term::predictor) : no_mlp,
                     Term::views_together ? 1 : 2),
         x_teacher(sized_by(setting.head, Term::projector), Term::views_together ? 1 : 2),
-        x_size{x_rows / 2, x_projector.width(), setting.seed} {
+        x_size{x_rows / (2 * x_points), x_points, x_projector.width(), setting.seed} {
+    if constexpr (Term::at_points) {
+      for (Index k = 0; k < x_points; ++k) {
+        for (Index view = 0; view < 2; ++view) {
+          for (Index b = 0; b < setting.batch; ++b) {
+            const Index partner = 1 - view;
+            x_numbers.push_back(static_cast<std::int32_t>(((view * setting.batch + b) * 2 + partner) * x_points + k));
+          }
+        }
+      }
+    }
     if (x_size.batch < 2) {
       throw OptionError("batch", x_size.batch,
                         join("at least 2: the term '", Term::name, "' compares the images of a batch"));
@@ -202,6 +217,7 @@ class ProjectedRun : public TermRun<B> {
 
   void place_lasting(const B& backend, Arena& arena) {
     x_gathered.place_lasting(backend, arena);
+    if constexpr (Term::at_points) x_read = place_copy(backend, arena, x_numbers);
     x_projector.place_lasting(backend, arena);
     x_predictor.place_lasting(backend, arena);
     if constexpr (teaches) {
@@ -218,6 +234,7 @@ class ProjectedRun : public TermRun<B> {
   void place_student(const B& backend, Arena& arena, std::size_t part) {
     if (!reads_part(part)) return;
     const Index out = x_projector.width();
+    if constexpr (Term::at_points) x_own = arena.matrix<T>(x_gathered.own_rows(), x_width);
     x_features = arena.matrix<T>(x_rows, x_width);
     x_d_features = arena.matrix<T>(x_rows, x_width);
     x_d_out = arena.matrix<T>(x_rows, out);
@@ -244,7 +261,12 @@ class ProjectedRun : public TermRun<B> {
 
   void student(const B& backend, const StudentPass<Term, T>& in) const {
     if (!reads_part(in.part)) return;
-    x_gathered.gather(backend, x_features, in.features.class_level.rows(0, x_gathered.own_rows()));
+    if constexpr (Term::at_points) {
+      backend.copy_rows(x_own, {}, in.features.points, x_read);
+      x_gathered.gather(backend, x_features, x_own);
+    } else {
+      x_gathered.gather(backend, x_features, in.features.class_level.rows(0, x_gathered.own_rows()));
+    }
     x_projector.forward(backend, in.parameters.head);
     if (x_predictor.there()) x_predictor.forward(backend, in.parameters.predictor);
     backend.fill(numbers_of(x_d_out), T{0});
@@ -256,8 +278,12 @@ class ProjectedRun : public TermRun<B> {
                   x_options, in.weight * x_share);
     if (x_predictor.there()) x_predictor.backward(backend, in.d_parameters.predictor, in.parameters.predictor);
     x_projector.backward(backend, in.d_parameters.head, in.parameters.head);
-    x_gathered.put_gradients(backend, in.d_features.class_level.rows(0, x_gathered.own_rows()), x_d_features,
-                             in.d_features.adds.class_level);
+    if constexpr (Term::at_points) {
+      x_gathered.put_gradients(backend, in.d_features.points, x_read, x_d_features, in.d_features.adds.points);
+    } else {
+      x_gathered.put_gradients(backend, in.d_features.class_level.rows(0, x_gathered.own_rows()), {}, x_d_features,
+                               in.d_features.adds.class_level);
+    }
   }
 
   void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
@@ -282,12 +308,16 @@ class ProjectedRun : public TermRun<B> {
 
  private:
   typename Term::Options x_options;
+  Index x_points;
   GatheredRows<T> x_gathered;
   Index x_rows, x_width;
   double x_share;
   StepMlp<T> x_projector, x_predictor, x_teacher;
   CompareSize x_size;
   Compare x_compare;
+  std::vector<std::int32_t> x_numbers;  // of the rows of points that are read
+  RowIndex x_read;
+  MatrixView<T> x_own;  // (2KB of this rank,D) these rows
   MatrixView<T> x_features, x_d_features, x_teacher_features;  // (2B,D)
   MatrixView<T> x_d_out, x_targets;        // (2B,O)
   TermLoss<T, Term::values> x_loss;
@@ -303,6 +333,7 @@ struct ProjectedTerm {
   static constexpr MlpConfig predictor = Predictor;
   static constexpr HeadName head_name = Name;
   static constexpr bool views_together = false;
+  static constexpr bool at_points = false;  ///< of shared points, not of class tokens
   static constexpr std::size_t values = 1;  ///< numbers that the loss is the sum of
   using Teacher = TeacherT;
   template <class T>

@@ -190,7 +190,7 @@ struct SwappedAssignment {
       backend.fill(numbers_of(x_d_out), T{0});
       x_unit.backward(backend, x_d_out, x_d_unit, unit_epsilon);
       x_projector.backward(backend, in.d_parameters.head.projector, in.parameters.head.projector);
-      x_gathered.put_gradients(backend, in.d_features.class_level, x_d_features, in.d_features.adds.class_level);
+      x_gathered.put_gradients(backend, in.d_features.class_level, {}, x_d_features, in.d_features.adds.class_level);
     }
 
     void start(TermReport& report) const { report.teacher_entropy = report.mean_entropy = 0; }

@@ -6,10 +6,13 @@
 #include <dssl/loss/gram_term.hpp>
 #include <dssl/loss/imitation_term.hpp>
 #include <dssl/loss/pixel_term.hpp>
+#include <dssl/loss/point_contrast.hpp>
 #include <dssl/loss/spread_terms.hpp>
 #include <dssl/loss/swapped_term.hpp>
 #include <dssl/loss/two_view_terms.hpp>
 #include <dssl/nn/mlp.hpp>
+#include <dssl/points/random_points.hpp>
+#include <dssl/tokens/schemes.hpp>
 #include <dssl/train/recipe.hpp>
 #include <dssl/views/masks.hpp>
 #include <dssl/views/multi_crop.hpp>
@@ -43,6 +46,12 @@ using SimSiam = TwoViewRecipe<
 
 /// SimCLR (Chen et al. 2020): the other view of an image among all views of the batch.
 using SimClr = TwoViewRecipe<NtXent<by_head(simclr_projector)>, 2048, 128, SimClrViews>;
+
+/// SimCLR with reference tokens, which begin with what the image shows at their points: beside each image eight of its points,
+/// each among all points of the batch, in equal parts. No publication; measured against the others: docs/results.md.
+using DenseSimClr = Recipe<Dino::Backbone, ContentReferences<>, SimClrViews, RandomPoints<8>,
+                           WeightedSum<NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>>,
+                           ProjectionHead<HeadConfig{.hidden = 2048, .bottleneck = 128}>>;
 
 /// MoCo v2 (Chen et al. 2020): among keys of earlier batches.
 using MocoV2 = TwoViewRecipe<QueueContrast<by_head(moco_v2_projector)>, 2048, 128, MocoViews>;
