@@ -231,6 +231,11 @@ struct dssl_scorer {
     } catch (const dssl::OptionError& problem) {
       throw dssl::CheckpointError(bank.path(), dssl::join("has settings that cannot be used: ", problem.what()));
     }
+    if (settings.references > 0)
+      throw dssl::CheckpointError(bank.path(), "was made with --read references, which this interface does not read; expected a bank of patches");
+    if (settings.look.tiles)
+      throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
+                                               "of whole images");
     return settings;
   }
 
@@ -257,11 +262,6 @@ struct dssl_scorer {
       dssl::require_bank_of(bank, dssl::fingerprint_of(flat, dssl::fingerprint_in(bank)), weights);
       settings.require_run_as(bank.path(), extractor.config(), extractor.patch_grid(), weights);
     });
-    if (settings.references > 0)
-      throw dssl::CheckpointError(bank.path(), "was made with --read references, which this interface does not read; expected a bank of patches");
-    if (settings.look.tiles)
-      throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
-                                               "of whole images");
     probe.take(dssl::load_defect_bank(extractor.backend(), bank, extractor.width()));
     const bool heads_are_known = settings.arch != "auto" || file.description().heads_are_known;
     said = join(description(extractor, weights, origin, heads_are_known, settings.pixel_scale()), "; bank of ", probe.bank()->size(), " patches");

@@ -36,7 +36,9 @@ if ! git ls-files --error-unmatch README.md >/dev/null 2>&1; then
   echo "skipped: no checkout of git"
   exit 0
 fi
-found=$(git ls-files -z | xargs -0 stat -c '%s %n' 2>/dev/null | strays || true)  # one removed but not yet from the index has no size
+sizes=$(git ls-files -z | xargs -0 stat -c '%s %n' 2>/dev/null || true)  # one removed but not yet from the index has no size
+[[ -n $sizes ]] || { echo "stat tells no sizes" >&2; exit 1; }
+found=$(strays <<<"$sizes" || true)
 if [[ -n $found ]]; then
   echo "$found" >&2
   exit 1

@@ -44,9 +44,9 @@ struct ReferenceFacts {
   // Other families' weights never had any; files of DenseDINO's own code say no recipe.
   const bool has_references = recipe.empty() ? family_of(file) == WeightFamily::densedino
                               : words        ? recipe.find("tokens: reference tokens") != std::string::npos
-                                             : recipe.starts_with("densedino");
+                                             : recipe.starts_with("densedino") || recipe == "densesimclr";
   if (!has_references) {
-    throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino");
+    throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino, densedino-local or densesimclr");
   }
   const std::string relation = text("relation");
   if (!relation.empty() && !names_relation(relation, "private")) {
@@ -129,7 +129,7 @@ struct MapSettings {
 inline void add_map_options(CLI::App& app, MapSettings& s, const std::string& group) {
   app.add_option("--read", s.read,
                  "What the map of an image is made of: patches, or references, tokens that stand at any points (weights of "
-                 "densedino or densedino-local)")
+                 "densedino, densedino-local or densesimclr)")
       ->check(CLI::IsMember({"patches", "references"}))
       ->capture_default_str()
       ->group(group);

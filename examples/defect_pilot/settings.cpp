@@ -21,6 +21,9 @@ void PilotSettings::validate() const {
     if (look.scale != plain.scale) throw OptionError("scale", look.scale, "none without --tiles or --choose");
     if (look.overlap != plain.overlap) throw OptionError("overlap", look.overlap, "none without --tiles or --choose");
   }
+  if (backbone.map.references() && tuning.steps > 0) {  // whose border and top are counted in whole patches
+    throw OptionError("read", backbone.map.read, "patches with --tune-steps above 0, whose head is one of patches");
+  }
 }
 
 nlohmann::ordered_json PilotSettings::json() const {

@@ -43,7 +43,8 @@ void DefectSettings::validate() const {
     if (x_given(option) && defects.empty()) throw OptionError(std::string(option).substr(2), "given", "none without --defects");
   }
   if (!has_backbone() && (backbone.map.references() || x_given("--points")))
-    throw OptionError("read", backbone.map.read, join("patches, as with --scorer ", scorer, " no backbone looks at the images"));
+    throw OptionError(backbone.map.references() ? "read" : "points", backbone.map.references() ? backbone.map.read : backbone.map.points,
+                      join(backbone.map.references() ? "patches" : "none", ", as with --scorer ", scorer, " no backbone looks at the images"));
   if (scorer == "filters" && pairs()) throw OptionError("templates", templates, "none beside --scorer filters");
   for (const char* const option : {"--scale", "--overlap"}) {
     if (bank.empty() && x_given(option) && !look.tiles) throw OptionError(std::string(option).substr(2), "given", "none without --tiles");

@@ -250,11 +250,10 @@ void CommandLine::x_add_recipe_options() {
   x_sampler_options = {
       x_app.add_option("--sampler", x_job.points.sampler, sampler_help)->group(group),
       x_app.add_option("--point-weights", x_job.points.weights, point_weights_help)->option_text("DIR")->group(group)};
-  x_point_options = {x_app.add_option("--points", x_job.points.points, "Points a view pair, K")->group(group),
-                     x_app
-                         .add_option("--alpha", x_job.options.loss.alpha,
-                                     "Weight of the image level; the point level has the rest")
-                         ->group(group)};
+  x_points = x_app.add_option("--points", x_job.points.points, "Points a view pair, K")->group(group);
+  x_alpha = x_app
+                .add_option("--alpha", x_job.options.loss.alpha, "Weight of the image level; the point level has the rest")
+                ->group(group);
   x_prototype_options = {
       x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: " + prototypes_text())->group(group)};
   x_temperature = x_app
@@ -665,7 +664,8 @@ std::vector<std::string> CommandLine::without_effect() const {
       if (!holds && option->count() > 0) names.push_back(option->get_name());
     }
   };
-  unless(recipe.points, x_point_options);
+  unless(recipe.points, {x_points});
+  unless(recipe.points && recipe.published_levels, {x_alpha});
   unless(recipe.relations, {x_relation});
   unless(recipe.references, {x_locality});
   unless(recipe.prototypes, x_prototype_options);

@@ -63,11 +63,12 @@ class CommandLine {
   CLI::Option* x_resume = nullptr;
   CLI::Option *x_peak_rate = nullptr, *x_final_rate = nullptr, *x_warmup = nullptr, *x_layer_decay = nullptr;
   CLI::Option* x_image_all_views = nullptr;
+  CLI::Option *x_points = nullptr, *x_alpha = nullptr;
   CLI::Option* x_relation = nullptr;
   CLI::Option* x_locality = nullptr;
   CLI::Option* x_temperature = nullptr;
   CLI::Option* x_queue = nullptr;
-  std::vector<CLI::Option*> x_point_options, x_sampler_options, x_level_options, x_mask_options, x_prototype_options,
+  std::vector<CLI::Option*> x_sampler_options, x_level_options, x_mask_options, x_prototype_options,
       x_teacher_options, x_frozen_options, x_local_options, x_assignment_options;
 };
 

@@ -110,7 +110,7 @@ TEST_CASE("a bank of references leaves out the cells with a marked pixel, where 
   CHECK(learned({}, options) == 24 - 1);
   CHECK(learned(grid_of(1), options) == 24 - 1);
   CHECK(learned(grid_of(2), options) == 96 - 1);
-  CHECK(learned(grid_of(4), options) == 384 - 2);  // from row 9 on two pixels down to 10, columns 18 and 19 of the cells 16 to 17 and 18 to 19
+  CHECK(learned(grid_of(4), options) == 384 - 2);  // rows 9 and 10 lie in two cells, columns 18 and 19 in one
   DefectProbeOptions inside = options;
   inside.rules.border = 1;
   CHECK(learned(grid_of(2), inside) == 6 * 10 - 1);

@@ -366,6 +366,16 @@ TEST_CASE("torch file: what unknown classes make is passed over, and refused in 
                                pickled_global("torch._utils", "_rebuild_tensor_v2") + pickled_global("my_package", "Kind") + "(" +
                                pickled_storage(pickled_global("torch", "FloatStorage"), 1) + "K" + std::string(1, '\0') + "t}tR";
   CHECK(contains(said(pickled("v") + subclass), "tensor 'v' is made by 'torch._tensor._rebuild_from_type_v2'"));
+  // Made by NEWOBJ of a tensor, with tensors in a dictionary as torch's wrapper subclasses are, of bytes.
+  CHECK(contains(said(pickled("v") + pickled_global("my_package", "Holder") + pickled_tensor(1, 0, 1) + "\x85\x81"),
+                 "tensor 'v' is made by 'my_package.Holder'"));
+  CHECK(contains(said(pickled("v") + pickled_global("my_package", "wrapped") + "}" + pickled("data") + pickled_tensor(1, 0, 1) + "s\x85R"),
+                 "tensor 'v' is made by 'my_package.wrapped'"));
+  CHECK(contains(said(pickled("v") + pickled_global("torch._utils", "_rebuild_device_tensor_from_numpy") + ")R"),
+                 "tensor 'v' is made by 'torch._utils._rebuild_device_tensor_from_numpy'"));
+  // A key that is an object names nothing that could be asked for.
+  CHECK(names(posix_path + "N") == "w ");
+  CHECK(contains(said(posix_path + pickled_tensor(1, 0, 1)), "has a dictionary with a key that is an object"));
   const std::string untyped = pickled_global("torch.storage", "UntypedStorage");
   CHECK(names(pickled("v") + pickled_global("my_package", "Holder") + ")\x81" + pickled_storage(untyped, 1) + "b") == "w ");
   CHECK(contains(said(pickled("v") + pickled_tensor(1, 0, 1, pickled_global("torch._utils", "_rebuild_tensor_v2"), untyped)),

@@ -101,6 +101,7 @@ fails 2 '--scale is 0.5; expected none without --tiles or --choose' pilot --weig
 fails 2 '--overlap is 8; expected none without --tiles or --choose' pilot --weights random --overlap 8 --out o
 # The border is left out of the tuned path's windows too: at their own resolution images have 5 x 7 patches.
 fails 1 'has 5 x 7 patches; a border of 3 leaves none of them' tuned_by --normal set/normal --labels 1 --size 80x112 --crop 24 --border 3 --threads 1 --out o
+fails 2 '--read is references; expected patches with --tune-steps above 0' tuned --read references --threads 1 --out o
 fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tuned_by --normal set/normal --labels 1 --size 40x56 --crop 20 --out o
 
 # The number of threads changes no figure.

@@ -60,6 +60,7 @@ fails 2 '--queue is 4; expected at most the 0 rows that come from epoch 15 .--qu
 fails 2 '--queue is 1000; expected at most the .* rows that come from epoch 0 ' unfilled --queue 1000 --queue-first-epoch 0 --epochs 1
 fails 2 '--queue' unfilled --queue 9223372036854775807 --queue-first-epoch 0
 fails 2 '--masked-weight is -0.5; expected 0 or more, or -1 as published' pair --recipe ibot --masked-weight -0.5 --out unfilled
+warns 1 '--alpha has no effect with --recipe densesimclr' pair --recipe densesimclr --alpha 0.3 --epochs 1 --out no-alpha
 warns 2 'has no effect with --recipe moco-v2' pair --recipe moco-v2 --queue 6 --epsilon 0.02 --queue-first-epoch 0 --epochs 1 --out no-epsilon
 grep -q 'masks: blocks in 0.5 of the views' pair-dinov2/options.json || fail "options.json does not tell the masks"
 fails 2 "--masked-high is 1" pair --recipe ibot --epochs 1 --masked-high 1 --out no-masks
@@ -176,6 +177,8 @@ grep -q 'cameras: 5 pairs of images with second; 1 images of photos and 1 of sec
 grep -q '"views.pair": *"32 32 24 48 1 0 0 0 1 0 0 0 1"' pairs/options.json || fail "options.json does not tell the cameras"
 grep -q '"valid_points":' pairs/metrics.jsonl || fail "metrics.jsonl does not tell how many points of pairs are valid"
 succeeds pretrain --data photos --epochs 3 --out unpaired
+# References of SimCLR's contrast at points can be read, too.
+succeeds "$programs/dssl-features" --data photos --arch nano8 --size 16 --weights pair-densesimclr/teacher.safetensors --read references --out references.npy
 ! cmp -s pairs/teacher.safetensors unpaired/teacher.safetensors || fail "--second changes nothing"
 succeeds pretrain "${pairs[@]}" --threads 1 --max-steps 3 --out pairs-parts
 succeeds pretrain "${pairs[@]}" --threads 1 --out pairs-parts --resume

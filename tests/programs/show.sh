@@ -116,7 +116,7 @@ cmp local.png same.png || fail "a checkpoint's references are shown otherwise th
 # Maps of references.
 succeeds show "${images[@]}" --kind pca --weights local/teacher.safetensors --read references --reference-points 4x --out grid.png
 grep -q 'of the variance of 512 references' out.txt || fail "there are not 16 references a patch"
-succeeds show "${images[@]}" --kind similarity --point 0.5 0.5 --weights local/teacher.safetensors --read references --out at-centres.png
+succeeds show "${images[@]}" --kind similarity --query reference --point 0 1 --weights local/teacher.safetensors --read references --out at-centres.png
 ! cmp -s at-centres.png local.png || fail "a map of references is one of patches"
 succeeds show "${images[@]}" --kind similarity --query reference --point 0 1 --weights local/teacher.safetensors --read references \
   --reference-points 2x --out asked.png

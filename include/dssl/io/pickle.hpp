@@ -49,7 +49,7 @@ enum class PickleKind : std::uint8_t {
 /// what the pickle shares is shared.
 struct PickleValue {
   PickleKind kind = PickleKind::none;
-  bool of_numbers = false;  ///< a storage, a tensor, a tuple that holds one, or an opaque value that is called for with one
+  bool of_numbers = false;  ///< a storage, a tensor, what holds one, or an opaque value that is called for with one
   std::uint32_t part = 0;  ///< of `Pickle::parts`: the items of a tuple or list, keys and values of a
                            ///< dictionary in turn, what a storage's id or a tensor's arguments are
   std::int64_t number = 0;  ///< of a whole number or boolean
@@ -133,7 +133,7 @@ class PickleReader {
   }
 
   void push_container(PickleKind kind, std::vector<std::uint32_t> items) {
-    const bool of_numbers = kind == PickleKind::tuple && holds_numbers(items);
+    const bool of_numbers = holds_numbers(items);
     x_out.parts.push_back(std::move(items));
     push({.kind = kind, .of_numbers = of_numbers, .part = static_cast<std::uint32_t>(x_out.parts.size() - 1)});
   }
@@ -388,7 +388,9 @@ class PickleReader {
     const bool known = function.kind == PickleKind::global && has_meaning(function.text);
     if (function.kind != PickleKind::opaque && function.kind != PickleKind::global) damaged("a call of what is no function");
     if (!known) {
-      push_opaque(function.text, function.of_numbers || arguments.of_numbers);
+      // What torch makes tensors by holds their elements, in whatever form.
+      const bool rebuilds = function.text.starts_with("torch._utils\n_rebuild") || function.text.starts_with("torch._tensor\n_rebuild");
+      push_opaque(function.text, function.of_numbers || arguments.of_numbers || rebuilds);
       return;
     }
     if (arguments.kind != PickleKind::tuple) damaged("a call of what is no function");
@@ -412,11 +414,11 @@ class PickleReader {
   }
 
   void object() {
-    static_cast<void>(pop());
+    const bool of_numbers = x_out.values[pop()].of_numbers;
     const PickleValue type = x_out.values[pop()];
     const bool unknown = type.kind == PickleKind::opaque || (type.kind == PickleKind::global && !has_meaning(type.text));
     if (!unknown) damaged(join("an object of ", type.kind == PickleKind::global ? spelled_global(type.text) : std::string(pickle_kind_name(type.kind))));
-    push_opaque(type.text, false);
+    push_opaque(type.text, of_numbers || type.of_numbers);
   }
 
   void state() {
@@ -434,25 +436,31 @@ class PickleReader {
     } else {
       items = pop_to_mark();
     }
-    const PickleValue& holder = top();
+    static_cast<void>(top());
+    PickleValue& holder = x_out.values[x_stack.back()];
     if (holder.kind == PickleKind::opaque) return;
     if (holder.kind != PickleKind::dictionary || items.size() % 2 != 0)
       damaged(join("items for ", pickle_kind_name(holder.kind)));
+    auto& held = x_out.parts[holder.part];
     for (std::size_t i = 0; i < items.size(); i += 2) {
       const PickleKind key = x_out.values[items[i]].kind;
+      const PickleValue& value = x_out.values[items[i + 1]];
+      if (key == PickleKind::opaque && !value.of_numbers) continue;  // nobody can ask for it
       if (key != PickleKind::text && key != PickleKind::whole)
         fail(join("has a dictionary with a key that is ", pickle_kind_name(key),
                   "; expected text or whole numbers (save model.state_dict() alone)"));
+      held.insert(held.end(), {items[i], items[i + 1]});
+      holder.of_numbers = holder.of_numbers || value.of_numbers;
     }
-    auto& held = x_out.parts[holder.part];
-    held.insert(held.end(), items.begin(), items.end());
   }
 
   void append(std::uint8_t code) {
     const std::vector<std::uint32_t> items = code == 'a' ? std::vector<std::uint32_t>{pop()} : pop_to_mark();
-    const PickleValue& holder = top();
+    static_cast<void>(top());
+    PickleValue& holder = x_out.values[x_stack.back()];
     if (holder.kind == PickleKind::opaque) return;
     if (holder.kind != PickleKind::list) damaged(join("items for ", pickle_kind_name(holder.kind)));
+    holder.of_numbers = holder.of_numbers || holds_numbers(items);
     auto& held = x_out.parts[holder.part];
     held.insert(held.end(), items.begin(), items.end());
   }

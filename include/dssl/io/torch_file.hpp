@@ -173,7 +173,7 @@ class TorchFile final : public TensorFile {
     for (const std::uint32_t number : keys.items(keys.top())) {
       const std::string_view key = keys.value(number).text;
       const auto type = types.find(key);
-      if (type == types.end()) fail(join("has the storage '", key, "', which no tensor uses"));
+      if (type == types.end()) fail(join("has the storage '", key, "', which no tensor uses, or whose class is not read"));
       if (bytes.size() - at < 8) fail(join("truncated: the storage '", key, "' begins after the file's end"));
       std::int64_t count = 0;
       std::memcpy(&count, bytes.data() + at, sizeof count);

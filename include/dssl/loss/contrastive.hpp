@@ -71,7 +71,8 @@ struct NtXentBuffers {
 /// NT-Xent: value (1) += the mean over the 2N rows of -log softmax(u[i] . u[j] / temperature)[partner], j over all rows
 /// but i; d_z (2N,D) += weight times its gradient. u = unit(z).
 ///
-/// z (2N,D): first view of all images, then second view of all. `buffers.begin` once beforehand. Source: Chen et al. 2020,
+/// z (2N,D): first view of all images, then second view of all, with `buffers.begin` once beforehand; or in any order that the
+/// buffers' labels say. Source: Chen et al. 2020,
 /// eq. 1; lightly's ntx_ent_loss.py. Pitfall: google-research/simclr adds the means of the two directions, which is twice
 /// this: a rate tuned there wants weight 2. Over several processes each keeps its rows and all columns, and the mean over
 /// processes is the loss of the batches as one. Cost: 12 N^2 D multiply-adds and (2N,2N) numbers.

@@ -184,7 +184,7 @@ class ProjectedRun : public TermRun<B> {
   using Compare = typename Term::template Compare<T>;
   static constexpr bool teaches = Term::Teacher::pass;
   static constexpr bool own_targets = std::is_same_v<typename Term::Teacher, StopGradient>;
-  static_assert(!Term::at_points || !teaches, "terms of points read the student's alone");
+  static_assert(!Term::at_points || (!teaches && Term::views_together), "terms of points read the student's alone, both views as one");
 
   /// Throws `OptionError` for a batch of one image. Over ranks every one does the work of the whole batch (`GatheredRows`).
   ProjectedRun(const TermSetting& setting, const typename Term::Options& options)
@@ -318,8 +318,8 @@ class ProjectedRun : public TermRun<B> {
   std::vector<std::int32_t> x_numbers;  // of the rows of points that are read
   RowIndex x_read;
   MatrixView<T> x_own;  // (2KB of this rank,D) these rows
-  MatrixView<T> x_features, x_d_features, x_teacher_features;  // (2B,D)
-  MatrixView<T> x_d_out, x_targets;        // (2B,O)
+  MatrixView<T> x_features, x_d_features, x_teacher_features;  // (2B,D), at points (2KB,D)
+  MatrixView<T> x_d_out, x_targets;        // (2B,O), likewise
   TermLoss<T, Term::values> x_loss;
 };
 
