@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What pretraining is worth: random weights, DINO, DenseDINO and feature-map on several sets of images, at equal budgets.
+"""What pretraining is worth: random weights and methods that learn without labels on several sets of images, at equal budgets.
 
     benchmarks/study.py --data FOLDER [--programs FOLDER] --out FOLDER [--sets camvid,...] [--methods dino,...] [--seeds 0,1,2]
                         [--share 0.5] [--pretrain-only]
 
-Each method sees the same images of a set, as many times; then the programs measure frozen features, and study.md and
-study.json in --out say what came of it: with several seeds the mean, the least and the largest. A seed draws weights, views,
+Each method sees the same images of a set, as many times (--share: of the usual number, in a folder of its own); then the programs
+measure frozen features, and study.md and study.json in --out say what came of the sets, methods and seeds that were asked for: of
+several seeds the mean, the least and the largest. A seed draws weights, views,
 order and probes. A run whose weights, or a measurement whose result.json, is in --out already and was made by the same command
 is not made again, but a measurement of weights that were trained anew. Sets of images lie in --data in folders of their own, in
 the layouts that the programs read; the set scenes is drawn by dssl-scenes. One thread; seconds of the processor are told at the
@@ -246,13 +247,21 @@ def last_of(options, without=()):
     return [word for name, values in own.items() if name not in without for word in (name, *values)]
 
 
+def shared(share):
+    """What a folder of runs of a share of the images is called beside."""
+    return "" if share == 1 else f"-share{share:g}"
+
+
 def pretrained(programs, images, method, seed, share, out):
     """The teacher's weights of a method on a set, of `share` of its epochs."""
     own = METHODS[method]
-    numbers = last_of([*NUMBERS, *images.pretrain, *own], PAIRS_LACK if "--projector-hidden" in own else ())
-    epochs = numbers.index("--epochs") + 1
-    numbers[epochs] = str(max(1, round(share * int(numbers[epochs]))))
-    return trained(programs, ["--data", images.images(), *numbers, "--seed", str(seed)], os.path.join(out, f"{method}-{seed}"))
+    numbers = last_of([*NUMBERS, *images.pretrain, *own],
+                      PAIRS_LACK if "--projector-hidden" in own else ())
+    for name, least in (("--epochs", 1), ("--warmup-epochs", 0)):
+        place = numbers.index(name) + 1
+        numbers[place] = str(max(least, int(share * int(numbers[place]))))
+    return trained(programs, ["--data", images.images(), *numbers, "--seed", str(seed)],
+                   os.path.join(out, f"{method}-{seed}" + shared(share)))
 
 
 def made_of(weights, path):
@@ -364,7 +373,7 @@ def main():
                     continue
                 for kind, command in images.measures().items():
                     result = measured(options.programs, kind, [*command, "--seed", seed], weights,
-                                      os.path.join(out, f"{kind}-{method}-{seed}"))
+                                      os.path.join(out, f"{kind}-{method}-{seed}" + (shared(options.share) if weights != "random" else "")))
                     rows.setdefault(name, {}).setdefault(method, {}).setdefault(seed, {}).update(figures(kind, result))
                 if weights != "random":
                     rows[name][method][seed].update(locality(os.path.dirname(weights)))
