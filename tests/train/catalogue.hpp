@@ -132,7 +132,7 @@ inline auto slopes_frozen() {
 inline auto slopes_rest() {
   return std::tuple{
       Listed<WeightedSum<PointAgreement<>>, FeatureMap>{"points that agree"},
-      Listed<WeightedSum<PointNtXent<by_head(simclr_projector)>>, FeatureMap>{"points among all", {"backbone.norm.bias"}},
+      Listed<WeightedSum<PointNtXent<by_head(simclr_projector)>>, FeatureMap>{"points among all"},
       Listed<ListedTogether, FeatureMap>{"as many terms as a sum takes", {"pixel_projector.0.bias", "projector.0.bias"}},
   };
 }
