@@ -2,15 +2,10 @@
 // Tests: tests/train/catalogue.cpp, tests/train/two_view_terms.cpp.
 #pragma once
 
-#include <cstdint>
-#include <span>
 #include <string_view>
-#include <vector>
 
-#include <dssl/backend/concept.hpp>
-#include <dssl/core/arena.hpp>
-#include <dssl/loss/contrastive.hpp>
 #include <dssl/loss/projected_term.hpp>
+#include <dssl/loss/two_view_terms.hpp>
 
 namespace dssl {
 
@@ -29,41 +24,9 @@ struct PointNtXent : ProjectedTerm<PointNtXent<Projector, Name>, NoTeacher, Proj
   static constexpr Reads reads{{.points = true}, {}};
   static constexpr bool views_together = true;
   static constexpr bool at_points = true;
-  struct Options : TemperatureOptions {
-    constexpr Options() : TemperatureOptions{0.5} {}
-  };
-
+  using Options = NtXentOptions;
   template <class T>
-  class Compare : public KeepsNothing {
-   public:
-    template <Backend B>
-    void place_lasting(const B& backend, Arena& arena, const CompareSize& size, const Options& /*options*/) {
-      // One point after the other: its rows of all images in the first view, then in the second.
-      const Index each = 2 * size.batch, rows = size.points * each;
-      x_partners = arena.vector<std::int32_t>(rows);
-      x_own = arena.vector<std::int32_t>(rows);
-      number_rows(backend, x_own, 0, rows);
-      if (x_partners.data() == nullptr) return;
-      std::vector<std::int32_t> partners;
-      for (Index row = 0; row < rows; ++row) {
-        partners.push_back(static_cast<std::int32_t>(row / each * each + (row + size.batch) % each));
-      }
-      backend.upload(x_partners.data(), std::span<const std::int32_t>(partners));
-    }
-    template <Backend B>
-    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
-      x_buffers = NtXentBuffers<T>::take(arena, x_partners, x_own, size.width);
-    }
-    template <Backend B>
-    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
-             MatrixView<const T> /*targets*/, const Options& options, double weight) const {
-      nt_xent_loss(backend, x_buffers, value, d_out, out, options.temperature, weight);
-    }
-
-   private:
-    VectorView<std::int32_t> x_partners, x_own;
-    NtXentBuffers<T> x_buffers;
-  };
+  using Compare = NtXentCompare<T>;
 };
 
 }  // namespace dssl

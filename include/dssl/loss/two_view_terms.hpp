@@ -4,8 +4,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
@@ -62,39 +64,50 @@ struct Cosine : ProjectedTerm<Cosine<TeacherT, Projector, Predictor, Name>, Teac
 
 // ------------------------------------------------------------------------------------------------ contrastive
 
+/// The temperature of NT-Xent, 0.5 as published.
+struct NtXentOptions : TemperatureOptions {
+  constexpr NtXentOptions() : TemperatureOptions{0.5} {}
+};
+
+/// What terms of `nt_xent_loss` do with their rows: of images one set, of points one after the other, each set the first view of
+/// all images and then the second. Every row's partner is in its own set, all rows are told apart.
+template <class T>
+class NtXentCompare : public KeepsNothing {
+ public:
+  template <Backend B>
+  void place_lasting(const B& backend, Arena& arena, const CompareSize& size, const NtXentOptions& /*options*/) {
+    const Index set = 2 * size.batch, rows = size.points * set;
+    x_partners = arena.vector<std::int32_t>(rows);
+    x_own = arena.vector<std::int32_t>(rows);
+    number_rows(backend, x_own, 0, rows);
+    if (x_partners.data() == nullptr) return;
+    std::vector<std::int32_t> partners;
+    for (Index row = 0; row < rows; ++row) partners.push_back(static_cast<std::int32_t>(row / set * set + (row + size.batch) % set));
+    backend.upload(x_partners.data(), std::span<const std::int32_t>(partners));
+  }
+  template <Backend B>
+  void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const NtXentOptions& /*options*/) {
+    x_buffers = NtXentBuffers<T>::take(arena, x_partners, x_own, size.width);
+  }
+  template <Backend B>
+  void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
+           MatrixView<const T> /*targets*/, const NtXentOptions& options, double weight) const {
+    nt_xent_loss(backend, x_buffers, value, d_out, out, options.temperature, weight);
+  }
+
+ private:
+  VectorView<std::int32_t> x_partners, x_own;
+  NtXentBuffers<T> x_buffers;
+};
+
 /// NT-Xent among the projections of both views: SimCLR. Source: `nt_xent_loss`.
 template <MlpConfig Projector, HeadName Name = "">
 struct NtXent : ProjectedTerm<NtXent<Projector, Name>, NoTeacher, Projector, no_mlp, Name> {
   static constexpr std::string_view name = "nt-xent";
   static constexpr bool views_together = true;
-  struct Options : TemperatureOptions {
-    constexpr Options() : TemperatureOptions{0.5} {}
-  };
-
+  using Options = NtXentOptions;
   template <class T>
-  class Compare : public KeepsNothing {
-   public:
-    template <Backend B>
-    void place_lasting(const B& backend, Arena& arena, const CompareSize& size, const Options& /*options*/) {
-      x_labels = arena.vector<std::int32_t>(2 * size.batch);
-      x_own = arena.vector<std::int32_t>(2 * size.batch);
-      number_rows(backend, x_labels, size.batch, 2 * size.batch);
-      number_rows(backend, x_own, 0, 2 * size.batch);
-    }
-    template <Backend B>
-    void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const Options& /*options*/) {
-      x_buffers = NtXentBuffers<T>::take(arena, x_labels, x_own, size.width);
-    }
-    template <Backend B>
-    void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
-             MatrixView<const T> /*targets*/, const Options& options, double weight) const {
-      nt_xent_loss(backend, x_buffers, value, d_out, out, options.temperature, weight);
-    }
-
-   private:
-    VectorView<std::int32_t> x_labels, x_own;
-    NtXentBuffers<T> x_buffers;
-  };
+  using Compare = NtXentCompare<T>;
 };
 
 /// Each view's prediction picks the other view's projection by the teacher among those of the batch: MoCo v3. Source:
