@@ -39,6 +39,7 @@ PAIRS = ["--batch", "32", "--accumulate", "1", "--lr", "0.008", "--projector-hid
 PAIRS_LACK = ("--views-local", "--local-scale", "--locals", "--prototypes", "--momentum", "--teacher-temp", "--warmup-teacher-temp",
               "--image-all-views")
 METHODS["simclr"] = ["--recipe", "simclr", *PAIRS]
+METHODS["densesimclr"] = ["--recipe", "densesimclr", "--points", "8", *PAIRS]
 FIRST_TABLE = ("random", "dino", "densedino", "feature-map")
 ARCH = ["--arch", "nano8"]
 FEW = ["--threads", "1", "--precision", "auto"]
@@ -54,6 +55,7 @@ class Set:
     """One set of images: what to pretrain on, and what to measure."""
 
     drawn = False  # or by a program, and then not in --data
+    layout = ("images", "masks")  # its folders of pictures and of masks
 
     def __init__(self, root, out, programs=None):
         self.root, self.out, self.programs = root, out, programs
@@ -76,7 +78,7 @@ class Set:
         folder = os.path.join(self.out, "voc")
         lists = os.path.join(folder, "ImageSets", "Segmentation")
         os.makedirs(lists, exist_ok=True)
-        for link, target in (("JPEGImages", "images"), ("SegmentationClass", "masks")):
+        for link, target in zip(("JPEGImages", "SegmentationClass"), self.layout):
             if not os.path.lexists(os.path.join(folder, link)):
                 os.symlink(os.path.join(self.root, target), os.path.join(folder, link))
         for split, names in splits.items():
