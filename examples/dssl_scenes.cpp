@@ -1,18 +1,22 @@
 // dssl-scenes: writes generated scenes with exact masks as a VOC folder.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <common/earlier_outputs.hpp>
 #include <common/program.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/synthetic_voc.hpp>
+#include <dssl/io/atomic_file.hpp>
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/version.hpp>
 
@@ -20,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using dssl::Index;
+using dssl::join;
 using Json = nlohmann::ordered_json;
 
 /// Tells that dssl-scenes wrote the folder, and how many scenes lie in it.
@@ -34,7 +39,11 @@ void write_record(const std::string& folder, Index scenes) {
 /// it holds what somebody else wrote, or where an earlier call's scenes are not to be replaced.
 Index scenes_there(const std::string& folder, bool overwrite) {
   std::error_code ignored;
-  if (!fs::is_directory(folder, ignored) || fs::is_empty(folder, ignored)) return 0;
+  // The lock of a call that is at work, or was killed, is nothing that lies there.
+  if (!fs::is_directory(folder, ignored) || std::ranges::all_of(fs::directory_iterator(folder), [](const fs::directory_entry& entry) {
+        return entry.path().filename() == ".lock";
+      }))
+    return 0;
   Json record;
   if (fs::exists(record_file(folder), ignored)) {
     const auto bytes = dssl::read_bytes(record_file(folder));
@@ -46,6 +55,19 @@ Index scenes_there(const std::string& folder, bool overwrite) {
   if (!own) throw dssl::FileError(folder, "holds files that dssl-scenes did not write; expected a new or an empty folder");
   if (!overwrite) throw dssl::FileError(folder, "holds scenes already; --overwrite replaces them, or use another --out");
   return record["scenes"].get<Index>();
+}
+
+/// Removes what calls that were killed left half written of the first `count` scenes and the lists.
+void remove_half_written(const std::string& folder, Index count) {
+  for (const auto& [inner, ending] : {std::pair("JPEGImages", ".jpg"), {"SegmentationClass", ".png"}, {"DefectMasks", ".png"}}) {
+    dssl::programs::remove_abandoned_in(join(folder, "/", inner), [&](const std::string& name) {
+      Index scene = -1;
+      std::from_chars(name.data(), name.data() + name.size(), scene);
+      return scene >= 0 && scene < count && name == dssl::detail::scene_id(scene) + ending;
+    });
+  }
+  const auto is_list = [](const std::string& name) { return name == "train.txt" || name == "val.txt"; };
+  dssl::programs::remove_abandoned_in(folder + "/ImageSets/Segmentation", is_list);
 }
 
 /// Removes what `there` scenes of an earlier call had and `now` do not.
@@ -91,8 +113,10 @@ int main(int argc, char** argv) {
     scenes.height = scenes.width = size;
     scenes.count = train + val;
     const dssl::SyntheticScenes source(scenes);
-    const Index there = scenes_there(out, overwrite);
-    dssl::programs::prepare_output_folder(out);
+    static_cast<void>(scenes_there(out, overwrite));  // before anything is made
+    const dssl::FolderClaim claim = dssl::programs::claim_output_folder(out, {"scenes.json"});
+    const Index there = scenes_there(out, overwrite);  // another call may have ended meanwhile
+    remove_half_written(out, std::max(there, train + val));
     // A call that is cut off leaves a folder that another one may replace, and knows how much there may be.
     write_record(out, std::max(there, train + val));
     dssl::write_voc(out, source, train, val);

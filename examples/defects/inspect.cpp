@@ -322,6 +322,7 @@ class Inspection {
     const double seconds = x_with_progress("scoring", x_test->size(), [&](const std::stop_token& token) {
       return x_scorer->score(*x_test, token);
     });
+    x_require_truth(scored);
     const double threshold = x_threshold.value_or(std::numeric_limits<double>::quiet_NaN());
     write_scores(scored, *x_test, threshold, x_settings.out);
     const Json report = x_report(result, scored, seconds);
@@ -330,6 +331,14 @@ class Inspection {
     if (x_unreadable_masks > 0)
       x_warn(join(x_unreadable_masks, " images were not scored, as their masks cannot be read"));
     for (const std::string& text : x_test->files().findings().texts()) x_warn(text);
+  }
+
+  /// Throws `DataError` where masks that cannot be read leave no defect to judge by.
+  void x_require_truth(const std::vector<ScoredImage>& scored) const {
+    const auto is_defect = [](const ScoredImage& image) { return image.truth == Truth::defect; };
+    if (x_unreadable_masks == 0 || std::ranges::any_of(scored, is_defect)) return;
+    throw DataError(join("none of the test images with a defect is left: ", x_unreadable_masks,
+                         " masks cannot be read, see the warnings; expected masks, or without --masks labels alone"));
   }
 
   /// The figures of each label that has defects, against all normal images.

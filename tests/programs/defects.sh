@@ -253,6 +253,12 @@ warns 2 'skipped: .*torn-masks/spot/02.png: not a PNG|1 images were not scored, 
   defects "${bank[@]}" --normal set/normal --test with-others --masks torn-masks --out torn
 grep -q 'left aside, as they are not read: 1 .gif' out.txt || fail "a picture that is left aside is not said"
 [[ $(value torn/result.json unreadable_masks) == 1 && $(value torn/result.json scored) == 19 ]] || fail "an unreadable mask is not counted"
+# Where no defect is left to judge by that is no success.
+for mask in torn-masks/spot/*.png; do echo 'no picture' >$mask; done
+status=0
+defects "${bank[@]}" --normal set/normal --test set/test --masks torn-masks --out torn >out.txt 2>err.txt || status=$?
+[[ $status -eq 1 && ! -e torn/result.json ]] || fail "status $status where no mask can be read"
+grep -q 'none of the test images with a defect is left: 8 masks cannot be read' err.txt || fail "masks that cannot be read are not named"
 echo 'no picture' >set/test/good/text.png
 status=0
 defects "${bank[@]}" --normal set/normal "${test[@]}" --out skipped >out.txt 2>err.txt || status=$?

@@ -141,6 +141,22 @@ succeeds scenes_into --out empty --train 2 --val 0 --overwrite
 './JPEGImages/000001.jpg ./JPEGImages/mine.jpg ./SegmentationClass/000000.png ./SegmentationClass/000001.png ./scenes.json ' ]] ||
   fail "a smaller call leaves more than its own, or less than another's: $(find empty -type f)"
 [[ $(value empty/scenes.json scenes) == 2 ]] || fail "the record tells of other scenes"
+# What calls that were killed left half written goes, whatever another half-written file is; and two calls at once do not mix.
+half=(empty/scenes.json.tmp-1 empty/JPEGImages/000001.jpg.tmp-1 empty/SegmentationClass/000000.png.tmp-1-2 empty/ImageSets/Segmentation/train.txt.tmp-1)
+others=(empty/JPEGImages/mine.jpg.tmp-1 empty/JPEGImages/000009.jpg.tmp-1 empty/JPEGImages/000001.jpg.tmp-x)
+touch "${half[@]}" "${others[@]}"
+succeeds scenes_into --out empty --train 2 --val 0 --overwrite
+[[ -z $(ls "${half[@]}" 2>/dev/null) && $(ls "${others[@]}" | wc -l) == 3 ]] || fail "half-written scenes: $(find empty -type f)"
+program dssl-scenes --size 256 --train 100000 --val 0 --out busy >/dev/null 2>&1 &
+process=$!
+for _ in $(seq 200); do
+  [[ -s busy/JPEGImages/000001.jpg ]] && break
+  sleep 0.05
+done
+fails 1 'busy: is in use by another run' scenes_into --out busy --overwrite
+kill $process
+wait $process || true
+succeeds scenes_into --out busy --train 1 --val 1 --overwrite
 
 # A run that writes less than an earlier one leaves nothing of it, and one that fails no figures beside other pictures.
 segment_into() { nano8 dssl-segment --data voc --weights random --classes 3 --size 32 --epochs 1 --batch 2 --out less "$@"; }
@@ -149,6 +165,10 @@ echo mine >less/overlays/mine.png
 [[ $(ls less/overlays | tr '\n' ' ') == '000004.png 000005.png mine.png ' ]] || fail "not two overlays"
 succeeds segment_into --overlays 1
 [[ $(ls less/overlays | tr '\n' ' ') == '000004.png mine.png ' ]] || fail "not one overlay, or somebody's picture went"
+touch less/overlays/000004.png.tmp-1 less/overlays/.written.tmp-1 less/overlays/mine.png.tmp-1
+succeeds segment_into --overlays 1
+[[ $(ls -A less/overlays | tr '\n' ' ') == '.written 000004.png mine.png mine.png.tmp-1 ' ]] ||
+  fail "an overlay that a killed run left half written stays, or somebody's file went: $(ls -A less/overlays)"
 succeeds defects --test set/test --masks set/masks --out found
 [[ ! -e found/maps && -e found/result.json && -e found/bank.safetensors ]] || fail "maps of an earlier run lie beside new scores"
 succeeds defects --test set/test --masks set/masks --maps --out found
