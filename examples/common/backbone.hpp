@@ -64,24 +64,25 @@ class ProgramWeights {
   [[nodiscard]] const ViTConfig& config() const { return x_config; }
   [[nodiscard]] const PixelScale& pixels() const { return x_pixels; }
   /// What stands before the weights' names in their file, once they are loaded.
-  [[nodiscard]] const std::string& prefix() const { return x_prefix; }
+  [[nodiscard]] const std::string& prefix() const { return x_origin.prefix; }
 
   /// Writes them, as `PublishedWeights::load`, random ones as `initialise`, and closes the file: once. Throws as these.
   void load(std::span<float> flat, const ParameterLayout& layout, std::uint64_t seed, const ViTConfig& config, GridSize grid) {
     if (x_name == "random") return initialise(flat, layout, seed);
-    x_prefix = x_file.value().load(flat, layout, config, grid).prefix;
+    x_origin = x_file.value().load(flat, layout, config, grid);
     x_file.reset();
   }
 
   /// What a program says before it begins: the backbone where the number of its heads is the usual one, which nobody said;
-  /// what computes; images that are not normalised as usual; the architecture; and whose weights.
+  /// what computes; images that are not normalised as usual; the architecture; whose weights; and how much of their file is not read.
   [[nodiscard]] std::string describe_on(const std::string& backend, const std::string& more = {}) const {
     return join(x_guess, backend, pixels_line(x_pixels), "\n", x_arch, more, ", weights ", x_name,
-                x_prefix.empty() ? "" : " (" + x_prefix + "*)");
+                x_origin.prefix.empty() ? "" : " (" + x_origin.prefix + "*)", ignored_text(x_origin.ignored));
   }
 
  private:
-  std::string x_name, x_arch, x_guess, x_prefix;
+  std::string x_name, x_arch, x_guess;
+  WeightOrigin x_origin;
   std::optional<PublishedWeights> x_file;
   ViTConfig x_config;
   PixelScale x_pixels;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,12 @@ inline constexpr const char* weights_help =
 inline constexpr std::string_view usual_heads_help =
     "the usual number, one for 64 of the width, or 16 of ViT-H, g and G, 32 of DINOv3's 7B";
 inline constexpr const char* architecture_help = "Architecture of the weights; auto: as the file says";
+
+/// "; 12 tensors of the file are no part of the backbone", or nothing where all are.
+[[nodiscard]] inline std::string ignored_text(std::size_t tensors) {
+  if (tensors == 0) return {};
+  return join("; ", tensors, tensors == 1 ? " tensor of the file is" : " tensors of the file are", " no part of the backbone");
+}
 
 /// What names of tensors cannot tell of published weights.
 struct PublishedSettings {

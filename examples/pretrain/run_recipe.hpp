@@ -101,7 +101,7 @@ void begin_with_weights(Run& trainer, const Job& job, RunLog& log) {
     run.heads_are_known = true;
   }
   log.note(join("begins with the backbone of ", job.init, " (", describe(run), "), ", loaded.given.size(),
-                " tensors; heads are drawn"));
+                " tensors; heads are drawn", ignored_text(file.ignored().size())));
 }
 
 /// Has the run's reference tokens looked at, on the first rank, where there are images to look at.
@@ -131,7 +131,7 @@ void watch_references(const Run& trainer, const Job& job, RunLog& log) {
   ParameterLayout layout;
   ViTFamily::add_parameters(layout, out->sizes(), LearnedTokens{}, "");
   log.note(join("teacher: ", job.teacher, " (", describe(out->description()), "), ", static_cast<double>(layout.parameter_count()) / 1e6,
-                " million parameters, which stay as they are"));
+                " million parameters, which stay as they are", ignored_text(out->ignored())));
   if (out->pixels() == views) return out;
   log.note(join("teacher: trained on pixels ", describe(out->pixels()), "; its patch embedding is carried over to the run's"));
   return out;

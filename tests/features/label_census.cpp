@@ -66,6 +66,14 @@ TEST_CASE("a pass counts void pixels and those of ids that no class claims") {
   // Who names the ids that count leaves the others out knowingly.
   CHECK(shares(one_based, {.classes = 4, .only = {1, 2}}).text() == "37.5 % of pixels void (3, 255)");
   CHECK(shares({{0, 0, 0, 0, 1, 1, 1, 1}}, {.classes = 2}).text().empty());
+  // Of many ids the first are told, and what they probably are.
+  CHECK(shares({{0, 1, 9, 10, 11, 12, 13, 14}}, {.classes = 2}).unclaimed_ids == "9, 10, 11, 12, 13, 14");
+  LabelCensus ringing;
+  for (std::size_t id = 0; id < 40; ++id) ringing.pixels[id] = 1;
+  CHECK(LabelShares::of(ringing, ClassMap({.classes = 2})).text() ==
+        "95.0 % of pixels of ids that no class claims (2, 3, 4, 5, 6, 7, 8, 9 and 30 more: as in masks that were JPEG or resized)");
+  CHECK(LabelShares::of(ringing, ClassMap({.classes = 20})).text() ==
+        "50.0 % of pixels of ids that no class claims (20, 21, 22, 23, 24, 25, 26, 27 and 12 more)");
   CHECK(sampled_census(one_based, 2).pixels[2] == 6);
   CHECK(passed(one_based, {.classes = 4}).census == sampled_census(one_based, 3));
 }

@@ -260,6 +260,13 @@ other_network="extra.safetensors: is of another network: this architecture has n
 fails 1 "$other_network" "$programs/dssl-features" --data images --size 32 --arch nano8 --weights extra.safetensors --out none.npy
 fails 1 "$other_network" segment --data voc --classes 3 --weights extra.safetensors --out none
 fails 1 "$other_network" "$programs/dssl-retrieve" --data voc --classes 3 --size 32 --arch nano8 --weights extra.safetensors --out none
+# What is no part of a backbone is counted.
+with_tensor first/teacher.safetensors something.else 4 >more.safetensors
+succeeds "$programs/dssl-features" --data images --size 32 --arch nano8 --weights more.safetensors --out none.npy
+grep -q 'weights more.safetensors; 1 tensor of the file is no part of the backbone' out.txt || fail "a tensor that is passed over is not counted"
+succeeds pretrain --out third --init more.safetensors
+grep -q 'begins with the backbone of more.safetensors .*; 1 tensor of the file is no part of the backbone' out.txt ||
+  fail "a run does not count what it passes over of weights"
 succeeds "$convert" first/teacher.safetensors nano --as hf
 grep -q '"num_attention_heads": 4,' nano/config.json || fail "config.json has not the heads of nano8"
 succeeds "$convert" first/teacher.safetensors of_two.pth --as dino

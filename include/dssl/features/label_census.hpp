@@ -50,15 +50,21 @@ struct LabelShares {
   double void_share = 0;        ///< of ids that were said to be void, or left out by `ClassOptions::only`
   double unclaimed_share = 0;   ///< of ids that no class claims and nobody called void
   std::string void_ids{};       ///< those that occur, "255" or "3, 255"
-  std::string unclaimed_ids{};
+  std::string unclaimed_ids{};  ///< the first of them, and how many more
+  Index unclaimed_count = 0;
   std::uint8_t only_seen = 0;   ///< the id of the last class seen
+  static constexpr Index many = 24;
 
   /// Test: tests/features/label_census.cpp.
   [[nodiscard]] static LabelShares of(const LabelCensus& census, const ClassMap& classes) {
     LabelShares out;
     Index void_pixels = 0;
     Index unclaimed = 0;
-    const auto add = [](std::string& ids, std::size_t id) { ids += join(ids.empty() ? "" : ", ", id); };
+    constexpr Index told = 8;
+    Index void_count = 0;
+    const auto add = [](std::string& ids, Index& count, std::size_t id) {
+      if (++count <= told) ids += join(ids.empty() ? "" : ", ", id);
+    };
     for (std::size_t id = 0; id < census.pixels.size(); ++id) {
       const Index count = census.pixels[id];
       if (count == 0) continue;
@@ -69,19 +75,22 @@ struct LabelShares {
         out.only_seen = own;
       } else if (classes.is_unclaimed(own)) {
         unclaimed += count;
-        add(out.unclaimed_ids, id);
+        add(out.unclaimed_ids, out.unclaimed_count, id);
       } else {
         void_pixels += count;
-        add(out.void_ids, id);
+        add(out.void_ids, void_count, id);
       }
     }
+    if (void_count > told) out.void_ids += join(" and ", void_count - told, " more");
+    if (out.unclaimed_count > told) out.unclaimed_ids += join(" and ", out.unclaimed_count - told, " more");
     if (out.all == 0) return out;
     out.void_share = static_cast<double>(void_pixels) / static_cast<double>(out.all);
     out.unclaimed_share = static_cast<double>(unclaimed) / static_cast<double>(out.all);
     return out;
   }
 
-  /// "30.1 % of pixels void (255), 4.5 % of ids that no class claims (3)"; empty where all are of classes.
+  /// "30.1 % of pixels void (255), 4.5 % of ids that no class claims (3)"; empty where all are of classes. Ids of which many
+  /// occur are probably none: that is said.
   [[nodiscard]] std::string text() const {
     const auto percent = [](double share) {
       char number[32];
@@ -92,7 +101,7 @@ struct LabelShares {
     if (void_share > 0) out = join(percent(void_share), " of pixels void (", void_ids, ")");
     if (unclaimed_share > 0)
       out += join(out.empty() ? "" : ", ", percent(unclaimed_share), out.empty() ? " of pixels" : "",
-                  " of ids that no class claims (", unclaimed_ids, ")");
+                  " of ids that no class claims (", unclaimed_ids, unclaimed_count > many ? ": as in masks that were JPEG or resized" : "", ")");
     return out;
   }
 };

@@ -75,6 +75,7 @@ namespace dssl {
 struct WeightOrigin {
   std::string prefix{};  ///< what stood before the published names in the file
   std::string family{};  ///< where it is not DINO's or dssl's
+  std::size_t ignored = 0;  ///< tensors of the file that are no part of the backbone: heads, an optimiser's, other networks'
 };
 
 /// A backbone's weights as they were loaded.
@@ -115,14 +116,14 @@ class PublishedWeights {
     const bool own_rules = !x_stored().metadata().contains("positions");
     if (own_rules && (family == WeightFamily::dino || family == WeightFamily::densedino)) {
       x_require_same_sizes(config);
-      std::string prefix = load_fresh_backbone(flat, layout, x_stored()).prefix;
+      LoadedBackbone loaded = load_fresh_backbone(flat, layout, x_stored());
       if (x_named) require_same_rules(x_named->description(), config, grid, x_path);
-      return {.prefix = std::move(prefix)};
+      return {.prefix = std::move(loaded.prefix), .ignored = loaded.ignored};
     }
     require_same_sizes(named().description(), config, x_path);
     load_fresh_backbone(flat, layout, named(), "");
     require_same_rules(named().description(), config, grid, x_path);
-    return {.prefix = named().prefix(), .family = std::string(family_name(family))};
+    return {.prefix = named().prefix(), .family = std::string(family_name(family)), .ignored = named().ignored().size()};
   }
 
  private:

@@ -58,6 +58,8 @@ class TeacherFile final : public TensorFile {
   [[nodiscard]] const ViTConfig& sizes() const { return x_sizes; }  ///< with the channels of the views
   /// Of the file, with the heads that it is run with.
   [[nodiscard]] const BackboneDescription& description() const { return x_description; }
+  /// Tensors of the file that are no part of the backbone.
+  [[nodiscard]] std::size_t ignored() const { return x_file.ignored().size(); }
   /// That it was trained on.
   [[nodiscard]] const PixelScale& pixels() const { return x_pixels; }
 
