@@ -95,11 +95,21 @@ TEST_CASE("the fallback satisfies the demand without redraws too") {
 }
 
 TEST_CASE("where even the moved box is too small, the common part is taken") {
-  const std::array<Box, 2> globals{Box{0, 0, 100, 55}, Box{0, 45, 100, 55}};  // common: 100 x 10, 10 %
+  const std::array<Box, 2> globals{Box{0, 0, 100, 52}, Box{0, 48, 100, 52}};  // common: 100 x 4, 4 %
   RandomStream random({.seed = 8});
-  // Boxes of about 7 x 7 pixels can share at most half a per cent.
-  const Box box = overlapping_box(100, 100, {0.005, 0.005}, {}, globals, 0.02, 3, random);
-  CHECK(box == Box{0, 45, 100, 10});
+  // Boxes of about 17 x 17 pixels can share at most 17 x 4.
+  const Box box = overlapping_box(100, 100, {0.03, 0.03}, {}, globals, 0.02, 3, random);
+  CHECK(box == Box{0, 48, 100, 4});
+}
+
+TEST_CASE("boxes that are smaller than what is to be shared stay as small as they were asked for") {
+  const std::array<Box, 2> globals{Box{0, 0, 400, 220}, Box{0, 180, 400, 220}};  // common: 400 x 40
+  for (int n = 0; n < 200; ++n) {
+    RandomStream random({.seed = 8, .sample = static_cast<std::uint64_t>(n)});
+    const Box box = overlapping_box(400, 400, {0.002, 0.01}, {}, globals, 0.01, n % 50, random);
+    CHECK(static_cast<double>(box.area()) < 0.0105 * 400 * 400);
+    for (const Box& global : globals) CHECK(2 * intersect(box, global).area() > box.area());
+  }
 }
 
 TEST_CASE("images on which the demand cannot be met end the search too") {

@@ -593,6 +593,9 @@ TEST_CASE("views of two cameras: what does not go together is refused in words")
   CHECK(test::thrown_by<OptionError>([&] { const Paired<MultiCrop<>> views(options); }) ==
         "option 'pair.between' is with its horizon near the pictures; expected a map of one camera's "
         "pictures to the other's");
+  options.pair.between = {1, 0, 5000, 0, 1, 0, 0, 0, 1};
+  CHECK(test::thrown_by<OptionError>([&] { const Paired<MultiCrop<>> views(options); }) ==
+        "option 'pair.between' is one that leads past the second's pictures; expected a map of one camera's pictures to the other's");
   options.pair.between = {};
   CHECK(test::contains(test::thrown_by<OptionError>([&] { const Paired<MultiCrop<>> views(options); }),
                        "expected a matrix with an inverse"));

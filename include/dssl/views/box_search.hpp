@@ -79,7 +79,8 @@ struct AspectRange {
   return smallest;
 }
 
-/// A random box that has more than `least` of the image's area in common with each of `others`.
+/// A random box that has more than `least` of the image's area in common with each of `others`, or of one that is no larger
+/// than that half of itself.
 ///
 /// Draws `random_box` until one does, at most 1 + `redraws` times. After that, in this order:
 /// 1. the last box drawn, moved so that its middle lies on the middle of the others' common part (and then
@@ -96,7 +97,8 @@ struct AspectRange {
                                          const AspectRange& aspect, std::span<const Box> others, double least,
                                          int redraws, RandomStream& random) {
   const auto enough = [&](const Box& b) {
-    return others.empty() || smallest_overlap(b, others, height, width) > least;
+    const double own = static_cast<double>(b.area()) / (static_cast<double>(height) * static_cast<double>(width));
+    return others.empty() || smallest_overlap(b, others, height, width) > (own > least ? least : 0.5 * own);
   };
   Box box;
   for (int t = 0; t <= redraws; ++t) {

@@ -120,6 +120,7 @@ class Paired : public Warped<Views> {
     x_back = x_there.inverse();
     x_require_near(x_there, x_pair.first_height, x_pair.first_width);
     x_require_near(x_back, x_pair.second_height, x_pair.second_width);
+    x_require_shared();
   }
 
   /// Draws the V views of a pair, replacing what `out` held. Throws `ShapeError` for an image of other
@@ -179,6 +180,19 @@ class Paired : public Warped<Views> {
     validate(options);
     options.pair = {};
     return options;
+  }
+  /// Throws `OptionError` where the second picture has nothing of what the first shows at a grid of places.
+  void x_require_shared() const {
+    constexpr int places = 32;
+    for (int i = 0; i < places * places; ++i) {
+      const ScenePoint at = x_there((i % places + 0.5) / places * static_cast<double>(x_pair.first_width),
+                                    (i / places + 0.5) / places * static_cast<double>(x_pair.first_height));
+      if (at.x >= 0 && at.y >= 0 && at.x <= static_cast<double>(x_pair.second_width) &&
+          at.y <= static_cast<double>(x_pair.second_height)) {
+        return;
+      }
+    }
+    throw OptionError("pair.between", "one that leads past the second's pictures", "a map of one camera's pictures to the other's");
   }
   /// Throws `OptionError` where a map has its horizon within a picture's extents of the picture, where views
   /// may reach.

@@ -201,9 +201,9 @@ template <WorkType W>
 /// The part of the image that the view lies in is first resized (`resample`) to the density that the view has where it is
 /// densest, so that no pixel is passed over; then every pixel of the view is the mean of m x n reads of it by `kind`, where m and
 /// n are the least numbers for which reads lie at most one and a half pixels of it apart across and down (of a view turned or
-/// sheared a little 1; at most 16). What lies beyond the image's edges is the image reflected at them. Nearest copies the pixel that the middle of
+/// sheared a little 1; at most 16). What lies beyond the image's edges is the image reflected at them, and of a view that shows nothing of it what is nearest. Nearest copies the pixel that the middle of
 /// the view's pixel lies in, and mixes none. Cost about 36 C m n height width FLOP beside the resize; allocates only to grow
-/// the workspace, to 16 bytes a pixel of what is resized (4 of one channel) beside its own. Throws `ShapeError` where the view shows nothing of the image, or has no finite extent. Tests: pictures of
+/// the workspace, to 16 bytes a pixel of what is resized (4 of one channel) beside its own. Throws `ShapeError` where the view has no finite extent. Tests: pictures of
 /// functions, resized boxes, quarter turns, a fine pattern (tests/views/warped_views.cpp).
 template <PixelType T, ViewMap M>
 void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& map, Index height, Index width,
@@ -214,16 +214,16 @@ void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& ma
   const double shrink = kind == Interpolation::nearest ? 1.0 : std::max(1.0, extent.nearest);
   // The pixels that are read: with those that filters reach, within the image.
   const double margin = 3 * shrink + 1;
-  const auto clipped = [](double value, Index n) {
-    return static_cast<Index>(std::clamp(value, 0.0, static_cast<double>(n)));
+  const auto clipped = [](double value, Index low, Index high) {
+    return static_cast<Index>(std::clamp(value, static_cast<double>(low), static_cast<double>(high)));
   };
-  Box box{clipped(std::floor(extent.region.first.y - margin), image.height()),
-          clipped(std::floor(extent.region.first.x - margin), image.width()), 0, 0};
-  box.height = clipped(std::ceil(extent.region.last.y + margin), image.height()) - box.y;
-  box.width = clipped(std::ceil(extent.region.last.x + margin), image.width()) - box.x;
-  require_shape(box.height >= 1 && box.width >= 1 && extent.across < 1e9 && extent.down < 1e9,
-                "warp: the view shows nothing of the image of ", image.height(), " x ", image.width(), " pixels: it lies from (",
-                extent.region.first.x, ", ", extent.region.first.y, ") to (", extent.region.last.x, ", ", extent.region.last.y, ")");
+  require_shape(image.height() >= 1 && image.width() >= 1 && extent.across < 1e9 && extent.down < 1e9, "warp: of an image of ",
+                image.height(), " x ", image.width(), " pixels the view lies from (", extent.region.first.x, ", ", extent.region.first.y,
+                ") to (", extent.region.last.x, ", ", extent.region.last.y, "); expected a pixel and a finite extent");
+  Box box{clipped(std::floor(extent.region.first.y - margin), 0, image.height() - 1),
+          clipped(std::floor(extent.region.first.x - margin), 0, image.width() - 1), 0, 0};
+  box.height = clipped(std::ceil(extent.region.last.y + margin), box.y + 1, image.height()) - box.y;
+  box.width = clipped(std::ceil(extent.region.last.x + margin), box.x + 1, image.width()) - box.x;
   const auto dense = [shrink](Index n) {
     return std::max<Index>(1, static_cast<Index>(std::ceil(static_cast<double>(n) / shrink)));
   };
