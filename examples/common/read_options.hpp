@@ -16,7 +16,7 @@ namespace dssl::programs {
 /// Adds the options that are not the network's, with their help; they have the names of the fields.
 inline void add_read_options(CLI::App& app, ReadOptions& read) {
   const std::string group = "Image files";
-  app.add_option("--white", read.white, "Value of 16-bit images that is white, such as 4095 for 12 bits; 0: 65535")
+  app.add_option("--white", read.white, "Value of 16-bit images that is white, such as 4095 for 12 bits, and of images of floats; 0: 65535, of floats 1")
       ->check(CLI::Range(Index{0}, Index{65535}))
       ->capture_default_str()
       ->group(group);

@@ -75,12 +75,15 @@ struct MapSettings {
     points = join(std::max<Index>(n, 1), "x");
   }
 
+  /// Throws `OptionError` for points that no references stand at.
+  void validate() const {
+    if (!references() && points != MapSettings{}.points) throw OptionError(option, points, "--read references with it");
+  }
+
   /// What a feature extractor is made with for these weights. Throws `OptionError`, `CheckpointError`.
   [[nodiscard]] ReferenceMap map(const std::string& weights) const {
-    if (!references()) {
-      if (points != "1x") throw OptionError(option, points, "--read references with it");
-      return {};
-    }
+    validate();
+    if (!references()) return {};
     ReferenceMap out = x_places();
     const ReferenceFacts facts = references_of(weights);
     out.learned = facts.learned;

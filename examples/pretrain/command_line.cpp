@@ -10,7 +10,6 @@
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
-#include <common/camera_images.hpp>
 #include <common/names.hpp>
 #include <common/program.hpp>
 #include <common/published.hpp>
@@ -21,6 +20,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/sequence.hpp>
+#include <dssl/data/camera_images.hpp>
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/image_pairs.hpp>
@@ -49,6 +49,12 @@ SourceView held(Source source) {
   return SourceView(std::make_shared<const Source>(std::move(source)));
 }
 
+/// Of a folder in VOC layout that of its images, never the masks; any other as it is.
+std::string folder_of_images(const std::string& folder) {
+  const std::string images = folder + "/JPEGImages";
+  return std::filesystem::is_directory(images) ? images : folder;
+}
+
 /// The images that `--data` and `--split` name.
 SourceView open_source(Job& job) {
   namespace fs = std::filesystem;
@@ -67,9 +73,7 @@ SourceView open_source(Job& job) {
                                           .channels = read.channels})));
   }
   if (fs::is_regular_file(job.data)) return held(ImageList(job.data, read));
-  // Of a VOC folder only the images, never the masks.
-  const bool voc = fs::is_directory(job.data + "/JPEGImages");
-  ImageFolder folder(voc ? job.data + "/JPEGImages" : job.data, {.read = read});
+  ImageFolder folder(folder_of_images(job.data), {.read = read});
   job.left_aside = left_aside_text(folder.left_aside());
   return held(std::move(folder));
 }
@@ -78,7 +82,10 @@ SourceView open_source(Job& job) {
 SourceView open_pairs(Job& job) {
   const ReadOptions read = job.reading();
   if (!job.split.empty() || job.data == "synthetic") throw OptionError("second", job.second, "none with --split, or with generated scenes");
-  const ImageFiles first(job.data, {.read = read}), second(job.second, {.read = read});
+  const ImageFiles first(folder_of_images(job.data), {.read = read}), second(folder_of_images(job.second), {.read = read});
+  LeftAside left = first.left_aside();
+  for (const auto& [ending, count] : second.left_aside()) left[ending] += count;
+  job.left_aside = left_aside_text(left);
   const auto names = [](const ImageFiles& files) {
     std::vector<std::string> out;
     for (Index i = 0; i < files.size(); ++i) out.push_back(files.id(i));
@@ -618,6 +625,8 @@ Job CommandLine::job(RunRanks& ranks) {
     throw OptionError(option->get_name().substr(2), option->as<std::string>(),
                       join("none with --recipe ", job.recipe, ", which compares no points"));
   }
+  if (!job.second.empty() && !job.points.weights.empty())
+    throw OptionError("point-weights", job.points.weights, "none with --second: a map of weights is of one image, and not of a pair");
   x_set_backbone();
   x_set_views();
   auto& optimiser = job.options.optimiser;

@@ -17,6 +17,7 @@
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
+#include <dssl/data/camera_images.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/image_file.hpp>
@@ -34,7 +35,6 @@
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/warped_views.hpp>
 
-#include "common/camera_images.hpp"
 #include "common/output_files.hpp"
 #include "show/eye.hpp"
 #include "show/scenes.hpp"

@@ -54,7 +54,7 @@ void ShowSettings::validate() const {
   const bool maps = kind == "pca" || kind == "similarity" || kind == "correspondence";
   if (map.references() && !maps)
     throw OptionError("read", map.read, join("patches with --kind ", kind, "; pca, similarity and correspondence draw maps"));
-  if (!map.references() && map.points != MapSettings{}.points) throw OptionError(map.option, map.points, "--read references with it");
+  map.validate();
   if (kind == "similarity" && point.empty())
     throw OptionError("point", "not given", "X Y for --kind similarity");
   if (query == "reference" && point.empty())

@@ -13,6 +13,7 @@
 #include <dssl/backend/cuda.hpp>
 #include <dssl/backend/reference.hpp>
 #include <dssl/concepts.hpp>
+#include <dssl/data/camera_images.hpp>
 #include <dssl/data/image_pairs.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>

@@ -6,6 +6,8 @@
 #include <variant>
 #include <vector>
 
+#include <dssl/core/camera.hpp>
+#include <dssl/data/camera_images.hpp>
 #include <dssl/data/fingerprint.hpp>
 #include <dssl/data/image_pairs.hpp>
 #include <dssl/data/skip.hpp>
@@ -52,6 +54,23 @@ TEST_CASE("Images in memory are moved in, shared by copies and loaded as views",
   source.reset();
   CHECK(place_of(copy.load(0)) == place);  // the copy keeps them
   CHECK(copy.load(0).copy() == AnyImage(Bytes(2, 2, 1, {1, 2, 3, 4})));
+}
+
+TEST_CASE("Of a camera's images those of another size are passed over as unreadable ones are", "[source]") {
+  std::vector<AnyImage> images;
+  images.emplace_back(Bytes(2, 3, 1));
+  images.emplace_back(Bytes(3, 2, 1));
+  const auto memory = std::make_shared<const MemoryImages>(std::move(images));
+  const CameraImages of_camera(SourceView(memory), Camera{.height = 2, .width = 3, .fx = 1, .fy = 1});
+  CHECK(of_camera.size() == 2);
+  CHECK(of_camera.name(1) == memory->name(1));
+  CHECK(height(of_camera.load(0)) == 2);
+  CHECK(contains(thrown_by<ImageError>([&] { static_cast<void>(of_camera.load(1)); }), "has 3 x 2 pixels; expected the camera's 2 x 3"));
+  std::vector<SkippedImage> skipped;
+  Index used = -1;
+  static_cast<void>(load_readable(skipped, used, of_camera, 1));
+  CHECK(used == 0);
+  CHECK(skipped.size() == 1);
 }
 
 TEST_CASE("A source of views shows pixels of somebody else", "[source]") {

@@ -87,6 +87,7 @@ TEST_CASE("floats are kept as they are, and begin with the lowest row") {
     file.replace(file.size() - 4, 4, float_bytes(std::numeric_limits<float>::quiet_NaN(), little));
     CHECK(contains(refused(file), "in.pgm: holds a value that is not finite, in row 0, column 1"));
   }
+  CHECK(values<float>(read("Pf\n1 1\n-1\n" + float_bytes(510.0F, true), {.white = 255})) == std::vector<float>{2.0F});
   CHECK(contains(refused("Pf 1 1 0\n1234"sv), "its scale is '0'"));
   CHECK(contains(refused("Pf 1 1 nan\n1234"sv), "its scale is 'nan'"));
   CHECK(contains(refused("Pf 1 1 -1\n123"sv), "is truncated"));

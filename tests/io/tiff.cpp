@@ -162,6 +162,13 @@ TEST_CASE("TIFF: few bits are spread, 0 may be white, palettes are colours, and 
   const Image<std::uint16_t> deep(1, 3, 1, {0, 2048, 4095});
   CHECK(std::get<Image<std::uint16_t>>(read(tiff_file({.width = 3, .height = 1, .bits = 16}, text_of(deep)), {.white = 4095})) ==
         Image<std::uint16_t>(1, 3, 1, {0, 32776, 65535}));
+  // Where 0 is white, what is named is the other end.
+  const TiffLayout turned{.width = 3, .height = 1, .bits = 16, .photometric = PHOTOMETRIC_MINISWHITE};
+  CHECK(std::get<Image<std::uint16_t>>(read(tiff_file(turned, text_of(deep)), {.white = 4095})) ==
+        Image<std::uint16_t>(1, 3, 1, {65535, static_cast<std::uint16_t>((2047 * 65535 + 2047) / 4095), 0}));
+  CHECK(std::get<Image<std::uint16_t>>(read(tiff_file(turned, text_of(deep)), {.white = 2000})) ==
+        Image<std::uint16_t>(1, 3, 1, {65535, 0, 0}));
+  CHECK(std::get<Image<std::uint16_t>>(read(tiff_file(turned, text_of(deep)))) == Image<std::uint16_t>(1, 3, 1, {65535, 63487, 61440}));
 }
 
 TEST_CASE("TIFF: 12 bits are spread over 16") {

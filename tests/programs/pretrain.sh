@@ -187,12 +187,29 @@ cp -r second elsewhere
 succeeds pretrain --data photos --second elsewhere --epochs 3 --out pairs-parts --resume
 "$make_image" elsewhere/4.png 24 48 3 9 8 7 6 5 4 3 2 1
 fails 1 'the run was begun on 5 images of other sizes' pretrain --data photos --second elsewhere --epochs 3 --out pairs-parts --resume
+# Of folders in VOC layout masks are no images, with two cameras either; what is left aside of both is counted.
+mkdir -p voc-first/JPEGImages voc-first/SegmentationClass
+cp photos/* voc-first/JPEGImages
+cp photos/* voc-first/SegmentationClass
+cp -r second voc-second
+mkdir voc-second/SegmentationClass voc-second/JPEGImages
+mv voc-second/*.png voc-second/JPEGImages
+cp voc-second/JPEGImages/* voc-second/SegmentationClass
+echo GIF >voc-first/JPEGImages/1.gif
+echo GIF >voc-second/JPEGImages/2.gif
+succeeds pretrain --data voc-first --second voc-second --epochs 1 --out voc-pairs
+grep -q 'cameras: 5 pairs of images with voc-second; 1 images of voc-first and 1 of voc-second' out.txt || fail "masks are taken for images of a second camera"
+grep -q 'left aside, as they are not read: 2 .gif' out.txt || fail "what is left aside of two cameras is not counted"
+fails 2 '--point-weights is photos; expected none with --second' \
+  pretrain "${pairs[@]}" --sampler weighted --point-weights photos --out weighted-pairs
 if reads_calibrations; then
   homography() { printf '%%YAML 1.2\n---\nhomography: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ %s ]\n' "$1"; }
   homography '1.5, 0., 0., 0., 0.75, 0., 0., 0., 1.' >between.yml
   calibration 24 48 -0.2 >second.yml
   calibration 32 32 -0.4 >camera.yml
   succeeds pretrain "${pairs[@]}" --camera camera.yml --second-camera second.yml --between between.yml --out pairs-bent
+  homography '1., 0., 5000., 0., 1., 0., 0., 0., 1.' >far.yml
+  fails 2 "--between is one that leads past the second's pictures; expected a map" pretrain "${pairs[@]}" --between far.yml --out far
   grep -q '"views.pair": *"32 32 24 48 1.5 0 0 0 0.75 0 0 0 1 24 48 40 40 23.5 11.5 -0.2 0 0 0 0 0 0 0"' pairs-bent/options.json ||
     fail "options.json does not tell the map"
   fails 1 "option 'views.pair' 32 32 24 48 1 0 0 0 1 0 0 0 1; this run has 32 32 24 48 1.5 0 0 0 0.75 0 0 0 1" \

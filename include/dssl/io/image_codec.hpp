@@ -30,8 +30,8 @@ struct ReadOptions {
   bool keep_alpha = false;
   /// Turns pictures and masks as their EXIF orientation says, as every viewer shows them.
   bool orient = true;
-  /// The value of 16-bit images that is white, such as 4095 for cameras of 12 bits; what is above it is white
-  /// too. 0: 65535.
+  /// The value of 16-bit images that is white, such as 4095 for cameras of 12 bits, and of images of floats; what is above it
+  /// is white too. 0: 65535, of floats 1.
   Index white = 0;
   /// Largest height x width that is decoded, so that a small file cannot ask for all memory.
   Index largest_pixels = Index{1} << 27;
@@ -41,7 +41,7 @@ struct ReadOptions {
   /// Throws `OptionError` naming the field.
   void validate() const {
     if (channels < 0) throw OptionError("channels", channels, "0 (the file's) or more");
-    if (white < 0 || white > 65535) throw OptionError("white", white, "0 (65535) to 65535");
+    if (white < 0 || white > 65535) throw OptionError("white", white, "0 (65535, of floats 1) to 65535");
     if (largest_pixels < 1) throw OptionError("largest_pixels", largest_pixels, "at least 1");
     if (largest_bytes < 1) throw OptionError("largest_bytes", largest_bytes, "at least 1");
   }
@@ -101,6 +101,12 @@ template <class Decode>
   } catch (const std::bad_alloc&) {
     throw ImageError(path, "does not fit into memory");
   }
+}
+
+/// Floats with `white` as white, the number 1: value / white.
+inline void stretch_to_white(Image<float>& image, Index white) {
+  if (white == 0) return;
+  for (float& value : image.pixels()) value /= static_cast<float>(white);
 }
 
 /// 16-bit values with `white` as white: value x 65535 / white, rounded, at most 65535.

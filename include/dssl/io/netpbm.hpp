@@ -184,7 +184,9 @@ template <class T>
     const Index channels = kind == '3' || kind == '6' || kind == 'F' ? 3 : 1;
     if (kind == 'f' || kind == 'F') {
       check_image_size(path, height, width, static_cast<std::uint64_t>(4 * channels), options);
-      return with_channels(pfm_values(text, path, height, width, channels), options.channels, path);
+      Image<float> image = pfm_values(text, path, height, width, channels);
+      if (spread) stretch_to_white(image, options.white);
+      return with_channels(std::move(image), options.channels, path);
     }
     const bool plain = kind < '4';
     const std::uint32_t most = text.number("largest value", 1, 65535);
@@ -206,8 +208,8 @@ template <class T>
 ///
 /// PGM and PFM of one channel give one, PPM and PFM of three give three. Largest values up to 255 give 8-bit images,
 /// those up to 65535 16-bit ones: value x 255 / largest or value x 65535 / largest, rounded, so that the camera's white
-/// is white; `options.white` takes the place of the largest value of 16-bit files. The floats of a PFM are taken as
-/// they are, and must be finite. Of a file of several images the first is read. A header that ends with "\r\n" is read
+/// is white; `options.white` takes the place of the largest value of 16-bit files. The floats of a PFM are divided
+/// by it where it is given, and must be finite. Of a file of several images the first is read. A header that ends with "\r\n" is read
 /// where the file's size says that both are its end, and refused where that cannot be told. Throws `ImageError`.
 /// Test: tests/io/netpbm.cpp.
 [[nodiscard]] inline AnyImage decode_netpbm(std::span<const std::byte> bytes, const std::string& path,

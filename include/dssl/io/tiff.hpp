@@ -344,15 +344,16 @@ class TiffReader {
   TiffFile x_file;  // last: closing it asks the rest
 };
 
-/// The values of greys and colours, 0 the darkest; where `spread`, those of other bits than T's over all of T's.
+/// The values of greys and colours, 0 the darkest; where `spread`, those of other bits than T's over all of T's. `top`: what is
+/// white where that is not the largest value; 0: it is.
 template <class T>
-[[nodiscard]] Image<T> tiff_values(TiffReader& reader, Index channels, bool spread) {
+[[nodiscard]] Image<T> tiff_values(TiffReader& reader, Index channels, bool spread, Index top = 0) {
   Image<T> image = reader.samples<T>(channels);
-  const std::uint32_t most = reader.largest();
+  const std::uint32_t most = top > 0 ? std::min(static_cast<std::uint32_t>(top), reader.largest()) : reader.largest();
   constexpr std::uint32_t white = std::numeric_limits<T>::max();
   if (reader.is_inverted()) {
     for (std::size_t i = 0; i < image.pixels().size(); i += static_cast<std::size_t>(channels)) {
-      image.pixels()[i] = static_cast<T>(most - image.pixels()[i]);
+      image.pixels()[i] = static_cast<T>(most - std::min<std::uint32_t>(image.pixels()[i], most));
     }
   }
   if (spread && most != white) {
@@ -375,10 +376,11 @@ template <class T>
       if (!std::all_of(pixels.begin(), pixels.end(), [](float v) { return std::isfinite(v); })) {
         throw ImageError(path, "holds a value that is not finite");
       }
+      if (!ids) stretch_to_white(image, options.white);
       return finish(std::move(image));
     }
     if (reader.bits() > 8) {
-      auto image = tiff_values<std::uint16_t>(reader, channels, !ids && options.white == 0);
+      auto image = tiff_values<std::uint16_t>(reader, channels, !ids && options.white == 0, ids ? 0 : options.white);
       if (!ids) stretch_to_white(image, options.white);
       return finish(std::move(image));
     }
@@ -416,8 +418,8 @@ template <class T>
 /// Greys give one channel, RGB, palettes and YCbCr (in JPEG alone, by libtiff's conversion) three; a further value of
 /// each pixel is its transparency, which is dropped unless `options.keep_alpha`. Unsigned values of n bits up to 8 give
 /// 8-bit images (value x 255 / (2^n - 1), rounded), those up to 16 bits 16-bit ones in the same way; `options.white`
-/// takes the place of the largest value. Floats of 32 bits are taken as they are, and must be finite. Where 0 is white,
-/// values are turned over. Strips and tiles, planes apart or together; not compressed, or by PackBits, LZW, Deflate,
+/// takes the place of the largest value. Floats of 32 bits are divided by it where it is given, and must be finite. Where 0 is white,
+/// whole values are turned over, about `options.white` where that is given. Strips and tiles, planes apart or together; not compressed, or by PackBits, LZW, Deflate,
 /// JPEG, Zstandard or CCITT. The orientation tag is applied unless `options.orient` is off. Throws `ImageError`, for
 /// truncated and damaged files too. Test: tests/io/tiff.cpp.
 [[nodiscard]] inline AnyImage decode_tiff(std::span<const std::byte> bytes, const std::string& path,

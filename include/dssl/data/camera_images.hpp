@@ -1,4 +1,5 @@
 // The images of one camera.
+// Tests: tests/data/memory_images.cpp.
 #pragma once
 
 #include <string>
@@ -10,7 +11,7 @@
 #include <dssl/data/source.hpp>
 #include <dssl/views/image.hpp>
 
-namespace dssl::programs {
+namespace dssl {
 
 /// Throws `ImageError` for an image that is not of a camera's size.
 inline void require_size_of(const Camera& camera, const AnyImageView& image, const std::string& name) {
@@ -19,7 +20,8 @@ inline void require_size_of(const Camera& camera, const AnyImageView& image, con
                               camera.height, " x ", camera.width));
 }
 
-/// A source whose images are a camera's: of another size one is passed over as an unreadable one is.
+/// A source whose images are a camera's: one of another size is an `ImageError`, and so passed over as an unreadable one is;
+/// `Warped` views through a camera (`MultiCropOptions::camera`) take no other. Test: tests/data/memory_images.cpp.
 class CameraImages {
  public:
   CameraImages(SourceView source, const Camera& camera) : x_source(std::move(source)), x_camera(camera) {}
@@ -38,4 +40,4 @@ class CameraImages {
   Camera x_camera;
 };
 
-}  // namespace dssl::programs
+}  // namespace dssl
