@@ -74,10 +74,11 @@ class HeldOut:
 
 
 class Steel(HeldOut, study.NeuSurface):
-    """Every fourth image of each kind is asked about; they are of one list by kinds."""
+    """Every fourth image of each kind is asked about, whatever list it is in; all are in one by kinds."""
 
     def split(self, names):
-        return [n for i, n in enumerate(names) if i % 4 != 3], names[3::4]
+        asked = {n[0] for n in self.names("cls_train")[3::4]}
+        return [n for n in names if n[0] not in asked], [n for n in names if n[0] in asked]
 
     def images(self):
         return self.listed([f"images/{n[0]}.jpg" for n in self.split(self.names("cls_train"))[0]])

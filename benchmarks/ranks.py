@@ -119,6 +119,7 @@ RECIPES = {
     "densedino": {"centres": 2, "terms": 2}, "dino": {"centres": 1, "terms": 1},
     "ibot": {"centres": 2, "masked_numbers": 1, "terms": 2}, "dinov2": {"sinkhorn": 2, "terms": 3},
     **dict.fromkeys(("simclr", "barlow-twins", "vicreg", "simsiam"), {"class_tokens": 1, "terms": 1}),
+    "densesimclr": {"class_tokens": 1, "points": 1, "terms": 2},
     **dict.fromkeys(("byol", "moco-v2", "moco-v3"), {"class_tokens": 2, "terms": 1}),
     "densecl": {"class_tokens": 2, "dense_keys": 1, "terms": 2}, "swav": {"all_tokens": 1, "terms": 1},
 }
@@ -126,13 +127,14 @@ ROUNDS = 3       # Sinkhorn's, as published
 DENSE_KEY = 128  # numbers of a key of DenseCL's dense queue, as published
 
 
-def exchanges_of(recipe, *, prototypes, width, batch, views, number_bytes=4):
+def exchanges_of(recipe, *, prototypes, width, batch, views, points=8, number_bytes=4):
     """Every exchange of a step but that of gradients, as docs/processes.md has them. Tests: tests/benchmarks/ranks.py."""
     has = collections.Counter(RECIPES[recipe])
     out = [
         Exchange("loaded", "gather", 256, 1, "pass"), Exchange("counted", "gather", 24, 1, "pass"),
         Exchange("Sinkhorn's centre", "sum", number_bytes * prototypes, ROUNDS * has["sinkhorn"], "pass"),
         Exchange("class tokens", "gather", 2 * number_bytes * batch * width, has["class_tokens"], "pass"),
+        Exchange("features of points", "gather", 2 * number_bytes * points * batch * width, has["points"], "pass"),
         Exchange("class tokens of all views", "gather", number_bytes * views * batch * width, has["all_tokens"], "pass"),
         Exchange("number of masked patches", "gather", 8, has["masked_numbers"], "pass"),
         Exchange("passed", "gather", 256, 1, "pass"),

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The main job on a small scale: installs what is missing, builds the programs, makes synthetic scenes, pretrains DINO
 # and DenseDINO on them without labels, measures both and random weights by segmentation, and writes a report.
-# From a fresh clone on two quiet cores of a Zen 5 it took 428 s: 11 for packages, 159 to build, 258 of work. On two busy
-# cores with AVX2 alone it took 1388 s.
+# From a fresh clone on two quiet cores of a Zen 5 it took 428 s: 11 for packages, 159 to build, 258 of work; of a Zen 4
+# 836 s, of which 527 of work. On two busy cores with AVX2 alone it took 1388 s.
 # Usage: demo.sh [FOLDER], by default build/demo.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -64,7 +64,9 @@ RunRanks::~RunRanks() = default;
 
 int RunRanks::launched_size() {
   if (const int size = number_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 0); size > 0) return size;
-  return std::getenv("PMIX_RANK") != nullptr ? number_of({"SLURM_STEP_NUM_TASKS"}, 1) : 1;
+  // By srun, also without a plugin that MPI knows: then MPI counts one process, which is said.
+  const bool by_srun = std::getenv("PMIX_RANK") != nullptr || std::getenv("SLURM_PROCID") != nullptr;
+  return by_srun ? number_of({"SLURM_STEP_NUM_TASKS"}, 1) : 1;
 }
 
 void RunRanks::start(const RankSettings& settings) {

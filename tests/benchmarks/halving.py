@@ -54,14 +54,31 @@ class Judging(unittest.TestCase):
 class Splits(unittest.TestCase):
     def test_no_image_is_learned_from_and_asked_about(self):
         with tempfile.TemporaryDirectory() as folder:
-            names = [[f"image{i}", f"kind{i // 8}"] for i in range(48)]
-            for kind in (halving.Steel, halving.Streets):
-                learned, asked = kind(folder, folder).split(names)
-                self.assertEqual(sorted(learned + asked), sorted(names))
-                self.assertEqual(len(asked), 12)
-            learned, asked = halving.Steel(folder, folder).split(names)
-            self.assertEqual({n[1] for n in asked}, {n[1] for n in names})  # every kind
-            self.assertEqual(halving.Streets(folder, folder).split(names)[1], names[36:])  # the end of the drive
+            for path in ("splits", "images", "out"):
+                os.makedirs(os.path.join(folder, path))
+            names = [f"kind{i // 8}_{i}" for i in range(48)]
+            halving.write(os.path.join(folder, "splits/cls_train.txt"), "".join(f"{n} {n.split('_')[0]}\n" for n in names))
+            halving.write(os.path.join(folder, "splits/seg_train.txt"), "".join(f"{n}\n" for n in names[1::2]))
+            images = halving.Steel(folder, os.path.join(folder, "out"))
+
+            def listed(path):
+                with open(path) as file:
+                    return [os.path.splitext(os.path.basename(line.split()[0]))[0] for line in file]
+
+            learned = listed(images.images())
+            measures = images.measures()
+            asked = listed(measures["classify"][measures["classify"].index("--test") + 1])
+            self.assertEqual(sorted(learned + asked), sorted(names))
+            self.assertEqual(len(asked), 12)
+            self.assertEqual({n.split("_")[0] for n in asked}, {n.split("_")[0] for n in names})  # every kind
+            lists = os.path.join(measures["retrieve"][measures["retrieve"].index("--data") + 1], "ImageSets/Segmentation")
+            train, val = (listed(os.path.join(lists, split + ".txt")) for split in ("train", "val"))
+            self.assertEqual(sorted(train + val), sorted(names[1::2]))
+            self.assertTrue(set(val) <= set(asked) and set(train) <= set(learned) and val)
+
+    def test_the_end_of_a_drive_is_asked_about(self):
+        names = [[f"n{i}"] for i in range(48)]
+        self.assertEqual(halving.Streets("", "").split(names), (names[:36], names[36:]))
 
     def test_only_the_learned_part_of_the_training_split_is_trained_on(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -152,6 +152,8 @@ class Simulation(unittest.TestCase):
         tokens = {recipe: sum(e.times * e.size for e in sim.exchanges_of(recipe, prototypes=10, width=384, batch=8, views=6)
                               if "tokens" in e.name) for recipe in ("simclr", "byol", "swav")}
         self.assertEqual(tokens, {"simclr": 8 * 8 * 384, "byol": 2 * 8 * 8 * 384, "swav": 4 * 6 * 8 * 384})
+        points = [e.size for e in sim.exchanges_of("densesimclr", prototypes=10, width=384, batch=8, views=2) if e.name == "features of points"]
+        self.assertEqual(points, [8 * 8 * 8 * 384])  # 8 K B D of docs/processes.md, K = 8
         keys = [e.size for e in sim.exchanges_of("densecl", prototypes=10, width=384, batch=8, views=2) if e.name == "dense keys"]
         self.assertEqual(keys, [4 * 8 * 128])
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -156,7 +157,9 @@ class OneLevel {
     std::vector<double> slopes(x_student.size()), d_seen(seen.size());
     const auto student = x_bound<const double>(x_student.data()), teacher = x_bound<const double>(x_teacher.data());
     const auto d = x_bound<double>(slopes.data());
-    const auto rows = [](auto& values) { return MatrixView(values.data(), static_cast<Index>(values.size()) / width, width); };
+    const auto rows = []<class Values>(Values& values) {
+      return MatrixView<std::remove_pointer_t<decltype(values.data())>>(values.data(), static_cast<Index>(values.size()) / width, width);
+    };
     TeacherPass<Level, double> of_teacher{.features = {}, .parameters = teacher, .numbers = {0.3}};
     give(of_teacher.features, rows(target));
     StudentPass<Level, double> of_student{.part = 0, .d_features = {}, .d_parameters = d, .features = {}, .parameters = student,

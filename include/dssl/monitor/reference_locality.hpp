@@ -101,8 +101,8 @@ struct LocalityOptions {
 /// A reference stands at the centre of each patch. Nothing of a run is touched: its bits are the same with it and without.
 /// Under a relation in which references see each other the figures are of that. Memory: a second copy of the weights, the
 /// activations of all blocks for one image with as many references as patches, and the tokens of all images on the host.
-/// Cost: a forward pass an image; attention costs D N^2 products a block on one core of the host. Test: tests/monitor/
-/// reference_locality.cpp.
+/// Cost: a forward pass an image; attention costs D N^2 products a block on one core of the host.
+/// Test: tests/monitor/feature_monitor.cpp.
 template <class Backbone, Backend B, AttentionRelation Relation = private_relation>
 class ReferenceLocality {
  public:
