@@ -241,12 +241,15 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl
       for (const std::string& text : texts) out += text + ",";
       return out;
     };
-    // What decides how many rows are exchanged, and of how many numbers.
+    nlohmann::ordered_json others = s.backbone.json();
+    others.erase("weights");  // which may lie elsewhere on another machine
+    // What decides how many rows are exchanged, of how many numbers, and which.
     const std::pair<std::string_view, std::string> things[] = {{"images", dssl::fingerprint_of(dssl::SourceView(files)).text()},
                                                                {"weights", of_weights},
                                                                {"--size", list(s.sizes)},
                                                                {"--tokens", list(s.tokens)},
-                                                               {"--at-once", std::to_string(s.backbone.at_once)}};
+                                                               {"--at-once", std::to_string(s.backbone.at_once)},
+                                                               {"options of the backbone or of reading", dssl::programs::json_text(others)}};
     dssl::require_same(ranks, things);
   }
   if (ranks.first()) {

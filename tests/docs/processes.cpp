@@ -1,4 +1,7 @@
 // A training that several processes share.
+#include <cstdio>
+#include <exception>
+
 #include <dssl/dssl.hpp>
 
 // [mpi include]
@@ -11,11 +14,18 @@
 
 namespace snippets {
 
-dssl::RunSummary train_with_others(const dssl::MemoryImages& images) {
+int train_with_others(const dssl::MemoryImages& images) {
   // [mpi]
   dssl::MpiRanks mpi;  // from MPI_Init to MPI_Finalize: before what talks through it, in the main function
-  dssl::Trainer<dssl::DenseDino, dssl::Cpu> trainer{{.epochs = 100, .batch = 256, .ranks = mpi.communicator()}};
-  return trainer.fit(images);  // on every rank; callbacks are called on all of them
+  try {
+    dssl::Trainer<dssl::DenseDino, dssl::Cpu> trainer{{.epochs = 100, .batch = 256, .ranks = mpi.communicator()}};
+    trainer.fit(images);  // on every rank; callbacks are called on all of them
+  } catch (const std::exception& error) {  // while MPI lives: the end of `mpi` is the program's, where a rank has left
+    mpi.communicator().leave(error.what());
+    if (mpi.communicator().first()) std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+  return 0;
   // [mpi end]
 }
 

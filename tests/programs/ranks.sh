@@ -130,6 +130,12 @@ for other in "--size 48" "--tokens patch" "--at-once 1"; do
     -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy : \
     -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy $other
 done
+for other in "--blocks 0" "--flips" "--no-orient"; do
+  # shellcheck disable=SC2086  # an option and its value
+  says "rank 1 has other options of the backbone or of reading than rank 0; expected the same on all ranks" timeout 120 "${launch[@]}" \
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy : \
+    -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy $other
+done
 mkdir unreadable
 for i in 1 2 3; do echo broken >"unreadable/$i.png"; done
 says "no image of the set can be read" features_on 2 --size 32 --out none.npy --data unreadable
@@ -144,6 +150,30 @@ broken() {
 }
 broken >out.txt 2>err.txt && fail "unreadable images do not end a run of two ranks"
 grep -q '^dssl-pretrain: .*images cannot be read' err.txt || fail "unreadable images are not named"
+
+# A rank that hangs ends the run in words, rank 0 too; and srun without a plugin for MPI is noticed.
+for rank in 1 0; do
+  on 2 --batch 4 --epochs 100000 --rank-timeout 2 --out hanging-$rank-$$ >out.txt 2>err.txt &
+  process=$!
+  for _ in $(seq 600); do
+    [[ $(cat hanging-$rank-$$/metrics.jsonl 2>/dev/null | wc -l) -ge 2 ]] && break
+    sleep 0.05
+  done
+  victim=$(rank_ids $rank "--out hanging-$rank-$$" | head -n 1)
+  [[ -n $victim ]] || fail "rank $rank is not found"
+  kill -STOP "$victim"
+  for _ in $(seq 400); do
+    grep -q "rank $((1 - rank)) has waited 2 s for the others; one of them hangs" err.txt && break
+    sleep 0.1
+  done
+  kill -CONT "$victim" 2>/dev/null || true
+  status=0
+  wait $process || status=$?
+  [[ $status -ne 0 && $status -ne 124 ]] || fail "status $status of a run whose rank $rank hung"
+  grep -q "rank $((1 - rank)) has waited 2 s for the others; one of them hangs" err.txt || fail "no words where rank $rank hangs"
+done
+says "this process was started as one of 4, but MPI counts 1" \
+  env SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=1 timeout 60 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy
 
 # A rank that is killed ends the run on all of them; the last checkpoint goes on.
 on 2 --batch 4 --epochs 100000 --checkpoint-steps 1 --out killed-$$ >out.txt 2>err.txt &

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <climits>
 #include <cstddef>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <span>
@@ -34,13 +35,16 @@ namespace dssl {
 /// for ranks that leave, and throws `RankError` in their words; or where nothing is heard for `timeout`, which is longer
 /// than rank 0 may take between two steps to write checkpoints and to look at held-out images.
 ///
-/// The destructor waits `farewell` for the others where a rank has left, and ends the program on all ranks by MPI_Abort,
-/// with status 1, where an exchange was begun that cannot end.
+/// The destructor waits for the others, however long they take, but where a rank has left no longer than `farewell`. It ends
+/// the program on all ranks by MPI_Abort, with status 1, where an exchange was begun that cannot end, or others are not heard
+/// of, as where rank 0 hangs; then what this rank left with is told on the error output, as nobody else may. So errors are to
+/// be told while the object lives. Failures of MPI itself are `RankError`s in its words, but where it does not start at all: its
+/// library then ends the process.
 class MpiRanks {
  public:
   static constexpr std::chrono::seconds farewell{20};
 
-  /// Throws `RankError` where MPI does not start.
+  /// Throws `RankError` where MPI was started before, or knows no threads.
   explicit MpiRanks(std::chrono::milliseconds timeout = std::chrono::minutes(30)) {
     int before = 0;
     MPI_Initialized(&before);
@@ -75,6 +79,7 @@ class MpiRanks {
     x_Exchange(std::chrono::milliseconds timeout, bool any_thread) : x_timeout(timeout), x_any_thread(any_thread) {
       MPI_Comm_dup(MPI_COMM_WORLD, &x_numbers);
       MPI_Comm_dup(MPI_COMM_WORLD, &x_words);
+      for (MPI_Comm line : {x_numbers, x_words}) MPI_Comm_set_errhandler(line, MPI_ERRORS_RETURN);
       MPI_Comm_rank(x_numbers, &x_rank);
       MPI_Comm_size(x_numbers, &x_size);
     }
@@ -111,22 +116,29 @@ class MpiRanks {
 
     /// Ends MPI in this process.
     void end() noexcept {
-      int open = x_open ? 1 : 0, any_open = 1;
-      MPI_Request request = MPI_REQUEST_NULL;
-      MPI_Iallreduce(&open, &any_open, 1, MPI_INT, MPI_MAX, x_words, &request);
-      const std::chrono::milliseconds patience = x_left.empty() ? x_timeout : farewell;
-      if (!x_done_within(patience, request) || any_open != 0) {
+      try {
+        int open = x_open ? 1 : 0, any_open = 1;
+        MPI_Request request = MPI_REQUEST_NULL;
+        x_require(MPI_Iallreduce(&open, &any_open, 1, MPI_INT, MPI_MAX, x_words, &request));
+        const bool together = x_left.empty() && !x_open;
+        const bool heard = x_done_within(together ? std::chrono::seconds(std::chrono::years(1)) : farewell, request);
+        if (!heard) std::fprintf(stderr, "rank %d ends the program: %s\n", x_rank, x_left.c_str());
+        if (!heard || any_open != 0) {
+          MPI_Abort(MPI_COMM_WORLD, 1);
+          return;
+        }
+        // All have told what they had to: what was not heard is taken off the lines.
+        for (MPI_Request& sent : x_sent) static_cast<void>(x_done_within(std::chrono::seconds(1), sent));
+        x_require(MPI_Ibarrier(x_words, &request));
+        static_cast<void>(x_done_within(farewell, request));
+        std::string ignored;
+        while (x_hear(ignored)) {
+        }
+        MPI_Finalize();
+      } catch (const std::exception& error) {  // of MPI itself
+        std::fprintf(stderr, "rank %d ends the program: %s\n", x_rank, error.what());
         MPI_Abort(MPI_COMM_WORLD, 1);
-        return;
       }
-      // All have told what they had to: what was not heard is taken off the lines.
-      for (MPI_Request& sent : x_sent) static_cast<void>(x_done_within(std::chrono::seconds(1), sent));
-      MPI_Ibarrier(x_words, &request);
-      static_cast<void>(x_done_within(farewell, request));
-      std::string ignored;
-      while (x_hear(ignored)) {
-      }
-      MPI_Finalize();
     }
 
    private:
@@ -142,8 +154,13 @@ class MpiRanks {
       x_out.resize(out.size());
       MPI_Request request = MPI_REQUEST_NULL;
       x_open = true;
-      if (begin(static_cast<int>(each), &request) != MPI_SUCCESS) throw RankError("MPI cannot begin an exchange");
-      x_wait(request);
+      try {
+        x_require(begin(static_cast<int>(each), &request));
+        x_wait(request);
+      } catch (const RankError& error) {
+        if (x_left.empty()) leave(error.what());  // who heard another leave is not the first to say so
+        throw;
+      }
       x_open = false;
       std::ranges::copy(x_out, out.begin());
     }
@@ -154,11 +171,18 @@ class MpiRanks {
         if (x_done_within(std::chrono::milliseconds(100), request)) return;
         if (x_hear(x_left)) throw RankError(x_left);
         if (x_clock::now() - began < x_timeout) continue;
-        const std::string words = join("rank ", x_rank, " has waited ", static_cast<double>(x_timeout.count()) / 1000,
-                                       " s for the others; one of them hangs");
-        leave(words);
-        throw RankError(words);
+        throw RankError(join("rank ", x_rank, " has waited ", static_cast<double>(x_timeout.count()) / 1000,
+                             " s for the others; one of them hangs"));
       }
+    }
+
+    /// Throws `RankError` in MPI's words unless a call of it went well.
+    static void x_require(int result) {
+      if (result == MPI_SUCCESS) return;
+      std::array<char, MPI_MAX_ERROR_STRING> text{};
+      int size = 0;
+      MPI_Error_string(result, text.data(), &size);
+      throw RankError(join("MPI cannot exchange: ", std::string_view(text.data(), static_cast<std::size_t>(size))));
     }
 
     /// Whether a request comes to its end in that time.
@@ -167,7 +191,7 @@ class MpiRanks {
       const auto began = x_clock::now();
       for (int tries = 0;; ++tries) {
         int done = 0;
-        MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+        x_require(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
         if (done != 0) return true;
         const auto waited = x_clock::now() - began;
         if (waited > time) return false;
@@ -184,10 +208,10 @@ class MpiRanks {
     bool x_hear(std::string& words) {
       int there = 0;
       MPI_Status status{};
-      MPI_Iprobe(MPI_ANY_SOURCE, 0, x_words, &there, &status);
+      x_require(MPI_Iprobe(MPI_ANY_SOURCE, 0, x_words, &there, &status));
       if (there == 0) return false;
       std::array<char, 512> message{};
-      MPI_Recv(message.data(), static_cast<int>(message.size()), MPI_CHAR, status.MPI_SOURCE, 0, x_words, MPI_STATUS_IGNORE);
+      x_require(MPI_Recv(message.data(), static_cast<int>(message.size()), MPI_CHAR, status.MPI_SOURCE, 0, x_words, MPI_STATUS_IGNORE));
       message.back() = 0;
       words = left_words(status.MPI_SOURCE, message.data());
       return true;
