@@ -46,7 +46,7 @@ void add_crop_tuning_options(CLI::App& app, CropTuning& s, const std::string& gr
       ->capture_default_str()
       ->group(group);
   app.add_option("--hold-out", s.hold_out,
-                 "Of 20 and more 1 in round(1 / share) is held out once, and the weights of the best look are kept")
+                 "Of 20 and more the first of round(1 / share) blocks is held out once, and the weights of the best look are kept")
       ->check(CLI::Range(0.01, 0.5))
       ->capture_default_str()
       ->group(group);

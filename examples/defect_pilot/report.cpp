@@ -57,6 +57,17 @@ std::string colour_of(std::string_view way) {
   return way.starts_with("pretrained") ? "var(--s2)" : way.starts_with("random") ? "var(--s1)" : way.starts_with("local") ? "var(--s3)" : "var(--s0)";
 }
 
+/// Draws of labels that count in the table as if they had none; nothing where there are none.
+std::string nothing_learned(const Study& study) {
+  std::string draws;
+  for (const NothingLearned& own : study.nothing_learned) {
+    if (own.fold >= 0) continue;
+    draws += join(draws.empty() ? "" : "; ", own.way, ", ", own.labels, own.labels == 1 ? " label" : " labels", ", draw ", own.draw + 1, ": ", own.why);
+  }
+  if (draws.empty()) return {};
+  return join("<p>Nothing could be learned from some labels, which count above as if there were none: ", escaped(draws), ".</p>\n");
+}
+
 std::string ways_table(const PilotSettings& s, const Study& study) {
   std::string rows;
   for (const WayFigures& way : study.ways) {
@@ -80,7 +91,7 @@ std::string ways_table(const PilotSettings& s, const Study& study) {
       "the largest. Missed at 1 % and 5 %: the share of defects without an alarm if that share of the test's "
       "normal images "
       "raises one. At the threshold: taken from ",
-      study.held_out, " normal images that nothing was learned from, before the test.</p>\n");
+      study.held_out, " normal images that nothing was learned from, before the test.</p>\n", nothing_learned(study));
 }
 
 std::string curves(const Study& study) {

@@ -173,7 +173,9 @@ class BackboneStudy {
         order.resize(static_cast<std::size_t>(count));
         if (main) {
           DrawnLabels& drawn = study.drawn.emplace_back(DrawnLabels{.labels = count, .draw = draw, .names = {}, .images = {}});
-          for (const Index i : order) {
+          std::vector<Index> as_listed = order;  // folds are blocks: neighbours of the list are often of one piece
+          std::ranges::sort(as_listed);
+          for (const Index i : as_listed) {
             drawn.names.push_back(x_defects.images[static_cast<std::size_t>(i)].name);
             drawn.images.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
           }
@@ -342,6 +344,7 @@ class BackboneStudy {
                    const std::string& weights, std::uint64_t draw, bool compare) const {
     std::vector<Index> drawn;  // their numbers in the set: some of it may be unreadable
     for (const Index i : order) drawn.push_back(x_defects.images[static_cast<std::size_t>(i)].index);
+    std::ranges::sort(drawn);  // folds are blocks
     const std::clock_t start = std::clock();
     TunedPath path = tuned_path(x_settings, x_sets.normal, x_sets.defects, x_sets.held_out, x_sets.test_normal, x_sets.test_defects, drawn,
                                       weights, x_look, x_settings.backbone.seed + draw, compare,

@@ -1,6 +1,7 @@
 // What labelled images add to fixed filters, and what filters learned in a file.
 #include "catch.hpp"
 
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <span>
@@ -98,6 +99,13 @@ TEST_CASE("what a patch's surroundings are, beyond the edge of the grid too") {
   std::vector<float> other{7};
   append_surroundings(other, mirrored, 2, {2, 3}, 4);
   CHECK(other == out);
+}
+
+TEST_CASE("of few images none found is no certainty") {
+  CHECK(detail::share_error(0, 10) == Approx(std::sqrt(1.0 / 12 * 11 / 12 / 10)));
+  CHECK(detail::share_error(1, 10) == Approx(detail::share_error(0, 10)));
+  CHECK(detail::share_error(0.5, 10000) == Approx(0.005));
+  CHECK(detail::share_error(0, 10) > 0.025);  // one found at one of the four shares of false alarms
 }
 
 TEST_CASE("labels teach filters a defect that is less unusual than what is normal, from one image on") {

@@ -531,9 +531,9 @@ TEST_CASE(
                       return step == 10 ? 0.5 : fold == 0 ? 0.6 : 0.1;
                     });
   CHECK(out.trainings == 3);
-  CHECK(held[0] == std::set<Index>{0, 3, 5, 8});
-  CHECK(held[1] == std::set<Index>{1, 4, 6});
-  CHECK(held[2] == std::set<Index>{2, 7});
+  CHECK(held[0] == std::set<Index>{0, 1, 5, 6});  // blocks of the five labelled, and of the four others
+  CHECK(held[1] == std::set<Index>{2, 3, 7});
+  CHECK(held[2] == std::set<Index>{4, 8});
   REQUIRE(out.looks.size() == 3);
   CHECK(out.looks[2].step == 12);
   CHECK(out.looks[0].figure == Approx(0.8 / 3));

@@ -48,6 +48,9 @@ warns 1 "$bright" "$programs/dssl-defect-pilot" --arch nano8 --channels 1 --mask
 [[ $(grep -c '^random weights: no label was learned from: no patch ' out.txt) -eq 2 ]] || fail "it is not said that nothing was learned"
 nothing=$(value edge/result.json nothing_learned | grep -o '"draw":0,"labels":[0-9]*,"way":"random weights","why":"no patch ' | tr -cd '0-9\n' | tr '\n' ' ')
 [[ $nothing == '01 012 ' && $(value run/result.json nothing_learned) == '[]' ]] || fail "result.json does not tell what nothing was learned from: $nothing"
+grep -q 'Nothing could be learned from some labels, which count above as if there were none: random weights, 1 label, draw 1: no patch ' edge/report.html ||
+  fail "the report does not tell what nothing was learned from"
+grep -q 'Nothing could be learned' run/report.html && fail "the report tells of labels that nothing was learned from where there are none"
 [[ $(value edge/result.json ways 1 draws 0 auroc) == 0.5 && $(value edge/result.json ways 2 draws 0 auroc) == "$(value edge/result.json ways 0 draws 0 auroc)" ]] ||
   fail "a head without labels tells images apart"
 
@@ -91,6 +94,8 @@ warns 1 "$bright" tuned --threads 2 --out tuned-two
 # choice among the ways.
 [[ $(value tuned/result.json drawn | grep -o '"labels":[0-9]*' | tr -cd '0-9\n' | tr '\n' ' ') == '1 12 ' &&
   $(value tuned/result.json drawn 1 images | grep -o 'spot/[0-9]*' | sort -u | wc -l) -eq 12 ]] || fail "the drawn images are not told"
+drawn=$(value tuned/result.json drawn 1 images | grep -o 'spot/[0-9]*')
+[[ $drawn == "$(sort <<<"$drawn")" ]] || fail "drawn images are not in the list's order, so that folds mix pieces"
 [[ $(value tuned/result.json tuned draws | grep -o '"processor_seconds":[0-9.]*' | wc -l) -eq 2 ]] || fail "what tuning took is not told"
 tuned_by --normal painted/normal --labels 100 --size 40x56 --crop 24 --threads 1 --out tuned-painted >out.txt 2>err.txt || fail "other test images end the tuned run"
 [[ $(value tuned/result.json held_out_labelled) == "$(value tuned-painted/result.json held_out_labelled)" ]] || fail "test images take part in the choice of a way"

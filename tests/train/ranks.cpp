@@ -508,6 +508,7 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
     };
     const auto words = words_of(rank.on(2));
     CHECK(test::contains(words[0], "rank 1: the image-level loss is nan"));
+    CHECK(test::contains(words[0], "found not finite: student."));
     CHECK(test::contains(words[1], "the image-level loss is nan"));
     CHECK(test::contains(words[1], "found not finite: student."));
   }

@@ -28,6 +28,18 @@
 
 namespace dssl {
 
+namespace detail {
+
+/// The standard error of a share found of so many images. The share is taken with one more found and one more missed, so that
+/// none found of few is not taken for certain.
+[[nodiscard]] inline double share_error(double found, Index images) {
+  const auto n = static_cast<double>(images);
+  const double share = (found * n + 1) / (n + 2);
+  return std::sqrt(share * (1 - share) / n);
+}
+
+}  // namespace detail
+
 /// Numbers of what is learned from labelled images.
 struct FilterLabelOptions {
   BoostedTreesOptions trees{.trees = 80, .columns = 0.3};  ///< of which all are kept, or the first half
@@ -368,8 +380,7 @@ class FilterLabelLearner {
         best.trees = x_looks()[look];
       }
     }
-    const double error = std::sqrt(choice.found * (1 - choice.found) / static_cast<double>(choice.images));
-    if (best.found > choice.found + error) choice = best;
+    if (best.found > choice.found + detail::share_error(choice.found, choice.images)) choice = best;
   }
 
   const std::vector<FilteredImage>& x_normal;

@@ -58,11 +58,12 @@ struct HeldOutTuning {
 
 namespace detail {
 
-/// The numbers of `all` whose place modulo `folds` is `fold`, or is not.
+/// The numbers of `all` in block `fold` of `folds`, or outside it: neighbours are often of one piece, which is not to be on both
+/// sides.
 [[nodiscard]] inline std::vector<Index> in_fold(const std::vector<Index>& all, Index fold, Index folds, bool inside) {
   std::vector<Index> out;
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if ((static_cast<Index>(i) % folds == fold) == inside) out.push_back(all[i]);
+    if ((static_cast<Index>(i) * folds / static_cast<Index>(all.size()) == fold) == inside) out.push_back(all[i]);
   }
   return out;
 }
@@ -81,7 +82,7 @@ namespace detail {
 /// Trains a segmenter on crops of a source's images, from `backbone` (laid out as a `FeatureExtractor`'s), for as long
 /// as held-out ones say.
 ///
-/// Held out are labelled images and, of the others, the same share; `figure(images, fold, steps)` says how good the
+/// Held out are blocks of the labelled images and, of the others, of the same share; `figure(images, fold, steps)` says how good the
 /// segmenter is on a `ChosenSamples` of them, the larger the better. With many labelled images one part is held out:
 /// the weights of the best look are kept, and the training ends when `patience` looks were no better. With fewer than
 /// `few` each of the folds is held out once, for all the steps; then all images train for the steps at which the mean

@@ -75,9 +75,18 @@ class RunLoop {
   RunSummary x_fit(AnyStep& step, const SourceView& source, std::stop_token token);
   void x_require_same_images(const SourceView& source);
   void x_require_same_run(const LastingState& state) const;
-  bool x_run_step(AnyStep& step, StepReport& report, RunBatches& batches, const RunSchedules& schedules);
+  bool x_run_step(AnyStep& step, StepReport& report, RunBatches& batches, const RunSchedules& schedules, const SourceView& source);
   void x_require_sound(AnyStep& step, const SourceView& source);
-  void x_finish_pass(AnyStep& step, StepReport& report) const;
+  void x_finish_pass(AnyStep& step, StepReport& report, const SourceView& source) const;
+  /// work(), whose `NonFiniteError` tells the view or the tensor that it came from, where they can be told.
+  template <class Work>
+  void x_telling_cause(const AnyStep& step, const SourceView& source, const Work& work) const {
+    try {
+      work();
+    } catch (const NonFiniteError& error) {
+      throw NonFiniteError(x_with_cause(step, error, source));
+    }
+  }
   [[nodiscard]] std::string x_with_cause(const AnyStep& step, const NonFiniteError& error, const SourceView& source) const;
   [[nodiscard]] std::string x_non_finite_view(const AnyStep& step, const SourceView& source) const;
   void x_watch(const AnyStep& step, StepReport& report);
@@ -171,12 +180,10 @@ DSSL_INLINE RunSummary RunLoop::x_fit(AnyStep& step, const SourceView& source, s
                       .epoch_steps = epoch_steps,
                       .steps = steps};
     try {
-      if (!x_run_step(step, report, batches, schedules)) break;
+      if (!x_run_step(step, report, batches, schedules, source)) break;
     } catch (const DataError&) {
       save_checkpoint_here();
       throw;
-    } catch (const NonFiniteError& error) {
-      throw NonFiniteError(x_with_cause(step, error, source));
     }
     ++x_position.step;
     x_position.unreadable = skipped.skipped();
@@ -235,7 +242,8 @@ DSSL_INLINE void RunLoop::x_require_same_run(const LastingState& state) const {
 }
 
 /// One update of `accumulate` passes. False when one of them found no images; nothing is changed then.
-DSSL_INLINE bool RunLoop::x_run_step(AnyStep& step, StepReport& report, RunBatches& batches, const RunSchedules& schedules) {
+DSSL_INLINE bool RunLoop::x_run_step(AnyStep& step, StepReport& report, RunBatches& batches, const RunSchedules& schedules,
+                                     const SourceView& source) {
   const Index now = x_position.step;
   report.learning_rate = schedules.learning_rate(now);
   report.weight_decay = schedules.weight_decay(now);
@@ -246,23 +254,26 @@ DSSL_INLINE bool RunLoop::x_run_step(AnyStep& step, StepReport& report, RunBatch
   step.begin();
   for (Index done = 0; done < x_options.accumulate; ++done) {
     if (!batches.next(x_batch, report.epoch)) return false;
-    step.start_pass(x_batch, report.teacher_temperature);  // ranks exchange in its midst: what it throws is for `fit` to tell
+    // Ranks exchange in its midst: what it throws is for `fit` to tell.
+    x_telling_cause(step, source, [&] { step.start_pass(x_batch, report.teacher_temperature); });
     batches.work_ahead();
-    x_finish_pass(step, report);
+    x_finish_pass(step, report, source);
   }
-  step.update(report, {.optimiser = {.learning_rate = report.learning_rate,
-                                     .weight_decay = report.weight_decay,
-                                     .step = now,
-                                     .frozen_steps = schedules.frozen_steps},
-                       .teacher_momentum = report.teacher_momentum});
+  x_telling_cause(step, source, [&] {
+    step.update(report, {.optimiser = {.learning_rate = report.learning_rate,
+                                       .weight_decay = report.weight_decay,
+                                       .step = now,
+                                       .frozen_steps = schedules.frozen_steps},
+                         .teacher_momentum = report.teacher_momentum});
+  });
   step.inspect(report);
   x_watch(step, report);
   return true;
 }
 
-DSSL_INLINE void RunLoop::x_finish_pass(AnyStep& step, StepReport& report) const {
-  static_cast<void>(done_on_all(x_options.ranks, [&] {
-    step.finish_pass(report);
+DSSL_INLINE void RunLoop::x_finish_pass(AnyStep& step, StepReport& report, const SourceView& source) const {
+  static_cast<void>(done_on_all(x_options.ranks, [&] {  // the cause is told to all: it may be one rank's alone
+    x_telling_cause(step, source, [&] { step.finish_pass(report); });
     return true;
   }));
 }
@@ -281,10 +292,10 @@ DSSL_INLINE void RunLoop::x_require_sound(AnyStep& step, const SourceView& sourc
   StepReport look;
   step.begin_look();
   try {
-    step.start_pass(x_batch, x_teacher_temperature);
-    x_finish_pass(step, look);
+    x_telling_cause(step, source, [&] { step.start_pass(x_batch, x_teacher_temperature); });
+    x_finish_pass(step, look, source);
   } catch (const NonFiniteError& error) {
-    throw of_no_use(x_with_cause(step, error, source));
+    throw of_no_use(error.what());
   }
   x_sound_steps = x_position.step;
 }
