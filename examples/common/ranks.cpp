@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
@@ -74,7 +75,8 @@ void RunRanks::start(const RankSettings& settings) {
   if (!wanted) return;
 #ifdef DSSL_WITH_MPI
   x_timeout_seconds = settings.timeout_seconds;
-  x_mpi = std::make_unique<MpiRanks>(milliseconds_of(settings.timeout_seconds));
+  x_mpi = std::make_unique<MpiRanks>(milliseconds_of(settings.timeout_seconds),
+                                     [](const std::string& words) { std::fprintf(stderr, "%s\n", words.c_str()); });
   const Communicator ranks = x_mpi->communicator();
   if (launched_size() > 1 && ranks.size() != launched_size()) {
     throw RankError(join("this process was started as one of ", launched_size(), ", but MPI counts ", ranks.size(),

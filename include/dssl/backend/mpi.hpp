@@ -7,8 +7,8 @@
 #include <chrono>
 #include <climits>
 #include <cstddef>
-#include <cstdio>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,7 +37,7 @@ namespace dssl {
 ///
 /// The destructor waits for the others, however long they take, but where a rank has left no longer than `farewell`. It ends
 /// the program on all ranks by MPI_Abort, with status 1, where an exchange was begun that cannot end, or others are not heard
-/// of, as where rank 0 hangs; then what this rank left with is told on the error output, as nobody else may. So errors are to
+/// of, as where rank 0 hangs; `tell` is then given what this rank left with, as nobody else may say it. So errors are to
 /// be told while the object lives. Failures of MPI itself are `RankError`s in its words, but where it does not start at all: its
 /// library then ends the process.
 class MpiRanks {
@@ -45,7 +45,7 @@ class MpiRanks {
   static constexpr std::chrono::seconds farewell{20};
 
   /// Throws `RankError` where MPI was started before, or knows no threads.
-  explicit MpiRanks(std::chrono::milliseconds timeout = std::chrono::minutes(30)) {
+  explicit MpiRanks(std::chrono::milliseconds timeout = std::chrono::minutes(30), std::function<void(const std::string&)> tell = {}) {
     int before = 0;
     MPI_Initialized(&before);
     if (before != 0) throw RankError("MPI was started before; expected one dssl::MpiRanks in a process");
@@ -53,7 +53,7 @@ class MpiRanks {
     if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &given) != MPI_SUCCESS || given < MPI_THREAD_FUNNELED) {
       throw RankError("MPI does not start in a program with threads");
     }
-    x_exchange = std::make_shared<x_Exchange>(timeout, given >= MPI_THREAD_SERIALIZED);
+    x_exchange = std::make_shared<x_Exchange>(timeout, std::move(tell), given >= MPI_THREAD_SERIALIZED);
     MPI_Comm machine = MPI_COMM_NULL;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
     MPI_Comm_size(machine, &x_here);
@@ -76,7 +76,8 @@ class MpiRanks {
  private:
   class x_Exchange final : public RankExchange {
    public:
-    x_Exchange(std::chrono::milliseconds timeout, bool any_thread) : x_timeout(timeout), x_any_thread(any_thread) {
+    x_Exchange(std::chrono::milliseconds timeout, std::function<void(const std::string&)> tell, bool any_thread)
+        : x_timeout(timeout), x_tell(std::move(tell)), x_any_thread(any_thread) {
       MPI_Comm_dup(MPI_COMM_WORLD, &x_numbers);
       MPI_Comm_dup(MPI_COMM_WORLD, &x_words);
       for (MPI_Comm line : {x_numbers, x_words}) MPI_Comm_set_errhandler(line, MPI_ERRORS_RETURN);
@@ -122,7 +123,7 @@ class MpiRanks {
         x_require(MPI_Iallreduce(&open, &any_open, 1, MPI_INT, MPI_MAX, x_words, &request));
         const bool together = x_left.empty() && !x_open;
         const bool heard = x_done_within(together ? std::chrono::seconds(std::chrono::years(1)) : farewell, request);
-        if (!heard) std::fprintf(stderr, "rank %d ends the program: %s\n", x_rank, x_left.c_str());
+        if (!heard) x_tell_end(x_left);
         if (!heard || any_open != 0) {
           MPI_Abort(MPI_COMM_WORLD, 1);
           return;
@@ -136,7 +137,7 @@ class MpiRanks {
         }
         MPI_Finalize();
       } catch (const std::exception& error) {  // of MPI itself
-        std::fprintf(stderr, "rank %d ends the program: %s\n", x_rank, error.what());
+        x_tell_end(error.what());
         MPI_Abort(MPI_COMM_WORLD, 1);
       }
     }
@@ -174,6 +175,10 @@ class MpiRanks {
         throw RankError(join("rank ", x_rank, " has waited ", static_cast<double>(x_timeout.count()) / 1000,
                              " s for the others; one of them hangs"));
       }
+    }
+
+    void x_tell_end(std::string_view why) const {
+      if (x_tell) x_tell(join("rank ", x_rank, " ends the program: ", why));
     }
 
     /// Throws `RankError` in MPI's words unless a call of it went well.
@@ -218,6 +223,7 @@ class MpiRanks {
     }
 
     std::chrono::milliseconds x_timeout;
+    std::function<void(const std::string&)> x_tell;
     bool x_any_thread;
     MPI_Comm x_numbers = MPI_COMM_NULL, x_words = MPI_COMM_NULL;
     int x_rank = 0, x_size = 1;
