@@ -147,7 +147,7 @@ others=(empty/JPEGImages/mine.jpg.tmp-1 empty/JPEGImages/000009.jpg.tmp-1 empty/
 touch "${half[@]}" "${others[@]}"
 succeeds scenes_into --out empty --train 2 --val 0 --overwrite
 [[ -z $(ls "${half[@]}" 2>/dev/null) && $(ls "${others[@]}" | wc -l) == 3 ]] || fail "half-written scenes: $(find empty -type f)"
-program dssl-scenes --size 256 --train 100000 --val 0 --out busy >/dev/null 2>&1 &
+"$programs/dssl-scenes" --size 256 --train 100000 --val 0 --out busy >/dev/null 2>&1 &
 process=$!
 for _ in $(seq 200); do
   [[ -s busy/JPEGImages/000001.jpg ]] && break

@@ -264,7 +264,7 @@ fails 1 "$other_network" "$programs/dssl-retrieve" --data voc --classes 3 --size
 with_tensor first/teacher.safetensors something.else 4 >more.safetensors
 succeeds "$programs/dssl-features" --data images --size 32 --arch nano8 --weights more.safetensors --out none.npy
 grep -q 'weights more.safetensors; 1 tensor of the file is no part of the backbone' out.txt || fail "a tensor that is passed over is not counted"
-succeeds pretrain --out third --init more.safetensors
+succeeds pretrain --out counted --init more.safetensors
 grep -q 'begins with the backbone of more.safetensors .*; 1 tensor of the file is no part of the backbone' out.txt ||
   fail "a run does not count what it passes over of weights"
 succeeds "$convert" first/teacher.safetensors nano --as hf
