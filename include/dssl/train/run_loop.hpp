@@ -265,8 +265,8 @@ DSSL_INLINE bool RunLoop::x_run_step(AnyStep& step, StepReport& report, RunBatch
                                        .step = now,
                                        .frozen_steps = schedules.frozen_steps},
                          .teacher_momentum = report.teacher_momentum});
+    step.inspect(report);
   });
-  step.inspect(report);
   x_watch(step, report);
   return true;
 }
