@@ -57,9 +57,13 @@ def drawn(choices, count, seed):
     return [tuple(0 for _ in sizes), *random.Random(seed).sample(others, min(count - 1, len(others)))]
 
 
+def chosen(family, setting):
+    """Of each choice the options that a setting takes."""
+    return [options[place] for options, place in zip(FAMILIES[family][1].values(), setting)]
+
+
 def numbers(family, setting):
-    common, choices = FAMILIES[family]
-    return [*common, *(word for options, place in zip(choices.values(), setting) for word in options[place])]
+    return [*FAMILIES[family][0], *itertools.chain.from_iterable(chosen(family, setting))]
 
 
 class HeldOut:
@@ -140,7 +144,7 @@ def halved(order):
 
 
 def named(family, setting):
-    return "; ".join(" ".join(options[place]).replace("--", "") for options, place in zip(FAMILIES[family][1].values(), setting))
+    return "; ".join(" ".join(words).replace("--", "") for words in chosen(family, setting))
 
 
 def table(floors, rows):
@@ -168,12 +172,13 @@ def main():
     families = options.families.split(",")
     if set(families) - set(FAMILIES):
         sys.exit(f"halving: --families {options.families}: expected some of {', '.join(FAMILIES)}")
+    together = os.path.join(options.out, "+".join(families))  # the folder of their runs, and the name of their tables
     sets = {}
     for name, (kind, folder, _, _) in SETS.items():
         root = os.path.abspath(os.path.join(options.data, folder))
         if not os.path.isdir(root):
             sys.exit(f"halving: there is no folder {root}")
-        out = os.path.abspath(os.path.join(options.out, "+".join(families), name))
+        out = os.path.abspath(os.path.join(together, name))
         os.makedirs(out, exist_ok=True)
         sets[name] = kind(root, out)
     floors = {}
@@ -194,8 +199,8 @@ def main():
                     found.update(figures(options.programs, name, images, weights, tag))
                 rows.append({"family": family, "setting": named(family, setting), "places": setting, "rung": rung, "figures": found,
                              "share": share_of_what_lacks(found, floors)})
-                write(os.path.join(options.out, "+".join(families) + ".json"), json.dumps({"floors": floors, "rows": rows}, indent=1) + "\n")
-                write(os.path.join(options.out, "+".join(families) + ".md"), table(floors, rows))
+                write(together + ".json", json.dumps({"floors": floors, "rows": rows}, indent=1) + "\n")
+                write(together + ".md", table(floors, rows))
             at_rung = sorted((r for r in rows if r["family"] == family and r["rung"] == rung), key=lambda r: -r["share"])
             order = halved([r["places"] for r in at_rung])
 
