@@ -15,6 +15,10 @@ inline constexpr const char* between_help =
     "With --second: the map from the first camera's corrected picture to the second's, a 3 x 3 matrix 'homography' as OpenCV "
     "writes it (YAML); default: the pictures are one over the other";
 inline constexpr const char* second_camera_help = "With --second: the second camera's calibration, as --camera; default: none";
+inline constexpr const char* global_zoom_help =
+    "Pixels of a global view for one of the image, from LO to HI, in place of a share of it: 1 1 keeps what is small as large as it "
+    "is, however large the image; default: none";
+inline constexpr const char* local_zoom_help = "The same for a local view; default: none";
 inline constexpr const char* rotate_help =
     "Views are boxes that are turned, by up to so many degrees either way, 0 to 180; where they reach beyond the image it is "
     "reflected at its edges, and points there are not valid";

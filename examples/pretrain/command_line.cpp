@@ -158,6 +158,10 @@ constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::
     {"global_area.high", "--global-scale"},
     {"local_area.low", "--local-scale"},
     {"local_area.high", "--local-scale"},
+    {"global_zoom.low", "--global-zoom"},
+    {"global_zoom.high", "--global-zoom"},
+    {"local_zoom.low", "--local-zoom"},
+    {"local_zoom.high", "--local-zoom"},
     {"rotation", "--rotate"},
     {"pair.between", "--between"},
     {"pair.second", "--second-camera"},
@@ -319,6 +323,9 @@ void CommandLine::x_add_recipe_options() {
           ->expected(2)
           ->option_text("LO HI")
           ->group(group));
+  x_app.add_option("--global-zoom", x_global_zoom, global_zoom_help)->expected(2)->option_text("LO HI")->excludes("--global-scale")->group(group);
+  x_local_options.push_back(
+      x_app.add_option("--local-zoom", x_local_zoom, local_zoom_help)->expected(2)->option_text("LO HI")->excludes("--local-scale")->group(group));
   x_app.add_option("--rotate", x_rotation, rotate_help)->group(group);
   x_app.add_option("--perspective", x_perspective, perspective_help)->group(group);
   add_camera_views(x_app, x_camera_views, group);
@@ -592,6 +599,8 @@ void CommandLine::x_set_views() {
   views.deviation = x_pixels.deviation;
   if (!x_global_scale.empty()) views.global_area = {x_global_scale[0], x_global_scale[1]};
   if (!x_local_scale.empty()) views.local_area = {x_local_scale[0], x_local_scale[1]};
+  if (!x_global_zoom.empty()) views.global_zoom = {x_global_zoom[0], x_global_zoom[1]};
+  if (!x_local_zoom.empty()) views.local_zoom = {x_local_zoom[0], x_local_zoom[1]};
   x_camera_views.set(views);
   views.rotation = x_rotation;
   views.perspective = x_perspective;

@@ -52,7 +52,7 @@ class CommandLine {
   Job x_job;
   ViewSizes x_view_sizes;
   PixelScale x_pixels;  // that views are normalised by; empty: as usual
-  std::vector<double> x_global_scale, x_local_scale;
+  std::vector<double> x_global_scale, x_local_scale, x_global_zoom, x_local_zoom;
   double x_rotation = 0, x_perspective = 0;
   CameraViews x_camera_views;
   std::string x_optimiser = "adamw";

@@ -59,6 +59,8 @@ MultiCropOptions view_options(const PretrainRun& run) {
   const auto later = [&](const char* name) {  // not there in runs from before there was a choice
     return run.options["options"].contains(name) ? run.number(name) : 0.0;
   };
+  o.global_zoom = {later("views.global_zoom.low"), later("views.global_zoom.high")};
+  o.local_zoom = {later("views.local_zoom.low"), later("views.local_zoom.high")};
   o.rotation = later("views.rotation");
   o.perspective = later("views.perspective");
   o.vertical_flip = later("views.vertical_flip");

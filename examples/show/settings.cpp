@@ -40,6 +40,8 @@ MultiCropOptions ShowSettings::views() const {
   options.local_size = {height, width};
   if (!global_scale.empty()) options.global_area = {global_scale[0], global_scale[1]};
   if (!local_scale.empty()) options.local_area = {local_scale[0], local_scale[1]};
+  if (!global_zoom.empty()) options.global_zoom = {global_zoom[0], global_zoom[1]};
+  if (!local_zoom.empty()) options.local_zoom = {local_zoom[0], local_zoom[1]};
   camera_views.set(options);
   options.rotation = rotation;
   options.perspective = perspective;
@@ -179,6 +181,16 @@ void add_options(CLI::App& app, ShowSettings& s) {
                  "The same for a local view; default: " + text_of(MultiCropOptions{}.local_area))
       ->expected(2)
       ->option_text("LO HI")
+      ->group(look);
+  app.add_option("--global-zoom", s.global_zoom, join("views: ", global_zoom_help))
+      ->expected(2)
+      ->option_text("LO HI")
+      ->excludes("--global-scale")
+      ->group(look);
+  app.add_option("--local-zoom", s.local_zoom, join("views: ", local_zoom_help))
+      ->expected(2)
+      ->option_text("LO HI")
+      ->excludes("--local-scale")
       ->group(look);
   app.add_option("--rotate", s.rotation, join("views: ", rotate_help))
       ->check(CLI::Range(0.0, 180.0))

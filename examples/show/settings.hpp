@@ -49,7 +49,7 @@ struct ShowSettings {
   Index matches = 40;
   SamplerSettings points;
   Index locals = 4;
-  std::vector<double> global_scale, local_scale;
+  std::vector<double> global_scale, local_scale, global_zoom, local_zoom;
   double rotation = 0, perspective = 0;
   CameraViews camera_views;
   std::string camera;

@@ -168,6 +168,13 @@ grep -q 'weight maps: maps, 4 of 6 images have a weight map, 2 have none, the fi
 fails 1 'maps/4.png: is a weight map of 16 x 32 pixels; expected those of its image, 32 x 32' pretrain "${weighted[@]}" --out unfit
 rm maps/4.png
 fails 1 'points: weighted .maps [0-9a-f]*-[0-9a-f]*. 2; .*expected: .*points: weighted .maps ' pretrain "${weighted[@]}" --out weighted --resume
+# Crops by pixels, however large the image.
+succeeds pretrain --data photos --epochs 1 --global-zoom 1 1 --local-zoom 0.5 2 --out by-pixels
+grep -q '"views.global_zoom.low": *1' by-pixels/options.json || fail "options.json does not tell crops by pixels"
+fails 2 '--global-zoom is 0.0; expected 0.001 to 1000, or both ends 0|--global-zoom is 0; expected 0.001 to 1000' pretrain --data photos --epochs 1 --global-zoom 0 1 --out none
+fails 2 'global-zoom excludes|--global-scale' pretrain --data photos --epochs 1 --global-zoom 1 1 --global-scale 0.1 0.2 --out none
+fails 1 "option 'views.global_zoom.high' 1; this run has 2" pretrain --data photos --epochs 1 --global-zoom 1 2 --local-zoom 0.5 2 --out by-pixels --resume
+
 # Two cameras: pairs by their names, the second's pictures of another size; the same bits when resumed, and another map is another run.
 mkdir -p second
 for i in 1 2 3 4 5 7; do "$make_image" second/$i.png 24 48 3 200 20 90 40; done

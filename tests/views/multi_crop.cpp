@@ -64,6 +64,10 @@ TEST_CASE("the published options are valid and a wrong one is named") {
   CHECK(complaint([](O& o) { o.local_area = {0.5, 0.4}; }) == "local_area.high");
   CHECK(complaint([](O& o) { o.local_area.high = 1.5; }) == "local_area.high");
   CHECK(complaint([&](O& o) { o.local_area.low = nan; }) == "local_area.low");
+  CHECK(complaint([](O& o) { o.global_zoom = {0, 2}; }) == "global_zoom.low");
+  CHECK(complaint([](O& o) { o.local_zoom = {2, 1}; }) == "local_zoom.high");
+  CHECK(complaint([&](O& o) { o.local_zoom = {nan, nan}; }) == "local_zoom.low");
+  CHECK(complaint([](O& o) { o.local_zoom = {1, 1}; }).empty());
   CHECK(complaint([](O& o) { o.aspect.low = -1; }) == "aspect.low");
   CHECK(complaint([](O& o) { o.aspect = {2, 1}; }) == "aspect.high");
   CHECK(complaint([](O& o) { o.global_overlap = 1; }) == "global_overlap");
@@ -317,6 +321,32 @@ TEST_CASE("a plan of another image, a wrong size or an empty image is an error")
   out.pop_back();
   CHECK_THROWS_AS(views.render(image, plan, out, workspace), ShapeError);
   CHECK_THROWS_AS(views.plan(0, 5, {}), ShapeError);
+}
+
+TEST_CASE("crops by pixels show as much of an image as there are pixels in the view, however large the image") {
+  CHECK(area_shown({0.1, 0.2}, {}, {8, 8}, 100, 100) == AreaRange{0.1, 0.2});
+  CHECK(area_shown({0.1, 0.2}, {1, 2}, {8, 16}, 64, 32) == AreaRange{1.0 / 64, 1.0 / 16});
+  CHECK(area_shown({0.1, 0.2}, {0.25, 1}, {8, 8}, 16, 16) == AreaRange{0.25, 1.0});  // a fourth of the pixels would be more than there is
+  MultiCropOptions options = small_options();
+  options.global_size = {96, 96};
+  options.local_size = {32, 48};
+  options.locals = 3;
+  options.global_zoom = {1, 1};
+  options.local_zoom = {1, 2};
+  const MultiCrop<> views(options);
+  for (const auto& [height, width] : {std::pair<Index, Index>{300, 400}, {3000, 4000}}) {
+    for (std::uint64_t n = 0; n < 40; ++n) {
+      const auto plans = views.plan(height, width, RandomKey{.seed = 3, .sample = n});
+      for (std::size_t v = 0; v < plans.size(); ++v) {
+        const auto area = static_cast<double>(plans[v].map.box.area());
+        if (v < 2) {
+          CHECK(area == Approx(96 * 96).epsilon(0.02));  // whole pixels
+        } else {
+          CHECK((area > 0.95 * 32 * 48 / 4 && area < 1.05 * 32 * 48));
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("the four colour steps are done in the plan's order") {

@@ -233,6 +233,10 @@ inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
                                              {"optimiser.rates.patch_embedding", "1"},
                                              {"optimiser.rates.vectors", "1"},
                                              {"views.camera", ""},
+                                             {"views.global_zoom.high", "0"},
+                                             {"views.global_zoom.low", "0"},
+                                             {"views.local_zoom.high", "0"},
+                                             {"views.local_zoom.low", "0"},
                                              {"views.pair", ""},
                                              {"views.parts", ""},
                                              {"views.perspective", "0"},
@@ -284,6 +288,10 @@ void for_each_option(const BasicTrainerOptions<LossNumbers, Defaults>& o, F&& f)
   f("views.global_area.high", o.views.global_area.high);
   f("views.local_area.low", o.views.local_area.low);
   f("views.local_area.high", o.views.local_area.high);
+  f("views.global_zoom.low", o.views.global_zoom.low);
+  f("views.global_zoom.high", o.views.global_zoom.high);
+  f("views.local_zoom.low", o.views.local_zoom.low);
+  f("views.local_zoom.high", o.views.local_zoom.high);
   f("views.aspect.low", o.views.aspect.low);
   f("views.aspect.high", o.views.aspect.high);
   f("views.global_overlap", o.views.global_overlap);

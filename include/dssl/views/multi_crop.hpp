@@ -145,8 +145,10 @@ DSSL_INLINE void plan_multi_crop(std::vector<ViewPlan>& out, const MultiCropOpti
     const ViewSize& size = global ? options.global_size : options.local_size;
     const Index earlier = std::min(v, multi_crop_globals);
     auto random = view_stream(base, v, Purpose::box);
+    const AreaRange area = global ? area_shown(options.global_area, options.global_zoom, size, image_height, image_width)
+                                  : area_shown(options.local_area, options.local_zoom, size, image_height, image_width);
     const Box box = overlapping_box(
-        image_height, image_width, global ? options.global_area : options.local_area, options.aspect,
+        image_height, image_width, area, options.aspect,
         std::span<const Box>(global_boxes).first(static_cast<std::size_t>(earlier)),
         global ? options.global_overlap : options.local_overlap, options.redraws, random);
     if (global) global_boxes[static_cast<std::size_t>(v)] = box;

@@ -1,6 +1,7 @@
 // The numbers of a multi-crop view generator, with the published values as defaults.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <string>
@@ -23,6 +24,25 @@ struct ViewSize {
   [[nodiscard]] constexpr bool operator==(const ViewSize&) const = default;
 };
 
+/// How many pixels of a view there are for one of the image, down and across, in the mean: 1 shows things as large as they are
+/// recorded, 2 twice as large. None where both are 0.
+struct ZoomRange {
+  double low = 0;
+  double high = 0;
+
+  [[nodiscard]] constexpr bool known() const { return high != 0 || low != 0; }
+  [[nodiscard]] constexpr bool operator==(const ZoomRange&) const = default;
+};
+
+/// The shares of an image of `height` x `width` pixels that views of this size show of it at these zooms: h w / (z^2 H W), at most
+/// all of it; or `otherwise`, where there is no zoom. Test: tests/views/multi_crop.cpp.
+[[nodiscard]] inline AreaRange area_shown(const AreaRange& otherwise, const ZoomRange& zoom, const ViewSize& size, Index height, Index width) {
+  if (!zoom.known()) return otherwise;
+  const double at_one = static_cast<double>(size.height) * static_cast<double>(size.width) / (static_cast<double>(height) * static_cast<double>(width));
+  const auto share = [at_one](double z) { return std::min(1.0, at_one / (z * z)); };
+  return {share(zoom.high), share(zoom.low)};
+}
+
 /// How views are cut out and changed; the defaults are those of the published DenseDINO run.
 ///
 /// Source: docs/method.md, "Views and their geometry". Test: tests/views/multi_crop.cpp.
@@ -32,6 +52,9 @@ struct MultiCropOptions {
   ViewSize local_size{224, 224};
   AreaRange global_area{0.25, 1.0};  ///< share of the image a global view shows, in (0, 1]
   AreaRange local_area{0.25, 1.0};   ///< share of the image a local view shows, in (0, 1]
+  /// Crops by pixels in place of shares, where they are known, each above 0: so that a defect of five pixels stays five, however
+  /// large the image. The share shown is uniform between those of both ends.
+  ZoomRange global_zoom{}, local_zoom{};
   AspectRange aspect{};              ///< width / height of a box
 
   double global_overlap = 0.02;  ///< the two global views share more than this part of the image, in [0, 1)
@@ -143,6 +166,13 @@ DSSL_INLINE void validate(const MultiCropOptions& options, const std::string& pr
   size(options.local_size, "local_size");
   area(options.global_area, "global_area");
   area(options.local_area, "local_area");
+  const auto zoom = [&](const ZoomRange& value, const std::string& field) {
+    if (value == ZoomRange{}) return;
+    require(value.low >= 1e-3 && value.low <= 1e3, (field + ".low").c_str(), value.low, "0.001 to 1000, or both ends 0");
+    require(value.high >= value.low && value.high <= 1e3, (field + ".high").c_str(), value.high, "the low end to 1000");
+  };
+  zoom(options.global_zoom, "global_zoom");
+  zoom(options.local_zoom, "local_zoom");
   require(options.aspect.low > 0.0 && options.aspect.low <= finite, "aspect.low", options.aspect.low,
           "a positive ratio");
   require(options.aspect.high >= options.aspect.low && options.aspect.high <= finite, "aspect.high",
