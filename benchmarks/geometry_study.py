@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Does it matter where points lie, how views are turned, and what a camera does to them? And are two cameras better than one?
 
-    benchmarks/geometry_study.py --data FOLDER [--programs FOLDER] --out FOLDER [--stages views,cameras] [--seeds 0,1,2]
+    benchmarks/geometry_study.py --data FOLDER [--programs FOLDER] --out FOLDER [--recipe densesimclr] [--stages views,cameras]
+                                 [--seeds 0,1,2]
 
 Stages, each for every seed, each of which passes over what is in --out already:
-  views    nano8 by DenseDINO on steel (neu_surface), equal budgets: points at random, on a grid, where edges are, where the
-           teacher attends; views turned and at an angle; views of an old camera. Neighbours, a linear classifier and retrieval
-           on the test images, and on copies of them as three cameras would have taken them that no view imitates
+  views    nano8 by one recipe on steel (neu_surface), equal budgets: points at random, on a grid, where edges are, where the
+           teacher attends (of a recipe that has one); views turned and at an angle; views of an old camera. Neighbours, a linear
+           classifier and retrieval on the test images, and on copies of them as three cameras would have taken them that no view
+           imitates
   cameras  pairs made of street scenes (camvid) by a known homography, lens and exposure: the same network by two crops of
            one picture, and by a view from each camera. How often the nearest patch in the other camera's picture of a
            held-out pair is within one patch of the true place
-views.md and cameras.md in --out are the tables: how many seeds, their mean, the least and the largest. One thread; seconds of the
+views-RECIPE.md and cameras-RECIPE.md in --out are the tables: how many seeds, their mean, the least and the largest. One thread; seconds of the
 processor are told at the end. Needs numpy and Pillow.
 """
 import argparse
@@ -24,14 +26,23 @@ import numpy
 from PIL import Image
 
 from report import write
-from study import ARCH, FEW, NeuSurface, cells, made_of, measured, run, trained
+from study import ARCH, FEW, METHODS, PAIRS_LACK, NeuSurface, cells, last_of, made_of, measured, run, trained
 
-# References that see what is at their point: published ones are blind at this budget (docs/results.md), and where points
-# lie could not matter. A short run wants few prototypes, a large rate and a teacher that follows quickly.
-COMMON = ["--recipe", "densedino-local", *ARCH, *FEW, "--batch", "4", "--points", "4", "--prototypes", "256", "--lr", "0.03",
-          "--weight-decay-end", "0.1", "--momentum", "0.99", "--stochastic-depth", "0", "--teacher-temp", "0.02",
-          "--warmup-teacher-temp", "0.02", "--image-all-views", "--locals", "2", "--views-global", "48", "--views-local", "24",
-          "--warmup-epochs", "1"]
+COMMON = [*ARCH, *FEW, "--weight-decay-end", "0.1", "--stochastic-depth", "0", "--views-global", "48", "--warmup-epochs", "1"]
+# Of each recipe its numbers. References see what is at their point: published ones are blind at this budget (docs/results.md), and
+# where points lie could not matter. With prototypes a short run wants few of them, a large rate and a teacher that follows quickly.
+RECIPES = {
+    "densedino-local": ["--recipe", "densedino-local", "--batch", "4", "--points", "4", "--prototypes", "256", "--lr", "0.03",
+                        "--momentum", "0.99", "--teacher-temp", "0.02", "--warmup-teacher-temp", "0.02", "--image-all-views", "--locals",
+                        "2", "--views-local", "24"],
+    "densesimclr": METHODS["densesimclr"],
+}
+
+
+def numbers(o, *own):
+    """Those of a run of the recipe; of two views without a teacher what it has no use for is left away."""
+    return last_of([*COMMON, *RECIPES[o.recipe], *(word for words in own for word in words)],
+                   PAIRS_LACK if "--projector-hidden" in RECIPES[o.recipe] else ())
 
 
 # Steel, and cameras that no view imitates.
@@ -154,8 +165,10 @@ def views(o, seed, rows):
     steel.prepare()
     rows.setdefault("random weights", {})[seed] = look(o, steel, "random", seed, os.path.join(out, f"random-{seed}"))
     for name, own in VIEWS.items():
-        folder = os.path.join(out, f"{'-'.join(own).replace('--', '') or 'base'}-{seed}")
-        weights = trained(o.programs, ["--data", steel.images(), *COMMON, *STEEL, *own, "--seed", str(seed)], os.path.join(folder, "run"))
+        if "attention" in own and "--teacher-temp" not in RECIPES[o.recipe]:
+            continue
+        folder = os.path.join(out, f"{o.recipe}-{'-'.join(own).replace('--', '') or 'base'}-{seed}")
+        weights = trained(o.programs, ["--data", steel.images(), *numbers(o, STEEL, own), "--seed", str(seed)], os.path.join(folder, "run"))
         rows.setdefault(name, {})[seed] = look(o, steel, weights, seed, folder)
         save(o, "views", rows, [f"{kind}, {state}" for state in ("clean", "worn") for kind in KINDS])
 
@@ -322,8 +335,8 @@ def cameras(o, seed, rows):
                                     str(PAIRED_EPOCHS)],
     }
     for number, (name, own) in enumerate(ways.items()):
-        folder = os.path.join(out, f"way{number}-{seed}")
-        weights = trained(o.programs, [*COMMON, *STREETS, *own, "--seed", str(seed)], os.path.join(folder, "run"))
+        folder = os.path.join(out, f"{o.recipe}-way{number}-{seed}")
+        weights = trained(o.programs, [*numbers(o, STREETS, own), "--seed", str(seed)], os.path.join(folder, "run"))
         rows.setdefault(name, {})[seed] = matched(o, out, weights, seed, os.path.join(folder, "matched"))
         save(o, "cameras", rows, ["within one patch"])
 
@@ -334,8 +347,8 @@ def save(o, name, rows, kinds):
     shown = {kind: cells({row: [f[kind] for f in by_seed.values()] for row, by_seed in rows.items()}) for kind in kinds}
     for row, by_seed in rows.items():
         lines.append(f"| {row} | {len(by_seed)} | " + " | ".join(shown[kind][row] for kind in kinds) + " |")
-    write(os.path.join(o.out, name + ".md"), "\n".join(lines) + "\n")
-    write(os.path.join(o.out, name + ".json"), json.dumps(rows, indent=1) + "\n")
+    write(os.path.join(o.out, f"{name}-{o.recipe}.md"), "\n".join(lines) + "\n")
+    write(os.path.join(o.out, f"{name}-{o.recipe}.json"), json.dumps(rows, indent=1) + "\n")
 
 
 STAGES = {"views": views, "cameras": cameras}
@@ -346,6 +359,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder with the folders neu_surface and camvid")
     parser.add_argument("--programs", default="build/release/examples", help="folder of the programs")
     parser.add_argument("--out", required=True, help="folder for runs, results and tables")
+    parser.add_argument("--recipe", default="densedino-local", choices=RECIPES, help="whose views and points they are")
     parser.add_argument("--stages", default=",".join(STAGES), help="joined by commas")
     parser.add_argument("--seeds", default="0,1,2", help="joined by commas")
     o = parser.parse_args()

@@ -40,6 +40,7 @@
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/paired_views.hpp>
 #include <pretrain/recipes.hpp>
+#include <pretrain/small_budget.hpp>
 
 namespace dssl::programs {
 namespace {
@@ -251,9 +252,15 @@ void CommandLine::x_add_data_options() {
 
 void CommandLine::x_add_recipe_options() {
   const std::string group = "Recipe";
-  x_app.add_option("--recipe", x_job.recipe, names_of(recipes))->group(group);
-  x_app.add_option("--arch", x_job.arch, names_of(architectures) + "; or auto: of the sizes and rules of the weights of --init")
+  x_app
+      .add_option("--preset", x_preset,
+                  join("small: numbers for some ten thousand images seen on a processor, by one rule of the recipe and the images, where an "
+                       "option is not said; and where they are not, --recipe ", small_budget_recipe, " and --arch ", small_budget_arch))
+      ->check(CLI::IsMember({"none", "small"}))
       ->group(group);
+  x_recipe = x_app.add_option("--recipe", x_job.recipe, names_of(recipes))->group(group);
+  x_arch = x_app.add_option("--arch", x_job.arch, names_of(architectures) + "; or auto: of the sizes and rules of the weights of --init")
+               ->group(group);
   x_relation = x_app
                    .add_option("--relation", x_job.relation,
                                "Of reference tokens: " + names_of(named_relations) + ", or a published name")
@@ -534,6 +541,36 @@ void CommandLine::x_add_monitor_options() {
       ->group(group);
 }
 
+void CommandLine::x_open_images() {
+  Job& job = x_job;
+  job.source = job.second.empty() ? open_source(job) : open_pairs(job);
+  if (job.second.empty() && job.options.views.camera.known()) job.source = held(CameraImages(*job.source, job.options.views.camera));
+}
+
+void CommandLine::x_set_preset_kinds() {
+  if (x_preset == "none") return;
+  if (x_recipe->count() == 0) x_job.recipe = small_budget_recipe;
+  if (x_arch->count() == 0) x_job.arch = x_job.init.empty() ? small_budget_arch : architecture_of_file;
+  x_job.preset = join("--recipe ", x_job.recipe, " --arch ", x_job.arch);
+}
+
+void CommandLine::x_set_preset_numbers() {
+  if (x_preset == "none") return;
+  const SourceView images = x_job.second.empty() ? open_source(x_job) : held(ImageFiles(folder_of_images(x_job.data), {.read = x_job.reading()}));
+  const auto said = [](const CLI::Option* option) { return option->count() > 0; };
+  for (const auto& [name, words] :
+       small_budget(recipe_of(x_job), images.size(), usual_side(images), x_job.backbone.patch, x_job.backbone.image, !x_job.init.empty())) {
+    CLI::Option* const option = x_app.get_option(std::string(name));
+    if (said(option) || std::ranges::any_of(option->get_excludes(), said)) continue;
+    option->add_result(words);
+    option->run_callback();
+    x_job.preset += join(" ", name);
+    for (const std::string& word : words) {
+      if (option->get_items_expected_max() > 0) x_job.preset += join(" ", word);
+    }
+  }
+}
+
 void CommandLine::x_set_backbone() {
   Job& job = x_job;
   std::optional<BackboneFile> file;
@@ -615,6 +652,7 @@ Job CommandLine::job(RunRanks& ranks) {
   if (job.backend == "cuda") job.device = ranks.device(gpus());
   job.options.ranks = ranks.communicator();
   if (job.threads == 0) job.threads = ranks.threads();
+  x_set_preset_kinds();
   const RecipeFacts& recipe = recipe_of(job);  // and so is an unknown recipe
   if (!recipe.relations) job.relation = "private";
   job.content = recipe.content;
@@ -637,6 +675,7 @@ Job CommandLine::job(RunRanks& ranks) {
   if (!job.second.empty() && !job.points.weights.empty())
     throw OptionError("point-weights", job.points.weights, "none with --second: a map of weights is of one image, and not of a pair");
   x_set_backbone();
+  x_set_preset_numbers();
   x_set_views();
   auto& optimiser = job.options.optimiser;
   optimiser.clip_over = x_clip_over == "part"      ? ClipOver::part
@@ -654,8 +693,7 @@ Job CommandLine::job(RunRanks& ranks) {
   if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();
   if (job.extend_to > 0) job.options.epochs = job.extend_to;
   job.options.validate();
-  job.source = job.second.empty() ? open_source(job) : open_pairs(job);
-  if (job.second.empty() && job.options.views.camera.known()) job.source = held(CameraImages(*job.source, job.options.views.camera));
+  x_open_images();
   job.sampler = sampler_of(job.points, [&job] {
     WeightFiles maps = WeightFiles::of(*job.source, job.points.weights, job.read);
     job.weight_maps = maps.text();

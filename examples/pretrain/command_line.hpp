@@ -40,6 +40,10 @@ class CommandLine {
   void x_add_training_options();
   void x_add_run_options();
   void x_add_monitor_options();
+  void x_open_images();
+  /// What a preset has where nothing was said: the recipe and the architecture, then numbers that depend on them and on the images.
+  void x_set_preset_kinds();
+  void x_set_preset_numbers();
   void x_set_backbone();
   /// `init`: the weights that the run begins with, or null.
   void x_set_pixels(const BackboneFile* init);
@@ -55,12 +59,13 @@ class CommandLine {
   std::vector<double> x_global_scale, x_local_scale, x_global_zoom, x_local_zoom;
   double x_rotation = 0, x_perspective = 0;
   CameraViews x_camera_views;
+  std::string x_preset = "none";
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";
   std::string x_views_on = "host";
   std::string x_reduce = "full";
   double x_bucket_mib = 0;
-  CLI::Option* x_resume = nullptr;
+  CLI::Option *x_recipe = nullptr, *x_arch = nullptr, *x_resume = nullptr;
   CLI::Option *x_peak_rate = nullptr, *x_final_rate = nullptr, *x_warmup = nullptr, *x_layer_decay = nullptr;
   CLI::Option* x_image_all_views = nullptr;
   CLI::Option *x_points = nullptr, *x_alpha = nullptr;

@@ -28,6 +28,7 @@ struct Job {
   std::string arch = "tiny16";
   std::string relation = "private";
   std::string content;     ///< that references have of their points, by the recipe; empty: none
+  std::string preset;      ///< options that a preset took, as they would be typed; empty: none
   std::string left_aside;  ///< pictures of the data folder that cannot be read, by ending
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run

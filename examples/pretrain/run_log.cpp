@@ -83,6 +83,7 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   x_line(join("backend: ", backend));
   if (!x_job.ranks.empty()) x_line(join("ranks: ", x_job.ranks, "; threads of each: ", x_job.threads == 0 ? "all" : join(x_job.threads)));
   x_line(join("recipe: ", recipe));
+  if (!x_job.preset.empty()) x_line(join("preset: ", x_job.preset));
   if (!x_job.pairs.empty()) x_line(join("cameras: ", x_job.pairs));
   if (!x_job.weight_maps.empty()) x_line(join("weight maps: ", x_job.points.weights, ", ", x_job.weight_maps));
   x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",

@@ -104,6 +104,8 @@ grep -q '"valid_points":' turned/metrics.jsonl || fail "metrics.jsonl does not t
 grep -q '"views.rotation": *30' turned/options.json || fail "options.json does not tell how far views are turned"
 ! cmp -s turned/teacher.safetensors sampled/teacher.safetensors || fail "--rotate changes nothing"
 succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --max-steps 3 --out turned-parts
+succeeds pair --recipe densesimclr --epochs 1 --rotate 30 --perspective 0.2 --out turned-contrast
+grep -q '"valid_points":0' turned-contrast/metrics.jsonl || fail "a contrast of points takes those that are not valid too"
 fails 1 "option 'views.rotation' 30; this run has 20" \
   pretrain "${scenes[@]}" --epochs 2 --rotate 20 --perspective 0.2 --out turned-parts --resume
 succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --out turned-parts --resume
@@ -174,6 +176,24 @@ grep -q '"views.global_zoom.low": *1' by-pixels/options.json || fail "options.js
 fails 2 '--global-zoom is 0.0; expected 0.001 to 1000, or both ends 0|--global-zoom is 0; expected 0.001 to 1000' pretrain --data photos --epochs 1 --global-zoom 0 1 --out none
 fails 2 'global-zoom excludes|--global-scale' pretrain --data photos --epochs 1 --global-zoom 1 1 --global-scale 0.1 0.2 --out none
 fails 1 "option 'views.global_zoom.high' 1; this run has 2" pretrain --data photos --epochs 1 --global-zoom 1 2 --local-zoom 0.5 2 --out by-pixels --resume
+
+# Numbers for a small budget, but those that are said; told as they would be typed, and gone on from.
+small() { "$programs/dssl-pretrain" --preset small --data photos --threads 1 "$@"; }
+succeeds small --max-steps 2 --out small
+grep -q 'preset: --recipe densesimclr --arch nano8 --epochs 1800 .*--batch 2 --accumulate 1 --lr 0.008 --warmup-epochs 180 --views-global 32 ' out.txt ||
+  fail "the numbers of a small budget are not told: $(grep preset: out.txt)"
+succeeds small --max-steps 1 --out small --resume
+typed=($(sed -n 's/^.*preset: //p' out.txt))
+succeeds "$programs/dssl-pretrain" --data photos --threads 1 "${typed[@]}" --max-steps 3 --out as-typed
+cmp small/checkpoint.safetensors as-typed/checkpoint.safetensors || fail "a preset is not the options that it tells"
+succeeds small --recipe densedino-local --arch nano8 --prototypes 32 --projector-hidden 16 --projector-out 16 --epochs 2 --views-global 16 --out small-levels
+grep -q 'preset: --recipe densedino-local .*--teacher-temp 0.02 ' out.txt || fail "levels have no temperature of a small budget"
+grep -Eq 'preset: .*--(prototypes|epochs|views-global|projector-hidden)' out.txt && fail "a preset takes the place of what is said"
+grep -q '"prototypes": *32' small-levels/options.json || fail "a preset takes the place of what is said"
+succeeds small --init small/teacher.safetensors --epochs 1 --global-zoom 1 1 --out small-begun
+grep -Eq 'preset: .*--arch auto ' out.txt || fail "a preset does not take the sizes of weights"
+grep -Eq 'preset: .*--(lr|warmup-epochs|global-scale)' out.txt && fail "a preset has rates that are for drawn weights, or both kinds of crops"
+fails 2 '--preset: large not in' small --preset large --out none
 
 # Two cameras: pairs by their names, the second's pictures of another size; the same bits when resumed, and another map is another run.
 mkdir -p second

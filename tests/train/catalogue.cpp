@@ -170,18 +170,21 @@ TEST_CASE("points that agree with a teacher's: a student that is its teacher, at
 
 namespace {
 
+template <class Loss>
+using StepOfPoints = TrainingStep<Tiny<Loss, ContentReferences<>>, Reference<double>>;
+
 /// What a pass of points gives, masked patches beside which weigh nothing, and its update.
 struct OfPoints {
   StepReport report;
   std::vector<double> gradients;
-  decltype(states_of(std::declval<const TrainingStep<Tiny<ListedPoints, ContentReferences<>>, Reference<double>>&>())) states;
+  decltype(states_of(std::declval<const StepOfPoints<ListedPoints>&>())) states;
 };
 
 /// `before`: updates of all points that come before it.
-template <class Change>
-OfPoints of_points(BasicStepOptions<ListedPoints::Options> options, Change&& change, int before = 0) {
-  options.loss.of<MaskedLevel>().weight = 0;
-  TrainingStep<Tiny<ListedPoints, ContentReferences<>>, Reference<double>> step({}, options);
+template <class Loss = ListedPoints, class Change>
+OfPoints of_points(BasicStepOptions<typename Loss::Options> options, Change&& change, int before = 0) {
+  if constexpr (Loss::template has<MaskedLevel>) options.loss.template of<MaskedLevel>().weight = 0;
+  StepOfPoints<Loss> step({}, options);
   draw(step);
   ViewBatch batch = drawn_batch(options.shape, 5);
   for (int i = 0; i < before; ++i) {
@@ -265,6 +268,39 @@ TEST_CASE("points that are not valid are as if they had not been drawn") {
   for (std::size_t i = 0; i < alone.states.size(); ++i) CHECK(furthest(left_out.states[i].second, alone.states[i].second) < 1e-12);
   const OfPoints all = of_points(two, [](ViewBatch& batch) { batch.valid.clear(); });
   CHECK(std::abs(all.report.loss - left_out.report.loss) > 1e-4);
+}
+
+TEST_CASE("a contrast of points is one of those that are valid, its projector's batch norms too") {
+  using Contrast = WeightedSum<PointNtXent<by_head(simclr_projector)>>;
+  const auto two = options_of<Contrast>(3);
+  auto one = two;
+  one.shape.points = 1;
+  one.shape.checked_points = false;
+  REQUIRE(two.shape.checked_points);
+  ViewBatch pairs;
+  const OfPoints left_out = of_points<Contrast>(two, [&](ViewBatch& batch) {
+    for (std::size_t i = 0; i < batch.valid.size(); ++i) batch.valid[i] = i % 2 == 0 ? 1 : 0;
+    pairs = batch;
+  });
+  const OfPoints alone = of_points<Contrast>(one, [&](ViewBatch& batch) {
+    for (std::size_t i = 0; i < batch.teacher_points.size(); ++i) batch.teacher_points[i] = pairs.teacher_points[2 * i];
+    for (std::size_t i = 0; i < batch.student_points.size(); ++i) batch.student_points[i] = pairs.student_points[2 * i];
+  });
+  CHECK(left_out.report.loss > 0.1);
+  CHECK(left_out.report.loss == Approx(alone.report.loss).epsilon(1e-12));
+  CHECK(left_out.report.term("point-nt-xent").counted == 1);
+  CHECK(furthest(left_out.gradients, alone.gradients) < 1e-12);
+  REQUIRE(left_out.states.size() == alone.states.size());
+  CHECK(left_out.states.size() > 2);
+  for (std::size_t i = 0; i < alone.states.size(); ++i) CHECK(furthest(left_out.states[i].second, alone.states[i].second) < 1e-12);
+
+  const auto nothing_valid = [](ViewBatch& batch) { std::ranges::fill(batch.valid, std::uint8_t{0}); };
+  const OfPoints none = of_points<Contrast>(two, nothing_valid, 1), was = of_points<Contrast>(two, [](ViewBatch&) {});
+  CHECK(none.report.loss == 0);
+  CHECK(none.report.term("point-nt-xent").counted == 0);
+  CHECK(none.report.gradient_norm == 0);
+  const OfPoints first = of_points<Contrast>(two, nothing_valid);
+  for (std::size_t i = 0; i < first.states.size(); ++i) CHECK(furthest(first.states[i].second, was.states[i].second) > 1e-6);
 }
 
 TEST_CASE("a batch without a valid point has no loss of points, moves nothing by it, and says so") {

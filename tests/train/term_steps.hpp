@@ -20,6 +20,7 @@
 
 #include <dssl/backend/cpu.hpp>
 #include <dssl/backend/reference.hpp>
+#include <dssl/loss/point_contrast.hpp>
 #include <dssl/loss/point_terms.hpp>
 #include <dssl/loss/spread_terms.hpp>
 #include <dssl/loss/two_view_terms.hpp>
@@ -50,14 +51,14 @@ void set_short(TermOptions<Terms...>& options) {
   (set(options.template of<Terms>(), std::exchange(weight, weight * 0.6)), ...);
 }
 
-/// `more`: sizes of views after the two global ones. Points of a sum with `PointAgreement` may not be valid.
+/// `more`: sizes of views after the two global ones. Points of a sum with `PointAgreement` or `PointNtXent` may not be valid.
 template <class Loss>
 BasicStepOptions<typename Loss::Options> options_of(Index batch = 4, const std::vector<ViewSize>& more = {}) {
   BasicStepOptions<typename Loss::Options> options;
   options.shape = {.batch = batch, .channels = 1, .points = Loss::reads.points ? 2 : 0, .views = {{6, 6}, {6, 6}},
                    .masked = Loss::reads.masked ? 2 * batch * 9 : 0};
   options.shape.views.insert(options.shape.views.end(), more.begin(), more.end());
-  options.shape.checked_points = has_term<Loss, PointAgreement<>>;
+  options.shape.checked_points = has_term<Loss, PointAgreement<>> || has_term<Loss, PointNtXent<by_head(simclr_projector)>>;
   options.stochastic_depth = 0;
   set_short(options.loss);
   return options;

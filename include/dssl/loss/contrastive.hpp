@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <type_traits>
 
 #include <dssl/core/error.hpp>
 #include <dssl/loss/key_queue.hpp>
@@ -59,6 +60,11 @@ struct NtXentBuffers {
     const Index rows = labels.size();
     return {UnitRows<T>::take(arena, rows, width), arena.matrix<T>(rows, width), arena.matrix<T>(rows, rows),
             arena.vector<T>(rows), labels, own};
+  }
+  /// Those of the first `rows` alone.
+  [[nodiscard]] NtXentBuffers first(Index rows) const {
+    const auto some = [rows](const auto& all) { return std::remove_cvref_t<decltype(all)>(all.data(), rows); };
+    return {z.first(rows), d_unit.rows(0, rows), MatrixView<T>(logits.data(), rows, rows), some(loss), some(labels), some(own)};
   }
   /// Writes what does not change from step to step.
   template <Backend B>

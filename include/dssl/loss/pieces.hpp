@@ -59,6 +59,8 @@ struct UnitRows {
   static UnitRows take(Arena& arena, Index rows, Index width) {
     return {arena.matrix<T>(rows, width), arena.vector<T>(rows)};
   }
+  /// The first `rows` of them.
+  [[nodiscard]] UnitRows first(Index rows) const { return {unit.rows(0, rows), VectorView<T>(norm.data(), rows)}; }
 
   template <Backend B>
   void forward(const B& backend, MatrixView<const T> x, double epsilon) const {

@@ -15,7 +15,8 @@ namespace dssl {
 ///
 /// u the projections (2KB,O) of K points of B images in both views, as unit vectors; the partner of a row is the same point in
 /// the other view, and every other point is a negative, of the same image too. Features of reference tokens, or reads of the map
-/// (any tokens with points); a run whose points may not be valid refuses it. No teacher, no centre, no prototypes. Memory:
+/// (any tokens with points). Where points may not be valid the pairs that are not, in either view, have no part in anything, the
+/// projector's batch norms included; a pass without a valid one has no loss. No teacher, no centre, no prototypes. Memory:
 /// (2KB,2KB) logits. Formula: `nt_xent_loss`. Its like is VADeR (O. Pinheiro et al. 2020), which has a queue of other images'
 /// pixels for negatives; no publication has it for reference tokens.
 template <MlpConfig Projector, HeadName Name = "points">
@@ -24,6 +25,7 @@ struct PointNtXent : ProjectedTerm<PointNtXent<Projector, Name>, NoTeacher, Proj
   static constexpr Reads reads{{.points = true}, {}};
   static constexpr bool views_together = true;
   static constexpr bool at_points = true;
+  static constexpr bool skips_points = true;
   using Options = NtXentOptions;
   template <class T>
   using Compare = NtXentCompare<T>;

@@ -112,7 +112,7 @@ struct PointAgreement {
       const Index rows = part.student_rows.size();
       if (rows == 0) return;
       const MatrixView<T> x = part.x.rows(0, rows), target = part.target.rows(0, rows), d = part.d.rows(0, rows);
-      const UnitRows<T> unit{part.unit.unit.rows(0, rows), VectorView<T>(part.unit.norm.data(), rows)};
+      const UnitRows<T> unit = part.unit.first(rows);
       const VectorView<T> row_loss(part.row_loss.data(), rows);
       backend.copy_rows(x, {}, in.features.points, part.student_rows);
       unit.forward(backend, x, unit_epsilon);

@@ -15,6 +15,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/loss/gathered_rows.hpp>
 #include <dssl/loss/pieces.hpp>
+#include <dssl/loss/step_mlp.hpp>
 #include <dssl/loss/term.hpp>
 #include <dssl/loss/term_loss.hpp>
 #include <dssl/nn/mlp.hpp>
@@ -85,73 +86,6 @@ struct HeadName {
   }
 };
 
-/// An MLP in a training step: its buffers, and running statistics that outlive them.
-template <class T>
-class StepMlp {
- public:
-  StepMlp() = default;
-  StepMlp(const MlpConfig& config, Index groups) : x_config(config), x_groups(groups) {}
-
-  [[nodiscard]] bool there() const { return x_config.layers > 0; }
-  [[nodiscard]] Index width() const { return x_config.out; }
-  [[nodiscard]] MatrixView<T> out() const { return x_activations.out; }
-
-  /// Running statistics, and those of the last pass, which are read once its other buffers may be overwritten.
-  template <Backend B>
-  void place_lasting(const B& backend, Arena& arena) {
-    x_running = MlpStatistics<T>::take(arena, x_config);
-    if (!x_running.norms.empty() && x_running.norms.front().mean.data() != nullptr) x_running.reset(backend);
-    x_mean.clear();
-    x_inverse_std.clear();
-    for (Index i = 0; i < x_config.layers; ++i) {
-      const bool normed = x_config.norm_of(i) != BatchNorm::none;
-      x_mean.push_back(normed ? arena.matrix<T>(x_groups, x_config.width_of(i)) : MatrixView<T>{});
-      x_inverse_std.push_back(normed ? arena.matrix<T>(x_groups, x_config.width_of(i)) : MatrixView<T>{});
-    }
-  }
-  /// Buffers of a pass of the rows of `x` to `out`, which lie where the caller wants them.
-  void place(Arena& arena, MatrixView<const T> x, MatrixView<T> out) {
-    x_activations = MlpActivations<T>::take(arena, x_config, x, out, x_groups);
-    for (std::size_t i = 0; i < x_activations.layers.size(); ++i) {
-      if (x_mean[i].cols() == 0) continue;
-      x_activations.layers[i].mean = x_mean[i];
-      x_activations.layers[i].inverse_std = x_inverse_std[i];
-    }
-  }
-  /// Those of the way back.
-  void place_back(Arena& arena, MatrixView<T> d_out, MatrixView<T> d_x) {
-    x_gradients = MlpGradients<T>::take(arena, x_config, d_out, d_x);
-  }
-
-  template <Backend B>
-  void forward(const B& backend, const MlpParameters<const T>& p) const {
-    mlp_forward(backend, x_activations, p, x_config);
-  }
-  template <Backend B>
-  void backward(const B& backend, const MlpParameters<T>& d_p, const MlpParameters<const T>& p) const {
-    mlp_backward(backend, x_gradients, d_p, x_activations, p, x_config);
-  }
-  template <Backend B>
-  void update(const B& backend) const {
-    if (there()) mlp_update_statistics(backend, x_running, x_activations);
-  }
-  /// f(name, view, shape) for each running mean and variance.
-  template <class F>
-  void for_each_state(std::string_view prefix, F&& f) const {
-    x_running.for_each(prefix, [&](const std::string& name, VectorView<T> values) {
-      f(name, values, std::vector<Index>{values.size()});
-    });
-  }
-
- private:
-  MlpConfig x_config = no_mlp;
-  Index x_groups = 1;
-  MlpStatistics<T> x_running;
-  std::vector<MatrixView<T>> x_mean, x_inverse_std;
-  MlpActivations<T> x_activations;
-  MlpGradients<T> x_gradients;
-};
-
 /// What the comparison of a term is made for.
 struct CompareSize {
   Index batch = 0;  ///< B, of all ranks
@@ -172,7 +106,8 @@ struct KeepsNothing {
 
 /// Class tokens of the two global views, (2B,D) view-major, through a projector, and through a predictor where the term
 /// has one, to the term's comparison; and the way back. Of a term `at_points` the features of the points that both views
-/// share: (K 2 B,D), the rows of the first point of all images in both views, view-major, then those of the second.
+/// share: (K 2 B,D), the rows of the first point of all images in both views, view-major, then those of the second; where
+/// points may not be valid those that are, and where none is, no loss.
 ///
 /// Targets are the projections of the teacher (`Ema`), the student's own without gradient (`StopGradient`), or none. Batch
 /// norms see each view by itself, or both as one (`Term::views_together`); their running statistics move in `update`
@@ -190,6 +125,10 @@ class ProjectedRun : public TermRun<B> {
   ProjectedRun(const TermSetting& setting, const typename Term::Options& options)
       : x_options(options),
         x_points(Term::at_points ? setting.points : 1),
+        x_views(setting.views),
+        x_own_batch(setting.batch),
+        x_checked(Term::at_points && setting.checked_points),
+        x_ranks(setting.ranks),
         x_gathered(setting.ranks, 2 * x_points, setting.batch),
         x_rows(x_gathered.rows()),
         x_width(setting.width),
@@ -218,6 +157,7 @@ class ProjectedRun : public TermRun<B> {
   void place_lasting(const B& backend, Arena& arena) {
     x_gathered.place_lasting(backend, arena);
     if constexpr (Term::at_points) x_read = place_copy(backend, arena, x_numbers);
+    if (x_checked) x_set_kept = arena.vector<std::int32_t>(x_rows);
     x_projector.place_lasting(backend, arena);
     x_predictor.place_lasting(backend, arena);
     if constexpr (teaches) {
@@ -235,6 +175,7 @@ class ProjectedRun : public TermRun<B> {
     if (!reads_part(part)) return;
     const Index out = x_projector.width();
     if constexpr (Term::at_points) x_own = arena.matrix<T>(x_gathered.own_rows(), x_width);
+    if (x_checked) x_all = arena.matrix<T>(x_rows, x_width);
     x_features = arena.matrix<T>(x_rows, x_width);
     x_d_features = arena.matrix<T>(x_rows, x_width);
     x_d_out = arena.matrix<T>(x_rows, out);
@@ -251,6 +192,31 @@ class ProjectedRun : public TermRun<B> {
     x_gathered.place_gradients(arena, x_width);
   }
 
+  /// Of all ranks: a point counts where it is valid in both views.
+  void set_valid(const B& backend, std::span<const std::uint8_t> valid) {
+    if constexpr (Term::at_points) {
+      const auto at = [&](Index view, Index b, Index k) {
+        return valid.empty() || valid[static_cast<std::size_t>(((view * x_own_batch + b) * x_views + 1 - view) * x_points + k)] != 0;
+      };
+      x_own_valid.clear();
+      for (Index k = 0; k < x_points; ++k) {
+        for (Index b = 0; b < x_own_batch; ++b) x_own_valid.push_back(at(0, b, k) && at(1, b, k) ? 1 : 0);
+      }
+      x_valid.resize(x_own_valid.size() * static_cast<std::size_t>(x_ranks.size()));
+      x_ranks.all_gather(std::span<std::uint8_t>(x_valid), std::span<const std::uint8_t>(x_own_valid));
+      x_kept.clear();
+      for (Index row = 0; row < x_rows; ++row) {  // (K,2,B), image b of a rank after that of the one before it
+        const Index k = row / (2 * x_size.batch), b = row % x_size.batch;
+        const Index said = (b % x_ranks.size() * x_points + k) * x_own_batch + b / x_ranks.size();
+        if (x_valid[static_cast<std::size_t>(said)] != 0) x_kept.push_back(static_cast<std::int32_t>(row));
+      }
+      backend.upload(x_set_kept.data(), std::span<const std::int32_t>(x_kept));
+      x_compare.set_rows(backend, x_kept);
+      x_projector.use_rows(x_compared());
+    }
+  }
+  [[nodiscard]] bool repeats() const { return !x_checked; }
+
   /// All views are one part.
   [[nodiscard]] bool reads_part(std::size_t part) const { return part == 0; }
 
@@ -263,33 +229,35 @@ class ProjectedRun : public TermRun<B> {
     if (!reads_part(in.part)) return;
     if constexpr (Term::at_points) {
       backend.copy_rows(x_own, {}, in.features.points, x_read);
-      x_gathered.gather(backend, x_features, x_own);
+      x_gathered.gather(backend, x_checked ? x_all : x_features, x_own);
+      if (x_checked) backend.copy_rows(x_features.rows(0, x_compared()), {}, x_all, RowIndex(x_set_kept.data(), x_compared()));
     } else {
       x_gathered.gather(backend, x_features, in.features.class_level.rows(0, x_gathered.own_rows()));
     }
-    x_projector.forward(backend, in.parameters.head);
-    if (x_predictor.there()) x_predictor.forward(backend, in.parameters.predictor);
-    backend.fill(numbers_of(x_d_out), T{0});
     x_loss.clear(backend);
-    MatrixView<const T> targets;
-    if constexpr (teaches) targets = x_targets;
-    if constexpr (own_targets) targets = x_projector.out();
-    x_compare.run(backend, x_loss.value(), x_d_out, x_predictor.there() ? x_predictor.out() : x_projector.out(), targets,
-                  x_options, in.weight * x_share);
-    if (x_predictor.there()) x_predictor.backward(backend, in.d_parameters.predictor, in.parameters.predictor);
-    x_projector.backward(backend, in.d_parameters.head, in.parameters.head);
+    if (x_compared() > 0) x_compare_rows(backend, in);
     if constexpr (Term::at_points) {
-      x_gathered.put_gradients(backend, in.d_features.points, x_read, x_d_features, in.d_features.adds.points);
+      if (x_checked) {
+        backend.fill(numbers_of(x_all), T{0});
+        if (x_compared() > 0) backend.copy_rows(x_all, RowIndex(x_set_kept.data(), x_compared()), x_d_features.rows(0, x_compared()), {});
+      }
+      x_gathered.put_gradients(backend, in.d_features.points, x_read, x_checked ? x_all : x_d_features, in.d_features.adds.points);
     } else {
       x_gathered.put_gradients(backend, in.d_features.class_level.rows(0, x_gathered.own_rows()), {}, x_d_features,
                                in.d_features.adds.class_level);
     }
   }
 
-  void add_to(const B& backend, TermReport& report) const { x_loss.add_to(backend, report, x_share); }
+  void start(TermReport& report) const {
+    if (x_checked) report.counted = 0;
+  }
+  void add_to(const B& backend, TermReport& report) const {
+    x_loss.add_to(backend, report, x_share);
+    if (x_checked && x_compared() > 0) report.counted += x_share;
+  }
 
   void update(const B& backend) {
-    x_projector.update(backend);
+    if (x_compared() > 0) x_projector.update(backend);
     x_predictor.update(backend);
     if constexpr (teaches) {
       x_teacher.update(backend);
@@ -307,8 +275,26 @@ class ProjectedRun : public TermRun<B> {
   }
 
  private:
+  /// Rows that are compared in this pass, of all ranks.
+  [[nodiscard]] Index x_compared() const { return x_checked ? static_cast<Index>(x_kept.size()) : x_rows; }
+  void x_compare_rows(const B& backend, const StudentPass<Term, T>& in) const {
+    x_projector.forward(backend, in.parameters.head);
+    if (x_predictor.there()) x_predictor.forward(backend, in.parameters.predictor);
+    const MatrixView<T> d_out = x_d_out.rows(0, x_compared());
+    backend.fill(numbers_of(d_out), T{0});
+    MatrixView<const T> targets;
+    if constexpr (teaches) targets = x_targets;
+    if constexpr (own_targets) targets = x_projector.out();
+    x_compare.run(backend, x_loss.value(), d_out, x_predictor.there() ? x_predictor.out() : x_projector.out(), targets, x_options,
+                  in.weight * x_share);
+    if (x_predictor.there()) x_predictor.backward(backend, in.d_parameters.predictor, in.parameters.predictor);
+    x_projector.backward(backend, in.d_parameters.head, in.parameters.head);
+  }
+
   typename Term::Options x_options;
-  Index x_points;
+  Index x_points, x_views, x_own_batch;
+  bool x_checked;  // whether points may not be valid
+  Communicator x_ranks;
   GatheredRows<T> x_gathered;
   Index x_rows, x_width;
   double x_share;
@@ -317,7 +303,11 @@ class ProjectedRun : public TermRun<B> {
   Compare x_compare;
   std::vector<std::int32_t> x_numbers;  // of the rows of points that are read
   RowIndex x_read;
+  std::vector<std::uint8_t> x_own_valid, x_valid;  // (K,B) pairs of this rank's points, and of each rank's
+  std::vector<std::int32_t> x_kept;                // rows of all ranks that are compared, where some may not be
+  VectorView<std::int32_t> x_set_kept;
   MatrixView<T> x_own;  // (2KB of this rank,D) these rows
+  MatrixView<T> x_all;  // (2KB,D) where some may not be compared: all rows, then their gradients
   MatrixView<T> x_features, x_d_features, x_teacher_features;  // (2B,D), at points (2KB,D)
   MatrixView<T> x_d_out, x_targets;        // (2B,O), likewise
   TermLoss<T, Term::values> x_loss;

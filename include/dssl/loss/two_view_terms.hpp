@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -76,14 +77,25 @@ class NtXentCompare : public KeepsNothing {
  public:
   template <Backend B>
   void place_lasting(const B& backend, Arena& arena, const CompareSize& size, const NtXentOptions& /*options*/) {
-    const Index set = 2 * size.batch, rows = size.points * set;
+    const Index rows = 2 * size.points * size.batch;
+    x_batch = size.batch;
     x_partners = arena.vector<std::int32_t>(rows);
     x_own = arena.vector<std::int32_t>(rows);
     number_rows(backend, x_own, 0, rows);
     if (x_partners.data() == nullptr) return;
-    std::vector<std::int32_t> partners;
-    for (Index row = 0; row < rows; ++row) partners.push_back(static_cast<std::int32_t>(row / set * set + (row + size.batch) % set));
-    backend.upload(x_partners.data(), std::span<const std::int32_t>(partners));
+    std::vector<std::int32_t> all(static_cast<std::size_t>(rows));
+    std::iota(all.begin(), all.end(), 0);
+    set_rows(backend, all);
+  }
+  /// From here on these rows alone are compared, as they lie one after the other: ascending, each with its partner.
+  template <Backend B>
+  void set_rows(const B& backend, std::span<const std::int32_t> rows) {
+    x_places.resize(static_cast<std::size_t>(x_own.size()));
+    for (std::size_t i = 0; i < rows.size(); ++i) x_places[static_cast<std::size_t>(rows[i])] = static_cast<std::int32_t>(i);
+    x_partners_host.clear();
+    const Index set = 2 * x_batch;
+    for (const Index row : rows) x_partners_host.push_back(x_places[static_cast<std::size_t>(row / set * set + (row + x_batch) % set)]);
+    backend.upload(x_partners.data(), std::span<const std::int32_t>(x_partners_host));
   }
   template <Backend B>
   void place(const B& /*backend*/, Arena& arena, const CompareSize& size, const NtXentOptions& /*options*/) {
@@ -92,10 +104,12 @@ class NtXentCompare : public KeepsNothing {
   template <Backend B>
   void run(const B& backend, VectorView<T> value, MatrixView<T> d_out, MatrixView<const T> out,
            MatrixView<const T> /*targets*/, const NtXentOptions& options, double weight) const {
-    nt_xent_loss(backend, x_buffers, value, d_out, out, options.temperature, weight);
+    nt_xent_loss(backend, x_buffers.first(out.rows()), value, d_out, out, options.temperature, weight);
   }
 
  private:
+  Index x_batch = 0;
+  std::vector<std::int32_t> x_places, x_partners_host;  // of each row among those that are compared; of these the partners'
   VectorView<std::int32_t> x_partners, x_own;
   NtXentBuffers<T> x_buffers;
 };

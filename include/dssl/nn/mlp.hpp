@@ -213,6 +213,18 @@ struct MlpActivations {
   /// where the rows do not make `groups` equal parts, or `out` has another width than the config.
   static MlpActivations take(Arena& arena, const MlpConfig& c, MatrixView<const T> x, MatrixView<T> out,
                              Index groups = 1);
+  /// Those of a pass of the first `rows` alone, of one group.
+  [[nodiscard]] MlpActivations first(Index rows) const {
+    MlpActivations a = *this;
+    a.x = x.rows(0, rows);
+    a.out = out.rows(0, rows);
+    for (Layer& layer : a.layers) {
+      for (MatrixView<T>* matrix : {&layer.linear, &layer.normed, &layer.y}) {
+        if (!matrix->empty()) *matrix = matrix->rows(0, rows);
+      }
+    }
+    return a;
+  }
 };
 
 template <class T>
@@ -260,6 +272,14 @@ struct MlpGradients {
     g.d_x = d_x;
     if (c.layers > 1) g.d_hidden = arena.matrix<T>(d_out.rows(), c.hidden);
     if (c.layers > 2) g.d_other = arena.matrix<T>(d_out.rows(), c.hidden);
+    return g;
+  }
+  /// As `MlpActivations::first`.
+  [[nodiscard]] MlpGradients first(Index rows) const {
+    MlpGradients g = *this;
+    for (MatrixView<T>* matrix : {&g.d_out, &g.d_x, &g.d_hidden, &g.d_other}) {
+      if (!matrix->empty()) *matrix = matrix->rows(0, rows);
+    }
     return g;
   }
 };
