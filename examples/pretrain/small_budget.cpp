@@ -9,8 +9,8 @@
 namespace dssl::programs {
 namespace {
 
-/// Images that a run sees: where a contrast had learned what it had to say of steel and of street scenes (docs/results.md).
-constexpr Index images_seen = 10800;
+/// Images that a run sees: prototypes say little before twice as many as a contrast wants (docs/results.md).
+constexpr Index images_contrasted = 10800, images_assigned = 21600;
 
 /// The largest power of two of at most `most` and a fourth of the images, at least 2.
 Index batch_of(Index most, Index images) {
@@ -42,11 +42,12 @@ std::vector<OptionWords> small_budget(const RecipeFacts& recipe, Index images, I
   std::vector<OptionWords> out;
   const auto add = [&out](std::string_view option, const auto&... words) { out.push_back({option, {dssl::join(words)...}}); };
 
-  const Index epochs = std::max<Index>(1, (images_seen + images / 2) / std::max<Index>(images, 1));
+  const Index seen = recipe.prototypes ? images_assigned : images_contrasted;
+  const Index epochs = std::max<Index>(1, (seen + images / 2) / std::max<Index>(images, 1));
   add("--epochs", epochs);
   add("--weight-decay-end", 0.1);
   add("--stochastic-depth", 0);
-  // Updates: of recipes without prototypes a batch is what is compared, of others an update is many small passes.
+  // A contrast compares the images of a batch; prototypes want many updates, of few images.
   const Index batch = recipe.prototypes ? batch_of(2, images) : batch_of(32, images);
   add("--batch", batch);
   add("--accumulate", recipe.prototypes ? 2 : 1);
