@@ -11,6 +11,9 @@ inline constexpr const char* camera_help =
 inline constexpr const char* second_help =
     "Folder of a second camera's images of the same, each under the name of its first: one global view is from each camera, and "
     "points are matched through --between; images without the other are left out; default: one camera";
+inline constexpr const char* second_shown_help =
+    "Files or folder of a second camera's images of the same, each under the name of its first: one global view is from each camera, "
+    "and points are matched through --between; default: one camera";
 inline constexpr const char* between_help =
     "With --second: the map from the first camera's corrected picture to the second's, a 3 x 3 matrix 'homography' as OpenCV "
     "writes it (YAML); default: the pictures are one over the other";

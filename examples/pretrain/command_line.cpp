@@ -10,6 +10,7 @@
 
 #include <common/architectures.hpp>
 #include <common/backend.hpp>
+#include <common/camera_pairs.hpp>
 #include <common/names.hpp>
 #include <common/program.hpp>
 #include <common/published.hpp>
@@ -101,33 +102,11 @@ SourceView open_pairs(Job& job) {
   job.pairs = join(pairs, " pairs of images with ", job.second, "; ", first.size() - pairs, " images of ", job.data, " and ", second.size() - pairs,
                    " of ", job.second, " are without the other");
   const ImageFiles firsts = first.some(of_first), seconds = second.some(of_second);
-  CameraPair& pair = job.options.views.pair;
-  if (!job.between.empty()) pair.between = read_homography(job.between);
-  if (!job.second_camera.empty()) pair.second = Lens(read_camera(job.second_camera), "pair.second").camera();
-  // A camera's file says its extents, else the first image that can be read.
-  const auto extents = [](const Camera& camera, const ImageFiles& files, Index& rows, Index& columns) {
-    if (camera.known()) {
-      rows = camera.height;
-      columns = camera.width;
-      return;
-    }
-    for (Index i = 0;; ++i) {
-      try {
-        const AnyImage image = files.load(i);
-        rows = height(image);
-        columns = width(image);
-        return;
-      } catch (const ImageError&) {
-        if (i + 1 == files.size()) throw;
-      }
-    }
-  };
-  extents(job.options.views.camera, firsts, pair.first_height, pair.first_width);
-  extents(pair.second, seconds, pair.second_height, pair.second_width);
-  require_pair(pair, "pair.");
-  const Paired<MultiCrop<>> sound(job.options.views);  // maps that cannot be are errors before anything is computed
+  MultiCropOptions& views = job.options.views;
+  views.pair = camera_pair(job.between, job.second_camera, views.camera, held(firsts), held(seconds));
+  const Paired<MultiCrop<>> sound(views);  // maps that cannot be are errors before anything is computed
   job.looked_at = held(firsts);
-  return held(ImagePairs(held(firsts), held(seconds), pair));
+  return held(ImagePairs(held(firsts), held(seconds), views.pair));
 }
 
 /// The prototypes of each architecture's head, where the command line names no number.

@@ -18,6 +18,8 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/data/camera_images.hpp>
+#include <dssl/data/image_pairs.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/image_file.hpp>
@@ -33,9 +35,11 @@
 #include <dssl/points/any_sampler.hpp>
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/multi_crop.hpp>
-#include <dssl/views/warped_views.hpp>
+#include <dssl/views/paired_views.hpp>
 
+#include "common/camera_pairs.hpp"
 #include "common/output_files.hpp"
+#include "common/read_options.hpp"
 #include "show/eye.hpp"
 #include "show/scenes.hpp"
 
@@ -289,13 +293,32 @@ class Sheet {
     return x_finish({{match_picture(left, right, pairs), caption}}, 1);
   }
 
+  /// The scenes with a second camera's pictures; sets the `options` of pairs.
+  [[nodiscard]] ImagePairs x_pairs(MultiCropOptions& options) const {
+    const ReadOptions read = with_channels_of(x_settings.read, x_settings.channels);
+    std::vector<AnyImage> first, second;
+    std::vector<std::string> names;
+    for (const Scene& scene : x_scenes) {
+      first.push_back(scene.image);
+      names.push_back(scene.name);
+    }
+    const std::vector<std::string> files = files_of_scenes(x_scenes, x_settings.images, {x_settings.second}, "second camera's image");
+    for (const std::string& file : files) second.push_back(read_image(file, read));
+    const SourceView firsts(std::make_shared<const MemoryImages>(std::move(first), std::move(names)));
+    const SourceView seconds(std::make_shared<const MemoryImages>(std::move(second), files));
+    options.pair = camera_pair(x_settings.between, x_settings.second_camera, options.camera, firsts, seconds);
+    return {firsts, seconds, options.pair};
+  }
+
   [[nodiscard]] Picture x_views() const {
-    const MultiCropOptions options = x_settings.views();
-    const Warped<MultiCrop<>> crop(options);
+    MultiCropOptions options = x_settings.views();
+    std::optional<ImagePairs> pairs;
+    if (!x_settings.second.empty()) pairs.emplace(x_pairs(options));
+    const Paired<MultiCrop<>> crop(options);
     std::vector<std::string> ids;
     for (const Scene& scene : x_scenes) {
       ids.push_back(scene.id);
-      if (options.camera.known()) require_size_of(options.camera, scene.image, scene.name);
+      if (!pairs && options.camera.known()) require_size_of(options.camera, scene.image, scene.name);
     }
     const AnySampler points = sampler_of(x_settings.points, [&] {
       WeightFiles maps(ids, x_settings.points.weights, x_settings.read);
@@ -311,8 +334,9 @@ class Sheet {
     std::vector<CaptionedPicture> out;
     std::uint64_t sample = 0;
     for (const Scene& scene : x_scenes) {
+      const Index place = static_cast<Index>(sample);
       ViewPictures pictures = view_pictures(
-          crop, points, scene.image, {.seed = x_settings.seed, .sample = sample++},
+          crop, points, pairs ? pairs->load(place) : scene.image, {.seed = x_settings.seed, .sample = sample++},
           {.zoom = x_settings.zoom, .scene_height = x_settings.zoom * x_settings.input_size().first});
       out.push_back({std::move(pictures.scene), scene.name});
       for (std::size_t v = 0; v < pictures.views.size(); ++v) {
@@ -386,7 +410,10 @@ void require_output_apart(const ShowSettings& settings) {
   output.require_other_than_given("--masks", settings.masks);
   output.require_outside("--point-weights", settings.points.weights);
   output.require_other_than_given("--heat", settings.heat);
-  if (!settings.camera.empty()) output.require_other_than_given("--camera", {settings.camera});
+  for (const auto& [option, file] : {std::pair{"--camera", &settings.camera}, {"--second", &settings.second}, {"--between", &settings.between},
+                                     {"--second-camera", &settings.second_camera}}) {
+    if (!file->empty()) output.require_other_than_given(option, {*file});
+  }
   if (settings.weights != "random") output.require_other_than_weights("--weights", settings.weights);
   output.require_writable();
 }

@@ -70,6 +70,11 @@ void ShowSettings::validate() const {
     throw OptionError("perspective", perspective, join("0 with --kind ", kind, ", but with views"));
   if (kind != "views") camera_views.require_none(join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && !camera.empty()) throw OptionError("camera", camera, join("none with --kind ", kind, ", but with views"));
+  for (const auto& [name, value] : {std::pair{"second", &second}, {"between", &between}, {"second-camera", &second_camera}}) {
+    if (kind != "views" && !value->empty()) throw OptionError(name, *value, join("none with --kind ", kind, ", but with views"));
+  }
+  if (!second.empty() && !points.weights.empty())
+    throw OptionError("point_weights", points.weights, "none with --second: a map of weights is of one image, and not of a pair");
   if (kind != "views" && points.sampler != SamplerSettings{}.sampler)
     throw OptionError("sampler", points.sampler, join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && !points.weights.empty())
@@ -202,6 +207,9 @@ void add_options(CLI::App& app, ShowSettings& s) {
       ->group(look);
   add_camera_views(app, s.camera_views, look, "views: ");
   app.add_option("--camera", s.camera, join("views: ", camera_help, "; an image of another size is an error; default: none"))->option_text("FILE")->group(look);
+  CLI::Option* const second = app.add_option("--second", s.second, join("views: ", second_shown_help))->option_text("DIR")->group(look);
+  app.add_option("--between", s.between, join("views: ", between_help))->option_text("FILE")->needs(second)->group(look);
+  app.add_option("--second-camera", s.second_camera, join("views: ", second_camera_help))->option_text("FILE")->needs(second)->group(look);
   app.add_option("--masks", s.masks,
                  "overlay: masks (palette or grey PNG), paired with images by name: NAME.png, NAME_mask.png; single files "
                  "of other names, one for each image, in their order")

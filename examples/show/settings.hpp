@@ -53,6 +53,7 @@ struct ShowSettings {
   double rotation = 0, perspective = 0;
   CameraViews camera_views;
   std::string camera;
+  std::string second, between, second_camera;  // of pairs of two cameras; empty: one camera
   std::vector<std::string> masks, heat;
   std::string enlarge;  // empty: the kind's own
   double alpha = 0.6;

@@ -76,6 +76,17 @@ if reads_calibrations; then
   fails 1 'has 32 x 32 pixels; expected the camera.s 32 x 48' show "${images[@]}" --kind views --camera other.yml --out o.png
   fails 1 "--camera.*camera.yml|camera.yml.*--camera" show "${images[@]}" --kind views --camera camera.yml --out camera.yml
 fi
+# Pairs of two cameras: the second view is of the second's picture, and points are on the same things.
+mkdir -p of-second
+cp "${images[1]}" "of-second/$(basename "${images[0]}")"
+cp "${images[0]}" "of-second/$(basename "${images[1]}")"
+succeeds show "${images[@]}" --kind views --points 4 --second of-second --out pairs.png
+! cmp -s random.png pairs.png || fail "--second shows nothing of the second camera"
+succeeds show "${images[0]}" --kind views --points 4 --second of-second --out pair.png
+fails 2 '--second is of-second; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --second of-second
+fails 2 '--between requires --second' show "${images[@]}" --kind views --between between.yml
+rm "of-second/$(basename "${images[1]}")"
+fails 1 "1 of 2 images have no second camera's image of their name" show "${images[@]}" --kind views --second of-second --out o.png
 succeeds show "${images[@]}" --kind overlay --zoom 1 --masks voc/SegmentationClass/00000{0,1}.png --out masks.png
 is_png masks.png $((4 + 2 * 36)) $((4 + 2 * (8 + 36)))
 succeeds show "${images[@]}" --kind overlay --heat "${images[@]}" --out heat.png
