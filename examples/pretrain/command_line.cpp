@@ -537,8 +537,13 @@ void CommandLine::x_set_preset_numbers() {
   if (x_preset == "none") return;
   const SourceView images = x_job.second.empty() ? open_source(x_job) : held(ImageFiles(folder_of_images(x_job.data), {.read = x_job.reading()}));
   const auto said = [](const CLI::Option* option) { return option->count() > 0; };
-  for (const auto& [name, words] :
-       small_budget(recipe_of(x_job), images.size(), usual_side(images), x_job.backbone.patch, x_job.backbone.image, !x_job.init.empty())) {
+  const SmallBudgetFacts facts{.images = images.size(),
+                               .side = usual_side(images),
+                               .patch = x_job.backbone.patch,
+                               .view = x_view_sizes.global > 0 ? x_view_sizes.global : x_job.backbone.image,
+                               .epochs = said(x_app.get_option("--epochs")) ? x_job.options.epochs : x_job.extend_to,
+                               .begun = !x_job.init.empty()};
+  for (const auto& [name, words] : small_budget(recipe_of(x_job), facts)) {
     CLI::Option* const option = x_app.get_option(std::string(name));
     if (said(option) || std::ranges::any_of(option->get_excludes(), said)) continue;
     option->add_result(words);

@@ -24,8 +24,17 @@ struct OptionWords {
 /// The shorter side of most images, in pixels: the median of at most nine, evenly spread, that can be read; 0 where none can.
 [[nodiscard]] Index usual_side(const SourceView& source);
 
-/// The options of a small budget, by one rule of the recipe, the number of `images`, their `side` (0: not known), the backbone's
-/// `patch`, and the size of its views. Source: docs/recipe.md, "A small budget". `begun`: with weights, so that rates are left as they are for these.
-[[nodiscard]] std::vector<OptionWords> small_budget(const RecipeFacts& recipe, Index images, Index side, Index patch, Index view, bool begun);
+/// What the options of a small budget are chosen by, beside the recipe.
+struct SmallBudgetFacts {
+  Index images = 0;
+  Index side = 0;      ///< `usual_side`; 0: not known
+  Index patch = 8;     ///< of the backbone
+  Index view = 96;     ///< height and width of a global view
+  Index epochs = 0;    ///< where they are said; 0: they are chosen
+  bool begun = false;  ///< with weights, so that rates are left as they are for these
+};
+
+/// The options of a small budget, by one rule. Source: docs/recipe.md, "--preset small". Test: tests/programs/pretrain.sh.
+[[nodiscard]] std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudgetFacts& facts);
 
 }  // namespace dssl::programs

@@ -180,7 +180,7 @@ fails 1 "option 'views.global_zoom.high' 1; this run has 2" pretrain --data phot
 # Numbers for a small budget, but those that are said; told as they would be typed, and gone on from.
 small() { "$programs/dssl-pretrain" --preset small --data photos --threads 1 "$@"; }
 succeeds small --max-steps 2 --out small
-grep -q 'preset: --recipe densesimclr --arch nano8 --epochs 1800 .*--batch 2 --accumulate 1 --lr 0.008 --warmup-epochs 180 --views-global 32 ' out.txt ||
+grep -q 'preset: --recipe densesimclr --arch nano8 --epochs 1800 .*--batch 2 --accumulate 1 --lr 0.004 --warmup-epochs 180 --views-global 32 ' out.txt ||
   fail "the numbers of a small budget are not told: $(grep preset: out.txt)"
 succeeds small --max-steps 1 --out small --resume
 typed=($(sed -n 's/^.*preset: //p' out.txt))
@@ -188,6 +188,7 @@ succeeds "$programs/dssl-pretrain" --data photos --threads 1 "${typed[@]}" --max
 cmp small/checkpoint.safetensors as-typed/checkpoint.safetensors || fail "a preset is not the options that it tells"
 succeeds small --recipe densedino-local --arch nano8 --prototypes 32 --projector-hidden 16 --projector-out 16 --epochs 2 --views-global 16 --out small-levels
 grep -q 'preset: --recipe densedino-local .*--teacher-temp 0.02 ' out.txt || fail "levels have no temperature of a small budget"
+grep -Eq 'preset: .*--warmup-epochs 0 .*--views-local 8 ' out.txt || fail "numbers that hang on others are not by those that are said"
 grep -Eq 'preset: .*--(prototypes|epochs|views-global|projector-hidden)' out.txt && fail "a preset takes the place of what is said"
 grep -q '"prototypes": *32' small-levels/options.json || fail "a preset takes the place of what is said"
 succeeds small --init small/teacher.safetensors --epochs 1 --global-zoom 1 1 --out small-begun
