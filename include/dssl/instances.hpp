@@ -44,7 +44,8 @@ DSSL_INSTANCE dssl::ViTInputs<float> dssl::ViTInputs<float>::place(const Cpu&, d
                                                                    std::vector<dssl::TensorView<float, 4>>, dssl::Index);
 DSSL_INSTANCE dssl::MlpActivations<float> dssl::MlpActivations<float>::take(dssl::Arena&, const dssl::MlpConfig&,
                                                                             dssl::MatrixView<const float>,
-                                                                            dssl::MatrixView<float>, dssl::Index);
+                                                                            dssl::MatrixView<float>, dssl::Index,
+                                                                            const dssl::Communicator&);
 DSSL_INSTANCE void dssl::mlp_forward(const Cpu&, const dssl::MlpActivations<float>&, const dssl::MlpParameters<const float>&,
                                      const dssl::MlpConfig&);
 DSSL_INSTANCE void dssl::mlp_backward(const Cpu&, const dssl::MlpGradients<float>&, const dssl::MlpParameters<float>&,

@@ -52,6 +52,7 @@ static_assert(!WeightedSum<PointLevel, Targets>::last_of_points<PointLevel>);
 static_assert(!WeightedSum<Within, Targets>::teacher_pass && !WeightedSum<Within, Targets>::teacher_weights);
 static_assert(ImageAndPointLoss::whole == Whole::row && !ImageLoss::reads.points && !ImageAndPointLoss::reads.map);
 static_assert(std::is_same_v<WeightedSum<ImageLevel>::plus<Within, Targets>, Three>);
+static_assert(Three::within_rank == "within" && WeightedSum<ImageLevel, PointLevel>::within_rank.empty());
 static_assert(has_term<Three, Within> && !has_term<Three, PointLevel>);
 
 template <class Options>

@@ -31,6 +31,13 @@ TEST_CASE("dense terms: what every term is held to") { check_listed(listed_dense
 
 TEST_CASE("dense terms: slopes alone") { check_slopes_of(slopes_dense()); }
 
+TEST_CASE("dense terms over ranks: batch norms in the projector see the patches of all") {
+  SECTION("mined") { check_ranks<WeightedSum<DenseContrast<by_head(byol_mlp)>>>(); }
+  SECTION("by geometry, a last norm without weights") {
+    check_ranks<WeightedSum<DenseContrast<by_head(moco_v3_projector), Partners::geometry>>>();
+  }
+}
+
 TEST_CASE("dense terms: slopes beside points") {
   SECTION("before points that are read of the same map") { check_slopes<Twice, FeatureMap>(); }
   SECTION("after points that are read of the same map") { check_slopes<PointsFirst, FeatureMap>(); }

@@ -48,6 +48,7 @@ struct Host : Reference<double> {
 };
 using Dense = test::Tiny;
 using Choosing = Dense::with_points<MixedPoints<AttentionPoints<2>, DisagreementPoints<2>>>;  // of the same step
+using Normed = Dense::with_head<ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10, .batch_norm = true}>>;
 using Masking = DinoV2::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 8, .depth = 2, .heads = 2}>>::
     with_loss<WeightedSum<SinkhornImageLevel<>, MaskedLevel>>::with_head<
         ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10}>>;
@@ -240,6 +241,7 @@ TEST_CASE("a run is that of its whole batches, on however many ranks these are c
   SECTION("reference tokens") { check_cuts<Dense>(false); }
   SECTION("reference tokens, and images that cannot be read") { check_cuts<Dense>(true); }
   SECTION("points that the teacher chooses") { check_cuts<Choosing>(false); }
+  SECTION("heads with batch norm") { check_cuts<Normed>(false); }
   SECTION("masks, Sinkhorn's centre, and one that is the mean of masked patches") { check_cuts<Masking>(false); }
   SECTION("the optimiser's state in parts") {
     auto options = options_of<Dense>();
@@ -649,11 +651,7 @@ TEST_CASE("ranks that do not run the same run say so before the first step") {
   CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Dense, Host> trainer(options); }),
                        "option 'batch' is 4; expected a multiple of the ranks, 3"));
 
-  // Batch norm of a prototype head sees one rank's rows.
-  using Normed = Dense::with_head<ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10, .batch_norm = true}>>;
-  auto normed = options_of<Normed>();
-  static_cast<void>(Trainer<Normed, Host>(normed));
-  normed.ranks = ThreadRanks(2).communicator(0);
-  CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Normed, Host> trainer(normed); }),
-                       "option 'ranks' is 2; expected 1 where prototype heads have batch norm"));
+  const SharedStep shared{.ranks = ThreadRanks(2).communicator(0)};
+  CHECK(test::thrown_by<OptionError>([&] { detail::require_shared_step(shared, OptimiserKind::sgd, false, false, "own"); }) ==
+        "option 'ranks' is 2; expected 1: the term 'own' compares the images of one rank alone");
 }

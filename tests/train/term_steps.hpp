@@ -336,18 +336,11 @@ inline void check_same_updates(const TwoUpdates& found, const TwoUpdates& expect
   }
 }
 
-/// A batch cut over 2 and 4 ranks makes the updates of the batch as one, every rank the same ones to the bit; a term that
-/// sees one rank's images alone refuses. KoLeo, which compares
-/// the images of a rank, weighs nothing here.
+/// A batch cut over 2 and 4 ranks makes the updates of the batch as one, every rank the same ones to the bit. KoLeo, which
+/// compares the images of a rank, weighs nothing here.
 template <class Loss, class Tokens = ClassToken>
 void check_ranks(const std::vector<ViewSize>& more = {}) {
   auto options = options_of<Loss>(4, more);
-  if (!Loss::within_rank.empty()) {
-    options.ranks = ThreadRanks(2).communicator(0);
-    CHECK(refusal_of<Loss, Tokens>(options) == join("option 'ranks' is 2; expected 1: the term '", Loss::within_rank,
-                                                    "' compares the images of one rank alone"));
-    return;
-  }
   constexpr bool local = has_term<Loss, KoLeo>;
   if constexpr (local) options.loss.template of<KoLeo>().weight = 0;
   const TwoUpdates expected = two_updates<Loss, Tokens>(options, {});

@@ -63,15 +63,14 @@ struct PlacedQueueOptions : QueueOptions {
 /// have both). The queue has one key an image, the mean of its projected patches, and takes those of an update's last pass.
 /// Published: both halves weigh 0.5, and the backbone is convolutional, so that its global features are pooled maps where
 /// here they are class tokens. State: `dense_queue`, `dense_queue_ptr` (`placed_`), running statistics where the projector
-/// has batch norm. Over ranks the queue takes the keys of all; a projector with batch norm, whose statistics would be of one
-/// rank's patches, refuses them.
+/// has batch norm. Over ranks the queue takes the keys of all, and batch norms see the patches of all.
 template <MlpConfig Projector, Partners By = Partners::mined>
 struct DenseContrast {
   static constexpr bool mined = By == Partners::mined;
   static constexpr std::string_view name = mined ? "dense-contrast" : "dense-contrast-placed";
   static constexpr Reads reads{{.global_map = true}, {.map = true}};
   static constexpr Whole whole = Whole::view;
-  static constexpr bool spans_ranks = !has_norms(Projector);
+  static constexpr bool spans_ranks = true;
   static constexpr bool reads_frames = !mined;
   using Teacher = Ema;
   using Options = std::conditional_t<mined, QueueOptions, PlacedQueueOptions>;
@@ -106,8 +105,8 @@ struct DenseContrast {
           x_seed(setting.seed),
           x_share(setting.share),
           x_ranks(setting.ranks),
-          x_projector(sized_by(setting.head, Projector), 1),
-          x_teacher(sized_by(setting.head, Projector), 1) {}
+          x_projector(sized_by(setting.head, Projector), 1, setting.ranks),
+          x_teacher(sized_by(setting.head, Projector), 1, setting.ranks) {}
 
     void place_lasting(const B& backend, Arena& arena) {
       const Index rows = x_batch * x_patches;

@@ -45,7 +45,7 @@ struct PixelConsistencyOptions {
 /// `near_patches`, `pixel_consistency_loss`; both directions are added, so the least loss is -4.
 ///
 /// Where the views lie comes with each batch (`ViewBatch::frames`). `Projector` (`pixel_projector.`) is the teacher's too;
-/// `Transform` (`value_transform.`, `no_mlp` for none) is the student's alone. Batch norms see each view by itself. The
+/// `Transform` (`value_transform.`, `no_mlp` for none) is the student's alone. Batch norms see each view by itself, over ranks the patches of all. The
 /// published instance branch, BYOL's on pooled maps, is another term (`Cosine`); published backbones are convolutional.
 /// State: running statistics where the MLPs have batch norm. Throws `ShapeError` where a batch does not say where its views
 /// lie (no frames, or the zeros of `ViewBatch::of`), `OptionError` where a view has one patch and a batch one image.
@@ -55,6 +55,7 @@ struct PixelConsistency {
   static constexpr bool reads_frames = true;
   static constexpr Reads reads{{.global_map = true}, {.map = true}};
   static constexpr Whole whole = Whole::batch;
+  static constexpr bool spans_ranks = true;
   using Teacher = Ema;
   using Options = PixelConsistencyOptions;
   template <class T>
@@ -99,9 +100,9 @@ struct PixelConsistency {
           x_rows(2 * setting.batch * x_grid.size()),
           x_width(setting.width),
           x_share(setting.share),
-          x_projector(sized_by(setting.head, Projector), 2),
-          x_transform(Transform.layers > 0 ? sized_by(setting.head, Transform) : no_mlp, 2),
-          x_teacher(sized_by(setting.head, Projector), 2),
+          x_projector(sized_by(setting.head, Projector), 2, setting.ranks),
+          x_transform(Transform.layers > 0 ? sized_by(setting.head, Transform) : no_mlp, 2, setting.ranks),
+          x_teacher(sized_by(setting.head, Projector), 2, setting.ranks),
           x_host_weights(static_cast<std::size_t>(x_rows * x_grid.size())) {
       if (x_rows < 4) throw OptionError("batch", x_batch, join("at least 2: the term '", name, "' compares patches"));
     }

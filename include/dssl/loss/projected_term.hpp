@@ -12,6 +12,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/backend/place.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/loss/gathered_rows.hpp>
 #include <dssl/loss/pieces.hpp>
@@ -37,13 +38,6 @@ namespace dssl {
               static_cast<int>(c.activation));
 }
 
-/// Whether any layer of an MLP has batch norm, which sees all rows of a batch.
-[[nodiscard]] constexpr bool has_norms(const MlpConfig& c) {
-  for (Index i = 0; i < c.layers; ++i) {
-    if (c.norm_of(i) != BatchNorm::none) return true;
-  }
-  return false;
-}
 
 /// A name for the head of a term, so that a sum may have several terms whose heads would have one name: at most 16 small
 /// letters, digits and '_'. What `NtXent<projector>` keeps as `projector.0.weight` is `views_projector.0.weight` of

@@ -84,9 +84,6 @@ class PrototypeRun : public TermRun<B> {
         x_share(setting.share),
         x_checked(setting.checked_points && Term::reads.student.points),
         x_ranks(setting.ranks) {
-    if (x_head.batch_norm && !x_ranks.alone()) {
-      throw OptionError("ranks", x_ranks.size(), "1 where prototype heads have batch norm: its statistics are of one rank's rows");
-    }
     if (x_checked && assigns) {
       throw OptionError("views", "with points that may not be valid", "a moving centre of points, and no assignment of all of them");
     }
@@ -158,7 +155,7 @@ class PrototypeRun : public TermRun<B> {
         x_normalised = NormalisedPrototypes<T>::take(arena, x_head.prototypes, x_head.bottleneck);
       }
     }
-    x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_teacher_unit);
+    x_teacher = HeadActivations<T>::take(arena, x_head, x_width, x_teacher_unit, x_ranks);
   }
 
   /// Buffers of the student's head, of the loss and of their backward pass, which may be overwritten after `student` of
@@ -167,7 +164,7 @@ class PrototypeRun : public TermRun<B> {
     if (!reads_part(number)) return;
     x_Part& part = x_parts[number];
     const auto rows = static_cast<Index>(part.pairs.student_rows.size());
-    part.head = HeadActivations<T>::take(arena, x_head, x_width, arena.matrix<T>(rows, x_head.bottleneck));
+    part.head = HeadActivations<T>::take(arena, x_head, x_width, arena.matrix<T>(rows, x_head.bottleneck), x_ranks);
     part.gradients = HeadGradients<T>::take(arena, x_head, x_width, rows);
     part.teacher_unit = part.pairs.teacher_rows.empty() ? x_teacher_unit
                                                         : arena.matrix<T>(part.teacher_count, x_head.bottleneck);

@@ -9,6 +9,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/mlp.hpp>
 
@@ -22,7 +23,9 @@ template <class T>
 class StepMlp {
  public:
   StepMlp() = default;
-  StepMlp(const MlpConfig& config, Index groups) : x_config(config), x_groups(groups) {}
+  /// `ranks`: whose rows batch norms norm together, where each has its own.
+  StepMlp(const MlpConfig& config, Index groups, const Communicator& ranks = {})
+      : x_config(config), x_groups(groups), x_ranks(ranks) {}
 
   [[nodiscard]] bool there() const { return x_config.layers > 0; }
   [[nodiscard]] Index width() const { return x_config.out; }
@@ -43,7 +46,7 @@ class StepMlp {
   }
   /// Buffers of a pass of the rows of `x` to `out`, which lie where the caller wants them.
   void place(Arena& arena, MatrixView<const T> x, MatrixView<T> out) {
-    x_activations = MlpActivations<T>::take(arena, x_config, x, out, x_groups);
+    x_activations = MlpActivations<T>::take(arena, x_config, x, out, x_groups, x_ranks);
     for (std::size_t i = 0; i < x_activations.layers.size(); ++i) {
       if (x_mean[i].cols() == 0) continue;
       x_activations.layers[i].mean = x_mean[i];
@@ -85,6 +88,7 @@ class StepMlp {
  private:
   MlpConfig x_config = no_mlp;
   Index x_groups = 1;
+  Communicator x_ranks;
   MlpStatistics<T> x_running;
   std::vector<MatrixView<T>> x_mean, x_inverse_std;
   MlpActivations<T> x_activations, x_placed;

@@ -6,7 +6,9 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/nn/norm_over_ranks.hpp>
 #include <dssl/nn/parameters.hpp>
 
 namespace dssl {
@@ -18,8 +20,8 @@ struct HeadConfig {
   Index bottleneck = 256;    ///< width of the unit vector
   Index prototypes = 65536;  ///< P; programs may set another number at run time
   bool learned_norm = false; ///< train the prototypes' norms g (published: fixed at 1)
-  /// A batch norm between each hidden linear layer and its GELU (DINO's `use_bn_in_head`), over all rows of a pass,
-  /// teacher's and student's each by themselves. There are no running statistics: no head outlives pretraining.
+  /// A batch norm between each hidden linear layer and its GELU (DINO's `use_bn_in_head`), over all rows of a pass, of all
+  /// ranks, teacher's and student's each by themselves. There are no running statistics: no head outlives pretraining.
   bool batch_norm = false;
   /// The prototypes are a linear layer's rows as they are, of any norms, where others are g v / |v|: DINOv3's.
   bool plain_prototypes = false;
@@ -106,6 +108,7 @@ struct HeadActivations {
     MatrixView<T> y;            // (M,hidden), before GELU
     VectorView<T> mean;         // (hidden)
     VectorView<T> inverse_std;  // (hidden)
+    NormOverRanks<T> over;
   };
 
   MatrixView<T> x;                        // (M,D), written by the caller
@@ -119,8 +122,8 @@ struct HeadActivations {
   /// What the GELU after hidden layer i takes.
   [[nodiscard]] MatrixView<T> before_gelu(std::size_t i) const { return normed.empty() ? hidden[i] : normed[i].y; }
 
-  /// `unit` lies where the caller wants it: a teacher's outlives its other buffers.
-  static HeadActivations take(Arena& arena, const HeadConfig& c, Index width, MatrixView<T> unit) {
+  /// `unit` lies where the caller wants it: a teacher's outlives its other buffers. `ranks`: whose rows are normed together.
+  static HeadActivations take(Arena& arena, const HeadConfig& c, Index width, MatrixView<T> unit, const Communicator& ranks = {}) {
     const Index rows = unit.rows();
     HeadActivations a;
     a.x = arena.matrix<T>(rows, width);
@@ -129,7 +132,8 @@ struct HeadActivations {
       if (c.batch_norm) {
         const MatrixView<T> y = arena.matrix<T>(rows, c.hidden);
         const VectorView<T> mean = arena.vector<T>(c.hidden);
-        a.normed.push_back({y, mean, arena.vector<T>(c.hidden)});
+        const VectorView<T> inverse_std = arena.vector<T>(c.hidden);
+        a.normed.push_back({y, mean, inverse_std, NormOverRanks<T>::take(arena, ranks, c.hidden)});
       }
       a.activated.push_back(arena.matrix<T>(rows, c.hidden));
     }
@@ -172,8 +176,7 @@ void head_forward(const B& backend, const HeadActivations<T>& a, const HeadParam
     if (last) break;
     if (!p.norms.empty()) {
       const auto& to = a.normed[i];
-      backend.batch_norm_forward(to.y, to.mean, to.inverse_std, y, p.norms[i].weight, p.norms[i].bias,
-                                 batch_norm_epsilon);
+      to.over.forward(backend, to.y, to.mean, to.inverse_std, y, p.norms[i].weight, p.norms[i].bias, batch_norm_epsilon);
     }
     backend.gelu_forward(a.activated[i], a.before_gelu(i));
     x = a.activated[i];
@@ -181,7 +184,7 @@ void head_forward(const B& backend, const HeadActivations<T>& a, const HeadParam
   backend.l2_normalise_forward(a.unit, a.norm, a.bottleneck, normalise_epsilon);
 }
 
-/// Backward pass: g.d_unit (M,256) -> g.d_x (M,D) =, d_p.mlp +=, d_p.norms +=.
+/// Backward pass: g.d_unit (M,256) -> g.d_x (M,D) =, d_p.mlp +=, d_p.norms +=. Over ranks it overwrites `normed`.
 /// Test: fixture `head`; central differences in tests/nn.
 template <Backend B, class T = typename B::Scalar>
 void head_backward(const B& backend, const HeadGradients<T>& g, const HeadParameters<T>& d_p,
@@ -197,8 +200,8 @@ void head_backward(const B& backend, const HeadGradients<T>& g, const HeadParame
     if (!first) backend.gelu_backward(d_in, d_in, a.before_gelu(i - 1));
     if (!first && !p.norms.empty()) {
       const auto& from = a.normed[i - 1];
-      backend.batch_norm_backward(d_in, d_p.norms[i - 1].weight, d_p.norms[i - 1].bias, d_in, a.hidden[i - 1],
-                                  from.mean, from.inverse_std, p.norms[i - 1].weight);
+      from.over.backward(backend, d_in, d_p.norms[i - 1].weight, d_p.norms[i - 1].bias, from.y, a.hidden[i - 1], from.mean,
+                         from.inverse_std, p.norms[i - 1].weight, batch_norm_epsilon);
     }
     d_y = d_in;
   }

@@ -15,6 +15,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/head.hpp>
+#include <dssl/nn/norm_over_ranks.hpp>
 #include <dssl/nn/parameters.hpp>
 
 namespace dssl {
@@ -199,6 +200,7 @@ struct MlpActivations {
     MatrixView<T> normed;       // (M,O), or empty
     MatrixView<T> mean;         // (groups,O), or empty
     MatrixView<T> inverse_std;  // (groups,O), or empty
+    std::vector<NormOverRanks<T>> over;  // (groups), or empty
     MatrixView<T> y;            // (M,O) what the next layer takes
     /// What the activation takes.
     [[nodiscard]] MatrixView<T> before() const { return normed.empty() ? linear : normed; }
@@ -210,9 +212,10 @@ struct MlpActivations {
   std::vector<Layer> layers;
 
   /// `x` and `out` lie where the caller wants them: `out` of a projector may be a predictor's `x`. Throws `ShapeError`
-  /// where the rows do not make `groups` equal parts, or `out` has another width than the config.
+  /// where the rows do not make `groups` equal parts, or `out` has another width than the config. `ranks`: each has as many
+  /// rows, and those of a group are normed together.
   static MlpActivations take(Arena& arena, const MlpConfig& c, MatrixView<const T> x, MatrixView<T> out,
-                             Index groups = 1);
+                             Index groups = 1, const Communicator& ranks = {});
   /// Those of a pass of the first `rows` alone, of one group.
   [[nodiscard]] MlpActivations first(Index rows) const {
     MlpActivations a = *this;
@@ -229,7 +232,7 @@ struct MlpActivations {
 
 template <class T>
 MlpActivations<T> MlpActivations<T>::take(Arena& arena, const MlpConfig& c, MatrixView<const T> x, MatrixView<T> out,
-                                        Index groups) {
+                                        Index groups, const Communicator& ranks) {
   const Index rows = x.rows();
   require_shape(groups >= 1 && rows % groups == 0, "MLP: ", rows, " rows in ", groups,
                 " groups; expected groups of one size");
@@ -249,6 +252,7 @@ MlpActivations<T> MlpActivations<T>::take(Arena& arena, const MlpConfig& c, Matr
       layer.normed = last ? out : arena.matrix<T>(rows, width);
       layer.mean = arena.matrix<T>(groups, width);
       layer.inverse_std = arena.matrix<T>(groups, width);
+      for (Index g = 0; g < groups; ++g) layer.over.push_back(NormOverRanks<T>::take(arena, ranks, width));
     }
     const bool apart = !last && c.activation == Activation::gelu;
     layer.y = apart ? arena.matrix<T>(rows, width) : layer.normed.cols() > 0 ? layer.normed : layer.linear;
@@ -357,14 +361,15 @@ void mlp_forward(const B& backend, const MlpActivations<T>& a, const MlpParamete
                  const MlpConfig& config) {
   detail::mlp_forward_by(backend, a, p, config, [&](const auto& to, const auto& norm, std::size_t) {
     for (Index g = 0; g < a.groups; ++g) {
-      backend.batch_norm_forward(detail::group_of(to.normed, a.groups, g), detail::row_of(to.mean, g),
-                                 detail::row_of(to.inverse_std, g), detail::group_of(to.linear, a.groups, g),
-                                 norm.norm_weight, norm.norm_bias, batch_norm_epsilon);
+      to.over[static_cast<std::size_t>(g)].forward(backend, detail::group_of(to.normed, a.groups, g), detail::row_of(to.mean, g),
+                                                   detail::row_of(to.inverse_std, g), detail::group_of(to.linear, a.groups, g),
+                                                   norm.norm_weight, norm.norm_bias, batch_norm_epsilon);
     }
   });
 }
 
-/// Backward pass: g.d_out (M,O) -> g.d_x (M,D) =, d_p +=; a fixed bias has no gradient.
+/// Backward pass: g.d_out (M,O) -> g.d_x (M,D) =, d_p +=; a fixed bias has no gradient. Over ranks it overwrites what batch
+/// norms gave, a last one's `a.out` too.
 /// Cost: 4 M sum(I O) FLOP. Tests: the same fixtures; central differences in tests/nn/mlp.cpp.
 template <Backend B, class T = typename B::Scalar>
 void mlp_backward(const B& backend, const MlpGradients<T>& g, const MlpParameters<T>& d_p,
@@ -373,10 +378,10 @@ void mlp_backward(const B& backend, const MlpGradients<T>& g, const MlpParameter
       backend, g, d_p, a, p, config,
       [&](MatrixView<T> d, const auto& from, const auto& d_norm, const auto& norm, std::size_t) {
         for (Index part = 0; part < a.groups; ++part) {
-          const MatrixView<T> d_part = detail::group_of(d, a.groups, part);
-          backend.batch_norm_backward(d_part, d_norm.norm_weight, d_norm.norm_bias, d_part,
-                                      detail::group_of(from.linear, a.groups, part), detail::row_of(from.mean, part),
-                                      detail::row_of(from.inverse_std, part), norm.norm_weight);
+          from.over[static_cast<std::size_t>(part)].backward(
+              backend, detail::group_of(d, a.groups, part), d_norm.norm_weight, d_norm.norm_bias,
+              detail::group_of(from.normed, a.groups, part), detail::group_of(from.linear, a.groups, part),
+              detail::row_of(from.mean, part), detail::row_of(from.inverse_std, part), norm.norm_weight, batch_norm_epsilon);
         }
       });
 }
@@ -393,8 +398,8 @@ void mlp_update_statistics(const B& backend, const MlpStatistics<T>& statistics,
     const auto& norm = statistics.norms[n++];
     for (Index g = 0; g < a.groups; ++g) {
       backend.batch_norm_update(norm.mean, norm.variance, detail::row_of(layer.mean, g),
-                                detail::row_of(layer.inverse_std, g), a.x.rows() / a.groups, momentum,
-                                batch_norm_epsilon);
+                                detail::row_of(layer.inverse_std, g),
+                                layer.over[static_cast<std::size_t>(g)].rows(a.x.rows() / a.groups), momentum, batch_norm_epsilon);
     }
   }
 }
