@@ -39,6 +39,7 @@ struct RecipeFacts {
   bool temperature = false;      ///< its loss has one temperature
   bool queue = false;            ///< may keep rows of earlier batches
   bool assigns = false;          ///< assigns its views to prototypes by an epsilon of its own, beside a queue that fills: SwAV
+  bool koleo = false;            ///< keeps the images of a batch apart by KoLeo
   bool frozen = false;           ///< is held to a teacher whose weights are given
 };
 
@@ -74,6 +75,7 @@ template <class Recipe>
   facts.temperature = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.temperature; }; });
   facts.queue = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.keys; } || requires(O o) { o.queue; }; });
   facts.assigns = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.queue_first_epoch; }; });
+  facts.koleo = any_term(numbers, []<class O>(std::type_identity<O>) { return requires(O o) { o.all_ranks; }; });
   facts.frozen = Loss::has_frozen;
   return facts;
 }

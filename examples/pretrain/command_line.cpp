@@ -279,6 +279,10 @@ void CommandLine::x_add_recipe_options() {
       x_app.add_option("--masked-weight", x_job.masked_weight, "Weight of the masked level in the loss; -1: as published (1)")
           ->check(CLI::Range(-1.0, 1e6))
           ->group(group)};
+  x_koleo = x_app
+                .add_flag("--koleo-all-ranks", x_job.koleo_all_ranks,
+                          "KoLeo of dinov2 compares the images of all processes; as published those of each by themselves")
+                ->group(group);
   x_app
       .add_option("--projector-hidden", x_job.projector_hidden,
                   "Width between the layers of heads, projectors and predictors; 0: the architecture's")
@@ -716,6 +720,7 @@ std::vector<std::string> CommandLine::without_effect() const {
   unless(recipe.frozen, x_frozen_options);
   unless(recipe.temperature, {x_temperature});
   unless(recipe.queue, {x_queue});
+  unless(recipe.koleo, {x_koleo});
   unless(recipe.assigns, x_assignment_options);
   unless(!recipe.pairs, x_local_options);
   return names;

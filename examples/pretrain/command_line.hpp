@@ -73,6 +73,7 @@ class CommandLine {
   CLI::Option* x_locality = nullptr;
   CLI::Option* x_temperature = nullptr;
   CLI::Option* x_queue = nullptr;
+  CLI::Option* x_koleo = nullptr;
   std::vector<CLI::Option*> x_sampler_options, x_level_options, x_mask_options, x_prototype_options,
       x_teacher_options, x_frozen_options, x_local_options, x_assignment_options;
 };

@@ -56,6 +56,7 @@ struct Job {
   Index queue = 0;         ///< rows of a loss's queue; 0: the recipe's
   Index queue_first_epoch = -1;  ///< in which SwAV's begins to fill; -1: the recipe's
   double masked_weight = -1;     ///< of the masked level; -1: the recipe's
+  bool koleo_all_ranks = false;  ///< KoLeo compares the images of all ranks
   Index projector_hidden = 0, projector_out = 0;  ///< widths of heads; 0: the architecture's
   std::string backend = "cpu";
   int device = 0;              ///< number of the GPU

@@ -53,6 +53,7 @@ void set_numbers(Slot<Term>& slot, const Job& job) {
                              " (--queue-first-epoch) on before the last update, or it is never used"));
     }
   }
+  if constexpr (requires { slot.options.all_ranks; }) slot.options.all_ranks = job.koleo_all_ranks;
   if constexpr (Term::reads.student.masked) {
     if (job.masked_weight >= 0) slot.weight = job.masked_weight;
   }

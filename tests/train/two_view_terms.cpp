@@ -158,6 +158,30 @@ TEST_CASE("KoLeo over ranks is the mean of each rank's own") {
   CHECK(ranks[0].reports[0].gradient_norm == Approx(report.gradient_norm).epsilon(1e-12));
 }
 
+TEST_CASE("KoLeo of all ranks is that of the batch as one, of views one after the other too, and of an image a rank") {
+  for (const bool streamed : {false, true}) {
+    INFO(streamed);
+    auto options = options_of<DinoAndKoLeo>(4, {{4, 4}});
+    options.stream_views = streamed;
+    options.loss.of<KoLeo>() = {.weight = 2, .options = {.all_ranks = true}};
+    const TwoUpdates expected = two_updates<DinoAndKoLeo, ClassToken>(options, {});
+    auto local = options;
+    local.loss.of<KoLeo>().options.all_ranks = false;
+    CHECK((two_updates<DinoAndKoLeo, ClassToken>(local, {}).student == expected.student));
+    for (const Index size : {2, 4}) {
+      std::vector<TwoUpdates> ranks(static_cast<std::size_t>(size));
+      REQUIRE(on_ranks(size, [&](const Communicator& own) {
+                ranks[static_cast<std::size_t>(own.rank())] = two_updates<DinoAndKoLeo, ClassToken>(options, own);
+              }) == no_words(size));
+      for (const TwoUpdates& rank : ranks) check_same_updates(rank, expected, true);
+    }
+  }
+  auto one = options_of<DinoAndKoLeo>(1);
+  one.loss.of<KoLeo>().options.all_ranks = true;
+  CHECK(refusal_of<DinoAndKoLeo>(one) ==
+        "option 'batch' is 1; expected at least 2: the term 'koleo' compares the images of a batch");
+}
+
 TEST_CASE("SimSiam is BYOL's comparison with the student for a teacher, at a quarter of its scale") {
   using Twin = WeightedSum<Cosine<Ema, by_head(simsiam_projector), listed_predictor>>;
   TrainingStep<Tiny<SimSiamLoss>, Reference<double>> step({}, options_of<SimSiamLoss>());

@@ -38,7 +38,6 @@ namespace dssl {
               static_cast<int>(c.activation));
 }
 
-
 /// A name for the head of a term, so that a sum may have several terms whose heads would have one name: at most 16 small
 /// letters, digits and '_'. What `NtXent<projector>` keeps as `projector.0.weight` is `views_projector.0.weight` of
 /// `NtXent<projector, "views">`, and so is what lasts of it. Test: tests/train/two_view_terms.cpp.

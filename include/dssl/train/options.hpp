@@ -225,6 +225,7 @@ struct LaterOption {
   std::string_view value;
 };
 inline constexpr LaterOption later_options[]{{"loss.gram.resize", "1"},
+                                             {"loss.koleo.all_ranks", "0"},
                                              {"loss.swapped-assignment.queue", "0"},
                                              {"loss.swapped-assignment.queue_first_epoch", "15"},
                                              {"optimiser.clip_over", "tensor"},
