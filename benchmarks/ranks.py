@@ -122,9 +122,11 @@ RECIPES = {
     "densesimclr": {"class_tokens": 1, "points": 1, "terms": 2},
     **dict.fromkeys(("byol", "moco-v2", "moco-v3"), {"class_tokens": 2, "terms": 1}),
     "densecl": {"class_tokens": 2, "dense_keys": 1, "terms": 2}, "swav": {"all_tokens": 1, "terms": 1},
+    "pixpro": {"norms": 6, "terms": 1},
 }
 ROUNDS = 3       # Sinkhorn's, as published
 DENSE_KEY = 128  # numbers of a key of DenseCL's dense queue, as published
+NORMED = 4096    # columns of the batch norm of PixPro's projector, as published
 
 
 def exchanges_of(recipe, *, prototypes, width, batch, views, points=8, number_bytes=4):
@@ -136,6 +138,7 @@ def exchanges_of(recipe, *, prototypes, width, batch, views, points=8, number_by
         Exchange("class tokens", "gather", 2 * number_bytes * batch * width, has["class_tokens"], "pass"),
         Exchange("features of points", "gather", 2 * number_bytes * points * batch * width, has["points"], "pass"),
         Exchange("class tokens of all views", "gather", number_bytes * views * batch * width, has["all_tokens"], "pass"),
+        Exchange("sums of batch norms", "sum", 16 * NORMED, has["norms"], "pass"),
         Exchange("number of masked patches", "gather", 8, has["masked_numbers"], "pass"),
         Exchange("passed", "gather", 256, 1, "pass"),
         Exchange("loss terms", "gather", 32 * has["terms"], 1, "update"),

@@ -154,6 +154,8 @@ class Simulation(unittest.TestCase):
         self.assertEqual(tokens, {"simclr": 8 * 8 * 384, "byol": 2 * 8 * 8 * 384, "swav": 4 * 6 * 8 * 384})
         points = [e.size for e in sim.exchanges_of("densesimclr", prototypes=10, width=384, batch=8, views=2) if e.name == "features of points"]
         self.assertEqual(points, [8 * 8 * 8 * 384])  # 8 K B D of docs/processes.md, K = 8
+        norms = sim.exchanges_of("pixpro", prototypes=10, width=384, batch=8, views=2)
+        self.assertEqual([(e.kind, e.size, e.times, e.when) for e in norms if e.name == "sums of batch norms"], [("sum", 65536, 6, "pass")])
         keys = [e.size for e in sim.exchanges_of("densecl", prototypes=10, width=384, batch=8, views=2) if e.name == "dense keys"]
         self.assertEqual(keys, [4 * 8 * 128])
 

@@ -49,6 +49,12 @@ struct Host : Reference<double> {
 using Dense = test::Tiny;
 using Choosing = Dense::with_points<MixedPoints<AttentionPoints<2>, DisagreementPoints<2>>>;  // of the same step
 using Normed = Dense::with_head<ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10, .batch_norm = true}>>;
+/// A recipe of two views at small sizes.
+template <class Recipe>
+using Small = typename Recipe::template with_backbone<
+    ViT<ViTConfig{.image = 16, .patch = 4, .width = 16, .depth = 2, .heads = 2}>>::template with_head<
+    ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10}>>;
+using Apart = Small<Dino>::with_loss<WeightedSum<SinkhornImageLevel<>, KoLeo>>;
 using Masking = DinoV2::with_backbone<ViT<ViTConfig{.image = 16, .patch = 4, .width = 8, .depth = 2, .heads = 2}>>::
     with_loss<WeightedSum<SinkhornImageLevel<>, MaskedLevel>>::with_head<
         ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10}>>;
@@ -442,15 +448,18 @@ TEST_CASE("a checkpoint is the same file where each rank has a part of the optim
   CHECK((test::read_text(folder / "again") == test::read_text(folder / "whole")));
 }
 
-/// Bytes and messages to each other rank of an update of two passes at the end of an epoch, by docs/processes.md: what is
-/// exchanged in each pass beside decisions, centres of `prototypes` numbers, and what every recipe exchanges.
+/// What a recipe's terms exchange with each other rank, which has so many images of a pass: in each pass, and in an update.
+struct OfTerms {
+  RankTraffic pass{}, update{};
+};
+
+/// Bytes and messages to each other rank of an update of two passes at the end of an epoch, by docs/processes.md: what so many
+/// terms exchange, whose numbers are of 8 bytes, and what every recipe does.
 template <class Recipe>
-void check_sent(RankTraffic pass, double centres, double prototypes, double width, SentAs reduce = SentAs::whole,
-                bool shard = false) {
+void check_sent(int terms, double width, const std::function<OfTerms(Index images)>& of_terms,
+                const TrainerOptionsOf<Recipe>& options = options_of<Recipe>()) {
   const test::NoiseImages images(17);
-  Rank<Recipe> rank{.options = options_of<Recipe>(), .images = images};
-  rank.options.reduce = reduce;
-  rank.options.shard = shard;
+  const Rank<Recipe> rank{.options = options, .images = images};
   const ParameterLayout layout = Trainer<Recipe, Host>(rank.options).step().layout();
   const auto parameters = static_cast<double>(layout.total());
   REQUIRE(parameters * 8 > static_cast<double>(Communicator::few_bytes));
@@ -459,30 +468,75 @@ void check_sent(RankTraffic pass, double centres, double prototypes, double widt
     const auto ended = rank.on(size);
     require_alike(ended);
     const auto n = static_cast<double>(size);
-    const double sent = reduce == SentAs::bf16 ? 2 : 8;
+    const double sent = options.reduce == SentAs::bf16 ? 2 : 8;
     // In parts gradients go where they belong, weights come back, and norms of tensors are added.
-    const double norms = shard ? 8 * static_cast<double>(layout.size()) : 0;
-    const double share = shard ? 16 * std::ceil(parameters / n / 16) : std::ceil(parameters / n);
-    const double gradients = (n - 1) * (share * (sent + (shard ? 8 : sent)) + norms);
+    const double norms = options.shard ? 8 * static_cast<double>(layout.size()) : 0;
+    const double share = options.shard ? 16 * std::ceil(parameters / n / 16) : std::ceil(parameters / n);
+    const double gradients = (n - 1) * (share * (sent + (options.shard ? 8 : sent)) + norms);
     REQUIRE(norms <= static_cast<double>(Communicator::few_bytes));
-    const double figures = 2 * 32, spread = 16 * width, said = 2 * 536 + 1;
+    const double figures = 32 * terms, spread = 16 * width, said = 2 * 536 + 1;
     // The look at the state that the end of an epoch takes is one pass more, by done_on_all, as whether all is finite.
     const double look = 2 * 256;
+    const auto [pass, update] = of_terms(options.batch / size);
     CHECK(ended[0].after_step.bytes - ended[0].before_step.bytes ==
-          static_cast<std::int64_t>(gradients + (n - 1) * (figures + 8 * centres * prototypes + spread + said + look) +
-                                    (n - 1) * 3 * static_cast<double>(pass.bytes)));
+          static_cast<std::int64_t>(gradients + (n - 1) * (figures + spread + said + look) +
+                                    (n - 1) * static_cast<double>(3 * pass.bytes + update.bytes)));
     CHECK(ended[0].after_step.exchanges - ended[0].before_step.exchanges ==
-          2 + (shard ? 1 : 0) + 1 + static_cast<std::int64_t>(centres) + 2 + 2 * 3 + 1 + 2 + 3 * pass.exchanges);
+          2 + (options.shard ? 1 : 0) + 1 + 2 + 2 * 3 + 1 + 2 + update.exchanges + 3 * pass.exchanges);
   }
 }
 
 TEST_CASE("what a rank sends in a step is as docs/processes.md says") {
-  SECTION("two levels whose centres are means") { check_sent<Dense>({}, 2, 32, 16); }
-  SECTION("gradients in bf16") { check_sent<Dense>({}, 2, 32, 16, SentAs::bf16); }
-  SECTION("the optimiser's state in parts") { check_sent<Dense>({}, 2, 32, 16, SentAs::whole, true); }
-  SECTION("both") { check_sent<Dense>({}, 2, 32, 16, SentAs::bf16, true); }
+  SECTION("two levels whose centres are means") {
+    const auto centres = [](Index /*images*/) { return OfTerms{.update = {.exchanges = 2, .bytes = 2 * 8 * 32}}; };
+    auto options = options_of<Dense>();
+    SECTION("whole") {}
+    SECTION("gradients in bf16") { options.reduce = SentAs::bf16; }
+    SECTION("the optimiser's state in parts") { options.shard = true; }
+    SECTION("both") {
+      options.reduce = SentAs::bf16;
+      options.shard = true;
+    }
+    check_sent<Dense>(2, 16, centres, options);
+  }
   SECTION("Sinkhorn's three rounds, and the number of masked patches") {
-    check_sent<Masking>({.exchanges = 3 + 1, .bytes = 3 * 80 + 8}, 1, 10, 8);
+    check_sent<Masking>(2, 8, [](Index /*images*/) {
+      return OfTerms{.pass = {.exchanges = 3 + 1, .bytes = 3 * 80 + 8}, .update = {.exchanges = 1, .bytes = 80}};
+    });
+  }
+  SECTION("batch norms of two levels, two of each head: of the teacher's rows, the student's, and on the way back") {
+    check_sent<Normed>(2, 16, [](Index /*images*/) {
+      return OfTerms{.pass = {.exchanges = 2 * 2 * 3, .bytes = 2 * 2 * 3 * 16 * 12}, .update = {.exchanges = 2, .bytes = 2 * 80}};
+    });
+  }
+  SECTION("batch norms of PixPro, of each view") {
+    check_sent<Small<PixPro>>(1, 16, [](Index /*images*/) { return OfTerms{.pass = {.exchanges = 2 * 3, .bytes = 2 * 3 * 16 * 12}}; });
+  }
+  SECTION("class tokens of two views") {
+    check_sent<Small<SimClr>>(1, 16, [](Index images) { return OfTerms{.pass = {.exchanges = 1, .bytes = 2 * images * 16 * 8}}; });
+  }
+  SECTION("and eight points of each view") {
+    check_sent<Small<DenseSimClr>>(2, 16, [](Index images) {
+      return OfTerms{.pass = {.exchanges = 2, .bytes = (1 + 8) * 2 * images * 16 * 8}};
+    });
+  }
+  SECTION("a teacher's class tokens too, and keys of patches") {
+    auto options = options_of<Small<DenseCl>>();
+    options.loss.of<QueueContrast<by_head(moco_v2_projector)>>().options.keys = 8;
+    options.loss.of<DenseContrast<by_head(moco_v2_projector)>>().options.keys = 8;
+    const auto of_terms = [](Index images) {
+      return OfTerms{.pass = {.exchanges = 2, .bytes = 2 * 2 * images * 16 * 8}, .update = {.exchanges = 1, .bytes = images * 6 * 8}};
+    };
+    check_sent<Small<DenseCl>>(2, 16, of_terms, options);
+  }
+  SECTION("SwAV's class tokens of all views") {
+    check_sent<Small<Swav>>(1, 16, [](Index images) { return OfTerms{.pass = {.exchanges = 1, .bytes = 3 * images * 16 * 8}}; });
+  }
+  SECTION("class tokens that KoLeo compares among all ranks") {
+    auto options = options_of<Apart>();
+    options.loss.of<KoLeo>().options.all_ranks = true;
+    const auto of_terms = [](Index images) { return OfTerms{.pass = {.exchanges = 3 + 1, .bytes = 3 * 80 + 2 * images * 16 * 8}}; };
+    check_sent<Apart>(2, 16, of_terms, options);
   }
 }
 
