@@ -475,14 +475,15 @@ void check_sent(int terms, double width, const std::function<OfTerms(Index image
     const double gradients = (n - 1) * (share * (sent + (options.shard ? 8 : sent)) + norms);
     REQUIRE(norms <= static_cast<double>(Communicator::few_bytes));
     const double figures = 32 * terms, spread = 16 * width, said = 2 * 536 + 1;
-    // The look at the state that the end of an epoch takes is one pass more, by done_on_all, as whether all is finite.
-    const double look = 2 * 256;
+    // The look at the state that the end of an epoch takes is one pass more, by done_on_all, as whether all is finite; and a
+    // check sum of the state.
+    const double look = 2 * 256 + 8;
     const auto [pass, update] = of_terms(options.batch / size);
     CHECK(ended[0].after_step.bytes - ended[0].before_step.bytes ==
           static_cast<std::int64_t>(gradients + (n - 1) * (figures + spread + said + look) +
                                     (n - 1) * static_cast<double>(3 * pass.bytes + update.bytes)));
     CHECK(ended[0].after_step.exchanges - ended[0].before_step.exchanges ==
-          2 + (options.shard ? 1 : 0) + 1 + 2 + 2 * 3 + 1 + 2 + update.exchanges + 3 * pass.exchanges);
+          2 + (options.shard ? 1 : 0) + 1 + 2 + 2 * 3 + 1 + 3 + update.exchanges + 3 * pass.exchanges);
   }
 }
 
@@ -577,6 +578,14 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
     const auto words = words_of(rank.on(2));
     CHECK(test::contains(words[0], "rank 1: the weights after step 4 are of no use, and were not saved: student."));
     CHECK(test::contains(words[1], "the weights after step 4 are of no use, and were not saved: student."));
+  }
+  SECTION("by weights that drift from those of the others") {
+    rank.meanwhile = [](auto& trainer, const StepReport& report) {
+      if (trainer.options().ranks.rank() == 1 && report.step == 2) trainer.step().teacher()(0) += 1e-9;
+    };
+    CHECK(words_of(rank.on(2)) ==
+          std::vector<std::string>(2, "rank 1 has other weights and state after step 4 than rank 0; expected the same on all ranks, "
+                                      "whose processors round alike"));
   }
   SECTION("by what it does not do") {
     rank.meanwhile = [](auto& trainer, const StepReport& report) {

@@ -80,16 +80,29 @@ template <class Work>
 }
 
 /// Throws `RankError` on every rank unless all have the same of everything that must be the same: `things`, each a name and
-/// a text. Sends 8 bytes for each to every other rank.
-DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pair<std::string_view, std::string>> things);
+/// a text. Sends 8 bytes for each to every other rank. `expected`: what its words say beside.
+DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pair<std::string_view, std::string>> things,
+                              std::string_view expected = "the same on all ranks");
 
 /// The same of `things` and of what lasts of a step, a frozen teacher's weights too, to the bit. (Of the optimiser's state where
 /// ranks have parts of it each, nothing is compared.)
 DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
                                   std::vector<std::pair<std::string_view, std::string>> things);
 
+/// The same of what lasts of a step after so many updates: it drifts apart where processors round differently, or one is
+/// faulty, and is then no longer that of a run. 8 bytes to every other rank; for a rank alone nothing is looked at.
+DSSL_INLINE void require_same_state(const Communicator& ranks, const LastingState& state, Index steps);
+
+namespace detail {
+
+/// Of all that lasts of a step, as its tensors are now.
+[[nodiscard]] DSSL_INLINE std::uint64_t check_sum_of(const LastingState& state);
+
+}  // namespace detail
+
 #if defined(DSSL_WITH_DEFINITIONS)
-DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pair<std::string_view, std::string>> things) {
+DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pair<std::string_view, std::string>> things,
+                              std::string_view expected) {
   if (ranks.alone()) return;
   std::vector<std::uint64_t> own;
   for (const auto& [name, text] : things) own.push_back(detail::check_sum(0, std::as_bytes(std::span(text))));
@@ -98,21 +111,32 @@ DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pa
   for (std::size_t i = own.size(); i < all.size(); ++i) {
     if (all[i] == all[i % own.size()]) continue;
     throw RankError(join("rank ", i / own.size(), " has other ", things[i % own.size()].first,
-                         " than rank 0; expected the same on all ranks"));
+                         " than rank 0; expected ", expected));
   }
 }
 
-DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
-                                  std::vector<std::pair<std::string_view, std::string>> things) {
-  if (ranks.alone()) return;
+DSSL_INLINE std::uint64_t detail::check_sum_of(const LastingState& state) {
   std::uint64_t sum = 0;
   std::vector<std::byte> host;
   for (const LastingTensor& tensor : state.tensors()) {
     host.resize(state.bytes(tensor));
     state.download(host, tensor);
-    sum = detail::check_sum(sum, host);
+    sum = check_sum(sum, host);
   }
-  things.emplace_back("weights and state", std::to_string(sum));
+  return sum;
+}
+
+DSSL_INLINE void require_same_state(const Communicator& ranks, const LastingState& state, Index steps) {
+  if (ranks.alone()) return;
+  const std::string name = join("weights and state after step ", steps);
+  const std::pair<std::string_view, std::string> thing(name, std::to_string(detail::check_sum_of(state)));
+  require_same(ranks, std::span(&thing, 1), "the same on all ranks, whose processors round alike");
+}
+
+DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
+                                  std::vector<std::pair<std::string_view, std::string>> things) {
+  if (ranks.alone()) return;
+  things.emplace_back("weights and state", std::to_string(detail::check_sum_of(state)));
   const auto frozen = state.frozen();  // also where there is none: ranks compare as many things
   things.emplace_back("weights of the frozen teacher", frozen ? std::to_string(frozen->check_sum) : "none");
   require_same(ranks, things);

@@ -279,7 +279,7 @@ DSSL_INLINE void RunLoop::x_finish_pass(AnyStep& step, StepReport& report, const
 }
 
 /// Throws `NonFiniteError` where what lasts, as the last update left it, is not finite or gives no finite loss on its
-/// batch.
+/// batch, `RankError` where it is not the same on all ranks.
 DSSL_INLINE void RunLoop::x_require_sound(AnyStep& step, const SourceView& source) {
   if (x_sound_steps == x_position.step) return;
   const auto of_no_use = [&](const std::string& why) {
@@ -289,6 +289,7 @@ DSSL_INLINE void RunLoop::x_require_sound(AnyStep& step, const SourceView& sourc
     if (const std::string tensor = step.state().non_finite_tensor(); !tensor.empty()) throw of_no_use(tensor + " is not finite");
     return true;
   }));
+  require_same_state(x_options.ranks, step.state(), x_position.step);
   StepReport look;
   step.begin_look();
   try {
