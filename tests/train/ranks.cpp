@@ -293,6 +293,9 @@ TEST_CASE("gradients that are sent while others are computed are the same, to th
   SECTION("of a recipe that exchanges in the midst of a pass") {
     check(Rank<Masking>{.options = options_of<Masking>(), .images = images}, {2}, {1});
   }
+  SECTION("of one that exchanges on the way back through its heads") {
+    check(Rank<Normed>{.options = options_of<Normed>(), .images = images}, {2}, {1});
+  }
   SECTION("and sent before they are") {
     // Before the patch embedding's gradients each rank waits until those of both blocks, a bucket each, are exchanged.
     dense.options.bucket_bytes = 1;
