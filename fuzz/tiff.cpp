@@ -1,4 +1,4 @@
-// TIFF: decoded twice to the same pixels, and indices and values as they are stored.
+// TIFF: decoded twice to the same pixels, also its second page, and indices and values as they are stored; the pages of its file.
 #include <cstddef>
 #include <cstdint>
 
@@ -20,9 +20,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   fuzz::parses<ImageError>([&] {
     const ReadOptions options = fuzz::small_images();
-    detail::TiffReader reader(bytes, "in.tif", options);
+    fuzz::check_image(decode_tiff(bytes, "in.tif", options, 2), options);
+  });
+  fuzz::parses<ImageError>([&] {
+    const ReadOptions options = fuzz::small_images();
+    detail::TiffReader reader(detail::TiffInput(bytes), "in.tif", options);
     fuzz::check_image(detail::tiff_image(reader, "in.tif", options, true), options);
   });
-  static_cast<void>(detail::tiff_further_pages(fuzz::file_of("in.tif", bytes)));
+  const detail::TiffPages pages = detail::further_tiff_pages(fuzz::file_of("in.tif", bytes));
+  fuzz::require(pages.images.empty() || pages.images.front() > 1, "the first page is none of the further ones");
   return 0;
 }

@@ -18,6 +18,7 @@
 #include <dssl/io/atomic_file.hpp>
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/open_tensor_file.hpp>
+#include <dssl/io/page_name.hpp>
 #include <dssl/io/pixel_scale.hpp>
 
 namespace dssl::programs {
@@ -76,7 +77,10 @@ class OutputFiles {
   template <class Source>
   void require_other_than_all(std::string_view option, const Source& source) const {
     if (x_there.empty()) return;  // what is yet to come is no input
-    for (Index i = 0; i < source.size(); ++i) require_other_than(option, source.name(i));
+    for (Index i = 0; i < source.size(); ++i) {
+      const std::string name = source.name(i);
+      require_other_than(option, std::string(place_of_image(name).file));
+    }
   }
 
   /// What options name, each a file or a folder whose pictures are read.

@@ -581,7 +581,7 @@ void require_disjoint(const PilotSets& sets) {
 
 PilotSets open_pilot_sets(const PilotSettings& s) {
   const auto open = [&](const std::vector<std::string>& paths) {
-    return ImageFiles(paths, {.folder = s.images, .read = s.backbone.reading()});
+    return ImageFiles(paths, {.folder = s.images, .read = s.backbone.reading(), .pages = false});  // a mask is of one image
   };
   /// The last `share` of the images apart.
   const auto split = [](const ImageFiles& all, double share, const char* what, const char* purpose) {

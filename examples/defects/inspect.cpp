@@ -92,7 +92,8 @@ class Inspection {
   [[nodiscard]] ImageFiles x_files(const std::vector<std::string>& paths) const {
     return ImageFiles(paths, {.folder = x_settings.images,
                               .file = x_settings.image_file,
-                              .read = x_settings.backbone.reading()});
+                              .read = x_settings.backbone.reading(),
+                              .pages = false});  // a mask is of one image
   }
 
   [[nodiscard]] Inspected x_inspected(ImageFiles files, bool with_truth) const {

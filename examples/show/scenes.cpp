@@ -9,24 +9,34 @@
 #include <dssl/data/name_pairs.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/io/image_file.hpp>
+#include <dssl/io/page_name.hpp>
 
 #include "common/program.hpp"
 #include "common/read_options.hpp"
 
 namespace dssl::programs {
+namespace {
+
+/// "scan" of "a/scan.tif", "scan, page 2" of its second page.
+std::string stem_of(const std::string& path) {
+  const ImagePlace place = place_of_image(path);
+  return name_of_page(std::filesystem::path(place.file).stem().string(), place.page);
+}
+
+}  // namespace
 
 std::vector<NamedFile> image_files(const std::vector<std::string>& paths, Index count) {
   std::vector<NamedFile> out;
   for (const std::string& path : paths) {
     if (!std::filesystem::is_directory(path)) {
-      out.push_back({path, std::filesystem::path(path).stem().string(), false});
+      out.push_back({path, stem_of(path), false});
       continue;
     }
     const ImageFolder folder(path);
     const Index taken = count > 0 ? std::min(count, folder.size()) : folder.size();
     for (Index i = 0; i < taken; ++i) {
       const std::string file = folder.name(i * folder.size() / taken);
-      out.push_back({file, file.substr(path.size() + 1, file.rfind('.') - path.size() - 1), true});
+      out.push_back({file, detail::without_ending(std::string_view(file).substr(path.size() + 1)), true});
     }
   }
   return out;
@@ -87,7 +97,7 @@ std::vector<Scene> open_scenes(const ShowSettings& settings) {
   for (const NamedFile& file : image_files(settings.images, settings.count)) {
     listed += file.listed ? 1 : 0;
     try {
-      out.push_back({std::filesystem::path(file.path).stem().string(),
+      out.push_back({stem_of(file.path),
                      read_image(file.path, with_channels_of(settings.read, settings.channels)), file.id});
     } catch (const Error& error) {
       if (!file.listed) throw;

@@ -2,6 +2,7 @@
 #include "catch.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -10,9 +11,16 @@
 #include <dssl/io/image_file.hpp>
 
 #include "bmp_samples.hpp"
+#include "exif_samples.hpp"
 #include "image_samples.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
+#ifdef DSSL_WITH_TIFF
+#include "tiff_samples.hpp"
+#endif
+#ifdef DSSL_WITH_WEBP
+#include "webp_samples.hpp"
+#endif
 
 namespace {
 
@@ -129,4 +137,52 @@ TEST_CASE("files are read with the channels asked for") {
   REQUIRE(
       contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / "colour.jpg", {.channels = 5}); }),
                "colour.jpg"));
+}
+
+TEST_CASE("what sides an image has is read of its header alone, as it is shown") {
+  using namespace std::string_view_literals;
+  using dssl::ImageExtent;
+  const TemporaryFolder folder;
+  const auto sides = [&](const char* name) { return dssl::read_image_extent(folder / name); };
+  const Bytes8 image = scrambled<std::uint8_t>(400, 300, 3);  // larger than what is read of it
+  dssl::write_png(folder / "a.png", image);
+  dssl::write_jpeg(folder / "a.jpg", image);
+  write_text(folder / "turned.jpg", dssl::test::with_exif(image, 6));
+  write_text(folder / "a.bmp", dssl::test::bmp_file({.width = 300, .height = 400, .bits = 24}, std::string(400 * 900, 'x')));
+  write_text(folder / "a.ppm", "P6 # three\n300 400\n255\n" + std::string(400 * 900, 'x'));
+  for (const char* const name : {"a.png", "a.jpg", "a.bmp", "a.ppm"}) {
+    CHECK(sides(name) == ImageExtent{400, 300});
+    // The pixels may be gone for all that is known, but of a BMP, whose header says how long it is.
+    std::filesystem::resize_file(folder / name, 70000);
+    if (std::string_view(name) == "a.bmp") {
+      CHECK(contains(thrown_by<ImageError>([&] { (void)sides(name); }), "a.bmp: is truncated"));
+    } else {
+      CHECK(sides(name) == ImageExtent{400, 300});
+    }
+  }
+  CHECK(sides("turned.jpg") == ImageExtent{300, 400});
+  CHECK(dssl::read_image_extent(folder / "turned.jpg", {.orient = false}) == ImageExtent{400, 300});
+
+  // A header that is longer than what is read at first: comments of a JPEG.
+  const std::string jpeg = dssl::test::read_text(folder / "turned.jpg");
+  std::string padded = jpeg.substr(0, 2);
+  for (int i = 0; i < 3; ++i) padded += "\xff\xfe\xff\xff"sv, padded += std::string(0xFFFF - 2, ' ');
+  write_text(folder / "long.jpg", padded + jpeg.substr(2));
+  CHECK(sides("long.jpg") == ImageExtent{300, 400});
+#ifdef DSSL_WITH_TIFF
+  write_text(folder / "a.tif", dssl::test::tiff_file({.width = 3, .height = 2, .orientation = 6, .pages = 2}, "abcdef"));
+  CHECK(sides("a.tif") == ImageExtent{3, 2});
+  CHECK(sides("a.tif, page 2") == ImageExtent{3, 2});
+  CHECK(dssl::read_image_extent(folder / "a.tif, page 2", {.orient = false}) == ImageExtent{2, 3});
+  CHECK(contains(thrown_by<ImageError>([&] { (void)sides("a.tif, page 3"); }), "is a TIFF of 2 pages"));
+#endif
+#ifdef DSSL_WITH_WEBP
+  write_text(folder / "a.webp", dssl::test::webp_file(image, -1));
+  CHECK(sides("a.webp") == ImageExtent{400, 300});
+#endif
+  write_text(folder / "none.png", "GIF89a and more"sv);
+  CHECK(contains(thrown_by<ImageError>([&] { (void)sides("none.png"); }), "none.png: not a "));
+  CHECK(contains(thrown_by<ImageError>([&] { (void)sides("missing.png"); }), "missing.png: cannot open to read"));
+  CHECK(contains(thrown_by<ImageError>([&] { (void)dssl::read_image_extent(folder / "a.png", {.largest_pixels = 1000}); }),
+                 "option 'largest_pixels'"));
 }

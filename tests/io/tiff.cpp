@@ -308,20 +308,6 @@ TEST_CASE("TIFF: what is not read, and sizes that cannot follow, are named befor
   CHECK(contains(refused(shared), "has 64 strips or tiles that take more than 16 times the file's"));
 }
 
-TEST_CASE("TIFF: folders take TIFF files and count the pages behind the first; the first is read") {
-  const TemporaryFolder folder;
-  const std::string three = tiff_file({.width = 2, .height = 1, .pages = 3}, "ab");
-  write_text(folder / "deep/a.tif", three);
-  write_text(folder / "b.TIFF", tiff_file({.width = 2, .height = 1}, "cd"));
-  write_text(folder / "c.tif", std::string_view("no TIFF"));
-  write_text(folder / "d.gif", std::string_view("GIF89a"));
-  const ImageFolder images(folder.path());
-  REQUIRE(images.size() == 3);
-  CHECK(images.left_aside() == LeftAside{{".gif", 1}, {"TIFF pages after the first", 2}});
-  CHECK(std::get<Image<std::uint8_t>>(images.load(2)) == Image<std::uint8_t>(1, 2, 1, {'a', 'b'}));
-  CHECK(detail::found_image(folder / "b") == folder / "b.TIFF");
-}
-
 TEST_CASE("TIFF: masks are indices and values as they are stored") {
   const TemporaryFolder folder;
   const auto mask_of = [&](const TiffLayout& layout, std::string_view values) {

@@ -29,7 +29,8 @@ struct TiffLayout {
   std::uint16_t orientation = 0;  ///< 0: not said
   std::string_view mode = "w";    ///< "wb": big endian, "w8": for more than 4 GiB
   std::vector<std::uint16_t> colours{};  ///< of a palette: reds, greens, blues
-  std::uint16_t pages = 1;
+  std::uint16_t pages = 1;               ///< each of the same values, or of its own where there are as many
+  std::vector<std::uint32_t> kinds{};    ///< NewSubfileType of each; 0: not said
 };
 
 struct TiffMemory {
@@ -64,6 +65,7 @@ inline std::string tiff_file(const TiffLayout& layout, std::string_view values) 
       [](thandle_t) { return 0; }, [](thandle_t self) -> toff_t { return static_cast<TiffMemory*>(self)->bytes.size(); },
       nullptr, nullptr);
   for (std::uint16_t page = 0; page < layout.pages; ++page) {
+    if (page < layout.kinds.size() && layout.kinds[page] != 0) TIFFSetField(file, TIFFTAG_SUBFILETYPE, layout.kinds[page]);
     TIFFSetField(file, TIFFTAG_IMAGEWIDTH, layout.width);
     TIFFSetField(file, TIFFTAG_IMAGELENGTH, layout.height);
     TIFFSetField(file, TIFFTAG_BITSPERSAMPLE, layout.bits);
@@ -94,8 +96,11 @@ inline std::string tiff_file(const TiffLayout& layout, std::string_view values) 
     const std::size_t in_row = layout.separate ? 1 : layout.samples;  // samples of a pixel of a row
     const std::size_t value_bytes = layout.bits <= 8 ? 1 : layout.bits / 8U;
     const std::size_t row_bytes = layout.width * in_row * value_bytes;
-    for (std::uint16_t plane = 0; plane < (layout.separate ? layout.samples : 1); ++plane) {
-      const char* const first = values.data() + plane * layout.height * row_bytes;
+    const std::size_t planes = layout.separate ? layout.samples : 1;
+    const std::size_t page_bytes = planes * layout.height * row_bytes;
+    const std::size_t own = values.size() >= layout.pages * page_bytes ? page * page_bytes : 0;
+    for (std::uint16_t plane = 0; plane < planes; ++plane) {
+      const char* const first = values.data() + own + plane * layout.height * row_bytes;
       if (layout.tile == 0) {
         for (std::uint32_t y = 0; y < layout.height; ++y) {
           std::string row(first + y * row_bytes, row_bytes);

@@ -15,18 +15,20 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/io/page_name.hpp>
 
 namespace dssl {
 
 namespace detail {
 
-/// What tells a file from others whatever path leads to it: links and relative paths are the same file. A name that
-/// is no file is itself.
+/// What tells an image from others whatever path leads to its file: links and relative paths are the same file, of which each
+/// page is another image. A name that is no file is itself.
 using FileIdentity = std::tuple<std::uint64_t, std::uint64_t, std::string>;
 [[nodiscard]] inline FileIdentity file_identity(const std::string& path) {
+  const ImagePlace place = place_of_image(path);
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return {0, 0, path};
-  return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino), {}};
+  if (::stat(std::string(place.file).c_str(), &status) != 0) return {0, 0, path};
+  return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino), name_of_page("", place.page)};
 }
 
 }  // namespace detail

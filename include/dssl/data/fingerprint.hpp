@@ -14,6 +14,7 @@
 #include <dssl/core/hash.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/io/page_name.hpp>
 
 namespace dssl {
 
@@ -46,11 +47,13 @@ class NameHash {
   Fnv1a x_hash;
 };
 
-/// What the source says of image i, whose name is `name`, else the bytes of the file of that name; -1: neither.
+/// What the source says of image i, whose name is `name`, else the bytes of the file that it is a page of; -1: neither.
 [[nodiscard]] inline Index bytes_of_image(const SourceView& source, Index i, const std::string& name) {
   const Index bytes = source.bytes(i);
+  if (bytes >= 0) return bytes;
   struct stat status {};
-  return bytes < 0 && ::stat(name.c_str(), &status) == 0 && S_ISREG(status.st_mode) ? status.st_size : bytes;
+  const std::string file(place_of_image(name).file);
+  return ::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode) ? status.st_size : bytes;
 }
 
 /// Characters of the folder that all names lie in, with its slash.

@@ -17,6 +17,7 @@
 #include <dssl/data/list_file.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
+#include <dssl/views/image.hpp>
 
 namespace dssl {
 
@@ -45,6 +46,7 @@ struct ImageFilesOptions {
   std::string folder{};     ///< that listed names are relative to; empty: the folder of the list
   std::string file = "{}";  ///< a listed image's file: "{}" stands for the name in the list
   ReadOptions read{};
+  bool pages = true;  ///< of TIFF files in folders each page is an image; off: the first alone
 };
 
 /// The images of folders and lists, one after the other, each with an id and a label.
@@ -53,8 +55,8 @@ struct ImageFilesOptions {
 /// without its ending, the label the first folder of that path, or the folder's own name for images that lie
 /// in it directly. Of a text file: an image a line, "name" or "name label" by the rule of `read_list`, with or
 /// without ending; the id is the name without ending, the label the list's name where the line has none. Only
-/// names are held in memory.
-/// Test: tests/data/image_files.cpp.
+/// names are held in memory. Pages of a TIFF are images as in `ImageFolder` and `ImageList`, with ids such as "scan, page 2".
+/// Test: tests/data/image_files.cpp, tests/io/tiff_pages.cpp.
 class ImageFiles {
  public:
   /// Throws `DataError` naming what is missing, or holds no images.
@@ -74,6 +76,8 @@ class ImageFiles {
   [[nodiscard]] const std::string& label(Index i) const { return x_at(i).label; }
   /// Reads image i. Throws `ImageError`.
   [[nodiscard]] AnyImage load(Index i) const { return read_image(name(i), x_read); }
+  /// Its sides, of its header (`read_image_extent`).
+  [[nodiscard]] ImageExtent extent(Index i) const { return read_image_extent(name(i), x_read); }
 
   /// Pictures in the folders that are not among the images, by ending.
   [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
@@ -110,14 +114,14 @@ class ImageFiles {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) throw DataError(join(path, ": ", detail::system_message(errno)));
     if (S_ISDIR(status.st_mode)) {
-      x_add_folder(path);
+      x_add_folder(path, options);
     } else {
       x_add_list(path, options);
     }
   }
 
-  void x_add_folder(const std::string& path) {
-    const ImageFolder folder(path);
+  void x_add_folder(const std::string& path, const ImageFilesOptions& options) {
+    const ImageFolder folder(path, {.pages = options.pages});
     for (const auto& [ending, count] : folder.left_aside()) x_left[ending] += count;
     for (Index i = 0; i < folder.size(); ++i) {
       const std::string file = folder.name(i);

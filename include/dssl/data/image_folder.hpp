@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -24,6 +25,11 @@
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/mapped_file.hpp>
+#include <dssl/io/page_name.hpp>
+#ifdef DSSL_WITH_TIFF
+#include <dssl/io/tiff.hpp>
+#endif
+#include <dssl/views/image.hpp>
 
 namespace dssl {
 
@@ -33,6 +39,7 @@ struct ImageFolderOptions {
   /// Endings in lower case; files match in any case.
   std::vector<std::string> extensions{detail::read_endings.begin(), detail::read_endings.end()};
   ReadOptions read = {};
+  bool pages = true;  ///< each page of a TIFF is an image; off: the first alone
 };
 
 /// Pictures of a folder that were left aside as no codec here reads them: how many of each ending (in lower
@@ -108,9 +115,12 @@ class NameList {
   return std::find(known.begin(), known.end(), ending) != known.end() ? ending : std::string();
 }
 
-/// The file `stem`, or the one that a usual ending makes of it; empty where there is none.
+/// The file `stem`, or the one that a usual ending makes of it, or the page of a TIFF that it names in one of these ways
+/// ("scan.tif, page 2", "scan, page 2"); empty where there is none. Whether the file has that page is seen when it is read.
 [[nodiscard]] inline std::string found_image(const std::string& stem) {
   if (is_file(stem)) return stem;
+  const ImagePlace parted = part_page(stem);
+  if (parted.page > 0 && may_have_pages(parted.file) && is_file(std::string(parted.file))) return stem;
   for (const bool upper : {false, true}) {
     for (const std::string_view known : read_endings) {
       std::string ending(known);
@@ -119,7 +129,9 @@ class NameList {
       if (is_file(path)) return path;
     }
   }
-  return {};
+  if (parted.page == 0) return {};
+  const std::string file = found_image(std::string(parted.file));
+  return may_have_pages(file) ? name_of_page(file, parted.page) : std::string();
 }
 
 /// The same, but `stem` where there is no such file: to be named in the error of whoever opens it.
@@ -128,11 +140,13 @@ class NameList {
   return found.empty() ? stem : found;
 }
 
-/// A name without the ending of an image that can be read.
+/// A name without the ending of an image that can be read: "scan" of "scan.tif", "scan, page 2" of its second page.
 [[nodiscard]] inline std::string without_ending(std::string_view name) {
   const ImageFolderOptions known;
-  if (has_extension(name, known.extensions)) name = name.substr(0, name.rfind('.'));
-  return std::string(name);
+  const ImagePlace place = place_of_image(name);
+  std::string_view file = place.file;
+  if (has_extension(file, known.extensions)) file = file.substr(0, file.rfind('.'));
+  return name_of_page(file, place.page);
 }
 
 struct CloseFolder {
@@ -147,6 +161,21 @@ class FolderListing {
 
   /// Pictures of other endings that were met.
   [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
+
+  /// Puts the names into order, each file's further pages behind it.
+  void sort() {
+    x_names.sort();
+    if (x_pages.empty()) return;
+    NameList all;
+    for (std::size_t i = 0; i < x_names.size(); ++i) {
+      const std::string_view file = x_names[i];
+      all.add(file);
+      const auto found = x_pages.find(file);
+      if (found == x_pages.end()) continue;
+      for (const Index page : found->second) all.add(name_of_page(file, page));
+    }
+    x_names = std::move(all);
+  }
 
   /// Lists one folder, given by its path below the root ("" or "a/b/"). Throws `DataError`.
   void list(const std::string& below) {
@@ -185,7 +214,7 @@ class FolderListing {
         ++x_left[std::string(other_kind(mode))];
       } else if (image) {
         x_names.add(below.empty() ? std::string(name) : below + std::string(name));
-        x_count_pages(path, name);
+        x_find_pages(path, below, name);
       } else if (const std::string ending = unread_ending(name); !ending.empty()) {
         ++x_left[ending];
       }
@@ -194,11 +223,21 @@ class FolderListing {
   }
 
  private:
-  void x_count_pages([[maybe_unused]] const std::string& folder, [[maybe_unused]] std::string_view name) {
+  void x_find_pages([[maybe_unused]] const std::string& folder, [[maybe_unused]] const std::string& below,
+                    [[maybe_unused]] std::string_view name) {
 #ifdef DSSL_WITH_TIFF
-    static const std::array<std::string, 2> endings{".tif", ".tiff"};
-    if (!has_extension(name, endings)) return;
-    if (const Index pages = tiff_further_pages(join(folder, "/", name)); pages > 0) x_left["TIFF pages after the first"] += pages;
+    if (!may_have_pages(name)) return;
+    TiffPages pages = further_tiff_pages(join(folder, "/", name));
+    const auto count = static_cast<Index>(pages.images.size());
+    const auto leave = [this](const char* what, Index left) {
+      if (left > 0) x_left[what] += left;
+    };
+    leave("TIFF thumbnails or masks", pages.aside);
+    if (!x_options.pages) {
+      leave("TIFF pages after the first", count);
+    } else if (count > 0) {
+      x_pages.emplace(join(below, name), std::move(pages.images));
+    }
 #endif
   }
 
@@ -206,17 +245,19 @@ class FolderListing {
   std::string x_root;
   const ImageFolderOptions& x_options;
   LeftAside x_left;
+  std::map<std::string, std::vector<Index>, std::less<>> x_pages;  // behind the first, of files that have such
   std::set<std::pair<std::uint64_t, std::uint64_t>> x_entered;
 };
 
 }  // namespace detail
 
-/// All images of a folder, in the byte order of their paths below it.
+/// All images of a folder, in the byte order of their paths below it; each page of a TIFF is one, in the file's order: "scan.tif",
+/// "scan.tif, page 2", ... (`place_of_image`), pages counted as they lie in the file.
 ///
 /// Only names are held in memory; files and folders whose names start with a dot are passed over. Pictures of
 /// other endings than the options', FIFOs, sockets and devices are counted (`left_aside`), so that whoever opens the
-/// folder can say so, and so are the pages of TIFF files behind the first, of which nothing is read.
-/// Test: tests/data/image_folder.cpp.
+/// folder can say so, and so are pages that say that they are a thumbnail or a mask. For pages each TIFF's directories are read
+/// while a folder is listed, no pixels. Test: tests/data/image_folder.cpp, tests/io/tiff_pages.cpp.
 class ImageFolder {
  public:
   /// Lists the folder. Throws `DataError` naming it if it is missing, not a folder, or holds no image.
@@ -231,7 +272,7 @@ class ImageFolder {
       throw DataError(join(x_path, ": the folder holds no images (", endings, ")",
                            x_left.empty() ? "" : "; of kinds that cannot be read: ", left_aside_text(x_left)));
     }
-    x_names.sort();
+    listing.sort();
   }
 
   [[nodiscard]] Index size() const { return static_cast<Index>(x_names.size()); }
@@ -243,6 +284,8 @@ class ImageFolder {
 
   /// Reads image i. Throws `ImageError`.
   [[nodiscard]] AnyImage load(Index i) const { return read_image(name(i), x_options.read); }
+  /// Its sides, of its header (`read_image_extent`).
+  [[nodiscard]] ImageExtent extent(Index i) const { return read_image_extent(name(i), x_options.read); }
 
   /// Pictures in the folder that are not among its images, by ending.
   [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
@@ -257,7 +300,7 @@ class ImageFolder {
 /// The images that a text file lists, by the rule of `read_list`: one path a line, with or without ending,
 /// relative to the folder of the list unless it starts with '/'. A label behind it is passed over.
 ///
-/// Order and repetitions are kept.
+/// Order and repetitions are kept. Of a TIFF a line names the first page, and "scan.tif, page 2" or "scan, page 2" another.
 class ImageList {
  public:
   /// Reads the list. Throws `DataError` naming it if it is missing, or names nothing, or no file.
@@ -282,6 +325,7 @@ class ImageList {
     return line.front() == '/' ? std::string(line) : x_folder + std::string(line);
   }
   [[nodiscard]] AnyImage load(Index i) const { return read_image(name(i), x_options); }
+  [[nodiscard]] ImageExtent extent(Index i) const { return read_image_extent(name(i), x_options); }
 
  private:
   std::string x_folder;

@@ -70,6 +70,9 @@ class VocFolder {
   /// Image i alone. Throws `ImageError`.
   [[nodiscard]] AnyImage load_image(Index i) const { return read_image(name(i), x_options.read); }
 
+  /// Its sides, of its header (`read_image_extent`).
+  [[nodiscard]] ImageExtent extent(Index i) const { return read_image_extent(name(i), x_options.read); }
+
   /// Image i and its mask.
   /// Throws `ImageError` if the image cannot be read, `LabelError` if its mask cannot, `DataError` naming both
   /// files if their sizes differ, and `read.orient` where that is why.

@@ -32,7 +32,7 @@ class WeightFiles {
   /// Maps of images of these names, each its path below their folder without its ending. Throws `DataError`
   /// where the folder cannot be listed, no image has a map, or names leave a choice.
   WeightFiles(const std::vector<std::string>& images, const std::string& folder, const ReadOptions& read = {})
-      : x_files(folder, {.read = x_grey(read)}), x_map_of(images.size(), -1) {
+      : x_files(folder, {.read = x_grey(read), .pages = false}), x_map_of(images.size(), -1) {
     std::vector<std::string> names;
     for (Index i = 0; i < x_files.size(); ++i)
       names.push_back(detail::without_ending(x_files.name(i).substr(folder.size() + 1)));

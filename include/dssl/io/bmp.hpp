@@ -37,6 +37,9 @@ class BmpHeader {
   };
 
   BmpHeader(std::span<const std::byte> bytes, std::string_view path, const ReadOptions& options)
+      : BmpHeader(bytes, bytes.size(), path, options) {}
+  /// Of the first bytes of a file of so many: no pixel may be asked for.
+  BmpHeader(std::span<const std::byte> bytes, std::size_t file, std::string_view path, const ReadOptions& options)
       : x_bytes(bytes), x_path(path) {
     constexpr std::size_t file_header = 14;
     if (bytes.size() < file_header + 4 || two(0) != 0x4D42) fail("not a BMP file, or truncated in its header");
@@ -67,12 +70,12 @@ class BmpHeader {
     if (bits >= 16) x_find_channels(compression, size, after);
     if (bits <= 8) x_find_palette(old ? 3 : 4, old ? 0 : four(46), after);
     x_first = four(10);
-    if (x_first < after || x_first > bytes.size()) {
-      fail(join("is damaged: its pixels begin at byte ", x_first, " of ", bytes.size(), ", behind a header of ", after));
+    if (x_first < after || x_first > file) {
+      fail(join("is damaged: its pixels begin at byte ", x_first, " of ", file, ", behind a header of ", after));
     }
     x_stride = (static_cast<std::size_t>(width) * bits + 31) / 32 * 4;
-    if ((bytes.size() - x_first) / x_stride < height) {
-      fail(join("is truncated: ", height, " x ", width, " pixels cannot lie in ", bytes.size() - x_first, " bytes"));
+    if ((file - x_first) / x_stride < height) {
+      fail(join("is truncated: ", height, " x ", width, " pixels cannot lie in ", file - x_first, " bytes"));
     }
   }
 

@@ -35,7 +35,7 @@ struct ReadOptions {
   Index white = 0;
   /// Largest height x width that is decoded, so that a small file cannot ask for all memory.
   Index largest_pixels = Index{1} << 27;
-  /// Most bytes of a file, and of its pixels when decoded.
+  /// Most bytes of a file, and of its pixels when decoded; of a TIFF's pixels alone, as of its pages one is read.
   Index largest_bytes = Index{1} << 30;
 
   /// Throws `OptionError` naming the field.
@@ -74,25 +74,6 @@ inline void check_pixels_follow(std::string_view path, std::uint64_t height, std
   }
 }
 
-/// All bytes of an image file; one that cannot be read, or is too large, is an unreadable image like any other.
-[[nodiscard]] inline std::vector<std::byte> read_image_bytes(const std::string& path, const ReadOptions& options) {
-  try {
-    std::size_t size = 0;
-    static_cast<void>(open_to_read(size, path));
-    if (size > static_cast<std::size_t>(options.largest_bytes)) {
-      throw ImageError(path, join("has ", size, " bytes; expected at most ", options.largest_bytes,
-                                  " bytes (option 'largest_bytes')"));
-    }
-    return read_bytes(path);
-  } catch (const ImageError&) {
-    throw;
-  } catch (const FileError& error) {
-    throw ImageError(path, error.problem());
-  } catch (const std::bad_alloc&) {
-    throw ImageError(path, "does not fit into memory");
-  }
-}
-
 /// What `decode` gives; where it runs out of memory this one image is unreadable, and the run goes on.
 template <class Decode>
 [[nodiscard]] auto within_memory(std::string_view path, const Decode& decode) {
@@ -101,6 +82,31 @@ template <class Decode>
   } catch (const std::bad_alloc&) {
     throw ImageError(path, "does not fit into memory");
   }
+}
+
+/// What `read` gives of a file; one that cannot be read is an unreadable image like any other.
+template <class Read>
+[[nodiscard]] auto as_image(const std::string& path, const Read& read) {
+  try {
+    return within_memory(path, read);
+  } catch (const ImageError&) {
+    throw;
+  } catch (const FileError& error) {
+    throw ImageError(path, error.problem());
+  }
+}
+
+/// All bytes of an image file. Throws `ImageError`, also where it is too large.
+[[nodiscard]] inline std::vector<std::byte> read_image_bytes(const std::string& path, const ReadOptions& options) {
+  return as_image(path, [&] {
+    std::size_t size = 0;
+    static_cast<void>(open_to_read(size, path));
+    if (size > static_cast<std::size_t>(options.largest_bytes)) {
+      throw ImageError(path, join("has ", size, " bytes; expected at most ", options.largest_bytes,
+                                  " bytes (option 'largest_bytes')"));
+    }
+    return read_bytes(path);
+  });
 }
 
 /// Floats with `white` as white, the number 1: value / white.

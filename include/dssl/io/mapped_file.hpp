@@ -2,8 +2,10 @@
 // Tests: tests/io/safetensors.cpp, tests/io/image_file.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -112,21 +114,36 @@ class MappedFile {
   std::size_t x_size = 0;
 };
 
-/// All bytes of a file, read into memory: for small files that are decoded at once. Throws `FileError`.
-[[nodiscard]] inline std::vector<std::byte> read_bytes(const std::string& path) {
-  std::size_t size = 0;
-  const detail::FileDescriptor file = detail::open_to_read(size, path);
-  std::vector<std::byte> bytes(size);
+namespace detail {
+
+/// Bytes of an open file from `at` on, fewer than `count` only where it ends before. Throws `FileError`.
+[[nodiscard]] inline std::size_t read_at(std::byte* out, std::size_t count, std::size_t at, const FileDescriptor& file,
+                                         const std::string& path) {
   std::size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(file.get(), bytes.data() + done, size - done);
+  while (done < count) {
+    const ssize_t got = ::pread(file.get(), out + done, count - done, static_cast<off_t>(at + done));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw FileError(path, join("cannot read: ", detail::system_message(errno)));
+    if (got < 0) throw FileError(path, join("cannot read: ", system_message(errno)));
     if (got == 0) break;
     done += static_cast<std::size_t>(got);
   }
-  bytes.resize(done);
+  return done;
+}
+
+/// The first bytes of a file, at most so many, and in `size` how many it has. Throws `FileError`.
+[[nodiscard]] inline std::vector<std::byte> read_first_bytes(std::size_t& size, const std::string& path, std::size_t most) {
+  const FileDescriptor file = open_to_read(size, path);
+  std::vector<std::byte> bytes(std::min(size, most));
+  bytes.resize(read_at(bytes.data(), bytes.size(), 0, file, path));
   return bytes;
+}
+
+}  // namespace detail
+
+/// All bytes of a file, read into memory: for small files that are decoded at once. Throws `FileError`.
+[[nodiscard]] inline std::vector<std::byte> read_bytes(const std::string& path) {
+  std::size_t size = 0;
+  return detail::read_first_bytes(size, path, std::numeric_limits<std::size_t>::max());
 }
 
 }  // namespace dssl

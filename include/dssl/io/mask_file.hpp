@@ -22,6 +22,7 @@
 #include <dssl/io/image_codec.hpp>
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/netpbm.hpp>
+#include <dssl/io/page_name.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/views/image.hpp>
 
@@ -64,7 +65,9 @@ template <class Read>
 }
 
 [[nodiscard]] inline DecodedMask decode_mask(const std::string& path, const ReadOptions& options) {
-  const std::vector<std::byte> bytes = read_image_bytes(path, options);
+  const ImagePlace place = place_of_image(path);
+  const std::vector<std::byte> bytes = read_image_bytes(std::string(place.file), options);
+  require_pages(place, bytes, path);
   ReadOptions whole = options;
   whole.channels = 0;
   whole.keep_alpha = true;
@@ -96,7 +99,7 @@ template <class Read>
   }
 #ifdef DSSL_WITH_TIFF
   if (is_tiff(bytes)) {
-    TiffReader reader(bytes, path, whole);
+    TiffReader reader(TiffInput(bytes), path, whole, place.page);
     out.indices = reader.has_palette();
     if (!out.indices && reader.bits() < 8) out.white = reader.largest();
     if (reader.is_jpeg()) out.lossy = "JPEG in a TIFF";

@@ -59,6 +59,18 @@ class NetpbmText {
     return value;
   }
 
+  /// What a header begins with.
+  struct Head {
+    char kind;
+    std::uint32_t height, width;
+  };
+  [[nodiscard]] Head head() {
+    constexpr std::uint32_t longest_side = 0x7FFFFFFF;
+    const char kind = word("kind").at(1);
+    const std::uint32_t width = number("width", 1, longest_side);
+    return {kind, number("height", 1, longest_side), width};
+  }
+
   /// Goes past the one blank that ends the header; of a comment that is its line's end. `pixels`: bytes of what
   /// follows.
   ///
@@ -177,10 +189,7 @@ template <class T>
   return within_memory(path, [&]() -> AnyImage {
     if (!is_netpbm(bytes)) throw ImageError(path, "not a PGM, PPM or PFM file");
     NetpbmText text(bytes, path);
-    const char kind = text.word("kind").at(1);
-    constexpr std::uint32_t longest_side = 0x7FFFFFFF;
-    const std::uint32_t width = text.number("width", 1, longest_side);
-    const std::uint32_t height = text.number("height", 1, longest_side);
+    const auto [kind, height, width] = text.head();
     const Index channels = kind == '3' || kind == '6' || kind == 'F' ? 3 : 1;
     if (kind == 'f' || kind == 'F') {
       check_image_size(path, height, width, static_cast<std::uint64_t>(4 * channels), options);

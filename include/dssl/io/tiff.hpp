@@ -1,4 +1,4 @@
-// TIFF files through libtiff (4.5 or newer, which keeps what it says to each file): the first page.
+// TIFF files through libtiff (4.5 or newer, which keeps what it says to each file): one page of a file at a time.
 // Tests: tests/io/tiff.cpp.
 #pragma once
 
@@ -24,6 +24,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/image_codec.hpp>
+#include <dssl/io/mapped_file.hpp>
 #include <dssl/io/orientation.hpp>
 #include <dssl/views/image.hpp>
 
@@ -68,20 +69,52 @@ using TiffFile = std::unique_ptr<TIFF, TiffFree>;
   return options;
 }
 
-/// The first page of a TIFF in memory: its header, checked, and its samples.
+/// What a TIFF is read from: bytes in memory, or a file, of which what is asked for alone is read.
+class TiffInput {
+ public:
+  explicit TiffInput(std::span<const std::byte> bytes) : x_bytes(bytes), x_size(bytes.size()) {}
+  /// Throws `FileError`.
+  explicit TiffInput(const std::string& path) : x_path(path), x_file(open_to_read(x_size, path)) {}
+
+  [[nodiscard]] std::size_t size() const { return x_size; }
+  /// Bytes from `at` on, fewer than `count` where there are no more or they cannot be read.
+  [[nodiscard]] std::size_t read(std::byte* out, std::size_t count, std::uint64_t at) const {
+    if (at >= x_size) return 0;
+    const std::size_t given = std::min(count, x_size - static_cast<std::size_t>(at));
+    if (!x_file.is_open()) {
+      std::memcpy(out, x_bytes.data() + at, given);
+      return given;
+    }
+    try {
+      return read_at(out, given, static_cast<std::size_t>(at), x_file, x_path);
+    } catch (const FileError&) {  // an exception must not cross libtiff's frames
+      return 0;
+    }
+  }
+
+ private:
+  std::span<const std::byte> x_bytes;
+  std::string x_path;
+  std::size_t x_size = 0;
+  FileDescriptor x_file;
+};
+
+/// A page of a TIFF, from 1: its header, checked, and its samples.
 ///
 /// libtiff calls back to read; nothing that it calls throws.
 class TiffReader {
  public:
-  TiffReader(std::span<const std::byte> bytes, std::string_view path, const ReadOptions& options)
-      : x_bytes(bytes), x_path(path) {
+  /// Throws `ImageError`. `path` is named in it and outlives this.
+  TiffReader(TiffInput input, std::string_view path, const ReadOptions& options, Index page = 1)
+      : x_input(std::move(input)), x_path(path) {
     const auto how = tiff_open_options(x_messages, options.largest_bytes);
     if (how) {
-      // "m": read by calls. A map would be trusted beyond what is checked here.
-      x_file.reset(TIFFClientOpenExt("TIFF", "rm", this, &TiffReader::give, &TiffReader::take, &TiffReader::seek,
+      // "m": read by calls. A map would be trusted beyond what is checked here. "h": a damaged first page is no other's matter.
+      x_file.reset(TIFFClientOpenExt("TIFF", page == 1 ? "rm" : "rmh", this, &TiffReader::give, &TiffReader::take, &TiffReader::seek,
                                      &TiffReader::close, &TiffReader::size, nullptr, nullptr, how.get()));
     }
     if (!x_file) fail("cannot be opened");
+    if (page > 1) find_page(page);
     read_header(options);
   }
   TiffReader(const TiffReader&) = delete;
@@ -102,6 +135,8 @@ class TiffReader {
   [[nodiscard]] unsigned bits() const { return x_bits; }
   [[nodiscard]] std::uint32_t largest() const { return (1U << x_bits) - 1; }
 
+  /// Of the picture, before it is turned.
+  [[nodiscard]] ImageExtent extent() const { return {x_height, x_width}; }
   [[nodiscard]] Orientation orientation() const {
     std::uint16_t value = 0;
     TIFFGetFieldDefaulted(x_file.get(), TIFFTAG_ORIENTATION, &value);
@@ -163,25 +198,32 @@ class TiffReader {
  private:
   static tmsize_t give(thandle_t self, void* out, tmsize_t count) {
     auto& reader = *static_cast<TiffReader*>(self);
-    if (count <= 0 || reader.x_at >= reader.x_bytes.size()) return 0;
-    const std::size_t given = std::min(static_cast<std::size_t>(count), reader.x_bytes.size() - static_cast<std::size_t>(reader.x_at));
-    std::memcpy(out, reader.x_bytes.data() + reader.x_at, given);
+    if (count <= 0) return 0;
+    const std::size_t given = reader.x_input.read(static_cast<std::byte*>(out), static_cast<std::size_t>(count), reader.x_at);
     reader.x_at += given;
     return static_cast<tmsize_t>(given);
   }
   static tmsize_t take(thandle_t, void*, tmsize_t) { return 0; }
   static toff_t seek(thandle_t self, toff_t offset, int from) {
     auto& reader = *static_cast<TiffReader*>(self);
-    const toff_t base = from == SEEK_SET ? 0 : from == SEEK_CUR ? reader.x_at : reader.x_bytes.size();
+    const toff_t base = from == SEEK_SET ? 0 : from == SEEK_CUR ? reader.x_at : reader.x_input.size();
     return reader.x_at = base + offset;
   }
   static int close(thandle_t) { return 0; }
-  static toff_t size(thandle_t self) { return static_cast<TiffReader*>(self)->x_bytes.size(); }
+  static toff_t size(thandle_t self) { return static_cast<TiffReader*>(self)->x_input.size(); }
 
   [[nodiscard]] std::uint16_t short_field(std::uint32_t tag) const {
     std::uint16_t value = 0;
     TIFFGetFieldDefaulted(x_file.get(), tag, &value);
     return value;
+  }
+
+  void find_page(Index page) {
+    if (TIFFSetDirectory(x_file.get(), static_cast<tdir_t>(page - 1)) == 1) return;
+    if (const auto pages = static_cast<Index>(TIFFNumberOfDirectories(x_file.get())); pages < page) {
+      throw ImageError(x_path, join("is a TIFF of ", pages, pages == 1 ? " page" : " pages", "; expected page ", page, " of it"));
+    }
+    fail(join("has a page ", page, " that cannot be read"));
   }
 
   void read_header(const ReadOptions& options) {
@@ -256,7 +298,7 @@ class TiffReader {
       case COMPRESSION_CCITTFAX4: pixels_a_byte = 8 * width; break;    // one bit: a row like the last
       default: break;
     }
-    check_pixels_follow(x_path, height, width, pixels_a_byte, x_bytes.size());
+    check_pixels_follow(x_path, height, width, pixels_a_byte, x_input.size());
   }
 
   /// Sizes of strips or tiles, checked: each fits into memory, and the file holds what they take.
@@ -286,9 +328,9 @@ class TiffReader {
     const std::uint32_t count = x_tiled ? TIFFNumberOfTiles(file) : TIFFNumberOfStrips(file);
     std::uint64_t taken = 0;
     for (std::uint32_t i = 0; i < count; ++i) {
-      taken += std::min<std::uint64_t>(TIFFGetStrileByteCount(file, i), x_bytes.size());
-      if (taken > most_times * x_bytes.size()) {
-        fail(join("has ", count, " strips or tiles that take more than ", most_times, " times the file's ", x_bytes.size(), " bytes"));
+      taken += std::min<std::uint64_t>(TIFFGetStrileByteCount(file, i), x_input.size());
+      if (taken > most_times * x_input.size()) {
+        fail(join("has ", count, " strips or tiles that take more than ", most_times, " times the file's ", x_input.size(), " bytes"));
       }
     }
   }
@@ -326,7 +368,7 @@ class TiffReader {
     return static_cast<T>(value);
   }
 
-  std::span<const std::byte> x_bytes;
+  TiffInput x_input;
   std::string_view x_path;
   std::uint64_t x_at = 0;
   TiffMessages x_messages;
@@ -400,20 +442,40 @@ template <class T>
   });
 }
 
-/// Pages of a TIFF file behind its first; 0 where it cannot be read, which whoever reads it says.
-[[nodiscard]] inline Index tiff_further_pages(const std::string& path) {
+/// The pages of a TIFF file behind its first.
+struct TiffPages {
+  std::vector<Index> images;  ///< their numbers, from 2 on, ascending
+  Index aside = 0;            ///< how many of the others are thumbnails, smaller copies or masks, as their NewSubfileType says
+};
+
+/// None where the file cannot be read, which whoever reads it says; so does who reads a page that cannot be, which is the last that is
+/// looked at.
+[[nodiscard]] inline TiffPages further_tiff_pages(const std::string& path) {
   TiffMessages messages;
   constexpr Index largest = Index{1} << 24;
   const auto how = tiff_open_options(messages, largest);
   // "O": where the pixels lie is not read.
   const TiffFile file(how ? TIFFOpenExt(path.c_str(), "rmO", how.get()) : nullptr);
-  const auto pages = file ? static_cast<Index>(TIFFNumberOfDirectories(file.get())) : 0;
-  return std::max<Index>(pages, 1) - 1;
+  TiffPages out;
+  if (!file || TIFFLastDirectory(file.get()) != 0) return out;
+  const auto pages = static_cast<Index>(TIFFNumberOfDirectories(file.get()));
+  for (Index page = 2; page <= pages; ++page) {
+    const bool read = TIFFReadDirectory(file.get()) == 1;
+    std::uint32_t kind = 0;
+    if (read) TIFFGetField(file.get(), TIFFTAG_SUBFILETYPE, &kind);
+    if ((kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK)) != 0) {
+      ++out.aside;
+    } else {
+      out.images.push_back(page);
+    }
+    if (!read) break;
+  }
+  return out;
 }
 
 }  // namespace detail
 
-/// Decodes the first page of a TIFF from memory; `path` is named in errors.
+/// Decodes a page of a TIFF from memory, from 1; `path` is named in errors. The other pages are not looked at.
 ///
 /// Greys give one channel, RGB, palettes and YCbCr (in JPEG alone, by libtiff's conversion) three; a further value of
 /// each pixel is its transparency, which is dropped unless `options.keep_alpha`. Unsigned values of n bits up to 8 give
@@ -423,8 +485,8 @@ template <class T>
 /// JPEG, Zstandard or CCITT. The orientation tag is applied unless `options.orient` is off. Throws `ImageError`, for
 /// truncated and damaged files too. Test: tests/io/tiff.cpp.
 [[nodiscard]] inline AnyImage decode_tiff(std::span<const std::byte> bytes, const std::string& path,
-                                          const ReadOptions& options = {}) {
-  detail::TiffReader reader(bytes, path, options);
+                                          const ReadOptions& options = {}, Index page = 1) {
+  detail::TiffReader reader(detail::TiffInput(bytes), path, options, page);
   return detail::tiff_image(reader, path, options, false);
 }
 

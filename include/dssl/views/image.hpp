@@ -171,6 +171,13 @@ class AnyImageView : public std::variant<ImageView<std::uint8_t>, ImageView<std:
   }
 };
 
+/// Height and width in pixels.
+struct ImageExtent {
+  Index height = 0;
+  Index width = 0;
+  [[nodiscard]] bool operator==(const ImageExtent&) const = default;
+};
+
 [[nodiscard]] inline Index height(const AnyImageView& image) {
   return std::visit([](const auto& i) { return i.height(); }, image);
 }
@@ -180,6 +187,7 @@ class AnyImageView : public std::variant<ImageView<std::uint8_t>, ImageView<std:
 [[nodiscard]] inline Index channels(const AnyImageView& image) {
   return std::visit([](const auto& i) { return i.channels(); }, image);
 }
+[[nodiscard]] inline ImageExtent extent_of(const AnyImageView& image) { return {height(image), width(image)}; }
 
 /// An image for as long as it is used: its own pixels, or a view of somebody else's. Moved, not copied.
 class HeldImage {
