@@ -31,7 +31,7 @@ void require_output_apart(const Job& job, const std::optional<MonitorFiles>& mon
   const OutputFiles output({job.checkpoint_path(), job.teacher_path(), job.best_path(), job.out + "/options.json",
                             job.out + "/metrics.jsonl"});
   output.require_other_than("--data", job.data);
-  output.require_other_than_all("--data", *job.source);
+  output.require_other_than_all("--data", job.files());
   if (!job.split.empty()) output.require_other_than("--split", dssl::VocFolder(job.data, job.split).list_name());
   output.require_outside("--second", job.second);
   output.require_outside("--point-weights", job.points.weights);
@@ -75,9 +75,9 @@ int pretrain(CommandLine& line, RunRanks& ranks, const std::vector<std::string>&
   const dssl::FolderClaim claim = first ? claimed_folder(job) : dssl::FolderClaim();
   RunLog log(job, command);
   if (!first) return log.end(recipe_of(job).run(job, log));
-  if (const std::string few = dssl::few_bits_warning(*job.source); !few.empty()) log.warn(few);
+  if (const std::string few = dssl::few_bits_warning(job.files()); !few.empty()) log.warn(few);
   if (monitor) {
-    if (const std::string shared = monitor->shared_warning(*job.source); !shared.empty()) log.warn(shared);
+    if (const std::string shared = monitor->shared_warning(job.files()); !shared.empty()) log.warn(shared);
   }
   for (const std::string& option : line.without_effect()) {
     log.warn(dssl::join(option, " has no effect with --recipe ", job.recipe));

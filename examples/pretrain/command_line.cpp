@@ -25,6 +25,7 @@
 #include <dssl/data/image_files.hpp>
 #include <dssl/data/image_folder.hpp>
 #include <dssl/data/image_pairs.hpp>
+#include <dssl/data/image_tiles.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/voc.hpp>
@@ -120,6 +121,7 @@ std::string prototypes_text() {
 /// Which option sets which field, where it does not have the field's name.
 constexpr auto option_of_field = std::to_array<std::pair<std::string_view, std::string_view>>({
     {"loader_threads", "--threads"},
+    {"overlap", "--tile-overlap"},
     {"count", "--synthetic-count"},
     {"height", "--synthetic-size"},
     {"width", "--synthetic-size"},
@@ -222,6 +224,12 @@ void CommandLine::x_add_data_options() {
   x_app.add_option("--synthetic-count", x_job.synthetic_count, "Number of generated scenes");
   x_app.add_option("--synthetic-size", x_job.synthetic_size,
                    "Height and width of generated scenes in pixels");
+  CLI::Option* const tile =
+      x_app
+          .add_option("--tile", x_job.tile,
+                      "Side in pixels of tiles that images are cut into at their own scale, each a sample that an epoch visits; every tile decodes its image; 0: images are whole")
+          ->check(CLI::NonNegativeNumber);
+  x_app.add_option("--tile-overlap", x_job.tile_overlap, "Pixels that neighbouring tiles have in common, at least")->needs(tile);
   x_app.add_option("--channels", x_job.options.channels,
                    "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
   x_app.add_option("--max-unreadable", x_job.options.max_unreadable,
@@ -528,6 +536,10 @@ void CommandLine::x_open_images() {
   Job& job = x_job;
   job.source = job.second.empty() ? open_source(job) : open_pairs(job);
   if (job.second.empty() && job.options.views.camera.known()) job.source = held(CameraImages(*job.source, job.options.views.camera));
+  if (job.tile > 0) {
+    job.whole = job.source;
+    job.source = held(ImageTiles(*job.whole, job.tiles()));
+  }
 }
 
 void CommandLine::x_set_preset_kinds() {
@@ -539,7 +551,8 @@ void CommandLine::x_set_preset_kinds() {
 
 void CommandLine::x_set_preset_numbers() {
   if (x_preset == "none") return;
-  const SourceView images = x_job.second.empty() ? open_source(x_job) : held(ImageFiles(folder_of_images(x_job.data), {.read = x_job.reading()}));
+  SourceView images = x_job.second.empty() ? open_source(x_job) : held(ImageFiles(folder_of_images(x_job.data), {.read = x_job.reading()}));
+  if (x_job.tile > 0) images = held(ImageTiles(SourceView(images), x_job.tiles()));
   const auto said = [](const CLI::Option* option) { return option->count() > 0; };
   const SmallBudgetFacts facts{.images = images.size(),
                                .side = usual_side(images),
@@ -662,6 +675,17 @@ Job CommandLine::job(RunRanks& ranks) {
   }
   if (!job.second.empty() && !job.points.weights.empty())
     throw OptionError("point-weights", job.points.weights, "none with --second: a map of weights is of one image, and not of a pair");
+  if (job.tile > 0) {
+    const auto refuse = [&job](const std::string& other, std::string_view option) {
+      if (!other.empty()) throw OptionError("tile", job.tile, join("none with ", option, ", which is of whole images"));
+    };
+    refuse(job.second, "--second");
+    refuse(job.camera, "--camera");
+    refuse(job.points.weights, "--point-weights");
+    job.tiles().validate();
+  } else if (job.tile_overlap != 0) {
+    throw OptionError("overlap", job.tile_overlap, "0 without tiles (--tile)");
+  }
   x_set_backbone();
   x_set_preset_numbers();
   x_set_views();

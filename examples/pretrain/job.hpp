@@ -8,6 +8,7 @@
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/data/image_tiles.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/nn/head.hpp>
@@ -45,6 +46,8 @@ struct Job {
   bool overwrite = false;  ///< a new run may replace the one in `out`
   SamplerSettings points;  ///< K, and where they lie
   std::string camera;      ///< calibration of the one that took the images; empty: none
+  Index tile = 0;          ///< side of the tiles that images are cut into; 0: they are whole
+  Index tile_overlap = 0;  ///< pixels that neighbouring tiles have in common, at least
   std::string second;      ///< folder of a second camera's images; empty: there is one camera
   std::string between;     ///< file of the map from one camera's pictures to the other's; empty: none
   std::string second_camera;  ///< calibration of the second; empty: none
@@ -79,6 +82,12 @@ struct Job {
   TrainerOptions options;
   std::optional<SourceView> source;     ///< set by the command line
   std::optional<SourceView> looked_at;  ///< likewise, where images are pairs: the first of each
+  std::optional<SourceView> whole;      ///< likewise, where images are tiles: those that they are cut out of
+
+  /// How images are cut, where they are.
+  [[nodiscard]] ImageTilesOptions tiles() const { return {.tile = {tile, tile}, .overlap = tile_overlap}; }
+  /// The images whose names are files.
+  [[nodiscard]] const SourceView& files() const { return whole ? *whole : *source; }
 
   /// How image files are read for the network.
   [[nodiscard]] ReadOptions reading() const {

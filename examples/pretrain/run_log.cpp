@@ -86,7 +86,10 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   if (!x_job.preset.empty()) x_line(join("preset: ", x_job.preset));
   if (!x_job.pairs.empty()) x_line(join("cameras: ", x_job.pairs));
   if (!x_job.weight_maps.empty()) x_line(join("weight maps: ", x_job.points.weights, ", ", x_job.weight_maps));
-  x_line(join("data: ", x_job.data, ", ", x_job.source->size(), " images",
+  const std::string samples = x_job.whole ? join(x_job.source->size(), " tiles of ", x_job.tile, " x ", x_job.tile, " pixels (", x_job.tile_overlap,
+                                                 " or more common to neighbours) of ", x_job.whole->size(), " images")
+                                          : join(x_job.source->size(), " images");
+  x_line(join("data: ", x_job.data, ", ", samples,
               x_job.left_aside.empty() ? "" : " (left aside, as they are not read: ", x_job.left_aside,
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
               " epochs of ", x_job.source->size() / update, " steps of ", update, " images"));
@@ -122,6 +125,10 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
     x_job.teacher_published.add_to(options, "teacher_");
   }
   if (x_job.position_start > 0) options["position_start"] = x_job.position_start;
+  if (x_job.tile > 0) {
+    options["tile"] = x_job.tile;
+    options["tile_overlap"] = x_job.tile_overlap;
+  }
   options["read"] = {{"white", x_job.read.white}, {"orient", x_job.read.orient}};
   options["checkpoint_steps"] = x_job.options.checkpoint_steps;
   if (!x_job.monitor.empty()) {

@@ -72,6 +72,8 @@ MultiCropOptions view_options(const PretrainRun& run) {
   }
   if (!text_option(run, "views.pair").empty())
     throw DataError(join(run.name, " sees pairs of images of two cameras, and one folder has no pairs"));
+  if (run.options["options"].contains("tile"))
+    throw DataError(join(run.name, " sees tiles of images, and these are whole"));
   if (const std::string camera = text_option(run, "views.camera"); !camera.empty()) {
     try {
       o.camera = camera_of_text(camera);

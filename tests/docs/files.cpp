@@ -5,6 +5,7 @@
 #include <string>
 
 #include <dssl/data/image_folder.hpp>
+#include <dssl/data/image_tiles.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/data/synthetic.hpp>
 #include <dssl/data/synthetic_voc.hpp>
@@ -25,6 +26,12 @@ dssl::ImageFolder grey_top_level() {
 
 dssl::ImageList chosen() { return dssl::ImageList("photos/chosen.txt"); }  // one path a line
 // [folders end]
+
+// [tiles]
+dssl::ImageTiles tiles_of(const dssl::ImageFolder& plates) {  // which must outlive it
+  return {dssl::SourceView(plates), {.tile = {.height = 512, .width = 512}, .overlap = 64}};
+}
+// [tiles end]
 
 // [point weights]
 /// Four points a pair of views, by the grey pictures of a folder that are named after the images.

@@ -379,6 +379,41 @@ grep -q 'going on after step 4 of 8' out.txt || fail "the checkpoint of a run th
 cmp grown/checkpoint.safetensors whole-densedino/checkpoint.safetensors || fail "a run that a limit ended goes on to other bits"
 [[ $(losses grown/metrics.jsonl) == "$(losses <(grep -v '"step":3,' whole-densedino/metrics.jsonl))" ]] || fail "more is lost of the metrics than the line that did not fit"
 
+# Tiles of large images are samples: the same bits when resumed, and other tiles are another run.
+mkdir plates
+for i in 1 2; do "$make_image" plates/$i.png 40 100 3 200 20 90 40; done  # 2 x 4 tiles each
+"$make_image" plates/small.png 32 20 3 10 200
+tiled=(--data plates --epochs 2 --tile 32)
+succeeds pretrain "${tiled[@]}" --tile-overlap 8 --out tiled
+grep -q 'data: plates, 17 tiles of 32 x 32 pixels (8 or more common to neighbours) of 3 images; 2 epochs of 8 steps' out.txt || fail "tiles are not told"
+grep -q '"tile": *32' tiled/options.json && grep -q '"tile_overlap": *8' tiled/options.json || fail "options.json does not tell the tiles"
+succeeds pretrain "${tiled[@]}" --tile-overlap 8 --max-steps 11 --out tiled-parts
+succeeds pretrain "${tiled[@]}" --tile-overlap 8 --out tiled-parts --resume
+cmp tiled-parts/checkpoint.safetensors tiled/checkpoint.safetensors || fail "the resumed run of tiles differs"
+succeeds pretrain "${tiled[@]}" --tile-overlap 8 --max-steps 11 --out tiled-others
+fails 1 'the run was begun on 17 images of other names' pretrain --data plates --epochs 2 --tile 33 --tile-overlap 9 --out tiled-others --resume  # as many
+fails 1 'images' pretrain "${tiled[@]}" --tile-overlap 16 --out tiled-others --resume
+fails 1 'images' pretrain --data plates --epochs 2 --out tiled-others --resume
+# Images no larger than a tile are the run that they are without.
+succeeds pretrain --data photos --epochs 1 --out untiled
+succeeds pretrain --data photos --epochs 1 --tile 32 --out one-tile-each
+cmp one-tile-each/checkpoint.safetensors untiled/checkpoint.safetensors || fail "tiles as large as the images change the run"
+# A damaged image is passed over for the next, however many tiles it has.
+mkdir damaged
+cp plates/1.png plates/small.png damaged
+"$make_image" damaged/2.png 100 1000 3
+truncate -s -20 damaged/2.png
+warns 11 'damaged/2.png: damaged PNG|[0-9]+ times an unreadable' pretrain --data damaged --epochs 1 --tile 100 --max-unreadable 1 --out tiled-damaged
+fails 2 '--tile is 32; expected none with --second, which is of whole images' pretrain "${pairs[@]}" --tile 32 --out unfit
+fails 2 '--tile is 32; expected none with --camera, which is of whole images' pretrain "${tiled[@]}" --camera no.yml --out unfit
+fails 2 '--tile is 32; expected none with --point-weights, which is of whole images' \
+  pretrain "${tiled[@]}" --sampler weighted --point-weights maps --out unfit
+fails 2 '--tile-overlap is 32; expected 0 to 31, less than a tile' pretrain "${tiled[@]}" --tile-overlap 32 --out unfit
+fails 2 '--tile-overlap is 4; expected 0 without tiles' pretrain --data plates --tile 0 --tile-overlap 4 --out unfit
+fails 2 '--tile-overlap requires --tile' pretrain --data plates --tile-overlap 4 --out unfit
+mkdir folder-of-images && cp plates/*.png folder-of-images && cp plates/1.png folder-of-images/metrics.jsonl && ln folder-of-images/metrics.jsonl folder-of-images/4.png
+fails 1 'folder-of-images/metrics.jsonl: is read too, as folder-of-images/4.png by --data' pretrain --data folder-of-images --epochs 1 --tile 32 --out folder-of-images
+
 # From a VOC folder to a report.
 succeeds "$programs/dssl-scenes" --out voc --train 8 --val 4 --size 32 --classes 3
 succeeds pretrain --data voc --split train --recipe dino --epochs 1 --out dino
@@ -416,6 +451,8 @@ fails 1 "plant/options.json: option 'parts' is jpg=0; expected NAME=STRENGTH" of
 # Of pairs there are no views in one folder, and of a camera's run only where images have its size.
 succeeds "$programs/dssl-report" --pretrain pairs=pairs --segment random=p-random --data voc --out points.html
 grep -q 'They cannot be drawn: pairs sees pairs of images of two cameras' points.html || fail "the report draws views of pairs as those of one image"
+succeeds "$programs/dssl-report" --pretrain tiled=tiled --segment random=p-random --data voc --out points.html
+grep -q 'They cannot be drawn: tiled sees tiles of images' points.html || fail "the report draws views of tiles as those of whole images"
 if reads_calibrations; then
   of_lens() { "$programs/dssl-report" --pretrain lens=lens --segment random=p-random --data "$1" --scenes 2 --out points.html; }
   drawn() { grep -o 'the scene and its views' points.html | wc -l; }

@@ -65,9 +65,19 @@ namespace detail {
                        : join(" (", labels, " of them for their masks or labels)");
 }
 
+template <NamedSamples Source>
+[[nodiscard]] Index stand_in_of(const Source& source, Index i) {
+  if constexpr (SamplesWithStandIns<Source>) {
+    return source.stand_in(i);
+  } else {
+    return (i + 1) % source.size();
+  }
+}
+
 }  // namespace detail
 
-/// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size.
+/// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size, or those that the source says
+/// (`SamplesWithStandIns`).
 ///
 /// Which sample stands in depends on the files alone, so runs stay the same for any number of threads.
 /// Unreadable ones are appended to `skipped`; `used` becomes the index of the sample that was loaded. Safe to
@@ -79,8 +89,9 @@ template <NamedSamples Source>
   const Index size = source.size();
   const Index tries = std::min(policy.max_tries, size);
   Index labels = 0;
+  used = i % size;
   for (Index t = 0; t < tries; ++t) {
-    used = (i + t) % size;
+    if (t > 0) used = detail::stand_in_of(source, used);
     try {
       return source.load(used);
     } catch (const ImageError& error) {

@@ -49,6 +49,18 @@ concept SizedSamples = requires(const S& source, Index i) {
   { source.bytes(i) } -> std::convertible_to<Index>;
 };
 
+/// Says what sides image i has without loading it, by its header say; throws `ImageError` where that cannot be told.
+template <class S>
+concept MeasuredSamples = requires(const S& source, Index i) {
+  { source.extent(i) } -> std::same_as<ImageExtent>;
+};
+
+/// Says which sample stands in for sample i where that cannot be read; of others it is the next one (`load_readable`).
+template <class S>
+concept SamplesWithStandIns = requires(const S& source, Index i) {
+  { source.stand_in(i) } -> std::convertible_to<Index>;
+};
+
 /// Images with masks: as `ImageSource`, but `load(i)` gives a `LabelledImage`.
 template <class S>
 concept SegmentationSource = NamedSamples<S> && requires(const S& source, Index i) {
@@ -100,6 +112,7 @@ class MemoryImages {
   [[nodiscard]] Index size() const { return static_cast<Index>(x_views.size()); }
   /// A view: valid as long as this object or a copy of it.
   [[nodiscard]] AnyImageView load(Index i) const { return x_views[static_cast<std::size_t>(i)]; }
+  [[nodiscard]] ImageExtent extent(Index i) const { return extent_of(load(i)); }
   [[nodiscard]] std::string name(Index i) const {
     return x_names.empty() ? join("image ", i) : x_names[static_cast<std::size_t>(i)];
   }
@@ -153,6 +166,11 @@ class ImagesOf {
   {
     return x_source.bytes(i);
   }
+  [[nodiscard]] ImageExtent extent(Index i) const
+    requires MeasuredSamples<Source>
+  {
+    return x_source.extent(i);
+  }
 
   [[nodiscard]] const Source& source() const { return x_source; }
 
@@ -196,6 +214,10 @@ class SourceView {
   [[nodiscard]] AnyImage load(Index i) const { return x_load(i).take(); }
   /// As `SizedSamples`; -1 where the source has no say.
   [[nodiscard]] Index bytes(Index i) const { return x_bytes ? x_bytes(i) : -1; }
+  /// As `MeasuredSamples`; image i is loaded where the source has no say.
+  [[nodiscard]] ImageExtent extent(Index i) const { return x_extent ? x_extent(i) : extent_of(hold(i).view()); }
+  /// As `SamplesWithStandIns`.
+  [[nodiscard]] Index stand_in(Index i) const { return x_stand_in ? x_stand_in(i) : (i + 1) % x_size; }
 
  private:
   struct x_Pointer {};
@@ -207,12 +229,20 @@ class SourceView {
     if constexpr (SizedSamples<std::remove_cvref_t<decltype(*source)>>) {
       x_bytes = [source](Index i) -> Index { return source->bytes(i); };
     }
+    if constexpr (MeasuredSamples<std::remove_cvref_t<decltype(*source)>>) {
+      x_extent = [source](Index i) { return source->extent(i); };
+    }
+    if constexpr (SamplesWithStandIns<std::remove_cvref_t<decltype(*source)>>) {
+      x_stand_in = [source](Index i) -> Index { return source->stand_in(i); };
+    }
   }
 
   Index x_size;
   std::function<HeldImage(Index)> x_load;
   std::function<std::string(Index)> x_name;
   std::function<Index(Index)> x_bytes;
+  std::function<ImageExtent(Index)> x_extent;
+  std::function<Index(Index)> x_stand_in;
 };
 
 static_assert(ImageSource<MemoryImages> && ImageSource<SourceView>);

@@ -363,6 +363,7 @@ class SyntheticScenes {
     const Index value = x_options.pixels == ScenePixels::bits8 ? 1 : x_options.pixels == ScenePixels::bits16 ? 2 : 4;
     return x_options.height * x_options.width * x_options.channels * value;
   }
+  [[nodiscard]] ImageExtent extent(Index /*i*/) const { return {x_options.height, x_options.width}; }
 
   /// Scene i with both masks; i may be any number from 0 on.
   [[nodiscard]] Scene scene(Index i) const;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <dssl/core/error.hpp>
+#include <dssl/core/even_windows.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/position.hpp>
 
@@ -33,7 +34,7 @@ struct TileOptions {
 
 /// Windows along one axis of an image, in patches.
 ///
-/// Windows begin at whole patches, as evenly as that goes, neighbours overlap by at least the overlap, and together they
+/// Windows begin at whole patches, spread by `EvenWindows`: neighbours overlap by at least the overlap, and together they
 /// cover the axis from the first patch to the last. Of an axis shorter than a window there is one, which reaches beyond
 /// the end. Each patch is read from the window in whose ends it is deepest, the first among equals, so that what a
 /// window does at its rim is not seen inside an image. Test: tests/defects/tiles.cpp.
@@ -47,9 +48,9 @@ struct TileAxis {
   TileAxis(Index pixels, Index patch, Index tile, Index overlap) : cells((pixels + patch - 1) / patch) {
     require_shape(pixels >= 1 && patch >= 1 && overlap >= 0 && overlap < tile, "windows of ", tile, " patches that overlap by ",
                   overlap, " over ", pixels, " pixels");
-    const Index beyond = std::max<Index>(0, cells - tile);
-    const Index count = (beyond + tile - overlap - 1) / (tile - overlap) + 1;
-    for (Index i = 0; i < count; ++i) begins.push_back(count == 1 ? 0 : i * beyond / (count - 1));
+    const EvenWindows even(cells, tile, overlap);
+    const Index count = even.count;
+    for (Index i = 0; i < count; ++i) begins.push_back(even.begin(i));
     for (Index c = 0; c < cells; ++c) {
       Index best = -1, depth = -1;
       for (Index i = 0; i < count; ++i) {

@@ -65,6 +65,7 @@ class RunBatches {
     Index channels;
     [[nodiscard]] Index size() const { return source.size(); }
     [[nodiscard]] std::string name(Index i) const { return source.name(i); }
+    [[nodiscard]] Index stand_in(Index i) const { return source.stand_in(i); }
     [[nodiscard]] HeldImage load(Index i) const { return with_channels(source.hold(i), channels, source.name(i)); }
   };
 
