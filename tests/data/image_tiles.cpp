@@ -131,7 +131,7 @@ TEST_CASE("tiles are called by their image, their number and their place; an ima
   CHECK(tiles.name(7) == "image 2");
   CHECK(extent_of(tiles.load(7)) == ImageExtent{3, 5});
   CHECK(tiles.bytes(0) == images.bytes(0));
-  CHECK(tiles.bytes(1) != tiles.bytes(2));
+  CHECK(tiles.bytes(6) == images.bytes(1));
 }
 
 TEST_CASE("sets of tiles are told apart by how they are cut, and images no larger than a tile are the same set") {

@@ -67,14 +67,10 @@ class ImageTiles {
     if (tile.count == 1) return image;
     return join(image, ", tile ", tile.number + 1, " of ", tile.count, " (row ", tile.top, ", column ", tile.left, ")");
   }
-  /// Of the only tile of an image the image's; of others no number of bytes, but a hash of the image's and the tile's place.
+  /// Its image's; where a tile lies, and so how images are cut, its name says.
   [[nodiscard]] Index bytes(Index i) const {
-    const x_Tile tile = x_tile(i);
-    const Index whole = detail::bytes_of_image(x_source, tile.image, x_source.name(tile.image));
-    if (tile.count == 1) return whole;
-    detail::NameHash hash;
-    for (const Index part : {whole, tile.top, tile.left, tile.size.height, tile.size.width}) hash.add(part);
-    return static_cast<Index>(hash.value() >> 1U);  // 0 or more
+    const Index image = x_tile(i).image;
+    return detail::bytes_of_image(x_source, image, x_source.name(image));
   }
   [[nodiscard]] ImageExtent extent(Index i) const { return x_tile(i).size; }
   /// The first tile of the next image.
