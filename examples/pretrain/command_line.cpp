@@ -228,7 +228,7 @@ void CommandLine::x_add_data_options() {
       x_app
           .add_option("--tile", x_job.tile,
                       "Side in pixels of tiles that images are cut into at their own scale, each a sample that an epoch visits; every tile decodes its image; 0: images are whole")
-          ->check(CLI::NonNegativeNumber);
+          ->check(CLI::Range(Index{0}, Index{1} << 40));
   x_app.add_option("--tile-overlap", x_job.tile_overlap, "Pixels that neighbouring tiles have in common, at least")->needs(tile);
   x_app.add_option("--channels", x_job.options.channels,
                    "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
