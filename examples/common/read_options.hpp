@@ -27,7 +27,7 @@ inline void add_read_options(CLI::App& app, ReadOptions& read) {
       ->check(CLI::Range(Index{1}, Index{1} << 40))
       ->capture_default_str()
       ->group(group);
-  app.add_option("--largest-bytes", read.largest_bytes, "Bytes of a file, and of its pixels, at most; likewise")
+  app.add_option("--largest-bytes", read.largest_bytes, "Bytes of a file that is no TIFF, and of an image's pixels, at most; likewise")
       ->check(CLI::Range(Index{1}, Index{1} << 42))
       ->capture_default_str()
       ->group(group);

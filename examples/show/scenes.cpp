@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <string_view>
 
 #include <dssl/core/error.hpp>
 #include <dssl/data/image_folder.hpp>
@@ -36,7 +37,7 @@ std::vector<NamedFile> image_files(const std::vector<std::string>& paths, Index 
     const Index taken = count > 0 ? std::min(count, folder.size()) : folder.size();
     for (Index i = 0; i < taken; ++i) {
       const std::string file = folder.name(i * folder.size() / taken);
-      out.push_back({file, detail::without_ending(std::string_view(file).substr(path.size() + 1)), true});
+      out.push_back({file, dssl::detail::without_ending(std::string_view(file).substr(path.size() + 1)), true});
     }
   }
   return out;
