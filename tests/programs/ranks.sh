@@ -44,6 +44,8 @@ for recipe in densedino dinov2; do
   succeeds on 2 "${own[@]}" --out again-$recipe
   cmp again-$recipe/checkpoint.safetensors two-$recipe/checkpoint.safetensors || fail "$recipe on two ranks twice: other bits"
 done
+succeeds on 2 --recipe dinov2 --batch 4 --epochs 2 --koleo-all-ranks --out two-koleo
+alike two-koleo/metrics.jsonl one-dinov2/metrics.jsonl
 # Of a term that sees the whole batch on every rank, and of one whose batch norms do.
 for recipe in simclr pixpro; do
   own=(--recipe $recipe --batch 4 --epochs 2 --projector-hidden 24 --projector-out 16)
