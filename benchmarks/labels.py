@@ -3,7 +3,7 @@
 
     benchmarks/labels.py --data FOLDER --out FOLDER [--programs FOLDER] [--draws 0,1,2] [--stages pretrain,choose,...]
 
---data is the folder of magnetic tiles (images, masks, splits). Stages, each of which passes over what is in --out already:
+--data is the folder of magnetic tiles (images, masks, splits). Stages, each of which passes over what is in --out already, of the same command and weights:
   pretrain  nano8 by DINO on the training images without their labels; those that thresholds are taken from take no part
   choose    what was tried, each learned on two thirds of the physical tiles of the training images and judged on the other third,
             in choose.md; no test image takes part. It changes nothing: what was chosen stands in this file
@@ -19,10 +19,10 @@ import argparse
 import csv
 import json
 import os
-import subprocess
 import sys
 
 from report import write
+from study import result_of, trained
 
 PRETRAIN = ["--recipe", "dino", "--arch", "nano8", "--channels", "1", "--batch", "2", "--accumulate", "2", "--prototypes", "512", "--lr",
             "0.0128", "--weight-decay-end", "0.1", "--momentum", "0.996", "--stochastic-depth", "0", "--teacher-temp", "0.02",
@@ -102,49 +102,29 @@ class Tiles:
                 os.path.join(self.root, "masks")]
 
 
-def run(command, log):
-    print("labels:", " ".join(command), file=sys.stderr, flush=True)
-    os.makedirs(os.path.dirname(log), exist_ok=True)
-    with open(log, "w") as file:
-        if subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode != 0:
-            with open(log) as said:
-                sys.exit(f"labels: {os.path.basename(command[0])} failed: {said.read()[-2000:]}")
-
-
 def read(path):
     with open(path) as file:
         return json.load(file)
 
 
-def pilot(o, name, *arguments):
-    """result.json of a pilot."""
-    folder = os.path.join(o.out, name)
-    if not os.path.exists(os.path.join(folder, "result.json")):
-        run([f"{o.programs}/dssl-defect-pilot", *PILOT, *arguments, "--out", folder], folder + ".log")
-    return read(os.path.join(folder, "result.json"))
+def pilot(o, name, weights, *arguments):
+    """result.json of a pilot with some weights."""
+    return result_of([f"{o.programs}/dssl-defect-pilot", *PILOT, "--weights", weights, *arguments], weights, os.path.join(o.out, name))
 
 
 def unet(o, name, *arguments):
     """The result of a U-Net."""
-    path = os.path.join(o.out, name + ".json")
-    if not os.path.exists(path):
-        run([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "unet.py"), *UNET, *arguments, "--out", path],
-            os.path.join(o.out, name + ".log"))
-    return read(path)
+    return result_of([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peers", "unet.py"), *UNET, *arguments],
+                     "random", os.path.join(o.out, name + ".json"))
 
 
 def pretrained(o, tiles):
     """The teacher's weights. A pilot holds out the last fifth of its normal images for thresholds: they take no part."""
-    folder = os.path.join(o.out, "pretrained")
-    weights = os.path.join(folder, "teacher.safetensors")
-    if not os.path.exists(os.path.join(folder, "done")):
-        normal = tiles.lists["normal_train"]
-        names = normal[:len(normal) - round(0.2 * len(normal))] + tiles.lists["defect_train"]
-        listed = os.path.join(o.out, "lists", "pretraining.txt")
-        write(listed, "".join(os.path.join(tiles.root, "images", n + ".jpg") + "\n" for n in names))
-        run([f"{o.programs}/dssl-pretrain", "--data", listed, *PRETRAIN, "--out", folder, "--overwrite"], folder + ".log")
-        write(os.path.join(folder, "done"), "")
-    return weights
+    normal = tiles.lists["normal_train"]
+    names = normal[:len(normal) - round(0.2 * len(normal))] + tiles.lists["defect_train"]
+    listed = os.path.join(o.out, "lists", "pretraining.txt")
+    write(listed, "".join(os.path.join(tiles.root, "images", n + ".jpg") + "\n" for n in names))
+    return trained(o.programs, ["--data", listed, *PRETRAIN], os.path.join(o.out, "pretrained"))
 
 
 def choose(o, tiles, weights):
@@ -154,7 +134,7 @@ def choose(o, tiles, weights):
     for tried, quick in ((FROZEN_TRIED, []), (TUNED_TRIED, QUICK[:-2])):
         for name, own in tried.items():
             # Random weights come by themselves.
-            result = pilot(o, "choose/" + name.replace(" ", "-"), *sets, "--weights", weights, *ALL, *quick, *own)
+            result = pilot(o, "choose/" + name.replace(" ", "-"), weights, *sets, *ALL, *quick, *own)
             rows += [(name, way["way"], way["labels"], way["draws"][0]) for way in result["ways"]]
     for name, own in UNET_TRIED.items():
         result = unet(o, "choose/unet-" + name.replace(" ", "-"), *sets, *own)
@@ -166,18 +146,18 @@ def choose(o, tiles, weights):
 
 
 def frozen(o, tiles, weights):
-    return pilot(o, "frozen", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", weights, *LABELS,
-                 "--draws", "3", *FROZEN)
+    return pilot(o, "frozen", weights, *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), *LABELS, "--draws",
+                 "3", *FROZEN)
 
 
 def filters(o, tiles):
-    return pilot(o, "filters", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", "random", *LABELS,
-                 "--draws", "3", *FILTERS)
+    return pilot(o, "filters", "random", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), *LABELS, "--draws",
+                 "3", *FILTERS)
 
 
 def tuned(o, tiles, weights, draw):
-    return pilot(o, f"tuned-{draw}", *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--weights", weights,
-                 "--seed", str(draw), *LABELS, *QUICK, *TUNED)
+    return pilot(o, f"tuned-{draw}", weights, *tiles.arguments("normal_train", "defect_train", "normal_test", "defect_test"), "--seed",
+                 str(draw), *LABELS, *QUICK, *TUNED)
 
 
 def peer(o, tiles, result, draw):

@@ -271,21 +271,29 @@ def made_of(weights, path):
     return os.path.exists(path) and (weights == "random" or os.path.getmtime(path) >= os.path.getmtime(weights))
 
 
-def measured(programs, name, command, weights, out):
-    """One program's result.json for some weights; made where there is none of them, by this command, in `out`."""
-    precision = FEW if name != "defects" else FEW[:2]  # distances between near patches want float
-    command = [f"{programs}/{command[0]}", "--weights", weights, *ARCH, *precision, *command[1:], "--out", out]
+def result_of(command, weights, out):
+    """What a command with `--out out` writes, a JSON file or result.json in a folder; it is run where there is nothing of this
+    command and of these weights."""
+    path = out if out.endswith(".json") else os.path.join(out, "result.json")
+    command = [*command, "--out", out]
     made = None
     if os.path.exists(out + ".command"):
         with open(out + ".command") as file:
             made = file.read()
-    if made != " ".join(command[1:]) or not made_of(weights, os.path.join(out, "result.json")):
-        shutil.rmtree(out, ignore_errors=True)
+    if made != " ".join(command[1:]) or not made_of(weights, path):
+        if path != out:
+            shutil.rmtree(out, ignore_errors=True)
         os.makedirs(os.path.dirname(out), exist_ok=True)
         run(command, out + ".log")
         write(out + ".command", " ".join(command[1:]))
-    with open(os.path.join(out, "result.json")) as file:
+    with open(path) as file:
         return json.load(file)
+
+
+def measured(programs, name, command, weights, out):
+    """`result_of` one program for some weights."""
+    precision = FEW if name != "defects" else FEW[:2]  # distances between near patches want float
+    return result_of([f"{programs}/{command[0]}", "--weights", weights, *ARCH, *precision, *command[1:]], weights, out)
 
 
 def figures(name, result):
