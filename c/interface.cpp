@@ -236,6 +236,9 @@ struct dssl_scorer {
     if (settings.look.tiles)
       throw dssl::CheckpointError(bank.path(), "was made with --tiles, whose heat maps have each image's own size; expected a bank "
                                                "of whole images");
+    if (settings.look.foreground_masks)
+      throw dssl::CheckpointError(bank.path(), "was made with --foreground, a mask of each image, which this interface does not take; "
+                                               "expected a bank without, or with --foreground-above or --foreground-below");
     return settings;
   }
 

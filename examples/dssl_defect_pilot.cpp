@@ -116,6 +116,7 @@ void require_output_apart(const PilotSettings& s, const PilotSets& sets) {
     output.require_other_than_all("the images", *set);
     for (Index i = 0; i < set->size(); ++i) {
       for (const std::string& mask : set->files().truth_names(i)) output.require_other_than("--masks", mask);
+      for (const std::string& mask : set->files().foreground_names(i)) output.require_other_than("--foreground", mask);
     }
   }
   if (!s.backbone.weights.empty() && !s.backbone.random_weights())
@@ -144,6 +145,10 @@ int main(int argc, char** argv) {
     const dssl::FolderClaim claim = claim_output_folder(s.out, {"result.json", "report.html", "pretraining.txt"});
     if (const std::string few = dssl::few_bits_warning(dssl::ImagesOf(sets.normal)); !few.empty())
       print_error("dssl-defect-pilot", "warning: " + few);
+    for (const Inspected* set : {&sets.normal, &sets.held_out, &sets.defects, &sets.test_normal, &sets.test_defects}) {
+      if (const std::string& without = set->files().without_foreground(); !without.empty())
+        print_error("dssl-defect-pilot", "warning: " + without);
+    }
     const std::string weights = s.pretrain_epochs > 0 ? pretrained(s, sets) : s.backbone.weights;
     const Interruption interruption;
     const Study study = run_study(s, sets, weights, interruption);

@@ -158,7 +158,7 @@ void adopt_bank(Settings& s, const dssl::SafetensorsFile& file) {
     throw dssl::CheckpointError(s.bank, "was made with --fit pad, whose margins count for nothing; a model scores every patch");
   if (of_bank.references > 0) throw dssl::CheckpointError(s.bank, "was made with --read references, of which a model knows nothing");
   if (of_bank.look != dssl::PatchLook{})
-    throw dssl::CheckpointError(s.bank, "was made with windows, a border, standardising, --flatten, --top, --place or --free-of-size, of which a model knows nothing");
+    throw dssl::CheckpointError(s.bank, "was made with windows, a border, a foreground, standardising, --flatten, --top, --place or --free-of-size, of which a model knows nothing");
   s.blocks = of_bank.blocks;
   s.no_norm = !of_bank.norm;
   s.family = of_bank.family;

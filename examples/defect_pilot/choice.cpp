@@ -43,6 +43,9 @@ std::string in_words(const LookSettings& look) {
   if (look.standardise_images && look.flatten == 0) out += ", images standardised";
   if (look.standardise_features) out += ", features standardised";
   if (look.border > 0) out += join(", border ", look.border);
+  if (look.foreground_masks) out += ", foreground by masks";
+  if (look.foreground_above) out += join(", foreground above ", *look.foreground_above);
+  if (look.foreground_below) out += join(", foreground below ", *look.foreground_below);
   if (look.top > 1) out += join(", mean of top ", look.top);
   if (look.free_of_size) out += ", free of size";
   if (look.place > 0) out += join(", place ", look.place);

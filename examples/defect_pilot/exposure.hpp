@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
 #include <dssl/core/random.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/defects/pasted_defect.hpp>
 #include <dssl/views/blur.hpp>
 #include <dssl/views/image.hpp>
@@ -97,11 +99,12 @@ struct PilotView {
   std::uint64_t seed = 0;       ///< of the pasted ones
 };
 
-/// Inspected images of another exposure, with their masks, or with pasted defects and theirs.
+/// Inspected images of another exposure, with their masks, or with pasted defects and theirs. Each brings a mask of its
+/// foreground where there is a rule of it: that of the image as taken, so that other light changes what is seen and not what counts.
 class PilotImages {
  public:
-  explicit PilotImages(const PilotView& view)
-      : x_view(view), x_facts(std::make_shared<std::vector<ImageFacts>>(static_cast<std::size_t>(size()))) {}
+  PilotImages(const PilotView& view, const Foreground& foreground)
+      : x_view(view), x_foreground(foreground), x_facts(std::make_shared<std::vector<ImageFacts>>(static_cast<std::size_t>(size()))) {}
   [[nodiscard]] Index size() const {
     return (x_view.chosen.empty() ? x_view.images.size() : static_cast<Index>(x_view.chosen.size())) * x_each();
   }
@@ -119,9 +122,11 @@ class PilotImages {
     LabelledImage out = x_view.images.load(number(i));
     // Each image is loaded by one thread, and looked at after it was handed over.
     (*x_facts)[static_cast<std::size_t>(i)] = facts_of(out.image);
+    Image<std::uint8_t> counts = x_foreground.of(out, name(i));
     if (x_view.pasted > 0) {
-      out = paste_defect(out.image, pasted_kind(i / x_each(), i % x_each()), static_cast<std::uint64_t>(i), {.seed = x_view.seed});
+      out = paste_defect(out.image, pasted_kind(i / x_each(), i % x_each()), static_cast<std::uint64_t>(i), {.seed = x_view.seed}, counts);
     }
+    out.foreground = std::move(counts);
     out.image = exposed(out.image, x_view.how, static_cast<std::uint64_t>(number(i)));
     return out;
   }
@@ -130,6 +135,7 @@ class PilotImages {
   [[nodiscard]] Index x_each() const { return std::max<Index>(1, x_view.pasted); }
 
   PilotView x_view;
+  Foreground x_foreground;
   std::shared_ptr<std::vector<ImageFacts>> x_facts;
 };
 

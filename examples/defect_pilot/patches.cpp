@@ -39,19 +39,22 @@ class ReaderOf final : public SetReader {
   [[nodiscard]] PatchSet read(const PilotView& view, const LookSettings& look, const char* label,
                               const Interruption& interruption) override {
     const auto start = std::chrono::steady_clock::now();
-    const PilotImages images(view);
+    const PilotImages images(view, look.foreground());
+    const Foreground brought{.masks = look.foreground().any()};
     // All are kept; windows over images of any size are more.
     require_room(x_settings.map, static_cast<double>(images.size() * x_extractor.grid().size()), x_extractor.width());
-    PatchSet out{.width = x_extractor.width(), .patch = map_cell(x_extractor), .images = {}};
+    PatchSet out{.width = x_extractor.width(), .patch = map_cell(x_extractor), .images = {}, .padded = x_settings.input_fit() == InputFit::pad && !look.tiles};
     std::stop_source stop;
     Progress progress(label, images.size(), "images");
     dssl::PatchReader<ViTFamily, B> reader(x_extractor, {.tiles = look.windows(),
                                                          .standardise_images = look.standardise_images,
                                                          .flatten = look.flatten,
+                                                         .foreground = brought,
                                                          .fit = x_settings.input_fit(),
                                                          .loader = x_settings.loader()});
     reader.on_skip = [&](std::string_view, std::string_view message) { progress.warn(one_line(join("skipped: ", message))); };
     const auto count = reader.read(images, stop.get_token(), [&](PatchMap<float>& map) {
+      static_cast<void>(counted_patches(map.input.labels, map.height, map.width, map.grid, out.patch, {.foreground = brought}, images.name(map.index)));
       PatchImage own{.index = images.number(map.index),
                      .name = images.name(map.index),
                      .defect = images.defect(map.index),
@@ -108,7 +111,7 @@ PatchSet ruled(PatchSet set, const PatchRules& rules) {
   const auto width = static_cast<std::size_t>(set.width);
   for (PatchImage& image : set.images) {
     std::vector<std::int32_t> counted =
-        counted_patches(image.truth, image.height, image.width, image.grid, set.patch, rules.border, image.name);
+        counted_patches(image.truth, image.height, image.width, image.grid, set.patch, rules, image.name);
     if (counted.size() != image.cells.size()) {
       std::vector<float> some;
       for (const std::int32_t cell : counted) {

@@ -40,6 +40,7 @@ struct PatchSet {
   Index width = 0;
   Index patch = 0;  ///< pixels
   std::vector<PatchImage> images;
+  bool padded = false;  ///< images lie in margins
   Index unreadable = 0;
   Index windows = 0, smaller = 0;  ///< with tiles
   double seconds = 0;              ///< of reading and features together
@@ -69,7 +70,7 @@ class SetReader {
   SetReader& operator=(const SetReader&) = delete;
   virtual ~SetReader() = default;
 
-  /// All patches, before any rule. Throws what went wrong; `Error` where the process was asked to stop.
+  /// All patches, before any rule, of images with a patch on their foreground; the others are said and counted as unreadable. Throws what went wrong; `Error` where the process was asked to stop.
   [[nodiscard]] virtual PatchSet read(const PilotView& view, const LookSettings& look, const char* label,
                                       const Interruption& interruption) = 0;
   [[nodiscard]] virtual const std::string& description() const = 0;

@@ -24,6 +24,9 @@ void PilotSettings::validate() const {
   if (backbone.map.references() && tuning.steps > 0) {  // whose border and top are counted in whole patches
     throw OptionError("read", backbone.map.read, "patches with --tune-steps above 0, whose head is one of patches");
   }
+  look.rules().validate();
+  if (look.foreground().any() && backbone.fit == "pad" && tuning.steps > 0)  // where the image lies in its margins is told by what counts
+    throw OptionError("fit", backbone.fit, "stretch with a foreground and --tune-steps above 0");
 }
 
 nlohmann::ordered_json PilotSettings::json() const {
@@ -34,6 +37,7 @@ nlohmann::ordered_json PilotSettings::json() const {
                  {"test_defects", test_defects},
                  {"images", images},
                  {"masks", masks},
+                 {"foreground", foreground},
                  {"test_share", test_share},
                  {"false_alarms", false_alarms},
                  {"pretrain_epochs", pretrain_epochs},
@@ -113,7 +117,7 @@ void add_options(CLI::App& app, PilotSettings& s) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group(study);
-  add_look_options(app, s.look, study);
+  add_look_options(app, s.look, s.foreground, study);
   const std::string tune = "Training the whole backbone on labelled images, beside the head on frozen features";
   add_crop_tuning_options(app, s.tuning, tune, 0, "; 0 leaves this path out");
   app.add_option("--tune-draws", s.tune_draws, "Draws of labelled images for each number that it is trained on, at most --draws")

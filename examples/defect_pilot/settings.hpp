@@ -20,6 +20,7 @@ struct PilotSettings {
   BackboneSettings backbone;
   std::vector<std::string> normal, defects, test_normal, test_defects;
   std::string images, masks;
+  std::string foreground;  // as of dssl-defects
   std::string out;
   std::string title = "Finding defects with few labels";
   std::optional<int> mask_threshold;

@@ -41,6 +41,7 @@ Inspected inspected(const PilotSettings& s, ImageFiles files, bool with_masks) {
   return {DefectFiles(std::move(files),
                       {.masks = with_masks ? s.masks : "",
                        .mask_threshold = s.mask_threshold,
+                       .foreground = s.foreground,
                        .good = {},
                        .read = s.backbone.reading()}),
           {}};
@@ -355,8 +356,10 @@ class BackboneStudy {
                                  .labels = static_cast<Index>(order.size()),
                                  .draw = static_cast<Index>(draw),
                                  .seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC});
-    for (const auto& [tuned, read] : {std::pair(&path.held_out, &x_held_out), {&path.test_normal, &x_test_normal}, {&path.test_defects, &x_test_defects}})
+    for (const auto& [tuned, read] : {std::pair(&path.held_out, &x_held_out), {&path.test_normal, &x_test_normal}, {&path.test_defects, &x_test_defects}}) {
+      if (x_look.foreground().any()) keep_read(*tuned, *read);
       require_same(tuned->shape, *read);
+    }
     x_take_size_off({{path.held_out.scores, path.held_out.shape}, {path.test_normal.scores, path.test_normal.shape}, {path.test_defects.scores, path.test_defects.shape}});
     const Judge judge(path.test_normal.shape, path.test_defects.shape, x_settings);
     const SetScores& normal = path.held_out.scores;
@@ -375,6 +378,18 @@ class BackboneStudy {
 
   /// Where it is asked for; the trend of the first set.
   SizeTrend x_take_size_off(const std::vector<SizedScores>& sets) const { return x_look.free_of_size ? take_size_off(sets) : SizeTrend{}; }
+
+  /// Leaves out the images of which no patch of the size that was read is on the foreground.
+  static void keep_read(TunedSet& tuned, const PatchSet& read) {
+    TunedSet kept{.shape = {.patch = tuned.shape.patch, .images = {}}, .scores = {}};
+    for (std::size_t i = 0; i < tuned.shape.images.size(); ++i) {
+      if (std::ranges::find(read.images, tuned.shape.images[i].index, &PatchImage::index) == read.images.end()) continue;
+      kept.shape.images.push_back(std::move(tuned.shape.images[i]));
+      kept.scores.images.push_back(tuned.scores.images[i]);
+      kept.scores.patches.push_back(std::move(tuned.scores.patches[i]));
+    }
+    tuned = std::move(kept);
+  }
 
   /// The same images in the same order.
   static void require_same(const PatchSet& tuned, const PatchSet& read) {
@@ -461,11 +476,14 @@ class BackboneStudy {
   double x_milliseconds = 0;
 };
 
+/// What probes ask of `PilotImages`, which have found the foreground.
+Foreground brought(const LookSettings& look) { return {.masks = look.foreground().any()}; }
+
 /// A way without a backbone: a probe that learns from normal images, then by `learn_more(probe)`.
 template <class Probe, class More>
 Worth without_backbone(Probe probe, const PilotSettings& s, const PilotSets& sets, const Exposure& how, bool free_of_size, const More& learn_more) {
-  const auto taken = [](const Inspected& images, const Exposure& exposure = {.name = "as taken"}) {
-    return PilotImages({.images = images, .how = exposure});
+  const auto taken = [&](const Inspected& images, const Exposure& exposure = {.name = "as taken"}) {
+    return PilotImages({.images = images, .how = exposure}, s.look.foreground());
   };
   probe.learn(taken(sets.normal));
   learn_more(probe);
@@ -503,7 +521,7 @@ Worth without_backbone(Probe probe, const PilotSettings& s, const PilotSets& set
 
 /// Plain differences of pixels to the mean normal image.
 Worth difference(const PilotSettings& s, const PilotSets& sets, const Exposure& how) {
-  return without_backbone(DifferenceProbe({.input = s.backbone.input(), .smoothing = s.smoothing, .loader = s.backbone.loader()}), s, sets,
+  return without_backbone(DifferenceProbe({.input = s.backbone.input(), .smoothing = s.smoothing, .foreground = brought(s.look), .loader = s.backbone.loader()}), s, sets,
                           how, false, [](DifferenceProbe&) {});
 }
 
@@ -512,6 +530,7 @@ template <class More>
 Worth filters(const PilotSettings& s, const PilotSets& sets, const LookSettings& look, const Exposure& how, const More& learn_more) {
   return without_backbone(FilterProbe({.filters = {.flatten = look.flatten > 0 ? look.flatten : LocalFilterOptions{}.flatten},
                                        .border = look.border,
+                                       .foreground = brought(look),
                                        .top = look.top,
                                        .channels = s.backbone.channels,
                                        .smoothing = s.smoothing,
@@ -529,8 +548,8 @@ void add_labelled_filters(Study& study, const PilotSettings& s, const PilotSets&
       options.trees.seed = s.backbone.seed + static_cast<std::uint64_t>(drawn.draw);
       options.trees.threads = s.backbone.threads;
       try {
-        const FilterLabelChoice choice = probe.learn_labels(PilotImages({.images = sets.normal, .how = plain}),
-                                                            PilotImages({.images = sets.defects, .how = plain, .chosen = drawn.images}), options);
+        const FilterLabelChoice choice = probe.learn_labels(PilotImages({.images = sets.normal, .how = plain}, look.foreground()),
+                                                            PilotImages({.images = sets.defects, .how = plain, .chosen = drawn.images}, look.foreground()), options);
         std::printf("local filters, draw %td: %s\n", drawn.draw + 1, in_words(choice).c_str());
         study.filters.push_back({drawn.draw, choice});
       } catch (const DataError& error) {  // few labelled images, all of whose defects lie in the border: as without labels

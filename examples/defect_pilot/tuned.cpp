@@ -89,11 +89,13 @@ void require_tunable(const PilotSettings& settings) {
 
 SetScores on_grids_of(const SetScores& scores, const PatchSet& from, const PatchSet& to) {
   SetScores out{.images = scores.images, .patches = {}};
-  const auto shown = [](const PatchImage& image, Index patch) {
-    return ShownGrid::of(image.truth, image.height, image.width, image.grid, patch);
+  const auto shown = [](const PatchSet& set, std::size_t i) {
+    const PatchImage& image = set.images[i];
+    return set.padded ? ShownGrid::of(image.truth, image.height, image.width, image.grid, set.patch)
+                      : ShownGrid{image.grid, set.patch, 0, 0, image.height, image.width};
   };
   for (std::size_t i = 0; i < scores.patches.size(); ++i)
-    out.patches.push_back(on_other_grid(scores.patches[i], shown(from.images[i], from.patch), shown(to.images[i], to.patch)));
+    out.patches.push_back(on_other_grid(scores.patches[i], shown(from, i), shown(to, i)));
   return out;
 }
 
@@ -103,7 +105,7 @@ TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, con
                      std::uint64_t seed, bool compare, const std::string& label, const Interruption& interruption) {
   // The images as the bank sees them, if each for itself is made alike.
   const auto seen = [&]<class Source>(const Source& source) {
-    return StandardisedImages<BinaryMasks<Source>>(BinaryMasks<Source>(source), look.standardise_images, look.flatten);
+    return StandardisedImages<BinaryMasks<Source>>(BinaryMasks<Source>(source, look.foreground()), look.standardise_images, look.flatten);
   };
   const std::unique_ptr<SegmentTuner> tuner = make_segment_tuner(tuner_settings(settings, weights, seed));
   const TrainingImages training(defects, drawn, normal);
@@ -120,7 +122,7 @@ TunedPath tuned_path(const PilotSettings& settings, const Inspected& normal, con
     tuner->predict(source, stop.get_token(), [&](PatchMap<float>& map) {
       const std::vector<float> all = differences(map);
       const std::vector<std::int32_t> cells = counted_patches(map.input.labels, map.height, map.width, map.grid, tuner->patch(),
-                                                              look.border, source.name(map.index));
+                                                              look.rules(), source.name(map.index));
       std::vector<float> counted;
       for (const std::int32_t cell : cells) counted.push_back(all[static_cast<std::size_t>(cell)]);
       each(map, mean_of_largest(counted, look.top), over_grid(counted, cells, map.grid), cells);

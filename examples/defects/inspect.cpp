@@ -21,6 +21,7 @@
 #include <dssl/data/defect_files.hpp>
 #include <dssl/data/few_bits.hpp>
 #include <dssl/data/image_files.hpp>
+#include <dssl/data/truth_survey.hpp>
 #include <dssl/defects/size_trend.hpp>
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
@@ -102,6 +103,7 @@ class Inspection {
                                            .templates = x_settings.templates,
                                            .template_file = x_settings.template_file,
                                            .mask_threshold = x_settings.mask_threshold,
+                                           .foreground = x_settings.foreground,
                                            .good = x_settings.good,
                                            .missing_is_normal = x_settings.missing_is_normal,
                                            .read = x_settings.backbone.reading()}),
@@ -173,6 +175,7 @@ class Inspection {
     for (const auto* const set : {&x_normal, &x_held_out, &x_labelled, &x_test}) {
       if (!*set) continue;
       print_left_aside((*set)->files().files().left_aside());
+      if (const std::string& without = (*set)->files().without_foreground(); !without.empty()) x_warn(without);
       if (const std::string few = few_bits_warning(ImagesOf(**set)); !few.empty()) x_warn(few);
     }
     std::printf("%s; %td normal images to learn from, %td to calibrate with, %td to score, at %s\n",
@@ -290,6 +293,7 @@ class Inspection {
         for (const std::string& truth : files.truth_names(i))
           output.require_other_than(s.masks.empty() ? "--boxes" : "--masks", truth);
         if (files.has_templates()) output.require_other_than("--templates", files.template_name(i));
+        for (const std::string& mask : files.foreground_names(i)) output.require_other_than("--foreground", mask);
       }
     }
     output.require_outside("--masks", s.masks);

@@ -1,7 +1,9 @@
 // Options of how images are looked at for defects: which patches count, windows, standardising, the image's score.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <type_traits>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -15,14 +17,31 @@ using LookSettings = PatchLook;
 
 [[nodiscard]] inline nlohmann::ordered_json look_json(const LookSettings& look) {
   nlohmann::ordered_json out;
-  LookSettings::for_each(look, [&](const char* name, const auto& value) { out[name] = value; });
+  LookSettings::for_each(look, [&]<class V>(const char* name, const V& value) {
+    if constexpr (std::is_same_v<V, std::optional<double>>) out[name] = value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+    else out[name] = value;
+  });
   return out;
 }
 
-inline void add_look_options(CLI::App& app, LookSettings& s, const std::string& group) {
+/// `foreground`: where masks of it lie.
+inline void add_look_options(CLI::App& app, LookSettings& s, std::string& foreground, const std::string& group) {
   app.add_option("--border", s.border, "Outer rows and columns of an image's patches that do not count")
       ->check(CLI::Range(Index{0}, Index{1024}))
       ->capture_default_str()
+      ->group(group);
+  app.add_option("--foreground", foreground,
+                 "Mask of what of every image counts, or folder of one for each, as --masks: what is not 0. Of patches those count of "
+                 "which at least half does")
+      ->each([&s](const std::string& given) { s.foreground_masks = !given.empty(); })
+      ->group(group);
+  app.add_option("--foreground-above", s.foreground_above,
+                 "Pixels whose mean over channels is at most this, 0 to 255, do not count, as far as they are connected with the "
+                 "image's edge: a dark background")
+      ->check(CLI::Range(0.0, 255.0))
+      ->group(group);
+  app.add_option("--foreground-below", s.foreground_below, "Likewise at least this: a bright background")
+      ->check(CLI::Range(0.0, 255.0))
       ->group(group);
   app.add_flag("--standardise-features", s.standardise_features,
                "Each feature less its mean over the image's patches, over its deviation there")

@@ -209,6 +209,7 @@ class FilterScorer final : public Scorer {
       : x_settings(s),
         x_probe(s.bank.empty() ? FilterProbe({.filters = {.flatten = s.look.flatten > 0 ? s.look.flatten : LocalFilterOptions{}.flatten},
                                               .border = s.look.border,
+                                              .foreground = s.look.foreground(),
                                               .top = s.look.top,
                                               .channels = s.backbone.channels,
                                               .smoothing = s.smoothing,

@@ -29,11 +29,12 @@ void DefectSettings::validate() const {
     throw OptionError("test", "not given", "images to score");
   LookSettings of_filters;
   if (scorer == "filters") {  // what it has of these
-    of_filters = {.border = look.border, .flatten = look.flatten, .top = look.top, .free_of_size = look.free_of_size};
+    of_filters = {.border = look.border, .flatten = look.flatten, .top = look.top, .free_of_size = look.free_of_size,
+                  .foreground_masks = look.foreground_masks, .foreground_above = look.foreground_above, .foreground_below = look.foreground_below};
   }
   if (scorer != "bank" && look != of_filters) {
     throw OptionError("scorer", scorer, scorer == "filters" ? "bank, beside --standardise-..., --place and --tiles"
-                                                            : "bank, beside --border, --standardise-..., --top, --place and --tiles");
+                                                            : "bank, beside --border, --foreground..., --standardise-..., --top, --place and --tiles");
   }
   if (!defects.empty() && !bank.empty()) throw OptionError("defects", defects.front(), "none beside a bank, which is made already");
   if (!defects.empty() && scorer != "filters") throw OptionError("defects", defects.front(), "none, unless the scorer is filters");
@@ -74,6 +75,7 @@ nlohmann::ordered_json DefectSettings::json() const {
                  {"masks", masks},
                  {"boxes", boxes},
                  {"templates", templates},
+                 {"foreground", foreground},
                  {"image_file", image_file},
                  {"template_file", template_file},
                  {"good", good},
@@ -90,8 +92,10 @@ nlohmann::ordered_json DefectSettings::json() const {
     object.update(look_json(look));
   }
   if (scorer == "filters") {
-    object.update({{"border", look.border}, {"flatten", look.flatten}, {"top", look.top}, {"free_of_size", look.free_of_size},
-                   {"defects", defects}, {"trees", label_trees}, {"folds", label_folds}});
+    const nlohmann::ordered_json all = look_json(look);
+    for (const char* const name : {"border", "flatten", "top", "free_of_size", "foreground_masks", "foreground_above", "foreground_below"})
+      object[name] = all.at(name);
+    object.update({{"defects", defects}, {"trees", label_trees}, {"folds", label_folds}});
   }
   if (scorer == "template") object["reach"] = reach;
   return object;
@@ -114,6 +118,8 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
       return list.empty() ? std::string("the last alone") : list;
     } else if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::vector<float>>) {
       return dssl::detail::number_list(value, ",");
+    } else if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::optional<double>>) {
+      return value ? join(*value) : std::string("not given");
     } else {
       return join(value);
     }
@@ -154,6 +160,13 @@ void DefectSettings::require_agreement(const DefectSettings& of_bank) const {
   agree("tiles", flag(look.tiles), flag(l.tiles));
   agree("scale", look.scale, l.scale);
   agree("overlap", look.overlap, l.overlap);
+  agree("foreground-above", look.foreground_above, l.foreground_above);
+  agree("foreground-below", look.foreground_below, l.foreground_below);
+  // The bank knows that there were masks, not those of other images.
+  if (look.foreground_masks != l.foreground_masks) {
+    throw OptionError("foreground", look.foreground_masks ? foreground : "not given",
+                      join(l.foreground_masks ? "masks of the images' foreground, with which " : "none, without which ", bank, " was made"));
+  }
 }
 
 void add_options(CLI::App& app, DefectSettings& s) {
@@ -250,7 +263,7 @@ void add_options(CLI::App& app, DefectSettings& s) {
       ->check(CLI::IsMember({1, 3}))
       ->capture_default_str()
       ->group(scoring);
-  add_look_options(app, s.look, scoring);
+  add_look_options(app, s.look, s.foreground, scoring);
   app.add_option("--trees", s.label_trees, "Trees that are learned from --defects, at most")
       ->check(CLI::Range(Index{1}, Index{100'000}))
       ->capture_default_str()

@@ -31,6 +31,7 @@ struct DefectSettings {
   double false_alarms = 0.05;                // the rate that holds: asked for, of the bank, or this
   std::vector<std::string> test;
   std::string images, masks, boxes, templates;
+  std::string foreground;  // a mask of what counts, or a folder of one for each image
   std::string image_file = "{}", template_file = "{}";
   std::vector<std::string> good{"good"};
   std::optional<int> mask_threshold;

@@ -6,6 +6,7 @@
 //   bank_settings        what a bank's features were read with
 //   defect_probe         a bank from a source, another source scored
 //   neighbourhood        means about each cell
+//   foreground           which pixels of an image show what is looked at
 //   patch_rules          which patches of an image count, and what is taken out of them
 //   patch_look           these rules, windows and standardising in one list
 //   patch_reader         the patches of a source's images
@@ -37,6 +38,7 @@
 #include <dssl/defects/filter_bank_file.hpp>
 #include <dssl/defects/filter_labels.hpp>
 #include <dssl/defects/filter_probe.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/defects/local_filters.hpp>
 #include <dssl/defects/neighbourhood.hpp>
 #include <dssl/defects/pasted_defect.hpp>

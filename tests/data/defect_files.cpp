@@ -156,3 +156,40 @@ TEST_CASE("masks beside the images are not taken for images' masks of themselves
   CHECK(files.survey().found == 2);
   CHECK(marked(files.load(1)) == Places{3});
 }
+
+TEST_CASE("foregrounds are one mask for all, or one for each by name; an image without one is not all foreground") {
+  const Set set;
+  const auto open = [&](const std::string& foreground) { return DefectFiles(ImageFiles(set.folder / "test"), {.foreground = foreground}); };
+  const auto shown = [](const LabelledImage& image) {
+    Places out;
+    for (std::size_t i = 0; i < image.foreground.pixels().size(); ++i) {
+      if (image.foreground.pixels()[i] != 0) out.push_back(i);
+    }
+    return out;
+  };
+  put(set.folder / "one.png", spot(3));
+  const DefectFiles all = open(set.folder / "one.png");
+  for (Index i = 0; i < 4; ++i) CHECK(shown(all.load(i)) == Places{3});
+  CHECK(all.foreground_names(2) == std::vector<std::string>{set.folder / "one.png"});
+  CHECK(all.without_foreground().empty());
+  CHECK_FALSE(all.has_truth());
+
+  put(set.folder / "parts/good/0.png", spot(1));
+  put(set.folder / "parts/good/1_mask.png", spot(2));
+  put(set.folder / "parts/scratch/1/a.png", spot(4));
+  put(set.folder / "parts/scratch/1/b.png", spot(6));
+  const DefectFiles some = open(set.folder / "parts");
+  CHECK(shown(some.load(0)) == Places{1});
+  CHECK(shown(some.load(1)) == Places{2});
+  CHECK(shown(some.load(3)) == Places{4, 6});
+  CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(some.load(2)); }), "scratch/0.png: has no foreground mask in "));
+  CHECK(contains(some.without_foreground(), "1 of 4 images have no foreground mask in "));
+  CHECK(contains(some.without_foreground(), "scratch/0.png, and are left out"));
+  CHECK(open("").load(0).foreground.pixels().empty());
+
+  put(set.folder / "others/x.png", spot(1));
+  CHECK(contains(thrown_by<DataError>([&] { open(set.folder / "others"); }), "none of 4 images has a foreground mask in "));
+  CHECK(contains(thrown_by<LabelError>([&] { open(set.folder / "nowhere.png"); }), "nowhere.png: "));
+  put(set.folder / "small.png", Bytes8(3, 5, 1));
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(open(set.folder / "small.png").load(0)); }), "the mask has 3 x 5 pixels, its image "));
+}

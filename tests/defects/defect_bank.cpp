@@ -255,7 +255,8 @@ TEST_CASE("a bank's settings come back as they were written; what cannot be read
                          .smoothing = 0.1,
                          .pixels = {{0.33333334F}, {1e-6F}},
                          .look = {.border = 2, .standardise_features = true, .standardise_images = true, .flatten = 9, .top = 5,
-                                  .place = 0.3, .free_of_size = true, .tiles = true, .scale = 0.7, .overlap = 16},
+                                  .place = 0.3, .free_of_size = true, .tiles = true, .scale = 0.7, .overlap = 16, .foreground_masks = true,
+                                  .foreground_above = 0.1, .foreground_below = 250.5},
                          .ran = {.heads = 3, .norm_epsilon = 1e-12, .positions = "corners"}};
   for (const BankSettings& settings : {odd, BankSettings{}, BankSettings{.seed = 0x7FFF'FFFF'FFFF'FFFFU}}) {
     const BankSettings read = BankSettings::of(with({{"settings", settings.json()}}));

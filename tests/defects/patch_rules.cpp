@@ -38,7 +38,7 @@ TEST_CASE("a border is taken off the image's own patches, not off the input's") 
   constexpr Index patch = 2;
   const GridSize grid{4, 6};
   std::vector<std::uint8_t> labels(8 * 12, ClassMap::ignored);
-  const auto counted = [&](Index border) { return counted_patches(labels, 8, 12, grid, patch, border, "image"); };
+  const auto counted = [&](Index border) { return counted_patches(labels, 8, 12, grid, patch, {.border = border}, "image"); };
   CHECK(counted(0).empty());
   CHECK(counted(3).empty());
   // The image fills rows 2..7 and columns 4..10: patches 1..3 down, 2..5 across, the last half filled.
@@ -51,7 +51,7 @@ TEST_CASE("a border is taken off the image's own patches, not off the input's") 
                  "image: has 3 x 4 patches; a border of 2 leaves none of them"));
   // An input that ends within its last patches.
   const std::vector<std::uint8_t> all(7 * 11, 0);
-  CHECK(counted_patches(all, 7, 11, grid, patch, 1, "image") == std::vector<std::int32_t>{7, 8, 9, 10, 13, 14, 15, 16});
+  CHECK(counted_patches(all, 7, 11, grid, patch, {.border = 1}, "image") == std::vector<std::int32_t>{7, 8, 9, 10, 13, 14, 15, 16});
   CHECK(contains(thrown_by<OptionError>([] { PatchRules{.border = -1}.validate(); }), "'border' is -1"));
   CHECK(contains(thrown_by<OptionError>([] { PatchRules{.place = -0.5}.validate(); }), "'place' is -0.5"));
 }

@@ -116,6 +116,45 @@ fails 2 '--scale is given; expected none without --tiles' defects "${bank[@]}" -
 fails 2 '--scorer is difference; expected bank, beside --border' \
   "$programs/dssl-defects" --scorer difference --border 1 --channels 1 --size 40x56 --normal set/normal --test set/test --out o
 
+# A foreground: the left half of every image, with half of the middle patches. Of the right half nothing is in any figure; the
+# bank knows that there were masks, and takes them for the images that it scores.
+"$make_image" part.png 40 56 1 255 0
+succeeds defects "${bank[@]}" --foreground part.png --normal set/normal --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --out parted
+pixels=$(awk -v p="$(value parted/result.json pixels positives)" -v n="$(value parted/result.json pixels negatives)" 'BEGIN { print p + n }')
+[[ $pixels -eq $((20 * 40 * 28)) ]] || fail "$pixels pixels of 20 half images are in the figures"
+[[ $(value parted/result.json bank rows) == 120 ]] || fail "not 0.3 of 20 patches of each of 20 images are learned"
+of_parts() { "$programs/dssl-defects" --weights random --bank parted/bank.safetensors "${test[@]}" --threads 1 "$@"; }
+succeeds of_parts --foreground part.png --out parted-again
+cmp <(cut -d, -f1-5 parted/scores.csv) <(cut -d, -f1-5 parted-again/scores.csv) || fail "a bank from a file forgets its foreground"
+fails 2 "--foreground is not given; expected masks of the images' foreground, with which parted/bank.safetensors was made" of_parts --out o
+fails 2 '--foreground is part.png; expected none, without which run/bank.safetensors was made' again --foreground part.png --out o
+# One for each image: that one is missing is said and counted, and is never all of the image.
+mkdir -p parts/good parts/spot
+for i in $(seq -w 0 11); do cp part.png parts/good/$i.png; done
+for i in 0 1 2 3 4 5 6; do cp part.png parts/spot/0${i}_mask.png; done
+warns 3 'spot/07.png.*has no foreground mask in parts|1 of 20 images have no foreground mask in parts, the first .*spot/07.png, and are left out|1 images were not scored' \
+  of_parts --foreground parts --out parted-each
+[[ $(value parted-each/result.json scored) == 19 && $(value parted-each/result.json unreadable) == 1 &&
+  $(value parted-each/result.json unreadable_masks) == 1 ]] || fail "an image without a mask of its foreground is not counted"
+cmp <(grep -v spot/07 parted/scores.csv | cut -d, -f1-5) <(cut -d, -f1-5 parted-each/scores.csv) || fail "masks of their own give other scores"
+mkdir others
+cp part.png others/x.png
+fails 1 'none of 20 images has a foreground mask in others' of_parts --foreground others --out o
+"$make_image" one.png 3 3 1 255
+fails 1 'one.png: the mask has 3 x 3 pixels, its image ' of_parts --foreground one.png --out o
+# By brightness: all is brighter than 20; kept in the bank.
+succeeds defects "${bank[@]}" --foreground-above 20 --normal set/normal --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --out bright
+cmp <(cut -d, -f1-5 run/scores.csv) <(cut -d, -f1-5 bright/scores.csv) || fail "a foreground that is all of each image changes scores"
+fails 2 '--foreground-above is 30; expected 20, with which bright/bank.safetensors was made' \
+  "$programs/dssl-defects" --weights random --bank bright/bank.safetensors "${test[@]}" --threads 1 --foreground-above 30 --out o
+fails 2 '--foreground-above is 90; expected a value below' defects "${bank[@]}" --foreground-above 90 --foreground-below 80 --normal set/normal --out o
+fails 2 '--scorer is difference; expected bank, beside --border, --foreground' \
+  "$programs/dssl-defects" --scorer difference --foreground part.png --channels 1 --size 40x56 --normal set/normal --test set/test --out o
+succeeds bare --scorer filters --foreground part.png --normal set/normal --hold-out 0.34 --false-alarms 0.1 "${test[@]}" --threads 1 --out parted-filters
+[[ $(value parted-filters/result.json settings foreground_masks) == true ]] || fail "filters do not tell of a foreground"
+succeeds "$programs/dssl-defects" --scorer filters --bank parted-filters/bank.safetensors --foreground part.png "${test[@]}" --threads 1 --out parted-filters-again
+cmp <(cut -d, -f1-5 parted-filters/scores.csv) <(cut -d, -f1-5 parted-filters-again/scores.csv) || fail "filters forget their foreground"
+
 # Fewer normal images than a threshold takes: figures without one. Labels in place of masks. A list.
 printf 'good/00\ngood/01 good\nspot/03 spot\nspot/04\n' >list.txt
 succeeds defects "${bank[@]}" --normal set/normal --false-alarms 0.01 --test list.txt --images set/test --good good,list --out few

@@ -109,6 +109,16 @@ fails 1 'has 5 x 7 patches; a border of 3 leaves none of them' tuned_by --normal
 fails 2 '--read is references; expected patches with --tune-steps above 0' tuned --read references --threads 1 --out o
 fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tuned_by --normal set/normal --labels 1 --size 40x56 --crop 20 --out o
 
+# A foreground: of 5 x 7 patches the left four columns, in every way. Two of these 20 are not in the outer two rows or columns.
+"$make_image" part.png 40 56 1 255 0
+warns 1 "$bright" pilot --weights random --labels 3 --draws 1 --false-alarms 0.2 --shown 1 --foreground part.png --out parted
+awk -v s="$(value parted/result.json highest_patch_in_outer_two by_chance)" 'BEGIN { exit !(s > 0.8999 && s < 0.9001) }' || fail "patches off the foreground count"
+[[ $(value parted/result.json look foreground_masks) == true && $(value parted/result.json settings foreground) == '"part.png"' ]] || fail "the foreground is not told"
+grep -q 'foreground by masks' parted/report.html || fail "the report does not tell of the foreground"
+tuned --threads 1 --foreground part.png --out parted-tuned >out.txt 2>err.txt || fail "the tuned path has no foreground"
+[[ $(value parted-tuned/result.json ways) != "$(value tuned/result.json ways)" ]] || fail "the tuned run looks at all of the images"
+fails 2 '--fit is pad; expected stretch with a foreground and --tune-steps above 0' tuned --threads 1 --foreground part.png --fit pad --out o
+
 # The number of threads changes no figure.
 warns 1 "$bright" bare --size 40x56 --threads 2 --normal set/normal --defects set/test/spot --weights random --labels 1,3 --draws 2 \
   --false-alarms 0.2 --shown 2 --out two

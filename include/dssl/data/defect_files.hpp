@@ -28,6 +28,7 @@
 #include <dssl/data/mask_size.hpp>
 #include <dssl/data/name_pairs.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/data/truth_survey.hpp>
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/mask_file.hpp>
 
@@ -46,61 +47,15 @@ struct DefectFilesOptions {
   std::string template_file = "{}";  ///< an image's template in it: "{}" stands for the id
   /// Values of a mask above this, on the scale 0..255, are a defect's; none: as `read_marked_mask` chooses.
   std::optional<int> mask_threshold{};
+  /// What of images counts: a mask for all of them, or a folder of masks that belong to images as those of `masks` do. What is
+  /// marked is the foreground; an image without a mask cannot be used, as nobody knows what of it counts.
+  std::string foreground{};
   std::vector<std::string> good{"good"};  ///< labels of normal images, where labels tell
   bool missing_is_normal = false;         ///< images whose label tells of a defect need no mask, and count as normal
   ReadOptions read{};                     ///< of templates, and the limits for masks
 };
 
-/// Which images have their truth in a file, and which truth no image.
-struct TruthSurvey {
-  Index images = 0;
-  Index found = 0;           ///< images with a mask, or boxes
-  Index good_without = 0;    ///< none, as their label says too
-  Index defect_without = 0;  ///< none, though their label tells of a defect
-  Index others_without = 0;  ///< none, and labels tell nothing
-  Index unused = 0;          ///< files of no image
-  std::string first_unused{};
-
-  /// "8 of 16 images have a mask, 8 have none and count as normal; 2 masks belong to no image, the first ...".
-  [[nodiscard]] std::string text(std::string_view what) const {
-    const auto have = [](Index n) { return n == 1 ? " has " : " have "; };
-    const Index without = images - found;
-    std::string out = join(found, " of ", images, " images", have(found), what == "mask" ? "a mask" : "boxes");
-    if (without > 0) out += join(", ", without, have(without), "none and ", without == 1 ? "counts" : "count", " as normal");
-    if (unused > 0)
-      out += join("; ", unused, " ", what, unused == 1 ? " belongs" : "s belong", " to no image, the first ", first_unused);
-    return out;
-  }
-};
-
-/// What showed when masks were read: images, each counted once.
-struct TruthFindings {
-  Index marked_good = 0;    ///< with a defect in their truth, though their label says normal
-  Index empty_defects = 0;  ///< without one, though their label tells of a defect
-  Index between = 0;        ///< with a mask of many values, which was parted in the middle
-  Index clipped = 0;        ///< with a box that reaches outside the image
-  std::string first{};      ///< an image of the first kind, else of the second
-  std::string first_clipped{};
-
-  /// A sentence for each kind that there is.
-  [[nodiscard]] std::vector<std::string> texts() const {
-    std::vector<std::string> out;
-    if (marked_good > 0)
-      out.push_back(join(marked_good, " images have a defect in their mask though their label says normal, such as ", first));
-    if (empty_defects > 0)
-      out.push_back(join(empty_defects, " images have no defect in their mask though their label tells of one",
-                         marked_good > 0 ? "" : ", such as ", marked_good > 0 ? "" : first));
-    if (between > 0)
-      out.push_back(join(between, " masks hold many values, as after JPEG or resizing; what is above half of the largest "
-                                  "counts as a defect (option 'mask_threshold')"));
-    if (clipped > 0)
-      out.push_back(join(clipped, clipped == 1 ? " image has a box that reaches" : " images have a box that reaches",
-                         " outside it; what lies inside counts", clipped == 1 ? ": " : ", such as in ", first_clipped));
-    return out;
-  }
-};
-
-/// Image files, each with a mask of its defects (1; 0 elsewhere) and, where there are any, its template.
+/// Image files, each with a mask of its defects (1; 0 elsewhere) and, where there are any, its template and its foreground.
 ///
 /// That a mask or box file is not there is no knowledge of its own: an image without one counts as normal only where
 /// others have theirs and no label tells of a defect. Labels tell where one of them is among `good`.
@@ -108,7 +63,8 @@ struct TruthFindings {
 class DefectFiles {
  public:
   /// Throws `OptionError` where both masks and boxes are named; `DataError` where a folder is missing, no image has a
-  /// mask, or none where its label tells of a defect, and where names leave a choice.
+  /// mask, or none where its label tells of a defect, and where names leave a choice; `LabelError` where the one mask of all
+  /// foregrounds cannot be read.
   DefectFiles(ImageFiles files, DefectFilesOptions options)
       : x_files(std::move(files)),
         x_options(std::move(options)),
@@ -123,6 +79,7 @@ class DefectFiles {
         throw DataError(join(folder, ": ", detail::system_message(errno)));
     }
     if (has_truth()) x_pair();
+    if (!x_options.foreground.empty()) x_pair_foreground();
   }
 
   [[nodiscard]] const ImageFiles& files() const { return x_files; }
@@ -139,6 +96,20 @@ class DefectFiles {
       out.push_back(join(x_folder(), "/", x_truth[file]));
     return out;
   }
+
+  /// Paths of the foreground masks of image i; none where it has none.
+  [[nodiscard]] std::vector<std::string> foreground_names(Index i) const {
+    if (x_one_foreground) return {x_options.foreground};
+    std::vector<std::string> out;
+    if (x_options.foreground.empty()) return out;
+    for (const std::size_t file : x_foreground_pairs.files[static_cast<std::size_t>(i)])
+      out.push_back(join(x_options.foreground, "/", x_foregrounds[file]));
+    return out;
+  }
+
+  /// "3 of 16 images have no foreground mask in masks, the first a.png, and are left out"; empty where all have one, or none is
+  /// asked for.
+  [[nodiscard]] const std::string& without_foreground() const { return x_without_foreground; }
 
   /// Who has truth, and what of it is nobody's.
   [[nodiscard]] const TruthSurvey& survey() const { return x_survey; }
@@ -177,7 +148,8 @@ class DefectFiles {
   /// Image i alone. Throws `ImageError`.
   [[nodiscard]] AnyImage load_image(Index i) const { return x_files.load(i); }
 
-  /// Image i and its mask. Throws `ImageError` where the image cannot be read, `LabelError` where its mask cannot,
+  /// Image i and its masks. Throws `ImageError` where the image cannot be read, `LabelError` where a mask of it cannot, or it has
+  /// none of its foreground,
   /// `DataError` naming both where sizes differ, and `read.orient` where that is why, and for boxes that cannot be read, are
   /// no numbers, have no area or lie outside the image.
   [[nodiscard]] LabelledImage load(Index i) const {
@@ -185,6 +157,7 @@ class DefectFiles {
     const Index rows = height(out.image);
     const Index columns = width(out.image);
     out.mask = Image<std::uint8_t>(rows, columns, 1);
+    if (!x_options.foreground.empty()) x_load_foreground(out, i);
     unsigned met = x_loaded;
     for (const std::string& path : truth_names(i)) {
       if (!x_options.boxes.empty()) {
@@ -192,10 +165,8 @@ class DefectFiles {
         continue;
       }
       const MarkedMask read = read_marked_mask(path, x_options.read, x_options.mask_threshold);
-      detail::require_same_size(out.image, name(i), read.mask, path, x_options.read);
+      x_add_marked(out.mask, out.image, i, read.mask, path);
       if (read.between) met |= x_between;
-      const auto from = read.mask.pixels();
-      for (std::size_t p = 0; p < from.size(); ++p) out.mask.pixels()[p] |= from[p];
     }
     const auto pixels = out.mask.pixels();
     if (std::find(pixels.begin(), pixels.end(), std::uint8_t{1}) != pixels.end()) met |= x_marked;
@@ -215,32 +186,70 @@ class DefectFiles {
     return std::find(x_options.good.begin(), x_options.good.end(), x_files.label(i)) != x_options.good.end();
   }
 
-  /// Finds each image's truth.
-  void x_pair() {
+  /// Marks in `to` what a mask of image i does.
+  void x_add_marked(Image<std::uint8_t>& to, const AnyImage& image, Index i, const Image<std::uint8_t>& marked, const std::string& path) const {
+    detail::require_same_size(image, name(i), marked, path, x_options.read);
+    const auto from = marked.pixels();
+    for (std::size_t p = 0; p < from.size(); ++p) to.pixels()[p] |= from[p];
+  }
+
+  /// The files of a folder that belong to images: their names below it, appended to `files`, and whose they are.
+  [[nodiscard]] NamePairs x_paired(std::vector<std::string>& files, const std::string& folder, bool pictures, std::string_view what) const {
     std::set<std::string> images;
     std::vector<std::string> ids;
     for (Index i = 0; i < size(); ++i) {
       ids.push_back(x_files.id(i));
       images.insert(name(i));
-      x_labels_tell = x_labels_tell || x_is_good(i);
     }
     // Also pictures that cannot be read: that a mask is a TIFF shall be said, not that there is none.
     ImageFolderOptions kinds{.extensions = {".txt"}};
-    if (!x_options.masks.empty()) {
+    if (pictures) {
       kinds.extensions.assign(detail::read_endings.begin(), detail::read_endings.end());
       kinds.extensions.insert(kinds.extensions.end(), {".tif", ".tiff", ".webp", ".gif"});
     }
     detail::NameList listed;
-    detail::FolderListing(listed, x_folder(), kinds).list("");
+    detail::FolderListing(listed, folder, kinds).list("");
     listed.sort();
     std::vector<std::string> stems;
     for (std::size_t f = 0; f < listed.size(); ++f) {
       const std::string_view file = listed[f];
-      if (images.contains(join(x_folder(), "/", file))) continue;  // masks beside the images
-      x_truth.emplace_back(file);
+      if (images.contains(join(folder, "/", file))) continue;  // masks beside the images
+      files.emplace_back(file);
       stems.emplace_back(file.substr(0, file.rfind('.')));
     }
-    x_pairs = pair_by_name(ids, stems, truth_kind());
+    return pair_by_name(ids, stems, what);
+  }
+
+  /// Finds each image's foreground, or the one of all.
+  void x_pair_foreground() {
+    const std::string& path = x_options.foreground;
+    if (::access((path + "/.").c_str(), R_OK) != 0) {
+      x_one_foreground = std::make_shared<const Image<std::uint8_t>>(read_marked_mask(path, x_options.read).mask);
+      return;
+    }
+    x_foreground_pairs = x_paired(x_foregrounds, path, true, "foreground mask");
+    Index without = 0, first = -1;
+    for (Index i = 0; i < size(); ++i) {
+      if (x_foreground_pairs.files[static_cast<std::size_t>(i)].empty() && without++ == 0) first = i;
+    }
+    if (without == size())
+      throw DataError(join("none of ", size(), " images has a foreground mask in ", path, ", such as ", x_files.id(0), ".png or _mask.png for ", name(0)));
+    if (without > 0)
+      x_without_foreground = join(without, " of ", size(), " images have no foreground mask in ", path, ", the first ", name(first), ", and are left out");
+  }
+
+  void x_load_foreground(LabelledImage& out, Index i) const {
+    const std::vector<std::string> paths = foreground_names(i);
+    if (paths.empty()) throw LabelError(name(i), join("has no foreground mask in ", x_options.foreground));
+    out.foreground = Image<std::uint8_t>(out.mask.height(), out.mask.width(), 1);
+    for (const std::string& path : paths)
+      x_add_marked(out.foreground, out.image, i, x_one_foreground ? *x_one_foreground : read_marked_mask(path, x_options.read).mask, path);
+  }
+
+  /// Finds each image's truth.
+  void x_pair() {
+    for (Index i = 0; i < size(); ++i) x_labels_tell = x_labels_tell || x_is_good(i);
+    x_pairs = x_paired(x_truth, x_folder(), !x_options.masks.empty(), truth_kind());
     x_survey.images = size();
     Index first_missing = -1;
     for (Index i = 0; i < size(); ++i) {
@@ -350,6 +359,10 @@ class DefectFiles {
   DefectFilesOptions x_options;
   std::vector<std::string> x_truth;  // files below the folder of masks or boxes
   NamePairs x_pairs;
+  std::vector<std::string> x_foregrounds;  // likewise of foregrounds
+  NamePairs x_foreground_pairs;
+  std::shared_ptr<const Image<std::uint8_t>> x_one_foreground;  // of all images; null: a folder, or not asked for
+  std::string x_without_foreground;
   TruthSurvey x_survey;
   bool x_labels_tell = false;
   std::shared_ptr<std::vector<std::atomic<std::uint8_t>>> x_met;  // of each image, by threads that load

@@ -23,6 +23,7 @@ namespace dssl {
 struct LabelledImage {
   AnyImage image;
   Image<std::uint8_t> mask;
+  Image<std::uint8_t> foreground{};  ///< (H,W,1), 0 where nothing counts to those that ask for it (`Foreground`); empty: not known
 };
 
 /// Has a number of samples, each with a name for messages.

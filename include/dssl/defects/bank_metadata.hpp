@@ -4,10 +4,12 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/defects/size_trend.hpp>
 #include <dssl/io/safetensors.hpp>
 
@@ -60,6 +62,33 @@ namespace detail {
   if (!(usual >= 1 && std::isfinite(usual)))
     throw CheckpointError(file.path(), join("metadata 'size_usual' is ", usual, "; expected a number of patches, 1 or more"));
   return {.slope = slope, .usual = usual};
+}
+
+/// A foreground that a bank's file says. Throws `CheckpointError` where it cannot be.
+inline Foreground foreground_of_file(std::string_view path, const Foreground& foreground) {
+  try {
+    foreground.validate();
+  } catch (const OptionError& error) {
+    throw CheckpointError(std::string(path), join("has a foreground that cannot be: ", error.what()));
+  }
+  return foreground;
+}
+
+/// The foreground; that of files without one is all of an image. Throws `CheckpointError` naming the entry.
+[[nodiscard]] inline Foreground stored_foreground(const SafetensorsFile& file) {
+  const auto value = [&](const char* key) -> std::optional<double> {
+    if (!file.metadata().contains(key)) return std::nullopt;
+    return metadata_number(file, key);
+  };
+  return foreground_of_file(file.path(), {.masks = metadata_count(file, "foreground_masks", 0, 0) != 0,
+                                          .above = value("foreground_above"),
+                                          .below = value("foreground_below")});
+}
+
+inline void store_foreground(SafetensorsWriter& writer, const Foreground& foreground) {
+  if (foreground.masks) writer.metadata("foreground_masks", "1");
+  if (foreground.above) writer.metadata("foreground_above", exact_text(*foreground.above));
+  if (foreground.below) writer.metadata("foreground_below", exact_text(*foreground.below));
 }
 
 inline void store_trend(SafetensorsWriter& writer, const SizeTrend& trend) {

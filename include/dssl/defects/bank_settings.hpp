@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/pixel_scale.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/bank_metadata.hpp>
 #include <dssl/defects/patch_look.hpp>
 #include <dssl/features/labelled_input.hpp>
 #include <dssl/io/backbone_rules.hpp>
@@ -63,10 +65,11 @@ struct BankSettings {
                                    heads > 0 ? join(",\"heads\":", heads) : "");
     std::string looked;
     PatchLook::for_each(look, [&]<class V>(std::string_view name, const V& value) {
-      looked += join(",\"", name, "\":");
-      if constexpr (std::is_same_v<V, bool>) looked += flag(value);
-      else if constexpr (std::is_same_v<V, double>) looked += exact_text(value);
-      else looked += join(value);
+      const std::string key = join(",\"", name, "\":");
+      if constexpr (std::is_same_v<V, bool>) looked += key + flag(value);
+      else if constexpr (std::is_same_v<V, double>) looked += key + exact_text(value);
+      else if constexpr (std::is_same_v<V, std::optional<double>>) looked += value ? key + exact_text(*value) : "";
+      else looked += key + join(value);
     });
     return join("{\"arch\":", detail::json_string(arch), ",\"size\":", detail::json_string(size), ",\"fit\":", detail::json_string(fit),
                 ",\"channels\":", channels, ",\"blocks\":[", list, "],\"norm\":", flag(norm), ",\"flips\":", flag(flips),
@@ -137,6 +140,7 @@ class BankSettingsReader : JsonReader {
     if (!(s.smoothing >= 0 && s.smoothing <= 16384))
       throw CheckpointError(path(), join("has smoothing ", s.smoothing, " in its settings; expected 0 to 16384 pixels"));
     if (s.neighbourhood == 2) throw CheckpointError(path(), "has neighbourhood 2 in its settings; expected 1 or 3");
+    foreground_of_file(path(), s.look.foreground());
     return s;
   }
 
@@ -148,7 +152,7 @@ class BankSettingsReader : JsonReader {
       if (name != key) return;
       known = true;
       if constexpr (std::is_same_v<V, bool>) value = flag();
-      else if constexpr (std::is_same_v<V, double>) value = number();
+      else if constexpr (std::is_same_v<V, double> || std::is_same_v<V, std::optional<double>>) value = number();
       else value = whole(0, Index{1} << 30);
     });
     return known;

@@ -26,13 +26,14 @@ inline constexpr std::string_view bank_tensor = "bank";
 [[nodiscard]] inline PatchRules stored_rules(const SafetensorsFile& file) {
   return {.border = metadata_count(file, "border", 0, 0),
           .standardise = metadata_count(file, "standardise", 0, 0) != 0,
-          .place = metadata_measure(file, "place")};
+          .place = metadata_measure(file, "place"),
+          .foreground = stored_foreground(file)};
 }
 
 }  // namespace detail
 
 /// Writes a built bank as a safetensors file: tensor `bank` (n,W), metadata `radius`, `reweighting`, where they are
-/// not the defaults `top`, `border`, `standardise`, `place` and `place_unit`, `size_slope` and `size_usual` of its `SizeTrend`, and what the caller adds (the backbone, the input's size: whatever makes features comparable). Throws `DataError`
+/// not the defaults `top`, `border`, `standardise`, `place` and `place_unit`, `foreground_masks`, `foreground_above`, `foreground_below`, `size_slope` and `size_usual` of its `SizeTrend`, and what the caller adds (the backbone, the input's size: whatever makes features comparable). Throws `DataError`
 /// where the bank was not built, `FileError`. Test: tests/defects/defect_bank.cpp.
 template <Backend B>
 void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
@@ -54,6 +55,7 @@ void save_defect_bank(const std::string& path, const DefectBank<B>& bank,
     writer.metadata("place", exact_text(options.rules.place));
     writer.metadata("place_unit", exact_text(options.place_unit));
   }
+  detail::store_foreground(writer, options.rules.foreground);
   detail::store_trend(writer, bank.size_trend());
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   writer.write(path);

@@ -9,6 +9,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -71,6 +72,7 @@ struct DefectProbeOptions {
     return {.tiles = tiles,
             .standardise_images = standardise_images,
             .flatten = flatten,
+            .foreground = rules.foreground,
             .neighbourhood = neighbourhood,
             .fit = fit,
             .interpolation = interpolation,
@@ -142,7 +144,7 @@ class DefectProbe {
     const Index count = source.size();
     if (count < 1) throw DataError("the set of normal images is empty");
     x_bank.reset();
-    x_rules = x_options.rules;
+    x_follow(x_options.rules);
     // By windows nobody knows how many patches there will be.
     const Index most = x_options.tiles ? x_options.pool : std::min(x_options.pool, count * x_extractor().grid().size());
     std::optional<DefectBank<B>> bank;
@@ -178,7 +180,7 @@ class DefectProbe {
     const Index width = x_extractor().width() + (bank.options().rules.place > 0 ? 2 : 0);
     require_shape(bank.options().width == width && bank.size() > 0, "defect probe: a bank of ",
                   bank.size(), " rows of width ", bank.options().width, "; the features have ", width);
-    x_rules = bank.options().rules;
+    x_follow(bank.options().rules);
     x_require_patches();
     x_bank.emplace(std::move(bank));
   }
@@ -205,6 +207,8 @@ class DefectProbe {
     if (!x_bank) throw DataError("defect probe: nothing was learned before an image was to be scored");
     const detail::OneImage source(with_channels(HeldImage(image), x_reader.renderer().options().channels, "the image"));
     std::optional<DefectScore> out;
+    std::string why = "defect probe: no patch of the input shows the image";
+    x_reader.on_skip = [&](std::string_view /*name*/, std::string_view message) { why = join("defect probe: ", message); };
     x_reader.read(source, {}, [&](PatchMap<T>& map) {
       const std::optional<double> found = x_score(x_one_scores, map, source.name(0));
       if (!found) return;
@@ -212,7 +216,8 @@ class DefectProbe {
       out.emplace(Index{0}, *found, x_one, x_heat_map(x_one_scores, map), map.height, map.width);
       out->patches = x_last_counted;
     });
-    if (!out) throw DataError("defect probe: no patch of the input shows the image");
+    x_reader.on_skip = nullptr;
+    if (!out) throw DataError(why);
     return *out;
   }
 
@@ -226,6 +231,11 @@ class DefectProbe {
 
  private:
   [[nodiscard]] Extractor& x_extractor() const { return x_reader.extractor(); }
+
+  void x_follow(const PatchRules& rules) {
+    x_rules = rules;
+    x_reader.set_foreground(rules.foreground);
+  }
 
   [[nodiscard]] DefectBank<B> x_make_bank(Index pool, double place_unit) const {
     return DefectBank<B>(x_extractor().backend(), {.width = x_extractor().width() + (x_options.rules.place > 0 ? 2 : 0),
@@ -279,7 +289,7 @@ class DefectProbe {
   }
 
   [[nodiscard]] std::vector<std::int32_t> x_counted(const PatchMap<T>& map, const std::string& name) const {
-    return counted_patches(map.input.labels, map.height, map.width, map.grid, x_reader.cell(), x_rules.border, name);
+    return counted_patches(map.input.labels, map.height, map.width, map.grid, x_reader.cell(), x_rules, name);
   }
 
   /// (n,W) of the patches that count, after the rules.
@@ -326,14 +336,15 @@ class DefectProbe {
     return MatrixView<const T>(to, static_cast<Index>(rows.size()) / width, width);
   }
 
-  /// No pixel of the patch is a defect's or outside the image.
+  /// No pixel of the patch is a defect's or outside the image; off the foreground a part of it may be, as of those that are scored.
   [[nodiscard]] bool x_is_normal(const PatchMap<T>& map, std::int32_t patch) const {
     const Index side = x_reader.cell();
     const Index top = patch / map.grid.width * side;
     const Index left = patch % map.grid.width * side;
     for (Index y = top; y < std::min(top + side, map.height); ++y) {
       for (Index x = left; x < std::min(left + side, map.width); ++x) {
-        if (map.input.labels[static_cast<std::size_t>(y * map.width + x)] != 0) return false;
+        const std::uint8_t label = map.input.labels[static_cast<std::size_t>(y * map.width + x)];
+        if (label != 0 && !(label == ClassMap::ignored && x_rules.foreground.any())) return false;
       }
     }
     return true;

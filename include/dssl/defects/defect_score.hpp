@@ -14,6 +14,7 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/features/bilinear.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
@@ -38,21 +39,27 @@ namespace dssl {
 /// The two classes of a mask of defects: 0 normal, 1 defect.
 [[nodiscard]] inline ClassMap defect_classes() { return ClassMap({.classes = 2, .void_ids = {}}); }
 
-/// A source whose masks say 1 for every pixel of a defect, whatever the file calls it.
+/// A source whose masks say 1 for every pixel of a defect, whatever the file calls it, and `ClassMap::ignored` for every pixel
+/// that is not on the foreground. Test: tests/defects/foreground.cpp.
 template <class Source>
 class BinaryMasks {
  public:
-  explicit BinaryMasks(const Source& source) : x_source(source) {}
+  explicit BinaryMasks(const Source& source, const Foreground& foreground = {}) : x_source(source), x_foreground(foreground) {}
   [[nodiscard]] Index size() const { return x_source.size(); }
   [[nodiscard]] std::string name(Index i) const { return x_source.name(i); }
   [[nodiscard]] LabelledImage load(Index i) const {
     LabelledImage out = detail::with_mask(x_source.load(i));
     for (std::uint8_t& id : out.mask.pixels()) id = id != 0 ? 1 : 0;
+    const Image<std::uint8_t> counts = x_foreground.of(out, name(i));
+    for (std::size_t p = 0; p < counts.pixels().size(); ++p) {
+      if (counts.pixels()[p] == 0) out.mask.pixels()[p] = ClassMap::ignored;
+    }
     return out;
   }
 
  private:
   const Source& x_source;
+  Foreground x_foreground;
 };
 
 /// One scored image, at the size of the input, or by windows at its own; valid during the callback.
@@ -72,13 +79,13 @@ struct DefectScore {
 
   Index index = 0;      ///< in the source
   double score = 0;     ///< of the image
-  bool defect = false;  ///< its mask at the input's size is not all 0
+  bool defect = false;  ///< its mask at the input's size shows one, on the foreground
   Index height = 0;     ///< of input and heat map
   Index width = 0;
   Index patches = 0;      ///< that the score was chosen from; 0: pixels, or not told
   std::span<const float> input;         ///< (C,h,w); the probe's `renderer` makes it a picture
   std::span<const float> heat_map;      ///< (h,w)
-  std::span<const std::uint8_t> truth;  ///< (h,w): 0 normal, 1 defect, `ClassMap::ignored` outside the image
+  std::span<const std::uint8_t> truth;  ///< (h,w): 0 normal, 1 defect, `ClassMap::ignored` outside the image and off its foreground
 };
 
 /// The scores of a set, and what they are worth.

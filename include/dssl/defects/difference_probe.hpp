@@ -16,6 +16,7 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/defects/template_probe.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
@@ -29,6 +30,7 @@ namespace dssl {
 struct DifferenceProbeOptions {
   InputOptions input{};
   double smoothing = 4;  ///< standard deviation of the blur of heat maps, in pixels of the input; 0: none
+  Foreground foreground{};  ///< pixels off it count as those outside the image
   ScoreTallyOptions tally{};
   LoaderOptions loader{};
   SkipPolicy skip{};
@@ -37,6 +39,7 @@ struct DifferenceProbeOptions {
   void validate() const {
     input.validate();
     if (!(smoothing >= 0)) throw OptionError("smoothing", smoothing, "0 or more pixels");
+    foreground.validate();
     tally.validate();
     loader.validate();
     skip.validate();
@@ -133,7 +136,7 @@ class DifferenceProbe {
 
   template <class Source, class Each>
   FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
-    return pass_inputs(x_renderer, BinaryMasks<Source>(source), 1,
+    return pass_inputs(x_renderer, BinaryMasks<Source>(source, x_options.foreground), 1,
                        {.loader = x_options.loader, .skip = x_options.skip}, on_skip, token,
                        [&](std::vector<LoadedInput>& batch) {
                          for (LoadedInput& image : batch) each(image);

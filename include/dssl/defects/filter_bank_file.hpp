@@ -40,6 +40,7 @@ inline void save_filter_bank(const std::string& path, const FilterProbe& probe, 
                                    {"border", o.border}, {"top", o.top}, {"channels", o.channels}})
     writer.metadata(key, join(value));
   writer.metadata("smoothing", exact_text(o.smoothing));
+  detail::store_foreground(writer, o.foreground);
   detail::store_trend(writer, probe.size_trend());
   if (probe.labels()) {
     const FilterLabels& labels = *probe.labels();
@@ -101,6 +102,7 @@ namespace detail {
   if (!file.contains("filters.mean")) throw CheckpointError(file.path(), "is no bank of fixed filters: it has no tensor 'filters.mean'");
   const FilterProbeOptions options{.filters = {.patch = whole("patch", 2, 4096), .flatten = whole("flatten", 1, Index{1} << 20)},
                                    .border = whole("border", 0, 1024),
+                                   .foreground = detail::stored_foreground(file),
                                    .top = whole("top", 1, Index{1} << 30),
                                    .channels = whole("channels", 1, 1024),
                                    .smoothing = detail::metadata_measure(file, "smoothing"),

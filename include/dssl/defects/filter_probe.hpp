@@ -19,6 +19,7 @@
 #include <dssl/data/source.hpp>
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/filter_labels.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/defects/local_filters.hpp>
 #include <dssl/defects/patch_rules.hpp>
 #include <dssl/defects/row_gaussian.hpp>
@@ -34,6 +35,7 @@ namespace dssl {
 struct FilterProbeOptions {
   LocalFilterOptions filters{};
   Index border = 0;      ///< outer rows and columns of an image's patches that neither are learned nor count
+  Foreground foreground{};  ///< likewise patches less than half of which is on it
   Index top = 1;         ///< an image's score is the mean of so many largest distances
   Index channels = 3;    ///< of the images
   double smoothing = 4;  ///< standard deviation of the blur of heat maps, in pixels; 0: none
@@ -43,12 +45,14 @@ struct FilterProbeOptions {
   /// Throws `OptionError` naming the field.
   void validate() const {
     filters.validate();
-    PatchRules{.border = border}.validate();
+    rules().validate();
     if (top < 1) throw OptionError("top", top, "at least 1");
     if (!(smoothing >= 0)) throw OptionError("smoothing", smoothing, "0 or more pixels");
     loader.validate();
     skip.validate();
   }
+
+  [[nodiscard]] PatchRules rules() const { return {.border = border, .foreground = foreground}; }
 };
 
 /// Scores images by how unlike those of normal images the responses of fixed filters are, patch by patch.
@@ -101,7 +105,7 @@ class FilterProbe {
     RowGaussian normal(LocalFilters::width);
     Index done = 0;
     const FeaturePassCount passed = x_pass(source, token, [&](const x_Read& image) {
-      for (const std::int32_t cell : x_counted(image, source.name(image.index))) {
+      for (const std::int32_t cell : image.cells) {
         if (x_is_normal(image, cell)) normal.add(x_row(image, cell));
       }
       if (on_images) on_images(++done);
@@ -146,7 +150,7 @@ class FilterProbe {
     if (!x_normal) throw DataError("filter probe: nothing was learned before the evaluation");
     Index done = 0;
     const FeaturePassCount passed = x_pass(source, token, [&](const x_Read& image) {
-      x_score(image, source.name(image.index));
+      x_score(image);
       if (on_images) on_images(++done);
     });
     if (passed.images == 0 && !token.stop_requested()) throw DataError("no image of the set can be read");
@@ -158,13 +162,14 @@ class FilterProbe {
   struct x_Read {
     Index index = 0, height = 0, width = 0;
     LabelledInput input{};
-    std::vector<float> rows{};  // (N,13)
+    std::vector<float> rows{};          // (N,13)
+    std::vector<std::int32_t> cells{};  // of the patches that count
     std::vector<SkippedImage> skipped{};
   };
 
   template <class Source, class Each>
   FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
-    const BinaryMasks<Source> images(source);
+    const BinaryMasks<Source> images(source, x_options.foreground);
     SkipCounter skips(x_options.skip, on_skip);
     OrderedLoader<x_Read> loader(
         images.size(),
@@ -178,6 +183,8 @@ class FilterProbe {
             own.height = out.height;
             own.width = out.width;
             out.input = InputRenderer(own, x_renderer.classes()).render(picture, out.height, out.width);
+            out.cells = counted_patches(out.input.labels, out.height, out.width, x_filters.grid(out.height, out.width),
+                                        x_options.filters.patch, x_options.rules(), source.name(i));
             out.rows = x_filters.of(picture.image);
           } catch (const ImageError& error) {
             out.skipped.push_back(skipped_image(i, source.name(i), error));
@@ -200,16 +207,11 @@ class FilterProbe {
     return count;
   }
 
-  [[nodiscard]] std::vector<std::int32_t> x_counted(const x_Read& image, const std::string& name) const {
-    return counted_patches(image.input.labels, image.height, image.width, x_filters.grid(image.height, image.width),
-                           x_options.filters.patch, x_options.border, name);
-  }
-
   [[nodiscard]] static std::span<const float> x_row(const x_Read& image, std::int32_t cell) {
     return std::span<const float>(image.rows).subspan(static_cast<std::size_t>(cell * LocalFilters::width), LocalFilters::width);
   }
 
-  /// Pixels of a defect in a patch, or of none that is known.
+  /// Pixels of a defect in a patch.
   [[nodiscard]] Index x_defect_pixels(const x_Read& image, Index cell) const {
     const Index patch = x_options.filters.patch;
     const GridSize grid = x_filters.grid(image.height, image.width);
@@ -217,7 +219,7 @@ class FilterProbe {
     Index count = 0;
     for (Index y = top; y < std::min(image.height, top + patch); ++y) {
       for (Index x = left; x < std::min(image.width, left + patch); ++x)
-        count += image.input.labels[static_cast<std::size_t>(y * image.width + x)] != 0 ? 1 : 0;
+        count += image.input.labels[static_cast<std::size_t>(y * image.width + x)] == 1 ? 1 : 0;
     }
     return count;
   }
@@ -228,7 +230,7 @@ class FilterProbe {
   [[nodiscard]] std::vector<FilteredImage> x_filtered(const Source& source, const std::stop_token& token, Index& done) {
     std::vector<FilteredImage> out;
     x_pass(source, token, [&](x_Read& image) {
-      FilteredImage own{.grid = x_filters.grid(image.height, image.width), .rows = {}, .cells = x_counted(image, source.name(image.index)), .defect_pixels = {}};
+      FilteredImage own{.grid = x_filters.grid(image.height, image.width), .rows = {}, .cells = image.cells, .defect_pixels = {}};
       for (Index cell = 0; cell < own.grid.size(); ++cell) own.defect_pixels.push_back(x_defect_pixels(image, cell));
       own.rows = std::move(image.rows);
       out.push_back(std::move(own));
@@ -237,8 +239,8 @@ class FilterProbe {
     return out;
   }
 
-  void x_score(const x_Read& image, const std::string& name) {
-    const std::vector<std::int32_t> counted = x_counted(image, name);
+  void x_score(const x_Read& image) {
+    const std::vector<std::int32_t>& counted = image.cells;
     const GridSize grid = x_filters.grid(image.height, image.width);
     std::vector<float> scores, about;
     for (const std::int32_t cell : counted) {

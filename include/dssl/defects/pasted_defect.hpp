@@ -54,15 +54,24 @@ struct PastedShape {
   std::vector<float> share;  ///< (height,width)
 };
 
-/// The shape of a kind, drawn; it lies inside the image with its middle.
+/// The shape of a kind, drawn; it lies inside the image with its middle, where there is a foreground on that: of a thousand drawn
+/// middles the first that does.
 [[nodiscard]] inline PastedShape pasted_shape(PastedKind kind, Index image_height, Index image_width, const PastedOptions& o,
-                                              RandomStream& random) {
+                                              RandomStream& random, const Image<std::uint8_t>& foreground) {
   const auto side = static_cast<double>(std::min(image_height, image_width));
   const double extent = std::max(2.0, side * o.smallest * std::pow(o.largest / o.smallest, random.uniform()));
   const double slim = random.uniform(0.3, 1.0);
   const double angle = random.uniform(0, std::numbers::pi);
-  const double middle_y = random.uniform(0, static_cast<double>(image_height));
-  const double middle_x = random.uniform(0, static_cast<double>(image_width));
+  double middle_y = random.uniform(0, static_cast<double>(image_height));
+  double middle_x = random.uniform(0, static_cast<double>(image_width));
+  const auto is_off = [&] {
+    const Index y = std::min(static_cast<Index>(middle_y), image_height - 1), x = std::min(static_cast<Index>(middle_x), image_width - 1);
+    return !foreground.pixels().empty() && foreground(y, x, 0) == 0;
+  };
+  for (int drawn = 1; drawn < 1000 && is_off(); ++drawn) {
+    middle_y = random.uniform(0, static_cast<double>(image_height));
+    middle_x = random.uniform(0, static_cast<double>(image_width));
+  }
   const double bend = random.uniform(-0.3, 0.3);
   // A scar is a line of one pixel and more; the others have two half axes.
   const double half_long = extent / 2;
@@ -120,10 +129,10 @@ template <PixelType P>
 ///   v' = v + share x shift (scar, blob: the same shift in all channels),   v' = share x gain x v(elsewhere) (cut)
 ///
 /// cut off at black and full scale; everything outside the shape is as it was. What is drawn (kind apart: size, place,
-/// angle, shift) depends on the options' seed and `sample` alone. Throws `OptionError`. Source: the cut-outs and scars of
+/// angle, shift) depends on the options' seed, `sample` and `foreground` (H,W,1; empty: all) alone. Throws `OptionError`. Source: the cut-outs and scars of
 /// Li et al. (CutPaste), CVPR 2021, and blobs. Test: tests/defects/patch_rules.cpp.
 [[nodiscard]] inline LabelledImage paste_defect(const AnyImage& image, PastedKind kind, std::uint64_t sample,
-                                                const PastedOptions& options = {}) {
+                                                const PastedOptions& options = {}, const Image<std::uint8_t>& foreground = {}) {
   options.validate();
   RandomStream random({.seed = options.seed, .sample = sample, .view = 13, .purpose = Purpose::probe});
   return std::visit(
@@ -131,7 +140,7 @@ template <PixelType P>
         using P = typename std::decay_t<decltype(from)>::value_type;
         LabelledImage out{.image = from, .mask = Image<std::uint8_t>(from.height(), from.width(), 1)};
         auto& to = std::get<Image<P>>(out.image);
-        const detail::PastedShape shape = detail::pasted_shape(kind, from.height(), from.width(), options, random);
+        const detail::PastedShape shape = detail::pasted_shape(kind, from.height(), from.width(), options, random, foreground);
         const double full = static_cast<double>(full_scale<P>);
         // An image of one value has no deviation to go by.
         const double unit = std::max(detail::pixel_deviation(from), full / 50);
@@ -166,7 +175,7 @@ template <PixelType P>
   return std::array{PastedKind::cut, PastedKind::scar, PastedKind::blob}[static_cast<std::size_t>((image + number) % 3)];
 }
 
-/// Every image of a source of normal images `each` times, with a defect pasted: the kinds in turn.
+/// Every image of a source of normal images `each` times, with a defect pasted, on its foreground: the kinds in turn.
 template <class Source>
 class PastedDefects {
  public:
@@ -179,7 +188,10 @@ class PastedDefects {
   [[nodiscard]] std::string name(Index i) const { return join(x_source.name(i / x_each), ", with a pasted ", x_word(kind(i))); }
   [[nodiscard]] PastedKind kind(Index i) const { return pasted_kind(i / x_each, i % x_each); }
   [[nodiscard]] LabelledImage load(Index i) const {
-    return paste_defect(detail::with_mask(x_source.load(i / x_each)).image, kind(i), static_cast<std::uint64_t>(i), x_options);
+    LabelledImage own = detail::with_mask(x_source.load(i / x_each));
+    LabelledImage out = paste_defect(own.image, kind(i), static_cast<std::uint64_t>(i), x_options, own.foreground);
+    out.foreground = std::move(own.foreground);
+    return out;
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/defects/patch_rules.hpp>
 #include <dssl/features/tiles.hpp>
 
@@ -22,14 +23,19 @@ struct PatchLook {
   bool tiles = false;
   double scale = 1;
   Index overlap = 32;
+  bool foreground_masks = false;
+  std::optional<double> foreground_above{}, foreground_below{};
 
   [[nodiscard]] bool operator==(const PatchLook&) const = default;
 
-  [[nodiscard]] PatchRules rules() const { return {.border = border, .standardise = standardise_features, .place = place}; }
+  [[nodiscard]] PatchRules rules() const {
+    return {.border = border, .standardise = standardise_features, .place = place, .foreground = foreground()};
+  }
+  [[nodiscard]] Foreground foreground() const { return {.masks = foreground_masks, .above = foreground_above, .below = foreground_below}; }
   [[nodiscard]] std::optional<TileOptions> windows() const {
     return tiles ? std::optional(TileOptions{.scale = scale, .overlap = overlap}) : std::nullopt;
   }
-  /// Calls `f(name, value)` for each, a value as a reference.
+  /// Calls `f(name, value)` for each, a value as a reference: of a number, a truth, or a number that may be absent.
   template <class Self, class F>
   static void for_each(Self& self, F&& f) {
     f("border", self.border);
@@ -42,6 +48,9 @@ struct PatchLook {
     f("tiles", self.tiles);
     f("scale", self.scale);
     f("overlap", self.overlap);
+    f("foreground_masks", self.foreground_masks);
+    f("foreground_above", self.foreground_above);
+    f("foreground_below", self.foreground_below);
   }
 };
 

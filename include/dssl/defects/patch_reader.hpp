@@ -19,6 +19,7 @@
 #include <dssl/data/loader.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/defects/neighbourhood.hpp>
 #include <dssl/defects/standardised_images.hpp>
 #include <dssl/features/feature_pass.hpp>
@@ -34,6 +35,7 @@ struct PatchReaderOptions {
   std::optional<TileOptions> tiles{};  ///< windows at the image's own resolution; absent: images are made to fit
   bool standardise_images = false;     ///< brightness and contrast of each image first (`standardised`)
   Index flatten = 0;  ///< or brightness and contrast about each pixel, over this radius in the image's pixels (`flattened`); 0: off
+  Foreground foreground{};             ///< labels are `ClassMap::ignored` off it
   Index neighbourhood = 3;             ///< each patch becomes the mean of so many by so many around it: 1 or 3
   InputFit fit = InputFit::stretch;    ///< without tiles
   Interpolation interpolation = Interpolation::bilinear;
@@ -46,6 +48,7 @@ struct PatchReaderOptions {
   void validate() const {
     if (neighbourhood != 1 && neighbourhood != 3) throw OptionError("neighbourhood", neighbourhood, "1 or 3");
     if (flatten < 0) throw OptionError("flatten", flatten, "0 (off) or a radius in pixels");
+    foreground.validate();
     loader.validate();
     skip.validate();
   }
@@ -86,26 +89,49 @@ class PatchReader {
   /// What the last pass by windows went over; nothing of other passes.
   [[nodiscard]] const TilePassCount& tiled() const { return x_tiled; }
 
-  /// Calls each(PatchMap<T>&) for every readable image of a source, in order; masks become 1 for every pixel of a defect.
+  /// From now on that foreground is looked at.
+  void set_foreground(const Foreground& foreground) {
+    foreground.validate();
+    x_options.foreground = foreground;
+  }
+
+  /// Calls each(PatchMap<T>&) for every readable image of a source, in order; masks become 1 for every pixel of a defect, and
+  /// `ClassMap::ignored` off the foreground. An image of which `each` throws an `ImageError` is one that cannot be read too.
   /// Throws as `pass_features`.
   template <class Source, class Each>
   FeaturePassCount read(const Source& source, const std::stop_token& token, const Each& each) {
-    const StandardisedImages<BinaryMasks<Source>> images(BinaryMasks<Source>(source), x_options.standardise_images, x_options.flatten);
+    const StandardisedImages<BinaryMasks<Source>> images(BinaryMasks<Source>(source, x_options.foreground), x_options.standardise_images, x_options.flatten);
+    SkipCounter refused(x_options.skip, on_skip);
+    const auto try_each = [&](PatchMap<T>& map) {
+      std::vector<SkippedImage> skipped;
+      try {
+        each(map);
+      } catch (const ImageError& error) {
+        skipped.push_back(skipped_image(map.index, source.name(map.index), error));
+      }
+      refused.count(skipped);
+    };
+    const auto without_refused = [&](auto passed) {
+      passed.images -= refused.unreadable();
+      passed.unreadable += refused.unreadable();
+      passed.unreadable_labels += refused.unreadable_labels();
+      return passed;
+    };
     const FeaturePassOptions pass{.loader = x_options.loader, .skip = x_options.skip};
     x_tiled = {};
     if (x_options.tiles) {
-      x_tiled = pass_tiles(x_extractor, *x_options.tiles, x_renderer, images, pass, on_skip, token, [&](PatchMap<T>& map) {
+      x_tiled = without_refused(pass_tiles(x_extractor, *x_options.tiles, x_renderer, images, pass, on_skip, token, [&](PatchMap<T>& map) {
         x_make_room(map.grid);
         if (x_options.neighbourhood != 1) {
           const MatrixView<T> rows(x_from.data(), map.grid.size(), x_extractor.width());
           x_extractor.backend().upload(rows.data(), std::span<const T>(map.patches));
           x_average(map.patches, rows);
         }
-        each(map);
-      });
+        try_each(map);
+      }));
       return x_tiled;
     }
-    return pass_features(x_extractor, x_renderer, images, pass, on_skip, token, [&](const PassedImage<T>& image) {
+    return without_refused(pass_features(x_extractor, x_renderer, images, pass, on_skip, token, [&](const PassedImage<T>& image) {
       PatchMap<T> map{.index = image.index,
                       .grid = x_extractor.grid(),
                       .height = x_renderer.options().height,
@@ -117,8 +143,8 @@ class PatchReader {
       } else {
         x_average(map.patches, image.patches);
       }
-      each(map);
-    });
+      try_each(map);
+    }));
   }
 
  private:

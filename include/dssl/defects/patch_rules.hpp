@@ -6,11 +6,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
+#include <dssl/defects/foreground.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/nn/position.hpp>
 
@@ -23,45 +24,60 @@ struct PatchRules {
   /// Share of the image's extent at which patches count as far apart in place as any two are in their features; 0: place
   /// does not matter. See `append_places`.
   double place = 0;
+  Foreground foreground{};  ///< patches count of which at least half is on it
 
   /// Throws `OptionError` naming the field.
   void validate() const {
     if (border < 0) throw OptionError("border", border, "0 or more patches");
+    foreground.validate();
     if (!(place >= 0 && std::isfinite(place))) throw OptionError("place", place, "0 (off), or a share of the image above it");
   }
 };
 
-/// Patches of a grid with a pixel of the image in them, in order, but for the `border` outermost rows and columns of these.
+/// Patches of a grid with a pixel of the image in them, or with a foreground those of which at least half is on it, in order, but
+/// for the rules' `border` outermost rows and columns of these.
 ///
-/// labels (h,w) are `ClassMap::ignored` outside the image; a patch that reaches beyond h or w is judged by what is inside.
-/// Empty where the image has no pixel; throws `DataError` naming the image where the border leaves no patch of it.
-/// Test: tests/defects/patch_rules.cpp.
+/// labels (h,w) are `ClassMap::ignored` outside the image and off its foreground; a patch that reaches beyond h or w is judged by
+/// what is inside. Empty where the image has no pixel and there is no foreground; throws `ImageError` naming the image where no
+/// patch of it is on the foreground, `DataError` where the border leaves no patch of it.
+/// Test: tests/defects/patch_rules.cpp, tests/defects/foreground.cpp.
 [[nodiscard]] inline std::vector<std::int32_t> counted_patches(std::span<const std::uint8_t> labels, Index height, Index width,
-                                                               GridSize grid, Index patch, Index border,
-                                                               std::string_view name) {
+                                                               GridSize grid, Index patch, const PatchRules& rules,
+                                                               const std::string& name) {
   require_shape(static_cast<Index>(labels.size()) == height * width, "labels of ", labels.size(), " pixels; expected ", height,
                 " x ", width);
-  std::vector<std::uint8_t> holds(static_cast<std::size_t>(grid.size()));
-  Index top = grid.height, bottom = -1, left = grid.width, right = -1;
+  std::vector<Index> pixels(static_cast<std::size_t>(grid.size())), shown(pixels.size());
   for (Index y = 0; y < std::min(height, grid.height * patch); ++y) {
     for (Index x = 0; x < std::min(width, grid.width * patch); ++x) {
-      if (labels[static_cast<std::size_t>(y * width + x)] == ClassMap::ignored) continue;
-      const Index row = y / patch, column = x / patch;
-      holds[static_cast<std::size_t>(row * grid.width + column)] = 1;
-      top = std::min(top, row);
-      bottom = std::max(bottom, row);
-      left = std::min(left, column);
-      right = std::max(right, column);
+      const auto cell = static_cast<std::size_t>(y / patch * grid.width + x / patch);
+      ++pixels[cell];
+      shown[cell] += labels[static_cast<std::size_t>(y * width + x)] != ClassMap::ignored ? 1 : 0;
     }
   }
+  const bool half = rules.foreground.any();
+  const auto counts = [&](Index y, Index x) {
+    const auto cell = static_cast<std::size_t>(y * grid.width + x);
+    return shown[cell] > 0 && (!half || 2 * shown[cell] >= pixels[cell]);
+  };
+  Index top = grid.height, bottom = -1, left = grid.width, right = -1;
+  for (Index y = 0; y < grid.height; ++y) {
+    for (Index x = 0; x < grid.width; ++x) {
+      if (!counts(y, x)) continue;
+      top = std::min(top, y);
+      bottom = std::max(bottom, y);
+      left = std::min(left, x);
+      right = std::max(right, x);
+    }
+  }
+  if (half && bottom < 0) throw ImageError(name, "has no patch at least half of which is on its foreground");
   std::vector<std::int32_t> out;
-  for (Index y = top + border; y <= bottom - border; ++y) {
-    for (Index x = left + border; x <= right - border; ++x) {
-      if (holds[static_cast<std::size_t>(y * grid.width + x)] != 0) out.push_back(static_cast<std::int32_t>(y * grid.width + x));
+  for (Index y = top + rules.border; y <= bottom - rules.border; ++y) {
+    for (Index x = left + rules.border; x <= right - rules.border; ++x) {
+      if (counts(y, x)) out.push_back(static_cast<std::int32_t>(y * grid.width + x));
     }
   }
   if (out.empty() && bottom >= 0) {
-    throw DataError(join(name, ": has ", bottom - top + 1, " x ", right - left + 1, " patches; a border of ", border,
+    throw DataError(join(name, ": has ", bottom - top + 1, " x ", right - left + 1, " patches; a border of ", rules.border,
                          " leaves none of them"));
   }
   return out;
