@@ -57,33 +57,46 @@ Index scenes_there(const std::string& folder, bool overwrite) {
   return record["scenes"].get<Index>();
 }
 
+/// What a scene has in each folder.
+struct SceneFiles {
+  const char* inner;
+  const char* ending;
+  bool of_defects;  ///< with --defects alone
+  [[nodiscard]] std::string of(Index scene) const { return dssl::detail::scene_id(scene) + ending; }
+};
+constexpr std::array<SceneFiles, 3> scene_files{
+    {{"JPEGImages", ".jpg", false}, {"SegmentationClass", ".png", false}, {"DefectMasks", ".png", true}}};
+constexpr const char* lists = "ImageSets/Segmentation";
+constexpr const char* train_list = "train.txt";
+constexpr const char* val_list = "val.txt";
+
 /// Removes what calls that were killed left half written of the first `count` scenes and the lists.
 void remove_half_written(const std::string& folder, Index count) {
-  for (const auto& [inner, ending] : {std::pair("JPEGImages", ".jpg"), {"SegmentationClass", ".png"}, {"DefectMasks", ".png"}}) {
-    dssl::programs::remove_abandoned_in(join(folder, "/", inner), [&](const std::string& name) {
+  for (const SceneFiles& files : scene_files) {
+    dssl::programs::remove_abandoned_in(join(folder, "/", files.inner), [&](const std::string& name) {
       Index scene = -1;
       std::from_chars(name.data(), name.data() + name.size(), scene);
-      return scene >= 0 && scene < count && name == dssl::detail::scene_id(scene) + ending;
+      return scene >= 0 && scene < count && name == files.of(scene);
     });
   }
-  const auto is_list = [](const std::string& name) { return name == "train.txt" || name == "val.txt"; };
-  dssl::programs::remove_abandoned_in(folder + "/ImageSets/Segmentation", is_list);
+  const auto is_list = [](const std::string& name) { return name == train_list || name == val_list; };
+  dssl::programs::remove_abandoned_in(join(folder, "/", lists), is_list);
 }
 
 /// Removes what `there` scenes of an earlier call had and `now` do not.
 void remove_rest(const std::string& folder, Index there, Index now, bool defects, Index train, Index val) {
   std::error_code ignored;
   for (Index i = 0; i < there; ++i) {
-    const std::string id = dssl::detail::scene_id(i);
-    if (i >= now || !defects) fs::remove(folder + "/DefectMasks/" + id + ".png", ignored);
-    if (i < now) continue;
-    fs::remove(folder + "/JPEGImages/" + id + ".jpg", ignored);
-    fs::remove(folder + "/SegmentationClass/" + id + ".png", ignored);
+    for (const SceneFiles& files : scene_files) {
+      if (i >= now || (files.of_defects && !defects)) fs::remove(join(folder, "/", files.inner, "/", files.of(i)), ignored);
+    }
   }
   if (there == 0) return;
-  if (!defects) fs::remove(folder + "/DefectMasks", ignored);  // where it is empty
-  if (train == 0) fs::remove(folder + "/ImageSets/Segmentation/train.txt", ignored);
-  if (val == 0) fs::remove(folder + "/ImageSets/Segmentation/val.txt", ignored);
+  for (const SceneFiles& files : scene_files) {
+    if (files.of_defects && !defects) fs::remove(join(folder, "/", files.inner), ignored);  // where it is empty
+  }
+  if (train == 0) fs::remove(join(folder, "/", lists, "/", train_list), ignored);
+  if (val == 0) fs::remove(join(folder, "/", lists, "/", val_list), ignored);
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ class ProgramWeights {
   if (n == 0) return options;
   const std::string said = join(n, "x");
   if (n > config.patch) throw OptionError(option, said, join("1x to ", config.patch, "x, a reference a pixel"));
-  if (whole_cells && config.patch % n != 0)
+  if (whole_cells && !options.references.has_whole_cells(config.patch))
     throw OptionError(option, said, join("Nx of which the patch, ", config.patch, " pixels, is a multiple"));
   // At least: the token, its norm, query, key, value and their sum, and twice the width of the network between.
   const double each = 8.0 * sizeof(float) * static_cast<double>(config.width) * static_cast<double>(n * n * options.batch);

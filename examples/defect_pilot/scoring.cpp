@@ -12,6 +12,7 @@
 #include <dssl/core/random.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/patch_rules.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/probe/linear_probe.hpp>
 #include <dssl/search/row_sample.hpp>
@@ -208,9 +209,7 @@ DefectHead HeadTrainer::train(const PatchSet& normal, const PatchSet& defects, c
     for (Index n = 0; n < static_cast<Index>(image.cells.size()); ++n) {
       const float* const row = image.patches.data() + n * width;
       const Index own = pixels[static_cast<std::size_t>(n)];
-      // A defect fills a quarter of a patch, or no patch of the image more than this one. Others that it
-      // touches are neither.
-      if (own > 0 && (4 * own >= patch * patch || own == largest)) positive.push_back(row);
+      if (shows_defect(own, largest, patch)) positive.push_back(row);
       if (own == 0) rows.add(row, width, 0);
     }
   }

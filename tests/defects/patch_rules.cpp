@@ -56,6 +56,13 @@ TEST_CASE("a border is taken off the image's own patches, not off the input's") 
   CHECK(contains(thrown_by<OptionError>([] { PatchRules{.place = -0.5}.validate(); }), "'place' is -0.5"));
 }
 
+TEST_CASE("a patch shows a defect that fills a quarter of it, or no other patch more") {
+  CHECK(shows_defect(16, 40, 8));
+  CHECK_FALSE(shows_defect(15, 40, 8));
+  CHECK(shows_defect(3, 3, 8));
+  CHECK_FALSE(shows_defect(0, 0, 8));
+}
+
 TEST_CASE("standardised columns have mean 0 and deviation 1, whatever gain and offset they had; what does not vary is 0") {
   std::vector<double> rows{1, 5, 7, 2, 5, 9, 6, 5, -4, 3, 5, 1};
   std::vector<double> changed;

@@ -152,6 +152,17 @@ TEST_CASE("average precision, best F1 and missed defects equal a search over all
   }
 }
 
+TEST_CASE("what few false alarms find is a mean over four shares of them") {
+  ScoreTally tally;
+  for (int i = 0; i < 10; ++i) tally.add(i, false);
+  tally.add(20, true);
+  tally.add(8.5, true);  // beside one false alarm of ten
+  CHECK(found_at_few_alarms(tally) == Approx(0.75));
+  tally.add(7.5, true);
+  tally.add(3, true);  // beside more than a fifth
+  CHECK(found_at_few_alarms(tally) == Approx((0.25 + 0.25 + 0.5 + 0.75) / 4));
+}
+
 TEST_CASE("ranking by hand") {
   const std::array<double, 4> scores{0.9, 0.5, 0.5, 0.1};
   const std::array<int, 4> labels{1, 1, 0, 0};

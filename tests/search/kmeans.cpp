@@ -65,6 +65,24 @@ void check(const B& backend) {
 
 }  // namespace
 
+TEST_CASE("blocks are of neighbours, all there is, and alike in size") {
+  for (const Index folds : {2, 3, 4}) {
+    Index last = 0, smallest = 11, largest = 0;
+    for (Index fold = 0; fold < folds; ++fold) {
+      Index count = 0;
+      for (Index i = 0; i < 11; ++i) {
+        if (!in_block(i, 11, fold, folds)) continue;
+        CHECK(i == last++);
+        ++count;
+      }
+      smallest = std::min(smallest, count);
+      largest = std::max(largest, count);
+    }
+    CHECK(last == 11);
+    CHECK(largest - smallest <= 1);
+  }
+}
+
 TEST_CASE("k-means finds groups that lie apart, on every backend") {
   check(Reference<double>());
   check(Reference<float>());

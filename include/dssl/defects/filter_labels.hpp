@@ -19,6 +19,7 @@
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/defects/boosted_trees.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/patch_rules.hpp>
 #include <dssl/defects/row_gaussian.hpp>
 #include <dssl/defects/size_trend.hpp>
 #include <dssl/metrics/metrics.hpp>
@@ -135,8 +136,7 @@ struct FilterLabelChoice {
 
 /// Learns trees and their share from labelled and from normal images.
 ///
-/// A defect's patch is one that a defect fills to a quarter, or no other patch of its image more; those that it touches less are
-/// left out. The defects of each labelled image weigh the same, and together as much as all that is normal. Half of the trees or
+/// A defect's patch is one that `shows_defect`; others that a defect touches are left out. The defects of each labelled image weigh the same, and together as much as all that is normal. Half of the trees or
 /// all, and a share of 0.5, 0.75 or 1: in cross-validation labelled and normal images of a fold are scored by trees that learned
 /// from neither, an image by the mean of the `top` largest. What is usual, all trees and 0.75, stays unless another finds more by
 /// a standard error of as many labelled images. Folds are blocks, as neighbours are often of one piece; the distribution is the
@@ -188,9 +188,9 @@ class FilterLabelLearner {
   [[nodiscard]] std::array<Index, 2> x_looks() const { return {(x_options.trees.trees + 1) / 2, x_options.trees.trees}; }
   [[nodiscard]] std::size_t x_look_of(Index trees) const { return trees == x_looks()[1] ? 1 : 0; }
 
-  /// Whether image i of n belongs to a fold: blocks.
+  /// Whether an image of a set belongs to a fold.
   [[nodiscard]] static bool x_in(std::size_t i, std::size_t n, Index fold, Index folds) {
-    return static_cast<Index>(i) * folds / static_cast<Index>(n) == fold;
+    return in_block(static_cast<Index>(i), static_cast<Index>(n), fold, folds);
   }
 
   /// The cells that count and are learned as a defect's.
@@ -200,7 +200,7 @@ class FilterLabelLearner {
     std::vector<std::int32_t> out;
     for (const std::int32_t cell : image.cells) {
       const Index own = image.defect_pixels[static_cast<std::size_t>(cell)];
-      if (own > 0 && (4 * own >= x_patch * x_patch || own == largest)) out.push_back(cell);
+      if (shows_defect(own, largest, x_patch)) out.push_back(cell);
     }
     return out;
   }
@@ -353,9 +353,7 @@ class FilterLabelLearner {
     ScoreTally tally;
     for (std::size_t i = 0; i < of_normal.size(); ++i) tally.add(trend.without(of_normal[i], normal.sizes[i]), false);
     for (std::size_t i = 0; i < of_labelled.size(); ++i) tally.add(trend.without(of_labelled[i], labelled.sizes[i]), true);
-    double found = 0;
-    for (const double rate : {0.02, 0.05, 0.1, 0.2}) found += (1 - at_false_alarms(tally, rate).missed()) / 4;
-    return found;
+    return found_at_few_alarms(tally);
   }
 
   /// Takes the number of trees and the share that find most of what was held out, where that is more than chance tells apart.

@@ -83,6 +83,13 @@ struct PatchRules {
   return out;
 }
 
+/// Whether a patch of `patch` pixels a side is learned as a defect's, that a defect has so many pixels of: a quarter of it, or no
+/// fewer than of any other patch of the image that counts (`largest`). Others that a defect touches are neither a defect's nor
+/// normal.
+[[nodiscard]] constexpr bool shows_defect(Index pixels, Index largest, Index patch) {
+  return pixels > 0 && (4 * pixels >= patch * patch || pixels == largest);
+}
+
 /// values (n,W) =: each column less its mean, over its deviation; a column that does not vary becomes 0.
 ///
 ///   x(i, d) = (x(i, d) - m(d)) / s(d),   m, s: mean and deviation over the n rows, in double

@@ -28,6 +28,8 @@ struct ReferenceMap {
 
   /// Whether references are read.
   [[nodiscard]] bool any() const { return per_patch > 0 || !points.empty(); }
+  /// Whether the cells of a grid, on patches of so many pixels, are whole pixels a side.
+  [[nodiscard]] bool has_whole_cells(Index patch) const { return per_patch == 0 || patch % per_patch == 0; }
   /// The map's rows and columns, on so many patches.
   [[nodiscard]] GridSize grid(GridSize patches) const {
     if (!points.empty()) return {1, static_cast<Index>(points.size())};

@@ -81,8 +81,11 @@ struct LabelShares {
         add(out.void_ids, void_count, id);
       }
     }
-    if (void_count > told) out.void_ids += join(" and ", void_count - told, " more");
-    if (out.unclaimed_count > told) out.unclaimed_ids += join(" and ", out.unclaimed_count - told, " more");
+    const auto say_rest = [](std::string& ids, Index count) {
+      if (count > told) ids += join(" and ", count - told, " more");
+    };
+    say_rest(out.void_ids, void_count);
+    say_rest(out.unclaimed_ids, out.unclaimed_count);
     if (out.all == 0) return out;
     out.void_share = static_cast<double>(void_pixels) / static_cast<double>(out.all);
     out.unclaimed_share = static_cast<double>(unclaimed) / static_cast<double>(out.all);

@@ -52,7 +52,7 @@ template <class Extractor>
     const auto& map = extractor.options().references;
     if (!map.points.empty()) throw OptionError("references.points", join(map.points.size(), " points"), "a grid of references, which is a map of the image");
     if (map.per_patch == 0) return patch;
-    if (patch % map.per_patch != 0)
+    if (!map.has_whole_cells(patch))
       throw OptionError("references.per_patch", map.per_patch, join("a number of which the patch, ", patch, " pixels, is a multiple"));
     return patch / map.per_patch;
   } else {

@@ -16,6 +16,7 @@
 #include <dssl/data/source.hpp>
 #include <dssl/probe/fine_tuned_segmenter.hpp>
 #include <dssl/probe/native_crops.hpp>
+#include <dssl/search/row_sample.hpp>
 
 namespace dssl {
 
@@ -58,12 +59,11 @@ struct HeldOutTuning {
 
 namespace detail {
 
-/// The numbers of `all` in block `fold` of `folds`, or outside it: neighbours are often of one piece, which is not to be on both
-/// sides.
+/// The numbers of `all` in block `fold` of `folds`, or outside it: one piece is not to be on both sides.
 [[nodiscard]] inline std::vector<Index> in_fold(const std::vector<Index>& all, Index fold, Index folds, bool inside) {
   std::vector<Index> out;
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if ((static_cast<Index>(i) * folds / static_cast<Index>(all.size()) == fold) == inside) out.push_back(all[i]);
+    if (in_block(static_cast<Index>(i), static_cast<Index>(all.size()), fold, folds) == inside) out.push_back(all[i]);
   }
   return out;
 }

@@ -39,6 +39,10 @@ namespace dssl {
   return order;
 }
 
+/// Whether number i of 0 .. n - 1 lies in block `fold` of `folds`: neighbours, which are often of one piece, in one block but at
+/// its ends. Test: tests/search/kmeans.cpp.
+[[nodiscard]] constexpr bool in_block(Index i, Index n, Index fold, Index folds) { return i * folds / n == fold; }
+
 /// The share of image i of n in `total` rows: whole numbers that differ by at most 1 and sum to `total`.
 [[nodiscard]] constexpr Index row_quota(Index i, Index n, Index total) {
   return (i + 1) * total / n - i * total / n;
