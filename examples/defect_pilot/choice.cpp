@@ -3,11 +3,18 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <set>
+#include <string>
 #include <tuple>
 #include <utility>
 
 #include <dssl/core/error.hpp>
+#include <dssl/data/source.hpp>
+#include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/patch_rules.hpp>
+#include <dssl/features/labelled_input.hpp>
+#include <dssl/features/tiles.hpp>
 #include <dssl/metrics/metrics.hpp>
 #include <dssl/metrics/score_tally.hpp>
 
@@ -29,10 +36,61 @@ TriedLook judged(const LookSettings& look, const std::vector<double>& normal, co
   ScoreTally tally;
   for (const double score : normal) tally.add(score, false);
   for (const double score : pasted) tally.add(score, true);
-  TriedLook out{.look = look, .auroc = auroc(tally), .missed_5 = at_false_alarms(tally, 0.05).missed()};
-  for (const double rate : {0.02, 0.05, 0.1, 0.2}) out.found += (1 - at_false_alarms(tally, rate).missed()) / 4;
-  return out;
+  return {.look = look, .found = found_at_few_alarms(tally), .auroc = auroc(tally), .missed_5 = at_false_alarms(tally, 0.05).missed()};
 }
+
+/// Throws `DataError` naming the first image of which a border leaves nothing where windows see it at that scale.
+void require_patches(const std::vector<const Inspected*>& all, const PilotSettings& s, const PatchRules& rules, double scale, Index patch,
+                     const Interruption& interruption) {
+  // Labels of any size; no pixel is looked at but for brightness.
+  const InputRenderer renderer({.height = 1, .width = 1, .channels = s.backbone.channels}, defect_classes());
+  const TileOptions windows{.scale = scale};
+  for (const Inspected* const set : all) {
+    const BinaryMasks<Inspected> images(*set, rules.foreground);
+    for (Index i = 0; i < images.size(); ++i) {
+      if (interruption.requested()) throw Error("stopped on request; no report was written");
+      try {
+        const LabelledImage image = images.load(i);
+        const Index h = windows.resized(image.mask.height()), w = windows.resized(image.mask.width());
+        static_cast<void>(counted_patches(renderer.render(image, h, w).labels, h, w, {(h + patch - 1) / patch, (w + patch - 1) / patch}, patch,
+                                          rules, images.name(i)));
+      } catch (const ImageError&) {  // left out, and counted, where it is read
+      }
+    }
+  }
+}
+
+/// Why no setting of that border, read so, can be taken; empty: it can. Asked once for each border and way to read.
+class Borders {
+ public:
+  Borders(const PilotSettings& s, const std::vector<const Inspected*>& all, const Interruption& interruption)
+      : x_settings(s), x_all(all), x_interruption(interruption) {}
+
+  /// `patch`: pixels. Throws `DataError` where the bank or the tuned path would be left nothing of an image.
+  void require(const LookSettings& look, Index patch) {
+    if (look.border == 0) return;
+    if (x_settings.tuning.steps > 0) x_require({"with labels, at --crop-scale", look.border}, look, x_settings.tuning.scale, patch);
+    if (look.tiles) x_require({"by windows", look.border}, look, look.scale, patch);
+  }
+
+ private:
+  void x_require(const std::pair<std::string, Index>& key, const LookSettings& look, double scale, Index patch) {
+    const auto [found, fresh] = x_known.try_emplace(key);
+    if (fresh) {
+      try {
+        require_patches(x_all, x_settings, look.rules(), scale, patch, x_interruption);
+      } catch (const DataError& error) {
+        found->second = join(key.first, ": ", error.what());
+      }
+    }
+    if (!found->second.empty()) throw DataError(found->second);
+  }
+
+  const PilotSettings& x_settings;
+  const std::vector<const Inspected*>& x_all;
+  const Interruption& x_interruption;
+  std::map<std::pair<std::string, Index>, std::string> x_known;
+};
 
 }  // namespace
 
@@ -52,7 +110,8 @@ std::string in_words(const LookSettings& look) {
   return out;
 }
 
-Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& reader, const Interruption& interruption) {
+Choice choose_look(const PilotSettings& s, const Inspected& normal, const std::vector<const Inspected*>& all_sets, SetReader& reader,
+                   const Interruption& interruption) {
   // The last fifth, not lots that are drawn: neighbours are often of one piece.
   const Index all = normal.size();
   const Index first = all - std::max<Index>(1, all / 5);
@@ -86,7 +145,8 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
       }
     }
   }
-  Choice out{.tried = {}, .learned = static_cast<Index>(to_learn.size()), .normal = static_cast<Index>(to_judge.size()), .pasted = each * static_cast<Index>(to_judge.size())};
+  Borders borders(s, all_sets, interruption);
+  Choice out{.tried = {}, .left_out = {}, .learned = static_cast<Index>(to_learn.size()), .normal = static_cast<Index>(to_judge.size()), .pasted = each * static_cast<Index>(to_judge.size())};
   std::set<std::tuple<bool, bool, Index>> readings;
   for (const LookSettings& l : candidates) readings.emplace(l.tiles, l.standardise_images, l.flatten);
   for (const auto& [tiles, images, flatten] : readings) {
@@ -110,6 +170,7 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
       SetScores of_clean, of_pasted;
       try {
         reader.require_usable(look);
+        borders.require(look, learned.patch);
         const PatchSet own = ruled(learned, look.rules()), own_clean = ruled(clean, look.rules()), own_pasted = ruled(pasted, look.rules());
         const auto bank = make_normal_bank(s.backbone, own, std::min<Index>(s.pool, 20'000), s.coreset, look);
         of_clean = bank->score(own_clean);
@@ -124,8 +185,11 @@ Choice choose_look(const PilotSettings& s, const Inspected& normal, SetReader& r
         }
       } catch (const Error& error) {
         // A border that leaves nothing of some image is no setting for this set; what the user asked for is an error.
-        if (border == s.look.border) throw;
-        std::printf("not tried, border %td: %s\n", border, error.what());
+        if (border == s.look.border || interruption.requested()) throw;
+        const std::string why = join("border ", border, ", ", error.what());
+        if (std::ranges::find(out.left_out, why) != out.left_out.end()) continue;
+        std::printf("not tried, %s\n", why.c_str());
+        out.left_out.push_back(why);
       }
       if (interruption.requested()) throw Error("stopped on request; no report was written");
     }
@@ -146,7 +210,7 @@ nlohmann::ordered_json Choice::json() const {
     one.update({{"found", t.found}, {"auroc", t.auroc}, {"missed_at_5_percent_false_alarms", t.missed_5}});
     list.push_back(std::move(one));
   }
-  return {{"learned", learned}, {"normal", normal}, {"pasted", pasted}, {"tried", std::move(list)}};
+  return {{"learned", learned}, {"normal", normal}, {"pasted", pasted}, {"left_out", left_out}, {"tried", std::move(list)}};
 }
 
 }  // namespace dssl::programs

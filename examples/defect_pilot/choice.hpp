@@ -1,6 +1,7 @@
 // Settings chosen without labels: by defects that are pasted on normal images.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -23,6 +24,7 @@ struct TriedLook {
 
 struct Choice {
   std::vector<TriedLook> tried;  ///< the best first, the earlier tried among equals; empty: nothing was chosen
+  std::vector<std::string> left_out;  ///< settings that cannot be for these images, and why
   Index learned = 0, normal = 0, pasted = 0;  ///< images of the banks, and those they were judged by
 
   [[nodiscard]] nlohmann::ordered_json json() const;
@@ -32,8 +34,9 @@ struct Choice {
 [[nodiscard]] std::string in_words(const LookSettings& look);
 
 /// Tries a list of settings: banks of the first normal images to learn from, judged on the last fifth of them against
-/// pasted defects on the same. Throws what went wrong.
-[[nodiscard]] Choice choose_look(const PilotSettings& settings, const Inspected& normal, SetReader& reader,
-                                 const Interruption& interruption);
+/// pasted defects on the same. A border that leaves nothing of an image of `all`, as the bank or the tuned path sees it, is left
+/// out; of these images the size alone, and the foreground, is looked at. Throws what went wrong.
+[[nodiscard]] Choice choose_look(const PilotSettings& settings, const Inspected& normal, const std::vector<const Inspected*>& all,
+                                 SetReader& reader, const Interruption& interruption);
 
 }  // namespace dssl::programs

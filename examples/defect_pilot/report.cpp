@@ -281,13 +281,16 @@ std::string choice_table(const Study& study) {
     if (choice.tried.size() > shown + 1) rows += join("<tr><td>", choice.tried.size() - shown - 1, " more</td><td></td><td></td><td></td></tr>\n");
     row(choice.tried.back(), false);
   }
+  std::string left_out;
+  for (const std::string& why : choice.left_out) left_out += join("<li>", escaped(why), "</li>");
+  if (!left_out.empty()) left_out = join("<p>Left out, as they cannot be for these images:</p>\n<ul>", left_out, "</ul>\n");
   return join("<h2>How the settings were chosen</h2>\n<p>Of ", choice.tried.size(), " settings <b>", escaped(in_words(choice.tried.front().look)),
               "</b> was chosen by the first column: ", choice.pasted, " made-up defects (cut-outs, scars and blobs of several sizes) pasted on ",
               choice.normal, " normal images, against those images as they are, with banks of ", choice.learned,
               " others. No label, no held-out and no test image was looked at, and made-up defects are not those of a plant: only "
               "the order of the rows means anything. The best first, the worst last.</p>\n<div class=\"scroll\"><table><thead><tr><th>setting</th><th>found, mean "
               "at 2, 5, 10 and 20 % false alarms, %</th><th>missed at 5 %, %</th><th>AUROC, %</th></tr></thead><tbody>\n",
-              rows, "</tbody></table></div>\n");
+              rows, "</tbody></table></div>\n", left_out);
 }
 
 /// What the trained backbone took, and which way to use labels is best by those that were held out.

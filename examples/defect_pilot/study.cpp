@@ -649,7 +649,8 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
     std::unique_ptr<SetReader> reader = make_set_reader(s.backbone, of);
     // Random weights are looked at as the others are: one choice, one comparison.
     if (main && s.choose) {
-      study.choice = choose_look(s, sets.normal, *reader, interruption);
+      study.choice = choose_look(s, sets.normal, {&sets.normal, &sets.held_out, &sets.defects, &sets.test_normal, &sets.test_defects}, *reader,
+                                 interruption);
       look = study.choice.tried.front().look;
     }
     BackboneStudy own(s, sets, std::move(reader), look, name, interruption);

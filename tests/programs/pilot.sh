@@ -109,6 +109,15 @@ fails 1 'has 5 x 7 patches; a border of 3 leaves none of them' tuned_by --normal
 fails 2 '--read is references; expected patches with --tune-steps above 0' tuned --read references --threads 1 --out o
 fails 2 '--crop is 20; expected multiples of the patch, 8 pixels' tuned_by --normal set/normal --labels 1 --size 40x56 --crop 20 --out o
 
+# A border that leaves nothing of an image at the tuned path's scale is not chosen, and the report says why.
+warns 1 "$bright" tuned_by --normal set/normal --labels 100 --size 80x112 --crop 16 --crop-scale 0.5 --choose \
+  --choose-images 10 --threads 1 --out apart
+[[ $(value apart/result.json choice tried | grep -o '"border":[0-9]*' | sort -u) == '"border":0' ]] || fail "a border that ends the run is among the choices"
+[[ $(value apart/result.json choice left_out) == *'border 2, with labels, at --crop-scale: '*'has 3 x 4 patches; a border of 2 leaves none of them'* ]] ||
+  fail "it is not told why a border was left out"
+grep -q 'Left out, as they cannot be for these images.*' apart/report.html || fail "the report does not say what was left out"
+[[ $(value chosen/result.json choice left_out) == '[]' ]] || fail "a border is left out that leaves patches of every image"
+
 # A foreground: of 5 x 7 patches the left four columns, in every way. Two of these 20 are not in the outer two rows or columns.
 "$make_image" part.png 40 56 1 255 0
 warns 1 "$bright" pilot --weights random --labels 3 --draws 1 --false-alarms 0.2 --shown 1 --foreground part.png --out parted
