@@ -2,7 +2,7 @@
 """Does it matter where points lie, how views are turned, and what a camera does to them? And are two cameras better than one?
 
     benchmarks/geometry_study.py --data FOLDER [--programs FOLDER] --out FOLDER [--recipe densesimclr] [--stages views,cameras]
-                                 [--seeds 0,1,2]
+                                 [--seeds 0,1,2] [--times 4]
 
 Stages, each for every seed, each of which passes over what is in --out already:
   views    nano8 by one recipe on steel (neu_surface), equal budgets: points at random, on a grid, where edges are, where the
@@ -41,8 +41,16 @@ RECIPES = {
 
 def numbers(o, *own):
     """Those of a run of the recipe; of two views without a teacher what it has no use for is left away."""
-    return last_of([*COMMON, *RECIPES[o.recipe], *(word for words in own for word in words)],
-                   PAIRS_LACK if "--projector-hidden" in RECIPES[o.recipe] else ())
+    words = last_of([*COMMON, *RECIPES[o.recipe], *(word for words in own for word in words)],
+                    PAIRS_LACK if "--projector-hidden" in RECIPES[o.recipe] else ())
+    place = words.index("--epochs") + 1
+    words[place] = str(o.times * int(words[place]))
+    return words
+
+
+def called(o):
+    """The recipe, in names of folders and tables."""
+    return o.recipe if o.times == 1 else f"{o.recipe}-times{o.times}"
 
 
 # Steel, and cameras that no view imitates.
@@ -167,7 +175,7 @@ def views(o, seed, rows):
     for name, own in VIEWS.items():
         if "attention" in own and "--teacher-temp" not in RECIPES[o.recipe]:
             continue
-        folder = os.path.join(out, f"{o.recipe}-{'-'.join(own).replace('--', '') or 'base'}-{seed}")
+        folder = os.path.join(out, f"{called(o)}-{'-'.join(own).replace('--', '') or 'base'}-{seed}")
         weights = trained(o.programs, ["--data", steel.images(), *numbers(o, STEEL, own), "--seed", str(seed)], os.path.join(folder, "run"))
         rows.setdefault(name, {})[seed] = look(o, steel, weights, seed, folder)
         save(o, "views", rows, [f"{kind}, {state}" for state in ("clean", "worn") for kind in KINDS])
@@ -335,7 +343,7 @@ def cameras(o, seed, rows):
                                     str(PAIRED_EPOCHS)],
     }
     for number, (name, own) in enumerate(ways.items()):
-        folder = os.path.join(out, f"{o.recipe}-way{number}-{seed}")
+        folder = os.path.join(out, f"{called(o)}-way{number}-{seed}")
         weights = trained(o.programs, [*numbers(o, STREETS, own), "--seed", str(seed)], os.path.join(folder, "run"))
         rows.setdefault(name, {})[seed] = matched(o, out, weights, seed, os.path.join(folder, "matched"))
         save(o, "cameras", rows, ["within one patch"])
@@ -347,8 +355,8 @@ def save(o, name, rows, kinds):
     shown = {kind: cells({row: [f[kind] for f in by_seed.values()] for row, by_seed in rows.items()}) for kind in kinds}
     for row, by_seed in rows.items():
         lines.append(f"| {row} | {len(by_seed)} | " + " | ".join(shown[kind][row] for kind in kinds) + " |")
-    write(os.path.join(o.out, f"{name}-{o.recipe}.md"), "\n".join(lines) + "\n")
-    write(os.path.join(o.out, f"{name}-{o.recipe}.json"), json.dumps(rows, indent=1) + "\n")
+    write(os.path.join(o.out, f"{name}-{called(o)}.md"), "\n".join(lines) + "\n")
+    write(os.path.join(o.out, f"{name}-{called(o)}.json"), json.dumps(rows, indent=1) + "\n")
 
 
 STAGES = {"views": views, "cameras": cameras}
@@ -362,6 +370,7 @@ def main():
     parser.add_argument("--recipe", default="densedino-local", choices=RECIPES, help="whose views and points they are")
     parser.add_argument("--stages", default=",".join(STAGES), help="joined by commas")
     parser.add_argument("--seeds", default="0,1,2", help="joined by commas")
+    parser.add_argument("--times", type=int, default=1, help="so many times the epochs")
     o = parser.parse_args()
     unknown = set(o.stages.split(",")) - set(STAGES)
     if unknown:
