@@ -104,7 +104,7 @@ grep -q '"valid_points":' turned/metrics.jsonl || fail "metrics.jsonl does not t
 grep -q '"views.rotation": *30' turned/options.json || fail "options.json does not tell how far views are turned"
 ! cmp -s turned/teacher.safetensors sampled/teacher.safetensors || fail "--rotate changes nothing"
 succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --max-steps 3 --out turned-parts
-succeeds pair --recipe densesimclr --epochs 1 --rotate 30 --perspective 0.2 --out turned-contrast
+succeeds pair --recipe densesimclr --sampler grid --points 4 --epochs 1 --rotate 60 --global-scale 0.3 1 --out turned-contrast  # no point is drawn again
 grep -q '"valid_points":0' turned-contrast/metrics.jsonl || fail "a contrast of points takes those that are not valid too"
 fails 1 "option 'views.rotation' 30; this run has 20" \
   pretrain "${scenes[@]}" --epochs 2 --rotate 20 --perspective 0.2 --out turned-parts --resume
