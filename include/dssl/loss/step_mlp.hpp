@@ -10,6 +10,7 @@
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
 #include <dssl/core/communicator.hpp>
+#include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/nn/mlp.hpp>
 
@@ -61,6 +62,7 @@ class StepMlp {
   }
   /// From here on a pass is of the first `rows` of those that it was placed for, of one group.
   void use_rows(Index rows) {
+    require_shape(x_groups == 1 && x_ranks.alone(), "StepMlp: ", x_groups, " groups, or rows of other ranks; expected one group of its own");
     x_activations = x_placed.first(rows);
     x_gradients = x_placed_back.first(rows);
   }

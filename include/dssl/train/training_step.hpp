@@ -404,10 +404,10 @@ class BasicTrainingStep {
     }
     std::vector<T> keep(x_keep_count(), T{1});
     for (std::size_t s = 0; s < keep.size(); s += static_cast<std::size_t>(x_batch())) keep[s] = T{0};
+    const Communicator::Quiet quiet(x_options.ranks);
     x_upload(batch, keep, true);
     std::fill(keep.begin(), keep.end(), T{1});
     StepReport report;
-    const Communicator::Quiet quiet(x_options.ranks);
     if constexpr (Loss::has_frozen) x_frozen.rehearse(true);
     begin();
     forward_backward(report, batch, 1, keep);
