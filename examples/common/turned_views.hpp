@@ -18,6 +18,8 @@ inline constexpr const char* between_help =
     "With --second: the map from the first camera's corrected picture to the second's, a 3 x 3 matrix 'homography' as OpenCV "
     "writes it (YAML); default: the pictures are one over the other";
 inline constexpr const char* second_camera_help = "With --second: the second camera's calibration, as --camera; default: none";
+/// Why --point-weights is refused.
+inline constexpr const char* no_weights_of_pairs = "none with --second: a map of weights is of one image, and not of a pair";
 inline constexpr const char* global_zoom_help =
     "Pixels of a global view for one of the image, from LO to HI, in place of a share of it: 1 1 keeps what is small as large as it "
     "is, however large the image; default: none";

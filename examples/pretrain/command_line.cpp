@@ -532,14 +532,26 @@ void CommandLine::x_add_monitor_options() {
       ->group(group);
 }
 
+const SourceView& CommandLine::x_images() {
+  Job& job = x_job;
+  if (!job.source) {
+    job.source = open_source(job);
+    if (job.tile > 0) {
+      job.whole = job.source;
+      job.source = held(ImageTiles(*job.whole, job.tiles()));
+    }
+  }
+  return *job.source;
+}
+
 void CommandLine::x_open_images() {
   Job& job = x_job;
-  job.source = job.second.empty() ? open_source(job) : open_pairs(job);
-  if (job.second.empty() && job.options.views.camera.known()) job.source = held(CameraImages(*job.source, job.options.views.camera));
-  if (job.tile > 0) {
-    job.whole = job.source;
-    job.source = held(ImageTiles(*job.whole, job.tiles()));
+  if (!job.second.empty()) {
+    job.source = open_pairs(job);
+    return;
   }
+  const SourceView& images = x_images();
+  if (job.options.views.camera.known()) job.source = held(CameraImages(images, job.options.views.camera));
 }
 
 void CommandLine::x_set_preset_kinds() {
@@ -551,8 +563,7 @@ void CommandLine::x_set_preset_kinds() {
 
 void CommandLine::x_set_preset_numbers() {
   if (x_preset == "none") return;
-  SourceView images = x_job.second.empty() ? open_source(x_job) : held(ImageFiles(folder_of_images(x_job.data), {.read = x_job.reading()}));
-  if (x_job.tile > 0) images = held(ImageTiles(SourceView(images), x_job.tiles()));
+  const SourceView images = x_job.second.empty() ? x_images() : held(ImageFiles(folder_of_images(x_job.data), {.read = x_job.reading()}));
   const auto said = [](const CLI::Option* option) { return option->count() > 0; };
   const SmallBudgetFacts facts{.images = images.size(),
                                .side = usual_side(images),
@@ -674,7 +685,7 @@ Job CommandLine::job(RunRanks& ranks) {
                       join("none with --recipe ", job.recipe, ", which compares no points"));
   }
   if (!job.second.empty() && !job.points.weights.empty())
-    throw OptionError("point-weights", job.points.weights, "none with --second: a map of weights is of one image, and not of a pair");
+    throw OptionError("point-weights", job.points.weights, no_weights_of_pairs);
   if (job.tile > 0) {
     const auto refuse = [&job](const std::string& other, std::string_view option) {
       if (!other.empty()) throw OptionError("tile", job.tile, join("none with ", option, ", which is of whole images"));

@@ -40,6 +40,8 @@ class CommandLine {
   void x_add_training_options();
   void x_add_run_options();
   void x_add_monitor_options();
+  /// Those of --data, cut into tiles where that was said, opened at the first call.
+  const SourceView& x_images();
   void x_open_images();
   /// What a preset has where nothing was said: the recipe and the architecture, then numbers that depend on them and on the images.
   void x_set_preset_kinds();

@@ -74,7 +74,7 @@ void ShowSettings::validate() const {
     if (kind != "views" && !value->empty()) throw OptionError(name, *value, join("none with --kind ", kind, ", but with views"));
   }
   if (!second.empty() && !points.weights.empty())
-    throw OptionError("point_weights", points.weights, "none with --second: a map of weights is of one image, and not of a pair");
+    throw OptionError("point_weights", points.weights, no_weights_of_pairs);
   if (kind != "views" && points.sampler != SamplerSettings{}.sampler)
     throw OptionError("sampler", points.sampler, join("none with --kind ", kind, ", but with views"));
   if (kind != "views" && !points.weights.empty())
