@@ -64,6 +64,7 @@ VIEWS = {
     "views of an old camera": ["--views", "old_camera"],
 }
 STEEL = ["--epochs", "6", "--global-scale", "0.1", "0.6", "--local-scale", "0.02", "0.2"]
+SQUARE = {"densesimclr": ["--points", "9"]}  # as a grid wants it, of all
 SIZE = "80"  # of steel's 200 pixels: about the scale that views have
 KINDS = ("20 nearest", "linear", "retrieval")
 
@@ -176,7 +177,7 @@ def views(o, seed, rows):
         if "attention" in own and "--teacher-temp" not in RECIPES[o.recipe]:
             continue
         folder = os.path.join(out, f"{called(o)}-{'-'.join(own).replace('--', '') or 'base'}-{seed}")
-        weights = trained(o.programs, ["--data", steel.images(), *numbers(o, STEEL, own), "--seed", str(seed)], os.path.join(folder, "run"))
+        weights = trained(o.programs, ["--data", steel.images(), *numbers(o, STEEL, SQUARE.get(o.recipe, []), own), "--seed", str(seed)], os.path.join(folder, "run"))
         rows.setdefault(name, {})[seed] = look(o, steel, weights, seed, folder)
         save(o, "views", rows, [f"{kind}, {state}" for state in ("clean", "worn") for kind in KINDS])
 

@@ -73,6 +73,11 @@ void ShowSettings::validate() const {
   for (const auto& [name, value] : {std::pair{"second", &second}, {"between", &between}, {"second-camera", &second_camera}}) {
     if (kind != "views" && !value->empty()) throw OptionError(name, *value, join("none with --kind ", kind, ", but with views"));
   }
+  for (const auto& [name, value] : {std::pair{"global_scale", &global_scale}, {"local_scale", &local_scale}, {"global_zoom", &global_zoom},
+                                  {"local_zoom", &local_zoom}}) {
+    if (kind != "views" && kind != "correspondence" && !value->empty())
+      throw OptionError(name, join((*value)[0], " ", (*value)[1]), join("none with --kind ", kind, ", but with views and correspondence"));
+  }
   if (!second.empty() && !points.weights.empty())
     throw OptionError("point_weights", points.weights, no_weights_of_pairs);
   if (kind != "views" && points.sampler != SamplerSettings{}.sampler)

@@ -67,6 +67,8 @@ distortion_coefficients: !!opencv-matrix
    data: [ $3, 0., 0., 0., 0. ]
 EOF
 }
+# homography "H11, H12, ...": a map's file, as cv::FileStorage writes it.
+homography() { printf '%%YAML 1.2\n---\nhomography: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ %s ]\n' "$1"; }
 # Whether the build has the library for them; one that has not says what brings it.
 reads_calibrations() {
   calibration 32 32 0 >probe.yml

@@ -105,7 +105,7 @@ grep -q '"views.rotation": *30' turned/options.json || fail "options.json does n
 ! cmp -s turned/teacher.safetensors sampled/teacher.safetensors || fail "--rotate changes nothing"
 succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --max-steps 3 --out turned-parts
 succeeds pair --recipe densesimclr --sampler grid --points 4 --epochs 1 --rotate 60 --global-scale 0.3 1 --out turned-contrast  # no point is drawn again
-grep -q '"valid_points":0' turned-contrast/metrics.jsonl || fail "a contrast of points takes those that are not valid too"
+grep -q '"valid_points":0' turned-contrast/metrics.jsonl || fail "all points of turned views are valid, and a contrast has none to leave out"
 fails 1 "option 'views.rotation' 30; this run has 20" \
   pretrain "${scenes[@]}" --epochs 2 --rotate 20 --perspective 0.2 --out turned-parts --resume
 succeeds pretrain "${scenes[@]}" "${turned[@]}" --threads 1 --out turned-parts --resume
@@ -231,11 +231,23 @@ grep -q 'left aside, as they are not read: 2 .gif' out.txt || fail "what is left
 fails 2 '--point-weights is photos; expected none with --second' \
   pretrain "${pairs[@]}" --sampler weighted --point-weights photos --out weighted-pairs
 if reads_calibrations; then
-  homography() { printf '%%YAML 1.2\n---\nhomography: !!opencv-matrix\n   rows: 3\n   cols: 3\n   dt: d\n   data: [ %s ]\n' "$1"; }
   homography '1.5, 0., 0., 0., 0.75, 0., 0., 0., 1.' >between.yml
   calibration 24 48 -0.2 >second.yml
   calibration 32 32 -0.4 >camera.yml
   succeeds pretrain "${pairs[@]}" --camera camera.yml --second-camera second.yml --between between.yml --out pairs-bent
+  # A contrast of points by a lens, and by pairs through lenses and a map: the same bits when resumed.
+  contrast() {
+    "$programs/dssl-pretrain" --arch nano8 --batch 2 --views-global 16 --projector-hidden 24 --projector-out 16 --recipe densesimclr \
+      --epochs 3 --points 4 --data photos --camera camera.yml "$@"
+  }
+  of_both=(--second second --second-camera second.yml --between between.yml)
+  succeeds contrast --out contrast-lens
+  succeeds contrast "${of_both[@]}" --out contrast-pairs
+  ! cmp -s contrast-lens/teacher.safetensors contrast-pairs/teacher.safetensors || fail "--second changes nothing of a contrast of points"
+  grep -q '"valid_points":' contrast-pairs/metrics.jsonl || fail "metrics.jsonl does not tell how many points of a contrast are valid"
+  succeeds contrast "${of_both[@]}" --max-steps 2 --out contrast-parts
+  succeeds contrast "${of_both[@]}" --out contrast-parts --resume
+  cmp contrast-parts/checkpoint.safetensors contrast-pairs/checkpoint.safetensors || fail "a resumed contrast of pairs differs"
   homography '1., 0., 5000., 0., 1., 0., 0., 0., 1.' >far.yml
   fails 2 "--between is one that leads past the second's pictures; expected a map" pretrain "${pairs[@]}" --between far.yml --out far
   grep -q '"views.pair": *"32 32 24 48 1.5 0 0 0 0.75 0 0 0 1 24 48 40 40 23.5 11.5 -0.2 0 0 0 0 0 0 0"' pairs-bent/options.json ||

@@ -51,6 +51,17 @@ fails 2 '--sampler is random.attention; expected points that no teacher draws' s
 fails 2 '--sampler is even; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --sampler even
 succeeds show "${images[@]}" --kind views --points 4 --rotate 40 --perspective 0.3 --out turned.png
 ! cmp -s random.png turned.png || fail "--rotate and --perspective draw upright views"
+# Crops by pixels are those of the shares that so many pixels are of the image.
+"$make_image" large.png 64 96 3
+succeeds show large.png --kind views --points 4 --global-zoom 1 1 --local-zoom 1 2 --out by-pixels.png
+succeeds show large.png --kind views --points 4 --global-scale 0.16666666666666666 0.16666666666666666 \
+  --local-scale 0.041666666666666664 0.16666666666666666 --out by-shares.png
+cmp by-pixels.png by-shares.png || fail "crops by pixels are not those of their shares of the image"
+succeeds show large.png --kind views --points 4 --global-zoom 2 2 --local-zoom 1 2 --out nearer.png
+! cmp -s by-pixels.png nearer.png || fail "--global-zoom changes nothing"
+for said in global-scale local-scale global-zoom local-zoom; do
+  fails 2 "--$said is 0.5 1; expected none with --kind pca, but with views and correspondence" show "${images[@]}" --kind pca --weights random --$said 0.5 1
+done
 fails 2 '--rotate is 40; expected 0 with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --rotate 40
 fails 2 '--rotate: Value 181 not in range' show "${images[@]}" --kind views --rotate 181 --out o.png
 # What a camera does to views.
@@ -84,6 +95,16 @@ succeeds show "${images[@]}" --kind views --points 4 --second of-second --out pa
 ! cmp -s random.png pairs.png || fail "--second shows nothing of the second camera"
 succeeds show "${images[0]}" --kind views --points 4 --second of-second --out pair.png
 fails 2 '--second is of-second; expected none with --kind pca, but with views' show "${images[@]}" --kind pca --weights random --second of-second
+if reads_calibrations; then  # through a lens, and a map that leads a quarter of the picture away
+  calibration 32 32 -0.4 >second.yml
+  homography '1., 0., 8., 0., 1., 0., 0., 0., 1.' >between.yml
+  succeeds show "${images[@]}" --kind views --points 4 --second of-second --second-camera second.yml --out second-bent.png
+  ! cmp -s pairs.png second-bent.png || fail "--second-camera corrects nothing"
+  succeeds show "${images[@]}" --kind views --points 4 --second of-second --between between.yml --out between.png
+  ! cmp -s pairs.png between.png || fail "--between leads to the same place"
+  is_png between.png $((4 + 6 * 68)) $((4 + 2 * (8 + 68)))
+  fails 1 "has 32 x 32 pixels; expected its camera.s 32 x 48" show "${images[@]}" --kind views --second of-second --second-camera other.yml --out o.png
+fi
 fails 2 '--between requires --second' show "${images[@]}" --kind views --between between.yml
 rm "of-second/$(basename "${images[1]}")"
 fails 1 "1 of 2 images have no second camera's image of their name" show "${images[@]}" --kind views --second of-second --out o.png

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include <dssl/views/box_search.hpp>
@@ -13,6 +14,13 @@ namespace {
 
 double share(const Box& box, Index height, Index width) {
   return static_cast<double>(box.area()) / static_cast<double>(height * width);
+}
+
+// The smallest share of the image that `box` has in common with any of `others`.
+double smallest_overlap(const Box& box, std::span<const Box> others, Index height, Index width) {
+  double smallest = 1.0;
+  for (const Box& other : others) smallest = std::min(smallest, share(intersect(box, other), height, width));
+  return smallest;
 }
 
 }  // namespace
@@ -110,6 +118,24 @@ TEST_CASE("boxes that are smaller than what is to be shared stay as small as the
     CHECK(static_cast<double>(box.area()) < 0.0105 * 400 * 400);
     for (const Box& global : globals) CHECK(2 * intersect(box, global).area() > box.area());
   }
+}
+
+TEST_CASE("a box that is larger than those it is to overlap stays as large as it was asked for") {
+  // Global views are crops by pixels of a large image, 0.4 % of it, and the local one a share of it.
+  const Index height = 1000, width = 1000;
+  int moved = 0;
+  for (int n = 0; n < 200; ++n) {
+    RandomStream random({.seed = 8, .sample = static_cast<std::uint64_t>(n)});
+    std::array<Box, 2> globals;
+    globals[0] = random_box(height, width, {0.004, 0.004}, {}, random);
+    globals[1] = overlapping_box(height, width, {0.004, 0.004}, {}, std::span<const Box>(globals).first(1), 0.02, n % 50, random);
+    CHECK(2.1 * static_cast<double>(intersect(globals[0], globals[1]).area()) > static_cast<double>(globals[0].area()));
+    const Box local = overlapping_box(height, width, {0.05, 0.1}, {}, globals, 0.01, n % 50, random);
+    CHECK((share(local, height, width) > 0.049 && share(local, height, width) < 0.101));
+    for (const Box& global : globals) CHECK(2 * intersect(local, global).area() > global.area());
+    moved += intersect(local, globals[0]) != globals[0];
+  }
+  CHECK(moved > 0);  // it need not hold them whole
 }
 
 TEST_CASE("images on which the demand cannot be met end the search too") {

@@ -349,6 +349,28 @@ TEST_CASE("crops by pixels show as much of an image as there are pixels in the v
   }
 }
 
+TEST_CASE("local views keep their size beside global ones that are crops by pixels") {
+  MultiCropOptions options = small_options();
+  options.global_size = {96, 96};
+  options.local_size = {48, 48};
+  options.locals = 3;
+  options.global_zoom = {1, 1};
+  const auto locals_of = [&](double least, double most) {
+    const MultiCrop<> views(options);
+    for (std::uint64_t n = 0; n < 40; ++n) {
+      const auto plans = views.plan(3000, 4000, RandomKey{.seed = 4, .sample = n});
+      for (std::size_t v = 2; v < plans.size(); ++v) {
+        const auto share = static_cast<double>(plans[v].map.box.area()) / 12e6;
+        CHECK((share > 0.98 * least && share < 1.02 * most));
+      }
+    }
+  };
+  options.local_area = {0.05, 0.2};
+  locals_of(0.05, 0.2);
+  options.local_zoom = {0.1, 0.25};  // 48 x 48 pixels show 192 x 192 to 480 x 480 of the image's
+  locals_of(192 * 192 / 12e6, 480 * 480 / 12e6);
+}
+
 TEST_CASE("the four colour steps are done in the plan's order") {
   const auto image = drawn_picture<std::uint8_t>(32, 32, 3);
   const MultiCrop<> views(small_options());

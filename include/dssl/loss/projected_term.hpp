@@ -109,7 +109,8 @@ class ProjectedRun : public TermRun<B> {
   using Compare = typename Term::template Compare<T>;
   static constexpr bool teaches = Term::Teacher::pass;
   static constexpr bool own_targets = std::is_same_v<typename Term::Teacher, StopGradient>;
-  static_assert(!Term::at_points || (!teaches && Term::views_together), "terms of points read the student's alone, both views as one");
+  static_assert(!Term::at_points || (!teaches && Term::views_together && Term::predictor.layers == 0),
+                "terms of points read the student's alone, both views as one, without a predictor");
 
   /// Throws `OptionError` for a batch of one image. Over ranks every one does the work of the whole batch (`GatheredRows`).
   ProjectedRun(const TermSetting& setting, const typename Term::Options& options)

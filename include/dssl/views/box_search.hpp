@@ -68,49 +68,45 @@ struct AspectRange {
   return centre_box(height, width, aspect);
 }
 
-/// The smallest share of the image's area that `box` has in common with any of `others`; 1 if there are none.
-[[nodiscard]] inline double smallest_overlap(const Box& box, std::span<const Box> others, Index height,
-                                             Index width) {
-  double smallest = 1.0;
-  for (const Box& other : others) {
-    smallest = std::min(smallest, static_cast<double>(intersect(box, other).area()) /
-                                      (static_cast<double>(height) * static_cast<double>(width)));
-  }
-  return smallest;
+/// The share of the image's area that `box` has.
+[[nodiscard]] inline double share_of_image(const Box& box, Index height, Index width) {
+  return static_cast<double>(box.area()) / (static_cast<double>(height) * static_cast<double>(width));
 }
 
-/// A random box that has more than `least` of the image's area in common with each of `others`, or of one that is no larger
-/// than that half of itself.
+/// Whether `box` has more than `least` of the image's area in common with each of `others`; where one of the two is no larger
+/// than that, more than half of the smaller of them.
+[[nodiscard]] inline bool overlaps_enough(const Box& box, std::span<const Box> others, double least, Index height, Index width) {
+  const double own = share_of_image(box, height, width);
+  return std::ranges::all_of(others, [&](const Box& other) {
+    const double smaller = std::min(own, share_of_image(other, height, width));
+    return share_of_image(intersect(box, other), height, width) > (smaller > least ? least : 0.5 * smaller);
+  });
+}
+
+/// A random box that overlaps `others` enough: `overlaps_enough`.
 ///
 /// Draws `random_box` until one does, at most 1 + `redraws` times. After that, in this order:
-/// 1. the last box drawn, moved so that its middle lies on the middle of the others' common part (and then
-/// into the
-///    image), if it now overlaps enough;
-/// 2. the common part of the others itself, which overlaps each of them as much as any box can that lies in
-/// all;
+/// 1. the last box drawn, moved so that its middle lies on the middle of the others' common part (and then into the image), if
+///    it now overlaps enough;
+/// 2. the common part of the others itself, which overlaps each of them as much as any box can that lies in all;
 /// 3. if the others have no common part, the last box drawn.
-/// Rule 2 satisfies the demand whenever the common part is larger than `least`: for a second global view
-/// always, if the first is larger; for a local view always, if the two global views overlap enough. On images
-/// so long or so small that this cannot be, it is the best that can be done. Never loops, whatever the
-/// image's size. Test: tests/views/box_search.cpp.
+/// Rule 2 satisfies the demand whenever the common part is larger than what is demanded: for a second global view always, if the
+/// first is larger; for a local view always, if the two global views overlap enough. On images so long or so small that this
+/// cannot be, it is the best that can be done. Never loops, whatever the image's size. Test: tests/views/box_search.cpp.
 [[nodiscard]] inline Box overlapping_box(Index height, Index width, const AreaRange& area,
                                          const AspectRange& aspect, std::span<const Box> others, double least,
                                          int redraws, RandomStream& random) {
-  const auto enough = [&](const Box& b) {
-    const double own = static_cast<double>(b.area()) / (static_cast<double>(height) * static_cast<double>(width));
-    return others.empty() || smallest_overlap(b, others, height, width) > (own > least ? least : 0.5 * own);
-  };
   Box box;
   for (int t = 0; t <= redraws; ++t) {
     box = random_box(height, width, area, aspect, random);
-    if (enough(box)) return box;
+    if (overlaps_enough(box, others, least, height, width)) return box;
   }
   Box common = others.front();
   for (const Box& other : others) common = intersect(common, other);
   if (common.area() == 0) return box;
   box.y = std::clamp<Index>(common.y + (common.height - box.height) / 2, 0, height - box.height);
   box.x = std::clamp<Index>(common.x + (common.width - box.width) / 2, 0, width - box.width);
-  return enough(box) ? box : common;
+  return overlaps_enough(box, others, least, height, width) ? box : common;
 }
 
 }  // namespace dssl
