@@ -46,6 +46,16 @@ TEST_CASE("a stream counts its blocks up from zero", "[random]") {
   }
 }
 
+TEST_CASE("words that are drawn together are those drawn one by one", "[random]") {
+  RandomStream one{RandomKey{.seed = 5, .epoch = 6, .sample = 7}}, many = one;
+  for (const std::size_t count : {3U, 0U, 70U, 1U, 64U, 200U, 2U, 66U}) {
+    std::vector<std::uint32_t> words(count);
+    many.fill(words);
+    for (const std::uint32_t word : words) REQUIRE(word == one.bits());
+    CHECK(many.bits() == one.bits());
+  }
+}
+
 TEST_CASE("every part of a key changes the stream", "[random]") {
   const RandomKey base{.seed = 1, .epoch = 2, .sample = 3, .view = 4, .purpose = Purpose::box};
   std::set<std::array<std::uint32_t, 4>> seen{first_block(base)};

@@ -226,6 +226,26 @@ TEST_CASE("noise has the mean and variance that its formula says, and is new in 
                            {.kind = PhotometricKind::read_noise, .amount = 0.1, .seed = 5})) > 0.1);
 }
 
+TEST_CASE("noise is Box's and Muller's of the stream's words") {
+  for (const Index width : {Index{1}, Index{7}, Index{131}, Index{300}}) {
+    const Planes noisy = after(flat(2, 50, width, 0.5F), {.kind = PhotometricKind::read_noise, .amount = 0.08, .seed = 9});
+    RandomStream random({.seed = 9, .purpose = Purpose::photometric});
+    double worst = 0;
+    for (Index row = 0; row < 2 * 50; ++row) {  // a row's own pairs, of the last of an odd row its first alone
+      for (Index x = 0; x < width; x += 2) {
+        const double u = std::ldexp(static_cast<double>(random.bits() >> 8U) + 1, -24);
+        const double angle = 2 * std::numbers::pi * std::ldexp(static_cast<double>(random.bits() >> 8U), -24);
+        const double length = 0.08 * std::sqrt(-2 * std::log(u));
+        const float* const values = noisy.row(row / 50, row % 50);
+        const auto differs = [&](Index at, double n) { return std::abs(static_cast<double>(values[at]) - std::clamp(0.5 + n, 0.0, 1.0)); };
+        worst = std::max(worst, differs(x, length * std::cos(angle)));
+        if (x + 1 < width) worst = std::max(worst, differs(x + 1, length * std::sin(angle)));
+      }
+    }
+    CHECK(worst < 3e-7);
+  }
+}
+
 TEST_CASE("rows are banded in rows, columns in columns, all channels alike") {
   constexpr Index height = 900, width = 700;
   const auto planes = flat(2, height, width, 0.4F);
