@@ -162,7 +162,7 @@ int main(int argc, char** argv) {
     for (const std::string& text : study.warnings()) print_error("dssl-defect-pilot", "warning: " + text);
     const std::string html = pilot_report(s, sets, study);
     dssl::write_bytes(s.out + "/report.html", std::as_bytes(std::span(html)));
-    std::printf("%s/report.html\n", s.out.c_str());
+    std::printf("%s\n%s/report.html\n", study.relied_on().c_str(), s.out.c_str());
     return 0;
   });
 }

@@ -307,7 +307,7 @@ std::string tuned_text(const PilotSettings& s, const Study& study) {
       s.tune_draws == 1 ? " draw" : " draws", " of each number. The score of an image is the mean of its ", study.look.top,
       " highest patches, as everywhere here.</p>\n",
       rows.empty() ? std::string()
-                   : join("<p>Which way to use all labels the first sentence is about was chosen by labelled images that were held out of its training, "
+                   : join("<p>Which way to use all labels the first sentences are about was chosen by labelled images that were held out of its training, "
                           "against normal images that nothing learned from; no test image took part. The figure flatters the tuned ways a little, whose "
                           "steps were chosen by the same images.</p>\n<div class=\"scroll\"><table><thead><tr><th>way, all labels</th><th>AUROC on held-out "
                           "images, %</th></tr></thead><tbody>\n", rows, "</tbody></table></div>\n"));
@@ -316,23 +316,19 @@ std::string tuned_text(const PilotSettings& s, const Study& study) {
 std::string summary(const Study& study) {
   const WayFigures& first = study.ways.front();
   const Worth& w = first.draws.front();
-  const WayFigures* most = nullptr;
-  const std::string by = study.held_out_ways.empty() ? first.way + ", with labels" : study.held_out_ways.front().way;
-  for (const WayFigures& way : study.ways) {
-    if (way.way == by && way.labels == study.defects) most = &way;
-  }
+  const WayFigures* most = study.with_all_labels();
   const WayFigures* floor = &study.ways.back();
   const WayFigures *plain = nullptr, *labelled = nullptr;  // fixed filters, and with all labels
   for (const WayFigures& way : study.ways) {
     if (way.way == "local filters") plain = &way;
     if (way.way == "local filters, with labels" && way.labels == study.defects) labelled = &way;
   }
-  return join("<p>Learned from ", study.learned, " normal images and no label, ", escaped(first.way),
+  return join("<p><b>", escaped(study.relied_on()), "</b></p>\n<p>Learned from ", study.learned, " normal images and no label, ", escaped(first.way),
               " features miss <b>", percent(w.missed_5), " %</b> of the defects at 5 % false alarms (<b>",
               percent(w.missed_1), " %</b> at 1 %)",
               most == nullptr ? std::string()
                               : join("; with the masks of ", most->labels, " images <b>",
-                                     percent(most->draws.front().missed_5), " %</b> (", escaped(by),
+                                     percent(most->draws.front().missed_5), " %</b> (", escaped(most->way),
                                      study.held_out_ways.empty() ? ")" : ", the best on labelled images that were held out)"),
               ". ",
               plain == nullptr || labelled == nullptr ? std::string()

@@ -28,6 +28,7 @@
 
 #include "common/progress.hpp"
 #include "defect_pilot/tuned.hpp"
+#include "defect_pilot/verdict.hpp"
 #include "defects/label_choice.hpp"
 
 namespace dssl::programs {
@@ -690,6 +691,21 @@ Study run_study(const PilotSettings& s, const PilotSets& sets, const std::string
   return study;
 }
 
+const WayFigures* Study::with_all_labels() const {
+  const std::string by = held_out_ways.empty() ? ways.front().way + ", with labels" : held_out_ways.front().way;
+  const auto found = std::ranges::find_if(ways, [&](const WayFigures& way) { return way.way == by && way.labels == defects; });
+  return found == ways.end() ? nullptr : &*found;
+}
+
+std::string Study::relied_on() const {
+  Missed missed{.without_labels = ways.front().draws.front().missed_5, .images = test_defects};
+  if (const WayFigures* most = with_all_labels()) {
+    missed.labels = most->labels;
+    missed.with_labels = most->draws.front().missed_5;
+  }
+  return verdict(missed);
+}
+
 std::vector<std::string> Study::warnings() const {
   std::vector<std::string> out;
   if (!choice.tried.empty() && choice.tried.front().found < 2 * TriedLook::by_chance) {
@@ -710,7 +726,8 @@ std::vector<std::string> Study::warnings() const {
 }
 
 Json Study::json() const {
-  Json out{{"weights", weights},
+  Json out{{"verdict", relied_on()},
+           {"weights", weights},
            {"images",
             {{"learned", learned},
              {"held_out", held_out},

@@ -122,6 +122,11 @@ struct Study {
   std::vector<Confounder> confounders;
   EdgeShares edge;
 
+  /// With all labels: of the way that held-out images chose, or of both together where none was compared; null: there are no labels.
+  [[nodiscard]] const WayFigures* with_all_labels() const;
+  /// What can be relied on (`verdict`).
+  [[nodiscard]] std::string relied_on() const;
+
   /// What a reader must not miss, a line each.
   [[nodiscard]] std::vector<std::string> warnings() const;
 
