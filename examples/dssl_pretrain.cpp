@@ -82,6 +82,7 @@ int pretrain(CommandLine& line, RunRanks& ranks, const std::vector<std::string>&
   for (const std::string& option : line.without_effect()) {
     log.warn(dssl::join(option, " has no effect with --recipe ", job.recipe));
   }
+  if (const std::string left = line.rate_left(); !left.empty()) log.warn(left);
   return log.end(recipe_of(job).run(job, log));
 }
 

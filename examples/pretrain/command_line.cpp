@@ -36,6 +36,7 @@
 #include <dssl/io/hugging_face_config.hpp>
 #include <dssl/io/json_writer.hpp>
 #include <dssl/io/pixel_scale.hpp>
+#include <dssl/io/safetensors.hpp>
 #include <dssl/train/loaded_weights.hpp>
 #include <dssl/version.hpp>
 #include <dssl/views/lens.hpp>
@@ -81,8 +82,8 @@ SourceView open_source(Job& job) {
   return held(std::move(folder));
 }
 
-/// The pairs of images that `--data` and `--second` name, and their extents in the job's views.
-SourceView open_pairs(Job& job) {
+/// The images that `--data` and `--second` both name, in one order.
+std::pair<SourceView, SourceView> open_both(Job& job) {
   const ReadOptions read = job.reading();
   if (!job.split.empty() || job.data == "synthetic") throw OptionError("second", job.second, "none with --split, or with generated scenes");
   const ImageFiles first(folder_of_images(job.data), {.read = read}), second(folder_of_images(job.second), {.read = read});
@@ -102,12 +103,7 @@ SourceView open_pairs(Job& job) {
   const auto pairs = static_cast<Index>(of_first.size());
   job.pairs = join(pairs, " pairs of images with ", job.second, "; ", first.size() - pairs, " images of ", job.data, " and ", second.size() - pairs,
                    " of ", job.second, " are without the other");
-  const ImageFiles firsts = first.some(of_first), seconds = second.some(of_second);
-  MultiCropOptions& views = job.options.views;
-  views.pair = camera_pair(job.between, job.second_camera, views.camera, held(firsts), held(seconds));
-  const Paired<MultiCrop<>> sound(views);  // maps that cannot be are errors before anything is computed
-  job.looked_at = held(firsts);
-  return held(ImagePairs(held(firsts), held(seconds), views.pair));
+  return {held(first.some(of_first)), held(second.some(of_second))};
 }
 
 /// The prototypes of each architecture's head, where the command line names no number.
@@ -534,24 +530,32 @@ void CommandLine::x_add_monitor_options() {
 
 const SourceView& CommandLine::x_images() {
   Job& job = x_job;
-  if (!job.source) {
-    job.source = open_source(job);
-    if (job.tile > 0) {
-      job.whole = job.source;
-      job.source = held(ImageTiles(*job.whole, job.tiles()));
-    }
+  if (job.source) return *job.source;
+  if (!job.second.empty()) {
+    auto [first, second] = open_both(job);
+    job.source = job.looked_at = std::move(first);
+    x_second = std::move(second);
+    return *job.source;
+  }
+  job.source = open_source(job);
+  if (job.tile > 0) {
+    job.whole = job.source;
+    job.source = held(ImageTiles(*job.whole, job.tiles()));
   }
   return *job.source;
 }
 
 void CommandLine::x_open_images() {
   Job& job = x_job;
-  if (!job.second.empty()) {
-    job.source = open_pairs(job);
-    return;
-  }
+  MultiCropOptions& views = job.options.views;
   const SourceView& images = x_images();
-  if (job.options.views.camera.known()) job.source = held(CameraImages(images, job.options.views.camera));
+  if (x_second) {
+    views.pair = camera_pair(job.between, job.second_camera, views.camera, images, *x_second);
+    const Paired<MultiCrop<>> sound(views);  // maps that cannot be are errors before anything is computed
+    job.source = held(ImagePairs(images, *x_second, views.pair));
+  } else if (views.camera.known()) {
+    job.source = held(CameraImages(images, views.camera));
+  }
 }
 
 void CommandLine::x_set_preset_kinds() {
@@ -563,15 +567,19 @@ void CommandLine::x_set_preset_kinds() {
 
 void CommandLine::x_set_preset_numbers() {
   if (x_preset == "none") return;
-  const SourceView images = x_job.second.empty() ? x_images() : held(ImageFiles(folder_of_images(x_job.data), {.read = x_job.reading()}));
+  const SourceView& images = x_images();
   const auto said = [](const CLI::Option* option) { return option->count() > 0; };
   const SmallBudgetFacts facts{.images = images.size(),
                                .side = usual_side(images),
                                .patch = x_job.backbone.patch,
-                               .view = x_view_sizes.global > 0 ? x_view_sizes.global : x_job.backbone.image,
-                               .epochs = said(x_app.get_option("--epochs")) ? x_job.options.epochs : x_job.extend_to,
-                               .begun = !x_job.init.empty()};
-  for (const auto& [name, words] : small_budget(recipe_of(x_job), facts)) {
+                               .view = x_view_sizes.global > 0 ? x_view_sizes.global : x_native_view(),
+                               .epochs = said(x_app.get_option("--epochs")) ? x_job.options.epochs : 0,
+                               .ranks = x_job.options.ranks.size(),
+                               .begun = !x_job.init.empty(),
+                               .adamw = x_job.options.optimiser.kind == OptimiserKind::adamw};
+  std::vector<OptionWords> options = small_budget(recipe_of(x_job), facts);
+  if (!x_job.resume.empty()) keep_words_of_run(options, SafetensorsFile::open(x_job.resume).metadata());
+  for (const auto& [name, words, in_checkpoint] : options) {
     CLI::Option* const option = x_app.get_option(std::string(name));
     if (said(option) || std::ranges::any_of(option->get_excludes(), said)) continue;
     option->add_result(words);
@@ -638,11 +646,16 @@ void CommandLine::x_set_rates() {
   if (x_final_rate->count() == 0) o.final_learning_rate = std::min(o.final_learning_rate, 0.1 * peak);
 }
 
+Index CommandLine::x_native_view() const {
+  const ViTConfig& sizes = x_job.backbone;
+  // Published weights may have been finished on large images, where most of their training was on these.
+  return x_job.arch == architecture_of_file ? std::min(sizes.image, std::max<Index>(224 / sizes.patch, 1) * sizes.patch) : sizes.image;
+}
+
 void CommandLine::x_set_views() {
   MultiCropOptions& views = x_job.options.views;
   ViTConfig sizes = x_job.backbone;
-  // Published weights may have been finished on large images, where most of their training was on these.
-  if (x_job.arch == architecture_of_file) sizes.image = std::min(sizes.image, std::max<Index>(224 / sizes.patch, 1) * sizes.patch);
+  sizes.image = x_native_view();
   views = views_of(recipe_of(x_job), sizes, x_view_sizes);
   views.mean = x_pixels.mean;
   views.deviation = x_pixels.deviation;
@@ -698,8 +711,6 @@ Job CommandLine::job(RunRanks& ranks) {
     throw OptionError("overlap", job.tile_overlap, "0 without tiles (--tile)");
   }
   x_set_backbone();
-  x_set_preset_numbers();
-  x_set_views();
   auto& optimiser = job.options.optimiser;
   optimiser.clip_over = x_clip_over == "part"      ? ClipOver::part
                         : x_clip_over == "network" ? ClipOver::network
@@ -707,13 +718,15 @@ Job CommandLine::job(RunRanks& ranks) {
   optimiser.kind = x_optimiser == "sgd"    ? OptimiserKind::sgd
                    : x_optimiser == "lars" ? OptimiserKind::lars
                                            : OptimiserKind::adamw;
+  job.options.checkpoint = job.checkpoint_path();
+  if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();
+  x_set_preset_numbers();
+  x_set_views();
   x_set_rates();
   job.options.views_on = x_views_on == "device" ? ViewsOn::device : ViewsOn::host;
   job.options.bucket_bytes = static_cast<Index>(std::ceil(x_bucket_mib * (1 << 20)));
   job.options.reduce = x_reduce == "bf16" ? SentAs::bf16 : SentAs::whole;
   job.options.loader_threads = job.threads;
-  job.options.checkpoint = job.checkpoint_path();
-  if (x_resume->count() > 0 && job.resume.empty()) job.resume = job.checkpoint_path();
   if (job.extend_to > 0) job.options.epochs = job.extend_to;
   job.options.validate();
   x_open_images();
@@ -759,6 +772,12 @@ std::vector<std::string> CommandLine::without_effect() const {
   unless(recipe.assigns, x_assignment_options);
   unless(!recipe.pairs, x_local_options);
   return names;
+}
+
+std::string CommandLine::rate_left() const {
+  const OptimiserOptions& o = x_job.options.optimiser;
+  if (x_preset == "none" || o.kind == OptimiserKind::adamw || x_peak_rate->count() > 0) return {};
+  return join("--preset ", x_preset, " has no learning rate for ", name_of(o.kind), ": --lr is ", o.learning_rate, ", as without a preset");
 }
 
 std::string CommandLine::x_warps_of_views() const {

@@ -1,6 +1,7 @@
 // The command line of dssl-pretrain.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,8 @@
 #include <common/ranks.hpp>
 #include <common/recipes.hpp>
 #include <dssl/core/pixel_scale.hpp>
+#include <dssl/core/tensor_view.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/io/backbone_file.hpp>
 #include <pretrain/job.hpp>
 
@@ -31,6 +34,9 @@ class CommandLine {
   /// Options that were typed though the recipe has no use for them.
   [[nodiscard]] std::vector<std::string> without_effect() const;
 
+  /// That the preset's learning rate is of another optimiser than the job's, where none was said; else empty.
+  [[nodiscard]] std::string rate_left() const;
+
   /// A message about a field of `TrainerOptions` in terms of the option that sets it.
   [[nodiscard]] std::string in_options_of_program(std::string message, std::string_view field);
 
@@ -40,7 +46,7 @@ class CommandLine {
   void x_add_training_options();
   void x_add_run_options();
   void x_add_monitor_options();
-  /// Those of --data, cut into tiles where that was said, opened at the first call.
+  /// Those of --data, cut into tiles where that was said, or those of them that --second has too; opened at the first call.
   const SourceView& x_images();
   void x_open_images();
   /// What a preset has where nothing was said: the recipe and the architecture, then numbers that depend on them and on the images.
@@ -50,6 +56,8 @@ class CommandLine {
   /// `init`: the weights that the run begins with, or null.
   void x_set_pixels(const BackboneFile* init);
   void x_set_rates();
+  /// Height and width of a global view where neither is said.
+  [[nodiscard]] Index x_native_view() const;
   void x_set_views();
   /// What was said that views are no upright boxes by: "--rotate, --camera".
   [[nodiscard]] std::string x_warps_of_views() const;
@@ -61,6 +69,7 @@ class CommandLine {
   std::vector<double> x_global_scale, x_local_scale, x_global_zoom, x_local_zoom;
   double x_rotation = 0, x_perspective = 0;
   CameraViews x_camera_views;
+  std::optional<SourceView> x_second;  // the second camera's images, where there is one
   std::string x_preset = "none";
   std::string x_optimiser = "adamw";
   std::string x_clip_over = "tensor";

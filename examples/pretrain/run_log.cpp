@@ -139,9 +139,10 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
   }
   x_options = {{"program", "dssl-pretrain"}, {"version", version_string},     {"compiler", __VERSION__},
                {"backend", backend},         {"command", x_command},          {"data", x_job.data},
-               {"split", x_job.split},       {"images", x_job.source->size()}, {"arch", x_job.arch},
+               {"split", x_job.split},       {"images", x_job.files().size()}, {"arch", x_job.arch},
                {"recipe", x_job.recipe},     {"relation", x_job.relation},    {"recipe_in_words", recipe},
                {"parameters", parameters},   {"memory_bytes", plan.total()},  {"options", options}};
+  if (x_job.whole) x_options["tiles"] = x_job.source->size();
   if (x_job.extend_to > 0) {
     x_line(join("extended to ", x_job.extend_to, " epochs: from here learning rate, weight decay and the teacher's momentum "
                 "are those that a run of ", x_job.extend_to, " epochs has at this step"));

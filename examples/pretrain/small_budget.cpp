@@ -1,7 +1,7 @@
 #include <pretrain/small_budget.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <cstddef>
 
 #include <dssl/core/error.hpp>
 #include <dssl/views/image.hpp>
@@ -12,11 +12,11 @@ namespace {
 /// Images that a run sees: prototypes say little before twice as many as a contrast wants (docs/results.md).
 constexpr Index images_contrasted = 10800, images_assigned = 21600;
 
-/// The largest power of two of at most `most` and a fourth of the images, at least 2.
-Index batch_of(Index most, Index images) {
+/// The largest power of two of at most `most` and a fourth of the images, at least 2; then the nearest that the ranks divide.
+Index batch_of(Index most, Index images, Index ranks) {
   Index batch = most;
   while (batch > 2 && batch * 4 > images) batch /= 2;
-  return batch;
+  return std::max<Index>(1, (batch + ranks / 2) / ranks) * ranks;
 }
 
 }  // namespace
@@ -39,32 +39,42 @@ Index usual_side(const SourceView& source) {
 }
 
 std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudgetFacts& facts) {
-  const auto [images, side, patch, view, said_epochs, begun] = facts;
+  const auto [images, side, patch, view, said_epochs, ranks, begun, adamw] = facts;
   std::vector<OptionWords> out;
   const auto add = [&out](std::string_view option, const auto&... words) { out.push_back({option, {dssl::join(words)...}}); };
+  const auto as_checkpoints_have = [&out](auto... fields) { out.back().in_checkpoint = {fields...}; };
 
   const Index seen = recipe.prototypes ? images_assigned : images_contrasted;
   const Index epochs = said_epochs > 0 ? said_epochs : std::max<Index>(1, (seen + images / 2) / std::max<Index>(images, 1));
   add("--epochs", epochs);
+  as_checkpoints_have("epochs");
   add("--weight-decay-end", 0.1);
   add("--stochastic-depth", 0);
   // A contrast compares the images of a batch; prototypes want many updates, of few images.
-  const Index batch = recipe.prototypes ? batch_of(2, images) : batch_of(16, images);
+  const Index batch = batch_of(recipe.prototypes ? 2 : 16, images, ranks);
   add("--batch", batch);
-  add("--accumulate", recipe.prototypes ? 2 : 1);
+  as_checkpoints_have("batch");
+  add("--accumulate", recipe.prototypes ? std::max<Index>(1, 4 / batch) : 1);  // updates of four images, or of as few as ranks allow
+  as_checkpoints_have("accumulate");
+  if (!begun && adamw) add("--lr", recipe.prototypes ? 0.0128 : 0.004);
   if (!begun) {
-    add("--lr", recipe.prototypes ? 0.0128 : 0.004);
     add("--warmup-epochs", epochs < 3 ? 0 : std::max<Index>(1, epochs / 10));
+    as_checkpoints_have("optimiser.warmup_epochs");
   }
   // Views: things as large as where features are used; pictures that are small themselves are shown whole.
   const bool small = side > 0 && side < view + view / 3;
-  if (small) add("--views-global", std::max(2 * patch, std::min(view, side / patch * patch)));
+  const Index global = small ? std::max(2 * patch, std::min(view, side / patch * patch)) : view;
+  add("--views-global", global);
+  as_checkpoints_have("views.global_size.height");
   const double least = recipe.prototypes ? 0.1 : 0.05, most = recipe.prototypes ? 0.6 : 0.3;
   add("--global-scale", small ? 0.25 : least, small ? 1.0 : most);
+  as_checkpoints_have("views.global_area.low", "views.global_area.high");
   if (!recipe.pairs) {
-    add("--views-local", std::max(patch, (small ? std::min(view, side) : view) / 2 / patch * patch));
+    add("--views-local", std::max(patch, global / 2 / patch * patch));
+    as_checkpoints_have("views.local_size.height");
     add("--locals", 4);
     add("--local-scale", small ? 0.05 : 0.02, small ? 0.3 : 0.2);
+    as_checkpoints_have("views.local_area.low", "views.local_area.high");
   }
   if (recipe.points) add("--points", recipe.prototypes ? 4 : 16);
   if (recipe.prototypes) {
@@ -80,6 +90,15 @@ std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudg
     add("--projector-out", 128);
   }
   return out;
+}
+
+void keep_words_of_run(std::vector<OptionWords>& chosen, const std::map<std::string, std::string>& checkpoint) {
+  for (OptionWords& option : chosen) {
+    for (std::size_t i = 0; i < option.in_checkpoint.size(); ++i) {
+      const auto found = checkpoint.find(dssl::join("option.", option.in_checkpoint[i]));
+      if (found != checkpoint.end()) option.words[i] = found->second;
+    }
+  }
 }
 
 }  // namespace dssl::programs

@@ -195,6 +195,25 @@ succeeds small --init small/teacher.safetensors --epochs 1 --global-zoom 1 1 --o
 grep -Eq 'preset: .*--arch auto ' out.txt || fail "a preset does not take the sizes of weights"
 grep -Eq 'preset: .*--(lr|warmup-epochs|global-scale)' out.txt && fail "a preset has rates that are for drawn weights, or both kinds of crops"
 fails 2 '--preset: large not in' small --preset large --out none
+warns 1 '--preset small has no learning rate for sgd: --lr is 0.0005, as without a preset' small --optimizer sgd --max-steps 1 --out small-sgd
+grep -q '"optimiser.learning_rate": *0.0005' small-sgd/options.json || fail "another optimiser than AdamW has its rate"
+succeeds small --optimizer sgd --lr 0.05 --max-steps 1 --out small-sgd-rate
+# What was chosen where a run began stays, however long it becomes and on images of other sizes.
+cp -r small small-longer
+cp -r small small-elsewhere
+for epochs in 3000 4000; do
+  succeeds small --max-steps 1 --out small-longer --resume --extend-to $epochs
+  grep -q 'preset: .*--warmup-epochs 180 ' out.txt || fail "an extended run has another warm-up: $(grep preset: out.txt)"
+done
+succeeds small --max-steps 1 --out small-longer --resume
+grep -q 'preset: .*--epochs 4000 .*--warmup-epochs 180 ' out.txt || fail "an extended run is not gone on from: $(grep preset: out.txt)"
+mkdir larger
+for i in 1 2 3 4 5 6; do "$make_image" larger/$i.png 160 160 3; done
+succeeds small --data larger --max-steps 1 --out small-elsewhere --resume --other-images
+grep -q 'preset: .*--views-global 32 --global-scale 0.25 1 ' out.txt || fail "a run on other images has other views: $(grep preset: out.txt)"
+"$make_image" larger/7.png 160 160 3
+fails 1 'the run was begun on 6 images, but the data now has 7' small --data larger --out small-elsewhere --resume --other-images
+fails 1 'nowhere.safetensors: cannot open' small --out small-elsewhere --resume nowhere.safetensors
 
 # Two cameras: pairs by their names, the second's pictures of another size; the same bits when resumed, and another map is another run.
 mkdir -p second
@@ -204,6 +223,10 @@ succeeds pretrain "${pairs[@]}" --threads 3 --out pairs
 grep -q 'cameras: 5 pairs of images with second; 1 images of photos and 1 of second are without the other' out.txt || fail "pairs are not counted"
 grep -q '"views.pair": *"32 32 24 48 1 0 0 0 1 0 0 0 1"' pairs/options.json || fail "options.json does not tell the cameras"
 grep -q '"valid_points":' pairs/metrics.jsonl || fail "metrics.jsonl does not tell how many points of pairs are valid"
+succeeds small --second second --max-steps 1 --out small-pairs
+grep -q 'preset: .*--epochs 2160 ' out.txt || fail "a preset does not count pairs: $(grep preset: out.txt)"
+fails 2 '--second is second; expected none with --split, or with generated scenes' \
+  "$programs/dssl-pretrain" --preset small --data synthetic --second second --out none
 succeeds pretrain --data photos --epochs 3 --out unpaired
 # References of SimCLR's contrast at points can be read, too.
 succeeds "$programs/dssl-features" --data photos --arch nano8 --size 16 --weights pair-densesimclr/teacher.safetensors --read references --out references.npy
@@ -399,6 +422,7 @@ tiled=(--data plates --epochs 2 --tile 32)
 succeeds pretrain "${tiled[@]}" --tile-overlap 8 --out tiled
 grep -q 'data: plates, 17 tiles of 32 x 32 pixels (8 or more common to neighbours) of 3 images; 2 epochs of 8 steps' out.txt || fail "tiles are not told"
 grep -q '"tile": *32' tiled/options.json && grep -q '"tile_overlap": *8' tiled/options.json || fail "options.json does not tell the tiles"
+[[ $(value tiled/options.json images) -eq 3 && $(value tiled/options.json tiles) -eq 17 ]] || fail "options.json does not tell how many images and tiles"
 succeeds pretrain "${tiled[@]}" --tile-overlap 8 --max-steps 11 --out tiled-parts
 succeeds pretrain "${tiled[@]}" --tile-overlap 8 --out tiled-parts --resume
 cmp tiled-parts/checkpoint.safetensors tiled/checkpoint.safetensors || fail "the resumed run of tiles differs"

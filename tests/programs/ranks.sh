@@ -54,6 +54,15 @@ for recipe in simclr pixpro; do
   alike two-$recipe/metrics.jsonl one-$recipe/metrics.jsonl
 done
 
+# A preset chooses batches that the ranks divide; a run that is gone on from keeps them.
+small_on() { timeout 120 "${launch[@]}" -n "$1" "$programs/dssl-pretrain" --preset small --threads 1 "${scenes[@]}" --max-steps 1 "${@:2}"; }
+succeeds small_on 3 --out small-three
+grep -q '^preset: .*--batch 3 --accumulate 1 ' out.txt || fail "a preset on three ranks: $(grep preset: out.txt)"
+succeeds small_on 4 --recipe dino --out small-four
+grep -q '^preset: .*--batch 4 --accumulate 1 ' out.txt || fail "a preset on four ranks: $(grep preset: out.txt)"
+succeeds small_on 2 --recipe dino --out small-four --resume
+grep -q '^preset: .*--batch 4 --accumulate 1 ' out.txt || fail "a run of four ranks on two: $(grep preset: out.txt)"
+
 # Stopped and resumed on another number of ranks.
 succeeds on 2 --batch 4 --epochs 2 --max-steps 3 --out parts
 succeeds on 1 --batch 4 --epochs 2 --out parts --resume

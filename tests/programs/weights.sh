@@ -447,6 +447,17 @@ rm gone.pth
 succeeds going_on --out left --init gone.pth --heads 2 --epochs 2 --resume
 cmp whole/teacher.safetensors left/teacher.safetensors || fail "a run that is resumed without its first weights differs"
 fails 1 'gone.pth: cannot open' going_on --out left_new --init gone.pth --heads 2 --epochs 2
+# Weights that know images of 320: the views of a small budget are of 224, as those without it, and local ones of half of that.
+of_320=()
+while read -r name type shape; do
+  [[ $name == pos_embed ]] && shape='[1, 1601, 16]'
+  of_320+=("$name" "$type" "$(tr -d '[] ' <<<"$shape")")
+done < <("$convert" --inspect "$cases/container_zip/weights.pth" | grep -E '\]$')
+ones 32032 | head_file of_320.safetensors 128128 "${of_320[@]}"
+mkdir large
+for i in 1 2 3 4; do "$make_image" large/$i.png 300 300 3; done
+succeeds "$programs/dssl-pretrain" --data large --preset small --recipe dino --init of_320.safetensors --heads 2 --threads 1 --max-steps 1 --out small_large
+says '^preset: .*--arch auto .*--views-global 224 --global-scale 0.1 0.6 --views-local 112 '
 succeeds features trained.npy --weights whole/teacher.safetensors --size 40
 ! cmp -s trained.class.npy before.class.npy || fail "nothing was trained"
 fails 2 "--arch is auto; expected nano8, tiny8, tiny16 or small16, or --init" going_on --out none
