@@ -209,10 +209,11 @@ succeeds small --max-steps 1 --out small-longer --resume
 grep -q 'preset: .*--epochs 4000 .*--warmup-epochs 180 ' out.txt || fail "an extended run is not gone on from: $(grep preset: out.txt)"
 mkdir larger
 for i in 1 2 3 4 5 6; do "$make_image" larger/$i.png 160 160 3; done
-succeeds small --data larger --max-steps 1 --out small-elsewhere --resume --other-images
+elsewhere() { "$programs/dssl-pretrain" --preset small --data larger --threads 1 --out small-elsewhere --resume --other-images "$@"; }
+succeeds elsewhere --max-steps 1
 grep -q 'preset: .*--views-global 32 --global-scale 0.25 1 ' out.txt || fail "a run on other images has other views: $(grep preset: out.txt)"
 "$make_image" larger/7.png 160 160 3
-fails 1 'the run was begun on 6 images, but the data now has 7' small --data larger --out small-elsewhere --resume --other-images
+fails 1 'the run was begun on 6 images, but the data now has 7' elsewhere
 fails 1 'nowhere.safetensors: cannot open' small --out small-elsewhere --resume nowhere.safetensors
 
 # Two cameras: pairs by their names, the second's pictures of another size; the same bits when resumed, and another map is another run.
