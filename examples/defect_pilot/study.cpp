@@ -698,11 +698,13 @@ const WayFigures* Study::with_all_labels() const {
 }
 
 std::string Study::relied_on() const {
-  Missed missed{.without_labels = ways.front().draws.front().missed_5, .images = test_defects};
+  Missed missed{.without_labels = ways.front().draws.front().missed_5, .good = test_normal, .images = test_defects};
   if (const WayFigures* most = with_all_labels()) {
     missed.labels = most->labels;
     missed.with_labels = most->draws.front().missed_5;
   }
+  const auto beside = std::ranges::find_if(confounders, &Confounder::tells);
+  if (beside != confounders.end()) missed.beside = beside->name;
   return verdict(missed);
 }
 

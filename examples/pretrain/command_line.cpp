@@ -574,6 +574,7 @@ void CommandLine::x_set_preset_numbers() {
                                .patch = x_job.backbone.patch,
                                .view = x_view_sizes.global > 0 ? x_view_sizes.global : x_native_view(),
                                .epochs = said(x_app.get_option("--epochs")) ? x_job.options.epochs : 0,
+                               .batch = said(x_app.get_option("--batch")) ? x_job.options.batch : 0,
                                .ranks = x_job.options.ranks.size(),
                                .begun = !x_job.init.empty(),
                                .adamw = x_job.options.optimiser.kind == OptimiserKind::adamw};

@@ -39,7 +39,7 @@ Index usual_side(const SourceView& source) {
 }
 
 std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudgetFacts& facts) {
-  const auto [images, side, patch, view, said_epochs, ranks, begun, adamw] = facts;
+  const auto [images, side, patch, view, said_epochs, said_batch, ranks, begun, adamw] = facts;
   std::vector<OptionWords> out;
   const auto add = [&out](std::string_view option, const auto&... words) { out.push_back({option, {dssl::join(words)...}}); };
   const auto as_checkpoints_have = [&out](auto... fields) { out.back().in_checkpoint = {fields...}; };
@@ -51,10 +51,11 @@ std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudg
   add("--weight-decay-end", 0.1);
   add("--stochastic-depth", 0);
   // A contrast compares the images of a batch; prototypes want many updates, of few images.
-  const Index batch = batch_of(recipe.prototypes ? 2 : 16, images, ranks);
+  const Index batch = said_batch > 0 ? said_batch : batch_of(recipe.prototypes ? 2 : 16, images, ranks);
   add("--batch", batch);
   as_checkpoints_have("batch");
-  add("--accumulate", recipe.prototypes ? std::max<Index>(1, 4 / batch) : 1);  // updates of four images, or of as few as ranks allow
+  // Updates of four images, or of as few as ranks and images allow.
+  add("--accumulate", recipe.prototypes ? std::clamp<Index>(images / batch, 1, std::max<Index>(1, 4 / batch)) : 1);
   as_checkpoints_have("accumulate");
   if (!begun && adamw) add("--lr", recipe.prototypes ? 0.0128 : 0.004);
   if (!begun) {

@@ -34,6 +34,7 @@ struct SmallBudgetFacts {
   Index patch = 8;     ///< of the backbone
   Index view = 96;     ///< height and width of a global view
   Index epochs = 0;    ///< where they are said; 0: they are chosen
+  Index batch = 0;     ///< likewise
   Index ranks = 1;     ///< that share a batch
   bool begun = false;  ///< with weights, so that rates are left as they are for these
   bool adamw = true;   ///< of which the learning rate is; it is left as it is for others

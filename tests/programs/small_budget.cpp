@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <dssl/core/error.hpp>
 #include <dssl/data/source.hpp>
+#include <dssl/train/options.hpp>
 #include <dssl/train/recipes.hpp>
 #include <dssl/views/image.hpp>
 #include <pretrain/small_budget.hpp>
@@ -91,7 +94,18 @@ TEST_CASE("batches by the number of images") {
     CHECK(words_of(small_budget(contrast, facts), "--batch") == batch);
     CHECK(words_of(small_budget(contrast, facts), "--accumulate") == "1");
     CHECK(words_of(small_budget(dense, facts), "--batch") == "2");
-    CHECK(words_of(small_budget(dense, facts), "--accumulate") == "2");
+    CHECK(words_of(small_budget(dense, facts), "--accumulate") == (images < 4 ? "1" : "2"));
+  }
+}
+
+TEST_CASE("updates by the batch that is said") {
+  for (const auto& [batch, accumulate] : std::map<Index, std::string>{{1, "4"}, {2, "2"}, {3, "1"}, {4, "1"}, {16, "1"}}) {
+    CAPTURE(batch);
+    SmallBudgetFacts facts = photographs;
+    facts.batch = batch;
+    CHECK(words_of(small_budget(dense, facts), "--batch") == join(batch));
+    CHECK(words_of(small_budget(dense, facts), "--accumulate") == accumulate);
+    CHECK(words_of(small_budget(contrast, facts), "--accumulate") == "1");
   }
 }
 
@@ -169,6 +183,14 @@ TEST_CASE("a run that is gone on from keeps what was chosen where it began") {
   CHECK(typed(now) == typed(begun));
   keep_words_of_run(now, {{"step", "3"}});
   CHECK(typed(now) == typed(begun));
+}
+
+TEST_CASE("what hangs on images is in checkpoints by the names that options have there") {
+  std::set<std::string> names;
+  for_each_option(TrainerOptionsOf<DenseDino>{}, [&](const char* name, const auto& /*value*/) { names.insert(name); });
+  for (const OptionWords& option : small_budget(dense, photographs)) {
+    for (const std::string_view field : option.in_checkpoint) CHECK(names.contains(std::string(field)));
+  }
 }
 
 /// Images of these sides, square and one row higher; of a side of 0 none can be read.

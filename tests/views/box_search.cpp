@@ -103,11 +103,11 @@ TEST_CASE("the fallback satisfies the demand without redraws too") {
 }
 
 TEST_CASE("where even the moved box is too small, the common part is taken") {
-  const std::array<Box, 2> globals{Box{0, 0, 100, 52}, Box{0, 48, 100, 52}};  // common: 100 x 4, 4 %
+  const std::array<Box, 2> globals{Box{0, 0, 52, 52}, Box{48, 48, 52, 52}};  // common: 4 x 4 at a corner of each
   RandomStream random({.seed = 8});
-  // Boxes of about 17 x 17 pixels can share at most 17 x 4.
+  // Boxes of about 17 x 17 pixels on it have 11 x 11 in common with each, and are to have half of themselves.
   const Box box = overlapping_box(100, 100, {0.03, 0.03}, {}, globals, 0.02, 3, random);
-  CHECK(box == Box{0, 48, 100, 4});
+  CHECK(box == Box{48, 48, 4, 4});
 }
 
 TEST_CASE("boxes that are smaller than what is to be shared stay as small as they were asked for") {
@@ -136,6 +136,20 @@ TEST_CASE("a box that is larger than those it is to overlap stays as large as it
     moved += intersect(local, globals[0]) != globals[0];
   }
   CHECK(moved > 0);  // it need not hold them whole
+}
+
+TEST_CASE("boxes little larger than what is to be shared stay as large as they were asked for") {
+  for (const auto& [of_global, of_local] : {std::pair{0.011, 0.0105}, {0.011, 0.015}, {0.015, 0.012}, {0.021, 0.0101}, {0.03, 0.01999}}) {
+    for (int n = 0; n < 300; ++n) {
+      RandomStream random({.seed = 11, .sample = static_cast<std::uint64_t>(n)});
+      std::array<Box, 2> globals;
+      globals[0] = random_box(640, 960, {of_global, of_global}, {}, random);
+      globals[1] = overlapping_box(640, 960, {of_global, of_global}, {}, std::span<const Box>(globals).first(1), 0.02, 100, random);
+      const Box local = overlapping_box(640, 960, {of_local, of_local}, {}, globals, 0.01, 100, random);
+      CHECK(share(globals[1], 640, 960) == Approx(of_global).epsilon(0.03));
+      CHECK(share(local, 640, 960) == Approx(of_local).epsilon(0.03));
+    }
+  }
 }
 
 TEST_CASE("images on which the demand cannot be met end the search too") {

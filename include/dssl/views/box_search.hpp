@@ -73,13 +73,13 @@ struct AspectRange {
   return static_cast<double>(box.area()) / (static_cast<double>(height) * static_cast<double>(width));
 }
 
-/// Whether `box` has more than `least` of the image's area in common with each of `others`; where one of the two is no larger
-/// than that, more than half of the smaller of them.
+/// Whether `box` has more than `least` of the image's area in common with each of `others`, or more than half of the smaller of
+/// the two, where that is less.
 [[nodiscard]] inline bool overlaps_enough(const Box& box, std::span<const Box> others, double least, Index height, Index width) {
   const double own = share_of_image(box, height, width);
   return std::ranges::all_of(others, [&](const Box& other) {
     const double smaller = std::min(own, share_of_image(other, height, width));
-    return share_of_image(intersect(box, other), height, width) > (smaller > least ? least : 0.5 * smaller);
+    return share_of_image(intersect(box, other), height, width) > std::min(least, 0.5 * smaller);
   });
 }
 
@@ -90,9 +90,8 @@ struct AspectRange {
 ///    it now overlaps enough;
 /// 2. the common part of the others itself, which overlaps each of them as much as any box can that lies in all;
 /// 3. if the others have no common part, the last box drawn.
-/// Rule 2 satisfies the demand whenever the common part is larger than what is demanded: for a second global view always, if the
-/// first is larger; for a local view always, if the two global views overlap enough. On images so long or so small that this
-/// cannot be, it is the best that can be done. Never loops, whatever the image's size. Test: tests/views/box_search.cpp.
+/// Rule 2 satisfies the demand whenever it is reached with views that overlap enough themselves; on images so small that whole
+/// pixels do not do, it is the best that can be done. Never loops, whatever the image's size. Test: tests/views/box_search.cpp.
 [[nodiscard]] inline Box overlapping_box(Index height, Index width, const AreaRange& area,
                                          const AspectRange& aspect, std::span<const Box> others, double least,
                                          int redraws, RandomStream& random) {

@@ -59,7 +59,7 @@ namespace detail {
          2 * s * (1 + z * (1.0F / 3 + z * (1.0F / 5 + z * (1.0F / 7 + z * (1.0F / 9)))));
 }
 
-/// The square root of x >= 0, to 2e-7 of it: by Newton's steps to its inverse, from a guess by the exponent.
+/// The square root of x, 0 or a normal number, to 3e-7 of it: by Newton's steps to its inverse, from a guess by the exponent.
 [[nodiscard]] inline float root_of(float x) {
   float y = std::bit_cast<float>(0x5F375A86U - (std::bit_cast<std::uint32_t>(x) >> 1U));
   for (int i = 0; i < 3; ++i) y = y * (1.5F - 0.5F * x * y * y);
@@ -71,7 +71,7 @@ namespace detail {
 inline void polar(float& a, float& b, float length, std::int32_t turn) {
   const std::int32_t quarter = (turn + (1 << 21)) >> 22;
   const float r = 2 * std::numbers::pi_v<float> * 0x1.0p-24F * static_cast<float>(turn - (quarter << 22)), z = r * r;
-  const float sine = r * (1 + z * (-1.0F / 6 + z * (1.0F / 120 + z * (-1.0F / 5040))));
+  const float sine = r * (1 + z * (-1.0F / 6 + z * (1.0F / 120 + z * (-1.0F / 5040 + z * (1.0F / 362880)))));
   const float cosine = 1 + z * (-0.5F + z * (1.0F / 24 + z * (-1.0F / 720 + z * (1.0F / 40320))));
   const bool odd = (quarter & 1) != 0;
   const float x = odd ? sine : cosine, y = odd ? cosine : sine;
