@@ -347,7 +347,7 @@ int main(int argc, char** argv) {
       output.require_other_than_all("--data", files);
       output.require_writable();
       if (const std::string words = ranks.describe(); !words.empty()) std::printf("ranks: %s\n", words.c_str());
-      print_left_aside(files.left_aside());
+      print_left_aside("dssl-features", files);
       if (const std::string few = dssl::few_bits_warning(files); !few.empty())
         print_error("dssl-features", "warning: " + few);
     }

@@ -81,8 +81,8 @@ class Classification {
     for (const std::string& warning : {same, few_bits_warning(x_train_files)}) {
       if (!warning.empty()) print_error("dssl-classify", "warning: " + warning);
     }
-    print_left_aside(x_train_files.left_aside());
-    print_left_aside(x_test_files.left_aside());
+    print_left_aside("dssl-classify", x_train_files);
+    print_left_aside("dssl-classify", x_test_files);
     if (x_settings.measures("knn") || x_settings.measures("linear")) {
       x_read_features(backend, train_labels, test_labels);
       report.update({{"training_images", x_train.labels.size()},

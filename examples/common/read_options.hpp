@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +11,8 @@
 
 #include <dssl/data/image_folder.hpp>
 #include <dssl/io/image_codec.hpp>
+
+#include <common/program.hpp>
 
 namespace dssl::programs {
 
@@ -44,10 +47,13 @@ inline void add_read_options(CLI::App& app, ReadOptions& read) {
   return {{"white", read.white}, {"orient", read.orient}};
 }
 
-/// Says which pictures of folders were left aside.
-inline void print_left_aside(const LeftAside& left) {
+/// Says which pictures of the files' folders were left aside, and for what damage of TIFF files more of them may be missing.
+template <class Files>
+void print_left_aside(std::string_view program, const Files& files) {
+  const LeftAside& left = files.left_aside();
   if (!left.empty())
     std::printf("left aside, as they are not read: %s\n", left_aside_text(left).c_str());
+  for (const std::string& line : files.damaged()) print_error(program, "warning: " + line);
 }
 
 }  // namespace dssl::programs

@@ -174,7 +174,8 @@ class Inspection {
   void x_describe() const {
     for (const auto* const set : {&x_normal, &x_held_out, &x_labelled, &x_test}) {
       if (!*set) continue;
-      print_left_aside((*set)->files().files().left_aside());
+      const bool of_normal = set == &x_held_out && x_settings.calibrate.empty();  // a part of the same folders
+      if (!of_normal) print_left_aside("dssl-defects", (*set)->files().files());
       if (const std::string& without = (*set)->files().without_foreground(); !without.empty()) x_warn(without);
       if (const std::string few = few_bits_warning(ImagesOf(**set)); !few.empty()) x_warn(few);
     }

@@ -79,6 +79,7 @@ SourceView open_source(Job& job) {
   if (fs::is_regular_file(job.data)) return held(ImageList(job.data, read));
   ImageFolder folder(folder_of_images(job.data), {.read = read});
   job.left_aside = left_aside_text(folder.left_aside());
+  job.damaged = folder.damaged();
   return held(std::move(folder));
 }
 
@@ -90,6 +91,8 @@ std::pair<SourceView, SourceView> open_both(Job& job) {
   LeftAside left = first.left_aside();
   for (const auto& [ending, count] : second.left_aside()) left[ending] += count;
   job.left_aside = left_aside_text(left);
+  job.damaged = first.damaged();
+  job.damaged.insert(job.damaged.end(), second.damaged().begin(), second.damaged().end());
   const auto names = [](const ImageFiles& files) {
     std::vector<std::string> out;
     for (Index i = 0; i < files.size(); ++i) out.push_back(files.id(i));
@@ -229,7 +232,8 @@ void CommandLine::x_add_data_options() {
   x_app.add_option("--channels", x_job.options.channels,
                    "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
   x_app.add_option("--max-unreadable", x_job.options.max_unreadable,
-                   "Share of unreadable images that ends the run, once there are more than ten; 0: none is borne");
+                   "Share of unreadable images, with --tile of tiles of such, that ends the run, once there are more than ten, or than ten images "
+                   "have on average; 0: none is borne");
   add_read_options(x_app, x_job.read);
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <dssl/backbone/vit.hpp>
 #include <dssl/core/pixel_scale.hpp>
@@ -31,6 +32,7 @@ struct Job {
   std::string content;     ///< that references have of their points, by the recipe; empty: none
   std::string preset;      ///< options that a preset took, as they would be typed; empty: none
   std::string left_aside;  ///< pictures of the data folder that cannot be read, by ending
+  std::vector<std::string> damaged;  ///< a line for each of its TIFF files of which not all pages are known
   std::string out;
   std::string resume;      ///< checkpoint to go on from; empty: a new run
   std::string init;        ///< weights that the backbone begins with; empty: drawn

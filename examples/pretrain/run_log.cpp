@@ -93,6 +93,9 @@ void RunLog::begin(std::string_view recipe, std::string_view backend, const Memo
               x_job.left_aside.empty() ? "" : " (left aside, as they are not read: ", x_job.left_aside,
               x_job.left_aside.empty() ? "" : ")", "; ", x_job.options.epochs,
               " epochs of ", x_job.source->size() / update, " steps of ", update, " images"));
+  if (x_first()) {
+    for (const std::string& line : x_job.damaged) warn(line);
+  }
   if (!x_job.init.empty()) {
     const OptimiserOptions& o = x_job.options.optimiser;
     x_line(join("rates: begun with weights, so a peak of ", o.learning_rate, " for 256 images (--lr) after ", o.warmup_epochs,
@@ -283,7 +286,7 @@ int RunLog::end(const RunSummary& summary) {
       join(summary.steps, " steps, ", duration_text(summary.seconds), "; teacher: ", x_job.teacher_path()));
   if (summary.unreadable > 0) {
     print_error("dssl-pretrain",
-                join("warning: ", summary.unreadable, " times an unreadable image was passed over"));
+                join("warning: ", summary.unreadable, x_job.whole ? " times a tile of" : " times", " an unreadable image was passed over"));
   }
   return 0;
 }

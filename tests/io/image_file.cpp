@@ -1,12 +1,14 @@
 // Reading images of any kind: told apart by content, channels converted, problems named.
 #include "catch.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include <dssl/io/image_file.hpp>
 
@@ -150,6 +152,21 @@ TEST_CASE("what sides an image has is read of its header alone, as it is shown")
   write_text(folder / "turned.jpg", dssl::test::with_exif(image, 6));
   write_text(folder / "a.bmp", dssl::test::bmp_file({.width = 300, .height = 400, .bits = 24}, std::string(400 * 900, 'x')));
   write_text(folder / "a.ppm", "P6 # three\n300 400\n255\n" + std::string(400 * 900, 'x'));
+  write_text(folder / "deep.ppm", "P6\n300 400\n4095\n" + std::string(400 * 1800, '\1'));
+  write_text(folder / "float.pfm", "PF\n300 400\n-1\n" + std::string(400 * 3600, '\0'));
+  // What is too large to be decoded, as a file or as pixels, is too large to be measured.
+  for (const auto& [name, bytes] : std::vector<std::pair<const char*, Index>>{
+           {"a.png", 360000}, {"a.jpg", 360000}, {"a.bmp", 480000}, {"a.ppm", 360000}, {"deep.ppm", 720000}, {"float.pfm", 1440000}}) {
+    const Index file = static_cast<Index>(std::filesystem::file_size(folder / name));
+    for (const Index most : {bytes - 1, file - 1}) {
+      const dssl::ReadOptions options{.largest_bytes = most};
+      CHECK(contains(thrown_by<ImageError>([&] { (void)dssl::read_image_extent(folder / name, options); }), "'largest_bytes'"));
+      CHECK(contains(thrown_by<ImageError>([&] { (void)dssl::read_image(folder / name, options); }), "'largest_bytes'"));
+    }
+    const dssl::ReadOptions enough{.largest_bytes = std::max(file, bytes)};
+    CHECK(dssl::read_image_extent(folder / name, enough) == ImageExtent{400, 300});
+    CHECK(dssl::channels(dssl::read_image(folder / name, enough)) == 3);
+  }
   for (const char* const name : {"a.png", "a.jpg", "a.bmp", "a.ppm"}) {
     CHECK(sides(name) == ImageExtent{400, 300});
     // The pixels may be gone for all that is known, but of a BMP, whose header says how long it is.
@@ -175,6 +192,12 @@ TEST_CASE("what sides an image has is read of its header alone, as it is shown")
   CHECK(sides("a.tif, page 2") == ImageExtent{3, 2});
   CHECK(dssl::read_image_extent(folder / "a.tif, page 2", {.orient = false}) == ImageExtent{2, 3});
   CHECK(contains(thrown_by<ImageError>([&] { (void)sides("a.tif, page 3"); }), "is a TIFF of 2 pages"));
+  // A TIFF under another name too, of which a page's parts alone are read.
+  write_text(folder / "tiff.png", dssl::test::tiff_file({.width = 3, .height = 2, .orientation = 6, .pages = 100}, "abcdef"));
+  const dssl::ReadOptions small{.largest_bytes = 10000};
+  REQUIRE(std::filesystem::file_size(folder / "tiff.png") > 10000);
+  CHECK(dssl::read_image_extent(folder / "tiff.png", small) == ImageExtent{3, 2});
+  CHECK(dssl::read_image(folder / "tiff.png", small) == dssl::read_image(folder / "a.tif"));
 #endif
 #ifdef DSSL_WITH_WEBP
   write_text(folder / "a.webp", dssl::test::webp_file(image, -1));

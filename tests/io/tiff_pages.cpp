@@ -37,6 +37,22 @@ std::string pages_of(std::string_view values, std::vector<std::uint32_t> kinds =
   return tiff_file({.width = 2, .height = 1, .pages = static_cast<std::uint16_t>(values.size() / 2), .kinds = std::move(kinds)}, values);
 }
 
+std::size_t number_at(const std::string& bytes, std::size_t at, std::size_t count) {
+  std::size_t out = 0;
+  for (std::size_t i = count; i-- > 0;) out = out << 8U | static_cast<unsigned char>(bytes[at + i]);
+  return out;
+}
+
+/// Where the link to the next directory stands, of one in a file of little endian.
+std::size_t link_of(const std::string& bytes, std::size_t directory) { return directory + 2 + 12 * number_at(bytes, directory, 2); }
+
+/// Where the directories of such a file begin.
+std::vector<std::size_t> directories_of(const std::string& bytes) {
+  std::vector<std::size_t> out;
+  for (std::size_t at = number_at(bytes, 4, 4); at != 0; at = number_at(bytes, link_of(bytes, at), 4)) out.push_back(at);
+  return out;
+}
+
 template <class Source>
 Names names_below(const Source& source, const std::string& folder) {
   Names out;
@@ -121,6 +137,20 @@ TEST_CASE("TIFF pages: thumbnails and masks are left aside and counted, and page
   CHECK(values_of(images) == "abefijAB");
   CHECK(images.left_aside() == LeftAside{{"TIFF thumbnails or masks", 2}});
   CHECK(values_of(ImageFolder(folder.path(), {.pages = false})) == "abAB");
+  std::filesystem::remove(folder / "b.tif");
+  for (const std::string_view mode : {"wb", "w8", "wb8"}) {
+    write_text(folder / "a.tif", tiff_file({.width = 2, .height = 1, .mode = mode, .pages = 4, .kinds = {0, FILETYPE_REDUCEDIMAGE, 0, FILETYPE_MASK}}, "abcdefgh"));
+    CHECK(values_of(ImageFolder(folder.path())) == "abef");
+  }
+  // As old writers say it, by SubfileType: 2 a smaller copy, 3 a page.
+  std::string old = pages_of("abcdef", {0, FILETYPE_REDUCEDIMAGE, FILETYPE_REDUCEDIMAGE});
+  const std::vector<std::size_t> at = directories_of(old);
+  for (const std::size_t page : {std::size_t{1}, std::size_t{2}}) {
+    REQUIRE(number_at(old, at[page] + 2, 2) == 254);
+    old.replace(at[page] + 2, 12, std::string("\xff\0\3\0\1\0\0\0", 8) + static_cast<char>(page + 1) + std::string(3, '\0'));
+  }
+  write_text(folder / "a.tif", old);
+  CHECK(names_below(ImageFolder(folder.path()), folder.path()) == Names{"a.tif", "a.tif, page 3"});
 }
 
 TEST_CASE("TIFF pages: one is read on its own, damaged others or not, and one that is not there is said") {
@@ -157,22 +187,84 @@ TEST_CASE("TIFF pages: one is read on its own, damaged others or not, and one th
   CHECK(std::get<Grey>(read_image(join(path, ", page 200"), small)) == Grey(1, 2, 1, {'y', 'z'}));
 }
 
-TEST_CASE("TIFF pages: a directory that cannot be read ends the pages, and is one that whoever reads it names") {
+TEST_CASE("TIFF pages: one whose directory says no size is an image that whoever reads it names, and those behind it are images") {
   const TemporaryFolder folder;
-  std::string bytes = pages_of("abcdefgh");
-  // The second of the directories that say an ImageWidth, tag 256 of type SHORT or LONG: it is made another tag.
-  std::vector<std::size_t> widths;
-  for (std::size_t at = 0; at + 12 <= bytes.size(); at += 2) {
-    const bool tag = bytes[at] == '\0' && bytes[at + 1] == '\x01' && (bytes[at + 2] == '\x03' || bytes[at + 2] == '\x04') && bytes[at + 3] == '\0' && bytes[at + 4] == '\x01';
-    if (tag) widths.push_back(at);
+  const std::string good = pages_of("abcdefgh");
+  for (const std::size_t page : {std::size_t{0}, std::size_t{1}}) {
+    std::string bytes = good;
+    const std::size_t width = directories_of(bytes)[page] + 2;
+    REQUIRE(bytes.substr(width, 2) == std::string("\0\1", 2));  // tag 256, ImageWidth
+    bytes.replace(width, 2, std::string("\xfd\0", 2));          // below the others: tag 253
+    write_text(folder / "a.tif", bytes);
+    const ImageFolder images(folder.path());
+    REQUIRE(names_below(images, folder.path()) == Names{"a.tif", "a.tif, page 2", "a.tif, page 3", "a.tif, page 4"});
+    CHECK(images.damaged().empty());
+    CHECK(images.left_aside().empty());
+    for (std::size_t i = 0; i < 4; ++i) {
+      if (i == page) {
+        CHECK(contains(refused(images.name(static_cast<Index>(i))), i == 0 ? "a.tif: " : "a.tif, page 2: "));
+      } else {
+        CHECK(std::get<Grey>(images.load(static_cast<Index>(i))) ==
+              Grey(1, 2, 1, {static_cast<std::uint8_t>('a' + 2 * i), static_cast<std::uint8_t>('b' + 2 * i)}));
+      }
+    }
   }
-  REQUIRE(widths.size() == 4);
-  bytes[widths[1]] = '\xfd';  // below the others: tag 509
-  bytes[widths[1] + 1] = '\0';
-  write_text(folder / "a.tif", bytes);
-  const ImageFolder images(folder.path());
-  CHECK(names_below(images, folder.path()) == Names{"a.tif", "a.tif, page 2"});
-  CHECK(contains(refused(images.name(1)), "a.tif, page 2: "));
+}
+
+TEST_CASE("TIFF pages: where the chain of directories is damaged the pages before are images, and the rest is counted and said") {
+  const TemporaryFolder folder;
+  const std::string good = pages_of("abcdefgh"), path = folder / "a.tif";
+  const std::vector<std::size_t> at = directories_of(good);
+  REQUIRE(at.size() == 4);
+  const auto leads = [&](std::size_t page, std::size_t to) {
+    std::string bytes = good;
+    const std::size_t link = link_of(bytes, at[page - 1]);
+    for (std::size_t i = 0; i < 4; ++i) bytes[link + i] = static_cast<char>(to >> (8 * i) & 255U);
+    return bytes;
+  };
+  std::string crowded = good;
+  crowded[at[2] + 1] = '\x20';  // more than 8192 entries
+  crowded += std::string(200000, '\0');
+  const std::string last = good.substr(0, link_of(good, at[3]) + 2);  // of which the link alone is cut
+  for (const auto& [bytes, pages] : std::vector<std::pair<std::string, Index>>{{leads(2, good.size() + 8), 2},
+                                                                               {leads(2, good.size() - 1), 2},
+                                                                               {leads(3, at[0]), 3},
+                                                                               {leads(1, at[0]), 1},
+                                                                               {leads(3, at[1]), 3},
+                                                                               {good.substr(0, at[3] + 20), 3},
+                                                                               {crowded, 2},
+                                                                               {last, 4}}) {
+    write_text(path, bytes);
+    const ImageFolder images(folder.path());
+    REQUIRE(images.size() == pages);
+    const std::string said = join("is a TIFF whose directories are damaged after page ", pages, "; what follows cannot be known");
+    CHECK(images.damaged() == Names{join(path, ": ", said)});
+    CHECK(images.left_aside() == LeftAside{{"TIFF files from a damaged directory on", 1}});
+    for (Index i = 0; i < std::min<Index>(pages, 3); ++i) {
+      CHECK(std::get<Grey>(images.load(i)) == Grey(1, 2, 1, {static_cast<std::uint8_t>('a' + 2 * i), static_cast<std::uint8_t>('b' + 2 * i)}));
+    }
+    CHECK(contains(refused(join(path, ", page ", pages + 1)), said));
+    const ImageFiles files(folder.path());
+    CHECK(files.damaged() == images.damaged());
+    CHECK(files.left_aside() == images.left_aside());
+  }
+  write_text(folder / "b.tif", leads(1, 3));
+  const ImageFolder two(folder.path());
+  REQUIRE(two.damaged().size() == 2);  // in the order of names
+  CHECK(contains(two.damaged()[0], "a.tif: is a TIFF whose directories are damaged after page 4"));
+  CHECK(contains(two.damaged()[1], "b.tif: is a TIFF whose directories are damaged after page 1"));
+  CHECK(two.left_aside() == LeftAside{{"TIFF files from a damaged directory on", 2}});
+  std::filesystem::remove(folder / "b.tif");
+
+  // A first that cannot be found is what whoever reads the file says.
+  std::string lost = good;
+  lost[6] = '\x7f';
+  write_text(path, lost);
+  const ImageFolder none(folder.path());
+  CHECK(none.size() == 1);
+  CHECK(none.damaged().empty());
+  CHECK(contains(refused(path), "a.tif: damaged or unsupported TIFF"));
+  CHECK(contains(refused(join(path, ", page 2")), "is a TIFF whose first directory is damaged"));
 }
 
 TEST_CASE("TIFF pages: lists name them, with or without the ending, and a file by itself is its first") {
@@ -229,5 +321,9 @@ TEST_CASE("TIFF pages: a mask may be one") {
   write_text(folder / "m.tif", pages_of(std::string_view("\0\1\2\3", 4)));
   CHECK(read_mask(folder / "m.tif") == Grey(1, 2, 1, {0, 1}));
   CHECK(read_mask(folder / "m.tif, page 2") == Grey(1, 2, 1, {2, 3}));
+  // The page alone is read: a file may be larger than a mask may be.
+  write_text(folder / "many.tif", pages_of(std::string(398, '.') + "\4\5"));
+  REQUIRE(std::filesystem::file_size(folder / "many.tif") > 20000);
+  CHECK(read_mask(folder / "many.tif, page 200", {.largest_bytes = 10000}) == Grey(1, 2, 1, {4, 5}));
   CHECK(contains(thrown_by<LabelError>([&] { static_cast<void>(read_mask(folder / "m.tif, page 3")); }), "is a TIFF of 2 pages"));
 }

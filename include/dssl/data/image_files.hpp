@@ -81,6 +81,8 @@ class ImageFiles {
 
   /// Pictures in the folders that are not among the images, by ending.
   [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
+  /// Of the folders, as `ImageFolder::damaged`.
+  [[nodiscard]] const std::vector<std::string>& damaged() const { return x_damaged; }
 
   /// Images first .. first + count - 1 alone, in their order. Throws `DataError` where there are none.
   [[nodiscard]] ImageFiles part(Index first, Index count) const {
@@ -123,6 +125,7 @@ class ImageFiles {
   void x_add_folder(const std::string& path, const ImageFilesOptions& options) {
     const ImageFolder folder(path, {.pages = options.pages});
     for (const auto& [ending, count] : folder.left_aside()) x_left[ending] += count;
+    x_damaged.insert(x_damaged.end(), folder.damaged().begin(), folder.damaged().end());
     for (Index i = 0; i < folder.size(); ++i) {
       const std::string file = folder.name(i);
       const std::string_view below = std::string_view(file).substr(path.size() + 1);
@@ -153,6 +156,7 @@ class ImageFiles {
   ReadOptions x_read;
   std::vector<File> x_files;
   LeftAside x_left;
+  std::vector<std::string> x_damaged;
 };
 
 static_assert(ImageSource<ImageFiles>);

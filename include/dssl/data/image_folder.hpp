@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <set>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,9 +25,7 @@
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/mapped_file.hpp>
 #include <dssl/io/page_name.hpp>
-#ifdef DSSL_WITH_TIFF
-#include <dssl/io/tiff.hpp>
-#endif
+#include <dssl/io/tiff_directories.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
@@ -43,8 +40,9 @@ struct ImageFolderOptions {
 };
 
 /// Pictures of a folder that were left aside as no codec here reads them: how many of each ending (in lower
-/// case, with its dot), how many have the name of an image but are a "FIFO", "socket" or "device", and how many are
-/// "TIFF pages after the first".
+/// case, with its dot), how many have the name of an image but are a "FIFO", "socket" or "device", and of TIFF files how many
+/// pages are "TIFF pages after the first" or "TIFF thumbnails or masks", and of how many the rest is not known
+/// (`ImageFolder::damaged`).
 using LeftAside = std::map<std::string, Index>;
 
 /// "4 .gif, 12 .tif"; empty where nothing was left aside.
@@ -86,21 +84,8 @@ class NameList {
   std::vector<Place> x_places;
 };
 
-[[nodiscard]] constexpr char lower_case(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 [[nodiscard]] constexpr char upper_case(char c) {
   return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-}
-
-[[nodiscard]] inline bool has_extension(std::string_view name, std::span<const std::string> extensions) {
-  return std::any_of(extensions.begin(), extensions.end(), [name](const std::string& extension) {
-    return name.size() > extension.size() &&
-           std::equal(extension.begin(), extension.end(),
-                      name.end() - static_cast<std::ptrdiff_t>(extension.size()),
-                      [](char a, char b) { return a == lower_case(b); });
-  });
 }
 
 /// The ending of a name in lower case where it is one of pictures that no codec here reads; empty for others.
@@ -161,10 +146,13 @@ class FolderListing {
 
   /// Pictures of other endings that were met.
   [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
+  /// As `ImageFolder::damaged`.
+  [[nodiscard]] const std::vector<std::string>& damaged() const { return x_damaged; }
 
   /// Puts the names into order, each file's further pages behind it.
   void sort() {
     x_names.sort();
+    std::sort(x_damaged.begin(), x_damaged.end());
     if (x_pages.empty()) return;
     NameList all;
     for (std::size_t i = 0; i < x_names.size(); ++i) {
@@ -227,12 +215,15 @@ class FolderListing {
                     [[maybe_unused]] std::string_view name) {
 #ifdef DSSL_WITH_TIFF
     if (!may_have_pages(name)) return;
-    TiffPages pages = further_tiff_pages(join(folder, "/", name));
+    const std::string path = join(folder, "/", name);
+    TiffPages pages = further_tiff_pages(path);
+    if (!pages.damage.empty()) x_damaged.push_back(join(path, ": ", pages.damage));
     const auto count = static_cast<Index>(pages.images.size());
     const auto leave = [this](const char* what, Index left) {
       if (left > 0) x_left[what] += left;
     };
     leave("TIFF thumbnails or masks", pages.aside);
+    leave("TIFF files from a damaged directory on", pages.damage.empty() ? 0 : 1);
     if (!x_options.pages) {
       leave("TIFF pages after the first", count);
     } else if (count > 0) {
@@ -245,6 +236,7 @@ class FolderListing {
   std::string x_root;
   const ImageFolderOptions& x_options;
   LeftAside x_left;
+  std::vector<std::string> x_damaged;
   std::map<std::string, std::vector<Index>, std::less<>> x_pages;  // behind the first, of files that have such
   std::set<std::pair<std::uint64_t, std::uint64_t>> x_entered;
 };
@@ -257,7 +249,8 @@ class FolderListing {
 /// Only names are held in memory; files and folders whose names start with a dot are passed over. Pictures of
 /// other endings than the options', FIFOs, sockets and devices are counted (`left_aside`), so that whoever opens the
 /// folder can say so, and so are pages that say that they are a thumbnail or a mask. For pages each TIFF's directories are read
-/// while a folder is listed, no pixels. Test: tests/data/image_folder.cpp, tests/io/tiff_pages.cpp.
+/// while a folder is listed, no pixels. They are a chain: where that is damaged the pages before are images, and what follows
+/// is not known, which is counted and said (`damaged`). Test: tests/data/image_folder.cpp, tests/io/tiff_pages.cpp.
 class ImageFolder {
  public:
   /// Lists the folder. Throws `DataError` naming it if it is missing, not a folder, or holds no image.
@@ -273,6 +266,7 @@ class ImageFolder {
                            x_left.empty() ? "" : "; of kinds that cannot be read: ", left_aside_text(x_left)));
     }
     listing.sort();
+    x_damaged = listing.damaged();
   }
 
   [[nodiscard]] Index size() const { return static_cast<Index>(x_names.size()); }
@@ -289,12 +283,15 @@ class ImageFolder {
 
   /// Pictures in the folder that are not among its images, by ending.
   [[nodiscard]] const LeftAside& left_aside() const { return x_left; }
+  /// A line for each TIFF of which not all pages are known: "scan.tif: is a TIFF whose directories are damaged after page 2; ...".
+  [[nodiscard]] const std::vector<std::string>& damaged() const { return x_damaged; }
 
  private:
   std::string x_path;
   ImageFolderOptions x_options;
   detail::NameList x_names;
   LeftAside x_left;
+  std::vector<std::string> x_damaged;
 };
 
 /// The images that a text file lists, by the rule of `read_list`: one path a line, with or without ending,

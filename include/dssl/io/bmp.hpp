@@ -36,6 +36,8 @@ class BmpHeader {
     }
   };
 
+  static constexpr std::uint64_t pixel_bytes = 4;  ///< when it is decoded, at most
+
   BmpHeader(std::span<const std::byte> bytes, std::string_view path, const ReadOptions& options)
       : BmpHeader(bytes, bytes.size(), path, options) {}
   /// Of the first bytes of a file of so many: no pixel may be asked for.
@@ -65,7 +67,7 @@ class BmpHeader {
       fail(join("is a BMP of ", bits, " bits a pixel", compression == 3 ? " with masks; expected 16 or 32"
                                                                          : "; expected 1, 4, 8, 16, 24 or 32"));
     }
-    check_image_size(path, height, width, 4, options);
+    check_image_size(path, height, width, pixel_bytes, options);
     std::size_t after = file_header + size;
     if (bits >= 16) x_find_channels(compression, size, after);
     if (bits <= 8) x_find_palette(old ? 3 : 4, old ? 0 : four(46), after);

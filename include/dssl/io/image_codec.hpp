@@ -49,6 +49,19 @@ struct ReadOptions {
 
 namespace detail {
 
+[[nodiscard]] inline bool starts_with(std::span<const std::byte> bytes, std::string_view magic) {
+  return bytes.size() >= magic.size() &&
+         std::equal(magic.begin(), magic.end(), bytes.begin(),
+                    [](char c, std::byte b) { return static_cast<std::byte>(c) == b; });
+}
+
+/// Throws `ImageError` if a file of so many bytes is larger than the options allow.
+inline void check_file_size(std::string_view path, std::size_t size, const ReadOptions& options) {
+  if (size > static_cast<std::size_t>(options.largest_bytes)) {
+    throw ImageError(path, join("has ", size, " bytes; expected at most ", options.largest_bytes, " bytes (option 'largest_bytes')"));
+  }
+}
+
 /// Throws `ImageError` if an image of this size, with so many bytes a pixel, is empty or larger than the options
 /// allow.
 inline void check_image_size(std::string_view path, std::uint64_t height, std::uint64_t width,
@@ -100,12 +113,9 @@ template <class Read>
 [[nodiscard]] inline std::vector<std::byte> read_image_bytes(const std::string& path, const ReadOptions& options) {
   return as_image(path, [&] {
     std::size_t size = 0;
-    static_cast<void>(open_to_read(size, path));
-    if (size > static_cast<std::size_t>(options.largest_bytes)) {
-      throw ImageError(path, join("has ", size, " bytes; expected at most ", options.largest_bytes,
-                                  " bytes (option 'largest_bytes')"));
-    }
-    return read_bytes(path);
+    const FileDescriptor file = open_to_read(size, path);
+    check_file_size(path, size, options);
+    return first_bytes(size, size, file, path);
   });
 }
 

@@ -19,6 +19,7 @@
 #include <dssl/io/orientation.hpp>
 #include <dssl/io/page_name.hpp>
 #include <dssl/io/png.hpp>
+#include <dssl/io/tiff_directories.hpp>
 #ifdef DSSL_WITH_TIFF
 #include <dssl/io/tiff.hpp>
 #endif
@@ -46,12 +47,6 @@ namespace detail {
   return text + "'";
 }
 
-[[nodiscard]] inline bool starts_with(std::span<const std::byte> bytes, std::string_view magic) {
-  return bytes.size() >= magic.size() &&
-         std::equal(magic.begin(), magic.end(), bytes.begin(),
-                    [](char c, std::byte b) { return static_cast<std::byte>(c) == b; });
-}
-
 /// The kinds of image files that this build reads, for messages.
 inline constexpr std::string_view read_kinds = "PNG, JPEG, "
 #ifdef DSSL_WITH_TIFF
@@ -73,11 +68,6 @@ inline constexpr std::array read_endings = std::to_array<std::string_view>(
 #endif
     });
 
-/// Also of the kind for more than 4 GiB.
-[[nodiscard]] inline bool is_tiff(std::span<const std::byte> bytes) {
-  return starts_with(bytes, {"II*\0", 4}) || starts_with(bytes, {"MM\0*", 4}) || starts_with(bytes, {"II+\0", 4}) ||
-         starts_with(bytes, {"MM\0+", 4});
-}
 [[nodiscard]] inline bool is_webp(std::span<const std::byte> bytes) {
   return starts_with(bytes, "RIFF") && bytes.size() >= 12 && starts_with(bytes.subspan(8), "WEBP");
 }
@@ -90,55 +80,82 @@ inline constexpr std::array read_endings = std::to_array<std::string_view>(
   return {};
 }
 
-/// Throws `ImageError` where a further page is asked for of what is no TIFF.
-inline void require_pages(const ImagePlace& place, std::span<const std::byte> bytes, const std::string& path) {
-  if (place.page > 1 && !is_tiff(bytes)) throw ImageError(path, "is a page of a file that is no TIFF; expected one");
-}
+/// The file that an image's name stands for, opened once: its first bytes say how it is read.
+class ImageInput {
+ public:
+  /// `name` outlives this. Throws `ImageError`, also where a further page is asked for of what is no TIFF.
+  explicit ImageInput(const std::string& name)
+      : x_name(name),
+        x_place(place_of_image(name)),
+        x_path(x_place.file),
+        x_file(as_image(name, [this] { return open_to_read(x_size, x_path); })),
+        x_tiff(detail::is_tiff(first(4))) {
+    if (x_place.page > 1 && !x_tiff) throw ImageError(x_name, "is a page of a file that is no TIFF; expected one");
+  }
+
+  [[nodiscard]] bool is_tiff() const { return x_tiff; }
+  [[nodiscard]] std::size_t size() const { return x_size; }
+  /// Throws `ImageError`.
+  [[nodiscard]] std::vector<std::byte> first(std::size_t most) const {
+    return as_image(x_name, [&] { return first_bytes(most, x_size, x_file, x_path); });
+  }
+  /// Throws `ImageError`, also where there are more than `options` allow.
+  [[nodiscard]] std::vector<std::byte> all(const ReadOptions& options) const {
+    check_file_size(x_name, x_size, options);
+    return first(x_size);
+  }
+#ifdef DSSL_WITH_TIFF
+  /// The page of the TIFF that it is, of which what is asked for is read. Throws `ImageError`.
+  [[nodiscard]] TiffReader tiff(const ReadOptions& options) && {
+    return TiffReader(TiffInput(x_path, x_size, std::move(x_file)), x_name, options, x_place.page);
+  }
+#endif
+
+ private:
+  const std::string& x_name;
+  ImagePlace x_place;
+  std::string x_path;
+  std::size_t x_size = 0;
+  FileDescriptor x_file;
+  bool x_tiff = false;
+};
 
 /// What the first bytes of a file of `size` bytes say of its picture's sides, as it is shown. Throws `ImageError` where they end
 /// before that is said, or say what is refused.
 [[nodiscard]] inline ImageExtent extent_of_header(std::span<const std::byte> bytes, std::size_t size, const std::string& path,
                                                   const ReadOptions& options) {
-  const auto shown = [&](std::uint64_t height, std::uint64_t width, Orientation orientation) {
-    check_image_size(path, height, width, 1, options);
+  const auto shown = [&](std::uint64_t height, std::uint64_t width, std::uint64_t pixel_bytes, Orientation orientation) {
+    check_image_size(path, height, width, pixel_bytes, options);
     if (options.orient && swaps_sides(orientation)) std::swap(height, width);
     return ImageExtent{static_cast<Index>(height), static_cast<Index>(width)};
   };
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) {
     PngReader reader(bytes, path);
     reader.read_header();
-    return shown(reader.height(), reader.width(), reader.orientation());
+    return shown(reader.height(), reader.width(), reader.pixel_bytes(), reader.orientation());
   }
   if (starts_with(bytes, "\xff\xd8\xff")) {
     JpegReader reader(path);
     reader.read_header(bytes);
-    return shown(reader.height(), reader.width(), reader.orientation());
+    return shown(reader.height(), reader.width(), static_cast<std::uint64_t>(reader.channels()), reader.orientation());
   }
   if (is_netpbm(bytes)) {
-    const auto [kind, height, width] = NetpbmText(bytes, path).head();
-    return shown(height, width, Orientation::as_stored);
+    const NetpbmText::Head head = NetpbmText(bytes, path).head();
+    return shown(head.height, head.width, head.pixel_bytes(), Orientation::as_stored);
   }
   if (is_bmp(bytes)) {
     const BmpHeader header(bytes, size, path, options);
-    return shown(header.height, header.width, Orientation::as_stored);
+    return shown(header.height, header.width, BmpHeader::pixel_bytes, Orientation::as_stored);
   }
 #ifdef DSSL_WITH_WEBP
   if (is_webp(bytes)) {
     const WebPBitstreamFeatures features = webp_features(bytes, path);
     return shown(static_cast<std::uint64_t>(features.height), static_cast<std::uint64_t>(features.width),
-                 webp_orientation(bytes, path));
+                 static_cast<std::uint64_t>(webp_channels(features, options)), webp_orientation(bytes, path));
   }
 #endif
   throw ImageError(path, join("not a ", read_kinds, " file (starts with ", first_bytes_text(bytes), ")"));
 }
-
-#ifdef DSSL_WITH_TIFF
-/// Whether a file is a TIFF of which one page can be read without the others.
-[[nodiscard]] inline bool is_tiff_file(const std::string& file) {
-  std::size_t size = 0;
-  return may_have_pages(file) && is_tiff(read_first_bytes(size, file, 4));
-}
-#endif
 
 }  // namespace detail
 
@@ -175,53 +192,48 @@ inline void require_pages(const ImagePlace& place, std::span<const std::byte> by
 }
 
 /// Reads a file of any kind that `decode_image` knows, whatever its name ends in; of a TIFF the first page, or by the name
-/// "scan.tif, page 2" (`place_of_image`) another, without the others: of a name with a TIFF's ending the page's parts alone are read.
+/// "scan.tif, page 2" (`place_of_image`) another, without the others: of a TIFF the page's parts alone are read.
 ///
 /// Throws `ImageError`, which loaders report and skip, for anything that keeps this one image from being
 /// used: the file is missing, truncated, damaged, of another kind, too large, has no such page, or its channels cannot be
 /// converted. Test: tests/io/image_file.cpp, tests/io/tiff_pages.cpp.
 [[nodiscard]] inline AnyImage read_image(const std::string& path, const ReadOptions& options = {}) {
-  const ImagePlace place = place_of_image(path);
-  const std::string file(place.file);
-  return detail::as_image(path, [&]() -> AnyImage {
+  return detail::within_memory(path, [&]() -> AnyImage {
+    detail::ImageInput input(path);
 #ifdef DSSL_WITH_TIFF
-    if (detail::is_tiff_file(file)) {
-      detail::TiffReader reader(detail::TiffInput(file), path, options, place.page);
+    if (input.is_tiff()) {
+      detail::TiffReader reader = std::move(input).tiff(options);
       return detail::tiff_image(reader, path, options, false);
     }
 #endif
-    const std::vector<std::byte> bytes = detail::read_image_bytes(file, options);
-    detail::require_pages(place, bytes, path);
-    return decode_image(bytes, path, options);
+    return decode_image(input.all(options), path, options);
   });
 }
 
 /// Height and width of the image that `read_image` gives, without decoding it: what its header says.
 ///
-/// Throws `ImageError` where there is no header that says it. The pixels may still be damaged, or a JPEG be of channels
-/// that cannot be converted. Cost: the first 64 KiB of the file, and all of it only where the header is longer, or of a WebP.
-/// Test: tests/io/image_file.cpp.
+/// Throws `ImageError` where there is no header that says it, and where file or pixels are larger than the options allow. The
+/// pixels may still be damaged, or a JPEG be of channels that cannot be converted. Cost: of a TIFF the page's directory, else
+/// the first 64 KiB of the file, and all of it only where the header is longer, or of a WebP. Test: tests/io/image_file.cpp.
 [[nodiscard]] inline ImageExtent read_image_extent(const std::string& path, const ReadOptions& options = {}) {
-  const ImagePlace place = place_of_image(path);
-  const std::string file(place.file);
-  return detail::as_image(path, [&]() -> ImageExtent {
+  return detail::within_memory(path, [&]() -> ImageExtent {
+    detail::ImageInput input(path);
 #ifdef DSSL_WITH_TIFF
-    if (detail::is_tiff_file(file)) {
-      const detail::TiffReader reader(detail::TiffInput(file), path, options, place.page);
+    if (input.is_tiff()) {
+      const detail::TiffReader reader = std::move(input).tiff(options);
       const auto [height, width] = reader.extent();
       const bool turned = options.orient && swaps_sides(reader.orientation());
       return turned ? ImageExtent{width, height} : ImageExtent{height, width};
     }
 #endif
     constexpr std::size_t usual_header = std::size_t{1} << 16;
-    std::size_t size = 0;
-    const std::vector<std::byte> first = detail::read_first_bytes(size, file, usual_header);
-    detail::require_pages(place, first, path);
-    if (first.size() == size) return detail::extent_of_header(first, size, path, options);
+    detail::check_file_size(path, input.size(), options);
+    const std::vector<std::byte> first = input.first(usual_header);
     try {
-      return detail::extent_of_header(first, size, path, options);
+      return detail::extent_of_header(first, input.size(), path, options);
     } catch (const ImageError&) {  // it may say more further on
-      return detail::extent_of_header(detail::read_image_bytes(file, options), size, path, options);
+      if (first.size() == input.size()) throw;
+      return detail::extent_of_header(input.all(options), input.size(), path, options);
     }
   });
 }

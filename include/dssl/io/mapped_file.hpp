@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -130,9 +129,9 @@ namespace detail {
   return done;
 }
 
-/// The first bytes of a file, at most so many, and in `size` how many it has. Throws `FileError`.
-[[nodiscard]] inline std::vector<std::byte> read_first_bytes(std::size_t& size, const std::string& path, std::size_t most) {
-  const FileDescriptor file = open_to_read(size, path);
+/// The first bytes of an open file of `size`, at most so many. Throws `FileError`.
+[[nodiscard]] inline std::vector<std::byte> first_bytes(std::size_t most, std::size_t size, const FileDescriptor& file,
+                                                        const std::string& path) {
   std::vector<std::byte> bytes(std::min(size, most));
   bytes.resize(read_at(bytes.data(), bytes.size(), 0, file, path));
   return bytes;
@@ -143,7 +142,8 @@ namespace detail {
 /// All bytes of a file, read into memory: for small files that are decoded at once. Throws `FileError`.
 [[nodiscard]] inline std::vector<std::byte> read_bytes(const std::string& path) {
   std::size_t size = 0;
-  return detail::read_first_bytes(size, path, std::numeric_limits<std::size_t>::max());
+  const detail::FileDescriptor file = detail::open_to_read(size, path);
+  return detail::first_bytes(size, size, file, path);
 }
 
 }  // namespace dssl

@@ -22,7 +22,6 @@
 #include <dssl/io/image_codec.hpp>
 #include <dssl/io/image_file.hpp>
 #include <dssl/io/netpbm.hpp>
-#include <dssl/io/page_name.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/views/image.hpp>
 
@@ -65,14 +64,24 @@ template <class Read>
 }
 
 [[nodiscard]] inline DecodedMask decode_mask(const std::string& path, const ReadOptions& options) {
-  const ImagePlace place = place_of_image(path);
-  const std::vector<std::byte> bytes = read_image_bytes(std::string(place.file), options);
-  require_pages(place, bytes, path);
+  ImageInput input(path);
   ReadOptions whole = options;
   whole.channels = 0;
   whole.keep_alpha = true;
   whole.white = 0;
   DecodedMask out;
+#ifdef DSSL_WITH_TIFF
+  if (input.is_tiff()) {
+    TiffReader reader = std::move(input).tiff(whole);
+    out.indices = reader.has_palette();
+    if (!out.indices && reader.bits() < 8) out.white = reader.largest();
+    if (reader.is_jpeg()) out.lossy = "JPEG in a TIFF";
+    out.image = tiff_image(reader, path, whole, true);
+    if (std::holds_alternative<Image<float>>(out.image)) throw_floats(path);
+    return out;
+  }
+#endif
+  const std::vector<std::byte> bytes = input.all(whole);
   if (starts_with(bytes, "\x89PNG\r\n\x1a\n")) {
     PngReader reader(bytes, path);
     reader.read_header();
@@ -97,17 +106,6 @@ template <class Read>
       return out;
     }
   }
-#ifdef DSSL_WITH_TIFF
-  if (is_tiff(bytes)) {
-    TiffReader reader(TiffInput(bytes), path, whole, place.page);
-    out.indices = reader.has_palette();
-    if (!out.indices && reader.bits() < 8) out.white = reader.largest();
-    if (reader.is_jpeg()) out.lossy = "JPEG in a TIFF";
-    out.image = tiff_image(reader, path, whole, true);
-    if (std::holds_alternative<Image<float>>(out.image)) throw_floats(path);
-    return out;
-  }
-#endif
 #ifdef DSSL_WITH_WEBP
   if (is_webp(bytes) && !is_lossless(webp_features(bytes, path))) out.lossy = "lossy WebP";
 #endif

@@ -63,12 +63,20 @@ class NetpbmText {
   struct Head {
     char kind;
     std::uint32_t height, width;
+    std::uint32_t largest;  ///< value; of floats 0: what follows is their scale
+
+    [[nodiscard]] Index channels() const { return kind == '3' || kind == '6' || kind == 'F' ? 3 : 1; }
+    [[nodiscard]] bool deep() const { return largest > 255; }
+    [[nodiscard]] std::uint64_t pixel_bytes() const { return static_cast<std::uint64_t>(channels() * (largest == 0 ? 4 : deep() ? 2 : 1)); }
   };
   [[nodiscard]] Head head() {
     constexpr std::uint32_t longest_side = 0x7FFFFFFF;
-    const char kind = word("kind").at(1);
-    const std::uint32_t width = number("width", 1, longest_side);
-    return {kind, number("height", 1, longest_side), width};
+    Head out{};
+    out.kind = word("kind").at(1);
+    out.width = number("width", 1, longest_side);
+    out.height = number("height", 1, longest_side);
+    if (out.kind != 'f' && out.kind != 'F') out.largest = number("largest value", 1, 65535);
+    return out;
   }
 
   /// Goes past the one blank that ends the header; of a comment that is its line's end. `pixels`: bytes of what
@@ -189,23 +197,20 @@ template <class T>
   return within_memory(path, [&]() -> AnyImage {
     if (!is_netpbm(bytes)) throw ImageError(path, "not a PGM, PPM or PFM file");
     NetpbmText text(bytes, path);
-    const auto [kind, height, width] = text.head();
-    const Index channels = kind == '3' || kind == '6' || kind == 'F' ? 3 : 1;
-    if (kind == 'f' || kind == 'F') {
-      check_image_size(path, height, width, static_cast<std::uint64_t>(4 * channels), options);
+    const NetpbmText::Head head = text.head();
+    const Index height = head.height, width = head.width, channels = head.channels();
+    check_image_size(path, head.height, head.width, head.pixel_bytes(), options);
+    if (head.largest == 0) {
       Image<float> image = pfm_values(text, path, height, width, channels);
       if (spread) stretch_to_white(image, options.white);
       return with_channels(std::move(image), options.channels, path);
     }
-    const bool plain = kind < '4';
-    const std::uint32_t most = text.number("largest value", 1, 65535);
-    const bool deep = most > 255;
-    check_image_size(path, height, width, static_cast<std::uint64_t>(channels * (deep ? 2 : 1)), options);
-    if (!deep) {
-      return with_channels(netpbm_values<std::uint8_t>(text, path, plain, height, width, channels, most, spread),
+    const bool plain = head.kind < '4';
+    if (!head.deep()) {
+      return with_channels(netpbm_values<std::uint8_t>(text, path, plain, height, width, channels, head.largest, spread),
                            options.channels, path);
     }
-    auto image = netpbm_values<std::uint16_t>(text, path, plain, height, width, channels, most, spread && options.white == 0);
+    auto image = netpbm_values<std::uint16_t>(text, path, plain, height, width, channels, head.largest, spread && options.white == 0);
     if (spread) stretch_to_white(image, options.white);
     return with_channels(std::move(image), options.channels, path);
   });

@@ -1,4 +1,4 @@
-// Names of the pages of a file: "scan.tif, page 2".
+// Names of image files by their endings, and of the pages of a file: "scan.tif, page 2".
 // Tests: tests/io/tiff_pages.cpp.
 #pragma once
 
@@ -38,14 +38,23 @@ inline constexpr std::string_view before_page = ", page ";
   return {name.substr(0, at), page};
 }
 
+[[nodiscard]] constexpr char lower_case(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+/// Whether a name has one of the endings, which are in lower case, in any case.
+template <class Endings>
+[[nodiscard]] bool has_extension(std::string_view name, const Endings& endings) {
+  return std::any_of(endings.begin(), endings.end(), [name](std::string_view ending) {
+    return name.size() > ending.size() &&
+           std::equal(ending.begin(), ending.end(), name.end() - static_cast<std::ptrdiff_t>(ending.size()),
+                      [](char a, char b) { return a == lower_case(b); });
+  });
+}
+
 /// Whether a name has an ending of files that hold several pages.
 [[nodiscard]] inline bool may_have_pages(std::string_view file) {
-  constexpr std::array<std::string_view, 2> endings{".tif", ".tiff"};
-  return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) {
-    return file.size() > ending.size() &&
-           std::equal(ending.begin(), ending.end(), file.end() - static_cast<std::ptrdiff_t>(ending.size()),
-                      [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? static_cast<char>(b - 'A' + 'a') : b); });
-  });
+  return has_extension(file, std::array<std::string_view, 2>{".tif", ".tiff"});
 }
 
 }  // namespace detail

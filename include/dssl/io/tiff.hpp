@@ -24,8 +24,8 @@
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/image_codec.hpp>
-#include <dssl/io/mapped_file.hpp>
 #include <dssl/io/orientation.hpp>
+#include <dssl/io/tiff_directories.hpp>
 #include <dssl/views/image.hpp>
 
 namespace dssl {
@@ -68,36 +68,6 @@ using TiffFile = std::unique_ptr<TIFF, TiffFree>;
   }
   return options;
 }
-
-/// What a TIFF is read from: bytes in memory, or a file, of which what is asked for alone is read.
-class TiffInput {
- public:
-  explicit TiffInput(std::span<const std::byte> bytes) : x_bytes(bytes), x_size(bytes.size()) {}
-  /// Throws `FileError`.
-  explicit TiffInput(const std::string& path) : x_path(path), x_file(open_to_read(x_size, path)) {}
-
-  [[nodiscard]] std::size_t size() const { return x_size; }
-  /// Bytes from `at` on, fewer than `count` where there are no more or they cannot be read.
-  [[nodiscard]] std::size_t read(std::byte* out, std::size_t count, std::uint64_t at) const {
-    if (at >= x_size) return 0;
-    const std::size_t given = std::min(count, x_size - static_cast<std::size_t>(at));
-    if (!x_file.is_open()) {
-      std::memcpy(out, x_bytes.data() + at, given);
-      return given;
-    }
-    try {
-      return read_at(out, given, static_cast<std::size_t>(at), x_file, x_path);
-    } catch (const FileError&) {  // an exception must not cross libtiff's frames
-      return 0;
-    }
-  }
-
- private:
-  std::span<const std::byte> x_bytes;
-  std::string x_path;
-  std::size_t x_size = 0;
-  FileDescriptor x_file;
-};
 
 /// A page of a TIFF, from 1: its header, checked, and its samples.
 ///
@@ -220,8 +190,10 @@ class TiffReader {
 
   void find_page(Index page) {
     if (TIFFSetDirectory(x_file.get(), static_cast<tdir_t>(page - 1)) == 1) return;
-    if (const auto pages = static_cast<Index>(TIFFNumberOfDirectories(x_file.get())); pages < page) {
-      throw ImageError(x_path, join("is a TIFF of ", pages, pages == 1 ? " page" : " pages", "; expected page ", page, " of it"));
+    const TiffDirectories all = tiff_directories(x_input);
+    if (const Index pages = all.size(); pages < page) {
+      throw ImageError(x_path, all.damaged ? all.damage()
+                                           : join("is a TIFF of ", pages, pages == 1 ? " page" : " pages", "; expected page ", page, " of it"));
     }
     fail(join("has a page ", page, " that cannot be read"));
   }
@@ -440,37 +412,6 @@ template <class T>
     }
     return finish(std::move(coloured));
   });
-}
-
-/// The pages of a TIFF file behind its first.
-struct TiffPages {
-  std::vector<Index> images;  ///< their numbers, from 2 on, ascending
-  Index aside = 0;            ///< how many of the others are thumbnails, smaller copies or masks, as their NewSubfileType says
-};
-
-/// None where the file cannot be read, which whoever reads it says; so does who reads a page that cannot be, which is the last that is
-/// looked at.
-[[nodiscard]] inline TiffPages further_tiff_pages(const std::string& path) {
-  TiffMessages messages;
-  constexpr Index largest = Index{1} << 24;
-  const auto how = tiff_open_options(messages, largest);
-  // "O": where the pixels lie is not read.
-  const TiffFile file(how ? TIFFOpenExt(path.c_str(), "rmO", how.get()) : nullptr);
-  TiffPages out;
-  if (!file || TIFFLastDirectory(file.get()) != 0) return out;
-  const auto pages = static_cast<Index>(TIFFNumberOfDirectories(file.get()));
-  for (Index page = 2; page <= pages; ++page) {
-    const bool read = TIFFReadDirectory(file.get()) == 1;
-    std::uint32_t kind = 0;
-    if (read) TIFFGetField(file.get(), TIFFTAG_SUBFILETYPE, &kind);
-    if ((kind & (FILETYPE_REDUCEDIMAGE | FILETYPE_MASK)) != 0) {
-      ++out.aside;
-    } else {
-      out.images.push_back(page);
-    }
-    if (!read) break;
-  }
-  return out;
 }
 
 }  // namespace detail

@@ -45,6 +45,10 @@ inline void check_webp(std::string_view path, VP8StatusCode status) {
   return features;
 }
 
+[[nodiscard]] inline Index webp_channels(const WebPBitstreamFeatures& features, const ReadOptions& options) {
+  return options.keep_alpha && features.has_alpha != 0 ? 4 : 3;
+}
+
 /// Whether what is read is what was written.
 [[nodiscard]] inline bool is_lossless(const WebPBitstreamFeatures& features) { return features.format == 2; }
 
@@ -79,7 +83,7 @@ inline void check_webp(std::string_view path, VP8StatusCode status) {
     const WebPBitstreamFeatures features = detail::webp_features(bytes, path);
     if (features.has_animation != 0) throw ImageError(path, "is an animated WebP; expected a still picture");
     const Orientation orientation = detail::webp_orientation(bytes, path);
-    const Index channels = options.keep_alpha && features.has_alpha != 0 ? 4 : 3;
+    const Index channels = detail::webp_channels(features, options);
     const auto height = static_cast<std::uint64_t>(features.height);
     const auto width = static_cast<std::uint64_t>(features.width);
     detail::check_image_size(path, height, width, static_cast<std::uint64_t>(channels), options);
