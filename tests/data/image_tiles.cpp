@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <variant>
@@ -72,7 +73,7 @@ struct Doubtful {
     return placed(8, i == 0 ? 12 : 16);
   }
 };
-static_assert(MeasuredSamples<Doubtful> && MeasuredSamples<ImageTiles> && SamplesWithStandIns<ImageTiles>);
+static_assert(MeasuredSamples<Doubtful> && MeasuredSamples<ImageTiles> && SamplesOfImages<ImageTiles>);
 
 }  // namespace
 
@@ -187,24 +188,68 @@ TEST_CASE("an image of other sides than its header says is an error of that imag
   CHECK(extent_of(whole.load(0)) == ImageExtent{8, 12});
 }
 
-TEST_CASE("the next image stands in for a tile that cannot be read, not another tile of the same") {
+TEST_CASE("a tile of the next image stands in for one that cannot be read: of the same number, modulo how many that has") {
   const Doubtful source{.said = {800, 1200}, .readable = false};
   const ImageTiles tiles(SourceView(source), {.tile = {8, 8}});
   REQUIRE(tiles.size() == 15002);
-  for (const bool viewed : {false, true}) {
-    std::vector<SkippedImage> skipped;
-    Index used = -1;
-    if (viewed) {
-      const SourceView view(tiles);
-      static_cast<void>(load_readable(skipped, used, view, 7));
-    } else {
-      static_cast<void>(load_readable(skipped, used, tiles, 7));
+  for (const auto& [asked, stand_in] : {std::pair<Index, Index>{7, 15001}, {8, 15000}}) {
+    for (const bool viewed : {false, true}) {
+      std::vector<SkippedImage> skipped;
+      Index used = -1;
+      if (viewed) {
+        const SourceView view(tiles);
+        static_cast<void>(load_readable(skipped, used, view, asked));
+      } else {
+        static_cast<void>(load_readable(skipped, used, tiles, asked));
+      }
+      CHECK(used == stand_in);
+      REQUIRE(skipped.size() == 1);
+      CHECK(skipped.front().index == 0);  // the image's
+      CHECK(skipped.front().name == "odd.png");
+      CHECK(skipped.front().message == "odd.png: is damaged; its 15000 samples are passed over");
     }
-    CHECK(used == 15000);
-    REQUIRE(skipped.size() == 1);
-    CHECK(skipped.front().name == "odd.png, tile 8 of 15000 (row 0, column 56)");
   }
-  CHECK(tiles.stand_in(15001) == 0);
+  CHECK(tiles.image_of(15001).stand_in == 1);
+}
+
+TEST_CASE("each image is tried once in place of a tile that cannot be read, not its other tiles") {
+  struct Unreadable : Doubtful {
+    [[nodiscard]] ImageExtent extent(Index) const { return {8, 80}; }
+    [[nodiscard]] AnyImage load(Index i) const { throw ImageError(name(i), "is damaged"); }
+  };
+  const Unreadable source{};
+  const ImageTiles tiles(SourceView(source), {.tile = {8, 8}});
+  REQUIRE(tiles.size() == 20);
+  std::vector<SkippedImage> skipped;
+  Index used = -1;
+  CHECK(contains(thrown_by<DataError>([&] { static_cast<void>(load_readable(skipped, used, tiles, 3)); }), "2 images in a row cannot be read, out of 2; the last: even.png: "));
+  CHECK(skipped.size() == 2);
+}
+
+TEST_CASE("an unreadable image of many tiles is said once, and is one unreadable image") {
+  const Doubtful source{.said = {8, 96}, .readable = false};
+  const ImageTiles tiles(SourceView(source), {.tile = {8, 8}});
+  REQUIRE(tiles.size() == 14);
+  const SkipPolicy policy = SkipPolicy{.min_bad = 1}.of_samples(tiles.size(), 2);
+  CHECK(policy.min_bad == 7);
+  CHECK(SkipPolicy{}.of_samples(21, 2).min_bad == 105);
+  CHECK(SkipPolicy{}.of_samples(15, 7).min_bad == 22);
+  CHECK(SkipPolicy{}.of_samples(7, 7).counted == "images");
+  std::vector<std::string> said;
+  const auto warn = [&](std::string_view name, std::string_view message) { said.push_back(join(name, " | ", message)); };
+  SampleLoader<ImageTiles> loader(tiles, 14, {}, {.max_bad_share = 1}, warn);
+  while (loader.next()) {
+  }
+  CHECK(said == std::vector<std::string>{"odd.png | odd.png: is damaged; its 12 samples are passed over"});
+  CHECK(loader.skips().unreadable() == 1);
+  CHECK(loader.skips().skipped() == 12);
+  CHECK(loader.skips().asked() == 26);
+  SampleLoader<ImageTiles> strict(tiles, 14, {}, policy);
+  CHECK(contains(thrown_by<DataError>([&] {
+                   while (strict.next()) {
+                   }
+                 }),
+                 "8 of 16 samples cannot be read; expected at most 10 %; the last: odd.png: is damaged; its 12 samples are passed over"));
 }
 
 TEST_CASE("impossible tiles are named") {

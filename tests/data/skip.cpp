@@ -76,6 +76,11 @@ TEST_CASE("the next readable image stands in for an unreadable one") {
   skipped.clear();
   (void)dssl::load_readable(skipped, used, source, 9);
   REQUIRE(used == 0);
+
+  skipped.clear();
+  (void)dssl::load_readable(skipped, used, dssl::SourceView(source), 3);  // by the same rule
+  REQUIRE(used == 5);
+  REQUIRE(skipped[1].message == "image4: damaged");
 }
 
 TEST_CASE("skipping does not depend on the number of threads") {

@@ -40,8 +40,8 @@ struct ImageTilesOptions {
 ///
 /// What sides images have is asked when this is made (`MeasuredSamples`): of files their headers are read, an image of a source that
 /// has no say is loaded once. An image whose sides cannot be told is one sample, and unreadable if it is larger than a tile; one
-/// that turns out to have other sides than its header says is unreadable (`ImageError`). For a tile that cannot be read the
-/// next image's first stands in, not another of the same.
+/// that turns out to have other sides than its header says is unreadable (`ImageError`). For a tile of an unreadable image one of
+/// the next image stands in (`image_of`): that of the same number, modulo how many that one has.
 ///
 /// Cost: every tile loads its whole image, and keeps nothing of it: an epoch over images of n tiles decodes each n times. Images in
 /// memory (`MemoryImages`) are not copied but for the tile. Held: 24 bytes an image.
@@ -73,10 +73,14 @@ class ImageTiles {
     return detail::bytes_of_image(x_source, image, x_source.name(image));
   }
   [[nodiscard]] ImageExtent extent(Index i) const { return x_tile(i).size; }
-  /// The first tile of the next image.
-  [[nodiscard]] Index stand_in(Index i) const {
-    const Index next = (x_tile(i).image + 1) % x_source.size();
-    return x_first[static_cast<std::size_t>(next)];
+  [[nodiscard]] ImageOfSample image_of(Index i) const {
+    const x_Tile tile = x_tile(i);
+    const auto next = static_cast<std::size_t>((tile.image + 1) % x_source.size());
+    return {.name = x_source.name(tile.image),
+            .image = tile.image,
+            .images = x_source.size(),
+            .samples = tile.count,
+            .stand_in = x_first[next] + tile.number % (x_first[next + 1] - x_first[next])};
   }
   [[nodiscard]] AnyImage load(Index i) const {
     const x_Tile tile = x_tile(i);

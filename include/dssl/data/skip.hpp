@@ -22,16 +22,28 @@
 namespace dssl {
 
 /// How many unreadable images a run bears. It ends when more than `min_bad` of those asked for so far, and
-/// more than the share `max_bad_share` of them, were unreadable; a share of 0 bears none.
+/// more than the share `max_bad_share` of them, were unreadable; a share of 0 bears none. Where several samples are of one
+/// image (`SamplesOfImages`) samples are counted, of each unreadable image those that were asked for: see `of_samples`.
 struct SkipPolicy {
   double max_bad_share = 0.1;  ///< 0 to 1
   Index min_bad = 10;          ///< this many never end the run, unless the share is 0
   Index max_tries = 64;        ///< images in a row that are tried in place of an unreadable one
+  std::string_view counted = "images";  ///< what is counted, for messages
 
   /// Whether a run goes on with so many unreadable ones of those that were asked for.
   [[nodiscard]] bool bears(Index bad, Index asked) const {
     if (max_bad_share == 0) return bad == 0;
     return bad <= min_bad || static_cast<double>(bad) <= max_bad_share * static_cast<double>(asked);
+  }
+
+  /// The same where so many samples are counted of so many images: `min_bad` is as many as that many images have on average,
+  /// rounded up.
+  [[nodiscard]] SkipPolicy of_samples(Index samples, Index images) const {
+    SkipPolicy out = *this;
+    if (samples == images) return out;
+    out.min_bad = (min_bad * samples + images - 1) / images;
+    out.counted = "samples";
+    return out;
   }
 
   /// Throws `OptionError` naming the field.
@@ -43,7 +55,7 @@ struct SkipPolicy {
   }
 };
 
-/// An image that was passed over, and why.
+/// An image that was passed over, and why; where several samples are of it, for one of them.
 struct SkippedImage {
   Index index = 0;
   std::string name;
@@ -65,42 +77,35 @@ namespace detail {
                        : join(" (", labels, " of them for their masks or labels)");
 }
 
-template <NamedSamples Source>
-[[nodiscard]] Index stand_in_of(const Source& source, Index i) {
-  if constexpr (SamplesWithStandIns<Source>) {
-    return source.stand_in(i);
-  } else {
-    return (i + 1) % source.size();
-  }
-}
-
 }  // namespace detail
 
-/// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size, or those that the source says
-/// (`SamplesWithStandIns`).
+/// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size; where several samples are of
+/// one image, one of the next image, of the one after that, ... (`image_of_sample`).
 ///
 /// Which sample stands in depends on the files alone, so runs stay the same for any number of threads.
 /// Unreadable ones are appended to `skipped`; `used` becomes the index of the sample that was loaded. Safe to
-/// call by several threads. Throws `DataError` after `policy.max_tries` unreadable ones; other exceptions
-/// than `ImageError` pass through.
+/// call by several threads. Throws `DataError` after `policy.max_tries` unreadable ones, or as many as there are images; other
+/// exceptions than `ImageError` pass through.
 template <NamedSamples Source>
 [[nodiscard]] auto load_readable(std::vector<SkippedImage>& skipped, Index& used, const Source& source,
                                  Index i, const SkipPolicy& policy = {}) {
-  const Index size = source.size();
-  const Index tries = std::min(policy.max_tries, size);
   Index labels = 0;
-  used = i % size;
-  for (Index t = 0; t < tries; ++t) {
-    if (t > 0) used = detail::stand_in_of(source, used);
+  used = i % source.size();
+  for (Index tries = 1;; ++tries) {
     try {
       return source.load(used);
     } catch (const ImageError& error) {
-      skipped.push_back(skipped_image(used, source.name(used), error));
+      const ImageOfSample image = image_of_sample(source, used);
+      skipped.push_back(skipped_image(image.image, image.name, error));
+      if (image.samples > 1) skipped.back().message += join("; its ", image.samples, " samples are passed over");
       labels += skipped.back().label ? 1 : 0;
+      if (tries == std::min(policy.max_tries, image.images)) {
+        throw DataError(join(tries, " images in a row cannot be read, out of ", image.images, detail::label_share_text(labels, tries),
+                             "; the last: ", skipped.back().message));
+      }
+      used = image.stand_in;
     }
   }
-  throw DataError(join(tries, " images in a row cannot be read, out of ", size,
-                       detail::label_share_text(labels, tries), "; the last: ", skipped.back().message));
 }
 
 /// Counts skipped images in the order of use, reports each file once, and ends the run when they are too
@@ -159,14 +164,14 @@ class SkipCounter {
   [[nodiscard]] const std::string& last() const { return x_last; }
   /// The error of a policy that is exceeded: the counts, and what was said of the last file.
   [[nodiscard]] DataError too_many(std::string_view last) const {
-    return DataError(join(x_skipped, " of ", x_asked, " images cannot be read",
+    return DataError(join(x_skipped, " of ", x_asked, " ", x_policy.counted, " cannot be read",
                           x_elsewhere ? std::string() : detail::label_share_text(x_skipped_labels, x_skipped),
                           "; expected at most ", 100 * x_policy.max_bad_share, " %; the last: ", last));
   }
 
-  /// Images asked for so far, stand-ins among them.
+  /// Images (or samples of them) asked for so far, stand-ins among them.
   [[nodiscard]] Index asked() const { return x_asked; }
-  /// Times an unreadable image was passed over; a file met again in a later epoch counts again.
+  /// Times an unreadable image, or a sample of one, was passed over; a file met again in a later epoch counts again.
   [[nodiscard]] Index skipped() const { return x_skipped; }
 
   /// Different unreadable images met.

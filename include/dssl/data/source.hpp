@@ -56,11 +56,31 @@ concept MeasuredSamples = requires(const S& source, Index i) {
   { source.extent(i) } -> std::same_as<ImageExtent>;
 };
 
-/// Says which sample stands in for sample i where that cannot be read; of others it is the next one (`load_readable`).
-template <class S>
-concept SamplesWithStandIns = requires(const S& source, Index i) {
-  { source.stand_in(i) } -> std::convertible_to<Index>;
+/// Which image a sample is of, and what takes the sample's place where that cannot be read.
+struct ImageOfSample {
+  std::string name;
+  Index image = 0;     ///< its number
+  Index images = 0;    ///< how many images there are
+  Index samples = 1;   ///< how many are of this image
+  Index stand_in = 0;  ///< a sample of the next image
 };
+
+/// Says of which image sample i is, where several samples are of one (`ImageTiles`).
+template <class S>
+concept SamplesOfImages = requires(const S& source, Index i) {
+  { source.image_of(i) } -> std::same_as<ImageOfSample>;
+};
+
+/// Which image sample i of a source is of. Where the source has no say each sample is an image of its own, and the next stands in for it.
+template <NamedSamples Source>
+[[nodiscard]] ImageOfSample image_of_sample(const Source& source, Index i) {
+  if constexpr (SamplesOfImages<Source>) {
+    return source.image_of(i);
+  } else {
+    const Index size = source.size();
+    return {.name = source.name(i), .image = i, .images = size, .samples = 1, .stand_in = (i + 1) % size};
+  }
+}
 
 /// Images with masks: as `ImageSource`, but `load(i)` gives a `LabelledImage`.
 template <class S>
@@ -217,8 +237,8 @@ class SourceView {
   [[nodiscard]] Index bytes(Index i) const { return x_bytes ? x_bytes(i) : -1; }
   /// As `MeasuredSamples`; image i is loaded where the source has no say.
   [[nodiscard]] ImageExtent extent(Index i) const { return x_extent ? x_extent(i) : extent_of(hold(i).view()); }
-  /// As `SamplesWithStandIns`.
-  [[nodiscard]] Index stand_in(Index i) const { return x_stand_in ? x_stand_in(i) : (i + 1) % x_size; }
+  /// As `image_of_sample` of the source.
+  [[nodiscard]] ImageOfSample image_of(Index i) const { return x_image_of(i); }
 
  private:
   struct x_Pointer {};
@@ -226,24 +246,22 @@ class SourceView {
   SourceView(Pointer source, x_Pointer /*tag*/)
       : x_size(source->size()),
         x_load([source](Index i) { return hold_image(*source, i); }),
-        x_name([source](Index i) -> std::string { return source->name(i); }) {
+        x_name([source](Index i) -> std::string { return source->name(i); }),
+        x_image_of([source](Index i) { return image_of_sample(*source, i); }) {
     if constexpr (SizedSamples<std::remove_cvref_t<decltype(*source)>>) {
       x_bytes = [source](Index i) -> Index { return source->bytes(i); };
     }
     if constexpr (MeasuredSamples<std::remove_cvref_t<decltype(*source)>>) {
       x_extent = [source](Index i) { return source->extent(i); };
     }
-    if constexpr (SamplesWithStandIns<std::remove_cvref_t<decltype(*source)>>) {
-      x_stand_in = [source](Index i) -> Index { return source->stand_in(i); };
-    }
   }
 
   Index x_size;
   std::function<HeldImage(Index)> x_load;
   std::function<std::string(Index)> x_name;
+  std::function<ImageOfSample(Index)> x_image_of;
   std::function<Index(Index)> x_bytes;
   std::function<ImageExtent(Index)> x_extent;
-  std::function<Index(Index)> x_stand_in;
 };
 
 static_assert(ImageSource<MemoryImages> && ImageSource<SourceView>);

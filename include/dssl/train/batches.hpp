@@ -65,8 +65,8 @@ class RunBatches {
     Index channels;
     [[nodiscard]] Index size() const { return source.size(); }
     [[nodiscard]] std::string name(Index i) const { return source.name(i); }
-    [[nodiscard]] Index stand_in(Index i) const { return source.stand_in(i); }
-    [[nodiscard]] HeldImage load(Index i) const { return with_channels(source.hold(i), channels, source.name(i)); }
+    [[nodiscard]] ImageOfSample image_of(Index i) const { return source.image_of(i); }
+    [[nodiscard]] HeldImage load(Index i) const { return with_channels(source.hold(i), channels, source.image_of(i).name); }
   };
 
   /// Sample i of this rank: of each pass it has the images rank + size * n.

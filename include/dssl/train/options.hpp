@@ -100,7 +100,7 @@ struct BasicTrainerOptions {
   ViewsOn views_on = ViewsOn::host;  ///< device: images go to one rank's backend as they were read (Cuda: docs/cuda.md); not views with parts
   Index prefetch = 0;             ///< images prepared ahead; 0: two batches
   int loader_threads = 0;         ///< workers that prepare views; 0: all
-  double max_unreadable = 0.1;    ///< share of unreadable images that ends the run, once there are more than ten; 0: none
+  double max_unreadable = 0.1;    ///< share of unreadable images (`SkipPolicy`) that ends the run, once there are more than ten; 0: none
   std::string checkpoint{};       ///< file that is written after every epoch; empty: none
   Index checkpoint_steps = 0;     ///< also after every so many steps; 0: only after epochs
   Index collapse_patience = 200;  ///< steps in a row that must look collapsed before it is said

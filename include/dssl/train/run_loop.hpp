@@ -148,7 +148,8 @@ DSSL_INLINE RunSummary RunLoop::x_fit(AnyStep& step, const SourceView& source, s
   const RunSchedules schedules = run_schedules(x_options, epoch_steps);
   const Index steps = x_options.epochs * epoch_steps;
 
-  SkipCounter skipped({.max_bad_share = x_options.max_unreadable}, [this](std::string_view name, std::string_view message) {
+  const SkipPolicy policy = SkipPolicy{.max_bad_share = x_options.max_unreadable}.of_samples(source.size(), source.image_of(0).images);
+  SkipCounter skipped(policy, [this](std::string_view name, std::string_view message) {
     // Messages about files begin with their path already.
     x_warn(message.starts_with(name) ? join("skipped ", message) : join("skipped ", name, ": ", message));
   });
