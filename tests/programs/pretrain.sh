@@ -435,12 +435,39 @@ fails 1 'images' pretrain --data plates --epochs 2 --out tiled-others --resume
 succeeds pretrain --data photos --epochs 1 --out untiled
 succeeds pretrain --data photos --epochs 1 --tile 32 --out one-tile-each
 cmp one-tile-each/checkpoint.safetensors untiled/checkpoint.safetensors || fail "tiles as large as the images change the run"
-# A damaged image is passed over for the next, however many tiles it has.
+# A damaged image is passed over for others, said once however many tiles it has, and one of the ten that are borne.
 mkdir damaged
 cp plates/1.png plates/small.png damaged
 "$make_image" damaged/2.png 100 1000 3
 truncate -s -20 damaged/2.png
-warns 11 'damaged/2.png: damaged PNG|[0-9]+ times an unreadable' pretrain --data damaged --epochs 1 --tile 100 --max-unreadable 1 --out tiled-damaged
+warns 2 'skipped damaged/2.png: damaged PNG.*; its 10 samples are passed over$|20 times a tile of an unreadable image' \
+  pretrain --data damaged --epochs 2 --tile 100 --out tiled-damaged
+status=0
+pretrain --data damaged --epochs 1 --tile 100 --max-unreadable 0 --out tiled-none >out.txt 2>err.txt || status=$?
+[[ $status -eq 1 ]] && tail -n 1 err.txt | grep -q 'of [0-9]* samples cannot be read; expected at most 0 %' || fail "a tile of a damaged image is borne where none is"
+# Pages of TIFF files and their tiles; a damaged page, and a file whose chain of pages is cut.
+mkdir scans
+if "$make_image" scans/a.tif 40 100 3 200 20 90 40 2>err.txt; then
+  begins=$(stat -c %s scans/a.tif)
+  "$make_image" scans/a.tif 40 100 3 10 160 70 220
+  printf '\xff%.0s' {1..40} | dd of=scans/a.tif bs=1 seek=$((begins + 16)) conv=notrunc 2>dd.txt
+  "$make_image" scans/a.tif 32 20 3 10 200
+  for i in 1 2 3; do "$make_image" scans/b.tif 40 100 3 $i 20 90 40; done
+  truncate -s -20 scans/b.tif
+  cp plates/1.png scans/c.png
+  "$make_image" page.tif 40 100 3 60 20 90 40 && mv page.tif scans/d.png
+  read_pages='b.tif: is a TIFF whose directories are damaged after page 2; what follows cannot be known$'
+  warns 3 "$read_pages|skipped scans/a.tif, page 2: damaged .*TIFF.*; its 8 samples are passed over\$|[0-9]+ times a tile of an unreadable image" \
+    pretrain --data scans --epochs 1 --tile 32 --tile-overlap 8 --out scanned
+  grep -q 'data: scans, 49 tiles of 32 x 32 pixels (8 or more common to neighbours) of 7 images (left aside, as they are not read: 1 TIFF files from a damaged directory on);' out.txt ||
+    fail "tiles of pages are not told"
+  warns 3 "$read_pages|skipped scans/a.tif, page 2: damaged .*TIFF|1 times an unreadable image" pretrain --data scans --epochs 1 --batch 7 --out scanned-whole
+  warns 2 "$read_pages|skipped: scans/a.tif, page 2: damaged .*TIFF" \
+    "$programs/dssl-features" --weights random --arch nano8 --size 32 --threads 1 --data scans --out scans.npy
+else
+  grep -q 'this build is without libtiff$' err.txt || fail "no TIFF can be made"
+  echo "pretrain: skipped: pages of TIFF files, as this build is without libtiff"
+fi
 fails 2 '--tile is 32; expected none with --second, which is of whole images' pretrain "${pairs[@]}" --tile 32 --out unfit
 fails 2 '--tile is 32; expected none with --camera, which is of whole images' pretrain "${tiled[@]}" --camera no.yml --out unfit
 fails 2 '--tile is 32; expected none with --point-weights, which is of whole images' \
