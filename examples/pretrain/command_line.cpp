@@ -232,8 +232,8 @@ void CommandLine::x_add_data_options() {
   x_app.add_option("--channels", x_job.options.channels,
                    "Channels the network sees; grey images are repeated, colour becomes grey for 1; 0: 3");
   x_app.add_option("--max-unreadable", x_job.options.max_unreadable,
-                   "Share of unreadable images, with --tile of tiles of such, that ends the run, once there are more than ten, or than ten images "
-                   "have on average; 0: none is borne");
+                   "Share of unreadable images that ends the run, once there are more than ten; with --tile the share of tiles, once there are more "
+                   "than ten images have; 0: none is borne");
   add_read_options(x_app, x_job.read);
 }
 
