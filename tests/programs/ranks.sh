@@ -78,7 +78,7 @@ grep -q 'gradients between ranks$' out.txt || fail "what gradients lie in betwee
 succeeds on 1 --batch 4 --epochs 2 --out parts-of-moments --resume
 alike parts-of-moments/metrics.jsonl one-densedino/metrics.jsonl
 succeeds on 2 --batch 4 --epochs 2 --max-steps 3 --out joined
-succeeds on 4 --batch 4 --epochs 2 --out joined --resume --shard --reduce bf16
+succeeds on 4 --batch 4 --epochs 2 --out joined --resume --shard --reduce bf16 --bucket-mib 0.01
 alike joined/metrics.jsonl one-densedino/metrics.jsonl 5e-3
 grep -q '"reduce": *"bf16"' joined/options.json || fail "options.json does not tell of --reduce"
 

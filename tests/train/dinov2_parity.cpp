@@ -137,7 +137,7 @@ void check(const B& backend, const std::string& name, double tolerance) {
                          .teacher_momentum = now[2]});
     const auto norms = fixture.read<double>(at + "gradient_norm");
     std::vector<double> squares(step.layout().size());
-    backend.download(std::span<double>(squares), step.optimiser_state().squared_norms().data());
+    backend.download(std::span<double>(squares), step.optimiser_states().front().squared_norms().data());
     for (std::size_t p = 0; p < parts.size(); ++p) {
       for (std::size_t i = 0; i < squares.size(); ++i) {
         if (!published_head(step.layout().specs()[i].name.view()).starts_with(parts[p] + ".")) continue;

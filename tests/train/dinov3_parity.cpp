@@ -158,7 +158,7 @@ void check(const B& backend, double tolerance) {
                          .teacher_momentum = now[2]});
     const auto norms = fixture.read<double>(at + "gradient_norm");
     std::vector<double> squares(step.layout().size());
-    backend.download(std::span<double>(squares), step.optimiser_state().squared_norms().data());
+    backend.download(std::span<double>(squares), step.optimiser_states().front().squared_norms().data());
     for (std::size_t p = 0; p < parts.size(); ++p) {
       double sum = 0;
       bool once = true;  // clipped together, each tensor may say the norm of all

@@ -281,7 +281,7 @@ TEST_CASE("prototypes stay as they are while they are frozen, and move afterward
         CHECK(moved == (spec.trained && !(spec.prototype && i < 2)));
         if (spec.prototype && i < 2) {
           // Nothing is remembered of these steps either.
-          const auto m = test::tensor_of(step.optimiser_state().first().flat(), spec);
+          const auto m = test::tensor_of(step.optimiser_states().front().first().flat(), spec);
           CHECK(std::all_of(m.begin(), m.end(), [](double v) { return v == 0; }));
         }
       }

@@ -48,7 +48,9 @@ struct Host : Reference<double> {
 };
 using Dense = test::Tiny;
 using Choosing = Dense::with_points<MixedPoints<AttentionPoints<2>, DisagreementPoints<2>>>;  // of the same step
-using Normed = Dense::with_head<ProjectionHead<HeadConfig{.hidden = 12, .bottleneck = 6, .prototypes = 10, .batch_norm = true}>>;
+template <Index Hidden>
+using NormedOf = Dense::with_head<ProjectionHead<HeadConfig{.hidden = Hidden, .bottleneck = 6, .prototypes = 10, .batch_norm = true}>>;
+using Normed = NormedOf<12>;
 /// A recipe of two views at small sizes.
 template <class Recipe>
 using Small = typename Recipe::template with_backbone<
@@ -259,6 +261,8 @@ TEST_CASE("a run is that of its whole batches, on however many ranks these are c
       options.optimiser.epsilon = 0.1;
       options.optimiser.clip_over = ClipOver::network;
       options.optimiser.freeze_prototypes_epochs = 1;
+      SECTION("after the backward pass") {}
+      SECTION("in buckets, while it goes on") { options.bucket_bytes = 1; }
       check_cuts<Dense>(false, options);
     }
   }
@@ -290,6 +294,17 @@ TEST_CASE("gradients that are sent while others are computed are the same, to th
     dense.options.recompute = true;
     check(dense, {2}, {1});
   }
+  SECTION("of which each rank has a part of each bucket") {
+    dense.options.shard = true;
+    dense.options.optimiser.clip = 0;  // norms of other parts are added in another order
+    check(dense, {2, 4}, {1, 1 << 14, 1 << 30});
+  }
+  SECTION("of which each rank has a part, in bf16") {
+    dense.options.shard = true;
+    dense.options.optimiser.clip = 0;
+    dense.options.reduce = SentAs::bf16;
+    check(dense, {2}, {1});
+  }
   SECTION("of a recipe that exchanges in the midst of a pass") {
     check(Rank<Masking>{.options = options_of<Masking>(), .images = images}, {2}, {1});
   }
@@ -299,6 +314,8 @@ TEST_CASE("gradients that are sent while others are computed are the same, to th
   SECTION("and sent before they are") {
     // Before the patch embedding's gradients each rank waits until those of both blocks, a bucket each, are exchanged.
     dense.options.bucket_bytes = 1;
+    dense.options.shard = GENERATE(false, true);
+    const int messages = dense.options.shard ? 1 : 2;
     dense.options.accumulate = 1;
     dense.stop_after = 1;
     std::atomic<int> missed{0};
@@ -306,8 +323,8 @@ TEST_CASE("gradients that are sent while others are computed are the same, to th
     const auto words = test::on_ranks(2, [&](const Communicator& ranks) {
       std::atomic<int>& own = elsewhere.at(static_cast<std::size_t>(ranks.rank()));
       const auto both_blocks = [&] {
-        for (int i = 0; i < 5000 && own < 2 * 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        if (own < 2 * 2) ++missed;
+        for (int i = 0; i < 5000 && own < 2 * messages; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        if (own < 2 * messages) ++missed;
       };
       Rank<Dense> rank = dense;
       rank.backend.before_patches = std::make_shared<std::function<void()>>(both_blocks);  // its own: copies share theirs
@@ -315,7 +332,7 @@ TEST_CASE("gradients that are sent while others are computed are the same, to th
     });
     CHECK(words == test::no_words(2));
     CHECK(missed == 0);
-    for (const auto& exchanges : elsewhere) CHECK(exchanges == 3 * 2);  // and none by the look at the end
+    for (const auto& exchanges : elsewhere) CHECK(exchanges == 3 * messages);  // and none by the look at the end
   }
 }
 
@@ -418,13 +435,15 @@ TEST_CASE("a checkpoint is the same file where each rank has a part of the optim
     one.stop_after = -1;
     return one.run({});
   }();
-  for (const bool shard : {false, true}) {
-    rank.options.shard = shard;
-    rank.options.checkpoint = folder / (shard ? "parts" : "whole");
+  for (const auto* file : {"whole", "parts", "buckets"}) {
+    rank.options.shard = file != std::string_view("whole");
+    rank.options.bucket_bytes = file == std::string_view("buckets") ? 1 : 0;
+    rank.options.checkpoint = folder / file;
     require_alike(rank.on(2));
   }
-  CHECK(folder.entries() == 2);
+  CHECK(folder.entries() == 3);
   CHECK((test::read_text(folder / "parts") == test::read_text(folder / "whole")));
+  CHECK((test::read_text(folder / "buckets") == test::read_text(folder / "whole")));
   rank.resumed = rank.options.checkpoint;
   rank.options.checkpoint.clear();
   rank.stop_after = -1;
@@ -464,8 +483,6 @@ void check_sent(int terms, double width, const std::function<OfTerms(Index image
   const test::NoiseImages images(17);
   const Rank<Recipe> rank{.options = options, .images = images};
   const ParameterLayout layout = Trainer<Recipe, Host>(rank.options).step().layout();
-  const auto parameters = static_cast<double>(layout.total());
-  REQUIRE(parameters * 8 > static_cast<double>(Communicator::few_bytes));
   for (const Index size : {2, 4}) {
     INFO(size << " ranks");
     const auto ended = rank.on(size);
@@ -474,9 +491,22 @@ void check_sent(int terms, double width, const std::function<OfTerms(Index image
     const double sent = options.reduce == SentAs::bf16 ? 2 : 8;
     // In parts gradients go where they belong, weights come back, and norms of tensors are added.
     const double norms = options.shard ? 8 * static_cast<double>(layout.size()) : 0;
-    const double share = options.shard ? 16 * std::ceil(parameters / n / 16) : std::ceil(parameters / n);
-    const double gradients = (n - 1) * (share * (sent + (options.shard ? 8 : sent)) + norms);
     REQUIRE(norms <= static_cast<double>(Communicator::few_bytes));
+    double gradients = (n - 1) * norms;
+    std::int64_t buckets = 0;
+    const auto bucket = [&](Index /*begin*/, Index numbers) {
+      const auto all = static_cast<double>(numbers);
+      REQUIRE(all * 8 > static_cast<double>(Communicator::few_bytes));
+      const double share = options.shard ? 16 * std::ceil(all / n / 16) : std::ceil(all / n);
+      gradients += (n - 1) * share * (sent + (options.shard ? 8 : sent));
+      ++buckets;
+    };
+    if (options.bucket_bytes > 0) {
+      GradientBuckets::of(layout, options.bucket_bytes / 8).each(layout.total(), bucket);
+      REQUIRE(buckets > 1);
+    } else {
+      bucket(0, layout.total());
+    }
     const double figures = 32 * terms, spread = 16 * width, said = 2 * 536 + 1;
     // The look at the state that the end of an epoch takes is one pass more, by done_on_all, as whether all is finite; and a
     // check sum of the state.
@@ -486,7 +516,7 @@ void check_sent(int terms, double width, const std::function<OfTerms(Index image
           static_cast<std::int64_t>(gradients + (n - 1) * (figures + spread + said + look) +
                                     (n - 1) * static_cast<double>(3 * pass.bytes + update.bytes)));
     CHECK(ended[0].after_step.exchanges - ended[0].before_step.exchanges ==
-          2 + (options.shard ? 1 : 0) + 1 + 2 + 2 * 3 + 1 + 3 + update.exchanges + 3 * pass.exchanges);
+          2 * buckets + (options.shard ? 1 : 0) + 1 + 2 + 2 * 3 + 1 + 3 + update.exchanges + 3 * pass.exchanges);
   }
 }
 
@@ -501,7 +531,35 @@ TEST_CASE("what a rank sends in a step is as docs/processes.md says") {
       options.reduce = SentAs::bf16;
       options.shard = true;
     }
+    SECTION("in buckets") { options.bucket_bytes = 1; }
+    SECTION("in buckets, and parts of them in bf16") {
+      options.bucket_bytes = 1;
+      options.reduce = SentAs::bf16;
+      options.shard = true;
+    }
     check_sent<Dense>(2, 16, centres, options);
+  }
+  // Sums of 600 numbers, of which each rank adds a share.
+  SECTION("centres above 4 KiB") {
+    auto options = options_of<Dense>();
+    options.prototypes = 600;
+    check_sent<Dense>(2, 16, [](Index images) {
+      return OfTerms{.update = {.exchanges = 2 * 2, .bytes = 2 * 2 * 8 * 150 * images}};
+    }, options);
+  }
+  SECTION("Sinkhorn's rounds above 4 KiB") {
+    auto options = options_of<Masking>();
+    options.prototypes = 600;
+    check_sent<Masking>(2, 8, [](Index images) {
+      return OfTerms{.pass = {.exchanges = 3 * 2 + 1, .bytes = 3 * 2 * 8 * 150 * images + 8},
+                     .update = {.exchanges = 2, .bytes = 2 * 8 * 150 * images}};
+    }, options);
+  }
+  SECTION("batch norms above 4 KiB") {
+    check_sent<NormedOf<300>>(2, 16, [](Index images) {
+      return OfTerms{.pass = {.exchanges = 2 * 2 * 3 * 2, .bytes = 2 * 2 * 3 * 2 * 8 * 150 * images},
+                     .update = {.exchanges = 2, .bytes = 2 * 80}};
+    });
   }
   SECTION("Sinkhorn's three rounds, and the number of masked patches") {
     check_sent<Masking>(2, 8, [](Index /*images*/) {
@@ -574,9 +632,11 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
   }
   SECTION("by a moment of its part alone") {
     rank.options.shard = true;
+    rank.options.bucket_bytes = 1;
     rank.meanwhile = [](auto& trainer, const StepReport& report) {
       if (trainer.options().ranks.rank() != 1 || report.step != 2) return;
-      trainer.step().optimiser_state().first()(0) = std::numeric_limits<double>::infinity();
+      REQUIRE(trainer.step().optimiser_states().size() == 3);
+      trainer.step().optimiser_states().back().first()(0) = std::numeric_limits<double>::infinity();
     };
     const auto words = words_of(rank.on(2));
     CHECK(test::contains(words[0], "rank 1: the weights after step 4 are of no use, and were not saved: student."));
@@ -704,13 +764,6 @@ TEST_CASE("ranks that do not run the same run say so before the first step") {
   lars.ranks = ThreadRanks(2).communicator(0);
   CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Dense, Host> trainer(lars); }),
                        "option 'shard' is true; expected false with the optimiser lars"));
-
-  auto parts = options_of<Dense>();
-  parts.shard = true;
-  parts.bucket_bytes = 7;
-  parts.ranks = ThreadRanks(2).communicator(0);
-  CHECK(test::contains(test::thrown_by<OptionError>([&] { Trainer<Dense, Host> trainer(parts); }),
-                       "option 'bucket_bytes' is 7; expected 0 where each rank has a part of the optimiser's state"));
 
   auto options = options_of<Dense>();
   options.ranks = ThreadRanks(3).communicator(0);

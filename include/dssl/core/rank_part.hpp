@@ -30,4 +30,14 @@ struct RankPart {
   }
 };
 
+/// Some of a flat buffer that ranks share out by itself, and the rank's own part of it, counted from `begin`.
+struct SharedRange {
+  Index begin = 0;
+  Index count = 0;
+  RankPart part{};
+
+  /// The same part, counted from the buffer's begin.
+  [[nodiscard]] constexpr RankPart own() const { return {part.share, begin + part.first, part.size}; }
+};
+
 }  // namespace dssl

@@ -28,13 +28,19 @@ struct GradientBuckets {
   std::vector<Index> block_begins;  ///< of each block: when its gradients are there, all behind it is; empty: never before the end
 
   [[nodiscard]] DSSL_INLINE static GradientBuckets of(const ParameterLayout& layout, Index least);
-  /// Numbers of the largest bucket, of `total`.
-  [[nodiscard]] Index largest(Index total) const {
-    Index out = 0, end = total;
+  /// f(begin, count) of each bucket, of `total` numbers.
+  template <class F>
+  void each(Index total, const F& f) const {
+    Index end = total;
     for (const Index begin : begins) {
-      out = std::max(out, end - begin);
+      f(begin, end - begin);
       end = begin;
     }
+  }
+  /// Numbers of the largest bucket, of `total`.
+  [[nodiscard]] Index largest(Index total) const {
+    Index out = 0;
+    each(total, [&](Index /*begin*/, Index count) { out = std::max(out, count); });
     return out;
   }
 };

@@ -17,6 +17,7 @@
 
 #include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/rank_part.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/io/element_type.hpp>
 #include <dssl/nn/parameters.hpp>
@@ -41,7 +42,7 @@ using Moments = std::array<VectorView<T>, 2>;
 template <class Step>
 [[nodiscard]] Moments<typename Step::T> whole_moments(const Step& step) {
   if (step.sharded()) return {};
-  return {step.optimiser_state().first(), step.optimiser_state().second()};
+  return {step.optimiser_states().front().first(), step.optimiser_states().front().second()};
 }
 template <class Step>
 [[nodiscard]] FlatStates<typename Step::T> flat_states(const Step& step, const Moments<typename Step::T>& moments) {
@@ -111,19 +112,21 @@ template <class T, class B, class Optimiser>
 }  // namespace detail
 
 /// The first lasting tensor of a step that holds a value that is not finite, by its name in checkpoints; empty where
-/// there is none. Of a sharded step a rank looks at its part of what is laid out as the weights.
+/// there is none. Of a sharded step a rank looks at its parts of what is laid out as the weights, one after the other.
 ///
 /// Cost: a pass over weights and the optimiser's state in the backend's memory; only tensors whose sum of squares is
-/// not finite are looked at on the host. Overwrites `optimiser_state().squared_norms()`: not between `measure` and an
+/// not finite are looked at on the host. Overwrites `OptimiserState::squared_norms()`: not between `measure` and an
 /// update. Test: tests/train/not_finite.cpp.
 template <class Step>
 [[nodiscard]] std::string non_finite_tensor(const Step& step) {
   using T = typename Step::T;
-  const OptimiserState<T>& optimiser = step.optimiser_state();
-  detail::FlatStates<T> states = detail::flat_states(step, {optimiser.first(), optimiser.second()});
-  for (std::size_t i = 0; i < 3; ++i) states[i].second = optimiser.part_of(states[i].second);
-  std::string unsound = detail::non_finite_parameter<T>(step.backend(), optimiser, step.layout(), states);
-  if (!unsound.empty()) return unsound;
+  std::string unsound;
+  for (const OptimiserState<T>& optimiser : step.optimiser_states()) {
+    detail::FlatStates<T> states = detail::flat_states(step, {optimiser.first(), optimiser.second()});
+    for (std::size_t i = 0; i < 3; ++i) states[i].second = optimiser.part_of(states[i].second);
+    unsound = detail::non_finite_parameter<T>(step.backend(), optimiser, step.layout(), states);
+    if (!unsound.empty()) return unsound;
+  }
   step.for_each_term_state([&](std::string_view name, VectorView<T> state, const std::vector<Index>&) {
     if (unsound.empty() && !detail::finite_there<T>(step.backend(), state.data(), state.size())) unsound = name;
   });
@@ -228,26 +231,25 @@ class LastingStateOf final : public LastingState {
   void gather() const override {
     const Communicator& ranks = x_step.options().ranks;
     if (ranks.first()) make_room();
-    x_each_part([&](VectorView<T> part, std::vector<T>& whole) {
-      const RankPart& of = x_step.optimiser_state().part();
+    x_each_part([&](const SharedRange& range, VectorView<T> part, std::vector<T>& whole) {
       const auto read = [&](Index first, std::span<T> to) {
-        x_step.backend().download(to, static_cast<const T*>(part.data() + (first - of.first)));
+        x_step.backend().download(to, static_cast<const T*>(part.data() + (first - range.part.first)));
       };
       const auto write = [&](Index first, std::span<const T> from) {
-        if (ranks.first()) std::ranges::copy(from, whole.begin() + first);
+        if (ranks.first()) std::ranges::copy(from, whole.begin() + range.begin + first);
       };
-      ranks.template gather_parts<T>(of, x_step.layout().total(), read, write);
+      ranks.template gather_parts<T>(range.part, range.count, read, write);
     });
   }
   void release() const override { x_whole = {}; }
   void make_room() const override {
-    x_each_part([&](VectorView<T> /*part*/, std::vector<T>& whole) {
-      whole.assign(static_cast<std::size_t>(x_step.layout().total()), T{0});
+    x_each_part([&](const SharedRange& /*range*/, VectorView<T> /*part*/, std::vector<T>& whole) {
+      whole.resize(static_cast<std::size_t>(x_step.layout().total()));
     });
   }
   void take_parts() const override {
-    x_each_part([&](VectorView<T> part, std::vector<T>& whole) {
-      const auto first = static_cast<std::size_t>(x_step.optimiser_state().part().first);
+    x_each_part([&](const SharedRange& range, VectorView<T> part, std::vector<T>& whole) {
+      const auto first = static_cast<std::size_t>(range.own().first);
       x_step.backend().upload(part.data(), std::span<const T>(whole).subspan(first, static_cast<std::size_t>(part.size())));
     });
     release();
@@ -256,12 +258,16 @@ class LastingStateOf final : public LastingState {
  private:
   static constexpr bool has_frozen = Step::Loss::has_frozen;
 
-  /// f(this rank's part, all of it) of each moment that the optimiser has.
+  /// f(range, this rank's part of it, all weights') of each moment that the optimiser has.
   template <class F>
   void x_each_part(const F& f) const {
     if (!x_step.sharded()) return;
-    f(x_step.optimiser_state().first(), x_whole[0]);
-    if (x_step.options().optimiser.kind == OptimiserKind::adamw) f(x_step.optimiser_state().second(), x_whole[1]);
+    for (std::size_t i = 0; i < x_step.optimiser_states().size(); ++i) {
+      const SharedRange& range = x_step.exchange().ranges()[i];
+      const OptimiserState<T>& state = x_step.optimiser_states()[i];
+      f(range, state.first(), x_whole[0]);
+      if (x_step.options().optimiser.kind == OptimiserKind::adamw) f(range, state.second(), x_whole[1]);
+    }
   }
 
   const Step& x_step;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include <dssl/backend/over_ranks.hpp>
 #include <dssl/core/communicator.hpp>
@@ -56,20 +57,25 @@ class StepExchange {
     if (shared.bucket_bytes > 0 && !shared.ranks.alone()) {
       x_buckets = GradientBuckets::of(layout, shared.bucket_bytes / static_cast<Index>(sizeof(T)));
     }
+    const auto add = [&](Index begin, Index count) { x_ranges.push_back({begin, count, x_part(count)}); };
+    if (sharded() && !x_buckets.begins.empty()) {
+      x_buckets.each(x_total, add);
+    } else {
+      add(0, x_total);
+    }
   }
 
   [[nodiscard]] const Communicator& ranks() const { return x_shared.ranks; }
   [[nodiscard]] bool sharded() const { return x_shared.shard && !ranks().alone(); }
-  /// The part of the weights whose optimiser's state is here.
-  [[nodiscard]] RankPart part() const {
-    return sharded() ? RankPart::of(x_total, ranks().size(), ranks().rank()) : RankPart::all(x_total);
-  }
+  /// The weights, and of each range the part whose optimiser's state is here: all of them; of a sharded step each bucket, whose
+  /// sum every rank then gets its part of, or all as one.
+  [[nodiscard]] std::span<const SharedRange> ranges() const { return x_ranges; }
   /// Bytes in which gradients lie on their way between ranks.
   [[nodiscard]] std::size_t room() const {
     if (devices_add<B>(ranks())) return 0;
     const Index size = ranks().size();
     const Index summed = x_buckets.begins.empty() ? x_total : x_buckets.largest(x_total);
-    const Index share = sharded() ? part().share : (summed + size - 1) / size;
+    const Index share = sharded() ? x_part(summed).share : (summed + size - 1) / size;
     return ranks().template sum_room<T>(share, x_shared.reduce, sharded());
   }
 
@@ -83,9 +89,7 @@ class StepExchange {
   void pass(const B& backend, VectorView<T> gradients, const Run& run) {
     if (--x_passes_left != 0 || x_buckets.begins.empty()) return run(static_cast<const BlockDone*>(nullptr));
     // On its thread ranks exchange, and copy what lies in the host's memory: no work of the backend.
-    BucketSums sums(x_buckets.begins, x_total, [&](Index begin, Index count) {
-      sum_over_ranks(backend, ranks(), VectorView<T>(gradients.data() + begin, count), x_shared.reduce);
-    });
+    BucketSums sums(x_buckets.begins, x_total, [&](Index begin, Index count) { x_sum(backend, gradients, begin, count); });
     const BlockDone done = [&](std::size_t block) {
       if (!x_buckets.block_begins.empty()) sums.ready(x_buckets.block_begins[block]);
     };
@@ -93,21 +97,35 @@ class StepExchange {
     sums.finish();
     x_summed = true;
   }
-  /// gradients = their sums over ranks, of this rank's part where each has one; nothing where `pass` has done it.
+  /// gradients = their sums over ranks, of this rank's parts where each has some; nothing where `pass` has done it.
   void sum(const B& backend, VectorView<T> gradients) const {
-    if (sharded()) {
-      sum_parts_over_ranks(backend, ranks(), gradients, part(), x_shared.reduce);
-    } else if (!x_summed) {
-      sum_over_ranks(backend, ranks(), gradients, x_shared.reduce);
+    if (x_summed) return;
+    for (const SharedRange& range : x_ranges) x_sum(backend, gradients, range.begin, range.count);
+  }
+  /// weights = of each rank the parts that it has updated.
+  void gather(const B& backend, VectorView<T> weights) const {
+    for (const SharedRange& range : x_ranges) {
+      gather_parts_over_ranks(backend, ranks(), VectorView<T>(weights.data() + range.begin, range.count), range.part);
     }
   }
-  /// weights = of each rank the part that it has updated.
-  void gather(const B& backend, VectorView<T> weights) const { gather_parts_over_ranks(backend, ranks(), weights, part()); }
 
  private:
+  [[nodiscard]] RankPart x_part(Index count) const {
+    return sharded() ? RankPart::of(count, ranks().size(), ranks().rank()) : RankPart::all(count);
+  }
+  void x_sum(const B& backend, VectorView<T> gradients, Index begin, Index count) const {
+    const VectorView<T> values(gradients.data() + begin, count);
+    if (sharded()) {
+      sum_parts_over_ranks(backend, ranks(), values, x_part(count), x_shared.reduce);
+    } else {
+      sum_over_ranks(backend, ranks(), values, x_shared.reduce);
+    }
+  }
+
   SharedStep x_shared;
   Index x_total = 0;
   GradientBuckets x_buckets;  // none: gradients are sent after the backward pass
+  std::vector<SharedRange> x_ranges;
   Index x_passes_left = 0;
   bool x_summed = false;  // gradients are those of all ranks
 };
@@ -128,9 +146,6 @@ DSSL_INLINE void detail::require_shared_step(const SharedStep& shared, Optimiser
   }
   if (shared.shard && optimiser == OptimiserKind::lars) {
     throw OptionError("shard", "true", "false with the optimiser lars, whose rate of a tensor is by the whole tensor");
-  }
-  if (shared.bucket_bytes > 0 && shared.shard) {
-    throw OptionError("bucket_bytes", shared.bucket_bytes, "0 where each rank has a part of the optimiser's state");
   }
   if (shared.bucket_bytes > 0 && !shared.ranks.on_any_thread()) {
     throw OptionError("bucket_bytes", shared.bucket_bytes,

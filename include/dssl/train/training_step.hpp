@@ -22,6 +22,7 @@
 #include <dssl/core/communicator.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/rank_part.hpp>
 #include <dssl/loss/objective.hpp>
 #include <dssl/optim/optimiser.hpp>
 #include <dssl/train/frozen_teacher.hpp>
@@ -87,6 +88,7 @@ class BasicTrainingStep {
     x_terms.emplace(x_setting(), options.loss);
     x_keep_host.resize(x_keep_count());
     x_norms_host.resize(x_layout.size());
+    x_norms_of_part.resize(x_layout.size());
     x_features_host.resize(static_cast<std::size_t>(x_spread_rows() * x_config.backbone.width));
     if constexpr (Loss::reads.points) x_taps_host.reserve(static_cast<std::size_t>(2 * x_batch() * x_views() * x_points()));
     if constexpr (!std::is_same_v<T, float>) {
@@ -129,8 +131,9 @@ class BasicTrainingStep {
   {
     return x_frozen;
   }
-  /// Where `sharded`, that of this rank's part (`OptimiserState::part`).
-  [[nodiscard]] const OptimiserState<T>& optimiser_state() const { return x_optimiser; }
+  /// One of all weights; where `sharded`, one of this rank's part of each range (`StepExchange::ranges`).
+  [[nodiscard]] std::span<const OptimiserState<T>> optimiser_states() const { return x_optimisers; }
+  [[nodiscard]] const StepExchange<B>& exchange() const { return x_exchange; }
   [[nodiscard]] bool sharded() const { return x_exchange.sharded(); }
   /// Calls `f(name, view, shape)` for every lasting tensor of the terms, as centres.
   void for_each_term_state(const detail::StateVisitor<T>& f) const {
@@ -230,9 +233,7 @@ class BasicTrainingStep {
   /// naming the first parameter whose gradient is not finite, with all weights as they were.
   void update(StepReport& report, const UpdateNumbers& now) {
     if (!x_options.ranks.alone()) x_add_ranks(report);
-    x_optimiser.measure(x_backend, x_optimiser.part_of(x_gradient_buffer));
-    x_backend.download(std::span<double>(x_norms_host), x_optimiser.squared_norms().data());
-    if (sharded()) x_options.ranks.all_sum(std::span<double>(x_norms_host));
+    x_measure();
     double squares = 0;
     for (std::size_t i = 0; i < x_norms_host.size(); ++i) {
       if (!std::isfinite(x_norms_host[i])) {
@@ -242,11 +243,14 @@ class BasicTrainingStep {
       squares += x_norms_host[i];
     }
     report.gradient_norm = std::sqrt(squares);
-    x_optimiser.share_norms(x_backend, x_norms_host, sharded());
+    for (const OptimiserState<T>& state : x_optimisers) {
+      x_norms_of_part = x_norms_host;
+      state.share_norms(x_backend, x_norms_of_part, sharded());
+    }
     if (sharded()) {
-      x_update_part(now);
+      x_update_parts(now);
     } else {
-      x_optimiser.update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
+      x_optimisers.front().update(x_backend, x_student_weights, x_followers(), x_gradient_buffer, x_options.optimiser,
                          now.optimiser, now.teacher_momentum);
     }
     if constexpr (x_snapshots) x_snapshot.take(x_backend, x_teacher_weights, *x_terms, x_options.loss, now.optimiser.step);
@@ -295,10 +299,22 @@ class BasicTrainingStep {
     return Loss::teacher_weights ? x_teacher_weights : VectorView<T>{};
   }
 
-  /// The weights of this rank's part, then of all of them; the teacher follows on every rank, whose passes need it whole.
-  void x_update_part(const UpdateNumbers& now) {
-    x_optimiser.update(x_backend, x_optimiser.part_of(x_student_weights), VectorView<T>{},
-                       x_optimiser.part_of(x_gradient_buffer), x_options.optimiser, now.optimiser, 1.0);
+  /// Squared norms of the gradients on the host, a tensor each, whoever has parts of it.
+  void x_measure() {
+    std::fill(x_norms_host.begin(), x_norms_host.end(), 0.0);
+    for (const OptimiserState<T>& state : x_optimisers) {
+      state.measure(x_backend, state.part_of(x_gradient_buffer));
+      x_backend.download(std::span<double>(x_norms_of_part), state.squared_norms().data());
+      for (std::size_t i = 0; i < x_norms_host.size(); ++i) x_norms_host[i] += x_norms_of_part[i];
+    }
+    if (sharded()) x_options.ranks.all_sum(std::span<double>(x_norms_host));
+  }
+  /// The weights of this rank's parts, then of all of them; the teacher follows on every rank, whose passes need it whole.
+  void x_update_parts(const UpdateNumbers& now) {
+    for (const OptimiserState<T>& state : x_optimisers) {
+      state.update(x_backend, state.part_of(x_student_weights), VectorView<T>{}, state.part_of(x_gradient_buffer),
+                   x_options.optimiser, now.optimiser, 1.0);
+    }
     x_exchange.gather(x_backend, x_student_weights);
     if (Loss::teacher_weights) x_backend.lerp(x_teacher_weights, x_student_weights, now.teacher_momentum);
   }
@@ -427,7 +443,10 @@ class BasicTrainingStep {
       x_snapshot.place_weights(arena, x_layout, x_config);
       arena.name_part("weights of the teacher's copy");
     }
-    x_optimiser = OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser, x_exchange.part());
+    x_optimisers.clear();
+    for (const SharedRange& range : x_exchange.ranges()) {
+      x_optimisers.push_back(OptimiserState<T>::place(x_backend, arena, x_layout, x_options.optimiser, range.own()));
+    }
     arena.name_part("optimiser");
     x_inputs = place_views<T>(arena, x_options.shape);
     if constexpr (Loss::teacher_pass) x_teacher_pass.place_lasting(x_backend, arena, backbone, x_inputs);
@@ -581,7 +600,7 @@ class BasicTrainingStep {
   BoundNetworks<Kind, T> x_networks;
   std::conditional_t<x_snapshots, SnapshotTeacher<Kind, B>, NoSnapshot<Kind, B>> x_snapshot;
   typename detail::FrozenTeacherOf<Loss, B>::type x_frozen;
-  OptimiserState<T> x_optimiser;
+  std::vector<OptimiserState<T>> x_optimisers;
   std::vector<TensorView<T, 4>> x_inputs;  // a view each
   ReplaySlot<B> x_teacher_replay, x_student_replay;
 
@@ -589,7 +608,7 @@ class BasicTrainingStep {
   std::vector<T> x_keep_host, x_features_host, x_staging;
   std::vector<Taps<T>> x_taps_host;
   MaskedRows x_masked_rows;
-  std::vector<double> x_norms_host;
+  std::vector<double> x_norms_host, x_norms_of_part;
 };
 
 /// The step of a recipe: that of its kind, with its sizes.
