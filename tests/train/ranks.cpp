@@ -29,6 +29,7 @@
 #include <dssl/points/mixed_points.hpp>
 #include <dssl/points/teacher_points.hpp>
 #include <dssl/train/bucket_sums.hpp>
+#include <dssl/train/rank_agreement.hpp>
 #include <dssl/train/recipes.hpp>
 #include <dssl/train/trainer.hpp>
 
@@ -647,8 +648,8 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
       if (trainer.options().ranks.rank() == 1 && report.step == 2) trainer.step().teacher()(0) += 1e-9;
     };
     CHECK(words_of(rank.on(2)) ==
-          std::vector<std::string>(2, "rank 1 has other weights and state after step 4 than rank 0; expected the same on all ranks, "
-                                      "whose processors round alike"));
+          std::vector<std::string>(2, "rank 1 has other weights and state after step 4 than rank 0, the first of them "
+                                      "teacher.backbone.cls_token; expected the same on all ranks, whose processors round alike"));
   }
   SECTION("by what it does not do") {
     rank.meanwhile = [](auto& trainer, const StepReport& report) {
@@ -662,6 +663,46 @@ TEST_CASE("a rank that fails ends the run on all of them, in words, and leaves t
   const Ended ended = resumed.run({});
   CHECK(ended.steps.front().step == 2);
   CHECK(ended.summary.finished);
+}
+
+TEST_CASE("the rank whose weights drift from those of most is named before a checkpoint, with the first tensor that did") {
+  const test::NoiseImages images(17);
+  const test::TemporaryFolder folder;
+  Rank<Dense> rank{.options = options_of<Dense>(), .images = images};
+  rank.options.batch = 6;
+  rank.options.accumulate = 1;
+  rank.options.checkpoint = folder / "checkpoint.safetensors";
+  rank.options.checkpoint_steps = 3;  // in the midst of an epoch
+  const Index odd = GENERATE(0, 1, 2);
+  INFO("rank " << odd);
+  rank.meanwhile = [odd](auto& trainer, const StepReport& report) {
+    if (trainer.options().ranks.rank() != odd || report.step != 2) return;
+    const ParameterSpec& second = trainer.step().layout().specs()[1];
+    trainer.step().student()(second.offset) += 1e-9;
+    trainer.step().teacher()(0) += 1e-9;
+  };
+  const ParameterLayout layout = Trainer<Dense, Host>(options_of<Dense>()).step().layout();
+  for (const Ended& one : rank.on(3)) {
+    CHECK(one.words == join("rank ", odd, " has other weights and state after step 3 than most ranks, the first of them student.",
+                            layout.specs()[1].name.view(), "; expected the same on all ranks, whose processors round alike"));
+  }
+  CHECK(folder.entries() == 1);  // of the epoch before
+}
+
+TEST_CASE("ranks name the one that most others differ from, and of halves the first that differs from rank 0") {
+  const auto words_of = [](const std::vector<std::string>& colours) {
+    return test::on_ranks(static_cast<Index>(colours.size()), [&](const Communicator& ranks) {
+      const std::pair<std::string_view, std::string> thing("colour", colours[static_cast<std::size_t>(ranks.rank())]);
+      require_same(ranks, std::span(&thing, 1));
+    });
+  };
+  CHECK(words_of({"red", "red", "red"}) == test::no_words(3));
+  CHECK(words_of({"blue", "red", "red"}) ==
+        std::vector<std::string>(3, "rank 0 has other colour than most ranks; expected the same on all ranks"));
+  CHECK(words_of({"red", "red", "red", "blue", "green"}).front() == "rank 3 has other colour than most ranks; expected the same on all ranks");
+  for (const auto& halves : std::vector<std::vector<std::string>>{{"red", "red", "blue", "blue"}, {"red", "red", "blue", "green"}}) {
+    CHECK(words_of(halves).front() == "rank 2 has other colour than rank 0; expected the same on all ranks");
+  }
 }
 
 TEST_CASE("wherever a rank fails between two exchanges, the others hear of that and of nothing else") {
@@ -748,7 +789,8 @@ TEST_CASE("ranks that do not run the same run say so before the first step") {
     if (ranks.rank() == 1) trainer.step().teacher()(0) += 1;
     trainer.fit(images);
   });
-  CHECK(words == std::vector<std::string>(2, "rank 1 has other weights and state than rank 0; expected the same on all ranks"));
+  CHECK(words == std::vector<std::string>(2, "rank 1 has other weights and state than rank 0, the first of them "
+                                             "teacher.backbone.cls_token; expected the same on all ranks"));
 
   words = test::on_ranks(2, [&](const Communicator& ranks) {
     Rank<Dense> rank{.options = options_of<Dense>(), .images = images};

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -80,7 +81,8 @@ template <class Work>
 }
 
 /// Throws `RankError` on every rank unless all have the same of everything that must be the same: `things`, each a name and
-/// a text. Sends 8 bytes for each to every other rank. `expected`: what its words say beside.
+/// a text. Sends 8 bytes for each to every other rank. The words name the rank that has another than most, or where no more
+/// than half agree the first that has another than rank 0. `expected`: what they say beside.
 DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pair<std::string_view, std::string>> things,
                               std::string_view expected = "the same on all ranks");
 
@@ -90,13 +92,29 @@ DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState&
                                   std::vector<std::pair<std::string_view, std::string>> things);
 
 /// The same of what lasts of a step after so many updates: it drifts apart where processors round differently, or one is
-/// faulty, and is then no longer that of a run. 8 bytes to every other rank; for a rank alone nothing is looked at.
+/// faulty, and is then no longer that of a run. The words name the first tensor that differs. 8 bytes to every other rank, and 8 a
+/// tensor where they differ; for a rank alone nothing is looked at.
 DSSL_INLINE void require_same_state(const Communicator& ranks, const LastingState& state, Index steps);
 
 namespace detail {
 
-/// Of all that lasts of a step, as its tensors are now.
-[[nodiscard]] DSSL_INLINE std::uint64_t check_sum_of(const LastingState& state);
+/// Two ranks that have not the same of something.
+struct OddRank {
+  std::size_t odd = 0;   ///< which has another one
+  std::size_t like = 0;  ///< than this one
+  bool most = false;     ///< which has what most ranks have
+
+  [[nodiscard]] std::string words(std::string_view thing) const {
+    return join("rank ", odd, " has other ", thing, " than ", most ? "most ranks" : "rank 0");
+  }
+};
+
+/// By a check sum of each rank; nothing where all are the same.
+[[nodiscard]] DSSL_INLINE std::optional<OddRank> odd_rank(std::span<const std::uint64_t> of_ranks);
+
+/// Throws unless ranks have the same of what lasts: `name`, of which its words speak.
+DSSL_INLINE void require_same_tensors(const Communicator& ranks, const LastingState& state, std::string_view name,
+                                      std::string_view expected);
 
 }  // namespace detail
 
@@ -108,38 +126,58 @@ DSSL_INLINE void require_same(const Communicator& ranks, std::span<const std::pa
   for (const auto& [name, text] : things) own.push_back(detail::check_sum(0, std::as_bytes(std::span(text))));
   std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
   ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));
-  for (std::size_t i = own.size(); i < all.size(); ++i) {
-    if (all[i] == all[i % own.size()]) continue;
-    throw RankError(join("rank ", i / own.size(), " has other ", things[i % own.size()].first,
-                         " than rank 0; expected ", expected));
+  std::vector<std::uint64_t> of_ranks;
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    of_ranks.clear();
+    for (std::size_t at = i; at < all.size(); at += own.size()) of_ranks.push_back(all[at]);
+    if (const auto odd = detail::odd_rank(of_ranks)) throw RankError(join(odd->words(things[i].first), "; expected ", expected));
   }
 }
 
-DSSL_INLINE std::uint64_t detail::check_sum_of(const LastingState& state) {
-  std::uint64_t sum = 0;
+DSSL_INLINE std::optional<detail::OddRank> detail::odd_rank(std::span<const std::uint64_t> of_ranks) {
+  OddRank out;
+  for (std::size_t r = 0; r < of_ranks.size() && !out.most; ++r) {
+    out.most = 2 * static_cast<std::size_t>(std::ranges::count(of_ranks, of_ranks[r])) > of_ranks.size();
+    if (out.most) out.like = r;
+  }
+  const auto other = std::ranges::find_if(of_ranks, [&](std::uint64_t sum) { return sum != of_ranks[out.like]; });
+  if (other == of_ranks.end()) return std::nullopt;
+  out.odd = static_cast<std::size_t>(other - of_ranks.begin());
+  return out;
+}
+
+DSSL_INLINE void detail::require_same_tensors(const Communicator& ranks, const LastingState& state, std::string_view name,
+                                              std::string_view expected) {
+  const std::vector<LastingTensor> tensors = state.tensors();
+  std::vector<std::uint64_t> own;
   std::vector<std::byte> host;
-  for (const LastingTensor& tensor : state.tensors()) {
+  for (const LastingTensor& tensor : tensors) {
     host.resize(state.bytes(tensor));
     state.download(host, tensor);
-    sum = check_sum(sum, host);
+    own.push_back(check_sum(0, host));
   }
-  return sum;
+  const auto odd = odd_rank(ranks.all_say(check_sum(0, std::as_bytes(std::span(own)))));
+  if (!odd) return;
+  std::vector<std::uint64_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
+  ranks.all_gather(std::span(all), std::span<const std::uint64_t>(own));
+  std::size_t first = 0;
+  while (all[odd->odd * own.size() + first] == all[odd->like * own.size() + first]) ++first;
+  throw RankError(join(odd->words(name), ", the first of them ", tensors[first].name, "; expected ", expected));
 }
 
 DSSL_INLINE void require_same_state(const Communicator& ranks, const LastingState& state, Index steps) {
   if (ranks.alone()) return;
-  const std::string name = join("weights and state after step ", steps);
-  const std::pair<std::string_view, std::string> thing(name, std::to_string(detail::check_sum_of(state)));
-  require_same(ranks, std::span(&thing, 1), "the same on all ranks, whose processors round alike");
+  detail::require_same_tensors(ranks, state, join("weights and state after step ", steps),
+                               "the same on all ranks, whose processors round alike");
 }
 
 DSSL_INLINE void require_same_run(const Communicator& ranks, const LastingState& state,
                                   std::vector<std::pair<std::string_view, std::string>> things) {
   if (ranks.alone()) return;
-  things.emplace_back("weights and state", std::to_string(detail::check_sum_of(state)));
   const auto frozen = state.frozen();  // also where there is none: ranks compare as many things
   things.emplace_back("weights of the frozen teacher", frozen ? std::to_string(frozen->check_sum) : "none");
   require_same(ranks, things);
+  detail::require_same_tensors(ranks, state, "weights and state", "the same on all ranks");
 }
 #endif
 
