@@ -122,23 +122,28 @@ RECIPES = {
     "densesimclr": {"class_tokens": 1, "points": 1, "terms": 2},
     **dict.fromkeys(("byol", "moco-v2", "moco-v3"), {"class_tokens": 2, "terms": 1}),
     "densecl": {"class_tokens": 2, "dense_keys": 1, "terms": 2}, "swav": {"all_tokens": 1, "terms": 1},
-    "pixpro": {"norms": 6, "terms": 1},
+    "pixpro": {"norms": 2, "terms": 1},  # of each view
 }
 ROUNDS = 3       # Sinkhorn's, as published
 DENSE_KEY = 128  # numbers of a key of DenseCL's dense queue, as published
 NORMED = 4096    # columns of the batch norm of PixPro's projector, as published
 
 
-def exchanges_of(recipe, *, prototypes, width, batch, views, points=8, number_bytes=4):
-    """Every exchange of a step but that of gradients, as docs/processes.md has them. Tests: tests/benchmarks/ranks.py."""
+def exchanges_of(recipe, *, prototypes, width, batch, views, points=8, number_bytes=4, norms=()):
+    """Every exchange of a step but that of gradients, as docs/processes.md has them. Tests: tests/benchmarks/ranks.py.
+
+    `norms`: columns of each batch norm that sees the rows of all ranks, beside the recipe's own."""
     has = collections.Counter(RECIPES[recipe])
+    norms = [NORMED] * has["norms"] + list(norms)
     out = [
         Exchange("loaded", "gather", 256, 1, "pass"), Exchange("counted", "gather", 24, 1, "pass"),
         Exchange("Sinkhorn's centre", "sum", number_bytes * prototypes, ROUNDS * has["sinkhorn"], "pass"),
         Exchange("class tokens", "gather", 2 * number_bytes * batch * width, has["class_tokens"], "pass"),
         Exchange("features of points", "gather", 2 * number_bytes * points * batch * width, has["points"], "pass"),
         Exchange("class tokens of all views", "gather", number_bytes * views * batch * width, has["all_tokens"], "pass"),
-        Exchange("sums of batch norms", "sum", 16 * NORMED, has["norms"], "pass"),
+        # Of the teacher's rows and the student's, with their number, and on the way back.
+        *(Exchange("sums of batch norms", "sum", 16 * columns + 8, 2, "pass") for columns in norms),
+        *(Exchange("sums of batch norms, back", "sum", 16 * columns, 1, "pass") for columns in norms),
         Exchange("number of masked patches", "gather", 8, has["masked_numbers"], "pass"),
         Exchange("passed", "gather", 256, 1, "pass"),
         Exchange("loss terms", "gather", 32 * has["terms"], 1, "update"),
@@ -562,12 +567,14 @@ def recorded(options):
     return out
 
 
-def name_of(record, seconds, recipe):
+def name_of(record, seconds, recipe, norms=()):
     work = record["workload"]
     # `scaling` runs on one thread whatever the process may use.
     threads = 1 if "scaling" in record else record["threads"]
     where = "a rank of so many seconds" if seconds else f"{threads} thread{'' if threads == 1 else 's'} a rank"
     more = "" if recipe == "densedino" else f", what {recipe} exchanges"
+    if norms:
+        more += f", batch norms of {' '.join(str(columns) for columns in norms)}"
     return f"{NAMES[work['arch']]}, {record['precision']}, {work['batch']} images and {where}{more}"
 
 
@@ -577,6 +584,8 @@ def simulate_all(options):
         raise Problem("--bucket-mib: a bucket of nothing; expected sizes above 0, or inf for one bucket of all")
     if any(n < 1 for n in options.ranks) or sorted(set(options.ranks)) != options.ranks or options.ranks[0] != 1:
         raise Problem(f"--ranks: {' '.join(str(n) for n in options.ranks)}; expected 1 and more, in order")
+    if any(columns < 1 for columns in options.norms):
+        raise Problem(f"--norms: {' '.join(str(c) for c in options.norms)}; expected columns, 1 or more of each")
     if options.accumulate < 1:
         raise Problem(f"--accumulate is {options.accumulate}; expected 1 or more")
     memory = memory_of(options)
@@ -589,8 +598,8 @@ def simulate_all(options):
             step = scaled(step, options.seconds)
         work = record["workload"]
         exchanges = exchanges_of(options.recipe, prototypes=work["prototypes"], width=ARCHS[work["arch"]].width,
-                                 batch=work["batch"], views=work["views"])
-        studies.append(study_of(name_of(record, options.seconds, options.recipe), step, exchanges, networks=networks,
+                                 batch=work["batch"], views=work["views"], norms=options.norms)
+        studies.append(study_of(name_of(record, options.seconds, options.recipe, options.norms), step, exchanges, networks=networks,
                                 ranks=options.ranks, buckets=options.bucket_mib, memory=memory, accumulate=options.accumulate))
     text = tables(studies)
     os.makedirs(options.out, exist_ok=True)
@@ -622,6 +631,9 @@ def main():
     sim.add_argument("--seconds", type=float, help="of a step on one rank, as another machine takes; parts keep their shares")
     sim.add_argument("--recipe", default="densedino", choices=RECIPES,
                      help="whose exchanges are simulated; times and parameters stay those of the measured step, DenseDINO's")
+    sim.add_argument("--norms", type=int, nargs="+", default=[],
+                     help="columns of each batch norm of all ranks' rows that the recipe has not as published: in heads of prototypes "
+                          "(DenseDINO's: 2048, of two layers of two heads), in DenseCL's projector of patches")
     sim.add_argument("--accumulate", type=int, default=1, help="passes an update")
     sim.add_argument("--ranks", type=int, nargs="+", default=RANKS)
     sim.add_argument("--network", nargs="+", help="NAME:MICROSECONDS:GIGABYTES_A_SECOND, instead of the four")

@@ -154,8 +154,16 @@ class Simulation(unittest.TestCase):
         self.assertEqual(tokens, {"simclr": 8 * 8 * 384, "byol": 2 * 8 * 8 * 384, "swav": 4 * 6 * 8 * 384})
         points = [e.size for e in sim.exchanges_of("densesimclr", prototypes=10, width=384, batch=8, views=2) if e.name == "features of points"]
         self.assertEqual(points, [8 * 8 * 8 * 384])  # 8 K B D of docs/processes.md, K = 8
-        norms = sim.exchanges_of("pixpro", prototypes=10, width=384, batch=8, views=2)
-        self.assertEqual([(e.kind, e.size, e.times, e.when) for e in norms if e.name == "sums of batch norms"], [("sum", 65536, 6, "pass")])
+        def norms(recipe, columns):
+            exchanges = sim.exchanges_of(recipe, prototypes=10, width=384, batch=8, views=2, norms=columns)
+            found = [e for e in exchanges if "batch norms" in e.name]
+            self.assertEqual({(e.kind, e.when) for e in found}, {("sum", "pass")} if found else set())
+            return sorted((e.size, e.times) for e in found)
+        self.assertEqual(norms("pixpro", ()), [(65536, 1), (65536, 1), (65544, 2), (65544, 2)])  # of each view
+        self.assertEqual(norms("densecl", ()), [])
+        self.assertEqual(norms("densecl", (4096,)), [(65536, 1), (65544, 2)])
+        # As tests/train/ranks.cpp counts of two levels whose heads have two batch norms of 12 columns each.
+        self.assertEqual(sum(size * times for size, times in norms("densedino", (12,) * 4)), 2 * 2 * (3 * 16 * 12 + 2 * 8))
         keys = [e.size for e in sim.exchanges_of("densecl", prototypes=10, width=384, batch=8, views=2) if e.name == "dense keys"]
         self.assertEqual(keys, [4 * 8 * 128])
 

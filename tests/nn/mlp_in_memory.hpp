@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/nn/mlp.hpp>
 
 namespace dssl::test {
@@ -17,7 +18,7 @@ class MlpInMemory {
  public:
   using T = typename B::Scalar;
 
-  MlpInMemory(const B& backend, const MlpConfig& sizes, Index rows, Index groups, Index width)
+  MlpInMemory(const B& backend, const MlpConfig& sizes, Index rows, Index groups, Index width, const Communicator& ranks = {})
       : config(sizes), x_backend(backend) {
     add_mlp_parameters(layout, config, width, "");
     const auto place = [&](Arena& arena) {
@@ -25,7 +26,7 @@ class MlpInMemory {
       gradients = arena.vector<T>(layout.total());
       statistics = MlpStatistics<T>::take(arena, config);
       x = arena.matrix<T>(rows, width);
-      a = MlpActivations<T>::take(arena, config, x, arena.matrix<T>(rows, config.out), groups);
+      a = MlpActivations<T>::take(arena, config, x, arena.matrix<T>(rows, config.out), groups, ranks);
       const MatrixView<T> d_out = arena.matrix<T>(rows, config.out);
       g = MlpGradients<T>::take(arena, config, d_out, arena.matrix<T>(rows, width));
     };

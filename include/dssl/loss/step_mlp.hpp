@@ -16,9 +16,6 @@
 
 namespace dssl {
 
-/// No MLP: a term without a predictor.
-inline constexpr MlpConfig no_mlp{.layers = 0};
-
 /// An MLP in a training step: its buffers, and running statistics that outlive them.
 template <class T>
 class StepMlp {

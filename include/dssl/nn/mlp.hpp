@@ -59,6 +59,8 @@ struct MlpConfig {
   [[nodiscard]] constexpr Index place_of(Index i) const { return (hidden_norm == BatchNorm::none ? 2 : 3) * i; }
 };
 
+/// No MLP: a term without a predictor.
+inline constexpr MlpConfig no_mlp{.layers = 0};
 /// BYOL's projector and predictor. Source: the authors' `networks.MLP`.
 inline constexpr MlpConfig byol_mlp{};
 /// SimSiam's projector and predictor for features of 2048 channels. Source: the authors' `builder.py`.
@@ -200,7 +202,7 @@ struct MlpActivations {
     MatrixView<T> normed;       // (M,O), or empty
     MatrixView<T> mean;         // (groups,O), or empty
     MatrixView<T> inverse_std;  // (groups,O), or empty
-    std::vector<NormOverRanks<T>> over;  // (groups), or empty
+    NormOverRanks<T> over;
     MatrixView<T> y;            // (M,O) what the next layer takes
     /// What the activation takes.
     [[nodiscard]] MatrixView<T> before() const { return normed.empty() ? linear : normed; }
@@ -252,7 +254,7 @@ MlpActivations<T> MlpActivations<T>::take(Arena& arena, const MlpConfig& c, Matr
       layer.normed = last ? out : arena.matrix<T>(rows, width);
       layer.mean = arena.matrix<T>(groups, width);
       layer.inverse_std = arena.matrix<T>(groups, width);
-      for (Index g = 0; g < groups; ++g) layer.over.push_back(NormOverRanks<T>::take(arena, ranks, width));
+      layer.over = NormOverRanks<T>::take(arena, ranks, width, groups);
     }
     const bool apart = !last && c.activation == Activation::gelu;
     layer.y = apart ? arena.matrix<T>(rows, width) : layer.normed.cols() > 0 ? layer.normed : layer.linear;
@@ -361,9 +363,9 @@ void mlp_forward(const B& backend, const MlpActivations<T>& a, const MlpParamete
                  const MlpConfig& config) {
   detail::mlp_forward_by(backend, a, p, config, [&](const auto& to, const auto& norm, std::size_t) {
     for (Index g = 0; g < a.groups; ++g) {
-      to.over[static_cast<std::size_t>(g)].forward(backend, detail::group_of(to.normed, a.groups, g), detail::row_of(to.mean, g),
-                                                   detail::row_of(to.inverse_std, g), detail::group_of(to.linear, a.groups, g),
-                                                   norm.norm_weight, norm.norm_bias, batch_norm_epsilon);
+      to.over.forward(backend, detail::group_of(to.normed, a.groups, g), detail::row_of(to.mean, g),
+                      detail::row_of(to.inverse_std, g), detail::group_of(to.linear, a.groups, g), norm.norm_weight,
+                      norm.norm_bias, batch_norm_epsilon, g);
     }
   });
 }
@@ -378,10 +380,10 @@ void mlp_backward(const B& backend, const MlpGradients<T>& g, const MlpParameter
       backend, g, d_p, a, p, config,
       [&](MatrixView<T> d, const auto& from, const auto& d_norm, const auto& norm, std::size_t) {
         for (Index part = 0; part < a.groups; ++part) {
-          from.over[static_cast<std::size_t>(part)].backward(
-              backend, detail::group_of(d, a.groups, part), d_norm.norm_weight, d_norm.norm_bias,
-              detail::group_of(from.normed, a.groups, part), detail::group_of(from.linear, a.groups, part),
-              detail::row_of(from.mean, part), detail::row_of(from.inverse_std, part), norm.norm_weight, batch_norm_epsilon);
+          from.over.backward(backend, detail::group_of(d, a.groups, part), d_norm.norm_weight, d_norm.norm_bias,
+                             detail::group_of(from.normed, a.groups, part), detail::group_of(from.linear, a.groups, part),
+                             detail::row_of(from.mean, part), detail::row_of(from.inverse_std, part), norm.norm_weight,
+                             batch_norm_epsilon, part);
         }
       });
 }
@@ -399,7 +401,7 @@ void mlp_update_statistics(const B& backend, const MlpStatistics<T>& statistics,
     for (Index g = 0; g < a.groups; ++g) {
       backend.batch_norm_update(norm.mean, norm.variance, detail::row_of(layer.mean, g),
                                 detail::row_of(layer.inverse_std, g),
-                                layer.over[static_cast<std::size_t>(g)].rows(a.x.rows() / a.groups), momentum, batch_norm_epsilon);
+                                layer.over.rows(a.x.rows() / a.groups), momentum, batch_norm_epsilon);
     }
   }
 }
