@@ -148,6 +148,14 @@ TEST_CASE("PixPro: slopes in a sum, with a small view, and without a transform")
   SECTION("among terms that read the same rows, with a small view") { check_slopes<Both>(unfelt, {{4, 4}}); }
 }
 
+TEST_CASE("PixPro over ranks: it is the patches of all that are normed, of which a rank may have one of each view") {
+  auto options = options_of<PixProLoss>();
+  options.shape.views = {{2, 2}, {2, 2}};
+  check_ranks<PixProLoss>(options);
+  options.shape.batch = 1;
+  CHECK(refusal_of<PixProLoss>(options) == "option 'batch' is 1; expected at least 2: the term 'pixel-consistency' compares patches");
+}
+
 TEST_CASE("PixPro: statistics move in updates alone") {
   TrainingStep<Tiny<PixProLoss>, Reference<double>> step({}, options_of<PixProLoss>());
   draw(step);

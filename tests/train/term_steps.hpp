@@ -339,8 +339,7 @@ inline void check_same_updates(const TwoUpdates& found, const TwoUpdates& expect
 /// A batch cut over 2 and 4 ranks makes the updates of the batch as one, every rank the same ones to the bit. KoLeo
 /// compares the images of all ranks here.
 template <class Loss, class Tokens = ClassToken>
-void check_ranks(const std::vector<ViewSize>& more = {}) {
-  auto options = options_of<Loss>(4, more);
+void check_ranks(BasicStepOptions<typename Loss::Options> options) {
   if constexpr (has_term<Loss, KoLeo>) options.loss.template of<KoLeo>().options.all_ranks = true;
   const TwoUpdates expected = two_updates<Loss, Tokens>(options, {});
   for (const Index size : {2, 4}) {
@@ -357,6 +356,11 @@ void check_ranks(const std::vector<ViewSize>& more = {}) {
       CHECK((other.states == found[0].states));
     }
   }
+}
+/// `more`: sizes of views after the two global ones.
+template <class Loss, class Tokens = ClassToken>
+void check_ranks(const std::vector<ViewSize>& more = {}) {
+  check_ranks<Loss, Tokens>(options_of<Loss>(4, more));
 }
 
 /// Numbers in a step's memory.

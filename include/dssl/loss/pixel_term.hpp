@@ -48,7 +48,7 @@ struct PixelConsistencyOptions {
 /// `Transform` (`value_transform.`, `no_mlp` for none) is the student's alone. Batch norms see each view by itself, over ranks the patches of all. The
 /// published instance branch, BYOL's on pooled maps, is another term (`Cosine`); published backbones are convolutional.
 /// State: running statistics where the MLPs have batch norm. Throws `ShapeError` where a batch does not say where its views
-/// lie (no frames, or the zeros of `ViewBatch::of`), `OptionError` where a view has one patch and a batch one image.
+/// lie (no frames, or the zeros of `ViewBatch::of`), `OptionError` where a view has one patch and the batch of all ranks one image.
 template <MlpConfig Projector, MlpConfig Transform>
 struct PixelConsistency {
   static constexpr std::string_view name = "pixel-consistency";
@@ -104,7 +104,8 @@ struct PixelConsistency {
           x_transform(Transform.layers > 0 ? sized_by(setting.head, Transform) : no_mlp, 2, setting.ranks),
           x_teacher(sized_by(setting.head, Projector), 2, setting.ranks),
           x_host_weights(static_cast<std::size_t>(x_rows * x_grid.size())) {
-      if (x_rows < 4) throw OptionError("batch", x_batch, join("at least 2: the term '", name, "' compares patches"));
+      const Index images = x_batch * setting.ranks.size();
+      if (images * x_grid.size() < 2) throw OptionError("batch", images, join("at least 2: the term '", name, "' compares patches"));
     }
 
     void place_lasting(const B& backend, Arena& arena) {
