@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -110,6 +111,8 @@ void check_sums(Index count, double within) {
   CHECK(found[0] == found[1]);
 }
 
+using Normed = Tiny::with_head<ProjectionHead<HeadConfig{.hidden = 24, .bottleneck = 8, .prototypes = 32, .batch_norm = true}>>;
+
 /// A run whose update does not make much of little.
 TrainerOptions run_options() {
   TrainerOptions options = tiny_options();
@@ -138,8 +141,8 @@ TEST_CASE("a run on two devices is that of one, by NCCL or by way of the host", 
   const TwoDevices devices;
   using OneDevice = BasicCuda<double>;
   TrainerOptions options = run_options();
-  const auto check = [&](bool nccl) {
-    const Run whole = run<Tiny>(OneDevice(), options);
+  const auto check = [&]<class Recipe>(std::type_identity<Recipe> /*recipe*/, bool nccl) {
+    const Run whole = run<Recipe>(OneDevice(), options);
     std::vector<Run> ended(2);
     std::vector<RankTraffic> sent(2), sent_by_making(2);
     std::vector<Index> parameters(2);
@@ -150,10 +153,10 @@ TEST_CASE("a run on two devices is that of one, by NCCL or by way of the host", 
       own.ranks = nccl ? devices_of_ranks->communicator() : host;
       const RankTraffic before = host.traffic();
       const OneDevice backend({.device = device_of(host)});
-      const Trainer<Tiny, OneDevice> made(own, backend);
+      const Trainer<Recipe, OneDevice> made(own, backend);
       sent_by_making[r] = {host.traffic().exchanges - before.exchanges, host.traffic().bytes - before.bytes};
       parameters[r] = made.step().layout().total();
-      ended[r] = run<Tiny>(backend, own);
+      ended[r] = run<Recipe>(backend, own);
       sent[r] = host.traffic();
     });
     CHECK(words == no_words(2));
@@ -161,19 +164,23 @@ TEST_CASE("a run on two devices is that of one, by NCCL or by way of the host", 
     for (std::size_t i = 0; i < whole.losses.size(); ++i) CHECK(ended[0].losses[i] == Approx(whole.losses[i]).epsilon(1e-12));
     CHECK(ended[0].losses == ended[1].losses);
     if (!options.shard) {
-      CHECK(distance(ended[0].state, whole.state) < 1e-7);
+      CHECK(distance(ended[0].state, whole.state, 1e-6) < 1e-7);  // a bias before a batch norm has no gradient but rounding
       CHECK(same_bits(ended[0].state, ended[1].state));
     }
     CHECK(sent_by_making[0] == RankTraffic{});  // a step that is rehearsed talks to nobody
     const std::int64_t gradients = static_cast<std::int64_t>(whole.losses.size()) * parameters[0] * 4;
-    CHECK((sent[0].bytes < gradients / 4) == nccl);
+    CHECK((sent[0].bytes < gradients / 2) == nccl);
   };
-  SECTION("by NCCL") { check(true); }
+  constexpr std::type_identity<Tiny> tiny;
+  constexpr std::type_identity<Normed> normed;
+  SECTION("by NCCL") { check(tiny, true); }
   SECTION("by NCCL, the optimiser's state in parts") {
     options.shard = true;
-    check(true);
+    check(tiny, true);
   }
-  SECTION("by way of the host") { check(false); }
+  SECTION("by NCCL, with batch norms in heads, whose sums go by way of the host") { check(normed, true); }
+  SECTION("by way of the host") { check(tiny, false); }
+  SECTION("by way of the host, with batch norms in heads") { check(normed, false); }
   CHECK(Nccl::get().communicators == 0);
   CHECK(Nccl::get().aborts == 0);
 }

@@ -39,14 +39,14 @@ inline bool same_bits(const std::vector<std::vector<float>>& a, const std::vecto
   });
 }
 
-/// Largest distance of a part, by norm.
-inline double distance(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b) {
+/// Largest distance of a part, by its norm and `least`.
+inline double distance(const std::vector<std::vector<float>>& a, const std::vector<std::vector<float>>& b, double least = 0) {
   REQUIRE(a.size() == b.size());
   double most = 0;
   for (std::size_t part = 0; part < a.size(); ++part) {
     REQUIRE(a[part].size() == b[part].size());
     double off = 0;
-    double size = 0;
+    double size = least * least;
     for (std::size_t i = 0; i < a[part].size(); ++i) {
       const double difference = static_cast<double>(a[part][i]) - static_cast<double>(b[part][i]);
       off += difference * difference;
