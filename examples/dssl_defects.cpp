@@ -6,6 +6,7 @@
 #include <dssl/version.hpp>
 
 #include "common/program.hpp"
+#include "common/ranks.hpp"
 #include "defects/inspect.hpp"
 #include "defects/settings.hpp"
 
@@ -22,8 +23,10 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string(dssl::version_string));
   dssl::programs::DefectSettings settings;
   dssl::programs::add_options(app, settings);
-  return dssl::programs::run_program(app, argc, argv, [&] {
-    dssl::programs::inspect(settings);
+  dssl::programs::RunRanks ranks;
+  const auto work = [&] {
+    dssl::programs::inspect(settings, ranks);
     return 0;
-  });
+  };
+  return dssl::programs::run_program(app, argc, argv, [&] { return dssl::programs::on_all_ranks(ranks, work, dssl::programs::words_of(app)); });
 }

@@ -19,22 +19,23 @@
 #include <dssl/data/few_bits.hpp>
 #include <dssl/data/fingerprint.hpp>
 #include <dssl/data/image_files.hpp>
+#include <dssl/data/skip.hpp>
 #include <dssl/data/source.hpp>
 #include <dssl/features/class_map.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
+#include <dssl/features/ordered_rows.hpp>
 #include <dssl/io/npy.hpp>
 #include <dssl/io/safetensors.hpp>
 #include <dssl/train/loaded_weights.hpp>
-#include <dssl/train/rank_agreement.hpp>
 #include <dssl/version.hpp>
 
 #include "common/backbone.hpp"
 #include "common/json_text.hpp"
-#include "common/ordered_rows.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/rank_work.hpp"
 #include "common/ranks.hpp"
 #include "common/references.hpp"
 
@@ -171,38 +172,35 @@ void extract(Extractor& extractor, ArraysOfSize& arrays, const BackboneSettings&
   const auto patch_values = static_cast<std::size_t>(reads.patch ? extractor.grid().size() * extractor.width() : 0);
   std::vector<float> values(class_values + patch_values);
   const std::span<float> class_token = std::span(values).first(class_values), patches = std::span(values).subspan(class_values);
-  std::optional<Progress> progress;
-  if (ranks.first()) progress.emplace(join("features at ", settings.size), files.size(), "images");
-  OrderedRows rows(ranks, files, static_cast<Index>(values.size()), settings.at_once, [&](Index image, std::span<const float> row) {
-    progress->at(image + 1);
-    if (row.empty()) {
+  Progress progress(join("features at ", settings.size), files.size(), "images");
+  const auto take = [&](Index image, std::optional<std::span<const float>> row) {
+    if (!ranks.first()) return;
+    progress.at(image + 1);
+    if (!row) {
       arrays.each([](FeatureArray& array) { array.add_missing(); });
       unreadable.push_back(files.id(image));
       return;
     }
-    if (arrays.class_tokens) arrays.class_tokens->add(row.first(class_values));
-    if (arrays.patches) arrays.patches->add(row.subspan(class_values));
-  });
+    if (arrays.class_tokens) arrays.class_tokens->add(row->first(class_values));
+    if (arrays.patches) arrays.patches->add(row->subspan(class_values));
+  };
   std::stop_source stop;
-  dssl::FeaturePassOptions options{.label_height = 1, .label_width = 1, .loader = settings.loader()};
-  if (!ranks.alone()) options.skip.max_bad_share = 1;  // `rows` judges those of all ranks
-  if (!rows.images().empty()) {
-    pass_features(
-        extractor, renderer, files.some(rows.images()), options,
-        [&](std::string_view, std::string_view message) {
-          const std::string words = one_line(join("skipped: ", message));
-          progress ? progress->warn(words) : print_error("dssl-features", join("rank ", ranks.rank(), ": ", words));
-        },
-        stop.get_token(),
-        [&](const auto& image) {
-          if (reads.class_token) extractor.backend().download(class_token, image.class_token.data());
-          if (reads.patch) extractor.backend().download(patches, image.patches.data());
-          rows.add(image.index, values);
-          if (interruption.requested()) stop.request_stop();
-        });
-  }
+  const dssl::FeaturePassCount count = dssl::pass_in_turns<float>(
+      ranks, files, static_cast<Index>(values.size()), settings.at_once, {}, stop.get_token(), take,
+      [&](const auto& own, const dssl::SkipPolicy& skip, const auto& add) {
+        return pass_features(
+            extractor, renderer, own, {.label_height = 1, .label_width = 1, .loader = settings.loader(), .skip = skip},
+            [&](std::string_view, std::string_view message) { progress.warn(skipped_words(ranks, message)); },
+            stop.get_token(),
+            [&](const auto& image) {
+              if (reads.class_token) extractor.backend().download(class_token, image.class_token.data());
+              if (reads.patch) extractor.backend().download(patches, image.patches.data());
+              add(image.index, values);
+              if (interruption.requested()) stop.request_stop();
+            });
+      });
   if (stop.stop_requested()) throw dssl::Error("stopped on request; nothing was written");
-  rows.finish();
+  if (count.images == 0) throw dssl::DataError("no image of the set can be read");
 }
 
 template <dssl::Backend B>
@@ -241,21 +239,11 @@ void write_features(FeatureSettings s, const dssl::ImageFiles& files, const dssl
       for (const std::string& text : texts) out += text + ",";
       return out;
     };
-    nlohmann::ordered_json others = s.backbone.json();
-    others.erase("weights");  // which may lie elsewhere on another machine
-    // What decides how many rows are exchanged, of how many numbers, and which.
-    const std::pair<std::string_view, std::string> things[] = {{"images", dssl::fingerprint_of(dssl::SourceView(files)).text()},
-                                                               {"weights", of_weights},
-                                                               {"--size", list(s.sizes)},
-                                                               {"--tokens", list(s.tokens)},
-                                                               {"--at-once", std::to_string(s.backbone.at_once)},
-                                                               {"options of the backbone or of reading", dssl::programs::json_text(others)}};
-    dssl::require_same(ranks, things);
+    require_same_work(ranks, {{"images", dssl::fingerprint_of(dssl::SourceView(files)).text()}, {"weights", of_weights}, {"--size", list(s.sizes)},
+                              {"--tokens", list(s.tokens)}}, s.backbone, s.backbone.json());
   }
-  if (ranks.first()) {
-    std::printf("%s; %td images, %.1f MiB of features\n", describe_backbone(first, weights).c_str(), files.size(), bytes / 1048576.0);
-    std::fflush(stdout);
-  }
+  std::printf("%s; %td images, %.1f MiB of features\n", describe_backbone(first, weights).c_str(), files.size(), bytes / 1048576.0);
+  std::fflush(stdout);
 
   dssl::SafetensorsWriter writer;
   std::vector<ArraysOfSize> arrays;
@@ -333,12 +321,10 @@ int main(int argc, char** argv) {
   add_rank_options(app, s.processes, "work", "Processes");
   RunRanks ranks;
   const auto features = [&] {
-    ranks.start(s.processes);
+    start_rank(ranks, s.processes, s.backbone);
     if (!s.as_npy() && !s.out.ends_with(".safetensors"))
       throw dssl::OptionError("out", s.out, "a name that ends in .npy or .safetensors");
     s.backbone.validate();
-    if (s.backbone.backend == "cuda") s.backbone.device = ranks.device(gpus());
-    if (s.backbone.threads == 0) s.backbone.threads = ranks.threads();
     const OutputFiles output(s.files());  // what is wrong with them shows before all images are read
     output.require_other_than_given("--data", s.data);
     if (!s.backbone.random_weights()) output.require_other_than_weights("--weights", s.backbone.weights);
@@ -346,7 +332,7 @@ int main(int argc, char** argv) {
     if (ranks.communicator().first()) {
       output.require_other_than_all("--data", files);
       output.require_writable();
-      if (const std::string words = ranks.describe(); !words.empty()) std::printf("ranks: %s\n", words.c_str());
+      print_ranks(ranks);
       print_left_aside("dssl-features", files);
       if (const std::string few = dssl::few_bits_warning(files); !few.empty())
         print_error("dssl-features", "warning: " + few);

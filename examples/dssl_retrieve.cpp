@@ -6,6 +6,7 @@
 #include <dssl/version.hpp>
 
 #include "common/program.hpp"
+#include "common/ranks.hpp"
 #include "retrieve/measure.hpp"
 #include "retrieve/settings.hpp"
 
@@ -20,8 +21,10 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string(dssl::version_string));
   dssl::programs::RetrieveSettings settings;
   dssl::programs::add_options(app, settings);
-  return dssl::programs::run_program(app, argc, argv, [&] {
-    dssl::programs::retrieve(settings);
+  dssl::programs::RunRanks ranks;
+  const auto work = [&] {
+    dssl::programs::retrieve(settings, ranks);
     return 0;
-  });
+  };
+  return dssl::programs::run_program(app, argc, argv, [&] { return dssl::programs::on_all_ranks(ranks, work, dssl::programs::words_of(app)); });
 }

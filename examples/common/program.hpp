@@ -24,6 +24,7 @@
 
 #include <common/arguments.hpp>
 #include <common/json_text.hpp>
+#include <common/launched.hpp>
 #include <common/options_page.hpp>
 
 namespace dssl::programs {
@@ -90,7 +91,8 @@ template <class InOptions>
 /// Parses the arguments, runs `body()`, and turns what it throws into one line on stderr: `words(error)`.
 ///
 /// Exit statuses: 0 success (and --help), 1 the work failed, 2 the arguments make no sense. `body` gives the status
-/// of success. A stdout that could not be written (a full disk) is a failure too.
+/// of success. A stdout that could not be written (a full disk) is a failure too. One of several processes that a launcher
+/// started runs only where the program has --communicator: else the first says that it does not.
 template <class Body, class Words>
 [[nodiscard]] int run_program(CLI::App& app, int argc, char** argv, const Body& body, const Words& words) {
   const std::string name = app.get_name();
@@ -116,6 +118,12 @@ template <class Body, class Words>
   } catch (const Error& error) {
     print_error(name, error.what());
     return 1;
+  }
+  // Several that do not know of each other would do the same work, and write the same files over each other's.
+  if (const int size = launched_size(); size > 1 && app.get_option_no_throw("--communicator") == nullptr) {
+    if (launched_rank() > 0) return 0;  // the first says so, and fails: a failure here might end it before
+    print_error(name, join("was started as one of ", size, " processes; expected one, as this program does not share its work"));
+    return 2;
   }
   try {
     const int status = body();

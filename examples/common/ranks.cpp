@@ -1,13 +1,9 @@
 #include <common/ranks.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <initializer_list>
-#include <system_error>
+#include <cstdint>
 
 #include <sched.h>
 #include <unistd.h>
@@ -20,6 +16,8 @@
 #endif
 #include <dssl/core/error.hpp>
 
+#include <common/launched.hpp>
+
 namespace dssl {
 #ifndef DSSL_WITH_MPI
 class MpiRanks {};
@@ -31,18 +29,6 @@ class NcclRanks {};
 
 namespace dssl::programs {
 namespace {
-
-/// The first of these variables that is a number; Open MPI, MPICH and Intel MPI, and Slurm's way to start either.
-int number_of(std::initializer_list<const char*> names, int otherwise) {
-  for (const char* const name : names) {
-    const char* const text = std::getenv(name);
-    if (text == nullptr) continue;
-    int value = 0;
-    const char* const end = text + std::strlen(text);
-    if (std::from_chars(text, end, value).ptr == end && *text != '\0') return value;
-  }
-  return otherwise;
-}
 
 #ifdef DSSL_WITH_MPI
 std::chrono::milliseconds milliseconds_of(double seconds) {
@@ -62,13 +48,6 @@ cpu_set_t allowed_processors() {
 
 RunRanks::RunRanks() = default;
 RunRanks::~RunRanks() = default;
-
-int RunRanks::launched_size() {
-  if (const int size = number_of({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}, 0); size > 0) return size;
-  // By srun, also without a plugin that MPI knows: then MPI counts one process, which is said.
-  const bool by_srun = std::getenv("PMIX_RANK") != nullptr || std::getenv("SLURM_PROCID") != nullptr;
-  return by_srun ? number_of({"SLURM_STEP_NUM_TASKS"}, 1) : 1;
-}
 
 void RunRanks::start(const RankSettings& settings) {
   const bool wanted = settings.communicator == "mpi" || (settings.communicator == "auto" && launched_size() > 1);

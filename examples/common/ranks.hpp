@@ -61,9 +61,6 @@ class RunRanks {
   /// "2 ranks, 2 of them on this machine, 1 thread each"; empty for one rank alone.
   [[nodiscard]] std::string describe() const;
 
-  /// Of how many processes a launcher started this one, before anything is started: 1 without one.
-  static int launched_size();
-
  private:
   std::unique_ptr<MpiRanks> x_mpi;
   std::unique_ptr<NcclRanks> x_nccl;

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <limits>
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -16,25 +19,35 @@
 #include <utility>
 #include <vector>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/data/apart.hpp>
 #include <dssl/data/defect_files.hpp>
 #include <dssl/data/few_bits.hpp>
+#include <dssl/data/fingerprint.hpp>
 #include <dssl/data/image_files.hpp>
+#include <dssl/data/skip.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/data/truth_survey.hpp>
 #include <dssl/defects/size_trend.hpp>
+#include <dssl/features/ordered_rows.hpp>
+#include <dssl/features/tile_pass.hpp>
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
 
 #include "common/earlier_outputs.hpp"
+#include "common/json_text.hpp"
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/rank_work.hpp"
+#include "common/ranks.hpp"
 #include "defects/figures.hpp"
 #include "defects/inspected.hpp"
 #include "defects/label_choice.hpp"
 #include "defects/score_files.hpp"
 #include "defects/scorer.hpp"
+#include "defects/told_score.hpp"
 
 namespace dssl::programs {
 
@@ -45,9 +58,11 @@ using Clock = std::chrono::steady_clock;
 
 class Inspection {
  public:
-  explicit Inspection(DefectSettings& settings) : x_settings(settings) {}
+  Inspection(DefectSettings& settings, RunRanks& ranks) : x_settings(settings), x_all(ranks) {}
 
   void run() {
+    start_rank(x_all, x_settings.processes, x_settings.backbone);
+    x_ranks = x_all.communicator();
     x_settings.validate();
     // Whatever can be wrong with the arguments shows before the work begins.
     if (!x_settings.bank.empty()) {
@@ -62,22 +77,39 @@ class Inspection {
     if (!(x_settings.false_alarms > 0 && x_settings.false_alarms < 1))
       throw OptionError("false-alarms", x_settings.false_alarms, "above 0, below 1");
     x_open();
-    x_scorer = make_scorer(x_settings);
+    x_scorer = make_scorer(x_settings, x_ranks);
     x_require_output_apart();
-    const FolderClaim claim = claim_output_folder(x_settings.out, {"result.json", "scores.jsonl", "scores.csv", "bank.safetensors"});
-    if (x_settings.maps) prepare_output_folder(x_settings.out + "/maps");
+    x_require_same();
+    std::optional<FolderClaim> claim;
+    if (x_ranks.first()) {
+      claim = claim_output_folder(x_settings.out, {"result.json", "scores.jsonl", "scores.csv", "bank.safetensors"});
+      if (x_settings.maps) prepare_output_folder(x_settings.out + "/maps");
+    }
     if (x_settings.look.free_of_size && x_settings.bank.empty() && !x_held_out)
       throw OptionError("free-of-size", "given", "--calibrate or --hold-out beside it: the trend over sizes is of images of which nothing was learned");
     x_describe();
     if (x_normal && x_settings.bank.empty()) x_learn();
     if (x_held_out) x_calibrate();
-    // A bank stays until it is written anew: it may be what is read.
-    remove_earlier_outputs(x_settings.out, {"result.json", "scores.jsonl", "scores.csv"}, "maps", x_maps());
-    x_save();
+    if (x_ranks.first()) {
+      // A bank stays until it is written anew: it may be what is read.
+      remove_earlier_outputs(x_settings.out, {"result.json", "scores.jsonl", "scores.csv"}, "maps", x_maps());
+      x_save();
+    }
+    static_cast<void>(x_ranks.any(false));  // no rank writes a map before the first has come so far
     if (x_test) x_score();
   }
 
  private:
+  void x_require_same() const {
+    if (x_ranks.alone()) return;
+    std::vector<std::pair<std::string_view, std::string>> things{{"weights", x_scorer->weights()}, {"--bank", json_text(x_scorer->bank())}};
+    for (const auto& [option, set] : {std::pair("--normal", &x_normal), {"--calibrate", &x_held_out}, {"--test", &x_test}})
+      things.emplace_back(option, *set ? fingerprint_of(SourceView(ImagesOf<Inspected>(**set))).text() : "none");
+    Json options = x_settings.json();
+    options["maps"] = x_settings.maps;
+    require_same_work(x_ranks, std::move(things), x_settings.backbone, std::move(options));
+  }
+
   /// The rate that was asked for, but a bank's threshold holds for its own alone.
   void x_choose_rate() {
     const std::optional<double>& asked = x_settings.asked_false_alarms;
@@ -172,6 +204,7 @@ class Inspection {
   }
 
   void x_describe() const {
+    print_ranks(x_all);
     for (const auto* const set : {&x_normal, &x_held_out, &x_labelled, &x_test}) {
       if (!*set) continue;
       const bool of_normal = set == &x_held_out && x_settings.calibrate.empty();  // a part of the same folders
@@ -197,26 +230,34 @@ class Inspection {
     std::fflush(stdout);
   }
 
-  static void x_warn(const std::string& text) { print_error("dssl-defects", "warning: " + text); }
+  void x_warn(const std::string& text) const {
+    if (x_ranks.first()) print_error("dssl-defects", "warning: " + text);
+  }
 
-  /// Runs a pass over images with its progress; returns its seconds.
+  /// Runs a pass over images, pass(token, progress), and tells of its progress where the pass does not; returns its seconds.
   template <class Pass>
-  double x_with_progress(const char* label, Index total, const Pass& pass) {
+  double x_with_progress(const char* label, Index total, const Pass& pass, bool pass_tells = false) {
     const auto start = Clock::now();
     std::stop_source stop;
     Progress progress(label, total, "images");
     x_scorer->on_images = [&](Index done) {
-      progress.at(done);
+      if (!pass_tells) progress.at(done);
       if (x_interruption.requested()) stop.request_stop();
     };
     x_scorer->on_skip = [&](std::string_view, std::string_view message) {
-      progress.warn(one_line(join("skipped: ", message)));
+      progress.warn(skipped_words(x_ranks, message));
     };
-    const FeaturePassCount count = pass(stop.get_token());
+    const FeaturePassCount count = pass(stop.get_token(), progress);
     x_unreadable += count.unreadable;
     x_unreadable_masks += count.unreadable_labels;
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
-    if (const TilePassCount tiled = x_scorer->tiled(); tiled.windows > 0) {
+    TilePassCount tiled;
+    for (const TilePassCount& of : x_ranks.all_say(x_scorer->tiled())) {
+      tiled += of;
+      tiled.windows += of.windows;
+      tiled.smaller += of.smaller;
+    }
+    if (tiled.windows > 0) {
       std::printf("%s: %td windows over %td images", label, tiled.windows, tiled.images);
       if (tiled.smaller > 0) std::printf("; %td do not fill a window and are mirrored beyond their ends", tiled.smaller);
       std::printf("\n");
@@ -224,12 +265,48 @@ class Inspection {
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
 
+  /// Scores a set; take(number, told) is called on every rank for each of all ranks' images, in order. `maps`: each rank writes
+  /// those of its own, and what they show is told where masks are.
+  template <class Take>
+  double x_score_set(const char* label, const Inspected& images, bool maps, const Take& take) {
+    const bool told_whole = maps && images.has_masks();
+    const auto pass = [&](const std::stop_token& token, Progress& progress) {
+      Index done = 0;
+      const InputOptions& size = x_scorer->renderer().options();
+      const Index pixels = told_whole ? size.height * size.width : 0;
+      const FeaturePassCount count = pass_in_turns<std::byte>(
+          x_ranks, images, static_cast<Index>(sizeof(ToldScore::Figures)) + pixels * static_cast<Index>(sizeof(float) + 1),
+          x_settings.look.tiles ? 1 : x_settings.backbone.at_once, {}, token,
+          [&](Index number, std::optional<std::span<const std::byte>> told) {
+            if (!told) return;
+            progress.at(++done);
+            take(number, ToldScore::of(*told));
+          },
+          [&](const ChosenSamples<Inspected>& own, const SkipPolicy&, const auto& add) {
+            x_scorer->on_score = [&](const DefectScore& image) {
+              const Index number = own.number(image.index);
+              ToldScore told{.figures = {.score = image.score, .patches = image.patches, .height = image.height, .width = image.width, .truth = images.truth(number)}};
+              if (maps && x_settings.maps) told.figures.map_white = write_map(images.id(number), image, x_settings);
+              if (told_whole) {
+                told.heat_map.assign(image.heat_map.begin(), image.heat_map.end());
+                told.labels.assign(image.truth.begin(), image.truth.end());
+              }
+              add(image.index, told.bytes());
+            };
+            return x_scorer->score(InspectedPart(images, own), token);
+          });
+      if (count.images == 0 && !token.stop_requested()) throw DataError("no image of the set can be read");
+      return count;
+    };
+    return x_with_progress(label, images.size(), pass, true);
+  }
+
   void x_learn() {
-    x_learn_seconds = x_with_progress("normal images", x_normal->size(), [&](const std::stop_token& token) {
+    x_learn_seconds = x_with_progress("normal images", x_normal->size(), [&](const std::stop_token& token, Progress&) {
       return x_scorer->learn(*x_normal, token);
     });
     if (x_labelled) {
-      x_learn_seconds += x_with_progress("labelled images", x_normal->size() + x_labelled->size(), [&](const std::stop_token& token) {
+      x_learn_seconds += x_with_progress("labelled images", x_normal->size() + x_labelled->size(), [&](const std::stop_token& token, Progress&) {
         x_label_choice = x_scorer->learn_labels(*x_normal, *x_labelled, token);
         return FeaturePassCount{};
       });
@@ -242,12 +319,10 @@ class Inspection {
   void x_calibrate() {
     std::vector<double> scores;
     std::vector<Index> patches;
-    x_scorer->on_score = [&](const DefectScore& image) {
-      scores.push_back(image.score);
-      patches.push_back(image.patches);
-    };
-    x_with_progress("calibration", x_held_out->size(),
-                    [&](const std::stop_token& token) { return x_scorer->score(*x_held_out, token); });
+    x_score_set("calibration", *x_held_out, false, [&](Index, const ToldScore& told) {
+      scores.push_back(told.figures.score);
+      patches.push_back(told.figures.patches);
+    });
     x_calibrated = static_cast<Index>(scores.size());
     // A bank of an earlier run has its own.
     if (x_settings.look.free_of_size && x_settings.bank.empty()) {
@@ -316,18 +391,22 @@ class Inspection {
   void x_score() {
     DefectResult result;
     std::vector<ScoredImage> scored;
-    x_scorer->on_score = [&](const DefectScore& image) {
-      ScoredImage entry{
-          .index = image.index, .score = image.score, .truth = x_test->truth(image.index), .map = {}};
-      if (entry.truth != Truth::unknown) result.add_image(image.score, entry.truth == Truth::defect);
-      if (x_test->has_masks())
-        result.tally.add_map(image.heat_map, image.truth, image.height, image.width, ClassMap::ignored, entry.truth == Truth::defect);
-      if (x_settings.maps) write_map(entry, image, *x_test, x_settings);
-      scored.push_back(std::move(entry));
-    };
-    const double seconds = x_with_progress("scoring", x_test->size(), [&](const std::stop_token& token) {
-      return x_scorer->score(*x_test, token);
+    const double seconds = x_score_set("scoring", *x_test, true, [&](Index number, const ToldScore& told) {
+      if (!x_ranks.first()) return;
+      const ToldScore::Figures& of = told.figures;
+      if (of.truth != Truth::unknown) result.add_image(of.score, of.truth == Truth::defect);
+      if (x_test->has_masks()) {
+        result.tally.add_map(std::span<const float>(told.heat_map), std::span<const std::uint8_t>(told.labels), of.height, of.width,
+                             ClassMap::ignored, of.truth == Truth::defect);
+      }
+      scored.push_back({.index = number,
+                        .score = of.score,
+                        .truth = of.truth,
+                        .map = x_settings.maps ? map_file(x_test->id(number)) : "",
+                        .map_white = of.map_white});
     });
+    x_test->files().share_findings(x_ranks);
+    if (!x_ranks.first()) return;
     x_require_truth(scored);
     const double threshold = x_threshold.value_or(std::numeric_limits<double>::quiet_NaN());
     write_scores(scored, *x_test, threshold, x_settings.out);
@@ -462,6 +541,8 @@ class Inspection {
   static constexpr std::string_view x_calibrated_with = "the normal images to calibrate with";
 
   DefectSettings& x_settings;
+  RunRanks& x_all;
+  Communicator x_ranks;
   Interruption x_interruption;
   std::unique_ptr<Scorer> x_scorer;
   std::optional<Inspected> x_normal, x_held_out, x_labelled, x_test;
@@ -476,6 +557,6 @@ class Inspection {
 
 }  // namespace
 
-void inspect(DefectSettings settings) { Inspection(settings).run(); }
+void inspect(DefectSettings settings, RunRanks& ranks) { Inspection(settings, ranks).run(); }
 
 }  // namespace dssl::programs

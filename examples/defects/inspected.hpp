@@ -64,4 +64,16 @@ class Inspected {
   std::shared_ptr<std::vector<std::atomic<Truth>>> x_truth;  // of each image, by threads that load
 };
 
+/// Some of them, with their templates.
+class InspectedPart : public ChosenSamples<Inspected> {
+ public:
+  /// `all` must outlive this.
+  InspectedPart(const Inspected& all, const ChosenSamples<Inspected>& part) : ChosenSamples<Inspected>(part), x_all(all) {}
+  [[nodiscard]] AnyImage load_image(Index i) const { return x_all.load_image(number(i)); }
+  [[nodiscard]] AnyImage load_template(Index i) const { return x_all.load_template(number(i)); }
+
+ private:
+  const Inspected& x_all;
+};
+
 }  // namespace dssl::programs

@@ -38,17 +38,16 @@ Image<P> grey(const DefectScore& score, double white) {
 
 std::string map_file(const std::string& id) { return "maps/" + file_name(id) + ".png"; }
 
-void write_map(ScoredImage& image, const DefectScore& score, const Inspected& images,
-               const DefectSettings& settings) {
+double write_map(const std::string& id, const DefectScore& score, const DefectSettings& settings) {
   const double largest = static_cast<double>(*std::max_element(score.heat_map.begin(), score.heat_map.end()));
-  image.map_white = settings.map_scale > 0 ? settings.map_scale : largest > 0 ? largest : 1.0;
-  image.map = map_file(images.id(image.index));
-  const std::string path = settings.out + "/" + image.map;
+  const double white = settings.map_scale > 0 ? settings.map_scale : largest > 0 ? largest : 1.0;
+  const std::string path = settings.out + "/" + map_file(id);
   if (settings.map_bits == 8) {
-    write_png(path, grey<std::uint8_t>(score, image.map_white));
+    write_png(path, grey<std::uint8_t>(score, white));
   } else {
-    write_png(path, grey<std::uint16_t>(score, image.map_white));
+    write_png(path, grey<std::uint16_t>(score, white));
   }
+  return white;
 }
 
 void write_scores(const std::vector<ScoredImage>& scored, const Inspected& images, double threshold,

@@ -25,9 +25,8 @@ struct ScoredImage {
 /// it.
 [[nodiscard]] std::string map_file(const std::string& id);
 
-/// Writes the map of an image and notes in `image` where it lies. Throws `FileError`.
-void write_map(ScoredImage& image, const DefectScore& score, const Inspected& images,
-               const DefectSettings& settings);
+/// Writes the map of the image of that id; returns the score that is white in it. Throws `FileError`.
+[[nodiscard]] double write_map(const std::string& id, const DefectScore& score, const DefectSettings& settings);
 
 /// Writes scores.jsonl and scores.csv. An alarm is a score of at least `threshold`; NaN: there is none.
 /// Throws `FileError`.

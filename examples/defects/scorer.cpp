@@ -63,10 +63,10 @@ template <Backend B>
 class BankScorer final : public Scorer {
  public:
   /// `bank`: the file s.bank, where one is to be taken.
-  BankScorer(const DefectSettings& s, const B& backend, const SafetensorsFile* bank = nullptr)
+  BankScorer(const DefectSettings& s, const B& backend, const Communicator& ranks, const SafetensorsFile* bank = nullptr)
       : x_settings(s),
         x_loaded(s.backbone, backend, bank ? fingerprint_in(*bank) : std::string()),
-        x_probe(x_loaded.extractor, x_options(s)) {
+        x_probe(x_loaded.extractor, x_options(s, ranks)) {
     forward_calls(x_probe, *this);
     if (!bank) return;
     require_bank_of(*bank, x_loaded.fingerprint, s.backbone.weights);
@@ -80,7 +80,7 @@ class BankScorer final : public Scorer {
   FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) override {
     return x_probe.learn(normal, token);
   }
-  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override {
+  FeaturePassCount score(const InspectedPart& images, const std::stop_token& token) override {
     return x_probe.score(images, token);
   }
   bool save(const std::string& path, std::map<std::string, std::string> metadata) const override {
@@ -114,6 +114,7 @@ class BankScorer final : public Scorer {
     return true;
   }
   [[nodiscard]] TilePassCount tiled() const override { return x_probe.tiled(); }
+  [[nodiscard]] std::string weights() const override { return x_loaded.fingerprint; }
   [[nodiscard]] Json bank() const override {
     if (!x_probe.bank()) return nullptr;
     return {{"rows", x_probe.bank()->size()},
@@ -122,7 +123,7 @@ class BankScorer final : public Scorer {
   }
 
  private:
-  static DefectProbeOptions x_options(const DefectSettings& s) {
+  static DefectProbeOptions x_options(const DefectSettings& s, const Communicator& ranks) {
     return {.pool = s.pool,
             .coreset = s.coreset,
             .coreset_size = s.coreset_size,
@@ -137,7 +138,8 @@ class BankScorer final : public Scorer {
             .smoothing = s.smoothing,
             .fit = s.backbone.input_fit(),
             .seed = s.backbone.seed,
-            .loader = s.backbone.loader()};
+            .loader = s.backbone.loader(),
+            .ranks = ranks};
   }
 
   DefectSettings x_settings;
@@ -160,7 +162,7 @@ class TemplateScorer final : public Scorer {
   [[nodiscard]] std::string describe() const override { return x_loaded.description; }
   [[nodiscard]] const InputRenderer& renderer() const override { return x_probe.renderer(); }
   FeaturePassCount learn(const Inspected&, const std::stop_token&) override { return {}; }
-  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override {
+  FeaturePassCount score(const InspectedPart& images, const std::stop_token& token) override {
     return x_probe.score(images, token);
   }
   bool save(const std::string&, std::map<std::string, std::string>) const override { return false; }
@@ -192,7 +194,7 @@ class DifferenceScorer final : public Scorer {
   FeaturePassCount learn(const Inspected& normal, const std::stop_token& token) override {
     return x_pairs ? FeaturePassCount{} : x_probe.learn(normal, token);
   }
-  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override {
+  FeaturePassCount score(const InspectedPart& images, const std::stop_token& token) override {
     return x_pairs ? x_probe.score_pairs(images, token) : x_probe.score(images, token);
   }
   bool save(const std::string&, std::map<std::string, std::string>) const override { return false; }
@@ -231,7 +233,7 @@ class FilterScorer final : public Scorer {
   std::optional<FilterLabelChoice> learn_labels(const Inspected& normal, const Inspected& labelled, const std::stop_token& token) override {
     return x_probe.learn_labels(normal, labelled, x_label_options, token);
   }
-  FeaturePassCount score(const Inspected& images, const std::stop_token& token) override { return x_probe.score(images, token); }
+  FeaturePassCount score(const InspectedPart& images, const std::stop_token& token) override { return x_probe.score(images, token); }
   bool save(const std::string& path, std::map<std::string, std::string> metadata) const override {
     metadata["settings"] = BankSettings{.channels = x_settings.backbone.channels,
                                         .white = x_settings.backbone.read.white,
@@ -257,7 +259,8 @@ class FilterScorer final : public Scorer {
 
 }  // namespace
 
-std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
+std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings, const Communicator& ranks) {
+  if (!ranks.alone() && settings.scorer != "bank") throw OptionError("scorer", settings.scorer, join("bank, whose work the ", ranks.size(), " ranks can share, or one process"));
   if (settings.scorer == "filters") return std::make_unique<FilterScorer>(settings);
   if (settings.scorer == "difference") return std::make_unique<DifferenceScorer>(settings);
   std::unique_ptr<Scorer> out;
@@ -266,10 +269,10 @@ std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings) {
     if (settings.scorer == "template") {
       out = std::make_unique<TemplateScorer<B>>(settings, backend);
     } else if (settings.bank.empty()) {
-      out = std::make_unique<BankScorer<B>>(settings, backend);
+      out = std::make_unique<BankScorer<B>>(settings, backend, ranks);
     } else {
       const auto bank = SafetensorsFile::open(settings.bank);
-      out = std::make_unique<BankScorer<B>>(settings, backend, &bank);
+      out = std::make_unique<BankScorer<B>>(settings, backend, ranks, &bank);
     }
   });
   return out;

@@ -8,6 +8,7 @@
 #include <stop_token>
 #include <string>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/data/skip.hpp>
 #include <dssl/defects/defect_score.hpp>
 #include <dssl/defects/filter_labels.hpp>
@@ -40,20 +41,22 @@ class Scorer {
                                                         const std::stop_token& /*token*/) {
     return std::nullopt;
   }
-  virtual FeaturePassCount score(const Inspected& images, const std::stop_token& token) = 0;
+  virtual FeaturePassCount score(const InspectedPart& images, const std::stop_token& token) = 0;
   /// Writes what was learned; false where there is nothing to write.
   virtual bool save(const std::string& path, std::map<std::string, std::string> metadata) const = 0;
   /// From now on image scores are without it; false where the way's are not of patches of images of any size.
   virtual bool set_size_trend(const SizeTrend& /*trend*/) { return false; }
   /// What the last pass by windows went over; of other passes nothing.
   [[nodiscard]] virtual TilePassCount tiled() const { return {}; }
+  /// Tells the weights that features are by from others; empty where there are none.
+  [[nodiscard]] virtual std::string weights() const { return {}; }
   /// Rows and width of the bank, and its radius; null where there is none.
   [[nodiscard]] virtual nlohmann::ordered_json bank() const = 0;
 };
 
-/// The scorer of the settings, with its weights, and with its bank where that was named.
-/// Throws `OptionError`, `CheckpointError`, `FileError`.
-[[nodiscard]] std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings);
+/// The scorer of the settings, with its weights, and with its bank where that was named. Ranks share what a bank learns from.
+/// Throws `OptionError`, also where there are several without a bank, `CheckpointError`, `FileError`.
+[[nodiscard]] std::unique_ptr<Scorer> make_scorer(const DefectSettings& settings, const Communicator& ranks);
 
 /// Takes from a bank's file the settings it was made with, and its threshold if it has one.
 /// Throws `CheckpointError`.

@@ -295,6 +295,7 @@ void add_options(CLI::App& app, DefectSettings& s) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->group(maps);
+  add_rank_options(app, s.processes, "work", "Processes");
 }
 
 }  // namespace dssl::programs

@@ -12,6 +12,7 @@
 #include <dssl/defects/filter_labels.hpp>
 
 #include "common/backbone.hpp"
+#include "common/ranks.hpp"
 #include "defects/look.hpp"
 
 namespace dssl::programs {
@@ -52,6 +53,8 @@ struct DefectSettings {
   bool maps = false;
   int map_bits = 16;
   double map_scale = 0;  // 0: each map's own largest score
+
+  RankSettings processes;
 
   [[nodiscard]] bool pairs() const { return !templates.empty(); }
   /// Whether what was learned is written, and read again.

@@ -4,13 +4,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <dssl/backend/concept.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/data/fingerprint.hpp>
+#include <dssl/data/source.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/io/png.hpp>
 #include <dssl/pictures/overlay.hpp>
@@ -23,6 +29,7 @@
 #include "common/output_files.hpp"
 #include "common/program.hpp"
 #include "common/progress.hpp"
+#include "common/rank_work.hpp"
 #include "common/segmentation_scores.hpp"
 
 namespace dssl::programs {
@@ -34,8 +41,9 @@ using Json = nlohmann::ordered_json;
 template <Backend B>
 class DenseMeasurement {
  public:
-  DenseMeasurement(const RetrieveSettings& settings, const LabelledSets& sets, const B& backend)
+  DenseMeasurement(const RetrieveSettings& settings, const LabelledSets& sets, const Communicator& ranks, const B& backend)
       : x_settings(settings),
+        x_ranks(ranks),
         x_sets(sets),
         x_weights(x_settings.backbone.open()),
         x_extractor(backend, x_settings.backbone.map_features(x_weights.config()), x_weights.config()) {}
@@ -45,11 +53,18 @@ class DenseMeasurement {
     const OutputFiles output(with_earlier_pictures(measured_files(x_settings.out, x_sets.val, x_every()), x_settings.out, "overlays"));
     x_sets.require_apart(output);
     if (!b.random_weights()) output.require_other_than_weights("--weights", b.weights);
-    load_weights(x_extractor, x_weights, b.seed);
-    const FolderClaim claim = claim_output_folder(x_settings.out);
-    for (const std::string& warning : x_sets.warnings) print_error("dssl-retrieve", "warning: " + warning);
-    if (x_every() > 0)
-      prepare_output_folder(x_settings.out + "/overlays");
+    std::string of_weights;
+    load_weights(x_extractor, x_weights, b.seed, [&](std::span<const float> flat) {
+      if (!x_ranks.alone()) of_weights = fingerprint_of(flat);
+    });
+    x_require_same(of_weights);
+    std::optional<FolderClaim> claim;
+    if (x_ranks.first()) {
+      claim = claim_output_folder(x_settings.out);
+      for (const std::string& warning : x_sets.warnings) print_error("dssl-retrieve", "warning: " + warning);
+      if (x_every() > 0)
+        prepare_output_folder(x_settings.out + "/overlays");
+    }
     std::printf("%s; %td training and %td evaluation images at %s\n",
                 describe_backbone(x_extractor, x_weights).c_str(),
                 x_sets.train.size(), x_sets.val.size(), b.size.c_str());
@@ -64,7 +79,7 @@ class DenseMeasurement {
     report["settings"] = x_settings.json();
     report["backend"] = x_extractor.backend().describe();
     report["version"] = version_string;
-    write_json(x_settings.out + "/result.json", report);
+    if (x_ranks.first()) write_json(x_settings.out + "/result.json", report);
   }
 
  private:
@@ -72,9 +87,22 @@ class DenseMeasurement {
     return x_settings.measures("retrieval") ? every_shown(x_sets.val.size(), x_settings.overlays) : 0;
   }
 
+  /// Before any rank writes.
   void x_remove_earlier() const {
-    remove_earlier_outputs(x_settings.out, {"result.json"}, "overlays",
-                           names_in(x_settings.out, "overlays", measured_files(x_settings.out, x_sets.val, x_every())));
+    if (x_ranks.first()) {
+      remove_earlier_outputs(x_settings.out, {"result.json"}, "overlays",
+                             names_in(x_settings.out, "overlays", measured_files(x_settings.out, x_sets.val, x_every())));
+    }
+    static_cast<void>(x_ranks.any(false));  // waits for the first
+  }
+
+  void x_require_same(const std::string& of_weights) const {
+    if (x_ranks.alone()) return;
+    const auto of = [](const LabelledSet& set) { return fingerprint_of(SourceView(ImagesOf<LabelledSet>(set))).text(); };
+    Json options = x_settings.json();
+    options["overlays"] = x_settings.overlays;
+    require_same_work(x_ranks, {{"--train", of(x_sets.train)}, {"--val", of(x_sets.val)}, {"weights", of_weights}}, x_settings.backbone,
+                      std::move(options));
   }
 
   /// Options that both probes have.
@@ -85,6 +113,7 @@ class DenseMeasurement {
     options.fit = x_settings.backbone.input_fit();
     options.seed = x_settings.backbone.seed;
     options.loader = x_settings.backbone.loader();
+    options.ranks = x_ranks;
     return options;
   }
 
@@ -102,7 +131,7 @@ class DenseMeasurement {
       if (x_interruption.requested()) stop.request_stop();
     };
     probe.on_skip = [&](std::string_view, std::string_view message) {
-      progress.warn(one_line(join("skipped: ", message)));
+      progress.warn(skipped_words(x_ranks, message));
     };
     auto result = pass(stop.get_token());
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
@@ -120,7 +149,7 @@ class DenseMeasurement {
         x_with_progress(probe, "remembering", x_sets.train.size(),
                         [&](const std::stop_token& token) { return probe.remember(x_sets.train, token); });
     print_labels("labels of what is remembered", passed.census, probe.classes());
-    warn_of_unclaimed("dssl-retrieve", passed.census, probe.classes());
+    if (x_ranks.first()) warn_of_unclaimed("dssl-retrieve", passed.census, probe.classes());
     const Index every = x_every();
     if (every > 0) x_remove_earlier();
     probe.on_prediction = [&](const ProbePrediction& prediction) {
@@ -177,6 +206,7 @@ class DenseMeasurement {
   }
 
   RetrieveSettings x_settings;  // with what was found in the weights
+  Communicator x_ranks;
   const LabelledSets& x_sets;
   Interruption x_interruption;
   ProgramWeights x_weights;
@@ -185,11 +215,13 @@ class DenseMeasurement {
 
 }  // namespace
 
-void retrieve(RetrieveSettings settings) {
+void retrieve(RetrieveSettings settings, RunRanks& ranks) {
+  start_rank(ranks, settings.processes, settings.backbone);
   settings.backbone.validate();
+  print_ranks(ranks);
   const LabelledSets sets = open_sets(settings.set, settings.backbone.reading(), settings.backbone.seed);
   with_backend(settings.backbone, [&](const auto& backend) {
-    DenseMeasurement<std::decay_t<decltype(backend)>>(settings, sets, backend).run();
+    DenseMeasurement<std::decay_t<decltype(backend)>>(settings, sets, ranks.communicator(), backend).run();
   });
 }
 

@@ -74,6 +74,7 @@ void add_options(CLI::App& app, RetrieveSettings& s) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str()
       ->group(clusters);
+  add_rank_options(app, s.processes, "work", "Processes");
 }
 
 }  // namespace dssl::programs

@@ -11,6 +11,7 @@
 
 #include "common/backbone.hpp"
 #include "common/labelled_set.hpp"
+#include "common/ranks.hpp"
 
 namespace dssl::programs {
 
@@ -31,6 +32,8 @@ struct RetrieveSettings {
   std::vector<Index> clusters{0, 300};
   Index patches = 100'000;
   Index iterations = 50;
+
+  RankSettings processes;
 
   [[nodiscard]] bool measures(const std::string& way) const;
   [[nodiscard]] nlohmann::ordered_json json() const;

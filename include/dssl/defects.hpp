@@ -4,6 +4,7 @@
 //   defect_bank          patches of normal images
 //   defect_bank_file     a bank on disk
 //   bank_settings        what a bank's features were read with
+//   learned_patches      patches on their way to a bank
 //   defect_probe         a bank from a source, another source scored
 //   neighbourhood        means about each cell
 //   foreground           which pixels of an image show what is looked at
@@ -39,6 +40,7 @@
 #include <dssl/defects/filter_labels.hpp>
 #include <dssl/defects/filter_probe.hpp>
 #include <dssl/defects/foreground.hpp>
+#include <dssl/defects/learned_patches.hpp>
 #include <dssl/defects/local_filters.hpp>
 #include <dssl/defects/neighbourhood.hpp>
 #include <dssl/defects/pasted_defect.hpp>

@@ -6,6 +6,7 @@
 //   extents         height and width as options say them
 //   features        `FeatureExtractor`: class tokens and patch maps of a batch
 //   feature_pass    a whole source through it, loaded ahead
+//   ordered_rows    what ranks make of a source's images, in its order
 //   tiles, tile_pass  windows that cover images of any size at their own resolution
 //   token_trace     one image, its reference tokens and its attention
 //   bilinear        reads between the cells of a patch map
@@ -25,6 +26,7 @@
 #include <dssl/features/onnx_backbone.hpp>
 #include <dssl/features/onnx_layers.hpp>
 #include <dssl/features/onnx_positions.hpp>
+#include <dssl/features/ordered_rows.hpp>
 #include <dssl/features/tile_pass.hpp>
 #include <dssl/features/tiles.hpp>
 #include <dssl/features/token_trace.hpp>

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -21,6 +22,7 @@
 
 #include <unistd.h>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/data/image_files.hpp>
@@ -134,6 +136,14 @@ class DefectFiles {
     }
     if (out.marked_good == 0 && first_empty >= 0) out.first = name(first_empty);
     return out;
+  }
+
+  /// Makes known here what showed in the images that other ranks loaded. Every rank calls it.
+  void share_findings(const Communicator& ranks) const {
+    const std::vector<std::uint8_t> own(x_met->begin(), x_met->end());
+    std::vector<std::uint8_t> all(own.size() * static_cast<std::size_t>(ranks.size()));
+    ranks.all_gather(std::span(all), std::span(own));
+    for (std::size_t i = 0; i < all.size(); ++i) (*x_met)[i % own.size()] |= all[i];
   }
 
   /// Path of the template of image i.

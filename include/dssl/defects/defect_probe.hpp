@@ -15,6 +15,7 @@
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -23,11 +24,13 @@
 #include <dssl/data/source.hpp>
 #include <dssl/defects/defect_bank.hpp>
 #include <dssl/defects/defect_score.hpp>
+#include <dssl/defects/learned_patches.hpp>
 #include <dssl/defects/patch_reader.hpp>
 #include <dssl/defects/patch_rules.hpp>
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/ordered_rows.hpp>
 #include <dssl/features/tiles.hpp>
 #include <dssl/io/image_codec.hpp>
 #include <dssl/metrics/score_tally.hpp>
@@ -58,6 +61,9 @@ struct DefectProbeOptions {
   std::uint64_t seed = 0;
   LoaderOptions loader{};
   SkipPolicy skip{};
+  /// That share the images of `learn`. What is scored is each rank's own: with several how many images of it cannot be read, all
+  /// of them perhaps, is for the caller to judge.
+  Communicator ranks{};
 
   /// Throws `OptionError` naming the field.
   void validate() const {
@@ -69,6 +75,8 @@ struct DefectProbeOptions {
   }
 
   [[nodiscard]] PatchReaderOptions reader() const {
+    SkipPolicy of_rank = skip;
+    if (!ranks.alone()) of_rank.max_bad_share = 1;
     return {.tiles = tiles,
             .standardise_images = standardise_images,
             .flatten = flatten,
@@ -79,7 +87,7 @@ struct DefectProbeOptions {
             .mean = mean,
             .deviation = deviation,
             .loader = loader,
-            .skip = skip};
+            .skip = of_rank};
   }
 };
 
@@ -106,7 +114,8 @@ class OneImage {
 /// bilinearly to the input's size and blurred. Patches that do not count, outside the image or at its border, get the
 /// lowest score of the others. With tiles, input and heat map have the image's own size, by the one factor. Everything
 /// streams: memory is the pool while learning, then the coreset, and a few batches of images. The result depends on
-/// weights, images, options and seed alone, not on the number of threads. Source: Roth et al. (PatchCore), CVPR 2022.
+/// weights, images, options and seed alone, not on the number of threads. Ranks call `learn` with the same source, and every one
+/// gets the same bank, to the bit. Source: Roth et al. (PatchCore), CVPR 2022.
 /// Test: tests/defects/defect_probe.cpp.
 template <class Backbone, Backend B>
 class DefectProbe {
@@ -114,7 +123,7 @@ class DefectProbe {
   using T = typename B::Scalar;
   using Extractor = FeatureExtractor<Backbone, B>;
 
-  std::function<void(Index)> on_images;  ///< images learned, or scored, so far
+  std::function<void(Index)> on_images;  ///< images learned, by all ranks, or scored, so far
   std::function<void(const DefectScore&)> on_score;
   SkipCounter::Warn on_skip;
 
@@ -147,26 +156,37 @@ class DefectProbe {
     x_follow(x_options.rules);
     // By windows nobody knows how many patches there will be.
     const Index most = x_options.tiles ? x_options.pool : std::min(x_options.pool, count * x_extractor().grid().size());
+    const Index width = x_extractor().width();
     std::optional<DefectBank<B>> bank;
-    const FeaturePassCount passed = x_pass(source, token, [&](const PatchMap<T>& map) {
-      const std::vector<std::int32_t> counted = x_counted(map, source.name(map.index));
-      std::vector<T> rows = x_features(map, counted);
-      if (!bank) bank.emplace(x_make_bank(most, x_rules.place > 0 ? typical_distance(std::span<const T>(rows), x_extractor().width()) : 0));
-      rows = x_placed(std::move(rows), counted, map.grid, bank->options().place_unit);
-      std::vector<std::int32_t> drawn = sample_rows(map.grid.size(), row_quota(map.index, count, most),
-                                                    {.seed = x_options.seed,
-                                                     .sample = static_cast<std::uint64_t>(map.index),
-                                                     .view = 7,
-                                                     .purpose = Purpose::probe});
-      std::vector<T> some;
-      for (const std::int32_t cell : drawn) {
-        const auto at = std::ranges::lower_bound(counted, cell);
-        if (at == counted.end() || *at != cell || !x_is_normal(map, cell)) continue;
-        const auto from = rows.begin() + (at - counted.begin()) * bank->options().width;
-        some.insert(some.end(), from, from + bank->options().width);
-      }
-      if (!some.empty()) bank->add(x_upload(some, bank->options().width));
-    });
+    bool met = false;
+    Index done = 0;
+    const FeaturePassCount passed = x_share(
+        source, token, LearnedPatches<T>::numbers((most + count - 1) / count, width),
+        [&](Index index, const PatchMap<T>& map) {
+          const std::vector<std::int32_t> counted = x_counted(map, source.name(index));
+          const std::vector<T> rows = x_features(map, counted);
+          // Of all images' the first's holds, which is the first of one rank's.
+          const double unit = x_rules.place > 0 && !std::exchange(met, true) ? typical_distance(std::span<const T>(rows), width) : 0;
+          LearnedPatches<T> some{.unit = unit, .grid = map.grid};
+          for (const std::int32_t cell : sample_rows(map.grid.size(), row_quota(index, count, most),
+                                                     {.seed = x_options.seed,
+                                                      .sample = static_cast<std::uint64_t>(index),
+                                                      .view = 7,
+                                                      .purpose = Purpose::probe})) {
+            const auto at = std::ranges::lower_bound(counted, cell);
+            if (at == counted.end() || *at != cell || !x_is_normal(map, cell)) continue;
+            const auto from = rows.begin() + (at - counted.begin()) * width;
+            some.cells.push_back(cell);
+            some.rows.insert(some.rows.end(), from, from + width);
+          }
+          return some.told();
+        },
+        [&](std::span<const T> told) {
+          LearnedPatches<T> some = LearnedPatches<T>::of(told, width);
+          if (!bank) bank.emplace(x_make_bank(most, some.unit));
+          if (!some.cells.empty()) bank->add(x_upload(x_placed(std::move(some.rows), some.cells, some.grid, bank->options().place_unit), bank->options().width));
+          if (on_images) on_images(++done);
+        });
     if (token.stop_requested()) return passed;
     if (!bank) throw DataError("no image of the set can be read");
     bank->build(token);
@@ -274,8 +294,23 @@ class DefectProbe {
       each(score);
       if (on_score) on_score(score);
     });
-    if (passed.images == 0 && !token.stop_requested()) throw DataError("no image of the set can be read");
+    if (passed.images == 0 && x_options.ranks.alone() && !token.stop_requested()) throw DataError("no image of the set can be read");
     return passed;
+  }
+
+  /// Each readable image of this rank goes to make(index, map), and what that gives of each image of all ranks, in order, to
+  /// take(row), of about `row` numbers.
+  template <class Source, class Make, class Take>
+  FeaturePassCount x_share(const Source& source, const std::stop_token& token, Index row, const Make& make, const Take& take) {
+    x_reader.on_skip = on_skip;
+    return pass_in_turns<T>(
+        x_options.ranks, source, row, x_extractor().options().batch, x_options.skip, token,
+        [&](Index, std::optional<std::span<const T>> made) {
+          if (made) take(*made);
+        },
+        [&](const auto& own, const SkipPolicy&, const auto& add) {
+          return x_reader.read(own, token, [&](const PatchMap<T>& map) { add(map.index, make(own.number(map.index), map)); });
+        });
   }
 
   template <class Source, class Each>

@@ -57,6 +57,14 @@ struct FeaturePassCount {
   Index unreadable = 0;         ///< left out
   Index unreadable_labels = 0;  ///< those of them whose mask alone could not be read
   LabelCensus census{};         ///< of the labels handed on
+
+  FeaturePassCount& operator+=(const FeaturePassCount& other) {
+    images += other.images;
+    unreadable += other.unreadable;
+    unreadable_labels += other.unreadable_labels;
+    census += other.census;
+    return *this;
+  }
 };
 
 namespace detail {

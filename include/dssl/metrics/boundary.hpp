@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/metrics/confusion.hpp>
@@ -87,6 +88,11 @@ class BoundaryTally {
   /// Pixels of class c in both bands, and in either, of all images so far.
   [[nodiscard]] std::int64_t both(Index c) const { return x_both[static_cast<std::size_t>(c)]; }
   [[nodiscard]] std::int64_t either(Index c) const { return x_either[static_cast<std::size_t>(c)]; }
+  /// The counts become their sums over ranks.
+  void sum_over(const Communicator& ranks) {
+    ranks.all_sum(std::span(x_both));
+    ranks.all_sum(std::span(x_either));
+  }
 
   /// Counts an image (H,W); pixels whose truth is outside 0..C-1 are void.
   /// Throws `ShapeError` if sizes differ or a prediction that counts is outside 0..C-1.

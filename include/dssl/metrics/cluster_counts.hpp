@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/metrics/assignment.hpp>
@@ -34,6 +35,8 @@ class ClusterCounts {
     return x_counts[static_cast<std::size_t>(cluster * x_classes + label)];
   }
   [[nodiscard]] std::span<const std::int64_t> counts() const { return x_counts; }
+  /// The counts become their sums over ranks.
+  void sum_over(const Communicator& ranks) { ranks.all_sum(std::span(x_counts)); }
 
   /// Counts pairs; those whose label is outside 0..C-1 (void) are passed over.
   /// Throws `ShapeError` if the spans differ in length or a cluster is outside 0..K-1.

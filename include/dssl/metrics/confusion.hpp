@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
 
@@ -41,6 +42,8 @@ class ConfusionMatrix {
     return x_counts[static_cast<std::size_t>(truth * x_classes + predicted)];
   }
   [[nodiscard]] std::span<const std::int64_t> counts() const { return x_counts; }
+  /// The counts become their sums over ranks.
+  void sum_over(const Communicator& ranks) { ranks.all_sum(std::span(x_counts)); }
 
   /// Counts pixels; those whose truth is outside 0..C-1 (void) are passed over.
   /// Throws `ShapeError` if the spans differ in length or a prediction is outside 0..C-1.

@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
 #include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -21,6 +23,7 @@
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/ordered_rows.hpp>
 #include <dssl/metrics/cluster_counts.hpp>
 #include <dssl/search/kmeans.hpp>
 #include <dssl/search/row_sample.hpp>
@@ -41,6 +44,7 @@ struct ClusterProbeOptions {
   std::uint64_t seed = 0;
   LoaderOptions loader{};
   SkipPolicy skip{};
+  Communicator ranks{};  ///< that share the images
 
   /// Throws `OptionError` naming the field.
   void validate() const {
@@ -75,7 +79,8 @@ struct ClusterProbeResult {
 /// `fit` clusters a sample of a source's patches (labels, if there are any, are not looked at); `evaluate`
 /// assigns every patch of a labelled source and counts pixels, each with its patch's cluster. Memory: the
 /// sample, D numbers a patch, and a few batches of images. The result depends on weights, images, options and
-/// seed alone. Source: Ziegler and Asano, "Self-Supervised Learning of Object Parts for Semantic
+/// seed alone. Ranks that share the images call the same functions with the same sources: every one clusters the
+/// whole sample, which is the same to the bit, and gets the counts of all. Source: Ziegler and Asano, "Self-Supervised Learning of Object Parts for Semantic
 /// Segmentation", CVPR 2022, for overclustering. Test: tests/probe/cluster_probe.cpp.
 template <class Backbone, Backend B>
 class ClusterProbe {
@@ -83,7 +88,7 @@ class ClusterProbe {
   using T = typename B::Scalar;
   using Extractor = FeatureExtractor<Backbone, B>;
 
-  std::function<void(Index)> on_images;  ///< images gone over so far
+  std::function<void(Index)> on_images;  ///< images gone over so far, by all ranks
   SkipCounter::Warn on_skip;
 
   /// `extractor` must read patches, hold its weights, and outlive the probe. Throws `OptionError`.
@@ -111,21 +116,29 @@ class ClusterProbe {
     const Index count = source.size();
     if (count < 1) throw DataError("the set to cluster holds no images");
     const Index most = std::min(x_options.patches, count * x_extractor.grid().size());
-    const Buffer room = backend.allocate(static_cast<std::size_t>(most * x_extractor.width()) * sizeof(T));
-    const MatrixView<T> sample(reinterpret_cast<T*>(room.data()), most, x_extractor.width());
+    const Index width = x_extractor.width();
+    const Buffer room = backend.allocate(static_cast<std::size_t>(most * width) * sizeof(T));
+    const MatrixView<T> sample(reinterpret_cast<T*>(room.data()), most, width);
     Index taken = 0;
-    x_pass(source, token, [&](Index index, MatrixView<const T> patches, const LabelledInput&) {
-      const std::vector<std::int32_t> rows = sample_rows(patches.rows(), row_quota(index, count, most),
-                                                         {.seed = x_options.seed,
-                                                          .sample = static_cast<std::uint64_t>(index),
-                                                          .view = 4,
-                                                          .purpose = Purpose::probe});
-      if (rows.empty()) return;
-      const auto some = static_cast<Index>(rows.size());
-      backend.upload(x_index.data(), std::span<const std::int32_t>(rows));
-      backend.copy_rows(sample.rows(taken, some), RowIndex{}, patches, RowIndex(x_index.data(), some));
-      taken += some;
-    });
+    x_pass(
+        source, token, (most + count - 1) / count * width,
+        [&](Index index, MatrixView<const T> patches, const LabelledInput&) {
+          const std::vector<std::int32_t> rows = sample_rows(patches.rows(), row_quota(index, count, most),
+                                                             {.seed = x_options.seed,
+                                                              .sample = static_cast<std::uint64_t>(index),
+                                                              .view = 4,
+                                                              .purpose = Purpose::probe});
+          std::vector<T> all(static_cast<std::size_t>(patches.size())), drawn;
+          backend.download(std::span<T>(all), patches.data());
+          for (const std::int32_t row : rows) drawn.insert(drawn.end(), all.begin() + row * width, all.begin() + (row + 1) * width);
+          return drawn;
+        },
+        [&](std::span<const T> rows) {
+          if (rows.empty()) return;
+          const Index some = static_cast<Index>(rows.size()) / width;
+          backend.upload(sample.rows(taken, some).data(), rows);
+          taken += some;
+        });
     if (token.stop_requested()) return {};
     return x_means.fit(MatrixView<const T>(sample.rows(0, taken)), token);
   }
@@ -135,13 +148,16 @@ class ClusterProbe {
   [[nodiscard]] ClusterProbeResult evaluate(const Source& source, const std::stop_token& token = {}) {
     ClusterProbeResult out{.counts = ClusterCounts(x_means.options().clusters, classes().classes())};
     std::vector<std::int32_t> clusters(static_cast<std::size_t>(x_extractor.grid().size()));
-    const FeaturePassCount passed =
-        x_pass(source, token, [&](Index, MatrixView<const T> patches, const LabelledInput& input) {
+    const FeaturePassCount passed = x_pass(
+        source, token, 0,
+        [&](Index, MatrixView<const T> patches, const LabelledInput& input) {
           x_means.assign(clusters, patches);
-          out.counts.add(std::span<const std::int32_t>(clusters), x_extractor.grid(),
-                         std::span<const std::uint8_t>(input.labels), x_renderer.options().height,
-                         x_renderer.options().width);
-        });
+          out.counts.add(std::span<const std::int32_t>(clusters), x_extractor.grid(), std::span<const std::uint8_t>(input.labels),
+                         x_renderer.options().height, x_renderer.options().width);
+          return std::vector<T>();
+        },
+        [](std::span<const T>) {});
+    if (!token.stop_requested()) out.counts.sum_over(x_options.ranks);
     out.images = passed.images;
     out.unreadable = passed.unreadable;
     out.unreadable_labels = passed.unreadable_labels;
@@ -164,23 +180,31 @@ class ClusterProbe {
   void x_place(Arena& arena, Index n) {
     x_unit = arena.template matrix<T>(n, x_extractor.width());
     x_norms = arena.template vector<T>(n);
-    x_index = arena.template vector<std::int32_t>(n);
   }
 
-  template <class Source, class Each>
-  FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
+  /// Each readable image of this rank goes to make(index, patches, input), and what that gives of each image of all ranks, in
+  /// order, to take(row), of about `row` numbers.
+  template <class Source, class Make, class Take>
+  FeaturePassCount x_pass(const Source& source, const std::stop_token& token, Index row, const Make& make, const Take& take) {
     Index done = 0;
-    return pass_features(x_extractor, x_renderer, source,
-                         {.loader = x_options.loader, .skip = x_options.skip}, on_skip, token,
-                         [&](const PassedImage<T>& image) {
-                           MatrixView<const T> patches = image.patches;
-                           if (x_options.unit_length) {
-                             x_extractor.backend().l2_normalise_forward(x_unit, x_norms, patches, 1e-12);
-                             patches = x_unit;
-                           }
-                           each(image.index, patches, image.input);
-                           if (on_images) on_images(++done);
-                         });
+    return pass_in_turns<T>(
+        x_options.ranks, source, row, x_extractor.options().batch, x_options.skip, token,
+        [&](Index, std::optional<std::span<const T>> made) {
+          if (!made) return;
+          take(*made);
+          if (on_images) on_images(++done);
+        },
+        [&](const auto& own, const SkipPolicy& skip, const auto& add) {
+          return pass_features(x_extractor, x_renderer, own, {.loader = x_options.loader, .skip = skip}, on_skip, token,
+                               [&](const PassedImage<T>& image) {
+                                 MatrixView<const T> patches = image.patches;
+                                 if (x_options.unit_length) {
+                                   x_extractor.backend().l2_normalise_forward(x_unit, x_norms, patches, 1e-12);
+                                   patches = x_unit;
+                                 }
+                                 add(image.index, make(own.number(image.index), patches, image.input));
+                               });
+        });
   }
 
   Extractor& x_extractor;
@@ -190,7 +214,6 @@ class ClusterProbe {
   Buffer x_room;
   MatrixView<T> x_unit;  // (N,D) of one image
   VectorView<T> x_norms;
-  VectorView<std::int32_t> x_index;
 };
 
 }  // namespace dssl

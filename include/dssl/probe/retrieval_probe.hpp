@@ -5,13 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
 
 #include <dssl/backend/concept.hpp>
-#include <dssl/core/arena.hpp>
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/random.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -23,6 +24,7 @@
 #include <dssl/features/feature_pass.hpp>
 #include <dssl/features/features.hpp>
 #include <dssl/features/labelled_input.hpp>
+#include <dssl/features/ordered_rows.hpp>
 #include <dssl/metrics/confusion.hpp>
 #include <dssl/probe/segmentation_result.hpp>
 #include <dssl/search/dense_retrieval.hpp>
@@ -47,6 +49,7 @@ struct RetrievalProbeOptions {
   std::uint64_t seed = 0;
   LoaderOptions loader{};
   SkipPolicy skip{};
+  Communicator ranks{};  ///< that share the images
 
   /// Throws `OptionError` naming the field.
   void validate() const {
@@ -65,7 +68,8 @@ struct RetrievalProbeOptions {
 /// an image the mean label of its nearest ones, enlarges the label shares bilinearly to the input's size, and
 /// counts the classes with the largest share in one confusion matrix over the whole set. Both stream: memory
 /// is the bank, (D + C) numbers a patch, and a few batches of images. The result depends on weights, images,
-/// options and seed alone, not on the number of threads. Pixels without a class are neither remembered nor
+/// options and seed alone, not on the number of threads. Ranks that share the images call the same functions with
+/// the same sources: every one gets the whole bank, to the bit, and the counts of all. Pixels without a class are neither remembered nor
 /// scored (the public open-hummingbird-eval counts them as class 0). Source: as `DenseRetrieval`.
 /// Test: tests/probe/retrieval_probe.cpp.
 template <class Backbone, Backend B>
@@ -74,8 +78,8 @@ class RetrievalProbe {
   using T = typename B::Scalar;
   using Extractor = FeatureExtractor<Backbone, B>;
 
-  std::function<void(Index)> on_images;  ///< images remembered, or evaluated, so far
-  std::function<void(const ProbePrediction&)> on_prediction;
+  std::function<void(Index)> on_images;  ///< images remembered, or evaluated, so far, by all ranks
+  std::function<void(const ProbePrediction&)> on_prediction;  ///< of this rank's images
   SkipCounter::Warn on_skip;
 
   /// `extractor` must read patches, hold its weights, and outlive the probe. Throws `OptionError`.
@@ -86,12 +90,8 @@ class RetrievalProbe {
     const Index n = extractor.grid().size();
     const Index c = classes().classes();
     x_shares.resize(static_cast<std::size_t>(n * c));
-    x_room =
-        extractor.backend().allocate(static_cast<std::size_t>(n * extractor.width()) * sizeof(T) +
-                                     Arena::alignment + static_cast<std::size_t>(n) * sizeof(std::int32_t));
-    Arena arena(x_room);
-    x_sampled = arena.template matrix<T>(n, extractor.width());
-    x_sampled_rows = arena.template vector<std::int32_t>(n);
+    x_room = extractor.backend().allocate(static_cast<std::size_t>(n * extractor.width()) * sizeof(T));
+    x_sampled = MatrixView<T>(reinterpret_cast<T*>(x_room.data()), n, extractor.width());
   }
 
   [[nodiscard]] const RetrievalProbeOptions& options() const { return x_options; }
@@ -115,20 +115,19 @@ class RetrievalProbe {
                                                                 .temperature = x_options.temperature,
                                                                 .queries = x_options.queries,
                                                                 .block = x_options.block});
-    Index done = 0;
-    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
-      const MatrixView<float> shares = x_shares_view();
-      patch_label_shares(shares, image.input.labels, x_renderer.options().height, x_renderer.options().width,
-                         grid);
-      const Index quota = row_quota(image.index, count, most);
-      x_remember(image.patches, shares,
-                 sample_patches(shares, quota, x_options.sampling,
-                                {.seed = x_options.seed,
-                                 .sample = static_cast<std::uint64_t>(image.index),
-                                 .view = 2,
-                                 .purpose = Purpose::probe}));
-      if (on_images) on_images(++done);
-    });
+    std::vector<T> patches(static_cast<std::size_t>(grid.size() * x_extractor.width()));
+    const FeaturePassCount passed = x_pass(
+        source, token, (most + count - 1) / count * x_row(),
+        [&](Index index, const PassedImage<T>& image) {
+          const MatrixView<float> shares = x_shares_view();
+          patch_label_shares(shares, image.input.labels, x_renderer.options().height, x_renderer.options().width, grid);
+          const Index quota = row_quota(index, count, most);
+          x_extractor.backend().download(std::span<T>(patches), image.patches.data());
+          return x_rows_of(patches, shares,
+                           sample_patches(shares, quota, x_options.sampling,
+                                          {.seed = x_options.seed, .sample = static_cast<std::uint64_t>(index), .view = 2, .purpose = Purpose::probe}));
+        },
+        [&](std::span<const T> rows) { x_remember(rows); });
     if (x_bank->size() == 0 && !token.stop_requested())
       throw DataError("no image to remember can be read and has a labelled pixel");
     if (!token.stop_requested()) require_classes_seen(passed.census, classes(), "the images to remember");
@@ -144,16 +143,21 @@ class RetrievalProbe {
     const Index width = x_renderer.options().width;
     SegmentationResult result(classes().classes());
     std::vector<std::uint8_t> predicted(static_cast<std::size_t>(height * width));
-    const FeaturePassCount passed = x_pass(source, token, [&](const PassedImage<T>& image) {
-      const std::vector<std::uint8_t>& truth = image.input.labels;
-      const MatrixView<float> shares = x_shares_view();
-      x_bank->predict(shares, image.patches);
-      enlarged_classes<float>(predicted, shares, x_extractor.grid(), height, width);
-      const ProbePrediction prediction{image.index, image.input.image, truth, predicted, height, width};
-      result.add(prediction);
-      if (on_prediction) on_prediction(prediction);
-      if (on_images) on_images(result.images);
-    });
+    const FeaturePassCount passed = x_pass(
+        source, token, 0,
+        [&](Index index, const PassedImage<T>& image) {
+          const std::vector<std::uint8_t>& truth = image.input.labels;
+          const MatrixView<float> shares = x_shares_view();
+          x_bank->predict(shares, image.patches);
+          enlarged_classes<float>(predicted, shares, x_extractor.grid(), height, width);
+          const ProbePrediction prediction{index, image.input.image, truth, predicted, height, width};
+          result.add(prediction);
+          if (on_prediction) on_prediction(prediction);
+          return std::vector<T>();
+        },
+        [](std::span<const T>) {});
+    if (!token.stop_requested()) result.sum_over(x_options.ranks);
+    result.images = passed.images;
     result.unreadable = passed.unreadable;
     result.unreadable_labels = passed.unreadable_labels;
     result.census = passed.census;
@@ -163,27 +167,54 @@ class RetrievalProbe {
   }
 
  private:
-  template <class Source, class Each>
-  FeaturePassCount x_pass(const Source& source, const std::stop_token& token, const Each& each) {
-    return pass_features(x_extractor, x_renderer, source,
-                         {.loader = x_options.loader, .skip = x_options.skip}, on_skip, token, each);
+  /// Each readable image of this rank goes to make(index, image), and what that gives of each image of all ranks, in order, to
+  /// take(row), of about `row` numbers.
+  template <class Source, class Make, class Take>
+  FeaturePassCount x_pass(const Source& source, const std::stop_token& token, Index row, const Make& make, const Take& take) {
+    Index done = 0;
+    return pass_in_turns<T>(
+        x_options.ranks, source, row, x_extractor.options().batch, x_options.skip, token,
+        [&](Index, std::optional<std::span<const T>> made) {
+          if (!made) return;
+          take(*made);
+          if (on_images) on_images(++done);
+        },
+        [&](const auto& own, const SkipPolicy& skip, const auto& add) {
+          return pass_features(x_extractor, x_renderer, own, {.loader = x_options.loader, .skip = skip}, on_skip, token,
+                               [&](const PassedImage<T>& image) { add(image.index, make(own.number(image.index), image)); });
+        });
   }
 
   [[nodiscard]] MatrixView<float> x_shares_view() {
     return MatrixView<float>(x_shares.data(), x_extractor.grid().size(), classes().classes());
   }
 
-  void x_remember(MatrixView<const T> patches, MatrixView<const float> shares,
-                  const std::vector<std::int32_t>& rows) {
-    if (rows.empty()) return;
-    const auto count = static_cast<Index>(rows.size());
-    const B& backend = x_extractor.backend();
-    backend.upload(x_sampled_rows.data(), std::span<const std::int32_t>(rows));
-    backend.copy_rows(x_sampled.rows(0, count), RowIndex{}, patches, RowIndex(x_sampled_rows.data(), count));
+  /// Numbers of a patch that is remembered: its features, then its label shares.
+  [[nodiscard]] Index x_row() const { return x_extractor.width() + classes().classes(); }
+
+  [[nodiscard]] std::vector<T> x_rows_of(const std::vector<T>& patches, MatrixView<const float> shares,
+                                         const std::vector<std::int32_t>& chosen) const {
+    const Index width = x_extractor.width();
+    std::vector<T> rows;
+    rows.reserve(chosen.size() * static_cast<std::size_t>(x_row()));
+    for (const std::int32_t patch : chosen) {
+      rows.insert(rows.end(), patches.begin() + patch * width, patches.begin() + (patch + 1) * width);
+      rows.insert(rows.end(), shares.row(patch), shares.row(patch) + shares.cols());
+    }
+    return rows;
+  }
+
+  void x_remember(std::span<const T> rows) {
+    const Index width = x_extractor.width(), count = static_cast<Index>(rows.size()) / x_row();
+    if (count == 0) return;
+    std::vector<T> keys;
     std::vector<float> values;
-    for (const std::int32_t row : rows)
-      values.insert(values.end(), shares.row(row), shares.row(row) + shares.cols());
-    x_bank->add(x_sampled.rows(0, count), MatrixView<const float>(values.data(), count, shares.cols()));
+    for (auto at = rows.begin(); at != rows.end(); at += x_row()) {
+      keys.insert(keys.end(), at, at + width);
+      std::transform(at + width, at + x_row(), std::back_inserter(values), [](T share) { return static_cast<float>(share); });
+    }
+    x_extractor.backend().upload(x_sampled.data(), std::span<const T>(keys));
+    x_bank->add(x_sampled.rows(0, count), MatrixView<const float>(values.data(), count, classes().classes()));
   }
 
   Extractor& x_extractor;
@@ -193,7 +224,6 @@ class RetrievalProbe {
   std::vector<float> x_shares;  // (N,C) of one image
   Buffer x_room;
   MatrixView<T> x_sampled;  // (N,D): the patches of an image that are remembered
-  VectorView<std::int32_t> x_sampled_rows;
 };
 
 }  // namespace dssl

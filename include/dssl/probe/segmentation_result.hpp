@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include <dssl/core/communicator.hpp>
 #include <dssl/core/tensor_view.hpp>
 #include <dssl/features/label_census.hpp>
 #include <dssl/metrics/boundary.hpp>
@@ -46,6 +47,11 @@ struct SegmentationResult {
     confusion.add(image.truth, image.predicted);
     boundary.add(image.truth, image.predicted, image.height, image.width);
     ++images;
+  }
+  /// The counts of pixels become their sums over ranks.
+  void sum_over(const Communicator& ranks) {
+    confusion.sum_over(ranks);
+    boundary.sum_over(ranks);
   }
   [[nodiscard]] SegmentationScores scores(AbsentClasses rule = AbsentClasses::excluded) const {
     return confusion.scores(rule);
