@@ -21,6 +21,7 @@
 #include <dssl/metrics/calibration.hpp>
 
 #include "halves.hpp"
+#include "ranks.hpp"
 #include "temporary_folder.hpp"
 #include "thrown.hpp"
 
@@ -109,6 +110,30 @@ Outcome run(const B& backend, const DefectProbeOptions& options, Index batch = 4
 }
 
 }  // namespace
+
+TEST_CASE("ranks that share normal images have the bank of one, and score what is theirs") {
+  const auto banks_of = [](const Communicator& ranks) {
+    std::vector<std::vector<float>> out;
+    for (const double place : {0.0, 0.5}) {
+      auto features = halves_extractor(Reference<float>(), 2);
+      DefectProbe<HalvesBackbone, Reference<float>> probe(features, {.coreset = 0.5, .rules = {.place = place}, .seed = 3, .ranks = ranks});
+      if (probe.learn(Stripes(7, 1, false)).images != 7) throw Error("not all images are learned");
+      const auto rows = probe.bank()->rows();
+      out.emplace_back(rows.data(), rows.data() + rows.size());
+      if (ranks.alone()) continue;
+      if (probe.score(Stripes(0, 2, true)).images != 0) throw Error("a rank without images scores some");
+    }
+    return out;
+  };
+  const auto alone = banks_of({});
+  CHECK(alone[1].size() > alone[0].size());
+  for (const Index size : {2, 3}) {
+    std::vector<std::vector<std::vector<float>>> found(static_cast<std::size_t>(size));
+    const auto words = on_ranks(size, [&](const Communicator& ranks) { found[static_cast<std::size_t>(ranks.rank())] = banks_of(ranks); });
+    REQUIRE(words == no_words(size));
+    for (const auto& banks : found) CHECK((banks == alone));
+  }
+}
 
 TEST_CASE("defects stand out from what normal images hold, the same for any threads and batches") {
   const DefectProbeOptions options{.coreset = 0.5, .smoothing = 2, .seed = 3};

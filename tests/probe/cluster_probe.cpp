@@ -12,6 +12,7 @@
 #include <dssl/probe/cluster_probe.hpp>
 
 #include "halves.hpp"
+#include "ranks.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -46,6 +47,23 @@ TEST_CASE("clusters of patches find the classes, the same for any threads and ba
   CHECK(counts_of(Cpu({.threads = 1}), {.seed = 1}) ==
         counts_of(Cpu({.threads = 2}), {.seed = 1, .loader = {.prefetch = 3, .threads = 2}}));
 #endif
+}
+
+TEST_CASE("clusters of ranks that share the images are those of one") {
+  const auto alone = counts_of(Reference<double>(), {.seed = 1}, 2);
+  for (const Index size : {2, 3}) {
+    std::vector<std::vector<std::int64_t>> found(static_cast<std::size_t>(size));
+    const auto words = on_ranks(size, [&](const Communicator& ranks) {
+      auto features = halves_extractor(Reference<double>(), 2);
+      ClusterProbe<HalvesBackbone, Reference<double>> probe(features, {.classes = {.classes = 8, .only = {2, 7}}, .seed = 1, .ranks = ranks});
+      probe.fit(ImagesOf<Halves>(Halves(12, 1)));
+      const auto result = probe.evaluate(Halves(6, 2));
+      if (result.images != 6) throw Error("not all images are counted");
+      found[static_cast<std::size_t>(ranks.rank())] = {result.counts.counts().begin(), result.counts.counts().end()};
+    });
+    REQUIRE(words == no_words(size));
+    for (const auto& counts : found) CHECK((counts == alone));
+  }
 }
 
 TEST_CASE("overclustering refuses more clusters than patches, and options that make no sense") {

@@ -1,6 +1,7 @@
 // Segmentation by retrieval on pictures that a random backbone can tell apart.
 #include "catch.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <stop_token>
@@ -17,6 +18,7 @@
 #include <dssl/probe/retrieval_probe.hpp>
 
 #include "halves.hpp"
+#include "ranks.hpp"
 #include "thrown.hpp"
 
 using namespace dssl;
@@ -56,6 +58,47 @@ TEST_CASE("retrieval finds the classes of patches, the same for any threads and 
   two_loading.loader = {.prefetch = 3, .threads = 2};
   CHECK(counts_of(Cpu({.threads = 2}), two_loading) == one);
 #endif
+}
+
+TEST_CASE("retrieval of ranks that share the images is that of one, each with its own predictions") {
+  Halves broken(7, 2);
+  broken.unreadable = 4;
+  struct Found {
+    SegmentationResult result{2};
+    std::vector<Index> seen;
+    Index remembered = 0, unreadable = 0;
+  };
+  const auto measure = [&](const Communicator& ranks) {
+    auto options = quick();
+    options.ranks = ranks;
+    auto features = halves_extractor(Reference<double>(), 2);
+    RetrievalProbe<HalvesBackbone, Reference<double>> probe(features, options);
+    Found out;
+    out.unreadable = probe.remember(broken).unreadable;
+    out.remembered = probe.remembered();
+    probe.on_prediction = [&](const ProbePrediction& p) { out.seen.push_back(p.index); };
+    out.result = probe.evaluate(broken);
+    return out;
+  };
+  const Found alone = measure({});
+  for (const Index size : {2, 3, 8}) {  // of eight ranks one has no image
+    std::vector<Found> found(static_cast<std::size_t>(size));
+    const auto words = on_ranks(size, [&](const Communicator& ranks) { found[static_cast<std::size_t>(ranks.rank())] = measure(ranks); });
+    REQUIRE(words == no_words(size));
+    std::vector<Index> seen;
+    for (const Found& of : found) {
+      CHECK(std::ranges::equal(of.result.confusion.counts(), alone.result.confusion.counts()));
+      for (Index c = 0; c < 2; ++c) CHECK(of.result.boundary.both(c) == alone.result.boundary.both(c));
+      CHECK((of.result.census == alone.result.census));
+      CHECK(of.result.images == 6);
+      CHECK(of.result.unreadable == 1);
+      CHECK(of.unreadable == 1);
+      CHECK(of.remembered == alone.remembered);
+      seen.insert(seen.end(), of.seen.begin(), of.seen.end());
+    }
+    std::ranges::sort(seen);
+    CHECK(seen == alone.seen);
+  }
 }
 
 TEST_CASE("retrieval leaves unreadable images out, obeys a stop, and says where nothing was remembered") {
