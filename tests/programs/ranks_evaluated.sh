@@ -52,7 +52,7 @@ warns 9 'skipped: ' "${retrieve[@]}" --out one
 for ranks in 2 3; do
   warns 9 'skipped: ' on $ranks "${retrieve[@]}" --out "on_$ranks"
   grep -q "^ranks: $ranks by MPI" out.txt || fail "the ranks of dssl-retrieve are not told"
-  [[ $(grep -c '^retrieval from [0-9]' out.txt) -eq 1 && $(grep -c ' clusters, ' out.txt) -eq 2 ]] || fail "not one rank alone tells of figures"
+  [[ $(grep -c 'retrieval from [0-9]' out.txt) -eq 1 && $(grep -c ' clusters, ' out.txt) -eq 2 ]] || fail "not one rank alone tells of figures"
   same one "on_$ranks"
 done
 [[ $(value one/result.json retrieval unreadable) -eq 1 && $(ls one/overlays | wc -l) -ge 2 ]] || fail "one process does not do what is compared"
