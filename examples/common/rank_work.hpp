@@ -46,7 +46,7 @@ inline void require_same_work(const Communicator& ranks, std::vector<std::pair<s
                               const BackboneSettings& backbone, nlohmann::ordered_json settings) {
   settings.erase("weights");
   things.emplace_back("--at-once", std::to_string(backbone.at_once));
-  things.emplace_back("options of the backbone or of reading", json_text(settings));
+  things.emplace_back("options", json_text(settings));
   require_same(ranks, things);
 }
 

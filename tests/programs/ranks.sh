@@ -143,7 +143,7 @@ for other in "--size 48" "--tokens patch" "--at-once 1"; do
 done
 for other in "--blocks 0" "--flips" "--no-orient"; do
   # shellcheck disable=SC2086  # an option and its value
-  says "rank 1 has other options of the backbone or of reading than rank 0; expected the same on all ranks" timeout 120 "${launch[@]}" \
+  says "rank 1 has other options than rank 0; expected the same on all ranks" timeout 120 "${launch[@]}" \
     -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy : \
     -n 1 "$programs/dssl-features" --arch nano8 --weights random --threads 1 --data some --out other.npy $other
 done

@@ -85,10 +85,10 @@ compared masked 2 --size 40x56 "${learned[@]}" "${masked[@]}"
 [[ $(wc -l <masked/scores.jsonl) -eq 10 && $(ls masked/maps | wc -l) -eq 10 ]] || fail "one process does not do what is compared"
 [[ -s masked/bank.safetensors && $(value masked/result.json regions) -eq 5 ]] || fail "one process has no bank, or no regions"
 compared labelled 2 --size 40x56 "${learned[@]}" --test set/test --place 0.5 --projection 8
-compared windows 2 --size 32 "${learned[@]}" --tiles --free-of-size "${masked[@]}"
+compared windows 2 --size 32 "${learned[@]}" --tiles --overlap 8 --free-of-size "${masked[@]}"
 compared again 1 --bank masked/bank.safetensors --test set/test --maps --map-bits 8
 mkdir few_tested
-cp set/test/spot/00.png set/test/good/00.png few_tested
+cp set/test/spot/00.png set/test/good/03.png few_tested
 compared few_scored 0 --bank masked/bank.safetensors --test few_tested
 
 # What cannot be is said once, by rank 0, and nothing is written.
@@ -102,8 +102,8 @@ says() {
 }
 nothing_in() { [[ ! -e $1/result.json && ! -e $1/bank.safetensors ]] || fail "a run that failed left figures in $1"; }
 says "--scorer is filters; expected bank, whose work the 2 ranks can share, or one process" on 2 "${defects[@]}" --scorer filters --size 40x56 --normal set/normal --out no
-says "rank 1 has other options of the backbone or of reading than rank 0" timeout 120 "${launch[@]}" \
-  -n 1 "${retrieve[@]}" --out no : -n 1 "${retrieve[@]}" --k 6 --out no
+says "rank 1 has other options than rank 0" timeout 120 "${launch[@]}" \
+  -n 1 "${retrieve[@]}" --out no : -n 1 "${retrieve[@]}" --flips --out no
 says "rank 1 has other --test than rank 0" timeout 120 "${launch[@]}" -n 1 "${defects[@]}" --bank masked/bank.safetensors --test set/test --out no : \
   -n 1 "${defects[@]}" --bank masked/bank.safetensors --test few_tested --out no
 [[ ! -e no ]] || fail "ranks that do not agree wrote something"
