@@ -200,7 +200,7 @@ concept TokenScheme = requires {
 /// A view generator: plans V views of an image (where each lies in the scene, and what is done to it), then
 /// renders them. The first two views are the global ones. `plan` and `render` are pure functions of their
 /// arguments and are called by several threads at once, each with a workspace of its own. One that also models
-/// `PlansViews` (dssl/views/view_pack.hpp) can have its views rendered by the backend.
+/// `PacksViews` (dssl/views/view_pack.hpp) can have its views rendered by the backend.
 template <class X>
 concept ViewGenerator = requires(const X& x, std::vector<typename X::Plan>& plans, Index i, const RandomKey& key,
                                  const AnyImageView& image, std::span<float> out, typename X::Workspace& workspace) {

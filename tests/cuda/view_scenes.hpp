@@ -17,22 +17,37 @@
 namespace dssl::test {
 
 /// Images and the plans of their views.
-struct Scene {
+template <class Plan>
+struct SceneOf {
   AnyImage image;
-  std::vector<ViewPlan> plans;
+  std::vector<Plan> plans;
 };
+using Scene = SceneOf<ViewPlan>;
+template <class Views>
+using ScenesOf = std::vector<SceneOf<typename Views::Plan>>;
+
+/// What of a plan tells its size.
+template <class Plan>
+const ViewPlan& view_of(const Plan& plan) {
+  if constexpr (requires { plan.view; }) {
+    return plan.view;
+  } else {
+    return plan;
+  }
+}
 using Rendered = std::vector<std::vector<float>>;
 
-inline Index values_of(const Scene& scene, const ViewPlan& plan) {
-  return channels(scene.image) * plan.height * plan.width;
+template <class Plan>
+Index values_of(const SceneOf<Plan>& scene, const Plan& plan) {
+  return channels(scene.image) * view_of(plan).height * view_of(plan).width;
 }
 
 template <class Views>
-Rendered on_host(const Views& views, const std::vector<Scene>& scenes) {
+Rendered on_host(const Views& views, const ScenesOf<Views>& scenes) {
   Rendered out;
   ViewWorkspace workspace;
-  for (const Scene& scene : scenes) {
-    for (const ViewPlan& plan : scene.plans) {
+  for (const auto& scene : scenes) {
+    for (const auto& plan : scene.plans) {
       auto& view = out.emplace_back(static_cast<std::size_t>(values_of(scene, plan)));
       views.render(scene.image, plan, std::span<float>(view), workspace);
     }
@@ -50,11 +65,11 @@ class OnDevice {
       : x_views(x_backend), x_most_work(most_work) {}
 
   template <class Views>
-  void send(const Views& views, const std::vector<Scene>& scenes) {
+  void send(const Views& views, const ScenesOf<Views>& scenes) {
     Sent& sent = x_sent.emplace_back();
     std::size_t bytes = 0;
-    for (const Scene& scene : scenes) {
-      for (const ViewPlan& plan : scene.plans) bytes += x_place(sent, values_of(scene, plan), bytes);
+    for (const auto& scene : scenes) {
+      for (const auto& plan : scene.plans) bytes += x_place(sent, values_of(scene, plan), bytes);
     }
     sent.room = x_backend.allocate(bytes);
     std::vector<T> unset(bytes / sizeof(T), T(1e30));
@@ -63,10 +78,7 @@ class OnDevice {
     ViewSheet sheet(x_most_work);
     std::size_t view = 0;
     for (std::size_t s = 0; s < scenes.size(); ++s) {
-      std::vector<float> mean;
-      std::vector<float> deviation;
-      views.normalisation(mean, deviation, channels(scenes[s].image));
-      pack_views(packs[s], scenes[s].image, scenes[s].plans, Views::interpolation, mean, deviation);
+      pack_views(packs[s], scenes[s].image, views, scenes[s].plans);
       std::vector<void*> outs;
       for (std::size_t v = 0; v < scenes[s].plans.size(); ++v)
         outs.push_back(sent.room.data() + sent.offsets[view++]);
@@ -90,7 +102,7 @@ class OnDevice {
     return out;
   }
   template <class Views>
-  Rendered operator()(const Views& views, const std::vector<Scene>& scenes) {
+  Rendered operator()(const Views& views, const ScenesOf<Views>& scenes) {
     send(views, scenes);
     render();
     return read(x_sent.size() - 1);
@@ -126,18 +138,18 @@ struct Distance {
 };
 
 template <class Views>
-Distance distance(const Views& views, const std::vector<Scene>& scenes, const Rendered& a,
+Distance distance(const Views& views, const ScenesOf<Views>& scenes, const Rendered& a,
                   const Rendered& b) {
   REQUIRE(a.size() == b.size());
   Distance out;
   std::size_t view = 0;
   double count = 0;
-  for (const Scene& scene : scenes) {
+  for (const auto& scene : scenes) {
     std::vector<float> mean;
     std::vector<float> deviation;
     views.normalisation(mean, deviation, channels(scene.image));
-    for (const ViewPlan& plan : scene.plans) {
-      const auto plane = static_cast<std::size_t>(plan.height * plan.width);
+    for (const auto& plan : scene.plans) {
+      const auto plane = static_cast<std::size_t>(view_of(plan).height * view_of(plan).width);
       REQUIRE(a[view].size() == b[view].size());
       for (std::size_t i = 0; i < a[view].size(); ++i) {
         const double off = std::abs(static_cast<double>(a[view][i]) - static_cast<double>(b[view][i])) *

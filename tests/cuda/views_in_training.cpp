@@ -10,6 +10,7 @@
 #include <dssl/backend/cuda.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/train/trainer.hpp>
+#include <dssl/views/paired_views.hpp>
 
 #include "cuda/rig.hpp"
 #include "cuda/small_runs.hpp"
@@ -68,6 +69,20 @@ TEST_CASE("a run on Cuda that makes its views there is the run with views of the
   options.loader_threads = 1;
   options.prefetch = 1;
   CHECK(same_bits(run<Tiny>(Cuda(), options).state, of_device.state));
+}
+
+TEST_CASE("a run on Cuda with turned views of the device is the run with those of the host", "[cuda]") {
+  if (!device_is_there()) return;
+  const auto losses_on = [](ViewsOn where) {
+    TrainerOptions options = options_of(where);
+    options.views.rotation = 30;
+    options.views.perspective = 0.2;
+    options.views.quarter_turns = 0.5;
+    return run<Tiny::with_views<Paired<Tiny::Views>>>(Cuda(), options).losses;
+  };
+  const auto of_host = losses_on(ViewsOn::host), of_device = losses_on(ViewsOn::device);
+  REQUIRE(of_device.size() == of_host.size());
+  for (std::size_t i = 0; i < of_host.size(); ++i) CHECK(of_device[i] == Approx(of_host[i]).epsilon(1e-4));
 }
 
 TEST_CASE("a run with views of the device goes on where it was cut, here or there", "[cuda]") {

@@ -25,6 +25,28 @@ struct ViewAxis {
   std::int32_t taps = 0;
 };
 
+/// A map through which a view is read out of what a part of its picture was resized to (`warp`,
+/// dssl/views/warp.hpp): by a matrix from the view's square [-1, 1]^2 to the picture, or to the corrected one
+/// and from there through a lens.
+struct ViewMapping {
+  /// Of a `Camera`, by its names.
+  struct LensNumbers {
+    double fx = 1, fy = 1, cx = 0, cy = 0;
+    double k1 = 0, k2 = 0, p1 = 0, p2 = 0, k3 = 0, k4 = 0, k5 = 0, k6 = 0;
+  };
+  double plane[9]{};
+  LensNumbers lens;
+  double radius = 0;  ///< up to which the lens' model is followed, in units of the focal lengths
+  double left = 0;    ///< of the part, in the picture
+  double top = 0;
+  double scale_x = 1;  ///< columns that one of the part was resized to
+  double scale_y = 1;
+  std::int32_t bent = 0;          ///< whether there is a lens
+  std::int32_t bilinear = 0;      ///< else bicubic
+  std::int32_t reads_across = 1;  ///< whose mean a pixel is, with as many down for each
+  std::int32_t reads_down = 1;
+};
+
 /// One view of one image: where its pixels lie, what is done to them, where the result goes.
 ///
 /// Offsets are in bytes: `pixels`, `normalisation` and tables from where the sheet's data begin, `planes`,
@@ -34,11 +56,17 @@ struct ViewWork {
   std::int64_t pixels = 0;         ///< interleaved: the first of the box that the vertical filter reads
   std::int64_t row_values = 0;     ///< from one row of the image to the next
   std::int64_t normalisation = 0;  ///< floats: factors (C), then offsets (C): out = factor * value + offset
+  std::int64_t mapping = -1;       ///< a `ViewMapping`; -1: the view is what its box is resized to
   std::int64_t planes = 0;         ///< (C,h,w) in 8 bits or float
-  std::int64_t other = 0;  ///< the same for the next pass; before, (C, rows, w) after the horizontal filter
+  std::int64_t other = 0;         ///< the same for the next pass
+  std::int64_t narrowed = 0;      ///< (C, rows, size of `across`) after the horizontal filter, in one of the two
+  std::int64_t resized = 0;       ///< (C, size of `down`, size of `across`) for the mapping, in the other
   std::int64_t partial_sums = 0;  ///< doubles (parts): of the grey of the view
-  ViewAxis across;                ///< of size w; mirrored where the view is
-  ViewAxis down;                  ///< of size h; `first` counts from `pixels`
+  ViewAxis across;                ///< w, h where the view lies; mirrored where the view is; any of a mapping
+  ViewAxis down;                  ///< h, w where the view lies; `first` counts from `pixels`
+  std::int32_t height = 1;
+  std::int32_t width = 1;
+  std::int32_t lying = 0;  ///< the box's columns are the view's rows
   PixelDepth depth = PixelDepth::bits8;
   std::int32_t channels = 1;
   std::int32_t rows = 1;   ///< of the image that the vertical filter reads
@@ -64,6 +92,7 @@ struct ViewRun {
   std::size_t bytes = 0;  ///< of that memory
   Index row_blocks = 0;   ///< the largest of its views'
   Index parts = 0;
+  bool maps = false;       ///< whether one of its views is read through a mapping
   bool contrasts = false;  ///< whether one of its views has a contrast
   bool blurs = false;      ///< whether one of its views has a blur
 };

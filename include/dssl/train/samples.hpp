@@ -150,14 +150,11 @@ class SampleMaker {
 
   /// The same with the image packed for a backend that renders its views.
   void make_packed(SampleViews& out, const AnyImageView& image, const RandomKey& key) const
-    requires PlansViews<Views>
+    requires PacksViews<Views>
   {
-    std::vector<ViewPlan> plans;
+    std::vector<typename Views::Plan> plans;
     x_views.plan(plans, height(image), width(image), key);
-    std::vector<float> mean;
-    std::vector<float> deviation;
-    x_views.normalisation(mean, deviation, x_channels);
-    pack_views(out.pack, image, plans, Views::interpolation, mean, deviation);
+    pack_views(out.pack, image, x_views, plans);
     x_make_frames(out, plans);
     if (x_with_points) x_make_points(out, image, plans, key);
   }
@@ -282,7 +279,7 @@ struct SampleMaking {
       shared->make(sample, image, key, *workspace);
       workspaces->give(std::move(workspace));
     };
-    if constexpr (Rendered && PlansViews<Views>) {
+    if constexpr (Rendered && PacksViews<Views>) {
       out.make_packed = [shared](SampleViews& sample, const AnyImageView& image, const RandomKey& key) {
         shared->make_packed(sample, image, key);
       };

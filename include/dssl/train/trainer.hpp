@@ -124,7 +124,7 @@ class Trainer : public TrainingRun<NetworkKindOf<RecipeT>, typename detail::Back
 
   static Options x_checked(Options options) {
     options.validate();
-    if (options.views_on == ViewsOn::device && !(RendersViews<B> && PlansViews<Views>)) {
+    if (options.views_on == ViewsOn::device && !(RendersViews<B> && PacksViews<Views>)) {
       throw OptionError("views_on", "device",
                         RendersViews<B> ? "host: the recipe's view generator says what it does by rendering alone"
                                         : "host: this backend renders no views (Cuda does)");

@@ -9,6 +9,7 @@
 #include <numbers>
 #include <optional>
 
+#include <dssl/backend/view_place.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -72,8 +73,8 @@ class Homography {
   /// What a point's coordinates are divided by: 0 on the horizon, which has no image.
   [[nodiscard]] double depth(double x, double y) const { return x_m[6] * x + x_m[7] * y + x_m[8]; }
   [[nodiscard]] ScenePoint operator()(double x, double y) const {
-    const double w = depth(x, y);
-    return {(x_m[0] * x + x_m[1] * y + x_m[2]) / w, (x_m[3] * x + x_m[4] * y + x_m[5]) / w};
+    const Point p = detail::through_matrix(x_m.data(), x, y);
+    return {p.x, p.y};
   }
 
   /// What comes to lie at s; nothing for what comes from the horizon.

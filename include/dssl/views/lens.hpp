@@ -11,6 +11,7 @@
 #include <optional>
 #include <string_view>
 
+#include <dssl/backend/view_place.hpp>
 #include <dssl/core/camera.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -52,14 +53,16 @@ class Lens {
   }
 
   [[nodiscard]] const Camera& camera() const noexcept { return x_camera; }
+  /// Up to which distance from the principal point, in units of the focal lengths, the model is followed.
+  [[nodiscard]] double radius() const noexcept { return x_radius; }
   /// Whether straight lines stay straight: there is no lens, or one without distortion.
   [[nodiscard]] bool straight() const noexcept { return x_straight; }
 
   /// Where what a corrected picture has at (x, y) was recorded.
   [[nodiscard]] ScenePoint operator()(double x, double y) const {
     if (x_straight) return {x, y};
-    const x_Place to = x_bent({(x - 0.5 - x_camera.cx) / x_camera.fx, (y - 0.5 - x_camera.cy) / x_camera.fy});
-    return {x_camera.fx * to.x + x_camera.cx + 0.5, x_camera.fy * to.y + x_camera.cy + 0.5};
+    const Point to = detail::recorded_place(x_camera, x_radius, x, y);
+    return {to.x, to.y};
   }
 
   /// Pixels that `back` is off at most, measured where the point was recorded.
@@ -70,29 +73,29 @@ class Lens {
   /// halved until it comes nearer, at most 40 steps; of usual lenses 3 to 5.
   [[nodiscard]] std::optional<ScenePoint> back(const ScenePoint& s) const {
     if (x_straight) return s;
-    const x_Place wanted{(s.x - 0.5 - x_camera.cx) / x_camera.fx, (s.y - 0.5 - x_camera.cy) / x_camera.fy};
-    const auto off = [&](const x_Place& at) {
-      const x_Place to = x_bent(at);
-      return x_Place{to.x - wanted.x, to.y - wanted.y};
+    const Point wanted{(s.x - 0.5 - x_camera.cx) / x_camera.fx, (s.y - 0.5 - x_camera.cy) / x_camera.fy};
+    const auto off = [&](const Point& at) {
+      const Point to = x_bent(at);
+      return Point{to.x - wanted.x, to.y - wanted.y};
     };
-    const auto pixels = [&](const x_Place& v) { return std::hypot(v.x * x_camera.fx, v.y * x_camera.fy); };
-    x_Place at = wanted;
+    const auto pixels = [&](const Point& v) { return std::hypot(v.x * x_camera.fx, v.y * x_camera.fy); };
+    Point at = wanted;
     if (const double r = std::hypot(at.x, at.y); r > x_radius)
       at = {at.x * x_radius / r, at.y * x_radius / r};
-    x_Place error = off(at);
+    Point error = off(at);
     // A step beyond what is asked for costs little, and leaves rounding alone.
     constexpr int most_steps = 40, most_halvings = 40;
     constexpr double near_enough = 0.01 * back_bound;
     for (int step = 0; step < most_steps && pixels(error) > near_enough; ++step) {
-      const x_Slope j = x_slope(at);
+      const detail::PlaneSlope j = x_slope(at);
       const double determinant = j.determinant();
-      const x_Place by{(j.yy * error.x - j.xy * error.y) / determinant,
+      const Point by{(j.yy * error.x - j.xy * error.y) / determinant,
                        (j.xx * error.y - j.yx * error.x) / determinant};
       double share = 1;
       int halvings = 0;
       for (; halvings < most_halvings; ++halvings, share *= 0.5) {
-        const x_Place next{at.x - share * by.x, at.y - share * by.y};
-        const x_Place next_error = off(next);
+        const Point next{at.x - share * by.x, at.y - share * by.y};
+        const Point next_error = off(next);
         if (!(pixels(next_error) < pixels(error))) continue;
         at = next;
         error = next_error;
@@ -109,55 +112,13 @@ class Lens {
   [[nodiscard]] bool operator==(const Lens&) const = default;
 
  private:
-  /// In units of the focal lengths, about the principal point.
-  struct x_Place {
-    double x = 0, y = 0;
-    [[nodiscard]] bool operator==(const x_Place&) const = default;
-  };
-  /// Derivatives: xy is that of x by y.
-  struct x_Slope {
-    double xx, xy, yx, yy;
-    [[nodiscard]] double determinant() const { return xx * yy - xy * yx; }
-  };
-
-  [[nodiscard]] x_Place x_model(const x_Place& p) const {
-    const Camera& c = x_camera;
-    const double r2 = p.x * p.x + p.y * p.y;
-    const double s =
-        (1 + r2 * (c.k1 + r2 * (c.k2 + r2 * c.k3))) / (1 + r2 * (c.k4 + r2 * (c.k5 + r2 * c.k6)));
-    return {s * p.x + 2 * c.p1 * p.x * p.y + c.p2 * (r2 + 2 * p.x * p.x),
-            s * p.y + c.p1 * (r2 + 2 * p.y * p.y) + 2 * c.p2 * p.x * p.y};
-  }
-  [[nodiscard]] x_Slope x_model_slope(const x_Place& p) const {
-    const Camera& c = x_camera;
-    const double r2 = p.x * p.x + p.y * p.y;
-    const double above = 1 + r2 * (c.k1 + r2 * (c.k2 + r2 * c.k3)),
-                 below = 1 + r2 * (c.k4 + r2 * (c.k5 + r2 * c.k6));
-    const double d_above = c.k1 + r2 * (2 * c.k2 + r2 * 3 * c.k3),
-                 d_below = c.k4 + r2 * (2 * c.k5 + r2 * 3 * c.k6);
-    const double s = above / below;
-    const double d_s = 2 * (d_above - s * d_below) / below;  // by r2, times 2: by x it is d_s x
-    const double cross = d_s * p.x * p.y + 2 * c.p1 * p.x + 2 * c.p2 * p.y;
-    return {s + d_s * p.x * p.x + 2 * c.p1 * p.y + 6 * c.p2 * p.x, cross, cross,
-            s + d_s * p.y * p.y + 6 * c.p1 * p.y + 2 * c.p2 * p.x};
-  }
-
-  /// The model, and beyond its radius what goes on straight from there along the ray.
-  [[nodiscard]] x_Place x_bent(const x_Place& p) const {
-    const double r2 = p.x * p.x + p.y * p.y;
-    if (r2 <= x_radius * x_radius) return x_model(p);
-    const double share = x_radius / std::sqrt(r2);
-    const x_Place edge{p.x * share, p.y * share};
-    const x_Place to = x_model(edge);
-    const x_Slope j = x_model_slope(edge);
-    const double x = p.x - edge.x, y = p.y - edge.y;
-    return {to.x + j.xx * x + j.xy * y, to.y + j.yx * x + j.yy * y};
-  }
+  // Places are in units of the focal lengths, about the principal point.
+  [[nodiscard]] Point x_bent(const Point& p) const { return detail::bent_place(x_camera, x_radius, p); }
   /// Of the model within its radius; beyond it that at its edge, for steps that are halved until they come
   /// nearer.
-  [[nodiscard]] x_Slope x_slope(const x_Place& p) const {
+  [[nodiscard]] detail::PlaneSlope x_slope(const Point& p) const {
     const double r = std::hypot(p.x, p.y);
-    return r <= x_radius ? x_model_slope(p) : x_model_slope({p.x * x_radius / r, p.y * x_radius / r});
+    return r <= x_radius ? detail::lens_slope(x_camera, p) : detail::lens_slope(x_camera, Point{p.x * x_radius / r, p.y * x_radius / r});
   }
 
   /// Finds how far out the model is one to one.
@@ -175,10 +136,10 @@ class Lens {
       const double radius = furthest * corner * ring / rings;
       for (int ray = 0; ray < rays; ++ray) {
         const double angle = 2 * std::numbers::pi * ray / rays;
-        const x_Place at{radius * std::cos(angle), radius * std::sin(angle)};
+        const Point at{radius * std::cos(angle), radius * std::sin(angle)};
         const double r2 = radius * radius;
         const double below = 1 + r2 * (c.k4 + r2 * (c.k5 + r2 * c.k6));
-        const x_Slope slope = x_model_slope(at);
+        const detail::PlaneSlope slope = detail::lens_slope(c, at);
         // Turned inside out, or on its way back, or beyond a pole.
         const double outwards =
             (at.x * (slope.xx * at.x + slope.xy * at.y) + at.y * (slope.yx * at.x + slope.yy * at.y)) / r2;

@@ -159,7 +159,7 @@ class Paired : public Warped<Views> {
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const ImageView<T>& image, const PairedPlan& plan,
                                         Workspace& workspace) const {
-    return x_Base::draw(x_picture(image, plan), {plan.map.picture(), plan.view, plan.quarter_turn}, workspace);
+    return x_Base::draw(x_picture(image, plan), x_of_picture(plan), workspace);
   }
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const Image<T>& image, const PairedPlan& plan,
@@ -167,12 +167,19 @@ class Paired : public Warped<Views> {
     return draw(ImageView<T>(image), plan, workspace);
   }
 
+  /// How a backend reads the view.
+  [[nodiscard]] ViewReading reading(const PairedPlan& plan) const {
+    ViewReading out = x_Base::reading(x_of_picture(plan));
+    if (x_pair.known()) out.picture = x_place_of(plan);
+    return out;
+  }
+
   /// The view as the network's input: out (C,h,w), normalised. Throws `ShapeError` as that of `Views`.
   void render(const AnyImageView& image, const PairedPlan& plan, std::span<float> out,
               Workspace& workspace) const {
     const AnyImageView picture =
         std::visit([&](const auto& typed) -> AnyImageView { return x_picture(typed, plan); }, image);
-    x_Base::render(picture, {plan.map.picture(), plan.view, plan.quarter_turn}, out, workspace);
+    x_Base::render(picture, x_of_picture(plan), out, workspace);
   }
 
  private:
@@ -230,15 +237,19 @@ class Paired : public Warped<Views> {
     const auto [x, width] = along(first.x, last.x, x_pair.second_width);
     return {y, x, height, width};
   }
-  /// What of a pair the view is read out of.
+  [[nodiscard]] static WarpedPlan x_of_picture(const PairedPlan& plan) {
+    return {plan.map.picture(), plan.view, plan.quarter_turn};
+  }
+  /// Where in a pair the picture lies that the view is read out of.
+  [[nodiscard]] Box x_place_of(const PairedPlan& plan) const {
+    if (plan.map.second()) return {x_pair.first_height, 0, x_pair.second_height, x_pair.second_width};
+    return {0, 0, x_pair.first_height, x_pair.first_width};
+  }
   template <PixelType T>
   [[nodiscard]] ImageView<T> x_picture(const ImageView<T>& image, const PairedPlan& plan) const {
     if (!x_pair.known()) return image;
-    if (plan.map.second()) {
-      return {image.row(x_pair.first_height), x_pair.second_height, x_pair.second_width, image.channels(),
-              image.stride()};
-    }
-    return {image.row(0), x_pair.first_height, x_pair.first_width, image.channels(), image.stride()};
+    const Box place = x_place_of(plan);
+    return {image.row(place.y), place.height, place.width, image.channels(), image.stride()};
   }
 
   CameraPair x_pair;

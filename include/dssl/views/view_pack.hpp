@@ -7,12 +7,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <variant>
 #include <vector>
 
 #include <dssl/backend/view_work.hpp>
+#include <dssl/core/camera.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/tensor_view.hpp>
@@ -20,16 +22,18 @@
 #include <dssl/views/geometry.hpp>
 #include <dssl/views/hue.hpp>
 #include <dssl/views/image.hpp>
+#include <dssl/views/lens.hpp>
 #include <dssl/views/photometric.hpp>
 #include <dssl/views/photometric_parts.hpp>
 #include <dssl/views/planar_image.hpp>
+#include <dssl/views/quarter_turn.hpp>
 #include <dssl/views/resample_weights.hpp>
 #include <dssl/views/view_plan.hpp>
+#include <dssl/views/warp.hpp>
 
 namespace dssl {
 
-/// A view generator whose plans say all that is done to a view, so that a backend may render it: plans are
-/// `ViewPlan`, `interpolation` is how boxes are resized, normalisation(mean, deviation, channels) fills means
+/// A view generator whose plans say all that is done to a view: they are `ViewPlan`, `interpolation` is how boxes are resized, normalisation(mean, deviation, channels) fills means
 /// and deviations (C).
 template <class X>
 concept PlansViews = std::same_as<typename X::Plan, ViewPlan> &&
@@ -37,6 +41,41 @@ concept PlansViews = std::same_as<typename X::Plan, ViewPlan> &&
   { X::interpolation } -> std::convertible_to<Interpolation>;
   x.normalisation(values, values, channels);
 };
+
+/// How a view is read: its box is cut out of a picture, resized to its size and turned; or, where there is a
+/// map, it is read through that, as it lies in the picture (`warp`).
+struct ViewReading {
+  ViewPlan view;
+  QuarterTurn turn{};
+  std::optional<LensMap> map{};
+  Box picture{};  ///< the part of the image that is the picture; of no height: all of it
+};
+
+/// A generator of other plans, each of which its function reading(plan) makes a `ViewReading` of.
+template <class X>
+concept ReadsViews = requires(const X& x, const typename X::Plan& plan, std::vector<float>& values, Index channels) {
+  { x.reading(plan) } -> std::same_as<ViewReading>;
+  { X::interpolation } -> std::convertible_to<Interpolation>;
+  x.normalisation(values, values, channels);
+};
+
+/// A view generator whose views a backend can render.
+template <class X>
+concept PacksViews = PlansViews<X> || ReadsViews<X>;
+
+/// How each of a generator's plans is read.
+template <PacksViews X>
+[[nodiscard]] std::vector<ViewReading> readings_of(const X& views, std::span<const typename X::Plan> plans) {
+  std::vector<ViewReading> out;
+  for (const auto& plan : plans) {
+    if constexpr (PlansViews<X>) {
+      out.push_back({.view = plan});
+    } else {
+      out.push_back(views.reading(plan));
+    }
+  }
+  return out;
+}
 
 /// One image and what its views need: pixels, filters, normalisation, all in `bytes`. Offsets in `views`
 /// count from the first of them; `out` is not set.
@@ -148,14 +187,39 @@ template <WorkType W>
 
 }  // namespace detail
 
-/// Packs an image with the plans of its views: the rows that some view shows, and for each view the weights
-/// with which `resample` would resize it and the numbers with which `apply` and `normalise` would change it.
+namespace detail {
+
+/// A map to be read through, with the numbers of its plan.
+[[nodiscard]] inline ViewMapping mapping_of(const LensMap& map, const WarpPlan& plan, Interpolation kind) {
+  ViewMapping out;
+  std::ranges::copy(map.first().plane().matrix(), out.plane);
+  const Camera& c = map.then().camera();
+  out.lens = {.fx = c.fx, .fy = c.fy, .cx = c.cx, .cy = c.cy, .k1 = c.k1, .k2 = c.k2,
+              .p1 = c.p1, .p2 = c.p2, .k3 = c.k3, .k4 = c.k4, .k5 = c.k5, .k6 = c.k6};
+  out.radius = map.then().radius();
+  out.left = static_cast<double>(plan.box.x);
+  out.top = static_cast<double>(plan.box.y);
+  out.scale_x = plan.scale_x;
+  out.scale_y = plan.scale_y;
+  out.bent = map.straight() ? 0 : 1;
+  out.bilinear = kind == Interpolation::bilinear ? 1 : 0;
+  out.reads_across = plan.reads_across;
+  out.reads_down = plan.reads_down;
+  return out;
+}
+
+}  // namespace detail
+
+/// Packs an image with the readings of its views: the rows that some view shows, and for each view the weights
+/// with which `resample` would resize it, the map through which `warp` would read it, and the numbers with which
+/// `apply` and `normalise` would change it.
 ///
-/// `mean` (C), `deviation` (C). Throws `ShapeError` if a box is not inside the image, a size is not positive,
-/// a length does not fit, or a view has 2^30 values or more, `OptionError` for a view with photometric parts, which a
-/// backend does not render. Allocates. Test: tests/cuda/views.cpp.
+/// `mean` (C), `deviation` (C). Throws `ShapeError` if a box is not inside its picture, or a picture not inside
+/// the image, a size is not positive, a length does not fit, or a view has 2^30 values or more, `OptionError` for
+/// a view with photometric parts, which a backend does not render. Allocates. Test: tests/cuda/views.cpp,
+/// tests/cuda/warped_views.cpp.
 template <PixelType T>
-void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewPlan> plans, Interpolation kind,
+void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewReading> readings, Interpolation kind,
                 std::span<const float> mean, std::span<const float> deviation) {
   using W = work_type<T>;
   const Index channels = image.channels();
@@ -171,34 +235,55 @@ void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewPl
   std::vector<Index> first_rows;
   Index top = image.height();
   Index bottom = 0;
-  for (const ViewPlan& plan : plans) {
-    const Box& box = plan.map.box;
-    require_shape(inside(box, image.height(), image.width()), "pack_views: box of ", box.height, " x ",
-                  box.width, " pixels at row ", box.y, ", column ", box.x, " is not inside the image of ",
-                  image.height(), " x ", image.width());
+  for (const ViewReading& reading : readings) {
+    const ViewPlan& plan = reading.view;
+    const Box picture = reading.picture.height != 0 ? reading.picture : Box{0, 0, image.height(), image.width()};
+    require_shape(inside(picture, image.height(), image.width()), "pack_views: picture of ", picture.height, " x ",
+                  picture.width, " pixels at row ", picture.y, ", column ", picture.x,
+                  " is not inside the image of ", image.height(), " x ", image.width());
+    require_shape(reading.map || inside(plan.map.box, picture.height, picture.width), "pack_views: box of ",
+                  plan.map.box.height, " x ", plan.map.box.width, " pixels at row ", plan.map.box.y, ", column ",
+                  plan.map.box.x, " is not inside the image of ", picture.height, " x ", picture.width);
     if (!plan.parts.empty()) throw OptionError("parts", name_of(plan.parts.front().kind).name, "none where a backend renders views");
     require_shape(plan.height >= 1 && plan.width >= 1, "pack_views: to ", plan.height, " x ", plan.width,
                   " pixels; expected at least 1 x 1");
-    across.prepare(box.width, plan.width, kind, plan.map.flip);
-    down.prepare(box.height, plan.height, kind, false);
+    ViewWork& work = out.views.emplace_back();
+    // A turn is a mirror along each axis, or none, and rows for columns or not.
+    const QuarterTurn& turn = reading.turn;
+    const bool lies = turn.lying();
+    bool from_right = plan.map.flip != (turn.quarters == 2 || turn.quarters == 3);
+    bool from_below = turn.upside_down != (turn.quarters == 1 || turn.quarters == 2);
+    detail::WarpPlan warp{.box = plan.map.box, .rows = lies ? plan.width : plan.height, .columns = lies ? plan.height : plan.width};
+    if (reading.map) {
+      warp = detail::plan_warp(*reading.map, picture.height, picture.width, plan.height, plan.width, kind);
+      const ViewMapping mapping = detail::mapping_of(*reading.map, warp, kind);
+      work.mapping = bytes.append(&mapping, 1);
+      from_right = from_below = false;
+    } else {
+      work.lying = lies ? 1 : 0;
+    }
+    const Box& box = warp.box;
+    across.prepare(box.width, warp.columns, kind, from_right);
+    down.prepare(box.height, warp.rows, kind, from_below);
     Index first = box.height;
     Index last = 0;
-    for (Index y = 0; y < plan.height; ++y) {
+    for (Index y = 0; y < warp.rows; ++y) {
       first = std::min(first, down.first(y));
       last = std::max(last, down.first(y) + down.count(y));
     }
     constexpr Index most = (Index{1} << 30) - 1;  // kernels count in 32 bits
-    require_shape(channels <= most / std::max(plan.height, last - first) / plan.width,
-                  "pack_views: ", channels, " channels of ", std::max(plan.height, last - first), " x ",
-                  plan.width, " pixels; expected fewer than 2^30 values");
-    ViewWork& work = out.views.emplace_back();
+    const Index most_rows = std::max({plan.height, last - first, warp.rows}), most_columns = std::max(plan.width, warp.columns);
+    require_shape(channels <= most / most_rows / most_columns, "pack_views: ", channels, " channels of ", most_rows,
+                  " x ", most_columns, " pixels; expected fewer than 2^30 values");
     work.normalisation = normalisation;
     work.row_values = image.width() * channels;
-    work.pixels = box.x * channels * static_cast<std::int64_t>(sizeof(T));
+    work.pixels = (picture.x + box.x) * channels * static_cast<std::int64_t>(sizeof(T));
     work.depth = std::is_same_v<T, std::uint8_t>    ? PixelDepth::bits8
                  : std::is_same_v<T, std::uint16_t> ? PixelDepth::bits16
                                                     : PixelDepth::real;
     work.channels = static_cast<std::int32_t>(channels);
+    work.height = static_cast<std::int32_t>(plan.height);
+    work.width = static_cast<std::int32_t>(plan.width);
     work.copies = kind == Interpolation::nearest ? 1 : 0;
     work.across = detail::pack_axis(bytes, words, across, 0);
     work.down = detail::pack_axis(bytes, words, down, first);
@@ -206,14 +291,15 @@ void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewPl
     const auto blocks = [](Index pixels) {
       return static_cast<std::int32_t>((pixels + pixels_of_part - 1) / pixels_of_part);
     };
-    work.row_blocks = blocks((last - first) * plan.width);
+    work.row_blocks = blocks((last - first) * warp.columns);
     work.parts = blocks(plan.height * plan.width);
     detail::pack_colour<W>(work, plan.colour);
-    first_rows.push_back(box.y + first);
-    top = std::min(top, box.y + first);
-    bottom = std::max(bottom, box.y + last);
+    const Index above = picture.y + box.y;
+    first_rows.push_back(above + first);
+    top = std::min(top, above + first);
+    bottom = std::max(bottom, above + last);
   }
-  if (plans.empty()) return;
+  if (readings.empty()) return;
   const std::size_t row_bytes = static_cast<std::size_t>(image.width() * channels) * sizeof(T);
   const std::size_t rows = bytes.room(static_cast<std::size_t>(bottom - top) * row_bytes);
   for (Index y = top; y < bottom; ++y) {
@@ -226,14 +312,30 @@ void pack_views(ViewPack& out, const ImageView<T>& image, std::span<const ViewPl
 }
 
 /// The same for an image whose pixel type is known at run time.
-DSSL_INLINE void pack_views(ViewPack& out, const AnyImageView& image, std::span<const ViewPlan> plans,
+DSSL_INLINE void pack_views(ViewPack& out, const AnyImageView& image, std::span<const ViewReading> readings,
                             Interpolation kind, std::span<const float> mean, std::span<const float> deviation);
 
 #if defined(DSSL_WITH_DEFINITIONS)
-DSSL_INLINE void pack_views(ViewPack& out, const AnyImageView& image, std::span<const ViewPlan> plans,
+DSSL_INLINE void pack_views(ViewPack& out, const AnyImageView& image, std::span<const ViewReading> readings,
                             Interpolation kind, std::span<const float> mean, std::span<const float> deviation) {
-  std::visit([&](const auto& typed) { pack_views(out, typed, plans, kind, mean, deviation); }, image);
+  std::visit([&](const auto& typed) { pack_views(out, typed, readings, kind, mean, deviation); }, image);
 }
 #endif
+
+/// The same of views that are boxes.
+inline void pack_views(ViewPack& out, const AnyImageView& image, std::span<const ViewPlan> plans, Interpolation kind,
+                       std::span<const float> mean, std::span<const float> deviation) {
+  std::vector<ViewReading> readings;
+  for (const ViewPlan& plan : plans) readings.push_back({.view = plan});
+  pack_views(out, image, readings, kind, mean, deviation);
+}
+
+/// The same of the plans of a generator.
+template <PacksViews X>
+void pack_views(ViewPack& out, const AnyImageView& image, const X& views, std::span<const typename X::Plan> plans) {
+  std::vector<float> mean, deviation;
+  views.normalisation(mean, deviation, channels(image));
+  pack_views(out, image, readings_of(views, plans), X::interpolation, mean, deviation);
+}
 
 }  // namespace dssl

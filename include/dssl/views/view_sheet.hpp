@@ -49,6 +49,7 @@ class ViewSheet {
       work.normalisation += base;
       work.across.table += base;
       work.down.table += base;
+      if (work.mapping >= 0) work.mapping += base;
       x_place(work);
     }
     x_packs.push_back(&pack);
@@ -78,12 +79,16 @@ class ViewSheet {
   /// Gives a view its place in the memory of the last run, or of a new one where that is full.
   void x_place(ViewWork& work) {
     const std::size_t value = work.depth == PixelDepth::bits8 ? sizeof(std::uint8_t) : sizeof(float);
-    const auto planes = [&](std::int32_t rows) {
+    const auto planes = [&](std::int32_t rows, std::int32_t columns) {
       return x_aligned(static_cast<std::size_t>(work.channels) * static_cast<std::size_t>(rows) *
-                       static_cast<std::size_t>(work.across.size) * value);
+                       static_cast<std::size_t>(columns) * value);
     };
-    const std::size_t own = planes(work.down.size);
-    const std::size_t other = std::max(own, planes(work.rows));
+    // One is read while the other is written: narrowed, resized and, through a mapping, the view.
+    const bool mapped = work.mapping >= 0;
+    const std::size_t view = planes(work.height, work.width);
+    const std::size_t narrowed = planes(work.rows, work.across.size);
+    const std::size_t own = mapped ? std::max(view, narrowed) : view;
+    const std::size_t other = std::max(view, mapped ? planes(work.down.size, work.across.size) : narrowed);
     const std::size_t needed = own + other + x_aligned(static_cast<std::size_t>(work.parts) * sizeof(double));
     if (x_runs.empty() || x_runs.back().bytes + needed > x_most_work ||
         x_runs.back().count == most_views_of_run) {
@@ -92,11 +97,14 @@ class ViewSheet {
     ViewRun& run = x_runs.back();
     work.planes = static_cast<std::int64_t>(run.bytes);
     work.other = work.planes + static_cast<std::int64_t>(own);
+    work.narrowed = mapped ? work.planes : work.other;
+    work.resized = mapped ? work.other : work.planes;
     work.partial_sums = work.other + static_cast<std::int64_t>(other);
     run.bytes += needed;
     ++run.count;
     run.row_blocks = std::max(run.row_blocks, Index{work.row_blocks});
     run.parts = std::max(run.parts, Index{work.parts});
+    run.maps |= mapped;
     run.contrasts |= work.contrast_at < work.step_count;
     run.blurs |= work.blur_radius >= 0;
   }

@@ -8,9 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 #include <vector>
 
+#include <dssl/backend/view_place.hpp>
 #include <dssl/core/compiled.hpp>
 #include <dssl/core/error.hpp>
 #include <dssl/core/point.hpp>
@@ -63,13 +63,6 @@ template <ViewMap M>
   return out;
 }
 
-/// The index that a reflection at the edges leads to; the pixel at the edge is met twice: c b a | a b c | c b a.
-[[nodiscard]] inline Index reflected(Index i, Index n) {
-  if (i < -n || i >= 2 * n) i %= 2 * n;
-  if (i < 0) i += 2 * n;
-  return i < n ? i : 2 * n - 1 - i;
-}
-
 /// So many pixels of a view are worked on at a time.
 inline constexpr std::size_t warp_block = 64;
 
@@ -79,33 +72,19 @@ struct WarpAxis {
   std::array<Index, warp_block> first;
   std::array<std::array<float, warp_block>, 4> weights;
 
-  /// What is far away, or no number, is somewhere: an index of it can be computed with.
-  [[nodiscard]] static double index_of(double position) { return std::max(-1e15, std::min(position, 1e15)); }
-
   void place(const std::array<double, warp_block>& positions, std::size_t count, Interpolation kind) {
     if (kind == Interpolation::nearest) {
-      for (std::size_t i = 0; i < count; ++i) first[i] = static_cast<Index>(std::floor(index_of(positions[i])));
+      for (std::size_t i = 0; i < count; ++i) first[i] = nearest_read(positions[i]);
       return;
     }
-    std::array<float, warp_block> shares;  // of the way from the second pixel's middle to the third's
+    std::array<float, warp_block> shares;
     for (std::size_t i = 0; i < count; ++i) {
-      const double middle = index_of(positions[i]) - 0.5, below = std::floor(middle);  // in indices of pixels
-      first[i] = static_cast<Index>(below) - 1;
-      shares[i] = static_cast<float>(middle - below);
+      const ReadPlace place = place_of_read(positions[i]);
+      first[i] = place.first;
+      shares[i] = place.share;
     }
-    for (std::size_t i = 0; i < count; ++i) {
-      const float t = shares[i], u = 1 - t;
-      if (kind == Interpolation::bilinear) {
-        weights[0][i] = weights[3][i] = 0;
-        weights[1][i] = u;
-        weights[2][i] = t;
-      } else {  // `filter_value` at t + 1, t, u and u + 1, of which the branches are known
-        weights[0][i] = -0.5F * t * u * u;
-        weights[1][i] = (1.5F * t - 2.5F) * t * t + 1;
-        weights[2][i] = (1.5F * u - 2.5F) * u * u + 1;
-        weights[3][i] = -0.5F * u * t * t;
-      }
-    }
+    for (std::size_t i = 0; i < count; ++i)
+      read_weights(shares[i], kind == Interpolation::bilinear, weights[0][i], weights[1][i], weights[2][i], weights[3][i]);
   }
 };
 
@@ -184,14 +163,47 @@ void read_nearest(std::array<float, warp_block * Lanes>& sums, const float* texe
   }
 }
 
-/// A sum of weighted pixels as a pixel: rounded to 8 bits, or cut to [0, 1].
-template <WorkType W>
-[[nodiscard]] W warped_pixel(float value) {
-  if constexpr (std::is_same_v<W, std::uint8_t>) {
-    return static_cast<std::uint8_t>(static_cast<int>(std::max(0.0F, std::min(value + 0.5F, 255.0F))));  // not by branches
-  } else {
-    return std::min(std::max(value, 0.0F), 1.0F);  // in this order what is no number stays none
-  }
+/// What of an image a view is read out of, how many pixels that is resized to, and how many reads make one of the view's.
+struct WarpPlan {
+  Box box;
+  Index rows = 1;  ///< of what the box is resized to
+  Index columns = 1;
+  double scale_x = 1;  ///< of its columns one of the box
+  double scale_y = 1;
+  int reads_across = 1;
+  int reads_down = 1;
+};
+
+/// That of a view of `height` x `width` pixels of an image of `image_height` x `image_width`; throws what `warp` does.
+template <ViewMap M>
+[[nodiscard]] WarpPlan plan_warp(const M& map, Index image_height, Index image_width, Index height, Index width, Interpolation kind) {
+  require_shape(height >= 1 && width >= 1, "warp: to ", height, " x ", width, " pixels; expected at least 1 x 1");
+  const WarpExtent extent = extent_of(map, height, width);
+  const double shrink = kind == Interpolation::nearest ? 1.0 : std::max(1.0, extent.nearest);
+  // The pixels that are read: with those that filters reach, within the image.
+  const double margin = 3 * shrink + 1;
+  const auto clipped = [](double value, Index low, Index high) {
+    return static_cast<Index>(std::clamp(value, static_cast<double>(low), static_cast<double>(high)));
+  };
+  require_shape(image_height >= 1 && image_width >= 1 && extent.across < 1e9 && extent.down < 1e9, "warp: of an image of ",
+                image_height, " x ", image_width, " pixels the view lies from (", extent.region.first.x, ", ", extent.region.first.y,
+                ") to (", extent.region.last.x, ", ", extent.region.last.y, "); expected a pixel and a finite extent");
+  Box box{clipped(std::floor(extent.region.first.y - margin), 0, image_height - 1),
+          clipped(std::floor(extent.region.first.x - margin), 0, image_width - 1), 0, 0};
+  box.height = clipped(std::ceil(extent.region.last.y + margin), box.y + 1, image_height) - box.y;
+  box.width = clipped(std::ceil(extent.region.last.x + margin), box.x + 1, image_width) - box.x;
+  const auto dense = [shrink](Index n) {
+    return std::max<Index>(1, static_cast<Index>(std::ceil(static_cast<double>(n) / shrink)));
+  };
+  const auto reads_of = [&](double apart) {
+    return kind == Interpolation::nearest ? 1 : static_cast<int>(std::clamp(std::ceil(apart / shrink - 0.5), 1.0, 16.0));
+  };
+  WarpPlan out{.box = box, .rows = dense(box.height), .columns = dense(box.width)};
+  out.scale_x = static_cast<double>(out.columns) / static_cast<double>(box.width);
+  out.scale_y = static_cast<double>(out.rows) / static_cast<double>(box.height);
+  out.reads_across = reads_of(extent.across);
+  out.reads_down = reads_of(extent.down);
+  return out;
 }
 
 }  // namespace detail
@@ -209,38 +221,11 @@ template <PixelType T, ViewMap M>
 void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& map, Index height, Index width,
           Interpolation kind, PlanarImage<work_type<T>>& reduced, ResampleWorkspace<work_type<T>>& workspace) {
   using W = work_type<T>;
-  require_shape(height >= 1 && width >= 1, "warp: to ", height, " x ", width, " pixels; expected at least 1 x 1");
-  const detail::WarpExtent extent = detail::extent_of(map, height, width);
-  const double shrink = kind == Interpolation::nearest ? 1.0 : std::max(1.0, extent.nearest);
-  // The pixels that are read: with those that filters reach, within the image.
-  const double margin = 3 * shrink + 1;
-  const auto clipped = [](double value, Index low, Index high) {
-    return static_cast<Index>(std::clamp(value, static_cast<double>(low), static_cast<double>(high)));
-  };
-  require_shape(image.height() >= 1 && image.width() >= 1 && extent.across < 1e9 && extent.down < 1e9, "warp: of an image of ",
-                image.height(), " x ", image.width(), " pixels the view lies from (", extent.region.first.x, ", ", extent.region.first.y,
-                ") to (", extent.region.last.x, ", ", extent.region.last.y, "); expected a pixel and a finite extent");
-  Box box{clipped(std::floor(extent.region.first.y - margin), 0, image.height() - 1),
-          clipped(std::floor(extent.region.first.x - margin), 0, image.width() - 1), 0, 0};
-  box.height = clipped(std::ceil(extent.region.last.y + margin), box.y + 1, image.height()) - box.y;
-  box.width = clipped(std::ceil(extent.region.last.x + margin), box.x + 1, image.width()) - box.x;
-  const auto dense = [shrink](Index n) {
-    return std::max<Index>(1, static_cast<Index>(std::ceil(static_cast<double>(n) / shrink)));
-  };
-  resample(reduced, image, box, dense(box.height), dense(box.width), kind, false, workspace);
-
-  const double scale_x = static_cast<double>(reduced.width()) / static_cast<double>(box.width);
-  const double scale_y = static_cast<double>(reduced.height()) / static_cast<double>(box.height);
-  const auto reads_of = [&](double apart) {
-    return kind == Interpolation::nearest ? 1 : static_cast<int>(std::clamp(std::ceil(apart / shrink - 0.5), 1.0, 16.0));
-  };
-  const int reads_across = reads_of(extent.across), reads_down = reads_of(extent.down);
-  const float share = 1.0F / static_cast<float>(reads_across * reads_down);
+  const detail::WarpPlan plan = detail::plan_warp(map, image.height(), image.width(), height, width, kind);
+  resample(reduced, image, plan.box, plan.rows, plan.columns, kind, false, workspace);
+  const float share = 1.0F / static_cast<float>(plan.reads_across * plan.reads_down);
   // By products: divisions were a tenth of the whole.
-  const auto along = [](Index pixel, int part, double of_read, double step) {
-    return (static_cast<double>(pixel) + (part + 0.5) * of_read) * step - 1.0;
-  };
-  const double across_read = 1.0 / reads_across, down_read = 1.0 / reads_down;
+  const double across_read = 1.0 / plan.reads_across, down_read = 1.0 / plan.reads_down;
   const double of_column = 2.0 / static_cast<double>(width), of_row = 2.0 / static_cast<double>(height);
   out.reshape(image.channels(), height, width);
   const auto read = [&]<Index Lanes>(std::integral_constant<Index, Lanes>, Index first) {
@@ -252,13 +237,13 @@ void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& ma
       for (Index from = 0; from < width; from += static_cast<Index>(detail::warp_block)) {
         const auto count = static_cast<std::size_t>(std::min(width - from, static_cast<Index>(detail::warp_block)));
         std::array<float, detail::warp_block * Lanes> sums{};
-        for (int i = 0; i < reads_down; ++i) {
-          for (int j = 0; j < reads_across; ++j) {
+        for (int i = 0; i < plan.reads_down; ++i) {
+          for (int j = 0; j < plan.reads_across; ++j) {
             for (std::size_t k = 0; k < count; ++k) {
-              const ScenePoint s = map.to_scene(
-                  Point{along(from + static_cast<Index>(k), j, across_read, of_column), along(y, i, down_read, of_row)});
-              x_of[k] = (s.x - static_cast<double>(box.x)) * scale_x;
-              y_of[k] = (s.y - static_cast<double>(box.y)) * scale_y;
+              const ScenePoint s = map.to_scene(Point{detail::read_place(from + static_cast<Index>(k), j, across_read, of_column),
+                                                      detail::read_place(y, i, down_read, of_row)});
+              x_of[k] = (s.x - static_cast<double>(plan.box.x)) * plan.scale_x;
+              y_of[k] = (s.y - static_cast<double>(plan.box.y)) * plan.scale_y;
             }
             across.place(x_of, count, kind);
             down.place(y_of, count, kind);
@@ -272,7 +257,7 @@ void warp(PlanarImage<work_type<T>>& out, const ImageView<T>& image, const M& ma
         for (Index l = 0; l < std::min(Lanes, image.channels() - first); ++l) {
           W* const row = out.row(first + l, y) + from;
           for (std::size_t k = 0; k < count; ++k)
-            row[k] = detail::warped_pixel<W>(share * sums[k * static_cast<std::size_t>(Lanes) + static_cast<std::size_t>(l)]);
+            detail::set_read(row[k], share * sums[k * static_cast<std::size_t>(Lanes) + static_cast<std::size_t>(l)]);
         }
       }
     }

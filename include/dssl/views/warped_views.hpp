@@ -53,7 +53,7 @@ struct WarpedPlan {
 ///
 ///   using Turned = DenseDino::with_views<Warped<MultiCrop<>>>;  // TrainerOptions::views.rotation = 30
 ///
-/// Rendered on the host. Terms that ask for the views' frames (`PixelConsistency`, partners by geometry) are refused.
+/// Rendered on the host, or by a backend that renders views. Terms that ask for the views' frames (`PixelConsistency`, partners by geometry) are refused.
 /// Test: tests/views/warped_views.cpp.
 template <PlansViews Views>
 class Warped : public Views {
@@ -101,7 +101,7 @@ class Warped : public Views {
   /// The view as a picture, before it is normalised: planes (C,h,w) in `workspace`, valid until its next use.
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const ImageView<T>& image, const WarpedPlan& plan, Workspace& workspace) const {
-    const bool box = !x_bent && plan.map.straight();
+    const bool box = x_is_box(plan);
     if (box && plan.quarter_turn.upright()) return draw_view(image, plan.view, Views::interpolation, workspace);
     auto& part = workspace.template part<work_type<T>>();
     const auto read = [&](const auto& map) {
@@ -122,6 +122,12 @@ class Warped : public Views {
   template <PixelType T>
   const PlanarImage<work_type<T>>& draw(const Image<T>& image, const WarpedPlan& plan, Workspace& workspace) const {
     return draw(ImageView<T>(image), plan, workspace);
+  }
+
+  /// How a backend reads the view: what `draw` does before values are changed.
+  [[nodiscard]] ViewReading reading(const WarpedPlan& plan) const {
+    if (x_is_box(plan)) return {.view = plan.view, .turn = plan.quarter_turn};
+    return {.view = plan.view, .map = plan.map};
   }
 
   /// The view as the network's input: out (C,h,w), normalised. Throws `ShapeError` as that of `Views`.
@@ -172,6 +178,8 @@ class Warped : public Views {
   }
 
  private:
+  /// Whether the view is a box of what the camera took, upright or turned by quarters.
+  [[nodiscard]] bool x_is_box(const WarpedPlan& plan) const { return !x_bent && plan.map.straight(); }
   static MultiCropOptions x_boxes_of(MultiCropOptions options) {
     validate(options);
     require_one_camera(options);

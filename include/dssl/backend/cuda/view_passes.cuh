@@ -1,7 +1,8 @@
 // Cuda backend: the passes in which views are rendered, each over all views of a run in one launch.
 //
-// Resize across, resize down with the changes of colour up to contrast, contrast and what follows it, five of
-// the six box blurs, and the sixth with solarise and normalise. A block works on one view; how many of them
+// Resize across, resize down, reading through a map with the changes of colour up to contrast (of boxes the
+// second pass has them), contrast and what follows it, five of the six box blurs, and the sixth with solarise
+// and normalise. A block works on one view; how many of them
 // do follows from the view's size alone, so a view does not depend on the others of its batch.
 #pragma once
 
@@ -11,7 +12,9 @@
 #include <dssl/backend/cuda/kernel.cuh>
 #include <dssl/backend/cuda/runtime.cuh>
 #include <dssl/backend/cuda/view_pixels.cuh>
+#include <dssl/backend/view_place.hpp>
 #include <dssl/backend/view_work.hpp>
+#include <dssl/core/point.hpp>
 
 namespace dssl::cuda {
 
@@ -67,7 +70,7 @@ __device__ __forceinline__ void for_share(int count, int blocks, const Body& bod
     body(i);
 }
 
-/// The box's rows that are read, each resized to the view's width: `other` (C, rows, w).
+/// The box's rows that are read, each resized: `narrowed` (C, rows, size of `across`).
 struct ResizeAcross {
   static __device__ __forceinline__ int blocks(const ViewWork& view) { return view.row_blocks; }
 
@@ -75,7 +78,7 @@ struct ResizeAcross {
   __device__ __forceinline__ void rows_of(const ViewMemory& memory, const ViewWork& view) const {
     const AxisTable<typename ViewLevels<W>::Weight> across(memory, view.across);
     const V* const pixels = memory.table<V>(view.pixels);
-    W* const out = memory.work<W>(view.other);
+    W* const out = memory.work<W>(view.narrowed);
     const int width = view.across.size;
     const int size = view.rows * width;
     for_share(size, blocks(view), [&](int i) {
@@ -99,34 +102,128 @@ struct ResizeAcross {
   }
 };
 
-/// The view before its contrast: `planes` (C,h,w), and the sum of its grey by blocks.
+/// The view before its contrast: `planes` (C,h,w), as set(pixel, y, x) sets each of its pixels, and the sum of
+/// its grey by blocks.
+template <class W, class Set>
+__device__ __forceinline__ void set_pixels(const ViewMemory& memory, const ViewWork& view, const Set& set) {
+  using Sum = typename ViewLevels<W>::Sum;
+  W* const planes = memory.work<W>(view.planes);
+  const int plane = view.height * view.width;
+  const bool contrast = view.contrast_at < view.step_count;
+  Sum sum = 0;
+  for_share(plane, view.parts, [&](int i) {
+    const int y = i / view.width;
+    const ViewPixel<W> pixel{planes + i, plane, view.channels};
+    set(pixel, y, i - y * view.width);
+    for (int s = 0; s < view.contrast_at; ++s) pixel.change(view.steps[s], view.step_values[s], W(0));
+    if (contrast) sum += static_cast<Sum>(pixel.grey());
+  });
+  if (!contrast) return;  // the whole block
+  const double total = block_sum<view_threads>(static_cast<double>(sum));
+  if (thread_number() == 0) memory.work<double>(view.partial_sums)[blockIdx.x] = total;
+}
+
+/// The box resized: the view before its contrast, or what it is read out of through its mapping.
 struct ResizeDown {
   static __device__ __forceinline__ int blocks(const ViewWork& view) { return view.parts; }
 
   template <class W>
   __device__ __forceinline__ void over(const ViewMemory& memory, const ViewWork& view) const {
-    using Sum = typename ViewLevels<W>::Sum;
     const AxisTable<typename ViewLevels<W>::Weight> down(memory, view.down);
-    const W* const narrowed = memory.work<W>(view.other);
-    W* const planes = memory.work<W>(view.planes);
-    const int width = view.across.size;
-    const int plane = view.down.size * width;
-    const int from_plane = view.rows * width;
-    const bool contrast = view.contrast_at < view.step_count;
-    Sum sum = 0;
-    for_share(plane, blocks(view), [&](int i) {
-      const int y = i / width;
-      const ViewPixel<W> pixel{planes + i, plane, view.channels};
+    const W* const narrowed = memory.work<W>(view.narrowed);
+    const int columns = view.across.size;
+    const int from_plane = view.rows * columns;
+    const auto resize = [&](const ViewPixel<W>& pixel, int y, int x) {
       for (int c = 0; c < view.channels; ++c) {
-        planes[c * plane + i] =
-            down.template weigh<W>(narrowed + c * from_plane + (i - y * width), width, y, view.copies != 0);
+        pixel.first[c * pixel.plane] =
+            down.template weigh<W>(narrowed + c * from_plane + x, columns, y, view.copies != 0);
       }
-      for (int s = 0; s < view.contrast_at; ++s) pixel.change(view.steps[s], view.step_values[s], W(0));
-      if (contrast) sum += static_cast<Sum>(pixel.grey());
+    };
+    if (view.mapping < 0) {
+      set_pixels<W>(memory, view, [&](const ViewPixel<W>& pixel, int y, int x) {
+        resize(pixel, view.lying != 0 ? x : y, view.lying != 0 ? y : x);
+      });
+    } else {
+      W* const resized = memory.work<W>(view.resized);
+      const int plane = view.down.size * columns;
+      for_share(plane, blocks(view), [&](int i) {
+        const int y = i / columns;
+        resize({resized + i, plane, view.channels}, y, i - y * columns);
+      });
+    }
+  }
+};
+
+/// The view before its contrast, read through its mapping out of what its box was resized to.
+struct ReadMapping {
+  static __device__ __forceinline__ int blocks(const ViewWork& view) { return view.parts; }
+
+  /// Where read (i, j) of the pixel at row y, column x lies in what is read, in pixels from its corner.
+  static __device__ __forceinline__ Point place(const ViewMapping& map, const ViewWork& view, int y, int x,
+                                                int i, int j) {
+    Point at = dssl::detail::through_matrix(
+        map.plane, dssl::detail::read_place(x, j, 1.0 / map.reads_across, 2.0 / view.width),
+        dssl::detail::read_place(y, i, 1.0 / map.reads_down, 2.0 / view.height));
+    if (map.bent != 0) at = dssl::detail::recorded_place(map.lens, map.radius, at.x, at.y);
+    return {(at.x - map.left) * map.scale_x, (at.y - map.top) * map.scale_y};
+  }
+
+  /// Four pixels along an axis of n, `step` apart, and their weights.
+  struct Axis {
+    int offsets[4];
+    float weights[4];
+
+    __device__ __forceinline__ Axis(double position, int n, int step, bool bilinear) {
+      const dssl::detail::ReadPlace at = dssl::detail::place_of_read(position);
+      for (int k = 0; k < 4; ++k)
+        offsets[k] = static_cast<int>(dssl::detail::reflected(at.first + k, n)) * step;
+      dssl::detail::read_weights(at.share, bilinear, weights[0], weights[1], weights[2], weights[3]);
+    }
+  };
+
+  template <class W>
+  __device__ __forceinline__ void over(const ViewMemory& memory, const ViewWork& view) const {
+    if (view.mapping < 0) return;  // the whole block
+    const ViewMapping& map = *memory.table<ViewMapping>(view.mapping);
+    const W* const resized = memory.work<W>(view.resized);
+    const int rows = view.down.size;
+    const int columns = view.across.size;
+    const float share = 1.0F / static_cast<float>(map.reads_across * map.reads_down);
+    constexpr int lanes = 4;  // channels at a time, whose places are computed once
+    set_pixels<W>(memory, view, [&](const ViewPixel<W>& pixel, int y, int x) {
+      for (int first = 0; first < view.channels; first += lanes) {
+        const W* const from = resized + first * rows * columns;
+        const int count = view.channels - first < lanes ? view.channels - first : lanes;
+        float sums[lanes]{};
+        for (int i = 0; i < map.reads_down; ++i) {
+          for (int j = 0; j < map.reads_across; ++j) {
+            const Point at = place(map, view, y, x, i, j);
+            if (view.copies != 0) {
+              const auto row = static_cast<int>(dssl::detail::reflected(dssl::detail::nearest_read(at.y), rows));
+              const auto column =
+                  static_cast<int>(dssl::detail::reflected(dssl::detail::nearest_read(at.x), columns));
+              for (int l = 0; l < count; ++l)
+                sums[l] += static_cast<float>(from[(l * rows + row) * columns + column]);
+              continue;
+            }
+            const Axis across(at.x, columns, 1, map.bilinear != 0);
+            const Axis down(at.y, rows, columns, map.bilinear != 0);
+            for (int l = 0; l < count; ++l) {
+              const W* const own = from + l * rows * columns;
+              const auto value = [&](int row, int k) {
+                return down.weights[row] * static_cast<float>(own[down.offsets[row] + across.offsets[k]]);
+              };
+              float sum = 0;
+              for (int k = 0; k < 4; ++k)
+                sum += across.weights[k] * (value(0, k) + value(1, k) + value(2, k) + value(3, k));
+              sums[l] += sum;
+            }
+          }
+        }
+        for (int l = 0; l < count; ++l)
+          dssl::detail::set_read(pixel.first[(first + l) * pixel.plane], share * sums[l]);
+      }
     });
-    if (!contrast) return;  // the whole block
-    const double total = block_sum<view_threads>(static_cast<double>(sum));
-    if (thread_number() == 0) memory.work<double>(view.partial_sums)[blockIdx.x] = total;
   }
 };
 
@@ -137,7 +234,7 @@ struct Contrast {
   template <class W>
   __device__ __forceinline__ void over(const ViewMemory& memory, const ViewWork& view) const {
     if (view.contrast_at >= view.step_count) return;
-    const int plane = view.down.size * view.across.size;
+    const int plane = view.height * view.width;
     const double* const sums = memory.work<double>(view.partial_sums);
     double total = 0;
     for (int part = 0; part < view.parts; ++part) total += sums[part];
@@ -178,8 +275,8 @@ struct BoxBlur {
     if (view.blur_radius < 0) return;
     const W* const from = memory.work<W>(pass % 2 == 0 ? view.planes : view.other);
     W* const to = memory.work<W>(pass % 2 == 0 ? view.other : view.planes);
-    const int width = view.across.size;
-    const int height = view.down.size;
+    const int width = view.width;
+    const int height = view.height;
     const int plane = height * width;
     for_share(plane, blocks(view), [&](int i) {
       const int y = i / width;
@@ -204,8 +301,8 @@ struct FinishViews {
     const W* const from = memory.work<W>(blurred ? view.other : view.planes);
     const float* const terms = memory.table<float>(view.normalisation);
     T* const out = static_cast<T*>(view.out);
-    const int width = view.across.size;
-    const int height = view.down.size;
+    const int width = view.width;
+    const int height = view.height;
     const int plane = height * width;
     for_share(plane, blocks(view), [&](int i) {
       const int y = i / width;
@@ -242,6 +339,7 @@ void render_run(const Stream& stream, const ViewWork* works, const unsigned char
   };
   over(run.row_blocks, ResizeAcross{});
   over(run.parts, ResizeDown{});
+  if (run.maps) over(run.parts, ReadMapping{});
   if (run.contrasts) over(run.parts, Contrast{});
   for (int pass = 0; run.blurs && pass < 5; ++pass) over(run.parts, BoxBlur{pass});
   over(run.parts, FinishViews<T>{});
