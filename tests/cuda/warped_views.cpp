@@ -147,12 +147,7 @@ TEST_CASE("views on Cuda are read through maps as on the CPU, also beyond the bo
   };
   SECTION("bicubic") { all(Through<Interpolation::bicubic>()); }
   SECTION("bilinear") { all(Through<Interpolation::bilinear>()); }
-  SECTION("nearest") {
-    // A place at the edge of two pixels may be of either, so pictures and maps without such places.
-    ScenesOf<Through<Interpolation::nearest>> scenes;
-    for (const AnyImage& image : pictures(61, 83)) scenes.push_back({image, maps(61, 83)});
-    check(Through<Interpolation::nearest>(), scenes);
-  }
+  SECTION("nearest") { all(Through<Interpolation::nearest>()); }  // no place lies where two pixels meet
 }
 
 TEST_CASE("turned views on Cuda are those of the CPU", "[cuda]") {
@@ -190,8 +185,8 @@ TEST_CASE("turned views on Cuda change their colours as on the CPU", "[cuda]") {
   options.perspective = 0.3;
   options.camera = camera_of(57, 71, -0.25);
   const Warped<MultiCrop<>> views(options);
-  // A level more or less before is a few after, where a hue is turned.
-  check(views, scenes_of(views, 57, 71), 8);
+  // What is a level off may be more after its colours changed.
+  check(views, scenes_of(views, 57, 71), 2);
 }
 
 TEST_CASE("views of two cameras on Cuda are those of the CPU", "[cuda]") {
