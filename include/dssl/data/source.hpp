@@ -208,7 +208,7 @@ class ChosenSamples {
 
   [[nodiscard]] Index size() const { return static_cast<Index>(x_chosen.size()); }
   [[nodiscard]] std::string name(Index i) const { return x_source.name(number(i)); }
-  [[nodiscard]] auto load(Index i) const { return x_source.load(number(i)); }
+  [[nodiscard]] decltype(auto) load(Index i) const { return x_source.load(number(i)); }
   /// Of sample i in the source.
   [[nodiscard]] Index number(Index i) const { return x_chosen[static_cast<std::size_t>(i)]; }
 
