@@ -111,6 +111,38 @@ class Homography {
   std::array<double, 9> x_m{1, 0, 0, 0, 1, 0, 0, 0, 1};
 };
 
+namespace detail {
+
+/// Whether a point lies both in a scene of `height` x `width` pixels and in the view of a map.
+template <class M>
+[[nodiscard]] bool shown_by(const M& map, const ScenePoint& s, Index height, Index width) {
+  if (!(s.x >= 0 && s.y >= 0 && s.x <= static_cast<double>(width) && s.y <= static_cast<double>(height))) return false;
+  constexpr double rounding = 1e-9;
+  const Point p = map.to_view(s);
+  return std::abs(p.x) <= 1 + rounding && std::abs(p.y) <= 1 + rounding;
+}
+
+/// The upright part of such a scene that has all of it that the view shows, measured at `steps` places of each edge.
+template <class M>
+[[nodiscard]] SceneRegion bounds_of(const M& map, int steps, Index height, Index width) {
+  const ScenePoint start = map.to_scene(Point{-1, -1});
+  SceneRegion out{start, start};
+  for (int i = 0; i < steps; ++i) {
+    const double t = 2.0 * i / steps - 1;
+    for (const Point& p : {Point{t, -1}, Point{1, t}, Point{-t, 1}, Point{-1, -t}}) {
+      const ScenePoint at = map.to_scene(p);
+      out.first = {std::min(out.first.x, at.x), std::min(out.first.y, at.y)};
+      out.last = {std::max(out.last.x, at.x), std::max(out.last.y, at.y)};
+    }
+  }
+  for (ScenePoint* end : {&out.first, &out.last}) {
+    *end = {std::clamp(end->x, 0.0, static_cast<double>(width)), std::clamp(end->y, 0.0, static_cast<double>(height))};
+  }
+  return out;
+}
+
+}  // namespace detail
+
 /// The map of a view that shows the scene through a homography: a box that is turned, sheared or seen at an angle.
 ///
 /// `plane` takes the view's square [-1, 1]^2 to scene pixels; to_view is its inverse. What of the view lies outside the scene
@@ -126,7 +158,7 @@ class HomographyMap {
   HomographyMap(const Homography& plane, Index height, Index width)
       : x_plane(plane), x_back(plane.inverse()), x_height(height), x_width(width) {
     const double middle = plane.depth(0, 0);
-    for (const Point& p : x_corners) {
+    for (const Point& p : {Point{-1, -1}, Point{1, -1}, Point{1, 1}, Point{-1, 1}}) {
       if (!(plane.depth(p.x, p.y) * middle > 0)) {
         throw OptionError("homography", "with its horizon in the view", "one that shows the whole view");
       }
@@ -148,31 +180,12 @@ class HomographyMap {
     return {p.x, p.y};
   }
   /// Whether a scene point lies both in the scene and in the view.
-  [[nodiscard]] bool shows(const ScenePoint& s) const {
-    constexpr double rounding = 1e-9;
-    const Point p = to_view(s);
-    return std::abs(p.x) <= 1 + rounding && std::abs(p.y) <= 1 + rounding && s.x >= 0 && s.y >= 0 &&
-           s.x <= static_cast<double>(x_width) && s.y <= static_cast<double>(x_height);
-  }
+  [[nodiscard]] bool shows(const ScenePoint& s) const { return detail::shown_by(*this, s, x_height, x_width); }
   /// The smallest upright part of the scene that has all of the scene that the view shows.
-  [[nodiscard]] SceneRegion bounds() const {
-    const ScenePoint start = to_scene(x_corners[0]);
-    SceneRegion out{start, start};
-    for (const Point& corner : x_corners) {
-      const ScenePoint at = to_scene(corner);
-      out.first = {std::min(out.first.x, at.x), std::min(out.first.y, at.y)};
-      out.last = {std::max(out.last.x, at.x), std::max(out.last.y, at.y)};
-    }
-    for (ScenePoint* end : {&out.first, &out.last}) {
-      *end = {std::clamp(end->x, 0.0, static_cast<double>(x_width)), std::clamp(end->y, 0.0, static_cast<double>(x_height))};
-    }
-    return out;
-  }
+  [[nodiscard]] SceneRegion bounds() const { return detail::bounds_of(*this, 1, x_height, x_width); }
   [[nodiscard]] bool operator==(const HomographyMap&) const = default;
 
  private:
-  static constexpr std::array<Point, 4> x_corners{{{-1, -1}, {1, -1}, {1, 1}, {-1, 1}}};
-
   Homography x_plane, x_back;
   Index x_height = 1;
   Index x_width = 1;

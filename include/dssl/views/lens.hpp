@@ -221,34 +221,12 @@ class Composed {
     return plane ? x_first.to_view(*plane) : Point{x_nowhere, x_nowhere};
   }
   /// Whether a scene point lies both in the scene and in the view.
-  [[nodiscard]] bool shows(const ScenePoint& s) const {
-    if (!(s.x >= 0 && s.y >= 0 && s.x <= static_cast<double>(x_width) &&
-          s.y <= static_cast<double>(x_height)))
-      return false;
-    constexpr double rounding = 1e-9;
-    const Point p = to_view(s);
-    return std::abs(p.x) <= 1 + rounding && std::abs(p.y) <= 1 + rounding;
-  }
+  [[nodiscard]] bool shows(const ScenePoint& s) const { return detail::shown_by(*this, s, x_height, x_width); }
   /// The upright part of the scene that has all of the scene that the view shows. Measured at the corners
   /// where lines stay lines, else at 32 places of each edge: what bulges out between two of these, about a
   /// thousandth of the whole edge's bulge, is left out.
   [[nodiscard]] SceneRegion bounds() const {
-    const int steps = straight() ? 1 : 32;
-    const ScenePoint start = to_scene(Point{-1, -1});
-    SceneRegion out{start, start};
-    for (int i = 0; i < steps; ++i) {
-      const double t = 2.0 * i / steps - 1;
-      for (const Point& p : {Point{t, -1}, Point{1, t}, Point{-t, 1}, Point{-1, -t}}) {
-        const ScenePoint at = to_scene(p);
-        out.first = {std::min(out.first.x, at.x), std::min(out.first.y, at.y)};
-        out.last = {std::max(out.last.x, at.x), std::max(out.last.y, at.y)};
-      }
-    }
-    for (ScenePoint* end : {&out.first, &out.last}) {
-      *end = {std::clamp(end->x, 0.0, static_cast<double>(x_width)),
-              std::clamp(end->y, 0.0, static_cast<double>(x_height))};
-    }
-    return out;
+    return detail::bounds_of(*this, straight() ? 1 : 32, x_height, x_width);
   }
   [[nodiscard]] bool operator==(const Composed&) const = default;
 
