@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -14,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <CLI/CLI.hpp>
@@ -121,7 +123,10 @@ template <class Body, class Words>
   }
   // Several that do not know of each other would do the same work, and write the same files over each other's.
   if (const int size = launched_size(); size > 1 && app.get_option_no_throw("--communicator") == nullptr) {
-    if (launched_rank() > 0) return 0;  // the first says so, and fails: a failure here might end it before
+    if (launched_rank() > 0) {  // the first says so, before a failure here might end it
+      std::this_thread::sleep_for(std::chrono::seconds(1));
+      return 2;
+    }
     print_error(name, join("was started as one of ", size, " processes; expected one, as this program does not share its work"));
     return 2;
   }

@@ -27,6 +27,7 @@
 #include <dssl/search/row_sample.hpp>
 
 #include "common/progress.hpp"
+#include "common/read_options.hpp"
 #include "defect_pilot/tuned.hpp"
 #include "defect_pilot/verdict.hpp"
 #include "defects/label_choice.hpp"
@@ -601,7 +602,9 @@ void require_disjoint(const PilotSets& sets) {
 
 PilotSets open_pilot_sets(const PilotSettings& s) {
   const auto open = [&](const std::vector<std::string>& paths) {
-    return ImageFiles(paths, {.folder = s.images, .read = s.backbone.reading(), .pages = false});  // a mask is of one image
+    ImageFiles files(paths, {.folder = s.images, .read = s.backbone.reading(), .pages = false});  // a mask is of one image
+    print_left_aside("dssl-defect-pilot", files);
+    return files;
   };
   /// The last `share` of the images apart.
   const auto split = [](const ImageFiles& all, double share, const char* what, const char* purpose) {

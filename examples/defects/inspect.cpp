@@ -21,6 +21,7 @@
 
 #include <dssl/core/communicator.hpp>
 #include <dssl/core/error.hpp>
+#include <dssl/core/hash.hpp>
 #include <dssl/data/apart.hpp>
 #include <dssl/data/defect_files.hpp>
 #include <dssl/data/few_bits.hpp>
@@ -32,6 +33,7 @@
 #include <dssl/defects/size_trend.hpp>
 #include <dssl/features/ordered_rows.hpp>
 #include <dssl/features/tile_pass.hpp>
+#include <dssl/io/mapped_file.hpp>
 #include <dssl/metrics/calibration.hpp>
 #include <dssl/version.hpp>
 
@@ -102,12 +104,21 @@ class Inspection {
  private:
   void x_require_same() const {
     if (x_ranks.alone()) return;
-    std::vector<std::pair<std::string_view, std::string>> things{{"weights", x_scorer->weights()}, {"--bank", json_text(x_scorer->bank())}};
+    std::vector<std::pair<std::string_view, std::string>> things{{"weights", x_scorer->weights()}, {"--bank", x_bank_words()}};
     for (const auto& [option, set] : {std::pair("--normal", &x_normal), {"--calibrate", &x_held_out}, {"--test", &x_test}})
       things.emplace_back(option, *set ? fingerprint_of(SourceView(ImagesOf<Inspected>(**set))).text() : "none");
     Json options = x_settings.json();
     options["maps"] = x_settings.maps;
+    options["map_bits"] = x_settings.map_bits;
+    options["map_scale"] = x_settings.map_scale;
     require_same_work(x_ranks, std::move(things), x_settings.backbone, std::move(options));
+  }
+
+  /// What tells a bank that is read from another: its file's bytes.
+  [[nodiscard]] std::string x_bank_words() const {
+    if (x_settings.bank.empty()) return "none";
+    const std::vector<std::byte> bytes = read_bytes(x_settings.bank);
+    return join(bytes.size(), " bytes, ", dssl::detail::hash_of_bytes(bytes));
   }
 
   /// The rate that was asked for, but a bank's threshold holds for its own alone.
@@ -208,7 +219,7 @@ class Inspection {
     for (const auto* const set : {&x_normal, &x_held_out, &x_labelled, &x_test}) {
       if (!*set) continue;
       const bool of_normal = set == &x_held_out && x_settings.calibrate.empty();  // a part of the same folders
-      if (!of_normal) print_left_aside("dssl-defects", (*set)->files().files());
+      if (!of_normal && x_ranks.first()) print_left_aside("dssl-defects", (*set)->files().files());
       if (const std::string& without = (*set)->files().without_foreground(); !without.empty()) x_warn(without);
       if (const std::string few = few_bits_warning(ImagesOf(**set)); !few.empty()) x_warn(few);
     }

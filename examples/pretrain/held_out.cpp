@@ -131,6 +131,7 @@ class HeldOutOf final : public HeldOut {
 
   void x_watch_folder(const Job& job) {
     ImageFiles images(job.monitor, {.read = x_read()});
+    print_left_aside("dssl-pretrain", images);
     std::vector<std::int64_t> labels = numbered_labels(images);
     if (!labels.empty()) require_one_label(images);
     x_what = join(job.monitor, ", ", images.size(), " images");

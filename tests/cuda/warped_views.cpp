@@ -83,7 +83,7 @@ void check(const Views& views, const ScenesOf<Views>& scenes, int levels = 1) {
 Camera camera_of(Index height, Index width, double k1) {
   const auto w = static_cast<double>(width), h = static_cast<double>(height);
   return {.height = height, .width = width, .fx = 0.8 * w, .fy = 0.85 * w, .cx = 0.5 * w - 3, .cy = 0.5 * h + 2,
-          .k1 = k1, .k2 = 0.06, .p1 = 0.004, .p2 = -0.003, .k3 = 0.01};
+          .k1 = k1, .k2 = 0.06, .p1 = 0.004, .p2 = -0.003, .k3 = 0.01, .k4 = 0.02, .k5 = 0.03, .k6 = -0.01};
 }
 
 /// Wholly within, far smaller and larger, squeezed along one axis, at an angle, beyond the border and far away; each with and

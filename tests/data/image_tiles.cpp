@@ -209,7 +209,29 @@ TEST_CASE("a tile of the next image stands in for one that cannot be read: of th
       CHECK(skipped.front().message == "odd.png: is damaged; its 15000 samples are passed over");
     }
   }
-  CHECK(tiles.image_of(15001).stand_in == 1);
+  CHECK(tiles.image_of(15001).next == 0);
+}
+
+TEST_CASE("a tile's number goes on over an image of fewer tiles that cannot be read either") {
+  struct Plates {
+    [[nodiscard]] Index size() const { return 3; }
+    [[nodiscard]] std::string name(Index i) const { return join("plate ", i); }
+    [[nodiscard]] ImageExtent extent(Index i) const { return i == 1 ? ImageExtent{8, 8} : ImageExtent{8, 96}; }
+    [[nodiscard]] AnyImage load(Index i) const {
+      if (i < 2) throw ImageError(name(i), "is damaged");
+      return Image<std::uint8_t>(8, 96, 1);
+    }
+  };
+  const Plates source{};
+  const ImageTiles tiles(SourceView(source), {.tile = {8, 8}});
+  REQUIRE(tiles.size() == 25);
+  for (const Index asked : {Index{0}, Index{5}, Index{11}}) {
+    std::vector<SkippedImage> skipped;
+    Index used = -1;
+    static_cast<void>(load_readable(skipped, used, tiles, asked));
+    CHECK(used == 13 + asked);
+    CHECK(skipped.size() == 2);
+  }
 }
 
 TEST_CASE("each image is tried once in place of a tile that cannot be read, not its other tiles") {

@@ -227,6 +227,7 @@ TEST_CASE("TIFF pages: where the chain of directories is damaged the pages befor
   crowded += std::string(200000, '\0');
   const std::string last = good.substr(0, link_of(good, at[3]) + 2);  // of which the link alone is cut
   for (const auto& [bytes, pages] : std::vector<std::pair<std::string, Index>>{{leads(2, good.size() + 8), 2},
+                                                                               {leads(2, good.size()) + std::string(64, '\0'), 2},
                                                                                {leads(2, good.size() - 1), 2},
                                                                                {leads(3, at[0]), 3},
                                                                                {leads(1, at[0]), 1},

@@ -21,8 +21,8 @@ on() {
   shift
   timeout 120 "${launch[@]}" -n "$ranks" "$programs/dssl-pretrain" "${base[@]}" "${scenes[@]}" "$@"
 }
-pairs_on_two() {
-  timeout 120 "${launch[@]}" -n 2 "$programs/dssl-pretrain" --arch nano8 --views-global 16 --threads 1 "${scenes[@]}" "$@"
+pairs_on() {
+  timeout 120 "${launch[@]}" -n "$1" "$programs/dssl-pretrain" --arch nano8 --views-global 16 --threads 1 "${scenes[@]}" "${@:2}"
 }
 losses() { grep -o '"loss":[^,}]*' "$1" | cut -d: -f2; }
 # alike FILE FILE [SHARE]: as many losses, the same to four digits, or as near as said.
@@ -41,17 +41,24 @@ for recipe in densedino dinov2; do
   [[ $(wc -l <two-$recipe/metrics.jsonl) -eq 4 ]] || fail "metrics.jsonl has no line a step"
   [[ -s two-$recipe/checkpoint.safetensors && -s two-$recipe/teacher.safetensors ]] || fail "no files of two ranks"
   [[ $recipe == dinov2 ]] || alike two-$recipe/metrics.jsonl one-$recipe/metrics.jsonl
+  if [[ $recipe == densedino ]]; then
+    succeeds on 4 "${own[@]}" --out four-$recipe
+    alike four-$recipe/metrics.jsonl one-$recipe/metrics.jsonl
+  fi
   succeeds on 2 "${own[@]}" --out again-$recipe
   cmp again-$recipe/checkpoint.safetensors two-$recipe/checkpoint.safetensors || fail "$recipe on two ranks twice: other bits"
 done
 succeeds on 2 --recipe dinov2 --batch 4 --epochs 2 --koleo-all-ranks --out two-koleo
 alike two-koleo/metrics.jsonl one-dinov2/metrics.jsonl
 # Of a term that sees the whole batch on every rank, and of one whose batch norms do.
-for recipe in simclr pixpro; do
+for recipe in simclr pixpro barlow-twins moco-v2; do
   own=(--recipe $recipe --batch 4 --epochs 2 --projector-hidden 24 --projector-out 16)
-  succeeds pairs_on_two "${own[@]}" --out two-$recipe
+  [[ $recipe != moco-v2 ]] || own+=(--queue 8)
   succeeds "$programs/dssl-pretrain" --arch nano8 --views-global 16 --threads 1 "${scenes[@]}" "${own[@]}" --out one-$recipe
-  alike two-$recipe/metrics.jsonl one-$recipe/metrics.jsonl
+  for ranks in 2 4; do
+    succeeds pairs_on $ranks "${own[@]}" --out $ranks-$recipe
+    alike $ranks-$recipe/metrics.jsonl one-$recipe/metrics.jsonl
+  done
 done
 
 # A preset chooses batches that the ranks divide; a run that is gone on from keeps them.

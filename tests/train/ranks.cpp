@@ -449,9 +449,10 @@ TEST_CASE("a checkpoint is the same file where each rank has a part of the optim
   rank.options.checkpoint.clear();
   rank.stop_after = -1;
   for (const Index size : {1, 2, 4}) {
-    for (const bool shard : {false, true}) {
-      INFO(size << " ranks, " << shard);
+    for (const auto& [shard, bucket_bytes] : {std::pair<bool, Index>{false, 0}, {false, 1}, {true, 0}, {true, 1}}) {
+      INFO(size << " ranks, " << shard << ", buckets of " << bucket_bytes);
       rank.options.shard = shard;
+      rank.options.bucket_bytes = bucket_bytes;
       const auto ended = rank.on(size);
       require_alike(ended);
       CHECK(ended[0].summary.finished);

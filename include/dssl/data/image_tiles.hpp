@@ -80,7 +80,9 @@ class ImageTiles {
             .image = tile.image,
             .images = x_source.size(),
             .samples = tile.count,
-            .stand_in = x_first[next] + tile.number % (x_first[next + 1] - x_first[next])};
+            .number = tile.number,
+            .next = x_first[next],
+            .next_samples = x_first[next + 1] - x_first[next]};
   }
   [[nodiscard]] AnyImage load(Index i) const {
     const x_Tile tile = x_tile(i);

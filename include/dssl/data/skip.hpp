@@ -80,7 +80,7 @@ namespace detail {
 }  // namespace detail
 
 /// Sample i of a source, or the first readable one behind it: i, i + 1, i + 2, ... modulo the size; where several samples are of
-/// one image, one of the next image, of the one after that, ... (`image_of_sample`).
+/// one image, the one of the same number of the next image, of the one after that, ..., counted round where one has fewer.
 ///
 /// Which sample stands in depends on the files alone, so runs stay the same for any number of threads.
 /// Unreadable ones are appended to `skipped`; `used` becomes the index of the sample that was loaded. Safe to
@@ -89,13 +89,14 @@ namespace detail {
 template <NamedSamples Source>
 [[nodiscard]] auto load_readable(std::vector<SkippedImage>& skipped, Index& used, const Source& source,
                                  Index i, const SkipPolicy& policy = {}) {
-  Index labels = 0;
+  Index labels = 0, number = 0;
   used = i % source.size();
   for (Index tries = 1;; ++tries) {
     try {
       return source.load(used);
     } catch (const ImageError& error) {
       const ImageOfSample image = image_of_sample(source, used);
+      if (tries == 1) number = image.number;
       skipped.push_back(skipped_image(image.image, image.name, error));
       if (image.samples > 1) skipped.back().message += join("; its ", image.samples, " samples are passed over");
       labels += skipped.back().label ? 1 : 0;
@@ -103,7 +104,7 @@ template <NamedSamples Source>
         throw DataError(join(tries, " images in a row cannot be read, out of ", image.images, detail::label_share_text(labels, tries),
                              "; the last: ", skipped.back().message));
       }
-      used = image.stand_in;
+      used = image.next + number % image.next_samples;
     }
   }
 }

@@ -59,10 +59,12 @@ concept MeasuredSamples = requires(const S& source, Index i) {
 /// Which image a sample is of, and what takes the sample's place where that cannot be read.
 struct ImageOfSample {
   std::string name;
-  Index image = 0;     ///< its number
-  Index images = 0;    ///< how many images there are
-  Index samples = 1;   ///< how many are of this image
-  Index stand_in = 0;  ///< a sample of the next image
+  Index image = 0;         ///< its number
+  Index images = 0;        ///< how many images there are
+  Index samples = 1;       ///< how many are of this image
+  Index number = 0;        ///< of this sample among them
+  Index next = 0;          ///< the first sample of the next image, which stands in
+  Index next_samples = 1;  ///< how many that one has
 };
 
 /// Says of which image sample i is, where several samples are of one (`ImageTiles`).
@@ -78,7 +80,7 @@ template <NamedSamples Source>
     return source.image_of(i);
   } else {
     const Index size = source.size();
-    return {.name = source.name(i), .image = i, .images = size, .samples = 1, .stand_in = (i + 1) % size};
+    return {.name = source.name(i), .image = i, .images = size, .next = (i + 1) % size};
   }
 }
 

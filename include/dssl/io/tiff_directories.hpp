@@ -128,7 +128,7 @@ class TiffNumbers {
   std::optional<std::uint64_t> next = numbers.at(link, link);
   while (next && *next != 0 && out.size() < most && met.insert(*next).second) {
     const auto count = numbers.at(*next, count_bytes);
-    if (!count || *count > most_entries) break;
+    if (!count || *count == 0 || *count > most_entries) break;
     entries.resize(*count * each);
     if (file.read(entries.data(), entries.size(), *next + count_bytes) < entries.size()) break;
     out.aside.push_back(is_set_aside(entries, numbers));

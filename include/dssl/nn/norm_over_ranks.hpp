@@ -34,7 +34,8 @@ class NormOverRanks {
   [[nodiscard]] Index rows(Index here) const { return here * x_ranks.size(); }
 
   /// As the backend's `batch_norm_forward`; `mean` and `inverse_std` are those of all rows. One exchange, the sum of 2 D + 1
-  /// doubles. `y` is not `x`. Throws `ShapeError` where another rank has more or fewer rows.
+  /// doubles. `y` is not `x`. Throws `ShapeError` on a rank that has more or fewer rows than the mean of all; where some have, one that has
+  /// as many ends with them at the next exchange.
   template <Backend B>
   void forward(const B& backend, MatrixView<T> y, VectorView<T> mean, VectorView<T> inverse_std, MatrixView<const T> x,
                VectorView<const T> weight, VectorView<const T> bias, double epsilon, Index group = 0) const {

@@ -128,7 +128,9 @@ class ClusterProbe {
                                                               .sample = static_cast<std::uint64_t>(index),
                                                               .view = 4,
                                                               .purpose = Purpose::probe});
-          std::vector<T> all(static_cast<std::size_t>(patches.size())), drawn;
+          std::vector<T> drawn;
+          if (rows.empty()) return drawn;
+          std::vector<T> all(static_cast<std::size_t>(patches.size()));
           backend.download(std::span<T>(all), patches.data());
           for (const std::int32_t row : rows) drawn.insert(drawn.end(), all.begin() + row * width, all.begin() + (row + 1) * width);
           return drawn;
