@@ -131,6 +131,12 @@ TEST_CASE("packs and sheets refuse what does not fit", "[views]") {
                    packed(image, {{{{0, 0, 20, 20}, false}, 1 << 20, 1 << 10, {}}});
                  }),
                  "fewer than 2^30"));
+  CHECK(contains(thrown_by<ShapeError>([&] {
+                   ViewPack below;
+                   const std::vector<ViewReading> readings{{.view = {{{0, 0, 4, 4}, false}, 4, 4, {}}, .picture = {10, 0, 15, 20}}};
+                   pack_views(below, image, readings, Interpolation::nearest, mean, deviation);
+                 }),
+                 "picture of 15 x 20 pixels at row 10, column 0 is not inside the image of 20 x 20"));
   ViewSheet sheet;
   const ViewPack pack = packed(image, {{{{0, 0, 20, 20}, false}, 4, 4, {}}});
   CHECK(contains(thrown_by<ShapeError>([&] { sheet.add(pack, {}); }), "1 views for 0 places"));

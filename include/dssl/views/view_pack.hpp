@@ -33,8 +33,8 @@
 
 namespace dssl {
 
-/// A view generator whose plans say all that is done to a view: they are `ViewPlan`, `interpolation` is how boxes are resized, normalisation(mean, deviation, channels) fills means
-/// and deviations (C).
+/// A view generator whose plans say all that is done to a view: they are `ViewPlan`, `interpolation` is how
+/// boxes are resized, normalisation(mean, deviation, channels) fills means and deviations (C).
 template <class X>
 concept PlansViews = std::same_as<typename X::Plan, ViewPlan> &&
     requires(const X& x, std::vector<float>& values, Index channels) {
