@@ -107,6 +107,13 @@ says "rank 1 has other options than rank 0" timeout 120 "${launch[@]}" \
   -n 1 "${retrieve[@]}" --out no : -n 1 "${retrieve[@]}" --flips --out no
 says "rank 1 has other --test than rank 0" timeout 120 "${launch[@]}" -n 1 "${defects[@]}" --bank masked/bank.safetensors --test set/test --out no : \
   -n 1 "${defects[@]}" --bank masked/bank.safetensors --test few_tested --out no
+# A bank that differs in one number.
+cp masked/bank.safetensors other.safetensors
+printf '\x01' | dd of=other.safetensors bs=1 seek=$(($(stat -c %s other.safetensors) - 4)) conv=notrunc status=none
+says "rank 1 has other --bank than rank 0" timeout 120 "${launch[@]}" -n 1 "${defects[@]}" --bank masked/bank.safetensors --test set/test --out no : \
+  -n 1 "${defects[@]}" --bank other.safetensors --test set/test --out no
+says "rank 1 has other options than rank 0" timeout 120 "${launch[@]}" -n 1 "${defects[@]}" --bank masked/bank.safetensors --test set/test --maps --out no : \
+  -n 1 "${defects[@]}" --bank masked/bank.safetensors --test set/test --maps --map-bits 8 --out no
 [[ ! -e no ]] || fail "ranks that do not agree wrote something"
 mkdir unreadable
 for i in 1 2 3; do echo broken >"unreadable/$i.png"; done
