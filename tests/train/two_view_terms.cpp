@@ -45,7 +45,7 @@ TEST_CASE("two views: slopes of other sums") { check_slopes_of(slopes_two_views(
 
 TEST_CASE("two views over ranks: those that the catalogue has not") {
   SECTION("MoCo v2, whose queue takes the keys of all ranks in the order of the batch") { check_ranks<MocoV2Loss>(); }
-  SECTION("three terms, each adding to the rows of the one before") { check_ranks<Both>({{4, 4}}); }
+  SECTION("three terms, each adding to the rows of the one before") { check_ranks<Both>(std::vector<ViewSize>{{4, 4}}); }
 }
 
 TEST_CASE("points are told among all points of the batch, in both views") {
