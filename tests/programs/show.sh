@@ -102,7 +102,7 @@ if reads_calibrations; then  # through a lens, and a map that leads a quarter of
   ! cmp -s pairs.png second-bent.png || fail "--second-camera corrects nothing"
   succeeds show "${images[@]}" --kind views --points 4 --second of-second --between between.yml --out between.png
   ! cmp -s pairs.png between.png || fail "--between leads to the same place"
-  is_png between.png $((4 + 6 * 68)) $((4 + 2 * (8 + 68)))
+  is_png between.png $((4 + 6 * 68 + 36)) $((4 + 2 * (8 + 68)))  # the second camera's picture too
   fails 1 "has 32 x 32 pixels; expected its camera.s 32 x 48" show "${images[@]}" --kind views --second of-second --second-camera other.yml --out o.png
 fi
 fails 2 '--between requires --second' show "${images[@]}" --kind views --between between.yml
