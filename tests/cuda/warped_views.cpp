@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include <dssl/views/lens.hpp>
 #include <dssl/views/multi_crop.hpp>
 #include <dssl/views/paired_views.hpp>
+#include <dssl/views/resample.hpp>
 #include <dssl/views/view_pack.hpp>
 #include <dssl/views/warp.hpp>
 #include <dssl/views/warped_views.hpp>
@@ -31,7 +33,7 @@ static_assert(PacksViews<Warped<MultiCrop<>>> && PacksViews<Paired<MultiCrop<>>>
 
 namespace {
 
-/// Views that are given as readings through maps, and made on the host by `warp`.
+/// Views that are given as readings, and made on the host by `warp` where they have a map.
 template <Interpolation Kind>
 struct Through {
   using Plan = ViewReading;
@@ -46,7 +48,11 @@ struct Through {
     std::visit(
         [&]<class T>(const ImageView<T>& typed) {
           auto& part = workspace.template part<work_type<T>>();
-          warp(part.planes, typed, *plan.map, plan.view.height, plan.view.width, Kind, part.reduced, part.resample);
+          if (plan.map) {
+            warp(part.planes, typed, *plan.map, plan.view.height, plan.view.width, Kind, part.reduced, part.resample);
+          } else {
+            resample(part.planes, typed, plan.view.map.box, plan.view.height, plan.view.width, Kind, plan.view.map.flip, part.resample);
+          }
           normalisation(workspace.mean, workspace.deviation, typed.channels());
           normalise(out, change_values<work_type<T>>(workspace, plan.view), workspace.mean, workspace.deviation);
         },
@@ -148,6 +154,22 @@ TEST_CASE("views on Cuda are read through maps as on the CPU, also beyond the bo
   SECTION("bicubic") { all(Through<Interpolation::bicubic>()); }
   SECTION("bilinear") { all(Through<Interpolation::bilinear>()); }
   SECTION("nearest") { all(Through<Interpolation::nearest>()); }  // no place lies where two pixels meet
+}
+
+TEST_CASE("boxes on Cuda between views through maps are those of the CPU", "[cuda]") {
+  if (!device_is_there()) return;
+  const Through<Interpolation::bicubic> views;
+  ScenesOf<Through<Interpolation::bicubic>> scenes;
+  for (const AnyImage& image : pictures(61, 83)) {
+    std::vector<ViewReading> mixed;
+    for (const ViewReading& through : maps(61, 83)) {
+      const auto n = static_cast<Index>(mixed.size());
+      mixed.push_back({.view = {{{n, 2 * n, 61 - 2 * n, 40}, n % 4 == 0}, 19 + n, 33, {}}});
+      mixed.push_back(through);
+    }
+    scenes.push_back({image, std::move(mixed)});
+  }
+  check(views, scenes);
 }
 
 TEST_CASE("turned views on Cuda are those of the CPU", "[cuda]") {
