@@ -263,11 +263,7 @@ class Inspection {
     x_unreadable_masks += count.unreadable_labels;
     if (stop.stop_requested()) throw Error("stopped on request; no result was written");
     TilePassCount tiled;
-    for (const TilePassCount& of : x_ranks.all_say(x_scorer->tiled())) {
-      tiled += of;
-      tiled.windows += of.windows;
-      tiled.smaller += of.smaller;
-    }
+    for (const TilePassCount& of : x_ranks.all_say(x_scorer->tiled())) tiled += of;
     if (tiled.windows > 0) {
       std::printf("%s: %td windows over %td images", label, tiled.windows, tiled.images);
       if (tiled.smaller > 0) std::printf("; %td do not fill a window and are mirrored beyond their ends", tiled.smaller);

@@ -59,8 +59,6 @@ class OrderedRows {
     x_unreadable_up_to(static_cast<Index>(x_images.size()));
     while (!x_ranks.alone() && x_done < x_size) x_turn();
   }
-  /// Images of all ranks so far that could be read.
-  [[nodiscard]] Index read() const { return x_read; }
 
  private:
   static constexpr Index turn_bytes = Index{1} << 25;  // of all ranks
@@ -109,7 +107,6 @@ class OrderedRows {
 
   void x_hand_on(std::optional<std::span<const T>> row) {
     const Index image = x_done++;
-    x_read += row ? 1 : 0;
     if (!x_ranks.alone()) {  // of a rank alone the pass has counted
       std::vector<SkippedImage> skipped;
       if (!row) skipped.push_back({.index = image, .name = x_name(image), .message = x_name(image)});
@@ -126,7 +123,7 @@ class OrderedRows {
   Index x_each = 1;
   std::vector<Index> x_images, x_lengths;
   std::vector<T> x_own, x_all;
-  Index x_added = 0, x_done = 0, x_read = 0;
+  Index x_added = 0, x_done = 0;
 };
 
 /// Does pass(images, skip, add) over this rank's images of a source, `ChosenSamples` of it: that goes through them in order, bears
@@ -149,5 +146,29 @@ FeaturePassCount pass_in_turns(const Communicator& ranks, const Source& source, 
   for (const FeaturePassCount& of : ranks.all_say(count)) all += of;
   return all;
 }
+
+namespace detail {
+
+/// The features of each readable image of this rank go to make(index, image), and what that gives of each image of all ranks, in
+/// order, to take(row), of about `row` numbers; how many were taken to `on_images`, where there is one. `options`: a probe's.
+template <class T, class Extractor, class Options, NamedSamples Source, class Make, class Take>
+FeaturePassCount features_in_turns(Extractor& extractor, const InputRenderer& renderer, const Options& options, const Source& source, Index row,
+                                   const SkipCounter::Warn& on_skip, const std::function<void(Index)>& on_images,
+                                   const std::stop_token& token, const Make& make, const Take& take) {
+  Index done = 0;
+  return pass_in_turns<T>(
+      options.ranks, source, row, extractor.options().batch, options.skip, token,
+      [&](Index, std::optional<std::span<const T>> made) {
+        if (!made) return;
+        take(*made);
+        if (on_images) on_images(++done);
+      },
+      [&](const auto& own, const SkipPolicy& skip, const auto& add) {
+        return pass_features(extractor, renderer, own, {.loader = options.loader, .skip = skip}, on_skip, token,
+                             [&](const PassedImage<T>& image) { add(image.index, make(own.number(image.index), image)); });
+      });
+}
+
+}  // namespace detail
 
 }  // namespace dssl

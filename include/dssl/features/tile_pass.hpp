@@ -39,6 +39,13 @@ struct PatchMap {
 struct TilePassCount : FeaturePassCount {
   Index windows = 0;
   Index smaller = 0;  ///< images that do not fill a window, which were mirrored beyond their ends
+
+  TilePassCount& operator+=(const TilePassCount& other) {
+    FeaturePassCount::operator+=(other);
+    windows += other.windows;
+    smaller += other.smaller;
+    return *this;
+  }
 };
 
 /// Pixels a side of a cell of an extractor's map: its patch, or where it reads n x n references a patch, an n-th of it.

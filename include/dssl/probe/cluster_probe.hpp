@@ -184,29 +184,19 @@ class ClusterProbe {
     x_norms = arena.template vector<T>(n);
   }
 
-  /// Each readable image of this rank goes to make(index, patches, input), and what that gives of each image of all ranks, in
-  /// order, to take(row), of about `row` numbers.
+  /// As `features_in_turns`, whose images go to make(index, patches, input), the patches of unit length where that is asked for.
   template <class Source, class Make, class Take>
   FeaturePassCount x_pass(const Source& source, const std::stop_token& token, Index row, const Make& make, const Take& take) {
-    Index done = 0;
-    return pass_in_turns<T>(
-        x_options.ranks, source, row, x_extractor.options().batch, x_options.skip, token,
-        [&](Index, std::optional<std::span<const T>> made) {
-          if (!made) return;
-          take(*made);
-          if (on_images) on_images(++done);
-        },
-        [&](const auto& own, const SkipPolicy& skip, const auto& add) {
-          return pass_features(x_extractor, x_renderer, own, {.loader = x_options.loader, .skip = skip}, on_skip, token,
-                               [&](const PassedImage<T>& image) {
-                                 MatrixView<const T> patches = image.patches;
-                                 if (x_options.unit_length) {
-                                   x_extractor.backend().l2_normalise_forward(x_unit, x_norms, patches, 1e-12);
-                                   patches = x_unit;
-                                 }
-                                 add(image.index, make(own.number(image.index), patches, image.input));
-                               });
-        });
+    return detail::features_in_turns<T>(x_extractor, x_renderer, x_options, source, row, on_skip, on_images, token,
+                                        [&](Index index, const PassedImage<T>& image) {
+                                          MatrixView<const T> patches = image.patches;
+                                          if (x_options.unit_length) {
+                                            x_extractor.backend().l2_normalise_forward(x_unit, x_norms, patches, 1e-12);
+                                            patches = x_unit;
+                                          }
+                                          return make(index, patches, image.input);
+                                        },
+                                        take);
   }
 
   Extractor& x_extractor;

@@ -167,22 +167,9 @@ class RetrievalProbe {
   }
 
  private:
-  /// Each readable image of this rank goes to make(index, image), and what that gives of each image of all ranks, in order, to
-  /// take(row), of about `row` numbers.
   template <class Source, class Make, class Take>
   FeaturePassCount x_pass(const Source& source, const std::stop_token& token, Index row, const Make& make, const Take& take) {
-    Index done = 0;
-    return pass_in_turns<T>(
-        x_options.ranks, source, row, x_extractor.options().batch, x_options.skip, token,
-        [&](Index, std::optional<std::span<const T>> made) {
-          if (!made) return;
-          take(*made);
-          if (on_images) on_images(++done);
-        },
-        [&](const auto& own, const SkipPolicy& skip, const auto& add) {
-          return pass_features(x_extractor, x_renderer, own, {.loader = x_options.loader, .skip = skip}, on_skip, token,
-                               [&](const PassedImage<T>& image) { add(image.index, make(own.number(image.index), image)); });
-        });
+    return detail::features_in_turns<T>(x_extractor, x_renderer, x_options, source, row, on_skip, on_images, token, make, take);
   }
 
   [[nodiscard]] MatrixView<float> x_shares_view() {
