@@ -26,7 +26,8 @@ mkdir -p "$out" && cp "$data" "$out/teacher.safetensors"
 
 
 class Tiles:
-    root = "tiles"
+    images, ending = "tiles/images", ".jpg"
+    views = {"dino": ["--epochs", "2"]}
     lists = {"normal_train": [f"n{i}" for i in range(10)], "defect_train": ["d"]}
 
 
@@ -34,7 +35,7 @@ class Runs(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        self.o = argparse.Namespace(programs=self.folder.name, out=os.path.join(self.folder.name, "out"))
+        self.o = argparse.Namespace(programs=self.folder.name, recipe="dino", out=os.path.join(self.folder.name, "out"))
         for name, text in (("dssl-defect-pilot", PILOT), ("dssl-pretrain", PRETRAIN)):
             path = os.path.join(self.folder.name, name)
             labels.write(path, text)
@@ -75,6 +76,10 @@ class Runs(unittest.TestCase):
         self.assertEqual(labels.result_of([*command, "--seed", "1"], "random", path), [5])
         labels.write(path, "[7]")
         self.assertEqual(labels.result_of([*command, "--seed", "1"], "random", path), [7])
+
+    def test_evenly_takes_each_once_from_all_over(self):
+        self.assertEqual(labels.evenly(list("abcdefg"), 3), ["a", "c", "e"])
+        self.assertEqual(labels.evenly(list("ab"), 5), ["a", "b"])
 
 
 if __name__ == "__main__":
