@@ -36,10 +36,16 @@ METHODS = {
 # Recipes of two views without a teacher: what they do without, and what they have in its place. Losses that compare the images
 # of a batch want more of them in one.
 PAIRS = ["--batch", "32", "--accumulate", "1", "--lr", "0.008", "--projector-hidden", "256", "--projector-out", "128"]
+PAIRS_RECIPES = ("simclr", "densesimclr")
 PAIRS_LACK = ("--views-local", "--local-scale", "--locals", "--prototypes", "--momentum", "--teacher-temp", "--warmup-teacher-temp",
               "--image-all-views")
+TOLD_LACKS = ("--image-all-views",)  # as its prototypes have it anyway
 METHODS["simclr"] = ["--recipe", "simclr", *PAIRS]
 METHODS["densesimclr"] = ["--recipe", "densesimclr", "--points", "8", *PAIRS]
+# Points on a grid, sixteen of them, and the other numbers that a halving left standing (docs/results.md), but for its crops.
+GRID = ["--points", "16", "--sampler", "grid", "--accumulate", "1", "--projector-hidden", "512", "--projector-out", "128"]
+METHODS["densesimclr-grid"] = ["--recipe", "densesimclr", "--batch", "16", "--lr", "0.004", *GRID]
+METHODS["densedino-contrast"] = ["--recipe", "densedino-contrast", "--batch", "8", *GRID]
 FIRST_TABLE = ("random", "dino", "densedino", "feature-map")
 ARCH = ["--arch", "nano8"]
 FEW = ["--threads", "1", "--precision", "auto"]
@@ -257,8 +263,9 @@ def shared(share):
 def pretrained(programs, images, method, seed, share, out):
     """The teacher's weights of a method on a set, of `share` of its epochs."""
     own = METHODS[method]
-    numbers = last_of([*NUMBERS, *images.pretrain, *own],
-                      PAIRS_LACK if "--projector-hidden" in own else ())
+    recipe = own[own.index("--recipe") + 1]
+    lacks = PAIRS_LACK if recipe in PAIRS_RECIPES else TOLD_LACKS if recipe == "densedino-contrast" else ()
+    numbers = last_of([*NUMBERS, *images.pretrain, *own], lacks)
     for name, least in (("--epochs", 1), ("--warmup-epochs", 0)):
         place = numbers.index(name) + 1
         numbers[place] = str(max(least, int(share * int(numbers[place]))))

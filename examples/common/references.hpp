@@ -46,7 +46,7 @@ struct ReferenceFacts {
                               : words        ? recipe.find("tokens: reference tokens") != std::string::npos
                                              : recipe.starts_with("densedino") || recipe == "densesimclr";
   if (!has_references) {
-    throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino, densedino-local or densesimclr");
+    throw CheckpointError(path, "was trained without reference tokens; expected weights of recipe densedino, densedino-local, densedino-contrast or densesimclr");
   }
   const std::string relation = text("relation");
   if (!relation.empty() && !names_relation(relation, "private")) {
@@ -132,7 +132,7 @@ struct MapSettings {
 inline void add_map_options(CLI::App& app, MapSettings& s, const std::string& group) {
   app.add_option("--read", s.read,
                  "What the map of an image is made of: patches, or references, tokens that stand at any points (weights of "
-                 "densedino, densedino-local or densesimclr)")
+                 "densedino, densedino-local, densedino-contrast or densesimclr)")
       ->check(CLI::IsMember({"patches", "references"}))
       ->capture_default_str()
       ->group(group);

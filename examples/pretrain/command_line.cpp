@@ -187,7 +187,7 @@ CommandLine::CommandLine()
       "(their effective rank) of any folder; knn (share of images that their nearest neighbours name "
       "rightly; a folder of folders, one a \n"
       "class); retrieval (mean IoU by dense retrieval of val in train; a VOC folder).\n\n"
-      "Views, where not said otherwise: densedino, densedino-local and feature-map take the published 2 + 4 views of scale "
+      "Views, where not said otherwise: densedino, densedino-local, densedino-contrast and feature-map take the published 2 + 4 views of scale "
       "0.25 to 1 \n"
       "and one size; dino takes DINO's 2 views of scale 0.4 to 1 and 8 small ones of 0.05 to 0.4, and "
       "compares all of \n"
@@ -263,7 +263,7 @@ void CommandLine::x_add_recipe_options() {
       x_app.add_option("--prototypes", x_job.options.prototypes, "Of each head; 0: " + prototypes_text())->group(group)};
   x_temperature = x_app
                       .add_option("--temperature", x_job.temperature,
-                                  "Of the loss of simclr, densesimclr (both terms), moco-v2, moco-v3, densecl, swav; 0: as published (0.5, 0.5, 0.2, 0.2, 0.2, 0.1)")
+                                  "Of the contrasts of simclr, densesimclr, densedino-contrast, moco-v2, moco-v3, densecl, swav; 0: as published (0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.1)")
                       ->check(CLI::NonNegativeNumber)
                       ->group(group);
   x_queue = x_app
@@ -580,6 +580,7 @@ void CommandLine::x_set_preset_numbers() {
                                .epochs = said(x_app.get_option("--epochs")) ? x_job.options.epochs : 0,
                                .batch = said(x_app.get_option("--batch")) ? x_job.options.batch : 0,
                                .ranks = x_job.options.ranks.size(),
+                               .points = said(x_points),
                                .begun = !x_job.init.empty(),
                                .adamw = x_job.options.optimiser.kind == OptimiserKind::adamw};
   std::vector<OptionWords> options = small_budget(recipe_of(x_job), facts);

@@ -18,6 +18,7 @@ class RunLog;
 // Each in the file that compiles it.
 [[nodiscard]] RunSummary run_densedino(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_local_densedino(const Job& job, RunLog& log);
+[[nodiscard]] RunSummary run_contrast_densedino(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_dino(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_feature_map(const Job& job, RunLog& log);
 [[nodiscard]] RunSummary run_byol(const Job& job, RunLog& log);
@@ -53,6 +54,7 @@ template <class Recipe>
 
 inline const std::array recipes{named_recipe<DenseDino>(run_densedino),
                                 named_recipe<LocalDenseDino>("densedino-local", run_local_densedino),
+                                named_recipe<ContrastDenseDino>("densedino-contrast", run_contrast_densedino),
                                 named_recipe<Dino>(run_dino),
                                 named_recipe<FeatureMapDino>(run_feature_map),
                                 named_recipe<Byol>("byol", run_byol),

@@ -39,7 +39,8 @@ Index usual_side(const SourceView& source) {
 }
 
 std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudgetFacts& facts) {
-  const auto [images, side, patch, view, said_epochs, said_batch, ranks, begun, adamw] = facts;
+  const auto [images, side, patch, view, said_epochs, said_batch, ranks, said_points, begun, adamw] = facts;
+  const bool contrasts = recipe.temperature && (recipe.levels || !recipe.prototypes);  // beside prototypes, too
   std::vector<OptionWords> out;
   const auto add = [&out](std::string_view option, const auto&... words) { out.push_back({option, {dssl::join(words)...}}); };
   const auto as_checkpoints_have = [&out](auto... fields) { out.back().in_checkpoint = {fields...}; };
@@ -51,11 +52,12 @@ std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudg
   add("--weight-decay-end", 0.1);
   add("--stochastic-depth", 0);
   // A contrast compares the images of a batch; prototypes want many updates, of few images.
-  const Index batch = said_batch > 0 ? said_batch : batch_of(recipe.prototypes ? 2 : 16, images, ranks);
+  const Index most_images = !recipe.prototypes ? 16 : contrasts ? 8 : 2;
+  const Index batch = said_batch > 0 ? said_batch : batch_of(most_images, images, ranks);
   add("--batch", batch);
   as_checkpoints_have("batch");
   // Updates of four images, or of as few as ranks and images allow.
-  add("--accumulate", recipe.prototypes ? std::clamp<Index>(images / batch, 1, std::max<Index>(1, 4 / batch)) : 1);
+  add("--accumulate", recipe.prototypes && !contrasts ? std::clamp<Index>(images / batch, 1, std::max<Index>(1, 4 / batch)) : 1);
   as_checkpoints_have("accumulate");
   if (!begun && adamw) add("--lr", recipe.prototypes ? 0.0128 : 0.004);
   if (!begun) {
@@ -77,7 +79,11 @@ std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudg
     add("--local-scale", small ? 0.05 : 0.02, small ? 0.3 : 0.2);
     as_checkpoints_have("views.local_area.low", "views.local_area.high");
   }
-  if (recipe.points) add("--points", recipe.prototypes ? 4 : 16);
+  if (recipe.points) {
+    add("--points", contrasts ? 16 : 4);
+    // Points that are told apart keep patches apart where they lie evenly (docs/results.md); a number that is said may be no square.
+    if (contrasts && !said_points) add("--sampler", "grid");
+  }
   if (recipe.prototypes) {
     add("--prototypes", 512);
     if (recipe.levels) {
@@ -86,7 +92,8 @@ std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudg
     }
     if (recipe.published_levels) add("--image-all-views", "true");
     if (recipe.teacher) add("--momentum", 0.996);
-  } else {
+  }
+  if (contrasts || !recipe.prototypes) {
     add("--projector-hidden", 512);
     add("--projector-out", 128);
   }

@@ -36,11 +36,12 @@ struct SmallBudgetFacts {
   Index epochs = 0;    ///< where they are said; 0: they are chosen
   Index batch = 0;     ///< likewise
   Index ranks = 1;     ///< that share a batch
+  bool points = false; ///< whether their number is said
   bool begun = false;  ///< with weights, so that rates are left as they are for these
   bool adamw = true;   ///< of which the learning rate is; it is left as it is for others
 };
 
-/// The options of a small budget, by one rule; which they are hangs on the recipe, `begun` and `adamw` alone. Source:
+/// The options of a small budget, by one rule; which they are hangs on the recipe, `points`, `begun` and `adamw` alone. Source:
 /// docs/recipe.md, "--preset small". Test: tests/programs/small_budget.cpp.
 [[nodiscard]] std::vector<OptionWords> small_budget(const RecipeFacts& recipe, const SmallBudgetFacts& facts);
 

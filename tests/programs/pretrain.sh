@@ -34,11 +34,12 @@ warns 1 'reference tokens are blind after epoch' pretrain "${scenes[@]}" --epoch
 # statistics are in the checkpoint. The report takes any of them.
 pair() { "$programs/dssl-pretrain" --arch nano8 --batch 2 --views-global 16 "${scenes[@]}" --projector-hidden 24 --projector-out 16 "$@"; }
 runs=()
-for recipe in byol simsiam simclr densesimclr moco-v2 moco-v3 barlow-twins vicreg densecl pixpro swav ibot dinov2; do
+for recipe in byol simsiam simclr densesimclr densedino-contrast moco-v2 moco-v3 barlow-twins vicreg densecl pixpro swav ibot dinov2; do
   case $recipe in
     moco-v2 | densecl) own=(--queue 6) ;;
     swav) own=(--prototypes 16 --views-local 8 --locals 1 --queue 5 --queue-first-epoch 0) ;;
     ibot | dinov2) own=(--prototypes 16 --views-local 8 --locals 1 --masked-weight 0.5) ;;
+    densedino-contrast) own=(--prototypes 16 --views-local 8 --locals 1 --sampler grid --points 4 --temperature 0.3) ;;
     *) own=() ;;
   esac
   succeeds pair --recipe $recipe "${own[@]}" --epochs 2 --out "pair-$recipe"
@@ -48,6 +49,8 @@ for recipe in byol simsiam simclr densesimclr moco-v2 moco-v3 barlow-twins vicre
   cmp "pair-$recipe-parts/checkpoint.safetensors" "pair-$recipe/checkpoint.safetensors" || fail "$recipe: the resumed run differs"
   runs+=("$recipe=pair-$recipe")
 done
+grep -q '"image":{"loss":.*"nt-xent":{"loss":.*"point-nt-xent":{"loss":' pair-densedino-contrast/metrics.jsonl || fail "metrics have not all three terms"
+grep -q '"loss.point-nt-xent.temperature": *0.3' pair-densedino-contrast/options.json || fail "--temperature does not reach the contrast of points"
 grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics do not list the term by its name"
 grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"
 grep -q '"swapped-assignment":{"loss":[^}]*"teacher_entropy":[^}]*"mean_entropy":[^}]*"divergence":' pair-swav/metrics.jsonl ||

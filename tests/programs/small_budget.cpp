@@ -44,12 +44,13 @@ std::string words_of(const std::vector<OptionWords>& options, std::string_view n
 constexpr SmallBudgetFacts photographs{.images = 1080, .side = 300};
 const RecipeFacts dense_contrast = facts_of<DenseSimClr>("densesimclr"), contrast = facts_of<SimClr>("simclr");
 const RecipeFacts dense = facts_of<DenseDino>("densedino"), masked = facts_of<Ibot>("ibot"), assigned = facts_of<Swav>("swav");
+const RecipeFacts told = facts_of<ContrastDenseDino>("densedino-contrast");
 
 TEST_CASE("without prototypes") {
   const std::string numbers =
       "--epochs 10 --weight-decay-end 0.1 --stochastic-depth 0 --batch 16 --accumulate 1 --lr 0.004 --warmup-epochs 1 "
       "--views-global 96 --global-scale 0.05 0.3 ";
-  CHECK(typed(small_budget(dense_contrast, photographs)) == numbers + "--points 16 --projector-hidden 512 --projector-out 128");
+  CHECK(typed(small_budget(dense_contrast, photographs)) == numbers + "--points 16 --sampler grid --projector-hidden 512 --projector-out 128");
   CHECK(typed(small_budget(contrast, photographs)) == numbers + "--projector-hidden 512 --projector-out 128");
 }
 
@@ -62,6 +63,31 @@ TEST_CASE("with prototypes") {
   CHECK(typed(small_budget(dino_facts(), photographs)) == numbers + "--prototypes 512" + teacher + " --image-all-views true --momentum 0.996");
   CHECK(typed(small_budget(masked, photographs)) == numbers + "--prototypes 512" + teacher + " --momentum 0.996");
   CHECK(typed(small_budget(assigned, photographs)) == numbers + "--prototypes 512");
+}
+
+TEST_CASE("with prototypes and a contrast") {
+  CHECK(typed(small_budget(told, photographs)) ==
+        "--epochs 20 --weight-decay-end 0.1 --stochastic-depth 0 --batch 8 --accumulate 1 --lr 0.0128 --warmup-epochs 2 "
+        "--views-global 96 --global-scale 0.1 0.6 --views-local 48 --locals 4 --local-scale 0.02 0.2 --points 16 --sampler grid "
+        "--prototypes 512 --teacher-temp 0.02 --warmup-teacher-temp 0.02 --momentum 0.996 --projector-hidden 512 --projector-out 128");
+  for (const auto& [images, batch] : std::map<Index, std::string>{{2, "2"}, {16, "4"}, {31, "4"}, {32, "8"}, {9999, "8"}}) {
+    CAPTURE(images);
+    SmallBudgetFacts facts = photographs;
+    facts.images = images;
+    CHECK(words_of(small_budget(told, facts), "--batch") == batch);
+    CHECK(words_of(small_budget(told, facts), "--accumulate") == "1");
+  }
+}
+
+TEST_CASE("points on a grid where their number is not said") {
+  SmallBudgetFacts facts = photographs;
+  facts.points = true;
+  for (const RecipeFacts& recipe : {dense_contrast, told}) {
+    CHECK(words_of(small_budget(recipe, photographs), "--sampler") == "grid");
+    CHECK(words_of(small_budget(recipe, facts), "--sampler").empty());
+  }
+  CHECK(words_of(small_budget(dense, photographs), "--sampler").empty());
+  CHECK(words_of(small_budget(contrast, photographs), "--sampler").empty());
 }
 
 TEST_CASE("epochs and their warm-up by the number of images") {

@@ -37,6 +37,14 @@ TEST_CASE("options begin with the published weights of terms") {
   const TrainerOptionsOf<DenseCl> dense;
   CHECK(dense.loss.of<QueueContrast<by_head(moco_v2_projector)>>().weight == 0.5);
   CHECK(dense.loss.of<DenseContrast<by_head(moco_v2_projector)>>().weight == 0.5);
+  const TrainerOptionsOf<ContrastDenseDino> told;
+  CHECK(told.views == MultiCropOptions{});
+  const auto of_third = [](const auto& slot) { return slot.weight == Approx(1.0 / 3); };
+  CHECK(of_third(told.loss.of<ImageLevel>()));
+  CHECK(told.loss.of<ImageLevel>().options.all_views);
+  CHECK(of_third(told.loss.of<NtXent<by_head(simclr_projector)>>()));
+  CHECK(of_third(told.loss.of<PointNtXent<by_head(simclr_projector)>>()));
+  CHECK(told.loss.of<PointNtXent<by_head(simclr_projector)>>().options.temperature == 0.5);
   CHECK(TrainerOptionsOf<MocoV2>{}.loss.of<QueueContrast<by_head(moco_v2_projector)>>().weight == 1);
   using Spread = Dino::with_loss<WeightedSum<SinkhornImageLevel<>, KoLeo>>;
   CHECK(TrainerOptionsOf<Spread>{}.loss.of<KoLeo>().weight == 0.1);
