@@ -76,6 +76,9 @@ struct TermList {
     return out;
   }();
 
+  /// Whether a term reads the student's points of other views than the two global ones.
+  static constexpr bool reads_local_points = ((Ts::reads.student.points && !reads_global_points<Ts>) || ...);
+
   /// The first term that asks where the views lie; empty where there is none.
   static constexpr std::string_view asks_frames = [] {
     std::string_view out;

@@ -26,6 +26,7 @@ struct PointNtXent : ProjectedTerm<PointNtXent<Projector, Name>, NoTeacher, Proj
   static constexpr bool views_together = true;
   static constexpr bool at_points = true;
   static constexpr bool skips_points = true;
+  static constexpr bool points_of_globals = true;
   using Options = NtXentOptions;
   template <class T>
   using Compare = NtXentCompare<T>;

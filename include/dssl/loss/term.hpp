@@ -303,6 +303,11 @@ inline constexpr bool spans_ranks = requires { requires Term::spans_ranks; };
 template <class Term>
 inline constexpr bool skips_points = requires { requires Term::skips_points; };
 
+/// Whether a term reads the student's points of the two global views alone; it says so by `points_of_globals`. Where no term
+/// reads those of other views, these have no references, and their patches are not read for them.
+template <class Term>
+inline constexpr bool reads_global_points = requires { requires Term::points_of_globals; };
+
 /// Whether a term asks where the views lie (`TermRun::set_frames`), and so needs views that are boxes of the scene: it says so
 /// by `reads_frames`.
 template <class Term>

@@ -38,6 +38,7 @@ namespace detail {
 /// What a frozen teacher's pass has to know of a loss: that points and masks are none of its.
 struct FrozenLoss {
   static constexpr FeatureKinds reads{};
+  static constexpr bool reads_local_points = false;
 };
 
 }  // namespace detail

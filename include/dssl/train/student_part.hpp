@@ -138,7 +138,7 @@ class StudentPart {
                                                 .numbers = numbers,
                                                 .weight = terms.weight(i)});
       if constexpr (Pass::sampled && Loss::template last_of_points<Term>) {
-        backend.sample_rows_backward(x_pass.patch_rows(x_d_out), x_d_features, x_pass.taps());
+        if (!x_pass.taps().empty()) backend.sample_rows_backward(x_pass.patch_rows(x_d_out), x_d_features, x_pass.taps());
       }
       if constexpr (Loss::template last_of_masked<Term>) x_pass.scatter_masked(backend, x_d_out, x_d_masked);
     });

@@ -58,26 +58,28 @@ class ViewPass {
 
   ViewPass() = default;
 
-  /// Of `views` views from `first` on, each read at so many points.
-  /// `reads`: what the loss reads of this network. `registers`: tokens of the backbone's own. `tells_local`: views behind
+  /// Of `views` views from `first` on, each read at so many points where `reads`, what the loss reads of this network, has
+  /// points; those behind the two global ones where a term reads these. `registers`: tokens of the backbone's own. `tells_local`: views behind
   /// the two global ones are marked as local.
   ViewPass(const BatchShape& shape, Index first, Index views, Index points, Index patch, FeatureKinds reads,
            Index registers = 0, bool tells_local = false)
       : x_first(first), x_points(points), x_batch(shape.batch), x_most_masked(masked ? shape.masked : 0) {
     // A backbone that masks patches gives those of the groups that are read; another gives all of them.
-    const bool reads_map = sampled || reads.map || (reads.global_map && !MasksTokens<Backbone>);
+    const bool reads_map = reads.map || (reads.global_map && !MasksTokens<Backbone>);
     const bool reads_globals = masked || reads.global_map;
     std::vector<ViewGroup> groups;
     for (Index v = first; v < first + views; ++v) {
       const ViewSize& size = shape.views[static_cast<std::size_t>(v)];
       const GridSize grid{size.height / patch, size.width / patch};
-      const bool patches_read = reads_map || (reads_globals && v < 2);
+      const bool at_points = reads.points && (v < 2 || Kind::Loss::reads_local_points);
+      if (at_points) x_point_sequences += static_cast<std::size_t>(shape.batch);
+      const bool patches_read = reads_map || (sampled && at_points) || (reads_globals && v < 2);
       const bool local = tells_local && v >= 2;
       if (groups.empty() || !(groups.back().grid == grid) || groups.back().patches_read != patches_read ||
-          groups.back().local != local) {
+          groups.back().local != local || (reference_tokens && (groups.back().references > 0) != at_points)) {
         groups.push_back({.count = 0,
                           .grid = grid,
-                          .references = reference_tokens ? points : 0,
+                          .references = reference_tokens && at_points ? points : 0,
                           .registers = registers,
                           .patches_read = patches_read,
                           .local = local});
@@ -86,7 +88,7 @@ class ViewPass {
     }
     x_tokens = TokenLayout(std::move(groups), {.class_token = reads.class_level,
                                                .reference = reference_tokens,
-                                               .patch = reads_map || reads_globals});
+                                               .patch = sampled || reads_map || reads_globals});
   }
 
   /// What lives from step to step. `views`: where all views of the batch lie.
@@ -106,7 +108,7 @@ class ViewPass {
     } else {
       x_inputs = Inputs::place(backend, arena, config, x_tokens, std::move(images));
     }
-    if constexpr (sampled) x_taps = arena.vector<Taps<T>>(x_tokens.sequence_count() * x_points);
+    if constexpr (sampled) x_taps = arena.vector<Taps<T>>(static_cast<Index>(x_point_sequences) * x_points);
     if constexpr (content) {
       x_inputs.content_taps = arena.vector<Taps<T>>(x_tokens.reference_count());
       x_inputs.content_attached = content_of<Tokens> == PointContent::attached;
@@ -124,17 +126,18 @@ class ViewPass {
     if constexpr (masked) x_masked = arena.matrix<T>(x_most_masked, config.width);
   }
 
-  /// Takes the points of a step, those of each sequence after one another. `staging` has room for them.
+  /// Takes the points of a step, those of each sequence after one another, also of those that are not read at points.
+  /// `staging` has room for them.
   void set_points(const B& backend, std::span<const Point> points, [[maybe_unused]] const BackboneConfig& config,
                   std::vector<Taps<T>>& staging) {
     if constexpr (reference_tokens || sampled) {
       staging.clear();
       const auto each = static_cast<std::size_t>(x_points);
       if constexpr (reference_tokens) {
-        append_point_reads<Backbone>(staging, config, points.first(x_tokens.sequences().size() * each));
+        append_point_reads<Backbone>(staging, config, points.first(x_point_sequences * each));
       } else {
         Index first_row = 0;  // points read that sequence's own patches
-        for (std::size_t s = 0; s < x_tokens.sequences().size(); ++s) {
+        for (std::size_t s = 0; s < x_point_sequences; ++s) {
           const GridSize grid = x_tokens.grid_of(s);
           for (const Point point : points.subspan(s * each, each)) staging.push_back(point_read<T>(point, grid, first_row));
           first_row += grid.size();
@@ -193,6 +196,7 @@ class ViewPass {
   /// After `forward` and then `set_points` with other points: gives what reads them theirs. Where references can be computed
   /// alone, the pass must have been placed as `saved`.
   void forward_points(const B& backend, const Parameters& p, const BackboneConfig& config) const {
+    if (x_point_sequences == 0) return;
     if constexpr (references_alone) {
       Backbone::template forward_references<Tokens::relation>(backend, x_activations, x_inputs, p, config, x_tokens, x_device);
     } else if constexpr (reference_tokens) {
@@ -229,7 +233,9 @@ class ViewPass {
     return out;
   }
   void sample(const B& backend) const {
-    if constexpr (sampled) backend.sample_rows_forward(x_sampled, patch_rows(x_activations.out), x_taps);
+    if constexpr (sampled) {
+      if (!x_taps.empty()) backend.sample_rows_forward(x_sampled, patch_rows(x_activations.out), x_taps);
+    }
   }
 
   /// The masked patches' rows, where `features` has them; rows beyond them are 0.
@@ -251,6 +257,7 @@ class ViewPass {
   Index x_first = 0;
   Index x_points = 0;
   Index x_batch = 0;
+  std::size_t x_point_sequences = 0;  // that are read at points: the first
   Index x_most_masked = 0;
   Index x_masked_count = 0;
   TokenLayout x_tokens;
