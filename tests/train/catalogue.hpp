@@ -123,6 +123,7 @@ inline auto slopes_two_views() {
       Listed<WeightedSum<ImageLevel, KoLeo>>{"DINO and KoLeo, who reads the rows after it"},
       Listed<WeightedSum<SinkhornImageLevel<>, KoLeo>>{"prototypes assigned by Sinkhorn-Knopp"},
       Listed<ListedTold, ContentReferences<>>{"DINO, and contrasts of images and of references"},
+      Listed<WeightedSum<ImageLevel, PointNtXent<by_head(simclr_projector)>>, FeatureMap>{"DINO, and a contrast of reads of the map"},
       Listed<WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, KoLeo>>{"three terms, each adding to the rows of those before"},
   };
 }

@@ -48,6 +48,28 @@ TEST_CASE("two views over ranks: those that the catalogue has not") {
   SECTION("three terms, each adding to the rows of the one before") { check_ranks<Both>(std::vector<ViewSize>{{4, 4}}); }
 }
 
+TEST_CASE("views whose points nobody reads have no references, and no patches for them") {
+  const BatchShape shape = options_of<ListedTold>(2, {{4, 4}}).shape;  // grids of 3 x 3, 3 x 3 and 2 x 2
+  REQUIRE(shape.points == 2);
+  const auto told = [&]<class Tokens>(std::type_identity<Tokens>, Index first, Index views, Index points, FeatureKinds reads) {
+    return ViewPass<NetworkKindOf<Tiny<ListedTold, Tokens>>, Reference<double>>(shape, first, views, points, 2, reads).tokens();
+  };
+  const std::type_identity<ContentReferences<>> references;
+  const std::type_identity<FeatureMap> map;
+  const FeatureKinds student = ListedTold::student_reads, teacher = ListedTold::teacher_reads;
+  CHECK(told(references, 0, 3, 4, student).reference_count() == 2 * 2 * 4);
+  CHECK(told(references, 0, 3, 4, student).sequences().size() == 6);
+  CHECK(told(references, 2, 1, 4, student).reference_count() == 0);
+  CHECK(told(references, 0, 2, 6, teacher).reference_count() == 0);
+  CHECK(told(map, 0, 3, 4, student).read_patch_count() == 2 * 2 * 9);
+  CHECK(told(map, 0, 2, 6, teacher).read_patch_count() == 0);
+  // A term that reads them everywhere has them everywhere.
+  const BatchShape all = options_of<ListedPoints>(2, {{4, 4}}).shape;
+  using Pass = ViewPass<NetworkKindOf<Tiny<ListedPoints, ContentReferences<>>>, Reference<double>>;
+  CHECK(Pass(all, 0, 3, 4, 2, ListedPoints::student_reads).tokens().reference_count() == 3 * 2 * 4);
+  CHECK(Pass(all, 0, 2, 6, 2, ListedPoints::teacher_reads).tokens().reference_count() == 2 * 2 * 6);
+}
+
 TEST_CASE("points are told among all points of the batch, in both views") {
   using Term = PointNtXent<MlpConfig{.layers = 1, .hidden = 1, .out = 2}>;
   const Reference<double> backend;

@@ -123,7 +123,8 @@ struct PartViews {
 /// What a term is made for: the same for every step.
 ///
 /// Rows of features: of class level (view, image); of points, the student's (view, image, partner, point) with the two
-/// global views as partners, the teacher's with all V views; of the map (view, image, patch), of which a term that reads the
+/// global views as partners, the teacher's with all V views, those of the global views before others, which a term that reads
+/// the global views' alone (`reads_global_points`) must not count on; of the map (view, image, patch), of which a term that reads the
 /// map of the global views alone counts on their rows and no others; masked patches in the same order, and as many rows as may
 /// be masked, of which those behind the last one are 0.
 struct TermSetting {
