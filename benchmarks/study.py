@@ -266,7 +266,7 @@ def pretrained(programs, images, method, seed, share, out):
     recipe = own[own.index("--recipe") + 1]
     lacks = PAIRS_LACK if recipe in PAIRS_RECIPES else TOLD_LACKS if recipe == "densedino-contrast" else ()
     numbers = last_of([*NUMBERS, *images.pretrain, *own], lacks)
-    for name, least in (("--epochs", 1), ("--warmup-epochs", 0)):
+    for name, least in (("--epochs", 1), ("--warmup-epochs", 1)):
         place = numbers.index(name) + 1
         numbers[place] = str(max(least, int(share * int(numbers[place]))))
     return trained(programs, ["--data", images.images(), *numbers, "--seed", str(seed)],
