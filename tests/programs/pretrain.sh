@@ -49,7 +49,7 @@ for recipe in byol simsiam simclr densesimclr densedino-contrast moco-v2 moco-v3
   cmp "pair-$recipe-parts/checkpoint.safetensors" "pair-$recipe/checkpoint.safetensors" || fail "$recipe: the resumed run differs"
   runs+=("$recipe=pair-$recipe")
 done
-grep -q '"image":{"loss":.*"nt-xent":{"loss":.*"point-nt-xent":{"loss":' pair-densedino-contrast/metrics.jsonl || fail "metrics have not all three terms"
+grep -q '"image-sinkhorn":{"loss":.*"nt-xent":{"loss":.*"point-nt-xent":{"loss":' pair-densedino-contrast/metrics.jsonl || fail "metrics have not all three terms"
 grep -q '"loss.point-nt-xent.temperature": *0.3' pair-densedino-contrast/options.json || fail "--temperature does not reach the contrast of points"
 grep -q '"queue-contrast":{"loss":' pair-moco-v2/metrics.jsonl || fail "metrics do not list the term by its name"
 grep -q '"loss.queue-contrast.keys": *6' pair-moco-v2/options.json || fail "options.json has no number of the queue"

@@ -47,7 +47,7 @@ using ListedSimSiam = WeightedSum<Cosine<StopGradient, by_head(simsiam_projector
 using ListedSimClr = WeightedSum<NtXent<by_head(simclr_projector)>>;
 using ListedPointContrast = WeightedSum<NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>>;
 /// The terms of `LevelAndContrasts`.
-using ListedTold = WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>>;
+using ListedTold = WeightedSum<SinkhornImageLevel<>, NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>>;
 using ListedMocoV3 = WeightedSum<InfoNce<by_head(moco_v3_projector), by_head(moco_v3_predictor)>>;
 using ListedBarlow = WeightedSum<CrossCorrelation<by_head(barlow_projector)>>;
 using ListedVicReg = WeightedSum<VarianceCovariance<by_head(vicreg_expander)>>;
@@ -122,7 +122,7 @@ inline auto slopes_two_views() {
       Listed<WeightedSum<KoLeo>>{"KoLeo"},
       Listed<WeightedSum<ImageLevel, KoLeo>>{"DINO and KoLeo, who reads the rows after it"},
       Listed<WeightedSum<SinkhornImageLevel<>, KoLeo>>{"prototypes assigned by Sinkhorn-Knopp"},
-      Listed<ListedTold, ContentReferences<>>{"DINO, and contrasts of images and of references"},
+      Listed<ListedTold, ContentReferences<>>{"prototypes assigned by Sinkhorn-Knopp, and contrasts of images and of references"},
       Listed<WeightedSum<ImageLevel, PointNtXent<by_head(simclr_projector)>>, FeatureMap>{"DINO, and a contrast of reads of the map"},
       Listed<WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, KoLeo>>{"three terms, each adding to the rows of those before"},
   };

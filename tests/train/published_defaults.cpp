@@ -40,8 +40,8 @@ TEST_CASE("options begin with the published weights of terms") {
   const TrainerOptionsOf<ContrastDenseDino> told;
   CHECK(told.views == MultiCropOptions{});
   const auto of_third = [](const auto& slot) { return slot.weight == Approx(1.0 / 3); };
-  CHECK(of_third(told.loss.of<ImageLevel>()));
-  CHECK(told.loss.of<ImageLevel>().options.all_views);
+  CHECK(of_third(told.loss.of<SinkhornImageLevel<>>()));
+  CHECK(told.loss.of<SinkhornImageLevel<>>().options.all_views);
   CHECK(of_third(told.loss.of<NtXent<by_head(simclr_projector)>>()));
   CHECK(of_third(told.loss.of<PointNtXent<by_head(simclr_projector)>>()));
   CHECK(told.loss.of<PointNtXent<by_head(simclr_projector)>>().options.temperature == 0.5);

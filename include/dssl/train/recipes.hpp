@@ -54,13 +54,13 @@ using DenseSimClr = Recipe<Dino::Backbone, ContentReferences<>, SimClrViews, Ran
                            WeightedSum<NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>>,
                            ProjectionHead<HeadConfig{.hidden = 2048, .bottleneck = 128}>>;
 
-/// DINO's prototypes for class tokens, and SimCLR's contrast of images and of points beside them, in equal parts.
+/// DINOv2's prototypes for class tokens, and SimCLR's contrast of images and of points beside them, in equal parts.
 struct LevelAndContrasts
-    : WeightedSum<ImageLevel, NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>> {
+    : WeightedSum<SinkhornImageLevel<>, NtXent<by_head(simclr_projector)>, PointNtXent<by_head(simclr_projector)>> {
   static Options published() {
     constexpr double third = 1.0 / 3;
     Options options;
-    options.of<ImageLevel>().weight = third;
+    options.of<SinkhornImageLevel<>>().weight = third;
     options.of<NtXent<by_head(simclr_projector)>>().weight = third;
     options.of<PointNtXent<by_head(simclr_projector)>>().weight = third;
     return options;
@@ -69,8 +69,8 @@ struct LevelAndContrasts
 
 /// DenseDINO whose points are told apart in the place of being assigned to prototypes: references that begin with what the
 /// image shows at their points, sixteen on a grid, each among all points of both global views of the batch, and images told
-/// apart as well. Prototypes teach places and a contrast kinds of images; at small budgets it has the better half of both. No
-/// publication; measured against the others: docs/results.md.
+/// apart as well. Class tokens are assigned so that all prototypes get the same share, which keeps a young teacher from naming
+/// all images alike. No publication; measured against the others: docs/results.md.
 using ContrastDenseDino = LocalDenseDino::with_loss<LevelAndContrasts>::with_points<GridPoints<4>>;
 
 /// MoCo v2 (Chen et al. 2020): among keys of earlier batches.
