@@ -38,7 +38,7 @@ RECIPES = {
 PILOT = ["--arch", "nano8", "--channels", "1", "--threads", "1", "--smoothing", "2", "--precision", "auto"]
 LABELS = ["--labels", "1,5,10,50"]
 ALL = ["--labels", "1000000", "--draws", "1"]  # all there are
-# Of banks and heads on frozen features: FROZEN; of the tuned ways, beside which these are read as quickly as can be: TUNED.
+# Of banks and heads on frozen features: LOOK (or the set's own) and BLOCK; of the tuned ways, beside which these are read as quickly as can be: TUNED.
 LOOK = ["--tune-steps", "0", "--size", "128", "--standardise-images", "--standardise-features", "--top", "5"]
 BLOCK = ["--blocks", "2"]
 # Of fixed filters, whose border is of patches of 8 pixels; the backbone beside them is read as quickly as can be.
@@ -111,8 +111,7 @@ class Tiles(Set):
              "densesimclr": ["--global-scale", "0.08", "0.4"]}
 
     def fill(self):
-        root = self.root
-        with open(os.path.join(root, "splits", "index.csv")) as file:
+        with open(os.path.join(self.root, "splits", "index.csv")) as file:
             tile = {row["stem"]: int(row["tile_group"]) for row in csv.DictReader(file)}
         lists = {}
         for kind in ("normal", "defect"):
